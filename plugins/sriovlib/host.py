@@ -1,0 +1,259 @@
+"""The machine: its files, its commands, its log. Nothing else in the library touches them.
+
+A test gives the library another `Host`: one with a root folder of its own, or one that imitates a
+whole machine. Every path that the library uses is the absolute path of a real host.
+"""
+
+import errno
+import fcntl
+import os
+import subprocess
+import syslog
+import time
+from contextlib import contextmanager
+from typing import Dict, Iterator, List, NamedTuple, Optional, Sequence
+
+from .errors import SriovError
+
+RUN_FOLDER = "/run/sriov"  # locks and last results; empty after each boot
+COMMAND_SECONDS = 30  # a dom0 command that takes longer hangs
+LOCK_SECONDS = 60
+NOT_FOUND, TIMED_OUT = 127, 124  # exit statuses as sh and timeout(1) use them
+
+
+class Completed(NamedTuple):
+    """What a command did. `status` is 127 where there is no such command, 124 where it was killed
+    for taking too long, negative where a signal ended it."""
+
+    argv: Sequence[str]
+    status: int
+    stdout: str
+    stderr: str
+
+    @property
+    def complaint(self) -> str:
+        """The one line for people: what it was, and the last thing it said."""
+        said = (self.stderr.strip() or self.stdout.strip()).splitlines()
+        return f"{' '.join(self.argv)}: {said[-1] if said else f'exit status {self.status}'}"
+
+
+class Running:
+    """A command that was started and goes on while we do something else."""
+
+    def __init__(self, argv: Sequence[str], input_text: Optional[str] = None) -> None:
+        self._argv = argv
+        self._input = input_text
+        self._failed: Optional[Completed] = None
+        try:
+            self._process = subprocess.Popen(
+                argv,
+                stdin=subprocess.DEVNULL if input_text is None else subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.PIPE,
+                env=dict(os.environ, LC_ALL="C"),
+                encoding="utf-8",
+                errors="replace",
+            )
+        except OSError as error:
+            text = f"{os.strerror(error.errno or 0)}"
+            self._failed = Completed(argv, NOT_FOUND, "", text)
+
+    def finish(self, seconds: float = COMMAND_SECONDS) -> Completed:
+        """Waits for its end and says what it did; kills it after `seconds`."""
+        if self._failed is not None:
+            return self._failed
+        try:
+            stdout, stderr = self._process.communicate(self._input, timeout=seconds)
+        except subprocess.TimeoutExpired:
+            self._process.kill()
+            self._process.communicate()
+            said = f"no end after {seconds:g} seconds, killed"
+            return Completed(self._argv, TIMED_OUT, "", said)
+        return Completed(self._argv, self._process.returncode, stdout, stderr)
+
+
+class Host:
+    """The machine that this process runs on, or (with `root`) a folder that looks like one."""
+
+    def __init__(self, root: str = "") -> None:
+        self.root = root.rstrip("/")
+
+    # -- reading ---------------------------------------------------------------------------------
+
+    def path(self, path: str) -> str:
+        """Where `path` of the host really is."""
+        return self.root + path
+
+    def read(self, path: str) -> str:
+        """The text of a file or of a kernel attribute, in one go; raises OSError."""
+        return self.read_bytes(path).decode("utf-8", "replace")
+
+    def read_bytes(self, path: str) -> bytes:
+        descriptor = os.open(self.root + path, os.O_RDONLY | os.O_CLOEXEC)
+        try:
+            parts = []
+            while True:
+                part = os.read(descriptor, 65536)
+                if not part:
+                    return b"".join(parts)
+                parts.append(part)
+        finally:
+            os.close(descriptor)
+
+    def text(self, path: str) -> Optional[str]:
+        """The text of an attribute without its newline, or None where it cannot be read: devices
+        and files may vanish at any time, and some attributes exist but refuse to be read."""
+        try:
+            return self.read(path).rstrip("\n")
+        except OSError:
+            return None
+
+    def number(self, path: str) -> Optional[int]:
+        """A decimal attribute, or None where it cannot be read or is no number."""
+        try:
+            return int(self.read(path))
+        except (OSError, ValueError):
+            return None
+
+    def exists(self, path: str) -> bool:
+        return os.path.exists(self.root + path)
+
+    def names(self, path: str) -> List[str]:
+        """The names in a folder, sorted; none where there is no such folder."""
+        try:
+            return sorted(os.listdir(self.root + path))
+        except OSError:
+            return []
+
+    def link(self, path: str) -> Optional[str]:
+        """The last part of what a symbolic link points to (sysfs: the name of a driver, a device)."""
+        try:
+            return os.readlink(self.root + path).rsplit("/", 1)[-1]
+        except OSError:
+            return None
+
+    # -- writing ---------------------------------------------------------------------------------
+
+    def write_attribute(self, path: str, text: str) -> None:
+        """Gives `text` to the kernel in one write(2); raises the OSError that the kernel answers."""
+        descriptor = os.open(self.root + path, os.O_WRONLY | os.O_CLOEXEC)
+        try:
+            os.write(descriptor, text.encode())
+        finally:
+            os.close(descriptor)
+
+    def replace_file(self, path: str, data: bytes, mode: int = 0o644) -> None:
+        """Makes the file hold `data`, whole or not at all: a crash leaves the old file or the new.
+
+        A file that is there keeps its owner and mode, and a symbolic link goes on pointing to it;
+        a new one gets `mode`. The temporary file is in the same folder under a fixed name, so that
+        one left over from a crash is taken away by the next write. Callers hold a lock.
+        """
+        real = os.path.realpath(self.root + path)
+        folder, name = os.path.split(real)
+        temporary = os.path.join(folder, f".{name}.sriov-new")
+        try:
+            before: Optional[os.stat_result] = os.stat(real)
+        except FileNotFoundError:
+            before = None
+        self._discard(temporary)
+        descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
+        try:
+            try:
+                rest = memoryview(data)
+                while rest:
+                    rest = rest[os.write(descriptor, rest) :]
+                made = os.fstat(descriptor)
+                if before is not None and (before.st_uid, before.st_gid) != (made.st_uid, made.st_gid):
+                    os.fchown(descriptor, before.st_uid, before.st_gid)
+                os.fchmod(descriptor, mode if before is None else before.st_mode & 0o7777)
+                os.fsync(descriptor)
+            finally:
+                os.close(descriptor)
+            os.rename(temporary, real)
+        except BaseException:
+            self._discard(temporary)
+            raise
+        self._sync_folder(folder)
+
+    @staticmethod
+    def _discard(path: str) -> None:
+        try:
+            os.unlink(path)
+        except FileNotFoundError:
+            pass
+
+    @staticmethod
+    def _sync_folder(folder: str) -> None:
+        """Makes a rename outlive a power cut."""
+        descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+        try:
+            os.fsync(descriptor)
+        except OSError as error:
+            if error.errno != errno.EINVAL:  # vfat (an EFI system partition) cannot
+                raise
+        finally:
+            os.close(descriptor)
+
+    # -- commands, locks, log --------------------------------------------------------------------
+
+    def start(self, argv: Sequence[str], input_text: Optional[str] = None) -> Running:
+        """Starts a dom0 command, found by PATH; its `finish` gives the answer. No shell, ever."""
+        return Running(argv, input_text)
+
+    def run(
+        self, argv: Sequence[str], seconds: float = COMMAND_SECONDS, input_text: Optional[str] = None
+    ) -> Completed:
+        return self.start(argv, input_text).finish(seconds)
+
+    @contextmanager
+    def lock(self, name: str, doing: str, seconds: float = LOCK_SECONDS) -> Iterator[None]:
+        """Holds the host-wide lock `name`; it ends with the process, however that ends.
+
+        `doing` is what others read while they wait. After `seconds` of waiting: `SRIOV_BUSY`.
+        """
+        folder = self.path(RUN_FOLDER)
+        os.makedirs(folder, mode=0o755, exist_ok=True)
+        descriptor = os.open(
+            os.path.join(folder, name + ".lock"), os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644
+        )
+        try:
+            deadline = time.monotonic() + seconds
+            while True:
+                try:
+                    fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                    break
+                except BlockingIOError:
+                    if time.monotonic() >= deadline:
+                        holder = os.pread(descriptor, 200, 0).decode("utf-8", "replace").strip()
+                        raise SriovError(
+                            "SRIOV_BUSY",
+                            f"Another call is at work on this host ({holder or name}).",
+                            "Wait until it has ended, then call again.",
+                        ) from None
+                    time.sleep(0.05)
+            os.ftruncate(descriptor, 0)
+            os.pwrite(descriptor, f"{doing}, process {os.getpid()}\n".encode(), 0)
+            yield
+        finally:
+            os.close(descriptor)
+
+    def log(self, text: str, priority: int = syslog.LOG_INFO) -> None:
+        """One line in the system log, as `sriov`."""
+        syslog.openlog("sriov", syslog.LOG_PID, syslog.LOG_DAEMON)
+        syslog.syslog(priority, text)
+
+
+def this_machine() -> Host:
+    """The host that the entry points work on (the one thing that a pool in a box replaces)."""
+    return Host()
+
+
+def inventory_file(host: Host) -> Dict[str, str]:
+    """`/etc/xensource-inventory`: what the installer and xapi noted of this host, KEY='value'."""
+    values = {}
+    for line in (host.text("/etc/xensource-inventory") or "").splitlines():
+        key, separator, value = line.partition("=")
+        if separator:
+            values[key.strip()] = value.strip().strip("'\"")
+    return values
