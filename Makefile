@@ -1,0 +1,59 @@
+# What there is to do here: `make help` lists it. Whatever a target needs it sets up itself; as root it also
+# installs missing Debian packages, otherwise it names them.
+
+VENV := .venv
+PYTHON := $(VENV)/bin/python
+
+# All Python and shell files; entry points have no suffix, so it is their first line that tells.
+ours := git ls-files --cached --others --exclude-standard
+python_files = $$($(ours) | xargs awk 'FNR == 1 && (/^\#!.*python/ || FILENAME ~ /\.py$$/) { print FILENAME } { nextfile }')
+shell_files = $$($(ours) | xargs awk 'FNR == 1 && /^\#!.*[\/ ](ba|da)?sh( |$$)/ { print FILENAME } { nextfile }')
+
+.DEFAULT_GOAL := help
+.PHONY: help demo test check rpm lab lab-full lab-shell bench clean venv python-3.6
+
+help: ## list the targets
+	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/\1\t\2/p' $(MAKEFILE_LIST) | expand -t 12
+
+demo: venv ## play the whole procedure on a simulated pool, in seconds
+	@$(PYTHON) tests/pool/demo.py
+
+test: venv python-3.6 ## run the tests on every Python found here
+	@$(PYTHON) scripts/test-everywhere
+
+check: venv python-3.6 ## format, lint, types, shell and package
+	@scripts/need shellcheck rpmlint
+	$(PYTHON) -m ruff format --check $(python_files)
+	$(PYTHON) -m ruff check $(python_files)
+	$(PYTHON) -m mypy $(python_files)
+	shellcheck $(shell_files)
+	@$(MAKE) --no-print-directory rpm
+	rpmlint --config rpm/rpmlint.toml build/rpm/*.rpm rpm/xapi-sriov.spec
+
+rpm: ## build the package: build/rpm/xapi-sriov-VERSION-1.noarch.rpm
+	@scripts/need rpmbuild=rpm
+	@scripts/build-rpm build/rpm
+
+lab: venv ## on a real Xen in QEMU: the shortest story of each capability (root)
+	@$(PYTHON) tests/lab/run short
+
+lab-full: venv ## on a real Xen in QEMU: every story (root)
+	@$(PYTHON) tests/lab/run full
+
+lab-shell: venv ## a shell in the dom0 of a running lab host (root)
+	@$(PYTHON) tests/lab/run shell
+
+bench: venv ## measure whole calls beside a plugin that does nothing
+	@$(PYTHON) tests/bench/run
+
+clean: ## remove all that the other targets made
+	rm -rf build .venv .mypy_cache .pytest_cache .ruff_cache .hypothesis
+	find . -name __pycache__ -prune -exec rm -rf {} +
+
+venv:
+	@scripts/need python3
+	@scripts/venv python3 .venv tests/requirements.txt scripts/requirements.txt
+
+# All Python here must run on dom0's oldest: this finds what is newer without needing a Python 3.6.
+python-3.6: venv
+	@$(VENV)/bin/vermin --target=3.6- --eval-annotations --no-tips --violations --quiet $(python_files)
