@@ -176,6 +176,10 @@ class Host:
             raise
         self._sync_folder(folder)
 
+    def remove_file(self, path: str) -> None:
+        """Takes the file away; none there is as good."""
+        self._discard(self.root + path)
+
     @staticmethod
     def _discard(path: str) -> None:
         try:

@@ -1,0 +1,75 @@
+"""Arguments of plugin calls: text in, checked values out, or `SRIOV_BAD_ARGUMENT` that names what is wrong."""
+
+import re
+from typing import Mapping, Optional, Sequence
+
+from . import pci
+from .errors import SriovError
+from .hostconfig import FALSE, TRUE
+
+_UUID = re.compile(r"[0-9a-fA-F]{8}(?:-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}")
+_INTERFACE = re.compile(r"[^\s/:]{1,15}")  # what the kernel allows as the name of one
+
+
+def bad(name: str, value: str, accepted: str) -> SriovError:
+    shown = value if len(value) <= 80 else value[:77] + "..."
+    return SriovError(
+        "SRIOV_BAD_ARGUMENT", f"Argument {name}: `{shown}` is not accepted.", f"It takes {accepted}."
+    )
+
+
+def known_only(function: str, args: Mapping[str, str], names: Sequence[str]) -> None:
+    """Refuses an argument that the function does not have, rather than ignoring it."""
+    for name in args:
+        if name not in names:
+            takes = f"the arguments {', '.join(names)}" if names else "no arguments"
+            raise SriovError(
+                "SRIOV_BAD_ARGUMENT",
+                f"{function} has no argument `{name[:80]}` (its value: `{args[name][:80]}`).",
+                f"{function} takes {takes}.",
+            )
+
+
+def boolean(args: Mapping[str, str], name: str, default: bool) -> bool:
+    """`true/false/yes/no/on/off/1/0`, in any case."""
+    if name not in args:
+        return default
+    word = args[name].strip().lower()
+    if word not in TRUE + FALSE:
+        raise bad(name, args[name], "true, yes, on, 1 or false, no, off, 0")
+    return word in TRUE
+
+
+def choice(args: Mapping[str, str], name: str, choices: Sequence[str]) -> Optional[str]:
+    if name not in args:
+        return None
+    if args[name] not in choices:
+        raise bad(name, args[name], f"one of {', '.join(choices)}")
+    return args[name]
+
+
+def uuid(args: Mapping[str, str], name: str) -> Optional[str]:
+    if name not in args:
+        return None
+    if not _UUID.fullmatch(args[name]):
+        raise bad(name, args[name], "a UUID such as 3f2b7a1e-58c4-4d0e-9a75-0d1c2b3a4f5e")
+    return args[name].lower()
+
+
+def pf(args: Mapping[str, str], name: str = "pf") -> Optional[str]:
+    """A PF by address (made full and lower-case) or by the name of its interface."""
+    if name not in args:
+        return None
+    address = pci.parse_address(args[name])
+    if address is None and not _INTERFACE.fullmatch(args[name]):
+        raise bad(name, args[name], "a PCI address (0000:07:00.0 or 07:00.0) or an interface (eth2)")
+    return address or args[name]
+
+
+def text(args: Mapping[str, str], name: str, accepted: str) -> Optional[str]:
+    """Any text but an empty one."""
+    if name not in args:
+        return None
+    if not args[name].strip():
+        raise bad(name, args[name], accepted)
+    return args[name]

@@ -1,0 +1,222 @@
+"""Xen's command line for the next boot: read and changed by the host's xen-cmdline, else in extlinux.conf.
+
+Both ways answer with the IOMMU options of each normal boot entry, and take what they shall become.
+"""
+
+import os
+from typing import Dict, List, NamedTuple, Optional, Union
+
+from . import extlinux, xenoption
+from .errors import Problem, SriovError
+from .host import Completed, Host
+
+XEN_CMDLINE = "/opt/xensource/libexec/xen-cmdline"
+# Where xen-cmdline looks (xcp.bootloader), in its order.
+GRUB_FILES = ("/boot/efi/EFI/xenserver/grub.cfg", "/boot/grub/grub.cfg", "/boot/grub2/grub.cfg")
+EXTLINUX_FILES = ("/boot/extlinux.conf", "/boot/extlinux/extlinux.conf")
+LOADER_FILES = ("ldlinux.sys", "extlinux.sys")  # beside the configuration; the second before 4.0
+BACKUP_SUFFIX = ".before-sriov"
+USAGE = 64  # what extlinux exits with where it does not know --update
+
+Options = Dict[str, List[str]]  # label of a boot entry -> its options that are about the IOMMU
+
+
+def refused(message: str, hint: str) -> SriovError:
+    return SriovError("SRIOV_BOOT_CONFIG", message, hint)
+
+
+class XenCmdline(NamedTuple):
+    """The host's own tool: the only right way where it exists, because it knows the boot loaders.
+
+    It reads the default entry, writes the entries `xe` and `xe-serial`, and exits 0 on nearly
+    everything; with two keys in one call it spoils the command line. So: one key a call, and then
+    what it did is read back.
+    """
+
+    host: Host
+
+    ENTRY = "default"
+
+    @property
+    def bootloader(self) -> str:
+        return "grub" if any(self.host.exists(path) for path in GRUB_FILES) else "extlinux"
+
+    @property
+    def default(self) -> str:
+        return self.ENTRY
+
+    def _call(self, *arguments: str) -> Completed:
+        answer = self.host.run([XEN_CMDLINE, *arguments])
+        if answer.status != 0:
+            raise refused(
+                f"{answer.complaint}.",
+                "The boot configuration could not be read or written; see what xen-cmdline says of it.",
+            )
+        return answer
+
+    def read(self) -> Options:
+        lines = self._call("--get-xen", "iommu").stdout + self._call("--get-xen", "no-iommu").stdout
+        return {self.ENTRY: lines.split()}
+
+    def write(self, wanted: Options) -> List[Problem]:
+        options = wanted[self.ENTRY]
+        before = self._files()
+        try:
+            if "no-iommu" in self.read()[self.ENTRY]:
+                self._call("--delete-xen", "no-iommu")
+            if options:
+                self._call("--set-xen", xenoption.as_one(options))
+            else:
+                self._call("--delete-xen", "iommu")
+            now = self.read()[self.ENTRY]
+            if xenoption.parts(now) != xenoption.parts(options):
+                raise refused(
+                    f"xen-cmdline did not change the entry that boots by default: it has "
+                    f"`{' '.join(now) or 'no iommu option'}`, not `{' '.join(options) or 'none'}`.",
+                    "It writes the entries `xe` and `xe-serial` only: make the normal entry the default "
+                    "one in the boot configuration, then call again. Nothing was changed.",
+                )
+        except BaseException:
+            self._put_back(before)
+            raise
+        return []
+
+    def regenerate(self) -> List[Problem]:
+        """Nothing: GRUB reads its configuration at each boot, and xen-cmdline wrote it whole."""
+        return []
+
+    def _files(self) -> Dict[str, Optional[bytes]]:
+        found: Dict[str, Optional[bytes]] = {}
+        for path in GRUB_FILES + EXTLINUX_FILES:
+            try:
+                found[path] = self.host.read_bytes(path)
+            except OSError:
+                found[path] = None
+        return found
+
+    def _put_back(self, before: Dict[str, Optional[bytes]]) -> None:
+        now = self._files()
+        for path, data in before.items():
+            if data is not None and now[path] != data:
+                self.host.replace_file(path, data)
+
+
+class Extlinux(NamedTuple):
+    """`extlinux.conf`, which extlinux reads by its path at every boot."""
+
+    host: Host
+    path: str
+    data: bytes
+    config: extlinux.Config
+    entries: List[extlinux.Entry]
+
+    @property
+    def bootloader(self) -> str:
+        return "extlinux"
+
+    @property
+    def default(self) -> str:
+        return self.config.default or ""
+
+    def read(self) -> Options:
+        return {
+            entry.label: xenoption.iommu_options(extlinux.xen_options(self.config, entry))
+            for entry in self.entries
+        }
+
+    def write(self, wanted: Options) -> List[Problem]:
+        data = extlinux.with_iommu(self.config, wanted)
+        self._check(data, wanted)
+        backup = self.path + BACKUP_SUFFIX
+        try:
+            if not self.host.exists(backup):
+                self.host.replace_file(backup, self.data, os.stat(self.host.path(self.path)).st_mode & 0o777)
+            self.host.replace_file(self.path, data)
+        except OSError as error:
+            raise refused(
+                f"{self.path} could not be replaced: {error.strerror}.",
+                "Make room or make it writable, then call again; the old file is as it was.",
+            ) from error
+        try:
+            return self.regenerate()
+        except BaseException:
+            self.host.replace_file(self.path, self.data)
+            raise
+
+    def _check(self, data: bytes, wanted: Options) -> None:
+        """Parses the new text before it replaces the old one: nothing but the wanted options may
+        differ, and every changed entry must still boot."""
+        new = extlinux.parse(data)
+        options = {
+            entry.label: xenoption.iommu_options(extlinux.xen_options(new, entry))
+            for entry in extlinux.normal_entries(new)
+        }
+        own = {entry.append_line for entry in self.entries}
+        same = [
+            old == line or number in own for number, (old, line) in enumerate(zip(self.config.lines, new.lines))
+        ]
+        if options != {**self.read(), **wanted} or len(new.lines) != len(self.config.lines) or not all(same):
+            raise refused(
+                f"{self.path} is written in a way that could not be changed safely.",
+                "Put the IOMMU option into its normal entries by hand. Nothing was changed.",
+            )
+
+    def regenerate(self) -> List[Problem]:
+        """Runs extlinux on the one folder that holds its loader and this configuration: with any
+        other folder of the same disk it exits 0 and ruins the boot sector."""
+        folder = os.path.dirname(self.path)
+        if not _has_loader(self.host, folder):
+            return [_not_regenerated(f"there is no {LOADER_FILES[0]} in {folder}")]
+        answer = self.host.run(["extlinux", "--update", folder])
+        if answer.status == USAGE:  # extlinux 3 takes the folder alone, as the first hosts did
+            answer = self.host.run(["extlinux", folder])
+        if answer.status == 127:
+            return [_not_regenerated("this host has no command extlinux")]
+        if answer.status != 0:
+            raise refused(
+                f"The boot loader could not be updated: {answer.complaint}.",
+                f"{self.path} is as it was before; mend what extlinux says, then call again.",
+            )
+        return []
+
+
+def _not_regenerated(why: str) -> Problem:
+    return Problem(
+        "BOOTLOADER_NOT_UPDATED",
+        f"The boot configuration is changed, but extlinux was not run: {why}.",
+        "extlinux reads its configuration at each boot, so the change counts if it is the file that "
+        "this host boots with; check that before you reboot.",
+    )
+
+
+BootConfig = Union[XenCmdline, Extlinux]
+
+
+def find(host: Host) -> BootConfig:
+    """How this host boots; `SRIOV_BOOT_CONFIG` where that is not known or would not boot."""
+    if host.exists(XEN_CMDLINE):
+        return XenCmdline(host)
+    paths = [path for path in EXTLINUX_FILES if host.exists(path)]
+    if not paths:
+        raise refused(
+            f"There is neither {XEN_CMDLINE} nor {EXTLINUX_FILES[0]} on this host.",
+            "Put iommu=1 on Xen's command line in the way that this host's boot loader wants.",
+        )
+    with_loader = [path for path in paths if _has_loader(host, os.path.dirname(path))]
+    path = (with_loader or paths)[0]
+    try:
+        data = host.read_bytes(path)
+        config = extlinux.parse(data)
+        return Extlinux(host, path, data, config, extlinux.normal_entries(config))
+    except OSError as error:
+        raise refused(f"{path} cannot be read: {error.strerror}.", "Mend that, then call again.") from error
+    except extlinux.NotBootable as reason:
+        raise refused(
+            f"{path} is not changed: {reason}.",
+            "Mend it before this host boots again, then call again.",
+        ) from reason
+
+
+def _has_loader(host: Host, folder: str) -> bool:
+    return any(host.exists(os.path.join(folder, name)) for name in LOADER_FILES)
+

@@ -1,0 +1,112 @@
+"""The host's PFs and VFs as hardware, kernel and xenstore show them, without any call to xapi."""
+
+from typing import Any, Dict, List, NamedTuple, Optional, Tuple
+
+from . import VERSION, hostconfig, kernellog, network, pci, pciids, problems, vfsettings, xenstore
+from .host import Host, inventory_file
+
+IN_USE, ASSIGNED, DOM0, RESERVED, FREE = STATES = ("in-use", "assigned", "dom0", "reserved", "free")
+
+
+class Inventory(NamedTuple):
+    """What one look at the host found. `owners` is None where xenstore does not answer."""
+
+    host_uuid: Optional[str]
+    pfs: List[pci.PhysicalFunction]
+    vfs: List[pci.VirtualFunction]
+    management: List[str]  # addresses of the PFs that carry the management network
+    settings: Dict[str, Dict[int, vfsettings.VfSettings]]  # interface -> VF index -> settings
+    owners: Optional[Dict[str, xenstore.Domain]]
+    descriptions: Dict[Tuple[str, str], Optional[str]]
+    evidence: Dict[str, List[kernellog.Evidence]]  # PF address -> what the kernel's log has against it
+
+    def state(self, vf: pci.VirtualFunction) -> Optional[str]:
+        """`in-use` or `dom0`; None where it takes xapi to know."""
+        if self.owners is not None and vf.address in self.owners:
+            return IN_USE
+        if vf.driver is not None and vf.driver != pci.PCIBACK:
+            return DOM0
+        return None
+
+
+def look(host: Host) -> Inventory:
+    """The commands run while sysfs is read: starting a process takes longer than reading 100 VFs."""
+    ip = host.start(vfsettings.COMMAND)
+    xenstore_ls = host.start(xenstore.COMMAND)
+    dmesg = host.start(kernellog.COMMAND)
+    pfs, vfs = pci.functions(host)
+    management = network.management(host)
+    ids = {(function.vendor_id, function.device_id) for function in [*pfs, *vfs]}
+    return Inventory(
+        host_uuid=inventory_file(host).get("INSTALLATION_UUID"),
+        pfs=pfs,
+        vfs=vfs,
+        management=[pf.address for pf in pfs if management.intersection(pf.interfaces)],
+        descriptions=pciids.descriptions(host, ids) if ids else {},
+        settings=vfsettings.parse(ip.finish()),
+        evidence=kernellog.evidence(dmesg.finish()),
+        owners=xenstore.owners(host, xenstore_ls.finish(xenstore.SECONDS)),
+    )
+
+
+def pf_record(
+    seen: Inventory, pf: pci.PhysicalFunction, host: Host, config: hostconfig.Document
+) -> Dict[str, Any]:
+    """A PF with the keys of `list_pfs`, less those that only xapi knows."""
+    management = pf.address in seen.management
+    held = [vf for vf in seen.vfs if vf.pf == pf.address and seen.state(vf) == DOM0]
+    up = pci.is_up(host, pf.interface) if pf.interface else None
+    reasons = problems.of_pf(pf, up, management, held, seen.evidence.get(pf.address, []))
+    return {
+        "address": pf.address,
+        "interface": pf.interface,
+        "mac": pci.mac_of(host, pf.interface),
+        "vendor_id": pf.vendor_id,
+        "device_id": pf.device_id,
+        "description": seen.descriptions[pf.vendor_id, pf.device_id],
+        "driver": pf.driver,
+        "numa_node": pf.numa_node,
+        "total_vfs": pf.total_vfs,
+        "num_vfs": pf.num_vfs,
+        "configured_vfs": hostconfig.number(config.get(f"pf {pf.address}", "vfs")),
+        "management": management,
+        "link_up": pci.link_up(host, pf.interface),
+        "problems": [problem._asdict() for problem in reasons],
+    }
+
+
+def vf_record(seen: Inventory, vf: pci.VirtualFunction, interface: Optional[str]) -> Dict[str, Any]:
+    """A VF with the keys of `list_vfs`, less those that only xapi knows; `state` is null where it
+    takes xapi to tell, `assigned_to` where no running domain has it."""
+    settings = seen.settings.get(interface or "", {}).get(vf.index, vfsettings.UNKNOWN)
+    owner = (seen.owners or {}).get(vf.address)
+    record: Dict[str, Any] = {
+        "address": vf.address,
+        "index": vf.index,
+        "pf": vf.pf,
+        "interface": interface,
+        "vendor_id": vf.vendor_id,
+        "device_id": vf.device_id,
+        "description": seen.descriptions[vf.vendor_id, vf.device_id],
+        "driver": vf.driver,
+        "numa_node": vf.numa_node,
+    }
+    record.update(settings._asdict())
+    record["state"] = seen.state(vf)
+    record["assigned_to"] = (
+        {"vm_uuid": owner.vm_uuid, "vm_name": owner.name, "power_state": None} if owner else None
+    )
+    return record
+
+
+def inventory(host: Host) -> Dict[str, Any]:
+    """The plugin's `inventory`."""
+    seen = look(host)
+    interfaces = {pf.address: pf.interface for pf in seen.pfs}
+    config = hostconfig.read(host)
+    return {
+        "version": VERSION,
+        "host_uuid": seen.host_uuid,
+        "pfs": [pf_record(seen, pf, host, config) for pf in seen.pfs],
+        "vfs": [vf_record(seen, vf, interfaces[vf.pf]) for vf in seen.vfs],
+    }

@@ -1,0 +1,46 @@
+"""What the kernel's log says of SR-IOV: some refusals have their reason nowhere else."""
+
+import re
+from typing import Dict, List, NamedTuple
+
+from .host import Completed
+
+COMMAND = ("dmesg",)
+
+NO_MMIO_SPACE, NO_BUS_NUMBERS, DRIVER_WITHOUT_SRIOV = (
+    "NO_MMIO_SPACE",
+    "NO_BUS_NUMBERS",
+    "DRIVER_WITHOUT_SRIOV",
+)
+
+# Kernel: drivers/pci/iov.c and setup-res.c (BARs 7 to 12 are those of the VFs), from 4.19 on.
+_EVIDENCE = (
+    (NO_MMIO_SPACE, re.compile(r"not enough MMIO resources for SR-IOV")),
+    (NO_MMIO_SPACE, re.compile(r"\b(?:BAR (?:[789]|1[012])|VF BAR \d)\b.*(?:no space for|failed to assign|can't assign)")),
+    (NO_BUS_NUMBERS, re.compile(r"SR-IOV: bus number out of range|can't enable \d+ VFs \(bus")),
+    (DRIVER_WITHOUT_SRIOV, re.compile(r"(?i)driver does not support SR-?IOV configuration via sysfs")),
+)
+_ADDRESS = re.compile(r"\b[0-9a-f]{4,8}:[0-9a-f]{2}:[0-9a-f]{2}\.[0-7]\b")
+
+
+class Evidence(NamedTuple):
+    """One finding: a code of `problems`, and the line that says so."""
+
+    code: str
+    line: str
+
+
+def evidence(answer: Completed) -> Dict[str, List[Evidence]]:
+    """PCI address -> what the log says against SR-IOV on it, each code once with its last line."""
+    found: Dict[str, Dict[str, Evidence]] = {}
+    for line in answer.stdout.splitlines():
+        if not any(word in line for word in ("IOV", "BAR", "VFs")):
+            continue  # nearly every line; much cheaper than the patterns
+        for code, pattern in _EVIDENCE:
+            if pattern.search(line):
+                address = _ADDRESS.search(line)
+                if address:
+                    text = re.sub(r"^\[[^\]]*\]\s*", "", line.strip())
+                    found.setdefault(address.group(), {})[code] = Evidence(code, text)
+                break
+    return {address: list(codes.values()) for address, codes in found.items()}

@@ -1,0 +1,147 @@
+"""`list_vfs` and `list_pfs`: the host's inventory joined with one bulk read of the pool."""
+
+from typing import Any, Dict, List, Mapping, Optional, Set
+
+from . import arguments, hostconfig, inventory, pci, pool
+from .errors import SriovError
+from .host import Host
+from .inventory import ASSIGNED, DOM0, FREE, IN_USE, RESERVED, STATES, Inventory
+from .pool import Pool
+from .xapi import Xapi
+
+
+def read_pool(host: Host, session: Any, seen: Inventory) -> Optional[Pool]:
+    """The pool, or None where xapi does not answer, whatever the reason: that costs the owners and
+    some states, not the answer."""
+    if seen.host_uuid is None:
+        host.log("INSTALLATION_UUID is not in /etc/xensource-inventory: xapi was not asked")
+        return None
+    try:
+        return pool.read(Xapi(host, session), seen.host_uuid)
+    except Exception as error:  # the client's errors have no common class, and none may cost the answer
+        host.log(f"xapi did not answer, states and owners are unknown: {type(error).__name__}: {error}")
+        return None
+
+
+def state_of(
+    vf: pci.VirtualFunction, interface: Optional[str], seen: Inventory, xapi_pool: Optional[Pool],
+    holders: Mapping[str, pool.Vm],
+) -> Optional[str]:
+    """The first that applies, in the order of the contract; None where it takes a xapi (or a
+    xenstore) that does not answer."""
+    known = seen.state(vf)
+    if known == IN_USE:
+        return known
+    if xapi_pool is not None and vf.address in holders:
+        return ASSIGNED
+    if known == DOM0:
+        return known
+    if xapi_pool is None or seen.owners is None:
+        return None
+    return RESERVED if interface in xapi_pool.managed else FREE
+
+
+def vf_records(seen: Inventory, xapi_pool: Optional[Pool]) -> List[Dict[str, Any]]:
+    """All VFs of the host with the keys of `list_vfs`."""
+    interfaces = {pf.address: pf.interface for pf in seen.pfs}
+    holders = xapi_pool.holders() if xapi_pool else {}
+    by_uuid = {vm.uuid: vm for vm in xapi_pool.vms} if xapi_pool else {}
+    records = []
+    for vf in seen.vfs:
+        interface = interfaces[vf.pf]
+        record = inventory.vf_record(seen, vf, interface)
+        record["state"] = state_of(vf, interface, seen, xapi_pool, holders)
+        record["network"] = xapi_pool.network_of.get(interface or "") if xapi_pool else None
+        vm = None
+        if record["state"] == IN_USE:
+            vm = by_uuid.get((record["assigned_to"] or {}).get("vm_uuid"))
+        elif record["state"] == ASSIGNED:
+            vm = holders[vf.address]
+        if vm is not None:
+            record["assigned_to"] = {
+                "vm_uuid": vm.uuid,
+                "vm_name": vm.name,
+                "power_state": vm.power_state,
+            }
+        records.append(record)
+    return records
+
+
+def list_vfs(host: Host, session: Any, args: Mapping[str, str]) -> List[Dict[str, Any]]:
+    """The plugin's `list_vfs`, filtered by `pf`, `network`, `state`, `vm_uuid`."""
+    pf = arguments.pf(args)
+    network = arguments.text(args, "network", "a network's UUID, name-label or bridge")
+    state = arguments.choice(args, "state", STATES)
+    vm_uuid = arguments.uuid(args, "vm_uuid")
+    seen = inventory.look(host)
+    xapi_pool = read_pool(host, session, seen)
+    if pf is not None:
+        pf = _find_pf(seen, pf)
+    devices = None if network is None else _interfaces_of(xapi_pool, network)
+    return [
+        record
+        for record in vf_records(seen, xapi_pool)
+        if (pf is None or record["pf"] == pf)
+        and (devices is None or record["interface"] in devices)
+        and (state is None or record["state"] == state)
+        and (vm_uuid is None or (record["assigned_to"] or {}).get("vm_uuid") == vm_uuid)
+    ]
+
+
+def _find_pf(seen: Inventory, wanted: str) -> str:
+    for pf in seen.pfs:
+        if wanted == pf.address or wanted in pf.interfaces:
+            return pf.address
+    there = ", ".join(f"{pf.address} ({pf.interface or 'no interface'})" for pf in seen.pfs)
+    raise SriovError(
+        "SRIOV_NOT_FOUND",
+        f"This host has no SR-IOV capable device `{wanted}`.",
+        f"It has: {there}." if there else "It has none at all; list_pfs and status tell more.",
+    )
+
+
+def _interfaces_of(xapi_pool: Optional[Pool], wanted: str) -> Set[str]:
+    """This host's interfaces of a network, given by UUID, unique name-label or bridge."""
+    if xapi_pool is None:
+        raise SriovError(
+            "SRIOV_XAPI_SILENT",
+            f"xapi does not answer, so the network `{wanted}` cannot be looked up.",
+            "Filter by `pf` instead, or call again when xapi answers.",
+        )
+    networks = xapi_pool.networks
+    found = [network for network in networks if wanted in (network.uuid, network.bridge)] or [
+        network for network in networks if network.name == wanted
+    ]
+    if not found:
+        raise SriovError(
+            "SRIOV_NOT_FOUND",
+            f"The pool has no network `{wanted}`.",
+            "Give a network's UUID, its name-label or its bridge; `xe network-list` lists them.",
+        )
+    if len(found) > 1:
+        raise arguments.bad(
+            "network", wanted, f"a unique name; {len(found)} networks are called so, give the UUID of one"
+        )
+    return found[0].interfaces
+
+
+def list_pfs(host: Host, session: Any) -> List[Dict[str, Any]]:
+    """The plugin's `list_pfs`."""
+    seen = inventory.look(host)
+    return pf_records(host, seen, read_pool(host, session, seen))
+
+
+def pf_records(host: Host, seen: Inventory, xapi_pool: Optional[Pool]) -> List[Dict[str, Any]]:
+    """All PFs of the host with the keys of `list_pfs`."""
+    config = hostconfig.read(host)
+    vfs = vf_records(seen, xapi_pool)
+    records = []
+    for pf in seen.pfs:
+        states = [vf["state"] for vf in vfs if vf["pf"] == pf.address]
+        record = inventory.pf_record(seen, pf, host, config)
+        record["network"] = xapi_pool.network_of.get(pf.interface or "") if xapi_pool else None
+        record["free_vfs"] = None if None in states else states.count(FREE)
+        managed = xapi_pool is not None and pf.interface in xapi_pool.managed
+        record["managed_by"] = "xapi" if managed else None
+        records.append(record)
+    return records

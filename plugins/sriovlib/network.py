@@ -1,0 +1,49 @@
+"""Which interfaces carry the host's management network: resolved through bridge, bond and VLAN, without xapi."""
+
+import json
+from typing import List, Set
+
+from .host import Host, inventory_file
+
+CLASS = "/sys/class/net"
+NETWORKD = "/var/lib/xcp/networkd.db"
+
+
+def below(host: Host, interface: str) -> Set[str]:
+    """The interface and all that it stands on: members of a bridge or bond, the device of a VLAN."""
+    found: Set[str] = set()
+    to_do = [interface]
+    while to_do:
+        name = to_do.pop()
+        if name in found:
+            continue
+        found.add(name)
+        lower = [entry[6:] for entry in host.names(f"{CLASS}/{name}") if entry.startswith("lower_")]
+        to_do += lower + host.names(f"{CLASS}/{name}/brif") + _openvswitch(host, name)
+    return found
+
+
+def _openvswitch(host: Host, bridge: str) -> List[str]:
+    """What networkd noted of a bridge. sysfs shows nothing below a bridge of Open vSwitch (the
+    default of XenServer and XCP-ng), so the file counts in which networkd keeps its bridges over
+    reboots (xen-api: ocaml/networkd/lib/network_config.ml): ports with their interfaces, and of a
+    VLAN's bridge the bridge that it stands on.
+    """
+    if not host.exists(NETWORKD):
+        return []
+    try:
+        entry = dict(json.loads(host.read(NETWORKD))["bridge_config"])[bridge]
+        ports = entry.get("ports") or {}
+        members = [port for _, port in ports] if isinstance(ports, list) else list(ports.values())
+        interfaces = [name for port in members for name in port.get("interfaces", [])]
+        parent = entry.get("vlan")
+        return interfaces + ([parent[0]] if parent else [])
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, IndexError):
+        return []
+
+
+def management(host: Host) -> Set[str]:
+    """The interfaces that the management network stands on (MANAGEMENT_INTERFACE in
+    /etc/xensource-inventory, written by the installer and by xapi); empty where it is unknown."""
+    interface = inventory_file(host).get("MANAGEMENT_INTERFACE")
+    return below(host, interface) if interface else set()

@@ -1,0 +1,170 @@
+"""PCI addresses, physical and virtual functions, as sysfs shows them at this moment."""
+
+import re
+from typing import List, NamedTuple, Optional, Set, Tuple
+
+from .host import Host
+
+DEVICES = "/sys/bus/pci/devices"
+PCIBACK = "pciback"  # the driver's name in sysfs, whatever its module is called
+
+_ADDRESS = re.compile(r"(?:([0-9a-fA-F]{4,8}):)?([0-9a-fA-F]{2}):([0-9a-fA-F]{2})\.([0-7])")
+
+
+def parse_address(text: str) -> Optional[str]:
+    """The full lower-case form `DDDD:BB:DD.F` of an address, or None where it is none.
+
+    `BB:DD.F` means domain 0000; a domain has more than four digits behind an Intel VMD (`10000:01:00.0`).
+    """
+    match = _ADDRESS.fullmatch(text)
+    if match is None:
+        return None
+    domain, bus, slot, function = match.groups()
+    return f"{domain or '0000'}:{bus}:{slot}.{function}".lower()
+
+
+def address_order(address: str) -> Tuple[int, int, int, int]:
+    """A sort key: addresses in the order of their numbers (a five-digit domain comes last)."""
+    domain, bus, rest = address.split(":")
+    slot, function = rest.split(".")
+    return int(domain, 16), int(bus, 16), int(slot, 16), int(function, 16)
+
+
+class PhysicalFunction(NamedTuple):
+    """An SR-IOV capable device: one that has `sriov_totalvfs` (kernel: drivers/pci/iov.c)."""
+
+    address: str
+    vendor_id: str  # four hex digits, as in `8086:10fb`
+    device_id: str
+    driver: Optional[str]
+    numa_node: Optional[int]  # None: the kernel's -1, no node
+    total_vfs: int  # what card and firmware allow; 0: switched off in the card's firmware
+    num_vfs: int  # how many there are
+    interfaces: Tuple[str, ...]  # dom0's network interfaces of the device; none for NVMe and the like
+
+    @property
+    def interface(self) -> Optional[str]:
+        return self.interfaces[0] if self.interfaces else None
+
+
+class VirtualFunction(NamedTuple):
+    """VF `index` of a physical function: the target of its link `virtfn<index>`."""
+
+    address: str
+    index: int
+    pf: str
+    vendor_id: str
+    device_id: str
+    driver: Optional[str]
+    numa_node: Optional[int]
+
+
+def _uevent(host: Host, address: str) -> Optional[Tuple[str, str, Optional[str]]]:
+    """Vendor, device and driver of a device in one read; None where the device has gone.
+
+    A VF's own `config` begins with ffffffff, so the kernel's attributes are the source."""
+    text = host.text(f"{DEVICES}/{address}/uevent")
+    if text is None:
+        return None
+    values = dict(line.split("=", 1) for line in text.splitlines() if "=" in line)
+    vendor, _, device = values.get("PCI_ID", "").lower().partition(":")
+    if not device:
+        return None
+    return vendor.zfill(4), device.zfill(4), values.get("DRIVER")
+
+
+def _numa_node(host: Host, address: str) -> Optional[int]:
+    node = host.number(f"{DEVICES}/{address}/numa_node")
+    return None if node is None or node < 0 else node
+
+
+def _interfaces(host: Host, address: str) -> Tuple[str, ...]:
+    """The device's own network interfaces, by port: a card in switchdev mode also shows one
+    representor a VF there (phys_port_name `pf0vf3`), which are not the PF's."""
+    folder = f"{DEVICES}/{address}/net"
+    own = []
+    for name in host.names(folder):
+        port_name = host.text(f"{folder}/{name}/phys_port_name") or ""
+        if not re.search(r"vf\d+$", port_name):
+            own.append((host.number(f"{folder}/{name}/dev_port") or 0, name))
+    return tuple(name for _, name in sorted(own))
+
+
+def _physical_function(host: Host, address: str) -> Optional[PhysicalFunction]:
+    total = host.number(f"{DEVICES}/{address}/sriov_totalvfs")
+    if total is None:
+        return None
+    identity = _uevent(host, address)
+    if identity is None:
+        return None
+    vendor, device, driver = identity
+    return PhysicalFunction(
+        address=address,
+        vendor_id=vendor,
+        device_id=device,
+        driver=driver,
+        numa_node=_numa_node(host, address),
+        total_vfs=total,
+        num_vfs=host.number(f"{DEVICES}/{address}/sriov_numvfs") or 0,
+        interfaces=_interfaces(host, address),
+    )
+
+
+def _virtual_functions(host: Host, pf: PhysicalFunction) -> List[VirtualFunction]:
+    """The VFs of a PF by index, not by address: `virtfn10` comes after `virtfn9`."""
+    if pf.num_vfs == 0:
+        return []
+    folder = f"{DEVICES}/{pf.address}"
+    found = []
+    for name in host.names(folder):
+        if not name.startswith("virtfn"):
+            continue
+        address = host.link(f"{folder}/{name}")
+        identity = _uevent(host, address) if address else None
+        if address is None or identity is None or not name[6:].isdigit():
+            continue  # it vanished while we were reading
+        vendor, device, driver = identity
+        # A VF has its PF's memory node: the kernel gives it the PF's bus (iov.c, virtfn_add_bus).
+        found.append(
+            VirtualFunction(address, int(name[6:]), pf.address, vendor, device, driver, pf.numa_node)
+        )
+    return sorted(found, key=lambda vf: vf.index)
+
+
+def functions(host: Host) -> Tuple[List[PhysicalFunction], List[VirtualFunction]]:
+    """All SR-IOV functions of the host: PFs by address, VFs by PF and index.
+
+    A device that vanishes while it is read is left out.
+    """
+    pfs: List[PhysicalFunction] = []
+    vfs: List[VirtualFunction] = []
+    known: Set[str] = set()
+    addresses = [name for name in host.names(DEVICES) if parse_address(name) == name]
+    for address in sorted(addresses, key=address_order):
+        if address in known:
+            continue  # with hundreds of VFs, not asking each whether it is a PF is worth it
+        pf = _physical_function(host, address)
+        if pf is not None:
+            pfs.append(pf)
+            of_pf = _virtual_functions(host, pf)
+            vfs.extend(of_pf)
+            known.update(vf.address for vf in of_pf)
+    return pfs, vfs
+
+
+def link_up(host: Host, interface: Optional[str]) -> Optional[bool]:
+    """Whether the port has a link; None without an interface. A port that is down reads EINVAL."""
+    if interface is None:
+        return None
+    return host.text(f"/sys/class/net/{interface}/carrier") == "1"
+
+
+def is_up(host: Host, interface: str) -> bool:
+    """Whether the interface is administratively up (IFF_UP in its flags)."""
+    flags = host.text(f"/sys/class/net/{interface}/flags")
+    return flags is not None and bool(int(flags, 16) & 1)
+
+
+def mac_of(host: Host, interface: Optional[str]) -> Optional[str]:
+    return None if interface is None else host.text(f"/sys/class/net/{interface}/address")
+

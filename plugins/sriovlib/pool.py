@@ -1,0 +1,118 @@
+"""The pool as XenAPI shows it: who was given which VF, and what xapi's networks make of the PFs."""
+
+import re
+from typing import Any, Dict, List, NamedTuple, Optional, Set
+
+from .xapi import Xapi
+
+_NULL = "OpaqueRef:NULL"
+# xapi reads each entry of other_config:pci with the pattern `%d/%04x:%02x:%02x.%01x` and drops one
+# that does not fit without a word (xen-api: ocaml/xapi/pciops.ml); what follows the function it ignores.
+_ENTRY = re.compile(r"\s*[+-]?\d[\d_]*/([0-9a-fA-F]{1,4}):([0-9a-fA-F]{1,2}):([0-9a-fA-F]{1,2})\.([0-9a-fA-F])")
+_REAL_VMS = (
+    'field "is_a_template" = "false" and field "is_a_snapshot" = "false" and field "is_control_domain" = "false"'
+)
+
+
+class Vm(NamedTuple):
+    uuid: str
+    name: str
+    power_state: str
+    pci: List[str]  # the addresses that xapi will plug, in the order of the text
+
+
+class Network(NamedTuple):
+    uuid: str
+    name: str
+    bridge: str
+    interfaces: Set[str]  # of this host, that the network stands on
+
+
+class Pool(NamedTuple):
+    """What concerns one host."""
+
+    vms: List[Vm]
+    networks: List[Network]
+    network_of: Dict[str, str]  # interface -> uuid of the network that it serves
+    managed: Set[str]  # interfaces under xapi's own SR-IOV (network_sriov)
+
+    def holder(self, address: str) -> Optional[Vm]:
+        """The VM whose `pci` names the address: a running one before others."""
+        return self.holders().get(address)
+
+    def holders(self) -> Dict[str, Vm]:
+        found: Dict[str, Vm] = {}
+        for vm in sorted(self.vms, key=lambda vm: (vm.power_state == "Halted", vm.uuid)):
+            for address in vm.pci:
+                found.setdefault(address, vm)
+        return found
+
+
+def pci_addresses(text: str) -> List[str]:
+    """The addresses in a VM's other_config:pci, as xapi understands the text."""
+    found = []
+    for entry in text.split(","):
+        match = _ENTRY.match(entry)
+        if match:
+            domain, bus, slot, function = (int(number, 16) for number in match.groups())
+            found.append(f"{domain:04x}:{bus:02x}:{slot:02x}.{function:x}")
+    return found
+
+
+def read(xapi: Xapi, host_uuid: str) -> Pool:
+    """Four calls, of which one, the bulk read of all VMs, is heavy; raises what `Xapi.call` raises."""
+    host = xapi.call("host.get_by_uuid", host_uuid)
+    pifs = xapi.call("PIF.get_all_records_where", f'field "host" = "{host}"')
+    networks = xapi.call("network.get_all_records")
+    vms = xapi.call("VM.get_all_records_where", _REAL_VMS)
+    return Pool(
+        vms=[
+            Vm(
+                record["uuid"],
+                record["name_label"],
+                record["power_state"],
+                pci_addresses(record["other_config"].get("pci", "")),
+            )
+            for record in vms.values()
+        ],
+        networks=[
+            Network(
+                record["uuid"],
+                record["name_label"],
+                record["bridge"],
+                {device for pif in pifs.values() if pif["network"] == ref for device in _devices(pif, pifs)},
+            )
+            for ref, record in networks.items()
+        ],
+        network_of={
+            pif["device"]: networks[_serving(pif, pifs)["network"]]["uuid"]
+            for pif in pifs.values()
+            if pif["physical"] and _serving(pif, pifs)["network"] in networks
+        },
+        managed={pif["device"] for pif in pifs.values() if pif["physical"] and pif["sriov_physical_PIF_of"]},
+    )
+
+
+def _devices(pif: Dict[str, Any], pifs: Dict[str, Dict[str, Any]]) -> Set[str]:
+    """The physical interfaces below a PIF: of a bond its members, of a VLAN those of its trunk."""
+    members = {
+        other["device"] for other in pifs.values() if other["bond_slave_of"] in pif["bond_master_of"]
+    }
+    if members:
+        return members
+    if pif["physical"] or pif["sriov_logical_PIF_of"]:
+        return {pif["device"]}
+    for trunk in pifs.values():  # a VLAN's PIF has the device name of the PIF that it is on
+        if trunk["device"] == pif["device"] and trunk is not pif and trunk["VLAN"] in ("-1", -1):
+            if trunk["physical"] or trunk["bond_master_of"]:
+                return _devices(trunk, pifs)
+    return set()
+
+
+def _serving(pif: Dict[str, Any], pifs: Dict[str, Dict[str, Any]]) -> Dict[str, Any]:
+    """The PIF whose network the interface serves: the bond's for a member of a bond."""
+    if pif["bond_slave_of"] != _NULL:
+        for master in pifs.values():
+            if pif["bond_slave_of"] in master["bond_master_of"]:
+                return master
+    return pif

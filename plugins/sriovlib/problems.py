@@ -1,0 +1,107 @@
+"""Why VFs cannot be had or given: what is seen of a PF and of the host, put into words. Codes are stable."""
+
+from typing import List, Optional, Sequence
+
+from . import kernellog, pci
+from .errors import Problem
+from .kernellog import Evidence
+
+# Drivers that only hold a device: the PF's own driver has to make its VFs.
+_HOLDERS = (pci.PCIBACK, "pci-stub", "vfio-pci")
+
+
+def of_pf(
+    pf: pci.PhysicalFunction,
+    up: Optional[bool],
+    management: bool,
+    held: Sequence[pci.VirtualFunction],
+    evidence: Sequence[Evidence],
+) -> List[Problem]:
+    """Everything that keeps this PF from having VFs, or its VFs from VMs. `up` is whether its
+    interface is up (None: it has none), `held` are its VFs that dom0's drivers have."""
+    name = f"{pf.address} ({pf.interface})" if pf.interface else pf.address
+    found = []
+    if pf.total_vfs == 0:
+        found.append(
+            Problem(
+                "SRIOV_OFF_IN_FIRMWARE",
+                f"The card {name} offers no VFs (sriov_totalvfs is 0).",
+                "Turn SR-IOV on in the card's own firmware, with its vendor's tool or in the host's firmware "
+                "set-up, then power the host off and on.",
+            )
+        )
+    found += _driver(name, pf, evidence)
+    found += [_said_by_kernel(name, item) for item in evidence if item.code != kernellog.DRIVER_WITHOUT_SRIOV]
+    if up is False:
+        found.append(
+            Problem(
+                "PF_DOWN",
+                f"The interface of {name} is down, so its VFs pass no traffic.",
+                f"Plug its PIF, or bring it up (`ip link set dev {pf.interface} up`).",
+            )
+        )
+    if management:
+        found.append(
+            Problem(
+                "PF_NEEDED_BY_DOM0",
+                f"{name} carries the host's management network, so SR-IOV on it is refused.",
+                "Use another port, or move the management network to another one.",
+            )
+        )
+    if held:
+        drivers = ", ".join(sorted({vf.driver or "" for vf in held}))
+        found.append(
+            Problem(
+                "VF_HELD_BY_DOM0",
+                f"{len(held)} of {pf.num_vfs} VFs of {name} are held by dom0 (driver {drivers}), "
+                f"the first is {held[0].address}.",
+                "Blacklist that driver in dom0 (/etc/modprobe.d), or unbind the VFs from it.",
+            )
+        )
+    return found
+
+
+def _driver(name: str, pf: pci.PhysicalFunction, evidence: Sequence[Evidence]) -> List[Problem]:
+    code = kernellog.DRIVER_WITHOUT_SRIOV
+    if pf.num_vfs:
+        return []  # it has made VFs, by whatever way
+    if pf.driver is None:
+        return [
+            Problem(
+                code,
+                f"No driver of dom0 has the device {name}, so nothing can make its VFs.",
+                "Install or load the driver of the card.",
+            )
+        ]
+    if pf.driver in _HOLDERS:
+        return [
+            Problem(
+                code,
+                f"The driver {pf.driver} holds {name} as a whole, so nothing can make its VFs.",
+                "Give the device back to dom0's own driver, or use it as a whole and not by VFs.",
+            )
+        ]
+    return [
+        Problem(
+            code,
+            f"The driver {pf.driver} of {name} does not make VFs through sysfs: {item.line}.",
+            "Use a driver that does, or give this one the number of VFs as a module parameter.",
+        )
+        for item in evidence
+        if item.code == code
+    ]
+
+
+def _said_by_kernel(name: str, item: Evidence) -> Problem:
+    if item.code == kernellog.NO_MMIO_SPACE:
+        return Problem(
+            item.code,
+            f"The kernel found no memory space for the VFs of {name}: {item.line}.",
+            "Turn on SR-IOV and `above 4G decoding` in the firmware's set-up, or add pci=realloc to the dom0 "
+            "kernel's command line.",
+        )
+    return Problem(
+        item.code,
+        f"The kernel found no bus numbers for the VFs of {name}: {item.line}.",
+        "Turn on SR-IOV and ARI in the firmware's set-up, put the card into another slot, or make fewer VFs.",
+    )

@@ -1,0 +1,62 @@
+"""Calls to this host's xapi, in the session of whoever called us."""
+
+import http.client
+import json
+import socket
+from typing import Any
+
+from .host import Host
+
+SOCKET = "/var/lib/xcp/xapi"
+SECONDS = 60  # a xapi that takes longer for a read does not answer
+
+
+class _Connection(http.client.HTTPConnection):
+    """HTTP over xapi's Unix socket."""
+
+    def __init__(self, path: str) -> None:
+        super().__init__("localhost", timeout=SECONDS)
+        self._path = path
+
+    def connect(self) -> None:
+        self.sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+        self.sock.settimeout(self.timeout)
+        self.sock.connect(self._path)
+
+
+class XapiFailure(Exception):
+    """What xapi answered instead of a result: a code and its details."""
+
+
+class Xapi:
+    """One session with xapi. Calls go as JSON-RPC over the Unix socket: Python reads the records of
+    2,000 VMs forty times as fast as from XML. Where there is no such door, as XML-RPC by the
+    `XenAPI.Session` that XenAPIPlugin gave us."""
+
+    def __init__(self, host: Host, session: Any) -> None:
+        self._path = host.path(SOCKET)
+        self._session = session
+
+    def call(self, method: str, *params: Any) -> Any:
+        """The result of an API call; XapiFailure, or what the connection raises (OSError and others)."""
+        try:
+            answer = self._by_json(method, params)
+        except (OSError, http.client.HTTPException, ValueError):
+            return self._session.xenapi_request(method, params)
+        error = answer.get("error")
+        if error:
+            raise XapiFailure([error.get("message"), *error.get("data", [])])
+        return answer["result"]
+
+    def _by_json(self, method: str, params: Any) -> Any:
+        request = {"jsonrpc": "2.0", "method": method, "id": 1}
+        body = json.dumps({**request, "params": [self._session._session, *params]})
+        connection = _Connection(self._path)
+        try:
+            connection.request("POST", "/jsonrpc", body, {"Content-Type": "application/json"})
+            response = connection.getresponse()
+            if response.status != 200:
+                raise http.client.HTTPException(f"status {response.status}")
+            return json.loads(response.read().decode())
+        finally:
+            connection.close()
