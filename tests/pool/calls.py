@@ -1,0 +1,34 @@
+"""What a call of the API is: its function, the kinds of its parameters, and what its function is told."""
+
+from typing import TYPE_CHECKING, Any, Callable, Dict, NamedTuple, Sequence
+
+if TYPE_CHECKING:
+    from xapi import Xapi
+
+
+class Origin(NamedTuple):
+    """Where a call came in: the host whose xapi was asked, and whether over its Unix socket."""
+
+    host: str
+    local: bool
+
+
+class Context(NamedTuple):
+    """What a call's function is told beside its parameters."""
+
+    xapi: "Xapi"
+    origin: Origin
+    session: str = ""
+
+
+class Call(NamedTuple):
+    """A call: its function, the kinds of its parameters (types of fields.json), without the session."""
+
+    function: Callable[..., Any]
+    parameters: Sequence[str] = ()
+    optional: int = 0  # how many of the last parameters may be left out
+    needs_session: bool = True
+    may_be_async: bool = False
+
+
+Calls = Dict[str, Call]

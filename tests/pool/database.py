@@ -1,0 +1,171 @@
+"""The pool's database: rows of the classes of fields.json, by reference; the failures it has are xapi's.
+
+Values are never changed in place, only replaced: what was read stays as it was read.
+"""
+
+import threading
+import uuid
+from typing import Any, Dict, List, Optional
+
+import query
+from schema import CLASSES, Field
+from values import Failure, internal_error
+
+Record = Dict[str, Any]
+
+
+def new_ref() -> str:
+    return f"OpaqueRef:{uuid.uuid4()}"
+
+
+class Database:
+    """All rows of all classes; every method is atomic, and callers of several methods may hold `lock`."""
+
+    def __init__(self) -> None:
+        self.lock = threading.RLock()
+        self._tables: Dict[str, Dict[str, Record]] = {name: {} for name in CLASSES}
+
+    # -- rows ------------------------------------------------------------------------------------
+
+    def create(self, class_name: str, values: Record, ref: Optional[str] = None) -> str:
+        """A new object of these values and the defaults of fields.json; its reference."""
+        fields = CLASSES[class_name]
+        unknown = [name for name in values if name not in fields or fields[name].inverse_of]
+        if unknown:
+            raise ValueError(f"{class_name} stores no field {', '.join(unknown)}")
+        row = {field.name: field.default for field in fields.values() if not field.inverse_of}
+        row["uuid"] = str(uuid.uuid4())
+        row.update(values)
+        ref = ref or new_ref()
+        with self.lock:
+            self._tables[class_name][ref] = row
+        return ref
+
+    def destroy(self, class_name: str, ref: str) -> None:
+        with self.lock:
+            self._row(class_name, ref)
+            del self._tables[class_name][ref]
+
+    def exists(self, class_name: str, ref: str) -> bool:
+        return ref in self._tables[class_name]
+
+    def refs(self, class_name: str) -> List[str]:
+        with self.lock:
+            return list(self._tables[class_name])
+
+    def _row(self, class_name: str, ref: str) -> Record:
+        try:
+            return self._tables[class_name][ref]
+        except KeyError:
+            raise Failure("HANDLE_INVALID", class_name, ref) from None
+
+    # -- reading ---------------------------------------------------------------------------------
+
+    def get(self, class_name: str, ref: str, field: str) -> Any:
+        with self.lock:
+            row = self._row(class_name, ref)
+            known = CLASSES[class_name][field]
+            return self._inverse(known).get(ref, []) if known.inverse_of else row[field]
+
+    def record(self, class_name: str, ref: str) -> Record:
+        with self.lock:
+            self._row(class_name, ref)
+            return self.records(class_name, [ref])[ref]
+
+    def records(self, class_name: str, refs: List[str]) -> Dict[str, Record]:
+        """The whole records of these objects, fields in the order of fields.json."""
+        with self.lock:
+            fields = CLASSES[class_name].values()
+            inverses = {field.name: self._inverse(field) for field in fields if field.inverse_of}
+            table = self._tables[class_name]
+            return {
+                ref: {
+                    field.name: inverses[field.name].get(ref, []) if field.inverse_of else table[ref][field.name]
+                    for field in fields
+                }
+                for ref in refs
+            }
+
+    def _inverse(self, field: Field) -> Dict[str, List[str]]:
+        """For every object that something refers to by the other end of `field`: what refers to it."""
+        assert field.inverse_of is not None
+        other_class, other_field = field.inverse_of
+        found: Dict[str, List[str]] = {}
+        for ref, row in self._tables[other_class].items():
+            found.setdefault(row[other_field], []).append(ref)
+        return found
+
+    def by_uuid(self, class_name: str, wanted: str) -> str:
+        with self.lock:
+            for ref, row in self._tables[class_name].items():
+                if row["uuid"] == wanted:
+                    return ref
+        raise Failure("UUID_INVALID", class_name, wanted)
+
+    def by_name_label(self, class_name: str, name: str) -> List[str]:
+        with self.lock:
+            return [ref for ref, row in self._tables[class_name].items() if row["name_label"] == name]
+
+    def where(self, class_name: str, expression: str) -> List[str]:
+        """The objects for which a query's expression is true."""
+        condition = query.parse(expression)
+        fields = {field.stored_as: field for field in CLASSES[class_name].values()}
+
+        def text(row: Record, name: str) -> str:
+            if name in fields:
+                return _text(row.get(fields[name].name, []))
+            if class_name == "message":
+                return ""  # messages are no rows: an unknown field equals nothing (records.json)
+            raise Failure("INTERNAL_ERROR", "missing field", name, "")
+
+        with self.lock:
+            rows = list(self._tables[class_name].items())
+        return [ref for ref, row in rows if condition(lambda name: text(row, name))]
+
+    # -- writing ---------------------------------------------------------------------------------
+
+    def set(self, class_name: str, ref: str, field: str, value: Any) -> None:
+        with self.lock:
+            self._row(class_name, ref)[field] = value
+
+    def add_to(self, class_name: str, ref: str, field: str, key: str, value: Any) -> None:
+        """A new key in a map. A key that is there is refused, so one of several racers wins (maps.json)."""
+        with self.lock:
+            row = self._row(class_name, ref)
+            if not key:
+                raise internal_error("Db_exn.Empty_key_in_map")
+            if key in row[field]:
+                raise Failure("MAP_DUPLICATE_KEY", class_name, field, ref, key)
+            row[field] = {key: value, **row[field]}
+
+    def remove_from(self, class_name: str, ref: str, field: str, key: str) -> None:
+        with self.lock:
+            row = self._row(class_name, ref)
+            row[field] = {name: value for name, value in row[field].items() if name != key}
+
+    def add(self, class_name: str, ref: str, field: str, member: str) -> None:
+        """A member more in a set, in front; nothing where it is there (records.json: VM.add_tags)."""
+        with self.lock:
+            row = self._row(class_name, ref)
+            if member not in row[field]:
+                row[field] = [member, *row[field]]
+
+    def remove(self, class_name: str, ref: str, field: str, member: str) -> None:
+        with self.lock:
+            row = self._row(class_name, ref)
+            row[field] = [item for item in row[field] if item != member]
+
+
+def _text(value: Any) -> str:
+    """A value as the database writes it and queries compare it: `true`, `-1`, `(('key' 'value'))`."""
+    if isinstance(value, bool):
+        return str(value).lower()
+    if isinstance(value, list):
+        return "(" + " ".join(_quoted(item) for item in value) + ")"
+    if isinstance(value, dict):
+        return "(" + " ".join(f"({_quoted(key)} {_quoted(item)})" for key, item in value.items()) + ")"
+    return str(value)
+
+
+def _quoted(value: Any) -> str:
+    return "'" + _text(value).replace("\\", "\\\\").replace("'", "\\'") + "'"

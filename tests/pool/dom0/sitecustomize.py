@@ -1,0 +1,89 @@
+"""Makes a Python that the pool in a box starts a Python of its dom0; the program itself knows nothing of it.
+
+Python imports this module at its start, where the folder is on PYTHONPATH. Two variables say what to do:
+POOL_IN_A_BOX_XAPI is the url that `XenAPI.xapi_local()` reaches, as XenAPI writes it (`http://_a_b/` is the
+Unix socket /a/b); POOL_IN_A_BOX_MACHINE is the folder of the machine that `sriovlib.host.this_machine()`
+returns. Nothing is imported before the program does so, and then the environment is as xapi leaves it.
+"""
+
+import os
+import sys
+
+TYPE_CHECKING = False  # importing typing would cost as much as all the rest
+if TYPE_CHECKING:
+    from typing import Any, Callable, Dict
+
+    Change = Callable[[Any], None]
+
+POOL = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))  # where machine.py is
+
+
+class Changes:
+    """An entry of sys.meta_path: modules of some names are changed as soon as they have been loaded."""
+
+    def __init__(self, changes: "Dict[str, Change]") -> None:
+        self._changes = changes
+
+    def find_spec(self, name: str, path: "Any" = None, target: "Any" = None) -> "Any":
+        if name not in self._changes:
+            return None
+        change = self._changes.pop(name)  # so that this finder passes it on below
+        for finder in sys.meta_path:
+            spec = finder.find_spec(name, path, target)
+            if spec is not None and spec.loader is not None:
+                _change_after_loading(spec.loader, change)
+                return spec
+        return None
+
+
+def _change_after_loading(loader: "Any", change: "Change") -> None:
+    load = loader.exec_module
+
+    def load_and_change(module: "Any") -> None:
+        load(module)
+        change(module)
+
+    loader.exec_module = load_and_change
+
+
+def _reaches(url: str) -> "Change":
+    """XenAPI: the local xapi is the one at `url`."""
+
+    def change(module: "Any") -> None:
+        def xapi_local() -> "Any":
+            transport = module.UDSTransport() if url.startswith("http://_") else None
+            return module.Session(url, transport=transport)
+
+        module.xapi_local = xapi_local
+
+    return change
+
+
+def _is(folder: str) -> "Change":
+    """sriovlib.host: this machine is the one in `folder`."""
+
+    def change(module: "Any") -> None:
+        def this_machine() -> "Any":
+            sys.path.append(POOL)
+            import machine
+
+            return machine.Machine(folder)
+
+        module.this_machine = this_machine
+
+    return change
+
+
+def _install() -> None:
+    changes = {}
+    os.environ.pop("PYTHONPATH", None)
+    url = os.environ.pop("POOL_IN_A_BOX_XAPI", None)
+    folder = os.environ.pop("POOL_IN_A_BOX_MACHINE", None)
+    if url is not None:
+        changes["XenAPI"] = _reaches(url)
+    if folder is not None:
+        changes["sriovlib.host"] = _is(folder)
+    sys.meta_path.insert(0, Changes(changes))  # type: ignore[arg-type]
+
+
+_install()

@@ -1,0 +1,136 @@
+"""PFs and their VFs: what a write to sriov_numvfs does (drivers/pci/iov.c, pci-sysfs.c), and what a
+PF's driver does about its VFs when it comes and goes."""
+
+import errno
+import re
+from typing import Optional
+
+import kernel_drivers
+import kernel_net
+import kernel_pciback
+from kernel_sysfs import Sysfs, name, refuse
+from machine_description import BUSES, MMIO
+from machine_devices import BUS, SRIOV_CAPABILITY, parsed, virtual_address, virtual_function
+
+# What PF drivers say when VFs that pciback holds are in the way (igb's was seen in the lab).
+STILL_ASSIGNED = {
+    "igb": "Cannot deallocate SR-IOV virtual functions while they are assigned - VFs will not be deallocated",
+    "ixgbe": "Unloading driver while VFs are assigned - VFs will not be deallocated",
+}
+
+
+def set_number(sysfs: Sysfs, path: str, text: str) -> None:
+    """sriov_numvfs. Measured: more than there are ERANGE, from N to another M EBUSY, the same number
+    again accepted, 0 while pciback holds one of them EPERM."""
+    physical = path.rsplit("/", 1)[0]
+    match = re.fullmatch(r"\+?(0[xX][0-9a-fA-F]+|\d+)\n?", text)
+    if not match:
+        refuse(errno.EINVAL, path)
+    digits = match.group(1)
+    octal = len(digits) > 1 and digits[0] == "0" and digits.isdigit()
+    wanted = int(digits, 8) if octal else int(digits, 0)
+    if wanted > int(sysfs.text(physical + "/sriov_totalvfs")):
+        refuse(errno.ERANGE, path)
+    present = int(sysfs.text(path))
+    if wanted == present:
+        return
+    card, _ = sysfs.card(physical)
+    title = sysfs.driver(physical)
+    if title is None or title == kernel_pciback.NAME or not card or not card.sriov or not card.sriov.in_driver:
+        sysfs.say(f"{title or 'pci'} {name(physical)}: Driver does not support SRIOV configuration via sysfs")
+        refuse(errno.ENOENT, path)
+    if wanted == 0:
+        destroy(sysfs, physical)
+    elif present:
+        sysfs.say(
+            f"{title} {name(physical)}: {present} VFs already enabled. "
+            f"Disable before enabling {wanted} VFs"
+        )
+        refuse(errno.EBUSY, path)
+    else:
+        create(sysfs, physical, wanted)
+
+
+def create(sysfs: Sysfs, physical: str, count: int) -> None:
+    card, _ = sysfs.card(physical)
+    assert card is not None and card.sriov is not None
+    title, address = sysfs.driver(physical), name(physical)
+    addresses = [virtual_address(address, card.sriov, number) for number in range(count)]
+    if card.sriov.lacking == MMIO:
+        sysfs.say(f"{title} {address}: not enough MMIO resources for SR-IOV")
+        refuse(errno.ENOMEM, physical)
+    if card.sriov.lacking == BUSES:
+        last, own = parsed(addresses[-1]).bus, parsed(address).bus
+        sysfs.say(
+            f"{title} {address}: can't enable {count} VFs "
+            f"(bus {last:02x} out of range of [bus {own:02x}])"
+        )
+        refuse(errno.ENOMEM, physical)
+    kernel_net.renew_settings(sysfs, physical, count)
+    _show_number(sysfs, physical, count)
+    for number, virtual in enumerate(addresses):
+        folder = physical.rsplit("/", 1)[0] + "/" + virtual
+        sysfs.plant(virtual_function(card, folder, physical))
+        sysfs.link(f"{BUS}/devices/{virtual}", folder)
+        sysfs.link(f"{physical}/virtfn{number}", folder)
+        kernel_drivers.offer(sysfs, folder)
+    sysfs.say(f"{title} {address}: {count} VFs allocated")
+
+
+def destroy(sysfs: Sysfs, physical: str) -> None:
+    """pciback marks what it holds as assigned, in a guest or not, and then the driver refuses."""
+    title = sysfs.driver(physical) or ""
+    folders = sysfs.virtual(physical)
+    if any(sysfs.driver(folder) == kernel_pciback.NAME for folder in folders):
+        sysfs.say(f"{title} {name(physical)}: {STILL_ASSIGNED.get(title, STILL_ASSIGNED['igb'])}")
+        refuse(errno.EPERM, physical + "/sriov_numvfs")
+    for number, folder in enumerate(folders):
+        kernel_drivers.detach(sysfs, folder)
+        sysfs.remove(f"{physical}/virtfn{number}")
+        sysfs.remove(f"{BUS}/devices/{name(folder)}")
+        sysfs.remove(folder)
+    kernel_net.renew_settings(sysfs, physical, 0)
+    _show_number(sysfs, physical, 0)
+    sysfs.say(f"{title} {name(physical)}: IOV Disabled")
+
+
+def set_autoprobe(sysfs: Sysfs, path: str, text: str) -> None:
+    value = {"1": "1", "y": "1", "Y": "1", "0": "0", "n": "0", "N": "0"}.get(text[:1])
+    if value is None:
+        refuse(errno.EINVAL, path)
+    sysfs.put(path, value + "\n")
+
+
+def _show_number(sysfs: Sysfs, physical: str, count: int) -> None:
+    """In the attribute, and in the card's own registers: VF enable, memory enable, NumVFs."""
+    sysfs.put(physical + "/sriov_numvfs", f"{count}\n")
+    with open(sysfs.root + physical + "/config", "r+b") as config:
+        config.seek(SRIOV_CAPABILITY + 0x08)
+        config.write(b"\x19" if count else b"\x10")
+        config.seek(SRIOV_CAPABILITY + 0x10)
+        config.write(count.to_bytes(2, "little"))
+
+
+# -- a PF and its driver -------------------------------------------------------------------------
+
+
+def bind(sysfs: Sysfs, title: str, device: str, options: Optional[str] = None) -> None:
+    """A driver gets a device. A PF's driver with the option for it makes VFs at once, as the
+    drivers did before sysfs, and those that vendors ship still do: one number for each port."""
+    kernel_drivers.attach(sysfs, title, device)
+    card, index = sysfs.card(device)
+    if options and card and card.sriov and card.sriov.parameter and title == card.driver:
+        match = re.search(rf"\b{card.sriov.parameter}=([\d,]+)", options)
+        numbers = match.group(1).split(",") if match else []
+        if index < len(numbers) and int(numbers[index]):
+            create(sysfs, device, min(int(numbers[index]), card.sriov.total))
+
+
+def unbind(sysfs: Sysfs, device: str) -> None:
+    """A PF's driver that goes takes the VFs with it, unless they are assigned."""
+    if sysfs.exists(device + "/sriov_numvfs") and sysfs.virtual(device):
+        try:
+            destroy(sysfs, device)
+        except PermissionError:
+            pass  # said so in the log; the VFs stay
+    kernel_drivers.detach(sysfs, device)

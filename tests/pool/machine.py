@@ -1,0 +1,138 @@
+"""A machine for tests: a folder that looks like a dom0's file system, and a `Host` on it that answers
+writes to sysfs as the kernel does and commands as dom0's do.
+
+All that it knows is in its folder: processes that open the same folder share one machine.
+"""
+
+import errno
+import fcntl
+import json
+import os
+import syslog
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any, Dict, Iterator, NamedTuple, Optional, Sequence
+
+from sriovlib.host import COMMAND_SECONDS, Completed, Host
+
+if TYPE_CHECKING:
+    from machine_description import Description
+
+# The imitation itself is imported where it is needed: this module is loaded with each plugin
+# process, and most of those only read.
+
+OWN_FOLDER = "/.machine"  # what the machine knows beside what its files show
+LOG = "/var/log/sriov"
+FAILS = b"\0"  # begins the file of an attribute whose reading fails; the errno's name follows
+
+
+class Done(NamedTuple):
+    """A command of the machine: it has already ended."""
+
+    completed: Completed
+
+    def finish(self, seconds: float = COMMAND_SECONDS) -> Completed:
+        return self.completed
+
+
+class Machine(Host):
+    """The machine in a folder that `create`, `default_host` or `from_recording` has filled."""
+
+    def __init__(self, folder: str) -> None:
+        super().__init__(folder)
+
+    # -- as the library sees it --------------------------------------------------------------------
+
+    def read_bytes(self, path: str) -> bytes:
+        data = super().read_bytes(path)
+        if data[:1] == FAILS:
+            number = getattr(errno, data[1:].decode())
+            raise OSError(number, os.strerror(number), path)
+        return data
+
+    def write_attribute(self, path: str, text: str) -> None:
+        if not path.startswith("/sys/"):
+            super().write_attribute(path, text)
+            return
+        import kernel
+
+        with self.changed() as sysfs:
+            kernel.write(sysfs, path, text)
+
+    def start(self, argv: Sequence[str], input_text: Optional[str] = None) -> Done:  # type: ignore[override]
+        import commands
+
+        with self.changed() as sysfs:
+            return Done(commands.run(sysfs, argv, input_text))
+
+    def log(self, text: str, priority: int = syslog.LOG_INFO) -> None:
+        with open(self.path(LOG), "a", encoding="utf-8") as file:
+            file.write(f"<{priority}> {text}\n")
+
+    # -- as a test drives it -----------------------------------------------------------------------
+
+    def start_domain(self, uuid: str, name: str, addresses: Sequence[str] = ()) -> int:
+        """A guest starts with these devices, as xenopsd would have it; its domain ID."""
+        import kernel_domains
+
+        with self.changed() as sysfs:
+            return kernel_domains.start(sysfs, uuid, name, addresses)
+
+    def stop_domain(self, uuid: str) -> None:
+        import kernel_domains
+
+        with self.changed() as sysfs:
+            kernel_domains.stop(sysfs, uuid)
+
+    def reboot(self) -> None:
+        """The next boot, up to the point where dom0 starts its services; raises `DoesNotBoot` where
+        the boot loader's files would not bring Xen and dom0 up."""
+        import machine_build
+
+        with self.changed() as sysfs:
+            machine_build.boot(sysfs)
+
+    @contextmanager
+    def changed(self) -> Iterator[Any]:
+        """The kernel's view of the machine (a `Sysfs`), for one change at a time; what it knows is
+        kept even if the change is refused: the kernel log, for one, says why."""
+        from kernel_sysfs import Sysfs
+        from machine_description import from_json
+
+        with open(self.path(OWN_FOLDER + "/lock"), "a") as lock:
+            fcntl.flock(lock, fcntl.LOCK_EX)
+            with open(self.path(OWN_FOLDER + "/description.json"), encoding="utf-8") as file:
+                description = from_json(json.load(file))
+            with open(self.path(OWN_FOLDER + "/state.json"), encoding="utf-8") as file:
+                before = file.read()
+            state: Dict[str, Any] = json.loads(before)
+            try:
+                yield Sysfs(self.root, description, state)
+            finally:
+                after = json.dumps(state)
+                if after != before:
+                    self.replace_file(OWN_FOLDER + "/state.json", after.encode())
+
+
+def create(folder: str, description: "Description") -> Machine:
+    """Makes the machine of that description in an empty folder, and boots it."""
+    import machine_build
+
+    machine = Machine(folder)
+    machine_build.install(machine, description)
+    machine.reboot()
+    return machine
+
+
+def default_host(folder: str, number: int = 1, **changes: Any) -> Machine:
+    """A usual host: a two-port Intel 82599 without VFs yet, a management NIC; see
+    `machine_description.default_description`."""
+    from machine_description import default_description
+
+    return create(folder, default_description(number, **changes))
+
+
+def from_recording(folder: str, name: str) -> Machine:
+    """The machine of a recording (`recordings/README.md`), in the state in which it was recorded."""
+    import machine_recorded
+
+    return machine_recorded.from_recording(folder, name)

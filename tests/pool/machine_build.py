@@ -1,0 +1,196 @@
+"""Making a machine from its description: the files on its disk, and what a boot makes of them."""
+
+import json
+import os
+import uuid
+from typing import Any, Dict
+
+import kernel
+import kernel_net
+import machine_boot
+from kernel_sysfs import Sysfs
+from machine import LOG, OWN_FOLDER, Machine
+from machine_description import Card, Description, to_json
+from machine_devices import BUS, NET, interface, parsed, physical_function, root_port, surroundings
+from machine_pci_ids import pci_ids
+from machine_tree import Tree, plant
+
+FIRST_PORT = 3  # device number of the first root port, as in the recordings
+_COMMANDS = """
+/sbin/ip /sbin/modprobe /sbin/lspci /usr/sbin/xl /usr/bin/xenstore-ls /usr/bin/xenstore-read /bin/dmesg
+/bin/uname /bin/systemctl
+""".split()
+
+
+def install(machine: Machine, description: Description) -> None:
+    """What is on the disk before the first boot."""
+    plant(machine.root, _disk(description))
+    for command in [*_COMMANDS, machine_boot.XEN_CMDLINE, "/sbin/extlinux"]:
+        if os.path.exists(machine.path(command)):
+            os.chmod(machine.path(command), 0o755)
+
+
+def _disk(description: Description) -> Tree:
+    own = {
+        "description.json": json.dumps(to_json(description)),
+        "state.json": json.dumps({"extlinux": "/boot"}),
+        "lock": "",
+    }
+    tree: Tree = {f"{OWN_FOLDER}/{name}": text for name, text in own.items()}
+    tree.update(machine_boot.files(description))
+    tree.update({command: "#!/bin/false: the machine answers it itself\n" for command in _COMMANDS})
+    modules = f"/lib/modules/{description.kernel}"
+    drivers = {card.driver for card in description.cards}
+    drivers |= {card.sriov.driver for card in description.cards if card.sriov}
+    loadable = sorted(f"kernel/drivers/net/{name}.ko:\n" for name in drivers if name)
+    pciback = "kernel/drivers/xen/xen-pciback/{}.ko"
+    built_in = pciback.format("xen-pciback") + "\n" if description.pciback == "built-in" else ""
+    if description.pciback not in ("built-in", "missing"):
+        loadable.append(pciback.format(description.pciback) + ":\n")
+    tree.update(
+        {
+            LOG: "",
+            "/etc/hostname": description.hostname + "\n",
+            "/etc/xensource-inventory": _inventory(description),
+            "/etc/xensource/network.conf": _backend(description) + "\n",
+            "/etc/modprobe.d/blacklist-vfunc-drivers.conf": "".join(
+                f"blacklist {name}\n" for name in description.blacklist
+            ),
+            "/etc/modprobe.d/sriov.conf": description.modprobe,
+            "/etc/modules-load.d": {},
+            "/etc/systemd/system": {},
+            "/usr/lib/systemd/system": {},
+            "/usr/share/hwdata/pci.ids": pci_ids(description),
+            modules + "/modules.builtin": built_in,
+            modules + "/modules.dep": "".join(loadable),
+            "/run": {},
+            "/tmp": {},
+        }
+    )
+    return tree
+
+
+def _inventory(description: Description) -> str:
+    values = {
+        "PRODUCT_BRAND": description.brand,
+        "PRODUCT_NAME": "xenenterprise",
+        "PRODUCT_VERSION": description.version,
+        "PRODUCT_VERSION_TEXT": description.version.rsplit(".", 1)[0],
+        "PLATFORM_NAME": "XCP",
+        "PLATFORM_VERSION": "3.4.0",
+        "BUILD_NUMBER": "cloud",
+        "INSTALLATION_UUID": description.host_uuid,
+        "CONTROL_DOMAIN_UUID": str(uuid.uuid5(uuid.UUID(description.host_uuid), "dom0")),
+        "MANAGEMENT_INTERFACE": description.management_interface,
+        "MANAGEMENT_ADDRESS_TYPE": "IPv4",
+    }
+    return "".join(f"{key}='{value}'\n" for key, value in values.items() if value)
+
+
+def _backend(description: Description) -> str:
+    kinds = {interface.kind for interface in description.interfaces}
+    return "openvswitch" if "openvswitch" in kinds else "bridge"
+
+
+# -- a boot --------------------------------------------------------------------------------------
+
+
+def boot(sysfs: Sysfs) -> None:
+    """From the boot loader to udev: nothing of the last boot is left but what is on the disk."""
+    description = sysfs.description
+    options = machine_boot.next_boot(sysfs)
+    for folder in ("/sys", "/proc", "/run"):
+        for entry in sysfs.names(folder):
+            sysfs.remove(f"{folder}/{entry}")
+    new: Dict[str, Any] = {
+        "extlinux": sysfs.state["extlinux"],
+        "xen_options": options.xen,
+        "kernel_log": [f"Linux version {description.kernel} ({description.kernel_build})"],
+        "last_interface": 0,
+        "last_domain": 0,
+        "domains": {},
+        "vfs": {},
+    }
+    sysfs.state.clear()
+    sysfs.state.update(new)
+    for line in (f"Command line: {options.dom0}", *description.kernel_log):
+        sysfs.say(line)
+    _hardware(sysfs, options.dom0)
+    if description.pciback == "built-in":
+        kernel.start_driver(sysfs, "xen-pciback", "")
+    kernel.settle(sysfs)
+    for name in sysfs.names("/etc/modules-load.d"):
+        for module in sysfs.text(f"/etc/modules-load.d/{name}").split():
+            if kernel.available(sysfs, module):
+                kernel.load(sysfs, module)
+    _interfaces(sysfs)
+
+
+def _hardware(sysfs: Sysfs, dom0_options: str) -> None:
+    description = sysfs.description
+    tree = surroundings()
+    major, minor, extra = description.xen_version.split(".", 2)
+    for part, text in (("major", major), ("minor", minor), ("extra", "." + extra)):
+        tree[f"/sys/hypervisor/version/{part}"] = text + "\n"
+    tree.update(
+        {
+            NET: {},
+            "/sys/module": {},
+            "/proc/cmdline": dom0_options + "\n",
+            "/proc/modules": "",
+            "/proc/version": f"Linux version {description.kernel} {description.kernel_build}\n",
+            "/proc/xen/capabilities": "control_d\n",
+            "/proc/sys/kernel/random/boot_id": f"{uuid.uuid4()}\n",
+        }
+    )
+    sysfs.plant(tree)
+    sysfs.state["last_interface"] = 1
+    loopback = "/sys/devices/virtual/net/lo"
+    sysfs.plant(interface(loopback, "", kernel_net.NO_MAC, 1, False))
+    for name, text in (("flags", "0x9"), ("operstate", "unknown"), ("type", "772"), ("mtu", "65536")):
+        sysfs.put(f"{loopback}/{name}", text + "\n")
+    sysfs.link(NET + "/lo", loopback)
+    ports: Dict[str, str] = {}
+    for card in description.cards:
+        for address in card.addresses:
+            _add_device(sysfs, card, address, ports)
+
+
+def _add_device(sysfs: Sysfs, card: Card, address: str, ports: Dict[str, str]) -> None:
+    """A PF in its place: on its domain's first bus, or behind a root port of its bus's own."""
+    place = parsed(address)
+    parent = f"/sys/devices/pci{place.domain:04x}:00"
+    if place.bus:
+        bus = f"{place.domain:04x}:{place.bus:02x}"
+        if bus not in ports:
+            port = f"{place.domain:04x}:00:{FIRST_PORT + len(ports):02x}.0"
+            ports[bus] = f"{parent}/{port}"
+            sysfs.plant(root_port(ports[bus], place.bus))
+            sysfs.link(f"{BUS}/devices/{port}", ports[bus])
+            sysfs.link(f"{BUS}/drivers/pcieport/{port}", ports[bus])
+        parent = ports[bus]
+    sysfs.plant(physical_function(card, f"{parent}/{address}"))
+    sysfs.link(f"{BUS}/devices/{address}", f"{parent}/{address}")
+
+
+def _interfaces(sysfs: Sysfs) -> None:
+    for card in sysfs.description.cards:
+        for title in card.interfaces:
+            if card.up and sysfs.exists(f"{NET}/{title}"):
+                kernel_net.set_up(sysfs, title, True)
+    routes = ["Iface\tDestination\tGateway\tFlags\tRefCnt\tUse\tMetric\tMask\tMTU\tWindow\tIRTT"]
+    for described in sysfs.description.interfaces:
+        kernel_net.add_over(sysfs, described)
+        if described.ipv4:
+            routes.append(_route(described.name, described.ipv4))
+    sysfs.put("/proc/net/route", "".join(line.ljust(127) + "\n" for line in routes))
+    sysfs.put("/proc/net/if_inet6", "00000000000000000000000000000001 01 80 10 80       lo\n")
+
+
+def _route(name: str, ipv4: str) -> str:
+    """The line of /proc/net/route for an interface's own network: numbers in the CPU's byte order."""
+    address, _, length = ipv4.partition("/")
+    mask = 0xFFFFFFFF << 32 - int(length) & 0xFFFFFFFF
+    network = int.from_bytes(bytes(map(int, address.split("."))), "big") & mask
+    swapped = [int.from_bytes(value.to_bytes(4, "big"), "little") for value in (network, mask)]
+    return f"{name}\t{swapped[0]:08X}\t00000000\t0001\t0\t0\t0\t{swapped[1]:08X}\t0\t0\t0"

@@ -1,0 +1,173 @@
+"""What a machine is made of: cards, interfaces, boot files, hypervisor. Values only; the folder that
+looks like the machine is made of them elsewhere."""
+
+from typing import Any, Dict, NamedTuple, Optional, Tuple
+
+# What XCP-ng keeps dom0 from loading by itself (its blacklist-vfunc-drivers.conf).
+XCPNG_BLACKLIST = ("igbvf", "ixgbevf", "i40evf", "cxgb4vf")
+MMIO, BUSES = "mmio", "buses"  # what the firmware left too little of for a card's VFs
+
+
+class Sriov(NamedTuple):
+    """The SR-IOV capability of a card's functions."""
+
+    total: int  # what sriov_totalvfs shows; 0: switched off in the card's firmware
+    device: str  # of a VF, four hexadecimal digits
+    name: str = "Virtual Function"  # of a VF, as pci.ids has it
+    offset: int = 128
+    stride: int = 2
+    driver: Optional[str] = None  # dom0's module for these VFs
+    parameter: Optional[str] = None  # the PF driver's option that creates VFs when it is loaded
+    in_driver: bool = True  # whether the PF's driver can create VFs by sysfs
+    lacking: Optional[str] = None  # MMIO or BUSES
+
+
+class Card(NamedTuple):
+    """PCI functions of one kind: the ports of a network card, or a controller without ports."""
+
+    addresses: Tuple[str, ...]
+    device: str  # vendor:device
+    name: str  # as pci.ids has it
+    driver: Optional[str]
+    subsystem: str = "8086:0003"
+    pci_class: str = "020000"
+    interfaces: Tuple[str, ...] = ()  # none: not a network card, or one without a driver
+    macs: Tuple[str, ...] = ()
+    speed: int = 10000  # Mbit/s
+    cable: bool = True
+    up: bool = True  # whether dom0 brings the interfaces up at boot
+    numa_node: int = -1
+    sriov: Optional[Sriov] = None
+
+
+class Interface(NamedTuple):
+    """An interface that dom0 makes over others: `kind` is bridge, openvswitch, bond or vlan."""
+
+    name: str
+    kind: str
+    over: Tuple[str, ...]
+    tag: int = 0  # of a vlan
+    ipv4: str = ""  # with its prefix length: 192.168.1.11/24
+
+
+class Description(NamedTuple):
+    cards: Tuple[Card, ...]
+    interfaces: Tuple[Interface, ...] = ()
+    management_interface: str = "xenbr0"
+    hostname: str = "host1"
+    host_uuid: str = "8c2f7d8e-5d0b-4a43-9f0e-4a1b6a0c1a01"
+    brand: str = "XCP-ng"
+    version: str = "8.3.0"
+    xen_version: str = "4.17.5"
+    kernel: str = "4.19.0+1"
+    kernel_build: str = "#1 SMP Tue Jul 1 14:00:00 CEST 2025"
+    iproute: Tuple[int, int] = (4, 11)  # its texts changed with 5.0
+    bootloader: str = "grub"  # or grub-efi, extlinux
+    extlinux: int = 6  # its major version
+    xen_options: str = (
+        "dom0_mem=7584M,max:7584M watchdog ucode=scan dom0_max_vcpus=1-16"
+        " crashkernel=256M,below=4G console=vga vga=mode-0x0311"
+    )
+    iommu: str = "Intel VT-d"  # what the firmware offers: or AMD-Vi, or nothing
+    iommu_by_default: bool = True  # whether this Xen turns it on without being told to
+    pciback: str = "built-in"  # or the name of its module, or "missing"
+    blacklist: Tuple[str, ...] = XCPNG_BLACKLIST
+    modprobe: str = ""  # what the administrator wrote into /etc/modprobe.d/sriov.conf
+    hypervisor_log: Tuple[str, ...] = ()  # lines of this machine in `xl dmesg`
+    kernel_log: Tuple[str, ...] = ()  # and in `dmesg`, at each boot
+
+
+def intel_82599(addresses: Tuple[str, ...], interfaces: Tuple[str, ...], macs: Tuple[str, ...]) -> Card:
+    """An Intel 82599: the driver leaves 63 of its 64 VFs a port to be used."""
+    return Card(
+        addresses=addresses,
+        device="8086:10fb",
+        name="82599ES 10-Gigabit SFI/SFP+ Network Connection",
+        driver="ixgbe",
+        interfaces=interfaces,
+        macs=macs,
+        numa_node=0,
+        sriov=Sriov(
+            total=63,
+            device="10ed",
+            name="82599 Ethernet Controller Virtual Function",
+            driver="ixgbevf",
+            parameter="max_vfs",
+        ),
+    )
+
+
+def intel_i350(addresses: Tuple[str, ...], interfaces: Tuple[str, ...], macs: Tuple[str, ...]) -> Card:
+    """An Intel I350: the gigabit ports on many mainboards, with SR-IOV too."""
+    return Card(
+        addresses=addresses,
+        device="8086:1521",
+        name="I350 Gigabit Network Connection",
+        driver="igb",
+        subsystem="8086:00a1",
+        interfaces=interfaces,
+        macs=macs,
+        speed=1000,
+        numa_node=0,
+        sriov=Sriov(
+            total=7,
+            device="1520",
+            name="I350 Ethernet Controller Virtual Function",
+            offset=128,
+            stride=4,
+            driver="igbvf",
+            parameter="max_vfs",
+        ),
+    )
+
+
+def default_description(number: int = 1, **changes: Any) -> Description:
+    """A usual host of a pool: a two-port Intel 82599 with 63 VFs a port and a management NIC.
+
+    `number` tells the hosts of a pool apart (name, UUID, MACs, IP address); `changes` are fields of
+    `Description`.
+    """
+    management = intel_i350(("0000:02:00.0",), ("eth0",), (f"00:16:3e:00:{number:02x}:00",))
+    fast = intel_82599(
+        ("0000:07:00.0", "0000:07:00.1"),
+        ("eth1", "eth2"),
+        (f"00:1b:21:00:{number:02x}:00", f"00:1b:21:00:{number:02x}:01"),
+    )
+    described: Dict[str, Any] = {
+        "cards": (management, fast),
+        "interfaces": (Interface("xenbr0", "bridge", ("eth0",), ipv4=f"192.168.1.{10 + number}/24"),),
+        "hostname": f"host{number}",
+        "host_uuid": f"8c2f7d8e-5d0b-4a43-9f0e-4a1b6a0c1a{number:02x}",
+    }
+    described.update(changes)
+    return Description(**described)
+
+
+def to_json(description: Description) -> Dict[str, Any]:
+    plain = dict(description._asdict())
+    plain["cards"] = [
+        dict(card._asdict(), sriov=card.sriov and dict(card.sriov._asdict())) for card in description.cards
+    ]
+    plain["interfaces"] = [dict(interface._asdict()) for interface in description.interfaces]
+    return plain
+
+
+def from_json(plain: Dict[str, Any]) -> Description:
+    def frozen(value: Any) -> Any:
+        return tuple(value) if isinstance(value, list) else value
+
+    def cards() -> Tuple[Card, ...]:
+        made = []
+        for card in plain["cards"]:
+            values = {key: frozen(value) for key, value in card.items()}
+            values["sriov"] = Sriov(**card["sriov"]) if card["sriov"] else None
+            made.append(Card(**values))
+        return tuple(made)
+
+    values = {key: frozen(value) for key, value in plain.items()}
+    values["cards"] = cards()
+    values["interfaces"] = tuple(
+        Interface(**{key: frozen(value) for key, value in interface.items()})
+        for interface in plain["interfaces"]
+    )
+    return Description(**values)

@@ -1,0 +1,151 @@
+"""host.call_plugin: runs a plugin as xapi does, and makes a result or failure of what it printed.
+
+Imitates plugin.json, step by step; the texts after INTERNAL_ERROR are like xapi's, which change.
+"""
+
+import os
+import signal
+import subprocess
+import tempfile
+from typing import IO, Any, Dict, List, Mapping, NamedTuple, Optional, Tuple
+
+from calls import Call, Calls, Context
+from values import Failure, internal_error
+from wire import Element, XmlError, parse_xml, xml_call
+
+PATH = "/sbin:/usr/sbin:/bin:/usr/bin"
+
+
+class Dom0(NamedTuple):
+    """What is told of a host's dom0 to run plugins in it."""
+
+    plugins: str  # the folder
+    environment: Mapping[str, str] = {}  # variables beside PATH, which is all that xapi gives
+    interpreter: Optional[str] = None  # a Python to run plugins with; None: each by its own #! line
+
+
+def call_plugin(context: Context, host: str, plugin: str, function: str, args: Dict[str, str]) -> str:
+    xapi = context.xapi
+    if not xapi.is_live(host):  # forwarding fails first, so a wrong reference is no HANDLE_INVALID
+        raise Failure("HOST_OFFLINE", host)
+    dom0 = xapi.dom0s[host]
+    if plugin not in os.listdir(dom0.plugins):  # so no slash, no "..", no other case gets further
+        raise Failure("XENAPI_MISSING_PLUGIN", plugin)
+    argument = xml_call(function, [context.session, args])
+    status, stdout, stderr = _execute(dom0, os.path.join(dom0.plugins, plugin), argument)
+    if status == 0:
+        return _result(stdout)
+    reason = "non-zero exit" if status > 0 else f"signal: {signal.Signals(-status).name}"
+    raise _plugin_failure(reason, _text(stdout), _text(stderr))
+
+
+def _execute(dom0: Dom0, path: str, argument: str) -> Tuple[int, bytes, bytes]:
+    """Runs the file itself, without a shell, with this one argument; its status, stdout and stderr.
+
+    Both outputs are temporary files, read at the end; what cannot be executed at all (no permission, no
+    interpreter, a folder, an argument above 128 KiB) is a non-zero exit without a text.
+    """
+    command = [path, argument] if dom0.interpreter is None else [dom0.interpreter, path, argument]
+    with _output_file() as stdout, _output_file() as stderr:
+        try:
+            process = subprocess.Popen(
+                [word.encode("utf-8", "surrogateescape") for word in command],
+                stdin=subprocess.DEVNULL,
+                stdout=stdout,
+                stderr=stderr,
+                cwd="/",
+                env={"PATH": PATH, **dom0.environment},
+            )
+        except OSError:
+            return 1, b"", b""
+        status = process.wait()
+        return status, _whole(stdout), _whole(stderr)
+
+
+def _output_file() -> IO[bytes]:
+    return tempfile.NamedTemporaryFile(prefix="execute_", dir="/tmp")
+
+
+def _whole(file: IO[bytes]) -> bytes:
+    file.seek(0)
+    return file.read()
+
+
+def _text(output: bytes) -> str:
+    return output.decode("utf-8", "surrogateescape")
+
+
+def _plugin_failure(*details: str) -> Failure:
+    return Failure("XENAPI_PLUGIN_FAILURE", *details)
+
+
+# -- what it printed -------------------------------------------------------------------------------
+
+
+def _result(output: bytes) -> str:
+    """The Value of a Success; raises the Failure that the text says, or the one that it is."""
+    try:
+        root = parse_xml(output)
+    except XmlError as error:
+        raise _plugin_failure("failed to parse plugin output", _text(output), str(error)) from None
+    content = _single(_unbox(root, "methodResponse"), "methodResponse")
+    if content.tag == "fault":
+        fault = _members(_typed(_single(content.children, "fault"), "struct"))
+        code, text = _typed(fault["faultCode"], "int"), _string(fault["faultString"])
+        raise _plugin_failure("fault", code.text, text)
+    params = _unbox(content, "params")
+    if len(params) != 1:
+        raise _type_error("Expected single return value (struct status)")
+    answer = _members(_typed(_single(_unbox(params[0], "param"), "value"), "struct"))
+    status = _string(answer["Status"]) if "Status" in answer else ""
+    if status == "Success" and "Value" in answer:
+        return _string(answer["Value"])
+    if status == "Failure" and "ErrorDescription" in answer:
+        description = _array(answer["ErrorDescription"])
+        if not description:
+            raise _type_error("Empty array of error strings")
+        raise Failure(*description)
+    raise _type_error("Status")
+
+
+def _type_error(text: str) -> Failure:
+    return internal_error(f'XMLRPC.RunTimeTypeError("{text}", _)')
+
+
+def _unbox(element: Element, tag: str) -> List[Element]:
+    if element.tag != tag:
+        raise _type_error(f"unbox: Element={element.tag} should contain '{tag}'")
+    return element.children
+
+
+def _single(elements: List[Element], name: str) -> Element:
+    if len(elements) != 1:
+        raise _type_error(f"singleton: {{}} should be the singleton {{{name}}}")
+    return elements[0]
+
+
+def _typed(value: Element, kind: str) -> Element:
+    """What a `value` element holds, which must be of this kind."""
+    inner = _single(value.children, kind)
+    _unbox(inner, kind)
+    return inner
+
+
+def _string(value: Element) -> str:
+    """The text of a string value, the only kind that is taken as a result; its type may be left out."""
+    return _typed(value, "string").text if value.children else value.text
+
+
+def _array(value: Element) -> List[str]:
+    data = _single(_typed(value, "array").children, "data")
+    return [_string(item) for item in data.children]
+
+
+def _members(struct: Element) -> Dict[str, Element]:
+    pairs: List[Any] = [member.children for member in struct.children]
+    return {name.text: value for name, value in pairs}
+
+
+CALLS: Calls = {
+    "host.call_plugin": Call(call_plugin, ["ref", "string", "string", "string map"], may_be_async=True),
+}

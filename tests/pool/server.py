@@ -1,0 +1,152 @@
+"""The HTTP face of xapi: XML-RPC on every path, JSON-RPC on /jsonrpc, over TCP and Unix sockets.
+
+Imitates session.json: status codes, content types, and the pages for what is no request.
+"""
+
+import html
+import os
+import socketserver
+import threading
+import traceback
+from http.server import BaseHTTPRequestHandler
+from typing import TYPE_CHECKING, Any, List, Tuple
+
+import wire
+from calls import Origin
+from dispatch import answer
+from values import Failure, internal_error
+
+if TYPE_CHECKING:
+    from xapi import Xapi
+
+_PAGE_500 = (
+    "<html><body><h1>HTTP 500 internal server error</h1>An unexpected error occurred; please wait a while "
+    "and try again. If the problem persists, please contact your support representative.<h1> Additional "
+    "information </h1>{}</body></html>"
+)
+_PAGE_404 = (
+    '<!DOCTYPE HTML PUBLIC "-//IETF//DTD HTML 2.0//EN"> <html><head> <title>404 Not Found</title> </head>'
+    "<body> <h1>Not Found</h1> <p>The requested URL {} was not found on this server.</p> <hr>"
+    "<address>Xapi Server</address></body></html>"
+)
+
+
+class _Handler(BaseHTTPRequestHandler):
+    protocol_version = "HTTP/1.1"  # connections stay open for further requests
+    wbufsize = 65536  # head and body in one packet, not two that wait for each other
+    server: "_Listener"
+
+    def setup(self) -> None:
+        self.disable_nagle_algorithm = self.server.is_tcp
+        super().setup()
+
+    def do_POST(self) -> None:
+        body = self.rfile.read(int(self.headers.get("Content-Length", 0)))
+        try:
+            if self.path == "/jsonrpc":
+                self._reply(200, "application/json", self._json_rpc(body))
+            else:
+                self._reply(200, "text/xml", self._xml_rpc(body))
+        except wire.XmlError as error:
+            self._page_500(f'Xmlm.Error({error.line}:{error.column}, "{error.message}")')
+        except wire.NotRpc as error:
+            self._page_500(str(error))
+
+    def do_GET(self) -> None:
+        self._reply(404, "text/html", _PAGE_404.format(html.escape(self.path)))
+
+    def _xml_rpc(self, body: bytes) -> str:
+        method, params = wire.read_request(body)
+        if method == "system.listMethods":  # introspection: no session, no Status
+            return wire.xml_response(sorted(self.server.xapi.calls))
+        try:
+            return wire.xml_success(self._answer(method, params))
+        except Failure as failure:
+            return wire.xml_failure(failure)
+
+    def _json_rpc(self, body: bytes) -> str:
+        request = wire.read_json_request(body)
+        try:
+            return wire.json_success(request, self._answer(request.method, request.params))
+        except Failure as failure:
+            return wire.json_failure(request, failure)
+
+    def _answer(self, method: str, params: List[Any]) -> Any:
+        try:
+            return answer(self.server.xapi, self.server.origin, method, params)
+        except Failure:
+            raise
+        except Exception as error:  # a mistake of the imitation: say so, where xapi would say its own
+            traceback.print_exc()
+            raise internal_error(repr(error)) from error
+
+    def _page_500(self, information: str) -> None:
+        self._reply(500, "text/html", _PAGE_500.format(html.escape(information).replace("&#x27;", "&apos;")))
+
+    def _reply(self, status: int, content_type: str, text: str) -> None:
+        body = text.encode("utf-8", "surrogateescape")
+        self.send_response(status)
+        self.send_header("Content-Type", content_type)
+        self.send_header("Content-Length", str(len(body)))
+        self.end_headers()
+        self.wfile.write(body)
+
+    def log_message(self, *_arguments: Any) -> None:
+        """Nothing: tests read what the programs under test print."""
+
+
+class _Listener(socketserver.ThreadingMixIn):
+    """What both kinds of listener know."""
+
+    daemon_threads = True  # an idle connection keeps no program alive
+    request_queue_size = 128
+    xapi: "Xapi"
+    origin: Origin
+    is_tcp: bool
+
+
+class _TcpListener(_Listener, socketserver.TCPServer):
+    allow_reuse_address = True
+    is_tcp = True
+
+
+class _UnixListener(_Listener, socketserver.UnixStreamServer):
+    is_tcp = False
+
+    def server_close(self) -> None:
+        super().server_close()
+        os.unlink(str(self.server_address))
+
+
+class Server:
+    """The sockets that a Xapi listens on."""
+
+    def __init__(self, xapi: "Xapi") -> None:
+        self._xapi = xapi
+        self._listeners: List[socketserver.BaseServer] = []
+
+    def listen_tcp(self, address: Tuple[str, int], host: str) -> str:
+        """Listens for the clients of this host's xapi; the url, with the port that was chosen for 0."""
+        listener = _TcpListener(address, _Handler)
+        self._start(listener, Origin(host, local=False))
+        return f"http://{listener.server_address[0]}:{listener.server_address[1]}"
+
+    def listen_unix(self, path: str, host: str) -> None:
+        """Listens for the programs of this host's dom0."""
+        if os.path.exists(path):
+            os.unlink(path)  # one that was left over
+        self._start(_UnixListener(path, _Handler), Origin(host, local=True))
+
+    def _start(self, listener: Any, origin: Origin) -> None:
+        listener.xapi = self._xapi
+        listener.origin = origin
+        self._listeners.append(listener)
+        threading.Thread(
+            target=listener.serve_forever, kwargs={"poll_interval": 0.05}, name="xapi", daemon=True
+        ).start()
+
+    def close(self) -> None:
+        for listener in self._listeners:
+            listener.shutdown()
+            listener.server_close()
+        self._listeners.clear()
