@@ -28,7 +28,7 @@ check: venv python-3.6 ## format, lint, types, shell and package
 	$(PYTHON) -m mypy $(python_files)
 	shellcheck $(shell_files)
 	@$(MAKE) --no-print-directory rpm
-	rpmlint --config rpm/rpmlint.toml build/rpm/*.rpm rpm/xapi-sriov.spec
+	@scripts/check-rpm build/rpm
 
 rpm: ## build the package: build/rpm/xapi-sriov-VERSION-1.noarch.rpm
 	@scripts/need rpmbuild=rpm
