@@ -1,4 +1,4 @@
-"""Arguments of plugin calls: text in, checked values out, or `SRIOV_BAD_ARGUMENT` that names what is wrong."""
+"""Arguments of plugin calls: text in, checked values out, or `SRIOV_BAD_ARGUMENT` saying what is wrong."""
 
 import re
 from typing import Mapping, Optional, Sequence

@@ -18,6 +18,8 @@ LOADER_FILES = ("ldlinux.sys", "extlinux.sys")  # beside the configuration; the 
 BACKUP_SUFFIX = ".before-sriov"
 USAGE = 64  # what extlinux exits with where it does not know --update
 
+DEFAULT_ENTRY = "default"  # what stands for a label where only the default entry can be read
+
 Options = Dict[str, List[str]]  # label of a boot entry -> its options that are about the IOMMU
 
 
@@ -35,15 +37,13 @@ class XenCmdline(NamedTuple):
 
     host: Host
 
-    ENTRY = "default"
-
     @property
     def bootloader(self) -> str:
         return "grub" if any(self.host.exists(path) for path in GRUB_FILES) else "extlinux"
 
     @property
     def default(self) -> str:
-        return self.ENTRY
+        return DEFAULT_ENTRY
 
     def _call(self, *arguments: str) -> Completed:
         answer = self.host.run([XEN_CMDLINE, *arguments])
@@ -56,19 +56,19 @@ class XenCmdline(NamedTuple):
 
     def read(self) -> Options:
         lines = self._call("--get-xen", "iommu").stdout + self._call("--get-xen", "no-iommu").stdout
-        return {self.ENTRY: lines.split()}
+        return {DEFAULT_ENTRY: lines.split()}
 
     def write(self, wanted: Options) -> List[Problem]:
-        options = wanted[self.ENTRY]
+        options = wanted[DEFAULT_ENTRY]
         before = self._files()
         try:
-            if "no-iommu" in self.read()[self.ENTRY]:
+            if "no-iommu" in self.read()[DEFAULT_ENTRY]:
                 self._call("--delete-xen", "no-iommu")
             if options:
                 self._call("--set-xen", xenoption.as_one(options))
             else:
                 self._call("--delete-xen", "iommu")
-            now = self.read()[self.ENTRY]
+            now = self.read()[DEFAULT_ENTRY]
             if xenoption.parts(now) != xenoption.parts(options):
                 raise refused(
                     f"xen-cmdline did not change the entry that boots by default: it has "
@@ -153,7 +153,8 @@ class Extlinux(NamedTuple):
         }
         own = {entry.append_line for entry in self.entries}
         same = [
-            old == line or number in own for number, (old, line) in enumerate(zip(self.config.lines, new.lines))
+            old == line or number in own
+            for number, (old, line) in enumerate(zip(self.config.lines, new.lines))
         ]
         if options != {**self.read(), **wanted} or len(new.lines) != len(self.config.lines) or not all(same):
             raise refused(
@@ -219,4 +220,3 @@ def find(host: Host) -> BootConfig:
 
 def _has_loader(host: Host, folder: str) -> bool:
     return any(host.exists(os.path.join(folder, name)) for name in LOADER_FILES)
-

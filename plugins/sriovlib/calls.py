@@ -22,22 +22,20 @@ class Function(NamedTuple):
 FUNCTIONS: Dict[str, Function] = {
     "enable_iommu": Function(
         ("dry_run",),
-        lambda host, session, args: iommu.enable(host, arguments.boolean(args, "dry_run", False)),
+        lambda host, _session, args: iommu.enable(host, arguments.boolean(args, "dry_run", False)),
     ),
     "disable_iommu": Function(
         ("dry_run",),
-        lambda host, session, args: iommu.disable(host, arguments.boolean(args, "dry_run", False)),
+        lambda host, _session, args: iommu.disable(host, arguments.boolean(args, "dry_run", False)),
     ),
     "load_pciback": Function(
         ("persistent",),
-        lambda host, session, args: pciback.load_and_keep(
-            host, arguments.boolean(args, "persistent", True)
-        ),
+        lambda host, _session, args: pciback.load_and_keep(host, arguments.boolean(args, "persistent", True)),
     ),
-    "inventory": Function((), lambda host, session, args: inventory.inventory(host)),
-    "list_pfs": Function((), lambda host, session, args: listing.list_pfs(host, session)),
+    "inventory": Function((), lambda host, _session, _args: inventory.inventory(host)),
+    "list_pfs": Function((), lambda host, session, _args: listing.list_pfs(host, session)),
     "list_vfs": Function(("pf", "network", "state", "vm_uuid"), listing.list_vfs),
-    "status": Function((), lambda host, session, args: status.status(host, session)),
+    "status": Function((), lambda host, session, _args: status.status(host, session)),
 }
 
 

@@ -7,7 +7,7 @@ when all that it takes to boot is there.
 """
 
 import re
-from typing import Dict, List, NamedTuple, Optional, Sequence
+from typing import Dict, List, Mapping, NamedTuple, Optional, Sequence
 
 from . import xenoption
 
@@ -147,7 +147,7 @@ def xen_options(config: Config, entry: Entry) -> List[str]:
     return words[1 : words.index(SEPARATOR)]
 
 
-def with_iommu(config: Config, wanted: Dict[str, Sequence[str]]) -> bytes:
+def with_iommu(config: Config, wanted: Mapping[str, Sequence[str]]) -> bytes:
     """The file with other IOMMU options in some entries: `wanted` is label -> options.
 
     The first new option takes the place of the first old one, so that turning on and putting back

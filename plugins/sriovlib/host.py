@@ -55,7 +55,7 @@ class Running:
                 errors="replace",
             )
         except OSError as error:
-            text = f"{os.strerror(error.errno or 0)}"
+            text = os.strerror(error.errno or 0)
             self._failed = Completed(argv, NOT_FOUND, "", text)
 
     def finish(self, seconds: float = COMMAND_SECONDS) -> Completed:
@@ -91,7 +91,7 @@ class Host:
     def read_bytes(self, path: str) -> bytes:
         descriptor = os.open(self.root + path, os.O_RDONLY | os.O_CLOEXEC)
         try:
-            parts = []
+            parts: List[bytes] = []
             while True:
                 part = os.read(descriptor, 65536)
                 if not part:

@@ -36,7 +36,7 @@ def look(host: Host) -> Inventory:
     dmesg = host.start(kernellog.COMMAND)
     pfs, vfs = pci.functions(host)
     management = network.management(host)
-    ids = {(function.vendor_id, function.device_id) for function in [*pfs, *vfs]}
+    ids = {(pf.vendor_id, pf.device_id) for pf in pfs} | {(vf.vendor_id, vf.device_id) for vf in vfs}
     return Inventory(
         host_uuid=inventory_file(host).get("INSTALLATION_UUID"),
         pfs=pfs,
@@ -78,11 +78,11 @@ def pf_record(
 def vf_record(seen: Inventory, vf: pci.VirtualFunction, interface: Optional[str]) -> Dict[str, Any]:
     """A VF with the keys of `list_vfs`, less those that only xapi knows; `state` is null where it
     takes xapi to tell, `assigned_to` where no running domain has it."""
-    settings = seen.settings.get(interface or "", {}).get(vf.index, vfsettings.UNKNOWN)
+    settings = seen.settings.get(interface or "", {}).get(vf.number, vfsettings.UNKNOWN)
     owner = (seen.owners or {}).get(vf.address)
     record: Dict[str, Any] = {
         "address": vf.address,
-        "index": vf.index,
+        "index": vf.number,
         "pf": vf.pf,
         "interface": interface,
         "vendor_id": vf.vendor_id,

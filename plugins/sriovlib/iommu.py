@@ -1,4 +1,4 @@
-"""The IOMMU: is it on, will it be after a reboot, could it be; and the calls that turn it on or put it back."""
+"""The IOMMU: is it on, will it be after a reboot, could it be; the calls that turn it on or put it back."""
 
 from typing import Any, Dict, List, NamedTuple, Optional
 from urllib.parse import quote, unquote
@@ -50,10 +50,8 @@ def state(running: Optional[xen.Xen], options: List[str], bootloader: str) -> Io
     if running is None:
         return Iommu(configured, None, False, bootloader, option, [NO_XEN])
     booted = xenoption.setting(running.options)
-    if running.iommu_active:
-        reboot = _RANK[configured] < _RANK[booted]
-    else:
-        reboot = _RANK[configured] > _RANK[booted]
+    step = _RANK[configured] - _RANK[booted]  # what a reboot would change: up or down
+    reboot = step < 0 if running.iommu_active else step > 0
     problems = []
     if not running.iommu_active and booted == configured == xenoption.ON:
         problems.append(NO_FIRMWARE_IOMMU)

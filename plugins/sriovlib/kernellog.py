@@ -16,7 +16,10 @@ NO_MMIO_SPACE, NO_BUS_NUMBERS, DRIVER_WITHOUT_SRIOV = (
 # Kernel: drivers/pci/iov.c and setup-res.c (BARs 7 to 12 are those of the VFs), from 4.19 on.
 _EVIDENCE = (
     (NO_MMIO_SPACE, re.compile(r"not enough MMIO resources for SR-IOV")),
-    (NO_MMIO_SPACE, re.compile(r"\b(?:BAR (?:[789]|1[012])|VF BAR \d)\b.*(?:no space for|failed to assign|can't assign)")),
+    (
+        NO_MMIO_SPACE,
+        re.compile(r"\b(?:BAR (?:[789]|1[012])|VF BAR \d)\b.*(?:no space for|failed to assign|can't assign)"),
+    ),
     (NO_BUS_NUMBERS, re.compile(r"SR-IOV: bus number out of range|can't enable \d+ VFs \(bus")),
     (DRIVER_WITHOUT_SRIOV, re.compile(r"(?i)driver does not support SR-?IOV configuration via sysfs")),
 )

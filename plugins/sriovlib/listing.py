@@ -24,7 +24,10 @@ def read_pool(host: Host, session: Any, seen: Inventory) -> Optional[Pool]:
 
 
 def state_of(
-    vf: pci.VirtualFunction, interface: Optional[str], seen: Inventory, xapi_pool: Optional[Pool],
+    vf: pci.VirtualFunction,
+    interface: Optional[str],
+    seen: Inventory,
+    xapi_pool: Optional[Pool],
     holders: Mapping[str, pool.Vm],
 ) -> Optional[str]:
     """The first that applies, in the order of the contract; None where it takes a xapi (or a
@@ -54,7 +57,7 @@ def vf_records(seen: Inventory, xapi_pool: Optional[Pool]) -> List[Dict[str, Any
         record["network"] = xapi_pool.network_of.get(interface or "") if xapi_pool else None
         vm = None
         if record["state"] == IN_USE:
-            vm = by_uuid.get((record["assigned_to"] or {}).get("vm_uuid"))
+            vm = by_uuid.get((record["assigned_to"] or {}).get("vm_uuid", ""))
         elif record["state"] == ASSIGNED:
             vm = holders[vf.address]
         if vm is not None:

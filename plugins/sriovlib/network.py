@@ -1,4 +1,4 @@
-"""Which interfaces carry the host's management network: resolved through bridge, bond and VLAN, without xapi."""
+"""What the host's management network stands on, through bridge, bond and VLAN, without asking xapi."""
 
 import json
 from typing import List, Set

@@ -48,10 +48,10 @@ class PhysicalFunction(NamedTuple):
 
 
 class VirtualFunction(NamedTuple):
-    """VF `index` of a physical function: the target of its link `virtfn<index>`."""
+    """VF `number` of a physical function: the target of its link `virtfn<number>`."""
 
     address: str
-    index: int
+    number: int  # its index
     pf: str
     vendor_id: str
     device_id: str
@@ -128,7 +128,7 @@ def _virtual_functions(host: Host, pf: PhysicalFunction) -> List[VirtualFunction
         found.append(
             VirtualFunction(address, int(name[6:]), pf.address, vendor, device, driver, pf.numa_node)
         )
-    return sorted(found, key=lambda vf: vf.index)
+    return sorted(found, key=lambda vf: vf.number)
 
 
 def functions(host: Host) -> Tuple[List[PhysicalFunction], List[VirtualFunction]]:
@@ -167,4 +167,3 @@ def is_up(host: Host, interface: str) -> bool:
 
 def mac_of(host: Host, interface: Optional[str]) -> Optional[str]:
     return None if interface is None else host.text(f"/sys/class/net/{interface}/address")
-

@@ -1,16 +1,18 @@
 """The pool as XenAPI shows it: who was given which VF, and what xapi's networks make of the PFs."""
 
 import re
-from typing import Any, Dict, List, NamedTuple, Optional, Set
+from typing import Any, Dict, List, NamedTuple, Set
 
 from .xapi import Xapi
 
 _NULL = "OpaqueRef:NULL"
 # xapi reads each entry of other_config:pci with the pattern `%d/%04x:%02x:%02x.%01x` and drops one
 # that does not fit without a word (xen-api: ocaml/xapi/pciops.ml); what follows the function it ignores.
-_ENTRY = re.compile(r"\s*[+-]?\d[\d_]*/([0-9a-fA-F]{1,4}):([0-9a-fA-F]{1,2}):([0-9a-fA-F]{1,2})\.([0-9a-fA-F])")
-_REAL_VMS = (
-    'field "is_a_template" = "false" and field "is_a_snapshot" = "false" and field "is_control_domain" = "false"'
+_ENTRY = re.compile(
+    r"\s*[+-]?\d[\d_]*/([0-9a-fA-F]{1,4}):([0-9a-fA-F]{1,2}):([0-9a-fA-F]{1,2})\.([0-9a-fA-F])"
+)
+_REAL_VMS = " and ".join(
+    f'field "{name}" = "false"' for name in ("is_a_template", "is_a_snapshot", "is_control_domain")
 )
 
 
@@ -36,11 +38,8 @@ class Pool(NamedTuple):
     network_of: Dict[str, str]  # interface -> uuid of the network that it serves
     managed: Set[str]  # interfaces under xapi's own SR-IOV (network_sriov)
 
-    def holder(self, address: str) -> Optional[Vm]:
-        """The VM whose `pci` names the address: a running one before others."""
-        return self.holders().get(address)
-
     def holders(self) -> Dict[str, Vm]:
+        """Address -> the VM whose `pci` names it: one that runs before others."""
         found: Dict[str, Vm] = {}
         for vm in sorted(self.vms, key=lambda vm: (vm.power_state == "Halted", vm.uuid)):
             for address in vm.pci:
@@ -95,17 +94,14 @@ def read(xapi: Xapi, host_uuid: str) -> Pool:
 
 def _devices(pif: Dict[str, Any], pifs: Dict[str, Dict[str, Any]]) -> Set[str]:
     """The physical interfaces below a PIF: of a bond its members, of a VLAN those of its trunk."""
-    members = {
-        other["device"] for other in pifs.values() if other["bond_slave_of"] in pif["bond_master_of"]
-    }
+    members = {other["device"] for other in pifs.values() if other["bond_slave_of"] in pif["bond_master_of"]}
     if members:
         return members
     if pif["physical"] or pif["sriov_logical_PIF_of"]:
         return {pif["device"]}
     for trunk in pifs.values():  # a VLAN's PIF has the device name of the PIF that it is on
-        if trunk["device"] == pif["device"] and trunk is not pif and trunk["VLAN"] in ("-1", -1):
-            if trunk["physical"] or trunk["bond_master_of"]:
-                return _devices(trunk, pifs)
+        if trunk["device"] == pif["device"] and (trunk["physical"] or trunk["bond_master_of"]):
+            return _devices(trunk, pifs)
     return set()
 
 

@@ -32,9 +32,7 @@ def owners(host: Host, answer: Completed) -> Optional[Dict[str, Domain]]:
         # xenstore-ls: xs_directory (/local/domain/0/backend/pci): No such file or directory
         none = "xs_directory" in answer.stderr and "No such file" in answer.stderr
         return {} if none else None
-    devices = {
-        match.group(2).lower(): int(match.group(1)) for match in _DEVICE.finditer(answer.stdout)
-    }
+    devices = {match.group(2).lower(): int(match.group(1)) for match in _DEVICE.finditer(answer.stdout)}
     domains = _domains(host, sorted(set(devices.values())))
     return {address: domains[domid] for address, domid in devices.items()}
 

@@ -1,0 +1,170 @@
+"""What dom0's commands and files print, old and new, read as the library reads them."""
+
+import json
+from pathlib import Path
+
+import pytest
+from sriovlib import kernellog, pciids, vfsettings, xen, xenstore
+from sriovlib.host import Completed, Host
+
+RECORDINGS = Path(__file__).parent.parent / "pool" / "recordings"
+
+
+def recorded(name):
+    return json.loads((RECORDINGS / f"{name}.json").read_text())["meta"]
+
+
+def said(stdout="", status=0, stderr=""):
+    return Completed(["command"], status, stdout, stderr)
+
+
+def test_vf_settings_as_a_new_ip_prints_them():
+    vfs = vfsettings.parse(said(recorded("xen-3-one-vf-on-pciback")["ip_link"]))["enp1s0"]
+    assert sorted(vfs) == list(range(7))
+    assert vfs[0] == vfsettings.VfSettings(
+        "02:11:22:33:44:55", 100, 3, "802.1q", 0, 100, spoof_check=True, trust=False, link_state="auto"
+    )
+    assert (vfs[1].vlan, vfs[1].max_tx_rate, vfs[1].spoof_check, vfs[1].trust) == (0, 0, False, True)
+
+
+def test_text_and_json_of_the_same_ip_agree():
+    meta = recorded("xen-2-seven-vfs-on-two-pfs")
+    by_text = vfsettings.parse(said(meta["ip_link"]))
+    for link in json.loads(meta["ip_link_json"]):
+        for vf in link.get("vfinfo_list", []):
+            settings = by_text[link["ifname"]][vf["vf"]]
+            assert settings.mac == vf["address"]
+            assert settings.spoof_check == vf["spoofchk"]
+            assert settings.trust == vf["trust"]
+            assert settings.link_state == vf["link_state"]
+
+
+def test_vf_settings_as_the_ip_of_centos_7_prints_them():
+    text = (
+        "6: eth4: <BROADCAST,MULTICAST,UP,LOWER_UP> mtu 1500 qdisc mq master ovs-system state UP qlen 1000\n"
+        "    link/ether 00:1b:21:00:01:00 brd ff:ff:ff:ff:ff:ff promiscuity 1 \n"
+        "    vf 0 MAC 02:AA:00:00:00:01, vlan 12, qos 3, vlan protocol 802.1ad, tx rate 500 (Mbps), "
+        "max_tx_rate 500Mbps, min_tx_rate 100Mbps, spoof checking off, link-state enable, trust on, query_rss off\n"
+        "    vf 10 MAC 00:00:00:00:00:00, tx rate 200 (Mbps)\n"
+    )
+    vfs = vfsettings.parse(said(text))["eth4"]
+    assert vfs[0] == vfsettings.VfSettings(
+        "02:aa:00:00:00:01", 12, 3, "802.1ad", 100, 500, spoof_check=False, trust=True, link_state="enable"
+    )
+    assert vfs[10].max_tx_rate == 200
+    assert (vfs[10].spoof_check, vfs[10].trust, vfs[10].link_state) == (None, None, None)
+
+
+def test_an_ip_that_fails_tells_nothing():
+    assert vfsettings.parse(said(recorded("xen-3-one-vf-on-pciback")["ip_link"], status=1)) == {}
+
+
+def test_the_recorded_xen():
+    with_iommu = xen.parse(said(recorded("xen-1-before-vfs")["xl_info"]))
+    without = xen.parse(said(recorded("xen-5-no-iommu-one-vf-on-pciback")["xl_info"]))
+    assert (with_iommu.version, with_iommu.iommu_active) == ("4.17.5", True)
+    assert "spec-ctrl=eager-fpu" in with_iommu.options
+    assert without.iommu_active is False
+
+
+def test_without_xen_nothing_is_known():
+    assert xen.parse(said(status=127)) is None
+    assert xen.parse(said("nonsense\n")) is None
+
+
+XENSTORE = """/local/domain/0/backend/pci/7 = ""
+/local/domain/0/backend/pci/7/0 = ""
+/local/domain/0/backend/pci/7/0/frontend = "/local/domain/7/device/pci/0"
+/local/domain/0/backend/pci/7/0/dev-0 = "0000:07:10.0"
+/local/domain/0/backend/pci/7/0/vdev-0 = "0000:00:00.00"
+/local/domain/0/backend/pci/7/0/dev-1 = "0000:07:10.2"
+/local/domain/0/backend/pci/7/0/num_devs = "2"
+"""
+
+
+class XenstoreHost(Host):
+    """A host where a domain may go away between two questions."""
+
+    def run(self, argv, seconds=30, input_text=None):
+        paths = argv[1:]
+        if "/local/domain/8/vm" in paths:
+            return said("", 1, "xenstore-read: couldn't read path /local/domain/8/vm")
+        return said(
+            "".join(
+                "/vm/0f1e2d3c-0000-4000-8000-0123456789ab\n" if p.endswith("vm") else "web\n" for p in paths
+            )
+        )
+
+
+def test_running_domains_and_their_devices():
+    owners = xenstore.owners(XenstoreHost(), said(XENSTORE))
+    web = xenstore.Domain(7, "0f1e2d3c-0000-4000-8000-0123456789ab", "web")
+    assert owners == {"0000:07:10.0": web, "0000:07:10.2": web}
+
+
+def test_a_domain_that_goes_away_meanwhile_costs_its_name_only():
+    owners = xenstore.owners(
+        XenstoreHost(), said(XENSTORE + XENSTORE.replace("pci/7", "pci/8").replace("07:10", "07:11"))
+    )
+    assert owners["0000:07:10.0"].name == "web"
+    assert owners["0000:07:11.0"] == xenstore.Domain(8, None, None)
+
+
+def test_no_backend_folder_is_no_domain_and_no_xenstore_is_no_answer():
+    none = "xenstore-ls: xs_directory (/local/domain/0/backend/pci): No such file or directory\n"
+    assert xenstore.owners(Host(), said("", 1, none)) == {}
+    assert xenstore.owners(Host(), said("", 1, "xenstore-ls: xs_open: No such file or directory\n")) is None
+    assert xenstore.owners(Host(), said("", 127, "No such file or directory")) is None
+
+
+@pytest.mark.parametrize(
+    ("line", "code"),
+    [
+        ("[    3.1] ixgbe 0000:07:00.0: not enough MMIO resources for SR-IOV", "NO_MMIO_SPACE"),
+        ("[    0.9] pci 0000:07:00.0: BAR 7: no space for [mem size 0x00100000 64bit]", "NO_MMIO_SPACE"),
+        ("pci 0000:07:00.0: VF BAR 0 [mem size 0x00100000]: can't assign; no space", "NO_MMIO_SPACE"),
+        ("igb 0000:07:00.0: SR-IOV: bus number out of range", "NO_BUS_NUMBERS"),
+        ("pci 0000:07:00.0: can't enable 64 VFs (bus 0b out of range of [bus 07])", "NO_BUS_NUMBERS"),
+        (
+            "mlx4_core 0000:07:00.0: Driver does not support SRIOV configuration via sysfs",
+            "DRIVER_WITHOUT_SRIOV",
+        ),
+    ],
+)
+def test_what_the_kernel_log_has_against_a_device(line, code):
+    found = kernellog.evidence(said(f"[    0.0] Linux version 4.19\n{line}\n{line}\n"))
+    assert [evidence.code for evidence in found["0000:07:00.0"]] == [code]
+    assert not found["0000:07:00.0"][0].line.startswith("[")
+
+
+def test_other_bars_and_other_lines_are_no_evidence():
+    log = "pci 0000:07:00.0: BAR 6: no space for [mem size 0x00080000 pref]\nixgbe 0000:07:00.0: SR-IOV enabled with 63 VFs\n"
+    assert kernellog.evidence(said(log)) == {}
+
+
+PCI_IDS = """# comment
+8086  Intel Corporation
+\t10ed  82599 Ethernet Controller Virtual Function
+\t10fb  82599ES 10-Gigabit SFI/SFP+ Network Connection
+\t\t8086 0003  Ethernet Server Adapter X520-2
+# in between
+\t1521  I350 Gigabit Network Connection
+8087  Intel Corp. (other)
+\t1572  not this one
+C 02  Network controller
+"""
+
+
+def test_names_of_devices_from_pci_ids(tmp_path):
+    (tmp_path / "usr/share/hwdata").mkdir(parents=True)
+    (tmp_path / "usr/share/hwdata/pci.ids").write_text(PCI_IDS)
+    names = pciids.descriptions(
+        Host(str(tmp_path)), [("8086", "10ed"), ("8086", "1521"), ("8086", "1572"), ("1111", "10ed")]
+    )
+    assert names == {
+        ("8086", "10ed"): "Intel Corporation 82599 Ethernet Controller Virtual Function",
+        ("8086", "1521"): "Intel Corporation I350 Gigabit Network Connection",
+        ("8086", "1572"): None,
+        ("1111", "10ed"): None,
+    }
+    assert pciids.descriptions(Host(str(tmp_path / "none")), [("8086", "10ed")]) == {("8086", "10ed"): None}
