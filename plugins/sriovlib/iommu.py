@@ -4,7 +4,7 @@ from typing import Any, Dict, List, NamedTuple, Optional
 from urllib.parse import quote, unquote
 
 from . import bootconfig, hostconfig, xen, xenoption
-from .errors import Problem
+from .errors import Problem, SriovError
 from .host import Host
 
 # What enable_iommu found, in /etc/sriov.conf: a key a boot entry. Written before the boot
@@ -155,14 +155,14 @@ def _write(
     found = {quote(label): " ".join(before[label]) for label in wanted} if record else {}
     recorded = hostconfig.read(host).sections.get(BEFORE, {})
     _update(host, BEFORE, dict(found))
-    _update(host, section, {key: "yes"})
     try:
+        _update(host, section, {key: "yes"})
         problems = boot.write(wanted)
     except BaseException:  # the boot configuration is as it was, so shall the record be
-        _update(host, BEFORE, {label: recorded.get(label) for label in found})
-        _update(host, section, {key: None})
+        _tidy(host, BEFORE, {label: recorded.get(label) for label in found})
+        _tidy(host, section, {key: None})
         raise
-    _update(host, section, {key: None})
+    _tidy(host, section, {key: None})
     return problems
 
 
@@ -171,3 +171,12 @@ def _update(host: Host, section: str, values: Dict[str, Optional[str]]) -> None:
         return
     with host.lock("config", f"writing [{section}]"):
         hostconfig.write(host, hostconfig.changed(hostconfig.read(host), section, values))
+
+
+def _tidy(host: Host, section: str, values: Dict[str, Optional[str]]) -> None:
+    """As `_update`, where the outcome of the call is already decided: what cannot be written now
+    (a full disk) does no harm, and the next call puts it right."""
+    try:
+        _update(host, section, values)
+    except SriovError as error:
+        host.log(str(error))

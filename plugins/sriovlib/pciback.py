@@ -19,11 +19,14 @@ class Pciback(NamedTuple):
 
 
 def find(host: Host) -> Pciback:
-    """Whether the driver is there, and by which module: a built-in one has no `module` link."""
+    """Whether the driver is there, and by which module. A built-in one has a folder in /sys/module
+    too; what only a loaded module has is `initstate` (kernel: kernel/module, drivers/base/module.c)."""
     if not host.exists(DRIVER):
         return Pciback(False, None)
     module = host.link(f"{DRIVER}/module")
-    return Pciback(True, module.replace("_", "-") if module else None)
+    if module is None or not host.exists(f"/sys/module/{module}/initstate"):
+        return Pciback(True, None)
+    return Pciback(True, module.replace("_", "-"))
 
 
 def load(host: Host) -> Pciback:

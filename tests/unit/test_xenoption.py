@@ -1,5 +1,7 @@
 """What `iommu=` on Xen's command line says, and what turning it on makes of it."""
 
+from typing import List
+
 import pytest
 from sriovlib import xenoption
 
@@ -23,7 +25,7 @@ from sriovlib import xenoption
         (["dom0_mem=1024M", "iommu_inclusive_mapping=1"], "default"),  # another option altogether
     ],
 )
-def test_what_the_options_say(options, setting):
+def test_what_the_options_say(options: List[str], setting: str) -> None:
     assert xenoption.setting(options) == setting
 
 
@@ -41,11 +43,11 @@ def test_what_the_options_say(options, setting):
         (["iommu="], "iommu=1"),
     ],
 )
-def test_turning_on_keeps_every_sub_option(options, turned_on):
+def test_turning_on_keeps_every_sub_option(options: List[str], turned_on: str) -> None:
     assert xenoption.turned_on(options) == turned_on
     assert xenoption.setting([turned_on]) == "on"
 
 
-def test_only_the_iommu_options_of_a_command_line_are_taken():
+def test_only_the_iommu_options_of_a_command_line_are_taken() -> None:
     options = "dom0_mem=752M iommu=0 no-iommu iommux=1 watchdog".split()
     assert xenoption.iommu_options(options) == ["iommu=0", "no-iommu"]

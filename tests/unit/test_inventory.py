@@ -1,0 +1,228 @@
+"""`inventory`: PFs and VFs of hosts of all kinds, without asking xapi."""
+
+import json
+from pathlib import Path
+from typing import Any, Dict, List
+
+import machine
+import pytest
+from machine import Machine
+from machine_description import Card, Interface, Sriov, default_description
+from sriovlib import calls, pci
+
+PF = "/sys/bus/pci/devices/{}"
+
+
+def inventory(host: Machine) -> Dict[str, Any]:
+    answer: Dict[str, Any] = json.loads(calls.call(host, "inventory", None, {}))
+    return answer
+
+
+def make_vfs(host: Machine, address: str, count: int) -> None:
+    host.write_attribute(PF.format(address) + "/sriov_numvfs", str(count))
+
+
+def codes(pf: Dict[str, Any]) -> List[str]:
+    return [problem["code"] for problem in pf["problems"]]
+
+
+def host_with(folder: Path, *cards: Card, **changes: Any) -> Machine:
+    management = default_description().cards[0]
+    return machine.default_host(str(folder), cards=(management, *cards), **changes)
+
+
+def test_a_two_port_82599_with_all_its_vfs(tmp_path: Path) -> None:
+    host = machine.default_host(str(tmp_path))
+    make_vfs(host, "0000:07:00.0", 63)
+    make_vfs(host, "0000:07:00.1", 63)
+    answer = inventory(host)
+    assert [pf["address"] for pf in answer["pfs"]] == ["0000:02:00.0", "0000:07:00.0", "0000:07:00.1"]
+    pf = answer["pfs"][1]
+    assert (pf["interface"], pf["total_vfs"], pf["num_vfs"], pf["driver"]) == ("eth1", 63, 63, "ixgbe")
+    assert pf["description"] == "Intel Corporation 82599ES 10-Gigabit SFI/SFP+ Network Connection"
+    vfs = answer["vfs"]
+    assert len(vfs) == 126
+    assert [vf["index"] for vf in vfs] == list(range(63)) * 2  # by PF, then by index: 10 after 9
+    assert [vf["address"] for vf in vfs[:2]] == ["0000:07:10.0", "0000:07:10.2"]
+    assert vfs[63]["address"] == "0000:07:10.1"
+    assert (vfs[0]["vendor_id"], vfs[0]["device_id"]) == ("8086", "10ed")
+    assert vfs[0]["mac"] == "00:00:00:00:00:00"
+    assert answer["host_uuid"] == default_description().host_uuid
+
+
+@pytest.mark.parametrize(
+    ("recording", "drivers"),
+    [
+        ("xen-1-before-vfs", []),
+        ("xen-2-seven-vfs-on-two-pfs", ["igbvf"] * 14),
+        ("xen-3-one-vf-on-pciback", ["pciback"] + ["igbvf"] * 13),
+    ],
+)
+def test_a_recorded_host(tmp_path: Path, recording: str, drivers: List[str]) -> None:
+    answer = inventory(machine.from_recording(str(tmp_path), recording))
+    assert [vf["driver"] for vf in answer["vfs"]] == drivers
+    assert [vf["state"] for vf in answer["vfs"]] == [None if d == "pciback" else "dom0" for d in drivers]
+    assert [pf["device_id"] for pf in answer["pfs"]] == ["10c9", "10c9"]
+
+
+def test_a_guest_that_runs_with_a_vf(tmp_path: Path) -> None:
+    host = machine.default_host(str(tmp_path))
+    make_vfs(host, "0000:07:00.0", 4)
+    uuid = "11111111-2222-4333-8444-555555555555"
+    host.start_domain(uuid, "web", ["0000:07:10.4"])
+    vf = inventory(host)["vfs"][2]
+    assert vf["state"] == "in-use"
+    assert vf["assigned_to"] == {"vm_uuid": uuid, "vm_name": "web", "power_state": None}
+
+
+def test_the_management_port_is_known_without_xapi(tmp_path: Path) -> None:
+    pfs = inventory(machine.default_host(str(tmp_path)))["pfs"]
+    assert [pf["management"] for pf in pfs] == [True, False, False]
+    assert "PF_NEEDED_BY_DOM0" in codes(pfs[0])
+
+
+@pytest.mark.parametrize("kind", ["bridge", "openvswitch"])
+def test_management_on_a_vlan_on_a_bond(tmp_path: Path, kind: str) -> None:
+    interfaces = (
+        Interface("bond0", "bond", ("eth0", "eth1")),
+        Interface("xapi0", kind, ("bond0",)),
+        Interface("bond0.100", "vlan", ("bond0",), tag=100),
+        Interface("xapi1", kind, ("bond0.100",), ipv4="192.168.1.11/24"),
+    )
+    host = machine.default_host(str(tmp_path), interfaces=interfaces, management_interface="xapi1")
+    assert [pf["management"] for pf in inventory(host)["pfs"]] == [True, True, False]
+
+
+def test_hosts_without_any(tmp_path: Path) -> None:
+    plain = default_description().cards[0]._replace(sriov=None)
+    answer = inventory(machine.default_host(str(tmp_path), cards=(plain,)))
+    assert (answer["pfs"], answer["vfs"]) == ([], [])
+
+
+def test_an_nvme_pf_without_an_interface(tmp_path: Path) -> None:
+    nvme = Card(
+        ("0000:0a:00.0",),
+        "1b36:0010",
+        "NVMe",
+        "nvme",
+        pci_class="010802",
+        sriov=Sriov(4, "0010", offset=1, stride=1),
+    )
+    host = host_with(tmp_path, nvme)
+    make_vfs(host, "0000:0a:00.0", 2)
+    answer = inventory(host)
+    pf = answer["pfs"][1]
+    assert (pf["interface"], pf["mac"], pf["link_up"], pf["num_vfs"]) == (None, None, None, 2)
+    assert [vf["address"] for vf in answer["vfs"]] == ["0000:0a:00.1", "0000:0a:00.2"]
+    assert (answer["vfs"][0]["mac"], answer["vfs"][0]["trust"]) == (None, None)
+
+
+def test_a_pf_without_a_driver(tmp_path: Path) -> None:
+    pf = inventory(
+        host_with(tmp_path, Card(("0000:0b:00.0",), "8086:37c8", "QAT", None, sriov=Sriov(16, "37c9")))
+    )
+    assert codes(pf["pfs"][1]) == ["DRIVER_WITHOUT_SRIOV"]
+
+
+def test_a_driver_without_sriov_is_known_by_the_kernels_words(tmp_path: Path) -> None:
+    card = default_description().cards[1]
+    assert card.sriov
+    host = host_with(tmp_path, card._replace(sriov=card.sriov._replace(in_driver=False)))
+    assert codes(inventory(host)["pfs"][1]) == []  # nothing is known until somebody tries
+    with pytest.raises(OSError, match="Errno"):
+        make_vfs(host, "0000:07:00.0", 2)
+    assert codes(inventory(host)["pfs"][1]) == ["DRIVER_WITHOUT_SRIOV"]
+
+
+@pytest.mark.parametrize(("lacking", "code"), [("mmio", "NO_MMIO_SPACE"), ("buses", "NO_BUS_NUMBERS")])
+def test_what_the_firmware_left_too_little_of(tmp_path: Path, lacking: str, code: str) -> None:
+    card = default_description().cards[1]
+    assert card.sriov
+    host = host_with(tmp_path, card._replace(sriov=card.sriov._replace(lacking=lacking)))
+    with pytest.raises(OSError, match="Errno"):
+        make_vfs(host, "0000:07:00.0", 63)
+    assert code in codes(inventory(host)["pfs"][1])
+
+
+def test_sriov_off_in_the_cards_firmware(tmp_path: Path) -> None:
+    card = default_description().cards[1]
+    assert card.sriov
+    host = host_with(tmp_path, card._replace(sriov=card.sriov._replace(total=0)))
+    assert codes(inventory(host)["pfs"][1]) == ["SRIOV_OFF_IN_FIRMWARE"]
+
+
+def test_a_port_that_is_down(tmp_path: Path) -> None:
+    host = host_with(tmp_path, default_description().cards[1]._replace(up=False))
+    pf = inventory(host)["pfs"][1]
+    assert pf["link_up"] is False
+    assert codes(pf) == ["PF_DOWN"]
+
+
+def test_five_digit_pci_domains_come_last(tmp_path: Path) -> None:
+    card = default_description().cards[1]._replace(addresses=("10000:01:00.0",), interfaces=("eth1",))
+    host = host_with(tmp_path, card)
+    make_vfs(host, "10000:01:00.0", 3)
+    answer = inventory(host)
+    assert [pf["address"] for pf in answer["pfs"]] == ["0000:02:00.0", "10000:01:00.0"]
+    assert answer["vfs"][2]["address"] == "10000:01:10.4"
+
+
+def test_devices_that_vanish_while_they_are_read(tmp_path: Path) -> None:
+    class Vanishing(Machine):
+        def read_bytes(self, path: str) -> bytes:
+            if "0000:07:10.2" in path or path.startswith("/sys/bus/pci/devices/0000:07:00.1/"):
+                raise FileNotFoundError(path)
+            return super().read_bytes(path)
+
+    make_vfs(machine.default_host(str(tmp_path)), "0000:07:00.0", 4)
+    answer = inventory(Vanishing(str(tmp_path)))
+    assert [pf["address"] for pf in answer["pfs"]] == ["0000:02:00.0", "0000:07:00.0"]
+    assert [vf["index"] for vf in answer["vfs"]] == [0, 2, 3]
+
+
+def test_no_commands_at_all_cost_what_they_would_tell(tmp_path: Path) -> None:
+    class Bare(Machine):
+        def start(self, _argv: Any, input_text: Any = None) -> Any:
+            return super().start(["no-such-command"], input_text)
+
+    make_vfs(machine.default_host(str(tmp_path)), "0000:07:00.0", 2)
+    vfs = inventory(Bare(str(tmp_path)))["vfs"]
+    assert [vf["mac"] for vf in vfs] == [None, None]
+
+
+def test_texts_that_xapi_could_not_carry_are_made_safe(tmp_path: Path) -> None:
+    host = machine.default_host(str(tmp_path))
+    ids = host.read_bytes("/usr/share/hwdata/pci.ids")
+    host.replace_file(
+        "/usr/share/hwdata/pci.ids", ids.replace(b"82599ES", b"82\x00\x1b[31m\xff599\x7f\xef\xbf\xbeES")
+    )
+    text = calls.call(host, "inventory", None, {})
+    assert text.isascii() if hasattr(text, "isascii") else text.encode("ascii")
+    description = json.loads(text)["pfs"][1]["description"]
+    assert description.startswith("Intel Corporation 82\ufffd\ufffd[31m\ufffd599\ufffd\ufffdES")
+
+
+def test_hundreds_of_vfs(tmp_path: Path) -> None:
+    card = default_description().cards[1]
+    assert card.sriov
+    host = host_with(tmp_path, card._replace(sriov=card.sriov._replace(total=512, offset=128, stride=2)))
+    make_vfs(host, "0000:07:00.0", 512)
+    assert [vf["index"] for vf in inventory(host)["vfs"]] == list(range(512))
+
+
+@pytest.mark.parametrize(
+    ("text", "address"),
+    [
+        ("0000:07:10.0", "0000:07:10.0"),
+        ("07:10.0", "0000:07:10.0"),
+        ("0000:0A:1F.7", "0000:0a:1f.7"),
+        ("10000:01:00.0", "10000:01:00.0"),
+        ("0000:07:10.8", None),
+        ("0000:07:10", None),
+        ("0000:07:10.0\n", None),
+        ("x0000:07:10.0", None),
+        ("", None),
+    ],
+)
+def test_addresses(text: str, address: Any) -> None:
+    assert pci.parse_address(text) == address
