@@ -1,14 +1,30 @@
-"""dom0's commands, answered in this process: which there are, and those of one answer. A command is
-there if its file is, so a test that takes the file away takes the command away."""
+"""dom0's commands, answered in this process: which there are, and how one is found. A command is there
+if its file is, so a test that takes the file away takes the command away."""
 
 import os
-from typing import Callable, Dict, NamedTuple, Optional, Sequence
+from importlib import import_module
+from typing import Any, NamedTuple, NoReturn, Optional, Sequence
 
 from sriovlib.host import NOT_FOUND, Completed
 
 from kernel_sysfs import Sysfs
 
 PATH = ("/sbin", "/usr/sbin", "/bin", "/usr/bin")  # as xapi gives it to plugins
+
+# Module and function of each; imported when it is asked, for a plugin process asks few.
+PLACES = {
+    "/sbin/ip": ("commands_ip", "ip"),
+    "/sbin/modprobe": ("commands_system", "modprobe"),
+    "/sbin/lspci": ("commands_system", "lspci"),
+    "/bin/dmesg": ("commands_system", "dmesg"),
+    "/bin/uname": ("commands_system", "uname"),
+    "/bin/systemctl": ("commands_system", "systemctl"),
+    "/usr/sbin/xl": ("commands_xen", "xl"),
+    "/usr/bin/xenstore-ls": ("commands_xen", "xenstore_ls"),
+    "/usr/bin/xenstore-read": ("commands_xen", "xenstore_read"),
+    "/sbin/extlinux": ("commands_boot", "extlinux"),
+    "/opt/xensource/libexec/xen-cmdline": ("commands_boot", "xen_cmdline"),
+}
 
 
 class Answer(NamedTuple):
@@ -18,18 +34,21 @@ class Answer(NamedTuple):
 
 
 def run(sysfs: Sysfs, argv: Sequence[str], input_text: Optional[str]) -> Completed:
-    folders = [""] if argv[0].startswith("/") else [folder + "/" for folder in PATH]
-    found = [folder + argv[0] for folder in folders if os.access(sysfs.root + folder + argv[0], os.X_OK)]
-    if not found:
+    place = find(sysfs, argv[0])
+    if place is None:
         return Completed(argv, NOT_FOUND, "", "No such file or directory")
-    answer = _commands()[os.path.basename(argv[0])](sysfs, list(argv[1:]), input_text or "")
+    module, function = PLACES[place]
+    answer: Any = getattr(import_module(module), function)(sysfs, list(argv[1:]), input_text or "")
     return Completed(argv, answer.status, answer.stdout, answer.stderr)
 
 
-def _commands() -> Dict[str, Callable[[Sysfs, Sequence[str], str], Answer]]:
-    return {}
+def find(sysfs: Sysfs, command: str) -> Optional[str]:
+    """Where the command is, by its own path or by PATH."""
+    names = [command] if "/" in command else [f"{folder}/{command}" for folder in PATH]
+    found = [name for name in names if os.access(sysfs.root + name, os.X_OK)]
+    return found[0] if found else None
 
 
-def not_imitated(name: str, arguments: Sequence[str]) -> Answer:
-    """For a call that is right on a real host, and that nobody has imitated yet."""
+def not_imitated(name: str, arguments: Sequence[str]) -> NoReturn:
+    """For a call that a real host would answer, and that nobody has imitated yet."""
     raise NotImplementedError(f"{name} {' '.join(arguments)}")

@@ -79,15 +79,19 @@ def iommu_active(sysfs: Sysfs) -> bool:
 
 
 def xenstore(sysfs: Sysfs) -> Dict[str, Any]:
-    """The store's tree: a key's children in a dictionary, or its text."""
-    domains: Dict[str, Any] = {"0": {"name": "Domain-0", "domid": "0", "backend": {"pci": {}}}}
+    """The store's tree: a key's children in a dictionary, or its text. There is no folder of PCI back
+    ends while there are none: libxl takes empty parents away (libxl__xs_path_cleanup)."""
+    backends: Dict[str, Any] = {}
+    domains: Dict[str, Any] = {"0": {"name": "Domain-0", "domid": "0"}}
     machines = {}
     for number, domain in sysfs.state["domains"].items():
         path = f"/vm/{domain['uuid']}"
         domains[number] = {"vm": path, "name": domain["name"], "domid": number}
         machines[domain["uuid"]] = {"uuid": domain["uuid"], "name": domain["name"]}
         if domain["devices"]:
-            domains["0"]["backend"]["pci"][number] = {"0": _backend(number, domain["devices"])}
+            backends[number] = {"0": _backend(number, domain["devices"])}
+    if backends:
+        domains["0"]["backend"] = {"pci": backends}
     return {"local": {"domain": domains}, "vm": machines}
 
 

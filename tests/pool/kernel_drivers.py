@@ -2,7 +2,7 @@
 and what bind, unbind, driver_override and drivers_probe do."""
 
 import errno
-from typing import Iterator, List, Set, Tuple
+from typing import Iterator, List, Tuple
 
 import kernel_net
 import kernel_pciback
@@ -31,12 +31,12 @@ def matches(sysfs: Sysfs, title: str, device: str) -> bool:
         return override == title
     if title == kernel_pciback.NAME:
         return True
-    identity = ":".join(sysfs.text(f"{device}/{part}").strip()[2:] for part in ("vendor", "device"))
-    return identity in _known(sysfs, title)
+    return (title, identity(sysfs, device)) in modules(sysfs)
 
 
-def _known(sysfs: Sysfs, title: str) -> Set[str]:
-    return {identity for module, identity in modules(sysfs) if module == title}
+def identity(sysfs: Sysfs, device: str) -> str:
+    """vendor:device"""
+    return ":".join(sysfs.text(f"{device}/{part}").strip()[2:] for part in ("vendor", "device"))
 
 
 def modules(sysfs: Sysfs) -> Iterator[Tuple[str, str]]:

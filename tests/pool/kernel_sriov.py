@@ -36,24 +36,36 @@ def set_number(sysfs: Sysfs, path: str, text: str) -> None:
         return
     card, _ = sysfs.card(physical)
     title = sysfs.driver(physical)
-    if title is None or title == kernel_pciback.NAME or not card or not card.sriov or not card.sriov.in_driver:
-        sysfs.say(f"{title or 'pci'} {name(physical)}: Driver does not support SRIOV configuration via sysfs")
+    supported = title == (card and card.driver) and card and card.sriov and card.sriov.in_driver
+    if title is None or not supported:
+        sysfs.say(f"{title or 'pci'} {name(physical)}: {_no_support(sysfs, title)}")
         refuse(errno.ENOENT, path)
     if wanted == 0:
         destroy(sysfs, physical)
     elif present:
         sysfs.say(
-            f"{title} {name(physical)}: {present} VFs already enabled. "
-            f"Disable before enabling {wanted} VFs"
+            f"{title} {name(physical)}: {present} VFs already enabled. Disable before enabling {wanted} VFs"
         )
         refuse(errno.EBUSY, path)
     else:
         create(sysfs, physical, wanted)
 
 
+def _no_support(sysfs: Sysfs, title: Optional[str]) -> str:
+    """In the words of that time."""
+    if sysfs.older_than(5, 4):
+        return "Driver doesn't support SRIOV configuration via sysfs"
+    if sysfs.older_than(5, 13):
+        return "Driver does not support SRIOV configuration via sysfs"
+    if title is None:
+        return "no driver bound to device; cannot configure SR-IOV"
+    return "driver does not support SR-IOV configuration via sysfs"
+
+
 def create(sysfs: Sysfs, physical: str, count: int) -> None:
     card, _ = sysfs.card(physical)
-    assert card is not None and card.sriov is not None
+    assert card is not None
+    assert card.sriov is not None
     title, address = sysfs.driver(physical), name(physical)
     addresses = [virtual_address(address, card.sriov, number) for number in range(count)]
     if card.sriov.lacking == MMIO:
@@ -62,8 +74,7 @@ def create(sysfs: Sysfs, physical: str, count: int) -> None:
     if card.sriov.lacking == BUSES:
         last, own = parsed(addresses[-1]).bus, parsed(address).bus
         sysfs.say(
-            f"{title} {address}: can't enable {count} VFs "
-            f"(bus {last:02x} out of range of [bus {own:02x}])"
+            f"{title} {address}: can't enable {count} VFs (bus {last:02x} out of range of [bus {own:02x}])"
         )
         refuse(errno.ENOMEM, physical)
     kernel_net.renew_settings(sysfs, physical, count)

@@ -10,9 +10,9 @@ import json
 import os
 import syslog
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any, Dict, Iterator, NamedTuple, Optional, Sequence
+from typing import TYPE_CHECKING, Any, Dict, Iterator, Optional, Sequence
 
-from sriovlib.host import COMMAND_SECONDS, Completed, Host
+from sriovlib.host import COMMAND_SECONDS, Completed, Host, Running
 
 if TYPE_CHECKING:
     from machine_description import Description
@@ -25,13 +25,14 @@ LOG = "/var/log/sriov"
 FAILS = b"\0"  # begins the file of an attribute whose reading fails; the errno's name follows
 
 
-class Done(NamedTuple):
+class Done(Running):
     """A command of the machine: it has already ended."""
 
-    completed: Completed
+    def __init__(self, completed: Completed) -> None:
+        self._completed = completed
 
-    def finish(self, seconds: float = COMMAND_SECONDS) -> Completed:
-        return self.completed
+    def finish(self, seconds: float = COMMAND_SECONDS) -> Completed:  # noqa: ARG002
+        return self._completed
 
 
 class Machine(Host):
@@ -58,7 +59,7 @@ class Machine(Host):
         with self.changed() as sysfs:
             kernel.write(sysfs, path, text)
 
-    def start(self, argv: Sequence[str], input_text: Optional[str] = None) -> Done:  # type: ignore[override]
+    def start(self, argv: Sequence[str], input_text: Optional[str] = None) -> Running:
         import commands
 
         with self.changed() as sysfs:
@@ -110,7 +111,10 @@ class Machine(Host):
             finally:
                 after = json.dumps(state)
                 if after != before:
-                    self.replace_file(OWN_FOLDER + "/state.json", after.encode())
+                    new = self.path(OWN_FOLDER + "/state.new")
+                    with open(new, "w", encoding="utf-8") as file:
+                        file.write(after)
+                    os.rename(new, self.path(OWN_FOLDER + "/state.json"))
 
 
 def create(folder: str, description: "Description") -> Machine:

@@ -41,10 +41,8 @@ def files(description: Description) -> Tree:
     tree: Tree = {f"/boot/{name}": "not a real one\n" for name in ("mboot.c32", "ldlinux.sys")}
     if description.bootloader == "extlinux":
         tree[EXTLINUX] = _extlinux(_entries(description))
-        tree["/sbin/extlinux"] = "#!/bin/false: the machine answers it itself\n"
     else:
         tree = {PLACES[description.bootloader]: _grub(_entries(description))}
-        tree[XEN_CMDLINE] = "#!/bin/false: the machine answers it itself\n"
     for suffix in ("", "-fallback"):
         for path in (XEN, LINUX, INITRD):
             stem, dot, ending = path.partition(".")

@@ -5,7 +5,8 @@ import os
 import uuid
 from typing import Any, Dict
 
-import kernel
+import commands
+import kernel_modules
 import kernel_net
 import machine_boot
 from kernel_sysfs import Sysfs
@@ -16,17 +17,15 @@ from machine_pci_ids import pci_ids
 from machine_tree import Tree, plant
 
 FIRST_PORT = 3  # device number of the first root port, as in the recordings
-_COMMANDS = """
-/sbin/ip /sbin/modprobe /sbin/lspci /usr/sbin/xl /usr/bin/xenstore-ls /usr/bin/xenstore-read /bin/dmesg
-/bin/uname /bin/systemctl
-""".split()
 
 
 def install(machine: Machine, description: Description) -> None:
     """What is on the disk before the first boot."""
     plant(machine.root, _disk(description))
-    for command in [*_COMMANDS, machine_boot.XEN_CMDLINE, "/sbin/extlinux"]:
-        if os.path.exists(machine.path(command)):
+    absent = machine_boot.XEN_CMDLINE if description.bootloader == "extlinux" else "/sbin/extlinux"
+    for command in commands.PLACES:
+        if command != absent:
+            plant(machine.root, {command: "#!/bin/false\nThe machine answers this command itself.\n"})
             os.chmod(machine.path(command), 0o755)
 
 
@@ -38,7 +37,6 @@ def _disk(description: Description) -> Tree:
     }
     tree: Tree = {f"{OWN_FOLDER}/{name}": text for name, text in own.items()}
     tree.update(machine_boot.files(description))
-    tree.update({command: "#!/bin/false: the machine answers it itself\n" for command in _COMMANDS})
     modules = f"/lib/modules/{description.kernel}"
     drivers = {card.driver for card in description.cards}
     drivers |= {card.sriov.driver for card in description.cards if card.sriov}
@@ -117,12 +115,11 @@ def boot(sysfs: Sysfs) -> None:
         sysfs.say(line)
     _hardware(sysfs, options.dom0)
     if description.pciback == "built-in":
-        kernel.start_driver(sysfs, "xen-pciback", "")
-    kernel.settle(sysfs)
+        kernel_modules.start_driver(sysfs, "xen-pciback")
+    kernel_modules.settle(sysfs)
     for name in sysfs.names("/etc/modules-load.d"):
         for module in sysfs.text(f"/etc/modules-load.d/{name}").split():
-            if kernel.available(sysfs, module):
-                kernel.load(sysfs, module)
+            kernel_modules.load(sysfs, module)
     _interfaces(sysfs)
 
 
@@ -145,15 +142,19 @@ def _hardware(sysfs: Sysfs, dom0_options: str) -> None:
     )
     sysfs.plant(tree)
     sysfs.state["last_interface"] = 1
-    loopback = "/sys/devices/virtual/net/lo"
-    sysfs.plant(interface(loopback, "", kernel_net.NO_MAC, 1, False))
-    for name, text in (("flags", "0x9"), ("operstate", "unknown"), ("type", "772"), ("mtu", "65536")):
-        sysfs.put(f"{loopback}/{name}", text + "\n")
-    sysfs.link(NET + "/lo", loopback)
+    add_loopback(sysfs)
     ports: Dict[str, str] = {}
     for card in description.cards:
         for address in card.addresses:
             _add_device(sysfs, card, address, ports)
+
+
+def add_loopback(sysfs: Sysfs) -> None:
+    folder = "/sys/devices/virtual/net/lo"
+    sysfs.plant(interface(folder, "", kernel_net.NO_MAC, 1, False))
+    for name, text in (("flags", "0x9"), ("operstate", "unknown"), ("type", "772"), ("mtu", "65536")):
+        sysfs.put(f"{folder}/{name}", text + "\n")
+    sysfs.link(NET + "/lo", folder)
 
 
 def _add_device(sysfs: Sysfs, card: Card, address: str, ports: Dict[str, str]) -> None:

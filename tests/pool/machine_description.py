@@ -143,6 +143,45 @@ def default_description(number: int = 1, **changes: Any) -> Description:
     return Description(**described)
 
 
+def recorded_description(**changes: Any) -> Description:
+    """The host of the recordings: two igb cards, down at boot, and a management NIC."""
+    management = Card(
+        addresses=("0000:00:02.0",),
+        device="1af4:1000",
+        name="Virtio network device",
+        driver="virtio-pci",
+        subsystem="1af4:0001",
+        interfaces=("enp0s2",),
+        macs=("52:54:00:12:34:56",),
+    )
+    cards = Card(
+        addresses=("0000:01:00.0", "0000:02:00.0"),
+        device="8086:10c9",
+        name="82576 Gigabit Network Connection",
+        driver="igb",
+        subsystem="1af4:1100",
+        interfaces=("enp1s0", "enp2s0"),
+        macs=("02:00:00:34:00:00", "02:00:00:34:01:00"),
+        speed=1000,
+        up=False,
+        sriov=Sriov(total=7, device="10ca", name="82576 Virtual Function", driver="igbvf"),
+    )
+    described: Dict[str, Any] = {
+        "cards": (management, cards),
+        "management_interface": "enp0s2",
+        "hostname": "h1",
+        "kernel": "6.1.0-50-amd64",
+        "kernel_build": "#1 SMP PREEMPT_DYNAMIC Debian 6.1.176-1 (2026-07-02)",
+        "iproute": (6, 1),
+        "pciback": "xen-pciback",
+        "blacklist": (),
+        "xen_options": "console=com1 com1=115200,8n1 loglvl=all guest_loglvl=all"
+        " dom0_mem=1024M,max:1024M dom0_max_vcpus=2 spec-ctrl=eager-fpu iommu=1",
+    }
+    described.update(changes)
+    return Description(**described)
+
+
 def to_json(description: Description) -> Dict[str, Any]:
     plain = dict(description._asdict())
     plain["cards"] = [

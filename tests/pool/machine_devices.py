@@ -62,7 +62,8 @@ def physical_function(card: Card, folder: str) -> Tree:
         total, offset, stride = card.sriov.total, card.sriov.offset, card.sriov.stride
         shown = {"totalvfs": total, "offset": offset, "stride": stride, "vf_device": card.sriov.device}
         tree.update({f"{folder}/sriov_{name}": f"{value}\n" for name, value in shown.items()})
-        changes[SRIOV_CAPABILITY + 0x0C] = struct.pack("<HH", total, total)
+        # The card itself has one more than igb and ixgbe use (recorded: 8 there, 7 in sriov_totalvfs).
+        changes[SRIOV_CAPABILITY + 0x0C] = struct.pack("<HH", total + 1, total + 1)
         changes[SRIOV_CAPABILITY + 0x14] = struct.pack("<HH", offset, stride)
         changes[SRIOV_CAPABILITY + 0x1A] = struct.pack("<H", int(card.sriov.device, 16))
     tree[folder + "/config"] = _config(tree[folder + "/config"], card, changes)

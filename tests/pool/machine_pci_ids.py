@@ -22,9 +22,7 @@ _CLASSES = """
 C 01  Mass storage controller
 \t00  SCSI storage controller
 \t06  SATA controller
-\t\t01  AHCI 1.0
 \t08  Non-Volatile memory controller
-\t\t02  NVM Express
 C 02  Network controller
 \t00  Ethernet controller
 \t80  Network controller

@@ -28,8 +28,10 @@ def recording(name: str) -> Recording:
 
 
 def link_to(target: str, at: str) -> Dict[str, str]:
-    """The entry of a symbolic link at `at` that points to `target`, as sysfs writes links."""
-    return {"l": os.path.relpath(target, os.path.dirname(at))}
+    """The entry of a symbolic link at `at` that points to `target`, as sysfs writes links: it always
+    names its target, up to an ancestor too (fs/kernfs/symlink.c)."""
+    folder, name = os.path.split(target)
+    return {"l": os.path.relpath(folder, os.path.dirname(at)) + "/" + name}
 
 
 def moved(tree: Tree, moves: Iterable[Tuple[str, str]]) -> Tree:
