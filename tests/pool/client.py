@@ -28,9 +28,9 @@ class _UnixTransport(xmlrpc.client.Transport):
         self._path = path
 
     def make_connection(self, host: Any) -> http.client.HTTPConnection:
-        if self._connection[1] is None:
-            self._connection = host, UnixConnection(self._path)
-        return self._connection[1]
+        connection = self._connection[1] or UnixConnection(self._path)
+        self._connection = host, connection
+        return connection
 
 
 class Client:

@@ -80,7 +80,9 @@ class Database:
             table = self._tables[class_name]
             return {
                 ref: {
-                    field.name: inverses[field.name].get(ref, []) if field.inverse_of else table[ref][field.name]
+                    field.name: inverses[field.name].get(ref, [])
+                    if field.inverse_of
+                    else table[ref][field.name]
                     for field in fields
                 }
                 for ref in refs
@@ -111,16 +113,18 @@ class Database:
         condition = query.parse(expression)
         fields = {field.stored_as: field for field in CLASSES[class_name].values()}
 
-        def text(row: Record, name: str) -> str:
-            if name in fields:
-                return _text(row.get(fields[name].name, []))
-            if class_name == "message":
-                return ""  # messages are no rows: an unknown field equals nothing (records.json)
-            raise Failure("INTERNAL_ERROR", "missing field", name, "")
+        def matches(row: Record) -> bool:
+            def text(name: str) -> str:
+                if name in fields:
+                    return _text(row.get(fields[name].name, []))
+                if class_name == "message":
+                    return ""  # messages are no rows: an unknown field equals nothing (records.json)
+                raise Failure("INTERNAL_ERROR", "missing field", name, "")
+
+            return condition(text)
 
         with self.lock:
-            rows = list(self._tables[class_name].items())
-        return [ref for ref, row in rows if condition(lambda name: text(row, name))]
+            return [ref for ref, row in self._tables[class_name].items() if matches(row)]
 
     # -- writing ---------------------------------------------------------------------------------
 

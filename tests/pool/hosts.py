@@ -80,13 +80,19 @@ def _add_pif(database: Database, nic: Nic, host: str) -> None:
 # -- the machine that we run on --------------------------------------------------------------------
 
 
-def describe_this_machine(inventory: str) -> HostDescription:
-    """The host whose dom0 this is, by its /etc/xensource-inventory and the interfaces in /sys."""
-    values: Dict[str, str] = {}
-    with open(inventory) as file:
+def read_inventory(path: str) -> Dict[str, str]:
+    """/etc/xensource-inventory: lines of KEY='value'."""
+    values = {}
+    with open(path) as file:
         for line in file:
             key, _, value = line.strip().partition("=")
             values[key] = value.strip("'\"")
+    return values
+
+
+def describe_this_machine(inventory: str) -> HostDescription:
+    """The host whose dom0 this is, by its /etc/xensource-inventory and the interfaces in /sys."""
+    values = read_inventory(inventory)
     return HostDescription(
         name=socket.gethostname(),
         uuid=values["INSTALLATION_UUID"],
@@ -100,7 +106,7 @@ def describe_this_machine(inventory: str) -> HostDescription:
 def _nics_of_this_machine(management: str) -> List[Nic]:
     """Every interface of a device that is no virtual function; the management one by itself or its bridge."""
     top = "/sys/class/net"
-    nics = []
+    nics: List[Nic] = []
     for name in sorted(os.listdir(top)):
         device = os.path.join(top, name, "device")
         if not os.path.exists(device) or os.path.exists(os.path.join(device, "physfn")):

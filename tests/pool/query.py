@@ -9,6 +9,7 @@ from typing import Callable, Iterator, List, NamedTuple, Optional
 from values import Failure
 
 Row = Callable[[str], str]  # a field's database name -> its text
+Value = Callable[[Row], str]
 Condition = Callable[[Row], bool]
 
 _TOKEN = re.compile(r'\s*(?:(true|false|field|and|or|not|[()=])|"([^"]*)"|(\Z))')
@@ -80,20 +81,20 @@ class _Parser:
             self._expect(")")
             return inner
         if self._accept("true"):
-            return lambda row: True
+            return lambda _row: True
         if self._accept("false"):
-            return lambda row: False
+            return lambda _row: False
         left = self._value()
         self._expect("=")
         right = self._value()
         return lambda row: left(row) == right(row)
 
-    def _value(self) -> Row:
+    def _value(self) -> Value:
         if self._accept("field"):
             name = self._expect("string").text
             return lambda row: row(name)
         text = self._expect("string").text
-        return lambda row: text
+        return lambda _row: text
 
 
 def _any_of(parts: List[Condition]) -> Condition:

@@ -10,13 +10,13 @@ the reference field whose other end this one is (a VM's VIFs are `of VIF.VM`), s
 import json
 import os
 import re
-from typing import Any, Dict, NamedTuple, Optional, Tuple
+from typing import Any, Callable, Dict, NamedTuple, Optional, Tuple
 
 from values import EPOCH, NULL
 
 _TYPE = re.compile(r"(rw )?(\w+(?: (?:set|map))?)(?: of (\w+)\.(\w+))?(?: = (.*))?")
 _ZERO = {"string": "", "ref": NULL, "bool": False, "int": 0, "float": 0.0, "time": EPOCH}
-_PARSE = {"string": str, "bool": "true".__eq__, "int": int, "float": float}
+_PARSE: Dict[str, Callable[[str], Any]] = {"string": str, "bool": "true".__eq__, "int": int, "float": float}
 
 
 class Field(NamedTuple):

@@ -9,7 +9,7 @@ import socketserver
 import threading
 import traceback
 from http.server import BaseHTTPRequestHandler
-from typing import TYPE_CHECKING, Any, List, Tuple
+from typing import TYPE_CHECKING, Any, List, Tuple, cast
 
 import wire
 from calls import Origin
@@ -34,11 +34,10 @@ _PAGE_404 = (
 class _Handler(BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"  # connections stay open for further requests
     wbufsize = 65536  # head and body in one packet, not two that wait for each other
-    server: "_Listener"
 
-    def setup(self) -> None:
-        self.disable_nagle_algorithm = self.server.is_tcp
-        super().setup()
+    @property
+    def listener(self) -> "_Listener":
+        return cast("_Listener", self.server)
 
     def do_POST(self) -> None:
         body = self.rfile.read(int(self.headers.get("Content-Length", 0)))
@@ -58,7 +57,7 @@ class _Handler(BaseHTTPRequestHandler):
     def _xml_rpc(self, body: bytes) -> str:
         method, params = wire.read_request(body)
         if method == "system.listMethods":  # introspection: no session, no Status
-            return wire.xml_response(sorted(self.server.xapi.calls))
+            return wire.xml_response(sorted(self.listener.xapi.calls))
         try:
             return wire.xml_success(self._answer(method, params))
         except Failure as failure:
@@ -73,7 +72,7 @@ class _Handler(BaseHTTPRequestHandler):
 
     def _answer(self, method: str, params: List[Any]) -> Any:
         try:
-            return answer(self.server.xapi, self.server.origin, method, params)
+            return answer(self.listener.xapi, self.listener.origin, method, params)
         except Failure:
             raise
         except Exception as error:  # a mistake of the imitation: say so, where xapi would say its own
@@ -95,6 +94,10 @@ class _Handler(BaseHTTPRequestHandler):
         """Nothing: tests read what the programs under test print."""
 
 
+class _TcpHandler(_Handler):
+    disable_nagle_algorithm = True
+
+
 class _Listener(socketserver.ThreadingMixIn):
     """What both kinds of listener know."""
 
@@ -102,20 +105,16 @@ class _Listener(socketserver.ThreadingMixIn):
     request_queue_size = 128
     xapi: "Xapi"
     origin: Origin
-    is_tcp: bool
 
 
 class _TcpListener(_Listener, socketserver.TCPServer):
     allow_reuse_address = True
-    is_tcp = True
 
 
 class _UnixListener(_Listener, socketserver.UnixStreamServer):
-    is_tcp = False
-
     def server_close(self) -> None:
         super().server_close()
-        os.unlink(str(self.server_address))
+        os.unlink(cast(str, self.server_address))
 
 
 class Server:
@@ -127,9 +126,9 @@ class Server:
 
     def listen_tcp(self, address: Tuple[str, int], host: str) -> str:
         """Listens for the clients of this host's xapi; the url, with the port that was chosen for 0."""
-        listener = _TcpListener(address, _Handler)
+        listener = _TcpListener(address, _TcpHandler)
         self._start(listener, Origin(host, local=False))
-        return f"http://{listener.server_address[0]}:{listener.server_address[1]}"
+        return "http://{}:{}".format(*listener.socket.getsockname())
 
     def listen_unix(self, path: str, host: str) -> None:
         """Listens for the programs of this host's dom0."""

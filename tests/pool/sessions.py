@@ -1,5 +1,7 @@
 """Logging in and out. Imitates session.json."""
 
+from typing import List
+
 from calls import Call, Calls, Context
 from database import new_ref
 from values import Failure, now
@@ -48,7 +50,7 @@ def logout_subject_identifier(_context: Context, _identifier: str) -> None:
     """Ends the sessions of a user of a directory service, of whom there are none here."""
 
 
-def get_all_subject_identifiers(_context: Context) -> list:
+def get_all_subject_identifiers(_context: Context) -> List[str]:
     return []
 
 

@@ -2,7 +2,7 @@
 
 import threading
 import traceback
-from typing import Any, Callable
+from typing import Any, Callable, Dict
 
 from calls import Call, Calls, Context
 from database import Database, new_ref
@@ -18,6 +18,7 @@ def begin(database: Database, name: str, host: str, work: Callable[[], Any]) -> 
 
 
 def _finish(database: Database, task: str, work: Callable[[], Any]) -> None:
+    outcome: Dict[str, Any]
     try:
         # The result of a task is the XML of a value, so its text is escaped once more.
         outcome = {"status": "success", "result": xml_value(work())}

@@ -9,7 +9,14 @@ from xml.parsers.expat import errors
 from values import Failure, Time
 
 _CODES = errors.codes  # the messages of expat -> its numbers
-_ENCODINGS = {"utf-8", "utf-16", "utf-16le", "utf-16be", "iso-8859-1", "us-ascii"}  # those that xapi's parser has
+_ENCODINGS = {
+    "utf-8",
+    "utf-16",
+    "utf-16le",
+    "utf-16be",
+    "iso-8859-1",
+    "us-ascii",
+}  # those that xapi's parser has
 
 
 class XmlError(Exception):
@@ -29,7 +36,7 @@ class NotRpc(Exception):
 class Element:
     """An XML element: what matters of it here."""
 
-    __slots__ = ("tag", "children", "text")
+    __slots__ = ("children", "tag", "text")
 
     def __init__(self, tag: str) -> None:
         self.tag = tag

@@ -12,14 +12,14 @@ import threading
 from typing import Any, Dict, List, Optional, Tuple
 
 import objects
-import plugins
+import plugin_calls
 import sessions
 import tasks
 from calls import Calls, Origin
 from database import Database, new_ref
 from dispatch import answer
 from hosts import HostDescription, add_host, describe_this_machine
-from plugins import Dom0
+from plugin_calls import Dom0
 from server import Server
 
 
@@ -30,7 +30,7 @@ class Xapi:
         self.password = password  # root's, asked for over TCP
         self.database = Database()
         self.dom0s: Dict[str, Dom0] = {}
-        self.calls: Calls = {**objects.CALLS, **sessions.CALLS, **tasks.CALLS, **plugins.CALLS}
+        self.calls: Calls = {**objects.CALLS, **sessions.CALLS, **tasks.CALLS, **plugin_calls.CALLS}
         self.url = ""
         self._server = Server(self)
 

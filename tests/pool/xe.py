@@ -18,7 +18,7 @@ _CONNECTION = {"-s": "server", "-p": "port", "-u": "username", "-pw": "password"
 _USAGE = "For usage run: 'xe help'"
 
 # The failures that xapi documents: its sentence, and the names of the details.
-_DOCUMENTED = {
+_DOCUMENTED: Dict[str, Tuple[str, Tuple[str, ...]]] = {
     "HANDLE_INVALID": (
         "You gave an invalid object reference. The object may have recently been deleted. The class "
         "parameter gives the type of reference given, and the handle parameter echoes the bad value given.",
@@ -39,7 +39,7 @@ _DOCUMENTED = {
         "There was a failure communicating with the plug-in.",
         ("status", "stdout", "stderr"),
     ),
-}  # type: Dict[str, Tuple[str, Tuple[str, ...]]]
+}
 
 
 class Words(NamedTuple):

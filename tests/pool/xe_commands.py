@@ -1,4 +1,4 @@
-"""The commands of xe: host-call-plugin, the lists, and the parameters of objects. Imitates plugin-cli.json."""
+"""The commands of xe: host-call-plugin, lists, and parameters of objects. Imitates plugin-cli.json."""
 
 from functools import partial
 from typing import Any, Callable, Dict, List, NamedTuple, Sequence, Tuple

@@ -83,7 +83,7 @@ def _install() -> None:
         changes["XenAPI"] = _reaches(url)
     if folder is not None:
         changes["sriovlib.host"] = _is(folder)
-    sys.meta_path.insert(0, Changes(changes))  # type: ignore[arg-type]
+    sys.meta_path.insert(0, Changes(changes))
 
 
 _install()
