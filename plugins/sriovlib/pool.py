@@ -9,8 +9,9 @@ _NULL = "OpaqueRef:NULL"
 # xapi reads each entry of other_config:pci with the pattern `%d/%04x:%02x:%02x.%01x` and drops one
 # that does not fit without a word (xen-api: ocaml/xapi/pciops.ml); what follows the function it ignores.
 _ENTRY = re.compile(
-    r"\s*[+-]?\d[\d_]*/([0-9a-fA-F]{1,4}):([0-9a-fA-F]{1,2}):([0-9a-fA-F]{1,2})\.([0-9a-fA-F])"
+    r"([+-]?\d[\d_]*)/([0-9a-fA-F]{1,4}):([0-9a-fA-F]{1,2}):([0-9a-fA-F]{1,2})\.([0-9a-fA-F])"
 )
+_LARGEST = 2**62 - 1  # OCaml's int
 _REAL_VMS = " and ".join(
     f'field "{name}" = "false"' for name in ("is_a_template", "is_a_snapshot", "is_control_domain")
 )
@@ -52,8 +53,8 @@ def pci_addresses(text: str) -> List[str]:
     found = []
     for entry in text.split(","):
         match = _ENTRY.match(entry)
-        if match:
-            domain, bus, slot, function = (int(number, 16) for number in match.groups())
+        if match and abs(int(match.group(1))) <= _LARGEST:
+            domain, bus, slot, function = (int(number, 16) for number in match.groups()[1:])
             found.append(f"{domain:04x}:{bus:02x}:{slot:02x}.{function:x}")
     return found
 
