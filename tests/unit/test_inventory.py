@@ -202,12 +202,12 @@ def test_texts_that_xapi_could_not_carry_are_made_safe(tmp_path: Path) -> None:
     assert description.startswith("Intel Corporation 82\ufffd\ufffd[31m\ufffd599\ufffd\ufffdES")
 
 
-def test_hundreds_of_vfs(tmp_path: Path) -> None:
+def test_more_than_a_hundred_vfs_of_one_port(tmp_path: Path) -> None:
     card = default_description().cards[1]
     assert card.sriov
-    host = host_with(tmp_path, card._replace(sriov=card.sriov._replace(total=512, offset=128, stride=2)))
-    make_vfs(host, "0000:07:00.0", 512)
-    assert [vf["index"] for vf in inventory(host)["vfs"]] == list(range(512))
+    host = host_with(tmp_path, card._replace(sriov=card.sriov._replace(total=130, offset=128, stride=2)))
+    make_vfs(host, "0000:07:00.0", 130)
+    assert [vf["index"] for vf in inventory(host)["vfs"]] == list(range(130))
 
 
 @pytest.mark.parametrize(
