@@ -21,7 +21,10 @@ _EVIDENCE = (
         re.compile(r"\b(?:BAR (?:[789]|1[012])|VF BAR \d)\b.*(?:no space for|failed to assign|can't assign)"),
     ),
     (NO_BUS_NUMBERS, re.compile(r"SR-IOV: bus number out of range|can't enable \d+ VFs \(bus")),
-    (DRIVER_WITHOUT_SRIOV, re.compile(r"(?i)driver does not support SR-?IOV configuration via sysfs")),
+    (
+        DRIVER_WITHOUT_SRIOV,
+        re.compile(r"(?i)driver (?:does not|doesn't) support SR-?IOV configuration via sysfs"),
+    ),
 )
 _ADDRESS = re.compile(r"\b[0-9a-f]{4,8}:[0-9a-f]{2}:[0-9a-f]{2}\.[0-7]\b")
 
