@@ -59,7 +59,7 @@ class PoolInABox:
         root = os.path.join(self.folder, description.hostname)
         made = machine.create(root, description)
         socket = made.path(SOCKET)
-        os.makedirs(os.path.dirname(socket))
+        os.makedirs(os.path.dirname(socket), exist_ok=True)
         os.makedirs(made.path(PLUGINS))
         os.symlink(PLUGIN, made.path(PLUGINS + "/sriov"))  # as the RPM does
         environment = dom0_environment(self._python, socket, root)

@@ -5,9 +5,8 @@ import os
 from importlib import import_module
 from typing import Any, NamedTuple, NoReturn, Optional, Sequence
 
-from sriovlib.host import NOT_FOUND, Completed
-
 from kernel_sysfs import Sysfs
+from sriovlib.host import NOT_FOUND, Completed
 
 PATH = ("/sbin", "/usr/sbin", "/bin", "/usr/bin")  # as xapi gives it to plugins
 

@@ -7,6 +7,7 @@ report: it checks nothing but that it was given a folder of a disk's file system
 
 import os
 import re
+import tempfile
 from typing import List, NamedTuple, Optional, Sequence
 
 from commands import Answer
@@ -124,15 +125,14 @@ def _write(lines: List[str], entries: List[Entry], side: str, words: List[str], 
 
 
 def _replace(sysfs: Sysfs, text: str) -> None:
-    """Under a temporary name, then renamed; so the mode is that of mkstemp."""
-    path = PLACES[sysfs.description.bootloader]
+    """Under a temporary name of its own, then renamed; so the mode is that of mkstemp."""
+    path = sysfs.root + PLACES[sysfs.description.bootloader]
     if "override_entry" not in text:
         text = re.sub(r"^menuentry ", _OVERRIDE + "menuentry ", text, count=1, flags=re.MULTILINE)
-    temporary = sysfs.root + path + ".new"
-    descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+    descriptor, temporary = tempfile.mkstemp(prefix="grub.cfg", dir=os.path.dirname(path))
     with open(descriptor, "w", encoding="utf-8") as file:
         file.write(text)
-    os.rename(temporary, sysfs.root + path)
+    os.rename(temporary, path)
 
 
 # -- extlinux ------------------------------------------------------------------------------------

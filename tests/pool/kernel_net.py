@@ -9,7 +9,7 @@ import hashlib
 from typing import Any, Dict, List, NamedTuple, Optional
 
 from kernel_sysfs import Sysfs, name, refuse, resolved
-from machine_description import Interface
+from machine_description import Interface, members
 from machine_devices import NET, interface
 
 NO_MAC = "00:00:00:00:00:00"
@@ -60,31 +60,52 @@ def add_of_device(sysfs: Sysfs, device: str) -> None:
 
 def add_over(sysfs: Sysfs, described: Interface) -> None:
     """A bridge, a bond or a VLAN over other interfaces, with the links by which sysfs shows it."""
-    mac = sysfs.text(f"{NET}/{described.over[0]}/address").strip() if described.over else NO_MAC
-    folder = f"/sys/devices/virtual/net/{described.name}"
-    _add(sysfs, folder, "", mac, False)
     if described.kind == "openvswitch":
-        # Its bridges are no masters of their ports: all ports have the one datapath for that.
-        if not sysfs.exists(f"{NET}/ovs-system"):
-            _add(sysfs, "/sys/devices/virtual/net/ovs-system", "", "6a:00:00:00:00:01", False)
-        folder = "/sys/devices/virtual/net/ovs-system"
-    if described.kind in ("bridge", "bond"):
-        sysfs.put(f"{folder}/{'bridge' if described.kind == 'bridge' else 'bonding'}", {})
+        _add_openvswitch(sysfs, described)
+        return
+    folder = f"/sys/devices/virtual/net/{described.name}"
+    _add(sysfs, folder, "", _mac_of(sysfs, described), False)
+    if described.kind == "bond":
+        sysfs.put(folder + "/bonding/slaves", " ".join(described.over) + "\n")
+    if described.kind == "bridge":
+        sysfs.put(folder + "/bridge", {})
     for below in described.over:
         real = resolved(sysfs.root, f"{NET}/{below}")
-        sysfs.link(f"{real}/upper_{name(folder)}", folder)
-        sysfs.link(f"{folder}/lower_{below}", real)
+        _put_over(sysfs, folder, real)
         if described.kind == "vlan":
             sysfs.put(f"{folder}/iflink", sysfs.text(real + "/ifindex"))
         else:
             sysfs.link(real + "/master", folder)
         if described.kind == "bridge":
-            sysfs.put(real + "/brport", {})
             sysfs.link(real + "/brport/bridge", folder)
             sysfs.link(f"{folder}/brif/{below}", real + "/brport")
-    if described.kind == "bond":
-        sysfs.put(folder + "/bonding/slaves", " ".join(described.over) + "\n")
     set_up(sysfs, described.name, True)
+
+
+def _add_openvswitch(sysfs: Sysfs, described: Interface) -> None:
+    """Its bridges are no masters of their ports: all ports have the one datapath for that, bonds and
+    VLANs are no interfaces at all, and of a bridge sysfs shows nothing but itself."""
+    datapath = "/sys/devices/virtual/net/ovs-system"
+    if not sysfs.exists(datapath):
+        _add(sysfs, datapath, "", "6a:00:00:00:00:01", False)
+    for below in members(sysfs.description.interfaces, described):
+        real = resolved(sysfs.root, f"{NET}/{below}")
+        if not sysfs.exists(real + "/master"):
+            _put_over(sysfs, datapath, real)
+            sysfs.link(real + "/master", datapath)
+    folder = f"/sys/devices/virtual/net/{described.name}"
+    _add(sysfs, folder, "", _mac_of(sysfs, described), False)
+    set_up(sysfs, described.name, True)
+
+
+def _put_over(sysfs: Sysfs, above: str, below: str) -> None:
+    sysfs.link(f"{below}/upper_{name(above)}", above)
+    sysfs.link(f"{above}/lower_{name(below)}", below)
+
+
+def _mac_of(sysfs: Sysfs, described: Interface) -> str:
+    first = members(sysfs.description.interfaces, described)[:1]
+    return sysfs.text(f"{NET}/{first[0]}/address").strip() if first else NO_MAC
 
 
 def remove_of_device(sysfs: Sysfs, device: str) -> None:

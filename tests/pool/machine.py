@@ -36,7 +36,13 @@ class Done(Running):
 
 
 class Machine(Host):
-    """The machine in a folder that `create`, `default_host` or `from_recording` has filled."""
+    """The machine in a folder that `create`, `default_host` or `from_recording` has filled.
+
+    `at_work` says that kernel or a command is at work, not the caller: whoever ends a process in its
+    middle, to see what a kill leaves behind, lets these finish, as they do on a real host.
+    """
+
+    at_work = False
 
     def __init__(self, folder: str) -> None:
         super().__init__(folder)
@@ -106,6 +112,7 @@ class Machine(Host):
             with open(self.path(OWN_FOLDER + "/state.json"), encoding="utf-8") as file:
                 before = file.read()
             state: Dict[str, Any] = json.loads(before)
+            Machine.at_work = True
             try:
                 yield Sysfs(self.root, description, state)
             finally:
@@ -115,6 +122,7 @@ class Machine(Host):
                     with open(new, "w", encoding="utf-8") as file:
                         file.write(after)
                     os.rename(new, self.path(OWN_FOLDER + "/state.json"))
+                Machine.at_work = False
 
 
 def create(folder: str, description: "Description") -> Machine:

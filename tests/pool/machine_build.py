@@ -51,6 +51,7 @@ def _disk(description: Description) -> Tree:
             "/etc/hostname": description.hostname + "\n",
             "/etc/xensource-inventory": _inventory(description),
             "/etc/xensource/network.conf": _backend(description) + "\n",
+            "/var/lib/xcp/networkd.db": _networkd(description),
             "/etc/modprobe.d/blacklist-vfunc-drivers.conf": "".join(
                 f"blacklist {name}\n" for name in description.blacklist
             ),
@@ -88,6 +89,26 @@ def _inventory(description: Description) -> str:
 def _backend(description: Description) -> str:
     kinds = {interface.kind for interface in description.interfaces}
     return "openvswitch" if "openvswitch" in kinds else "bridge"
+
+
+def _networkd(description: Description) -> str:
+    """networkd's own note of its bridges (xen-api: ocaml/networkd/lib/network_config.ml): ports with
+    their interfaces; a VLAN's bridge has none, but the bridge that it stands on and its tag."""
+    made = {described.name: described for described in description.interfaces}
+    bridges: Dict[str, Any] = {}
+    for described in description.interfaces:
+        if described.kind not in ("bridge", "openvswitch"):
+            continue
+        entry: Dict[str, Any] = {"ports": {}, "persistent_b": True}
+        for below in described.over:
+            if below in made and made[below].kind == "vlan":
+                parents = [other.name for other in made.values() if made[below].over == other.over]
+                entry["vlan"] = [parents[0], made[below].tag]
+            else:
+                bonded = list(made[below].over) if below in made else [below]
+                entry["ports"][below] = {"interfaces": bonded}
+        bridges[described.name] = entry
+    return json.dumps({"interface_config": {}, "bridge_config": bridges})
 
 
 # -- a boot --------------------------------------------------------------------------------------
@@ -180,8 +201,10 @@ def _interfaces(sysfs: Sysfs) -> None:
             if card.up and sysfs.exists(f"{NET}/{title}"):
                 kernel_net.set_up(sysfs, title, True)
     routes = ["Iface\tDestination\tGateway\tFlags\tRefCnt\tUse\tMetric\tMask\tMTU\tWindow\tIRTT"]
+    openvswitch = _backend(sysfs.description) == "openvswitch"
     for described in sysfs.description.interfaces:
-        kernel_net.add_over(sysfs, described)
+        if described.kind in ("bridge", "openvswitch") or not openvswitch:
+            kernel_net.add_over(sysfs, described)
         if described.ipv4:
             routes.append(_route(described.name, described.ipv4))
     sysfs.put("/proc/net/route", "".join(line.ljust(127) + "\n" for line in routes))

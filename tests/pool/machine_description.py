@@ -1,7 +1,7 @@
 """What a machine is made of: cards, interfaces, boot files, hypervisor. Values only; the folder that
 looks like the machine is made of them elsewhere."""
 
-from typing import Any, Dict, NamedTuple, Optional, Tuple
+from typing import Any, Dict, List, NamedTuple, Optional, Sequence, Tuple
 
 # What XCP-ng keeps dom0 from loading by itself (its blacklist-vfunc-drivers.conf).
 XCPNG_BLACKLIST = ("igbvf", "ixgbevf", "i40evf", "cxgb4vf")
@@ -75,6 +75,14 @@ class Description(NamedTuple):
     modprobe: str = ""  # what the administrator wrote into /etc/modprobe.d/sriov.conf
     hypervisor_log: Tuple[str, ...] = ()  # lines of this machine in `xl dmesg`
     kernel_log: Tuple[str, ...] = ()  # and in `dmesg`, at each boot
+
+
+def members(interfaces: Sequence[Interface], top: Interface) -> List[str]:
+    """The cards' interfaces that one of dom0's stands on, through bridge, bond and VLAN."""
+    made = {described.name: described for described in interfaces}
+    return [
+        name for below in top.over for name in (members(interfaces, made[below]) if below in made else [below])
+    ]
 
 
 def intel_82599(addresses: Tuple[str, ...], interfaces: Tuple[str, ...], macs: Tuple[str, ...]) -> Card:

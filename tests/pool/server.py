@@ -6,6 +6,7 @@ Imitates session.json: status codes, content types, and the pages for what is no
 import html
 import os
 import socketserver
+import sys
 import threading
 import traceback
 from http.server import BaseHTTPRequestHandler
@@ -105,6 +106,11 @@ class _Listener(socketserver.ThreadingMixIn):
     request_queue_size = 128
     xapi: "Xapi"
     origin: Origin
+
+    def handle_error(self, _request: Any, _client_address: Any) -> None:
+        """A client that went away before its answer is no mistake of ours."""
+        if not isinstance(sys.exc_info()[1], ConnectionError):
+            traceback.print_exc()
 
 
 class _TcpListener(_Listener, socketserver.TCPServer):

@@ -109,7 +109,10 @@ def read_request(data: bytes) -> Tuple[str, List[Any]]:
     parts = {part.tag: part for part in call.children}
     if call.tag != "methodCall" or "methodName" not in parts or "params" not in parts:
         raise NotRpc('Xmlrpc.Parse_error("close_tag", "open_tag", _)')
-    return parts["methodName"].text, [read_value(_only(param)) for param in parts["params"].children]
+    try:
+        return parts["methodName"].text, [read_value(_only(param)) for param in parts["params"].children]
+    except ValueError as error:  # a number that is none, a member without its two parts
+        raise NotRpc(f"Failure({error})") from None
 
 
 def _only(element: Element) -> Element:

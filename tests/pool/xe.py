@@ -103,19 +103,27 @@ def main(arguments: List[str]) -> int:
         print(f"Unknown command: {words.command}\n{_USAGE}", file=sys.stderr)
         return 1
     user, password = words.connection.get("username", "root"), words.connection.get("password", "")
-    with Client(_address(words.connection), user, password, "xe") as client:
-        command = COMMANDS[words.command]
-        missing = [name for name in command.required if name not in words.parameters]
-        try:
-            if missing:
-                raise CommandError(f"Required parameter not found: {missing[0]}\n{_USAGE}")
-            sys.stdout.write(command.function(client, words.parameters))
-        except CommandError as error:
-            print(error, file=sys.stderr)
-            return 1
-        except Failure as failure:
-            print(describe(failure, client), file=sys.stderr)
-            return 1
+    try:
+        with Client(_address(words.connection), user, password, "xe") as client:
+            return _run(client, words)
+    except (OSError, Failure) as error:  # no server, or one that does not let us in
+        print(f"Error: {error}", file=sys.stderr)
+        return 1
+
+
+def _run(client: Client, words: Words) -> int:
+    command = COMMANDS[words.command]
+    missing = [name for name in command.required if name not in words.parameters]
+    try:
+        if missing:
+            raise CommandError(f"Required parameter not found: {missing[0]}\n{_USAGE}")
+        sys.stdout.write(command.function(client, words.parameters))
+    except CommandError as error:
+        print(error, file=sys.stderr)
+        return 1
+    except Failure as failure:
+        print(describe(failure, client), file=sys.stderr)
+        return 1
     return 0
 
 

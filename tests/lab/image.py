@@ -1,0 +1,186 @@
+"""The disks that lab hosts start from: one Debian with Xen, and on it either boot loader.
+
+Nothing here mounts or needs a loop device: mke2fs fills the partition from a folder, and the boot loader is
+installed by the disk's own Linux, started once without Xen.
+"""
+
+import gzip
+import hashlib
+import lzma
+import os
+import shutil
+import struct
+import subprocess
+import time
+from typing import Iterator
+
+from lab import debian, qemu
+
+HERE = os.path.dirname(os.path.abspath(__file__))
+REPOSITORY = os.path.dirname(os.path.dirname(HERE))
+LAB = os.path.abspath(os.environ.get("LAB") or os.path.join(REPOSITORY, "build", "lab"))
+QEMU = os.path.join(LAB, "qemu")
+IMAGE = os.path.join(LAB, "image")
+KEY = os.path.join(IMAGE, "key")  # the ssh key that dom0 lets in
+
+SUITE = "bookworm"  # Xen 4.17, Linux 6.1
+LOADERS = ("extlinux", "grub")
+PACKAGES = (
+    "xen-hypervisor-4.17-amd64 xen-utils-4.17 linux-image-amd64 initramfs-tools zstd "
+    "extlinux syslinux-common grub-pc-bin grub2-common "
+    "systemd-sysv udev openssh-server python3 rpm iproute2 ethtool kmod pciutils procps "
+    "busybox-static cpio iputils-ping xz-utils"
+).split()
+# drivers that no lab host has hardware for: half of the kernel's size, and of the time to unpack it
+UNUSED = (
+    "drivers/gpu drivers/media drivers/net/wireless drivers/infiniband drivers/isdn drivers/staging "
+    "drivers/iio drivers/input/touchscreen drivers/net/ethernet/mellanox drivers/net/ethernet/chelsio "
+    "drivers/net/ethernet/qlogic drivers/bluetooth drivers/hwmon drivers/leds drivers/mtd "
+    "drivers/usb/serial drivers/scsi drivers/md drivers/thunderbolt drivers/crypto "
+    "sound net/wireless net/bluetooth net/mac80211 fs/ocfs2 fs/btrfs fs/xfs fs/gfs2 fs/ceph"
+).split()
+INITRAMFS = "MODULES=list\\nCOMPRESS=zstd\\nRESUME=none\\n"
+INITRAMFS_MODULES = "virtio_pci\\nvirtio_blk\\next4\\ncrc32c_generic\\n"
+DISK_MIB = 2048
+PARTITION_MIB = 1  # where the one partition begins
+LOADER_SECONDS = 600  # installing a boot loader takes 10 to 30
+
+
+def disk(loader: str) -> str:
+    """The disk with that boot loader; hosts write to overlays of it."""
+    return os.path.join(IMAGE, f"{loader}.qcow2")
+
+
+def recipe() -> str:
+    """A hash of everything that makes the image what it is."""
+    seen = hashlib.sha256()
+    for path in sorted(_recipe_files()):
+        seen.update(os.path.relpath(path, HERE).encode() + b"\0")
+        with open(path, "rb") as file:
+            seen.update(file.read() + b"\0")
+    return seen.hexdigest()
+
+
+def _recipe_files() -> Iterator[str]:
+    for name in ("image.py", "debian.py", "customize"):
+        yield os.path.join(HERE, name)
+    for folder, _, names in os.walk(os.path.join(HERE, "dom0")):
+        for name in names:
+            yield os.path.join(folder, name)
+
+
+def _text(path: str) -> str:
+    try:
+        with open(path) as file:
+            return file.read()
+    except FileNotFoundError:
+        return ""
+
+
+def build() -> None:
+    """Builds QEMU's tree and the disks, or says that they are there."""
+    os.makedirs(LAB, exist_ok=True)
+    started = time.monotonic()
+
+    def say(what: str) -> None:
+        print(f"[{time.monotonic() - started:5.0f} s] {what}", flush=True)
+
+    if not os.path.isdir(QEMU):
+        say(f"QEMU: unpacking Debian {qemu.SUITE}'s")
+        qemu.install(QEMU)
+    stamp = os.path.join(IMAGE, "recipe")
+    if _text(stamp) == recipe():
+        say(f"the image in {IMAGE} is as its recipe says: used again")
+        return
+    shutil.rmtree(IMAGE, ignore_errors=True)
+    os.makedirs(IMAGE)
+    say(f"image: Debian {SUITE} with Xen")
+    subprocess.check_call(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-C", "lab", "-f", KEY])
+    root = os.path.join(IMAGE, "root")
+    make_root(root)
+    say("image: the disk")
+    make_disk(root)
+    shutil.rmtree(root)
+    for loader in LOADERS:
+        say(f"image: {loader} on the disk")
+        install_loader(loader)
+    with open(stamp, "w") as file:
+        file.write(recipe())
+    say("image: done")
+
+
+def make_root(root: str) -> None:
+    """Debian's files, made a dom0 by the hook `customize`, and beside them what QEMU can start directly."""
+    unused = [
+        f"--dpkgopt=path-exclude={prefix}/lib/modules/*/kernel/{folder}/*"
+        for folder in UNUSED
+        for prefix in ("", "/usr")
+    ]
+    hooks = [
+        '--essential-hook=mkdir -p "$1/etc/initramfs-tools/conf.d"',
+        f'--essential-hook=printf "{INITRAMFS}" > "$1/etc/initramfs-tools/conf.d/lab"',
+        f'--essential-hook=printf "{INITRAMFS_MODULES}" > "$1/etc/initramfs-tools/modules"',
+        f'--customize-hook="{HERE}/customize" "$1" "{KEY}.pub"',
+    ]
+    subprocess.check_call(debian.mmdebstrap(SUITE, root, PACKAGES, "minbase", *unused, *hooks))
+    with open(os.path.join(root, "boot", "vmlinuz"), "rb") as file:
+        kernel = plain_kernel(file.read())
+    for path in (os.path.join(IMAGE, "vmlinux"), os.path.join(root, "srv", "guest", "vmlinux")):
+        with open(path, "wb") as file:
+            file.write(kernel)
+    shutil.copy(os.path.join(root, "boot", "initrd.img"), os.path.join(IMAGE, "initrd"))
+
+
+def plain_kernel(bzimage: bytes) -> bytes:
+    """The ELF file inside a bzImage: nothing is then left to unpack in emulation at each start of a guest.
+
+    Where the payload is: Linux, Documentation/x86/boot.rst, setup_sects and payload_offset.
+    """
+    offset, size = struct.unpack_from("<II", bzimage, 0x248)
+    start = (bzimage[0x1F1] + 1) * 512 + offset
+    payload = bzimage[start : start + size]
+    if payload.startswith(b"\xfd7zXZ\0"):
+        return lzma.LZMADecompressor().decompress(payload)
+    packed = payload[:-4]  # after it comes the unpacked size
+    if packed.startswith(b"\x1f\x8b"):
+        return gzip.decompress(packed)
+    return subprocess.run(["zstd", "-dcq"], input=packed, stdout=subprocess.PIPE, check=True).stdout
+
+
+def make_disk(root: str) -> None:
+    """One bootable Linux partition, filled from the folder."""
+    path = os.path.join(IMAGE, "disk.img")
+    with open(path, "wb") as file:
+        file.truncate(DISK_MIB << 20)
+    layout = f"start={PARTITION_MIB}MiB, type=83, bootable\n"
+    subprocess.run(["sfdisk", "-q", path], input=layout.encode(), check=True)
+    # an old extlinux reads neither feature
+    plain = ["-t", "ext4", "-L", "labroot", "-O", "^64bit,^metadata_csum", "-J", "size=16"]
+    where = ["-E", f"offset={PARTITION_MIB << 20}", "-d", root]
+    subprocess.check_call(["mke2fs", "-q", *plain, *where, path, f"{DISK_MIB - PARTITION_MIB}M"])
+
+
+def overlay(base: str, base_format: str, path: str) -> None:
+    """A new disk that is `base` until it is written to."""
+    options = ["create", "-q", "-f", "qcow2", "-b", base, "-F", base_format, path]
+    subprocess.check_call(qemu.command(QEMU, "qemu-img", *options))
+
+
+def install_loader(loader: str) -> None:
+    """Starts the disk's own Linux once, without Xen, with an init that installs the boot loader."""
+    overlay(os.path.join(IMAGE, "disk.img"), "raw", disk(loader))
+    kernel = ["-kernel", os.path.join(IMAGE, "vmlinux"), "-initrd", os.path.join(IMAGE, "initrd")]
+    init = f"init=/usr/local/sbin/install-loader -- {loader}"
+    options = f"root=LABEL=labroot ro console=ttyS0 quiet panic=-1 {init}"
+    drive = f"file={disk(loader)},format=qcow2,if=virtio,cache=unsafe"
+    machine = ["-m", "512", "-no-reboot", "-serial", "stdio", "-monitor", "none", "-drive", drive]
+    run = subprocess.run(
+        qemu.emulator(QEMU, *machine, *kernel, "-append", options),
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        timeout=LOADER_SECONDS,
+    )
+    said = run.stdout.decode("utf-8", "replace")
+    if f"install-loader {loader}: exit status 0" not in said:
+        raise SystemExit(f"installing {loader} on the disk failed:\n{said}")

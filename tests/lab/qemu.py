@@ -1,0 +1,106 @@
+"""The QEMU of the lab, a newer suite's packages unpacked into a folder, and the machine that a Xen host is.
+
+What the machine needs, and why, is in README.md beside this file.
+"""
+
+import os
+import shutil
+import subprocess
+from typing import List, NamedTuple, Optional
+
+from lab import debian
+
+SUITE = "trixie"  # the first Debian whose QEMU has igb, a card with SR-IOV
+PACKAGES = ("qemu-system-x86", "qemu-utils", "seabios", "ipxe-qemu")
+LIBRARIES = "usr/lib/x86_64-linux-gnu"
+
+
+class Wire(NamedTuple):
+    """A cable between two cards: each end sends to the socket of the other."""
+
+    near: str
+    far: str
+
+
+class Hardware(NamedTuple):
+    """What a lab host is made of. Each igb card is one PF of 7 VFs behind a root port of its own."""
+
+    iommu: bool = True
+    cards: int = 2
+    cpus: int = 2  # 1 where two hosts run side by side: two cores do not carry four busy vCPUs
+    memory: int = 2048  # MiB, of which dom0 gets 1024
+    wire: Optional[Wire] = None  # what the first card is plugged into; else nothing answers it
+
+
+USUAL = Hardware()
+
+
+def install(folder: str) -> None:
+    """Unpacks QEMU; no maintainer script runs and nothing is installed on this machine."""
+    if os.path.isdir(folder):
+        return
+    new = folder + ".new"
+    shutil.rmtree(new, ignore_errors=True)
+    subprocess.check_call(debian.mmdebstrap(SUITE, new, PACKAGES, variant="extract"))
+    os.rename(new, folder)
+
+
+def command(folder: str, program: str, *arguments: str) -> List[str]:
+    """Runs a program of the unpacked tree with the tree's own loader, so that paths mean what they say."""
+    libraries = os.path.join(folder, LIBRARIES)
+    return [
+        "env",
+        f"QEMU_MODULE_DIR={libraries}/qemu",
+        f"{libraries}/ld-linux-x86-64.so.2",
+        "--library-path",
+        f"{libraries}:{libraries}/pulseaudio",
+        "--argv0",
+        program,
+        f"{folder}/usr/bin/{program}",
+        *arguments,
+    ]
+
+
+def emulator(folder: str, *arguments: str) -> List[str]:
+    """QEMU itself, emulating (Xen needs what KVM seldom passes on), without any device of its own choice."""
+    firmware = [f"{folder}/usr/share/qemu", f"{folder}/usr/share/seabios", f"{folder}/usr/lib/ipxe/qemu"]
+    found = [word for path in firmware for word in ("-L", path)]
+    machine = ["-M", "q35", "-accel", "tcg,thread=multi", "-cpu", "max,-la57,-x2apic"]
+    bare = ["-nodefaults", "-display", "none", "-vga", "none"]
+    return command(folder, "qemu-system-x86_64", *found, *machine, *bare, *arguments)
+
+
+def host(folder: str, name: str, disk: str, hardware: Hardware, ssh_port: int, xapi_port: int) -> List[str]:
+    """The machine of a Xen host: started in its folder, where it leaves its console, sockets and number."""
+    name_byte = sum(name.encode()) % 256  # keeps the MACs of hosts apart
+    arguments = [
+        *("-name", name, "-smp", str(hardware.cpus), "-m", str(hardware.memory)),
+        *("-pidfile", "pid", "-daemonize", "-monitor", "unix:monitor,server=on,wait=off"),
+        *("-chardev", "socket,id=serial,path=serial,server=on,wait=off,logfile=console"),
+        *("-serial", "chardev:serial"),
+    ]
+    if hardware.iommu:
+        arguments += ["-device", "intel-iommu,intremap=on"]
+    arguments += [
+        *("-drive", f"file={disk},format=qcow2,if=none,id=disk,cache=unsafe"),
+        *("-device", "virtio-blk-pci,drive=disk,bootindex=0"),
+        "-netdev",
+        f"user,id=management,restrict=on,hostfwd=tcp:127.0.0.1:{ssh_port}-:22,"
+        f"hostfwd=tcp:127.0.0.1:{xapi_port}-:80",
+        *("-device", f"virtio-net-pci,netdev=management,mac=52:54:00:12:34:{name_byte:02x},romfile="),
+    ]
+    for number in range(hardware.cards):
+        if number == 0 and hardware.wire:
+            near, far = hardware.wire
+            arguments += [
+                "-netdev",
+                f"dgram,id=net{number},local.type=unix,local.path={near},remote.type=unix,remote.path={far}",
+            ]
+        else:
+            arguments += ["-netdev", f"hubport,id=net{number},hubid={number}"]
+        mac = f"02:00:00:{name_byte:02x}:{number:02x}:00"
+        arguments += [
+            *("-device", f"pcie-root-port,id=port{number},chassis={number + 1},slot={number + 1}"),
+            *("-device", f"igb,bus=port{number},netdev=net{number},mac={mac}"),
+        ]
+    return emulator(folder, *arguments)

@@ -1,0 +1,75 @@
+"""The power fails in the middle of a transaction: what xapi finds then, and what a second try makes of it."""
+
+import os
+from typing import List
+
+import pytest
+from rpm.conftest import Package
+from rpm.dom0 import PLUGIN, TREE, Dom0
+from rpm.test_life import ENABLED, byte_code, call_inventory
+from rpm.watch import Library, watching
+
+COPY = TREE + ".old"
+
+# moment -> what has just been made, renamed or removed for the first time
+INSTALLATION = {
+    "while unpacking": TREE + "/plugins/sriovlib/host.py",
+    "when the service is to be enabled": ENABLED,
+    "before xapi has it": "/etc/.xapi-sriov.new",
+    "when xapi has it": PLUGIN,
+}
+UPGRADE = {
+    "while copying": COPY,
+    "before xapi has the copy": COPY + "/plugins/sriov",
+    "when xapi has the copy": PLUGIN,
+    "while unpacking": TREE + "/plugins/sriovlib/host.py",
+    "when unpacked": TREE + "/plugins/sriovlib/__pycache__",
+    "when the old version goes": TREE + "/plugins/sriovlib/bygone.py",
+}
+ERASURE = {
+    "when xapi has it no more": PLUGIN,
+    "when files go": TREE + "/plugins/sriovlib/host.py",
+}
+
+
+def is_in_order(host: Dom0, package: Package) -> None:
+    assert os.readlink(host.path(PLUGIN)) == TREE + "/plugins/sriov"
+    assert call_inventory(host)["version"] == package.version
+    assert os.path.lexists(host.path(ENABLED))
+    assert {os.path.basename(path).split(".")[0] + ".py" for path in byte_code(host)} == set(package.library)
+    assert [path for path in host.files() if "bygone" in path or COPY in path] == []
+
+
+@pytest.mark.parametrize("moment", INSTALLATION)
+def test_an_installation(host: Dom0, package: Package, libraries: List[Library], moment: str) -> None:
+    with watching(host, libraries) as watched:
+        host.cut_off_rpm(INSTALLATION[moment], "--install", package.path)
+        # where it is recorded as installed already, this is what a package manager's `reinstall` does
+        host.rpm_succeeds("--install", "--replacepkgs", package.path)
+    assert watched.stumbled == set()
+    is_in_order(host, package)
+
+
+@pytest.mark.parametrize("moment", UPGRADE)
+def test_an_upgrade(
+    host: Dom0, older: Package, package: Package, libraries: List[Library], moment: str
+) -> None:
+    host.rpm_succeeds("--install", older.path)
+    with watching(host, libraries) as watched:
+        host.cut_off_rpm(UPGRADE[moment], "--upgrade", package.path)
+        assert call_inventory(host)["version"] in (older.version, package.version)
+        assert host.rpm("--upgrade", "--replacepkgs", package.path).status == 0
+    assert watched.stumbled == set()
+    is_in_order(host, package)
+
+
+@pytest.mark.parametrize("moment", ERASURE)
+def test_an_erasure(host: Dom0, package: Package, libraries: List[Library], moment: str) -> None:
+    before = host.files()
+    host.rpm_succeeds("--install", package.path)
+    with watching(host, libraries) as watched:
+        host.cut_off_rpm(ERASURE[moment], "--erase", "xapi-sriov")
+        assert host.rpm("--erase", "xapi-sriov").status == 0
+    assert watched.stumbled == set()
+    left = set(host.files()) - set(before)
+    assert [path for path in left if not path.startswith("/var/tmp/rpm-tmp.")] == []  # rpm's own

@@ -1,0 +1,215 @@
+"""Installation, upgrade and erasure on a host, with xapi looking on."""
+
+import json
+import os
+import subprocess
+import threading
+import xmlrpc.client
+from pathlib import Path
+from typing import Any, Dict, List
+
+from rpm import dom0
+from rpm.conftest import Package
+from rpm.dom0 import PLUGIN, TREE, XAPI_D, Dom0
+from rpm.watch import Library, watching
+
+ENABLED = "/etc/systemd/system/multi-user.target.wants/sriov-restore.service"
+CONFIGURATION = "/etc/sriov.conf"
+BYGONE_HOOK = "vm-pre-reboot/50-xapi-sriov"
+
+
+def call_inventory(host: Dom0) -> Dict[str, Any]:
+    """Calls the plugin as xapi does."""
+    call = xmlrpc.client.dumps(("OpaqueRef:session", {}), "inventory")
+    ended = host.run(PLUGIN, call)
+    assert ended.status == 0, ended.said
+    ((answer,), _) = xmlrpc.client.loads(ended.said)
+    assert isinstance(answer, dict)
+    assert answer["Status"] == "Success", answer
+    value = json.loads(answer["Value"])
+    assert isinstance(value, dict)
+    return value
+
+
+def byte_code(host: Dom0) -> List[str]:
+    return [path for path in host.files() if path.startswith(TREE) and path.endswith(".pyc")]
+
+
+def test_a_new_installation(host: Dom0, package: Package, libraries: List[Library]) -> None:
+    with watching(host, libraries) as watched:
+        host.rpm_succeeds("--install", package.path)
+    assert watched.stumbled == set()
+    assert watched.events == ["plugins/sriov MOVED_TO"]
+
+    assert os.readlink(host.path(PLUGIN)) == TREE + "/plugins/sriov"
+    assert call_inventory(host)["version"] == package.version
+    assert os.path.lexists(host.path(ENABLED))
+    assert {os.path.basename(path).split(".")[0] + ".py" for path in byte_code(host)} == set(package.library)
+    lines = host.read(CONFIGURATION).splitlines()
+    assert [line for line in lines if line and not line.startswith("#")] == []
+
+
+def test_systemd_understands_the_service(host: Dom0, package: Package) -> None:
+    host.rpm_succeeds("--install", package.path)
+    ended = host.run("systemd-analyze", "verify", "--man=no", "sriov-restore.service")
+    assert "sriov-restore" not in ended.said
+
+
+def test_an_upgrade(host: Dom0, older: Package, package: Package, libraries: List[Library]) -> None:
+    host.rpm_succeeds("--install", older.path)
+    host.write(CONFIGURATION, "# as the administrator wants it\n")
+    os.unlink(host.path(ENABLED))
+
+    with watching(host, libraries) as watched:
+        host.rpm_succeeds("--upgrade", package.path)
+    assert watched.stumbled == set()
+    # to the copy of the old version and to the new version, each at one go
+    assert [event for event in watched.events if event.startswith("plugins/")] == ["plugins/sriov MOVED_TO"] * 2
+
+    assert call_inventory(host)["version"] == package.version
+    assert host.read(CONFIGURATION) == "# as the administrator wants it\n"
+    assert not os.path.lexists(host.path(ENABLED))
+    left = [path for path in host.files() if "bygone" in path or path.endswith((BYGONE_HOOK, ".old"))]
+    assert left == []
+    assert {os.path.basename(path).split(".")[0] + ".py" for path in byte_code(host)} == set(package.library)
+
+
+def test_every_call_during_an_upgrade_is_answered(host: Dom0, older: Package, package: Package) -> None:
+    host.rpm_succeeds("--install", older.path)
+    answers = []
+    ended = threading.Event()
+
+    def call() -> None:
+        while not ended.is_set():
+            answers.append(call_inventory(host)["version"])
+
+    caller = threading.Thread(target=call)
+    caller.start()
+    try:
+        host.rpm_succeeds("--upgrade", package.path)
+        host.rpm_succeeds("--upgrade", "--oldpackage", older.path)
+        host.rpm_succeeds("--upgrade", package.path)
+    finally:
+        ended.set()
+        caller.join()
+    assert set(answers) == {older.version, package.version}
+
+
+def test_a_downgrade(host: Dom0, older: Package, package: Package, libraries: List[Library]) -> None:
+    host.rpm_succeeds("--install", package.path)
+    with watching(host, libraries) as watched:
+        host.rpm_succeeds("--upgrade", "--oldpackage", older.path)
+    assert watched.stumbled == set()
+    assert call_inventory(host)["version"] == older.version
+    assert os.access(host.resolve(f"{XAPI_D}/{BYGONE_HOOK}"), os.X_OK)
+
+
+def test_an_erasure_leaves_nothing(host: Dom0, package: Package, libraries: List[Library]) -> None:
+    before = host.files()
+    host.rpm_succeeds("--install", package.path)
+    call_inventory(host)
+    host.write("/run/sriov/host.lock", "")
+    host.write(TREE + "/plugins/sriovlib/__pycache__/host.cpython-36.pyc", "of another Python")
+    with watching(host, libraries) as watched:
+        host.rpm_succeeds("--erase", "xapi-sriov")
+    assert watched.stumbled == set()
+    assert watched.events == ["plugins/sriov DELETE"]
+    assert host.files() == before
+
+
+def test_an_erasure_keeps_a_configuration_that_was_changed(host: Dom0, package: Package) -> None:
+    before = host.files()
+    host.rpm_succeeds("--install", package.path)
+    host.write(CONFIGURATION, "# as the administrator wants it\n")
+    ended = host.rpm("--erase", "xapi-sriov")
+    assert ended.status == 0
+    assert ended.said == "warning: /etc/sriov.conf saved as /etc/sriov.conf.rpmsave\n"
+    assert sorted(set(host.files()) - set(before)) == ["/etc/sriov.conf.rpmsave"]
+
+
+def test_folders_with_files_of_others_stay(host: Dom0, older: Package) -> None:
+    host.rpm_succeeds("--install", older.path)
+    host.write(XAPI_D + "/vm-pre-reboot/90-admin", "#!/bin/sh\n", 0o755)
+    host.rpm_succeeds("--erase", "xapi-sriov")
+    assert os.listdir(host.path(XAPI_D + "/vm-pre-reboot")) == ["90-admin"]
+
+
+def test_a_host_that_has_no_xapi_yet(host: Dom0, package: Package) -> None:
+    # as an installer does it, which puts packages into the root folder of a host in any order
+    for folder, script in (("plugins", "echo"), ("vm-pre-start", "10-admin")):
+        os.unlink(host.path(f"{XAPI_D}/{folder}/{script}"))
+        os.rmdir(host.path(f"{XAPI_D}/{folder}"))
+    os.rmdir(host.path(XAPI_D))
+    before = host.files()
+    host.rpm_succeeds("--install", package.path)
+    assert call_inventory(host)["version"] == package.version
+    host.rpm_succeeds("--erase", "xapi-sriov")
+    assert host.files() == before
+
+
+def test_a_host_without_systemd(host: Dom0, package: Package) -> None:
+    os.unlink(host.path("/bin/systemctl"))
+    before = host.files()
+    host.rpm_succeeds("--install", package.path)
+    assert call_inventory(host)["version"] == package.version
+    host.rpm_succeeds("--erase", "xapi-sriov")
+    assert host.files() == before
+
+
+def test_a_host_with_an_old_python_is_refused(hosts: str, tmp_path: Path, package: Package) -> None:
+    for version in ("2.7.5", "3.4.10"):
+        packages = dict(dom0.PACKAGES, python3=version)
+        provided = dom0.dom0_packages(str(tmp_path / f"packages-{version}"), packages)
+        host = dom0.make(os.path.join(hosts, version), provided)
+        before = host.files()
+        ended = host.rpm("--install", package.path)
+        assert ended.status != 0
+        assert "python3 >= 3.6 is needed by xapi-sriov" in ended.said
+        assert host.files() == before
+
+
+def test_a_plugin_of_somebody_else_is_not_replaced(host: Dom0, package: Package) -> None:
+    host.write(PLUGIN, "#!/bin/sh\necho mine\n", 0o755)
+    before = host.files()
+    ended = host.rpm("--install", package.path)
+    assert ended.status != 0
+    assert f"{PLUGIN} is there already and not of this package." in ended.said
+    assert host.read(PLUGIN) == "#!/bin/sh\necho mine\n"
+    assert host.files() == before
+
+
+def test_an_upgrade_does_not_replace_it_either(host: Dom0, older: Package, package: Package) -> None:
+    host.rpm_succeeds("--install", older.path)
+    os.unlink(host.path(PLUGIN))
+    host.write(PLUGIN, "#!/bin/sh\necho mine\n", 0o755)
+    assert host.rpm("--upgrade", package.path).status != 0
+    assert host.read(PLUGIN) == "#!/bin/sh\necho mine\n"
+    host.rpm_succeeds("--erase", "xapi-sriov")
+    assert host.read(PLUGIN) == "#!/bin/sh\necho mine\n"
+
+
+def test_a_link_to_another_place_is_replaced_and_named(host: Dom0, package: Package) -> None:
+    host.write("/root/checkout/plugins/sriov", "#!/bin/sh\n", 0o755)
+    os.symlink("/root/checkout/plugins/sriov", host.path(PLUGIN))
+    with watching(host, [package.library]) as watched:
+        ended = host.rpm("--install", package.path)
+    assert ended.status == 0
+    assert ended.said == f"xapi-sriov: {PLUGIN} led to /root/checkout/plugins/sriov before.\n"
+    assert watched.stumbled == set()
+    assert call_inventory(host)["version"] == package.version
+
+
+def test_the_watch_sees_what_an_ordinary_package_does(host: Dom0, tmp_path: Path) -> None:
+    # rpm writes a file under another name first: what our package must not do is seen where it is done
+    careless = dom0.careless_package(str(tmp_path / "careless"))
+    with watching(host, []) as watched:
+        host.rpm_succeeds("--upgrade", "--force", careless)
+    assert any("careless;" in event and "CREATE" in event for event in watched.events)
+
+
+def test_the_watch_sees_a_torn_library(host: Dom0, package: Package) -> None:
+    host.rpm_succeeds("--install", package.path)
+    subprocess.run(["truncate", "--size=9", host.path(TREE + "/plugins/sriovlib/host.py")], check=True)
+    with watching(host, [package.library]) as watched:
+        pass
+    assert watched.stumbled == {"plugins/sriov: its library is not whole"}
