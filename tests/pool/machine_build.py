@@ -102,8 +102,13 @@ def _networkd(description: Description) -> str:
         entry: Dict[str, Any] = {"ports": {}, "persistent_b": True}
         for below in described.over:
             if below in made and made[below].kind == "vlan":
-                parents = [other.name for other in made.values() if made[below].over == other.over]
-                entry["vlan"] = [parents[0], made[below].tag]
+                vlan = made[below]
+                parents = [
+                    other.name
+                    for other in description.interfaces
+                    if (other.kind, other.over) == (described.kind, vlan.over)
+                ]
+                entry["vlan"] = [parents[0], vlan.tag]
             else:
                 bonded = list(made[below].over) if below in made else [below]
                 entry["ports"][below] = {"interfaces": bonded}

@@ -81,7 +81,9 @@ def members(interfaces: Sequence[Interface], top: Interface) -> List[str]:
     """The cards' interfaces that one of dom0's stands on, through bridge, bond and VLAN."""
     made = {described.name: described for described in interfaces}
     return [
-        name for below in top.over for name in (members(interfaces, made[below]) if below in made else [below])
+        name
+        for below in top.over
+        for name in (members(interfaces, made[below]) if below in made else [below])
     ]
 
 

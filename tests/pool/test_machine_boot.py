@@ -1,5 +1,5 @@
-"""Boot configuration and reboots of the fake machine: xen-cmdline as recorded, extlinux as the lab saw it, and
-what the next boot makes of the files."""
+"""Boot configuration and reboots of the fake machine: xen-cmdline as recorded, extlinux as the lab saw it,
+and what the next boot makes of the files."""
 
 import json
 import os
@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any, Dict, List
 
 import pytest
-from machine import Machine, default_host
+from machine import default_host
 from machine_boot import EXTLINUX, GRUB, DoesNotBoot
 
 HERE = os.path.dirname(os.path.abspath(__file__))
@@ -148,9 +148,7 @@ def test_a_damaged_grub_entry_does_not_boot(tmp_path: Path, before: str, after: 
         ("/boot/vmlinuz-xen ", "/boot/vmlinuzz ", r"Loading /boot/vmlinuzz\.\.\. failed"),
     ],
 )
-def test_a_damaged_extlinux_entry_does_not_boot(
-    tmp_path: Path, before: str, after: str, reason: str
-) -> None:
+def test_a_damaged_extlinux_entry_does_not_boot(tmp_path: Path, before: str, after: str, reason: str) -> None:
     machine = default_host(str(tmp_path), bootloader="extlinux")
     machine.replace_file(EXTLINUX, machine.read(EXTLINUX).replace(before, after, 1).encode())
     with pytest.raises(DoesNotBoot, match=reason):

@@ -1,0 +1,307 @@
+"""The fake machine's commands, its interfaces, and machines that several processes share."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any, List
+
+import pytest
+from machine import Machine, create, default_host
+from machine_description import Card, Interface, Sriov, default_description, recorded_description
+
+HERE = os.path.dirname(os.path.abspath(__file__))
+
+
+@pytest.fixture
+def machine(tmp_path: Path) -> Machine:
+    """The lab's host with three VFs on a port that is up."""
+    machine = create(str(tmp_path), recorded_description())
+    machine.run(["ip", "link", "set", "enp1s0", "up"])
+    machine.write_attribute("/sys/class/net/enp1s0/device/sriov_numvfs", "3")
+    return machine
+
+
+def vf_lines(machine: Machine, interface: str = "enp1s0") -> List[str]:
+    text = machine.run(["ip", "-details", "link", "show", "dev", interface]).stdout
+    return [line.strip() for line in text.splitlines() if line.startswith("    vf ")]
+
+
+# -- ip ------------------------------------------------------------------------------------------
+
+
+def test_settings_of_a_vf(machine: Machine) -> None:
+    command = "ip link set dev enp1s0 vf 1 mac 02:00:00:00:00:01 vlan 5 qos 2 rate 40 spoofchk off trust on"
+    assert machine.run(command.split()).status == 0
+    assert vf_lines(machine)[1] == (
+        "vf 1     link/ether 02:00:00:00:00:01 brd ff:ff:ff:ff:ff:ff, vlan 5, qos 2, tx rate 40 (Mbps), "
+        "max_tx_rate 40Mbps, spoof checking off, link-state auto, trust on"
+    )
+    machine.run("ip link set enp1s0 down".split())
+    assert "vlan 5" in vf_lines(machine)[1]  # down and up keeps them
+    machine.write_attribute("/sys/class/net/enp1s0/device/sriov_numvfs", "0")
+    machine.write_attribute("/sys/class/net/enp1s0/device/sriov_numvfs", "2")
+    assert vf_lines(machine)[1] == (
+        "vf 1     link/ether 00:00:00:00:00:00 brd ff:ff:ff:ff:ff:ff, "
+        "spoof checking on, link-state auto, trust off"
+    )
+
+
+@pytest.mark.parametrize(
+    ("setting", "said"),
+    [
+        ("vf 0 min_tx_rate 10", "Invalid argument"),
+        ("vf 0 max_tx_rate 2000", "Invalid argument"),  # the link has 1000
+        ("vf 0 vlan 7 proto 802.1ad", "Protocol not supported"),
+        ("vf 0 vlan 4095", "Invalid argument"),
+        ("vf 0 vlan 7 qos 8", "Invalid argument"),
+        ("vf 0 state enable", "Operation not supported"),
+        ("vf 0 mac 01:00:00:00:00:01", "Invalid argument"),  # multicast
+        ("vf 3 trust on", "Invalid argument"),  # no such VF
+    ],
+)
+def test_what_igb_refuses(machine: Machine, setting: str, said: str) -> None:
+    before = vf_lines(machine)
+    answer = machine.run(["ip", "link", "set", "dev", "enp1s0", *setting.split()])
+    assert (answer.status, answer.stderr) == (2, f"RTNETLINK answers: {said}\n")
+    assert vf_lines(machine) == before
+
+
+def test_what_igb_takes_while_the_port_is_down(machine: Machine) -> None:
+    machine.run("ip link set enp1s0 down".split())
+    for setting in ("mac 02:00:00:00:00:01", "vlan 5", "trust on", "spoofchk off", "mac 00:00:00:00:00:00"):
+        assert machine.run(f"ip link set enp1s0 vf 0 {setting}".split()).status == 0
+    answer = machine.run("ip link set enp1s0 vf 0 max_tx_rate 100".split())
+    assert answer.complaint.endswith("RTNETLINK answers: Invalid argument")
+    assert "Bring the PF device up before" in machine.run(["dmesg"]).stdout
+
+
+def test_settings_before_a_refused_one_stay(machine: Machine) -> None:
+    """The kernel hands them to the driver one by one, in its own order."""
+    answer = machine.run("ip link set enp1s0 vf 0 state enable vlan 9 trust on".split())
+    assert answer.status == 2
+    assert "vlan 9" in vf_lines(machine)[0]
+    assert "trust off" in vf_lines(machine)[0]
+
+
+def test_a_batch_ends_at_the_first_failure(machine: Machine) -> None:
+    batch = (
+        "link set dev enp1s0 vf 0 vlan 1\n\nlink set dev enp1s0 vf 9 vlan 2\nlink set enp1s0 vf 1 vlan 3\n"
+    )
+    answer = machine.run(["ip", "-batch", "-"], input_text=batch)
+    assert answer.status == 1
+    assert answer.stderr == "RTNETLINK answers: Invalid argument\nCommand failed -:3\n"
+    assert ["vlan" in line for line in vf_lines(machine)] == [True, False, False]
+
+
+def test_interfaces_that_are_not_there(machine: Machine) -> None:
+    show, change = machine.run("ip link show dev eth9".split()), machine.run("ip link set eth9 up".split())
+    assert (show.status, show.stderr) == (1, 'Device "eth9" does not exist.\n')
+    assert (change.status, change.stderr) == (1, 'Cannot find device "eth9"\n')
+
+
+def test_the_ip_of_xcpng(tmp_path: Path) -> None:
+    machine = default_host(str(tmp_path))
+    machine.write_attribute("/sys/class/net/eth1/device/sriov_numvfs", "1")
+    assert vf_lines(machine, "eth1") == [
+        "vf 0 MAC 00:00:00:00:00:00, spoof checking on, link-state auto, trust off"
+    ]
+    assert machine.run(["ip", "-json", "link", "show"]).status == 255
+
+
+def test_mlx5_takes_more(tmp_path: Path) -> None:
+    card = Card(
+        ("0000:05:00.0",),
+        "15b3:1017",
+        "MT27800 Family [ConnectX-5]",
+        "mlx5_core",
+        interfaces=("eth5",),
+        macs=("b8:59:9f:00:00:01",),
+        speed=25000,
+        sriov=Sriov(8, "1018", offset=1, stride=1),
+    )
+    machine = create(str(tmp_path), default_description(cards=(card,), interfaces=()))
+    machine.write_attribute("/sys/class/net/eth5/device/sriov_numvfs", "8")
+    command = "ip link set eth5 vf 7 min_tx_rate 100 max_tx_rate 200 state disable"
+    assert machine.run(command.split()).status == 0
+    assert vf_lines(machine, "eth5")[7].startswith(
+        "vf 7 MAC 00:00:00:00:00:00, tx rate 200 (Mbps), max_tx_rate 200Mbps, min_tx_rate 100Mbps"
+    )
+
+
+# -- interfaces ----------------------------------------------------------------------------------
+
+
+def test_a_port_that_goes_up_and_down_and_one_without_a_cable(tmp_path: Path) -> None:
+    management, fast = default_description().cards
+    machine = default_host(str(tmp_path), cards=(management, fast._replace(cable=False)))
+    assert machine.text("/sys/class/net/eth1/carrier") == "0"
+    assert "eth1: <NO-CARRIER,BROADCAST,MULTICAST,UP>" in machine.run(["ip", "link", "show"]).stdout
+    assert machine.text("/sys/class/net/eth0/carrier") == "1"
+    machine.run("ip link set eth0 down".split())
+    assert machine.text("/sys/class/net/eth0/carrier") is None  # EINVAL
+    assert machine.text("/sys/class/net/eth0/operstate") == "down"
+
+
+def over(kind: str) -> Any:
+    return (
+        Interface("bond0", "bond", ("eth1", "eth2")),
+        Interface("xapi0", kind, ("bond0",)),
+        Interface("bond0.7", "vlan", ("bond0",), tag=7),
+        Interface("xapi1", kind, ("bond0.7",), ipv4="10.1.2.3/23"),
+    )
+
+
+def test_bridge_bond_and_vlan(tmp_path: Path) -> None:
+    machine = default_host(str(tmp_path), interfaces=over("bridge"))
+    assert machine.link("/sys/class/net/eth1/master") == "bond0"
+    assert machine.link("/sys/class/net/bond0/master") == "xapi0"
+    assert machine.names("/sys/class/net/xapi1/brif") == ["bond0.7"]
+    assert machine.text("/sys/class/net/bond0/bonding/slaves") == "eth1 eth2"
+    shown = machine.run(["ip", "-details", "link", "show"]).stdout
+    assert "bond0.7@bond0: <BROADCAST,MULTICAST,UP,LOWER_UP> mtu 1500 qdisc noqueue master xapi1" in shown
+    assert "vlan protocol 802.1Q id 7 <REORDER_HDR>" in shown
+    assert "xapi1\t0002010A\t00000000\t0001\t0\t0\t0\t00FEFFFF" in machine.read("/proc/net/route")
+
+
+def test_openvswitch_shows_nothing_below_its_bridges(tmp_path: Path) -> None:
+    machine = default_host(str(tmp_path), interfaces=over("openvswitch"))
+    assert machine.read("/etc/xensource/network.conf") == "openvswitch\n"
+    assert machine.link("/sys/class/net/eth1/master") == "ovs-system"
+    assert not machine.exists("/sys/class/net/bond0")
+    assert not [name for name in machine.names("/sys/class/net/xapi0") if name.startswith("lower_")]
+    bridges = json.loads(machine.read("/var/lib/xcp/networkd.db"))["bridge_config"]
+    assert bridges["xapi0"]["ports"] == {"bond0": {"interfaces": ["eth1", "eth2"]}}
+    assert bridges["xapi1"]["vlan"] == ["xapi0", 7]
+
+
+# -- other commands ------------------------------------------------------------------------------
+
+
+def test_a_command_whose_file_is_gone_is_gone(machine: Machine) -> None:
+    assert machine.run(["uname", "-r"]).stdout == "6.1.0-50-amd64\n"
+    os.unlink(machine.path("/bin/uname"))
+    answer = machine.run(["uname", "-r"])
+    assert (answer.status, answer.complaint) == (127, "uname -r: No such file or directory")
+    assert machine.run(["/opt/nothing"]).status == 127
+
+
+def test_a_call_that_nobody_has_imitated_is_no_answer(machine: Machine) -> None:
+    with pytest.raises(NotImplementedError, match="xl list"):
+        machine.run(["xl", "list"])
+
+
+def test_modprobe(machine: Machine) -> None:
+    answer = machine.run(["modprobe", "nothing"])
+    assert answer.status == 1
+    assert answer.stderr == (
+        "modprobe: FATAL: Module nothing not found in directory /lib/modules/6.1.0-50-amd64\n"
+    )
+    for _ in range(2):
+        assert machine.run(["modprobe", "xen-pciback"]).status == 0
+    assert machine.exists("/sys/bus/pci/drivers/pciback/new_slot")
+    assert machine.run(["modprobe", "--remove", "xen-pciback"]).status == 0
+    assert not machine.exists("/sys/bus/pci/drivers/pciback")
+
+
+@pytest.mark.parametrize(
+    ("pciback", "module", "status"),
+    [("pciback", "pciback", 0), ("pciback", "xen-pciback", 1), ("missing", "xen-pciback", 1)],
+)
+def test_pciback_by_other_names_and_not_at_all(
+    tmp_path: Path, pciback: str, module: str, status: int
+) -> None:
+    machine = default_host(str(tmp_path), pciback=pciback)
+    assert machine.run(["modprobe", module]).status == status
+    assert machine.exists("/sys/bus/pci/drivers/pciback") is (status == 0)
+
+
+def test_logs(tmp_path: Path) -> None:
+    machine = default_host(
+        str(tmp_path), hypervisor_log=("[VT-D] a line",), kernel_log=("pci 0000:07:00.0: BAR 7: no space",)
+    )
+    assert "(XEN) [VT-D] a line\n" in machine.run(["xl", "dmesg"]).stdout
+    assert "] pci 0000:07:00.0: BAR 7: no space\n" in machine.run(["dmesg"]).stdout
+    machine.log("VFs made")
+    assert machine.read("/var/log/sriov") == "<6> VFs made\n"
+
+
+def test_lspci_lists_every_vf_by_name(tmp_path: Path) -> None:
+    machine = default_host(str(tmp_path))
+    machine.write_attribute("/sys/class/net/eth1/device/sriov_numvfs", "63")
+    lines = machine.run(["lspci", "-D"]).stdout.splitlines()
+    vfs = [line for line in lines if "Virtual Function" in line]
+    assert len(vfs) == 63
+    name = "Intel Corporation 82599 Ethernet Controller Virtual Function"
+    assert vfs[-1] == f"0000:07:1f.4 Ethernet controller: {name} (rev 01)"
+
+
+def test_xenstore(tmp_path: Path) -> None:
+    machine = default_host(str(tmp_path))
+    machine.write_attribute("/sys/class/net/eth1/device/sriov_numvfs", "2")
+    backends = "/local/domain/0/backend/pci"
+    assert machine.run(["xenstore-ls", "-f", backends]).stderr == (
+        f"xenstore-ls: xs_directory ({backends}): No such file or directory\n"
+    )
+    machine.start_domain("11111111-0000-4000-8000-000000000001", "no device")
+    uuid = "11111111-0000-4000-8000-000000000002"
+    assert machine.start_domain(uuid, "two devices", ["0000:07:10.0", "0000:07:10.2"]) == 2
+    lines = machine.run(["xenstore-ls", "-f", backends]).stdout.splitlines()
+    assert lines[:2] == [f'{backends}/2 = ""', f'{backends}/2/0 = ""']
+    assert f'{backends}/2/0/dev-1 = "0000:07:10.2"' in lines
+    assert machine.run(["xenstore-ls", f"{backends}"]).stdout.splitlines()[:3] == [
+        '2 = ""',
+        ' 0 = ""',
+        '  frontend = "/local/domain/2/device/pci/0"',
+    ]
+    answer = machine.run(["xenstore-read", "/local/domain/2/vm", "/local/domain/9/vm"])
+    assert (answer.status, answer.stdout) == (1, f"/vm/{uuid}\n")
+
+
+def test_systemctl(machine: Machine) -> None:
+    assert machine.run("systemctl is-enabled sriov-restore.service".split()).status == 1
+    unit = b"[Unit]\nDescription=a unit\n[Install]\nWantedBy=multi-user.target\n"
+    machine.replace_file("/usr/lib/systemd/system/sriov-restore.service", unit)
+    link = "/etc/systemd/system/multi-user.target.wants/sriov-restore.service"
+    assert machine.run("systemctl is-enabled sriov-restore.service".split()).stdout == "disabled\n"
+    assert machine.run("systemctl enable sriov-restore.service".split()).status == 0
+    assert machine.link(link) == "sriov-restore.service"
+    assert machine.run("systemctl is-enabled sriov-restore.service".split()).stdout == "enabled\n"
+    assert machine.run("systemctl disable sriov-restore.service".split()).status == 0
+    assert not os.path.lexists(machine.path(link))
+
+
+# -- one machine, many processes -----------------------------------------------------------------
+
+WRITER = """
+import sys
+sys.path[:0] = sys.argv[3:]
+from machine import Machine
+machine = Machine(sys.argv[1])
+for number in range(20):
+    command = f"ip link set eth1 vf {sys.argv[2]} vlan {100 + number}"
+    assert machine.run(command.split()).status == 0
+"""
+
+
+def test_processes_share_a_machine(tmp_path: Path) -> None:
+    machine = default_host(str(tmp_path))
+    machine.write_attribute("/sys/class/net/eth1/device/sriov_numvfs", "3")
+    plugins = os.path.join(os.path.dirname(os.path.dirname(HERE)), "plugins")
+    writers = [
+        subprocess.Popen([sys.executable, "-c", WRITER, str(tmp_path), str(vf), HERE, plugins])
+        for vf in range(3)
+    ]
+    assert [writer.wait() for writer in writers] == [0, 0, 0]
+    assert ["vlan 119" in line for line in vf_lines(machine, "eth1")] == [True, True, True]
+
+
+def test_a_plugin_process_loads_nothing_of_the_imitation_to_read() -> None:
+    """It is what the benchmarks measure with."""
+    code = "import sys; sys.path[:0] = sys.argv[1:]; import machine; print(*sorted(sys.modules))"
+    plugins = os.path.join(os.path.dirname(os.path.dirname(HERE)), "plugins")
+    answer = subprocess.run([sys.executable, "-c", code, HERE, plugins], stdout=subprocess.PIPE, check=True)
+    modules = answer.stdout.decode().split()
+    assert "machine" in modules
+    assert not [name for name in modules if name.startswith(("kernel", "commands", "machine_"))]
