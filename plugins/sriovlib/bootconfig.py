@@ -8,7 +8,7 @@ from typing import Dict, List, NamedTuple, Optional, Union
 
 from . import extlinux, xenoption
 from .errors import Problem, SriovError
-from .host import Completed, Host
+from .host import Host, Running
 
 XEN_CMDLINE = "/opt/xensource/libexec/xen-cmdline"
 # Where xen-cmdline looks (xcp.bootloader), in its order.
@@ -45,18 +45,25 @@ class XenCmdline(NamedTuple):
     def default(self) -> str:
         return DEFAULT_ENTRY
 
-    def _call(self, *arguments: str) -> Completed:
-        answer = self.host.run([XEN_CMDLINE, *arguments])
+    def _start(self, *arguments: str) -> Running:
+        return self.host.start([XEN_CMDLINE, *arguments])
+
+    def _call(self, *arguments: str) -> str:
+        return self._answer(self._start(*arguments))
+
+    @staticmethod
+    def _answer(running: Running) -> str:
+        answer = running.finish()
         if answer.status != 0:
             raise refused(
                 f"{answer.complaint}.",
                 "The boot configuration could not be read or written; see what xen-cmdline says of it.",
             )
-        return answer
+        return answer.stdout
 
     def read(self) -> Options:
-        lines = self._call("--get-xen", "iommu").stdout + self._call("--get-xen", "no-iommu").stdout
-        return {DEFAULT_ENTRY: lines.split()}
+        calls = [self._start("--get-xen", key) for key in ("iommu", "no-iommu")]
+        return {DEFAULT_ENTRY: [option for call in calls for option in self._answer(call).split()]}
 
     def write(self, wanted: Options) -> List[Problem]:
         options = wanted[DEFAULT_ENTRY]
