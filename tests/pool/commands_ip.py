@@ -5,6 +5,7 @@ there is no `-json` (ip/ipaddress.c, print_vfinfo).
 """
 
 import os
+from functools import lru_cache
 from typing import Any, Dict, List, Sequence
 
 import kernel_net
@@ -131,16 +132,16 @@ def _link(sysfs: Sysfs, folder: str, details: bool) -> str:
     text += _details(sysfs, folder, kind) if details else ""
     device = folder.partition("/net/")[0]
     if folder.startswith(device + "/net/") and not sysfs.is_virtual(device):
-        for number, settings in enumerate(kernel_net.settings(sysfs, device)):
-            text += "\n    " + _vf(number, settings, sysfs.description.iproute >= (5, 0))
+        new = sysfs.description.iproute >= (5, 0)
+        vfs = kernel_net.settings(sysfs, device)
+        text += "".join(f"\n    vf {number}{_vf(settings, new)}" for number, settings in enumerate(vfs))
     return text + "\n"
 
 
-def _vf(number: int, settings: kernel_net.VfSettings, new: bool) -> str:
-    head = f"vf {number} MAC {settings.mac}"
-    if new:
-        head = f"vf {number}     link/ether {settings.mac} brd ff:ff:ff:ff:ff:ff"
-    parts = [head]
+@lru_cache(maxsize=None)  # of hundreds of VFs most are alike
+def _vf(settings: kernel_net.VfSettings, new: bool) -> str:
+    address = f"     link/ether {settings.mac} brd ff:ff:ff:ff:ff:ff" if new else f" MAC {settings.mac}"
+    parts = [address]
     if settings.vlan:
         parts.append(f"vlan {settings.vlan}")
         parts += [f"qos {settings.qos}"] if settings.qos else []

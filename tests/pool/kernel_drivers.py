@@ -103,7 +103,7 @@ def detach(sysfs: Sysfs, device: str) -> None:
     sysfs.put(device + "/uevent", sysfs.text(device + "/uevent").replace(f"DRIVER={title}\n", ""))
     sysfs.put(device + "/enable", "0\n")
     if title == kernel_pciback.NAME:
-        kernel_pciback.released(sysfs)
+        kernel_pciback.released(sysfs, device)
 
 
 def checked_for_bind(sysfs: Sysfs, title: str, address: str) -> str:

@@ -5,12 +5,12 @@ functions in drivers/net/ethernet/intel); mlx5_core takes minimum rates and link
 """
 
 import errno
-import hashlib
+import zlib
 from typing import Any, Dict, List, NamedTuple, Optional
 
 from kernel_sysfs import Sysfs, name, refuse, resolved
 from machine_description import Interface, members
-from machine_devices import NET, interface
+from machine_devices import NET, interface, virtual_number
 
 NO_MAC = "00:00:00:00:00:00"
 UP, BROADCAST_MULTICAST = 0x1, 0x1002
@@ -32,6 +32,9 @@ class VfSettings(NamedTuple):
     trust: bool = False
 
 
+_NEW = VfSettings()
+
+
 class Policy(NamedTuple):
     """What a PF's driver takes of `ip link set PF vf N ...`."""
 
@@ -48,10 +51,11 @@ def add_of_device(sysfs: Sysfs, device: str) -> None:
     if card is None or not card.interfaces or not card.pci_class.startswith("02"):
         return
     if sysfs.is_virtual(device):
-        number = sysfs.virtual(sysfs.physical(device)).index(device)
+        physical = sysfs.physical(device)
+        number = virtual_number(name(physical), card, name(device))
         # udev's name for it, as seen in the lab; for a second after its birth it is eth1, eth2 ...
         title = f"{card.interfaces[index]}v{number}"
-        given = settings(sysfs, sysfs.physical(device))[number].mac
+        given = settings(sysfs, physical)[number].mac
         mac = _random_mac(sysfs, device) if given == NO_MAC else given
     else:
         title, mac = card.interfaces[index], card.macs[index]
@@ -122,10 +126,9 @@ def _add(sysfs: Sysfs, folder: str, device: str, mac: str, of_vf: bool) -> None:
 
 def _random_mac(sysfs: Sysfs, device: str) -> str:
     """Another one at each birth, as igbvf's, and yet the same in each run of a test."""
-    seed = f"{sysfs.description.hostname} {device} {sysfs.state['last_interface']}"
-    octets = bytearray(hashlib.sha256(seed.encode()).digest()[:6])
-    octets[0] = octets[0] & 0xFC | 0x02
-    return ":".join(f"{octet:02x}" for octet in octets)
+    seed = f"{sysfs.description.hostname} {device}".encode()
+    number = zlib.crc32(seed, sysfs.state["last_interface"])
+    return ":".join(["9e", "c5", *(f"{octet:02x}" for octet in number.to_bytes(4, "big"))])
 
 
 # -- up and down ---------------------------------------------------------------------------------
@@ -162,12 +165,12 @@ def set_up(sysfs: Sysfs, title: str, up: bool) -> None:
 
 def settings(sysfs: Sysfs, physical: str) -> List[VfSettings]:
     kept = sysfs.state["vfs"].get(name(physical), [])
-    return [VfSettings(**values) for values in kept]
+    return [VfSettings(**values) if values else _NEW for values in kept]
 
 
 def renew_settings(sysfs: Sysfs, physical: str, count: int) -> None:
     """New VFs begin with the driver's own settings: 0 and back resets them all (measured)."""
-    sysfs.state["vfs"][name(physical)] = [dict(VfSettings()._asdict()) for _ in range(count)]
+    sysfs.state["vfs"][name(physical)] = [{} for _ in range(count)]  # what differs from the defaults
 
 
 def set_vf(sysfs: Sysfs, title: str, index: int, changes: Dict[str, Any]) -> None:
@@ -189,10 +192,10 @@ def set_vf(sysfs: Sysfs, title: str, index: int, changes: Dict[str, Any]) -> Non
         reason = _refusal(sysfs, physical, title, kept[index]._replace(**part), part)
         if reason:
             refuse(reason, title)
-        if "vlan" in part and not is_up(sysfs, title):
+        if not is_up(sysfs, title):  # measured: it takes them, and warns
             sysfs.say(f"{sysfs.driver(physical)} {name(physical)}: Bring the PF device up before use")
         kept[index] = kept[index]._replace(**part)
-        sysfs.state["vfs"][name(physical)][index] = dict(kept[index]._asdict())
+        sysfs.state["vfs"][name(physical)][index].update(part)
 
 
 def _refusal(

@@ -6,7 +6,7 @@ born with that address; `bind` takes nothing that has no slot.
 
 import errno
 import re
-from typing import List, Optional, Sequence
+from typing import Dict, List, Optional, Sequence
 
 from kernel_sysfs import Sysfs, name, refuse
 from machine_devices import BUS, ON_PCIBACK, Address
@@ -43,12 +43,14 @@ def seized(sysfs: Sysfs, device: str) -> None:
     """After it has got a device: it is a slot now if it was not, and the device is switched off."""
     add_slot(sysfs, name(device))
     sysfs.put(device + "/enable", "0\n")
-    _show(sysfs)
+    for file, text in _lists(sysfs, device).items():
+        sysfs.put(file, sysfs.text(file) + text)
 
 
-def released(sysfs: Sysfs) -> None:
+def released(sysfs: Sysfs, device: str) -> None:
     """After it has lost a device: the slot stays."""
-    _show(sysfs)
+    for file, text in _lists(sysfs, device).items():
+        sysfs.put(file, sysfs.text(file).replace(text, ""))
 
 
 def hidden(command_line: str) -> List[str]:
@@ -85,23 +87,14 @@ def _keep(sysfs: Sysfs, kept: List[str]) -> None:
     sysfs.put(FOLDER + "/slots", "".join(slot + "\n" for slot in kept))
 
 
-def _show(sysfs: Sysfs) -> None:
-    """The files that list what it holds, in the words of the recording."""
-    held = [entry for entry in sysfs.names(FOLDER) if ":" in entry]
-    template = recording(ON_PCIBACK).tree
-    handlers, quirks = "", ""
-    for address in held:
-        device = sysfs.device(address)
-        assert device is not None
-        handlers += template[FOLDER + "/irq_handlers"].replace("0000:01:10.0", address)
-        identity = [
-            sysfs.text(f"{device}/{part}").strip()[2:]
-            for part in ("vendor", "device", "subsystem_vendor", "subsystem_device")
-        ]
-        quirks += (
-            template[FOLDER + "/quirks"]
-            .replace("01:10.0", address.partition(":")[2])
-            .replace("8086:10ca:1af4:1100", ":".join(identity))
-        )
-    sysfs.put(FOLDER + "/irq_handlers", handlers)
-    sysfs.put(FOLDER + "/quirks", quirks)
+def _lists(sysfs: Sysfs, device: str) -> Dict[str, str]:
+    """What its files say of a device that it holds, in the words of the recording."""
+    recorded, address = recording(ON_PCIBACK).tree, name(device)
+    parts = ("vendor", "device", "subsystem_vendor", "subsystem_device")
+    identity = ":".join(sysfs.text(f"{device}/{part}").strip()[2:] for part in parts)
+    handlers, quirks = FOLDER + "/irq_handlers", FOLDER + "/quirks"
+    short = address.partition(":")[2]
+    return {
+        handlers: recorded[handlers].replace("0000:01:10.0", address),
+        quirks: recorded[quirks].replace("01:10.0", short).replace("8086:10ca:1af4:1100", identity),
+    }

@@ -2,7 +2,6 @@
 parts need, and nothing of their rules."""
 
 import os
-import shutil
 from typing import Any, Dict, List, NamedTuple, NoReturn, Optional, Tuple
 
 from machine_description import Card, Description
@@ -45,6 +44,8 @@ class Sysfs(NamedTuple):
         """Takes a file, a link or a whole folder away, if it is there."""
         real = self.root + path
         if os.path.isdir(real) and not os.path.islink(real):
+            import shutil  # takes its time, and most processes remove nothing
+
             shutil.rmtree(real)
         elif os.path.lexists(real):
             os.unlink(real)

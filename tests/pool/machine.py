@@ -44,9 +44,6 @@ class Machine(Host):
 
     at_work = False
 
-    def __init__(self, folder: str) -> None:
-        super().__init__(folder)
-
     # -- as the library sees it --------------------------------------------------------------------
 
     def read_bytes(self, path: str) -> bytes:

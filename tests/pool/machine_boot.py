@@ -38,9 +38,9 @@ class Entry(NamedTuple):
 
 def files(description: Description) -> Tree:
     """Boot loader and kernels on the disk of a fresh machine."""
-    tree: Tree = {f"/boot/{name}": "not a real one\n" for name in ("mboot.c32", "ldlinux.sys")}
     if description.bootloader == "extlinux":
-        tree[EXTLINUX] = _extlinux(_entries(description))
+        tree: Tree = {EXTLINUX: _extlinux(_entries(description))}
+        tree.update({f"/boot/{name}": "not a real one\n" for name in ("mboot.c32", _loader(description))})
     else:
         tree = {PLACES[description.bootloader]: _grub(_entries(description))}
     for suffix in ("", "-fallback"):
@@ -59,9 +59,15 @@ def next_boot(sysfs: Sysfs) -> Options:
     text = sysfs.text(path)
     if loader != "extlinux":
         return _boot_grub(sysfs, text)
-    if sysfs.state["extlinux"] != "/boot":
-        raise DoesNotBoot(f"the boot sector looks for ldlinux.sys in {sysfs.state['extlinux']}")
+    own = f"{sysfs.state['extlinux']}/{_loader(sysfs.description)}"
+    if not sysfs.exists(own):
+        raise DoesNotBoot(f"the boot sector looks for {own}")
     return _boot_extlinux(sysfs, text)
+
+
+def _loader(description: Description) -> str:
+    """extlinux's own file: the boot sector knows in which folder."""
+    return "ldlinux.sys" if description.extlinux >= 4 else "extlinux.sys"
 
 
 def _entries(description: Description) -> List[Entry]:

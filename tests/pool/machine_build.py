@@ -40,7 +40,7 @@ def _disk(description: Description) -> Tree:
     modules = f"/lib/modules/{description.kernel}"
     drivers = {card.driver for card in description.cards}
     drivers |= {card.sriov.driver for card in description.cards if card.sriov}
-    loadable = sorted(f"kernel/drivers/net/{name}.ko:\n" for name in drivers if name)
+    loadable = sorted(f"kernel/drivers/{name}.ko:\n" for name in drivers if name)
     pciback = "kernel/drivers/xen/xen-pciback/{}.ko"
     built_in = pciback.format("xen-pciback") + "\n" if description.pciback == "built-in" else ""
     if description.pciback not in ("built-in", "missing"):

@@ -28,6 +28,10 @@ class Address(NamedTuple):
     device: int
     function: int
 
+    @property
+    def routing(self) -> int:
+        return (self.bus << 8) + (self.device << 3) + self.function
+
     def __str__(self) -> str:
         return f"{self.domain:04x}:{self.bus:02x}:{self.device:02x}.{self.function:x}"
 
@@ -38,11 +42,16 @@ def parsed(address: str) -> Address:
     return Address(int(domain, 16), int(bus, 16), int(device, 16), int(function, 16))
 
 
-def virtual_address(physical: str, sriov: Sriov, index: int) -> str:
-    """Routing ID of a VF: that of the PF + offset + index * stride (the SR-IOV specification)."""
-    domain, bus, device, function = parsed(physical)
-    routing = (bus << 8) + (device << 3) + function + sriov.offset + index * sriov.stride
-    return str(Address(domain, routing >> 8, routing >> 3 & 0x1F, routing & 7))
+def virtual_address(physical: str, sriov: Sriov, number: int) -> str:
+    """Routing ID of a VF: that of the PF + offset + number * stride (the SR-IOV specification)."""
+    routing = parsed(physical).routing + sriov.offset + number * sriov.stride
+    return str(Address(parsed(physical).domain, routing >> 8, routing >> 3 & 0x1F, routing & 7))
+
+
+def virtual_number(physical: str, card: Card, virtual: str) -> int:
+    """The other way round: which VF of its PF one is."""
+    assert card.sriov is not None
+    return (parsed(virtual).routing - parsed(physical).routing - card.sriov.offset) // card.sriov.stride
 
 
 @lru_cache(maxsize=None)
