@@ -9,6 +9,16 @@ from .inventory import ASSIGNED, DOM0, FREE, IN_USE, RESERVED, STATES, Inventory
 from .pool import Pool
 from .xapi import Xapi
 
+# The keys of the two lists, in the order in which they are shown.
+VF_KEYS = (
+    "address index pf interface network vendor_id device_id description driver numa_node mac vlan qos "
+    "vlan_protocol min_tx_rate max_tx_rate spoof_check trust link_state state assigned_to"
+).split()
+PF_KEYS = (
+    "address interface mac network vendor_id device_id description driver numa_node total_vfs num_vfs "
+    "configured_vfs free_vfs management managed_by link_up problems"
+).split()
+
 
 def read_pool(host: Host, session: Any, seen: Inventory) -> Optional[Pool]:
     """The pool, or None where xapi does not answer, whatever the reason: that costs the owners and
@@ -66,7 +76,7 @@ def vf_records(seen: Inventory, xapi_pool: Optional[Pool]) -> List[Dict[str, Any
                 "vm_name": vm.name,
                 "power_state": vm.power_state,
             }
-        records.append(record)
+        records.append({key: record[key] for key in VF_KEYS})
     return records
 
 
@@ -146,5 +156,5 @@ def pf_records(host: Host, seen: Inventory, xapi_pool: Optional[Pool]) -> List[D
         record["free_vfs"] = None if None in states else states.count(FREE)
         managed = xapi_pool is not None and pf.interface in xapi_pool.managed
         record["managed_by"] = "xapi" if managed else None
-        records.append(record)
+        records.append({key: record[key] for key in PF_KEYS})
     return records
