@@ -18,7 +18,8 @@ help: ## list the targets
 demo: venv ## play the whole procedure on a simulated pool, in seconds
 	@$(PYTHON) tests/pool/demo.py
 
-test: venv python-3.6 ## run the tests on every Python found here
+test: venv python-3.6 ## run the tests on every Python found here; as root those of the package too
+	@[ "$$(id -u)" != 0 ] || scripts/need rpmbuild=rpm mmdebstrap strace
 	@$(PYTHON) scripts/test-everywhere
 
 check: venv python-3.6 ## format, lint, types, shell and package

@@ -4,39 +4,37 @@ import os
 from typing import List
 
 import pytest
-from rpm.conftest import Package
-from rpm.dom0 import PLUGIN, TREE, Dom0
-from rpm.test_life import ENABLED, byte_code, call_inventory
-from rpm.watch import Library, watching
+from installed import COPY, ENABLED, LIBRARY, PLUGIN, TREE, answering_version, compiled_modules
+from packages import Package
+from scratch import Dom0
+from watch import Library, watching
 
-COPY = TREE + ".old"
-
-# moment -> what has just been made, renamed or removed for the first time
+# moment -> what has just been made, renamed or removed for the first time, as the one calls it who does that
 INSTALLATION = {
-    "while unpacking": TREE + "/plugins/sriovlib/host.py",
+    "while unpacking": "host.py",
     "when the service is to be enabled": ENABLED,
     "before xapi has it": "/etc/.xapi-sriov.new",
     "when xapi has it": PLUGIN,
 }
 UPGRADE = {
     "while copying": COPY,
-    "before xapi has the copy": COPY + "/plugins/sriov",
+    "before xapi has the copy": "/etc/.xapi-sriov.new",
     "when xapi has the copy": PLUGIN,
-    "while unpacking": TREE + "/plugins/sriovlib/host.py",
-    "when unpacked": TREE + "/plugins/sriovlib/__pycache__",
-    "when the old version goes": TREE + "/plugins/sriovlib/bygone.py",
+    "while unpacking": "host.py",
+    "when unpacked": LIBRARY + "/__pycache__",
+    "when the old version goes": "bygone.py",
 }
 ERASURE = {
     "when xapi has it no more": PLUGIN,
-    "when files go": TREE + "/plugins/sriovlib/host.py",
+    "when files go": "host.py",
 }
 
 
 def is_in_order(host: Dom0, package: Package) -> None:
     assert os.readlink(host.path(PLUGIN)) == TREE + "/plugins/sriov"
-    assert call_inventory(host)["version"] == package.version
+    assert answering_version(host) == package.version
     assert os.path.lexists(host.path(ENABLED))
-    assert {os.path.basename(path).split(".")[0] + ".py" for path in byte_code(host)} == set(package.library)
+    assert compiled_modules(host) == set(package.library)
     assert [path for path in host.files() if "bygone" in path or COPY in path] == []
 
 
@@ -57,7 +55,7 @@ def test_an_upgrade(
     host.rpm_succeeds("--install", older.path)
     with watching(host, libraries) as watched:
         host.cut_off_rpm(UPGRADE[moment], "--upgrade", package.path)
-        assert call_inventory(host)["version"] in (older.version, package.version)
+        assert answering_version(host) in (older.version, package.version)
         assert host.rpm("--upgrade", "--replacepkgs", package.path).status == 0
     assert watched.stumbled == set()
     is_in_order(host, package)

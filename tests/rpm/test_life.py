@@ -1,38 +1,31 @@
 """Installation, upgrade and erasure on a host, with xapi looking on."""
 
-import json
+import fcntl
 import os
 import subprocess
 import threading
-import xmlrpc.client
+import time
 from pathlib import Path
-from typing import Any, Dict, List
+from typing import Callable, List
 
-from rpm import dom0
-from rpm.conftest import Package
-from rpm.dom0 import PLUGIN, TREE, XAPI_D, Dom0
-from rpm.watch import Library, watching
+import packages
+import scratch
+import watch
+from installed import (
+    CONFIGURATION,
+    COPY,
+    ENABLED,
+    LIBRARY,
+    PLUGIN,
+    TREE,
+    answering_version,
+    compiled_modules,
+)
+from packages import Package
+from scratch import XAPI_D, Dom0
+from watch import Library, watching
 
-ENABLED = "/etc/systemd/system/multi-user.target.wants/sriov-restore.service"
-CONFIGURATION = "/etc/sriov.conf"
 BYGONE_HOOK = "vm-pre-reboot/50-xapi-sriov"
-
-
-def call_inventory(host: Dom0) -> Dict[str, Any]:
-    """Calls the plugin as xapi does."""
-    call = xmlrpc.client.dumps(("OpaqueRef:session", {}), "inventory")
-    ended = host.run(PLUGIN, call)
-    assert ended.status == 0, ended.said
-    ((answer,), _) = xmlrpc.client.loads(ended.said)
-    assert isinstance(answer, dict)
-    assert answer["Status"] == "Success", answer
-    value = json.loads(answer["Value"])
-    assert isinstance(value, dict)
-    return value
-
-
-def byte_code(host: Dom0) -> List[str]:
-    return [path for path in host.files() if path.startswith(TREE) and path.endswith(".pyc")]
 
 
 def test_a_new_installation(host: Dom0, package: Package, libraries: List[Library]) -> None:
@@ -42,9 +35,9 @@ def test_a_new_installation(host: Dom0, package: Package, libraries: List[Librar
     assert watched.events == ["plugins/sriov MOVED_TO"]
 
     assert os.readlink(host.path(PLUGIN)) == TREE + "/plugins/sriov"
-    assert call_inventory(host)["version"] == package.version
+    assert answering_version(host) == package.version
     assert os.path.lexists(host.path(ENABLED))
-    assert {os.path.basename(path).split(".")[0] + ".py" for path in byte_code(host)} == set(package.library)
+    assert compiled_modules(host) == set(package.library)
     lines = host.read(CONFIGURATION).splitlines()
     assert [line for line in lines if line and not line.startswith("#")] == []
 
@@ -64,14 +57,16 @@ def test_an_upgrade(host: Dom0, older: Package, package: Package, libraries: Lis
         host.rpm_succeeds("--upgrade", package.path)
     assert watched.stumbled == set()
     # to the copy of the old version and to the new version, each at one go
-    assert [event for event in watched.events if event.startswith("plugins/")] == ["plugins/sriov MOVED_TO"] * 2
+    assert [event for event in watched.events if event.startswith("plugins/")] == [
+        "plugins/sriov MOVED_TO"
+    ] * 2
 
-    assert call_inventory(host)["version"] == package.version
+    assert answering_version(host) == package.version
     assert host.read(CONFIGURATION) == "# as the administrator wants it\n"
     assert not os.path.lexists(host.path(ENABLED))
-    left = [path for path in host.files() if "bygone" in path or path.endswith((BYGONE_HOOK, ".old"))]
+    left = [path for path in host.files() if "bygone" in path or BYGONE_HOOK in path or COPY in path]
     assert left == []
-    assert {os.path.basename(path).split(".")[0] + ".py" for path in byte_code(host)} == set(package.library)
+    assert compiled_modules(host) == set(package.library)
 
 
 def test_every_call_during_an_upgrade_is_answered(host: Dom0, older: Package, package: Package) -> None:
@@ -81,7 +76,7 @@ def test_every_call_during_an_upgrade_is_answered(host: Dom0, older: Package, pa
 
     def call() -> None:
         while not ended.is_set():
-            answers.append(call_inventory(host)["version"])
+            answers.append(answering_version(host))
 
     caller = threading.Thread(target=call)
     caller.start()
@@ -95,21 +90,50 @@ def test_every_call_during_an_upgrade_is_answered(host: Dom0, older: Package, pa
     assert set(answers) == {older.version, package.version}
 
 
+def test_an_upgrade_waits_for_calls_that_run(host: Dom0, older: Package, package: Package) -> None:
+    host.rpm_succeeds("--install", older.path)
+    library = os.open(host.path(LIBRARY), os.O_RDONLY)
+    fcntl.flock(library, fcntl.LOCK_SH)  # as each call does
+    upgrade = threading.Thread(target=host.rpm_succeeds, args=("--upgrade", package.path))
+    upgrade.start()
+    try:
+        wait_until(lambda: somebody_waits_for(library))
+        assert os.readlink(host.path(PLUGIN)) == COPY + "/plugins/sriov"
+        assert watch.library(host.path(LIBRARY)) == older.library
+    finally:
+        os.close(library)
+        upgrade.join()
+    assert answering_version(host) == package.version
+
+
+def somebody_waits_for(descriptor: int) -> bool:
+    inode = f":{os.fstat(descriptor).st_ino} "
+    with open("/proc/locks") as locks:
+        return any("->" in line and inode in line for line in locks)
+
+
+def wait_until(there: Callable[[], bool]) -> None:
+    deadline = time.monotonic() + scratch.SECONDS
+    while not there():
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
+
+
 def test_a_downgrade(host: Dom0, older: Package, package: Package, libraries: List[Library]) -> None:
     host.rpm_succeeds("--install", package.path)
     with watching(host, libraries) as watched:
         host.rpm_succeeds("--upgrade", "--oldpackage", older.path)
     assert watched.stumbled == set()
-    assert call_inventory(host)["version"] == older.version
+    assert answering_version(host) == older.version
     assert os.access(host.resolve(f"{XAPI_D}/{BYGONE_HOOK}"), os.X_OK)
 
 
 def test_an_erasure_leaves_nothing(host: Dom0, package: Package, libraries: List[Library]) -> None:
     before = host.files()
     host.rpm_succeeds("--install", package.path)
-    call_inventory(host)
+    answering_version(host)
     host.write("/run/sriov/host.lock", "")
-    host.write(TREE + "/plugins/sriovlib/__pycache__/host.cpython-36.pyc", "of another Python")
+    host.write(LIBRARY + "/__pycache__/host.cpython-36.pyc", "of another Python")
     with watching(host, libraries) as watched:
         host.rpm_succeeds("--erase", "xapi-sriov")
     assert watched.stumbled == set()
@@ -142,7 +166,7 @@ def test_a_host_that_has_no_xapi_yet(host: Dom0, package: Package) -> None:
     os.rmdir(host.path(XAPI_D))
     before = host.files()
     host.rpm_succeeds("--install", package.path)
-    assert call_inventory(host)["version"] == package.version
+    assert answering_version(host) == package.version
     host.rpm_succeeds("--erase", "xapi-sriov")
     assert host.files() == before
 
@@ -151,16 +175,15 @@ def test_a_host_without_systemd(host: Dom0, package: Package) -> None:
     os.unlink(host.path("/bin/systemctl"))
     before = host.files()
     host.rpm_succeeds("--install", package.path)
-    assert call_inventory(host)["version"] == package.version
+    assert answering_version(host) == package.version
     host.rpm_succeeds("--erase", "xapi-sriov")
     assert host.files() == before
 
 
 def test_a_host_with_an_old_python_is_refused(hosts: str, tmp_path: Path, package: Package) -> None:
     for version in ("2.7.5", "3.4.10"):
-        packages = dict(dom0.PACKAGES, python3=version)
-        provided = dom0.dom0_packages(str(tmp_path / f"packages-{version}"), packages)
-        host = dom0.make(os.path.join(hosts, version), provided)
+        provided = packages.providing(tmp_path / version, dict(packages.OF_DOM0, python3=version))
+        host = scratch.make(os.path.join(hosts, version), provided)
         before = host.files()
         ended = host.rpm("--install", package.path)
         assert ended.status != 0
@@ -189,19 +212,19 @@ def test_an_upgrade_does_not_replace_it_either(host: Dom0, older: Package, packa
 
 
 def test_a_link_to_another_place_is_replaced_and_named(host: Dom0, package: Package) -> None:
-    host.write("/root/checkout/plugins/sriov", "#!/bin/sh\n", 0o755)
-    os.symlink("/root/checkout/plugins/sriov", host.path(PLUGIN))
+    host.write("/root/checkout/sriov", "#!/bin/sh\n", 0o755)
+    os.symlink("/root/checkout/sriov", host.path(PLUGIN))
     with watching(host, [package.library]) as watched:
         ended = host.rpm("--install", package.path)
     assert ended.status == 0
-    assert ended.said == f"xapi-sriov: {PLUGIN} led to /root/checkout/plugins/sriov before.\n"
+    assert ended.said == f"xapi-sriov: {PLUGIN} led to /root/checkout/sriov before.\n"
     assert watched.stumbled == set()
-    assert call_inventory(host)["version"] == package.version
+    assert answering_version(host) == package.version
 
 
 def test_the_watch_sees_what_an_ordinary_package_does(host: Dom0, tmp_path: Path) -> None:
     # rpm writes a file under another name first: what our package must not do is seen where it is done
-    careless = dom0.careless_package(str(tmp_path / "careless"))
+    careless = packages.careless(tmp_path / "careless")
     with watching(host, []) as watched:
         host.rpm_succeeds("--upgrade", "--force", careless)
     assert any("careless;" in event and "CREATE" in event for event in watched.events)
@@ -209,7 +232,7 @@ def test_the_watch_sees_what_an_ordinary_package_does(host: Dom0, tmp_path: Path
 
 def test_the_watch_sees_a_torn_library(host: Dom0, package: Package) -> None:
     host.rpm_succeeds("--install", package.path)
-    subprocess.run(["truncate", "--size=9", host.path(TREE + "/plugins/sriovlib/host.py")], check=True)
+    subprocess.run(["truncate", "--size=9", host.path(LIBRARY + "/host.py")], check=True)
     with watching(host, [package.library]) as watched:
         pass
     assert watched.stumbled == {"plugins/sriov: its library is not whole"}

@@ -5,7 +5,8 @@ import subprocess
 from pathlib import Path
 from typing import List
 
-from rpm.conftest import Package, build, copy
+import packages
+from packages import Package
 
 
 def query(package: Package, *arguments: str) -> List[str]:
@@ -45,5 +46,5 @@ def test_it_unpacks_nothing_where_xapi_runs_all_it_finds(package: Package) -> No
 
 
 def test_the_same_commit_gives_the_same_bytes(tree: Path, package: Package, tmp_path: Path) -> None:
-    again = build(copy(tree, tmp_path / "elsewhere"))
+    again = packages.build(packages.copy(tree, tmp_path / "elsewhere"))
     assert Path(again.path).read_bytes() == Path(package.path).read_bytes()

@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from typing import Dict, Iterator, List, Optional, Set, Tuple
 
 from inotify_simple import INotify, flags
-from rpm.dom0 import TREE, XAPI_D, Dom0
+from scratch import XAPI_D, Dom0
 
 _EVENTS = (
     flags.ATTRIB
@@ -121,7 +121,7 @@ def _wrong(dom0: Dom0, path: str, libraries: List[Library]) -> Optional[str]:
         with open(real, "rb") as file:
             if file.read(2) != b"#!":
                 return "not whole"
-        if link is not None and link.startswith(TREE) and link.endswith("/plugins/sriov"):
+        if link is not None and link.endswith("/plugins/sriov"):
             found = library(os.path.join(os.path.dirname(real), "sriovlib")).items()
             if not any(found >= whole.items() for whole in libraries):
                 return "its library is not whole"

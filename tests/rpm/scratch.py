@@ -1,7 +1,7 @@
 """A dom0 in a folder, with a package database of its own, to install packages on and erase them from.
 
 It has what the scriptlets of a package meet on a host: sh, coreutils, Python and systemctl, from Debian
-packages of this machine's release. What a package for dom0 asks for, `dom0_packages` provides by name.
+packages of this machine's release. What packages there are is packages.py's.
 """
 
 import os
@@ -10,21 +10,16 @@ import signal
 import subprocess
 import time
 from pathlib import Path
-from typing import Dict, List, NamedTuple, Sequence
+from typing import List, NamedTuple, Sequence
 
 import XenAPI
 
 ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 BUILD = os.path.join(ROOT, "build", "tests")
 XAPI_D = "/etc/xapi.d"
-TREE = "/usr/libexec/xapi-sriov"
-PLUGIN = XAPI_D + "/plugins/sriov"
 SECONDS = 300  # nothing here takes more than a few
 
-# What XCP-ng 8.3 has, as far as packages ask for it.
-PACKAGES = {"python3": "3.6.8", "iproute": "4.11.0", "kmod": "20", "/bin/sh": "", "/usr/bin/python3": ""}
-
-_DEBIAN = ["coreutils", "dash", "python3", "systemd"]
+_DEBIAN = ["coreutils", "dash", "python3", "systemd", "util-linux"]
 
 
 class Ended(NamedTuple):
@@ -63,14 +58,12 @@ class Dom0:
 
     def cut_off_rpm(self, path: str, *arguments: str) -> None:
         """As `rpm`, but ends it and all that it started, as a power cut would, when one of them has just
-        made, renamed or removed `path`."""
+        made, renamed or removed `path`, as it calls it (rpm names its own files without their folder)."""
         log = self.root + ".strace"
         changes = "mkdir,mkdirat,rename,renameat,renameat2,symlink,symlinkat,unlink,unlinkat"
-        # rpm may name a file of its own by the last part only
-        watched = ["-P", path, "-P", os.path.basename(path)]
-        stop = ["-e", f"trace={changes}", "-e", f"inject={changes}:signal=SIGSTOP"]
+        stop = ["-P", path, "-e", f"trace={changes}", "-e", f"inject={changes}:signal=SIGSTOP"]
         process = subprocess.Popen(
-            ["strace", "-f", "-o", log, *watched, *stop, *self._rpm(*arguments)],
+            ["strace", "-f", "-o", log, *stop, *self._rpm(*arguments)],
             stdin=subprocess.DEVNULL,
             stdout=subprocess.DEVNULL,
             stderr=subprocess.DEVNULL,
@@ -84,6 +77,9 @@ class Dom0:
         os.killpg(process.pid, signal.SIGKILL)
         process.wait(timeout=SECONDS)
         os.unlink(log)
+        second = int(time.time())
+        while int(time.time()) == second:  # rpm's temporary names are those of the second when it started
+            time.sleep(0.01)
 
     def _rpm(self, *arguments: str) -> List[str]:
         return ["rpm", "--force-debian", "--root", self.root, "--dbpath", "/var/lib/rpm", *arguments]
@@ -98,14 +94,14 @@ class Dom0:
         return _run(["chroot", self.root, *command])
 
     def files(self) -> List[str]:
-        """All that is there, less the package database and the byte code of other people's modules."""
+        """All that is there, less the package database and the byte code of Python's own modules."""
         found = []
         for folder, folders, names in os.walk(self.root):
             inside = folder[len(self.root) :]
             if inside == "/var/lib/rpm":
                 folders.clear()
                 continue
-            if "__pycache__" in folders and not inside.startswith(TREE):
+            if "__pycache__" in folders and inside.startswith("/usr/lib/python3"):
                 folders.remove("__pycache__")
             found += [f"{inside}/{name}" for name in folders + names]
         return sorted(found)
@@ -133,15 +129,21 @@ def template() -> str:
         os.makedirs(BUILD, exist_ok=True)
         unfinished = folder + ".new"
         shutil.rmtree(unfinished, ignore_errors=True)
-        command = ["mmdebstrap", "--quiet", "--mode=root", "--variant=extract", f"--include={','.join(_DEBIAN)}"]
+        command = [
+            "mmdebstrap",
+            "--quiet",
+            "--mode=root",
+            "--variant=extract",
+            f"--include={','.join(_DEBIAN)}",
+        ]
         subprocess.run([*command, release, unfinished], check=True)
         os.rename(unfinished, folder)
     return folder
 
 
 def make(folder: str, packages: str) -> Dom0:
-    """A host as it is before our package comes: with `packages` (see `dom0_packages`), the modules that
-    xapi brings, and the folders and scripts of other people in xapi's folders."""
+    """A host as it is before our package comes: with a package `packages` of what dom0 has, the modules
+    that xapi brings, and the scripts of other people in xapi's folders."""
     subprocess.run(["cp", "--archive", "--link", template(), folder], check=True)
     dom0 = Dom0(folder)
     modules = dom0.path("/usr/lib/python3/dist-packages")
@@ -153,39 +155,3 @@ def make(folder: str, packages: str) -> Dom0:
     dom0.write(XAPI_D + "/vm-pre-start/10-admin", "#!/bin/sh\nexit 0\n", 0o755)
     dom0.rpm_succeeds("--install", packages)
     return dom0
-
-
-def build(folder: str, spec: str) -> str:
-    """Builds a package without sources from the text of its spec; where it is."""
-    os.makedirs(folder)
-    path = os.path.join(folder, "package.spec")
-    with open(path, "w") as file:
-        file.write(spec)
-    defines = ["--define", f"_topdir {folder}", "--define", "_build_name_fmt %%{NAME}.rpm"]
-    subprocess.run(["rpmbuild", "-bb", "--quiet", *defines, path], check=True)
-    (name,) = os.listdir(os.path.join(folder, "RPMS"))
-    return os.path.join(folder, "RPMS", name)
-
-
-def dom0_packages(folder: str, packages: Dict[str, str]) -> str:
-    """A package that provides names and versions, and has no files."""
-    provides = [f"Provides: {name}{f' = {version}' if version else ''}" for name, version in packages.items()]
-    return build(folder, "\n".join([*_HEAD, *provides, "%description", "What dom0 has.", "%files"]) + "\n")
-
-
-def careless_package(folder: str) -> str:
-    """A package that does what ours must not: it unpacks a plugin where xapi runs it."""
-    file = XAPI_D + "/plugins/careless"
-    install = ["install -d %{buildroot}" + os.path.dirname(file), "echo '#!/bin/sh' >%{buildroot}" + file]
-    files = ["%files", f"%attr(755,root,root) {file}"]
-    return build(folder, "\n".join([*_HEAD, "%description", "Careless.", "%install", *install, *files]) + "\n")
-
-
-_HEAD: Sequence[str] = (
-    "Name: for-the-tests",
-    "Version: 1",
-    "Release: 1",
-    "Summary: For the tests",
-    "License: BSD-2-Clause",
-    "BuildArch: noarch",
-)
