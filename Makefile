@@ -4,10 +4,8 @@
 VENV := .venv
 PYTHON := $(VENV)/bin/python
 
-# All Python and shell files; entry points have no suffix, so it is their first line that tells.
-ours := git ls-files --cached --others --exclude-standard
-python_files = $$($(ours) | xargs awk 'FNR == 1 && (/^\#!.*python/ || FILENAME ~ /\.py$$/) { print FILENAME } { nextfile }')
-shell_files = $$($(ours) | xargs awk 'FNR == 1 && /^\#!.*[\/ ](ba|da)?sh( |$$)/ { print FILENAME } { nextfile }')
+python_files = $$(scripts/files-in python)
+shell_files = $$(scripts/files-in sh)
 
 .DEFAULT_GOAL := help
 .PHONY: help demo test check rpm lab lab-full lab-shell bench clean venv python-3.6
@@ -24,10 +22,10 @@ test: venv python-3.6 ## run the tests on every Python found here; as root those
 
 check: venv python-3.6 ## format, lint, types, shell and package
 	@scripts/need shellcheck rpmlint
-	$(PYTHON) -m ruff format --check $(python_files)
-	$(PYTHON) -m ruff check $(python_files)
-	$(PYTHON) -m mypy $(python_files)
-	shellcheck $(shell_files)
+	@$(PYTHON) -m ruff format --check $(python_files)
+	@$(PYTHON) -m ruff check $(python_files)
+	@$(PYTHON) -m mypy $(python_files)
+	@shellcheck $(shell_files)
 	@$(MAKE) --no-print-directory rpm
 	@scripts/check-rpm build/rpm
 
