@@ -5,7 +5,7 @@ from typing import Mapping, Optional, Sequence
 
 from . import pci
 from .errors import SriovError
-from .hostconfig import FALSE, TRUE
+from .ini import FALSE, TRUE
 
 _UUID = re.compile(r"[0-9a-fA-F]{8}(?:-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}")
 _INTERFACE = re.compile(r"[^\s/:]{1,15}")  # what the kernel allows as the name of one
@@ -56,6 +56,15 @@ def uuid(args: Mapping[str, str], name: str) -> Optional[str]:
     return args[name].lower()
 
 
+def address(args: Mapping[str, str], name: str) -> str:
+    """A PCI address, full and lower-case; required."""
+    value = required(name, args.get(name))
+    found = pci.parse_address(value)
+    if found is None:
+        raise bad(name, value, "a PCI address (0000:07:10.0 or 07:10.0)")
+    return found
+
+
 def pf(args: Mapping[str, str], name: str = "pf") -> Optional[str]:
     """A PF by address (made full and lower-case) or by the name of its interface."""
     if name not in args:
@@ -64,6 +73,22 @@ def pf(args: Mapping[str, str], name: str = "pf") -> Optional[str]:
     if address is None and not _INTERFACE.fullmatch(args[name]):
         raise bad(name, args[name], "a PCI address (0000:07:00.0 or 07:00.0) or an interface (eth2)")
     return address or args[name]
+
+
+def required(name: str, value: Optional[str]) -> str:
+    if value is None:
+        raise SriovError(
+            "SRIOV_BAD_ARGUMENT", f"The argument {name} is missing.", f"Give it as args:{name}=..."
+        )
+    return value
+
+
+def number(args: Mapping[str, str], name: str) -> int:
+    """A whole number, 0 or more, in decimal digits."""
+    value = required(name, args.get(name)).strip()
+    if not re.fullmatch("[0-9]{1,9}", value):
+        raise bad(name, args[name], "a whole number, 0 or more")
+    return int(value)
 
 
 def text(args: Mapping[str, str], name: str, accepted: str) -> Optional[str]:

@@ -4,11 +4,11 @@ Both ways answer with the IOMMU options of each normal boot entry, and take what
 """
 
 import os
-from typing import Dict, List, NamedTuple, Optional, Union
+from typing import Dict, List, NamedTuple, Union
 
-from . import extlinux, xenoption
+from . import extlinux, grub, xenoption
 from .errors import Problem, SriovError
-from .host import Host, Running
+from .host import NOT_FOUND, Host, Running
 
 XEN_CMDLINE = "/opt/xensource/libexec/xen-cmdline"
 # Where xen-cmdline looks (xcp.bootloader), in its order.
@@ -23,8 +23,41 @@ DEFAULT_ENTRY = "default"  # what stands for a label where only the default entr
 Options = Dict[str, List[str]]  # label of a boot entry -> its options that are about the IOMMU
 
 
+class NotPutBack(SriovError):
+    """The change failed, and what was there could not be put back: the new text stands."""
+
+
 def refused(message: str, hint: str) -> SriovError:
     return SriovError("SRIOV_BOOT_CONFIG", message, hint)
+
+
+class File(NamedTuple):
+    data: bytes
+    mode: int
+
+
+def _file(host: Host, path: str) -> File:
+    return File(host.read_bytes(path), host.mode(path))
+
+
+def _keep_first(host: Host, files: Dict[str, File]) -> None:
+    """Keeps the first original of each file beside it."""
+    for path, file in files.items():
+        if not host.exists(path + BACKUP_SUFFIX):
+            host.replace_file(path + BACKUP_SUFFIX, file.data, file.mode)
+
+
+def _put_back(host: Host, path: str, file: File, reason: BaseException) -> None:
+    try:
+        if host.read_bytes(path) != file.data:
+            host.replace_file(path, file.data)
+        host.set_mode(path, file.mode)
+    except OSError as error:
+        raise NotPutBack(
+            "SRIOV_BOOT_CONFIG",
+            f"{reason} Then {path} could not be put back: {error.strerror}. The new text stands.",
+            f"Make room and call disable_iommu, or put {path}{BACKUP_SUFFIX} in its place.",
+        ) from reason
 
 
 class XenCmdline(NamedTuple):
@@ -56,8 +89,9 @@ class XenCmdline(NamedTuple):
         answer = running.finish()
         if answer.status != 0:
             raise refused(
-                f"{answer.complaint}.",
-                "The boot configuration could not be read or written; see what xen-cmdline says of it.",
+                f"xen-cmdline cannot read this host's boot configuration ({answer.complaint}).",
+                "See that its `set default=` is the number or the title of a normal entry, and that this "
+                "entry gives Xen at least one option.",
             )
         return answer.stdout
 
@@ -69,12 +103,14 @@ class XenCmdline(NamedTuple):
         options = wanted[DEFAULT_ENTRY]
         before = self._files()
         try:
-            if "no-iommu" in self.read()[DEFAULT_ENTRY]:
-                self._call("--delete-xen", "no-iommu")
+            _keep_first(self.host, before)
             if options:
                 self._call("--set-xen", xenoption.as_one(options))
             else:
                 self._call("--delete-xen", "iommu")
+            if "no-iommu" in self.read()[DEFAULT_ENTRY]:
+                self._call("--delete-xen", "no-iommu")
+            self._look_for_harm(before)
             now = self.read()[DEFAULT_ENTRY]
             if xenoption.parts(now) != xenoption.parts(options):
                 raise refused(
@@ -83,29 +119,34 @@ class XenCmdline(NamedTuple):
                     "It writes the entries `xe` and `xe-serial` only: make the normal entry the default "
                     "one in the boot configuration, then call again. Nothing was changed.",
                 )
-        except BaseException:
-            self._put_back(before)
+        except BaseException as error:
+            for path, file in before.items():
+                _put_back(self.host, path, file, error)
             raise
+        for path, file in before.items():
+            self.host.set_mode(path, file.mode)  # the tool leaves 0600
         return []
 
     def regenerate(self) -> List[Problem]:
-        """Nothing: GRUB reads its configuration at each boot, and xen-cmdline wrote it whole."""
+        """Nothing: xen-cmdline does all that the boot loader needs."""
         return []
 
-    def _files(self) -> Dict[str, Optional[bytes]]:
-        found: Dict[str, Optional[bytes]] = {}
-        for path in GRUB_FILES + EXTLINUX_FILES:
-            try:
-                found[path] = self.host.read_bytes(path)
-            except OSError:
-                found[path] = None
-        return found
+    def _files(self) -> Dict[str, File]:
+        return {
+            path: _file(self.host, path) for path in GRUB_FILES + EXTLINUX_FILES if self.host.exists(path)
+        }
 
-    def _put_back(self, before: Dict[str, Optional[bytes]]) -> None:
-        now = self._files()
-        for path, data in before.items():
-            if data is not None and now[path] != data:
-                self.host.replace_file(path, data)
+    def _look_for_harm(self, before: Dict[str, File]) -> None:
+        for path in GRUB_FILES:
+            if path in before:
+                was, now = before[path].data, self.host.read_bytes(path)
+                harm = grub.harm(was.decode("latin-1"), now.decode("latin-1"))
+                if harm:
+                    raise refused(
+                        f"xen-cmdline would have spoilt {path}: {harm}.",
+                        "Nothing was changed. The tool understands plain entries with different titles only: "
+                        "put the option on Xen's line (multiboot2) by hand, or simplify the file.",
+                    )
 
 
 class Extlinux(NamedTuple):
@@ -134,10 +175,9 @@ class Extlinux(NamedTuple):
     def write(self, wanted: Options) -> List[Problem]:
         data = extlinux.with_iommu(self.config, wanted)
         self._check(data, wanted)
-        backup = self.path + BACKUP_SUFFIX
+        before = File(self.data, self.host.mode(self.path))
         try:
-            if not self.host.exists(backup):
-                self.host.replace_file(backup, self.data, os.stat(self.host.path(self.path)).st_mode & 0o777)
+            _keep_first(self.host, {self.path: before})
             self.host.replace_file(self.path, data)
         except OSError as error:
             raise refused(
@@ -145,10 +185,20 @@ class Extlinux(NamedTuple):
                 "Make room or make it writable, then call again; the old file is as it was.",
             ) from error
         try:
-            return self.regenerate()
-        except BaseException:
-            self.host.replace_file(self.path, self.data)
+            return self._unfit() + self.regenerate()
+        except BaseException as error:
+            _put_back(self.host, self.path, before, error)
             raise
+
+    def _unfit(self) -> List[Problem]:
+        return [
+            Problem(
+                "BOOT_ENTRY_UNFIT",
+                f"The boot entry `{label}` of {self.path} would not boot, so it was left as it is.",
+                "Mend it or take it out.",
+            )
+            for label in extlinux.unfit_entries(self.config)
+        ]
 
     def _check(self, data: bytes, wanted: Options) -> None:
         """Parses the new text before it replaces the old one: nothing but the wanted options may
@@ -178,7 +228,7 @@ class Extlinux(NamedTuple):
         answer = self.host.run(["extlinux", "--update", folder])
         if answer.status == USAGE:  # extlinux 3 takes the folder alone, as the first hosts did
             answer = self.host.run(["extlinux", folder])
-        if answer.status == 127:
+        if answer.status == NOT_FOUND:
             return [_not_regenerated("this host has no command extlinux")]
         if answer.status != 0:
             raise refused(
@@ -211,6 +261,11 @@ def find(host: Host) -> BootConfig:
             "Put iommu=1 on Xen's command line in the way that this host's boot loader wants.",
         )
     with_loader = [path for path in paths if _has_loader(host, os.path.dirname(path))]
+    if len(with_loader) > 1:
+        raise refused(
+            f"There are two boot configurations with a loader beside them: {' and '.join(with_loader)}.",
+            "Take away the one that this host does not boot with, then call again.",
+        )
     path = (with_loader or paths)[0]
     try:
         data = host.read_bytes(path)

@@ -5,7 +5,7 @@ import re
 import traceback
 from typing import Any, Callable, Dict, Mapping, NamedTuple, Tuple
 
-from . import arguments, inventory, iommu, listing, pciback, status
+from . import arguments, configure, inventory, iommu, listing, pciback, status, vfcount, vfsettings
 from .errors import SriovError
 from .host import Host
 
@@ -34,6 +34,8 @@ FUNCTIONS: Dict[str, Function] = {
     ),
     "inventory": Function((), lambda host, _session, _args: inventory.inventory(host)),
     "list_pfs": Function((), lambda host, session, _args: listing.list_pfs(host, session)),
+    "set_vf_count": Function(("pf", "count", "force"), vfcount.set_vf_count),
+    "configure_vf": Function(("vf", *vfsettings.NAMES), configure.configure_vf),
     "list_vfs": Function(("pf", "network", "state", "vm_uuid"), listing.list_vfs),
     "status": Function((), lambda host, session, _args: status.status(host, session)),
 }

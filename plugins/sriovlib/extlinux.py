@@ -7,6 +7,7 @@ when all that it takes to boot is there.
 """
 
 import re
+from collections import Counter
 from typing import Dict, List, Mapping, NamedTuple, Optional, Sequence
 
 from . import xenoption
@@ -70,15 +71,17 @@ def parse(data: bytes) -> Config:
 
 
 def _default(entries: Sequence[Entry], directives: Dict[str, str]) -> Optional[str]:
-    """The label that boots when nobody types: `default`, unless a menu is shown (`ui menu.c32`, or
-    the menu as `default`), which takes `ontimeout`, its own `menu default`, or its first entry."""
+    """The label that boots when nobody types: `ontimeout`, else `default`; where a menu is shown (`ui
+    menu.c32`, or the menu as `default`) its own `menu default`, or its first entry."""
+    if "ontimeout" in directives:
+        return directives["ontimeout"]
     default = directives.get("default")
     if "ui" not in directives and not (default and _MENUS.fullmatch(default)):
         return default
     chosen = [entry.label for entry in entries if entry.is_menu_default]
     if default and not _MENUS.fullmatch(default):
         chosen.append(default)
-    return directives.get("ontimeout") or (chosen + [entry.label for entry in entries] + [""])[0]
+    return (chosen + [entry.label for entry in entries] + [""])[0]
 
 
 def is_way_back(label: str) -> bool:
@@ -90,9 +93,28 @@ def _append_words(config: Config, entry: Entry) -> List[str]:
     return [] if entry.append_line is None else _WORD.findall(config.lines[entry.append_line])[1:]
 
 
+def _modules(words: Sequence[str]) -> List[List[str]]:
+    """What mboot.c32 loads, each with its options: Xen, a kernel, an initrd; a `tboot.gz` may be
+    before them (trusted boot)."""
+    modules: List[List[str]] = [[]]
+    for word in words:
+        if word == SEPARATOR:
+            modules.append([])
+        else:
+            modules[-1].append(word)
+    return modules
+
+
+def _xen_module(words: Sequence[str]) -> Optional[int]:
+    """Which of the modules is Xen; None where the first one (behind a tboot) is not."""
+    modules = _modules(words)
+    behind_tboot = len(modules) > 1 and modules[0][:1] != [] and "tboot" in modules[0][0]
+    place = 1 if behind_tboot else 0
+    return place if modules[place] and _XEN.fullmatch(modules[place][0]) else None
+
+
 def _starts_xen(config: Config, entry: Entry) -> bool:
-    words = _append_words(config, entry)
-    return bool(words) and bool(_XEN.fullmatch(words[0]))
+    return _xen_module(_append_words(config, entry)) is not None
 
 
 def _why_not_bootable(config: Config, entry: Entry) -> Optional[str]:
@@ -100,51 +122,60 @@ def _why_not_bootable(config: Config, entry: Entry) -> Optional[str]:
     if not re.fullmatch(r"(?:.*/)?mboot\.c32", entry.kernel, re.IGNORECASE):
         return f"its kernel is `{entry.kernel}`, not mboot.c32"
     words = _append_words(config, entry)
-    modules: List[List[str]] = [[]]
-    for word in words:
-        if word == SEPARATOR:
-            modules.append([])
-        else:
-            modules[-1].append(word)
+    modules = _modules(words)[_xen_module(words) or 0 :]
     if len(modules) < 3 or not all(modules):
         return f"its append line does not name Xen, a kernel and an initrd with `{SEPARATOR}` between"
     return None
 
 
 def normal_entries(config: Config) -> List[Entry]:
-    """The entries to change: `xe`, `xe-serial` and the default one, as far as they start Xen.
+    """The entries to change: `xe`, `xe-serial` and the default one, as far as they start Xen and
+    would boot.
 
-    Raises NotBootable where the file would not boot by itself into one of them: before asking for
-    a reboot is the time to say so.
+    Raises NotBootable where the host would not boot by itself into one of them: before asking for a
+    reboot is the time to say so.
     """
-    labels = [entry.label for entry in config.entries]
-    doubled = [label for label in labels if labels.count(label) > 1]
+    count = Counter(entry.label for entry in config.entries)
     if not config.default:
         raise NotBootable("no `default` line says which entry boots")
-    if config.default not in labels:
+    if config.default not in count:
         raise NotBootable(f"the default is `{config.default}`, and no entry has that label")
     if is_way_back(config.default):
         raise NotBootable(f"it boots `{config.default}` by default, an entry that is kept as a way back")
-    wanted = [
+    if count[config.default] > 1:
+        raise NotBootable(f"two entries are labelled `{config.default}`")
+    default = next(entry for entry in config.entries if entry.label == config.default)
+    if not _starts_xen(config, default):
+        raise NotBootable(f"its default entry `{config.default}` does not start Xen (no xen.gz in it)")
+    reason = _why_not_bootable(config, default)
+    if reason:
+        raise NotBootable(f"its entry `{config.default}` would not boot: {reason}")
+    return [
         entry
         for entry in config.entries
-        if (entry.label in NORMAL_LABELS or entry.label == config.default) and _starts_xen(config, entry)
+        if entry is default
+        or (entry.label in NORMAL_LABELS and count[entry.label] == 1 and _is_fit(config, entry))
     ]
-    if config.default not in [entry.label for entry in wanted]:
-        raise NotBootable(f"its default entry `{config.default}` does not start Xen (no xen.gz in it)")
-    for entry in wanted:
-        if entry.label in doubled:
-            raise NotBootable(f"two entries are labelled `{entry.label}`")
-        reason = _why_not_bootable(config, entry)
-        if reason:
-            raise NotBootable(f"its entry `{entry.label}` would not boot: {reason}")
-    return wanted
+
+
+def _is_fit(config: Config, entry: Entry) -> bool:
+    return _starts_xen(config, entry) and _why_not_bootable(config, entry) is None
+
+
+def unfit_entries(config: Config) -> List[str]:
+    """The labels of normal entries that start Xen and would not boot: they are left as they are."""
+    fit = [entry.label for entry in normal_entries(config)]
+    return [
+        entry.label
+        for entry in config.entries
+        if entry.label in NORMAL_LABELS and entry.label not in fit and _starts_xen(config, entry)
+    ]
 
 
 def xen_options(config: Config, entry: Entry) -> List[str]:
-    """The options that the entry gives to Xen: between xen.gz and the first ` --- `."""
+    """The options that the entry gives to Xen: between xen.gz and the next ` --- `."""
     words = _append_words(config, entry)
-    return words[1 : words.index(SEPARATOR)]
+    return _modules(words)[_xen_module(words) or 0][1:]
 
 
 def with_iommu(config: Config, wanted: Mapping[str, Sequence[str]]) -> bytes:
@@ -161,9 +192,10 @@ def with_iommu(config: Config, wanted: Mapping[str, Sequence[str]]) -> bytes:
 
 
 def _line_with_iommu(line: str, options: Sequence[str]) -> str:
-    words = list(_WORD.finditer(line))
-    separator = [word.group() for word in words].index(SEPARATOR)
-    xen = words[1:separator]  # xen.gz and its options
+    words = list(_WORD.finditer(line))[1:]
+    texts = [word.group() for word in words]
+    start = 0 if _xen_module(texts) == 0 else texts.index(SEPARATOR) + 1
+    xen = words[start : texts.index(SEPARATOR, start)]  # xen.gz and its options
     old = [word for word in xen[1:] if xenoption.is_iommu(word.group())]
     ends = {word.start(): before.end() for before, word in zip(xen, xen[1:])}
     new = "".join(f" {option}" for option in options)

@@ -4,13 +4,15 @@ A test gives the library another `Host`: one with a root folder of its own, or o
 whole machine. Every path that the library uses is the absolute path of a real host.
 """
 
+import errno
 import fcntl
 import os
+import signal
 import subprocess
 import syslog
 import time
 from contextlib import contextmanager
-from typing import Dict, Iterator, List, NamedTuple, Optional, Sequence
+from typing import Iterator, List, NamedTuple, Optional, Sequence
 
 from .errors import SriovError
 
@@ -49,6 +51,7 @@ class Running:
                 stdin=subprocess.DEVNULL if input_text is None else subprocess.PIPE,
                 stdout=subprocess.PIPE,
                 stderr=subprocess.PIPE,
+                start_new_session=True,  # so that its children can be ended with it
                 env=dict(os.environ, LC_ALL="C"),
                 encoding="utf-8",
                 errors="replace",
@@ -64,11 +67,17 @@ class Running:
         try:
             stdout, stderr = self._process.communicate(self._input, timeout=seconds)
         except subprocess.TimeoutExpired:
-            self._process.kill()
-            self._process.communicate()
-            said = f"no end after {seconds:g} seconds, killed"
-            return Completed(self._argv, TIMED_OUT, "", said)
+            self._kill()
+            return Completed(self._argv, TIMED_OUT, "", f"no end after {seconds:g} seconds, killed")
         return Completed(self._argv, self._process.returncode, stdout, stderr)
+
+    def _kill(self) -> None:
+        """Ends the command and its children; one that hangs in the kernel is left behind."""
+        try:
+            os.killpg(self._process.pid, signal.SIGKILL)
+            self._process.communicate(timeout=1)
+        except (OSError, subprocess.TimeoutExpired):
+            pass
 
 
 class Host:
@@ -117,6 +126,13 @@ class Host:
     def exists(self, path: str) -> bool:
         return os.path.exists(self.root + path)
 
+    def is_writable(self, path: str) -> bool:
+        """Whether the attribute takes writes at all; root may write, so its mode is what tells."""
+        try:
+            return bool(os.stat(self.root + path).st_mode & 0o222)
+        except OSError:
+            return False
+
     def names(self, path: str) -> List[str]:
         """The names in a folder, sorted; none where there is no such folder."""
         try:
@@ -140,6 +156,35 @@ class Host:
             os.write(descriptor, text.encode())
         finally:
             os.close(descriptor)
+
+    def write_attribute_within(self, path: str, text: str, seconds: float) -> None:
+        """As `write_attribute`, in a process of its own: a driver that hangs in the kernel cannot be
+        killed, but it can be left behind. Raises the kernel's OSError, or ETIMEDOUT."""
+        child = os.fork()
+        if child == 0:
+            answer = 255
+            try:
+                null = os.open(os.devnull, os.O_RDWR)
+                for descriptor in range(3):  # whoever waits for our output must not wait for the child
+                    os.dup2(null, descriptor)
+                self.write_attribute(path, text)
+                answer = 0
+            except OSError as error:
+                answer = error.errno or 255
+            finally:
+                os._exit(answer)
+        deadline = time.monotonic() + seconds
+        while True:
+            ended, status = os.waitpid(child, os.WNOHANG)
+            if ended:
+                break
+            if time.monotonic() >= deadline:
+                os.kill(child, signal.SIGKILL)
+                raise OSError(errno.ETIMEDOUT, os.strerror(errno.ETIMEDOUT), path)
+            time.sleep(0.01)
+        number = os.WEXITSTATUS(status) if os.WIFEXITED(status) else errno.EINTR
+        if number:
+            raise OSError(number, os.strerror(number), path)
 
     def replace_file(self, path: str, data: bytes, mode: int = 0o644) -> None:
         """Makes the file hold `data`, whole or not at all: a crash leaves the old file or the new.
@@ -174,6 +219,12 @@ class Host:
             self._discard(temporary)
             raise
         self._sync_folder(folder)
+
+    def mode(self, path: str) -> int:
+        return os.stat(self.root + path).st_mode & 0o7777
+
+    def set_mode(self, path: str, mode: int) -> None:
+        os.chmod(self.root + path, mode)
 
     def remove_file(self, path: str) -> None:
         """Takes the file away; none there is as good."""
@@ -215,11 +266,16 @@ class Host:
 
         `doing` is what others read while they wait. After `seconds` of waiting: `SRIOV_BUSY`.
         """
-        folder = self.path(RUN_FOLDER)
-        os.makedirs(folder, mode=0o755, exist_ok=True)
-        descriptor = os.open(
-            os.path.join(folder, name + ".lock"), os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644
-        )
+        path = f"{RUN_FOLDER}/{name}.lock"
+        try:
+            os.makedirs(self.path(RUN_FOLDER), mode=0o755, exist_ok=True)
+            descriptor = os.open(self.path(path), os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
+        except OSError as error:
+            raise SriovError(
+                "SRIOV_NO_LOCK",
+                f"{path} could not be made: {error.strerror}.",
+                "Changes are kept apart by that file: see that /run is writable and has room.",
+            ) from error
         try:
             deadline = time.monotonic() + seconds
             while True:
@@ -250,13 +306,3 @@ class Host:
 def this_machine() -> Host:
     """The host that the entry points work on (the one thing that a pool in a box replaces)."""
     return Host()
-
-
-def inventory_file(host: Host) -> Dict[str, str]:
-    """`/etc/xensource-inventory`: what the installer and xapi noted of this host, KEY='value'."""
-    values = {}
-    for line in (host.text("/etc/xensource-inventory") or "").splitlines():
-        key, separator, value = line.partition("=")
-        if separator:
-            values[key.strip()] = value.strip().strip("'\"")
-    return values

@@ -1,132 +1,150 @@
 """`/etc/sriov.conf`: what this host is meant to be, kept over reboots; read and edited by people too.
 
-INI: `[section]`, `key = value`, comments with `#` or `;`. A change keeps every other line as it is.
+[host]
+# load pciback at each boot
+pciback = yes
 
-    [host]
-    # load pciback at each boot
-    pciback = yes
+[xen before enable_iommu]
+# a boot entry = the IOMMU options that it had (empty: none); disable_iommu puts them back
+xe = iommu=0
 
-    [xen before enable_iommu]
-    # a boot entry = the IOMMU options that it had (empty: none); disable_iommu puts them back
-    xe = iommu=0
+[pf 0000:07:00.0]
+# the port's permanent MAC: it is found again when the card moves to another slot
+mac = 00:1b:21:00:01:00
+vfs = 16
+
+[vf 0000:07:00.0 3]
+# settings of VF 3 of that PF; one that is not given is not touched
+mac = 02:00:00:00:00:03
+vlan = 12
 """
 
 import re
-from typing import Dict, List, NamedTuple, Optional
+from typing import Any, Dict, List, NamedTuple, Optional
 
+from . import ini, pci, vfsettings
 from .errors import SriovError
 from .host import Host
+from .ini import Document
 
 PATH = "/etc/sriov.conf"
-TRUE, FALSE = ("yes", "true", "on", "1"), ("no", "false", "off", "0")
 
-_SECTION = re.compile(r"\s*\[([^\]]*)\]\s*(?:[#;].*)?")
-_KEY = re.compile(r"\s*([^\s=#;\[][^=]*?)\s*=\s*(.*?)\s*")
-
-
-class Document(NamedTuple):
-    """The lines of an INI file, and what they say. Values and keys are text."""
-
-    lines: List[str]
-    sections: Dict[str, Dict[str, str]]
-    errors: List[str]  # a sentence for each line that says nothing; the rest of the file holds
-
-    def get(self, section: str, key: str) -> Optional[str]:
-        return self.sections.get(section, {}).get(key)
+HOST, BOOT, XEN_BEFORE = "host", "boot", "xen before enable_iommu"
+_KEYS = {HOST: ("pciback",), BOOT: ("regenerate",), XEN_BEFORE: None}  # None: any key
+_PF = re.compile(r"pf (\S+)")
+_VF = re.compile(r"vf (\S+) (\d+)")
 
 
-def parse(text: str) -> Document:
-    lines = text.splitlines()
-    sections: Dict[str, Dict[str, str]] = {}
-    errors: List[str] = []
-    section: Optional[Dict[str, str]] = None
-    for number, line in enumerate(lines, 1):
-        if not line.strip() or line.lstrip()[0] in "#;":
-            continue
-        heading, pair = _SECTION.fullmatch(line), _KEY.fullmatch(line)
-        if heading:
-            name = heading.group(1).strip()
-            if name in sections:
-                errors.append(f"line {number}: a second section [{name}]; both count")
-            section = sections.setdefault(name, {})
-        elif pair and section is not None:
-            if pair.group(1) in section:
-                errors.append(f"line {number}: `{pair.group(1)}` is given twice; the last one counts")
-            section[pair.group(1)] = pair.group(2)
-        elif pair:
-            errors.append(f"line {number}: `{line.strip()}` stands before the first [section]")
+class PfConfig(NamedTuple):
+    """What the file says of one PF. `vfs` is None where it says nothing of their number."""
+
+    address: str
+    mac: Optional[str]
+    vfs: Optional[int]
+    settings: Dict[int, Dict[str, Any]]  # VF number -> setting -> value
+
+
+class HostConfig(NamedTuple):
+    """The whole file. `errors` are sentences, each with its line; what they speak of does not count."""
+
+    document: Document
+    pfs: Dict[str, PfConfig]
+    errors: List[str]
+
+    @property
+    def pciback(self) -> bool:
+        return bool(ini.boolean(self.document.get(HOST, "pciback")))
+
+
+def pf_section(address: str) -> str:
+    return f"pf {address}"
+
+
+def vf_section(pf_address: str, number: int) -> str:
+    return f"vf {pf_address} {number}"
+
+
+def interpret(document: Document) -> HostConfig:
+    """The meaning of the text: strict, line by line."""
+    errors = list(document.errors)
+    pfs: Dict[str, PfConfig] = {}
+
+    def wrong(section: str, key: str, text: str) -> None:
+        errors.append(f"line {document.places[section, key]}: {text}")
+
+    def pf_of(address: str) -> PfConfig:
+        return pfs.setdefault(address, PfConfig(address, None, None, {}))
+
+    for section, values in document.sections.items():
+        pf, vf = _PF.fullmatch(section), _VF.fullmatch(section)
+        match = pf or vf
+        address = pci.parse_address(match.group(1)) if match else None
+        if section in _KEYS:
+            known = _KEYS[section]
+            for key in values:
+                if known is not None and key not in known:
+                    wrong(section, key, f"[{section}] has no key `{key}`; it has {', '.join(known)}")
+            if section == HOST and "pciback" in values and ini.boolean(values["pciback"]) is None:
+                wrong(section, "pciback", f"pciback is `{values['pciback']}`, it takes yes or no")
+        elif match is None or address is None:
+            wrong(section, "", f"[{section}] is no section of this file")
+        elif pf:
+            pfs[address] = _pf_values(pf_of(address), section, values, wrong)
+        elif vf:
+            number = int(vf.group(2))
+            settings = pf_of(address).settings.setdefault(number, {})
+            for key, text in values.items():
+                try:
+                    settings[key] = vfsettings.parse_value(key, text)
+                except ValueError as accepted:
+                    wrong(section, key, f"{key} is `{text}`, it takes {accepted}")
+                except KeyError:
+                    wrong(section, key, f"a VF has no setting `{key}`")
+    return HostConfig(document, pfs, errors)
+
+
+def _pf_values(pf: PfConfig, section: str, values: Dict[str, str], wrong: Any) -> PfConfig:
+    for key, text in values.items():
+        number = ini.number(text)
+        if key == "vfs" and number is not None:
+            pf = pf._replace(vfs=number)
+        elif key == "vfs":
+            wrong(section, key, f"vfs is `{text}`, it takes a number")
+        elif key == "mac" and vfsettings.is_mac(text):
+            pf = pf._replace(mac=text.lower())
+        elif key == "mac":
+            wrong(section, key, f"mac is `{text}`, it takes six pairs of hexadecimal digits with `:` between")
         else:
-            errors.append(f"line {number}: `{line.strip()}` is neither [section] nor key = value")
-    return Document(lines, sections, errors)
+            wrong(section, key, f"a PF has no key `{key}`; it has mac, vfs")
+    return pf
 
 
-def changed(document: Document, section: str, values: Dict[str, Optional[str]]) -> Document:
-    """The document with some keys of a section set, or taken out (None); all else stays.
-
-    A section that becomes empty goes, unless comments of the user's are in it.
-    """
-    lines = list(document.lines)
-    for key, value in values.items():
-        lines = _with(lines, section, key, value)
-    return parse("\n".join(lines))
-
-
-def _with(lines: List[str], section: str, key: str, value: Optional[str]) -> List[str]:
-    start = end = None  # the lines below the section's heading
-    places = []  # of the key in it
-    inside = False
-    for number, line in enumerate(lines):
-        heading = _SECTION.fullmatch(line)
-        if heading:
-            inside = heading.group(1).strip() == section
-            start = number + 1 if inside and start is None else start
-        elif inside:
-            pair = _KEY.fullmatch(line)
-            places += [number] if pair and pair.group(1) == key else []
-        if inside and line.strip():
-            end = number + 1
-    if value is None:
-        kept = [line for number, line in enumerate(lines) if number not in places]
-        return _without_empty(kept, section)
-    text = f"{key} = {value}".rstrip()
-    if places:
-        return lines[: places[-1]] + [text] + lines[places[-1] + 1 :]
-    if start is None or end is None:
-        return lines + ([""] if lines and lines[-1].strip() else []) + [f"[{section}]", text]
-    return lines[:end] + [text] + lines[end:]
+def read(host: Host) -> HostConfig:
+    """The file; empty where there is none. A file that cannot be read at all is an error in it."""
+    try:
+        data = host.read_bytes(PATH)
+    except FileNotFoundError:
+        data = b""
+    except OSError as error:
+        broken = interpret(ini.parse(""))
+        return broken._replace(errors=[f"the file cannot be read: {error.strerror}"])
+    return interpret(ini.parse(data.decode("utf-8", "surrogateescape")))
 
 
-def _without_empty(lines: List[str], section: str) -> List[str]:
-    for number, line in enumerate(lines):
-        heading = _SECTION.fullmatch(line)
-        if heading and heading.group(1).strip() == section:
-            rest = lines[number + 1 :]
-            until = next((n for n, below in enumerate(rest) if _SECTION.fullmatch(below)), len(rest))
-            if any(below.strip() for below in rest[:until]):
-                return lines
-            return _trimmed(lines[:number]) + ([""] if rest[until:] and number else []) + rest[until:]
-    return lines
-
-
-def _trimmed(lines: List[str]) -> List[str]:
-    while lines and not lines[-1].strip():
-        lines = lines[:-1]
-    return lines
-
-
-def read(host: Host) -> Document:
-    """The file; an empty document where there is none."""
-    return parse(host.text(PATH) or "")
+def as_bytes(document: Document) -> bytes:
+    return "".join(line + "\n" for line in document.lines).encode("utf-8", "surrogateescape")
 
 
 def write(host: Host, document: Document) -> None:
     """Replaces the file, whole or not at all; one that would be empty goes. The caller holds the
-    lock `config`."""
+    lock `config`. A file that is there and cannot be read is not replaced: nobody knows what it says."""
     try:
-        if not document.lines:
+        if host.exists(PATH):
+            host.read_bytes(PATH)
+        if document.lines:
+            host.replace_file(PATH, as_bytes(document))
+        else:
             host.remove_file(PATH)
-            return
-        host.replace_file(PATH, ("\n".join(document.lines) + "\n").encode())
     except OSError as error:
         raise SriovError(
             "SRIOV_CONFIG_NOT_WRITTEN",
@@ -135,12 +153,15 @@ def write(host: Host, document: Document) -> None:
         ) from error
 
 
-def number(text: Optional[str]) -> Optional[int]:
-    """A whole number, or None for anything else."""
-    return int(text) if text is not None and text.isdigit() else None
+def replace(host: Host, before: HostConfig, document: Document) -> None:
+    """Writes the document, if it differs from what was read."""
+    if document.lines != before.document.lines:
+        with host.lock("config", f"writing {PATH}"):
+            write(host, document)
 
 
-def boolean(text: Optional[str]) -> Optional[bool]:
-    """`yes`/`no` and the like; None for anything else."""
-    word = (text or "").lower()
-    return True if word in TRUE else False if word in FALSE else None
+def update(host: Host, section: str, values: Dict[str, Optional[str]]) -> None:
+    """Sets or takes out (None) keys of one section."""
+    if values:
+        with host.lock("config", f"writing [{section}]"):
+            write(host, ini.changed(read(host).document, section, values))

@@ -2,8 +2,20 @@
 
 from typing import Any, Dict, List, NamedTuple, Optional, Tuple
 
-from . import VERSION, hostconfig, kernellog, network, pci, pciids, problems, vfsettings, xenstore
-from .host import Host, inventory_file
+from . import (
+    VERSION,
+    hostconfig,
+    iplink,
+    kernellog,
+    network,
+    pci,
+    pciids,
+    problems,
+    product,
+    vfsettings,
+    xenstore,
+)
+from .host import Host
 
 IN_USE, ASSIGNED, DOM0, RESERVED, FREE = STATES = ("in-use", "assigned", "dom0", "reserved", "free")
 
@@ -31,31 +43,31 @@ class Inventory(NamedTuple):
 
 def look(host: Host) -> Inventory:
     """The commands run while sysfs is read: starting a process takes longer than reading 100 VFs."""
-    ip = host.start(vfsettings.COMMAND)
+    ip = host.start(iplink.COMMAND)
     xenstore_ls = host.start(xenstore.COMMAND)
     dmesg = host.start(kernellog.COMMAND)
     pfs, vfs = pci.functions(host)
     management = network.management(host)
     ids = {(pf.vendor_id, pf.device_id) for pf in pfs} | {(vf.vendor_id, vf.device_id) for vf in vfs}
     return Inventory(
-        host_uuid=inventory_file(host).get("INSTALLATION_UUID"),
+        host_uuid=product.read(host).get("INSTALLATION_UUID"),
         pfs=pfs,
         vfs=vfs,
         management=[pf.address for pf in pfs if management.intersection(pf.interfaces)],
         descriptions=pciids.descriptions(host, ids) if ids else {},
-        settings=vfsettings.parse(ip.finish()),
+        settings=iplink.parse(ip.finish()),
         evidence=kernellog.evidence(dmesg.finish()),
         owners=xenstore.owners(host, xenstore_ls.finish(xenstore.SECONDS)),
     )
 
 
 def pf_record(
-    seen: Inventory, pf: pci.PhysicalFunction, host: Host, config: hostconfig.Document
+    seen: Inventory, pf: pci.PhysicalFunction, host: Host, config: hostconfig.HostConfig
 ) -> Dict[str, Any]:
     """A PF with the keys of `list_pfs`, less those that only xapi knows."""
     management = pf.address in seen.management
     held = [vf for vf in seen.vfs if vf.pf == pf.address and seen.state(vf) == DOM0]
-    up = pci.is_up(host, pf.interface) if pf.interface else None
+    up = pci.is_up(host, pf.interface)
     reasons = problems.of_pf(pf, up, management, held, seen.evidence.get(pf.address, []))
     return {
         "address": pf.address,
@@ -68,7 +80,7 @@ def pf_record(
         "numa_node": pf.numa_node,
         "total_vfs": pf.total_vfs,
         "num_vfs": pf.num_vfs,
-        "configured_vfs": hostconfig.number(config.get(f"pf {pf.address}", "vfs")),
+        "configured_vfs": config.pfs[pf.address].vfs if pf.address in config.pfs else None,
         "management": management,
         "link_up": pci.link_up(host, pf.interface),
         "problems": [problem._asdict() for problem in reasons],

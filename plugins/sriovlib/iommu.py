@@ -1,6 +1,7 @@
 """The IOMMU: is it on, will it be after a reboot, could it be; the calls that turn it on or put it back."""
 
-from typing import Any, Dict, List, NamedTuple, Optional
+from contextlib import contextmanager
+from typing import Any, Dict, Iterator, List, NamedTuple, Optional
 from urllib.parse import quote, unquote
 
 from . import bootconfig, hostconfig, xen, xenoption
@@ -9,9 +10,9 @@ from .host import Host
 
 # What enable_iommu found, in /etc/sriov.conf: a key a boot entry. Written before the boot
 # configuration is changed, so that no crash can lose it.
-BEFORE = "xen before enable_iommu"
+BEFORE = hostconfig.XEN_BEFORE
 # Set while extlinux still has to run after a change, so that the next call completes a broken one.
-UNFINISHED = ("boot", "regenerate")
+UNFINISHED = (hostconfig.BOOT, "regenerate")
 
 _RANK = {xenoption.OFF: 0, xenoption.DEFAULT: 1, xenoption.ON: 2}
 
@@ -58,18 +59,9 @@ def state(running: Optional[xen.Xen], options: List[str], bootloader: str) -> Io
     return Iommu(configured, running.iommu_active, reboot, bootloader, option, problems)
 
 
-def current(host: Host) -> Iommu:
-    """The state of the host now; raises `SRIOV_BOOT_CONFIG` where its boot configuration is not
-    understood."""
-    xl = host.start(xen.COMMAND)
-    boot = bootconfig.find(host)
-    options = boot.read()[boot.default]
-    return state(xen.parse(xl.finish()), options, boot.bootloader)
-
-
 def enable(host: Host, dry_run: bool) -> Dict[str, Any]:
     """Turns the IOMMU on in the boot configuration where it is neither on nor already active."""
-    with host.lock("boot", "enable_iommu"):
+    with _alone(host, "enable_iommu", dry_run):
         boot = bootconfig.find(host)
         before = boot.read()
         running = xen.parse(host.run(xen.COMMAND))
@@ -79,25 +71,44 @@ def enable(host: Host, dry_run: bool) -> Dict[str, Any]:
             for label, options in before.items()
             if not _is_fine(options, active)
         }
-        return _change(host, boot, running, before, wanted, dry_run, forget=False)
+        return _change(host, boot, running, before, wanted, dry_run, record=True)
 
 
 def disable(host: Host, dry_run: bool) -> Dict[str, Any]:
-    """Puts back what `enable` found; without a record it changes nothing and says so."""
-    with host.lock("boot", "disable_iommu"):
+    """Puts back what `enable` found; without a record it changes nothing and says so. What cannot be
+    put back, because its boot entry is gone, stays recorded and is named."""
+    with _alone(host, "disable_iommu", dry_run):
         boot = bootconfig.find(host)
         before = boot.read()
         running = xen.parse(host.run(xen.COMMAND))
-        recorded = hostconfig.read(host).sections.get(BEFORE, {})
-        wanted = {
-            unquote(label): text.split()
-            for label, text in recorded.items()
-            if unquote(label) in before and text.split() != before[unquote(label)]
-        }
-        result = _change(host, boot, running, before, wanted, dry_run, forget=bool(recorded))
-        if not recorded:
-            result["problems"] = [NOTHING_RECORDED._asdict(), *result["problems"]]
+        recorded = hostconfig.read(host).document.sections.get(BEFORE, {})
+        there = {unquote(key): text.split() for key, text in recorded.items() if unquote(key) in before}
+        wanted = {label: options for label, options in there.items() if options != before[label]}
+        result = _change(host, boot, running, before, wanted, dry_run, record=False)
+        if not dry_run:
+            hostconfig.update(host, BEFORE, {quote(label): None for label in there})
+        gone = [unquote(key) for key in recorded if unquote(key) not in before]
+        notes = [_not_put_back(label) for label in gone] if recorded else [NOTHING_RECORDED]
+        result["problems"] = [note._asdict() for note in notes] + result["problems"]
         return result
+
+
+def _not_put_back(label: str) -> Problem:
+    return Problem(
+        "NOT_PUT_BACK",
+        f"enable_iommu changed the boot entry `{label}`, which is not there any more.",
+        f"Look at Xen's options of the entry in its place; {hostconfig.PATH} says what was there before.",
+    )
+
+
+@contextmanager
+def _alone(host: Host, doing: str, dry_run: bool) -> Iterator[None]:
+    """One change of the boot configuration at a time; looking at it needs no lock."""
+    if dry_run:
+        yield
+    else:
+        with host.lock("boot", doing):
+            yield
 
 
 def _is_fine(options: List[str], active: bool) -> bool:
@@ -112,18 +123,16 @@ def _change(
     before: bootconfig.Options,
     wanted: bootconfig.Options,
     dry_run: bool,
-    forget: bool,
+    record: bool,
 ) -> Dict[str, Any]:
     """Writes `wanted`, in an order that a crash at any point leaves right or completable: the
-    record of what was there, the boot configuration, extlinux, the record's end."""
-    after = {**before, **wanted}
+    record of what was there, the boot configuration, extlinux."""
     problems: List[Problem] = []
-    unfinished = hostconfig.read(host).get(*UNFINISHED) is not None
+    unfinished = hostconfig.read(host).document.get(*UNFINISHED) is not None
     changed = not dry_run and bool(wanted or unfinished)
     if changed:
-        problems += _write(host, boot, before, wanted, record=not forget)
-    if forget and not dry_run:
-        _update(host, BEFORE, dict.fromkeys(hostconfig.read(host).sections.get(BEFORE, {})))
+        problems += _write(host, boot, before, wanted, record)
+    after = bootconfig.find(host).read() if changed else {**before, **wanted}
     options = (before if dry_run else after)[boot.default]
     now = state(running, options, boot.bootloader)
     if changed:
@@ -132,7 +141,7 @@ def _change(
         "changed": changed,
         "configured": now.configured,
         "active": now.active,
-        "reboot_required": now.reboot_required,
+        "reboot_required": changed if running is None else now.reboot_required,
         "bootloader": now.bootloader,
         "xen_option": " ".join(before[boot.default]) or None,
         "xen_option_after": " ".join(after[boot.default]) or None,
@@ -150,14 +159,19 @@ def _write(
     section, key = UNFINISHED
     if not wanted:
         problems = boot.regenerate()
-        _update(host, section, {key: None})
+        hostconfig.update(host, section, {key: None})
         return problems
+    config = hostconfig.read(host).document
+    recorded = config.sections.get(BEFORE, {})
     found = {quote(label): " ".join(before[label]) for label in wanted} if record else {}
-    recorded = hostconfig.read(host).sections.get(BEFORE, {})
-    _update(host, BEFORE, dict(found))
+    if config.get(section, key) is not None:  # an earlier call was cut off: what it found counts
+        found = {label: text for label, text in found.items() if label not in recorded}
+    hostconfig.update(host, BEFORE, dict(found))
     try:
-        _update(host, section, {key: "yes"})
+        hostconfig.update(host, section, {key: "yes"})
         problems = boot.write(wanted)
+    except bootconfig.NotPutBack:  # what is there is ours now, and the record says what was before
+        raise
     except BaseException:  # the boot configuration is as it was, so shall the record be
         _tidy(host, BEFORE, {label: recorded.get(label) for label in found})
         _tidy(host, section, {key: None})
@@ -166,17 +180,10 @@ def _write(
     return problems
 
 
-def _update(host: Host, section: str, values: Dict[str, Optional[str]]) -> None:
-    if not values:
-        return
-    with host.lock("config", f"writing [{section}]"):
-        hostconfig.write(host, hostconfig.changed(hostconfig.read(host), section, values))
-
-
 def _tidy(host: Host, section: str, values: Dict[str, Optional[str]]) -> None:
-    """As `_update`, where the outcome of the call is already decided: what cannot be written now
+    """As `hostconfig.update`, where the outcome of the call is already decided: what cannot be written now
     (a full disk) does no harm, and the next call puts it right."""
     try:
-        _update(host, section, values)
+        hostconfig.update(host, section, values)
     except SriovError as error:
         host.log(str(error))

@@ -1,7 +1,7 @@
 """What the kernel's log says of SR-IOV: some refusals have their reason nowhere else."""
 
 import re
-from typing import Dict, List, NamedTuple
+from typing import Dict, List, NamedTuple, Optional
 
 from .host import Completed
 
@@ -26,6 +26,9 @@ _EVIDENCE = (
         re.compile(r"(?i)driver (?:does not|doesn't) support SR-?IOV configuration via sysfs"),
     ),
 )
+_ASSIGNED = re.compile(
+    r"\b([0-9a-f]{4,8}:[0-9a-f]{2}:[0-9a-f]{2}\.[0-7]): (?:BAR (?:[789]|1[012])|VF BAR \d)\b.*: assigned"
+)
 _ADDRESS = re.compile(r"\b[0-9a-f]{4,8}:[0-9a-f]{2}:[0-9a-f]{2}\.[0-7]\b")
 
 
@@ -36,17 +39,26 @@ class Evidence(NamedTuple):
     line: str
 
 
+def code_of(line: str) -> Optional[str]:
+    """The code of `problems` that a line of the log is evidence of."""
+    if not any(word in line for word in ("IOV", "BAR", "VFs")):
+        return None  # nearly every line; much cheaper than the patterns
+    return next((code for code, pattern in _EVIDENCE if pattern.search(line)), None)
+
+
+def without_time(line: str) -> str:
+    return re.sub(r"^\[[^\]]*\]\s*", "", line.strip())
+
+
 def evidence(answer: Completed) -> Dict[str, List[Evidence]]:
     """PCI address -> what the log says against SR-IOV on it, each code once with its last line."""
     found: Dict[str, Dict[str, Evidence]] = {}
     for line in answer.stdout.splitlines():
-        if not any(word in line for word in ("IOV", "BAR", "VFs")):
-            continue  # nearly every line; much cheaper than the patterns
-        for code, pattern in _EVIDENCE:
-            if pattern.search(line):
-                address = _ADDRESS.search(line)
-                if address:
-                    text = re.sub(r"^\[[^\]]*\]\s*", "", line.strip())
-                    found.setdefault(address.group(), {})[code] = Evidence(code, text)
-                break
+        assigned = _ASSIGNED.search(line)
+        if assigned:  # the kernel found room in a later try
+            found.get(assigned.group(1), {}).pop(NO_MMIO_SPACE, None)
+        code = code_of(line)
+        address = _ADDRESS.search(line) if code else None
+        if code and address:
+            found.setdefault(address.group(), {})[code] = Evidence(code, without_time(line))
     return {address: list(codes.values()) for address, codes in found.items()}

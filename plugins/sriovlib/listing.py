@@ -1,6 +1,6 @@
 """`list_vfs` and `list_pfs`: the host's inventory joined with one bulk read of the pool."""
 
-from typing import Any, Dict, List, Mapping, Optional, Set
+from typing import Any, Dict, List, Mapping, NamedTuple, Optional, Set, Union
 
 from . import arguments, hostconfig, inventory, pci, pool
 from .errors import SriovError
@@ -20,24 +20,30 @@ PF_KEYS = (
 ).split()
 
 
-def read_pool(host: Host, session: Any, seen: Inventory) -> Optional[Pool]:
-    """The pool, or None where xapi does not answer, whatever the reason: that costs the owners and
-    some states, not the answer."""
+class Silence(NamedTuple):
+    """Why the pool is not known: that costs the owners and some states, not the answer."""
+
+    why: str
+
+
+def read_pool(host: Host, session: Any, seen: Inventory) -> Union[Pool, Silence]:
+    """The pool, or why xapi did not tell."""
     if seen.host_uuid is None:
-        host.log("INSTALLATION_UUID is not in /etc/xensource-inventory: xapi was not asked")
-        return None
-    try:
-        return pool.read(Xapi(host, session), seen.host_uuid)
-    except Exception as error:  # the client's errors have no common class, and none may cost the answer
-        host.log(f"xapi did not answer, states and owners are unknown: {type(error).__name__}: {error}")
-        return None
+        silence = Silence("INSTALLATION_UUID is not in /etc/xensource-inventory")
+    else:
+        try:
+            return pool.read(Xapi(host, session), seen.host_uuid)
+        except Exception as error:  # the client's errors have no common class, and none may cost the answer
+            silence = Silence(f"{type(error).__name__}: {error}")
+    host.log(f"xapi does not tell of the pool, states and owners are unknown: {silence.why}")
+    return silence
 
 
 def state_of(
     vf: pci.VirtualFunction,
     interface: Optional[str],
     seen: Inventory,
-    xapi_pool: Optional[Pool],
+    xapi_pool: Union[Pool, Silence],
     holders: Mapping[str, pool.Vm],
 ) -> Optional[str]:
     """The first that applies, in the order of the contract; None where it takes a xapi (or a
@@ -45,26 +51,27 @@ def state_of(
     known = seen.state(vf)
     if known == IN_USE:
         return known
-    if xapi_pool is not None and vf.address in holders:
+    if vf.address in holders:
         return ASSIGNED
     if known == DOM0:
         return known
-    if xapi_pool is None or seen.owners is None:
+    if isinstance(xapi_pool, Silence) or seen.owners is None:
         return None
     return RESERVED if interface in xapi_pool.managed else FREE
 
 
-def vf_records(seen: Inventory, xapi_pool: Optional[Pool]) -> List[Dict[str, Any]]:
+def vf_records(seen: Inventory, xapi_pool: Union[Pool, Silence]) -> List[Dict[str, Any]]:
     """All VFs of the host with the keys of `list_vfs`."""
     interfaces = {pf.address: pf.interface for pf in seen.pfs}
-    holders = xapi_pool.holders() if xapi_pool else {}
-    by_uuid = {vm.uuid: vm for vm in xapi_pool.vms} if xapi_pool else {}
+    known = None if isinstance(xapi_pool, Silence) else xapi_pool
+    holders = known.holders() if known else {}
+    by_uuid = {vm.uuid: vm for vm in known.vms} if known else {}
     records = []
     for vf in seen.vfs:
         interface = interfaces[vf.pf]
         record = inventory.vf_record(seen, vf, interface)
         record["state"] = state_of(vf, interface, seen, xapi_pool, holders)
-        record["network"] = xapi_pool.network_of.get(interface or "") if xapi_pool else None
+        record["network"] = known.network_of.get(interface or "") if known else None
         vm = None
         if record["state"] == IN_USE:
             vm = by_uuid.get((record["assigned_to"] or {}).get("vm_uuid", ""))
@@ -89,7 +96,7 @@ def list_vfs(host: Host, session: Any, args: Mapping[str, str]) -> List[Dict[str
     seen = inventory.look(host)
     xapi_pool = read_pool(host, session, seen)
     if pf is not None:
-        pf = _find_pf(seen, pf)
+        pf = find_pf(seen, pf).address
     devices = None if network is None else _interfaces_of(xapi_pool, network)
     return [
         record
@@ -101,10 +108,11 @@ def list_vfs(host: Host, session: Any, args: Mapping[str, str]) -> List[Dict[str
     ]
 
 
-def _find_pf(seen: Inventory, wanted: str) -> str:
+def find_pf(seen: Inventory, wanted: str) -> pci.PhysicalFunction:
+    """The PF by address or interface; `SRIOV_NOT_FOUND` where the host has none such."""
     for pf in seen.pfs:
         if wanted == pf.address or wanted in pf.interfaces:
-            return pf.address
+            return pf
     there = ", ".join(f"{pf.address} ({pf.interface or 'no interface'})" for pf in seen.pfs)
     raise SriovError(
         "SRIOV_NOT_FOUND",
@@ -113,18 +121,18 @@ def _find_pf(seen: Inventory, wanted: str) -> str:
     )
 
 
-def _interfaces_of(xapi_pool: Optional[Pool], wanted: str) -> Set[str]:
+def _interfaces_of(xapi_pool: Union[Pool, Silence], wanted: str) -> Set[str]:
     """This host's interfaces of a network, given by UUID, unique name-label or bridge."""
-    if xapi_pool is None:
+    if isinstance(xapi_pool, Silence):
         raise SriovError(
             "SRIOV_XAPI_SILENT",
-            f"xapi does not answer, so the network `{wanted}` cannot be looked up.",
+            f"xapi does not tell of the pool ({xapi_pool.why}), so `{wanted}` cannot be looked up.",
             "Filter by `pf` instead, or call again when xapi answers.",
         )
     networks = xapi_pool.networks
-    found = [network for network in networks if wanted in (network.uuid, network.bridge)] or [
-        network for network in networks if network.name == wanted
-    ]
+    found = [
+        network for network in networks if wanted.lower() == network.uuid or wanted == network.bridge
+    ] or [network for network in networks if network.name == wanted]
     if not found:
         raise SriovError(
             "SRIOV_NOT_FOUND",
@@ -144,17 +152,18 @@ def list_pfs(host: Host, session: Any) -> List[Dict[str, Any]]:
     return pf_records(host, seen, read_pool(host, session, seen))
 
 
-def pf_records(host: Host, seen: Inventory, xapi_pool: Optional[Pool]) -> List[Dict[str, Any]]:
+def pf_records(host: Host, seen: Inventory, xapi_pool: Union[Pool, Silence]) -> List[Dict[str, Any]]:
     """All PFs of the host with the keys of `list_pfs`."""
     config = hostconfig.read(host)
+    known = None if isinstance(xapi_pool, Silence) else xapi_pool
     vfs = vf_records(seen, xapi_pool)
     records = []
     for pf in seen.pfs:
         states = [vf["state"] for vf in vfs if vf["pf"] == pf.address]
         record = inventory.pf_record(seen, pf, host, config)
-        record["network"] = xapi_pool.network_of.get(pf.interface or "") if xapi_pool else None
+        record["network"] = known.network_of.get(pf.interface or "") if known else None
         record["free_vfs"] = None if None in states else states.count(FREE)
-        managed = xapi_pool is not None and pf.interface in xapi_pool.managed
+        managed = known is not None and pf.interface in known.managed
         record["managed_by"] = "xapi" if managed else None
         records.append({key: record[key] for key in PF_KEYS})
     return records

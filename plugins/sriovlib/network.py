@@ -1,9 +1,11 @@
 """What the host's management network stands on, through bridge, bond and VLAN, without asking xapi."""
 
 import json
-from typing import List, Set
+import re
+from typing import List, Sequence, Set
 
-from .host import Host, inventory_file
+from . import product
+from .host import Host
 
 CLASS = "/sys/class/net"
 NETWORKD = "/var/lib/xcp/networkd.db"
@@ -42,8 +44,18 @@ def _openvswitch(host: Host, bridge: str) -> List[str]:
         return []
 
 
+def may_carry_management(host: Host, interfaces: Sequence[str]) -> bool:
+    """Where nobody says what the management network is: whether something on these interfaces has an
+    IP address, be it a bridge, bond or VLAN above them."""
+    if product.read(host).get("MANAGEMENT_INTERFACE"):
+        return False
+    addresses = host.run(["ip", "-oneline", "address", "show"]).stdout
+    with_address = set(re.findall(r"^\d+: (\S+?)(?:@\S+)?\s+inet6? (?!fe80)", addresses, re.MULTILINE))
+    return any(below(host, name).intersection(interfaces) for name in with_address)
+
+
 def management(host: Host) -> Set[str]:
     """The interfaces that the management network stands on (MANAGEMENT_INTERFACE in
     /etc/xensource-inventory, written by the installer and by xapi); empty where it is unknown."""
-    interface = inventory_file(host).get("MANAGEMENT_INTERFACE")
+    interface = product.read(host).get("MANAGEMENT_INTERFACE")
     return below(host, interface) if interface else set()

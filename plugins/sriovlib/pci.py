@@ -8,7 +8,9 @@ from .host import Host
 DEVICES = "/sys/bus/pci/devices"
 PCIBACK = "pciback"  # the driver's name in sysfs, whatever its module is called
 
-_ADDRESS = re.compile(r"(?:([0-9a-fA-F]{4,8}):)?([0-9a-fA-F]{2}):([0-9a-fA-F]{2})\.([0-7])")
+_ADDRESS = re.compile(r"(?:([0-9a-fA-F]{4,8}):)?([0-9a-fA-F]{2}):([01][0-9a-fA-F])\.([0-7])")
+# Interfaces of a card in switchdev mode that stand for others: pf0vf3, pf0vfr3 (ice), pf0sf88.
+_REPRESENTOR = re.compile(r"(?:vfr?|sf)\d+$")
 
 
 def parse_address(text: str) -> Optional[str]:
@@ -79,15 +81,19 @@ def _numa_node(host: Host, address: str) -> Optional[int]:
 
 
 def _interfaces(host: Host, address: str) -> Tuple[str, ...]:
-    """The device's own network interfaces, by port: a card in switchdev mode also shows one
-    representor a VF there (phys_port_name `pf0vf3`), which are not the PF's."""
+    """The device's own network interfaces, by port, without those that stand for VFs."""
     folder = f"{DEVICES}/{address}/net"
     own = []
     for name in host.names(folder):
-        port_name = host.text(f"{folder}/{name}/phys_port_name") or ""
-        if not re.search(r"vf\d+$", port_name):
+        if not _REPRESENTOR.search(host.text(f"{folder}/{name}/phys_port_name") or ""):
             own.append((host.number(f"{folder}/{name}/dev_port") or 0, name))
     return tuple(name for _, name in sorted(own))
+
+
+def _function_with_ports(address: str, vendor: str) -> str:
+    """Chelsio's T4 to T6 make VFs on functions 0 to 3, and have all their ports on function 4
+    (kernel: drivers/net/ethernet/chelsio/cxgb4)."""
+    return f"{address[:-1]}4" if vendor == "1425" and address[-1] in "0123" else address
 
 
 def _physical_function(host: Host, address: str) -> Optional[PhysicalFunction]:
@@ -106,7 +112,7 @@ def _physical_function(host: Host, address: str) -> Optional[PhysicalFunction]:
         numa_node=_numa_node(host, address),
         total_vfs=total,
         num_vfs=host.number(f"{DEVICES}/{address}/sriov_numvfs") or 0,
-        interfaces=_interfaces(host, address),
+        interfaces=_interfaces(host, _function_with_ports(address, vendor)),
     )
 
 
@@ -159,10 +165,11 @@ def link_up(host: Host, interface: Optional[str]) -> Optional[bool]:
     return host.text(f"/sys/class/net/{interface}/carrier") == "1"
 
 
-def is_up(host: Host, interface: str) -> bool:
-    """Whether the interface is administratively up (IFF_UP in its flags)."""
-    flags = host.text(f"/sys/class/net/{interface}/flags")
-    return flags is not None and bool(int(flags, 16) & 1)
+def is_up(host: Host, interface: Optional[str]) -> Optional[bool]:
+    """Whether the interface is administratively up (IFF_UP in its flags); None where there is none,
+    or it has just been renamed."""
+    flags = host.text(f"/sys/class/net/{interface}/flags") if interface else None
+    return None if flags is None else bool(int(flags, 16) & 1)
 
 
 def mac_of(host: Host, interface: Optional[str]) -> Optional[str]:

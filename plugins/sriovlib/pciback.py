@@ -1,14 +1,14 @@
 """pciback, the driver that holds devices for VMs: is it there, loaded by what, wanted at each boot."""
 
-from typing import Any, Dict, NamedTuple, Optional
+import errno
+from typing import Any, Dict, NamedTuple, Optional, Set
 
-from . import hostconfig, pci
+from . import hostconfig, ini, pci
 from .errors import SriovError
 from .host import Host
 
 DRIVER = f"/sys/bus/pci/drivers/{pci.PCIBACK}"  # xenopsd takes this folder as the proof, so do we
 MODULES = ("xen-pciback", "pciback")  # today's name, and that of XenServer 5.6
-CONFIG = ("host", "pciback")  # in /etc/sriov.conf: load it at each boot
 
 
 class Pciback(NamedTuple):
@@ -49,23 +49,17 @@ def load(host: Host) -> Pciback:
     return found
 
 
-def wanted(host: Host) -> bool:
-    """Whether the boot service loads it."""
-    return bool(hostconfig.boolean(hostconfig.read(host).get(*CONFIG)))
-
-
 def load_and_keep(host: Host, persistent: bool) -> Dict[str, Any]:
     """The plugin's `load_pciback`: the driver now, and at each boot or (not `persistent`) no more."""
     with host.lock("config", "load_pciback"):
         before = find(host)
         now = load(host)
-        rewrite = wanted(host) != persistent
+        config = hostconfig.read(host)
+        rewrite = config.pciback != persistent
         if rewrite:
-            section, key = CONFIG
-            config = hostconfig.read(host)
-            keep = hostconfig.changed(config, section, {key: "yes" if persistent else None})
+            value = "yes" if persistent else None
             try:
-                hostconfig.write(host, keep)
+                hostconfig.write(host, ini.changed(config.document, hostconfig.HOST, {"pciback": value}))
             except SriovError:
                 if not before.loaded and now.module:
                     host.run(["modprobe", "--remove", now.module])
@@ -78,3 +72,57 @@ def load_and_keep(host: Host, persistent: bool) -> Dict[str, Any]:
         "persistent": persistent,
         "module": now.module,
     }
+
+
+# -- holding devices -----------------------------------------------------------------------------
+
+
+def slots(host: Host) -> Set[str]:
+    """The addresses that pciback takes when a device appears there; a slot outlives its device."""
+    return set((host.text(f"{DRIVER}/slots") or "").split())
+
+
+def add_slot(host: Host, address: str) -> None:
+    host.write_attribute(f"{DRIVER}/new_slot", address)
+
+
+def remove_slot(host: Host, address: str) -> None:
+    """None there is as good (the kernel: ENOENT)."""
+    try:
+        host.write_attribute(f"{DRIVER}/remove_slot", address)
+    except FileNotFoundError:
+        pass
+
+
+def take(host: Host, address: str) -> None:
+    """Makes pciback hold the device, taking it over from whatever driver has it; raises OSError.
+
+    The order of xenopsd: the slot first, or bind is refused with ENODEV. Where the PF has
+    sriov_drivers_autoprobe=0 the kernel refuses too (ENODEV), unless driver_override names pciback.
+    """
+    device = f"{pci.DEVICES}/{address}"
+    driver = host.link(f"{device}/driver")
+    if driver == pci.PCIBACK:
+        return
+    if address not in slots(host):
+        add_slot(host, address)
+    if driver is not None:
+        host.write_attribute(f"{device}/driver/unbind", address)
+    try:
+        host.write_attribute(f"{DRIVER}/bind", address)
+    except OSError as error:
+        if error.errno != errno.ENODEV:
+            raise
+        host.write_attribute(f"{device}/driver_override", pci.PCIBACK)
+        host.write_attribute(f"{DRIVER}/bind", address)
+
+
+def release(host: Host, address: str) -> None:
+    """Takes the device from pciback, and its slot away; raises OSError. PF drivers refuse to change
+    the number of VFs while pciback holds one."""
+    if host.link(f"{pci.DEVICES}/{address}/driver") == pci.PCIBACK:
+        host.write_attribute(f"{DRIVER}/unbind", address)
+    remove_slot(host, address)
+    override = f"{pci.DEVICES}/{address}/driver_override"
+    if host.text(override) == pci.PCIBACK:
+        host.write_attribute(override, "\n")

@@ -5,6 +5,7 @@ from typing import Any, Dict, List, NamedTuple, Set
 
 from .xapi import Xapi
 
+COPY_KEY = "sriov-conf"  # in host.other_config
 _NULL = "OpaqueRef:NULL"
 # xapi reads each entry of other_config:pci with the pattern `%d/%04x:%02x:%02x.%01x` and drops one
 # that does not fit without a word (xen-api: ocaml/xapi/pciops.ml); what follows the function it ignores.
@@ -38,6 +39,7 @@ class Pool(NamedTuple):
     networks: List[Network]
     network_of: Dict[str, str]  # interface -> uuid of the network that it serves
     managed: Set[str]  # interfaces under xapi's own SR-IOV (network_sriov)
+    has_copy: bool  # of this host's /etc/sriov.conf
 
     def holders(self) -> Dict[str, Vm]:
         """Address -> the VM whose `pci` names it: one that runs before others."""
@@ -60,10 +62,11 @@ def pci_addresses(text: str) -> List[str]:
 
 
 def read(xapi: Xapi, host_uuid: str) -> Pool:
-    """Four calls, of which one, the bulk read of all VMs, is heavy; raises what `Xapi.call` raises."""
+    """Five calls, of which one, the bulk read of all VMs, is heavy; raises what `Xapi.call` raises."""
     host = xapi.call("host.get_by_uuid", host_uuid)
     pifs = xapi.call("PIF.get_all_records_where", f'field "host" = "{host}"')
     networks = xapi.call("network.get_all_records")
+    other_config = xapi.call("host.get_other_config", host)
     vms = xapi.call("VM.get_all_records_where", _REAL_VMS)
     return Pool(
         vms=[
@@ -90,6 +93,7 @@ def read(xapi: Xapi, host_uuid: str) -> Pool:
             if pif["physical"] and _serving(pif, pifs)["network"] in networks
         },
         managed={pif["device"] for pif in pifs.values() if pif["physical"] and pif["sriov_physical_PIF_of"]},
+        has_copy=COPY_KEY in other_config,
     )
 
 
@@ -100,6 +104,8 @@ def _devices(pif: Dict[str, Any], pifs: Dict[str, Dict[str, Any]]) -> Set[str]:
         return members
     if pif["physical"] or pif["sriov_logical_PIF_of"]:
         return {pif["device"]}
+    if pif["bond_master_of"]:
+        return set()  # a bond without members on this host
     for trunk in pifs.values():  # a VLAN's PIF has the device name of the PIF that it is on
         if trunk["device"] == pif["device"] and (trunk["physical"] or trunk["bond_master_of"]):
             return _devices(trunk, pifs)

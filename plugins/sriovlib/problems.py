@@ -55,7 +55,10 @@ def of_pf(
                 "VF_HELD_BY_DOM0",
                 f"{len(held)} of {pf.num_vfs} VFs of {name} are held by dom0 (driver {drivers}), "
                 f"the first is {held[0].address}.",
-                "Blacklist that driver in dom0 (/etc/modprobe.d), or unbind the VFs from it.",
+                "Call set_vf_count with the same number: pciback takes them over."
+                if pf.driver in {vf.driver for vf in held}
+                else "Call set_vf_count with the same number: pciback takes them over. Blacklisting that "
+                "driver (/etc/modprobe.d) keeps it from VFs that others make.",
             )
         )
     return found

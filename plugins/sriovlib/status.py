@@ -2,9 +2,22 @@
 
 from typing import Any, Dict, List, Optional, Tuple
 
-from . import VERSION, bootconfig, hostconfig, inventory, iommu, listing, pciback, xen
+from . import (
+    VERSION,
+    bootconfig,
+    desired,
+    hostconfig,
+    identity,
+    inventory,
+    iommu,
+    listing,
+    pciback,
+    product,
+    restore,
+    xen,
+)
 from .errors import Problem, SriovError
-from .host import Host, inventory_file
+from .host import Host
 from .inventory import STATES
 
 IOMMU_OFF = Problem(
@@ -27,10 +40,10 @@ NO_SRIOV_DEVICE = Problem(
     "No PCI device of this host says that it can do SR-IOV.",
     "Turn SR-IOV on in the firmware's set-up, if the host has a card that can do it.",
 )
-XAPI_SILENT = Problem(
-    "XAPI_SILENT",
-    "xapi does not answer, so it is not known which VFs are assigned, reserved or free.",
-    "Call again when xapi runs (`xe-toolstack-restart` restarts it).",
+CONFIG_IN_POOL = Problem(
+    "CONFIG_IN_POOL",
+    f"{hostconfig.PATH} speaks of no PF, and the pool has a copy of it that does: was the host reinstalled?",
+    "Run /usr/libexec/xapi-sriov/hooks/boot/sriov-restore --from-pool, or call set_vf_count anew.",
 )
 XENSTORE_SILENT = Problem(
     "XENSTORE_SILENT",
@@ -54,15 +67,24 @@ def status(host: Host, session: Any) -> Dict[str, Any]:
         problems.append(NO_SRIOV_DEVICE)
     if seen.owners is None:
         problems.append(XENSTORE_SILENT)
-    if pool is None:
-        problems.append(XAPI_SILENT)
+    if isinstance(pool, listing.Silence):
+        problems.append(_xapi_silent(pool.why))
+    elif pool.has_copy and not config.pfs:
+        problems.append(CONFIG_IN_POOL)
     problems += [_config_error(error) for error in config.errors]
+    macs = identity.permanent_macs(host, seen.pfs) if config.pfs else {}
+    matches = [(wanted, identity.match(wanted, seen.pfs, macs)) for wanted in config.pfs.values()]
+    for wanted, match in matches:
+        drifted = desired.problem(match.pf, desired.drift(seen, wanted, match.pf)) if match.pf else None
+        problems += [problem for problem in (match.problem, drifted) if problem]
+    desired_counts = {match.pf.address: wanted.vfs for wanted, match in matches if match.pf}
+    errors = restore.last_errors(host)
     pfs = listing.pf_records(host, seen, pool)
     states = [vf["state"] for vf in listing.vf_records(seen, pool)]
-    product = inventory_file(host)
+    noted = product.read(host)
     return {
         "version": VERSION,
-        "platform": {"product": product.get("PRODUCT_BRAND"), "version": product.get("PRODUCT_VERSION")},
+        "platform": {"product": noted.get("PRODUCT_BRAND"), "version": noted.get("PRODUCT_VERSION")},
         "xen_version": running.version if running else None,
         "iommu": {
             "configured": mmu.configured if mmu else None,
@@ -70,14 +92,14 @@ def status(host: Host, session: Any) -> Dict[str, Any]:
             "bootloader": mmu.bootloader if mmu else None,
             "xen_option": mmu.option if mmu else None,
         },
-        "pciback": {**driver._asdict(), "persistent": pciback.wanted(host)},
+        "pciback": {**driver._asdict(), "persistent": config.pciback},
         "pfs": [
             {
                 "address": pf["address"],
                 "interface": pf["interface"],
-                "desired": pf["configured_vfs"],
+                "desired": desired_counts.get(pf["address"]),
                 "actual": pf["num_vfs"],
-                "last_error": None,
+                "last_error": errors.get(pf["address"]),
             }
             for pf in pfs
         ],
@@ -101,6 +123,14 @@ def _iommu(host: Host, running: Optional[xen.Xen]) -> Tuple[Optional[iommu.Iommu
     elif running and not running.iommu_active and iommu.NO_FIRMWARE_IOMMU not in problems:
         problems.append(IOMMU_OFF)
     return mmu, problems
+
+
+def _xapi_silent(why: str) -> Problem:
+    return Problem(
+        "XAPI_SILENT",
+        f"xapi does not tell of the pool ({why}): which VFs are assigned, reserved or free is not known.",
+        "See that xapi runs and that the session is alive, then call again.",
+    )
 
 
 def _config_error(error: str) -> Problem:

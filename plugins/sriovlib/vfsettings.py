@@ -1,11 +1,9 @@
-"""The settings of network VFs (MAC, VLAN, rates ...), as `ip link` tells them of the PF's interface."""
+"""The settings of network VFs: MAC, VLAN, rates ...: what they are called, and what they may be."""
 
 import re
-from typing import Dict, NamedTuple, Optional
+from typing import Any, Callable, Dict, Mapping, NamedTuple, Optional, Tuple
 
-from .host import Completed
-
-COMMAND = ("ip", "-details", "link", "show")  # one process for all interfaces of the host
+from . import ini
 
 
 class VfSettings(NamedTuple):
@@ -23,55 +21,73 @@ class VfSettings(NamedTuple):
 
 
 UNKNOWN = VfSettings()
+NAMES = VfSettings._fields
+NO_MAC = "00:00:00:00:00:00"
+# What the kernel's drivers give a fresh VF (seen on igb; kernel: the drivers' own ndo_get_vf_config).
+FRESH = VfSettings(NO_MAC, 0, 0, "802.1q", 0, 0, spoof_check=True, trust=False, link_state="auto")
 
-_INTERFACE = re.compile(r"\d+: ([^:@\s]+)[:@]")
-_VF = re.compile(r"\s+vf (\d+)\s+(?:MAC|link/\S+) ([0-9a-fA-F:]+)(.*)")
-
-
-def parse(answer: Completed) -> Dict[str, Dict[int, VfSettings]]:
-    """Interface -> VF index -> settings, of what `COMMAND` printed; nothing where it failed.
-
-    Its text is read and not its JSON, which the `ip` of XCP-ng 8.3 does not have. The old one says
-    `vf 0 MAC 02:..`, a new one `vf 0     link/ether 02:.. brd ff:..`; both leave out what is zero
-    or what the driver does not report (iproute2: ip/ipaddress.c, print_vfinfo).
-    """
-    found: Dict[str, Dict[int, VfSettings]] = {}
-    vfs: Dict[int, VfSettings] = {}
-    for line in answer.stdout.splitlines() if answer.status == 0 else ():
-        if line[:1] != " ":
-            match = _INTERFACE.match(line)
-            if match:
-                vfs = found.setdefault(match.group(1), {})
-        elif line.lstrip().startswith("vf "):
-            vf = _VF.match(line)
-            if vf:
-                vfs[int(vf.group(1))] = _settings(vf.group(2).lower(), vf.group(3))
-    return found
+_MAC = re.compile(r"[0-9a-fA-F]{2}(?::[0-9a-fA-F]{2}){5}")
 
 
-def _settings(mac: str, rest: str) -> VfSettings:
-    vlan, qos, protocol, minimum, maximum = 0, 0, "802.1q", 0, 0
-    spoof: Optional[bool] = None
-    trust: Optional[bool] = None
-    link: Optional[str] = None
-    for part in rest.split(", "):
-        words = part.split()
-        if part.startswith("vlan protocol "):
-            protocol = words[2].lower()
-        elif part.startswith("vlan "):
-            vlan = int(words[1])
-        elif part.startswith("qos "):
-            qos = int(words[1])
-        elif part.startswith("tx rate "):  # all that an old kernel tells of the upper limit
-            maximum = maximum or int(words[2])
-        elif part.startswith("max_tx_rate "):
-            maximum = int(words[1].replace("Mbps", ""))
-        elif part.startswith("min_tx_rate "):
-            minimum = int(words[1].replace("Mbps", ""))
-        elif part.startswith("spoof checking "):
-            spoof = words[2] == "on"
-        elif part.startswith("trust "):
-            trust = words[1] == "on"
-        elif part.startswith("link-state "):
-            link = words[1]
-    return VfSettings(mac, vlan, qos, protocol, minimum, maximum, spoof, trust, link)
+def is_mac(text: str) -> bool:
+    return bool(_MAC.fullmatch(text))
+
+
+def _mac(text: str) -> Optional[str]:
+    unicast = is_mac(text) and int(text[:2], 16) & 1 == 0 and text != NO_MAC
+    return text.lower() if unicast else None
+
+
+def _up_to(largest: int) -> Callable[[str], Optional[int]]:
+    def value(text: str) -> Optional[int]:
+        number = ini.number(text)
+        return number if number is not None and number <= largest else None
+
+    return value
+
+
+def _one_of(*words: str) -> Callable[[str], Optional[str]]:
+    return lambda text: text.lower() if text.lower() in words else None
+
+
+_SWITCH = "true, yes, on, 1 or false, no, off, 0"
+_ACCEPTED: Dict[str, Tuple[Callable[[str], Any], str]] = {
+    "mac": (_mac, "a unicast MAC such as 02:1b:21:00:00:05"),
+    "vlan": (_up_to(4094), "a number from 0 (untagged) to 4094"),
+    "qos": (_up_to(7), "a number from 0 to 7"),
+    "vlan_protocol": (_one_of("802.1q", "802.1ad"), "802.1q or 802.1ad"),
+    "min_tx_rate": (_up_to(10**7), "a rate in Mbit/s, 0 for none"),
+    "max_tx_rate": (_up_to(10**7), "a rate in Mbit/s, 0 for no limit"),
+    "spoof_check": (ini.boolean, _SWITCH),
+    "trust": (ini.boolean, _SWITCH),
+    "link_state": (_one_of("auto", "enable", "disable"), "auto, enable or disable"),
+}
+
+
+def parse_value(name: str, text: str) -> Any:
+    """The value of a setting; ValueError with what is accepted, KeyError where there is no such setting."""
+    parse, accepted = _ACCEPTED[name]
+    value = parse(text.strip())
+    if value is None:
+        raise ValueError(accepted)
+    return value
+
+
+def as_text(value: Any) -> str:
+    """A value as `parse_value` reads it."""
+    return ("on" if value else "off") if isinstance(value, bool) else str(value)
+
+
+def contradiction(settings: Mapping[str, Any], speed: Optional[int]) -> Optional[Tuple[str, str]]:
+    """The first setting that cannot stand beside the others, and why. `speed` of the link in Mbit/s."""
+    if settings.get("qos") and not settings.get("vlan"):
+        return "qos", "a VLAN beside it (vlan 1 to 4094)"
+    if settings.get("vlan_protocol", "802.1q") != "802.1q" and not settings.get("vlan"):
+        return "vlan_protocol", "a VLAN beside it (vlan 1 to 4094)"
+    low, high = settings.get("min_tx_rate") or 0, settings.get("max_tx_rate") or 0
+    if high and low > high:
+        return "min_tx_rate", f"at most max_tx_rate, which is {high}"
+    for name, rate in (("max_tx_rate", high), ("min_tx_rate", low)):
+        if speed and rate > speed:
+            return name, f"at most the speed of the link, {speed} Mbit/s"
+    return None

@@ -34,21 +34,32 @@ def owners(host: Host, answer: Completed) -> Optional[Dict[str, Domain]]:
         return {} if none else None
     devices = {match.group(2).lower(): int(match.group(1)) for match in _DEVICE.finditer(answer.stdout)}
     domains = _domains(host, sorted(set(devices.values())))
-    return {address: domains[domid] for address, domid in devices.items()}
+    return {address: domains[domid] for address, domid in devices.items() if domid in domains}
 
 
 def _domains(host: Host, domids: List[int]) -> Dict[int, Domain]:
-    """One process for all of them; where a domain has gone since, each is asked on its own."""
-    if not domids:
-        return {}
-    paths = [f"/local/domain/{domid}/{key}" for domid in domids for key in ("vm", "name")]
-    lines = host.run(["xenstore-read"] + paths, SECONDS).stdout.splitlines()
-    if len(lines) != len(paths):
-        if len(domids) == 1:
-            return {domids[0]: Domain(domids[0], None, None)}
-        return {domid: _domains(host, [domid])[domid] for domid in domids}
+    """The domains that there are: one process for all, and where something is missing one a question.
+    A domain that died may leave its backend behind."""
+    keys = ("domid", "vm", "name")
+    paths = [f"/local/domain/{domid}/{key}" for domid in domids for key in keys]
+    answer = host.run(["xenstore-read", *paths], SECONDS) if paths else None
+    values: List[Optional[str]] = list(answer.stdout.splitlines()) if answer else []
+    if len(values) != len(paths):
+        answers = [host.start(["xenstore-read", path]) for path in paths]
+        said = [running.finish(SECONDS) for running in answers]
+        values = [one.stdout.rstrip("\n") if one.status == 0 else None for one in said]
     found = {}
-    for number, domid in enumerate(domids):
-        uuid = _UUID.search(lines[2 * number])  # "/vm/UUID"
-        found[domid] = Domain(domid, uuid.group() if uuid else None, lines[2 * number + 1])
+    for place, domid in enumerate(domids):
+        exists, vm, name = values[3 * place : 3 * place + 3]
+        uuid = _UUID.search(vm or "")  # "/vm/UUID"
+        if exists is not None or vm is not None or name is not None:
+            found[domid] = Domain(domid, uuid.group() if uuid else None, _plain(name))
     return found
+
+
+def _plain(text: Optional[str]) -> Optional[str]:
+    """xenstore-read writes a byte that is not printable ASCII as \\xNN (Xen: xenstore_client.c)."""
+    if text is None:
+        return None
+    data = re.sub(rb"\\x([0-9a-f]{2})", lambda byte: bytes([int(byte.group(1), 16)]), text.encode())
+    return data.replace(b"\\\\", b"\\").decode("utf-8", "replace")

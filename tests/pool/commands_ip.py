@@ -16,34 +16,51 @@ from machine_devices import NET
 
 def ip(sysfs: Sysfs, arguments: Sequence[str], input_text: str) -> Answer:
     words = list(arguments)
-    details = False
+    details = force = False
     while words and words[0].startswith("-"):
         option = words.pop(0)
+        if option in ("-oneline", "-force"):  # one line an address is all that is imitated
+            force = force or option == "-force"
+            continue
         if option in ("-details", "-d"):
             details = True
         elif option in ("-batch", "-b") and words == ["-"]:
-            return _batch(sysfs, input_text)
+            return _batch(sysfs, input_text, force)
         elif option in ("-json", "-j") and sysfs.description.iproute < (5, 0):
             return Answer(255, "", f'Option "{option}" is unknown, try "ip -help".\n')
         else:
             return not_imitated("ip", arguments)
     if words[:2] == ["link", "show"] or words == ["link"]:
         return _show(sysfs, words[2:], details)
+    if words == ["address", "show"]:
+        return Answer(0, _addresses(sysfs))
     if words[:2] == ["link", "set"]:
         return _set(sysfs, words[2:])
     return not_imitated("ip", arguments)
 
 
-def _batch(sysfs: Sysfs, text: str) -> Answer:
-    """Line by line, up to the first that fails."""
-    output = ""
+def _addresses(sysfs: Sysfs) -> str:
+    """`ip -oneline address show`: those that dom0's interfaces were described with."""
+    lines = [
+        f"{number}: {one.name}    inet {one.ipv4} brd + scope global {one.name}\\       valid_lft forever\n"
+        for number, one in enumerate(sysfs.description.interfaces, 2)
+        if one.ipv4
+    ]
+    return "".join(lines)
+
+
+def _batch(sysfs: Sysfs, text: str, force: bool) -> Answer:
+    """Line by line, up to the first that fails, or (with -force) to the end."""
+    output, errors = "", ""
     for number, line in enumerate(text.splitlines(), 1):
         if line.strip() and not line.startswith("#"):
             answer = ip(sysfs, line.split(), "")
             output += answer.stdout
             if answer.status:
-                return Answer(1, output, f"{answer.stderr}Command failed -:{number}\n")
-    return Answer(0, output)
+                errors += f"{answer.stderr}Command failed -:{number}\n"
+                if not force:
+                    break
+    return Answer(1 if errors else 0, output, errors)
 
 
 # -- ip link set ---------------------------------------------------------------------------------

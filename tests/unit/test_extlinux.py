@@ -118,6 +118,20 @@ def test_a_menu_that_marks_a_way_back_as_its_default_is_refused() -> None:
     assert "boots `safe` by default" in why_refused(data)
 
 
+def test_an_entry_for_the_timeout_is_the_one_that_boots_by_itself() -> None:
+    assert "boots `safe` by default" in why_refused(ORIGINAL.replace(b"prompt 1", b"ontimeout safe"))
+    data = ORIGINAL.replace(b"prompt 1", b"ontimeout mine").replace(b"label fallback", b"label mine")
+    assert list(options(data)) == ["xe", "xe-serial", "mine"]
+
+
+def test_xen_behind_a_tboot_is_found() -> None:
+    data = ORIGINAL.replace(
+        b"append /boot/xen.gz", b"append /boot/tboot.gz logging=serial --- /boot/xen.gz", 1
+    )
+    assert options(data)["xe"] == options(ORIGINAL)["xe"]
+    assert turned_on(data) == data.replace(b"752M iommu=0 com1", b"752M iommu=1 com1")
+
+
 def test_words_of_a_help_text_are_no_entries() -> None:
     data = ORIGINAL.replace(b"label safe", b"text help\nlabel xe\ndefault safe\nendtext\nlabel safe")
     assert list(options(data)) == ["xe", "xe-serial"]
@@ -134,6 +148,7 @@ def test_words_of_a_help_text_are_no_entries() -> None:
         (b" --- /boot/initrd-2.6", b"", "would not boot"),
         (b"9600 --- /boot", b"9600 -- /boot", "would not boot"),
         (b"label safe", b"label xe", "two entries are labelled `xe`"),
+        (b"prompt 1", b"ontimeout nothing", "no entry has that label"),
     ],
 )
 def test_a_host_that_would_not_boot_by_itself_is_refused(old: bytes, new: bytes, reason: str) -> None:

@@ -70,7 +70,7 @@ def test_off_to_on_over_a_reboot_and_back(host: Machine) -> None:
         "iommu=0",
         True,
     )
-    assert not hostconfig.read(host).sections
+    assert not hostconfig.read(host).document.sections
     host.reboot()
     assert call(host, "status")["iommu"]["active"] is False
     if CONF in before:
@@ -219,7 +219,7 @@ def test_ended_at_any_step_the_file_is_old_or_new_and_calling_again_completes(ho
         assert host.read_bytes(path).count(b"\n") >= before.count(b"\n")
         assert call(host, "enable_iommu")["configured"] == "on"
         assert call(host, "enable_iommu")["changed"] is False
-        assert hostconfig.read(host).get(*("boot", "regenerate")) is None
+        assert hostconfig.read(host).document.get(*("boot", "regenerate")) is None
         assert call(host, "disable_iommu")["xen_option_after"] == "iommu=0"
         if path == CONF:
             assert host.read_bytes(CONF) == before
@@ -236,7 +236,7 @@ def test_ended_at_any_step_disable_is_completed_by_the_next_call(host: Machine) 
         cut = ended_at(number, lambda: call(host, "disable_iommu"))
         call(host, "disable_iommu")
         assert call(host, "status")["iommu"]["xen_option"] == "iommu=0"
-        assert not hostconfig.read(host).sections
+        assert not hostconfig.read(host).document.sections
         if not cut:
             assert number > 20
             return
@@ -276,3 +276,74 @@ def test_two_callers_at_once_write_one_after_the_other(host: Machine) -> None:
         children.append(child)
     assert [os.waitpid(child, 0)[1] for child in children] == [0] * 4
     assert call(host, "disable_iommu")["xen_option_after"] == "iommu=0"
+
+
+def test_what_xen_cmdline_would_spoil_is_noticed_and_put_back(tmp_path: Path) -> None:
+    host = machine.default_host(str(tmp_path), xen_options="iommu=0")
+    grub = host.read_bytes(GRUB) + b"if [ x$more = x1 ]; then\n\tset timeout=1\nfi\n"
+    host.replace_file(GRUB, grub)
+    start = Machine.start
+
+    class Real(Machine):
+        """The real tool drops what stands behind the last entry."""
+
+        def start(self, argv: Any, input_text: Any = None) -> Any:
+            done = start(self, argv, input_text)
+            if "--set-xen" in argv:
+                data = self.read_bytes(GRUB)
+                self.replace_file(GRUB, data[: data.rindex(b"}") + 2])
+            return done
+
+    error = refused(Real(host.root), "enable_iommu")
+    assert error.code == "SRIOV_BOOT_CONFIG"
+    assert "would have spoilt" in error.message
+    assert host.read_bytes(GRUB) == grub
+
+
+def test_the_grub_file_keeps_its_mode_and_its_first_original(tmp_path: Path) -> None:
+    host = machine.default_host(str(tmp_path), xen_options="iommu=0")
+    original = host.read_bytes(GRUB)
+    os.chmod(host.path(GRUB), 0o644)
+    call(host, "enable_iommu")
+    assert os.stat(host.path(GRUB)).st_mode & 0o7777 == 0o644
+    assert host.read_bytes(GRUB + ".before-sriov") == original
+
+
+def test_what_cannot_be_put_back_stays_recorded_and_is_named(tmp_path: Path) -> None:
+    host = machine.default_host(str(tmp_path), bootloader="extlinux", xen_options="iommu=0")
+    call(host, "enable_iommu")
+    data = (
+        host.read_bytes(CONF)
+        .replace(b"default xe\n", b"default new\n")
+        .replace(b"label xe\n", b"label new\n")
+    )
+    host.replace_file(CONF, data)
+    answer = call(host, "disable_iommu")
+    assert "NOT_PUT_BACK" in codes(answer)
+    assert "xe" in hostconfig.read(host).document.sections[hostconfig.XEN_BEFORE]
+
+
+def test_a_broken_entry_that_is_not_the_default_is_left_alone_and_named(tmp_path: Path) -> None:
+    host = machine.default_host(str(tmp_path), bootloader="extlinux", xen_options="iommu=0")
+    before = host.read_bytes(CONF)
+    serial = before.index(b"label xe-serial")
+    broken = before[:serial] + before[serial:].replace(b" --- ", b" -- ", 1)
+    host.replace_file(CONF, broken)
+    answer = call(host, "enable_iommu")
+    assert (answer["changed"], codes(answer)) == (True, ["BOOT_ENTRY_UNFIT"])
+    assert host.read_bytes(CONF)[serial:] == broken[serial:]
+
+
+def test_a_configuration_that_cannot_be_read_is_not_replaced(tmp_path: Path) -> None:
+    host = machine.default_host(str(tmp_path), xen_options="iommu=0")
+    os.mkdir(host.path(hostconfig.PATH))
+    assert refused(host, "enable_iommu").code == "SRIOV_CONFIG_NOT_WRITTEN"
+    assert "CONFIG_ERROR" in codes(call(host, "status"))
+
+
+def test_without_xl_a_change_asks_for_a_reboot_all_the_same(tmp_path: Path) -> None:
+    host = machine.default_host(str(tmp_path), xen_options="iommu=0")
+    os.unlink(host.path("/usr/sbin/xl"))
+    answer = call(host, "enable_iommu")
+    assert (answer["changed"], answer["active"], answer["reboot_required"]) == (True, None, True)
+    assert codes(answer) == ["NO_XEN"]

@@ -59,6 +59,7 @@ class RecordedXapi(Xapi):
             ref: {"uuid": f"uuid-{ref}", "name_label": f"net {ref}", "bridge": f"br-{ref}"}
             for ref in ("n0", "n1", "n2", "nb", "nv", "n3", "ns", "nv0")
         },
+        "host.get_other_config": {},
         "VM.get_all_records_where": {
             "v1": {
                 "uuid": "2",

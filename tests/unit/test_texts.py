@@ -2,10 +2,11 @@
 
 import json
 from pathlib import Path
-from typing import Any, Dict, Sequence
+from typing import Any, Dict, Optional, Sequence
 
 import pytest
-from sriovlib import kernellog, pciids, vfsettings, xen, xenstore
+from machine import Done
+from sriovlib import iplink, kernellog, pciids, vfsettings, xen, xenstore
 from sriovlib.host import Completed, Host
 
 RECORDINGS = Path(__file__).parent.parent / "pool" / "recordings"
@@ -21,7 +22,7 @@ def said(stdout: str = "", status: int = 0, stderr: str = "") -> Completed:
 
 
 def test_vf_settings_as_a_new_ip_prints_them() -> None:
-    vfs = vfsettings.parse(said(recorded("xen-3-one-vf-on-pciback")["ip_link"]))["enp1s0"]
+    vfs = iplink.parse(said(recorded("xen-3-one-vf-on-pciback")["ip_link"]))["enp1s0"]
     assert sorted(vfs) == list(range(7))
     assert vfs[0] == vfsettings.VfSettings(
         "02:11:22:33:44:55", 100, 3, "802.1q", 0, 100, spoof_check=True, trust=False, link_state="auto"
@@ -31,7 +32,7 @@ def test_vf_settings_as_a_new_ip_prints_them() -> None:
 
 def test_text_and_json_of_the_same_ip_agree() -> None:
     meta = recorded("xen-2-seven-vfs-on-two-pfs")
-    by_text = vfsettings.parse(said(meta["ip_link"]))
+    by_text = iplink.parse(said(meta["ip_link"]))
     for link in json.loads(meta["ip_link_json"]):
         for vf in link.get("vfinfo_list", []):
             settings = by_text[link["ifname"]][vf["vf"]]
@@ -49,7 +50,7 @@ def test_vf_settings_as_the_ip_of_centos_7_prints_them() -> None:
         "max_tx_rate 500Mbps, min_tx_rate 100Mbps, spoof checking off, link-state enable, trust on\n"
         "    vf 10 MAC 00:00:00:00:00:00, tx rate 200 (Mbps)\n"
     )
-    vfs = vfsettings.parse(said(text))["eth4"]
+    vfs = iplink.parse(said(text))["eth4"]
     assert vfs[0] == vfsettings.VfSettings(
         "02:aa:00:00:00:01", 12, 3, "802.1ad", 100, 500, spoof_check=False, trust=True, link_state="enable"
     )
@@ -58,7 +59,7 @@ def test_vf_settings_as_the_ip_of_centos_7_prints_them() -> None:
 
 
 def test_an_ip_that_fails_tells_nothing() -> None:
-    assert vfsettings.parse(said(recorded("xen-3-one-vf-on-pciback")["ip_link"], status=1)) == {}
+    assert iplink.parse(said(recorded("xen-3-one-vf-on-pciback")["ip_link"], status=1)) == {}
 
 
 def test_the_recorded_xen() -> None:
@@ -87,32 +88,38 @@ XENSTORE = """/local/domain/0/backend/pci/7 = ""
 
 
 class XenstoreHost(Host):
-    """A host where a domain may go away between two questions."""
+    """Domain 7 is a guest with an odd name; domain 8 has died, and left its backend behind; 9 has no name."""
 
-    def run(self, argv: Sequence[str], *_: object) -> Completed:
-        paths = argv[1:]
-        if "/local/domain/8/vm" in paths:
-            return said("", 1, "xenstore-read: couldn't read path /local/domain/8/vm")
-        return said(
-            "".join(
-                "/vm/0f1e2d3c-0000-4000-8000-0123456789ab\n" if p.endswith("vm") else "web\n" for p in paths
-            )
-        )
+    def start(self, argv: Sequence[str], _input: Optional[str] = None) -> Done:
+        there = {
+            "/local/domain/7/domid": "7",
+            "/local/domain/7/vm": "/vm/0f1e2d3c-0000-4000-8000-0123456789ab",
+            "/local/domain/7/name": "caf\\xc3\\xa9",
+            "/local/domain/9/domid": "9",
+            "/local/domain/9/vm": "/vm/0f1e2d3c-0000-4000-8000-0123456789ab",
+        }
+        gone = [path for path in argv[1:] if path not in there]
+        if gone:
+            return Done(said("", 1, f"xenstore-read: couldn't read path {gone[0]}"))
+        return Done(said("".join(there[path] + "\n" for path in argv[1:])))
+
+
+CAFE = xenstore.Domain(7, "0f1e2d3c-0000-4000-8000-0123456789ab", "caf\u00e9")
 
 
 def test_running_domains_and_their_devices() -> None:
     owners = xenstore.owners(XenstoreHost(), said(XENSTORE))
-    web = xenstore.Domain(7, "0f1e2d3c-0000-4000-8000-0123456789ab", "web")
-    assert owners == {"0000:07:10.0": web, "0000:07:10.2": web}
+    assert owners == {"0000:07:10.0": CAFE, "0000:07:10.2": CAFE}
 
 
-def test_a_domain_that_goes_away_meanwhile_costs_its_name_only() -> None:
-    owners = xenstore.owners(
-        XenstoreHost(), said(XENSTORE + XENSTORE.replace("pci/7", "pci/8").replace("07:10", "07:11"))
-    )
+def test_a_domain_that_died_holds_nothing_and_one_without_a_name_keeps_its_uuid() -> None:
+    dead = XENSTORE.replace("pci/7", "pci/8").replace("07:10", "07:11")
+    nameless = XENSTORE.replace("pci/7", "pci/9").replace("07:10", "07:12")
+    owners = xenstore.owners(XenstoreHost(), said(XENSTORE + dead + nameless))
     assert owners
-    assert owners["0000:07:10.0"].name == "web"
-    assert owners["0000:07:11.0"] == xenstore.Domain(8, None, None)
+    assert sorted(owners) == ["0000:07:10.0", "0000:07:10.2", "0000:07:12.0", "0000:07:12.2"]
+    assert owners["0000:07:10.0"] == CAFE
+    assert owners["0000:07:12.0"] == CAFE._replace(domid=9, name=None)
 
 
 def test_no_backend_folder_is_no_domain_and_no_xenstore_is_no_answer() -> None:

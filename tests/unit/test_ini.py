@@ -4,7 +4,7 @@ from typing import Dict
 
 from hypothesis import given
 from hypothesis import strategies as st
-from sriovlib import hostconfig
+from sriovlib import ini
 
 WRITTEN_BY_HAND = """# VFs of the cluster, ask Mary first
 [host]
@@ -16,12 +16,12 @@ vfs = 16
 """
 
 
-def text(document: hostconfig.Document) -> str:
+def text(document: ini.Document) -> str:
     return "\n".join(document.lines)
 
 
 def test_values_are_read_by_section_and_key() -> None:
-    document = hostconfig.parse(WRITTEN_BY_HAND)
+    document = ini.parse(WRITTEN_BY_HAND)
     assert document.get("host", "pciback") == "no"
     assert document.get("pf 0000:07:00.0", "vfs") == "16"
     assert document.get("pf 0000:07:00.1", "vfs") is None
@@ -29,37 +29,37 @@ def test_values_are_read_by_section_and_key() -> None:
 
 
 def test_a_change_touches_its_own_line_only() -> None:
-    document = hostconfig.changed(hostconfig.parse(WRITTEN_BY_HAND), "host", {"pciback": "yes"})
+    document = ini.changed(ini.parse(WRITTEN_BY_HAND), "host", {"pciback": "yes"})
     assert text(document) == WRITTEN_BY_HAND.rstrip("\n").replace("= no", "= yes")
 
 
 def test_a_new_key_goes_to_its_section_and_a_new_section_to_the_end() -> None:
-    document = hostconfig.parse(WRITTEN_BY_HAND)
-    document = hostconfig.changed(document, "host", {"other": "1"})
-    document = hostconfig.changed(document, "boot", {"regenerate": "yes"})
+    document = ini.parse(WRITTEN_BY_HAND)
+    document = ini.changed(document, "host", {"other": "1"})
+    document = ini.changed(document, "boot", {"regenerate": "yes"})
     assert "pciback = no\nother = 1\n\n[pf " in text(document)
     assert text(document).endswith("vfs = 16\n\n[boot]\nregenerate = yes")
 
 
 def test_what_is_set_and_taken_out_again_leaves_the_file_as_it_was() -> None:
-    document = hostconfig.parse(WRITTEN_BY_HAND.rstrip("\n"))
-    there = hostconfig.changed(document, "boot", {"regenerate": "yes"})
-    assert hostconfig.changed(there, "boot", {"regenerate": None}).lines == document.lines
+    document = ini.parse(WRITTEN_BY_HAND.rstrip("\n"))
+    there = ini.changed(document, "boot", {"regenerate": "yes"})
+    assert ini.changed(there, "boot", {"regenerate": None}).lines == document.lines
 
 
 def test_a_section_with_a_persons_comment_stays_when_it_becomes_empty() -> None:
-    document = hostconfig.changed(hostconfig.parse(WRITTEN_BY_HAND), "host", {"pciback": None})
+    document = ini.changed(ini.parse(WRITTEN_BY_HAND), "host", {"pciback": None})
     assert "; needed for the GPU too" in text(document)
 
 
 def test_errors_name_the_line_and_the_rest_holds() -> None:
-    document = hostconfig.parse("x = 1\n[host]\npciback = yes\nnonsense\npciback = no\n[host]\n")
+    document = ini.parse("x = 1\n[host]\npciback = yes\nnonsense\npciback = no\n[host]\n")
     assert document.get("host", "pciback") == "no"
     assert [error.split(":")[0] for error in document.errors] == ["line 1", "line 4", "line 5", "line 6"]
 
 
 def test_words_for_yes_and_no() -> None:
-    assert [hostconfig.boolean(word) for word in ("YES", "off", "perhaps", None)] == [True, False, None, None]
+    assert [ini.boolean(word) for word in ("YES", "off", "perhaps", None)] == [True, False, None, None]
 
 
 WORDS = st.text(alphabet="abcxyz0189.:-_/%", min_size=1, max_size=12).filter(
@@ -69,8 +69,8 @@ WORDS = st.text(alphabet="abcxyz0189.:-_/%", min_size=1, max_size=12).filter(
 
 @given(st.dictionaries(WORDS, st.dictionaries(WORDS, WORDS, max_size=3), max_size=3))
 def test_what_is_written_is_what_is_read(sections: Dict[str, Dict[str, str]]) -> None:
-    document = hostconfig.parse("")
+    document = ini.parse("")
     for section, values in sections.items():
-        document = hostconfig.changed(document, section, dict(values))
+        document = ini.changed(document, section, dict(values))
     assert document.sections == {section: values for section, values in sections.items() if values}
     assert document.errors == []

@@ -1,0 +1,121 @@
+"""INI text that people edit too: `[section]`, `key = value`, comments with `#` or `;`. A change keeps every
+other line as it is; reading is strict, and an error names its line while the rest holds."""
+
+import re
+from typing import Dict, List, NamedTuple, Optional, Tuple
+
+TRUE, FALSE = ("yes", "true", "on", "1"), ("no", "false", "off", "0")
+
+_SECTION = re.compile(r"\s*\[([^\]]*)\]\s*(?:[#;].*)?")
+_KEY = re.compile(r"\s*([^\s=#;\[][^=]*?)\s*=\s*(.*?)\s*(?:\s[#;].*)?")
+
+
+class Document(NamedTuple):
+    """The lines of an INI file, and what they say. Values and keys are text."""
+
+    lines: List[str]
+    sections: Dict[str, Dict[str, str]]
+    errors: List[str]  # a sentence for each line that says nothing; the rest of the file holds
+    places: Dict[Tuple[str, str], int]  # the line of a section's key; of the section itself with key ""
+
+    def get(self, section: str, key: str) -> Optional[str]:
+        return self.sections.get(section, {}).get(key)
+
+
+def parse(text: str) -> Document:
+    lines = text[:-1].split("\n") if text.endswith("\n") else text.split("\n") if text else []
+    sections: Dict[str, Dict[str, str]] = {}
+    places: Dict[Tuple[str, str], int] = {}
+    errors: List[str] = []
+    name: Optional[str] = None
+    for number, raw in enumerate(lines, 1):
+        line = raw.lstrip("\ufeff")  # what some editors begin a file with
+        if not line.strip() or line.lstrip()[0] in "#;":
+            continue
+        heading, pair = _SECTION.fullmatch(line), _KEY.fullmatch(line)
+        if heading:
+            name = heading.group(1).strip()
+            if name in sections:
+                errors.append(f"line {number}: a second section [{name}]; both count")
+            sections.setdefault(name, {})
+            places.setdefault((name, ""), number)
+        elif pair and name is not None:
+            if pair.group(1) in sections[name]:
+                errors.append(f"line {number}: `{pair.group(1)}` is given twice; the last one counts")
+            sections[name][pair.group(1)] = pair.group(2)
+            places[name, pair.group(1)] = number
+        elif pair:
+            errors.append(f"line {number}: `{line.strip()}` stands before the first [section]")
+        else:
+            errors.append(f"line {number}: `{line.strip()}` is neither [section] nor key = value")
+    return Document(lines, sections, errors, places)
+
+
+def changed(document: Document, section: str, values: Dict[str, Optional[str]]) -> Document:
+    """The document with some keys of a section set, or taken out (None); all else stays.
+
+    A section that becomes empty goes, unless comments of the user's are in it.
+    """
+    lines = list(document.lines)
+    for key, value in values.items():
+        lines = _with(lines, section, key, value)
+    return parse("".join(line + "\n" for line in lines))
+
+
+def without(document: Document, section: str) -> Document:
+    """The document without the keys of a section."""
+    return changed(document, section, dict.fromkeys(document.sections.get(section, {})))
+
+
+def _with(lines: List[str], section: str, key: str, value: Optional[str]) -> List[str]:
+    start = end = None  # the lines below the section's heading
+    places = []  # of the key in it
+    inside = False
+    for number, line in enumerate(lines):
+        heading = _SECTION.fullmatch(line)
+        if heading:
+            inside = heading.group(1).strip() == section
+            start = number + 1 if inside and start is None else start
+        elif inside:
+            pair = _KEY.fullmatch(line)
+            places += [number] if pair and pair.group(1) == key else []
+        if inside and line.strip():
+            end = number + 1
+    if value is None:
+        kept = [line for number, line in enumerate(lines) if number not in places]
+        return _without_empty(kept, section)
+    text = f"{key} = {value}".rstrip()
+    if places:
+        return lines[: places[-1]] + [text] + lines[places[-1] + 1 :]
+    if start is None or end is None:
+        return lines + ([""] if lines and lines[-1].strip() else []) + [f"[{section}]", text]
+    return lines[:end] + [text] + lines[end:]
+
+
+def _without_empty(lines: List[str], section: str) -> List[str]:
+    for number, line in enumerate(lines):
+        heading = _SECTION.fullmatch(line)
+        if heading and heading.group(1).strip() == section:
+            rest = lines[number + 1 :]
+            until = next((n for n, below in enumerate(rest) if _SECTION.fullmatch(below)), len(rest))
+            if any(below.strip() for below in rest[:until]):
+                return lines
+            return _trimmed(lines[:number]) + ([""] if rest[until:] and number else []) + rest[until:]
+    return lines
+
+
+def _trimmed(lines: List[str]) -> List[str]:
+    while lines and not lines[-1].strip():
+        lines = lines[:-1]
+    return lines
+
+
+def number(text: Optional[str]) -> Optional[int]:
+    """A whole number, or None for anything else."""
+    return int(text) if text is not None and re.fullmatch("[0-9]{1,9}", text) else None
+
+
+def boolean(text: Optional[str]) -> Optional[bool]:
+    """`yes`/`no` and the like; None for anything else."""
+    word = (text or "").lower()
+    return True if word in TRUE else False if word in FALSE else None

@@ -1,0 +1,132 @@
+"""VF settings by dom0's `ip`: what it prints, and what it is told. Few processes, however many VFs."""
+
+import re
+from typing import Any, Callable, Dict, List, Mapping, NamedTuple, Pattern, Sequence, Tuple
+
+from .host import Completed, Host
+from .vfsettings import FRESH, NO_MAC, VfSettings, as_text
+
+COMMAND = ("ip", "-details", "link", "show")  # all interfaces of the host
+BATCH = ("ip", "-force", "-batch", "-")  # any number of changes; one that fails does not stop the others
+
+_INTERFACE = re.compile(r"\d+: ([^:@\s]+)[:@]")
+_VF = re.compile(r"\s+vf (\d+)\s+(?:MAC|link/\S+) ([0-9a-fA-F:]+)(.*)")
+
+
+def parse(answer: Completed) -> Dict[str, Dict[int, VfSettings]]:
+    """Interface -> VF index -> settings, of what `COMMAND` printed; nothing where it failed.
+
+    Its text is read and not its JSON, which the `ip` of XCP-ng 8.3 does not have. The old one says
+    `vf 0 MAC 02:..`, a new one `vf 0     link/ether 02:.. brd ff:..`; both leave out what is zero
+    or what the driver does not report (iproute2: ip/ipaddress.c, print_vfinfo).
+    """
+    found: Dict[str, Dict[int, VfSettings]] = {}
+    vfs: Dict[int, VfSettings] = {}
+    for line in answer.stdout.splitlines() if answer.status == 0 else ():
+        if line[:1] != " ":
+            match = _INTERFACE.match(line)
+            if match:
+                vfs = found.setdefault(match.group(1), {})
+        elif line.lstrip().startswith("vf "):
+            vf = _VF.match(line)
+            if vf:
+                vfs[int(vf.group(1))] = _settings(vf.group(2).lower(), vf.group(3))
+    return found
+
+
+def _settings(mac: str, rest: str) -> VfSettings:
+    """One line's settings; a word that cannot be understood costs its own setting only."""
+    found: Dict[str, Any] = {
+        "vlan": 0,
+        "qos": 0,
+        "vlan_protocol": "802.1q",
+        "min_tx_rate": 0,
+        "max_tx_rate": 0,
+    }
+    for part in rest.split(", "):
+        for pattern, name, value in _PARTS:
+            match = pattern.fullmatch(part.strip())
+            if match and not (name == "max_tx_rate" and found[name]):
+                found[name] = value(match.group(1))
+    # an InfiniBand port has an address of 20 bytes there, which is no MAC
+    return VfSettings(mac if len(mac) == len(NO_MAC) else None, **found)
+
+
+def _is_on(text: str) -> bool:
+    return text == "on"
+
+
+_PARTS: Tuple[Tuple[Pattern[str], str, Callable[[str], Any]], ...] = (
+    (re.compile(r"vlan (\d+)"), "vlan", int),
+    (re.compile(r"qos (\d+)"), "qos", int),
+    (re.compile(r"vlan protocol (\S+)"), "vlan_protocol", str.lower),
+    (re.compile(r"max_tx_rate (\d+)Mbps"), "max_tx_rate", int),
+    (re.compile(r"tx rate (\d+) \(Mbps\)"), "max_tx_rate", int),  # all that an old kernel tells
+    (re.compile(r"min_tx_rate (\d+)Mbps"), "min_tx_rate", int),
+    (re.compile(r"spoof checking (\S+)"), "spoof_check", _is_on),
+    (re.compile(r"trust (\S+)"), "trust", _is_on),
+    (re.compile(r"link-state (\S+)"), "link_state", str),
+)
+
+
+class Change(NamedTuple):
+    """One line for `ip -batch`: settings of a VF that the kernel takes together."""
+
+    number: int
+    settings: Tuple[str, ...]
+    words: str
+
+
+def changes(number: int, now: VfSettings, wanted: Mapping[str, Any]) -> List[Change]:
+    """What has to be said to bring VF `number` from `now` to `wanted`; a setting that is not wanted
+    is not touched, one that is already so is not said again (a driver that cannot do it has then
+    nothing to refuse). Where the driver does not tell a setting it is taken for fresh."""
+    before = FRESH._replace(**{name: value for name, value in now._asdict().items() if value is not None})
+    after = before._replace(**wanted)
+
+    def differs(*names: str) -> bool:
+        return any(getattr(after, name) != getattr(before, name) for name in names)
+
+    found = []
+    if differs("mac"):
+        found.append(Change(number, ("mac",), f"mac {after.mac}"))
+    if differs("vlan", "qos", "vlan_protocol"):
+        words = f"vlan {after.vlan} qos {after.qos}"
+        if after.vlan_protocol != "802.1q":  # without it old drivers are asked in the way they know
+            words += f" proto {after.vlan_protocol}"
+        names = tuple(name for name in ("vlan", "qos", "vlan_protocol") if name in wanted)
+        found.append(Change(number, names, words))
+    if differs("max_tx_rate", "min_tx_rate"):
+        words = f"max_tx_rate {after.max_tx_rate}"
+        if after.min_tx_rate or before.min_tx_rate:
+            words += f" min_tx_rate {after.min_tx_rate}"
+        names = tuple(name for name in ("max_tx_rate", "min_tx_rate") if name in wanted)
+        found.append(Change(number, names, words))
+    if differs("spoof_check"):
+        found.append(Change(number, ("spoof_check",), f"spoofchk {as_text(after.spoof_check)}"))
+    if differs("trust"):
+        found.append(Change(number, ("trust",), f"trust {as_text(after.trust)}"))
+    if differs("link_state"):
+        found.append(Change(number, ("link_state",), f"state {after.link_state}"))
+    return found
+
+
+def apply(host: Host, interface: str, wanted: Sequence[Change]) -> Dict[int, str]:
+    """Says all of it in one process. The changes that the kernel refused (their places in `wanted`)
+    and its words; the others are done."""
+    if not wanted:
+        return {}
+    lines = [f"link set dev {interface} vf {change.number} {change.words}\n" for change in wanted]
+    answer = host.run(BATCH, input_text="".join(lines))
+    if answer.status == 0:
+        return {}
+    failed: Dict[int, str] = {}
+    said = ""
+    for line in answer.stderr.splitlines():
+        match = re.match(r"Command failed -:(\d+)", line)
+        if match:
+            failed[int(match.group(1)) - 1] = said or "refused"
+            said = ""
+        elif line.strip():
+            said = re.sub(r"^(?:RTNETLINK answers|Error): ", "", line.strip())
+    return failed or dict.fromkeys(range(len(wanted)), answer.complaint)

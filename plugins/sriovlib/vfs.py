@@ -1,0 +1,137 @@
+"""Making and unmaking the VFs of a PF: pciback waits for each at its birth, so no dom0 driver gets one."""
+
+import errno
+import time
+from typing import List, Optional, Set
+
+from . import kernellog, pci, pciback
+from .errors import SriovError
+from .host import Host
+
+WRITE_SECONDS = 120  # a bad driver can take minutes over sriov_numvfs, or for ever
+BIRTH_SECONDS = 60  # VFs of i40e appear some time after the write
+
+_FIRMWARE_HINT = (
+    "Turn on SR-IOV and `above 4G decoding` in the firmware's set-up, or add pci=realloc to the dom0 "
+    "kernel's command line; the vendor's tool shows what the card's own firmware allows."
+)
+_HINTS = {
+    errno.ERANGE: "The card allows fewer; list_pfs shows how many (total_vfs).",
+    errno.ENOENT: "Use a driver that makes VFs through sysfs, or its module parameter.",
+    errno.EBUSY: "Something else changed the VFs meanwhile; look with list_vfs, then call again.",
+    errno.EPERM: "Some VF is still held by pciback or a guest; list_vfs shows which.",
+    errno.ETIMEDOUT: "The driver hangs in the kernel; see the kernel's log, and reboot the host.",
+}
+
+
+def addresses(pf: str, offset: int, stride: int, count: int) -> List[str]:
+    """Where VFs 0 to count-1 will appear: the PF's routing ID (bus and function number, 16 bits) plus
+    offset plus n strides (PCIe SR-IOV; kernel: pci_iov_virtfn_bus and _devfn)."""
+    domain, bus, slot, function = pci.address_order(pf)
+    own = bus << 8 | slot << 3 | function
+    found = []
+    for number in range(count):
+        routing = own + offset + number * stride
+        found.append(f"{domain:04x}:{routing >> 8:02x}:{routing >> 3 & 31:02x}.{routing & 7}")
+    return found
+
+
+def _numbers(host: Host, pf: str, *names: str) -> List[int]:
+    return [host.number(f"{pci.DEVICES}/{pf}/{name}") or 0 for name in names]
+
+
+def expected(host: Host, pf: str, count: int) -> List[str]:
+    """The addresses by what the PF says now; none where it says no stride for several VFs."""
+    offset, stride = _numbers(host, pf, "sriov_offset", "sriov_stride")
+    return addresses(pf, offset, stride, count) if offset and (stride or count < 2) else []
+
+
+def present(host: Host, pf: str) -> List[str]:
+    """The VFs that there are, in the order of their numbers."""
+    folder = f"{pci.DEVICES}/{pf}"
+    links = [name for name in host.names(folder) if name.startswith("virtfn") and name[6:].isdigit()]
+    found = [host.link(f"{folder}/{name}") for name in sorted(links, key=lambda name: int(name[6:]))]
+    return [address for address in found if address]
+
+
+def make(host: Host, pf: str, count: int) -> None:
+    """Brings the PF to `count` VFs, all held by pciback; `SRIOV_KERNEL_REFUSED` where the kernel
+    refuses, and then it has as many as before. The caller knows that no VM has one of them."""
+    before = len(present(host, pf))
+    log_before = _log(host, pf)
+    try:
+        _make(host, pf, count)
+    except OSError as error:
+        reason = _reason(host, pf, log_before)
+        hangs = error.errno == errno.ETIMEDOUT  # then it would hang again
+        failed = f"{len(present(host, pf))} now" if hangs else _back(host, pf, before)
+        raise SriovError(
+            "SRIOV_KERNEL_REFUSED",
+            f"The kernel refused {count} VFs on {pf}: {error.strerror}"
+            f"{f' ({reason})' if reason else ''}; it has {failed or f'{before} as before'}.",
+            _HINTS.get(error.errno or 0, _FIRMWARE_HINT),
+        ) from error
+
+
+def _back(host: Host, pf: str, count: int) -> Optional[str]:
+    """After a refusal: the former number again; what there is instead where that fails too."""
+    try:
+        _make(host, pf, count)
+        return None
+    except OSError as error:
+        host.log(f"{pf}: could not get its {count} VFs back: {error.strerror}")
+        return f"{len(present(host, pf))}, not the {count} of before"
+
+
+def _make(host: Host, pf: str, count: int) -> None:
+    now = present(host, pf)
+    if len(now) != count:
+        for address in now:
+            pciback.release(host, address)
+        if now:
+            _write_count(host, pf, 0)
+        if count:
+            _bear(host, pf, count)
+    for address in present(host, pf):
+        pciback.take(host, address)
+
+
+def _bear(host: Host, pf: str, count: int) -> None:
+    """The slots first, then the VFs. A slot that no VF of this PF came to is taken away again,
+    whatever happens: it would seize what is born there next."""
+    added: Set[str] = set()
+    try:
+        for address in sorted(set(expected(host, pf, count)) - pciback.slots(host)):
+            added.add(address)
+            pciback.add_slot(host, address)
+        _write_count(host, pf, count)
+        _wait_for(host, pf, count)
+    finally:
+        for address in added.difference(present(host, pf)):
+            pciback.remove_slot(host, address)
+
+
+def _write_count(host: Host, pf: str, count: int) -> None:
+    path = f"{pci.DEVICES}/{pf}/sriov_numvfs"
+    host.write_attribute_within(path, str(count), WRITE_SECONDS)
+
+
+def _wait_for(host: Host, pf: str, count: int) -> None:
+    """Until every VF is there; the kernel tells of no event that would be the last one."""
+    deadline = time.monotonic() + BIRTH_SECONDS
+    while len(present(host, pf)) < count:
+        if time.monotonic() >= deadline:
+            raise OSError(errno.ETIMEDOUT, f"only {len(present(host, pf))} of {count} VFs appeared")
+        time.sleep(0.05)
+
+
+def _log(host: Host, pf: str) -> List[str]:
+    return [line for line in host.run(kernellog.COMMAND).stdout.splitlines() if pf in line]
+
+
+def _reason(host: Host, pf: str, before: List[str]) -> str:
+    """What the kernel's log says of the PF since then: the only place where some refusals have a
+    reason; a known one rather than the last line."""
+    new = _log(host, pf)[len(before) :]
+    known = [line for line in new if kernellog.code_of(line)]
+    return kernellog.without_time((known or new)[-1]) if new else ""

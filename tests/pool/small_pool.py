@@ -1,0 +1,61 @@
+"""A XenAPI session without a server: a pool of one host and some VMs, for tests of one host's calls."""
+
+from typing import Any, Dict, List
+
+HOST = "OpaqueRef:host"
+
+
+class SmallPool:
+    """Answers what the library asks of xapi. `other_config` is the host's; of `known` it has PCI objects."""
+
+    _session = "OpaqueRef:session"
+
+    def __init__(self) -> None:
+        self.vms: Dict[str, Dict[str, Any]] = {}
+        self.managed: List[str] = []
+        self.known: List[str] = []
+        self.other_config: Dict[str, str] = {}
+
+    def logout(self) -> None:
+        pass
+
+    def add_vm(self, name: str, pci: str, power_state: str = "Halted") -> None:
+        self.vms[name] = {
+            "uuid": f"00000000-0000-4000-8000-{len(self.vms):012}",
+            "name_label": name,
+            "power_state": power_state,
+            "other_config": {"pci": pci},
+        }
+
+    def xenapi_request(self, method: str, params: Any) -> Any:
+        if method == "host.get_by_uuid":
+            return HOST
+        if method == "VM.get_all_records_where":
+            return self.vms
+        if method == "PIF.get_all_records_where":
+            return {f"OpaqueRef:{device}": self._pif(device) for device in ("eth0", "eth1", "eth2")}
+        if method == "network.get_all_records":
+            return {}
+        if method == "PCI.get_all_records_where":
+            return {address: {"pci_id": address} for address in self.known}
+        if method == "host.remove_from_other_config":
+            self.other_config.pop(params[1], None)
+            return ""
+        if method == "host.add_to_other_config":
+            self.other_config[params[1]] = params[2]
+            return ""
+        if method == "host.get_other_config":
+            return self.other_config
+        raise NotImplementedError(method)
+
+    def _pif(self, device: str) -> Dict[str, Any]:
+        return {
+            "device": device,
+            "network": "OpaqueRef:network",
+            "physical": True,
+            "VLAN": "-1",
+            "bond_slave_of": "OpaqueRef:NULL",
+            "bond_master_of": [],
+            "sriov_physical_PIF_of": ["OpaqueRef:sriov"] if device in self.managed else [],
+            "sriov_logical_PIF_of": [],
+        }

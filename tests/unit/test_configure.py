@@ -1,0 +1,199 @@
+"""configure_vf: what a VF is set to now and at each boot; all of a call, or none of it."""
+
+import json
+from pathlib import Path
+from typing import Any, Dict
+
+import machine
+import pytest
+from machine import Machine
+from machine_description import default_description
+from small_pool import SmallPool
+from sriovlib import calls, frompool, hostconfig, restore
+from sriovlib.errors import SriovError
+
+ETH1 = "0000:07:00.0"
+
+
+@pytest.fixture
+def pool() -> SmallPool:
+    return SmallPool()
+
+
+@pytest.fixture
+def host(tmp_path: Path, pool: SmallPool) -> Machine:
+    """A host with 4 VFs on eth1."""
+    made = machine.default_host(str(tmp_path))
+    calls.call(made, "set_vf_count", pool, {"pf": "eth1", "count": "4"})
+    return made
+
+
+def configure(host: Machine, pool: SmallPool, vf: str, **args: str) -> Dict[str, Any]:
+    answer: Dict[str, Any] = json.loads(calls.call(host, "configure_vf", pool, {"vf": vf, **args}))
+    return answer
+
+
+def refused(host: Machine, pool: SmallPool, vf: str, **args: str) -> SriovError:
+    with pytest.raises(SriovError) as error:
+        configure(host, pool, vf, **args)
+    return error.value
+
+
+def settings(host: Machine, pool: SmallPool) -> Dict[str, Any]:
+    vfs = json.loads(calls.call(host, "list_vfs", pool, {}))
+    keys = ("mac", "vlan", "qos", "max_tx_rate", "spoof_check", "trust")
+    return {vf["address"]: tuple(vf[key] for key in keys) for vf in vfs}
+
+
+def test_settings_are_there_now_and_after_a_boot(host: Machine, pool: SmallPool) -> None:
+    vf = configure(
+        host, pool, "07:10.2", mac="02:00:00:00:00:05", vlan="12", qos="3", max_tx_rate="500", trust="on"
+    )
+    assert (vf["mac"], vf["vlan"], vf["qos"], vf["max_tx_rate"], vf["trust"]) == (
+        "02:00:00:00:00:05",
+        12,
+        3,
+        500,
+        True,
+    )
+    assert vf["spoof_check"] is True  # not given, so not touched
+    before = settings(host, pool)
+    host.reboot()
+    assert [result.error for result in restore.restore(host)] == [None, None]
+    assert settings(host, pool) == before
+    assert restore.check(host) == []
+    assert pool.other_config["sriov-conf"] == host.read(hostconfig.PATH)
+
+
+def test_a_setting_that_is_not_given_stays(host: Machine, pool: SmallPool) -> None:
+    configure(host, pool, "07:10.2", vlan="12", spoof_check="off")
+    configure(host, pool, "07:10.2", trust="on")
+    assert settings(host, pool)["0000:07:10.2"] == ("00:00:00:00:00:00", 12, 0, 0, False, True)
+    assert hostconfig.read(host).pfs[ETH1].settings == {1: {"vlan": 12, "spoof_check": False, "trust": True}}
+
+
+def test_default_takes_it_out_of_the_file_and_gives_what_a_fresh_vf_has(
+    host: Machine, pool: SmallPool
+) -> None:
+    configure(host, pool, "07:10.2", mac="02:00:00:00:00:05", vlan="12", trust="on")
+    configure(host, pool, "07:10.2", mac="default", vlan="default", trust="default")
+    assert settings(host, pool)["0000:07:10.2"] == ("00:00:00:00:00:00", 0, 0, 0, True, False)
+    assert hostconfig.read(host).pfs[ETH1].settings == {}
+
+
+@pytest.mark.parametrize(
+    ("args", "words"),
+    [
+        ({}, "no setting"),
+        ({"mac": "01:00:5e:00:00:01"}, "mac"),
+        ({"mac": "00:00:00:00:00:00"}, "mac"),
+        ({"mac": "02:00:00:00:00"}, "mac"),
+        ({"vlan": "4095"}, "vlan"),
+        ({"vlan": "-1"}, "vlan"),
+        ({"qos": "3"}, "a VLAN beside it"),
+        ({"vlan": "5", "qos": "8"}, "qos"),
+        ({"vlan_protocol": "802.1ad"}, "a VLAN beside it"),
+        ({"min_tx_rate": "500", "max_tx_rate": "100"}, "at most max_tx_rate"),
+        ({"max_tx_rate": "10001"}, "speed of the link"),
+        ({"trust": "perhaps"}, "trust"),
+        ({"link_state": "up"}, "link_state"),
+        ({"colour": "blue"}, "colour"),
+    ],
+)
+def test_mistakes_are_named_before_anything_is_done(
+    host: Machine, pool: SmallPool, args: Dict[str, str], words: str
+) -> None:
+    before, file = settings(host, pool), host.read(hostconfig.PATH)
+    error = refused(host, pool, "07:10.2", **args)
+    assert error.code == "SRIOV_BAD_ARGUMENT"
+    assert words in error.message + error.hint
+    assert (settings(host, pool), host.read(hostconfig.PATH)) == (before, file)
+
+
+def test_a_mac_is_had_once_on_a_host(host: Machine, pool: SmallPool) -> None:
+    configure(host, pool, "07:10.2", mac="02:00:00:00:00:05")
+    assert "VF 1 of eth1" in refused(host, pool, "07:10.4", mac="02:00:00:00:00:05").hint
+    assert "eth2" in refused(host, pool, "07:10.4", mac="00:1B:21:00:01:01").hint
+    configure(host, pool, "07:10.2", mac="02:00:00:00:00:05")  # its own is no other's
+
+
+def test_all_or_none(host: Machine, pool: SmallPool) -> None:
+    configure(host, pool, "07:10.2", vlan="7")
+    before, file = settings(host, pool), host.read(hostconfig.PATH)
+    error = refused(
+        host, pool, "07:10.2", mac="02:00:00:00:00:05", vlan="12", link_state="enable", trust="on"
+    )
+    assert error.code == "SRIOV_KERNEL_REFUSED"
+    assert "link_state" in error.message
+    assert (settings(host, pool), host.read(hostconfig.PATH)) == (before, file)
+
+
+def test_what_is_already_so_is_no_error_even_where_the_driver_cannot(host: Machine, pool: SmallPool) -> None:
+    assert configure(host, pool, "07:10.2", link_state="auto", min_tx_rate="0")["link_state"] == "auto"
+
+
+def test_a_vf_that_a_vm_holds_belongs_to_the_vm(host: Machine, pool: SmallPool) -> None:
+    pool.add_vm("mail", "0/0000:07:10.2")
+    assert refused(host, pool, "07:10.2", vlan="5").code == "SRIOV_VF_IN_USE"
+    host.start_domain("11111111-2222-4333-8444-555555555555", "web", ["0000:07:10.4"])
+    assert "web" in refused(host, pool, "07:10.4", vlan="5").message
+
+
+def test_a_vf_in_a_running_vm_is_not_reset_by_restore(host: Machine, pool: SmallPool) -> None:
+    configure(host, pool, "07:10.2", vlan="12")
+    host.start_domain("11111111-2222-4333-8444-555555555555", "web", ["0000:07:10.2"])
+    host.run(["ip", "link", "set", "dev", "eth1", "vf", "1", "vlan", "99"])
+    assert restore.check(host) == []
+    restore.restore(host)
+    assert settings(host, pool)["0000:07:10.2"][1] == 99
+
+
+@pytest.mark.parametrize("vf", ["07:1f.0", "eth1", "", "07:00.0"])
+def test_vfs_that_are_none(host: Machine, pool: SmallPool, vf: str) -> None:
+    assert refused(host, pool, vf, vlan="5").code in ("SRIOV_NOT_FOUND", "SRIOV_BAD_ARGUMENT")
+
+
+def test_many_vfs_are_configured_by_few_processes(tmp_path: Path) -> None:
+    host = machine.default_host(str(tmp_path))
+    text = "[pf 0000:07:00.0]\nvfs = 63\n"
+    for number in range(63):
+        text += f"[vf 0000:07:00.0 {number}]\nmac = 02:00:00:00:00:{number:02x}\nvlan = {number + 1}\n"
+    host.replace_file(hostconfig.PATH, text.encode())
+    started = []
+
+    class Counting(Machine):
+        def start(self, argv: Any, input_text: Any = None) -> Any:
+            started.append(argv[0])
+            return super().start(argv, input_text)
+
+    assert [result.error for result in restore.restore(Counting(host.root))] == [None, None]
+    assert restore.check(host) == []
+    assert len(started) < 20
+
+
+def test_a_reinstalled_host_gets_its_file_back_from_the_pool(
+    host: Machine, pool: SmallPool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    configure(host, pool, "07:10.2", vlan="12")
+    new = machine.default_host(str(tmp_path / "new"))
+    monkeypatch.setattr(frompool, "login", lambda: pool)
+    assert "CONFIG_IN_POOL" in [
+        p["code"] for p in json.loads(calls.call(new, "status", pool, {}))["problems"]
+    ]
+    assert "1 PF section" in frompool.bring_back(new)
+    assert new.read(hostconfig.PATH) == host.read(hostconfig.PATH)
+    restore.restore(new)
+    assert settings(new, pool)["0000:07:10.2"][1] == 12
+
+
+def test_another_hosts_copy_is_not_taken(
+    host: Machine, pool: SmallPool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert host
+    cards = default_description(7).cards
+    other = machine.default_host(str(tmp_path / "other"), cards=cards)
+    monkeypatch.setattr(frompool, "login", lambda: pool)
+    with pytest.raises(SriovError) as error:
+        frompool.bring_back(other)
+    assert "another card" in error.value.message
+    assert not other.exists(hostconfig.PATH)
