@@ -8,7 +8,7 @@ from . import kernellog, pci, pciback
 from .errors import SriovError
 from .host import Host
 
-WRITE_SECONDS = 120  # a bad driver can take minutes over sriov_numvfs, or for ever
+WRITE_SECONDS = 60  # a bad driver can take minutes over sriov_numvfs, or for ever
 BIRTH_SECONDS = 60  # VFs of i40e appear some time after the write
 
 _FIRMWARE_HINT = (

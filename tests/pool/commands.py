@@ -14,6 +14,9 @@ PATH = ("/sbin", "/usr/sbin", "/bin", "/usr/bin")  # as xapi gives it to plugins
 PLACES = {
     "/sbin/ip": ("commands_ip", "ip"),
     "/sbin/modprobe": ("commands_system", "modprobe"),
+    "/sbin/modinfo": ("commands_system", "modinfo"),
+    "/sbin/ethtool": ("commands_system", "ethtool"),
+    "/sbin/dracut": ("commands_system", "dracut"),
     "/sbin/lspci": ("commands_system", "lspci"),
     "/bin/dmesg": ("commands_system", "dmesg"),
     "/bin/uname": ("commands_system", "uname"),

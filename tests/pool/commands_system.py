@@ -51,6 +51,38 @@ def uname(sysfs: Sysfs, arguments: Sequence[str], _input: str) -> Answer:
     return Answer(0, sysfs.description.kernel + "\n")
 
 
+def modinfo(sysfs: Sysfs, arguments: Sequence[str], _input: str) -> Answer:
+    """`modinfo --parameters DRIVER`: a driver that makes VFs by a parameter takes one value a port."""
+    option, driver = arguments
+    if option != "--parameters":
+        return not_imitated("modinfo", arguments)
+    cards = [card for card in sysfs.description.cards if card.driver == driver and card.sriov]
+    parameters = {card.sriov.parameter for card in cards if card.sriov and card.sriov.parameter}
+    text = "".join(f"{name}:Maximum number of virtual functions (array of uint)\n" for name in parameters)
+    return Answer(0, text + "debug:Debug level (0=none,...,16=all) (int)\n")
+
+
+def ethtool(sysfs: Sysfs, arguments: Sequence[str], _input: str) -> Answer:
+    """`ethtool -P INTERFACE`: the MAC that the card was described with, whatever was set since."""
+    option, title = arguments
+    if option != "-P":
+        return not_imitated("ethtool", arguments)
+    for card in sysfs.description.cards:
+        if title in card.interfaces:
+            return Answer(0, f"Permanent address: {card.macs[card.interfaces.index(title)]}\n")
+    return Answer(1, "", "Cannot get device permanent address: No such device\n")
+
+
+def dracut(sysfs: Sysfs, arguments: Sequence[str], _input: str) -> Answer:
+    """`dracut -f IMAGE RELEASE`: the image holds what is in /etc/modprobe.d now."""
+    option, image, release = arguments
+    if option != "-f" or release != sysfs.description.kernel:
+        return not_imitated("dracut", arguments)
+    files = [f"/etc/modprobe.d/{title}" for title in sysfs.names("/etc/modprobe.d")]
+    sysfs.put(image, "".join(sysfs.text(path) for path in files))
+    return Answer()
+
+
 # -- lspci ---------------------------------------------------------------------------------------
 
 

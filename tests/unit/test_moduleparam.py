@@ -1,0 +1,117 @@
+"""Drivers that make VFs by a module parameter, in agreement with what xapi reads and writes."""
+
+import json
+from pathlib import Path
+from typing import Any, Dict
+
+import machine
+import pytest
+from machine import Machine
+from machine_description import default_description
+from small_pool import SmallPool
+from sriovlib import calls, moduleparam, restore, vfs
+from sriovlib.errors import SriovError
+from sriovlib.host import Host
+
+# As the package intel-igb of XCP-ng brings it.
+IGB = """# VFs-param: max_vfs
+# VFs-maxvfs-by-default: 7
+# VFs-maxvfs-by-user:
+options igb InterruptThrottleRate=1
+"""
+CONF = "/etc/modprobe.d/ixgbe.conf"
+BY_PARAMETER = "# VFs-param: max_vfs\n# VFs-maxvfs-by-default: 63\n# mine\noptions ixgbe LRO=0 max_vfs=4,2\n"
+
+
+def parameter(tmp_path: Path, text: str, driver: str = "igb") -> Any:
+    (tmp_path / "etc/modprobe.d").mkdir(parents=True)
+    (tmp_path / f"etc/modprobe.d/{driver}.conf").write_text(text)
+    return moduleparam.find(Host(str(tmp_path)), driver)
+
+
+def test_the_comments_say_what_the_parameter_is(tmp_path: Path) -> None:
+    found = parameter(tmp_path, IGB)
+    assert (found.name, found.maximum) == ("max_vfs", 7)
+    assert found.values(2) == [0, 0]
+
+
+@pytest.mark.parametrize(
+    ("text", "maximum"),
+    [
+        (IGB.replace("by-user:", "by-user: 4"), 4),  # the smaller one counts
+        (IGB.replace("by-user:", "by-user: 9"), 7),
+        (IGB.replace("# VFs-maxvfs-by-default: 7\n", ""), None),
+    ],
+)
+def test_limits(tmp_path: Path, text: str, maximum: Any) -> None:
+    assert parameter(tmp_path, text).maximum == maximum
+
+
+@pytest.mark.parametrize("text", ["", "options igb max_vfs=7\n", "# VFs-param:\n", "#VFs-param: max_vfs\n"])
+def test_a_driver_without_the_comment_uses_sysfs(tmp_path: Path, text: str) -> None:
+    assert parameter(tmp_path, text) is None
+
+
+def test_an_option_is_added_or_changed_and_all_else_stays(tmp_path: Path) -> None:
+    found = parameter(tmp_path, IGB)
+    added = found.with_values([7, 0], is_array=True)
+    assert added == IGB + "options igb max_vfs=7,0\n"
+    again = found._replace(text=added)
+    assert again.values(2) == [7, 0]
+    assert again.with_values([7, 3], is_array=True) == IGB + "options igb max_vfs=7,3\n"
+    inside = found._replace(text="options igb a=1 max_vfs=2 b=3\noptions igbvf max_vfs=9\n")
+    assert (
+        inside.with_values([5], is_array=False) == "options igb a=1 max_vfs=5 b=3\noptions igbvf max_vfs=9\n"
+    )
+    assert inside.values(3) == [2, 2, 2]  # one value counts for all ports
+
+
+@pytest.fixture
+def host(tmp_path: Path) -> Machine:
+    management, card = default_description().cards
+    assert card.sriov
+    card = card._replace(sriov=card.sriov._replace(in_driver=False))
+    made = machine.default_host(str(tmp_path), cards=(management, card))
+    made.replace_file(CONF, BY_PARAMETER.encode())
+    made.reboot()
+    return made
+
+
+def call(host: Machine, **args: str) -> Dict[str, Any]:
+    answer: Dict[str, Any] = json.loads(calls.call(host, "set_vf_count", SmallPool(), args))
+    return answer
+
+
+def test_the_next_boot_has_the_count_of_each_port(host: Machine) -> None:
+    assert [len(vfs.present(host, f"0000:07:00.{port}")) for port in (0, 1)] == [4, 2]
+    answer = call(host, pf="eth1", count="6")
+    assert (answer["before"], answer["after"], answer["reboot_required"]) == (4, 4, True)
+    assert host.read(CONF) == BY_PARAMETER.replace("4,2", "6,2")
+    assert "max_vfs=6,2" in host.read("/boot/initrd-4.19.0+1.img")
+    assert "makes them" in str([r.error for r in restore.restore(host)])  # not before the reboot
+    host.reboot()
+    assert [result.error for result in restore.restore(host)] == [None, None]
+    there = vfs.present(host, "0000:07:00.0")
+    assert [host.link(f"/sys/bus/pci/devices/{vf}/driver") for vf in there] == ["pciback"] * 6
+    assert call(host, pf="eth1", count="6")["reboot_required"] is False
+
+
+def test_more_than_the_file_allows_is_refused(host: Machine) -> None:
+    host.replace_file(CONF, BY_PARAMETER.replace("default: 63", "default: 8").encode())
+    with pytest.raises(SriovError) as error:
+        call(host, pf="eth1", count="9")
+    assert (error.value.code, "at most 8" in error.value.hint) == ("SRIOV_BAD_ARGUMENT", True)
+
+
+def test_an_initrd_that_cannot_be_rebuilt_leaves_the_file_as_it_was(host: Machine) -> None:
+    class Broken(Machine):
+        def start(self, argv: Any, input_text: Any = None) -> Any:
+            return super().start(
+                ["/bin/systemctl", "enable", "nothing"] if argv[0] == "dracut" else argv, input_text
+            )
+
+    with pytest.raises(SriovError) as error:
+        calls.call(Broken(host.root), "set_vf_count", SmallPool(), {"pf": "eth1", "count": "6"})
+    assert error.value.code == "SRIOV_BOOT_CONFIG"
+    assert host.read(CONF) == BY_PARAMETER
+    assert not host.exists("/etc/sriov.conf")
