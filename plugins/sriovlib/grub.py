@@ -6,8 +6,7 @@ a file with a `submenu` or an `if` around entries comes out as one that GRUB ref
 """
 
 import re
-from collections import Counter
-from typing import List, Optional
+from typing import Counter, List, Optional
 
 from . import xenoption
 
@@ -21,7 +20,7 @@ def _titles(text: str) -> List[str]:
     return [match.group(1) or match.group(2) for match in map(_TITLE.match, text.splitlines()) if match]
 
 
-def _lines(text: str) -> "Counter[str]":
+def _lines(text: str) -> Counter[str]:
     found: Counter[str] = Counter()
     for line in text.splitlines():
         words = line.split()
