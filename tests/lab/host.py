@@ -57,6 +57,7 @@ class LabHost:
 
     def start(self, loader: str = "extlinux", hardware: qemu.Hardware = qemu.USUAL) -> None:
         """Switches a new host on and waits until its dom0 has booted."""
+        print(f"  {self.name}: switched on, to boot by {loader}", flush=True)
         self.stop()
         shutil.rmtree(self.folder, ignore_errors=True)
         os.makedirs(self.folder)
@@ -91,6 +92,7 @@ class LabHost:
 
     def reboot(self) -> None:
         """Reboots dom0 by its own command, and waits for the next boot of the same machine."""
+        print(f"  {self.name}: reboots", flush=True)
         process = self._process()
         before = self.run(BOOT_ID).strip()
         console = os.path.getsize(self._file("console"))
@@ -109,8 +111,10 @@ class LabHost:
             answer = self.attempt(BOOT_ID, 30)
             return answer.returncode == 0 and answer.stdout.strip() not in ("", other_than)
 
+        started = time.monotonic()
         wait_for(f"the boot of {self.name}", booted, BOOT_SECONDS)
         self.attempt("systemctl is-system-running --wait", BOOT_SECONDS)
+        print(f"  {self.name}: dom0 is up after {time.monotonic() - started:.0f} s", flush=True)
 
     def _process(self) -> Optional[int]:
         """QEMU's process, if it is there and is this host's (numbers are used again)."""
@@ -173,6 +177,9 @@ class LabHost:
             said = f"{done.stdout}{done.stderr}".strip()
             raise LabError(f"{self.name}: `{command}` ended with status {done.returncode}: {said}")
         return done.stdout
+
+    def exists(self, path: str) -> bool:
+        return self.attempt(f"test -e {shlex.quote(path)}").returncode == 0
 
     def push(self, target_folder: str, *sources: str) -> None:
         """Puts files and folders into a folder of dom0, which is made if it is not there."""

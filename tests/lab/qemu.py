@@ -65,7 +65,7 @@ def emulator(folder: str, *arguments: str) -> List[str]:
     """QEMU itself, emulating (Xen needs what KVM seldom passes on), without any device of its own choice."""
     firmware = [f"{folder}/usr/share/qemu", f"{folder}/usr/share/seabios", f"{folder}/usr/lib/ipxe/qemu"]
     found = [word for path in firmware for word in ("-L", path)]
-    machine = ["-M", "q35", "-accel", "tcg,thread=multi", "-cpu", "max,-la57,-x2apic"]
+    machine = ["-M", "q35,sata=off,smbus=off", "-accel", "tcg,thread=multi", "-cpu", "max,-la57,-x2apic"]
     bare = ["-nodefaults", "-display", "none", "-vga", "none"]
     return command(folder, "qemu-system-x86_64", *found, *machine, *bare, *arguments)
 

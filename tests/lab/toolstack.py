@@ -6,28 +6,36 @@ The agent is the pool in a box (tests/pool), run in dom0; the client is the XenA
 import glob
 import json
 import os
+import re
+import shutil
 import socket
+import subprocess
+import tempfile
 from contextlib import contextmanager
-from typing import Any, Iterator
+from typing import Any, Iterator, List
 
+import inotify_simple
 import XenAPI
 from lab import image
 from lab.host import COMMAND_SECONDS, LabError, LabHost, wait_for
 
-POOL = os.path.join(image.REPOSITORY, "tests", "pool")
+TESTS = os.path.join(image.REPOSITORY, "tests")
+LIBRARY = os.path.join(image.REPOSITORY, "plugins", "sriovlib")
+PUSHED = os.path.join(image.HERE, "pushed")  # programs of ours for dom0
 IN_DOM0 = "/opt/lab/pool"  # where the unit xapi.service looks for the agent
 PYTHON_PACKAGES = "/usr/lib/python3/dist-packages"
 PASSWORD = "password"
-XEN_CMDLINE = "/opt/xensource/libexec/xen-cmdline"
 
 
 def bring(host: LabHost) -> None:
     """Puts the agent and the modules that every XenServer dom0 has into the host, and starts the agent."""
-    modules = sorted(glob.glob(os.path.join(POOL, "*.py")))
-    host.push(IN_DOM0, *modules, os.path.join(POOL, "fields.json"))
-    in_every_dom0 = [os.path.join(POOL, "dom0", "XenAPIPlugin.py"), os.path.dirname(XenAPI.__file__)]
-    host.push(PYTHON_PACKAGES, *in_every_dom0)
-    host.run("systemctl restart xapi")
+    pool = os.path.join(TESTS, "pool")
+    modules = [path for path in glob.glob(f"{pool}/*.py") if not os.path.basename(path).startswith("test_")]
+    host.push(IN_DOM0, *modules, f"{pool}/fields.json", LIBRARY)
+    host.push(PYTHON_PACKAGES, f"{pool}/dom0/XenAPIPlugin.py", os.path.dirname(XenAPI.__file__))
+    if host.exists("/boot/grub/grub.cfg"):
+        host.push("/opt/xensource/libexec", os.path.join(PUSHED, "xen-cmdline"))
+    host.run("mkdir -p /etc/xapi.d/plugins && systemctl restart xapi")
 
 
 @contextmanager
@@ -61,6 +69,14 @@ def call(host: LabHost, function: str, **arguments: str) -> Any:
         return json.loads(client.xenapi.host.call_plugin(ref, "sriov", function, arguments))
 
 
+def problems(status: Any) -> List[str]:
+    """The codes of what a result says is wrong."""
+    return [problem["code"] for problem in status["problems"]]
+
+
+# -- the package -----------------------------------------------------------------------------------
+
+
 def package() -> str:
     """The RPM that `make rpm` built."""
     found = glob.glob(os.path.join(image.REPOSITORY, "build", "rpm", "xapi-sriov-*.noarch.rpm"))
@@ -69,7 +85,33 @@ def package() -> str:
     return found[0]
 
 
+def newer_package(version: str) -> str:
+    """The same package built as a later version."""
+    parts = ["LICENSE", "README.md", "hooks", "plugins", "rpm", "scripts"]
+    folder = os.path.join(image.LAB, "rpm")
+    with tempfile.TemporaryDirectory() as tree:
+        subprocess.check_call(["cp", "-r", *parts, tree], cwd=image.REPOSITORY)
+        init = os.path.join(tree, "plugins", "sriovlib", "__init__.py")
+        with open(init) as file:
+            text = file.read()
+        with open(init, "w") as file:
+            file.write(re.sub('VERSION = ".*"', f'VERSION = "{version}"', text))
+        shutil.rmtree(folder, ignore_errors=True)
+        environment = dict(os.environ, SOURCE_DATE_EPOCH="1700000000")
+        build = [os.path.join(tree, "scripts", "build-rpm"), folder]
+        built = subprocess.run(build, env=environment, stdout=subprocess.PIPE, check=True)
+    return built.stdout.decode().strip()
+
+
 def install(host: LabHost, rpm: str) -> None:
     """Installs or upgrades the package in dom0, as an administrator does."""
     host.push("/root", rpm)
     host.run(f"rpm -U /root/{os.path.basename(rpm)}")
+
+
+def watched(host: LabHost, command: str) -> Any:
+    """Runs a command in dom0 while somebody looks at xapi's folders; see pushed/watched."""
+    rpm_tests = os.path.join(TESTS, "rpm")
+    watcher = [os.path.join(PUSHED, "watched"), inotify_simple.__file__]
+    host.push("/opt/lab/rpm", f"{rpm_tests}/watch.py", f"{rpm_tests}/scratch.py", *watcher)
+    return json.loads(host.run(f"/opt/lab/rpm/watched {command}"))
