@@ -1,41 +1,46 @@
 """The plugin's functions: from text arguments to one JSON value, or an error that a person can use."""
 
 import json
-import re
 import traceback
 from typing import Any, Callable, Dict, Mapping, NamedTuple, Tuple
 
-from . import arguments, configure, inventory, iommu, listing, pciback, status, vfcount, vfsettings
+from . import arguments, configure, inventory, iommu, listing, pciback, poolcopy, status, vfcount, vfsettings
 from .errors import SriovError
 from .host import Host
+from .safetext import safe
 
 Arguments = Mapping[str, str]
 
 
 class Function(NamedTuple):
-    """A plugin function: the arguments that it has, and what it does with them."""
+    """A plugin function: the arguments that it has, and what it does with them; whether it may write
+    /etc/sriov.conf, of which the pool then gets a copy."""
 
     arguments: Tuple[str, ...]
     act: Callable[[Host, Any, Arguments], Any]
+    writes: bool = False
 
 
 FUNCTIONS: Dict[str, Function] = {
     "enable_iommu": Function(
         ("dry_run",),
         lambda host, _session, args: iommu.enable(host, arguments.boolean(args, "dry_run", False)),
+        writes=True,
     ),
     "disable_iommu": Function(
         ("dry_run",),
         lambda host, _session, args: iommu.disable(host, arguments.boolean(args, "dry_run", False)),
+        writes=True,
     ),
     "load_pciback": Function(
         ("persistent",),
         lambda host, _session, args: pciback.load_and_keep(host, arguments.boolean(args, "persistent", True)),
+        writes=True,
     ),
     "inventory": Function((), lambda host, _session, _args: inventory.inventory(host)),
     "list_pfs": Function((), lambda host, session, _args: listing.list_pfs(host, session)),
-    "set_vf_count": Function(("pf", "count", "force"), vfcount.set_vf_count),
-    "configure_vf": Function(("vf", *vfsettings.NAMES), configure.configure_vf),
+    "set_vf_count": Function(("pf", "count", "force"), vfcount.set_vf_count, writes=True),
+    "configure_vf": Function(("vf", *vfsettings.NAMES), configure.configure_vf, writes=True),
     "list_vfs": Function(("pf", "network", "state", "vm_uuid"), listing.list_vfs),
     "status": Function((), lambda host, session, _args: status.status(host, session)),
 }
@@ -55,7 +60,11 @@ def call(host: Host, name: str, session: Any, args: Arguments) -> str:
                 f"It has {', '.join(sorted(FUNCTIONS))}.",
             )
         arguments.known_only(name, args, function.arguments)
-        return as_json(function.act(host, session, args))
+        result = function.act(host, session, args)
+        missed = poolcopy.store(host, session) if function.writes and session is not None else None
+        if missed and "warnings" in result:
+            result["warnings"].append(missed)
+        return as_json(result)
     except SriovError:
         raise
     except Exception as error:
@@ -67,16 +76,6 @@ def call(host: Host, name: str, session: Any, args: Arguments) -> str:
             "The system log of this host (`grep sriov /var/log/daemon.log`, or journalctl) has the details; "
             "please report them.",
         ) from error
-
-
-# What xapi passes on: XML 1.0's characters without the control characters. One character that is
-# not among them, in a result or an error, and the caller gets INTERNAL_ERROR and nothing else.
-_UNSAFE = re.compile("[^\t\n\x20-\x7e\xa0-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
-
-
-def safe(text: str) -> str:
-    """The text with U+FFFD in the place of every character that would lose the whole answer."""
-    return _UNSAFE.sub("\ufffd", text)
 
 
 def as_json(value: Any) -> str:

@@ -1,6 +1,6 @@
 """`configure_vf`: settings of a VF, now and at each boot; all that a call names, or none."""
 
-from typing import Any, Dict, Mapping, Optional
+from typing import Any, Dict, Mapping, Tuple
 
 from . import (
     arguments,
@@ -13,15 +13,15 @@ from . import (
     listing,
     network,
     pci,
-    poolcopy,
+    pfsections,
     restore,
     vfsettings,
 )
 from .errors import SriovError
 from .host import Host
+from .hostconfig import HostConfig
 from .inventory import ASSIGNED, IN_USE
 from .vfsettings import FRESH, UNKNOWN, VfSettings
-from .xapi import Xapi
 
 DEFAULT = "default"  # takes the setting out of the file: the VF gets what the driver gives a fresh one
 
@@ -38,11 +38,10 @@ def configure_vf(host: Host, session: Any, args: Mapping[str, str]) -> Dict[str,
                 "SRIOV_NOT_FOUND", f"This host has no VF {address}.", "list_vfs shows those that there are."
             )
         pf = listing.find_pf(seen, vf.pf)
-        pool = listing.read_pool(host, session, seen)
-        guards.states_are_known(seen.owners, pool)
+        guards.pf_is_not_needed(pf, seen, network.may_carry_management(host, seen.interfaces(pf)))
+        pool = guards.known(seen.owners, listing.read_pool(host, session, seen))
+        guards.xapi_does_not_need(pf, seen, pool)
         record = next(r for r in listing.vf_records(seen, pool) if r["address"] == address)
-        pf_record = next(r for r in listing.pf_records(host, seen, pool) if r["address"] == pf.address)
-        guards.pf_is_ours(pf_record, network.may_carry_management(host, pf.interfaces))
         if record["state"] in (IN_USE, ASSIGNED):
             owner = record["assigned_to"]
             raise SriovError(
@@ -58,14 +57,25 @@ def configure_vf(host: Host, session: Any, args: Mapping[str, str]) -> Dict[str,
             )
         now = seen.settings.get(pf.interface, {}).get(vf.number, UNKNOWN)
         fresh = FRESH._asdict()
+        if asked.get("vlan", 1) in (0, None):  # untagged: then there is no QoS and no protocol either
+            asked = {"qos": None, "vlan_protocol": None, **asked}
         wanted = {name: fresh[name] if value is None else value for name, value in asked.items()}
         _check(host, seen, vf, pf.interface, now, wanted)
-        config = hostconfig.read(host)
-        document = _kept(host, config, pf, vf.number, asked)
-        _both(host, config, document, pf, iplink.changes(vf.number, now, wanted), vf.number, now)
-        _copy(host, session, seen)
-        after = inventory.look(host)
-        return next(r for r in listing.vf_records(after, pool) if r["address"] == address)
+        before, after = _write_file(host, seen, pf, vf.number, asked)
+        restore.bring_up(host, pf)
+        changes = iplink.changes(vf.number, now, wanted)
+        refused = iplink.apply(host, pf.interface, changes)
+        if refused:
+            _undo(host, pf, vf.number, now, before, after)
+            place, why = next(iter(refused.items()))
+            raise SriovError(
+                "SRIOV_KERNEL_REFUSED",
+                f"The driver {pf.driver} refused {' and '.join(changes[place].settings)} "
+                f"(`{changes[place].words}`): {why}.",
+                "Leave that setting out; the VF is as it was before.",
+            )
+        shown = inventory.look(host)
+        return next(r for r in listing.vf_records(shown, pool) if r["address"] == address)
 
 
 def _asked(args: Mapping[str, str]) -> Dict[str, Any]:
@@ -99,10 +109,12 @@ def _check(
     """What would contradict itself, the link or another VF, before anything is done."""
     speed = host.number(f"/sys/class/net/{interface}/speed")
     after = {**now._asdict(), **wanted}
-    wrong = vfsettings.contradiction(after, speed if speed and speed > 0 else None)
-    if wrong:
-        name, accepted = wrong
-        raise arguments.bad(name, vfsettings.as_text(after[name]), accepted)
+    for group in (("vlan", "qos", "vlan_protocol"), ("min_tx_rate", "max_tx_rate")):
+        touched = {name: after[name] for name in group if set(group).intersection(wanted)}
+        wrong = vfsettings.contradiction(touched, speed if speed and speed > 0 else None)
+        if wrong:
+            name, accepted = wrong
+            raise arguments.bad(name, vfsettings.as_text(after[name]), accepted)
     mac = str(wanted.get("mac", vfsettings.NO_MAC))
     if mac == vfsettings.NO_MAC:
         return
@@ -117,54 +129,36 @@ def _check(
             raise arguments.bad("mac", mac, f"a MAC of its own; the interface {name} has this one")
 
 
-def _kept(
-    host: Host, config: hostconfig.HostConfig, pf: pci.PhysicalFunction, number: int, asked: Mapping[str, Any]
-) -> ini.Document:
-    """The file with the settings, in the section of the PF that means this port."""
-    macs = {pf.address: identity.permanent_mac(host, pf)}
-    known = [wanted for wanted in config.pfs.values() if identity.match(wanted, [pf], macs).pf]
-    address = known[0].address if known else pf.address
-    document = config.document
-    if not known:
-        document = ini.changed(document, hostconfig.pf_section(address), {"mac": macs[pf.address]})
-    values = {name: None if value is None else vfsettings.as_text(value) for name, value in asked.items()}
-    return ini.changed(document, hostconfig.vf_section(address, number), values)
+def _write_file(
+    host: Host, seen: inventory.Inventory, pf: pci.PhysicalFunction, number: int, asked: Mapping[str, Any]
+) -> Tuple[HostConfig, HostConfig]:
+    """The settings in the VF's section of the file. A MAC is had once in it."""
+    macs = identity.permanent_macs(host, seen.pfs)
+
+    def change(config: HostConfig) -> ini.Document:
+        document = pfsections.claim(config, pf, seen.pfs, macs)
+        heading = pfsections.heading(document, pf, seen.pfs, macs)
+        for other in config.pfs.values():
+            for index, settings in other.settings.items():
+                own = (other.address, index) == (heading, number)
+                if not own and asked.get("mac") and settings.get("mac") == asked["mac"]:
+                    raise arguments.bad(
+                        "mac", asked["mac"], f"a MAC of its own; VF {index} of {other.address} is to have it"
+                    )
+        values = {name: None if value is None else vfsettings.as_text(value) for name, value in asked.items()}
+        return ini.changed(document, hostconfig.vf_section(heading, number), values)
+
+    return hostconfig.edit(host, change)
 
 
-def _both(
-    host: Host,
-    before: hostconfig.HostConfig,
-    document: ini.Document,
-    pf: pci.PhysicalFunction,
-    changes: Any,
-    number: int,
-    now: VfSettings,
+def _undo(
+    host: Host, pf: pci.PhysicalFunction, number: int, now: VfSettings, before: HostConfig, after: HostConfig
 ) -> None:
-    """File and kernel, or neither: what the kernel took before it refused is taken back."""
-    hostconfig.replace(host, before, document)
-    restore.bring_up(host, pf)
-    refused = iplink.apply(host, pf.interface or "", changes)
-    if not refused:
-        return
-    done = [change for place, change in enumerate(changes) if place not in refused]
-    names = [name for change in done for name in change.settings]
+    """Takes back what the kernel took before it refused, by a fresh look; then the file's sections."""
     settings = inventory.look(host).settings.get(pf.interface or "", {}).get(number, UNKNOWN)
-    back = {name: getattr(now, name) for name in names if getattr(now, name) is not None}
-    iplink.apply(host, pf.interface or "", iplink.changes(number, settings, back))
-    hostconfig.replace(host, hostconfig.read(host), before.document)
-    place, why = next(iter(refused.items()))
-    raise SriovError(
-        "SRIOV_KERNEL_REFUSED",
-        f"The driver {pf.driver} refused {' and '.join(changes[place].settings)} "
-        f"(`{changes[place].words}`): {why}.",
-        "Leave that setting out; the VF is as it was before.",
-    )
-
-
-def _copy(host: Host, session: Any, seen: inventory.Inventory) -> Optional[str]:
-    xapi = Xapi(host, session)
-    try:
-        return poolcopy.store(host, xapi, xapi.call("host.get_by_uuid", seen.host_uuid))
-    except Exception as error:  # the client's errors have no common class, and the VF is configured
-        host.log(f"the copy of {hostconfig.PATH} in the pool could not be written: {error}")
-        return None
+    back = {name: value for name, value in now._asdict().items() if value is not None}
+    left = iplink.apply(host, pf.interface or "", iplink.changes(number, settings, back))
+    if left:
+        host.log(f"VF {number} of {pf.address} could not be set back: {'; '.join(left.values())}")
+    names = pfsections.differing(before, after)
+    hostconfig.edit(host, lambda config: ini.put_back(config.document, before.document, names))

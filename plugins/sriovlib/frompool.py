@@ -1,10 +1,11 @@
-"""`sriov-restore --from-pool`: a host that was reinstalled gets its /etc/sriov.conf back from the pool."""
+"""`sriov-restore --from-pool`: a host that was reinstalled gets its PFs and VFs of /etc/sriov.conf back."""
 
-from typing import Any
+from typing import Any, List
 
-from . import hostconfig, identity, pci, poolcopy, product
+from . import hostconfig, identity, ini, pci, poolcopy, product
 from .errors import SriovError
 from .host import Host
+from .hostconfig import HostConfig
 from .xapi import Xapi
 
 
@@ -18,21 +19,36 @@ def login() -> Any:
 
 
 def bring_back(host: Host) -> str:
-    """Writes the file from its copy, if the PFs of this host are those that it speaks of."""
+    """Adds the sections of PFs and VFs from the copy whose PFs are those of this host; what else is in
+    this host's file (its Xen option before us) is of this installation, and stays."""
     if hostconfig.read(host).pfs:
         raise SriovError(
             "SRIOV_BAD_ARGUMENT",
             f"{hostconfig.PATH} of this host already speaks of PFs.",
-            "Move it away first, if the pool's copy shall take its place.",
+            "Take those sections out first, if the pool's copy shall take their place.",
         )
-    session = login()
+    copy = _mine(host, _copies(host))
+    sections = [name for name in copy.document.sections if name.startswith(("pf ", "vf "))]
+    hostconfig.edit(host, lambda config: ini.put_back(config.document, copy.document, sections))
+    return f"{hostconfig.PATH}: brought back from the pool, {len(copy.pfs)} PF sections"
+
+
+def _copies(host: Host) -> List[HostConfig]:
     try:
-        xapi = Xapi(host, session)
-        uuid = product.read(host).get("INSTALLATION_UUID", "")
-        copy = poolcopy.fetch(xapi, xapi.call("host.get_by_uuid", uuid))
+        session = login()
+    except Exception as error:  # the client's errors have no common class
+        raise SriovError(
+            "SRIOV_XAPI_SILENT", f"xapi does not answer ({error}).", "Call again when xapi runs."
+        ) from error
+    try:
+        return poolcopy.fetch(Xapi(host, session), product.read(host).get("INSTALLATION_UUID", ""))
     finally:
         session.logout()
-    if copy is None:
+
+
+def _mine(host: Host, copies: List[HostConfig]) -> HostConfig:
+    """The first copy of which every PF is in this host."""
+    if not copies:
         raise SriovError(
             "SRIOV_NOT_FOUND",
             "The pool has no copy of this host's configuration.",
@@ -40,12 +56,11 @@ def bring_back(host: Host) -> str:
         )
     pfs, _ = pci.functions(host)
     macs = identity.permanent_macs(host, pfs)
-    for wanted in copy.pfs.values():
-        found = identity.match(wanted, pfs, macs)
-        if found.pf is None and found.problem:
-            raise SriovError(
-                "SRIOV_NOT_FOUND", f"{found.problem.message} Nothing was written.", found.problem.hint
-            )
-    with host.lock("config", "sriov-restore --from-pool"):
-        hostconfig.write(host, copy.document)
-    return f"{hostconfig.PATH}: brought back from the pool, {len(copy.pfs)} PF sections"
+    problems = []
+    for copy in copies:
+        found = [identity.match(wanted, pfs, macs) for wanted in copy.pfs.values()]
+        missing = [one.problem for one in found if one.pf is None and one.problem]
+        if not missing:
+            return copy
+        problems += missing
+    raise SriovError("SRIOV_NOT_FOUND", f"{problems[0].message} Nothing was written.", problems[0].hint)

@@ -1,34 +1,90 @@
-"""What a call on a PF or VF is refused for: whom dom0, xapi or a VM needs. Decides, and changes nothing."""
+"""What a change of a PF or VF is refused for: whom dom0, xapi or a VM needs. Decides, and changes nothing."""
 
 from typing import Any, Dict, List, Mapping, Optional, Sequence, Union
 
 from .errors import SriovError
-from .inventory import ASSIGNED, IN_USE
-from .listing import Silence
-from .pool import Pool
+from .inventory import ASSIGNED, IN_USE, Inventory
+from .pci import PhysicalFunction
+from .pool import Pool, Silence
 
 _ANOTHER_PORT = "Use another port, or move the network to another one first."
 
 
-def pf_is_ours(pf: Dict[str, Any], needed: bool) -> None:
-    """Refuses a PF that carries the management network, may carry it (`needed`: nobody says where
-    the management network is, and something on the PF has an IP address), or that xapi manages."""
-    name = f"{pf['address']} ({pf['interface']})" if pf["interface"] else pf["address"]
-    if pf["management"]:
+def _name(pf: PhysicalFunction) -> str:
+    return f"{pf.address} ({pf.interface})" if pf.interface else pf.address
+
+
+def pf_is_not_needed(pf: PhysicalFunction, seen: Inventory, may_carry_management: bool) -> None:
+    """Refuses a PF that carries the management network, itself or by one of its VFs; or may do so:
+    nobody says where that network is, and something on the PF has an IP address."""
+    if pf.address in seen.management:
         raise SriovError(
-            "SRIOV_MANAGEMENT_INTERFACE", f"{name} carries the host's management network.", _ANOTHER_PORT
+            "SRIOV_MANAGEMENT_INTERFACE",
+            f"{_name(pf)} carries the host's management network.",
+            _ANOTHER_PORT,
         )
+    if may_carry_management:
+        raise SriovError(
+            "SRIOV_NEEDED_BY_DOM0",
+            f"It is not known where the management network is, and {_name(pf)} has an IP address.",
+            "Set MANAGEMENT_INTERFACE in /etc/xensource-inventory (xapi does), or use another port.",
+        )
+
+
+def xapi_does_not_need(pf: PhysicalFunction, seen: Inventory, pool: Pool) -> None:
+    """Refuses a PF under xapi's own SR-IOV, and one with a VF that carries an attached PIF."""
+    if pf.interface in pool.managed:
+        raise SriovError(
+            "SRIOV_MANAGED_BY_XAPI",
+            f"{_name(pf)} is under xapi's own SR-IOV.",
+            "Destroy its network-sriov (`xe network-sriov-list`), or use another port.",
+        )
+    needed = pool.attached.intersection(seen.vf_interfaces.get(pf.address, ()))
     if needed:
         raise SriovError(
             "SRIOV_NEEDED_BY_DOM0",
-            f"It is not known which port carries the management network, and {name} has an IP address.",
-            "Set MANAGEMENT_INTERFACE in /etc/xensource-inventory (xapi does), or use another port.",
+            f"A VF of {_name(pf)} is dom0's interface {sorted(needed)[0]}, and its PIF is attached.",
+            "Unplug and forget that PIF first (`xe pif-unplug`, `xe pif-forget`).",
         )
-    if pf["managed_by"] == "xapi":
+
+
+def no_domain_has_a_vf(pf: PhysicalFunction, seen: Inventory) -> None:
+    """Refuses while a running domain has a VF of the PF, or may have one."""
+    own = [vf.address for vf in seen.vfs if vf.pf == pf.address]
+    if own and seen.owners is None:
         raise SriovError(
-            "SRIOV_MANAGED_BY_XAPI",
-            f"{name} is under xapi's own SR-IOV.",
-            "Destroy its network-sriov (`xe network-sriov-list`), or use another port.",
+            "SRIOV_VF_IN_USE",
+            f"xenstore does not answer, so it is not known whether VMs have VFs of {_name(pf)}.",
+            "Call again when it answers.",
+        )
+    held = {address: (seen.owners or {})[address] for address in own if address in (seen.owners or {})}
+    if held:
+        names = ", ".join(f"{owner.name or owner.vm_uuid or 'a VM'} ({vf})" for vf, owner in held.items())
+        raise SriovError(
+            "SRIOV_VF_IN_USE",
+            f"Running VMs have VFs of {_name(pf)}: {names}.",
+            "Shut them down first; `force` does not help against that.",
+        )
+
+
+def no_vm_has_a_vf(vfs: Sequence[Dict[str, Any]], pool: Pool, force: bool) -> None:
+    """Of VFs as `list_vfs` shows them: refuses while a running VM of this host has one, or one that is
+    starting; while another VM's entry names one, unless forced."""
+    running = [
+        vf for vf in vfs if vf["state"] == IN_USE or (vf["assigned_to"] or {}).get("vm_uuid") in pool.busy
+    ]
+    if running:
+        raise SriovError(
+            "SRIOV_VF_IN_USE",
+            f"VMs that run or start have VFs of it: {_names(running)}.",
+            "Shut them down first; `force` does not help against that.",
+        )
+    others = [vf for vf in vfs if vf["state"] == ASSIGNED]
+    if others and not force:
+        raise SriovError(
+            "SRIOV_VF_IN_USE",
+            f"VMs that do not run here hold VFs of it: {_names(others)}.",
+            "Take the VFs from them first, or call with force=true: they keep their entries.",
         )
 
 
@@ -40,34 +96,13 @@ def _names(vfs: Sequence[Dict[str, Any]]) -> str:
     return ", ".join(found)
 
 
-def vfs_are_not_used(vfs: Sequence[Dict[str, Any]], force: bool) -> None:
-    """Refuses while a running VM has one of the VFs; while a halted one has one, unless forced."""
-    running = [
-        vf
-        for vf in vfs
-        if vf["state"] == IN_USE or (vf["assigned_to"] or {}).get("power_state") in ("Running", "Paused")
-    ]
-    if running:
-        raise SriovError(
-            "SRIOV_VF_IN_USE",
-            f"Running VMs have VFs of it: {_names(running)}.",
-            "Shut them down first; `force` does not help against that.",
-        )
-    halted = [vf for vf in vfs if vf["state"] == ASSIGNED]
-    if halted and not force:
-        raise SriovError(
-            "SRIOV_VF_IN_USE",
-            f"VMs that do not run hold VFs of it: {_names(halted)}.",
-            "Take the VFs from them first, or call with force=true: they keep their entries.",
-        )
-
-
-def states_are_known(owners: Optional[Mapping[str, Any]], pool: Union[Pool, Silence]) -> None:
-    """Refuses where it is not known who has which VF."""
-    why = pool.why if isinstance(pool, Silence) else "xenstore does not answer" if owners is None else None
-    if why:
+def known(owners: Optional[Mapping[str, Any]], pool: Union[Pool, Silence]) -> Pool:
+    """The pool; refuses where it is not known who has which VF."""
+    if isinstance(pool, Silence) or owners is None:
+        why = pool.why if isinstance(pool, Silence) else "xenstore does not answer"
         raise SriovError(
             "SRIOV_XAPI_SILENT",
             f"It is not known which VMs have which VFs ({why}), so nothing is changed.",
             "Call again when xapi and xenstore answer.",
         )
+    return pool

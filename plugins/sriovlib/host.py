@@ -167,6 +167,7 @@ class Host:
                 null = os.open(os.devnull, os.O_RDWR)
                 for descriptor in range(3):  # whoever waits for our output must not wait for the child
                     os.dup2(null, descriptor)
+                os.closerange(3, 4096)  # nor must a lock of ours outlive us in it
                 self.write_attribute(path, text)
                 answer = 0
             except OSError as error:

@@ -20,7 +20,7 @@ vlan = 12
 """
 
 import re
-from typing import Any, Dict, List, NamedTuple, Optional
+from typing import Any, Callable, Dict, List, NamedTuple, Optional, Tuple
 
 from . import ini, pci, vfsettings
 from .errors import SriovError
@@ -30,9 +30,10 @@ from .ini import Document
 PATH = "/etc/sriov.conf"
 
 HOST, BOOT, XEN_BEFORE = "host", "boot", "xen before enable_iommu"
-_KEYS = {HOST: ("pciback",), BOOT: ("regenerate",), XEN_BEFORE: None}  # None: any key
-_PF = re.compile(r"pf (\S+)")
-_VF = re.compile(r"vf (\S+) (\d+)")
+_KEYS = {HOST: ("pciback",), BOOT: ("regenerate", "initrd"), XEN_BEFORE: None}  # None: any key
+_SECTION = re.compile(r"pf (?P<pf>\S+)|vf (?P<of>\S+) (?P<number>0|[1-9][0-9]{0,5})")
+
+Wrong = Callable[[str, str, str], None]  # section, key, what is wrong with it
 
 
 class PfConfig(NamedTuple):
@@ -50,6 +51,7 @@ class HostConfig(NamedTuple):
     document: Document
     pfs: Dict[str, PfConfig]
     errors: List[str]
+    readable: bool = True  # False: the file is there, and nobody knows what it says
 
     @property
     def pciback(self) -> bool:
@@ -72,38 +74,66 @@ def interpret(document: Document) -> HostConfig:
     def wrong(section: str, key: str, text: str) -> None:
         errors.append(f"line {document.places[section, key]}: {text}")
 
-    def pf_of(address: str) -> PfConfig:
-        return pfs.setdefault(address, PfConfig(address, None, None, {}))
-
     for section, values in document.sections.items():
-        pf, vf = _PF.fullmatch(section), _VF.fullmatch(section)
-        match = pf or vf
-        address = pci.parse_address(match.group(1)) if match else None
+        match = _SECTION.fullmatch(section)
+        address = (match.group("pf") or match.group("of")) if match else ""
         if section in _KEYS:
-            known = _KEYS[section]
-            for key in values:
-                if known is not None and key not in known:
-                    wrong(section, key, f"[{section}] has no key `{key}`; it has {', '.join(known)}")
-            if section == HOST and "pciback" in values and ini.boolean(values["pciback"]) is None:
-                wrong(section, "pciback", f"pciback is `{values['pciback']}`, it takes yes or no")
-        elif match is None or address is None:
-            wrong(section, "", f"[{section}] is no section of this file")
-        elif pf:
-            pfs[address] = _pf_values(pf_of(address), section, values, wrong)
-        elif vf:
-            number = int(vf.group(2))
-            settings = pf_of(address).settings.setdefault(number, {})
-            for key, text in values.items():
-                try:
-                    settings[key] = vfsettings.parse_value(key, text)
-                except ValueError as accepted:
-                    wrong(section, key, f"{key} is `{text}`, it takes {accepted}")
-                except KeyError:
-                    wrong(section, key, f"a VF has no setting `{key}`")
+            _own_values(section, values, wrong)
+        elif match is None or pci.parse_address(address) != address:
+            wrong(section, "", f"[{section}] is no section of this file (addresses are written in full)")
+        elif match.group("pf"):
+            pf = pfs.get(address, PfConfig(address, None, None, {}))
+            pfs[address] = _pf_values(pf, section, values, wrong)
+        else:
+            pf = pfs.setdefault(address, PfConfig(address, None, None, {}))
+            pf.settings[int(match.group("number"))] = _vf_values(section, values, wrong)
+    _look_for_doubles(pfs, wrong)
     return HostConfig(document, pfs, errors)
 
 
-def _pf_values(pf: PfConfig, section: str, values: Dict[str, str], wrong: Any) -> PfConfig:
+def _own_values(section: str, values: Dict[str, str], wrong: Wrong) -> None:
+    known = _KEYS[section]
+    for key in values:
+        if known is not None and key not in known:
+            wrong(section, key, f"[{section}] has no key `{key}`; it has {', '.join(known)}")
+    if section == HOST and "pciback" in values and ini.boolean(values["pciback"]) is None:
+        wrong(section, "pciback", f"pciback is `{values['pciback']}`, it takes yes or no")
+
+
+def _vf_values(section: str, values: Dict[str, str], wrong: Wrong) -> Dict[str, Any]:
+    settings: Dict[str, Any] = {}
+    for key, text in values.items():
+        try:
+            settings[key] = vfsettings.parse_value(key, text)
+        except ValueError as error:
+            wrong(section, key, f"{key} is `{text}`, it takes {error}")
+        except KeyError:
+            wrong(section, key, f"a VF has no setting `{key}`")
+    contradiction = vfsettings.contradiction(settings, None)
+    if contradiction:
+        name, accepted = contradiction
+        wrong(section, name, f"{name} takes {accepted}")
+        del settings[name]
+    return settings
+
+
+def _look_for_doubles(pfs: Dict[str, PfConfig], wrong: Wrong) -> None:
+    """One MAC for two VFs: the second one does not count."""
+    seen: Dict[str, str] = {}
+    for pf in pfs.values():
+        for number, settings in pf.settings.items():
+            section = vf_section(pf.address, number)
+            mac = settings.get("mac")
+            if mac in seen:
+                wrong(section, "mac", f"mac is {mac}, which [{seen[mac]}] has")
+                del settings["mac"]
+            elif mac:
+                seen[mac] = section
+            if pf.vfs is not None and number >= pf.vfs:
+                wrong(section, "", f"the PF has no VF {number}: vfs is {pf.vfs}")
+
+
+def _pf_values(pf: PfConfig, section: str, values: Dict[str, str], wrong: Wrong) -> PfConfig:
     for key, text in values.items():
         number = ini.number(text)
         if key == "vfs" and number is not None:
@@ -126,8 +156,8 @@ def read(host: Host) -> HostConfig:
     except FileNotFoundError:
         data = b""
     except OSError as error:
-        broken = interpret(ini.parse(""))
-        return broken._replace(errors=[f"the file cannot be read: {error.strerror}"])
+        said = [f"the file cannot be read: {error.strerror}"]
+        return HostConfig(ini.parse(""), {}, said, readable=False)
     return interpret(ini.parse(data.decode("utf-8", "surrogateescape")))
 
 
@@ -135,12 +165,9 @@ def as_bytes(document: Document) -> bytes:
     return "".join(line + "\n" for line in document.lines).encode("utf-8", "surrogateescape")
 
 
-def write(host: Host, document: Document) -> None:
-    """Replaces the file, whole or not at all; one that would be empty goes. The caller holds the
-    lock `config`. A file that is there and cannot be read is not replaced: nobody knows what it says."""
+def _write(host: Host, document: Document) -> None:
+    """Replaces the file, whole or not at all; one that would be empty goes."""
     try:
-        if host.exists(PATH):
-            host.read_bytes(PATH)
         if document.lines:
             host.replace_file(PATH, as_bytes(document))
         else:
@@ -149,19 +176,30 @@ def write(host: Host, document: Document) -> None:
         raise SriovError(
             "SRIOV_CONFIG_NOT_WRITTEN",
             f"{PATH} could not be written: {error.strerror}.",
-            "Make room or make it writable, then call again; nothing was changed.",
+            "Make room or make it writable, then call again.",
         ) from error
 
 
-def replace(host: Host, before: HostConfig, document: Document) -> None:
-    """Writes the document, if it differs from what was read."""
-    if document.lines != before.document.lines:
-        with host.lock("config", f"writing {PATH}"):
-            write(host, document)
+def edit(host: Host, change: Callable[[HostConfig], Document]) -> Tuple[HostConfig, HostConfig]:
+    """Changes the file, as nobody else does meanwhile; what it was and what it is now.
+
+    A file that is there and cannot be read is not replaced: nobody knows what it says.
+    """
+    with host.lock("config", f"writing {PATH}"):
+        before = read(host)
+        if not before.readable:
+            raise SriovError(
+                "SRIOV_CONFIG_NOT_WRITTEN",
+                f"{PATH}: {before.errors[0]}.",
+                "Mend it or move it away, then call again; nothing was changed.",
+            )
+        document = change(before)
+        if document.lines == before.document.lines:
+            return before, before
+        _write(host, document)
+        return before, interpret(document)
 
 
 def update(host: Host, section: str, values: Dict[str, Optional[str]]) -> None:
     """Sets or takes out (None) keys of one section."""
-    if values:
-        with host.lock("config", f"writing [{section}]"):
-            write(host, ini.changed(read(host).document, section, values))
+    edit(host, lambda config: ini.changed(config.document, section, values))

@@ -1,7 +1,7 @@
 """Which card a section of /etc/sriov.conf means: a PF is known by its address and by its permanent MAC."""
 
 import re
-from typing import Dict, Mapping, NamedTuple, Optional, Sequence
+from typing import Dict, Iterable, Mapping, NamedTuple, Optional, Sequence
 
 from .errors import Problem
 from .host import Host
@@ -11,6 +11,8 @@ from .vfsettings import NO_MAC
 
 _PERMANENT = re.compile(r"Permanent address: ([0-9a-fA-F:]{17})")
 
+Macs = Mapping[str, Optional[str]]  # PF address -> permanent MAC
+
 
 class Match(NamedTuple):
     """The PF that is meant (None: not to be touched), and what is to be said of it."""
@@ -19,32 +21,41 @@ class Match(NamedTuple):
     problem: Optional[Problem]
 
 
-def permanent_mac(host: Host, pf: PhysicalFunction) -> Optional[str]:
-    """The MAC that is burnt into the port: its present one may be a bond's. None without an interface."""
-    if pf.interface is None:
-        return None
-    match = _PERMANENT.search(host.run(["ethtool", "-P", pf.interface]).stdout)
-    if match and match.group(1) != NO_MAC:
-        return match.group(1).lower()
-    return mac_of(host, pf.interface)
-
-
 def permanent_macs(host: Host, pfs: Sequence[PhysicalFunction]) -> Dict[str, Optional[str]]:
-    return {pf.address: permanent_mac(host, pf) for pf in pfs}
+    """The MACs that are burnt into the ports: their present ones may be a bond's. None without an
+    interface. All are asked at the same time."""
+    asked = {pf: host.start(["ethtool", "-P", pf.interface]) for pf in pfs if pf.interface}
+    macs: Dict[str, Optional[str]] = dict.fromkeys(pf.address for pf in pfs)
+    for pf, running in asked.items():
+        match = _PERMANENT.search(running.finish().stdout)
+        burnt_in = match.group(1).lower() if match else NO_MAC
+        macs[pf.address] = mac_of(host, pf.interface) if burnt_in == NO_MAC else burnt_in
+    return macs
 
 
-def match(wanted: PfConfig, pfs: Sequence[PhysicalFunction], macs: Mapping[str, Optional[str]]) -> Match:
-    """Finds the PF of a section. Pure."""
-    by_address = next((pf for pf in pfs if pf.address == wanted.address), None)
+def match(wanted: PfConfig, pfs: Sequence[PhysicalFunction], macs: Macs) -> Match:
+    """Finds the PF of a section. Pure. At its own address is right if the MAC is; then the MAC counts,
+    where just one PF has it."""
+    there = next((pf for pf in pfs if pf.address == wanted.address), None)
     if wanted.mac is None:
-        return Match(by_address, None if by_address else _missing(wanted))
-    by_mac = next((pf for pf in pfs if macs.get(pf.address) == wanted.mac), None)
-    if by_mac is not None:
-        moved = by_mac.address != wanted.address
-        return Match(by_mac, _moved(wanted, by_mac) if moved else None)
-    if by_address is not None and macs.get(by_address.address) is None:
-        return Match(by_address, None)  # a PF whose interface is not there (yet) shows no MAC
-    return Match(None, _another(wanted, macs) if by_address else _missing(wanted))
+        return Match(there, None if there else _missing(wanted))
+    if there is not None and macs.get(there.address) == wanted.mac:
+        return Match(there, None)
+    if there is not None and there.is_network and macs.get(there.address) is None:
+        return Match(there, None)  # its driver has not made its interface (yet), so it shows no MAC
+    same = [pf for pf in pfs if macs.get(pf.address) == wanted.mac]
+    if len(same) > 1:
+        return Match(None, _several(wanted, same))
+    if same:
+        return Match(same[0], _moved(wanted, same[0]))
+    return Match(None, _another(wanted, macs.get(there.address)) if there else _missing(wanted))
+
+
+def section_of(
+    pf: PhysicalFunction, sections: Iterable[PfConfig], pfs: Sequence[PhysicalFunction], macs: Macs
+) -> Optional[PfConfig]:
+    """The section that means this PF: the first one, as for `plan`."""
+    return next((wanted for wanted in sections if match(wanted, pfs, macs).pf == pf), None)
 
 
 def _missing(wanted: PfConfig) -> Problem:
@@ -63,10 +74,19 @@ def _moved(wanted: PfConfig, pf: PhysicalFunction) -> Problem:
     )
 
 
-def _another(wanted: PfConfig, macs: Mapping[str, Optional[str]]) -> Problem:
+def _another(wanted: PfConfig, mac: Optional[str]) -> Problem:
     return Problem(
         "OTHER_CARD",
-        f"At {wanted.address} sits another card ({macs.get(wanted.address)}, not {wanted.mac}); "
-        f"its VFs are not touched.",
+        f"At {wanted.address} sits another card ({mac or 'without a MAC'}, not {wanted.mac}); "
+        "its VFs are not touched.",
         f"Call set_vf_count for it if it is meant to have VFs, or take the section out of {PATH}.",
+    )
+
+
+def _several(wanted: PfConfig, pfs: Sequence[PhysicalFunction]) -> Problem:
+    return Problem(
+        "OTHER_CARD",
+        f"Several PFs have the MAC {wanted.mac} of {wanted.address}: {', '.join(pf.address for pf in pfs)}; "
+        "none of them is touched.",
+        f"Correct address or mac of that section in {PATH}.",
     )

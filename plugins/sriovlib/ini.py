@@ -2,12 +2,12 @@
 other line as it is; reading is strict, and an error names its line while the rest holds."""
 
 import re
-from typing import Dict, List, NamedTuple, Optional, Tuple
+from typing import Dict, Iterable, List, NamedTuple, Optional, Tuple
 
 TRUE, FALSE = ("yes", "true", "on", "1"), ("no", "false", "off", "0")
 
 _SECTION = re.compile(r"\s*\[([^\]]*)\]\s*(?:[#;].*)?")
-_KEY = re.compile(r"\s*([^\s=#;\[][^=]*?)\s*=\s*(.*?)\s*(?:\s[#;].*)?")
+_KEY = re.compile(r"\s*([^\s=#;\[][^=]*?)\s*=\s*(.*?)\s*(\s[#;].*)?")
 
 
 class Document(NamedTuple):
@@ -67,6 +67,17 @@ def without(document: Document, section: str) -> Document:
     return changed(document, section, dict.fromkeys(document.sections.get(section, {})))
 
 
+def put_back(document: Document, before: Document, sections: Iterable[str]) -> Document:
+    """The document with the keys of some sections as they were before; all else as it is now."""
+    for section in sections:
+        was = before.sections.get(section, {})
+        now = document.sections.get(section, {})
+        values: Dict[str, Optional[str]] = {**dict.fromkeys(now), **was}
+        if was != now:
+            document = changed(document, section, values)
+    return document
+
+
 def _with(lines: List[str], section: str, key: str, value: Optional[str]) -> List[str]:
     start = end = None  # the lines below the section's heading
     places = []  # of the key in it
@@ -86,6 +97,8 @@ def _with(lines: List[str], section: str, key: str, value: Optional[str]) -> Lis
         return _without_empty(kept, section)
     text = f"{key} = {value}".rstrip()
     if places:
+        before = _KEY.fullmatch(lines[places[-1]])
+        text += (before.group(3) or "") if before else ""
         return lines[: places[-1]] + [text] + lines[places[-1] + 1 :]
     if start is None or end is None:
         return lines + ([""] if lines and lines[-1].strip() else []) + [f"[{section}]", text]
@@ -96,6 +109,8 @@ def _without_empty(lines: List[str], section: str) -> List[str]:
     for number, line in enumerate(lines):
         heading = _SECTION.fullmatch(line)
         if heading and heading.group(1).strip() == section:
+            if not line.rstrip().endswith("]"):
+                return lines  # somebody wrote a comment there
             rest = lines[number + 1 :]
             until = next((n for n, below in enumerate(rest) if _SECTION.fullmatch(below)), len(rest))
             if any(below.strip() for below in rest[:until]):

@@ -1,10 +1,11 @@
 """The host's PFs and VFs as hardware, kernel and xenstore show them, without any call to xapi."""
 
-from typing import Any, Dict, List, NamedTuple, Optional, Tuple
+from typing import Any, Dict, List, Mapping, NamedTuple, Optional, Sequence, Tuple
 
 from . import (
     VERSION,
     hostconfig,
+    identity,
     iplink,
     kernellog,
     network,
@@ -26,11 +27,16 @@ class Inventory(NamedTuple):
     host_uuid: Optional[str]
     pfs: List[pci.PhysicalFunction]
     vfs: List[pci.VirtualFunction]
-    management: List[str]  # addresses of the PFs that carry the management network
+    vf_interfaces: Dict[str, List[str]]  # PF address -> interfaces that dom0 made of its VFs
+    management: List[str]  # PFs that carry the management network, themselves or by a VF
     settings: Dict[str, Dict[int, vfsettings.VfSettings]]  # interface -> VF index -> settings
     owners: Optional[Dict[str, xenstore.Domain]]
     descriptions: Dict[Tuple[str, str], Optional[str]]
     evidence: Dict[str, List[kernellog.Evidence]]  # PF address -> what the kernel's log has against it
+
+    def interfaces(self, pf: pci.PhysicalFunction) -> List[str]:
+        """dom0's interfaces of the PF and of its VFs."""
+        return [*pf.interfaces, *self.vf_interfaces.get(pf.address, ())]
 
     def state(self, vf: pci.VirtualFunction) -> Optional[str]:
         """`in-use` or `dom0`; None where it takes xapi to know."""
@@ -41,19 +47,47 @@ class Inventory(NamedTuple):
         return None
 
 
+def _vf_interfaces(host: Host, vfs: Sequence[pci.VirtualFunction]) -> Dict[str, List[str]]:
+    found: Dict[str, List[str]] = {}
+    for vf in vfs:
+        if vf.driver is not None and vf.driver != pci.PCIBACK:
+            found.setdefault(vf.pf, []).extend(pci.interfaces(host, vf.address))
+    return found
+
+
+def configured_vfs(host: Host, seen: Inventory) -> Dict[str, Optional[int]]:
+    """PF address -> how many VFs /etc/sriov.conf wants it to have."""
+    config = hostconfig.read(host)
+    if not config.pfs:
+        return {}
+    macs = identity.permanent_macs(host, seen.pfs)
+    found: Dict[str, Optional[int]] = {}
+    for pf in seen.pfs:
+        wanted = identity.section_of(pf, config.pfs.values(), seen.pfs, macs)
+        if wanted is not None:
+            found[pf.address] = wanted.vfs
+    return found
+
+
 def look(host: Host) -> Inventory:
     """The commands run while sysfs is read: starting a process takes longer than reading 100 VFs."""
     ip = host.start(iplink.COMMAND)
     xenstore_ls = host.start(xenstore.COMMAND)
     dmesg = host.start(kernellog.COMMAND)
     pfs, vfs = pci.functions(host)
+    vf_interfaces = _vf_interfaces(host, vfs)
     management = network.management(host)
     ids = {(pf.vendor_id, pf.device_id) for pf in pfs} | {(vf.vendor_id, vf.device_id) for vf in vfs}
     return Inventory(
         host_uuid=product.read(host).get("INSTALLATION_UUID"),
         pfs=pfs,
         vfs=vfs,
-        management=[pf.address for pf in pfs if management.intersection(pf.interfaces)],
+        vf_interfaces=vf_interfaces,
+        management=[
+            pf.address
+            for pf in pfs
+            if management.intersection([*pf.interfaces, *vf_interfaces.get(pf.address, ())])
+        ],
         descriptions=pciids.descriptions(host, ids) if ids else {},
         settings=iplink.parse(ip.finish()),
         evidence=kernellog.evidence(dmesg.finish()),
@@ -62,7 +96,7 @@ def look(host: Host) -> Inventory:
 
 
 def pf_record(
-    seen: Inventory, pf: pci.PhysicalFunction, host: Host, config: hostconfig.HostConfig
+    seen: Inventory, pf: pci.PhysicalFunction, host: Host, configured: Mapping[str, Optional[int]]
 ) -> Dict[str, Any]:
     """A PF with the keys of `list_pfs`, less those that only xapi knows."""
     management = pf.address in seen.management
@@ -80,7 +114,7 @@ def pf_record(
         "numa_node": pf.numa_node,
         "total_vfs": pf.total_vfs,
         "num_vfs": pf.num_vfs,
-        "configured_vfs": config.pfs[pf.address].vfs if pf.address in config.pfs else None,
+        "configured_vfs": configured.get(pf.address),
         "management": management,
         "link_up": pci.link_up(host, pf.interface),
         "problems": [problem._asdict() for problem in reasons],
@@ -115,10 +149,10 @@ def inventory(host: Host) -> Dict[str, Any]:
     """The plugin's `inventory`."""
     seen = look(host)
     interfaces = {pf.address: pf.interface for pf in seen.pfs}
-    config = hostconfig.read(host)
+    configured = configured_vfs(host, seen)
     return {
         "version": VERSION,
         "host_uuid": seen.host_uuid,
-        "pfs": [pf_record(seen, pf, host, config) for pf in seen.pfs],
+        "pfs": [pf_record(seen, pf, host, configured) for pf in seen.pfs],
         "vfs": [vf_record(seen, vf, interfaces[vf.pf]) for vf in seen.vfs],
     }

@@ -70,63 +70,83 @@ _PARTS: Tuple[Tuple[Pattern[str], str, Callable[[str], Any]], ...] = (
 
 
 class Change(NamedTuple):
-    """One line for `ip -batch`: settings of a VF that the kernel takes together."""
+    """One line for `ip -batch`: settings of a VF that the kernel takes together. `tolerable`: the driver
+    tells none of them, and what is wanted is what a fresh VF has, so a driver that cannot is right."""
 
     number: int
     settings: Tuple[str, ...]
     words: str
+    tolerable: bool
+
+
+_GROUPS: Tuple[Tuple[str, ...], ...] = (
+    ("mac",),
+    ("vlan", "qos", "vlan_protocol"),
+    ("max_tx_rate", "min_tx_rate"),
+    ("spoof_check",),
+    ("trust",),
+    ("link_state",),
+)
 
 
 def changes(number: int, now: VfSettings, wanted: Mapping[str, Any]) -> List[Change]:
-    """What has to be said to bring VF `number` from `now` to `wanted`; a setting that is not wanted
-    is not touched, one that is already so is not said again (a driver that cannot do it has then
-    nothing to refuse). Where the driver does not tell a setting it is taken for fresh."""
-    before = FRESH._replace(**{name: value for name, value in now._asdict().items() if value is not None})
+    """What has to be said to bring VF `number` from `now` to `wanted`. A setting that is not wanted is
+    not touched, one that is already so is not said again; one that the driver does not tell is."""
+    told = now._asdict()
+    before = FRESH._replace(**{name: value for name, value in told.items() if value is not None})
     after = before._replace(**wanted)
-
-    def differs(*names: str) -> bool:
-        return any(getattr(after, name) != getattr(before, name) for name in names)
-
     found = []
-    if differs("mac"):
-        found.append(Change(number, ("mac",), f"mac {after.mac}"))
-    if differs("vlan", "qos", "vlan_protocol"):
-        words = f"vlan {after.vlan} qos {after.qos}"
-        if after.vlan_protocol != "802.1q":  # without it old drivers are asked in the way they know
-            words += f" proto {after.vlan_protocol}"
-        names = tuple(name for name in ("vlan", "qos", "vlan_protocol") if name in wanted)
-        found.append(Change(number, names, words))
-    if differs("max_tx_rate", "min_tx_rate"):
-        words = f"max_tx_rate {after.max_tx_rate}"
-        if after.min_tx_rate or before.min_tx_rate:
-            words += f" min_tx_rate {after.min_tx_rate}"
-        names = tuple(name for name in ("max_tx_rate", "min_tx_rate") if name in wanted)
-        found.append(Change(number, names, words))
-    if differs("spoof_check"):
-        found.append(Change(number, ("spoof_check",), f"spoofchk {as_text(after.spoof_check)}"))
-    if differs("trust"):
-        found.append(Change(number, ("trust",), f"trust {as_text(after.trust)}"))
-    if differs("link_state"):
-        found.append(Change(number, ("link_state",), f"state {after.link_state}"))
+    for group in _GROUPS:
+        names = tuple(name for name in group if name in wanted)
+        if any(told[name] is None or wanted[name] != told[name] for name in names):
+            tolerable = all(told[name] is None and wanted[name] == getattr(FRESH, name) for name in names)
+            found.append(Change(number, names, _words(group, before, after), tolerable))
     return found
 
 
+def _words(group: Tuple[str, ...], before: VfSettings, after: VfSettings) -> str:
+    """A group in the words of `ip link set PF vf N ...`."""
+    if "vlan" in group:
+        words = f"vlan {after.vlan} qos {after.qos}"
+        # without a protocol old drivers are asked in the way they know
+        return words if after.vlan_protocol == "802.1q" else f"{words} proto {after.vlan_protocol}"
+    if "max_tx_rate" in group:
+        words = f"max_tx_rate {after.max_tx_rate}"
+        return (
+            f"{words} min_tx_rate {after.min_tx_rate}" if after.min_tx_rate or before.min_tx_rate else words
+        )
+    word = {"mac": "mac", "spoof_check": "spoofchk", "trust": "trust", "link_state": "state"}[group[0]]
+    return f"{word} {as_text(getattr(after, group[0]))}"
+
+
 def apply(host: Host, interface: str, wanted: Sequence[Change]) -> Dict[int, str]:
-    """Says all of it in one process. The changes that the kernel refused (their places in `wanted`)
-    and its words; the others are done."""
+    """Says all of it in one process. The changes that were refused (their places in `wanted`) and the
+    kernel's words; the others are done."""
     if not wanted:
         return {}
-    lines = [f"link set dev {interface} vf {change.number} {change.words}\n" for change in wanted]
-    answer = host.run(BATCH, input_text="".join(lines))
-    if answer.status == 0:
-        return {}
+    lines = [f"link set dev {interface} vf {change.number} {change.words}" for change in wanted]
+    answer = host.run(BATCH, input_text="".join(line + "\n" for line in lines))
+    failed = _failed(answer) if answer.status else {}
+    if answer.status and not failed:  # ip stops at a word that it does not know, and names no line
+        answers = [host.run(["ip", *line.split()]) for line in lines]
+        failed = {place: _said(one.stderr) for place, one in enumerate(answers) if one.status}
+    return {place: why for place, why in failed.items() if not wanted[place].tolerable}
+
+
+def _failed(answer: Completed) -> Dict[int, str]:
+    """Which lines failed: the kernel's words stand before `Command failed -:LINE`."""
     failed: Dict[int, str] = {}
     said = ""
     for line in answer.stderr.splitlines():
         match = re.match(r"Command failed -:(\d+)", line)
         if match:
-            failed[int(match.group(1)) - 1] = said or "refused"
+            failed[int(match.group(1)) - 1] = _said(said)
             said = ""
         elif line.strip():
-            said = re.sub(r"^(?:RTNETLINK answers|Error): ", "", line.strip())
-    return failed or dict.fromkeys(range(len(wanted)), answer.complaint)
+            said = line
+    return failed
+
+
+def _said(stderr: str) -> str:
+    lines = stderr.strip().splitlines()
+    return re.sub(r"^(?:RTNETLINK answers|Error): ", "", lines[-1].strip()) if lines else "refused"

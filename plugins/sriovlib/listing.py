@@ -1,12 +1,12 @@
 """`list_vfs` and `list_pfs`: the host's inventory joined with one bulk read of the pool."""
 
-from typing import Any, Dict, List, Mapping, NamedTuple, Optional, Set, Union
+from typing import Any, Dict, List, Mapping, Optional, Set, Union
 
-from . import arguments, hostconfig, inventory, pci, pool
+from . import arguments, inventory, pci, pool
 from .errors import SriovError
 from .host import Host
 from .inventory import ASSIGNED, DOM0, FREE, IN_USE, RESERVED, STATES, Inventory
-from .pool import Pool
+from .pool import Pool, Silence
 from .xapi import Xapi
 
 # The keys of the two lists, in the order in which they are shown.
@@ -18,12 +18,6 @@ PF_KEYS = (
     "address interface mac network vendor_id device_id description driver numa_node total_vfs num_vfs "
     "configured_vfs free_vfs management managed_by link_up problems"
 ).split()
-
-
-class Silence(NamedTuple):
-    """Why the pool is not known: that costs the owners and some states, not the answer."""
-
-    why: str
 
 
 def read_pool(host: Host, session: Any, seen: Inventory) -> Union[Pool, Silence]:
@@ -154,13 +148,13 @@ def list_pfs(host: Host, session: Any) -> List[Dict[str, Any]]:
 
 def pf_records(host: Host, seen: Inventory, xapi_pool: Union[Pool, Silence]) -> List[Dict[str, Any]]:
     """All PFs of the host with the keys of `list_pfs`."""
-    config = hostconfig.read(host)
+    configured = inventory.configured_vfs(host, seen)
     known = None if isinstance(xapi_pool, Silence) else xapi_pool
     vfs = vf_records(seen, xapi_pool)
     records = []
     for pf in seen.pfs:
         states = [vf["state"] for vf in vfs if vf["pf"] == pf.address]
-        record = inventory.pf_record(seen, pf, host, config)
+        record = inventory.pf_record(seen, pf, host, configured)
         record["network"] = known.network_of.get(pf.interface or "") if known else None
         record["free_vfs"] = None if None in states else states.count(FREE)
         managed = known is not None and pf.interface in known.managed

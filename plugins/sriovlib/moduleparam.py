@@ -14,10 +14,12 @@ One value a port where the parameter is an array, in the order of the ports' add
 import re
 from typing import List, NamedTuple, Optional, Sequence
 
+from . import hostconfig
 from .errors import SriovError
-from .host import Host
+from .host import NOT_FOUND, Host
 
 INITRD_SECONDS = 600
+UNFINISHED = (hostconfig.BOOT, "initrd")  # in /etc/sriov.conf: the driver whose initrd is still to be made
 
 _COMMENT = re.compile(r"\s*# ([^:]+):\s*(\S.*?)\s*")
 
@@ -35,9 +37,11 @@ class Parameter(NamedTuple):
         return _path(self.driver)
 
     def values(self, ports: int) -> List[int]:
-        """The counts in force at the next boot, port by port; a single value counts for all."""
-        match = self._option().search(self.text)
-        numbers = [int(word) if word.isdigit() else 0 for word in match.group(2).split(",")] if match else []
+        """The counts in force at the next boot, port by port; a single value counts for all. Of several
+        `options` lines modprobe takes the last."""
+        found = list(self._option().finditer(self.text))
+        words = re.sub(r"\\\n", "", found[-1].group(2)).split(",") if found else []
+        numbers = [int(word) if word.isdigit() else 0 for word in words]
         if len(numbers) == 1:
             numbers *= ports
         return (numbers + [0] * ports)[:ports]
@@ -51,8 +55,10 @@ class Parameter(NamedTuple):
         return f"{self.text}{newline}options {self.driver} {self.name}={option}\n"
 
     def _option(self) -> "re.Pattern[str]":
-        before = rf"^[ \t]*options[ \t]+{re.escape(self.driver)}\b[^\n]*?[ \t]"
-        return re.compile(rf"({before}{re.escape(self.name)}=)([^\s]*)", re.MULTILINE)
+        """The option on a line `options DRIVER ...`, which a backslash continues on the next one."""
+        inside = r"(?:[^\n]|\\\n)*?"
+        before = rf"^[ \t]*options[ \t]+{re.escape(self.driver)}(?=[ \t]){inside}[ \t\n]"
+        return re.compile(rf"({before}{re.escape(self.name)}=)((?:[^\s\\]|\\\n)*)", re.MULTILINE)
 
 
 def _path(driver: str) -> str:
@@ -61,9 +67,11 @@ def _path(driver: str) -> str:
 
 def find(host: Host, driver: Optional[str]) -> Optional[Parameter]:
     """The driver's parameter, or None for a driver that makes VFs through sysfs."""
-    text = host.text(_path(driver)) if driver else None
-    if driver is None or text is None:
+    try:
+        text = host.read_bytes(_path(driver or "")).decode("utf-8", "surrogateescape")
+    except OSError:
         return None
+    assert driver is not None
     comments = {}
     for line in text.splitlines():
         match = _COMMENT.fullmatch(line)
@@ -74,7 +82,7 @@ def find(host: Host, driver: Optional[str]) -> Optional[Parameter]:
         return None
     limits = [comments.get(f"VFs-maxvfs-by-{who}", "") for who in ("default", "user")]
     numbers = [int(limit) for limit in limits if limit.isdigit()]
-    return Parameter(driver, name, min(numbers) if numbers else None, text + "\n")
+    return Parameter(driver, name, min(numbers) if numbers else None, text)
 
 
 def is_array(host: Host, parameter: Parameter) -> bool:
@@ -87,17 +95,34 @@ def is_array(host: Host, parameter: Parameter) -> bool:
     return False
 
 
-def write(host: Host, parameter: Parameter, text: str) -> None:
-    """The file with this text, and an initrd that has it, made by the host's own tool; or the file
-    as it was, and an error."""
+def set_values(host: Host, parameter: Parameter, values: Sequence[int], is_array: bool) -> bool:
+    """The file with these counts, and an initrd that has it; whether anything had to be done. A call
+    that is cut off before the initrd is there leaves a note, so that the next one makes it."""
+    text = parameter.with_values(values, is_array)
+    unfinished = hostconfig.read(host).document.get(*UNFINISHED) == parameter.driver
+    if text == parameter.text and not unfinished:
+        return False
+    section, key = UNFINISHED
+    hostconfig.update(host, section, {key: parameter.driver})
     before = host.read_bytes(parameter.path)
-    host.replace_file(parameter.path, text.encode())
+    try:
+        host.replace_file(parameter.path, text.encode("utf-8", "surrogateescape"))
+        _rebuild_initrd(host, parameter)
+    except BaseException:
+        host.replace_file(parameter.path, before)
+        hostconfig.update(host, section, {key: None})
+        raise
+    hostconfig.update(host, section, {key: None})
+    return True
+
+
+def _rebuild_initrd(host: Host, parameter: Parameter) -> None:
+    """By the host's own tool: dracut, as xapi calls it."""
     release = host.run(["uname", "-r"]).stdout.strip()
     answer = host.run(["dracut", "-f", f"/boot/initrd-{release}.img", release], seconds=INITRD_SECONDS)
-    if answer.status == 127:
+    if answer.status == NOT_FOUND:
         answer = host.run(["update-initramfs", "-u", "-k", release], seconds=INITRD_SECONDS)
     if answer.status != 0:
-        host.replace_file(parameter.path, before)
         raise SriovError(
             "SRIOV_BOOT_CONFIG",
             f"The initrd could not be rebuilt for {parameter.path}: {answer.complaint}.",

@@ -43,6 +43,11 @@ class PhysicalFunction(NamedTuple):
     total_vfs: int  # what card and firmware allow; 0: switched off in the card's firmware
     num_vfs: int  # how many there are
     interfaces: Tuple[str, ...]  # dom0's network interfaces of the device; none for NVMe and the like
+    pci_class: str  # six hex digits, 02.... for a network controller
+
+    @property
+    def is_network(self) -> bool:
+        return self.pci_class.startswith("02")
 
     @property
     def interface(self) -> Optional[str]:
@@ -61,8 +66,8 @@ class VirtualFunction(NamedTuple):
     numa_node: Optional[int]
 
 
-def _uevent(host: Host, address: str) -> Optional[Tuple[str, str, Optional[str]]]:
-    """Vendor, device and driver of a device in one read; None where the device has gone.
+def _uevent(host: Host, address: str) -> Optional[Tuple[str, str, Optional[str], str]]:
+    """Vendor, device, driver and class of a device in one read; None where the device has gone.
 
     A VF's own `config` begins with ffffffff, so the kernel's attributes are the source."""
     text = host.text(f"{DEVICES}/{address}/uevent")
@@ -72,7 +77,7 @@ def _uevent(host: Host, address: str) -> Optional[Tuple[str, str, Optional[str]]
     vendor, _, device = values.get("PCI_ID", "").lower().partition(":")
     if not device:
         return None
-    return vendor.zfill(4), device.zfill(4), values.get("DRIVER")
+    return vendor.zfill(4), device.zfill(4), values.get("DRIVER"), values.get("PCI_CLASS", "").zfill(6)
 
 
 def _numa_node(host: Host, address: str) -> Optional[int]:
@@ -80,7 +85,7 @@ def _numa_node(host: Host, address: str) -> Optional[int]:
     return None if node is None or node < 0 else node
 
 
-def _interfaces(host: Host, address: str) -> Tuple[str, ...]:
+def interfaces(host: Host, address: str) -> Tuple[str, ...]:
     """The device's own network interfaces, by port, without those that stand for VFs."""
     folder = f"{DEVICES}/{address}/net"
     own = []
@@ -103,7 +108,7 @@ def _physical_function(host: Host, address: str) -> Optional[PhysicalFunction]:
     identity = _uevent(host, address)
     if identity is None:
         return None
-    vendor, device, driver = identity
+    vendor, device, driver, pci_class = identity
     return PhysicalFunction(
         address=address,
         vendor_id=vendor,
@@ -112,7 +117,8 @@ def _physical_function(host: Host, address: str) -> Optional[PhysicalFunction]:
         numa_node=_numa_node(host, address),
         total_vfs=total,
         num_vfs=host.number(f"{DEVICES}/{address}/sriov_numvfs") or 0,
-        interfaces=_interfaces(host, _function_with_ports(address, vendor)),
+        interfaces=interfaces(host, _function_with_ports(address, vendor)),
+        pci_class=pci_class,
     )
 
 
@@ -129,7 +135,7 @@ def _virtual_functions(host: Host, pf: PhysicalFunction) -> List[VirtualFunction
         identity = _uevent(host, address) if address else None
         if address is None or identity is None or not name[6:].isdigit():
             continue  # it vanished while we were reading
-        vendor, device, driver = identity
+        vendor, device, driver, _ = identity
         # A VF has its PF's memory node: the kernel gives it the PF's bus (iov.c, virtfn_add_bus).
         found.append(
             VirtualFunction(address, int(name[6:]), pf.address, vendor, device, driver, pf.numa_node)

@@ -51,27 +51,24 @@ def load(host: Host) -> Pciback:
 
 def load_and_keep(host: Host, persistent: bool) -> Dict[str, Any]:
     """The plugin's `load_pciback`: the driver now, and at each boot or (not `persistent`) no more."""
-    with host.lock("config", "load_pciback"):
-        before = find(host)
-        now = load(host)
-        config = hostconfig.read(host)
-        rewrite = config.pciback != persistent
-        if rewrite:
-            value = "yes" if persistent else None
-            try:
-                hostconfig.write(host, ini.changed(config.document, hostconfig.HOST, {"pciback": value}))
-            except SriovError:
-                if not before.loaded and now.module:
-                    host.run(["modprobe", "--remove", now.module])
-                raise
-    if not before.loaded or rewrite:
+    before = find(host)
+    now = load(host)
+
+    def keep(config: hostconfig.HostConfig) -> ini.Document:
+        if config.pciback == persistent:
+            return config.document
+        return ini.changed(config.document, hostconfig.HOST, {"pciback": "yes" if persistent else None})
+
+    try:
+        config, kept = hostconfig.edit(host, keep)
+    except SriovError:
+        if not before.loaded and now.module:
+            host.run(["modprobe", "--remove", now.module])
+        raise
+    changed = not before.loaded or config is not kept
+    if changed:
         host.log(f"pciback: {now.module or 'built in'}, at each boot: {'yes' if persistent else 'no'}")
-    return {
-        "loaded": now.loaded,
-        "changed": rewrite or not before.loaded,
-        "persistent": persistent,
-        "module": now.module,
-    }
+    return {"loaded": now.loaded, "changed": changed, "persistent": persistent, "module": now.module}
 
 
 # -- holding devices -----------------------------------------------------------------------------

@@ -1,7 +1,7 @@
 """The pool as XenAPI shows it: who was given which VF, and what xapi's networks make of the PFs."""
 
 import re
-from typing import Any, Dict, List, NamedTuple, Set
+from typing import Any, Dict, List, NamedTuple, Optional, Set
 
 from .xapi import Xapi
 
@@ -39,7 +39,9 @@ class Pool(NamedTuple):
     networks: List[Network]
     network_of: Dict[str, str]  # interface -> uuid of the network that it serves
     managed: Set[str]  # interfaces under xapi's own SR-IOV (network_sriov)
-    has_copy: bool  # of this host's /etc/sriov.conf
+    attached: Set[str]  # interfaces below PIFs that are attached
+    busy: Set[str]  # UUIDs of VMs that run on this host, or are being started
+    copy: Optional[str]  # the pool's copy of this host's /etc/sriov.conf
 
     def holders(self) -> Dict[str, Vm]:
         """Address -> the VM whose `pci` names it: one that runs before others."""
@@ -48,6 +50,12 @@ class Pool(NamedTuple):
             for address in vm.pci:
                 found.setdefault(address, vm)
         return found
+
+
+class Silence(NamedTuple):
+    """Why the pool is not known: that costs the owners and some states, not the answer."""
+
+    why: str
 
 
 def pci_addresses(text: str) -> List[str]:
@@ -93,8 +101,18 @@ def read(xapi: Xapi, host_uuid: str) -> Pool:
             if pif["physical"] and _serving(pif, pifs)["network"] in networks
         },
         managed={pif["device"] for pif in pifs.values() if pif["physical"] and pif["sriov_physical_PIF_of"]},
-        has_copy=COPY_KEY in other_config,
+        attached={
+            device for pif in pifs.values() if pif["currently_attached"] for device in _devices(pif, pifs)
+        },
+        busy={record["uuid"] for record in vms.values() if _is_busy(record, host)},
+        copy=other_config.get(COPY_KEY),
     )
+
+
+def _is_busy(vm: Dict[str, Any], host: str) -> bool:
+    if {"start", "start_on"}.intersection(vm["current_operations"].values()):
+        return True
+    return vm["power_state"] in ("Running", "Paused") and vm["resident_on"] == host
 
 
 def _devices(pif: Dict[str, Any], pifs: Dict[str, Dict[str, Any]]) -> Set[str]:

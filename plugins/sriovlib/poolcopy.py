@@ -1,21 +1,32 @@
 """The copy of /etc/sriov.conf in `host.other_config:sriov-conf`: what a reinstalled host gets back."""
 
-from typing import Optional
+from typing import Any, Dict, List, Optional
 
-from . import hostconfig, ini
+from . import hostconfig, ini, product
 from .host import Host
+from .hostconfig import HostConfig
 from .pool import COPY_KEY
+from .safetext import safe
 from .xapi import Xapi
 
 
-def store(host: Host, xapi: Xapi, host_ref: str) -> Optional[str]:
-    """Copies the file as it is now; what went wrong, where something did: the file itself counts,
-    and the next change copies it again."""
-    text = hostconfig.as_bytes(hostconfig.read(host).document).decode("utf-8", "replace")
+def store(host: Host, session: Any) -> Optional[str]:
+    """Copies the file as it is now, if the copy is another. What went wrong, where something did: the
+    file itself counts, and the next change copies it again."""
+    text = safe(hostconfig.as_bytes(hostconfig.read(host).document).decode("utf-8", "replace"))
     try:
-        xapi.call("host.remove_from_other_config", host_ref, COPY_KEY)
-        if text:
-            xapi.call("host.add_to_other_config", host_ref, COPY_KEY, text)
+        xapi = Xapi(host, session)
+        ref = xapi.call("host.get_by_uuid", product.read(host).get("INSTALLATION_UUID", ""))
+        before = xapi.call("host.get_other_config", ref).get(COPY_KEY, "")
+        if before == text:
+            return None
+        xapi.call("host.remove_from_other_config", ref, COPY_KEY)
+        try:
+            if text:
+                xapi.call("host.add_to_other_config", ref, COPY_KEY, text)
+        except Exception:
+            xapi.call("host.add_to_other_config", ref, COPY_KEY, before)
+            raise
         return None
     except Exception as error:  # the client's errors have no common class
         host.log(f"the copy in host.other_config:{COPY_KEY} could not be written: {error}")
@@ -24,7 +35,15 @@ def store(host: Host, xapi: Xapi, host_ref: str) -> Optional[str]:
         )
 
 
-def fetch(xapi: Xapi, host_ref: str) -> Optional[hostconfig.HostConfig]:
-    """The copy, or None where there is none."""
-    text = xapi.call("host.get_other_config", host_ref).get(COPY_KEY)
-    return hostconfig.interpret(ini.parse(text)) if text else None
+def interpret(text: str) -> HostConfig:
+    return hostconfig.interpret(ini.parse(text))
+
+
+def fetch(xapi: Xapi, host_uuid: str) -> List[HostConfig]:
+    """The copies of the pool that speak of PFs: this host's own first, then those of others, for a host
+    that was installed anew has a new UUID."""
+    records: Dict[str, Dict[str, Any]] = xapi.call("host.get_all_records")
+    own_first = sorted(records.values(), key=lambda record: bool(record["uuid"] != host_uuid))
+    texts = [record["other_config"].get(COPY_KEY) for record in own_first]
+    copies = [interpret(text) for text in texts if text]
+    return [copy for copy in copies if copy.pfs]

@@ -2,13 +2,19 @@
 fails does not stop the others."""
 
 import json
+import time
 from typing import Callable, Dict, List, NamedTuple, Optional
 
-from . import desired, hostconfig, identity, inventory, iplink, moduleparam, pci, pciback, vfs
+from . import guards, hostconfig, identity, inventory, iplink, moduleparam, network, pci, pciback, vfs
 from .errors import SriovError
 from .host import RUN_FOLDER, Host
+from .hostconfig import PfConfig
+from .plan import PfPlan, drift, plan
+from .vfsettings import UNKNOWN
 
 LAST = f"{RUN_FOLDER}/restore.json"  # PF address -> its last error, for `status`
+SECONDS = 200  # for all PFs; the unit ends us after 300
+CARRIER_SECONDS = 10  # most drivers take a rate only when they know the speed of the link
 
 
 class Result(NamedTuple):
@@ -21,65 +27,122 @@ class Result(NamedTuple):
 
 def restore(host: Host, only: Optional[str] = None) -> List[Result]:
     """All that the configuration asks for, or what it asks for the PF `only`."""
-    config = hostconfig.read(host)
-    results = [Result(hostconfig.PATH, "", error) for error in config.errors]
-    if config.pciback or any(pf.vfs for pf in config.pfs.values()):
-        results += _one(host, "pciback", lambda: _pciback(host))
+    deadline = time.monotonic() + SECONDS
     with host.lock("vfs", "sriov-restore"):
-        seen = inventory.look(host)
-        macs = identity.permanent_macs(host, seen.pfs) if config.pfs else {}
-        for wanted in config.pfs.values():
-            found = identity.match(wanted, seen.pfs, macs)
-            if only is not None and (found.pf is None or found.pf.address != only):
+        config = hostconfig.read(host)
+        results = [Result(hostconfig.PATH, "", error) for error in config.errors]
+        if wants_pciback(config):
+            results += _one(host, "pciback", lambda: _pciback(host))
+        for planned in _planned(host, config, inventory.look(host)):
+            pf = planned.pf
+            if only is not None and (pf is None or pf.address != only):
                 continue
-            if found.pf is None:
-                results.append(Result(wanted.address, "", found.problem.message if found.problem else ""))
-                continue
-            pf = found.pf
-            results += _one(host, pf.address, lambda: one_pf(host, wanted, pf))  # noqa: B023 - called at once
-    remember(host, {r.step: r.error for r in results if pci.parse_address(r.step)}, whole=only is None)
+            if pf is None:
+                results.append(
+                    Result(planned.wanted.address, "", planned.problem and planned.problem.message)
+                )
+            elif time.monotonic() > deadline:
+                results.append(Result(pf.address, "", "no time was left for it; run sriov-restore again"))
+            else:
+                results += _one(host, pf.address, lambda: _restore_pf(host, planned))  # noqa: B023 - at once
+            remember(host, {results[-1].step: results[-1].error})
     return results
+
+
+def wants_pciback(config: hostconfig.HostConfig) -> bool:
+    return config.pciback or any(pf.vfs for pf in config.pfs.values())
+
+
+def _planned(host: Host, config: hostconfig.HostConfig, seen: inventory.Inventory) -> List[PfPlan]:
+    return plan(config, seen, identity.permanent_macs(host, seen.pfs) if config.pfs else {})
 
 
 def check(host: Host) -> List[str]:
     """What `restore` would change, in sentences; nothing is changed."""
     config = hostconfig.read(host)
     found = [f"{hostconfig.PATH}: {error}" for error in config.errors]
-    if (config.pciback or config.pfs) and not pciback.find(host).loaded:
+    if wants_pciback(config) and not pciback.find(host).loaded:
         found.append("pciback: should be loaded")
-    seen = inventory.look(host)
-    macs = identity.permanent_macs(host, seen.pfs) if config.pfs else {}
-    for wanted in config.pfs.values():
-        match = identity.match(wanted, seen.pfs, macs)
-        if match.problem:
-            found.append(f"{wanted.address}: {match.problem.message}")
-        if match.pf:
-            sentences = desired.drift(seen, wanted, match.pf).sentences
-            found += [f"{match.pf.address}: {sentence}" for sentence in sentences]
+    for planned in _planned(host, config, inventory.look(host)):
+        if planned.problem:
+            found.append(f"{planned.wanted.address}: {planned.problem.message}")
+        if planned.pf and planned.drift:
+            found += [f"{planned.pf.address}: {sentence}" for sentence in planned.drift.sentences]
     return found
 
 
-def one_pf(host: Host, wanted: hostconfig.PfConfig, pf: pci.PhysicalFunction) -> str:
-    """Brings one PF to what is wanted of it; raises SriovError or OSError. The caller holds the
-    lock `vfs`, and knows that no VM has one of its VFs if their number has to change."""
+def _restore_pf(host: Host, planned: PfPlan) -> str:
+    pf = planned.pf
+    assert pf is not None
+    seen = inventory.look(host)
+    guards.pf_is_not_needed(pf, seen, network.may_carry_management(host, seen.interfaces(pf)))
+    bring_to_count(host, pf, planned.wanted, seen)
+    refused = apply_settings(host, pf, planned.wanted)
+    if refused:
+        raise SriovError("SRIOV_KERNEL_REFUSED", refused, "")
+    return f"{len(vfs.present(host, pf.address))} VFs"
+
+
+def bring_to_count(host: Host, pf: pci.PhysicalFunction, wanted: PfConfig, seen: inventory.Inventory) -> None:
+    """The VFs of one PF, held by pciback; raises SriovError or OSError. The caller holds the lock
+    `vfs`. VFs that a running VM has are never made anew, whoever asks."""
     bring_up(host, pf)
-    now = desired.drift(inventory.look(host), wanted, pf)
-    if now.number is not None and moduleparam.find(host, pf.driver):
+    vfs.clean_slots(host, pf.address)
+    now = drift(seen, wanted, pf)
+    if now.number is None:
+        for address in now.untaken:
+            pciback.take(host, address)
+        return
+    guards.no_domain_has_a_vf(pf, seen)
+    if moduleparam.find(host, pf.driver):
         raise SriovError(
             "SRIOV_KERNEL_REFUSED",
             f"{pf.address} has {pf.num_vfs} VFs, not {now.number}: its driver {pf.driver} makes them.",
             "Reboot the host; if that does not help, see the driver's file in /etc/modprobe.d.",
         )
-    if now.number is not None:
-        vfs.make(host, pf.address, now.number)
-    for address in now.untaken if now.number is None else ():
-        pciback.take(host, address)
-    changes = desired.drift(inventory.look(host), wanted, pf).changes
-    refused = iplink.apply(host, pf.interface or "", changes)
-    if refused:
-        said = "; ".join(f"VF {changes[i].number} {changes[i].words}: {why}" for i, why in refused.items())
-        raise SriovError("SRIOV_KERNEL_REFUSED", f"The driver of {pf.address} refused: {said}.", "")
-    return f"{len(vfs.present(host, pf.address))} VFs, {len(changes)} settings applied"
+    if not host.is_writable(f"{pci.DEVICES}/{pf.address}/sriov_numvfs"):
+        raise SriovError(
+            "SRIOV_KERNEL_REFUSED",
+            f"The VFs of {pf.address} are made by something else: sriov_numvfs is not writable, so it cannot "
+            f"get {now.number}.",
+            f"Call set_vf_count with count={pf.num_vfs} to keep those that there are, or change it where "
+            "they are made.",
+        )
+    vfs.make(host, pf.address, now.number)
+
+
+def apply_settings(host: Host, pf: pci.PhysicalFunction, wanted: PfConfig) -> Optional[str]:
+    """The settings of all its VFs but those that running VMs have; what the driver refused, if it did."""
+    if pf.interface is None or not wanted.settings:
+        return None
+    if any(
+        settings.get("max_tx_rate") or settings.get("min_tx_rate") for settings in wanted.settings.values()
+    ):
+        _wait_for_carrier(host, pf.interface)
+    seen = inventory.look(host)
+    if seen.owners is None and any(vf.driver == pci.PCIBACK for vf in seen.vfs) and _vms_may_run(host):
+        return f"xenstore does not answer, so the settings of the VFs of {pf.address} are left alone."
+    changes: List[iplink.Change] = []
+    for vf in seen.vfs:
+        if vf.pf == pf.address and vf.address not in (seen.owners or {}):
+            now = seen.settings.get(pf.interface, {}).get(vf.number, UNKNOWN)
+            changes += iplink.changes(vf.number, now, wanted.settings.get(vf.number, {}))
+    refused = iplink.apply(host, pf.interface, changes)
+    if not refused:
+        return None
+    said = "; ".join(f"VF {changes[i].number} {changes[i].words}: {why}" for i, why in refused.items())
+    return f"The driver {pf.driver} of {pf.address} refused {said}."
+
+
+def _vms_may_run(host: Host) -> bool:
+    """At boot xenstore may not run yet, and then no VM does; xapi's socket comes after both."""
+    return host.exists("/var/lib/xcp/xapi")
+
+
+def _wait_for_carrier(host: Host, interface: str) -> None:
+    deadline = time.monotonic() + CARRIER_SECONDS
+    while not pci.link_up(host, interface) and time.monotonic() < deadline:
+        time.sleep(0.1)
 
 
 def bring_up(host: Host, pf: pci.PhysicalFunction) -> None:
@@ -91,14 +154,12 @@ def bring_up(host: Host, pf: pci.PhysicalFunction) -> None:
             host.log(f"{pf.address}: {answer.complaint}")
 
 
-def _one(host: Host, name: str, act: Callable[[], Optional[str]]) -> List[Result]:
+def _one(host: Host, name: str, act: Callable[[], str]) -> List[Result]:
     try:
         done = act()
     except Exception as error:  # a bug of one step must not cost the host the others
         host.log(f"restore: {name} failed: {type(error).__name__}: {error}")
         return [Result(name, "", str(error))]
-    if done is None:
-        return []
     host.log(f"restore: {name}: {done}")
     return [Result(name, done, None)]
 
@@ -117,11 +178,9 @@ def last_errors(host: Host) -> Dict[str, Optional[str]]:
         return {}
 
 
-def remember(host: Host, errors: Dict[str, Optional[str]], whole: bool = False) -> None:
-    """Notes the last error of each PF, or that there was none."""
-    noted = {} if whole else last_errors(host)
-    noted.update(errors)
+def remember(host: Host, errors: Dict[str, Optional[str]]) -> None:
+    """Notes the last error of a PF, or that there was none. The caller holds the lock `vfs`."""
     try:
-        host.replace_file(LAST, json.dumps(noted).encode())
+        host.replace_file(LAST, json.dumps({**last_errors(host), **errors}).encode())
     except OSError as error:
         host.log(f"{LAST}: {error.strerror}")

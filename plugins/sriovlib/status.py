@@ -5,13 +5,15 @@ from typing import Any, Dict, List, Optional, Tuple
 from . import (
     VERSION,
     bootconfig,
-    desired,
     hostconfig,
     identity,
     inventory,
     iommu,
     listing,
+    moduleparam,
     pciback,
+    plan,
+    poolcopy,
     product,
     restore,
     xen,
@@ -19,6 +21,7 @@ from . import (
 from .errors import Problem, SriovError
 from .host import Host
 from .inventory import STATES
+from .pool import Silence
 
 IOMMU_OFF = Problem(
     "IOMMU_OFF",
@@ -67,17 +70,18 @@ def status(host: Host, session: Any) -> Dict[str, Any]:
         problems.append(NO_SRIOV_DEVICE)
     if seen.owners is None:
         problems.append(XENSTORE_SILENT)
-    if isinstance(pool, listing.Silence):
+    if isinstance(pool, Silence):
         problems.append(_xapi_silent(pool.why))
-    elif pool.has_copy and not config.pfs:
+    elif config.readable and not config.pfs and pool.copy and poolcopy.interpret(pool.copy).pfs:
         problems.append(CONFIG_IN_POOL)
     problems += [_config_error(error) for error in config.errors]
     macs = identity.permanent_macs(host, seen.pfs) if config.pfs else {}
-    matches = [(wanted, identity.match(wanted, seen.pfs, macs)) for wanted in config.pfs.values()]
-    for wanted, match in matches:
-        drifted = desired.problem(match.pf, desired.drift(seen, wanted, match.pf)) if match.pf else None
-        problems += [problem for problem in (match.problem, drifted) if problem]
-    desired_counts = {match.pf.address: wanted.vfs for wanted, match in matches if match.pf}
+    planned = plan.plan(config, seen, macs)
+    waiting = [one for one in planned if one.pf and one.drift and one.drift.number is not None]
+    waiting = [one for one in waiting if one.pf and moduleparam.find(host, one.pf.driver)]
+    for one in planned:
+        problems += plan.problems(one, one in waiting)
+    desired_counts = {one.pf.address: one.wanted.vfs for one in planned if one.pf}
     errors = restore.last_errors(host)
     pfs = listing.pf_records(host, seen, pool)
     states = [vf["state"] for vf in listing.vf_records(seen, pool)]
@@ -104,7 +108,7 @@ def status(host: Host, session: Any) -> Dict[str, Any]:
             for pf in pfs
         ],
         "vfs": _counts(states),
-        "reboot_required": mmu.reboot_required if mmu else None,
+        "reboot_required": True if waiting else mmu.reboot_required if mmu else None,
         "problems": [problem._asdict() for problem in problems] + [p for pf in pfs for p in pf["problems"]],
     }
 

@@ -1,6 +1,6 @@
 """`set_vf_count`: the VFs of a PF now and at each boot, in a way that takes none from a VM."""
 
-from typing import Any, Dict, List, Mapping, Optional
+from typing import Any, Dict, List, Mapping, Optional, Tuple
 
 from . import (
     arguments,
@@ -14,18 +14,17 @@ from . import (
     network,
     pci,
     pciback,
-    poolcopy,
+    pfsections,
     restore,
     vfs,
-    vfsettings,
 )
 from .errors import SriovError
 from .host import Host
-from .hostconfig import HostConfig
+from .hostconfig import HostConfig, PfConfig, pf_section
 from .xapi import Xapi
 
 # What xapi keeps PCI objects of: storage, network and display (xen-api: xapi_pci.ml, managed_classes).
-_CLASSES_OF_XAPI = ("0x01", "0x02", "0x03")
+_CLASSES_OF_XAPI = ("01", "02", "03")
 
 _UNKNOWN_TO_XAPI = (
     "xapi does not know these VFs before its toolstack restarts (`xe-toolstack-restart`) or the host "
@@ -43,92 +42,94 @@ def set_vf_count(host: Host, session: Any, args: Mapping[str, str]) -> Dict[str,
         pf = listing.find_pf(seen, wanted_pf)
         if count > pf.total_vfs:
             raise arguments.bad("count", args["count"], f"at most {pf.total_vfs}, what {pf.address} offers")
-        pool = listing.read_pool(host, session, seen)
+        guards.pf_is_not_needed(pf, seen, network.may_carry_management(host, seen.interfaces(pf)))
+        pool = guards.known(seen.owners, listing.read_pool(host, session, seen))
+        guards.xapi_does_not_need(pf, seen, pool)
         own = [vf for vf in listing.vf_records(seen, pool) if vf["pf"] == pf.address]
-        record = next(r for r in listing.pf_records(host, seen, pool) if r["address"] == pf.address)
-        guards.states_are_known(seen.owners, pool)
-        guards.pf_is_ours(record, network.may_carry_management(host, pf.interfaces))
-        parameter = moduleparam.find(host, pf.driver)
         if count != len(own):
-            guards.vfs_are_not_used(own, force)
-            if parameter is None:
-                _sysfs_is_open(host, pf, count)
-        config = hostconfig.read(host)
-        mac = identity.permanent_mac(host, pf)
-        document = _with_count(config, pf.address, mac, count)
-        if parameter is None:
-            changed = _now_and_at_boot(host, pf, config, document, count, len(own))
-            reboot = False
-        else:
-            reboot = changed = _by_parameter(host, seen, pf, parameter, count)
-            hostconfig.replace(host, config, document)
-        after = len(vfs.present(host, pf.address))
+            guards.no_vm_has_a_vf(own, pool, force)
+        parameter = moduleparam.find(host, pf.driver)
+        macs = identity.permanent_macs(host, seen.pfs)
+        before, after = _write_file(host, seen, macs, pf, count)
+        try:
+            if parameter is not None:
+                changed, warnings = _by_parameter(host, seen, pf, parameter, count)
+            else:
+                changed, warnings = _now(host, seen, macs, pf, after)
+        except BaseException as error:
+            raise _undone(host, pf, before, after, error) from error
+        restore.remember(host, {pf.address: None})
+        there = vfs.present(host, pf.address)
+        host.log(f"{pf.address}: {len(there)} VFs, {len(own)} before")
+        unknown = _unknown_to_xapi(host, session, seen, pf, there)
         return {
             "pf": pf.address,
             "before": len(own),
-            "after": after,
-            "changed": changed or document.lines != config.document.lines,
-            "reboot_required": reboot,
-            **_toolstack(host, session, seen, pf),
+            "after": len(there),
+            "changed": changed or before is not after,
+            "reboot_required": parameter is not None and count != len(there),
+            "toolstack_restart_required": unknown,
+            "warnings": warnings + ([_UNKNOWN_TO_XAPI] if unknown else []),
         }
 
 
-def _sysfs_is_open(host: Host, pf: pci.PhysicalFunction, count: int) -> None:
-    """A PF whose VFs something else makes is adopted as it is, and never written."""
-    if not host.is_writable(f"{pci.DEVICES}/{pf.address}/sriov_numvfs"):
-        raise SriovError(
-            "SRIOV_KERNEL_REFUSED",
-            f"The VFs of {pf.address} are made by something else: sriov_numvfs is not writable, so it cannot "
-            f"get {count}.",
-            f"Call with count={pf.num_vfs} to keep those that there are, or change it where they are made.",
-        )
+def _write_file(
+    host: Host, seen: inventory.Inventory, macs: identity.Macs, pf: pci.PhysicalFunction, count: int
+) -> Tuple[HostConfig, HostConfig]:
+    """The file first: a host that dies in the middle gets at its boot what was asked for."""
+
+    def change(config: HostConfig) -> ini.Document:
+        document = pfsections.claim(config, pf, seen.pfs, macs)
+        heading = pfsections.heading(document, pf, seen.pfs, macs)
+        own = hostconfig.interpret(document).pfs.get(heading)
+        document = pfsections.without(document, own, count)
+        return ini.changed(document, pf_section(heading), {"vfs": str(count)}) if count else document
+
+    return hostconfig.edit(host, change)
 
 
-def _with_count(config: HostConfig, address: str, mac: Optional[str], count: int) -> ini.Document:
-    """The file with the PF's section, or without any of its sections for 0. A section that means the
-    same port at its former place moves with it."""
-    document = config.document
-    for other in config.pfs.values():
-        same = other.address == address or (mac is not None and other.mac == mac)
-        if same and (count == 0 or other.address != address):
-            moved = other.settings if count else {}
-            for number, settings in other.settings.items():
-                document = ini.without(document, hostconfig.vf_section(other.address, number))
-                values = {name: vfsettings.as_text(value) for name, value in settings.items()}
-                if number in moved:
-                    section = hostconfig.vf_section(address, number)
-                    document = ini.changed(document, section, dict(values))
-            document = ini.without(document, hostconfig.pf_section(other.address))
-    if count:
-        document = ini.changed(document, hostconfig.pf_section(address), {"mac": mac, "vfs": str(count)})
-    return document
-
-
-def _now_and_at_boot(
-    host: Host, pf: pci.PhysicalFunction, before: HostConfig, document: ini.Document, count: int, now: int
-) -> bool:
-    """The file first: a host that dies in the middle gets at its boot what was asked for. If the
-    kernel refuses, the file is put back."""
-    pciback.load(host)
-    hostconfig.replace(host, before, document)
-    wanted = hostconfig.interpret(document).pfs.get(pf.address, hostconfig.PfConfig(pf.address, None, 0, {}))
-    there = vfs.present(host, pf.address)
-    untaken = [vf for vf in there if host.link(f"{pci.DEVICES}/{vf}/driver") != pci.PCIBACK]
+def _undone(
+    host: Host, pf: pci.PhysicalFunction, before: HostConfig, after: HostConfig, error: BaseException
+) -> BaseException:
+    """Puts our sections of the file back, and only those; the error to raise."""
+    names = pfsections.differing(before, after)
+    said = ""
     try:
-        restore.one_pf(host, wanted, pf)
-    except BaseException as error:
-        hostconfig.replace(host, hostconfig.read(host), before.document)
-        restore.remember(host, {pf.address: str(error)})
-        if isinstance(error, OSError):
-            raise SriovError(
-                "SRIOV_KERNEL_REFUSED",
-                f"The kernel refused a step for {pf.address}: {error.strerror} ({error.filename}).",
-                "See the kernel's log (`dmesg`) and list_vfs.",
-            ) from error
-        raise
-    restore.remember(host, {pf.address: None})
-    host.log(f"{pf.address}: {count} VFs, {now} before")
-    return count != now or bool(untaken)
+        hostconfig.edit(host, lambda config: ini.put_back(config.document, before.document, names))
+    except SriovError as second:
+        said = f" And {second.message} The file still asks for what was refused."
+    restore.remember(host, {pf.address: str(error)})
+    if isinstance(error, SriovError):
+        return SriovError(error.code, error.message + said, error.hint)
+    if isinstance(error, OSError):
+        return SriovError(
+            "SRIOV_KERNEL_REFUSED",
+            f"The kernel refused a step for {pf.address}: {error.strerror} ({error.filename}).{said}",
+            "See the kernel's log (`dmesg`) and list_vfs.",
+        )
+    return error
+
+
+def _now(
+    host: Host,
+    seen: inventory.Inventory,
+    macs: identity.Macs,
+    pf: pci.PhysicalFunction,
+    config: HostConfig,
+) -> Tuple[bool, List[str]]:
+    """What the file says, made so; whether that changed anything, and what is to be told."""
+    pciback.load(host)
+    wanted = identity.section_of(pf, config.pfs.values(), seen.pfs, macs)
+    if wanted is None or wanted.vfs is None:
+        wanted = PfConfig(pf.address, None, 0, {})
+    before = _drivers(host, pf)
+    restore.bring_to_count(host, pf, wanted, seen)
+    refused = restore.apply_settings(host, pf, wanted)
+    return before != _drivers(host, pf), [refused] if refused else []
+
+
+def _drivers(host: Host, pf: pci.PhysicalFunction) -> Dict[str, Optional[str]]:
+    return {vf: host.link(f"{pci.DEVICES}/{vf}/driver") for vf in vfs.present(host, pf.address)}
 
 
 def _by_parameter(
@@ -137,42 +138,50 @@ def _by_parameter(
     pf: pci.PhysicalFunction,
     parameter: moduleparam.Parameter,
     count: int,
-) -> bool:
-    """Writes the driver's file for the next load of the driver; whether that changed it."""
+) -> Tuple[bool, List[str]]:
+    """The driver's file for its next load; VFs that there are already are taken over."""
     if parameter.maximum is not None and count > parameter.maximum:
         raise arguments.bad("count", str(count), f"at most {parameter.maximum}, by {parameter.path}")
-    ports = [other.address for other in seen.pfs if other.driver == pf.driver]
+    pciback.load(host)
+    ports = [other for other in seen.pfs if other.driver == pf.driver]
     is_array = moduleparam.is_array(host, parameter)
     values = parameter.values(len(ports))
-    if is_array:
-        values[ports.index(pf.address)] = count
-    else:
-        values = [count]
-    text = parameter.with_values(values, is_array)
-    if text == parameter.text:
-        return False
-    moduleparam.write(host, parameter, text)
-    return True
-
-
-def _toolstack(
-    host: Host, session: Any, seen: inventory.Inventory, pf: pci.PhysicalFunction
-) -> Dict[str, Any]:
-    """Whether xapi has yet to learn of VFs that there are now; and the copy of the file."""
     warnings: List[str] = []
-    unknown, host_ref, xapi = False, "", Xapi(host, session)
-    there = vfs.present(host, pf.address)
-    kind = host.text(f"{pci.DEVICES}/{pf.address}/class") or ""
+    if is_array:
+        values[ports.index(pf)] = count
+    else:
+        needed = [port.address for port in ports if port.address in seen.management]
+        if needed:
+            raise SriovError(
+                "SRIOV_MANAGEMENT_INTERFACE",
+                f"The driver {pf.driver} has one number of VFs for all its ports, and {needed[0]} carries "
+                "the host's management network.",
+                "Use a card with another driver.",
+            )
+        values = [count]
+        if len(ports) > 1:
+            others = ", ".join(port.address for port in ports if port != pf)
+            warnings.append(
+                f"The driver {pf.driver} has one number for all its ports: it counts for {others} too."
+            )
+    changed = moduleparam.set_values(host, parameter, values, is_array)
+    taken = [vf for vf in seen.vfs if vf.pf == pf.address and seen.state(vf) == inventory.DOM0]
+    for vf in taken:
+        pciback.take(host, vf.address)
+    return changed or bool(taken), warnings
+
+
+def _unknown_to_xapi(
+    host: Host, session: Any, seen: inventory.Inventory, pf: pci.PhysicalFunction, there: List[str]
+) -> bool:
+    """Whether xapi has yet to learn of VFs: it lists devices when it starts."""
+    if not there or not pf.pci_class.startswith(_CLASSES_OF_XAPI):
+        return False
     try:
-        host_ref = xapi.call("host.get_by_uuid", seen.host_uuid)
-        records = xapi.call("PCI.get_all_records_where", f'field "host" = "{host_ref}"')
-        known = {record["pci_id"] for record in records.values()}
-        unknown = kind.startswith(_CLASSES_OF_XAPI) and not known.issuperset(there)
-        missed = poolcopy.store(host, xapi, host_ref)
-        warnings += [missed] if missed else []
+        xapi = Xapi(host, session)
+        ref = xapi.call("host.get_by_uuid", seen.host_uuid)
+        records = xapi.call("PCI.get_all_records_where", f'field "host" = "{ref}"')
+        return not {record["pci_id"] for record in records.values()}.issuperset(there)
     except Exception as error:  # the client's errors have no common class, and the VFs are made
         host.log(f"xapi did not answer after set_vf_count: {error}")
-        unknown = bool(there)
-    if unknown:
-        warnings.append(_UNKNOWN_TO_XAPI)
-    return {"toolstack_restart_required": unknown, "warnings": warnings}
+        return True

@@ -54,6 +54,19 @@ def present(host: Host, pf: str) -> List[str]:
     return [address for address in found if address]
 
 
+class NotAllBorn(OSError):
+    """The kernel took the number, and fewer VFs appeared than that."""
+
+
+def clean_slots(host: Host, pf: str) -> None:
+    """Takes away slots of pciback for VFs of this PF that are not there: a call that was killed may
+    have left them, and each would seize what is born there next."""
+    total = host.number(f"{pci.DEVICES}/{pf}/sriov_totalvfs") or 0
+    for address in pciback.slots(host).intersection(expected(host, pf, total)):
+        if not host.exists(f"{pci.DEVICES}/{address}"):
+            pciback.remove_slot(host, address)
+
+
 def make(host: Host, pf: str, count: int) -> None:
     """Brings the PF to `count` VFs, all held by pciback; `SRIOV_KERNEL_REFUSED` where the kernel
     refuses, and then it has as many as before. The caller knows that no VM has one of them."""
@@ -63,7 +76,7 @@ def make(host: Host, pf: str, count: int) -> None:
         _make(host, pf, count)
     except OSError as error:
         reason = _reason(host, pf, log_before)
-        hangs = error.errno == errno.ETIMEDOUT  # then it would hang again
+        hangs = error.errno == errno.ETIMEDOUT and not isinstance(error, NotAllBorn)  # it would again
         failed = f"{len(present(host, pf))} now" if hangs else _back(host, pf, before)
         raise SriovError(
             "SRIOV_KERNEL_REFUSED",
@@ -84,6 +97,7 @@ def _back(host: Host, pf: str, count: int) -> Optional[str]:
 
 
 def _make(host: Host, pf: str, count: int) -> None:
+    clean_slots(host, pf)
     now = present(host, pf)
     if len(now) != count:
         for address in now:
@@ -94,6 +108,7 @@ def _make(host: Host, pf: str, count: int) -> None:
             _bear(host, pf, count)
     for address in present(host, pf):
         pciback.take(host, address)
+    clean_slots(host, pf)
 
 
 def _bear(host: Host, pf: str, count: int) -> None:
@@ -106,9 +121,17 @@ def _bear(host: Host, pf: str, count: int) -> None:
             pciback.add_slot(host, address)
         _write_count(host, pf, count)
         _wait_for(host, pf, count)
-    finally:
-        for address in added.difference(present(host, pf)):
-            pciback.remove_slot(host, address)
+    except NotAllBorn:
+        raise  # those that are late shall find their slots; making the former number ends them all
+    except BaseException:
+        _remove(host, added.difference(present(host, pf)))
+        raise
+    _remove(host, added.difference(present(host, pf)))
+
+
+def _remove(host: Host, slots: Set[str]) -> None:
+    for address in slots:
+        pciback.remove_slot(host, address)
 
 
 def _write_count(host: Host, pf: str, count: int) -> None:
@@ -121,7 +144,7 @@ def _wait_for(host: Host, pf: str, count: int) -> None:
     deadline = time.monotonic() + BIRTH_SECONDS
     while len(present(host, pf)) < count:
         if time.monotonic() >= deadline:
-            raise OSError(errno.ETIMEDOUT, f"only {len(present(host, pf))} of {count} VFs appeared")
+            raise NotAllBorn(errno.ETIMEDOUT, f"only {len(present(host, pf))} of {count} VFs appeared")
         time.sleep(0.05)
 
 

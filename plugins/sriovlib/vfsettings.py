@@ -80,10 +80,18 @@ def as_text(value: Any) -> str:
 
 def contradiction(settings: Mapping[str, Any], speed: Optional[int]) -> Optional[Tuple[str, str]]:
     """The first setting that cannot stand beside the others, and why. `speed` of the link in Mbit/s."""
+    return _vlan_contradiction(settings) or _rate_contradiction(settings, speed)
+
+
+def _vlan_contradiction(settings: Mapping[str, Any]) -> Optional[Tuple[str, str]]:
     if settings.get("qos") and not settings.get("vlan"):
         return "qos", "a VLAN beside it (vlan 1 to 4094)"
     if settings.get("vlan_protocol", "802.1q") != "802.1q" and not settings.get("vlan"):
         return "vlan_protocol", "a VLAN beside it (vlan 1 to 4094)"
+    return None
+
+
+def _rate_contradiction(settings: Mapping[str, Any], speed: Optional[int]) -> Optional[Tuple[str, str]]:
     low, high = settings.get("min_tx_rate") or 0, settings.get("max_tx_rate") or 0
     if high and low > high:
         return "min_tx_rate", f"at most max_tx_rate, which is {high}"

@@ -13,6 +13,7 @@ class SmallPool:
     def __init__(self) -> None:
         self.vms: Dict[str, Dict[str, Any]] = {}
         self.managed: List[str] = []
+        self.attached: List[str] = []
         self.known: List[str] = []
         self.other_config: Dict[str, str] = {}
 
@@ -25,6 +26,8 @@ class SmallPool:
             "name_label": name,
             "power_state": power_state,
             "other_config": {"pci": pci},
+            "resident_on": HOST if power_state != "Halted" else "OpaqueRef:NULL",
+            "current_operations": {},
         }
 
     def xenapi_request(self, method: str, params: Any) -> Any:
@@ -33,7 +36,10 @@ class SmallPool:
         if method == "VM.get_all_records_where":
             return self.vms
         if method == "PIF.get_all_records_where":
-            return {f"OpaqueRef:{device}": self._pif(device) for device in ("eth0", "eth1", "eth2")}
+            return {
+                f"OpaqueRef:{device}": self._pif(device)
+                for device in ("eth0", "eth1", "eth2", *self.attached)
+            }
         if method == "network.get_all_records":
             return {}
         if method == "PCI.get_all_records_where":
@@ -46,6 +52,8 @@ class SmallPool:
             return ""
         if method == "host.get_other_config":
             return self.other_config
+        if method == "host.get_all_records":
+            return {HOST: {"uuid": "another", "other_config": self.other_config}}
         raise NotImplementedError(method)
 
     def _pif(self, device: str) -> Dict[str, Any]:
@@ -58,4 +66,5 @@ class SmallPool:
             "bond_master_of": [],
             "sriov_physical_PIF_of": ["OpaqueRef:sriov"] if device in self.managed else [],
             "sriov_logical_PIF_of": [],
+            "currently_attached": device in self.attached,
         }

@@ -35,9 +35,13 @@ def pif(device: str, network: str, **changes: Any) -> Dict[str, Any]:
         "bond_master_of": [],
         "sriov_physical_PIF_of": [],
         "sriov_logical_PIF_of": [],
+        "currently_attached": True,
     }
     record.update(changes)
     return record
+
+
+IDLE: Dict[str, Any] = {"resident_on": NULL, "current_operations": {}}
 
 
 class RecordedXapi(Xapi):
@@ -66,14 +70,16 @@ class RecordedXapi(Xapi):
                 "name_label": "halted",
                 "power_state": "Halted",
                 "other_config": {"pci": "0/0000:07:10.0,1/0000:07:10.2"},
+                **IDLE,
             },
             "v2": {
                 "uuid": "3",
                 "name_label": "running",
                 "power_state": "Running",
                 "other_config": {"pci": "0/0000:07:10.0"},
+                **IDLE,
             },
-            "v3": {"uuid": "1", "name_label": "plain", "power_state": "Running", "other_config": {}},
+            "v3": {"uuid": "1", "name_label": "plain", "power_state": "Running", "other_config": {}, **IDLE},
         },
     }
 

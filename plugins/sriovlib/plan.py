@@ -1,0 +1,97 @@
+"""What /etc/sriov.conf wants of each PF, beside what there is. Decides, and changes nothing; restore, its
+--check and `status` all go by it."""
+
+from typing import List, NamedTuple, Optional
+
+from . import iplink, pci
+from .errors import Problem
+from .hostconfig import PATH, HostConfig, PfConfig
+from .identity import Macs, match
+from .inventory import Inventory
+from .vfsettings import UNKNOWN
+
+
+class Drift(NamedTuple):
+    """`number` is how many VFs to make, None where it is right; `untaken` are VFs that pciback should
+    hold; `changes` are settings. A VF that a running VM has is left alone: it is the VM's."""
+
+    number: Optional[int]
+    untaken: List[str]
+    changes: List[iplink.Change]
+
+    @property
+    def sentences(self) -> List[str]:
+        found = []
+        if self.number is not None:
+            found.append(f"should have {self.number} VFs")
+        if self.untaken:
+            found.append(f"{len(self.untaken)} VFs are not held by pciback, the first is {self.untaken[0]}")
+        for change in self.changes:
+            found.append(f"VF {change.number} should have {change.words}")
+        return found
+
+
+class PfPlan(NamedTuple):
+    """One section of the file: the PF that it means (None: not to be touched), and what differs."""
+
+    wanted: PfConfig
+    pf: Optional[pci.PhysicalFunction]
+    problem: Optional[Problem]
+    drift: Optional[Drift]
+
+
+def plan(config: HostConfig, seen: Inventory, macs: Macs) -> List[PfPlan]:
+    """All sections, in the order of the file. A second one that means the same PF does not count."""
+    found: List[PfPlan] = []
+    for wanted in config.pfs.values():
+        pf, problem = match(wanted, seen.pfs, macs)
+        other = next((one.wanted for one in found if pf is not None and one.pf == pf), None)
+        if other is not None and pf is not None:
+            problem = Problem(
+                "PF_TWICE",
+                f"Two sections of {PATH} mean the PF {pf.address}: [pf {other.address}] counts, "
+                f"[pf {wanted.address}] does not.",
+                "Take one of them out.",
+            )
+            pf = None
+        found.append(PfPlan(wanted, pf, problem, drift(seen, wanted, pf) if pf else None))
+    return found
+
+
+def drift(seen: Inventory, wanted: PfConfig, pf: pci.PhysicalFunction) -> Drift:
+    """What differs on one PF. A setting that the driver does not tell is not drift."""
+    vfs = [vf for vf in seen.vfs if vf.pf == pf.address]
+    idle = [vf for vf in vfs if vf.address not in (seen.owners or {})]
+    settings = seen.settings.get(pf.interface or "", {})
+    changes: List[iplink.Change] = []
+    for vf in idle:
+        now = settings.get(vf.number, UNKNOWN)
+        asked = wanted.settings.get(vf.number, {})
+        told = {name: value for name, value in asked.items() if getattr(now, name) is not None}
+        changes += iplink.changes(vf.number, now, told)
+    return Drift(
+        number=wanted.vfs if wanted.vfs is not None and wanted.vfs != len(vfs) else None,
+        untaken=[vf.address for vf in idle if wanted.vfs is not None and vf.driver != pci.PCIBACK],
+        changes=changes,
+    )
+
+
+def problems(planned: PfPlan, waits_for_reboot: bool) -> List[Problem]:
+    """As `status` lists them."""
+    found = [planned.problem] if planned.problem else []
+    if planned.pf and planned.drift and planned.drift.sentences:
+        name = (
+            f"{planned.pf.address} ({planned.pf.interface})" if planned.pf.interface else planned.pf.address
+        )
+        sentences = planned.drift.sentences
+        more = f"; and {len(sentences) - 3} more" if len(sentences) > 3 else ""
+        found.append(
+            Problem(
+                "DRIFT",
+                f"{name} is not as {PATH} wants it: {'; '.join(sentences[:3])}{more}.",
+                "Reboot the host: its driver makes VFs when it is loaded."
+                if waits_for_reboot
+                else "Run /usr/libexec/xapi-sriov/hooks/boot/sriov-restore.",
+            )
+        )
+    return found
