@@ -58,11 +58,16 @@ class NotAllBorn(OSError):
     """The kernel took the number, and fewer VFs appeared than that."""
 
 
+def _slots_of(host: Host, pf: str) -> Set[str]:
+    """pciback's slots for VFs that this PF has or could have."""
+    total = host.number(f"{pci.DEVICES}/{pf}/sriov_totalvfs") or 0
+    return pciback.slots(host).intersection(expected(host, pf, total))
+
+
 def clean_slots(host: Host, pf: str) -> None:
     """Takes away slots of pciback for VFs of this PF that are not there: a call that was killed may
     have left them, and each would seize what is born there next."""
-    total = host.number(f"{pci.DEVICES}/{pf}/sriov_totalvfs") or 0
-    for address in pciback.slots(host).intersection(expected(host, pf, total)):
+    for address in _slots_of(host, pf):
         if not host.exists(f"{pci.DEVICES}/{address}"):
             pciback.remove_slot(host, address)
 
@@ -100,7 +105,7 @@ def _make(host: Host, pf: str, count: int) -> None:
     clean_slots(host, pf)
     now = present(host, pf)
     if len(now) != count:
-        for address in now:
+        for address in _slots_of(host, pf).union(now):  # one that came late has no link yet
             pciback.release(host, address)
         if now:
             _write_count(host, pf, 0)

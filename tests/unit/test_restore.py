@@ -1,0 +1,296 @@
+"""restore beside running VMs, other callers and other cards: what it must leave alone, and whom it means."""
+
+import json
+import os
+import signal
+import time
+from pathlib import Path
+from typing import Any, Dict, List
+
+import machine
+import pytest
+from machine import Machine
+from machine_description import Card, Interface, Sriov, default_description
+from small_pool import SmallPool
+from sriovlib import calls, hostconfig, pciback, restore, vfs
+from sriovlib.errors import SriovError
+from sriovlib.host import Completed
+
+ETH1, ETH2 = "0000:07:00.0", "0000:07:00.1"
+WEB = "11111111-2222-4333-8444-555555555555"
+
+
+@pytest.fixture
+def pool() -> SmallPool:
+    return SmallPool()
+
+
+def call(host: Machine, pool: SmallPool, function: str, **args: str) -> Any:
+    return json.loads(calls.call(host, function, pool, args))
+
+
+def count(host: Machine, pool: SmallPool, number: int, pf: str = "eth1") -> Dict[str, Any]:
+    answer: Dict[str, Any] = call(host, pool, "set_vf_count", pf=pf, count=str(number))
+    return answer
+
+
+def write(host: Machine, text: str) -> None:
+    host.replace_file(hostconfig.PATH, text.encode())
+
+
+def errors(host: Machine) -> List[str]:
+    return [result.error for result in restore.restore(host) if result.error]
+
+
+def present(host: Machine, pf: str = ETH1) -> int:
+    return len(vfs.present(host, pf))
+
+
+def test_a_running_vms_vf_is_never_made_anew(tmp_path: Path, pool: SmallPool) -> None:
+    host = machine.default_host(str(tmp_path))
+    count(host, pool, 4)
+    host.start_domain(WEB, "web", ["0000:07:10.2"])
+    write(host, host.read(hostconfig.PATH).replace("vfs = 4", "vfs = 6"))
+    assert "web (0000:07:10.2)" in errors(host)[0]
+    assert present(host) == 4
+
+
+def test_where_xenstore_is_silent_vfs_that_there_are_stay(tmp_path: Path, pool: SmallPool) -> None:
+    host = machine.default_host(str(tmp_path))
+    count(host, pool, 4)
+    write(host, "[pf 0000:07:00.0]\nvfs = 6\n")
+    os.unlink(host.path("/usr/bin/xenstore-ls"))
+    assert "xenstore does not answer" in errors(host)[0]
+    host.reboot()  # at boot there are none, and no VM either
+    assert errors(host) == []
+    assert present(host) == 6
+
+
+def test_a_restore_that_waited_goes_by_the_file_as_it_is_then(tmp_path: Path, pool: SmallPool) -> None:
+    host = machine.default_host(str(tmp_path))
+    count(host, pool, 2)
+    begin, go = os.pipe()
+    child = os.fork()
+    if child == 0:  # before the lock is taken: a child has the locks of its parent
+        os.read(begin, 1)
+        restore.restore(Machine(host.root))
+        os._exit(0)
+    with host.lock("vfs", "a test"):
+        os.write(go, b"!")
+        time.sleep(0.2)  # long enough to read the file, had it not to wait; shorter proves less
+        write(host, host.read(hostconfig.PATH).replace("vfs = 2", "vfs = 7"))
+    assert os.waitpid(child, 0)[1] == 0
+    assert present(host) == 7
+
+
+def test_a_driver_that_hangs_keeps_no_lock(
+    tmp_path: Path, pool: SmallPool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    host = machine.default_host(str(tmp_path))
+    left_behind: List[int] = []
+
+    class Hanging(Machine):
+        def write_attribute(self, path: str, text: str) -> None:
+            if path.endswith("sriov_numvfs"):
+                signal.pause()
+            super().write_attribute(path, text)
+
+    monkeypatch.setattr(vfs, "WRITE_SECONDS", 0.2)
+    monkeypatch.setattr(os, "kill", lambda pid, _signal: left_behind.append(pid))  # none reaches it
+    with pytest.raises(SriovError):
+        count(Hanging(host.root), pool, 4)
+    monkeypatch.undo()
+    try:
+        assert count(host, pool, 4)["after"] == 4
+    finally:
+        for child in left_behind:
+            os.kill(child, signal.SIGKILL)
+            os.waitpid(child, 0)
+
+
+def test_a_vf_that_carries_the_management_network_is_not_taken(tmp_path: Path, pool: SmallPool) -> None:
+    host = machine.default_host(
+        str(tmp_path),
+        blacklist=(),
+        modprobe="options ixgbe max_vfs=2,0\n",
+        interfaces=(Interface("xenbr0", "bridge", ("eth1v0",), ipv4="192.168.1.11/24"),),
+    )
+    for number in (2, 4):
+        with pytest.raises(SriovError) as error:
+            count(host, pool, number)
+        assert error.value.code == "SRIOV_MANAGEMENT_INTERFACE"
+    write(host, "[pf 0000:07:00.0]\nvfs = 4\n")
+    assert "management network" in errors(host)[0]
+    assert host.exists("/sys/class/net/eth1v0")
+
+
+def test_a_vf_with_an_attached_pif_is_not_taken(tmp_path: Path, pool: SmallPool) -> None:
+    host = machine.default_host(str(tmp_path), blacklist=(), modprobe="options ixgbe max_vfs=2,0\n")
+    pool.attached = ["eth1v1"]
+    with pytest.raises(SriovError) as error:
+        count(host, pool, 2)
+    assert (error.value.code, "eth1v1" in error.value.message) == ("SRIOV_NEEDED_BY_DOM0", True)
+
+
+def test_two_ports_with_one_mac_are_told_apart_by_their_addresses(tmp_path: Path, pool: SmallPool) -> None:
+    management, card = default_description().cards
+    card = card._replace(macs=(card.macs[0], card.macs[0]))
+    host = machine.default_host(str(tmp_path), cards=(management, card))
+    count(host, pool, 3, "eth2")
+    host.reboot()
+    assert errors(host) == []
+    assert (present(host, ETH1), present(host, ETH2)) == (0, 3)
+
+
+SWAPPED = """[pf 0000:07:00.0]
+mac = 00:1b:21:00:01:01
+vfs = 4
+
+[vf 0000:07:00.0 0]
+vlan = 10
+
+[pf 0000:07:00.1]
+mac = 00:1b:21:00:01:00
+vfs = 2
+"""
+
+
+def test_ports_that_changed_places_keep_their_own_sections(tmp_path: Path, pool: SmallPool) -> None:
+    host = machine.default_host(str(tmp_path))
+    write(host, SWAPPED)
+    assert errors(host) == []
+    assert (present(host, ETH1), present(host, ETH2)) == (2, 4)
+    count(host, pool, 3, "eth1")
+    assert host.read(hostconfig.PATH) == SWAPPED.replace("vfs = 2", "vfs = 3")
+    count(host, pool, 0, "eth1")
+    assert list(hostconfig.read(host).pfs) == [ETH1]  # which means the port at eth2
+
+
+def test_a_strangers_settings_do_not_go_to_the_card_in_its_place(tmp_path: Path, pool: SmallPool) -> None:
+    host = machine.default_host(str(tmp_path))
+    write(host, "[pf 0000:07:00.0]\nmac = 00:1b:21:99:99:99\nvfs = 8\n\n[vf 0000:07:00.0 0]\nvlan = 10\n")
+    count(host, pool, 2)
+    assert hostconfig.read(host).pfs == {ETH1: hostconfig.PfConfig(ETH1, "00:1b:21:00:01:00", 2, {})}
+
+
+def test_a_device_without_a_mac_is_no_network_port_that_came_late(tmp_path: Path) -> None:
+    nvme = Card(
+        (ETH1,), "1b36:0010", "NVMe", "nvme", pci_class="010802", sriov=Sriov(4, "0010", offset=1, stride=1)
+    )
+    host = machine.default_host(str(tmp_path), cards=(default_description().cards[0], nvme))
+    write(host, "[pf 0000:07:00.0]\nmac = 00:1b:21:00:01:00\nvfs = 2\n")
+    assert "another card" in errors(host)[0]
+    assert present(host) == 0
+
+
+def test_settings_that_the_driver_refuses_are_told_and_the_vfs_are_there(
+    tmp_path: Path, pool: SmallPool
+) -> None:
+    host = machine.default_host(str(tmp_path))
+    write(host, "[vf 0000:07:00.0 0]\nlink_state = enable\n")
+    answer = count(host, pool, 6)
+    assert (answer["after"], hostconfig.read(host).pfs[ETH1].vfs) == (6, 6)
+    assert "link" in answer["warnings"][0] or "state" in answer["warnings"][0]
+
+
+def test_vfs_that_come_too_late_are_given_up_and_the_former_ones_are_back(
+    tmp_path: Path, pool: SmallPool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    host = machine.default_host(str(tmp_path), blacklist=())
+    count(host, pool, 2)
+
+    class Slow(Machine):
+        def names(self, path: str) -> List[str]:
+            found = super().names(path)
+            late = path.endswith(ETH1) and "virtfn5" in found
+            return [name for name in found if name != "virtfn5"] if late else found
+
+    monkeypatch.setattr(vfs, "BIRTH_SECONDS", 0.2)
+    with pytest.raises(SriovError) as error:
+        count(Slow(host.root), pool, 6)
+    assert "only 5 of 6" in error.value.message
+    assert "2 as before" in error.value.message
+    assert [host.link(f"/sys/bus/pci/devices/{vf}/driver") for vf in vfs.present(host, ETH1)] == [
+        "pciback"
+    ] * 2
+    assert pciback.slots(host) == set(vfs.present(host, ETH1))
+
+
+def test_slots_that_a_killed_call_left_are_taken_away(tmp_path: Path, pool: SmallPool) -> None:
+    host = machine.default_host(str(tmp_path))
+    for address in vfs.expected(host, ETH1, 7):
+        pciback.add_slot(host, address)
+    count(host, pool, 2)
+    assert pciback.slots(host) == set(vfs.present(host, ETH1))
+
+
+def test_an_ip_that_stops_at_a_word_it_does_not_know(tmp_path: Path, pool: SmallPool) -> None:
+    """Seen on a real one: exit status 255, no line named, and what stands behind it not done."""
+    host = machine.default_host(str(tmp_path))
+    count(host, pool, 4)
+
+    class Old(Machine):
+        def start(self, argv: Any, input_text: Any = None) -> Any:
+            if "-batch" in argv and "trust" in (input_text or ""):
+                lines = input_text.split("trust")[0].rsplit("\n", 1)[0] + "\n"
+                super().start(argv, lines)
+                return machine.Done(Completed(argv, 255, "", 'Error: argument "trust" is wrong: unknown\n'))
+            if "trust" in argv:
+                return machine.Done(Completed(argv, 255, "", 'Error: argument "trust" is wrong: unknown\n'))
+            return super().start(argv, input_text)
+
+    with pytest.raises(SriovError) as error:
+        call(
+            Old(host.root), pool, "configure_vf", vf="07:10.2", mac="02:00:00:00:00:05", vlan="7", trust="on"
+        )
+    assert "refused trust" in error.value.message
+    vf = call(host, pool, "list_vfs")[1]
+    assert (vf["mac"], vf["vlan"]) == ("00:00:00:00:00:00", 0)
+    sections = [f"[vf 0000:07:00.0 {number}]\nvlan = {number + 1}\ntrust = on\n" for number in range(4)]
+    write(host, "[pf 0000:07:00.0]\nvfs = 4\n" + "".join(sections))
+    assert "unknown" in errors(Old(host.root))[0]
+    assert [one["vlan"] for one in call(host, pool, "list_vfs")] == [1, 2, 3, 4]
+
+
+def test_untagged_is_untagged_whatever_there_was(tmp_path: Path, pool: SmallPool) -> None:
+    host = machine.default_host(str(tmp_path))
+    count(host, pool, 2)
+    for vlan in ("0", "default"):
+        call(host, pool, "configure_vf", vf="07:10.2", vlan="12", qos="3")
+        vf = call(host, pool, "configure_vf", vf="07:10.2", vlan=vlan)
+        assert (vf["vlan"], vf["qos"]) == (0, 0)
+
+
+def test_a_vm_that_runs_on_another_host_holds_nothing_here(tmp_path: Path, pool: SmallPool) -> None:
+    host = machine.default_host(str(tmp_path))
+    count(host, pool, 4)
+    pool.add_vm("elsewhere", "0/0000:07:10.2", "Running")
+    pool.vms["elsewhere"]["resident_on"] = "OpaqueRef:another"
+    with pytest.raises(SriovError):
+        count(host, pool, 2)
+    assert call(host, pool, "set_vf_count", pf="eth1", count="2", force="yes")["after"] == 2
+    pool.vms["elsewhere"]["current_operations"] = {"OpaqueRef:task": "start_on"}
+    with pytest.raises(SriovError) as error:
+        call(host, pool, "set_vf_count", pf="eth1", count="0", force="yes")
+    assert "run or start" in error.value.message
+
+
+def test_the_file_is_read_strictly(tmp_path: Path) -> None:
+    host = machine.default_host(str(tmp_path))
+    write(
+        host, "[pf 07:00.0]\nvfs = 2\n[vf 0000:07:00.0 01]\nvlan = 5\n[hots]\n[host]\npciback = yes # Mary\n"
+    )
+    config = hostconfig.read(host)
+    assert [error.split(":")[0] for error in config.errors] == ["line 1", "line 3", "line 5"]
+    assert config.pciback
+    hostconfig.update(host, hostconfig.HOST, {"pciback": "no"})
+    assert "pciback = no # Mary" in host.read(hostconfig.PATH)
+
+
+def test_a_copy_that_speaks_of_no_pf_is_no_reinstalled_host(tmp_path: Path, pool: SmallPool) -> None:
+    host = machine.default_host(str(tmp_path))
+    call(host, pool, "load_pciback")
+    count(host, pool, 2)
+    count(host, pool, 0)
+    assert "pciback" in pool.other_config["sriov-conf"]
+    assert "CONFIG_IN_POOL" not in [problem["code"] for problem in call(host, pool, "status")["problems"]]
