@@ -1,4 +1,4 @@
-"""What every story has: its time, what it proves, and the logs of its hosts where it fails."""
+"""What every story has: its hosts, its time, what it proves, and the logs of its hosts where it fails."""
 
 import os
 import shutil
@@ -10,7 +10,8 @@ import pytest
 
 sys.path.insert(0, os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 
-from lab import host, image
+from lab import image, qemu
+from lab.host import LabHost
 
 LOGS = os.path.join(image.LAB, "logs")
 
@@ -23,12 +24,40 @@ class Told(NamedTuple):
     proves: str
 
 
-_told: List[Told] = []
-_seconds: Dict[str, float] = {}
+_told: Dict[str, Told] = {}
+_on: List[LabHost] = []
 
 
 def pytest_configure(config: Any) -> None:
     config.addinivalue_line("markers", "short: the shortest real story of a capability (`make lab`)")
+
+
+def _switch_on(request: Any) -> Callable[..., LabHost]:
+    def switch_on(name: str, loader: str, hardware: qemu.Hardware = qemu.USUAL) -> LabHost:
+        host = LabHost(name)
+
+        def switch_off() -> None:
+            host.stop()
+            _on.remove(host)
+
+        _on.append(host)
+        request.addfinalizer(switch_off)  # after the report, so that a failure's logs can be kept
+        host.start(loader, hardware)
+        return host
+
+    return switch_on
+
+
+@pytest.fixture
+def switch_on(request: Any) -> Callable[..., LabHost]:
+    """Switches on a new host for one story: its name, its boot loader, its hardware."""
+    return _switch_on(request)
+
+
+@pytest.fixture(scope="module")
+def switch_on_for_all(request: Any) -> Callable[..., LabHost]:
+    """The same, for all stories of a module."""
+    return _switch_on(request)
 
 
 @pytest.fixture
@@ -48,22 +77,21 @@ def pytest_runtest_logstart(nodeid: str) -> None:
 
 @pytest.hookimpl(hookwrapper=True)
 def pytest_runtest_makereport(item: Any) -> Generator[None, Any, None]:
-    """Keeps the logs while the hosts of a failed story still run, and its time."""
+    """Keeps the logs of a failed story while its hosts are as it left them, and the time of each story."""
     outcome = yield
     report = outcome.get_result()
-    _seconds[item.nodeid] = _seconds.get(item.nodeid, 0) + report.duration
-    if report.failed:
+    if report.failed and _on:
         folder = os.path.join(LOGS, item.name)
         shutil.rmtree(folder, ignore_errors=True)
-        for one in host.all_running():
-            one.keep_logs(os.path.join(folder, one.name))
+        for host in _on:
+            host.keep_logs(os.path.join(folder, host.name))
         print(f"\n  consoles, journals and QEMU's errors: {folder}", flush=True)
-    if report.when == "call" or report.failed:
-        proves = (item.function.__doc__ or "").strip().splitlines()[0]
-        _told.append(Told(report.outcome, _seconds[item.nodeid], proves))
+    before = _told.get(item.nodeid, Told("passed", 0, item.function.__doc__.splitlines()[0]))
+    bad = before.outcome if report.passed else report.outcome
+    _told[item.nodeid] = before._replace(outcome=bad, seconds=before.seconds + report.duration)
 
 
 def pytest_terminal_summary(terminalreporter: Any) -> None:
     terminalreporter.section("stories")
-    for story in _told:
+    for story in _told.values():
         terminalreporter.line(f"{story.outcome:6} {story.seconds:5.0f} s  {story.proves}")

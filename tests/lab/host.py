@@ -11,14 +11,15 @@ import signal
 import socket
 import subprocess
 import time
-from contextlib import contextmanager
-from typing import Callable, Iterator, List, Optional, TypeVar
+from typing import Callable, List, Optional, TypeVar
 
 from lab import image, qemu
 
 BOOT_SECONDS = 900  # 40 on an idle machine, three times that on a loaded one
 COMMAND_SECONDS = 300
 BOOT_ID = "cat /proc/sys/kernel/random/boot_id"
+# said by extlinux, Xen and Linux before they try again for ever
+NEVER_BOOTS = ("No files found!", "Panic on CPU", "Kernel panic")
 HOSTS = os.path.join(image.LAB, "hosts")
 
 Found = TypeVar("Found")
@@ -106,9 +107,11 @@ class LabHost:
         def booted() -> bool:
             if not self.running:
                 raise LabError(f"{self.name} went off while it booted: {self._text('qemu-errors')}")
-            if "Panic on CPU" in self._text("console", console_from):
-                raise LabError(f"Xen panicked on {self.name}; see {self._file('console')}")
-            answer = self.attempt(BOOT_ID, 30)
+            console = self._text("console", console_from)
+            for sign in NEVER_BOOTS:
+                if sign in console:
+                    raise LabError(f"{self.name} does not boot, its console says `{sign}`")
+            answer = self.attempt(BOOT_ID, 30, "-o", "ControlPath=none")
             return answer.returncode == 0 and answer.stdout.strip() not in ("", other_than)
 
         started = time.monotonic()
@@ -148,14 +151,16 @@ class LabHost:
             "LogLevel=ERROR ServerAliveInterval=10 ServerAliveCountMax=6 "
             "ControlMaster=auto ControlPersist=600 ControlPath=ssh"
         ).split()
-        words = ["ssh", "-p", self._text("ssh-port"), "-i", image.KEY]
+        words = ["ssh", *options, "-p", self._text("ssh-port"), "-i", image.KEY]
         for setting in settings:
             words += ["-o", setting]
-        return [*words, *options, "root@127.0.0.1"]
+        return [*words, "root@127.0.0.1"]
 
-    def attempt(self, command: str, seconds: float = COMMAND_SECONDS) -> "subprocess.CompletedProcess[str]":
+    def attempt(
+        self, command: str, seconds: float = COMMAND_SECONDS, *options: str
+    ) -> "subprocess.CompletedProcess[str]":
         """Runs a shell command in dom0, whatever comes of it. Status 255: ssh failed, or no end in time."""
-        words = [*self.ssh(), command]
+        words = [*self.ssh(*options), command]
         try:
             return subprocess.run(
                 words,
@@ -224,19 +229,10 @@ class LabHost:
             ("boot-configuration", "tail -n +1 /boot/extlinux.conf /boot/grub/grub.cfg /etc/sriov.conf"),
         ):
             done = self.attempt(command, 60)
+            if done.returncode == 255:  # dom0 does not answer, and will not for the next one
+                break
             with open(os.path.join(folder, name), "w") as file:
                 file.write(done.stdout + done.stderr)
-
-
-@contextmanager
-def running(name: str, loader: str = "extlinux", hardware: qemu.Hardware = qemu.USUAL) -> Iterator[LabHost]:
-    """A new host for the time of a `with`."""
-    host = LabHost(name)
-    try:
-        host.start(loader, hardware)
-        yield host
-    finally:
-        host.stop()
 
 
 def all_running() -> List[LabHost]:

@@ -28,6 +28,7 @@ class Hardware(NamedTuple):
     iommu: bool = True
     cards: int = 2
     cpus: int = 2  # 1 where two hosts run side by side: two cores do not carry four busy vCPUs
+    nvme: bool = False  # one more card with SR-IOV, an NVMe controller of 4 VFs, behind the next root port
     memory: int = 2048  # MiB, of which dom0 gets 1024
     wire: Optional[Wire] = None  # what the first card is plugged into; else nothing answers it
 
@@ -102,5 +103,15 @@ def host(folder: str, name: str, disk: str, hardware: Hardware, ssh_port: int, x
         arguments += [
             *("-device", f"pcie-root-port,id=port{number},chassis={number + 1},slot={number + 1}"),
             *("-device", f"igb,bus=port{number},netdev=net{number},mac={mac}"),
+        ]
+    if hardware.nvme:
+        port = hardware.cards
+        arguments += [
+            *("-device", f"pcie-root-port,id=port{port},chassis={port + 1},slot={port + 1}"),
+            *("-device", "nvme-subsys,id=subsystem"),
+            # each VF needs an interrupt and two queues that the controller can lend it
+            "-device",
+            f"nvme,bus=port{port},serial=lab,subsys=subsystem,"
+            "sriov_max_vfs=4,sriov_vi_flexible=4,sriov_vq_flexible=8",
         ]
     return emulator(folder, *arguments)

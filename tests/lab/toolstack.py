@@ -35,7 +35,7 @@ def bring(host: LabHost) -> None:
     host.push(PYTHON_PACKAGES, f"{pool}/dom0/XenAPIPlugin.py", os.path.dirname(XenAPI.__file__))
     if host.exists("/boot/grub/grub.cfg"):
         host.push("/opt/xensource/libexec", os.path.join(PUSHED, "xen-cmdline"))
-    host.run("mkdir -p /etc/xapi.d/plugins && systemctl restart xapi")
+    host.run("systemctl restart xapi")
 
 
 @contextmanager
@@ -47,6 +47,7 @@ def session(host: LabHost) -> Iterator[Any]:
         try:
             client.login_with_password("root", PASSWORD, "1.0", "lab")
         except OSError:
+            client("close")()
             return None
         return client
 
@@ -58,6 +59,7 @@ def session(host: LabHost) -> Iterator[Any]:
             yield client
         finally:
             client.logout()
+            client("close")()
     finally:
         socket.setdefaulttimeout(before)
 
