@@ -2,47 +2,43 @@
 
 import json
 import traceback
-from typing import Any, Callable, Dict, Mapping, NamedTuple, Tuple
+from importlib import import_module
+from typing import Any, Dict, Mapping, NamedTuple, Tuple
 
-from . import arguments, configure, inventory, iommu, listing, pciback, poolcopy, status, vfcount, vfsettings
+from . import arguments
 from .errors import SriovError
 from .host import Host
 from .safetext import safe
 
 Arguments = Mapping[str, str]
 
+SETTINGS = "mac vlan qos vlan_protocol min_tx_rate max_tx_rate spoof_check trust link_state"
+
 
 class Function(NamedTuple):
-    """A plugin function: the arguments that it has, and what it does with them; whether it may write
-    /etc/sriov.conf, of which the pool then gets a copy."""
+    """A plugin function: the module that has it, under its own name, and its arguments; whether it may
+    write /etc/sriov.conf, of which the pool then gets a copy. A call imports what it needs: that is
+    most of what a call costs."""
 
-    arguments: Tuple[str, ...]
-    act: Callable[[Host, Any, Arguments], Any]
+    module: str
+    arguments: Tuple[str, ...] = ()
     writes: bool = False
+
+    def act(self, name: str, host: Host, session: Any, args: Arguments) -> Any:
+        module = import_module(f"{__package__}.{self.module}")
+        return getattr(module, name)(host, session, args)
 
 
 FUNCTIONS: Dict[str, Function] = {
-    "enable_iommu": Function(
-        ("dry_run",),
-        lambda host, _session, args: iommu.enable(host, arguments.boolean(args, "dry_run", False)),
-        writes=True,
-    ),
-    "disable_iommu": Function(
-        ("dry_run",),
-        lambda host, _session, args: iommu.disable(host, arguments.boolean(args, "dry_run", False)),
-        writes=True,
-    ),
-    "load_pciback": Function(
-        ("persistent",),
-        lambda host, _session, args: pciback.load_and_keep(host, arguments.boolean(args, "persistent", True)),
-        writes=True,
-    ),
-    "inventory": Function((), lambda host, _session, _args: inventory.inventory(host)),
-    "list_pfs": Function((), lambda host, session, _args: listing.list_pfs(host, session)),
-    "set_vf_count": Function(("pf", "count", "force"), vfcount.set_vf_count, writes=True),
-    "configure_vf": Function(("vf", *vfsettings.NAMES), configure.configure_vf, writes=True),
-    "list_vfs": Function(("pf", "network", "state", "vm_uuid"), listing.list_vfs),
-    "status": Function((), lambda host, session, _args: status.status(host, session)),
+    "enable_iommu": Function("iommu", ("dry_run",), writes=True),
+    "disable_iommu": Function("iommu", ("dry_run",), writes=True),
+    "load_pciback": Function("pciback", ("persistent",), writes=True),
+    "inventory": Function("inventory"),
+    "list_pfs": Function("listing"),
+    "list_vfs": Function("listing", ("pf", "network", "state", "vm_uuid")),
+    "set_vf_count": Function("vfcount", ("pf", "count", "force"), writes=True),
+    "configure_vf": Function("configure", ("vf", *SETTINGS.split()), writes=True),
+    "status": Function("status"),
 }
 
 
@@ -60,10 +56,9 @@ def call(host: Host, name: str, session: Any, args: Arguments) -> str:
                 f"It has {', '.join(sorted(FUNCTIONS))}.",
             )
         arguments.known_only(name, args, function.arguments)
-        result = function.act(host, session, args)
-        missed = poolcopy.store(host, session) if function.writes and session is not None else None
-        if missed and "warnings" in result:
-            result["warnings"].append(missed)
+        result = function.act(name, host, session, args)
+        if function.writes and result.get("changed", True):
+            _copy(host, session, result)
         return as_json(result)
     except SriovError:
         raise
@@ -76,6 +71,14 @@ def call(host: Host, name: str, session: Any, args: Arguments) -> str:
             "The system log of this host (`grep sriov /var/log/daemon.log`, or journalctl) has the details; "
             "please report them.",
         ) from error
+
+
+def _copy(host: Host, session: Any, result: Dict[str, Any]) -> None:
+    from . import poolcopy
+
+    missed = poolcopy.store(host, session)
+    if missed and "warnings" in result:
+        result["warnings"].append(missed)
 
 
 def as_json(value: Any) -> str:

@@ -145,7 +145,7 @@ def vf_record(seen: Inventory, vf: pci.VirtualFunction, interface: Optional[str]
     return record
 
 
-def inventory(host: Host) -> Dict[str, Any]:
+def inventory(host: Host, _session: Any, _args: Mapping[str, str]) -> Dict[str, Any]:
     """The plugin's `inventory`."""
     seen = look(host)
     interfaces = {pf.address: pf.interface for pf in seen.pfs}

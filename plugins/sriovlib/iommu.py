@@ -1,10 +1,10 @@
 """The IOMMU: is it on, will it be after a reboot, could it be; the calls that turn it on or put it back."""
 
 from contextlib import contextmanager
-from typing import Any, Dict, Iterator, List, NamedTuple, Optional
+from typing import Any, Dict, Iterator, List, Mapping, NamedTuple, Optional
 from urllib.parse import quote, unquote
 
-from . import bootconfig, hostconfig, xen, xenoption
+from . import arguments, bootconfig, hostconfig, xen, xenoption
 from .errors import Problem, SriovError
 from .host import Host
 
@@ -59,8 +59,10 @@ def state(running: Optional[xen.Xen], options: List[str], bootloader: str) -> Io
     return Iommu(configured, running.iommu_active, reboot, bootloader, option, problems)
 
 
-def enable(host: Host, dry_run: bool) -> Dict[str, Any]:
-    """Turns the IOMMU on in the boot configuration where it is neither on nor already active."""
+def enable_iommu(host: Host, _session: Any, args: Mapping[str, str]) -> Dict[str, Any]:
+    """The plugin's `enable_iommu`: turns the IOMMU on in the boot configuration where it is neither on
+    nor already active."""
+    dry_run = arguments.boolean(args, "dry_run", False)
     with _alone(host, "enable_iommu", dry_run):
         boot = bootconfig.find(host)
         before = boot.read()
@@ -74,9 +76,11 @@ def enable(host: Host, dry_run: bool) -> Dict[str, Any]:
         return _change(host, boot, running, before, wanted, dry_run, record=True)
 
 
-def disable(host: Host, dry_run: bool) -> Dict[str, Any]:
-    """Puts back what `enable` found; without a record it changes nothing and says so. What cannot be
-    put back, because its boot entry is gone, stays recorded and is named."""
+def disable_iommu(host: Host, _session: Any, args: Mapping[str, str]) -> Dict[str, Any]:
+    """The plugin's `disable_iommu`: puts back what `enable_iommu` found; without a record it changes
+    nothing and says so. What cannot be put back, because its boot entry is gone, stays recorded and
+    is named."""
+    dry_run = arguments.boolean(args, "dry_run", False)
     with _alone(host, "disable_iommu", dry_run):
         boot = bootconfig.find(host)
         before = boot.read()

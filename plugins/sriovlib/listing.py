@@ -140,7 +140,7 @@ def _interfaces_of(xapi_pool: Union[Pool, Silence], wanted: str) -> Set[str]:
     return found[0].interfaces
 
 
-def list_pfs(host: Host, session: Any) -> List[Dict[str, Any]]:
+def list_pfs(host: Host, session: Any, _args: Mapping[str, str]) -> List[Dict[str, Any]]:
     """The plugin's `list_pfs`."""
     seen = inventory.look(host)
     return pf_records(host, seen, read_pool(host, session, seen))

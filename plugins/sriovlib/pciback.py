@@ -1,9 +1,9 @@
 """pciback, the driver that holds devices for VMs: is it there, loaded by what, wanted at each boot."""
 
 import errno
-from typing import Any, Dict, NamedTuple, Optional, Set
+from typing import Any, Dict, Mapping, NamedTuple, Optional, Set
 
-from . import hostconfig, ini, pci
+from . import arguments, hostconfig, ini, pci
 from .errors import SriovError
 from .host import Host
 
@@ -49,8 +49,9 @@ def load(host: Host) -> Pciback:
     return found
 
 
-def load_and_keep(host: Host, persistent: bool) -> Dict[str, Any]:
+def load_pciback(host: Host, _session: Any, args: Mapping[str, str]) -> Dict[str, Any]:
     """The plugin's `load_pciback`: the driver now, and at each boot or (not `persistent`) no more."""
+    persistent = arguments.boolean(args, "persistent", True)
     before = find(host)
     now = load(host)
 

@@ -1,10 +1,10 @@
-"""Text that xapi can carry: XML 1.0's characters without the control characters."""
+"""Text that xapi can carry: what XML 1.0 allows, without control characters."""
 
 import re
 
-# One character that is not among these, in a result or an error, and the caller gets INTERNAL_ERROR
-# and nothing else.
-_UNSAFE = re.compile("[^\t\n\x20-\x7e\xa0-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
+# One of these in a result or an error, and the caller gets INTERNAL_ERROR and nothing else. (Written as
+# what is refused: a class of all that is allowed takes milliseconds to compile.)
+_UNSAFE = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\ud800-\udfff\ufffe\uffff]")
 
 
 def safe(text: str) -> str:

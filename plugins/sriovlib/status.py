@@ -1,6 +1,6 @@
 """`status`: how this host stands with SR-IOV, and every reason why VFs cannot be had or given."""
 
-from typing import Any, Dict, List, Optional, Tuple
+from typing import Any, Dict, List, Mapping, Optional, Tuple
 
 from . import (
     VERSION,
@@ -55,7 +55,7 @@ XENSTORE_SILENT = Problem(
 )
 
 
-def status(host: Host, session: Any) -> Dict[str, Any]:
+def status(host: Host, session: Any, _args: Mapping[str, str]) -> Dict[str, Any]:
     """The plugin's `status`: always compared with what is there now, nothing remembered."""
     xl = host.start(xen.COMMAND)
     seen = inventory.look(host)

@@ -9,7 +9,7 @@ import pytest
 from machine import Machine
 from machine_description import default_description
 from small_pool import SmallPool
-from sriovlib import calls, frompool, hostconfig, restore
+from sriovlib import calls, frompool, hostconfig, restore, vfsettings
 from sriovlib.errors import SriovError
 
 ETH1 = "0000:07:00.0"
@@ -108,6 +108,10 @@ def test_mistakes_are_named_before_anything_is_done(
     assert error.code == "SRIOV_BAD_ARGUMENT"
     assert words in error.message + error.hint
     assert (settings(host, pool), host.read(hostconfig.PATH)) == (before, file)
+
+
+def test_the_call_takes_every_setting_that_there_is() -> None:
+    assert calls.SETTINGS.split() == list(vfsettings.NAMES)
 
 
 def test_a_mac_is_had_once_on_a_host(host: Machine, pool: SmallPool) -> None:
