@@ -3,6 +3,8 @@
 import subprocess
 from typing import List, Sequence
 
+from lab.errors import LabError
+
 KEYRING = "/usr/share/keyrings/debian-archive-keyring.gpg"
 
 
@@ -16,7 +18,7 @@ def archive() -> str:
         uri, _, codename = line.partition(" ")
         if "-" not in codename:  # not bookworm-updates, bookworm-security ...
             return uri
-    raise SystemExit("apt on this machine names no Debian archive: the lab cannot get its packages")
+    raise LabError("apt on this machine names no Debian archive to get packages from")
 
 
 def mmdebstrap(suite: str, folder: str, packages: Sequence[str], variant: str, *more: str) -> List[str]:

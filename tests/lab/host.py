@@ -14,6 +14,7 @@ import time
 from typing import Callable, List, Optional, TypeVar
 
 from lab import image, qemu
+from lab.errors import LabError
 
 BOOT_SECONDS = 900  # 40 on an idle machine, three times that on a loaded one
 COMMAND_SECONDS = 300
@@ -23,10 +24,6 @@ NEVER_BOOTS = ("No files found!", "Panic on CPU", "Kernel panic")
 HOSTS = os.path.join(image.LAB, "hosts")
 
 Found = TypeVar("Found")
-
-
-class LabError(Exception):
-    """The lab itself failed: a host did not boot, a command in dom0 ended badly."""
 
 
 def wait_for(what: str, look: Callable[[], Optional[Found]], seconds: float) -> Found:
@@ -53,12 +50,12 @@ class LabHost:
     def __init__(self, name: str) -> None:
         self.name = name
         self.folder = os.path.join(HOSTS, name)
+        self._machine: List[str] = []
 
     # -- power -----------------------------------------------------------------------------------
 
     def start(self, loader: str = "extlinux", hardware: qemu.Hardware = qemu.USUAL) -> None:
         """Switches a new host on and waits until its dom0 has booted."""
-        print(f"  {self.name}: switched on, to boot by {loader}", flush=True)
         self.stop()
         shutil.rmtree(self.folder, ignore_errors=True)
         os.makedirs(self.folder)
@@ -67,11 +64,18 @@ class LabHost:
         for name, port in (("ssh-port", ssh_port), ("xapi-port", xapi_port)):
             with open(self._file(name), "w") as file:
                 file.write(str(port))
-        machine = qemu.host(image.QEMU, self.name, self._file("disk.qcow2"), hardware, ssh_port, xapi_port)
+        disk = self._file("disk.qcow2")
+        self._machine = qemu.host(image.QEMU, self.name, disk, hardware, ssh_port, xapi_port)
+        self.power_on()
+
+    def power_on(self) -> None:
+        """Switches it on, with the disk as it is, and waits until its dom0 has booted."""
+        print(f"  {self.name}: switched on", flush=True)
+        console = self._console_size()
         with open(self._file("qemu-errors"), "wb") as errors:
-            if subprocess.call(machine, cwd=self.folder, stderr=errors):
+            if subprocess.call(self._machine, cwd=self.folder, stderr=errors):
                 raise LabError(f"QEMU did not start {self.name}: {self._text('qemu-errors')}")
-        self._wait_for_boot(other_than="", console_from=0)
+        self._wait_for_boot(other_than="", console_from=console)
 
     @property
     def running(self) -> bool:
@@ -83,7 +87,7 @@ class LabHost:
         return int(self._text("xapi-port"))
 
     def stop(self) -> None:
-        """Pulls the plug."""
+        """Pulls the plug: of what dom0 wrote, that stays which it had flushed to its disk."""
         process = self._process()
         if process is None:
             return
@@ -96,7 +100,7 @@ class LabHost:
         print(f"  {self.name}: reboots", flush=True)
         process = self._process()
         before = self.run(BOOT_ID).strip()
-        console = os.path.getsize(self._file("console"))
+        console = self._console_size()
         self.attempt("systemctl reboot")  # the connection may break while it answers
         self._hang_up()
         self._wait_for_boot(other_than=before, console_from=console)
@@ -130,6 +134,10 @@ class LabHost:
         except OSError:
             ours = False
         return int(number) if ours else None
+
+    def _console_size(self) -> int:
+        path = self._file("console")
+        return os.path.getsize(path) if os.path.exists(path) else 0
 
     def _file(self, name: str) -> str:
         return os.path.join(self.folder, name)

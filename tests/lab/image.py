@@ -15,6 +15,7 @@ import time
 from typing import Iterator
 
 from lab import debian, qemu
+from lab.errors import LabError
 
 HERE = os.path.dirname(os.path.abspath(__file__))
 REPOSITORY = os.path.dirname(os.path.dirname(HERE))
@@ -181,4 +182,4 @@ def install_loader(loader: str) -> None:
     )
     said = run.stdout.decode("utf-8", "replace")
     if f"install-loader {loader}: exit status 0" not in said:
-        raise SystemExit(f"installing {loader} on the disk failed:\n{said}")
+        raise LabError(f"installing {loader} on the disk failed:\n{said}")

@@ -77,13 +77,13 @@ def host(folder: str, name: str, disk: str, hardware: Hardware, ssh_port: int, x
     arguments = [
         *("-name", name, "-smp", str(hardware.cpus), "-m", str(hardware.memory)),
         *("-pidfile", "pid", "-daemonize", "-monitor", "unix:monitor,server=on,wait=off"),
-        *("-chardev", "socket,id=serial,path=serial,server=on,wait=off,logfile=console"),
+        *("-chardev", "socket,id=serial,path=serial,server=on,wait=off,logfile=console,logappend=on"),
         *("-serial", "chardev:serial"),
     ]
     if hardware.iommu:
         arguments += ["-device", "intel-iommu,intremap=on"]
     arguments += [
-        *("-drive", f"file={disk},format=qcow2,if=none,id=disk,cache=unsafe"),
+        *("-drive", f"file={disk},format=qcow2,if=none,id=disk"),
         *("-device", "virtio-blk-pci,drive=disk,bootindex=0"),
         "-netdev",
         f"user,id=management,restrict=on,hostfwd=tcp:127.0.0.1:{ssh_port}-:22,"

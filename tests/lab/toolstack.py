@@ -17,7 +17,8 @@ from typing import Any, Iterator, List
 import inotify_simple
 import XenAPI
 from lab import image
-from lab.host import COMMAND_SECONDS, LabError, LabHost, wait_for
+from lab.errors import LabError
+from lab.host import COMMAND_SECONDS, LabHost, wait_for
 
 TESTS = os.path.join(image.REPOSITORY, "tests")
 LIBRARY = os.path.join(image.REPOSITORY, "plugins", "sriovlib")
