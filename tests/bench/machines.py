@@ -6,6 +6,7 @@ Machines are kept in build/bench, since the imitated kernel takes a while to mak
 
 import glob
 import hashlib
+import json
 import os
 import shlex
 import shutil
@@ -15,7 +16,7 @@ from typing import Any, Dict, List, Optional, Sequence
 import machine
 from machine_description import Card, Description, Interface, Sriov, default_description
 from machine_devices import virtual_address
-from sriovlib import inventory
+from sriovlib import calls
 from sriovlib.host import Completed, Running
 
 REPOSITORY = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
@@ -166,7 +167,7 @@ def _write_commands(kept_machine: str, folder: str) -> Any:
     """A program for each command that `inventory` runs, which prints the machine's answer, and fails
     if it is run with other arguments. Returns the inventory."""
     recorder = _Recorder(kept_machine)
-    seen = inventory.inventory(recorder)
+    seen = calls.call(recorder, "inventory", None, {})
     scripts: Dict[str, str] = {}
     for number, answer in enumerate(recorder.answers):
         name = answer.argv[0]
@@ -185,4 +186,4 @@ def _write_commands(kept_machine: str, folder: str) -> Any:
         with open(path, "w", encoding="utf-8") as file:
             file.write(text + "esac\necho not expected >&2\nexit 127\n")
         os.chmod(path, 0o755)
-    return seen
+    return json.loads(seen)
