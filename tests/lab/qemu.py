@@ -6,6 +6,7 @@ What the machine needs, and why, is in README.md beside this file.
 import os
 import shutil
 import subprocess
+import zlib
 from typing import List, NamedTuple, Optional
 
 from lab import debian
@@ -16,7 +17,8 @@ LIBRARIES = "usr/lib/x86_64-linux-gnu"
 
 
 class Wire(NamedTuple):
-    """A cable between two cards: each end sends to the socket of the other."""
+    """A cable between two cards: each end sends to the socket of the other. Absolute paths: QEMU opens them
+    when it needs them, from another folder."""
 
     near: str
     far: str
@@ -73,7 +75,8 @@ def emulator(folder: str, *arguments: str) -> List[str]:
 
 def host(folder: str, name: str, disk: str, hardware: Hardware, ssh_port: int, xapi_port: int) -> List[str]:
     """The machine of a Xen host: started in its folder, where it leaves its console, sockets and number."""
-    name_byte = sum(name.encode()) % 256  # keeps the MACs of hosts apart
+    number_of_name = zlib.crc32(name.encode()) & 0xFFFF
+    own = f"{number_of_name >> 8:02x}:{number_of_name & 0xFF:02x}"  # what tells its MACs from other hosts'
     arguments = [
         *("-name", name, "-smp", str(hardware.cpus), "-m", str(hardware.memory)),
         *("-pidfile", "pid", "-daemonize", "-monitor", "unix:monitor,server=on,wait=off"),
@@ -88,7 +91,7 @@ def host(folder: str, name: str, disk: str, hardware: Hardware, ssh_port: int, x
         "-netdev",
         f"user,id=management,restrict=on,hostfwd=tcp:127.0.0.1:{ssh_port}-:22,"
         f"hostfwd=tcp:127.0.0.1:{xapi_port}-:80",
-        *("-device", f"virtio-net-pci,netdev=management,mac=52:54:00:12:34:{name_byte:02x},romfile="),
+        *("-device", f"virtio-net-pci,netdev=management,mac=52:54:00:{own}:00,romfile="),
     ]
     for number in range(hardware.cards):
         if number == 0 and hardware.wire:
@@ -99,7 +102,7 @@ def host(folder: str, name: str, disk: str, hardware: Hardware, ssh_port: int, x
             ]
         else:
             arguments += ["-netdev", f"hubport,id=net{number},hubid={number}"]
-        mac = f"02:00:00:{name_byte:02x}:{number:02x}:00"
+        mac = f"02:00:{own}:{number:02x}:00"
         arguments += [
             *("-device", f"pcie-root-port,id=port{number},chassis={number + 1},slot={number + 1}"),
             *("-device", f"igb,bus=port{number},netdev=net{number},mac={mac}"),
