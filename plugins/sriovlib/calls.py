@@ -1,7 +1,6 @@
 """The plugin's functions: from text arguments to one JSON value, or an error that a person can use."""
 
 import json
-import traceback
 from importlib import import_module
 from typing import Any, Dict, Mapping, NamedTuple, Tuple
 
@@ -63,6 +62,8 @@ def call(host: Host, name: str, session: Any, args: Arguments) -> str:
     except SriovError:
         raise
     except Exception as error:
+        import traceback  # takes milliseconds, and is hardly ever wanted
+
         for line in traceback.format_exc().splitlines():
             host.log(line)
         raise SriovError(

@@ -99,12 +99,12 @@ class Host:
     def read_bytes(self, path: str) -> bytes:
         descriptor = os.open(self.root + path, os.O_RDONLY | os.O_CLOEXEC)
         try:
-            parts: List[bytes] = []
-            while True:
-                part = os.read(descriptor, 65536)
-                if not part:
-                    return b"".join(parts)
-                parts.append(part)
+            data = os.read(descriptor, 65536)  # a kernel attribute is less than that
+            parts = [data]
+            while data:
+                data = os.read(descriptor, 1 << 20)
+                parts.append(data)
+            return b"".join(parts)
         finally:
             os.close(descriptor)
 

@@ -1,7 +1,8 @@
 """VF settings by dom0's `ip`: what it prints, and what it is told. Few processes, however many VFs."""
 
 import re
-from typing import Any, Callable, Dict, List, Mapping, NamedTuple, Pattern, Sequence, Tuple
+from functools import lru_cache
+from typing import Any, Dict, List, Mapping, NamedTuple, Optional, Sequence, Tuple
 
 from .host import Completed, Host
 from .vfsettings import FRESH, NO_MAC, VfSettings, as_text
@@ -34,39 +35,35 @@ def parse(answer: Completed) -> Dict[str, Dict[int, VfSettings]]:
     return found
 
 
-def _settings(mac: str, rest: str) -> VfSettings:
-    """One line's settings; a word that cannot be understood costs its own setting only."""
-    found: Dict[str, Any] = {
-        "vlan": 0,
-        "qos": 0,
-        "vlan_protocol": "802.1q",
-        "min_tx_rate": 0,
-        "max_tx_rate": 0,
-    }
-    for part in rest.split(", "):
-        for pattern, name, value in _PARTS:
-            match = pattern.fullmatch(part.strip())
-            if match and not (name == "max_tx_rate" and found[name]):
-                found[name] = value(match.group(1))
-    # an InfiniBand port has an address of 20 bytes there, which is no MAC
-    return VfSettings(mac if len(mac) == len(NO_MAC) else None, **found)
-
-
-def _is_on(text: str) -> bool:
-    return text == "on"
-
-
-_PARTS: Tuple[Tuple[Pattern[str], str, Callable[[str], Any]], ...] = (
-    (re.compile(r"vlan (\d+)"), "vlan", int),
-    (re.compile(r"qos (\d+)"), "qos", int),
-    (re.compile(r"vlan protocol (\S+)"), "vlan_protocol", str.lower),
-    (re.compile(r"max_tx_rate (\d+)Mbps"), "max_tx_rate", int),
-    (re.compile(r"tx rate (\d+) \(Mbps\)"), "max_tx_rate", int),  # all that an old kernel tells
-    (re.compile(r"min_tx_rate (\d+)Mbps"), "min_tx_rate", int),
-    (re.compile(r"spoof checking (\S+)"), "spoof_check", _is_on),
-    (re.compile(r"trust (\S+)"), "trust", _is_on),
-    (re.compile(r"link-state (\S+)"), "link_state", str),
+_PART = re.compile(
+    r"(?:^|, )([a-z_ -]+?) (\d+|802\S+?|on|off|auto|enable|disable)(?:Mbps| \(Mbps\))?(?=,|$|\s)"
 )
+
+
+@lru_cache(maxsize=None)  # of hundreds of VFs most are alike but for their MACs
+def _words(rest: str) -> Mapping[str, str]:
+    return dict(_PART.findall(rest))
+
+
+def _settings(mac: str, rest: str) -> VfSettings:
+    """One line's settings: `, vlan 100, qos 3, spoof checking on`. What is not understood is not told."""
+    words = _words(rest)
+
+    def switch(name: str) -> Optional[bool]:
+        return words[name] == "on" if name in words else None
+
+    return VfSettings(
+        # an InfiniBand port has an address of 20 bytes there, which is no MAC
+        mac=mac if len(mac) == len(NO_MAC) else None,
+        vlan=int(words.get("vlan", 0)),
+        qos=int(words.get("qos", 0)),
+        vlan_protocol=words.get("vlan protocol", "802.1q").lower(),
+        min_tx_rate=int(words.get("min_tx_rate", 0)),
+        max_tx_rate=int(words.get("max_tx_rate", words.get("tx rate", 0))),  # the second from old kernels
+        spoof_check=switch("spoof checking"),
+        trust=switch("trust"),
+        link_state=words.get("link-state"),
+    )
 
 
 class Change(NamedTuple):
@@ -100,11 +97,11 @@ def changes(number: int, now: VfSettings, wanted: Mapping[str, Any]) -> List[Cha
         names = tuple(name for name in group if name in wanted)
         if any(told[name] is None or wanted[name] != told[name] for name in names):
             tolerable = all(told[name] is None and wanted[name] == getattr(FRESH, name) for name in names)
-            found.append(Change(number, names, _words(group, before, after), tolerable))
+            found.append(Change(number, names, _in_words(group, before, after), tolerable))
     return found
 
 
-def _words(group: Tuple[str, ...], before: VfSettings, after: VfSettings) -> str:
+def _in_words(group: Tuple[str, ...], before: VfSettings, after: VfSettings) -> str:
     """A group in the words of `ip link set PF vf N ...`."""
     if "vlan" in group:
         words = f"vlan {after.vlan} qos {after.qos}"

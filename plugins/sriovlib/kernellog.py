@@ -54,7 +54,7 @@ def evidence(answer: Completed) -> Dict[str, List[Evidence]]:
     """PCI address -> what the log says against SR-IOV on it, each code once with its last line."""
     found: Dict[str, Dict[str, Evidence]] = {}
     for line in answer.stdout.splitlines():
-        assigned = _ASSIGNED.search(line)
+        assigned = _ASSIGNED.search(line) if "assigned" in line else None
         if assigned:  # the kernel found room in a later try
             found.get(assigned.group(1), {}).pop(NO_MMIO_SPACE, None)
         code = code_of(line)

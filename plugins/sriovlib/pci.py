@@ -128,14 +128,19 @@ def _virtual_functions(host: Host, pf: PhysicalFunction) -> List[VirtualFunction
         return []
     folder = f"{DEVICES}/{pf.address}"
     found = []
+    identity = None
     for name in host.names(folder):
-        if not name.startswith("virtfn"):
+        if not name.startswith("virtfn") or not name[6:].isdigit():
             continue
         address = host.link(f"{folder}/{name}")
-        identity = _uevent(host, address) if address else None
-        if address is None or identity is None or not name[6:].isdigit():
+        if address is None:
             continue  # it vanished while we were reading
-        vendor, device, driver, _ = identity
+        if identity is None:  # all VFs of a PF are one device (PCIe SR-IOV: VF Device ID)
+            identity = _uevent(host, address)
+        driver = host.link(f"{DEVICES}/{address}/driver")
+        if identity is None or (driver is None and not host.exists(f"{DEVICES}/{address}")):
+            continue
+        vendor, device = identity[:2]
         # A VF has its PF's memory node: the kernel gives it the PF's bus (iov.c, virtfn_add_bus).
         found.append(
             VirtualFunction(address, int(name[6:]), pf.address, vendor, device, driver, pf.numa_node)
@@ -152,7 +157,7 @@ def functions(host: Host) -> Tuple[List[PhysicalFunction], List[VirtualFunction]
     vfs: List[VirtualFunction] = []
     known: Set[str] = set()
     addresses = [name for name in host.names(DEVICES) if parse_address(name) == name]
-    for address in sorted(addresses, key=address_order):
+    for address in sorted(addresses, key=lambda text: (len(text), text)):  # as address_order, and quicker
         if address in known:
             continue  # with hundreds of VFs, not asking each whether it is a PF is worth it
         pf = _physical_function(host, address)

@@ -1,9 +1,11 @@
 """Names of devices, from the host's own pci.ids (hwdata); lspci reads the same file."""
 
+import re
 from typing import Dict, Iterable, Optional, Tuple
 
 from .host import Host
 
+_FIRST_COLUMN = re.compile(rb"\n[^\t#\n]")
 FILES = ("/usr/share/hwdata/pci.ids", "/usr/share/misc/pci.ids")
 
 
@@ -27,11 +29,8 @@ def _description(data: bytes, vendor_id: str, device_id: str) -> Optional[str]:
     if vendor is None:
         return None
     name, start = vendor
-    end = start
-    while data[end : end + 1] == b"\n" and data[end + 1 : end + 2] in (b"\t", b"#"):
-        end = data.find(b"\n", end + 1)
-        if end < 0:
-            end = len(data)
+    following = _FIRST_COLUMN.search(data, start)
+    end = following.start() if following else len(data)
     device = _line_after(data, b"\n\t" + device_id.encode() + b"  ", start, end)
     return None if device is None else f"{name} {device[0]}"
 

@@ -2,7 +2,7 @@
 
 import json
 from pathlib import Path
-from typing import Any, Dict, List
+from typing import Any, Dict, List, Optional
 
 import machine
 import pytest
@@ -168,11 +168,20 @@ def test_five_digit_pci_domains_come_last(tmp_path: Path) -> None:
 
 
 def test_devices_that_vanish_while_they_are_read(tmp_path: Path) -> None:
+    def is_gone(path: str) -> bool:
+        return "0000:07:10.2" in path or path.startswith("/sys/bus/pci/devices/0000:07:00.1/")
+
     class Vanishing(Machine):
         def read_bytes(self, path: str) -> bytes:
-            if "0000:07:10.2" in path or path.startswith("/sys/bus/pci/devices/0000:07:00.1/"):
+            if is_gone(path):
                 raise FileNotFoundError(path)
             return super().read_bytes(path)
+
+        def link(self, path: str) -> Optional[str]:
+            return None if is_gone(path) else super().link(path)
+
+        def exists(self, path: str) -> bool:
+            return not is_gone(path) and super().exists(path)
 
     make_vfs(machine.default_host(str(tmp_path)), "0000:07:00.0", 4)
     answer = inventory(Vanishing(str(tmp_path)))
