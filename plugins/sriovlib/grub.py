@@ -13,6 +13,7 @@ from . import xenoption
 _TITLE = re.compile(r"\s*menuentry\s+(?:'([^']*)'|\"([^\"]*)\")")
 # The tool writes these in its own words; comments it may drop.
 _HEADER = re.compile(r"\s*(?:#|serial\b|terminal_|set (?:default|timeout)=)")
+_OWN_WORDS = {"linux16": "linux", "linuxefi": "linux", "initrd16": "initrd", "initrdefi": "initrd"}
 _BOOTS_XEN = ("multiboot2", "multiboot", "xen_hypervisor")
 
 
@@ -26,7 +27,11 @@ def _lines(text: str) -> Counter[str]:
         words = line.split()
         if words and words[0] in _BOOTS_XEN:  # an option that is set moves to the end
             words[1:] = sorted(word for word in words[1:] if not xenoption.is_iommu(word))
-        if words and not _HEADER.match(line):
+        elif words[:4] == ["search", "--label", "--set", "root"]:
+            del words[5:]  # hints, which the tool drops and GRUB can do without
+        elif words:
+            words[0] = _OWN_WORDS.get(words[0], words[0])
+        if words and not _HEADER.match(line) and not _TITLE.match(line):
             found[" ".join(words)] += 1
     return found
 
