@@ -1,9 +1,11 @@
 """Hosts that boot as the first ones did: through extlinux, from their disk."""
 
+import os
+import re
 from typing import Callable, Dict, List
 
 import pytest
-from lab import toolstack
+from lab import image, toolstack
 from lab.host import LabHost, wait_for
 from lab.toolstack import call, problems
 
@@ -15,14 +17,17 @@ Say = Callable[[str], None]
 SwitchOn = Callable[..., LabHost]
 
 
-@pytest.mark.short
-def test_from_no_iommu_to_a_guest_with_a_vf(switch_on: SwitchOn, say: Say) -> None:
-    """enable_iommu, load_pciback and one reboot: then a guest drives a VF (boot by extlinux)."""
-    host = switch_on("first", "extlinux")
+@pytest.fixture(scope="module")
+def host(switch_on_for_all: SwitchOn) -> LabHost:
+    host = switch_on_for_all("first", "extlinux")
     toolstack.bring(host)
     toolstack.install(host, toolstack.package())
-    say("the package is installed")
+    return host
 
+
+@pytest.mark.short
+def test_from_no_iommu_to_a_guest_with_a_vf(host: LabHost, say: Say) -> None:
+    """enable_iommu, load_pciback and one reboot: then a guest drives a VF (boot by extlinux)."""
     status = call(host, "status")
     assert status["platform"] == {"product": "XCP-ng", "version": "8.3.0"}
     assert status["iommu"] == {
@@ -81,6 +86,32 @@ def test_from_no_iommu_to_a_guest_with_a_vf(switch_on: SwitchOn, say: Say) -> No
     assert {vf["state"] for address, vf in now.items() if address != chosen["address"]} == {"free"}
     assert list(now) == [vf["address"] for vf in vfs]
     say("list_vfs calls that one in-use by the guest, and only that one")
+
+
+def test_disable_iommu_puts_back_what_was_there(host: LabHost, say: Say) -> None:
+    """disable_iommu and a reboot put Xen's command line and extlinux.conf back, byte for byte."""
+    with open(os.path.join(image.HERE, "dom0", "boot", "extlinux.conf")) as file:
+        original = file.read()
+    if not call(host, "status")["iommu"]["active"]:  # this story is told alone
+        call(host, "enable_iommu")
+        host.reboot()
+        assert call(host, "status")["iommu"]["active"]
+    assert host.run("cat /boot/extlinux.conf") != original
+
+    disabled = call(host, "disable_iommu")
+    assert (disabled["changed"], disabled["active"], disabled["reboot_required"]) == (True, True, True)
+    assert host.run("cat /boot/extlinux.conf") == original
+    host.reboot()
+    options = re.findall(r"append /boot/xen.gz (.*?) ---", original)
+    assert host.run("xl info xen_commandline").strip() == options[0]
+    status = call(host, "status")
+    assert (status["iommu"]["active"], status["reboot_required"]) == (False, False)
+    say("the command line is what it was, and the IOMMU is off")
+
+    again = call(host, "disable_iommu")
+    assert (again["changed"], problems(again)) == (False, ["NOTHING_RECORDED"])
+    assert host.run("cat /boot/extlinux.conf") == original
+    say("a second disable_iommu changes nothing and says so")
 
 
 def starts_in_order(host: LabHost, *units: str) -> bool:
