@@ -92,6 +92,14 @@ def remove_slot(host: Host, address: str) -> None:
         pass
 
 
+def keep_others_off(host: Host, address: str) -> None:
+    """From now on no other driver is asked for the device; `release` ends that."""
+    device = f"{pci.DEVICES}/{address}"
+    host.write_attribute(f"{device}/driver_override", pci.PCIBACK)
+    if host.link(f"{device}/driver") is not None:  # before Linux 5.3 it looks bound though nobody was asked
+        host.write_attribute(f"{device}/driver/unbind", address)
+
+
 def take(host: Host, address: str) -> None:
     """Makes pciback hold the device, taking it over from whatever driver has it; raises OSError.
 

@@ -13,6 +13,9 @@ from .plan import PfPlan, drift, plan
 from .vfsettings import UNKNOWN
 
 LAST = f"{RUN_FOLDER}/restore.json"  # PF address -> its last error, for `status`
+# There once a restore of all PFs has begun: what the kernel binds earlier it finds by itself, and the udev
+# rule has work to do for later ones only.
+BEGUN = f"{RUN_FOLDER}/restore-begun"
 SECONDS = 200  # for all PFs; the unit ends us after 300
 CARRIER_SECONDS = 10  # most drivers take a rate only when they know the speed of the link
 
@@ -29,6 +32,8 @@ def restore(host: Host, only: Optional[str] = None) -> List[Result]:
     """All that the configuration asks for, or what it asks for the PF `only`."""
     deadline = time.monotonic() + SECONDS
     with host.lock("vfs", "sriov-restore"):
+        if only is None:
+            _note_begin(host)
         config = hostconfig.read(host)
         results = [Result(hostconfig.PATH, "", error) for error in config.errors]
         if wants_pciback(config):
@@ -47,6 +52,13 @@ def restore(host: Host, only: Optional[str] = None) -> List[Result]:
                 results += _one(host, pf.address, lambda: _restore_pf(host, planned))  # noqa: B023 - at once
             remember(host, {results[-1].step: results[-1].error})
     return results
+
+
+def _note_begin(host: Host) -> None:
+    try:
+        host.replace_file(BEGUN, b"")
+    except OSError as error:
+        host.log(f"{BEGUN}: {error.strerror}")
 
 
 def wants_pciback(config: hostconfig.HostConfig) -> bool:

@@ -2,7 +2,8 @@
 
 import errno
 import time
-from typing import List, Optional, Set
+from contextlib import contextmanager
+from typing import Iterator, List, Optional, Set
 
 from . import kernellog, pci, pciback
 from .errors import SriovError
@@ -124,14 +125,34 @@ def _bear(host: Host, pf: str, count: int) -> None:
         for address in sorted(set(expected(host, pf, count)) - pciback.slots(host)):
             added.add(address)
             pciback.add_slot(host, address)
-        _write_count(host, pf, count)
-        _wait_for(host, pf, count)
+        with _nobody_but_pciback(host, pf):
+            _write_count(host, pf, count)
+            _wait_for(host, pf, count)
     except NotAllBorn:
         raise  # those that are late shall find their slots; making the former number ends them all
     except BaseException:
         _remove(host, added.difference(present(host, pf)))
         raise
     _remove(host, added.difference(present(host, pf)))
+
+
+@contextmanager
+def _nobody_but_pciback(host: Host, pf: str) -> Iterator[None]:
+    """The kernel asks drivers in the order in which they were loaded. Where pciback is a module, the driver
+    of the VFs may be older (igbvf; with mlx5_core or nvme it is the PF's own) and would get them at their
+    birth, slot or not. So nobody is asked for that time, and then pciback alone."""
+    autoprobe = f"{pci.DEVICES}/{pf}/sriov_drivers_autoprobe"  # Linux 4.12 and later
+    before = host.text(autoprobe)
+    if pciback.find(host).module is None or before is None:
+        yield
+        return
+    host.write_attribute(autoprobe, "0")
+    try:
+        yield
+        for address in present(host, pf):
+            pciback.keep_others_off(host, address)
+    finally:
+        host.write_attribute(autoprobe, before)
 
 
 def _remove(host: Host, slots: Set[str]) -> None:
