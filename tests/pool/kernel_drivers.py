@@ -15,13 +15,25 @@ NOT_SET = "(null)"
 def register(sysfs: Sysfs, title: str, module: str) -> None:
     """A driver comes. It takes nothing yet: `offer` does."""
     sysfs.plant(driver(title, module))
+    sysfs.state.setdefault("drivers", []).append(title)
 
 
 def registered(sysfs: Sysfs) -> List[str]:
-    """In the order in which the kernel offers them a device. pciback is the first: its slots win
-    over a driver that knows the device (seen in the lab)."""
-    titles = sysfs.names(BUS + "/drivers")
-    return sorted(titles, key=lambda title: title != kernel_pciback.NAME)
+    """In the order in which the kernel offers them a device: that in which they came (drivers/base/bus.c,
+    bus_add_driver). Seen in the lab: an igbvf that is older than pciback gets VFs that have a slot. Of a
+    recording's drivers nobody knows; pciback is the first of them, as where it is built in."""
+    came = sysfs.state.get("drivers", [])
+
+    def place(title: str) -> Tuple[int, bool]:
+        return (came.index(title) if title in came else -1, title != kernel_pciback.NAME)
+
+    return sorted(sysfs.names(BUS + "/drivers"), key=place)
+
+
+def unregister(sysfs: Sysfs, title: str) -> None:
+    """A driver that has no device any more goes."""
+    sysfs.remove(f"{BUS}/drivers/{title}")
+    sysfs.state["drivers"] = [other for other in sysfs.state.get("drivers", []) if other != title]
 
 
 def matches(sysfs: Sysfs, title: str, device: str) -> bool:

@@ -49,7 +49,7 @@ def unload(sysfs: Sysfs, module: str) -> None:
         device = sysfs.device(address)
         if device is not None:
             kernel_sriov.unbind(sysfs, device)
-    sysfs.remove(folder)
+    kernel_drivers.unregister(sysfs, driver)
     sysfs.remove(f"/sys/module/{title}")
     _write_loaded(sysfs, [other for other in loaded(sysfs) if other != title])
 

@@ -211,6 +211,19 @@ def test_seizing_before_birth(machine: Machine) -> None:
     assert driver(machine, VF) == "pciback"
 
 
+def test_the_older_driver_is_asked_first(machine: Machine) -> None:
+    machine.write_attribute(f"{DRIVERS}/pciback/new_slot", VF)
+    machine.write_attribute(PF + "/sriov_numvfs", "1")
+    assert driver(machine, VF) == "pciback"  # older than igbvf, which came with this VF
+    machine.write_attribute(f"{DRIVERS}/pciback/unbind", VF)
+    machine.write_attribute(PF + "/sriov_numvfs", "0")
+    machine.run(["modprobe", "--remove", "xen-pciback"])
+    machine.run(["modprobe", "xen-pciback"])
+    machine.write_attribute(f"{DRIVERS}/pciback/new_slot", VF)
+    machine.write_attribute(PF + "/sriov_numvfs", "1")
+    assert driver(machine, VF) == "igbvf"
+
+
 def test_autoprobe_off(machine: Machine) -> None:
     machine.write_attribute(PF + "/sriov_drivers_autoprobe", "0")
     machine.write_attribute(PF + "/sriov_numvfs", "1")

@@ -79,6 +79,19 @@ def test_the_same_again_changes_nothing(host: Machine, pool: SmallPool) -> None:
     assert (answer["changed"], answer["toolstack_restart_required"], answer["warnings"]) == (False, False, [])
 
 
+def test_a_driver_that_is_older_than_pciback_gets_no_vf(host: Machine, pool: SmallPool) -> None:
+    """The kernel asks drivers in the order in which they came, and a slot of pciback alone is no claim."""
+    assert host.run(["modprobe", "ixgbevf"]).status == 0
+    with host.changed() as sysfs:
+        interfaces = sysfs.state["last_interface"]
+    call(host, pool, pf="eth1", count="4")
+    assert drivers(host) == ["pciback"] * 4
+    with host.changed() as sysfs:
+        assert sysfs.state["last_interface"] == interfaces  # not even for a moment
+    assert host.text(PF + "/sriov_drivers_autoprobe") == "1"
+    assert call(host, pool, pf="eth1", count="0")["after"] == 0
+
+
 @pytest.mark.parametrize("counts", [(7, 3), (3, 63), (5, 0)])
 def test_another_count_goes_through_none(host: Machine, pool: SmallPool, counts: Any) -> None:
     first, second = counts
