@@ -6,6 +6,7 @@ from . import arguments, inventory, pci, pool
 from .errors import SriovError
 from .host import Host
 from .inventory import ASSIGNED, DOM0, FREE, IN_USE, RESERVED, STATES, Inventory
+from .pifs import find_network
 from .pool import Pool, Silence
 from .xapi import Xapi
 
@@ -123,21 +124,7 @@ def _interfaces_of(xapi_pool: Union[Pool, Silence], wanted: str) -> Set[str]:
             f"xapi does not tell of the pool ({xapi_pool.why}), so `{wanted}` cannot be looked up.",
             "Filter by `pf` instead, or call again when xapi answers.",
         )
-    networks = xapi_pool.networks
-    found = [
-        network for network in networks if wanted.lower() == network.uuid or wanted == network.bridge
-    ] or [network for network in networks if network.name == wanted]
-    if not found:
-        raise SriovError(
-            "SRIOV_NOT_FOUND",
-            f"The pool has no network `{wanted}`.",
-            "Give a network's UUID, its name-label or its bridge; `xe network-list` lists them.",
-        )
-    if len(found) > 1:
-        raise arguments.bad(
-            "network", wanted, f"a unique name; {len(found)} networks are called so, give the UUID of one"
-        )
-    return found[0].interfaces
+    return find_network(xapi_pool.networks, wanted).interfaces
 
 
 def list_pfs(host: Host, session: Any, _args: Mapping[str, str]) -> List[Dict[str, Any]]:

@@ -3,10 +3,11 @@
 import re
 from typing import Any, Dict, List, NamedTuple, Optional, Set
 
+from . import pifs
+from .pifs import Network
 from .xapi import Xapi
 
 COPY_KEY = "sriov-conf"  # in host.other_config
-_NULL = "OpaqueRef:NULL"
 # xapi reads each entry of other_config:pci with the pattern `%d/%04x:%02x:%02x.%01x` and drops one
 # that does not fit without a word (xen-api: ocaml/xapi/pciops.ml); what follows the function it ignores.
 _ENTRY = re.compile(
@@ -23,13 +24,6 @@ class Vm(NamedTuple):
     name: str
     power_state: str
     pci: List[str]  # the addresses that xapi will plug, in the order of the text
-
-
-class Network(NamedTuple):
-    uuid: str
-    name: str
-    bridge: str
-    interfaces: Set[str]  # of this host, that the network stands on
 
 
 class Pool(NamedTuple):
@@ -72,7 +66,7 @@ def pci_addresses(text: str) -> List[str]:
 def read(xapi: Xapi, host_uuid: str) -> Pool:
     """Five calls, of which one, the bulk read of all VMs, is heavy; raises what `Xapi.call` raises."""
     host = xapi.call("host.get_by_uuid", host_uuid)
-    pifs = xapi.call("PIF.get_all_records_where", f'field "host" = "{host}"')
+    own = xapi.call("PIF.get_all_records_where", f'field "host" = "{host}"')
     networks = xapi.call("network.get_all_records")
     other_config = xapi.call("host.get_other_config", host)
     vms = xapi.call("VM.get_all_records_where", _REAL_VMS)
@@ -86,23 +80,15 @@ def read(xapi: Xapi, host_uuid: str) -> Pool:
             )
             for record in vms.values()
         ],
-        networks=[
-            Network(
-                record["uuid"],
-                record["name_label"],
-                record["bridge"],
-                {device for pif in pifs.values() if pif["network"] == ref for device in _devices(pif, pifs)},
-            )
-            for ref, record in networks.items()
-        ],
+        networks=pifs.networks(networks, own),
         network_of={
-            pif["device"]: networks[_serving(pif, pifs)["network"]]["uuid"]
-            for pif in pifs.values()
-            if pif["physical"] and _serving(pif, pifs)["network"] in networks
+            pif["device"]: networks[pifs.serving(pif, own)["network"]]["uuid"]
+            for pif in own.values()
+            if pif["physical"] and pifs.serving(pif, own)["network"] in networks
         },
-        managed={pif["device"] for pif in pifs.values() if pif["physical"] and pif["sriov_physical_PIF_of"]},
+        managed=pifs.managed(own),
         attached={
-            device for pif in pifs.values() if pif["currently_attached"] for device in _devices(pif, pifs)
+            device for pif in own.values() if pif["currently_attached"] for device in pifs.devices(pif, own)
         },
         busy={record["uuid"] for record in vms.values() if _is_busy(record, host)},
         copy=other_config.get(COPY_KEY),
@@ -113,27 +99,3 @@ def _is_busy(vm: Dict[str, Any], host: str) -> bool:
     if {"start", "start_on"}.intersection(vm["current_operations"].values()):
         return True
     return vm["power_state"] in ("Running", "Paused") and vm["resident_on"] == host
-
-
-def _devices(pif: Dict[str, Any], pifs: Dict[str, Dict[str, Any]]) -> Set[str]:
-    """The physical interfaces below a PIF: of a bond its members, of a VLAN those of its trunk."""
-    members = {other["device"] for other in pifs.values() if other["bond_slave_of"] in pif["bond_master_of"]}
-    if members:
-        return members
-    if pif["physical"] or pif["sriov_logical_PIF_of"]:
-        return {pif["device"]}
-    if pif["bond_master_of"]:
-        return set()  # a bond without members on this host
-    for trunk in pifs.values():  # a VLAN's PIF has the device name of the PIF that it is on
-        if trunk["device"] == pif["device"] and (trunk["physical"] or trunk["bond_master_of"]):
-            return _devices(trunk, pifs)
-    return set()
-
-
-def _serving(pif: Dict[str, Any], pifs: Dict[str, Dict[str, Any]]) -> Dict[str, Any]:
-    """The PIF whose network the interface serves: the bond's for a member of a bond."""
-    if pif["bond_slave_of"] != _NULL:
-        for master in pifs.values():
-            if pif["bond_slave_of"] in master["bond_master_of"]:
-                return master
-    return pif

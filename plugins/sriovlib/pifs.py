@@ -1,0 +1,88 @@
+"""PIFs and networks: which physical interfaces a network of the pool stands on. Pure, on xapi's records."""
+
+from typing import Any, Dict, List, Mapping, NamedTuple, Optional, Sequence, Set
+
+from . import arguments
+from .errors import SriovError
+
+NULL = "OpaqueRef:NULL"
+
+Record = Dict[str, Any]
+Pifs = Mapping[str, Record]  # of ONE host, by reference
+
+
+class Network(NamedTuple):
+    uuid: str
+    name: str
+    bridge: str
+    interfaces: Set[str]  # of one host, that the network stands on
+
+
+def devices(pif: Record, pifs: Pifs) -> Set[str]:
+    """The physical interfaces below a PIF: of a bond its members, of a VLAN those of its trunk."""
+    members = {other["device"] for other in pifs.values() if other["bond_slave_of"] in pif["bond_master_of"]}
+    if members:
+        return members
+    if pif["physical"] or pif["sriov_logical_PIF_of"]:
+        return {pif["device"]}
+    if pif["bond_master_of"]:
+        return set()  # a bond without members on this host
+    for trunk in pifs.values():  # a VLAN's PIF has the device name of the PIF that it is on
+        if trunk["device"] == pif["device"] and (trunk["physical"] or trunk["bond_master_of"]):
+            return devices(trunk, pifs)
+    return set()
+
+
+def serving(pif: Record, pifs: Pifs) -> Record:
+    """The PIF whose network the interface serves: the bond's for a member of a bond."""
+    if pif["bond_slave_of"] != NULL:
+        for master in pifs.values():
+            if pif["bond_slave_of"] in master["bond_master_of"]:
+                return master
+    return pif
+
+
+def managed(pifs: Pifs) -> Set[str]:
+    """The interfaces under xapi's own SR-IOV (network_sriov)."""
+    return {pif["device"] for pif in pifs.values() if pif["physical"] and pif["sriov_physical_PIF_of"]}
+
+
+def bonded(pifs: Pifs) -> Set[str]:
+    """The interfaces that are members of a bond."""
+    return {pif["device"] for pif in pifs.values() if pif["bond_slave_of"] != NULL}
+
+
+def vlan(pif: Record) -> Optional[int]:
+    """The tag of a VLAN's PIF; xapi gives others -1."""
+    tag = int(pif["VLAN"])
+    return tag if tag >= 0 else None
+
+
+def networks(records: Mapping[str, Record], pifs: Pifs) -> List[Network]:
+    """The pool's networks, with the interfaces of the host whose PIFs are given."""
+    return [
+        Network(
+            record["uuid"],
+            record["name_label"],
+            record["bridge"],
+            {device for pif in pifs.values() if pif["network"] == ref for device in devices(pif, pifs)},
+        )
+        for ref, record in records.items()
+    ]
+
+
+def find_network(known: Sequence[Network], wanted: str) -> Network:
+    """The network by UUID, bridge or unique name-label."""
+    found = [network for network in known if wanted.lower() == network.uuid or wanted == network.bridge]
+    found = found or [network for network in known if network.name == wanted]
+    if not found:
+        raise SriovError(
+            "SRIOV_NOT_FOUND",
+            f"The pool has no network `{wanted}`.",
+            "Give a network's UUID, its name-label or its bridge; `xe network-list` lists them.",
+        )
+    if len(found) > 1:
+        raise arguments.bad(
+            "network", wanted, f"a unique name; {len(found)} networks are called so, give the UUID of one"
+        )
+    return found[0]
