@@ -19,6 +19,7 @@ class Context(NamedTuple):
     xapi: "Xapi"
     origin: Origin
     session: str = ""
+    task: str = ""  # of an Async call
 
 
 class Call(NamedTuple):
@@ -29,6 +30,7 @@ class Call(NamedTuple):
     optional: int = 0  # how many of the last parameters may be left out
     needs_session: bool = True
     may_be_async: bool = False
+    may_be_cancelled: bool = False  # its task says so, and it looks at the wish
 
 
 Calls = Dict[str, Call]

@@ -28,7 +28,11 @@ def answer(xapi: "Xapi", origin: Origin, method: str, params: List[Any]) -> Any:
         return _run(call, context, arguments)
     if not call.may_be_async:
         raise Failure("Fault", f"No async mode for this operation (rpc: {name})")
-    return tasks.begin(xapi.database, method, origin.host, lambda: _run(call, context, arguments))
+
+    def work(task: str) -> Any:
+        return _run(call, context._replace(task=task), arguments)
+
+    return tasks.begin(xapi.database, method, origin.host, work, call.may_be_cancelled)
 
 
 def _arguments(name: str, call: Call, params: List[Any]) -> List[Any]:

@@ -10,18 +10,39 @@ from values import Failure, internal_error, now
 from wire import xml_value
 
 
-def begin(database: Database, name: str, host: str, work: Callable[[], Any]) -> str:
-    """Does `work` in a thread of its own; the reference of its task."""
-    task = database.create("task", {"name_label": name, "resident_on": host, "created": now()})
+class Cancelled(Failure):
+    """The end of a call whose task was cancelled, at a point where the call looked."""
+
+    def __init__(self, task: str) -> None:
+        super().__init__("TASK_CANCELLED", task)
+
+
+def begin(
+    database: Database, name: str, host: str, work: Callable[[str], Any], may_be_cancelled: bool = False
+) -> str:
+    """Does `work`, which is told its task, in a thread of its own; the reference of the task."""
+    values = {"name_label": name, "resident_on": host, "created": now()}
+    values["allowed_operations"] = ["cancel"] if may_be_cancelled else []
+    task = database.create("task", values)
     threading.Thread(target=_finish, args=(database, task, work), name=name, daemon=True).start()
     return task
 
 
-def _finish(database: Database, task: str, work: Callable[[], Any]) -> None:
+def look_whether_cancelled(database: Database, task: str) -> None:
+    """Raises Cancelled. `task` is empty where a call has none, so that nobody can cancel it."""
+    with database.lock:
+        if task and database.exists("task", task):
+            if "cancel" in database.get("task", task, "current_operations").values():
+                raise Cancelled(task)
+
+
+def _finish(database: Database, task: str, work: Callable[[str], Any]) -> None:
     outcome: Dict[str, Any]
     try:
         # The result of a task is the XML of a value, so its text is escaped once more.
-        outcome = {"status": "success", "result": xml_value(work())}
+        outcome = {"status": "success", "result": xml_value(work(task))}
+    except Cancelled:
+        outcome = {"status": "cancelled"}  # without an error_info (hooks-waiting.json)
     except Failure as failure:
         outcome = {"status": "failure", "error_info": failure.description}
     except Exception as error:
@@ -29,7 +50,8 @@ def _finish(database: Database, task: str, work: Callable[[], Any]) -> None:
         outcome = {"status": "failure", "error_info": internal_error(repr(error)).description}
     with database.lock:
         if database.exists("task", task):  # its caller may have destroyed it
-            for field, value in {"progress": 1.0, "finished": now(), **outcome}.items():
+            ended = {"progress": 1.0, "finished": now(), "allowed_operations": []}
+            for field, value in {**ended, **outcome}.items():
                 database.set("task", task, field, value)
 
 
@@ -43,7 +65,8 @@ def destroy(context: Context, task: str) -> None:
 
 
 def cancel(context: Context, task: str) -> None:
-    """Notes the wish. A plugin call does not look at it, and the note stays (plugin.json)."""
+    """Notes the wish. A plugin call does not look at it, and the note stays (plugin.json); who looks does so
+    at steps of its own (hooks-waiting.json)."""
     context.xapi.database.add_to("task", task, "current_operations", new_ref(), "cancel")
 
 
