@@ -21,9 +21,7 @@ from .errors import SriovError
 from .host import Host
 from .hostconfig import HostConfig
 from .inventory import ASSIGNED, IN_USE
-from .vfsettings import FRESH, UNKNOWN, VfSettings
-
-DEFAULT = "default"  # takes the setting out of the file: the VF gets what the driver gives a fresh one
+from .vfsettings import DEFAULT, FRESH, UNKNOWN, VfSettings
 
 
 def configure_vf(host: Host, session: Any, args: Mapping[str, str]) -> Dict[str, Any]:

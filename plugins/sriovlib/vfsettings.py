@@ -23,6 +23,7 @@ class VfSettings(NamedTuple):
 UNKNOWN = VfSettings()
 NAMES = VfSettings._fields
 NO_MAC = "00:00:00:00:00:00"
+DEFAULT = "default"  # in the place of a value: what the driver gives a fresh VF, and nothing in a file
 # What the kernel's drivers give a fresh VF (seen on igb; kernel: the drivers' own ndo_get_vf_config).
 FRESH = VfSettings(NO_MAC, 0, 0, "802.1q", 0, 0, spoof_check=True, trust=False, link_state="auto")
 

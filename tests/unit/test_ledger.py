@@ -1,0 +1,240 @@
+"""The ledger: what is kept of a VM's VFs is read back exactly, and nothing doubtful is taken for it."""
+
+import json
+from typing import Any, Dict, Optional
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from sriovlib import ledger
+from sriovlib.ledger import Choice, Entry, Lease, LedgerError, Request
+
+VM = "d58d9323-dddc-4624-a482-9f6ceb10670c"
+NETWORK = "47815c66-7f5e-4fbc-9c81-4e6d6b13a6dc"
+HOST, OTHER_HOST = "11111111-0000-4000-8000-000000000001", "11111111-0000-4000-8000-000000000002"
+
+WEB = Entry(
+    requests=(
+        Request(1, Choice("network", NETWORK), {"mac": "b2:1b:21:00:00:05", "vlan": "12"}),
+        Request(3, Choice("pf", "0000:07:00.0", "8086:10fb"), {}),
+    ),
+    lease=Lease(HOST, {1: "0000:07:10.0", 3: "0000:07:10.2"}, 17, OTHER_HOST, 1_700_000_000),
+    next_number=4,
+    nomigrate=True,
+    pci="0/0000:07:10.0,1/0000:07:10.2",
+)
+
+
+def changed(**members: Any) -> str:
+    """The text of that entry with some members of the whole changed, or taken out (None)."""
+    document = json.loads(ledger.render(WEB))
+    document.update(members)
+    return json.dumps({name: value for name, value in document.items() if value is not None})
+
+
+def with_request(**members: Any) -> str:
+    request: Dict[str, Any] = {"number": 1, "by": "network", "value": NETWORK, "settings": {}}
+    request.update(members)
+    wanted = {name: value for name, value in request.items() if value is not None}
+    return changed(requests=[wanted], lease=None)
+
+
+def with_lease(**members: Any) -> str:
+    lease: Dict[str, Any] = {"host": HOST, "vfs": {"1": "0000:07:10.0"}, "serial": 1}
+    lease.update(members)
+    return changed(lease=lease)
+
+
+def test_a_person_can_read_it() -> None:
+    assert ledger.render(WEB) == (
+        '{"version":1,"requests":['
+        f'{{"number":1,"by":"network","value":"{NETWORK}",'
+        '"settings":{"mac":"b2:1b:21:00:00:05","vlan":"12"}},'
+        '{"number":3,"by":"pf","value":"0000:07:00.0","device":"8086:10fb","settings":{}}],"next":4,'
+        f'"lease":{{"host":"{HOST}","vfs":{{"1":"0000:07:10.0","3":"0000:07:10.2"}},"serial":17,'
+        f'"replaced":["{OTHER_HOST}",1700000000]}},'
+        '"nomigrate":true,"pci":"0/0000:07:10.0,1/0000:07:10.2"}'
+    )
+    assert ledger.parse(ledger.render(WEB)) == WEB
+
+
+def test_a_vm_that_gave_all_back_keeps_its_next_number() -> None:
+    bare = Entry((), None, 4, False, "")
+    assert ledger.parse(ledger.render(bare)) == bare
+
+
+numbers = st.integers(0, 50)
+addresses = st.builds("{:04x}:{:02x}:{:02x}.{}".format, *map(st.integers, [0] * 4, [0xFFFF, 0xFF, 0x1F, 7]))
+devices = st.builds("{:04x}:{:04x}".format, st.integers(0, 0xFFFF), st.integers(0, 0xFFFF))
+uuids = st.uuids().map(str)
+choices = st.one_of(
+    st.builds(Choice, st.just("network"), uuids, st.none()),
+    st.builds(Choice, st.sampled_from(["pf", "vf"]), addresses, devices),
+    st.builds(Choice, st.just("device"), devices, st.none()),
+)
+settings = st.fixed_dictionaries(
+    {},
+    optional={
+        "mac": st.just("02:1b:21:00:00:05"),
+        "vlan": st.integers(0, 4094).map(str),
+        "qos": st.sampled_from(["0", "7", "default"]),
+        "trust": st.sampled_from(["on", "no", "TRUE"]),
+        "link_state": st.sampled_from(["auto", "enable"]),
+    },
+)
+
+
+@st.composite
+def entries(draw: Any) -> Entry:
+    used = sorted(draw(st.sets(numbers, max_size=4)))
+    requests = tuple(Request(number, draw(choices), draw(settings)) for number in used)
+    lease: Optional[Lease] = None
+    if draw(st.booleans()):
+        leased = [number for number in used if draw(st.booleans())]
+        vfs = draw(st.lists(addresses, unique=True, min_size=len(leased), max_size=len(leased)))
+        replaced = draw(st.one_of(st.just((None, None)), st.tuples(uuids, st.integers(0, 2**40))))
+        lease = Lease(draw(uuids), dict(zip(leased, vfs)), draw(st.integers(0, 2**53)), *replaced)
+    next_number = draw(st.integers(51, 99))
+    return Entry(requests, lease, next_number, draw(st.booleans()), draw(st.text()))
+
+
+@given(entries())
+def test_text_and_values_are_exact_inverses(entry: Entry) -> None:
+    text = ledger.render(entry)
+    assert ledger.parse(text) == entry
+    assert ledger.render(ledger.parse(text)) == text
+    assert text.encode("ascii")
+
+
+junk = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=5),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=5), inner, max_size=3),
+    max_leaves=6,
+)
+
+
+@given(entries(), st.data())
+def test_a_spoilt_text_is_an_error_or_another_entry_never_a_crash(entry: Entry, data: Any) -> None:
+    """Puts junk in the place of any one value of the text."""
+    document = json.loads(ledger.render(entry))
+    place: Any = document
+    while True:
+        key = data.draw(st.sampled_from(sorted(place) if isinstance(place, dict) else range(len(place))))
+        if not isinstance(place[key], (dict, list)) or not place[key] or data.draw(st.booleans()):
+            break
+        place = place[key]
+    place[key] = data.draw(junk)
+    try:
+        read = ledger.parse(json.dumps(document))
+    except LedgerError:
+        return
+    assert ledger.parse(ledger.render(read)) == read
+
+
+@given(st.text())
+def test_any_other_text_is_an_error(text: str) -> None:
+    with pytest.raises(LedgerError):
+        ledger.parse(text)
+
+
+WRONG = {
+    "is no JSON": "{",
+    "is no JSON (": "[" * 100_000,
+    "the whole is no JSON object": "[]",
+    "only version 1 is understood": changed(version=2),
+    "its version is null": changed(version=None),
+    "its version is true": changed(version=True),
+    "stands twice": changed()[:-1] + ',"next":9}',
+    "has no nomigrate": changed(nomigrate=None),
+    "has a `owner`, which is not known": changed(owner="me"),
+    "nomigrate is neither": changed(nomigrate=1),
+    "pci is no text": changed(pci=[]),
+    "next is no whole number": changed(next="4"),
+    "the next request is 3, and there is a request 3": changed(next=3),
+    "request 1 stands after request 3": changed(requests=list(reversed(json.loads(changed())["requests"]))),
+    "request 1 stands after request 1": changed(requests=json.loads(changed())["requests"][:1] * 2),
+    "requests is no list": changed(requests={}),
+    "a request has no by": with_request(by=None),
+    "the number of a request is no whole number": with_request(number=True),
+    "from 0 on": with_request(number=-1),
+    "by `port`, which is none of network, pf, vf, device": with_request(by="port"),
+    "which is not the UUID of a network": with_request(value=NETWORK.upper()),
+    "which is not the address of a VF": with_request(by="vf", value="07:10.0", device="8086:10ed"),
+    "which is not the address of a PF": with_request(by="pf", value="10000:07:00.0", device="8086:10fb"),
+    "is by pf and names no device": with_request(by="pf", value="0000:07:00.0"),
+    "is by network and names a device": with_request(device="8086:10ed"),
+    "device of request 1 is `igb`": with_request(by="vf", value="0000:07:10.0", device="igb"),
+    "settings of request 1 has a `mtu`": with_request(settings={"mtu": "1500"}),
+    "vlan of request 1 is no text": with_request(settings={"vlan": 12}),
+    "vlan of request 1 is `4095`, it takes a number": with_request(settings={"vlan": "4095"}),
+    "mac of request 1 is `default`": with_request(settings={"mac": "default"}),
+    "it takes lower case": with_request(settings={"mac": "02:1B:21:00:00:05"}),
+    "it takes a unicast MAC": with_request(settings={"mac": "01:1b:21:00:00:05"}),
+    "lease is no JSON object": changed(lease=[]),
+    "host of the lease is `here`": with_lease(host="here"),
+    "request `2`, and there is no such request": with_lease(vfs={"2": "0000:07:10.0"}),
+    "request `01`, and there is no such": with_lease(vfs={"01": "0000:07:10.0"}),
+    "leased for request 1 is `0000:07:10.8`": with_lease(vfs={"1": "0000:07:10.8"}),
+    "has 0000:07:10.0 for two requests": with_lease(vfs={"1": "0000:07:10.0", "3": "0000:07:10.0"}),
+    "serial of the lease is no whole number": with_lease(serial=1.0),
+    "is not a host and a time": with_lease(replaced=[HOST]),
+    "the time in replaced": with_lease(replaced=[HOST, None]),
+}
+
+
+@pytest.mark.parametrize("sentence", WRONG)
+def test_what_is_wrong_is_said(sentence: str) -> None:
+    with pytest.raises(LedgerError) as raised:
+        ledger.parse(WRONG[sentence])
+    assert sentence in str(raised.value)
+
+
+@pytest.mark.parametrize(
+    "entry",
+    [
+        WEB._replace(next_number=3),
+        WEB._replace(pci=None),  # type: ignore[arg-type]
+        WEB._replace(lease=Lease(HOST, {}, 1, HOST, None)),
+        WEB._replace(lease=Lease(HOST, {2: "0000:07:10.0"}, 1, None, None)),
+    ],
+)
+def test_nothing_is_written_that_could_not_be_read(entry: Entry) -> None:
+    with pytest.raises(LedgerError):
+        ledger.render(entry)
+
+
+def test_one_bad_key_costs_no_other_vm_its_entry() -> None:
+    other = "d58d9323-dddc-4624-a482-000000000000"
+    entries, unreadable = ledger.read_all(
+        {
+            "sriov-vm-" + VM: ledger.render(WEB),
+            "sriov-vm-" + other: "{}",
+            "sriov-vm-web": ledger.render(WEB),
+            "sriov-vmware": "not ours",
+            "auto_poweron": "true",
+        }
+    )
+    assert entries == {VM: WEB}
+    assert set(unreadable) == {other, "web"}
+    assert "version" in unreadable[other]
+    assert "UUID" in unreadable["web"]
+
+
+def test_the_mac_of_a_request_never_changes() -> None:
+    assert ledger.derived_mac(VM, 1) == "e2:b2:f6:83:75:8f"
+    assert ledger.derived_mac(VM.upper(), 1) == ledger.derived_mac(VM, 1)
+    assert ledger.derived_mac(VM, 1, attempt=1) == "c2:bf:d5:df:7f:15"
+
+
+@given(uuids, numbers, st.integers(0, 9))
+def test_a_derived_mac_is_local_unicast_and_no_well_known_one(vm: str, number: int, attempt: int) -> None:
+    mac = ledger.derived_mac(vm, number, attempt)
+    octets = [int(octet, 16) for octet in mac.split(":")]
+    assert len(octets) == 6
+    assert mac == ":".join(f"{octet:02x}" for octet in octets)
+    assert octets[0] in range(0x82, 0x100, 0x10)
+
+
+def test_requests_of_a_pool_have_different_macs() -> None:
+    vms = [f"00000000-0000-4000-8000-{index:012x}" for index in range(2000)]
+    assert len({ledger.derived_mac(vm, number) for vm in vms for number in range(8)}) == 16_000
