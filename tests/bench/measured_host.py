@@ -11,6 +11,7 @@ import xmlrpc.client
 from typing import Any, List, Sequence, Tuple, cast
 
 import box
+import box_host
 import XenAPI
 from bench import machines
 from bench.measure import Launcher, Sample, WentWrong
@@ -82,7 +83,7 @@ class MeasuredHost:
         return self._run(launcher, interpreter, NOTHING, "nothing")
 
     def plugin(self, launcher: Launcher, interpreter: str, function: str) -> Sample:
-        return self._run(launcher, interpreter, box.PLUGIN, function)
+        return self._run(launcher, interpreter, box_host.PLUGIN, function)
 
     def _run(self, launcher: Launcher, interpreter: str, program: str, function: str) -> Sample:
         """As xapi starts it: the file, and the call as its one argument."""

@@ -8,30 +8,21 @@ import json
 import os
 import shutil
 import uuid
-from contextlib import ExitStack, contextmanager
-from typing import Any, Dict, Iterator, List, NamedTuple, Optional, Sequence
+from contextlib import ExitStack, contextmanager, suppress
+from typing import Any, Dict, Iterator, List, Optional, Sequence
 
 import machine
+import machine_copy
+import mastership
 import XenAPI
-from hosts import HostDescription, Nic, read_inventory
+from box_host import PLUGIN, PLUGINS, BoxHost, described, set_plugin, set_vfs
 from machine_description import Description, default_description
 from plugin_calls import Dom0
 from xapi import Xapi
 
 HERE = os.path.dirname(os.path.abspath(__file__))
-PLUGIN = os.path.join(os.path.dirname(os.path.dirname(HERE)), "plugins", "sriov")
-PLUGINS = "/etc/xapi.d/plugins"
 SOCKET = "/var/lib/xcp/xapi"
-
-
-class BoxHost(NamedTuple):
-    """A host of the box: what XenAPI calls it, where its machine is, what its programs are started with."""
-
-    ref: str
-    uuid: str
-    name: str
-    machine: machine.Machine
-    environment: Dict[str, str]
+ROOM = 2 << 30  # bytes of memory that a large pool may take
 
 
 class PoolInABox:
@@ -52,25 +43,89 @@ class PoolInABox:
             self._python = dom0_python(os.path.join(self.folder, "python"))
             for description in descriptions or [default_description(1), default_description(2)]:
                 self.add_host(description)
-            self.url = self.xapi.listen()
+            self.xapi.listen()
             self._resources = stack.pop_all()
 
-    def add_host(self, description: Description) -> BoxHost:
-        root = os.path.join(self.folder, description.hostname)
-        made = machine.create(root, description)
+    # -- hosts that come -------------------------------------------------------------------------
+
+    def add_host(
+        self, description: Description, plugin: Optional[str] = PLUGIN, like: Optional[BoxHost] = None
+    ) -> BoxHost:
+        """A host joins; the first one makes the pool. `plugin` is the file of ours that it has, None: it
+        has none. `like` saves time: the machine is a copy of that host's, with its VFs."""
+        root = os.path.join(self.folder, f"{description.hostname}-{uuid.uuid4().hex[:4]}")
+        if like is None:
+            made = machine.create(root, description)
+        else:
+            made = machine_copy.copy(root, like.machine, description)
+        return self._join(made, description, plugin)
+
+    def _join(self, made: machine.Machine, description: Description, plugin: Optional[str]) -> BoxHost:
         socket = made.path(SOCKET)
         os.makedirs(os.path.dirname(socket), exist_ok=True)
-        os.makedirs(made.path(PLUGINS))
-        os.symlink(PLUGIN, made.path(PLUGINS + "/sriov"))  # as the RPM does
-        environment = dom0_environment(self._python, socket, root)
-        ref = self.xapi.add_host(
-            _described(made, description),
-            Dom0(made.path(PLUGINS), environment, self._interpreter),
-            socket,
-        )
+        os.makedirs(made.path(PLUGINS), exist_ok=True)
+        environment = dom0_environment(self._python, socket, made.root)
+        dom0 = Dom0(made.path(PLUGINS), environment, self._interpreter, made)
+        ref = self.xapi.add_host(described(made, description), dom0, socket)
         host = BoxHost(ref, description.host_uuid, description.hostname, made, environment)
         self.hosts.append(host)
+        set_plugin(host, plugin)
         return host
+
+    def add_hosts(self, count: int, vfs: int = 0) -> List[BoxHost]:
+        """That many usual hosts more, alike, with VFs on both of their fast ports; quick for many."""
+        added: List[BoxHost] = []
+        for number in range(len(self.hosts) + 1, len(self.hosts) + count + 1):
+            if added:
+                added.append(self.add_host(default_description(number), like=added[0]))
+            else:
+                added.append(self.add_host(default_description(number)))
+                for port in ("0000:07:00.0", "0000:07:00.1") if vfs else ():
+                    set_vfs(added[0], port, vfs)
+                self.xapi.restart_toolstack(added[0].ref)
+        return added
+
+    # -- hosts that have troubles ----------------------------------------------------------------
+
+    def make_master(self, host: BoxHost) -> None:
+        """As pool.designate_new_master, or as HA and administrators do when the master is gone."""
+        mastership.make_master(self.xapi, host.ref)
+
+    @property
+    def master(self) -> BoxHost:
+        return next(host for host in self.hosts if host.ref == self.xapi.master)
+
+    @contextmanager
+    def hanging(self, host: BoxHost) -> Iterator[None]:
+        """The host takes calls and does not answer until the end; all that waited is then answered."""
+        self.xapi.reach.hang(host.ref)
+        try:
+            yield
+        finally:
+            self.xapi.reach.let_go(host.ref)
+
+    def lose(self, host: BoxHost, noticed: bool = True) -> None:
+        """Power cut. Until the master has noticed, its calls to the host fail with CANNOT_CONTACT_HOST."""
+        self.xapi.lose_host(host.ref)
+        if noticed:
+            self.xapi.notice_dead(host.ref)
+
+    def bring_back(self, host: BoxHost) -> None:
+        """The lost host boots, and its xapi starts; the boot service of ours is the test's to run."""
+        host.machine.reboot()
+        self.xapi.find_host_again(host.ref)
+
+    def eject(self, host: BoxHost) -> None:
+        """The host leaves the pool and is a fresh one of its own: nothing here answers for it any more."""
+        self.xapi.call("pool.eject", host.ref)
+        self.hosts.remove(host)
+
+    # -- clients ---------------------------------------------------------------------------------
+
+    @property
+    def url(self) -> str:
+        """The master's."""
+        return self.xapi.url_of(self.xapi.master)
 
     @contextmanager
     def session(self) -> Iterator[Any]:
@@ -80,7 +135,8 @@ class PoolInABox:
             try:
                 yield session
             finally:
-                session.logout()
+                with suppress(XenAPI.Failure):  # a new master knows no sessions
+                    session.logout()
 
     def call(self, host: BoxHost, function: str, **args: str) -> Any:
         """What the plugin answers to a client's call on this host; raises XenAPI.Failure."""
@@ -103,14 +159,24 @@ class PoolInABox:
 
 @contextmanager
 def new_folder() -> Iterator[str]:
-    """A temporary folder for sockets: a short path, and no underscore in it, as XenAPI's notation of a
-    socket's path needs."""
-    folder = f"/tmp/pool-{uuid.uuid4().hex[:12]}"
+    """A temporary folder for machines and sockets: a short path, and no underscore in it, as XenAPI's
+    notation of a socket's path needs. In memory where there is room: ten times as fast as on a disk."""
+    folder = f"{_temporary()}/pool-{uuid.uuid4().hex[:12]}"
     os.mkdir(folder, 0o700)
     try:
         yield folder
     finally:
         shutil.rmtree(folder)
+
+
+def _temporary(memory: str = "/dev/shm") -> str:
+    """The file system in memory, if programs may be run from it and it is not a small one."""
+    try:
+        found = os.statvfs(memory)
+    except OSError:
+        return "/tmp"
+    usable = os.access(memory, os.W_OK) and not found.f_flag & os.ST_NOEXEC
+    return memory if usable and found.f_bavail * found.f_frsize >= ROOM else "/tmp"
 
 
 def dom0_python(folder: str) -> str:
@@ -129,34 +195,3 @@ def dom0_environment(python_path: str, socket: str, machine_folder: Optional[str
     if machine_folder is not None:
         environment["POOL_IN_A_BOX_MACHINE"] = machine_folder
     return environment
-
-
-def _described(made: machine.Machine, description: Description) -> HostDescription:
-    """The machine as xapi notes it: its inventory, and a PIF for each network port."""
-    inventory = read_inventory(made.path("/etc/xensource-inventory"))
-    nics = [
-        _nic(description, device, mac, card.sriov is not None)
-        for card in description.cards
-        for device, mac in zip(card.interfaces, card.macs)
-    ]
-    return HostDescription(
-        name=description.hostname,
-        uuid=description.host_uuid,
-        control_domain_uuid=inventory["CONTROL_DOMAIN_UUID"],
-        nics=nics,
-        address=next((nic.ip for nic in nics if nic.management), ""),
-        product_brand=description.brand,
-        product_version=description.version,
-    )
-
-
-def _nic(description: Description, device: str, mac: str, sriov: bool) -> Nic:
-    """A port, with the bridge that dom0 has over it; xapi makes one named for the port when it needs it."""
-    for interface in description.interfaces:
-        if interface.kind in ("bridge", "openvswitch") and device in interface.over:
-            bridge, address = interface.name, interface.ipv4.partition("/")[0]
-            break
-    else:
-        bridge, address = "xenbr" + device.lstrip("eth"), ""
-    management = description.management_interface in (device, bridge)
-    return Nic(device, mac, bridge, management, address, sriov)

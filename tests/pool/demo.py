@@ -16,7 +16,8 @@ from typing import Any, Dict, List, Sequence
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "../../plugins"))
 
 import XenAPI
-from box import PLUGIN, BoxHost, PoolInABox
+from box import PoolInABox
+from box_host import PLUGIN, BoxHost
 from machine_description import default_description
 
 BOOT_SERVICE = os.path.join(os.path.dirname(PLUGIN), "../hooks/boot/sriov-restore")

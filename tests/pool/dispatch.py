@@ -2,6 +2,7 @@
 
 from typing import TYPE_CHECKING, Any, List
 
+import mastership
 import tasks
 from calls import Call, Context, Origin
 from values import Failure, storable, take
@@ -17,6 +18,7 @@ def answer(xapi: "Xapi", origin: Origin, method: str, params: List[Any]) -> Any:
     name = method[len(_ASYNC) :] if method.startswith(_ASYNC) else method
     if name not in xapi.calls:
         raise Failure("MESSAGE_METHOD_UNKNOWN", name)
+    mastership.refuse_without_master(xapi, origin)
     call = xapi.calls[name]
     arguments = _arguments(name, call, params)
     context = Context(xapi, origin)
@@ -24,6 +26,7 @@ def answer(xapi: "Xapi", origin: Origin, method: str, params: List[Any]) -> Any:
         context = Context(xapi, origin, arguments.pop(0))
         if not xapi.database.exists("session", context.session):
             raise Failure("SESSION_INVALID", context.session)
+        mastership.refuse_clients_of_members(xapi, origin)
     if name == method:
         return _run(call, context, arguments)
     if not call.may_be_async:

@@ -68,7 +68,7 @@ def add_over(sysfs: Sysfs, described: Interface) -> None:
         _add_openvswitch(sysfs, described)
         return
     folder = f"/sys/devices/virtual/net/{described.name}"
-    _add(sysfs, folder, "", _mac_of(sysfs, described), False)
+    _add(sysfs, folder, "", mac_of(sysfs, described), False)
     if described.kind == "bond":
         sysfs.put(folder + "/bonding/slaves", " ".join(described.over) + "\n")
     if described.kind == "bridge":
@@ -98,7 +98,7 @@ def _add_openvswitch(sysfs: Sysfs, described: Interface) -> None:
             _put_over(sysfs, datapath, real)
             sysfs.link(real + "/master", datapath)
     folder = f"/sys/devices/virtual/net/{described.name}"
-    _add(sysfs, folder, "", _mac_of(sysfs, described), False)
+    _add(sysfs, folder, "", mac_of(sysfs, described), False)
     set_up(sysfs, described.name, True)
 
 
@@ -107,7 +107,7 @@ def _put_over(sysfs: Sysfs, above: str, below: str) -> None:
     sysfs.link(f"{above}/lower_{name(below)}", below)
 
 
-def _mac_of(sysfs: Sysfs, described: Interface) -> str:
+def mac_of(sysfs: Sysfs, described: Interface) -> str:
     first = members(sysfs.description.interfaces, described)[:1]
     return sysfs.text(f"{NET}/{first[0]}/address").strip() if first else NO_MAC
 

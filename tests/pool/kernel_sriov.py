@@ -11,6 +11,7 @@ import kernel_pciback
 from kernel_sysfs import Sysfs, name, refuse
 from machine_description import BUSES, MMIO
 from machine_devices import BUS, SRIOV_CAPABILITY, parsed, virtual_address, virtual_function
+from machine_tree import unshared
 
 # What PF drivers say when VFs that pciback holds are in the way (igb's was seen in the lab).
 STILL_ASSIGNED = {
@@ -115,7 +116,7 @@ def set_autoprobe(sysfs: Sysfs, path: str, text: str) -> None:
 def _show_number(sysfs: Sysfs, physical: str, count: int) -> None:
     """In the attribute, and in the card's own registers: VF enable, memory enable, NumVFs."""
     sysfs.put(physical + "/sriov_numvfs", f"{count}\n")
-    with open(sysfs.root + physical + "/config", "r+b") as config:
+    with open(unshared(sysfs.root + physical + "/config"), "r+b") as config:
         config.seek(SRIOV_CAPABILITY + 0x08)
         config.write(b"\x19" if count else b"\x10")
         config.seek(SRIOV_CAPABILITY + 0x10)

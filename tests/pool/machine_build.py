@@ -21,7 +21,7 @@ FIRST_PORT = 3  # device number of the first root port, as in the recordings
 
 def install(machine: Machine, description: Description) -> None:
     """What is on the disk before the first boot."""
-    plant(machine.root, _disk(description))
+    plant(machine.root, disk(description))
     absent = machine_boot.XEN_CMDLINE if description.bootloader == "extlinux" else "/sbin/extlinux"
     for command in commands.PLACES:
         if command != absent:
@@ -29,7 +29,7 @@ def install(machine: Machine, description: Description) -> None:
             os.chmod(machine.path(command), 0o755)
 
 
-def _disk(description: Description) -> Tree:
+def disk(description: Description) -> Tree:
     own = {
         "description.json": json.dumps(to_json(description)),
         "state.json": json.dumps({"extlinux": "/boot"}),
@@ -205,15 +205,20 @@ def _interfaces(sysfs: Sysfs) -> None:
         for title in card.interfaces:
             if card.up and sysfs.exists(f"{NET}/{title}"):
                 kernel_net.set_up(sysfs, title, True)
-    routes = ["Iface\tDestination\tGateway\tFlags\tRefCnt\tUse\tMetric\tMask\tMTU\tWindow\tIRTT"]
     openvswitch = _backend(sysfs.description) == "openvswitch"
     for described in sysfs.description.interfaces:
         if described.kind in ("bridge", "openvswitch") or not openvswitch:
             kernel_net.add_over(sysfs, described)
-        if described.ipv4:
-            routes.append(_route(described.name, described.ipv4))
-    sysfs.put("/proc/net/route", "".join(line.ljust(127) + "\n" for line in routes))
+    routes(sysfs)
     sysfs.put("/proc/net/if_inet6", "00000000000000000000000000000001 01 80 10 80       lo\n")
+
+
+def routes(sysfs: Sysfs) -> None:
+    lines = ["Iface\tDestination\tGateway\tFlags\tRefCnt\tUse\tMetric\tMask\tMTU\tWindow\tIRTT"]
+    for described in sysfs.description.interfaces:
+        if described.ipv4:
+            lines.append(_route(described.name, described.ipv4))
+    sysfs.put("/proc/net/route", "".join(line.ljust(127) + "\n" for line in lines))
 
 
 def _route(name: str, ipv4: str) -> str:

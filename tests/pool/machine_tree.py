@@ -4,6 +4,7 @@ place, writing one to disk. What the files mean is no concern of this module."""
 import errno
 import json
 import os
+import stat
 from functools import lru_cache
 from typing import Any, Dict, Iterable, NamedTuple, Tuple
 
@@ -91,14 +92,30 @@ def write_entry(real: str, entry: Any) -> None:
         _write(real, FAILS + entry["err"].encode(), 0o444)
 
 
+def unshared(real: str) -> str:
+    """The file, made one of its own where it shares its contents with that of another machine
+    (machine_copy.py)."""
+    if os.lstat(real).st_nlink > 1:
+        with open(real, "rb") as file:
+            data, mode = file.read(), os.fstat(file.fileno()).st_mode
+        os.unlink(real)
+        _write(real, data, stat.S_IMODE(mode))
+    return real
+
+
 def _write(real: str, data: bytes, mode: int = 0o644) -> None:
-    flags = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC
+    flags = os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC
     try:
         descriptor = os.open(real, flags, mode)
     except FileNotFoundError:
         os.makedirs(os.path.dirname(real), exist_ok=True)
         descriptor = os.open(real, flags, mode)
+    if os.fstat(descriptor).st_nlink > 1:  # another machine's too (machine_copy.py), so a new one
+        os.close(descriptor)
+        os.unlink(real)
+        descriptor = os.open(real, flags, mode)
     try:
+        os.ftruncate(descriptor, 0)
         os.write(descriptor, data)
     finally:
         os.close(descriptor)

@@ -7,7 +7,8 @@ import os
 import signal
 import subprocess
 import tempfile
-from typing import IO, Any, Dict, List, Mapping, NamedTuple, Optional, Tuple
+from functools import partial
+from typing import IO, Any, Callable, ContextManager, Dict, List, Mapping, NamedTuple, Optional, Tuple
 
 from calls import Call, Calls, Context
 from values import Failure, internal_error
@@ -22,24 +23,27 @@ class Dom0(NamedTuple):
     plugins: str  # the folder
     environment: Mapping[str, str] = {}  # variables beside PATH, which is all that xapi gives
     interpreter: Optional[str] = None  # a Python to run plugins with; None: each by its own #! line
+    machine: Any = None  # a sriovlib.host.Host: its files and devices; None: of no concern here
 
 
 def call_plugin(context: Context, host: str, plugin: str, function: str, args: Dict[str, str]) -> str:
     xapi = context.xapi
-    if not xapi.is_live(host):  # forwarding fails first, so a wrong reference is no HANDLE_INVALID
-        raise Failure("HOST_OFFLINE", host)
+    xapi.forward(host)  # this fails first, so a wrong reference is no HANDLE_INVALID
     dom0 = xapi.dom0s[host]
     if plugin not in os.listdir(dom0.plugins):  # so no slash, no "..", no other case gets further
         raise Failure("XENAPI_MISSING_PLUGIN", plugin)
     argument = xml_call(function, [context.session, args])
-    status, stdout, stderr = _execute(dom0, os.path.join(dom0.plugins, plugin), argument)
+    at_work = partial(xapi.reach.at_work, host)
+    status, stdout, stderr = _execute(dom0, os.path.join(dom0.plugins, plugin), argument, at_work)
     if status == 0:
         return _result(stdout)
     reason = "non-zero exit" if status > 0 else f"signal: {signal.Signals(-status).name}"
     raise _plugin_failure(reason, _text(stdout), _text(stderr))
 
 
-def _execute(dom0: Dom0, path: str, argument: str) -> Tuple[int, bytes, bytes]:
+def _execute(
+    dom0: Dom0, path: str, argument: str, at_work: Callable[[Any], ContextManager[None]]
+) -> Tuple[int, bytes, bytes]:
     """Runs the file itself, without a shell, with this one argument; its status, stdout and stderr.
 
     Both outputs are temporary files, read at the end; what cannot be executed at all (no permission, no
@@ -58,7 +62,8 @@ def _execute(dom0: Dom0, path: str, argument: str) -> Tuple[int, bytes, bytes]:
             )
         except OSError:
             return 1, b"", b""
-        status = process.wait()
+        with at_work(process):
+            status = process.wait()
         return status, _whole(stdout), _whole(stderr)
 
 

@@ -5,12 +5,14 @@ Imitates session.json: status codes, content types, and the pages for what is no
 
 import html
 import os
+import selectors
+import socket
 import socketserver
 import sys
 import threading
 import traceback
 from http.server import BaseHTTPRequestHandler
-from typing import TYPE_CHECKING, Any, List, Tuple, cast
+from typing import TYPE_CHECKING, Any, Dict, List, Optional, Tuple, cast
 
 import wire
 from calls import Origin
@@ -42,6 +44,9 @@ class _Handler(BaseHTTPRequestHandler):
 
     def do_POST(self) -> None:
         body = self.rfile.read(int(self.headers.get("Content-Length", 0)))
+        if not self.listener.xapi.reach.answers(self.listener.origin.host):
+            self.close_connection = True  # a connection from before the host was gone
+            return
         try:
             if self.path == "/jsonrpc":
                 self._reply(200, "application/json", self._json_rpc(body))
@@ -104,6 +109,7 @@ class _Listener(socketserver.ThreadingMixIn):
 
     daemon_threads = True  # an idle connection keeps no program alive
     request_queue_size = 128
+    timeout: Optional[float] = 0.0  # handle_request does not wait for a client that went away again
     xapi: "Xapi"
     origin: Origin
 
@@ -124,34 +130,68 @@ class _UnixListener(_Listener, socketserver.UnixStreamServer):
 
 
 class Server:
-    """The sockets that a Xapi listens on."""
+    """The sockets that a Xapi listens on. One thread waits for all of them: a pool may have many hosts."""
 
     def __init__(self, xapi: "Xapi") -> None:
         self._xapi = xapi
-        self._listeners: List[socketserver.BaseServer] = []
+        self._lock = threading.Lock()
+        self._listeners: Dict[_Listener, str] = {}  # and the host of each
+        self._selector = selectors.DefaultSelector()
+        self._thread: Optional[threading.Thread] = None
+        self._waker, self._wakes = socket.socketpair()
+        self._selector.register(self._wakes, selectors.EVENT_READ)
 
     def listen_tcp(self, address: Tuple[str, int], host: str) -> str:
         """Listens for the clients of this host's xapi; the url, with the port that was chosen for 0."""
         listener = _TcpListener(address, _TcpHandler)
-        self._start(listener, Origin(host, local=False))
+        self._add(listener, Origin(host, local=False))
         return "http://{}:{}".format(*listener.socket.getsockname())
 
     def listen_unix(self, path: str, host: str) -> None:
         """Listens for the programs of this host's dom0."""
         if os.path.exists(path):
             os.unlink(path)  # one that was left over
-        self._start(_UnixListener(path, _Handler), Origin(host, local=True))
+        self._add(_UnixListener(path, _Handler), Origin(host, local=True))
 
-    def _start(self, listener: Any, origin: Origin) -> None:
+    def _add(self, listener: Any, origin: Origin) -> None:
         listener.xapi = self._xapi
         listener.origin = origin
-        self._listeners.append(listener)
-        threading.Thread(
-            target=listener.serve_forever, kwargs={"poll_interval": 0.05}, name="xapi", daemon=True
-        ).start()
+        with self._lock:
+            self._listeners[listener] = origin.host
+            self._selector.register(listener, selectors.EVENT_READ)
+            if self._thread is None:
+                self._thread = threading.Thread(target=self._serve, name="xapi", daemon=True)
+                self._thread.start()
+
+    def _serve(self) -> None:
+        while True:
+            ready: List[Any] = [key.fileobj for key, _ in self._selector.select()]
+            if self._wakes in ready:
+                return
+            for listener in ready:
+                with self._lock:
+                    if listener in self._listeners:  # nobody has closed it meanwhile
+                        listener.handle_request()
+
+    def close_host(self, host: str) -> None:
+        """Nobody listens for this host any more; calls that it has taken are answered."""
+        with self._lock:
+            for listener in [one for one, its_host in self._listeners.items() if its_host == host]:
+                self._close(listener)
+
+    def _close(self, listener: Any) -> None:
+        del self._listeners[listener]
+        self._selector.unregister(listener)
+        listener.server_close()
 
     def close(self) -> None:
-        for listener in self._listeners:
-            listener.shutdown()
-            listener.server_close()
-        self._listeners.clear()
+        if self._thread is not None:
+            self._waker.send(b".")
+            self._thread.join()
+            self._thread = None
+        with self._lock:
+            for listener in list(self._listeners):
+                self._close(listener)
+        self._selector.close()
+        self._waker.close()
+        self._wakes.close()

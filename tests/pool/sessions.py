@@ -2,6 +2,7 @@
 
 from typing import List
 
+import mastership
 from calls import Call, Calls, Context
 from database import new_ref
 from values import Failure, now
@@ -21,6 +22,7 @@ def _authenticate(context: Context, user: str, password: str) -> None:
 def login_with_password(
     context: Context, user: str, password: str, _version: str = "", originator: str = ""
 ) -> str:
+    mastership.refuse_clients_of_members(context.xapi, context.origin)
     _authenticate(context, user, password)
     values = {
         "this_host": context.origin.host,

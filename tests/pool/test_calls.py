@@ -6,7 +6,8 @@ from typing import Any, Dict, Iterator, List
 
 import pytest
 import XenAPI
-from box import BoxHost, PoolInABox
+from box import PoolInABox
+from box_host import BoxHost
 from machine_description import default_description
 
 WEB = "0f1e2d3c-4b5a-4697-8879-0123456789ab"

@@ -7,10 +7,13 @@ tables. Python 3.6 and its standard library are all that it needs, so it runs in
 """
 
 import argparse
+import os
 import signal
+import sys
 import threading
 from typing import Any, Dict, List, Optional, Tuple
 
+import mastership
 import objects
 import plugin_calls
 import sessions
@@ -20,7 +23,11 @@ from database import Database, new_ref
 from dispatch import answer
 from hosts import HostDescription, add_host, describe_this_machine
 from plugin_calls import Dom0
+from reach import Reach
 from server import Server
+from values import Failure
+
+TABLES = (objects.CALLS, sessions.CALLS, tasks.CALLS, plugin_calls.CALLS, mastership.CALLS)
 
 
 class Xapi:
@@ -30,29 +37,48 @@ class Xapi:
         self.password = password  # root's, asked for over TCP
         self.database = Database()
         self.dom0s: Dict[str, Dom0] = {}
-        self.calls: Calls = {**objects.CALLS, **sessions.CALLS, **tasks.CALLS, **plugin_calls.CALLS}
+        self.calls: Calls = {}
+        for table in TABLES:
+            self.calls.update(table)
         self.url = ""
+        self.reach = Reach()
         self._server = Server(self)
+        self._sockets: Dict[str, str] = {}
+        self._urls: Dict[str, str] = {}
 
     def add_host(self, description: HostDescription, dom0: Dom0, socket: Optional[str] = None) -> str:
         """A host more, with the Unix socket that its dom0 reaches xapi by; its reference."""
         ref = new_ref()
         self.dom0s[ref] = dom0
         add_host(self.database, description, ref)
+        mastership.write_pool_conf(self, ref)
         if socket is not None:
+            self._sockets[ref] = socket
             self._server.listen_unix(socket, ref)
         return ref
 
     @property
-    def master(self) -> str:
+    def pool(self) -> str:
         (pool,) = self.database.refs("pool")
-        return str(self.database.get("pool", pool, "master"))
+        return pool
+
+    @property
+    def master(self) -> str:
+        return str(self.database.get("pool", self.pool, "master"))
 
     def is_live(self, host: str) -> bool:
+        """Whether the master holds the host for alive; it may not know yet that it is gone."""
         if host not in self.dom0s:
             return False
         metrics = self.database.get("host", host, "metrics")
         return bool(self.database.get("host_metrics", metrics, "live"))
+
+    def forward(self, host: str) -> None:
+        """The way of a call from the master to the host that carries it out: fails, or waits, where the
+        host does. A wrong reference fails like a dead host (devices.json: PIF.scan)."""
+        if not self.is_live(host):
+            raise Failure("HOST_OFFLINE", host)
+        self.reach.contact(host)
 
     def call(self, method: str, *params: Any) -> Any:
         """A call of the API from inside, in root's name; raises Failure."""
@@ -61,14 +87,48 @@ class Xapi:
         try:
             return answer(self, origin, method, [session, *params])
         finally:
-            answer(self, origin, "session.logout", [session])
+            if self.database.exists("session", session):  # a new master knows no sessions
+                answer(self, origin, "session.logout", [session])
 
     def listen(self, address: Tuple[str, int] = ("127.0.0.1", 0)) -> str:
         """Serves the master's clients over TCP; the url."""
-        self.url = self._server.listen_tcp(address, self.master)
+        self.url = self._urls[self.master] = self._server.listen_tcp(address, self.master)
         return self.url
 
+    def url_of(self, host: str) -> str:
+        """Where clients reach this host over TCP, be it the master or not."""
+        if host not in self._urls:
+            self._urls[host] = self._server.listen_tcp(("127.0.0.1", 0), host)
+        return self._urls[host]
+
+    def restart_toolstack(self, host: str) -> None:
+        """What `xe-toolstack-restart` on the host changes; on the master sessions and tasks end."""
+        if host == self.master:
+            mastership.forget_callers(self)
+
+    def lose_host(self, host: str) -> None:
+        """Power cut: its programs end, nobody answers for it. The master has yet to notice that."""
+        self._server.close_host(host)
+        self._urls.pop(host, None)
+        self.reach.lose(host)
+
+    def notice_dead(self, host: str) -> None:
+        """The master has missed its heartbeats (or HA's) for long enough."""
+        self._set_live(host, False)
+
+    def find_host_again(self, host: str) -> None:
+        """Its xapi has started: it answers, and the master knows."""
+        self.reach.find_again(host)
+        self._set_live(host, True)
+        mastership.write_pool_conf(self, host)
+        if host in self._sockets:
+            self._server.listen_unix(self._sockets[host], host)
+
+    def _set_live(self, host: str, live: bool) -> None:
+        self.database.set("host_metrics", self.database.get("host", host, "metrics"), "live", live)
+
     def close(self) -> None:
+        self.reach.let_all_go()
         self._server.close()
 
     def __enter__(self) -> "Xapi":
@@ -76,6 +136,14 @@ class Xapi:
 
     def __exit__(self, *_exception: Any) -> None:
         self.close()
+
+
+def _this_machine() -> Any:
+    """The real files and devices, as the library sees them: beside us in a dom0, else in the repository."""
+    sys.path.append(os.path.join(os.path.dirname(os.path.abspath(__file__)), "../../plugins"))
+    from sriovlib.host import this_machine
+
+    return this_machine()
 
 
 def main(arguments: Optional[List[str]] = None) -> None:
@@ -91,7 +159,8 @@ def main(arguments: Optional[List[str]] = None) -> None:
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: ended.set())
     with Xapi(options.password) as xapi:
-        xapi.add_host(describe_this_machine(options.inventory), Dom0(options.plugins), options.unix)
+        dom0 = Dom0(options.plugins, machine=_this_machine())
+        xapi.add_host(describe_this_machine(options.inventory), dom0, options.unix)
         print(xapi.listen((address, int(port))), flush=True)
         ended.wait()
 

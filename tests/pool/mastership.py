@@ -1,0 +1,73 @@
+"""Which host is the pool's master: pool.conf in each dom0, who may log in where, a new master.
+
+Facts from xen-api: ocaml/xapi/pool_role.ml (pool.conf is `master` or `slave:ADDRESS`), api_server.ml and
+session_check.ml (a member forwards what comes over its Unix socket, and refuses over TCP), xapi_pool.ml
+and xapi_pool_transition.ml (every xapi restarts when the master changes).
+"""
+
+import os
+from typing import TYPE_CHECKING
+
+from calls import Call, Calls, Context, Origin
+from values import Failure
+
+if TYPE_CHECKING:
+    from xapi import Xapi
+
+POOL_CONF = "/etc/xensource/pool.conf"
+
+
+def write_pool_conf(xapi: "Xapi", host: str) -> None:
+    """Tells this dom0 who the master is."""
+    machine = xapi.dom0s[host].machine
+    if machine is not None:
+        address = xapi.database.get("host", xapi.master, "address")
+        path = machine.path(POOL_CONF)
+        os.makedirs(os.path.dirname(path), exist_ok=True)
+        with open(path, "w") as file:
+            file.write("master" if host == xapi.master else f"slave:{address}")
+
+
+def refuse_clients_of_members(xapi: "Xapi", origin: Origin) -> None:
+    """Over TCP a member refuses logins, before it looks at the password, and all that needs a session."""
+    if not origin.local and origin.host != xapi.master:
+        raise Failure("HOST_IS_SLAVE", xapi.database.get("host", xapi.master, "address"))
+
+
+def refuse_without_master(xapi: "Xapi", origin: Origin) -> None:
+    """A member whose master is gone waits for it, then restarts its xapi in emergency mode: here, at once
+    (xapi_globs.ml: emergency_mode_error)."""
+    if origin.host != xapi.master and not xapi.reach.answers(xapi.master):
+        raise Failure("HOST_STILL_BOOTING")
+
+
+def designate_new_master(context: Context, host: str) -> None:
+    """Also asked of the master itself, which then does nothing (not even look whether HA is on)."""
+    xapi = context.xapi
+    xapi.forward(host)
+    if host != xapi.master:
+        pool = xapi.pool
+        if xapi.database.get("pool", pool, "ha_enabled"):
+            raise Failure("HA_IS_ENABLED")
+        make_master(xapi, host)
+
+
+def make_master(xapi: "Xapi", host: str) -> None:
+    """From now on this host is the master. Every xapi restarts: sessions and tasks are gone."""
+    with xapi.database.lock:
+        xapi.database.set("pool", xapi.pool, "master", host)
+        forget_callers(xapi)
+        for reached in filter(xapi.reach.answers, xapi.dom0s):  # one that is gone keeps what it knew
+            write_pool_conf(xapi, reached)
+
+
+def forget_callers(xapi: "Xapi") -> None:
+    """Sessions and tasks are in no file of xapi's: they end with the master's process."""
+    for class_name in ("session", "task"):
+        for ref in xapi.database.refs(class_name):
+            xapi.database.destroy(class_name, ref)
+
+
+CALLS: Calls = {
+    "pool.designate_new_master": Call(designate_new_master, ["ref"], may_be_async=True),
+}

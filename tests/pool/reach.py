@@ -1,0 +1,69 @@
+"""Which hosts the master reaches: one may hang, be cut off, or be gone before anybody has noticed.
+
+Facts from xen-api, ocaml/xapi/message_forwarding.ml: a call is forwarded to any host that counts as live;
+a connection that fails is CANNOT_CONTACT_HOST; one that is taken and never answered keeps the caller waiting.
+"""
+
+import subprocess
+import threading
+from contextlib import contextmanager
+from typing import Any, Dict, Iterator, Set
+
+from values import Failure
+
+
+class Reach:
+    """How each host answers. What it is not told of answers as it should."""
+
+    def __init__(self) -> None:
+        self._gone: Set[str] = set()
+        self._hanging: Dict[str, threading.Event] = {}
+        self._at_work: Dict[str, Set[subprocess.Popen[Any]]] = {}
+
+    def answers(self, host: str) -> bool:
+        return host not in self._gone
+
+    def contact(self, host: str) -> None:
+        """Returns when the host answers; raises CANNOT_CONTACT_HOST if it is gone."""
+        if host in self._hanging:
+            self._hanging[host].wait()
+        if host in self._gone:
+            raise Failure("CANNOT_CONTACT_HOST", host)
+
+    @contextmanager
+    def at_work(self, host: str, process: "subprocess.Popen[Any]") -> Iterator[None]:
+        """While a program of the host runs for a call; CANNOT_CONTACT_HOST if the host is gone by its end."""
+        running = self._at_work.setdefault(host, set())
+        running.add(process)
+        try:
+            yield
+        finally:
+            running.discard(process)
+        if host in self._gone:
+            raise Failure("CANNOT_CONTACT_HOST", host)
+
+    def busy(self, host: str) -> bool:
+        """Whether a program of the host runs for a call."""
+        return bool(self._at_work.get(host))
+
+    def lose(self, host: str) -> None:
+        self._gone.add(host)
+        for process in list(self._at_work.get(host, ())):
+            process.kill()
+        self.let_go(host)
+
+    def find_again(self, host: str) -> None:
+        self._gone.discard(host)
+
+    def hang(self, host: str) -> None:
+        self._hanging.setdefault(host, threading.Event())
+
+    def let_go(self, host: str) -> None:
+        """The host answers again, and those who waited for it first."""
+        waiting = self._hanging.pop(host, None)
+        if waiting is not None:
+            waiting.set()
+
+    def let_all_go(self) -> None:
+        for host in list(self._hanging):
+            self.let_go(host)
