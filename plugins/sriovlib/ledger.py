@@ -9,7 +9,8 @@ of a VM's VFs is derived from it. Reads strictly and touches nothing.
  "next": 4,
  "lease": {"host": "<uuid>", "vfs": {"1": "0000:07:10.0"}, "serial": 17, "replaced": ["<uuid>", 1700000000]},
  "nomigrate": true,
- "pci": "0/0000:07:10.0"}
+ "pci": "0/0000:07:10.0",
+ "past": ["0000:07:10.0"]}
 
 `lease`, in it `replaced`, and `device` of a request by network or device are left out where there is none.
 """
@@ -75,6 +76,7 @@ class Entry(NamedTuple):
     next_number: int  # for the next request
     nomigrate: bool  # platform:nomigrate was set by us
     pci: str  # the VM's other_config:pci as we last wrote it, with the entries of others
+    past: Tuple[str, ...] = ()  # the addresses that it was ever lent: what a revert or a clone brings back
 
 
 def parse(text: str) -> Entry:
@@ -88,7 +90,7 @@ def parse(text: str) -> Entry:
     version = _object(document, "the whole").get("version")
     if not isinstance(version, int) or isinstance(version, bool) or version != VERSION:
         raise LedgerError(f"its version is {json.dumps(version)}, and only version {VERSION} is understood")
-    names = {"version", "requests", "next", "nomigrate", "pci"}
+    names = {"version", "requests", "next", "nomigrate", "pci", "past"}
     values = _members(document, "the whole", names, {"lease"})
     next_number = _integer(values["next"], "next")
     requests = tuple(_request(one) for one in _list(values["requests"], "requests"))
@@ -100,7 +102,8 @@ def parse(text: str) -> Entry:
     if not isinstance(values["nomigrate"], bool):
         raise LedgerError("nomigrate is neither true nor false")
     lease = _lease(values["lease"], requests) if "lease" in values else None
-    return Entry(requests, lease, next_number, values["nomigrate"], _text(values["pci"], "pci"))
+    past = tuple(_matching(one, *_VALUES["vf"], where="past") for one in _list(values["past"], "past"))
+    return Entry(requests, lease, next_number, values["nomigrate"], _text(values["pci"], "pci"), past)
 
 
 def render(entry: Entry) -> str:
@@ -112,7 +115,7 @@ def render(entry: Entry) -> str:
     }
     if entry.lease is not None:
         document["lease"] = _lease_members(entry.lease)
-    document.update(nomigrate=entry.nomigrate, pci=entry.pci)
+    document.update(nomigrate=entry.nomigrate, pci=entry.pci, past=entry.past)
     text = json.dumps(document, separators=(",", ":"))
     if parse(text) != entry:
         raise LedgerError("the entry has values of other types than a ledger's")

@@ -22,6 +22,7 @@ WEB = Entry(
     next_number=4,
     nomigrate=True,
     pci="0/0000:07:10.0,1/0000:07:10.2",
+    past=("0000:07:10.0", "0000:07:10.2", "0000:07:11.0"),
 )
 
 
@@ -53,7 +54,8 @@ def test_a_person_can_read_it() -> None:
         '{"number":3,"by":"pf","value":"0000:07:00.0","device":"8086:10fb","settings":{}}],"next":4,'
         f'"lease":{{"host":"{HOST}","vfs":{{"1":"0000:07:10.0","3":"0000:07:10.2"}},"serial":17,'
         f'"replaced":["{OTHER_HOST}",1700000000]}},'
-        '"nomigrate":true,"pci":"0/0000:07:10.0,1/0000:07:10.2"}'
+        '"nomigrate":true,"pci":"0/0000:07:10.0,1/0000:07:10.2",'
+        '"past":["0000:07:10.0","0000:07:10.2","0000:07:11.0"]}'
     )
     assert ledger.parse(ledger.render(WEB)) == WEB
 
@@ -95,7 +97,8 @@ def entries(draw: Any) -> Entry:
         replaced = draw(st.one_of(st.just((None, None)), st.tuples(uuids, st.integers(0, 2**40))))
         lease = Lease(draw(uuids), dict(zip(leased, vfs)), draw(st.integers(0, 2**53)), *replaced)
     next_number = draw(st.integers(51, 99))
-    return Entry(requests, lease, next_number, draw(st.booleans()), draw(st.text()))
+    past = tuple(draw(st.lists(addresses, max_size=3)))
+    return Entry(requests, lease, next_number, draw(st.booleans()), draw(st.text()), past)
 
 
 @given(entries())
