@@ -1,19 +1,12 @@
 """The pool as XenAPI shows it: who was given which VF, and what xapi's networks make of the PFs."""
 
-import re
 from typing import Any, Dict, List, NamedTuple, Optional, Set
 
-from . import pifs
+from . import pcientries, pifs
 from .pifs import Network
 from .xapi import Xapi
 
 COPY_KEY = "sriov-conf"  # in host.other_config
-# xapi reads each entry of other_config:pci with the pattern `%d/%04x:%02x:%02x.%01x` and drops one
-# that does not fit without a word (xen-api: ocaml/xapi/pciops.ml); what follows the function it ignores.
-_ENTRY = re.compile(
-    r"([+-]?\d[\d_]*)/([0-9a-fA-F]{1,4}):([0-9a-fA-F]{1,2}):([0-9a-fA-F]{1,2})\.([0-9a-fA-F])"
-)
-_LARGEST = 2**62 - 1  # OCaml's int
 _REAL_VMS = " and ".join(
     f'field "{name}" = "false"' for name in ("is_a_template", "is_a_snapshot", "is_control_domain")
 )
@@ -23,7 +16,7 @@ class Vm(NamedTuple):
     uuid: str
     name: str
     power_state: str
-    pci: List[str]  # the addresses that xapi will plug, in the order of the text
+    pci: List[str]  # the addresses that xapi will plug, in that order
 
 
 class Pool(NamedTuple):
@@ -52,17 +45,6 @@ class Silence(NamedTuple):
     why: str
 
 
-def pci_addresses(text: str) -> List[str]:
-    """The addresses in a VM's other_config:pci, as xapi understands the text."""
-    found = []
-    for entry in text.split(","):
-        match = _ENTRY.match(entry)
-        if match and abs(int(match.group(1))) <= _LARGEST:
-            domain, bus, slot, function = (int(number, 16) for number in match.groups()[1:])
-            found.append(f"{domain:04x}:{bus:02x}:{slot:02x}.{function:x}")
-    return found
-
-
 def read(xapi: Xapi, host_uuid: str) -> Pool:
     """Five calls, of which one, the bulk read of all VMs, is heavy; raises what `Xapi.call` raises."""
     host = xapi.call("host.get_by_uuid", host_uuid)
@@ -76,7 +58,7 @@ def read(xapi: Xapi, host_uuid: str) -> Pool:
                 record["uuid"],
                 record["name_label"],
                 record["power_state"],
-                pci_addresses(record["other_config"].get("pci", "")),
+                pcientries.plugging_order(record["other_config"].get("pci", "")),
             )
             for record in vms.values()
         ],

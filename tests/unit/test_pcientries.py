@@ -1,0 +1,166 @@
+"""other_config:pci: read as xapi reads it, and changed without touching what others wrote there."""
+
+import json
+from pathlib import Path
+from typing import Any, Dict, List
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from sriovlib import pcientries
+from sriovlib.pcientries import LARGEST, PciEntry, derive, entries, plugging_order
+
+TRANSCRIPTS = Path(__file__).parent.parent / "pool" / "transcripts"
+STARTS = [
+    step
+    for step in json.loads((TRANSCRIPTS / "passthrough.json").read_text())["steps"]
+    if step.get("VM.start") == "Success" and "pci" in step
+]
+
+VF0, VF1, VF2, VF3 = ("0000:07:10.0", "0000:07:10.2", "0000:07:10.4", "0000:07:10.6")
+GPU = "0000:81:00.0"
+
+
+@pytest.mark.parametrize("step", STARTS, ids=lambda step: str(step["pci"])[:40])
+def test_addresses_and_order_are_those_of_a_real_xapi(step: Dict[str, Any]) -> None:
+    assert plugging_order(step["pci"] or "") == step["plugged_in_order"]
+
+
+def test_what_xapi_drops_has_no_address() -> None:
+    assert entries("0/0000:07:10.0, 1/0000:07:10.2,,07:10.4,+03/0:7:10.6 (Mary)") == [
+        PciEntry("0/0000:07:10.0", 0, VF0),
+        PciEntry(" 1/0000:07:10.2", None, None),
+        PciEntry("07:10.4", None, None),
+        PciEntry("+03/0:7:10.6 (Mary)", 3, VF3),
+    ]
+
+
+# By the source of OCaml's scanf: `_` is passed over, and takes a place of the field's width.
+@pytest.mark.parametrize(
+    ("text", "number", "address"),
+    [
+        ("1_0/0_00:0_:1f.2", 10, "0000:00:1f.2"),
+        ("1_/0000:07:10.0", 1, VF0),
+        ("_1/0000:07:10.0", None, None),
+        ("0/_000:07:10.0", None, None),
+        ("0/0000:07:10._", None, None),
+        ("0/000_0:07:10.0", None, None),
+        ("0/0000:07:10.g", None, None),
+        ("\u0660/0000:07:10.0", None, None),
+        (f"{LARGEST}/0000:07:10.0", LARGEST, VF0),
+        (f"{LARGEST + 1}/0000:07:10.0", None, None),
+        (f"{-LARGEST - 1}/0000:07:10.0", -LARGEST - 1, VF0),
+        (f"{-LARGEST - 2}/0000:07:10.0", None, None),
+        ("0" * 9000 + "4/0000:07:10.0", 4, VF0),
+        ("9" * 9000 + "/0000:07:10.0", None, None),
+    ],
+)
+def test_corners_of_the_pattern(text: str, number: int, address: str) -> None:
+    assert entries(text) == [PciEntry(text, number, address)]
+
+
+def test_a_vm_gets_its_first_vf_and_gives_it_back() -> None:
+    assert derive("", [], [VF0]) == f"0/{VF0}"
+    assert derive(f"0/{VF0}", [VF0], []) == ""
+
+
+def test_a_second_vf_comes_after_the_first() -> None:
+    assert derive(f"0/{VF0}", [VF0], [VF0, VF1]) == f"0/{VF0},1/{VF1}"
+
+
+def test_a_vf_that_goes_leaves_the_numbers_of_the_others() -> None:
+    assert derive(f"0/{VF0},1/{VF1},2/{VF2}", [VF0, VF1, VF2], [VF0, VF2]) == f"0/{VF0},2/{VF2}"
+
+
+def test_entries_of_others_stay_to_the_letter() -> None:
+    before = f"7/{GPU.upper()}, 8/0000:81:00.1,typing error,0/{VF0}"
+    assert derive(before, [VF0], [VF1, VF2]) == (
+        f"7/{GPU.upper()}, 8/0000:81:00.1,typing error,8/{VF1},9/{VF2}"
+    )
+
+
+def test_a_hand_written_entry_that_becomes_ours_is_written_in_full() -> None:
+    assert derive("03/0:7:10.0 (Mary)", [], [VF0]) == f"3/{VF0}"
+
+
+def test_ours_give_way_where_another_entry_has_their_number() -> None:
+    assert derive(f"0/{VF0},0/{GPU}", [VF0], [VF0]) == f"0/{GPU},1/{VF0}"
+    assert derive(f"0/{VF0},0/{VF1}", [VF0, VF1], [VF0, VF1]) == f"0/{VF0},1/{VF1}"
+
+
+def test_an_address_of_ours_that_stands_twice_stays_once() -> None:
+    assert derive(f"0/{GPU},0/{VF0},4/{VF0}", [VF0], [VF0, VF0]) == f"0/{GPU},4/{VF0}"
+
+
+def test_numbers_at_the_end_of_the_range() -> None:
+    assert derive(f"{LARGEST}/{GPU},0/{VF3}", [], [VF0, VF1]) == f"{LARGEST}/{GPU},0/{VF3},1/{VF0},2/{VF1}"
+    assert derive(f"-5/{GPU}", [], [VF0]) == f"-5/{GPU},0/{VF0}"
+
+
+OURS = [f"0000:07:10.{function}" for function in range(5)]
+OTHERS = [f"0000:81:00.{function}" for function in range(4)]
+
+numbers = st.sampled_from(["0", "1", "2", "03", "7", "-1", "+2", str(LARGEST), str(LARGEST - 1)])
+ours = st.builds("{}/{}{}".format, numbers, st.sampled_from(OURS), st.sampled_from(["", " ", "0"]))
+foreign = st.one_of(
+    st.builds("{}/{}".format, numbers, st.sampled_from(OTHERS)),
+    st.sampled_from(["rubbish", " 0/x", "07:10.0"]),
+)
+texts = st.lists(st.one_of(ours, foreign), max_size=8).map(",".join)
+subsets = st.lists(st.sampled_from(OURS), unique=True)
+
+
+@given(texts, subsets)
+def test_others_keep_place_and_number_and_ours_are_just_the_new_ones(before: str, new: List[str]) -> None:
+    after = entries(derive(before, OURS, new))
+    assert [entry for entry in after if entry.address not in OURS] == [
+        entry for entry in entries(before) if entry.address not in OURS
+    ]
+    own = [entry for entry in after if entry.address in OURS]
+    assert sorted(str(entry.address) for entry in own) == sorted(new)
+    assert all(entry.text == f"{entry.number}/{entry.address}" for entry in own)
+
+
+@given(texts, subsets, subsets)
+def test_what_is_neither_old_nor_new_is_another_persons(before: str, old: List[str], new: List[str]) -> None:
+    mine = {*old, *new}
+    assert [entry for entry in entries(derive(before, old, new)) if entry.address not in mine] == [
+        entry for entry in entries(before) if entry.address not in mine
+    ]
+
+
+@given(texts, subsets, subsets)
+def test_numbers_of_ours_are_nobody_elses(before: str, old: List[str], new: List[str]) -> None:
+    after = entries(derive(before, old, new))
+    used = [entry.number for entry in after]
+    assert all(used.count(entry.number) == 1 for entry in after if entry.address in new)
+
+
+@given(texts, subsets, subsets)
+def test_once_more_changes_nothing(before: str, old: List[str], new: List[str]) -> None:
+    after = derive(before, old, new)
+    assert derive(after, old, new) == after
+    assert derive(after, new, new) == after
+
+
+@given(texts, subsets)
+def test_what_comes_and_goes_leaves_the_text_of_others(before: str, new: List[str]) -> None:
+    without = derive(before, OURS, [])
+    assert derive(derive(without, [], new), new, []) == without
+
+
+@given(subsets, subsets)
+def test_new_ones_are_plugged_last_and_in_their_order(first: List[str], second: List[str]) -> None:
+    before = derive("", [], first)
+    assert plugging_order(before) == first
+    after = plugging_order(derive(before, first, second))
+    stay = [address for address in first if address in second]
+    assert after == stay + [address for address in second if address not in first]
+
+
+@given(st.text(alphabet="0123456789abcdefABCDEF:./_+-, ", max_size=30))
+def test_any_text_can_be_read_and_only_its_commas_are_lost(text: str) -> None:
+    assert ",".join(entry.text for entry in entries(text)) == ",".join(
+        part for part in text.split(",") if part.strip()
+    )
+    assert all((entry.number is None) == (entry.address is None) for entry in pcientries.entries(text))
