@@ -29,6 +29,7 @@ _EVIDENCE = (
 _ASSIGNED = re.compile(
     r"\b([0-9a-f]{4,8}:[0-9a-f]{2}:[0-9a-f]{2}\.[0-7]): (?:BAR (?:[789]|1[012])|VF BAR \d)\b.*: assigned"
 )
+_LINK = re.compile(r"(?i)\blink\b.*\b(?:up|down|ready)\b")
 _ADDRESS = re.compile(r"\b[0-9a-f]{4,8}:[0-9a-f]{2}:[0-9a-f]{2}\.[0-7]\b")
 
 
@@ -44,6 +45,11 @@ def code_of(line: str) -> Optional[str]:
     if not any(word in line for word in ("IOV", "BAR", "VFs")):
         return None  # nearly every line; much cheaper than the patterns
     return next((code for code, pattern in _EVIDENCE if pattern.search(line)), None)
+
+
+def is_of_link(line: str) -> bool:
+    """Whether the line tells that a cable's link came or went, as it does whenever a PF is brought up."""
+    return bool(_LINK.search(line))
 
 
 def without_time(line: str) -> str:

@@ -181,6 +181,6 @@ def _log(host: Host, pf: str) -> List[str]:
 def _reason(host: Host, pf: str, before: List[str]) -> str:
     """What the kernel's log says of the PF since then: the only place where some refusals have a
     reason; a known one rather than the last line."""
-    new = _log(host, pf)[len(before) :]
+    new = [line for line in _log(host, pf)[len(before) :] if not kernellog.is_of_link(line)]
     known = [line for line in new if kernellog.code_of(line)]
     return kernellog.without_time((known or new)[-1]) if new else ""

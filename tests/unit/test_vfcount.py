@@ -216,6 +216,23 @@ def test_after_a_refusal_the_former_vfs_are_back(host: Machine, pool: SmallPool)
     assert pciback.slots(host) == set(vfs.present(host, ETH1))
 
 
+def test_the_link_that_comes_up_is_no_reason(host: Machine, pool: SmallPool) -> None:
+    """Seen in the lab: the PF is brought up first, and its link is there just when the number is refused."""
+
+    class Linked(Machine):
+        def write_attribute(self, path: str, text: str) -> None:
+            if path.endswith("sriov_numvfs"):
+                with self.changed() as sysfs:
+                    sysfs.say(f"ixgbe {ETH1} eth1: NIC Link is Up 10 Gbps, Flow Control: RX/TX")
+                raise OSError(34, os.strerror(34), path)
+            super().write_attribute(path, text)
+
+    message = refused(Linked(host.root), pool, pf="eth1", count="20").message
+    assert (
+        message == f"The kernel refused 20 VFs on {ETH1}: Numerical result out of range; it has 0 as before."
+    )
+
+
 def test_a_driver_that_hangs_is_left_behind(
     host: Machine, pool: SmallPool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
