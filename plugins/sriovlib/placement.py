@@ -1,0 +1,236 @@
+"""Which VF for which request: decides from what hosts have and who holds it, and asks nobody.
+
+A request keeps its VF while it can. Otherwise it gets one that is free on every host that could serve it, so
+that its VM starts anywhere with the same entries; then one of the PF with most free VFs.
+"""
+
+from typing import Dict, FrozenSet, List, Mapping, NamedTuple, Optional, Sequence, Set, Tuple
+
+from . import matching, pci
+from .errors import SriovError
+from .ledger import Choice, Request
+
+
+class Candidate(NamedTuple):
+    """A VF of a host."""
+
+    address: str
+    index: int  # type: ignore[assignment] # a tuple's own `index` is not asked for
+    pf: str
+    device: str  # vendor:device of the VF, as in `8086:154c`
+    pf_device: str
+    networks: FrozenSet[str]  # UUIDs of the networks that it can serve
+    blocked: Optional[str]  # why no VM may have it, to stand after "it is": `held by dom0`
+
+
+Hosts = Mapping[str, Sequence[Candidate]]  # uuid -> VFs, of the live hosts that answered
+
+
+class Held(NamedTuple):
+    """Who has which VF; the VM that is looked at may be among them."""
+
+    on_host: Mapping[Tuple[str, str], str]  # host and address -> VM or other holder: leases, running domains
+    everywhere: Mapping[str, str]  # address -> VM with an entry for it that no lease explains
+
+
+class NoFreeVf(SriovError):
+    """There is no VF for a request: for the first one, in the order of numbers, that cannot be placed
+    beside those before it."""
+
+    def __init__(self, request: int, host: str, why: str) -> None:
+        super().__init__(
+            "SRIOV_NO_FREE_VF",
+            why,
+            "list_vfs shows who has which VF: free one, make more with set_vf_count, or ask for another.",
+        )
+        self.request = request
+        self.host = host
+
+
+def fits(choice: Choice, candidate: Candidate) -> bool:
+    """Whether the VF would do; an address counts only with the device that it stood for."""
+    if choice.kind == "network":
+        return choice.value in candidate.networks
+    if choice.kind == "pf":
+        return (choice.value, choice.device) == (candidate.pf, candidate.pf_device)
+    if choice.kind == "vf":
+        return (choice.value, choice.device) == (candidate.address, candidate.device)
+    return choice.value == candidate.device
+
+
+def portable(choice: Choice, address: str, vm: str, hosts: Hosts, held: Held) -> bool:
+    """Whether the VM can have this address wherever its request can be served: on every host with a VF that
+    fits and is not blocked, the address is such a VF and nobody but the VM holds it; there is such a host."""
+    return address in _portable(choice, vm, hosts, held)
+
+
+def place(
+    requests: Sequence[Request],
+    vm: str,
+    host: str,
+    hosts: Hosts,
+    held: Held,
+    current: Mapping[int, str],
+) -> Dict[int, str]:
+    """Number of the request -> address on that host, for all requests; NoFreeVf where that cannot be.
+
+    Of all ways to do it, one that moves fewest requests from their `current` address, of these one with
+    most portable addresses, of these the one that spreads best: from the PF with most free VFs, then the
+    lowest PF and index. The order of what is given plays no part. An address that an entry of the VM's own
+    names, and no lease explains, is taken only where it is current, or asked for as such.
+    """
+    requests = _in_order(requests)
+    available = _available(requests, vm, host, hosts, held, current)
+    stay = {
+        request.number: current[request.number]
+        for request in requests
+        if current.get(request.number) in {candidate.address for candidate in available[request.number]}
+    }
+    larger = 1 + len(requests) * (1 + max((len(row) for row in available.values()), default=0))
+    costs = {}
+    for request in requests:
+        anywhere = _portable(request.choice, vm, hosts, held)
+        kept = {address for number, address in stay.items() if number != request.number}
+        costs[request.number] = {
+            address: rank
+            + (address not in anywhere) * larger
+            + (stay.get(request.number, address) != address) * larger**2
+            for rank, address in enumerate(_preference(available[request.number], anywhere, kept))
+        }
+    placed = matching.cheapest(costs)
+    for request in requests:
+        if request.number not in placed:
+            raise NoFreeVf(request.number, host, _why(request, vm, host, hosts, held))
+    return {request.number: placed[request.number] for request in requests}
+
+
+def choose_host(
+    requests: Sequence[Request], vm: str, hosts: Hosts, held: Held, preferred: Optional[str]
+) -> str:
+    """The preferred host if it has VFs for all the requests, else of those that have the one with most free
+    VFs that fit; NoFreeVf of the one that comes first where none has."""
+    by_number = {request.number: request for request in _in_order(requests)}
+    order = []
+    for host in hosts:
+        available = _available(requests, vm, host, hosts, held, {})
+        free = {candidate.address for row in available.values() for candidate in row}
+        placed = matching.cheapest(
+            {number: {candidate.address: 0 for candidate in available[number]} for number in by_number}
+        )
+        lacking = [number for number in by_number if number not in placed]
+        order.append((host != preferred, -len(free), host, lacking))
+    for _, _, host, lacking in sorted(order):
+        if not lacking:
+            return host
+    if not order:
+        raise NoFreeVf(min(by_number, default=0), preferred or "", "No live host of the pool told its VFs.")
+    _, _, host, lacking = min(order)
+    why = _why(by_number[lacking[0]], vm, host, hosts, held)
+    if len(order) > 1:
+        why += " No other live host has VFs for all requests either."
+    raise NoFreeVf(lacking[0], host, why)
+
+
+def _in_order(requests: Sequence[Request]) -> List[Request]:
+    return sorted(requests, key=lambda request: request.number)
+
+
+def _holder(host: str, address: str, vm: str, held: Held) -> Optional[str]:
+    """Whoever has the address there, but for the VM itself."""
+    holders = (held.on_host.get((host, address)), held.everywhere.get(address))
+    return next((holder for holder in holders if holder is not None and holder != vm), None)
+
+
+def _available(
+    requests: Sequence[Request],
+    vm: str,
+    host: str,
+    hosts: Hosts,
+    held: Held,
+    current: Mapping[int, str],
+) -> Dict[int, List[Candidate]]:
+    """Number of the request -> the VFs of the host that it can have."""
+    free = [
+        candidate
+        for candidate in hosts.get(host, ())
+        if candidate.blocked is None and _holder(host, candidate.address, vm, held) is None
+    ]
+    return {
+        request.number: [
+            candidate
+            for candidate in free
+            if fits(request.choice, candidate)
+            and (
+                request.choice.kind == "vf"
+                or candidate.address not in held.everywhere
+                or current.get(request.number) == candidate.address
+            )
+        ]
+        for request in requests
+    }
+
+
+def _portable(choice: Choice, vm: str, hosts: Hosts, held: Held) -> FrozenSet[str]:
+    """All portable addresses, in one pass over the pool."""
+    everywhere: Optional[FrozenSet[str]] = None
+    for host, candidates in hosts.items():
+        fitting = [
+            candidate.address
+            for candidate in candidates
+            if candidate.blocked is None and fits(choice, candidate)
+        ]
+        if fitting:
+            free = frozenset(address for address in fitting if _holder(host, address, vm, held) is None)
+            everywhere = free if everywhere is None else everywhere & free
+    return everywhere or frozenset()
+
+
+def _preference(candidates: Sequence[Candidate], anywhere: FrozenSet[str], kept: Set[str]) -> List[str]:
+    """Addresses, the best first. Taken one after the other they spread over the PFs: each is valued by how
+    many VFs its PF still has when those before it are gone."""
+    by_pf: Dict[str, List[Candidate]] = {}
+    for candidate in candidates:
+        by_pf.setdefault(candidate.pf, []).append(candidate)
+    valued = []
+    for pf, vfs in by_pf.items():
+        vfs.sort(key=lambda vf: (vf.address in kept, vf.address not in anywhere, vf.index))
+        left = sum(1 for vf in vfs if vf.address not in kept)
+        for taken, vf in enumerate(vfs):
+            order = (vf.address not in anywhere, taken - left, taken, pci.address_order(pf), vf.index)
+            valued.append((order, vf.address))
+    return [address for _, address in sorted(valued)]
+
+
+def _why(request: Request, vm: str, host: str, hosts: Hosts, held: Held) -> str:
+    """The sentence that counts."""
+    kind, value, device = request.choice
+    wanted = {
+        "network": f"a VF of network {value}",
+        "pf": f"a VF of {value}, {device}",
+        "vf": f"VF {value}, {device}",
+        "device": f"a VF {value}",
+    }[kind]
+    fitting = [candidate for candidate in hosts.get(host, ()) if fits(request.choice, candidate)]
+    if not fitting:
+        return f"Host {host} has no VF that fits request {request.number} ({wanted})."
+    blocked = [candidate.blocked for candidate in fitting if candidate.blocked is not None]
+    open_to_vms = [candidate for candidate in fitting if candidate.blocked is None]
+    holders = [_holder(host, candidate.address, vm, held) for candidate in open_to_vms]
+    others = [holder for holder in holders if holder is not None]
+    own = len(holders) - len(others)
+    parts = [
+        (len(others), f"held by {_listed(others)}"),
+        (len(blocked), f"not to be had ({_listed(blocked)})"),
+        (own, "taken by the VM's other requests and entries"),
+    ]
+    counts = ", ".join(f"{count} {what}" for count, what in parts if count)
+    return (
+        f"Host {host} has no free VF for request {request.number} ({wanted}): "
+        f"of {len(fitting)} that fit, {counts}."
+    )
+
+
+def _listed(names: Sequence[str]) -> str:
+    """Each once, the first three by name."""
+    once = sorted(set(names))
+    return ", ".join(once[:3]) + (f" and {len(once) - 3} more" if len(once) > 3 else "")

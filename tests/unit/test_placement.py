@@ -1,0 +1,392 @@
+"""Which VF for which request: what an administrator may rely on, in stories and for all small pools."""
+
+import itertools
+import random
+from typing import Any, Dict, FrozenSet, List, Mapping, NamedTuple, Optional, Tuple
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from sriovlib import placement
+from sriovlib.ledger import Choice, Request
+from sriovlib.placement import Candidate, Held, NoFreeVf, choose_host, fits, place, portable
+
+NETWORK, OTHER_NETWORK = "network-a", "network-b"
+VF, PF = "8086:10ed", "8086:10fb"
+ANY_OF_NETWORK = Choice("network", NETWORK)
+NOBODY = Held({}, {})
+
+
+def vfs(pf: str, count: int, network: str = NETWORK, blocked: Optional[str] = None) -> List[Candidate]:
+    """VFs of a PF `0000:07:00.x`, at `0000:07:1x.n`."""
+    place_of = pf.replace("00.", "1")
+    return [
+        Candidate(f"{place_of}.{index}", index, pf, VF, PF, frozenset([network]), blocked)
+        for index in range(count)
+    ]
+
+
+def asks(*choices: Choice) -> List[Request]:
+    return [Request(number, choice, {}) for number, choice in enumerate(choices, 1)]
+
+
+FIRST, SECOND = "0000:07:00.0", "0000:07:00.1"
+TWO_PORTS = vfs(FIRST, 4) + vfs(SECOND, 4)
+
+
+def test_a_vf_of_the_network() -> None:
+    hosts = {"h1": vfs(FIRST, 2, OTHER_NETWORK) + vfs(SECOND, 2)}
+    assert place(asks(ANY_OF_NETWORK), "vm", "h1", hosts, NOBODY, {}) == {1: "0000:07:11.0"}
+
+
+@pytest.mark.parametrize(
+    ("choice", "address"),
+    [
+        (Choice("pf", SECOND, PF), "0000:07:11.0"),
+        (Choice("vf", "0000:07:10.3", VF), "0000:07:10.3"),
+        (Choice("device", VF), "0000:07:10.0"),
+    ],
+)
+def test_a_vf_by_pf_by_address_and_by_device(choice: Choice, address: str) -> None:
+    assert place(asks(choice), "vm", "h1", {"h1": TWO_PORTS}, NOBODY, {}) == {1: address}
+
+
+def test_an_address_with_another_device_behind_it_does_not_fit() -> None:
+    vf = TWO_PORTS[0]
+    assert fits(Choice("vf", vf.address, VF), vf)
+    assert not fits(Choice("vf", vf.address, "15b3:1014"), vf)
+    assert not fits(Choice("pf", vf.pf, "15b3:1013"), vf)
+    assert not fits(Choice("device", "15b3:1014"), vf)
+    assert not fits(Choice("network", OTHER_NETWORK), vf)
+
+
+def test_requests_of_a_network_spread_over_its_ports() -> None:
+    given_out = place(asks(*[ANY_OF_NETWORK] * 4), "vm", "h1", {"h1": TWO_PORTS}, NOBODY, {})
+    assert sorted(given_out.values()) == ["0000:07:10.0", "0000:07:10.1", "0000:07:11.0", "0000:07:11.1"]
+
+
+def test_the_port_with_most_free_vfs_comes_first() -> None:
+    held = Held({("h1", "0000:07:10.2"): "db"}, {})
+    assert place(asks(ANY_OF_NETWORK), "vm", "h1", {"h1": TWO_PORTS}, held, {}) == {1: "0000:07:11.0"}
+
+
+def test_a_vm_that_is_alone_with_its_address_on_all_hosts_starts_anywhere() -> None:
+    """On h1 the lowest VFs are free, on h2 others have them."""
+    hosts = {"h1": vfs(FIRST, 4), "h2": vfs(FIRST, 4), "h3": vfs(FIRST, 4, OTHER_NETWORK)}
+    held = Held({("h2", "0000:07:10.0"): "db", ("h2", "0000:07:10.1"): "mail"}, {})
+    assert place(asks(ANY_OF_NETWORK), "vm", "h1", hosts, held, {}) == {1: "0000:07:10.2"}
+    assert portable(ANY_OF_NETWORK, "0000:07:10.2", "vm", hosts, held)
+    assert not portable(ANY_OF_NETWORK, "0000:07:10.1", "vm", hosts, held)
+    assert portable(ANY_OF_NETWORK, "0000:07:10.1", "mail", hosts, held)
+
+
+def test_hosts_that_cannot_serve_it_do_not_count_and_an_address_on_no_host_is_not_portable() -> None:
+    hosts = {"h1": vfs(FIRST, 1), "h2": vfs(FIRST, 4, blocked="held by dom0")}
+    assert portable(ANY_OF_NETWORK, "0000:07:10.0", "vm", hosts, NOBODY)
+    assert not portable(Choice("network", "network-c"), "0000:07:10.0", "vm", hosts, NOBODY)
+
+
+def test_what_a_request_has_it_keeps_even_where_another_vf_would_be_better() -> None:
+    hosts = {"h1": TWO_PORTS, "h2": TWO_PORTS}
+    held = Held({("h1", "0000:07:10.3"): "vm", ("h2", "0000:07:10.3"): "db"}, {})
+    current = {1: "0000:07:10.3"}
+    assert place(asks(ANY_OF_NETWORK), "vm", "h1", hosts, held, current) == current
+
+
+def test_it_moves_when_another_request_can_be_served_in_no_other_way() -> None:
+    requests = asks(ANY_OF_NETWORK, Choice("vf", "0000:07:10.0", VF))
+    assert place(requests, "vm", "h1", {"h1": vfs(FIRST, 2)}, NOBODY, {1: "0000:07:10.0"}) == {
+        1: "0000:07:10.1",
+        2: "0000:07:10.0",
+    }
+
+
+def test_a_hand_written_entry_of_the_vm_itself_is_a_vf_that_it_has_already() -> None:
+    hosts, held = {"h1": vfs(FIRST, 2)}, Held({}, {"0000:07:10.0": "vm"})
+    assert place(asks(ANY_OF_NETWORK), "vm", "h1", hosts, held, {}) == {1: "0000:07:10.1"}
+    assert place(asks(ANY_OF_NETWORK), "vm", "h1", hosts, held, {1: "0000:07:10.0"}) == {1: "0000:07:10.0"}
+    by_address = asks(Choice("vf", "0000:07:10.0", VF))
+    assert place(by_address, "vm", "h1", hosts, held, {}) == {1: "0000:07:10.0"}
+
+
+def refusal(requests: List[Request], hosts: placement.Hosts, held: Held) -> NoFreeVf:
+    with pytest.raises(NoFreeVf) as raised:
+        place(requests, "vm", "h1", hosts, held, {})
+    assert raised.value.code == "SRIOV_NO_FREE_VF"
+    return raised.value
+
+
+def test_why_there_is_none() -> None:
+    hosts = {"h1": vfs(FIRST, 6) + vfs(SECOND, 2, blocked="reserved by xapi's own SR-IOV")}
+    held = Held(
+        {("h1", f"0000:07:10.{index}"): f"vm{index}" for index in range(4)}, {"0000:07:10.4": "by hand"}
+    )
+    why = refusal(asks(ANY_OF_NETWORK, ANY_OF_NETWORK), hosts, held)
+    assert (why.request, why.host) == (2, "h1")
+    assert why.message == (
+        "Host h1 has no free VF for request 2 (a VF of network network-a): of 8 that fit, 5 held by by hand, "
+        "vm0, vm1 and 2 more, 2 not to be had (reserved by xapi's own SR-IOV), "
+        "1 taken by the VM's other requests and entries."
+    )
+    none_fits = refusal(asks(Choice("vf", "0000:07:10.0", "15b3:1014")), hosts, NOBODY)
+    assert none_fits.message == "Host h1 has no VF that fits request 1 (VF 0000:07:10.0, 15b3:1014)."
+    assert "no VF that fits" in refusal(asks(ANY_OF_NETWORK), {}, NOBODY).message
+
+
+def test_the_affinity_comes_first_then_the_host_with_most_free_vfs() -> None:
+    hosts = {"h1": vfs(FIRST, 1), "h2": vfs(FIRST, 3), "h3": vfs(FIRST, 3), "h4": vfs(FIRST, 2)}
+    one, two = asks(ANY_OF_NETWORK), asks(ANY_OF_NETWORK, ANY_OF_NETWORK)
+    assert choose_host(one, "vm", hosts, NOBODY, "h1") == "h1"
+    assert choose_host(two, "vm", hosts, NOBODY, "h1") == "h2"
+    assert choose_host(two, "vm", hosts, Held({("h2", "0000:07:10.0"): "db"}, {}), None) == "h3"
+    assert choose_host(two, "vm", hosts, NOBODY, "a host that is down") == "h2"
+
+
+def test_no_host_has_them_all() -> None:
+    hosts, three = {"h1": vfs(FIRST, 1), "h2": vfs(FIRST, 2)}, asks(*[ANY_OF_NETWORK] * 3)
+    with pytest.raises(NoFreeVf, match="Host h1 has no free VF for request 2") as raised:
+        choose_host(three, "vm", hosts, NOBODY, "h1")
+    assert "No other live host" in raised.value.message
+    with pytest.raises(NoFreeVf, match="Host h2 has no free VF for request 3"):
+        choose_host(three, "vm", hosts, NOBODY, None)
+    with pytest.raises(NoFreeVf, match="No live host"):
+        choose_host(three, "vm", {}, NOBODY, None)
+
+
+# All small pools: up to three hosts with VFs of two ports; networks, devices, holders, blocks as they come.
+
+ADDRESSES = [f"0000:07:1{port}.{index}" for port in range(2) for index in range(3)]
+PORTS = [[NETWORK], [NETWORK], [OTHER_NETWORK], [NETWORK, OTHER_NETWORK], []]
+
+
+class World(NamedTuple):
+    hosts: Dict[str, List[Candidate]]
+    held: Held
+    requests: List[Request]
+    current: Dict[int, str]
+
+
+def candidate(address: str, networks: List[str], fate: int) -> Candidate:
+    device = "15b3:1014" if fate == 3 else VF
+    blocked = "held by dom0" if fate == 2 else None
+    pf = [FIRST, SECOND][int(address[9])]
+    return Candidate(address, int(address[11]), pf, device, PF, frozenset(networks), blocked)
+
+
+candidates = st.lists(
+    st.builds(candidate, st.sampled_from(ADDRESSES), st.sampled_from(PORTS), st.integers(0, 4)),
+    unique_by=lambda vf: vf.address,
+    max_size=5,
+)
+choices = st.one_of(
+    st.sampled_from([ANY_OF_NETWORK, Choice("network", OTHER_NETWORK), Choice("device", VF)]),
+    st.sampled_from([FIRST, SECOND]).map(lambda pf: Choice("pf", pf, PF)),
+    st.sampled_from(ADDRESSES).map(lambda address: Choice("vf", address, VF)),
+)
+holders = st.sampled_from(["vm", "db", "mail"])
+
+
+places = st.tuples(st.sampled_from(["h1", "h2", "h3"]), st.sampled_from(ADDRESSES))
+helds = st.builds(
+    Held,
+    st.dictionaries(places, holders, max_size=4),
+    st.dictionaries(st.sampled_from(ADDRESSES), holders, max_size=1),
+)
+
+
+def worlds(most_requests: int = 4) -> Any:
+    requests = st.lists(
+        st.builds(Request, st.integers(1, 9), choices, st.just({})),
+        unique_by=lambda request: request.number,
+        min_size=1,
+        max_size=most_requests,
+    )
+    current = st.lists(st.sampled_from(ADDRESSES), unique=True, max_size=most_requests)
+    return st.builds(
+        lambda hosts, held, requests, current: World(
+            {f"h{number}": host for number, host in enumerate(hosts, 1)},
+            held,
+            requests,
+            {request.number: address for request, address in zip(requests, current)},
+        ),
+        st.lists(candidates, min_size=1, max_size=3),
+        helds,
+        requests,
+        current,
+    )
+
+
+def may_have(world: World, host: str, request: Request, current: Mapping[int, str]) -> FrozenSet[str]:
+    """The contract in other words than the code's."""
+    allowed = []
+    for candidate in world.hosts[host]:
+        by_others = {
+            world.held.on_host.get((host, candidate.address), "vm"),
+            world.held.everywhere.get(candidate.address, "vm"),
+        } != {"vm"}
+        own_entry = candidate.address in world.held.everywhere
+        wanted = current.get(request.number) == candidate.address or request.choice.kind == "vf"
+        if (
+            fits(request.choice, candidate)
+            and candidate.blocked is None
+            and not by_others
+            and (wanted or not own_entry)
+        ):
+            allowed.append(candidate.address)
+    return frozenset(allowed)
+
+
+def all_ways(world: World, host: str, current: Mapping[int, str]) -> List[Tuple[str, ...]]:
+    rows = [may_have(world, host, request, current) for request in world.requests]
+    return [way for way in itertools.product(*rows) if len(set(way)) == len(way)]
+
+
+def placed(world: World, host: str = "h1") -> Optional[Dict[int, str]]:
+    try:
+        return place(world.requests, "vm", host, world.hosts, world.held, world.current)
+    except NoFreeVf:
+        return None
+
+
+@given(worlds())
+def test_never_a_vf_that_another_has_nor_a_blocked_one_nor_one_twice(world: World) -> None:
+    found = placed(world)
+    if found is not None:
+        assert set(found) == {request.number for request in world.requests}
+        assert len(set(found.values())) == len(found)
+        for request in world.requests:
+            assert found[request.number] in may_have(world, "h1", request, world.current)
+
+
+@given(worlds())
+def test_all_requests_are_served_if_there_is_a_way(world: World) -> None:
+    assert (placed(world) is not None) == bool(all_ways(world, "h1", world.current))
+
+
+@given(worlds(most_requests=3))
+def test_no_way_moves_fewer_and_of_those_none_has_more_portable_addresses(world: World) -> None:
+    found = placed(world)
+    if found is None:
+        return
+
+    def worth(way: Mapping[int, str]) -> Tuple[int, int]:
+        stayed = sum(world.current.get(number) == address for number, address in way.items())
+        anywhere = sum(
+            portable(request.choice, way[request.number], "vm", world.hosts, world.held)
+            for request in world.requests
+        )
+        return stayed, anywhere
+
+    numbers = [request.number for request in world.requests]
+    assert worth(found) == max(worth(dict(zip(numbers, way))) for way in all_ways(world, "h1", world.current))
+
+
+@given(worlds(most_requests=1))
+def test_one_request_gets_a_portable_address_whenever_one_is_free(world: World) -> None:
+    world = world._replace(current={})
+    found, (request,) = placed(world), world.requests
+    free = may_have(world, "h1", request, {})
+    anywhere = {a for a in free if portable(request.choice, a, "vm", world.hosts, world.held)}
+    if anywhere:
+        assert found is not None
+        assert found[request.number] in anywhere
+
+
+@given(worlds(most_requests=1))
+def test_portable_means_free_wherever_the_request_could_be_served(world: World) -> None:
+    (request,) = world.requests
+    for address in ADDRESSES:
+        served = {
+            host: [c for c in candidates if c.blocked is None and fits(request.choice, c)]
+            for host, candidates in world.hosts.items()
+        }
+        expected = any(served.values()) and all(
+            any(
+                candidate.address == address
+                and world.held.on_host.get((host, address)) in (None, "vm")
+                and world.held.everywhere.get(address) in (None, "vm")
+                for candidate in fitting
+            )
+            for host, fitting in served.items()
+            if fitting
+        )
+        assert portable(request.choice, address, "vm", world.hosts, world.held) == expected
+
+
+@given(worlds(), worlds())
+def test_what_happens_elsewhere_moves_nobody(world: World, another: World) -> None:
+    """Placed once, a VM stays where it is: whatever comes, goes or is held on other hosts, and whatever
+    else changes on its own."""
+    found = placed(world)
+    if found is None:
+        return
+    hosts = {**another.hosts, "h1": world.hosts["h1"]}
+    theirs = {place: who for place, who in another.held.on_host.items() if place[1] not in found.values()}
+    changed = world._replace(hosts=hosts, held=Held(theirs, world.held.everywhere), current=found)
+    assert placed(changed) == found
+
+
+@given(worlds(), st.randoms(use_true_random=False))
+def test_the_order_of_what_is_given_plays_no_part(world: World, shuffler: random.Random) -> None:
+    def shuffled(things: Any) -> Any:
+        things = list(things)
+        shuffler.shuffle(things)
+        return things
+
+    other = World(
+        {host: shuffled(world.hosts[host]) for host in shuffled(world.hosts)},
+        Held(dict(shuffled(world.held.on_host.items())), dict(shuffled(world.held.everywhere.items()))),
+        shuffled(world.requests),
+        dict(shuffled(world.current.items())),
+    )
+    assert placed(other) == placed(world)
+    assert chosen(other) == chosen(world)
+
+
+def chosen(world: World, preferred: Optional[str] = None) -> Optional[str]:
+    try:
+        return choose_host(world.requests, "vm", world.hosts, world.held, preferred)
+    except NoFreeVf:
+        return None
+
+
+@given(worlds(), st.sampled_from(["h1", "h2", "h3", None]))
+def test_the_chosen_host_has_vfs_for_all_and_only_a_pool_without_one_has_none(
+    world: World, preferred: Optional[str]
+) -> None:
+    able = [host for host in world.hosts if all_ways(world, host, {})]
+    host = chosen(world, preferred)
+    assert (host in able) if able else host is None
+    if preferred in able:
+        assert host == preferred
+
+
+@given(st.lists(st.sampled_from(["a", "b", "c", "d"]), max_size=8))
+def test_two_vms_never_share_a_vf(order: List[str]) -> None:
+    """VMs come one after the other; each takes what place gives it, and may come again for more."""
+    hosts = {"h1": vfs(FIRST, 3) + vfs(SECOND, 2)}
+    leases: Dict[str, Dict[int, str]] = {}
+    for vm in order:
+        held = Held({("h1", address): who for who, lease in leases.items() for address in lease.values()}, {})
+        before = leases.get(vm, {})
+        try:
+            after = place(asks(*[ANY_OF_NETWORK] * (len(before) + 1)), vm, "h1", hosts, held, before)
+        except NoFreeVf:
+            assert sum(map(len, leases.values())) == 5
+            continue
+        assert {number: after[number] for number in before} == before
+        leases[vm] = after
+    taken = [address for lease in leases.values() for address in lease.values()]
+    assert len(set(taken)) == len(taken)
+
+
+def test_a_large_pool_is_no_matter_of_seconds() -> None:
+    """64 hosts with 126 VFs each, all but the last two held."""
+    hosts = {f"h{number:02}": vfs(FIRST, 126) for number in range(64)}
+    held = Held({(host, vf.address): "db" for host in hosts for vf in hosts[host][:-2]}, {})
+    requests = asks(ANY_OF_NETWORK, ANY_OF_NETWORK)
+    assert choose_host(requests, "vm", hosts, held, None) == "h00"
+    assert sorted(place(requests, "vm", "h00", hosts, held, {}).values()) == [
+        "0000:07:10.124",
+        "0000:07:10.125",
+    ]
