@@ -56,6 +56,19 @@ def uuid(args: Mapping[str, str], name: str) -> Optional[str]:
     return args[name].lower()
 
 
+def required_uuid(args: Mapping[str, str], name: str) -> str:
+    required(name, args.get(name))
+    return uuid(args, name) or ""
+
+
+def device(args: Mapping[str, str], name: str) -> str:
+    """Vendor and device in hexadecimal digits, as `lspci -n` shows them; lower-case."""
+    value = required(name, args.get(name)).strip().lower()
+    if not re.fullmatch("[0-9a-f]{4}:[0-9a-f]{4}", value):
+        raise bad(name, args[name], "vendor and device of a VF, such as 8086:10ed")
+    return value
+
+
 def address(args: Mapping[str, str], name: str) -> str:
     """A PCI address, full and lower-case; required."""
     value = required(name, args.get(name))

@@ -16,16 +16,21 @@ SETTINGS = "mac vlan qos vlan_protocol min_tx_rate max_tx_rate spoof_check trust
 
 class Function(NamedTuple):
     """A plugin function: the module that has it, under its own name, and its arguments; whether it may
-    write /etc/sriov.conf, of which the pool then gets a copy. A call imports what it needs: that is
-    most of what a call costs."""
+    write /etc/sriov.conf, of which the pool then gets a copy; whether it is a pool function, which the
+    master does. A call imports what it needs: that is most of what a call costs."""
 
     module: str
     arguments: Tuple[str, ...] = ()
     writes: bool = False
+    pool: bool = False
 
     def act(self, name: str, host: Host, session: Any, args: Arguments) -> Any:
-        module = import_module(f"{__package__}.{self.module}")
-        return getattr(module, name)(host, session, args)
+        function = getattr(import_module(f"{__package__}.{self.module}"), name)
+        if self.pool:
+            from . import master
+
+            return master.act(host, session, name, args, function)
+        return function(host, session, args)
 
 
 FUNCTIONS: Dict[str, Function] = {
@@ -38,6 +43,13 @@ FUNCTIONS: Dict[str, Function] = {
     "set_vf_count": Function("vfcount", ("pf", "count", "force"), writes=True),
     "configure_vf": Function("configure", ("vf", *SETTINGS.split()), writes=True),
     "status": Function("status"),
+    "assign_vf": Function(
+        "assignments", ("vm_uuid", "vf", "pf", "network", "device", "host_uuid", *SETTINGS.split()), pool=True
+    ),
+    "unassign_vf": Function("assignments", ("vm_uuid", "request", "vf", "all"), pool=True),
+    "reinstate_vfs": Function("reinstate", ("vm_uuid", "host_uuid", "starting"), pool=True),
+    "adopt_vm": Function("adopt", ("vm_uuid", "host_uuid"), pool=True),
+    "list_assignments": Function("conflicts", ("vm_uuid", "host_uuid"), pool=True),
 }
 
 

@@ -146,8 +146,9 @@ def vf_record(seen: Inventory, vf: pci.VirtualFunction, interface: Optional[str]
 
 
 def inventory(host: Host, _session: Any, _args: Mapping[str, str]) -> Dict[str, Any]:
-    """The plugin's `inventory`."""
+    """The plugin's `inventory`; `others` are the addresses of all other PCI devices."""
     seen = look(host)
+    listed = {pf.address for pf in seen.pfs} | {vf.address for vf in seen.vfs}
     interfaces = {pf.address: pf.interface for pf in seen.pfs}
     configured = configured_vfs(host, seen)
     return {
@@ -155,4 +156,5 @@ def inventory(host: Host, _session: Any, _args: Mapping[str, str]) -> Dict[str, 
         "host_uuid": seen.host_uuid,
         "pfs": [pf_record(seen, pf, host, configured) for pf in seen.pfs],
         "vfs": [vf_record(seen, vf, interfaces[vf.pf]) for vf in seen.vfs],
+        "others": [name for name in host.names(pci.DEVICES) if name not in listed],
     }

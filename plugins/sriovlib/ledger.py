@@ -23,6 +23,8 @@ from typing import Any, Dict, List, Mapping, NamedTuple, Optional, Pattern, Set,
 from . import vfsettings
 
 PREFIX = "sriov-vm-"
+# Beside a VM's key while that is written anew: xapi changes a key by taking it out and putting it in.
+NEXT_PREFIX = "sriov-next-"
 VERSION = 1
 LARGEST = 2**53  # what every JSON reader keeps exact
 
@@ -137,6 +139,16 @@ def read_all(other_config: Mapping[str, str]) -> Tuple[Dict[str, Entry], Dict[st
         except LedgerError as error:
             unreadable[uuid] = str(error)
     return entries, unreadable
+
+
+def settled(other_config: Mapping[str, str]) -> Dict[str, str]:
+    """The pool's other_config with what a call that was cut off was about to write: a VM's key that is out
+    is the one waiting beside it."""
+    found = dict(other_config)
+    for key, text in other_config.items():
+        if key.startswith(NEXT_PREFIX):
+            found.setdefault(PREFIX + key[len(NEXT_PREFIX) :], text)
+    return found
 
 
 def derived_mac(vm_uuid: str, number: int, attempt: int = 0) -> str:

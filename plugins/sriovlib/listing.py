@@ -59,7 +59,7 @@ def vf_records(seen: Inventory, xapi_pool: Union[Pool, Silence]) -> List[Dict[st
     """All VFs of the host with the keys of `list_vfs`."""
     interfaces = {pf.address: pf.interface for pf in seen.pfs}
     known = None if isinstance(xapi_pool, Silence) else xapi_pool
-    holders = known.holders() if known else {}
+    holders = known.holders if known else {}
     by_uuid = {vm.uuid: vm for vm in known.vms} if known else {}
     records = []
     for vf in seen.vfs:

@@ -1,8 +1,8 @@
 """The pool as XenAPI shows it: who was given which VF, and what xapi's networks make of the PFs."""
 
-from typing import Any, Dict, List, NamedTuple, Optional, Set
+from typing import Any, Dict, Iterable, List, Mapping, NamedTuple, Optional, Set
 
-from . import pcientries, pifs
+from . import holding, ledger, pcientries, pifs
 from .pifs import Network
 from .xapi import Xapi
 
@@ -16,7 +16,6 @@ class Vm(NamedTuple):
     uuid: str
     name: str
     power_state: str
-    pci: List[str]  # the addresses that xapi will plug, in that order
 
 
 class Pool(NamedTuple):
@@ -29,14 +28,7 @@ class Pool(NamedTuple):
     attached: Set[str]  # interfaces below PIFs that are attached
     busy: Set[str]  # UUIDs of VMs that run on this host, or are being started
     copy: Optional[str]  # the pool's copy of this host's /etc/sriov.conf
-
-    def holders(self) -> Dict[str, Vm]:
-        """Address -> the VM whose `pci` names it: one that runs before others."""
-        found: Dict[str, Vm] = {}
-        for vm in sorted(self.vms, key=lambda vm: (vm.power_state == "Halted", vm.uuid)):
-            for address in vm.pci:
-                found.setdefault(address, vm)
-        return found
+    holders: Dict[str, Vm]  # address -> the VM that is leased the VF of this host, or has an entry for it
 
 
 class Silence(NamedTuple):
@@ -46,22 +38,20 @@ class Silence(NamedTuple):
 
 
 def read(xapi: Xapi, host_uuid: str) -> Pool:
-    """Five calls, of which one, the bulk read of all VMs, is heavy; raises what `Xapi.call` raises."""
+    """Seven calls, of which one, the bulk read of all VMs, is heavy; raises what `Xapi.call` raises."""
     host = xapi.call("host.get_by_uuid", host_uuid)
     own = xapi.call("PIF.get_all_records_where", f'field "host" = "{host}"')
     networks = xapi.call("network.get_all_records")
     other_config = xapi.call("host.get_other_config", host)
     vms = xapi.call("VM.get_all_records_where", _REAL_VMS)
+    (pool,) = xapi.call("pool.get_all")
+    entries, _ = ledger.read_all(ledger.settled(xapi.call("pool.get_other_config", pool)))
+    known = {
+        record["uuid"]: Vm(record["uuid"], record["name_label"], record["power_state"])
+        for record in vms.values()
+    }
     return Pool(
-        vms=[
-            Vm(
-                record["uuid"],
-                record["name_label"],
-                record["power_state"],
-                pcientries.plugging_order(record["other_config"].get("pci", "")),
-            )
-            for record in vms.values()
-        ],
+        vms=list(known.values()),
         networks=pifs.networks(networks, own),
         network_of={
             pif["device"]: networks[pifs.serving(pif, own)["network"]]["uuid"]
@@ -74,7 +64,26 @@ def read(xapi: Xapi, host_uuid: str) -> Pool:
         },
         busy={record["uuid"] for record in vms.values() if _is_busy(record, host)},
         copy=other_config.get(COPY_KEY),
+        holders={
+            address: known[uuid] for address, uuid in _holders(vms.values(), entries, host, host_uuid).items()
+        },
     )
+
+
+def _holders(
+    vms: Iterable[Dict[str, Any]], entries: Mapping[str, ledger.Entry], host: str, host_uuid: str
+) -> Dict[str, str]:
+    found = [
+        holding.Vm(
+            vm["uuid"],
+            {host: host_uuid}.get(vm["resident_on"], "another") if vm["power_state"] != "Halted" else None,
+            pcientries.plugging_order(vm["other_config"].get("pci", "")),
+        )
+        for vm in vms
+    ]
+    leases = holding.leased(entries, found)
+    own = {address: uuid for (where, address), uuid in leases.items() if where == host_uuid}
+    return {**holding.by_hand(leases, found), **own}
 
 
 def _is_busy(vm: Dict[str, Any], host: str) -> bool:

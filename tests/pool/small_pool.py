@@ -15,6 +15,7 @@ class SmallPool:
         self.managed: List[str] = []
         self.attached: List[str] = []
         self.known: List[str] = []
+        self.ledger: Dict[str, str] = {}  # the pool's other_config
         self.other_config: Dict[str, str] = {}
 
     def logout(self) -> None:
@@ -54,6 +55,10 @@ class SmallPool:
             return self.other_config
         if method == "host.get_all_records":
             return {HOST: {"uuid": "another", "other_config": self.other_config}}
+        if method == "pool.get_all":
+            return ["OpaqueRef:pool"]
+        if method == "pool.get_other_config":
+            return self.ledger
         raise NotImplementedError(method)
 
     def _pif(self, device: str) -> Dict[str, Any]:

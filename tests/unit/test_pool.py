@@ -49,6 +49,8 @@ class RecordedXapi(Xapi):
             for ref in ("n0", "n1", "n2", "nb", "nv", "n3", "ns", "nv0")
         },
         "host.get_other_config": {},
+        "pool.get_all": ["OpaqueRef:pool"],
+        "pool.get_other_config": {},
         "VM.get_all_records_where": {
             "v1": {
                 "uuid": "2",
@@ -101,7 +103,7 @@ def test_a_port_serves_its_own_network_and_a_member_that_of_its_bond(read: pool.
 
 
 def test_a_running_vm_comes_before_a_halted_one_with_the_same_address(read: pool.Pool) -> None:
-    assert {address: vm.name for address, vm in read.holders().items()} == {
+    assert {address: vm.name for address, vm in read.holders.items()} == {
         "0000:07:10.0": "running",
         "0000:07:10.2": "halted",
     }

@@ -1,0 +1,279 @@
+"""`assign_vf` and `unassign_vf`: an administrator says which VM wants a VF of what, and gets one."""
+
+from typing import Any, Dict, List, Mapping, NamedTuple, Optional, Tuple
+
+from . import arguments, pifs, placement, poolstate, poolwork, survey, topology, vfsettings
+from .errors import SriovError
+from .host import Host
+from .ledger import Choice, Entry, Request
+from .macs import chosen_mac
+from .poolstate import Vm
+from .poolwork import Work
+from .survey import Surveyed
+from .topology import Topology
+from .xapi import Xapi
+
+KINDS = ("vf", "pf", "network", "device")
+
+
+class Wish(NamedTuple):
+    """What the call asked for. `value` as it was given, but for the UUID of a network."""
+
+    kind: str
+    value: str
+    settings: Dict[str, str]  # in the words of the ledger
+    host: Optional[str]  # UUID
+
+
+def assign_vf(host: Host, session: Any, args: Mapping[str, str]) -> Dict[str, Any]:
+    """The plugin's `assign_vf`, on the master."""
+    vm_uuid = arguments.required_uuid(args, "vm_uuid")
+    wish = _wish(args)
+    xapi = Xapi(host, session)
+    pool = topology.read(host, xapi)
+    _, record = poolstate.vm_record(xapi, vm_uuid)
+    name = f"{record['name_label']} ({vm_uuid})"
+    if wish.host is not None:
+        topology.member(pool, wish.host)
+    if wish.kind == "network":
+        wish = _of_network(pool, wish)
+    _check_settings(wish.settings)
+    before = poolwork.entry_now(xapi, vm_uuid)
+    choices = [request.choice for request in before.requests] + [Choice(wish.kind, wish.value)]
+    concerned = poolwork.concerned(pool, choices, [before.lease.host if before.lease else None])
+    if not concerned:
+        raise SriovError(
+            "SRIOV_NO_FREE_VF",
+            f"No live host of the pool has a port in the network {wish.value}.",
+            "See `xe pif-list` for the ports and their networks.",
+        )
+    surveyed = survey.survey(host, session, pool, concerned)
+    with poolwork.work(host, session, pool, surveyed, f"assign_vf for {name}") as at:
+        vm = at.vm(vm_uuid)
+        poolstate.must_be_halted(vm)
+        return _assign(at, vm, at.entry(vm_uuid), wish)
+
+
+def _assign(at: Work, vm: Vm, entry: Entry, wish: Wish) -> Dict[str, Any]:
+    number = entry.next_number
+    target, choice = _target(at, vm, entry, wish)
+    # Placed before it has a MAC: whether it needs one depends on the device.
+    wanted = Request(number, choice, {})
+    requests = [*entry.requests, wanted]
+    vfs = poolwork.place(at, vm, requests, target, entry.lease.vfs if entry.lease else {})
+    where = at.host(target)
+    vf = where.vf(vfs[number]) or {}
+    pf = where.pf(vf["pf"]) or {}
+    settings = dict(wish.settings)
+    if pf["interface"] is not None:
+        settings["mac"] = chosen_mac(at, vm.uuid, number, settings.get("mac"))
+    elif settings:
+        raise arguments.bad(
+            sorted(settings)[0],
+            settings[sorted(settings)[0]],
+            f"nothing here: {pf['address']} is no network card, so its VFs have no such settings",
+        )
+    requests[-1] = wanted._replace(settings=settings)
+    at.transaction.write(poolwork.change(at, vm, entry, requests, target, vfs))
+    at.transaction.collect_garbage()
+    portable = placement.portable(choice, vfs[number], vm.uuid, at.surveyed.candidates, at.held)
+    return {
+        "vm_uuid": vm.uuid,
+        "request": number,
+        "vf": vfs[number],
+        "host_uuid": target,
+        "portable": portable,
+        "redundant": _redundant(at, target, pf["interface"]),
+        "warnings": _warnings(at, vm, pf, portable),
+    }
+
+
+def _wish(args: Mapping[str, str]) -> Wish:
+    given = [kind for kind in KINDS if kind in args]
+    if len(given) != 1:
+        raise SriovError(
+            "SRIOV_BAD_ARGUMENT",
+            f"assign_vf was told {' and '.join(given) if given else 'none'} of {', '.join(KINDS)}.",
+            "Say by exactly one of them which VF the VM shall have.",
+        )
+    (kind,) = given
+    value: Optional[str]
+    if kind == "vf":
+        value = arguments.address(args, "vf")
+    elif kind == "pf":
+        value = arguments.pf(args)
+    elif kind == "device":
+        value = arguments.device(args, "device")
+    else:
+        value = arguments.text(args, "network", "a network's UUID, name-label or bridge")
+    settings = {}
+    for name in vfsettings.NAMES:
+        if name not in args or args[name].strip() == "default":
+            continue  # what is not said is what /etc/sriov.conf says, or the driver
+        try:
+            settings[name] = vfsettings.as_text(vfsettings.parse_value(name, args[name]))
+        except ValueError as accepted:
+            raise arguments.bad(name, args[name], f"{accepted}, or default") from None
+    return Wish(kind, value or "", settings, arguments.uuid(args, "host_uuid"))
+
+
+def _check_settings(settings: Mapping[str, str]) -> None:
+    """Refuses settings that contradict each other."""
+    values = {name: vfsettings.parse_value(name, text) for name, text in settings.items()}
+    wrong = vfsettings.contradiction(values, None)
+    if wrong:
+        name, accepted = wrong
+        raise arguments.bad(name, settings.get(name, ""), accepted)
+
+
+def _of_network(pool: Topology, wish: Wish) -> Wish:
+    """The wish with the network's UUID, and the tag that the network implies."""
+    network = topology.request_network(pool, wish.value)
+    settings = dict(wish.settings)
+    if network["vlan"] is not None:
+        tag = str(network["vlan"])
+        if settings.setdefault("vlan", tag) != tag:
+            raise arguments.bad(
+                "vlan", settings["vlan"], f"{tag} or nothing: the network {network['name']} has that tag"
+            )
+    return wish._replace(value=network["uuid"], settings=settings)
+
+
+def _target(at: Work, vm: Vm, entry: Entry, wish: Wish) -> Tuple[str, Choice]:
+    """The host that the VM's VFs are of, and the choice as the ledger keeps it. The lease's host where there
+    is one that is live, else the one that was asked for, else the VM's affinity, else the best."""
+    leased = entry.lease.host if entry.lease and at.topology.members[entry.lease.host].live else None
+    if leased and wish.host and leased != wish.host:
+        raise SriovError(
+            "SRIOV_BAD_ARGUMENT",
+            f"The VFs of {vm.name} are on the host {at.topology.members[leased].name}, not on {wish.host}.",
+            "Leave host_uuid out, or move all of them first (`reinstate_vfs` with host_uuid).",
+        )
+    fixed = leased or wish.host
+    hosts = {fixed: at.host(fixed)} if fixed else at.surveyed.hosts
+    options = {uuid: choice for uuid, one in hosts.items() for choice in [_choice(one, wish)] if choice}
+    if not options:
+        raise _nothing(at, wish, hosts)
+    if vm.affinity in options and not fixed:
+        fixed = vm.affinity
+    if fixed is not None:
+        return fixed, options[fixed]
+    if wish.kind in ("network", "device"):
+        choice = next(iter(options.values()))
+        requests = [*entry.requests, Request(entry.next_number, choice, {})]
+        return poolwork.best_host(at, vm, requests, None), choice
+    best = min(options, key=lambda uuid: (-_free(at, vm, uuid, options[uuid]), uuid))
+    return best, options[best]
+
+
+def _choice(where: Surveyed, wish: Wish) -> Optional[Choice]:
+    """The wish in the terms of one host; None where it has no such thing."""
+    if wish.kind == "pf":
+        pf = where.pf(wish.value)
+        if pf is not None and pf["management"]:
+            raise SriovError(
+                "SRIOV_MANAGEMENT_INTERFACE",
+                f"{wish.value} carries the management network of the host {where.member.name}.",
+                "Its VFs are not given to VMs; use another port.",
+            )
+        return Choice("pf", pf["address"], f"{pf['vendor_id']}:{pf['device_id']}") if pf else None
+    if wish.kind == "vf":
+        vf = where.vf(wish.value)
+        return Choice("vf", vf["address"], f"{vf['vendor_id']}:{vf['device_id']}") if vf else None
+    return Choice(wish.kind, wish.value)
+
+
+def _nothing(at: Work, wish: Wish, hosts: Mapping[str, Surveyed]) -> SriovError:
+    names = ", ".join(sorted(one.member.name for one in hosts.values())) or "no host"
+    silent = " ".join(problem.message for problem in at.surveyed.problems)
+    what = {"pf": "an SR-IOV capable device", "vf": "a VF"}.get(wish.kind, "VFs of")
+    return SriovError(
+        "SRIOV_NOT_FOUND",
+        f"There is not {what} `{wish.value}` (asked: {names}). {silent}".strip(),
+        "list_pfs and list_vfs of a host show what it has.",
+    )
+
+
+def _free(at: Work, vm: Vm, uuid: str, choice: Choice) -> int:
+    def is_free(candidate: placement.Candidate) -> bool:
+        holder = at.held.on_host.get((uuid, candidate.address), at.held.everywhere.get(candidate.address))
+        return candidate.blocked is None and holder in (None, vm.uuid)
+
+    return sum(
+        placement.fits(choice, candidate) and is_free(candidate) for candidate in at.surveyed.candidates[uuid]
+    )
+
+
+def _redundant(at: Work, host: str, interface: Optional[str]) -> Optional[bool]:
+    """False for a VF of a bond's member: it goes down with that one port. Else null."""
+    return False if interface in pifs.bonded(at.topology.members[host].pifs) else None
+
+
+def _warnings(at: Work, vm: Vm, pf: Mapping[str, Any], portable: bool) -> List[str]:
+    found = [problem.message for problem in at.surveyed.problems]
+    if pf["interface"] is not None and pf["link_up"] is False:
+        found.append(f"The link of {pf['interface']} is down.")
+    if not portable:
+        found.append(
+            "On another host this address is another VF or somebody else's, so the VM is given others there "
+            "as it starts."
+        )
+    if vm.nomigrate not in (None, "true"):
+        found.append(
+            f"platform:nomigrate of the VM is {vm.nomigrate}, and was left so: xapi will try to migrate it."
+        )
+    return found
+
+
+def unassign_vf(host: Host, session: Any, args: Mapping[str, str]) -> Dict[str, Any]:
+    """The plugin's `unassign_vf`, on the master: takes requests, VFs and entries back."""
+    vm_uuid = arguments.required_uuid(args, "vm_uuid")
+    given = [name for name in ("request", "vf", "all") if name in args]
+    if len(given) != 1:
+        raise SriovError(
+            "SRIOV_BAD_ARGUMENT",
+            f"unassign_vf was told {' and '.join(given) if given else 'none'} of request, vf, all.",
+            "Say by exactly one of them what to take back; list_assignments shows the VM's requests.",
+        )
+    number = arguments.number(args, "request") if "request" in args else None
+    address = arguments.address(args, "vf") if "vf" in args else None
+    if "all" in args and not arguments.boolean(args, "all", False):
+        raise arguments.bad("all", args["all"], "true; or name one by request or vf")
+    xapi = Xapi(host, session)
+    pool = topology.read(host, xapi)
+    _, record = poolstate.vm_record(xapi, vm_uuid)
+    doing = f"unassign_vf for {record['name_label']} ({vm_uuid})"
+    with poolwork.work(host, session, pool, survey.NOBODY, doing) as at:
+        vm = at.vm(vm_uuid)
+        poolstate.must_be_halted(vm)
+        entry = at.entry(vm_uuid)
+        vfs = dict(entry.lease.vfs) if entry.lease else {}
+        gone = [
+            request
+            for request in entry.requests
+            if "all" in args or request.number == number or (address and vfs.get(request.number) == address)
+        ]
+        if not gone and "all" not in args:
+            wanted = f"for {address}" if number is None else str(number)
+            raise SriovError(
+                "SRIOV_NOT_FOUND",
+                f"{vm.name} ({vm_uuid}) has no request {wanted}.",
+                f"It has: {_told(entry, vfs)}." if entry.requests else "It has none at all.",
+            )
+        kept = [request for request in entry.requests if request not in gone]
+        changed = False
+        if gone:
+            left = {request.number: vfs[request.number] for request in kept if request.number in vfs}
+            host_uuid = entry.lease.host if entry.lease else pool.own
+            changed = at.transaction.write(poolwork.change(at, vm, entry, kept, host_uuid, left))
+        at.transaction.collect_garbage()
+        return {
+            "vm_uuid": vm_uuid,
+            "changed": changed,
+            "unassigned": [{"request": request.number, "vf": vfs.get(request.number)} for request in gone],
+            "requests": [request.number for request in kept],
+        }
+
+
+def _told(entry: Entry, vfs: Mapping[int, str]) -> str:
+    return ", ".join(f"{request.number} ({vfs.get(request.number)})" for request in entry.requests)

@@ -1,0 +1,304 @@
+"""`list_assignments`: who has which VF in the whole pool, and what does not fit together. Changes nothing."""
+
+from typing import Any, Dict, Iterator, List, Mapping, NamedTuple, Optional, Sequence, Tuple
+
+from . import adopt, arguments, ledger, pcientries, placement, poolstate, survey, topology
+from .host import Host
+from .placement import Held
+from .poolstate import PoolState, Vm
+from .survey import Survey
+from .topology import Topology
+from .xapi import Xapi
+
+
+class Conflict(NamedTuple):
+    """`vm_uuids` are those concerned; `host_uuid` and `address` are null where it is about none."""
+
+    code: str
+    message: str
+    hint: str
+    vm_uuids: List[str]
+    host_uuid: Optional[str] = None
+    address: Optional[str] = None
+
+
+class Seen(NamedTuple):
+    """The pool at one moment, for reading only."""
+
+    topology: Topology
+    surveyed: Survey
+    state: PoolState
+    held: Held
+
+
+def list_assignments(host: Host, session: Any, args: Mapping[str, str]) -> Dict[str, Any]:
+    """The plugin's `list_assignments`, on the master: `{vms, conflicts, hosts}`.
+
+    `vms`: those with requests or `pci` entries, `{vm_uuid, vm_name, power_state, resident_on, host_uuid,
+    requests: [{request, by, value, settings, vf, portable}], pci, others}`; `host_uuid` is the lease's,
+    `others` are the entries that are not ours. `hosts`: `{host_uuid, name, live, version}`, version null
+    where the host did not tell.
+    """
+    vm_uuid = arguments.uuid(args, "vm_uuid")
+    host_uuid = arguments.uuid(args, "host_uuid")
+    xapi = Xapi(host, session)
+    pool = topology.read(host, xapi)
+    if vm_uuid is not None:
+        poolstate.vm_record(xapi, vm_uuid)
+    if host_uuid is not None and host_uuid not in pool.members:
+        topology.member(pool, host_uuid)
+    surveyed = survey.survey(host, session, pool, pool.live)
+    state = poolstate.read(xapi, pool)
+    seen = Seen(pool, surveyed, state, state.held(surveyed.running()))
+    vms = [
+        _row(seen, vm)
+        for vm in sorted(state.vms.values(), key=lambda vm: (vm.name, vm.uuid))
+        if vm_uuid in (None, vm.uuid) and _has_vfs(seen, vm) and host_uuid in (None, *_hosts_of(seen, vm))
+    ]
+    return {
+        "vms": vms,
+        "conflicts": [
+            conflict._asdict()
+            for conflict in find(seen)
+            if (vm_uuid is None or vm_uuid in conflict.vm_uuids)
+            and (host_uuid is None or conflict.host_uuid in (None, host_uuid))
+        ],
+        "hosts": [
+            {
+                "host_uuid": member.uuid,
+                "name": member.name,
+                "live": member.live,
+                "version": surveyed.hosts[member.uuid].inventory["version"]
+                if member.uuid in surveyed.hosts
+                else None,
+            }
+            for member in sorted(pool.members.values(), key=lambda member: (member.name, member.uuid))
+        ],
+    }
+
+
+def _has_vfs(seen: Seen, vm: Vm) -> bool:
+    entry = seen.state.entries.get(vm.uuid)
+    return bool(vm.pci or (entry and entry.requests) or vm.uuid in seen.state.unreadable)
+
+
+def _hosts_of(seen: Seen, vm: Vm) -> List[str]:
+    entry = seen.state.entries.get(vm.uuid)
+    leased = entry.lease.host if entry and entry.lease else None
+    return [uuid for uuid in (leased, vm.resident_on) if uuid]
+
+
+def _row(seen: Seen, vm: Vm) -> Dict[str, Any]:
+    entry = seen.state.entries.get(vm.uuid)
+    vfs = entry.lease.vfs if entry and entry.lease else {}
+    requests = []
+    for request in entry.requests if entry else ():
+        address = vfs.get(request.number)
+        requests.append(
+            {
+                "request": request.number,
+                "by": request.choice.kind,
+                "value": request.choice.value,
+                "settings": request.settings,
+                "vf": address,
+                "portable": address is not None
+                and placement.portable(request.choice, address, vm.uuid, seen.surveyed.candidates, seen.held),
+            }
+        )
+    return {
+        "vm_uuid": vm.uuid,
+        "vm_name": vm.name,
+        "power_state": vm.power_state,
+        "resident_on": vm.resident_on,
+        "host_uuid": entry.lease.host if entry and entry.lease else None,
+        "requests": requests,
+        "pci": vm.pci,
+        "others": [one.text for one in pcientries.entries(vm.pci or "") if one.address not in vfs.values()],
+    }
+
+
+def find(seen: Seen) -> List[Conflict]:
+    """All conflicts of the pool, in the order of the checks below."""
+    found: List[Conflict] = []
+    for check in (_hosts, _ledger, _twice, _copies, _unlike_the_ledger, _dropped, _devices):
+        found += check(seen)
+    return found
+
+
+def _hosts(seen: Seen) -> Iterator[Conflict]:
+    """Hosts without the plugin, with another version, or silent; xapi starts any VM there all the same."""
+    could = [vm for vm in seen.state.vms.values() if vm.power_state == "Halted" and _has_vfs(seen, vm)]
+    names = _names(sorted(could, key=lambda vm: vm.name))
+    by_name = {member.name: member.uuid for member in seen.topology.members.values()}
+    for problem in seen.surveyed.problems:
+        at = next((uuid for name, uuid in by_name.items() if f"The host {name} " in problem.message), None)
+        message = problem.message
+        if could and problem.code != "HOST_OTHER_PLUGIN":
+            message += f" VMs with VFs that could be started there: {names}."
+        yield Conflict(problem.code, message, problem.hint, [vm.uuid for vm in could], at)
+
+
+def _ledger(seen: Seen) -> Iterator[Conflict]:
+    for uuid, why in sorted(seen.state.unreadable.items()):
+        yield Conflict(
+            "LEDGER_UNREADABLE",
+            f"pool.other_config:{ledger.PREFIX}{uuid} ({seen.state.name(uuid)}) cannot be read: {why}.",
+            "Put it right, or take it out with `xe pool-param-remove` and assign anew.",
+            [uuid],
+        )
+    for uuid in sorted(set(seen.state.entries).difference(seen.state.vms)):
+        yield Conflict(
+            "LEDGER_WITHOUT_VM",
+            f"The ledger has requests of {uuid}, and the pool has no such VM (or it became a template).",
+            "The next change of any VM takes the key out, if the VM is gone.",
+            [uuid],
+        )
+
+
+def _twice(seen: Seen) -> Iterator[Conflict]:
+    """One VF of one host in two leases; or in a lease and in another VM's entry or domain."""
+    owners: Dict[Tuple[str, str], List[str]] = {}
+    for uuid, entry in seen.state.entries.items():
+        if entry.lease is not None and uuid in seen.state.vms:
+            for address in entry.lease.vfs.values():
+                owners.setdefault((entry.lease.host, address), []).append(uuid)
+    for where, holder in seen.surveyed.running().items():
+        if holder not in owners.setdefault(where, []):
+            owners[where].append(holder)
+    for (host, address), uuids in sorted(owners.items()):
+        if len(uuids) > 1:
+            yield Conflict(
+                "VF_TWICE",
+                f"{address} of {_host_name(seen, host)} belongs to {_uuids(seen, uuids)}.",
+                "The running one keeps it, else the one that was given it last; the others are given other "
+                "VFs as they start (or now: `reinstate_vfs`).",
+                sorted(uuids),
+                host,
+                address,
+            )
+    by_hand: Dict[str, List[str]] = {}
+    for vm in seen.state.vms.values():
+        known = seen.state.entries.get(vm.uuid)
+        if known is None or not known.requests:
+            for address in pcientries.plugging_order(vm.pci or ""):
+                by_hand.setdefault(address, []).append(vm.uuid)
+    leased = {address for host, address in owners}
+    for address, uuids in sorted(by_hand.items()):
+        if len(uuids) > 1 and address not in leased:
+            yield Conflict(
+                "VF_TWICE",
+                f"other_config:pci of {_uuids(seen, uuids)} name {address}.",
+                "Whoever starts second on a host is refused; give them VFs of their own by `adopt_vm`.",
+                sorted(uuids),
+                None,
+                address,
+            )
+
+
+def _copies(seen: Seen) -> Iterator[Conflict]:
+    for vm in sorted(seen.state.vms.values(), key=lambda vm: vm.uuid):
+        entry = seen.state.entries.get(vm.uuid)
+        if entry is not None and entry.requests:
+            continue
+        origin = adopt.origin_of(seen.state, vm, pcientries.plugging_order(vm.pci or ""))
+        if origin is not None:
+            yield Conflict(
+                "CLONE",
+                f"The entries of {vm.name} ({vm.uuid}) are a copy of those of {seen.state.name(origin)}: "
+                f"`{vm.pci}`.",
+                "It is not started with them. Give it VFs of its own by `adopt_vm`, or take its "
+                "other_config:pci out.",
+                [vm.uuid, origin],
+            )
+
+
+def _unlike_the_ledger(seen: Seen) -> Iterator[Conflict]:
+    """Requests without a VF; entries that are not those of the lease, as after a revert."""
+    for uuid, entry in sorted(seen.state.entries.items()):
+        vm = seen.state.vms.get(uuid)
+        if vm is None or not entry.requests:
+            continue
+        vfs = entry.lease.vfs if entry.lease else {}
+        named = pcientries.plugging_order(vm.pci or "")
+        missing = [request.number for request in entry.requests if vfs.get(request.number) not in named]
+        stale = [address for address in named if address in entry.past and address not in vfs.values()]
+        if missing or stale:
+            what = f"does not name the VFs of its requests {', '.join(map(str, missing))}" if missing else ""
+            old = f"names VFs that it does not have any more: {', '.join(stale)}" if stale else ""
+            yield Conflict(
+                "STALE_ENTRIES",
+                f"other_config:pci of {vm.name} ({uuid}) {' and '.join(filter(None, (what, old)))} "
+                f"(`{vm.pci or ''}`).",
+                "They are written anew at its next start, or now by `reinstate_vfs`.",
+                [uuid],
+            )
+
+
+def _dropped(seen: Seen) -> Iterator[Conflict]:
+    for vm in sorted(seen.state.vms.values(), key=lambda vm: vm.uuid):
+        for one in pcientries.entries(vm.pci or ""):
+            if one.address is None:
+                yield Conflict(
+                    "ENTRY_DROPPED",
+                    f"xapi ignores the entry `{one.text}` in other_config:pci of {vm.name} ({vm.uuid}), so "
+                    "the VM starts without that device.",
+                    "Write it as N/DDDD:BB:DD.F, without blanks: 0/0000:07:10.0.",
+                    [vm.uuid],
+                )
+
+
+def _devices(seen: Seen) -> Iterator[Conflict]:
+    """Entries that are not ours, and what they name on the hosts."""
+    if not seen.surveyed.hosts:
+        return
+    there: Dict[str, List[str]] = {}
+    needed: Dict[str, List[Tuple[str, str]]] = {}  # address -> (host, what dom0 has on it)
+    for uuid, surveyed in seen.surveyed.hosts.items():
+        inventory = surveyed.inventory
+        addresses = [one["address"] for kind in ("pfs", "vfs") for one in inventory[kind]]
+        for address in [*addresses, *inventory.get("others", ())]:
+            there.setdefault(address, []).append(uuid)
+        for pf in inventory["pfs"]:
+            if pf["management"]:
+                needed.setdefault(pf["address"], []).append((uuid, "carries the management network"))
+        for candidate in surveyed.candidates:
+            if candidate.blocked is not None:
+                needed.setdefault(candidate.address, []).append(
+                    (uuid, f"is not to be had: {candidate.blocked}")
+                )
+    for vm in sorted(seen.state.vms.values(), key=lambda vm: vm.uuid):
+        for address in pcientries.plugging_order(vm.pci or ""):
+            if address not in there:
+                yield Conflict(
+                    "NO_SUCH_DEVICE",
+                    f"other_config:pci of {vm.name} ({vm.uuid}) names {address}, which no host has that "
+                    "answered.",
+                    "Take the entry out, or write the address that is meant; list_vfs shows a host's VFs.",
+                    [vm.uuid],
+                    None,
+                    address,
+                )
+            for host, why in needed.get(address, ()):
+                yield Conflict(
+                    "NEEDED_BY_DOM0",
+                    f"other_config:pci of {vm.name} ({vm.uuid}) names {address}, which on "
+                    f"{_host_name(seen, host)} {why}.",
+                    "Take the entry out: its start there is refused.",
+                    [vm.uuid],
+                    host,
+                    address,
+                )
+
+
+def _host_name(seen: Seen, uuid: str) -> str:
+    member = seen.topology.members.get(uuid)
+    return member.name if member else f"the host {uuid}, which left the pool"
+
+
+def _names(vms: Sequence[Vm]) -> str:
+    names = [vm.name for vm in vms[:5]]
+    return ", ".join(names) + (f" and {len(vms) - 5} more" if len(vms) > 5 else "")
+
+
+def _uuids(seen: Seen, uuids: Sequence[str]) -> str:
+    return " and ".join(seen.state.name(uuid) for uuid in sorted(uuids))

@@ -1,0 +1,37 @@
+"""Which VM has which VF, by the ledger and by what stands in the VMs' `pci`. Pure."""
+
+from typing import Dict, Iterable, List, Mapping, NamedTuple, Optional, Tuple
+
+from .ledger import Entry
+
+
+class Vm(NamedTuple):
+    uuid: str
+    running_on: Optional[str]  # UUID of the host; None: it does not run
+    pci: List[str]  # the addresses that its other_config:pci names
+
+
+def leased(entries: Mapping[str, Entry], vms: Iterable[Vm]) -> Dict[Tuple[str, str], str]:
+    """(host, address) -> VM that it is leased to. Of two leases on one VF a running VM's counts, else the
+    one with the higher serial. A VM that is gone has none."""
+    running = {vm.uuid: vm.running_on for vm in vms}
+    leases = [
+        (running[uuid] == entry.lease.host, entry.lease.serial, uuid, entry.lease)
+        for uuid, entry in entries.items()
+        if entry.lease is not None and uuid in running
+    ]
+    return {
+        (lease.host, address): uuid for _, _, uuid, lease in sorted(leases) for address in lease.vfs.values()
+    }
+
+
+def by_hand(leases: Mapping[Tuple[str, str], str], vms: Iterable[Vm]) -> Dict[str, str]:
+    """Address -> VM with an entry for it, where no lease of the pool has that address: such an entry counts
+    on every host. One that runs comes before others."""
+    named = {address for _, address in leases}
+    return {
+        address: vm.uuid
+        for vm in sorted(vms, key=lambda vm: (vm.running_on is not None, vm.uuid))
+        for address in vm.pci
+        if address not in named
+    }

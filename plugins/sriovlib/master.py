@@ -1,0 +1,46 @@
+"""Pool functions have one writer, the pool's master: a member hands the call on to it."""
+
+import http.client
+import json
+from typing import Any, Callable, Mapping
+
+from . import topology
+from .errors import SriovError
+from .host import Host
+from .xapi import Xapi, XapiFailure
+
+SECONDS = 200  # for an answer of the master: waiting for its lock, hosts that do not answer, the writes
+
+
+def act(host: Host, session: Any, name: str, args: Mapping[str, str], function: Callable[..., Any]) -> Any:
+    """The result of a pool function, from here if this host is the master. What xapi fails with becomes a
+    SriovError."""
+    try:
+        xapi = Xapi(host, session)
+        (pool,) = xapi.call("pool.get_all")
+        master = xapi.call("pool.get_master", pool)
+        if xapi.call("host.get_by_uuid", topology.own_uuid(host)) == master:
+            return function(host, session, args)
+        return _forward(Xapi(host, session, SECONDS), master, name, args)
+    except (XapiFailure, OSError, http.client.HTTPException, ValueError) as error:
+        raise SriovError(
+            "SRIOV_XAPI_SILENT",
+            f"{name} could not be done, for xapi failed: {error or type(error).__name__}.",
+            "Call again; `xe host-list` and `xe task-list` show whether xapi answers.",
+        ) from error
+
+
+def _forward(xapi: Xapi, master: str, name: str, args: Mapping[str, str]) -> Any:
+    try:
+        return json.loads(xapi.call("host.call_plugin", master, "sriov", name, dict(args)))
+    except XapiFailure as failure:
+        code, *details = failure.details
+        if code.startswith("SRIOV_"):
+            raise SriovError(code, *details[:2]) from failure
+        if code == "XENAPI_MISSING_PLUGIN":
+            raise SriovError(
+                "SRIOV_NOT_FOUND",
+                "The pool's master does not have xapi-sriov, and only it may give VFs to VMs.",
+                "Install the package on the master too.",
+            ) from failure
+        raise

@@ -1,0 +1,141 @@
+"""The ledger and the VMs of the pool as they are now: read under the pool's lock, before a write."""
+
+from typing import Any, Dict, List, Mapping, NamedTuple, Optional, Tuple
+
+from . import holding, ledger, pcientries
+from .errors import SriovError
+from .ledger import Entry
+from .placement import Held
+from .topology import Topology
+from .xapi import Xapi, XapiFailure
+
+_REAL_VMS = " and ".join(
+    f'field "{name}" = "false"' for name in ("is_a_template", "is_a_snapshot", "is_control_domain")
+)
+
+
+class Vm(NamedTuple):
+    """What concerns us of a VM's record. Hosts are UUIDs."""
+
+    ref: str
+    uuid: str
+    name: str
+    power_state: str
+    operations: Tuple[str, ...]  # in progress: start, clone ...
+    resident_on: Optional[str]
+    affinity: Optional[str]
+    pci: Optional[str]  # other_config:pci
+    nomigrate: Optional[str]  # platform:nomigrate
+    other_config: Mapping[str, str]
+
+    @property
+    def is_running(self) -> bool:
+        return self.power_state in ("Running", "Paused")
+
+
+class PoolState(NamedTuple):
+    pool_ref: str
+    master_ref: str
+    other_config: Dict[str, str]  # the pool's
+    entries: Dict[str, Entry]  # by UUID of the VM
+    unreadable: Dict[str, str]  # UUID of the VM -> why its key in the ledger cannot be read
+    vms: Dict[str, Vm]  # real ones: no templates, snapshots, control domains
+
+    @property
+    def next_serial(self) -> int:
+        return 1 + max((entry.lease.serial for entry in self.entries.values() if entry.lease), default=0)
+
+    def held(self, running: Mapping[Tuple[str, str], str]) -> Held:
+        """Who holds which VF; `running` is what the hosts' xenstores say."""
+        vms = [
+            holding.Vm(
+                vm.uuid,
+                vm.resident_on if vm.is_running else None,
+                pcientries.plugging_order(vm.pci or ""),
+            )
+            for vm in self.vms.values()
+        ]
+        leased = holding.leased(self.entries, vms)
+        return Held({**leased, **running}, holding.by_hand(leased, vms))
+
+    def name(self, uuid: str) -> str:
+        """What to call a VM in a sentence."""
+        vm = self.vms.get(uuid)
+        return f"{vm.name} ({uuid})" if vm else uuid
+
+
+def read(xapi: Xapi, topology: Topology) -> PoolState:
+    """Two calls: the pool's record, and all VMs at once."""
+    ((pool_ref, pool),) = xapi.call("pool.get_all_records").items()
+    records = xapi.call("VM.get_all_records_where", _REAL_VMS)
+    other_config = pool["other_config"]
+    entries, unreadable = ledger.read_all(ledger.settled(other_config))
+    hosts = {member.ref: member.uuid for member in topology.members.values()}
+    vms = [vm_of(ref, record, hosts) for ref, record in records.items()]
+    return PoolState(pool_ref, pool["master"], other_config, entries, unreadable, {vm.uuid: vm for vm in vms})
+
+
+def vm_of(ref: str, record: Mapping[str, Any], hosts: Mapping[str, str]) -> Vm:
+    """A VM's record, with hosts by UUID (`hosts`: reference -> UUID)."""
+    return Vm(
+        ref,
+        record["uuid"],
+        record["name_label"],
+        record["power_state"],
+        tuple(sorted(record["current_operations"].values())),
+        hosts.get(record["resident_on"]),
+        hosts.get(record["affinity"]),
+        record["other_config"].get("pci"),
+        record["platform"].get("nomigrate"),
+        record["other_config"],
+    )
+
+
+def vm_record(xapi: Xapi, uuid: str) -> Tuple[str, Dict[str, Any]]:
+    """Reference and record of a VM that requests may be made for; refuses templates, snapshots, dom0s."""
+    try:
+        ref = xapi.call("VM.get_by_uuid", uuid)
+        record = xapi.call("VM.get_record", ref)
+    except XapiFailure as failure:
+        if failure.details[0] not in ("UUID_INVALID", "HANDLE_INVALID"):
+            raise
+        raise SriovError(
+            "SRIOV_NOT_FOUND", f"The pool has no VM {uuid}.", "`xe vm-list` shows those that it has."
+        ) from failure
+    name = f"{record['name_label']} ({uuid})"
+    kinds: List[Tuple[str, str, str]] = [
+        ("is_a_snapshot", "a snapshot", "Give the UUID of its VM."),
+        ("is_a_template", "a template", "Make a VM of it first (`xe vm-install`)."),
+        ("is_control_domain", "a host's control domain", "Give the UUID of a VM."),
+    ]
+    for field, what, hint in kinds:
+        if record[field]:
+            raise SriovError("SRIOV_BAD_ARGUMENT", f"{name} is {what}, which gets no VFs.", hint)
+    return ref, record
+
+
+def must_be_halted(vm: Vm, starting: bool = False) -> None:
+    """Refuses a VM whose VFs cannot be changed now: one that is not halted, or that something is being done
+    to. `starting`: its start hook asks, so exactly one start is in progress."""
+    name = f"{vm.name} ({vm.uuid})"
+    if vm.power_state == "Suspended":
+        raise SriovError(
+            "SRIOV_VM_NOT_HALTED",
+            f"The VM {name} is suspended, and what it had when it was suspended is what it will look for.",
+            "Resume it and shut it down first; or `xe vm-reset-powerstate --force`, which loses its memory.",
+        )
+    if vm.power_state != "Halted":
+        raise SriovError(
+            "SRIOV_VM_NOT_HALTED",
+            f"The VM {name} is {vm.power_state.lower()}.",
+            "Shut it down first; VFs come and go with a start.",
+        )
+    starts = [operation for operation in vm.operations if operation in ("start", "start_on")]
+    others = len(vm.operations) - len(starts)
+    if others or len(starts) != (1 if starting else 0):
+        doing = ", ".join(vm.operations) or "no start"
+        raise SriovError(
+            "SRIOV_BUSY",
+            f"The VM {name} is in the middle of something: {doing}.",
+            "Call again when it has ended.",
+        )

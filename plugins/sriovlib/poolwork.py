@@ -1,0 +1,190 @@
+"""What all pool functions do alike: ask the hosts concerned, take the pool's lock, look at the pool once,
+decide, write."""
+
+from contextlib import contextmanager
+from typing import Any, Dict, Iterable, Iterator, List, Mapping, NamedTuple, Optional, Sequence
+
+from . import ledger, pcientries, placement, poolstate, survey
+from .errors import SriovError
+from .host import Host
+from .ledger import Choice, Entry, Lease, Request
+from .placement import Held, NoFreeVf
+from .poolstate import PoolState, Vm
+from .survey import Survey
+from .topology import Member, Topology
+from .transaction import Change, Transaction
+from .xapi import Xapi
+
+LOCK = "pool"
+CALL_SECONDS, HOOK_SECONDS = 120, 60  # of waiting for the lock
+NO_ENTRY = Entry((), None, 1, False, "", ())
+
+
+class Work(NamedTuple):
+    """The pool while its lock is held."""
+
+    xapi: Xapi
+    topology: Topology
+    surveyed: Survey
+    state: PoolState
+    held: Held
+    transaction: Transaction
+
+    def vm(self, uuid: str) -> Vm:
+        vm = self.state.vms.get(uuid)
+        if vm is None:
+            raise SriovError(
+                "SRIOV_NOT_FOUND", f"The pool has no VM {uuid} any more.", "`xe vm-list` shows those it has."
+            )
+        return vm
+
+    def entry(self, uuid: str) -> Entry:
+        """What the ledger says of the VM; refuses where that cannot be read."""
+        why = self.state.unreadable.get(uuid)
+        if why is not None:
+            raise SriovError(
+                "SRIOV_LEDGER",
+                f"pool.other_config:{ledger.PREFIX}{uuid} cannot be read: {why}.",
+                "It is left as it is. Put it right, or take it out (`xe pool-param-remove`) and assign anew.",
+            )
+        return self.state.entries.get(uuid, NO_ENTRY)
+
+    def host(self, uuid: str) -> survey.Surveyed:
+        """The host, which must have told what it has."""
+        found = self.surveyed.hosts.get(uuid)
+        if found is not None:
+            return found
+        member = self.topology.members.get(uuid)
+        name = member.name if member else uuid
+        reasons = [problem for problem in self.surveyed.problems if name in problem.message]
+        if reasons:
+            raise SriovError("SRIOV_NO_FREE_VF", reasons[0].message, reasons[0].hint)
+        if member is not None and member.live:
+            raise SriovError(
+                "SRIOV_BUSY", f"The VM's VFs moved to the host {name} since this call began.", "Call again."
+            )
+        raise SriovError(
+            "SRIOV_NO_FREE_VF", f"The host {name} does not answer its pool.", "Start it, or use another host."
+        )
+
+
+@contextmanager
+def work(
+    host: Host,
+    session: Any,
+    pool: Topology,
+    surveyed: Survey,
+    doing: str,
+    seconds: float = CALL_SECONDS,
+) -> Iterator[Work]:
+    """Holds the pool's lock of this host, its master; `SRIOV_BUSY` names who has it after `seconds`."""
+    with host.lock(LOCK, doing, seconds):
+        xapi = Xapi(host, session)
+        state = poolstate.read(xapi, pool)
+        if pool.uuid_of(state.master_ref) != pool.own:
+            raise SriovError(
+                "SRIOV_BUSY", "The pool has another master since this call began.", "Call again."
+            )
+        yield Work(
+            xapi, pool, surveyed, state, state.held(surveyed.running()), Transaction(host, xapi, state)
+        )
+
+
+def entry_now(xapi: Xapi, uuid: str) -> Entry:
+    """What the ledger says of a VM, without the lock: only to know which hosts to ask."""
+    (pool,) = xapi.call("pool.get_all")
+    entries, _ = ledger.read_all(ledger.settled(xapi.call("pool.get_other_config", pool)))
+    return entries.get(uuid, NO_ENTRY)
+
+
+def concerned(pool: Topology, choices: Iterable[Choice], more: Iterable[Optional[str]] = ()) -> List[Member]:
+    """The live hosts that may serve one of these choices, and those of `more`."""
+    found = [member for member in pool.live if member.uuid in more]
+    for choice in choices:
+        if choice.kind != "network":
+            return pool.live
+        for member in pool.live:
+            stands = any(
+                network.uuid == choice.value and network.interfaces for network in pool.networks(member)
+            )
+            if stands and member not in found:
+                found.append(member)
+    return found
+
+
+def place(
+    at: Work, vm: Vm, requests: Sequence[Request], host: str, current: Mapping[int, str]
+) -> Dict[int, str]:
+    """A VF of that host for each request; `SRIOV_NO_FREE_VF` says what there is and who has it."""
+    at.host(host)
+    try:
+        return placement.place(requests, vm.uuid, host, at.surveyed.candidates, at.held, current)
+    except NoFreeVf as error:
+        raise no_free_vf(at, error) from error
+
+
+def best_host(at: Work, vm: Vm, requests: Sequence[Request], preferred: Optional[str]) -> str:
+    """The host for all of these requests: the preferred one if it can, else the one with most free VFs."""
+    try:
+        return placement.choose_host(requests, vm.uuid, at.surveyed.candidates, at.held, preferred)
+    except NoFreeVf as error:
+        raise no_free_vf(at, error) from error
+
+
+def no_free_vf(at: Work, error: NoFreeVf) -> SriovError:
+    member = at.topology.members.get(error.host)
+    sentence = error.message
+    for uuid in set(at.held.on_host.values()) | set(at.held.everywhere.values()):
+        if uuid in sentence:
+            sentence = sentence.replace(uuid, at.state.name(uuid))
+    if member:
+        sentence = sentence.replace(member.uuid, member.name)
+    silent = " ".join(problem.message for problem in at.surveyed.problems)
+    return SriovError(
+        "SRIOV_NO_FREE_VF",
+        f"{sentence} {silent}".strip(),
+        "Take a VF from another VM (`unassign_vf`), make more (`set_vf_count`), or name another host.",
+    )
+
+
+def change(
+    at: Work,
+    vm: Vm,
+    entry: Entry,
+    requests: Sequence[Request],
+    host: str,
+    vfs: Mapping[int, str],
+    replaced_at: Optional[int] = None,
+) -> Change:
+    """The VM with these requests and this lease. Its `pci` is derived: entries of others stay. A key that is
+    out altogether was lost by a call that was cut off: what the ledger noted of it counts."""
+    ours = set(entry.past).union(entry.lease.vfs.values() if entry.lease else ())
+    before = entry.pci if vm.pci is None else vm.pci
+    pci = pcientries.derive(before, ours, [vfs[one.number] for one in requests if one.number in vfs])
+    old = entry.lease
+    if not requests:
+        lease = None
+    elif old is not None and (old.host, old.vfs) == (host, dict(vfs)) and replaced_at is None:
+        lease = old
+    else:
+        lease = Lease(
+            host,
+            dict(vfs),
+            at.state.next_serial,
+            host if replaced_at is not None else (old.replaced_host if old else None),
+            replaced_at if replaced_at is not None else (old.replaced_at if old else None),
+        )
+    nomigrate, ours_nomigrate = vm.nomigrate, entry.nomigrate
+    if requests and nomigrate is None:
+        nomigrate, ours_nomigrate = "true", True
+    elif not requests and ours_nomigrate:
+        nomigrate, ours_nomigrate = (None if nomigrate == "true" else nomigrate), False
+    after = Entry(
+        requests=tuple(requests),
+        lease=lease,
+        next_number=max([entry.next_number, *(request.number + 1 for request in requests)]),
+        nomigrate=ours_nomigrate,
+        pci=pci,
+        past=tuple(sorted(ours.union(vfs.values()))),
+    )
+    return Change(vm, after, pci, nomigrate)

@@ -1,0 +1,89 @@
+"""`reinstate_vfs`: VFs of one host for all requests of a VM. What its start hook asks for, and whoever
+wants to spare it the detour."""
+
+import time
+from typing import Any, Dict, List, Mapping, Optional
+
+from . import arguments, poolstate, poolwork, survey, topology
+from .errors import SriovError
+from .host import Host
+from .ledger import Entry
+from .poolstate import Vm
+from .poolwork import Work
+from .xapi import Xapi
+
+AGAIN_SECONDS = 120  # a VM is re-placed to one host once in that time, or a start could go round for ever
+
+
+def reinstate_vfs(host: Host, session: Any, args: Mapping[str, str]) -> Dict[str, Any]:
+    """The plugin's `reinstate_vfs`, on the master.
+
+    The host: `host_uuid`, else the lease's if it is live, else the VM's affinity, else the one with most
+    free VFs. `{vm_uuid, host_uuid, changed, pci_changed, vfs: [{request, vf, before}], warnings}`;
+    `pci_changed` says that a start which is in progress would plug other addresses.
+    """
+    vm_uuid = arguments.required_uuid(args, "vm_uuid")
+    wanted = arguments.uuid(args, "host_uuid")
+    starting = arguments.boolean(args, "starting", False)
+    xapi = Xapi(host, session)
+    pool = topology.read(host, xapi)
+    _, record = poolstate.vm_record(xapi, vm_uuid)
+    if wanted is not None:
+        topology.member(pool, wanted)
+    before = poolwork.entry_now(xapi, vm_uuid)
+    choices = [request.choice for request in before.requests]
+    concerned = poolwork.concerned(pool, choices, [wanted, before.lease.host if before.lease else None])
+    surveyed = survey.survey(host, session, pool, concerned)
+    doing = f"reinstate_vfs for {record['name_label']} ({vm_uuid})"
+    seconds = poolwork.HOOK_SECONDS if starting else poolwork.CALL_SECONDS
+    with poolwork.work(host, session, pool, surveyed, doing, seconds) as at:
+        vm = at.vm(vm_uuid)
+        poolstate.must_be_halted(vm, starting)
+        return _reinstate(at, vm, at.entry(vm_uuid), wanted, starting)
+
+
+def _reinstate(at: Work, vm: Vm, entry: Entry, wanted: Optional[str], starting: bool) -> Dict[str, Any]:
+    if not entry.requests:
+        return _answer(vm, wanted, False, False, [], at)
+    old = entry.lease
+    target = wanted or _target(at, vm, entry)
+    vfs = poolwork.place(at, vm, entry.requests, target, old.vfs if old else {})
+    change = poolwork.change(at, vm, entry, entry.requests, target, vfs)
+    pci_changed = change.pci != (vm.pci or "")
+    if starting and pci_changed:
+        now = int(time.time())
+        if old and old.replaced_host == target and 0 <= now - (old.replaced_at or 0) < AGAIN_SECONDS:
+            raise SriovError(
+                "SRIOV_NOT_PLACED",
+                f"The VM {vm.name} was given VFs of this host {now - (old.replaced_at or 0)} seconds ago, "
+                "and has other entries again.",
+                "Somebody else writes its other_config:pci: see who, then start it again in two minutes.",
+            )
+        change = poolwork.change(at, vm, entry, entry.requests, target, vfs, replaced_at=now)
+    changed = at.transaction.write(change, starting)
+    numbers = [request.number for request in entry.requests]
+    rows = [
+        {"request": number, "vf": vfs[number], "before": old.vfs.get(number) if old else None}
+        for number in numbers
+    ]
+    return _answer(vm, target, changed, pci_changed, rows, at)
+
+
+def _answer(
+    vm: Vm, host: Optional[str], changed: bool, pci_changed: bool, rows: List[Dict[str, Any]], at: Work
+) -> Dict[str, Any]:
+    return {
+        "vm_uuid": vm.uuid,
+        "host_uuid": host,
+        "changed": changed,
+        "pci_changed": pci_changed,
+        "vfs": rows,
+        "warnings": [problem.message for problem in at.surveyed.problems],
+    }
+
+
+def _target(at: Work, vm: Vm, entry: Entry) -> str:
+    leased = entry.lease.host if entry.lease else None
+    if leased in at.surveyed.hosts:
+        return str(leased)
+    return poolwork.best_host(at, vm, entry.requests, vm.affinity)

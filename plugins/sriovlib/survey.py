@@ -1,0 +1,157 @@
+"""What the live hosts of the pool have: their inventories, asked for side by side, and what placement
+makes of them."""
+
+import json
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any, Dict, Iterable, List, Mapping, NamedTuple, Optional, Set, Tuple
+
+from . import VERSION, inventory, pifs
+from .errors import Problem
+from .host import Host
+from .placement import Candidate
+from .topology import Member, Topology
+from .xapi import Xapi, XapiFailure
+
+SECONDS = 10  # for one host's answer; a host that takes longer is left out
+_AT_ONCE = 64
+
+
+class Surveyed(NamedTuple):
+    """A host that answered: its inventory (of the plugin), and its VFs as placement takes them."""
+
+    member: Member
+    inventory: Dict[str, Any]
+    candidates: List[Candidate]
+    untagged: Set[str]  # networks that stand on its ports without a VLAN of their own
+
+    def vf(self, address: str) -> Optional[Dict[str, Any]]:
+        return next((vf for vf in self.inventory["vfs"] if vf["address"] == address), None)
+
+    def pf(self, wanted: str) -> Optional[Dict[str, Any]]:
+        """By address or interface."""
+        return next((pf for pf in self.inventory["pfs"] if wanted in (pf["address"], pf["interface"])), None)
+
+
+class Survey(NamedTuple):
+    hosts: Dict[str, Surveyed]  # by UUID
+    problems: List[Problem]  # hosts that did not answer, or have another version
+
+    @property
+    def candidates(self) -> Dict[str, List[Candidate]]:
+        return {uuid: surveyed.candidates for uuid, surveyed in self.hosts.items()}
+
+    def running(self) -> Dict[Tuple[str, str], str]:
+        """(host, address) -> UUID of the VM whose domain has the VF, as each host's xenstore says."""
+        return {
+            (uuid, vf["address"]): vf["assigned_to"]["vm_uuid"] or "a domain without a VM"
+            for uuid, surveyed in self.hosts.items()
+            for vf in surveyed.inventory["vfs"]
+            if vf["assigned_to"] is not None
+        }
+
+
+NOBODY = Survey({}, [])
+
+
+def survey(host: Host, session: Any, topology: Topology, members: Iterable[Member]) -> Survey:
+    """Asks these hosts, each for at most `SECONDS`, all at once; our own without a detour."""
+    asked = list(members)
+    others = [member for member in asked if member.uuid != topology.own]
+    found: Dict[str, Surveyed] = {}
+    problems: List[Problem] = []
+    with ThreadPoolExecutor(max(1, min(len(others), _AT_ONCE))) as threads:
+        running = [threads.submit(_ask, host, session, member) for member in others]
+        answers: List[Tuple[Member, Any]] = [
+            (member, inventory.inventory(host, session, {}))
+            for member in asked
+            if member.uuid == topology.own
+        ]
+        answers += [(member, future.result()) for member, future in zip(others, running)]
+    for member, answer in answers:
+        if isinstance(answer, Problem):
+            problems.append(answer)
+            continue
+        if answer["version"] != VERSION:
+            problems.append(
+                Problem(
+                    "HOST_OTHER_PLUGIN",
+                    f"The host {member.name} has xapi-sriov {answer['version']}, the master {VERSION}.",
+                    "Install the same version on all hosts of the pool.",
+                )
+            )
+        found[member.uuid] = Surveyed(
+            member, answer, candidates(topology, member, answer), _untagged(topology, member)
+        )
+    return Survey(found, problems)
+
+
+def _ask(host: Host, session: Any, member: Member) -> Any:
+    """The inventory of another host, or the Problem that there is with it."""
+    try:
+        answer = json.loads(
+            Xapi(host, session, SECONDS).call("host.call_plugin", member.ref, "sriov", "inventory", {})
+        )
+        if not {"version", "pfs", "vfs"} <= set(answer):
+            raise ValueError("its answer is no inventory")
+        return answer
+    except XapiFailure as failure:
+        if failure.details[0] == "XENAPI_MISSING_PLUGIN":
+            return Problem(
+                "HOST_WITHOUT_PLUGIN",
+                f"The host {member.name} does not have xapi-sriov, so no VM gets VFs there.",
+                "Install the package on it.",
+            )
+        why = str(failure)
+    except Exception as error:  # the client's errors have no common class, and none may cost the answer
+        why = str(error) or type(error).__name__
+    return Problem(
+        "HOST_SILENT",
+        f"The host {member.name} did not tell what VFs it has: {why}.",
+        "See why it does not answer (`xe host-call-plugin host-uuid=... plugin=sriov fn=inventory`).",
+    )
+
+
+def candidates(topology: Topology, member: Member, seen: Mapping[str, Any]) -> List[Candidate]:
+    """The host's VFs, with the networks that the interface of each one's PF serves."""
+    networks: Dict[str, List[str]] = {}
+    for network in topology.networks(member):
+        for interface in network.interfaces:
+            networks.setdefault(interface, []).append(network.uuid)
+    managed = pifs.managed(member.pifs)
+    pfs = {pf["address"]: pf for pf in seen["pfs"]}
+    found = []
+    for vf in seen["vfs"]:
+        pf = pfs[vf["pf"]]
+        found.append(
+            Candidate(
+                address=vf["address"],
+                index=vf["index"],
+                pf=vf["pf"],
+                device=f"{vf['vendor_id']}:{vf['device_id']}",
+                pf_device=f"{pf['vendor_id']}:{pf['device_id']}",
+                networks=frozenset(networks.get(pf["interface"], ())),
+                blocked=_blocked(vf, pf, managed),
+            )
+        )
+    return found
+
+
+def _untagged(topology: Topology, member: Member) -> Set[str]:
+    return {
+        topology.network_records[pif["network"]]["uuid"]
+        for pif in member.pifs.values()
+        if pifs.vlan(pif) is None and pif["network"] in topology.network_records
+    }
+
+
+def _blocked(vf: Mapping[str, Any], pf: Mapping[str, Any], managed: Iterable[str]) -> Optional[str]:
+    """Why no VM may be given the VF, where there is a reason."""
+    if pf["management"]:
+        return f"its PF {pf['interface'] or pf['address']} carries the management network"
+    if pf["interface"] in managed:
+        return f"xapi's own SR-IOV manages its PF {pf['interface']}"
+    if vf["state"] == inventory.DOM0:
+        return f"dom0's driver {vf['driver']} has it"
+    if vf["address"].index(":") > 4:
+        return "xapi cannot name a PCI domain above ffff"
+    return None
