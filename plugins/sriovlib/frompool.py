@@ -1,21 +1,12 @@
 """`sriov-restore --from-pool`: a host that was reinstalled gets its PFs and VFs of /etc/sriov.conf back."""
 
-from typing import Any, List
+from typing import List
 
 from . import hostconfig, identity, ini, pci, poolcopy, product
 from .errors import SriovError
 from .host import Host
 from .hostconfig import HostConfig
-from .xapi import Xapi
-
-
-def login() -> Any:
-    """A session of our own over xapi's Unix socket, as root of this host."""
-    import XenAPI  # takes as long as the rest of the boot service
-
-    session = XenAPI.xapi_local()
-    session.xenapi.login_with_password("root", "", "1.0", "xapi-sriov")
-    return session
+from .xapi import Xapi, logged_in
 
 
 def bring_back(host: Host) -> str:
@@ -35,15 +26,12 @@ def bring_back(host: Host) -> str:
 
 def _copies(host: Host) -> List[HostConfig]:
     try:
-        session = login()
+        with logged_in(host) as session:
+            return poolcopy.fetch(Xapi(host, session), product.read(host).get("INSTALLATION_UUID", ""))
     except Exception as error:  # the client's errors have no common class
         raise SriovError(
             "SRIOV_XAPI_SILENT", f"xapi does not answer ({error}).", "Call again when xapi runs."
         ) from error
-    try:
-        return poolcopy.fetch(Xapi(host, session), product.read(host).get("INSTALLATION_UUID", ""))
-    finally:
-        session.logout()
 
 
 def _mine(host: Host, copies: List[HostConfig]) -> HostConfig:

@@ -1,43 +1,17 @@
-"""Calls to this host's xapi, in the session of whoever called us."""
+"""Calls to this host's xapi, in the session of whoever called us or in one of our own."""
 
-import http.client
-import json
-import socket
 import time
-from typing import Any, List
+from contextlib import contextmanager
+from typing import Any, Iterator
 
+from . import jsonrpc
 from .host import Host
+from .jsonrpc import NoJson, XapiFailure
+
+__all__ = ["SECONDS", "SOCKET", "OwnSession", "Xapi", "XapiFailure", "logged_in"]
 
 SOCKET = "/var/lib/xcp/xapi"
 SECONDS = 60  # for all that one call of ours asks of xapi
-
-
-class _Connection(http.client.HTTPConnection):
-    """HTTP over xapi's Unix socket."""
-
-    def __init__(self, path: str, seconds: float) -> None:
-        super().__init__("localhost", timeout=seconds)
-        self._path = path
-
-    def connect(self) -> None:
-        self.sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
-        self.sock.settimeout(self.timeout)
-        self.sock.connect(self._path)
-
-
-class XapiFailure(Exception):
-    """What xapi answered instead of a result: a code and its details, `details[0]` the code."""
-
-    def __init__(self, details: List[str]) -> None:
-        super().__init__(*details)
-        self.details = details
-
-    def __str__(self) -> str:
-        return " ".join(str(detail) for detail in self.details)
-
-
-class _NoJson(Exception):
-    """There is no such door: no socket, or a xapi without JSON-RPC."""
 
 
 class Xapi:
@@ -53,13 +27,11 @@ class Xapi:
     def call(self, method: str, *params: Any) -> Any:
         """The result of an API call; XapiFailure, or what the connection raises (OSError and others)."""
         try:
-            answer = self._by_json(method, params)
-        except _NoJson:
-            return self._by_xml(method, params)
-        error = answer.get("error")
-        if error:
-            raise XapiFailure([error.get("message"), *error.get("data", [])])
-        return answer["result"]
+            return jsonrpc.call(self._path, method, [self._session._session, *params], self._deadline)
+        except (NoJson, FileNotFoundError, ConnectionRefusedError):
+            if isinstance(self._session, OwnSession):
+                raise
+        return self._by_xml(method, params)
 
     def _by_xml(self, method: str, params: Any) -> Any:
         try:
@@ -70,19 +42,37 @@ class Xapi:
                 raise XapiFailure(details) from error
             raise
 
-    def _by_json(self, method: str, params: Any) -> Any:
-        request = {"jsonrpc": "2.0", "method": method, "id": 1}
-        body = json.dumps({**request, "params": [self._session._session, *params]})
-        connection = _Connection(self._path, max(self._deadline - time.monotonic(), 0.1))
+
+class OwnSession:
+    """A session that was made by JSON-RPC: `Xapi` takes it in the place of a `XenAPI.Session`."""
+
+    def __init__(self, reference: str) -> None:
+        self._session = reference
+
+
+@contextmanager
+def logged_in(host: Host, seconds: float = SECONDS) -> Iterator[Any]:
+    """A session of our own over xapi's Unix socket, as root of this host, until the end. Raises what the
+    connection raises, or XapiFailure. XenAPI is imported only where xapi knows no JSON-RPC: that takes
+    longer than all the rest."""
+    deadline = time.monotonic() + seconds
+    user = ["root", "", "1.0", "xapi-sriov"]
+    try:
+        made = jsonrpc.call(host.path(SOCKET), "session.login_with_password", user, deadline)
+    except NoJson:
+        import XenAPI
+
+        session = XenAPI.xapi_local()
+        session.xenapi.login_with_password(*user)
         try:
-            try:
-                connection.connect()
-            except (FileNotFoundError, ConnectionRefusedError) as error:
-                raise _NoJson from error
-            connection.request("POST", "/jsonrpc", body, {"Content-Type": "application/json"})
-            response = connection.getresponse()
-            if response.status == http.client.NOT_FOUND:
-                raise _NoJson
-            return json.loads(response.read().decode())
+            yield session
         finally:
-            connection.close()
+            session.logout()
+        return
+    try:
+        yield OwnSession(made)
+    finally:
+        try:
+            jsonrpc.call(host.path(SOCKET), "session.logout", [made], deadline)
+        except (OSError, XapiFailure):
+            pass  # xapi ends sessions that nobody uses

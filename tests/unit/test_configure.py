@@ -1,8 +1,9 @@
 """configure_vf: what a VF is set to now and at each boot; all of a call, or none of it."""
 
 import json
+from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, Dict
+from typing import Any, Dict, Iterator
 
 import machine
 import pytest
@@ -175,12 +176,17 @@ def test_many_vfs_are_configured_by_few_processes(tmp_path: Path) -> None:
     assert len(started) < 20
 
 
+@contextmanager
+def answering(pool: SmallPool) -> Iterator[SmallPool]:
+    yield pool
+
+
 def test_a_reinstalled_host_gets_its_file_back_from_the_pool(
     host: Machine, pool: SmallPool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     configure(host, pool, "07:10.2", vlan="12")
     new = machine.default_host(str(tmp_path / "new"))
-    monkeypatch.setattr(frompool, "login", lambda: pool)
+    monkeypatch.setattr(frompool, "logged_in", lambda _host: answering(pool))
     assert "CONFIG_IN_POOL" in [
         p["code"] for p in json.loads(calls.call(new, "status", pool, {}))["problems"]
     ]
@@ -196,7 +202,7 @@ def test_another_hosts_copy_is_not_taken(
     assert host
     cards = default_description(7).cards
     other = machine.default_host(str(tmp_path / "other"), cards=cards)
-    monkeypatch.setattr(frompool, "login", lambda: pool)
+    monkeypatch.setattr(frompool, "logged_in", lambda _host: answering(pool))
     with pytest.raises(SriovError) as error:
         frompool.bring_back(other)
     assert "another card" in error.value.message

@@ -1,0 +1,105 @@
+"""A session of our own: what a program in dom0 has that nobody gave one."""
+
+import socket
+import subprocess
+import sys
+import threading
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Iterator
+
+import pytest
+from box import PoolInABox
+from sriovlib import jsonrpc
+from sriovlib.host import Host
+from sriovlib.xapi import SOCKET, OwnSession, Xapi, XapiFailure, logged_in
+
+
+@pytest.fixture(scope="module")
+def box() -> Iterator[PoolInABox]:
+    with PoolInABox() as made:
+        yield made
+
+
+def test_calls_in_a_session_that_ends(box: PoolInABox) -> None:
+    host = box.hosts[1]
+    before = set(box.xapi.database.refs("session"))
+    with logged_in(host.machine) as session:
+        xapi = Xapi(host.machine, session)
+        assert xapi.call("host.get_by_uuid", host.uuid) == host.ref
+        (own,) = set(box.xapi.database.refs("session")) - before
+        assert xapi.call("session.get_this_host", own) == host.ref
+        with pytest.raises(XapiFailure) as failure:
+            xapi.call("VM.get_by_uuid", "nobody")
+    assert failure.value.details[0] == "UUID_INVALID"
+    assert set(box.xapi.database.refs("session")) == before
+
+
+def test_it_ends_where_its_user_failed(box: PoolInABox) -> None:
+    before = set(box.xapi.database.refs("session"))
+    with pytest.raises(KeyError), logged_in(box.hosts[0].machine):
+        raise KeyError("of the user")
+    assert set(box.xapi.database.refs("session")) == before
+
+
+def test_the_heavy_clients_are_not_imported(box: PoolInABox) -> None:
+    program = (
+        "import sys\n"
+        "from sriovlib.xapi import Xapi, logged_in\n"
+        "from sriovlib.host import Host\n"
+        f"host = Host({box.hosts[0].machine.root!r})\n"
+        "with logged_in(host) as session:\n"
+        "    Xapi(host, session).call('pool.get_all')\n"
+        "print({'XenAPI', 'http.client', 'xmlrpc', 'ssl'}.intersection(sys.modules))\n"
+    )
+    plugins = str(Path(__file__).resolve().parents[2] / "plugins")
+    said = subprocess.check_output([sys.executable, "-c", program], cwd=plugins, universal_newlines=True)
+    assert said == "set()\n"
+
+
+def test_no_xapi(tmp_path: Path) -> None:
+    with pytest.raises(FileNotFoundError), logged_in(Host(str(tmp_path))):
+        pass
+
+
+@contextmanager
+def answering(root: str, answer: bytes) -> Iterator[Host]:
+    """A host on which something else than xapi says just this, and hangs up."""
+    host = Host(root)
+    Path(host.path(SOCKET)).parent.mkdir(parents=True)
+    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as listener:
+        listener.bind(host.path(SOCKET))
+        listener.listen(1)
+
+        def serve() -> None:
+            connection, _ = listener.accept()
+            with connection:
+                connection.recv(65536)
+                connection.sendall(answer)
+
+        thread = threading.Thread(target=serve)
+        thread.start()
+        yield host
+        thread.join()
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        b"",
+        b"HTTP/1.1 200 OK\r\n",
+        b'HTTP/1.1 200 OK\r\nContent-Length: 100\r\n\r\n{"result":',
+        b"HTTP/1.1 500 Internal Server Error\r\nContent-Length: 6\r\n\r\n<html>",
+        b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\n[]",
+        b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\n{}",
+    ],
+)
+def test_an_answer_that_is_none_is_no_result(tmp_path: Path, answer: bytes) -> None:
+    with answering(str(tmp_path), answer) as host, pytest.raises(jsonrpc.TornAnswer):
+        Xapi(host, OwnSession("OpaqueRef:session")).call("pool.get_all")
+
+
+def test_a_xapi_without_json(tmp_path: Path) -> None:
+    page = b"HTTP/1.1 404 Not Found\r\nContent-Length: 0\r\n\r\n"
+    with answering(str(tmp_path), page) as host, pytest.raises(jsonrpc.NoJson):
+        Xapi(host, OwnSession("OpaqueRef:session")).call("pool.get_all")
