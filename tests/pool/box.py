@@ -16,6 +16,7 @@ import machine_copy
 import mastership
 import XenAPI
 from box_host import PLUGIN, PLUGINS, BoxHost, described, set_plugin, set_vfs
+from box_networks import Networks
 from machine_description import Description, default_description
 from plugin_calls import Dom0
 from xapi import Xapi
@@ -25,7 +26,7 @@ SOCKET = "/var/lib/xcp/xapi"
 ROOM = 2 << 30  # bytes of memory that a large pool may take
 
 
-class PoolInABox:
+class PoolInABox(Networks):
     """Two usual hosts, unless told of others; the first is the master. `interpreter` runs the plugins."""
 
     def __init__(
@@ -70,6 +71,7 @@ class PoolInABox:
         host = BoxHost(ref, description.host_uuid, description.hostname, made, environment)
         self.hosts.append(host)
         set_plugin(host, plugin)
+        self.add_described(host, description)
         return host
 
     def add_hosts(self, count: int, vfs: int = 0) -> List[BoxHost]:

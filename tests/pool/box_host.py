@@ -6,6 +6,7 @@ import shutil
 from typing import Dict, NamedTuple, Optional
 
 import machine
+import machine_network
 from hosts import HostDescription, Nic, read_inventory
 from machine_description import Description
 
@@ -65,6 +66,7 @@ def described(made: machine.Machine, description: Description) -> HostDescriptio
         address=next((nic.ip for nic in nics if nic.management), ""),
         product_brand=description.brand,
         product_version=description.version,
+        network_backend=machine_network.bridge_kind(made),
     )
 
 

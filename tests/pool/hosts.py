@@ -26,11 +26,16 @@ class HostDescription(NamedTuple):
     address: str = ""
     product_brand: str = "XCP-ng"
     product_version: str = "8.3.0"
+    network_backend: str = "bridge"  # or openvswitch
 
 
 def add_host(database: Database, host: HostDescription, ref: str) -> None:
     """Puts the host into the pool; the first one makes the pool, and is its master."""
-    software = {"product_brand": host.product_brand, "product_version": host.product_version}
+    software = {
+        "product_brand": host.product_brand,
+        "product_version": host.product_version,
+        "network_backend": host.network_backend,
+    }
     with database.lock:
         control_domain = {
             "uuid": host.control_domain_uuid,
@@ -73,6 +78,8 @@ def _add_pif(database: Database, nic: Nic, host: str) -> None:
         "IP": nic.ip,
         "ip_configuration_mode": "Static" if nic.ip else "None",
         "capabilities": ["sriov"] if nic.sriov else [],
+        "properties": {"gro": "on"},
+        "metrics": database.create("PIF_metrics", {}),
     }
     database.create("PIF", values)
 

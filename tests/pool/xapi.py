@@ -14,7 +14,10 @@ import threading
 from typing import Any, Dict, List, Optional, Tuple
 
 import mastership
+import network_calls
 import objects
+import pci_objects
+import pifs
 import plugin_calls
 import sessions
 import tasks
@@ -27,7 +30,10 @@ from reach import Reach
 from server import Server
 from values import Failure
 
-TABLES = (objects.CALLS, sessions.CALLS, tasks.CALLS, plugin_calls.CALLS, mastership.CALLS)
+TABLES = (
+    *(objects.CALLS, sessions.CALLS, tasks.CALLS, plugin_calls.CALLS, mastership.CALLS),
+    network_calls.CALLS,
+)
 
 
 class Xapi:
@@ -52,10 +58,15 @@ class Xapi:
         self.dom0s[ref] = dom0
         add_host(self.database, description, ref)
         mastership.write_pool_conf(self, ref)
+        self._look_at_devices(ref)
         if socket is not None:
             self._sockets[ref] = socket
             self._server.listen_unix(socket, ref)
         return ref
+
+    def _look_at_devices(self, host: str) -> None:
+        pci_objects.look(self, host)
+        pifs.refresh(self, host)
 
     @property
     def pool(self) -> str:
@@ -105,6 +116,7 @@ class Xapi:
         """What `xe-toolstack-restart` on the host changes; on the master sessions and tasks end."""
         if host == self.master:
             mastership.forget_callers(self)
+        self._look_at_devices(host)
 
     def lose_host(self, host: str) -> None:
         """Power cut: its programs end, nobody answers for it. The master has yet to notice that."""
@@ -121,6 +133,7 @@ class Xapi:
         self.reach.find_again(host)
         self._set_live(host, True)
         mastership.write_pool_conf(self, host)
+        self._look_at_devices(host)
         if host in self._sockets:
             self._server.listen_unix(self._sockets[host], host)
 

@@ -1,0 +1,16 @@
+"""The calls about networks and PIFs, of all the modules that have some."""
+
+import network_kinds
+import networks
+import pif_plugging
+import pifs
+import sriov_networks
+from calls import Calls
+
+CALLS: Calls = {
+    **networks.CALLS,
+    **pifs.CALLS,
+    **pif_plugging.CALLS,
+    **network_kinds.CALLS,
+    **sriov_networks.CALLS,
+}
