@@ -17,6 +17,7 @@ import mastership
 import XenAPI
 from box_host import PLUGIN, PLUGINS, BoxHost, described, set_plugin, set_vfs
 from box_networks import Networks
+from box_vms import BoxVMs
 from machine_description import Description, default_description
 from plugin_calls import Dom0
 from xapi import Xapi
@@ -26,7 +27,7 @@ SOCKET = "/var/lib/xcp/xapi"
 ROOM = 2 << 30  # bytes of memory that a large pool may take
 
 
-class PoolInABox(Networks):
+class PoolInABox(Networks, BoxVMs):
     """Two usual hosts, unless told of others; the first is the master. `interpreter` runs the plugins."""
 
     def __init__(
@@ -144,10 +145,6 @@ class PoolInABox(Networks):
         """What the plugin answers to a client's call on this host; raises XenAPI.Failure."""
         with self.session() as session:
             return json.loads(session.xenapi.host.call_plugin(host.ref, "sriov", function, args))
-
-    def add_vm(self, name: str, **values: Any) -> str:
-        """A halted VM with these fields; its reference."""
-        return self.xapi.database.create("VM", {"name_label": name, **values})
 
     def close(self) -> None:
         self._resources.close()

@@ -21,7 +21,7 @@ def begin(
     database: Database, name: str, host: str, work: Callable[[str], Any], may_be_cancelled: bool = False
 ) -> str:
     """Does `work`, which is told its task, in a thread of its own; the reference of the task."""
-    values = {"name_label": name, "resident_on": host, "created": now()}
+    values: Dict[str, Any] = {"name_label": name, "resident_on": host, "created": now()}
     values["allowed_operations"] = ["cancel"] if may_be_cancelled else []
     task = database.create("task", values)
     threading.Thread(target=_finish, args=(database, task, work), name=name, daemon=True).start()
@@ -31,9 +31,9 @@ def begin(
 def look_whether_cancelled(database: Database, task: str) -> None:
     """Raises Cancelled. `task` is empty where a call has none, so that nobody can cancel it."""
     with database.lock:
-        if task and database.exists("task", task):
-            if "cancel" in database.get("task", task, "current_operations").values():
-                raise Cancelled(task)
+        wishes = database.get("task", task, "current_operations") if database.exists("task", task) else {}
+        if "cancel" in wishes.values():
+            raise Cancelled(task)
 
 
 def _finish(database: Database, task: str, work: Callable[[str], Any]) -> None:

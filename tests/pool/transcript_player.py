@@ -132,7 +132,8 @@ class Player:
                 raise Mismatch(f"a success was recorded, {answer} was answered")
             many = not step.get("call", "").endswith(".get_record")
             value = cut(answer["Value"], step.get("only_fields"), many)
-            self.symbols.expect(self._moved(step["result"]), value)
+            field = step.get("call", "").partition(".get_")[2]
+            self.symbols.expect(self._moved(step["result"]), value, field)
 
     def _wait(self, task: str) -> None:
         end = time.monotonic() + SECONDS

@@ -15,6 +15,7 @@ from plugin_calls import Dom0
 from schema import CLASSES
 from transcript_match import Symbols
 from transcript_player import Place, Player, Step
+from transcript_vms import VmPlayer
 from values import take
 from xapi import Xapi
 
@@ -27,6 +28,15 @@ _INTEL = {"class_id": "0200", "class_name": "Ethernet controller", "vendor_id": 
 _PF = {"pci_id": "0000:04:00.0", "device_id": "158b", "driver_name": "i40e"}
 _PF_NAME = "Ethernet Controller XXV710 for 25GbE SFP28"
 _VF_NAME = "Ethernet Virtual Function 700 Series"
+_VF = {
+    "device_id": "154c",
+    "device_name": _VF_NAME,
+    "subsystem_vendor_id": "8086",
+    "subsystem_vendor_name": "Intel Corporation",
+    "subsystem_device_id": "0001",
+    "subsystem_device_name": "Device 0001",
+}
+_MEMORY = 16 << 30
 
 # Objects that transcripts name but show no whole record of.
 _OTHERS: Dict[str, Dict[str, Any]] = {
@@ -43,8 +53,8 @@ _OTHERS: Dict[str, Dict[str, Any]] = {
 def recorded_pool(steps: List[Step]) -> Iterator[Player]:
     """A player in front of the pool that these steps were recorded on."""
     with new_folder() as folder, Xapi() as xapi:
-        plugins = os.path.join(folder, "plugins")
-        os.mkdir(plugins)
+        plugins = os.path.join(folder, "xapi.d", "plugins")
+        os.makedirs(plugins)
         socket = os.path.join(folder, "xapi")
         environment = dom0_environment(dom0_python(os.path.join(folder, "python")), socket)
         host = xapi.add_host(_HOST, Dom0(plugins, environment), socket)
@@ -53,23 +63,24 @@ def recorded_pool(steps: List[Step]) -> Iterator[Player]:
         if steps[0].get("given") == "objects":
             _add_objects(xapi.database, known, steps)
         paths = {
-            "/etc/xapi.d/plugins": plugins,
+            "/etc/xapi.d": os.path.dirname(plugins),
+            "/var/log": os.path.join(folder, "log"),
             "/tmp/argfile": os.path.join(folder, "argfile"),
             '"uid": 0': f'"uid": {os.getuid()}',  # xapi runs plugins as root; we as whoever we are
         }
-        yield Player(Place(xapi, socket, paths), known)
+        yield VmPlayer(Place(xapi, socket, paths), known)
 
 
 def _first_symbols(database: Database, host: str) -> Dict[str, str]:
     """The host, its dom0, the pool and the card, which every transcript takes for granted."""
     (pool,) = database.refs("pool")
+    database.set("host_metrics", database.get("host", host, "metrics"), "memory_total", _MEMORY)
     known = {"$host": host, "$dom0": database.get("host", host, "control_domain"), "$pool": pool}
     database.set("pool", pool, "other_config", {"memory-ratio-hvm": "0.25", "memory-ratio-pv": "0.25"})
     card = {**_INTEL, "vendor_name": "Intel Corporation", "host": host}
     known["$pf"] = database.create("PCI", {**card, **_PF, "device_name": _PF_NAME})
     for number in range(4):
-        address = {"pci_id": f"0000:04:02.{number}", "device_id": "154c", "device_name": _VF_NAME}
-        known[f"$vf{number}"] = database.create("PCI", {**card, **address})
+        known[f"$vf{number}"] = database.create("PCI", {**card, **_VF, "pci_id": f"0000:04:02.{number}"})
     classes = {"$host": "host", "$dom0": "VM", "$pool": "pool"}
     for symbol in list(known):
         known[f"{symbol}.uuid"] = database.get(classes.get(symbol, "PCI"), known[symbol], "uuid")

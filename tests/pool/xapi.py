@@ -21,6 +21,7 @@ import pifs
 import plugin_calls
 import sessions
 import tasks
+import vm_life
 from calls import Calls, Origin
 from database import Database, new_ref
 from dispatch import answer
@@ -29,10 +30,12 @@ from plugin_calls import Dom0
 from reach import Reach
 from server import Server
 from values import Failure
+from vm_operations import Life
 
 TABLES = (
     *(objects.CALLS, sessions.CALLS, tasks.CALLS, plugin_calls.CALLS, mastership.CALLS),
     network_calls.CALLS,
+    vm_life.CALLS,
 )
 
 
@@ -48,6 +51,7 @@ class Xapi:
             self.calls.update(table)
         self.url = ""
         self.reach = Reach()
+        self.life = Life(self.database)
         self._server = Server(self)
         self._sockets: Dict[str, str] = {}
         self._urls: Dict[str, str] = {}

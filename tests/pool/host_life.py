@@ -1,0 +1,122 @@
+"""Hosts that take VMs or do not, and hosts that are declared dead.
+
+Imitates vm-life.json and hooks-waiting.json: a dead host's VMs are Halted by declaration, and the hooks
+host-pre-declare-dead and host-post-declare-dead run on the master (xen-api: ocaml/xapi/xapi_hooks.ml).
+"""
+
+from typing import TYPE_CHECKING, List
+
+import vm_hooks
+from calls import Call, Calls, Context
+from values import Failure
+from vm_operations import update_allowed
+from vm_start import note_stopped
+
+if TYPE_CHECKING:
+    from xapi import Xapi
+
+_ENABLED = ["vm_migrate", "provision", "vm_resume", "enable", "evacuate", "vm_start"]
+_DISABLED = [*_ENABLED, "apply_updates", "reboot", "shutdown"]
+
+
+def disable(context: Context, host: str) -> None:
+    _set_enabled(context, host, False)
+
+
+def enable(context: Context, host: str) -> None:
+    _set_enabled(context, host, True)
+
+
+def _set_enabled(context: Context, host: str, enabled: bool) -> None:
+    database = context.xapi.database
+    database.get("host", host, "uuid")
+    context.xapi.forward(host)
+    with database.lock:
+        database.set("host", host, "enabled", enabled)
+
+
+def get_allowed_operations(context: Context, host: str) -> List[str]:
+    if not context.xapi.is_live(host):
+        return list(context.xapi.database.get("host", host, "allowed_operations"))
+    return list(_ENABLED if context.xapi.database.get("host", host, "enabled") else _DISABLED)
+
+
+def declare_dead(context: Context, host: str) -> None:
+    """By an administrator, where there is no HA."""
+    xapi = context.xapi
+    xapi.database.get("host", host, "uuid")
+    if xapi.is_live(host) and xapi.reach.answers(host):
+        raise Failure("HOST_IS_LIVE", host)
+    bury(xapi, host, "user")
+
+
+def bury(xapi: "Xapi", host: str, reason: str) -> List[str]:
+    """The host is held for dead from now on; the VMs that were on it and are halted now."""
+    run_hooks(xapi, host, "host-pre-declare-dead", reason)
+    xapi.notice_dead(host)
+    halted = halt_vms_of(xapi, host)
+    run_hooks(xapi, host, "host-post-declare-dead", reason)
+    return halted
+
+
+def halt_vms_of(xapi: "Xapi", host: str) -> List[str]:
+    """In the database: what the host itself does nobody knows (xapi_vm_lifecycle.ml, force_state_reset)."""
+    database = xapi.database
+    with database.lock:
+        lost = [
+            vm
+            for vm in database.get("host", host, "resident_VMs")
+            if not database.get("VM", vm, "is_control_domain")
+        ]
+        for vm in lost:
+            note_stopped(xapi, vm)
+            database.set("VM", vm, "current_operations", {})
+            update_allowed(xapi, vm)
+        return lost
+
+
+def run_hooks(xapi: "Xapi", host: str, hook: str, reason: str) -> None:
+    """On the master; what they fail with is of no consequence."""
+    uuid = xapi.database.get("host", host, "uuid")
+    try:
+        vm_hooks.run(xapi, xapi.master, hook, reason, ["-hostuuid", uuid])
+    except Failure:
+        pass
+
+
+def destroy(context: Context, host: str) -> None:
+    """A dead host is forgotten, with what was its own (xen-api: ocaml/xapi/xapi_host.ml, destroy)."""
+    xapi, database = context.xapi, context.xapi.database
+    database.get("host", host, "uuid")
+    if xapi.is_live(host) and xapi.reach.answers(host):
+        raise Failure("HOST_IS_LIVE", host)
+    bury(xapi, host, "dbdestroy")
+    with database.lock:
+        for class_name in ("PIF", "PCI", "host_cpu"):
+            for ref in database.refs(class_name):
+                if database.get(class_name, ref, "host") == host:
+                    database.destroy(class_name, ref)
+        owned = (("VM", "control_domain"), ("host_metrics", "metrics"))
+        for class_name, field in owned:
+            ref = database.get("host", host, field)
+            if database.exists(class_name, ref):
+                database.destroy(class_name, ref)
+        database.destroy("host", host)
+        xapi.dom0s.pop(host, None)
+
+
+def shutdown_agent(context: Context) -> None:
+    """Only its hooks: the imitation goes on."""
+    host = context.origin.host
+    for hook in ("xapi-pre-shutdown", "host-pre-declare-dead", "host-post-declare-dead"):
+        run_hooks(context.xapi, host, hook, "clean-shutdown")
+
+
+CALLS: Calls = {
+    "host.disable": Call(disable, ["ref"], may_be_async=True),
+    "host.enable": Call(enable, ["ref"], may_be_async=True),
+    "host.get_allowed_operations": Call(get_allowed_operations, ["ref"]),
+    "host.declare_dead": Call(declare_dead, ["ref"], may_be_async=True),
+    "host.destroy": Call(destroy, ["ref"], may_be_async=True),
+    "host.shutdown_agent": Call(shutdown_agent),
+}

@@ -1,0 +1,113 @@
+"""What xenopsd asks of the machine below it: a domain with these devices, and its end.
+
+The place to put another machine in: a real `xl` is a further Hypervisor.
+"""
+
+from typing import Any, Dict, List, Mapping, NamedTuple, Optional, Sequence
+
+FEATURES = {"feature-suspend": "1", "feature-shutdown": "1", "feature-reboot": "1"}
+
+
+class CannotStart(Exception):
+    """There is no domain, for the reason that xenopsd gives."""
+
+
+class Guest(NamedTuple):
+    uuid: str
+    name: str
+    domain_type: str = "hvm"
+    nomigrate: bool = False
+
+
+class Report(NamedTuple):
+    """What is told of a running guest: xenopsd's words, and those of the guest itself."""
+
+    domain_type: str
+    nomigrate: bool
+    features: Mapping[str, str]
+
+
+class Hypervisor:
+    """Notes what it is asked for, as xenopsd's simulator does: no device is looked for, nothing fails."""
+
+    migrates = False  # the simulator does not (guest-features.json)
+
+    def __init__(self) -> None:
+        self._domains: Dict[str, int] = {}
+        self._plugged: Dict[str, List[str]] = {}
+        self._last = 0
+
+    def start(self, guest: Guest, addresses: Sequence[str]) -> int:
+        """The domain's number. Devices are plugged in this order; raises CannotStart, and then there is
+        no domain."""
+        self._last += 1
+        self._domains[guest.uuid] = self._last
+        self._plugged[guest.uuid] = list(addresses)
+        return self._last
+
+    def stop(self, uuid: str) -> None:
+        """Destroys the domain, if there is one."""
+        self._domains.pop(uuid, None)
+        self._plugged.pop(uuid, None)
+
+    def domain(self, uuid: str) -> Optional[int]:
+        return self._domains.get(uuid)
+
+    def plugged(self, uuid: str) -> List[str]:
+        """The devices of the running domain, in the order in which they were plugged."""
+        return list(self._plugged.get(uuid, []))
+
+    def arguments_of_hooks(self, uuid: str) -> List[str]:  # noqa: ARG002
+        """What a hook is given beside the VM and the reason: nothing by the simulator (hooks.json)."""
+        return []
+
+    def report(self, guest: Guest) -> Report:  # noqa: ARG002
+        """The simulator's guests have no known kind, and say nothing (vm-life.json)."""
+        return Report("unspecified", False, {})
+
+
+class OnMachine(Hypervisor):
+    """A machine of machine.py: its kernel, its pciback and its xenstore are asked, and may refuse."""
+
+    migrates = True
+
+    def __init__(self, machine: Any) -> None:
+        super().__init__()
+        self._machine = machine
+
+    def start(self, guest: Guest, addresses: Sequence[str]) -> int:
+        import kernel_domains  # not there where the machine is a real one
+
+        try:
+            return int(self._machine.start_domain(guest.uuid, guest.name, addresses))
+        except kernel_domains.CannotStart as error:
+            raise CannotStart(str(error)) from None
+
+    def stop(self, uuid: str) -> None:
+        if self.domain(uuid) is not None:
+            self._machine.stop_domain(uuid)
+
+    def domain(self, uuid: str) -> Optional[int]:
+        with self._machine.changed() as sysfs:
+            for number, domain in sysfs.state["domains"].items():
+                if domain["uuid"] == uuid:
+                    return int(number)
+        return None
+
+    def plugged(self, uuid: str) -> List[str]:
+        with self._machine.changed() as sysfs:
+            domains = sysfs.state["domains"].values()
+            return [address for domain in domains if domain["uuid"] == uuid for address in domain["devices"]]
+
+    def arguments_of_hooks(self, uuid: str) -> List[str]:
+        """xen-api: ocaml/xenopsd/xc/xenops_server_xen.ml, get_hook_args."""
+        domain = self.domain(uuid)
+        return [] if domain is None else ["-vmdomid", str(domain)]
+
+    def report(self, guest: Guest) -> Report:
+        return Report(guest.domain_type, guest.nomigrate, FEATURES)
+
+
+def hypervisor_of(machine: Any) -> Hypervisor:
+    """That of a host whose dom0 has this machine; a real dom0's guests are notes."""
+    return OnMachine(machine) if hasattr(machine, "start_domain") else Hypervisor()

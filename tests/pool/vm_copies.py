@@ -1,0 +1,197 @@
+"""VMs that come and go as records: create, clone, copy, snapshot, revert, provision, destroy.
+
+Imitates vm-life.json: a copy, a snapshot and a revert carry other_config, `pci` included. What a revert
+brings back was kept when the snapshot was made (VM.snapshot_metadata), not what is written on it later
+(xen-api: ocaml/xapi/xapi_vm_snapshot.ml).
+"""
+
+import uuid
+from typing import TYPE_CHECKING, Any, Dict
+
+import vm_start
+from calls import Call, Calls, Context
+from schema import CLASSES
+from values import internal_error, now, take
+from vm_operations import new_vm, operation, update_allowed
+from vm_rules import HALTED, SUSPENDED
+
+if TYPE_CHECKING:
+    from xapi import Xapi
+
+# The members without which VM.create fails: those that the API has had from its beginning.
+_REQUIRED = (
+    *("user_version", "is_a_template", "affinity", "memory_static_max", "memory_dynamic_max"),
+    *("memory_dynamic_min", "memory_static_min", "VCPUs_params", "VCPUs_max", "VCPUs_at_startup"),
+    *("actions_after_shutdown", "actions_after_reboot", "actions_after_crash", "PV_bootloader", "PV_kernel"),
+    *("PV_ramdisk", "PV_args", "PV_bootloader_args", "PV_legacy_args", "HVM_boot_policy", "HVM_boot_params"),
+    *("platform", "PCI_bus", "other_config", "recommendations"),
+)
+_NORMAL_EXIT = ("destroy", "restart")
+_CRASH = (*_NORMAL_EXIT, "coredump_and_destroy", "coredump_and_restart", "preserve", "rename_restart")
+_ENUMERATIONS = {
+    "actions_after_shutdown": _NORMAL_EXIT,
+    "actions_after_reboot": _NORMAL_EXIT,
+    "actions_after_crash": _CRASH,
+}
+# What the API sets, so that a record that VM.create is given does not.
+_OWN = ("uuid", "metrics", "guest_metrics", "power_state", "resident_on", "domid", "is_control_domain")
+
+# What is a VM's own, not what it is made as: no copy and no revert takes it over.
+_NOT_COPIED = (
+    *("uuid", "name_label", "allowed_operations", "current_operations", "power_state", "resident_on"),
+    *("scheduled_to_be_resident_on", "domid", "metrics", "guest_metrics", "is_a_template", "is_a_snapshot"),
+    *("is_default_template", "is_control_domain", "snapshot_of", "snapshot_time", "parent", "attached_PCIs"),
+    *("snapshot_info", "snapshot_metadata", "transportable_snapshot_id", "last_booted_record", "appliance"),
+)
+
+
+def create(context: Context, given: Dict[str, Any]) -> str:
+    fields = CLASSES["VM"]
+    for name in _REQUIRED:
+        if name not in given:
+            raise internal_error(f'Server_helpers.Dispatcher_FieldNotFound("{name}")')
+    for name, members in _ENUMERATIONS.items():
+        if given[name] not in members:
+            raise internal_error('Failure("Unknown tag/contents")')
+    values = {
+        name: take(fields[name].kind, value)
+        for name, value in given.items()
+        if name in fields and not fields[name].inverse_of and name not in _OWN
+    }
+    values["other_config"] = {"mac_seed": str(uuid.uuid4()), **values["other_config"]}
+    return new_vm(context.xapi, values)
+
+
+def clone(context: Context, vm: str, name: str) -> str:
+    with operation(context, vm, "clone"):
+        return _copied(context.xapi, vm, name)
+
+
+def copy(context: Context, vm: str, name: str, _storage: str) -> str:
+    with operation(context, vm, "copy"):
+        return _copied(context.xapi, vm, name)
+
+
+def _copied(xapi: "Xapi", vm: str, name: str) -> str:
+    """A copy gets a mac_seed of its own; one of a template or a snapshot is a template."""
+    with xapi.database.lock:
+        values = _made_as(xapi, vm)
+        template = bool(xapi.database.get("VM", vm, "is_a_template"))
+        other_config = {**values["other_config"], "mac_seed": str(uuid.uuid4())}
+        if template:
+            other_config["base_template_name"] = xapi.database.get("VM", vm, "name_label")
+        values.update(name_label=name, is_a_template=template, other_config=other_config)
+        return new_vm(xapi, values)
+
+
+def _made_as(xapi: "Xapi", vm: str) -> Dict[str, Any]:
+    fields = CLASSES["VM"].values()
+    return {
+        field.name: xapi.database.get("VM", vm, field.name)
+        for field in fields
+        if not field.inverse_of and field.name not in _NOT_COPIED
+    }
+
+
+# -- snapshots -------------------------------------------------------------------------------------
+
+
+def snapshot(context: Context, vm: str, name: str, _without: Any = ()) -> str:
+    with operation(context, vm, "snapshot"):
+        return snapshot_in(context.xapi, vm, name, HALTED)
+
+
+def snapshot_in(xapi: "Xapi", vm: str, name: str, power_state: str) -> str:
+    """A snapshot in that power state, between the VM and its last one."""
+    database = xapi.database
+    with database.lock:
+        values = _made_as(xapi, vm)
+        made = new_vm(
+            xapi,
+            {
+                **values,
+                "name_label": name,
+                "power_state": power_state,
+                "is_a_template": True,
+                "is_a_snapshot": True,
+                "snapshot_of": vm,
+                "snapshot_time": now(),
+                "parent": database.get("VM", vm, "parent"),
+            },
+        )
+        xapi.life.snapshots[made] = values
+        database.set("VM", vm, "parent", made)
+        return made
+
+
+def revert(context: Context, made: str) -> None:
+    """Whatever its VM does: it is halted first, with its hooks (xapi_vm_snapshot.ml, revert)."""
+    xapi, database = context.xapi, context.xapi.database
+    with operation(context, made, "revert"):
+        vm = database.get("VM", made, "snapshot_of")
+        if database.get("VM", vm, "power_state") != HALTED:
+            vm_start.hard_shutdown(context, vm)
+        with database.lock:
+            for field, value in (xapi.life.snapshots.get(made) or _made_as(xapi, made)).items():
+                database.set("VM", vm, field, value)
+            database.set("VM", vm, "parent", made)
+            if database.get("VM", made, "power_state") == SUSPENDED:
+                database.set("VM", vm, "power_state", SUSPENDED)
+            update_allowed(xapi, vm)
+
+
+# -- templates -------------------------------------------------------------------------------------
+
+
+def provision(context: Context, vm: str) -> None:
+    with operation(context, vm, "provision"):
+        context.xapi.database.set("VM", vm, "is_a_template", False)
+
+
+def set_is_a_template(context: Context, vm: str, value: bool) -> None:
+    if value:
+        with operation(context, vm, "make_into_template"):
+            context.xapi.database.set("VM", vm, "is_a_template", True)
+    else:
+        context.xapi.database.set("VM", vm, "is_a_template", False)
+    update_allowed(context.xapi, vm)
+
+
+def set_vcpus_max(context: Context, vm: str, value: int) -> None:
+    with operation(context, vm, "changing_VCPUs"):
+        context.xapi.database.set("VM", vm, "VCPUs_max", value)
+
+
+def destroy(context: Context, vm: str) -> None:
+    """Of a snapshot: those after it follow the one before it."""
+    xapi, database = context.xapi, context.xapi.database
+    with operation(context, vm, "destroy"), database.lock:
+        parent = database.get("VM", vm, "parent")
+        for child in database.get("VM", vm, "children"):
+            database.set("VM", child, "parent", parent)
+        for class_name in ("VIF", "VBD", "console"):
+            for ref in database.refs(class_name):
+                if database.get(class_name, ref, "VM") == vm:
+                    database.destroy(class_name, ref)
+        metrics = database.get("VM", vm, "metrics")
+        if database.exists("VM_metrics", metrics):
+            database.destroy("VM_metrics", metrics)
+        database.destroy("VM", vm)
+        xapi.life.snapshots.pop(vm, None)
+
+
+def _call(function: Any, *parameters: str, optional: int = 0) -> Call:
+    return Call(function, parameters, optional, may_be_async=True, may_be_cancelled=True)
+
+
+CALLS: Calls = {
+    "VM.create": _call(create, "record"),
+    "VM.clone": _call(clone, "ref", "string"),
+    "VM.copy": _call(copy, "ref", "string", "ref"),
+    "VM.snapshot": _call(snapshot, "ref", "string", "ref set", optional=1),
+    "VM.revert": _call(revert, "ref"),
+    "VM.provision": _call(provision, "ref"),
+    "VM.destroy": _call(destroy, "ref"),
+    "VM.set_is_a_template": Call(set_is_a_template, ["ref", "bool"]),
+    "VM.set_VCPUs_max": Call(set_vcpus_max, ["ref", "int"]),
+}

@@ -1,0 +1,18 @@
+"""The calls of a VM's life, joined: what each does is in the modules named here."""
+
+import host_life
+import vm_checks
+import vm_copies
+import vm_moves
+import vm_placement
+import vm_start
+from calls import Calls
+
+CALLS: Calls = {
+    **vm_start.CALLS,
+    **vm_moves.CALLS,
+    **vm_copies.CALLS,
+    **vm_placement.CALLS,
+    **vm_checks.CALLS,
+    **host_life.CALLS,
+}

@@ -1,0 +1,105 @@
+"""Suspend, resume, migrate: the operations that a device which xapi knows forbids.
+
+Imitates guest-features.json; what a real host does beyond xapi's checks is xen-api: ocaml/xenopsd/lib/
+xenops_server.ml. So a resume and a migration plug other_config:pci as it is then, blindly, where they go to:
+vm-pre-resume runs when the domain is there and its devices are not.
+"""
+
+from typing import TYPE_CHECKING, Any, Dict
+
+import vm_copies
+import vm_placement
+import vm_start
+from calls import Call, Calls, Context
+from values import NULL, Failure
+from vm_operations import Operation, operation
+from vm_rules import PAUSED, RUNNING, SUSPENDED
+
+if TYPE_CHECKING:
+    from xapi import Xapi
+
+
+def suspend(context: Context, vm: str) -> None:
+    xapi = context.xapi
+    with operation(context, vm, "suspend"):
+        _check_storage(xapi, vm)
+        host = vm_start.forwarded(xapi, vm)
+        with xapi.life.queue(vm):
+            vm_start.hook(xapi, vm, host, "vm-pre-suspend", "suspend")
+            vm_start.power_off(xapi, vm, host, "suspend")
+            vm_start.note_stopped(xapi, vm, SUSPENDED)
+
+
+def _check_storage(xapi: "Xapi", vm: str) -> None:
+    """There must be a place for the image: the VM's, its host's or the pool's."""
+    database = xapi.database
+    host = database.get("VM", vm, "resident_on")
+    places = [database.get("VM", vm, "suspend_SR"), database.get("pool", xapi.pool, "suspend_image_SR")]
+    if database.exists("host", host):
+        places.append(database.get("host", host, "suspend_image_sr"))
+    if not set(places) - {NULL, ""}:
+        raise Failure("VM_NO_SUSPEND_SR", vm)
+
+
+def checkpoint(context: Context, vm: str, name: str) -> str:
+    with operation(context, vm, "checkpoint"):
+        _check_storage(context.xapi, vm)
+        return vm_copies.snapshot_in(context.xapi, vm, name, SUSPENDED)
+
+
+def resume(context: Context, vm: str, start_paused: bool, _force: bool) -> None:
+    with operation(context, vm, "resume") as under_way:
+        _resume_there(under_way, vm_placement.choose(context.xapi, vm), start_paused)
+
+
+def resume_on(context: Context, vm: str, host: str, start_paused: bool, _force: bool) -> None:
+    context.xapi.database.get("host", host, "uuid")
+    with operation(context, vm, "resume_on") as under_way:
+        vm_placement.check(context.xapi, vm, host)
+        _resume_there(under_way, host, start_paused)
+
+
+def _resume_there(under_way: Operation, host: str, start_paused: bool) -> None:
+    """A refused one leaves the VM suspended."""
+    xapi, vm = under_way.xapi, under_way.vm
+    xapi.forward(host)
+    pushed = vm_start.push(xapi, vm)
+    with xapi.life.queue(vm):
+        vm_start.hook(xapi, vm, host, "vm-pre-resume")
+        under_way.look_whether_cancelled()
+        domain = vm_start.plug(xapi, vm, host, pushed)
+        vm_start.note_running(xapi, vm, host, domain, PAUSED if start_paused else RUNNING)
+        vm_start.hook(xapi, vm, host, "vm-post-resume")
+
+
+def pool_migrate(context: Context, vm: str, host: str, options: Dict[str, str]) -> None:
+    """`force` leaves out what the guest can do, and nomigrate; devices count all the same."""
+    xapi = context.xapi
+    with operation(context, vm, "pool_migrate", strict=options.get("force") != "true"):
+        source = vm_start.forwarded(xapi, vm)
+        if not xapi.life.hypervisor(xapi, source).migrates:
+            raise Failure("NOT_IMPLEMENTED", "Xenops_server_skeleton.VM.assert_can_save")
+        vm_placement.check(xapi, vm, host)
+        xapi.forward(host)
+        if host == source:
+            return
+        pushed = vm_start.push(xapi, vm)
+        with xapi.life.queue(vm):
+            vm_start.hook(xapi, vm, source, "vm-pre-migrate", "source")
+            domain = vm_start.plug(xapi, vm, host, pushed)
+            vm_start.hook(xapi, vm, host, "vm-post-migrate", "destination")
+            vm_start.power_off(xapi, vm, source, "suspend")
+            vm_start.note_running(xapi, vm, host, domain)
+
+
+def _call(function: Any, *parameters: str) -> Call:
+    return Call(function, ["ref", *parameters], may_be_async=True, may_be_cancelled=True)
+
+
+CALLS: Calls = {
+    "VM.suspend": _call(suspend),
+    "VM.checkpoint": _call(checkpoint, "string"),
+    "VM.resume": _call(resume, "bool", "bool"),
+    "VM.resume_on": _call(resume_on, "ref", "bool", "bool"),
+    "VM.pool_migrate": _call(pool_migrate, "ref", "string map"),
+}

@@ -1,0 +1,148 @@
+"""Operations on VMs: one begins when the rules and the others under way permit it, and waits its turn if not.
+
+Imitates hooks-waiting.json: an operation that others are in the way of waits until they are through, then it
+is judged anew; all other refusals come at once. xapi wakes those who wait when an operation ends, or after
+1 to 20 s; here always at once. A cancelled call ends at its next step, not before.
+"""
+
+import threading
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any, Dict, Iterator, List, NamedTuple
+
+import tasks
+import vm_rules
+from calls import Context
+from database import Database, new_ref
+from hypervisor import Hypervisor, hypervisor_of
+from values import NULL
+
+if TYPE_CHECKING:
+    from xapi import Xapi
+
+
+class Pushed(NamedTuple):
+    """What xapi has told xenopsd of a VM: what a reboot uses again, whatever the record says by then."""
+
+    addresses: List[str]
+    nomigrate: bool
+
+
+class Life:
+    """What is known of VMs beside the database: in xapi's memory, and in that of each host's xenopsd."""
+
+    def __init__(self, database: Database) -> None:
+        self.changed = threading.Condition(database.lock)  # an operation has ended
+        self.waiting = 0  # how many calls wait for their turn
+        self.stopped: Dict[str, str] = {}  # tasks that a hard shutdown ends, and why they end
+        self.pushed: Dict[str, Pushed] = {}  # by VM
+        self.snapshots: Dict[str, Dict[str, Any]] = {}  # by snapshot: what its VM was
+        self._hypervisors: Dict[str, Hypervisor] = {}
+        self._queues: Dict[str, threading.RLock] = {}
+
+    def hypervisor(self, xapi: "Xapi", host: str) -> Hypervisor:
+        with self.changed:
+            if host not in self._hypervisors:
+                self._hypervisors[host] = hypervisor_of(xapi.dom0s[host].machine)
+            return self._hypervisors[host]
+
+    def set_hypervisor(self, host: str, hypervisor: Hypervisor) -> None:
+        self._hypervisors[host] = hypervisor
+
+    def queue(self, vm: str) -> threading.RLock:
+        """xenopsd does the things that are asked of one VM one after the other."""
+        with self.changed:
+            return self._queues.setdefault(vm, threading.RLock())
+
+    def quiet(self, seconds: float) -> bool:
+        """Waits until no call waits its turn; whether it came to that."""
+        with self.changed:
+            return self.changed.wait_for(lambda: not self.waiting, seconds)
+
+
+class Operation(NamedTuple):
+    """An operation under way."""
+
+    xapi: "Xapi"
+    vm: str
+    task: str
+
+    def look_whether_cancelled(self) -> None:
+        """xenopsd looks before each of its steps (xenops_server.ml, check_cancelling)."""
+        if self.task in self.xapi.life.stopped:
+            raise tasks.Cancelled(self.task)
+        tasks.look_whether_cancelled(self.xapi.database, self.task)
+
+
+@contextmanager
+def operation(context: Context, vm: str, name: str, strict: bool = True) -> Iterator[Operation]:
+    """While the operation is under way: VM.current_operations has its task and name. Raises its refusal."""
+    xapi = context.xapi
+    database, life = xapi.database, xapi.life
+    under_way = Operation(xapi, vm, context.task or new_ref())
+    with life.changed:
+        _take_turn(under_way, name, strict)
+        database.add_to("VM", vm, "current_operations", under_way.task, name)
+        update_allowed(xapi, vm)
+    try:
+        yield under_way
+    finally:
+        with life.changed:
+            life.stopped.pop(under_way.task, None)
+            if database.exists("VM", vm):
+                database.remove_from("VM", vm, "current_operations", under_way.task)
+                update_allowed(xapi, vm)
+            life.changed.notify_all()
+
+
+def _take_turn(wanted: Operation, name: str, strict: bool) -> None:
+    life = wanted.xapi.life
+    while True:
+        wanted.look_whether_cancelled()
+        refused = vm_rules.refusal(standing(wanted.xapi, wanted.vm), name, strict)
+        if refused is None:
+            return
+        if refused.description[0] != "OTHER_OPERATION_IN_PROGRESS":
+            raise refused
+        life.waiting += 1
+        life.changed.notify_all()
+        try:
+            life.changed.wait()
+        finally:
+            life.waiting -= 1
+            life.changed.notify_all()
+
+
+def stop_others(xapi: "Xapi", vm: str) -> None:
+    """A hard shutdown cancels what goes on (xen-api: message_forwarding.ml, VM.hard_shutdown)."""
+    with xapi.life.changed:
+        if xapi.database.exists("VM", vm):
+            others = xapi.database.get("VM", vm, "current_operations")
+            xapi.life.stopped.update(dict.fromkeys(others, "hard_shutdown"))
+
+
+def standing(xapi: "Xapi", vm: str) -> vm_rules.Standing:
+    database = xapi.database
+    record = database.record("VM", vm)
+    metrics, guest = record["metrics"], record["guest_metrics"]
+    return vm_rules.Standing(
+        ref=vm,
+        record=record,
+        metrics=database.record("VM_metrics", metrics) if database.exists("VM_metrics", metrics) else None,
+        reported=database.get("VM_guest_metrics", guest, "other")
+        if database.exists("VM_guest_metrics", guest)
+        else {},
+    )
+
+
+def update_allowed(xapi: "Xapi", vm: str) -> None:
+    with xapi.database.lock:
+        xapi.database.set("VM", vm, "allowed_operations", vm_rules.allowed(standing(xapi, vm)))
+
+
+def new_vm(xapi: "Xapi", values: Dict[str, Any]) -> str:
+    """A VM of these values, halted, with its VM_metrics; its reference."""
+    with xapi.database.lock:
+        metrics = xapi.database.create("VM_metrics", {})
+        vm = xapi.database.create("VM", {"metrics": metrics, "affinity": NULL, **values})
+        update_allowed(xapi, vm)
+        return vm

@@ -1,0 +1,113 @@
+"""Where a VM may start, and where it starts if nobody says so.
+
+Imitates vm-life.json and hooks-waiting.json: nothing looks at other_config:pci. xapi's own choice among the
+hosts that will do is partly random (xen-api: ocaml/xapi/xapi_vm_placement.ml); here it is the affinity's
+host, else the one with the most memory free, then with the fewest VMs, then the first.
+"""
+
+from typing import TYPE_CHECKING, List, Tuple
+
+from calls import Call, Calls, Context
+from values import Failure
+
+if TYPE_CHECKING:
+    from xapi import Xapi
+
+
+def check(xapi: "Xapi", vm: str, host: str) -> None:
+    """Raises the reason why the VM cannot boot there."""
+    database = xapi.database
+    if not database.exists("host", host) or not xapi.is_live(host):
+        raise Failure("HOST_NOT_LIVE")
+    if not database.get("host", host, "enabled"):
+        raise Failure("HOST_DISABLED", host)
+    needed = int(database.get("VM", vm, "memory_static_max"))
+    if _is_known(xapi, host) and needed > _free_memory(xapi, host):
+        raise Failure("HOST_NOT_ENOUGH_FREE_MEMORY", str(needed), str(_free_memory(xapi, host)))
+
+
+def possible_hosts(xapi: "Xapi", vm: str) -> List[str]:
+    def possible(host: str) -> bool:
+        try:
+            check(xapi, vm, host)
+        except Failure:
+            return False
+        return True
+
+    return [host for host in xapi.database.refs("host") if possible(host)]
+
+
+def choose(xapi: "Xapi", vm: str) -> str:
+    """Raises NO_HOSTS_AVAILABLE."""
+    possible = possible_hosts(xapi, vm)
+    if not possible:
+        raise Failure("NO_HOSTS_AVAILABLE")
+    affinity = xapi.database.get("VM", vm, "affinity")
+    if affinity in possible:
+        return str(affinity)
+
+    def rank(host: str) -> Tuple[int, int]:
+        return -_free_memory(xapi, host), len(_vms(xapi, host))
+
+    return min(possible, key=rank)
+
+
+def _is_known(xapi: "Xapi", host: str) -> bool:
+    """How much memory a host has, which it need not have been told."""
+    return _total_memory(xapi, host) > 0
+
+
+def _total_memory(xapi: "Xapi", host: str) -> int:
+    metrics = xapi.database.get("host", host, "metrics")
+    return int(xapi.database.get("host_metrics", metrics, "memory_total"))
+
+
+def _free_memory(xapi: "Xapi", host: str) -> int:
+    taken = sum(xapi.database.get("VM", vm, "memory_static_max") for vm in _vms(xapi, host))
+    return _total_memory(xapi, host) - int(taken)
+
+
+def _vms(xapi: "Xapi", host: str) -> List[str]:
+    """The VMs that are there, or on their way."""
+    database = xapi.database
+    return [
+        vm
+        for vm in database.refs("VM")
+        if host
+        in (database.get("VM", vm, "resident_on"), database.get("VM", vm, "scheduled_to_be_resident_on"))
+        and not database.get("VM", vm, "is_control_domain")
+    ]
+
+
+# -- calls -----------------------------------------------------------------------------------------
+
+
+def assert_can_boot_here(context: Context, vm: str, host: str) -> None:
+    check(context.xapi, vm, host)
+
+
+def get_possible_hosts(context: Context, vm: str) -> List[str]:
+    context.xapi.database.get("VM", vm, "uuid")
+    return possible_hosts(context.xapi, vm)
+
+
+def assert_agile(context: Context, vm: str) -> None:
+    """Storage and networks would count, and there are none."""
+    context.xapi.database.get("VM", vm, "uuid")
+
+
+def retrieve_wlb_recommendations(_context: Context, _vm: str) -> None:
+    raise Failure("WLB_NOT_INITIALIZED")
+
+
+def maximise_memory(_context: Context, _vm: str, total: int, _approximate: bool) -> int:
+    return total
+
+
+CALLS: Calls = {
+    "VM.assert_can_boot_here": Call(assert_can_boot_here, ["ref", "ref"], may_be_async=True),
+    "VM.get_possible_hosts": Call(get_possible_hosts, ["ref"], may_be_async=True),
+    "VM.assert_agile": Call(assert_agile, ["ref"], may_be_async=True),
+    "VM.retrieve_wlb_recommendations": Call(retrieve_wlb_recommendations, ["ref"], may_be_async=True),
+    "VM.maximise_memory": Call(maximise_memory, ["ref", "int", "bool"], may_be_async=True),
+}
