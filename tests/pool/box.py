@@ -15,7 +15,8 @@ import machine
 import machine_copy
 import mastership
 import XenAPI
-from box_host import PLUGIN, PLUGINS, BoxHost, described, set_plugin, set_vfs
+from box_host import PLUGIN, PLUGINS, SOCKET, BoxHost, described, set_plugin, set_vfs
+from box_membership import Membership
 from box_networks import Networks
 from box_vms import BoxVMs
 from machine_description import Description, default_description
@@ -23,11 +24,10 @@ from plugin_calls import Dom0
 from xapi import Xapi
 
 HERE = os.path.dirname(os.path.abspath(__file__))
-SOCKET = "/var/lib/xcp/xapi"
 ROOM = 2 << 30  # bytes of memory that a large pool may take
 
 
-class PoolInABox(Networks, BoxVMs):
+class PoolInABox(Networks, BoxVMs, Membership):
     """Two usual hosts, unless told of others; the first is the master. `interpreter` runs the plugins."""
 
     def __init__(
@@ -38,10 +38,12 @@ class PoolInABox(Networks, BoxVMs):
     ) -> None:
         self.xapi = Xapi(password)
         self.hosts: List[BoxHost] = []
+        self.alone: Dict[str, Xapi] = {}
         self._interpreter = interpreter
         with ExitStack() as stack:
             self.folder = stack.enter_context(new_folder())
             stack.callback(self.xapi.close)
+            stack.callback(self.close_alone)
             self._python = dom0_python(os.path.join(self.folder, "python"))
             for description in descriptions or [default_description(1), default_description(2)]:
                 self.add_host(description)
@@ -63,17 +65,21 @@ class PoolInABox(Networks, BoxVMs):
         return self._join(made, description, plugin)
 
     def _join(self, made: machine.Machine, description: Description, plugin: Optional[str]) -> BoxHost:
-        socket = made.path(SOCKET)
-        os.makedirs(os.path.dirname(socket), exist_ok=True)
-        os.makedirs(made.path(PLUGINS), exist_ok=True)
-        environment = dom0_environment(self._python, socket, made.root)
-        dom0 = Dom0(made.path(PLUGINS), environment, self._interpreter, made)
-        ref = self.xapi.add_host(described(made, description), dom0, socket)
+        dom0 = self._dom0(made)
+        ref = self.xapi.add_host(described(made, description), dom0, made.path(SOCKET))
+        environment = dict(dom0.environment)
         host = BoxHost(ref, description.host_uuid, description.hostname, made, environment)
         self.hosts.append(host)
         set_plugin(host, plugin)
         self.add_described(host, description)
         return host
+
+    def _dom0(self, made: machine.Machine) -> Dom0:
+        """What xapi has in a dom0: a place for its socket, a folder for plugins, a Python for them."""
+        os.makedirs(os.path.dirname(made.path(SOCKET)), exist_ok=True)
+        os.makedirs(made.path(PLUGINS), exist_ok=True)
+        environment = dom0_environment(self._python, made.path(SOCKET), made.root)
+        return Dom0(made.path(PLUGINS), environment, self._interpreter, made)
 
     def add_hosts(self, count: int, vfs: int = 0) -> List[BoxHost]:
         """That many usual hosts more, alike, with VFs on both of their fast ports; quick for many."""
@@ -117,11 +123,6 @@ class PoolInABox(Networks, BoxVMs):
         """The lost host boots, and its xapi starts; the boot service of ours is the test's to run."""
         host.machine.reboot()
         self.xapi.find_host_again(host.ref)
-
-    def eject(self, host: BoxHost) -> None:
-        """The host leaves the pool and is a fresh one of its own: nothing here answers for it any more."""
-        self.xapi.call("pool.eject", host.ref)
-        self.hosts.remove(host)
 
     # -- clients ---------------------------------------------------------------------------------
 

@@ -13,6 +13,7 @@ from machine_description import Description
 HERE = os.path.dirname(os.path.abspath(__file__))
 PLUGIN = os.path.join(os.path.dirname(os.path.dirname(HERE)), "plugins", "sriov")
 PLUGINS = "/etc/xapi.d/plugins"
+SOCKET = "/var/lib/xcp/xapi"
 
 
 class BoxHost(NamedTuple):
@@ -23,6 +24,11 @@ class BoxHost(NamedTuple):
     name: str
     machine: machine.Machine
     environment: Dict[str, str]
+
+    @property
+    def socket(self) -> str:
+        """Where its dom0 reaches its xapi."""
+        return str(self.machine.path(SOCKET))
 
 
 def set_vfs(host: BoxHost, port: str, count: int) -> None:

@@ -6,6 +6,7 @@ host-pre-declare-dead and host-post-declare-dead run on the master (xen-api: oca
 
 from typing import TYPE_CHECKING, List
 
+import membership
 import vm_hooks
 from calls import Call, Calls, Context
 from values import Failure
@@ -86,23 +87,12 @@ def run_hooks(xapi: "Xapi", host: str, hook: str, reason: str) -> None:
 
 def destroy(context: Context, host: str) -> None:
     """A dead host is forgotten, with what was its own (xen-api: ocaml/xapi/xapi_host.ml, destroy)."""
-    xapi, database = context.xapi, context.xapi.database
-    database.get("host", host, "uuid")
+    xapi = context.xapi
+    xapi.database.get("host", host, "uuid")
     if xapi.is_live(host) and xapi.reach.answers(host):
         raise Failure("HOST_IS_LIVE", host)
     bury(xapi, host, "dbdestroy")
-    with database.lock:
-        for class_name in ("PIF", "PCI", "host_cpu"):
-            for ref in database.refs(class_name):
-                if database.get(class_name, ref, "host") == host:
-                    database.destroy(class_name, ref)
-        owned = (("VM", "control_domain"), ("host_metrics", "metrics"))
-        for class_name, field in owned:
-            ref = database.get("host", host, field)
-            if database.exists(class_name, ref):
-                database.destroy(class_name, ref)
-        database.destroy("host", host)
-        xapi.dom0s.pop(host, None)
+    membership.forget(xapi, host)
 
 
 def shutdown_agent(context: Context) -> None:

@@ -14,6 +14,7 @@ import threading
 from typing import Any, Dict, List, Optional, Tuple
 
 import mastership
+import membership
 import network_calls
 import objects
 import pci_objects
@@ -26,6 +27,7 @@ from calls import Calls, Origin
 from database import Database, new_ref
 from dispatch import answer
 from hosts import HostDescription, add_host, describe_this_machine
+from hypervisor import hypervisor_of
 from plugin_calls import Dom0
 from reach import Reach
 from server import Server
@@ -34,7 +36,7 @@ from vm_operations import Life
 
 TABLES = (
     *(objects.CALLS, sessions.CALLS, tasks.CALLS, plugin_calls.CALLS, mastership.CALLS),
-    network_calls.CALLS,
+    *(membership.CALLS, network_calls.CALLS),
     vm_life.CALLS,
 )
 
@@ -140,6 +142,19 @@ class Xapi:
         self._look_at_devices(host)
         if host in self._sockets:
             self._server.listen_unix(self._sockets[host], host)
+
+    def replace_host(self, host: str, dom0: Dom0, socket: str) -> None:
+        """A lost host comes back with another disk."""
+        self.dom0s[host], self._sockets[host] = dom0, socket
+        self.life.set_hypervisor(host, hypervisor_of(dom0.machine))
+        self.find_host_again(host)
+
+    def forget_host(self, host: str) -> None:
+        """It is no host of this pool any more."""
+        self._server.close_host(host)
+        del self.dom0s[host]
+        for known in (self._sockets, self._urls):
+            known.pop(host, None)
 
     def _set_live(self, host: str, live: bool) -> None:
         self.database.set("host_metrics", self.database.get("host", host, "metrics"), "live", live)
