@@ -147,6 +147,14 @@ class Host:
         except OSError:
             return None
 
+    def real_path(self, path: str) -> Optional[str]:
+        """The path of this host without links, or None where there is nothing."""
+        real = os.path.realpath(self.root + path)
+        if not os.path.exists(real):
+            return None
+        top = os.path.realpath(self.root) if self.root else ""
+        return real[len(top) :] if real.startswith(top + "/") else None
+
     # -- writing ---------------------------------------------------------------------------------
 
     def write_attribute(self, path: str, text: str) -> None:

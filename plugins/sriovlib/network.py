@@ -44,14 +44,20 @@ def _openvswitch(host: Host, bridge: str) -> List[str]:
         return []
 
 
+def with_address(host: Host) -> Set[str]:
+    """The interfaces that have an IP address, and all that those stand on. Link-local ones do not count:
+    every interface that is up may have one."""
+    addresses = host.run(["ip", "-oneline", "address", "show"]).stdout
+    names = re.findall(r"^\d+: (\S+?)(?:@\S+)?\s+inet6? (?!fe80)", addresses, re.MULTILINE)
+    return {name for interface in set(names) for name in below(host, interface)}
+
+
 def may_carry_management(host: Host, interfaces: Sequence[str]) -> bool:
     """Where nobody says what the management network is: whether something on these interfaces has an
     IP address, be it a bridge, bond or VLAN above them."""
     if product.read(host).get("MANAGEMENT_INTERFACE"):
         return False
-    addresses = host.run(["ip", "-oneline", "address", "show"]).stdout
-    with_address = set(re.findall(r"^\d+: (\S+?)(?:@\S+)?\s+inet6? (?!fe80)", addresses, re.MULTILINE))
-    return any(below(host, name).intersection(interfaces) for name in with_address)
+    return bool(with_address(host).intersection(interfaces))
 
 
 def management(host: Host) -> Set[str]:

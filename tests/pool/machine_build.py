@@ -9,6 +9,7 @@ import commands
 import kernel_modules
 import kernel_net
 import machine_boot
+import machine_disks
 from kernel_sysfs import Sysfs
 from machine import LOG, OWN_FOLDER, Machine
 from machine_description import Card, Description, to_json
@@ -147,6 +148,7 @@ def boot(sysfs: Sysfs) -> None:
         for module in sysfs.text(f"/etc/modules-load.d/{name}").split():
             kernel_modules.load(sysfs, module)
     _interfaces(sysfs)
+    machine_disks.make(sysfs)
 
 
 def _hardware(sysfs: Sysfs, dom0_options: str) -> None:

@@ -5,6 +5,7 @@ from typing import Any, Dict, List, NamedTuple, Optional, Sequence, Tuple
 
 # What XCP-ng keeps dom0 from loading by itself (its blacklist-vfunc-drivers.conf).
 XCPNG_BLACKLIST = ("igbvf", "ixgbevf", "i40evf", "cxgb4vf")
+SATA = "0000:00:1f.2"  # the chipset's own controller, on every machine
 MMIO, BUSES = "mmio", "buses"  # what the firmware left too little of for a card's VFs
 
 
@@ -50,9 +51,20 @@ class Interface(NamedTuple):
     ipv4: str = ""  # with its prefix length: 192.168.1.11/24
 
 
+class Disk(NamedTuple):
+    """A block device of dom0: a disk of a controller, or one that dom0 makes of others (device mapper, md)."""
+
+    name: str
+    over: Tuple[str, ...]  # the address of its controller, or the names of block devices
+    use: str = ""  # where it is mounted, or `swap`
+    parts: Tuple[Tuple[str, str], ...] = ()  # partitions: name and use
+    links: Tuple[str, ...] = ()  # that udev makes: /dev/disk/by-id/...
+
+
 class Description(NamedTuple):
     cards: Tuple[Card, ...]
     interfaces: Tuple[Interface, ...] = ()
+    disks: Tuple[Disk, ...] = ()
     management_interface: str = "xenbr0"
     hostname: str = "host1"
     host_uuid: str = "8c2f7d8e-5d0b-4a43-9f0e-4a1b6a0c1a01"
@@ -146,6 +158,7 @@ def default_description(number: int = 1, **changes: Any) -> Description:
     described: Dict[str, Any] = {
         "cards": (management, fast),
         "interfaces": (Interface("xenbr0", "bridge", ("eth0",), ipv4=f"192.168.1.{10 + number}/24"),),
+        "disks": (Disk("sda", (SATA,), parts=(("sda1", "/"), ("sda2", "swap"), ("sda3", ""))),),
         "hostname": f"host{number}",
         "host_uuid": f"8c2f7d8e-5d0b-4a43-9f0e-4a1b6a0c1a{number:02x}",
     }
@@ -198,12 +211,13 @@ def to_json(description: Description) -> Dict[str, Any]:
         dict(card._asdict(), sriov=card.sriov and dict(card.sriov._asdict())) for card in description.cards
     ]
     plain["interfaces"] = [dict(interface._asdict()) for interface in description.interfaces]
+    plain["disks"] = [dict(disk._asdict()) for disk in description.disks]
     return plain
 
 
 def from_json(plain: Dict[str, Any]) -> Description:
     def frozen(value: Any) -> Any:
-        return tuple(value) if isinstance(value, list) else value
+        return tuple(map(frozen, value)) if isinstance(value, list) else value
 
     def cards() -> Tuple[Card, ...]:
         made = []
@@ -218,5 +232,8 @@ def from_json(plain: Dict[str, Any]) -> Description:
     values["interfaces"] = tuple(
         Interface(**{key: frozen(value) for key, value in interface.items()})
         for interface in plain["interfaces"]
+    )
+    values["disks"] = tuple(
+        Disk(**{key: frozen(value) for key, value in disk.items()}) for disk in plain["disks"]
     )
     return Description(**values)

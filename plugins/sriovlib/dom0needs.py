@@ -1,0 +1,63 @@
+"""What of dom0 is on which PCI device: what no VM may take from it. Looks, and judges nothing."""
+
+from typing import Dict, List, Mapping, NamedTuple, Sequence, Set, Tuple
+
+from . import blockdevices, network
+from .host import Host
+from .pci import PhysicalFunction, VirtualFunction
+
+
+class Known(NamedTuple):
+    """What only xapi knows of this host."""
+
+    attached: Set[str]  # interfaces below attached PIFs, bonds and VLANs resolved
+    managed: Set[str]  # interfaces of PFs under xapi's own SR-IOV
+    repositories: Sequence[Tuple[str, Mapping[str, str]]]  # of plugged PBDs: the SR's name, device_config
+
+
+NOTHING = Known(set(), set(), ())
+
+
+def needs(
+    host: Host,
+    pfs: Sequence[PhysicalFunction],
+    vfs: Sequence[VirtualFunction],
+    known: Known,
+    of_vms: Mapping[str, str],
+) -> Dict[str, Tuple[str, ...]]:
+    """PCI address -> what dom0 has on just this device, in parts of a sentence ("the management interface
+    eth0"). `of_vms`: the VFs that VMs hold, running or by a lease, and who has each. What is on a VF is on
+    its PF too: the VF ends when dom0 loses that."""
+    found: Dict[str, List[str]] = {}
+    for interface, sentence in _interfaces(host, known).items():
+        address = blockdevices.controller(host.real_path(f"{network.CLASS}/{interface}/device"))
+        if address is not None:
+            found.setdefault(address, []).append(sentence)
+    for address, sentences in blockdevices.by_controller(host).items():
+        found.setdefault(address, []).extend(sentences)
+    for name, device_config in known.repositories:
+        for address in sorted(blockdevices.repository(host, device_config)):
+            found.setdefault(address, []).append(f"the storage repository {name}")
+    for pf in pfs:
+        if known.managed.intersection(pf.interfaces):
+            for function in [pf.address, *(vf.address for vf in vfs if vf.pf == pf.address)]:
+                found.setdefault(function, []).append("xapi's own SR-IOV")
+    for vf in vfs:
+        on_pf = [sentence for sentence in found.get(vf.address, ()) if sentence not in found.get(vf.pf, ())]
+        if vf.address in of_vms:
+            on_pf.append(f"the VF {vf.address} of {of_vms[vf.address]}")
+        if on_pf:
+            found.setdefault(vf.pf, []).extend(on_pf)
+    return {address: tuple(dict.fromkeys(sentences)) for address, sentences in found.items()}
+
+
+def _interfaces(host: Host, known: Known) -> Dict[str, str]:
+    """dom0's interfaces that something stands on. Where nobody says which the management interface is, one
+    with an IP address may be."""
+    found = {name: f"the network interface {name}, which an attached PIF uses" for name in known.attached}
+    management = network.management(host)
+    for name in management:
+        found[name] = f"the management interface {name}"
+    for name in () if management else network.with_address(host):
+        found[name] = f"the interface {name}, which has an IP address and may be the management interface"
+    return {name: found[name] for name in sorted(found)}

@@ -1,0 +1,180 @@
+"""What of dom0 is on which device: what a VM that names the device would take away."""
+
+from pathlib import Path
+from typing import Any, Dict, Tuple
+
+import machine
+import pytest
+from machine import Machine
+from machine_description import SATA, Card, Disk, Interface, default_description
+from sriovlib import blockdevices, dom0needs, pci
+from sriovlib.dom0needs import NOTHING, Known
+
+ETH0, ETH1, ETH2 = "0000:02:00.0", "0000:07:00.0", "0000:07:00.1"
+VF = "0000:07:10.0"
+HBA, NVME = "0000:04:00.0", "0000:05:00.0"
+
+
+def needs(
+    host: Machine,
+    known: Known = NOTHING,
+    of_vms: Dict[str, str] = {},  # noqa: B006 - nobody changes it
+) -> Dict[str, Tuple[str, ...]]:
+    pfs, vfs = pci.functions(host)
+    return dom0needs.needs(host, pfs, vfs, known, of_vms)
+
+
+def with_vfs(host: Machine, count: int = 2) -> Machine:
+    host.write_attribute(f"/sys/bus/pci/devices/{ETH1}/sriov_numvfs", str(count))
+    return host
+
+
+def controllers(*disks: Disk) -> Dict[str, Any]:
+    """A host with two more controllers, and these disks."""
+    more = (
+        Card((HBA,), "1000:005d", "MegaRAID SAS-3", "megaraid_sas", pci_class="010400"),
+        Card((NVME,), "144d:a808", "NVMe SSD", "nvme", pci_class="010802"),
+    )
+    return {"cards": default_description().cards + more, "disks": disks}
+
+
+def test_a_usual_host(tmp_path: Path) -> None:
+    assert needs(machine.default_host(str(tmp_path))) == {
+        ETH0: ("the management interface eth0",),
+        SATA: ("the mounted file system /", "swap"),
+    }
+
+
+@pytest.mark.parametrize("kind", ["bridge", "openvswitch"])
+def test_the_management_network_over_bond_and_vlan(tmp_path: Path, kind: str) -> None:
+    interfaces = (
+        Interface("bond0", "bond", ("eth1", "eth2")),
+        Interface("xapi0", kind, ("bond0",)),
+        Interface("bond0.7", "vlan", ("bond0",), tag=7),
+        Interface("xapi7", kind, ("bond0.7",), ipv4="192.168.7.11/24"),
+    )
+    host = machine.default_host(str(tmp_path), interfaces=interfaces, management_interface="xapi7")
+    found = needs(host)
+    assert found[ETH1] == ("the management interface eth1",)
+    assert found[ETH2] == ("the management interface eth2",)
+    assert ETH0 not in found
+
+
+def test_where_nobody_says_which_it_is_an_address_counts(tmp_path: Path) -> None:
+    host = machine.default_host(str(tmp_path), management_interface="")
+    assert "may be the management interface" in needs(host)[ETH0][0]
+    assert ETH1 not in needs(host)
+
+
+def test_an_attached_pif_on_a_pf_and_on_a_vf(tmp_path: Path) -> None:
+    host = with_vfs(machine.default_host(str(tmp_path), blacklist=()))
+    (name,) = host.names(f"/sys/bus/pci/devices/{VF}/net")
+    found = needs(host, Known({"eth2", name}, set(), ()))
+    assert found[ETH2] == ("the network interface eth2, which an attached PIF uses",)
+    assert found[VF] == (f"the network interface {name}, which an attached PIF uses",)
+    assert found[ETH1] == found[VF]  # the VF goes with its PF
+
+
+def test_a_pf_whose_vfs_vms_have(tmp_path: Path) -> None:
+    found = needs(with_vfs(machine.default_host(str(tmp_path))), of_vms={VF: "web"})
+    assert found[ETH1] == (f"the VF {VF} of web",)
+    assert VF not in found  # to whom it belongs is another question
+
+
+def test_xapis_own_sriov_has_the_pf_and_all_its_vfs(tmp_path: Path) -> None:
+    found = needs(with_vfs(machine.default_host(str(tmp_path))), Known(set(), {"eth1"}, ()))
+    assert {address for address in found if "xapi's own SR-IOV" in found[address]} == {
+        ETH1,
+        VF,
+        "0000:07:10.2",
+    }
+
+
+def test_file_systems_through_lvm_multipath_and_raid(tmp_path: Path) -> None:
+    host = machine.default_host(
+        str(tmp_path),
+        **controllers(
+            Disk("sda", (HBA,), parts=(("sda1", "/boot"), ("sda2", ""))),
+            Disk("sdb", (SATA,), parts=(("sdb1", ""),)),
+            Disk("md127", ("sda2", "sdb1")),
+            Disk("dm-0", ("md127",), use="/"),
+            Disk("dm-1", ("md127",), use="swap"),
+            Disk("sdc", (NVME,), use="/mnt/a b"),
+        ),
+    )
+    found = needs(host)
+    assert found[HBA] == ("the mounted file system /boot", "the mounted file system /", "swap")
+    assert found[SATA] == ("the mounted file system /", "swap")
+    assert found[NVME] == ("the mounted file system /mnt/a b",)
+
+
+def test_a_disk_that_nobody_uses_is_nobodys(tmp_path: Path) -> None:
+    host = machine.default_host(str(tmp_path), **controllers(Disk("sda", (HBA,), parts=(("sda1", ""),))))
+    assert HBA not in needs(host)
+
+
+@pytest.mark.parametrize(
+    "device_config",
+    [
+        {"device": "/dev/disk/by-id/scsi-3600-part3"},
+        {"device": "/dev/sdz, /dev/sda3"},
+        {"SCSIid": "3600", "LUNid": "0"},
+    ],
+)
+def test_a_storage_repository(tmp_path: Path, device_config: Dict[str, str]) -> None:
+    disk = Disk(
+        "sda", (HBA,), parts=(("sda1", ""), ("sda2", ""), ("sda3", "")), links=("/dev/disk/by-id/scsi-3600",)
+    )
+    host = machine.default_host(str(tmp_path), **controllers(disk))
+    with host.changed() as sysfs:
+        sysfs.link("/dev/disk/by-id/scsi-3600-part3", "/dev/sda3")
+    found = needs(host, Known(set(), set(), [("Local storage", device_config)]))
+    assert found[HBA] == ("the storage repository Local storage",)
+
+
+@pytest.mark.parametrize(
+    "device_config",
+    [
+        {},
+        {"location": "nas:/export"},
+        {"device": "/etc/passwd"},
+        {"device": "../../etc/passwd,,/dev/none"},
+        {"SCSIid": "../../sda"},
+    ],
+)
+def test_a_storage_repository_that_is_on_no_disk_of_ours(
+    tmp_path: Path, device_config: Dict[str, str]
+) -> None:
+    host = machine.default_host(str(tmp_path))
+    assert blockdevices.repository(host, device_config) == set()
+
+
+def test_an_nvme_disk_with_several_paths_is_on_all_its_controllers(tmp_path: Path) -> None:
+    """As /sys shows it since Linux 4.15: the disk is the subsystem's, which has a link to each controller."""
+    host = machine.default_host(str(tmp_path), **controllers())
+    top = "/sys/devices/virtual/nvme-subsystem/nvme-subsys0"
+    with host.changed() as sysfs:
+        for number, address in enumerate((HBA, NVME)):
+            place = f"{sysfs.device(address)}/nvme/nvme{number}"
+            sysfs.put(place + "/state", "live\n")
+            sysfs.link(f"{top}/nvme{number}", place)
+        sysfs.put(f"{top}/nvme0n1/dev", "259:0\n")
+        sysfs.link("/sys/dev/block/259:0", f"{top}/nvme0n1")
+        sysfs.put("/proc/self/mountinfo", "22 1 259:0 / /data rw,noatime shared:7 - ext4 /dev/nvme0n1 rw\n")
+    found = needs(host)
+    assert found[HBA] == found[NVME] == ("the mounted file system /data",)
+
+
+def test_a_file_system_without_a_device_number_of_its_own(tmp_path: Path) -> None:
+    host = machine.default_host(str(tmp_path))
+    with host.changed() as sysfs:
+        sysfs.put(
+            "/proc/self/mountinfo",
+            "22 1 0:41 / /b rw - btrfs /dev/sda3 rw\nrubbish\n23 1 0:9 / /n rw - nfs\n",
+        )
+    assert needs(host)[SATA] == ("the mounted file system /b", "swap")
+
+
+def test_the_recorded_host(tmp_path: Path) -> None:
+    host = machine.from_recording(str(tmp_path), "xen-2-seven-vfs-on-two-pfs")
+    assert needs(host) == {"0000:00:02.0": ("the management interface enp0s2",)}
