@@ -27,7 +27,7 @@ def cheapest(costs: Mapping[Taker, Mapping[Thing, int]]) -> Dict[Taker, Thing]:
                     continue
                 saved = sums[thing] - costs[taker][thing]
                 for instead, cost in costs[taker].items():
-                    if instead != thing and (instead not in sums or saved + cost < sums[instead]):
+                    if instead not in sums or saved + cost < sums[instead]:
                         sums[instead], came_from[instead], shorter = saved + cost, thing, True
         free = [thing for thing in sums if thing not in taker_of]
         if not free:
