@@ -262,7 +262,7 @@ def unassign_vf(host: Host, session: Any, args: Mapping[str, str]) -> Dict[str, 
             )
         kept = [request for request in entry.requests if request not in gone]
         changed = False
-        if gone:
+        if entry != poolwork.NO_ENTRY:  # with nothing to take back too: a call may have been cut off
             left = {request.number: vfs[request.number] for request in kept if request.number in vfs}
             host_uuid = entry.lease.host if entry.lease else pool.own
             changed = at.transaction.write(poolwork.change(at, vm, entry, kept, host_uuid, left))

@@ -75,10 +75,10 @@ def work(
     pool: Topology,
     surveyed: Survey,
     doing: str,
-    seconds: float = CALL_SECONDS,
+    hook: bool = False,
 ) -> Iterator[Work]:
-    """Holds the pool's lock of this host, its master; `SRIOV_BUSY` names who has it after `seconds`."""
-    with host.lock(LOCK, doing, seconds):
+    """Holds the pool's lock of this host, its master; `SRIOV_BUSY` names who has it, after a wait."""
+    with host.lock(LOCK, doing, HOOK_SECONDS if hook else CALL_SECONDS):
         xapi = Xapi(host, session)
         state = poolstate.read(xapi, pool)
         if pool.uuid_of(state.master_ref) != pool.own:

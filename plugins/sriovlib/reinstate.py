@@ -35,16 +35,17 @@ def reinstate_vfs(host: Host, session: Any, args: Mapping[str, str]) -> Dict[str
     concerned = poolwork.concerned(pool, choices, [wanted, before.lease.host if before.lease else None])
     surveyed = survey.survey(host, session, pool, concerned)
     doing = f"reinstate_vfs for {record['name_label']} ({vm_uuid})"
-    seconds = poolwork.HOOK_SECONDS if starting else poolwork.CALL_SECONDS
-    with poolwork.work(host, session, pool, surveyed, doing, seconds) as at:
+    with poolwork.work(host, session, pool, surveyed, doing, hook=starting) as at:
         vm = at.vm(vm_uuid)
         poolstate.must_be_halted(vm, starting)
         return _reinstate(at, vm, at.entry(vm_uuid), wanted, starting)
 
 
 def _reinstate(at: Work, vm: Vm, entry: Entry, wanted: Optional[str], starting: bool) -> Dict[str, Any]:
-    if not entry.requests:
-        return _answer(vm, wanted, False, False, [], at)
+    if not entry.requests:  # entries of ours may be left, by a revert or by a call that was cut off
+        change = poolwork.change(at, vm, entry, (), wanted or at.topology.own, {})
+        changed = entry != poolwork.NO_ENTRY and at.transaction.write(change, starting)
+        return _answer(vm, wanted, changed, changed and change.pci != (vm.pci or ""), [], at)
     old = entry.lease
     target = wanted or _target(at, vm, entry)
     vfs = poolwork.place(at, vm, entry.requests, target, old.vfs if old else {})

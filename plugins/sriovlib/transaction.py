@@ -33,10 +33,14 @@ class Transaction:
         takes everything back. Whether anything was written."""
         wrote = False
         try:
-            wrote |= self._ledger(change.vm.uuid, change.entry)
             vm = change.vm
+            # The ledger knows whether platform:nomigrate is ours: before it is there, and until it is gone.
+            if change.nomigrate is None:
+                wrote |= self._key("VM", vm.ref, "platform", "nomigrate", vm.nomigrate, None)
+            wrote |= self._ledger(vm.uuid, change.entry)
+            if change.nomigrate is not None:
+                wrote |= self._key("VM", vm.ref, "platform", "nomigrate", vm.nomigrate, change.nomigrate)
             wrote |= self._key("VM", vm.ref, "other_config", "pci", vm.pci, change.pci or None)
-            wrote |= self._key("VM", vm.ref, "platform", "nomigrate", vm.nomigrate, change.nomigrate)
             if wrote:
                 self._look_again(vm, starting)
         except BaseException:
