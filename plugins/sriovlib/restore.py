@@ -130,7 +130,7 @@ def apply_settings(host: Host, pf: pci.PhysicalFunction, wanted: PfConfig) -> Op
     if any(
         settings.get("max_tx_rate") or settings.get("min_tx_rate") for settings in wanted.settings.values()
     ):
-        _wait_for_carrier(host, pf.interface)
+        wait_for_carrier(host, pf.interface)
     seen = inventory.look(host)
     if seen.owners is None and any(vf.driver == pci.PCIBACK for vf in seen.vfs) and _vms_may_run(host):
         return f"xenstore does not answer, so the settings of the VFs of {pf.address} are left alone."
@@ -151,7 +151,8 @@ def _vms_may_run(host: Host) -> bool:
     return host.exists("/var/lib/xcp/xapi")
 
 
-def _wait_for_carrier(host: Host, interface: str) -> None:
+def wait_for_carrier(host: Host, interface: str) -> None:
+    """Most drivers take a rate only once they know the speed of the link; gives up after a while."""
     deadline = time.monotonic() + CARRIER_SECONDS
     while not pci.link_up(host, interface) and time.monotonic() < deadline:
         time.sleep(0.1)

@@ -1,0 +1,164 @@
+"""A VM's settings onto the VFs that it is about to be given here, and off those that it had.
+
+Whoever calls holds the lock `vfs`. What a request leaves out, and what a VF has when no VM has it, is what
+/etc/sriov.conf says for that VF, else what the driver gives a fresh one. A MAC that stays on a VF captures
+its traffic, so a VF that a VM has left must lose it at once, and it is on one VF only.
+"""
+
+from typing import Any, Collection, Dict, Iterable, List, Mapping, NamedTuple, Sequence
+
+from . import hostconfig, identity, iplink, pci, product, restore, vfsettings
+from .errors import SriovError
+from .host import Host
+from .ledger import derived_mac
+from .vfsettings import DEFAULT, FRESH, NO_MAC, UNKNOWN, VfSettings
+
+Settings = Dict[str, Any]
+MAC = ("mac",)  # the settings of a Change that says it
+
+
+class Vf(NamedTuple):
+    """A VF of this host with its PF, as it is and as it rests: when no VM has it."""
+
+    address: str
+    number: int
+    pf: pci.PhysicalFunction
+    now: VfSettings
+    rest: Settings
+
+
+def look(host: Host) -> Dict[str, Vf]:
+    """All VFs of the host: a process for all, and with PFs in /etc/sriov.conf one for each PF."""
+    shown = host.start(iplink.COMMAND)
+    pfs, vfs = pci.functions(host)
+    config = hostconfig.read(host)
+    macs = identity.permanent_macs(host, pfs) if config.pfs else {}
+    sections = {pf.address: identity.section_of(pf, config.pfs.values(), pfs, macs) for pf in pfs}
+    settings = iplink.parse(shown.finish())
+    by_address = {pf.address: pf for pf in pfs}
+    found = {}
+    for vf in vfs:
+        pf, section = by_address[vf.pf], sections[vf.pf]
+        rest = {**FRESH._asdict(), **(section.settings.get(vf.number, {}) if section else {})}
+        now = settings.get(pf.interface or "", {}).get(vf.number, UNKNOWN)
+        found[vf.address] = Vf(vf.address, vf.number, pf, now, rest)
+    return found
+
+
+def arrive(host: Host, requested: Mapping[str, Mapping[str, str]], running: Collection[str] = ()) -> None:
+    """Sets each VF (address -> settings in the ledger's words) as its request wants it, all of them, and
+    looks whether MAC and VLAN are so; else SriovError, and the VFs are as they rest. `running` are VFs that
+    running domains have: those keep what they have."""
+    there = look(host)
+    wanted: Dict[str, Settings] = {}
+    for address, settings in requested.items():
+        vf = there.get(address)
+        if vf is None:
+            raise SriovError(
+                "SRIOV_NOT_FOUND", f"This host has no VF {address} any more.", "list_vfs shows those it has."
+            )
+        if vf.pf.interface is not None:
+            wanted[address] = _wanted(vf, settings)
+        elif any(text != DEFAULT for text in settings.values()):
+            raise SriovError(
+                "SRIOV_KERNEL_REFUSED",
+                f"The PF {vf.pf.address} has no network interface, so {address} cannot be set.",
+                "See why its driver has made none (`dmesg`); only network cards' VFs have settings.",
+            )
+    try:
+        _set(host, there, wanted, running)
+        _verify(host, wanted)
+    except SriovError:
+        for complaint in release(host, list(wanted)):
+            host.log(complaint)
+        raise
+
+
+def release(host: Host, addresses: Sequence[str]) -> List[str]:
+    """Sets the VFs back as they rest, the MAC first; what could not be, in sentences. One that is gone by
+    now has nothing to lose."""
+    complaints = []
+    for interface, vfs in _by_interface(look(host), addresses).items():
+        changes = [change for vf in vfs for change in iplink.changes(vf.number, vf.now, vf.rest)]
+        changes.sort(key=lambda change: change.settings != MAC)
+        refused = iplink.apply(host, interface, changes)
+        kept = [vf for vf in vfs if any(changes[at][:2] == (vf.number, MAC) for at in refused)]
+        if kept:  # some drivers take no MAC of zeros, and any is better than the VM's
+            others = [
+                change for vf in kept for change in iplink.changes(vf.number, vf.now, _own_mac(host, vf))
+            ]
+            still = {others[at].number for at in iplink.apply(host, interface, others)}
+            refused = {
+                at: why
+                for at, why in refused.items()
+                if changes[at].settings != MAC or changes[at].number in still
+            }
+        complaints += [
+            f"VF {changes[at].number} of {interface} could not be set back, {changes[at].words}: {why}"
+            for at, why in sorted(refused.items())
+        ]
+    return complaints
+
+
+def _own_mac(host: Host, vf: Vf) -> Settings:
+    """A MAC that no VM has, the same at each release."""
+    return {"mac": derived_mac(f"{product.read(host).get('INSTALLATION_UUID')} {vf.address}", 0)}
+
+
+def _by_interface(there: Mapping[str, Vf], addresses: Iterable[str]) -> Dict[str, List[Vf]]:
+    """The VFs of network cards, by the PF's interface."""
+    found: Dict[str, List[Vf]] = {}
+    for address in addresses:
+        vf = there.get(address)
+        if vf is not None and vf.pf.interface is not None:
+            found.setdefault(vf.pf.interface, []).append(vf)
+    return found
+
+
+def _wanted(vf: Vf, settings: Mapping[str, str]) -> Settings:
+    own = {name: vfsettings.parse_value(name, text) for name, text in settings.items() if text != DEFAULT}
+    if own.get("vlan") == 0:  # untagged: then there is no QoS and no protocol either
+        own = {"qos": FRESH.qos, "vlan_protocol": FRESH.vlan_protocol, **own}
+    return {**vf.rest, **own}
+
+
+def _set(
+    host: Host, there: Mapping[str, Vf], wanted: Mapping[str, Settings], running: Collection[str]
+) -> None:
+    """One process for each PF, and one for each that is down."""
+    macs = {settings["mac"] for settings in wanted.values()} - {NO_MAC}
+    strays = [
+        vf.address
+        for vf in there.values()
+        if vf.now.mac in macs and vf.address not in wanted and vf.address not in running
+    ]
+    for complaint in release(host, strays) if strays else ():
+        host.log(complaint)
+    for interface, vfs in _by_interface(there, wanted).items():
+        restore.bring_up(host, vfs[0].pf)
+        if any(wanted[vf.address]["max_tx_rate"] or wanted[vf.address]["min_tx_rate"] for vf in vfs):
+            restore.wait_for_carrier(host, interface)
+        changes = [change for vf in vfs for change in iplink.changes(vf.number, vf.now, wanted[vf.address])]
+        refused = iplink.apply(host, interface, changes)
+        for at, why in refused.items():
+            raise SriovError(
+                "SRIOV_KERNEL_REFUSED",
+                f"The driver {vfs[0].pf.driver} refused {' and '.join(changes[at].settings)} of VF "
+                f"{changes[at].number} of {interface} (`{changes[at].words}`): {why}.",
+                "Give the VM's request settings that this card can do (`list_assignments` shows them).",
+            )
+
+
+def _verify(host: Host, wanted: Mapping[str, Settings]) -> None:
+    """What the guest would be known by is looked at again: some drivers take a setting and do not do it."""
+    there = look(host)
+    for address, settings in wanted.items():
+        for name in ("mac", "vlan"):
+            is_now = getattr(there[address].now, name) if address in there else "none, for it is gone"
+            if is_now in (None, settings[name]) or settings[name] == NO_MAC:
+                continue
+            raise SriovError(
+                "SRIOV_KERNEL_REFUSED",
+                f"{address} was to have {name} {settings[name]}, and has {is_now}.",
+                "See the log of the card's driver (`dmesg`); another VF may do.",
+            )

@@ -1,0 +1,187 @@
+"""A VM's settings arrive on its VFs, all or none, and leave them with it."""
+
+from pathlib import Path
+from typing import Any, Dict, List, Optional
+
+import kernel_net
+import machine
+import pytest
+from machine import Machine
+from machine_description import Card, Sriov, default_description
+from sriovlib import arrival, hostconfig
+from sriovlib.errors import SriovError
+from sriovlib.vfsettings import NO_MAC
+
+ETH1, ETH2 = "0000:07:00.0", "0000:07:00.1"
+VF0, VF1 = "0000:07:10.0", "0000:07:10.2"  # of eth1
+OTHER = "0000:07:10.1"  # of eth2
+MAC = "82:00:00:00:00:01"
+WEB = "11111111-2222-4333-8444-555555555555"
+FRESH = (NO_MAC, 0, 0, True, False)
+
+
+@pytest.fixture
+def host(tmp_path: Path) -> Machine:
+    """A host with two VFs on each port; VF 1 of eth1 has settings in /etc/sriov.conf."""
+    made = machine.default_host(str(tmp_path))
+    for port in (ETH1, ETH2):
+        made.write_attribute(f"/sys/bus/pci/devices/{port}/sriov_numvfs", "2")
+    text = f"[pf {ETH1}]\nvfs = 2\n[vf {ETH1} 1]\nmac = 02:00:00:00:00:99\nvlan = 7\ntrust = on\n"
+    made.replace_file(hostconfig.PATH, text.encode())
+    return made
+
+
+def settings(host: Machine, address: str) -> Any:
+    now = arrival.look(host)[address].now
+    return (now.mac, now.vlan, now.max_tx_rate, now.spoof_check, now.trust)
+
+
+def refused(host: Machine, requested: Dict[str, Dict[str, str]]) -> SriovError:
+    with pytest.raises(SriovError) as error:
+        arrival.arrive(host, requested)
+    return error.value
+
+
+def test_settings_arrive_and_leave(host: Machine) -> None:
+    arrival.arrive(
+        host, {VF0: {"mac": MAC, "vlan": "12", "max_tx_rate": "500", "spoof_check": "off", "trust": "on"}}
+    )
+    assert settings(host, VF0) == (MAC, 12, 500, False, True)
+    assert arrival.release(host, [VF0]) == []
+    assert settings(host, VF0) == FRESH
+
+
+def test_what_a_request_leaves_out_is_what_the_file_says_and_so_is_what_remains(host: Machine) -> None:
+    arrival.arrive(host, {VF1: {"mac": MAC, "trust": "default"}})
+    assert settings(host, VF1) == (MAC, 7, 0, True, True)
+    assert arrival.release(host, [VF1]) == []
+    assert settings(host, VF1) == ("02:00:00:00:00:99", 7, 0, True, True)
+
+
+def test_a_setting_of_whoever_had_the_vf_before_does_not_stay(host: Machine) -> None:
+    host.run(["ip", "link", "set", "dev", "eth1", "vf", "0", "vlan", "99", "trust", "on"])
+    arrival.arrive(host, {VF0: {"mac": MAC}})
+    assert settings(host, VF0) == (MAC, 0, 0, True, False)
+
+
+def test_untagged_is_untagged_whatever_the_file_says(host: Machine) -> None:
+    arrival.arrive(host, {VF1: {"mac": MAC, "vlan": "0"}})
+    assert settings(host, VF1)[1] == 0
+
+
+def test_all_or_none_on_several_ports(host: Machine) -> None:
+    error = refused(
+        host, {VF0: {"mac": MAC, "vlan": "12"}, OTHER: {"mac": "82:00:00:00:00:02", "link_state": "enable"}}
+    )
+    assert error.code == "SRIOV_KERNEL_REFUSED"
+    assert "link_state of VF 0 of eth2" in error.message
+    assert settings(host, VF0) == settings(host, OTHER) == FRESH
+
+
+def test_a_vf_that_is_gone(host: Machine) -> None:
+    error = refused(host, {VF0: {"mac": MAC}, "0000:07:11.0": {"mac": "82:00:00:00:00:02"}})
+    assert error.code == "SRIOV_NOT_FOUND"
+    assert settings(host, VF0) == FRESH
+    assert arrival.release(host, ["0000:07:11.0"]) == []
+
+
+def test_a_driver_that_says_yes_and_does_not(host: Machine, monkeypatch: pytest.MonkeyPatch) -> None:
+    real = kernel_net.set_vf
+
+    def deaf(sysfs: Any, title: str, index: int, changes: Dict[str, Any]) -> None:
+        real(sysfs, title, index, {name: value for name, value in changes.items() if value != MAC})
+
+    monkeypatch.setattr(kernel_net, "set_vf", deaf)
+    error = refused(host, {VF0: {"mac": MAC, "vlan": "12"}})
+    assert f"{VF0} was to have mac {MAC}" in error.message
+    assert settings(host, VF0) == FRESH
+
+
+def test_a_pf_that_is_down_is_brought_up(host: Machine) -> None:
+    host.run(["ip", "link", "set", "dev", "eth1", "down"])
+    arrival.arrive(host, {VF0: {"mac": MAC, "max_tx_rate": "500"}})
+    assert settings(host, VF0)[2] == 500
+
+
+def test_a_mac_is_on_one_vf_only(host: Machine) -> None:
+    """A VF that kept it, because its release was cut off, would take the VM's traffic."""
+    arrival.arrive(host, {OTHER: {"mac": MAC, "vlan": "12"}})
+    arrival.arrive(host, {VF0: {"mac": MAC, "vlan": "12"}})
+    assert settings(host, VF0)[:2] == (MAC, 12)
+    assert settings(host, OTHER) == FRESH
+
+
+def test_a_running_vms_vf_is_left_alone(host: Machine) -> None:
+    arrival.arrive(host, {OTHER: {"mac": MAC}})
+    arrival.arrive(host, {VF0: {"mac": MAC}}, running=[OTHER])
+    assert settings(host, OTHER)[0] == MAC
+
+
+def test_a_driver_that_takes_no_mac_of_zeros_is_given_another(
+    host: Machine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    arrival.arrive(host, {VF0: {"mac": MAC, "vlan": "12"}})
+    real = kernel_net.set_vf
+
+    def strict(sysfs: Any, title: str, index: int, changes: Dict[str, Any]) -> None:
+        if changes.get("mac") == NO_MAC:
+            raise OSError(22, "Invalid argument")
+        real(sysfs, title, index, changes)
+
+    monkeypatch.setattr(kernel_net, "set_vf", strict)
+    assert arrival.release(host, [VF0]) == []
+    mac, *others = settings(host, VF0)
+    assert mac not in (MAC, NO_MAC)
+    assert tuple(others) == FRESH[1:]
+
+
+def test_what_could_not_be_set_back_is_said(host: Machine, monkeypatch: pytest.MonkeyPatch) -> None:
+    arrival.arrive(host, {VF0: {"mac": MAC, "vlan": "12"}})
+
+    def broken(*_args: Any) -> None:
+        raise OSError(5, "Input/output error")
+
+    monkeypatch.setattr(kernel_net, "set_vf", broken)
+    said = arrival.release(host, [VF0])
+    assert any("VF 0 of eth1" in sentence and "mac" in sentence for sentence in said)
+
+
+def test_a_card_without_a_network(tmp_path: Path) -> None:
+    card = Card(
+        ("0000:05:00.0",),
+        "144d:a808",
+        "NVMe SSD",
+        "nvme",
+        pci_class="010802",
+        sriov=Sriov(4, "a809", offset=1, stride=1),
+    )
+    host = machine.default_host(str(tmp_path), cards=(*default_description().cards, card))
+    host.write_attribute("/sys/bus/pci/devices/0000:05:00.0/sriov_numvfs", "2")
+    arrival.arrive(host, {"0000:05:00.1": {}})
+    assert arrival.release(host, ["0000:05:00.1"]) == []
+    assert "no network interface" in refused(host, {"0000:05:00.1": {"vlan": "5"}}).message
+
+
+def test_few_processes_however_many_vfs(tmp_path: Path) -> None:
+    made = machine.default_host(str(tmp_path))
+    for port in (ETH1, ETH2):
+        made.write_attribute(f"/sys/bus/pci/devices/{port}/sriov_numvfs", "63")
+    started: List[Optional[str]] = []
+
+    class Counting(Machine):
+        def start(self, argv: Any, input_text: Any = None) -> Any:
+            started.append(" ".join(argv))
+            return super().start(argv, input_text)
+
+    host = Counting(made.root)
+    requested = {
+        address: {"mac": f"82:00:00:00:01:{number:02x}", "vlan": "12"}
+        for number, address in enumerate(arrival.look(host))
+    }
+    started.clear()
+    arrival.arrive(host, requested)
+    assert len(requested) == 126
+    assert len(started) <= 4, started
+    started.clear()
+    assert arrival.release(host, list(requested)) == []
+    assert len(started) <= 3, started
