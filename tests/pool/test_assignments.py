@@ -159,6 +159,61 @@ def test_portable_vfs_are_preferred_pool_wide(pool: Pool) -> None:
     assert one["portable"] is other["portable"] is True
 
 
+def test_the_network_of_a_vlan_implies_its_tag(pool: Pool) -> None:
+    home = pool.box.hosts[0]
+    pool.box.add_vlan(home, "eth1", 42, "accounting")
+    vm = pool.vm("a")
+    got = pool.call("assign_vf", vm_uuid=vm, network="accounting")
+    assert got["host_uuid"] == home.uuid  # the other host has no port in it
+    assert pool.ledger(vm)["requests"][0]["settings"]["vlan"] == "42"
+    details = pool.refused("assign_vf", vm_uuid=vm, network="accounting", vlan="7")
+    assert details[0] == "SRIOV_BAD_ARGUMENT"
+    assert "42" in details[2]
+
+
+def test_a_vf_of_a_bonds_member_is_not_redundant(pool: Pool) -> None:
+    home = pool.box.hosts[0]
+    pool.box.add_bond(home, ["eth1", "eth2"], "storage")
+    set_vfs(home, FIRST, 0)
+    set_vfs(home, FIRST, 2)  # eth2 has 4, so it is the one with most free VFs
+    got = pool.call("assign_vf", vm_uuid=pool.vm("a"), network="storage")
+    assert (got["redundant"], got["host_uuid"]) == (False, home.uuid)
+    pf = next(vf["pf"] for vf in pool.call("list_vfs") if vf["address"] == got["vf"])
+    assert pf == SECOND
+
+
+def test_networks_that_have_no_vfs_to_give(pool: Pool) -> None:
+    home = pool.box.hosts[0]
+    tunnel = pool.box.add_network("cross-host")
+    database = pool.box.xapi.database
+    access = database.create("PIF", {"device": "tunnel0", "host": home.ref, "network": tunnel})
+    database.create("tunnel", {"access_PIF": access})
+    pool.box.add_sriov_network(home, "eth1", "by xapi")
+    vm = pool.vm("a")
+    for network, why in (("cross-host", "tunnel"), ("by xapi", "xapi's own SR-IOV")):
+        details = pool.refused("assign_vf", vm_uuid=vm, network=network)
+        assert details[0] == "SRIOV_BAD_ARGUMENT"
+        assert why in details[2]
+    details = pool.refused("assign_vf", vm_uuid=vm, pf="eth1", host_uuid=home.uuid)
+    assert details[0] == "SRIOV_NO_FREE_VF"
+    assert "xapi's own SR-IOV" in details[1]
+
+
+def test_two_networks_of_one_name(pool: Pool) -> None:
+    for _ in range(2):
+        pool.box.xapi.database.create("network", {"name_label": "twins"})
+    assert "UUID" in pool.refused("assign_vf", vm_uuid=pool.vm("a"), network="twins")[2]
+
+
+def test_a_port_that_is_down_is_warned_of(pool: Pool) -> None:
+    home = pool.box.hosts[0]
+    vm = pool.vm("a")
+    pool.box.unplug(home, "eth1")
+    home.machine.run(["ip", "link", "set", "eth1", "down"])
+    got = pool.call("assign_vf", vm_uuid=vm, pf="eth1", host_uuid=home.uuid)
+    assert any("eth1" in warning for warning in got["warnings"])
+
+
 def test_by_device_and_by_address(pool: Pool) -> None:
     vm = pool.vm("a")
     by_device = pool.call("assign_vf", vm_uuid=vm, device="8086:10ED", host_uuid=pool.box.hosts[1].uuid)
