@@ -152,7 +152,7 @@ class Xapi:
     def forget_host(self, host: str) -> None:
         """It is no host of this pool any more."""
         self._server.close_host(host)
-        del self.dom0s[host]
+        self.dom0s.pop(host, None)
         for known in (self._sockets, self._urls):
             known.pop(host, None)
 
