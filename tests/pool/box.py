@@ -45,6 +45,7 @@ class PoolInABox(Networks, BoxVMs, Membership):
             stack.callback(self.xapi.close)
             stack.callback(self.close_alone)
             self._python = dom0_python(os.path.join(self.folder, "python"))
+            self.xapi.life.clock.path = clock_file(self._python)
             for description in descriptions or [default_description(1), default_description(2)]:
                 self.add_host(description)
             self.xapi.listen()
@@ -189,9 +190,18 @@ def dom0_python(folder: str) -> str:
     return os.pathsep.join([os.path.join(HERE, "dom0"), folder])
 
 
+def clock_file(python_path: str) -> str:
+    """Where the clock of the box tells its programs how far it is ahead."""
+    return os.path.join(python_path.split(os.pathsep)[-1], "clock")
+
+
 def dom0_environment(python_path: str, socket: str, machine_folder: Optional[str] = None) -> Dict[str, str]:
     """The variables that make a Python one of this dom0 (see dom0/sitecustomize.py)."""
-    environment = {"PYTHONPATH": python_path, "POOL_IN_A_BOX_XAPI": f"http://{socket.replace('/', '_')}/"}
+    environment = {
+        "PYTHONPATH": python_path,
+        "POOL_IN_A_BOX_XAPI": f"http://{socket.replace('/', '_')}/",
+        "POOL_IN_A_BOX_CLOCK": clock_file(python_path),
+    }
     if machine_folder is not None:
         environment["POOL_IN_A_BOX_MACHINE"] = machine_folder
     return environment

@@ -1,8 +1,11 @@
 """VMs of the pool in a box, as a test drives them: through xapi, and what a look at their machine shows."""
 
 import os
+import time
 from typing import TYPE_CHECKING, Any, Dict, List, Optional
 
+import ha
+import vm_guest
 from vm_operations import new_vm
 
 if TYPE_CHECKING:
@@ -34,6 +37,35 @@ class BoxVMs:
     def reboot(self, vm: str, hard: bool = False) -> None:
         self.xapi.call("VM.hard_reboot" if hard else "VM.clean_reboot", vm)
 
+    def protect(self, vm: str) -> None:
+        """HA starts it again when its host is lost, from its next start on at the latest."""
+        self.xapi.call("VM.set_ha_restart_priority", vm, "restart")
+
+    # -- without xapi ----------------------------------------------------------------------------------
+
+    def reboot_from_inside(self, vm: str) -> None:
+        """The guest reboots itself. A hook's refusal, which nobody is told, is raised here."""
+        vm_guest.reboot(self.xapi, vm)
+
+    def shut_down_from_inside(self, vm: str) -> None:
+        vm_guest.shut_down(self.xapi, vm)
+
+    # -- hosts that are lost (PoolInABox.lose), and time ------------------------------------------------
+
+    def declare_dead(self, host: "BoxHost") -> None:
+        """As an administrator does where there is no HA: its VMs become Halted, nothing is started."""
+        self.xapi.call("host.declare_dead", host.ref)
+
+    def run_ha(self) -> "ha.Outcomes":
+        """A round of HA on the master: it notices lost hosts and starts what is protected. What came of
+        each VM that was to be started: None, or the failure of the attempt."""
+        return ha.run_round(self.xapi)
+
+    def pass_time(self, seconds: float) -> "List[ha.Outcomes]":
+        """So many seconds pass at once for xapi, and for all programs of dom0 that are started later; HA has
+        a round every 20 of them. What came of each round."""
+        return ha.pass_time(self.xapi, seconds)
+
     # -- what is the case ----------------------------------------------------------------------------
 
     def power_state(self, vm: str) -> str:
@@ -53,6 +85,13 @@ class BoxVMs:
         life = self.xapi.life
         with life.changed:
             return life.changed.wait_for(lambda: not life.waiting and not self._under_way(), seconds)
+
+    def wait_for_task(self, task: str, seconds: float = 60.0) -> Dict[str, Any]:
+        """The record of the task when it has ended, or the time is up."""
+        end = time.monotonic() + seconds
+        while self.xapi.database.get("task", task, "status") == "pending" and time.monotonic() < end:
+            time.sleep(0.01)
+        return self.xapi.database.record("task", task)
 
     def _under_way(self) -> Dict[str, Any]:
         database = self.xapi.database

@@ -10,8 +10,8 @@ import membership
 import vm_hooks
 from calls import Call, Calls, Context
 from values import Failure
+from vm_notes import note_stopped
 from vm_operations import update_allowed
-from vm_start import note_stopped
 
 if TYPE_CHECKING:
     from xapi import Xapi

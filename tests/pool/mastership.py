@@ -62,10 +62,11 @@ def make_master(xapi: "Xapi", host: str) -> None:
 
 
 def forget_callers(xapi: "Xapi") -> None:
-    """Sessions and tasks are in no file of xapi's: they end with the master's process."""
+    """Sessions, tasks and calls that wait are in no file of xapi's: they end with the master's process."""
     for class_name in ("session", "task"):
         for ref in xapi.database.refs(class_name):
             xapi.database.destroy(class_name, ref)
+    xapi.life.forget_waiting()
 
 
 CALLS: Calls = {

@@ -1,5 +1,6 @@
 """The calls of a VM's life, joined: what each does is in the modules named here."""
 
+import ha
 import host_life
 import vm_checks
 import vm_copies
@@ -15,4 +16,5 @@ CALLS: Calls = {
     **vm_placement.CALLS,
     **vm_checks.CALLS,
     **host_life.CALLS,
+    **ha.CALLS,
 }

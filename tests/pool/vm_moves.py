@@ -8,6 +8,7 @@ vm-pre-resume runs when the domain is there and its devices are not.
 from typing import TYPE_CHECKING, Any, Dict
 
 import vm_copies
+import vm_notes
 import vm_placement
 import vm_start
 from calls import Call, Calls, Context
@@ -22,12 +23,13 @@ if TYPE_CHECKING:
 def suspend(context: Context, vm: str) -> None:
     xapi = context.xapi
     with operation(context, vm, "suspend"):
+        vm_notes.note_wish(xapi, vm, False)
         _check_storage(xapi, vm)
         host = vm_start.forwarded(xapi, vm)
         with xapi.life.queue(vm):
             vm_start.hook(xapi, vm, host, "vm-pre-suspend", "suspend")
             vm_start.power_off(xapi, vm, host, "suspend")
-            vm_start.note_stopped(xapi, vm, SUSPENDED)
+            vm_notes.note_stopped(xapi, vm, SUSPENDED)
 
 
 def _check_storage(xapi: "Xapi", vm: str) -> None:
@@ -63,12 +65,12 @@ def _resume_there(under_way: Operation, host: str, start_paused: bool) -> None:
     """A refused one leaves the VM suspended."""
     xapi, vm = under_way.xapi, under_way.vm
     xapi.forward(host)
-    pushed = vm_start.push(xapi, vm)
+    pushed = vm_notes.push(xapi, vm)
     with xapi.life.queue(vm):
         vm_start.hook(xapi, vm, host, "vm-pre-resume")
         under_way.look_whether_cancelled()
         domain = vm_start.plug(xapi, vm, host, pushed)
-        vm_start.note_running(xapi, vm, host, domain, PAUSED if start_paused else RUNNING)
+        vm_notes.note_running(xapi, vm, host, domain, PAUSED if start_paused else RUNNING)
         vm_start.hook(xapi, vm, host, "vm-post-resume")
 
 
@@ -83,13 +85,13 @@ def pool_migrate(context: Context, vm: str, host: str, options: Dict[str, str]) 
         xapi.forward(host)
         if host == source:
             return
-        pushed = vm_start.push(xapi, vm)
+        pushed = vm_notes.push(xapi, vm)
         with xapi.life.queue(vm):
             vm_start.hook(xapi, vm, source, "vm-pre-migrate", "source")
             domain = vm_start.plug(xapi, vm, host, pushed)
             vm_start.hook(xapi, vm, host, "vm-post-migrate", "destination")
             vm_start.power_off(xapi, vm, source, "suspend")
-            vm_start.note_running(xapi, vm, host, domain)
+            vm_notes.note_running(xapi, vm, host, domain)
 
 
 def _call(function: Any, *parameters: str) -> Call:

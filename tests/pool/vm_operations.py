@@ -7,11 +7,12 @@ is judged anew; all other refusals come at once. xapi wakes those who wait when 
 
 import threading
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any, Dict, Iterator, List, NamedTuple
+from typing import TYPE_CHECKING, Any, Dict, Iterator, List, NamedTuple, Set
 
 import tasks
 import vm_rules
 from calls import Context
+from clock import Clock
 from database import Database, new_ref
 from hypervisor import Hypervisor, hypervisor_of
 from values import NULL
@@ -33,9 +34,12 @@ class Life:
     def __init__(self, database: Database) -> None:
         self.changed = threading.Condition(database.lock)  # an operation has ended
         self.waiting = 0  # how many calls wait for their turn
-        self.stopped: Dict[str, str] = {}  # tasks that a hard shutdown ends, and why they end
+        self.stopped: Set[str] = set()  # tasks that a hard shutdown ends
+        self.restarts = 0  # of the master's xapi
         self.pushed: Dict[str, Pushed] = {}  # by VM
         self.snapshots: Dict[str, Dict[str, Any]] = {}  # by snapshot: what its VM was
+        self.clock = Clock()
+        self.attempts: Dict[str, float] = {}  # of HA's: VM -> when
         self._hypervisors: Dict[str, Hypervisor] = {}
         self._queues: Dict[str, threading.RLock] = {}
 
@@ -53,10 +57,12 @@ class Life:
         with self.changed:
             return self._queues.setdefault(vm, threading.RLock())
 
-    def quiet(self, seconds: float) -> bool:
-        """Waits until no call waits its turn; whether it came to that."""
+    def forget_waiting(self) -> None:
+        """The master's xapi has restarted: calls that waited for their turn are gone with it. What xenopsd
+        was at goes on."""
         with self.changed:
-            return self.changed.wait_for(lambda: not self.waiting, seconds)
+            self.restarts += 1
+            self.changed.notify_all()
 
 
 class Operation(NamedTuple):
@@ -87,7 +93,7 @@ def operation(context: Context, vm: str, name: str, strict: bool = True) -> Iter
         yield under_way
     finally:
         with life.changed:
-            life.stopped.pop(under_way.task, None)
+            life.stopped.discard(under_way.task)
             if database.exists("VM", vm):
                 database.remove_from("VM", vm, "current_operations", under_way.task)
                 update_allowed(xapi, vm)
@@ -96,6 +102,7 @@ def operation(context: Context, vm: str, name: str, strict: bool = True) -> Iter
 
 def _take_turn(wanted: Operation, name: str, strict: bool) -> None:
     life = wanted.xapi.life
+    restarts = life.restarts
     while True:
         wanted.look_whether_cancelled()
         refused = vm_rules.refusal(standing(wanted.xapi, wanted.vm), name, strict)
@@ -110,6 +117,8 @@ def _take_turn(wanted: Operation, name: str, strict: bool) -> None:
         finally:
             life.waiting -= 1
             life.changed.notify_all()
+        if life.restarts != restarts:
+            raise tasks.Cancelled(wanted.task)
 
 
 def stop_others(xapi: "Xapi", vm: str) -> None:
@@ -117,7 +126,7 @@ def stop_others(xapi: "Xapi", vm: str) -> None:
     with xapi.life.changed:
         if xapi.database.exists("VM", vm):
             others = xapi.database.get("VM", vm, "current_operations")
-            xapi.life.stopped.update(dict.fromkeys(others, "hard_shutdown"))
+            xapi.life.stopped.update(others)
 
 
 def standing(xapi: "Xapi", vm: str) -> vm_rules.Standing:

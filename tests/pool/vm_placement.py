@@ -5,7 +5,7 @@ hosts that will do is partly random (xen-api: ocaml/xapi/xapi_vm_placement.ml); 
 host, else the one with the most memory free, then with the fewest VMs, then the first.
 """
 
-from typing import TYPE_CHECKING, List, Tuple
+from typing import TYPE_CHECKING, List, Mapping, Sequence, Tuple
 
 from calls import Call, Calls, Context
 from values import Failure
@@ -40,16 +40,20 @@ def possible_hosts(xapi: "Xapi", vm: str) -> List[str]:
 def choose(xapi: "Xapi", vm: str) -> str:
     """Raises NO_HOSTS_AVAILABLE."""
     possible = possible_hosts(xapi, vm)
-    if not possible:
-        raise Failure("NO_HOSTS_AVAILABLE")
     affinity = xapi.database.get("VM", vm, "affinity")
-    if affinity in possible:
-        return str(affinity)
+    return str(affinity) if affinity in possible else roomiest(xapi, possible, {})
+
+
+def roomiest(xapi: "Xapi", hosts: Sequence[str], to_come: Mapping[str, str]) -> str:
+    """The one with most room, where VMs are `to_come` to hosts as well; raises NO_HOSTS_AVAILABLE."""
+    if not hosts:
+        raise Failure("NO_HOSTS_AVAILABLE")
 
     def rank(host: str) -> Tuple[int, int]:
-        return -_free_memory(xapi, host), len(_vms(xapi, host))
+        coming = [vm for vm, its_host in to_come.items() if its_host == host]
+        return _memory_of(xapi, coming) - _free_memory(xapi, host), len(_vms(xapi, host)) + len(coming)
 
-    return min(possible, key=rank)
+    return min(hosts, key=rank)
 
 
 def _is_known(xapi: "Xapi", host: str) -> bool:
@@ -63,8 +67,11 @@ def _total_memory(xapi: "Xapi", host: str) -> int:
 
 
 def _free_memory(xapi: "Xapi", host: str) -> int:
-    taken = sum(xapi.database.get("VM", vm, "memory_static_max") for vm in _vms(xapi, host))
-    return _total_memory(xapi, host) - int(taken)
+    return _total_memory(xapi, host) - _memory_of(xapi, _vms(xapi, host))
+
+
+def _memory_of(xapi: "Xapi", vms: Sequence[str]) -> int:
+    return sum(int(xapi.database.get("VM", vm, "memory_static_max")) for vm in vms)
 
 
 def _vms(xapi: "Xapi", host: str) -> List[str]:

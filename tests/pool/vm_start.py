@@ -5,97 +5,19 @@ ocaml/xenopsd/lib/xenops_server.ml (atomics_of_operation). So the list of device
 run, a reboot plugs that list again, and a failed start leaves no domain and runs no further hook.
 """
 
-from typing import TYPE_CHECKING, Any, Dict, List
+from typing import TYPE_CHECKING, Any, List
 
-import pci_list
 import vm_hooks
 import vm_placement
 from calls import Call, Calls, Context
-from hypervisor import CannotStart, Guest
-from values import NULL, internal_error, now
-from vm_operations import Operation, Pushed, operation, stop_others, update_allowed
-from vm_rules import HALTED, PAUSED, RUNNING, SUSPENDED, is_true
+from hypervisor import CannotStart
+from values import NULL, internal_error
+from vm_notes import guest_of, note_running, note_stopped, note_wish, push
+from vm_operations import Operation, Pushed, operation, stop_others
+from vm_rules import PAUSED, RUNNING, SUSPENDED
 
 if TYPE_CHECKING:
     from xapi import Xapi
-
-
-# -- what xapi notes -------------------------------------------------------------------------------
-
-
-def push(xapi: "Xapi", vm: str) -> Pushed:
-    """xenopsd is told of the VM as its record is now. Every guest that is started gets a device model."""
-    with xapi.database.lock:
-        platform = xapi.database.get("VM", vm, "platform")
-        other_config = xapi.database.get("VM", vm, "other_config")
-        xapi.database.set("VM", vm, "platform", {"device-model": "qemu-upstream-compat", **platform})
-    addresses = pci_list.addresses(other_config.get("pci", ""))
-    pushed = Pushed(addresses, is_true(platform.get("nomigrate", "")))
-    xapi.life.pushed[vm] = pushed
-    return pushed
-
-
-def note_running(xapi: "Xapi", vm: str, host: str, domain: int, power_state: str = RUNNING) -> None:
-    database = xapi.database
-    guest = _guest(xapi, vm)
-    hypervisor = xapi.life.hypervisor(xapi, host)
-    report, plugged = hypervisor.report(guest), hypervisor.plugged(guest.uuid)
-    with database.lock:
-        metrics = database.get("VM", vm, "metrics")
-        if not database.exists("VM_metrics", metrics):
-            metrics = database.create("VM_metrics", {})
-        _set(database, "VM_metrics", metrics, _metrics(report))
-        known = [pci for pci in database.refs("PCI") if database.get("PCI", pci, "host") == host]
-        values = {
-            "power_state": power_state,
-            "resident_on": host,
-            "scheduled_to_be_resident_on": NULL,
-            "domid": domain,
-            "metrics": metrics,
-            # Of devices that xapi has no object for nothing is known (passthrough.json).
-            "attached_PCIs": [pci for pci in known if database.get("PCI", pci, "pci_id") in plugged],
-            "guest_metrics": database.create("VM_guest_metrics", {"other": dict(report.features)}),
-        }
-        _forget_guest(database, vm)
-        _set(database, "VM", vm, values)
-        update_allowed(xapi, vm)
-
-
-def _metrics(report: Any) -> Dict[str, Any]:
-    return {
-        "nomigrate": report.nomigrate,
-        "current_domain_type": report.domain_type,
-        "hvm": report.domain_type == "hvm",
-        "start_time": now(),
-    }
-
-
-def note_stopped(xapi: "Xapi", vm: str, power_state: str = HALTED) -> None:
-    """The VM is nowhere."""
-    with xapi.database.lock:
-        _forget_guest(xapi.database, vm)
-        values: Dict[str, Any] = {"power_state": power_state, "domid": -1, "attached_PCIs": []}
-        nowhere = {"resident_on": NULL, "scheduled_to_be_resident_on": NULL, "guest_metrics": NULL}
-        _set(xapi.database, "VM", vm, {**values, **nowhere})
-        update_allowed(xapi, vm)
-
-
-def _forget_guest(database: Any, vm: str) -> None:
-    guest = database.get("VM", vm, "guest_metrics")
-    if database.exists("VM_guest_metrics", guest):
-        database.destroy("VM_guest_metrics", guest)
-
-
-def _set(database: Any, class_name: str, ref: str, values: Dict[str, Any]) -> None:
-    for field, value in values.items():
-        database.set(class_name, ref, field, value)
-
-
-def _guest(xapi: "Xapi", vm: str) -> Guest:
-    record = xapi.database.record("VM", vm)
-    pushed = xapi.life.pushed.get(vm)
-    nomigrate = pushed is not None and pushed.nomigrate
-    return Guest(record["uuid"], record["name_label"], record["domain_type"], nomigrate)
 
 
 # -- what xenopsd does -----------------------------------------------------------------------------
@@ -119,7 +41,7 @@ def boot(under_way: Operation, host: str, pushed: Pushed) -> int:
 def plug(xapi: "Xapi", vm: str, host: str, pushed: Pushed) -> int:
     """A domain with its devices, or none and xenopsd's reason."""
     try:
-        return xapi.life.hypervisor(xapi, host).start(_guest(xapi, vm), pushed.addresses)
+        return xapi.life.hypervisor(xapi, host).start(guest_of(xapi, vm), pushed.addresses)
     except CannotStart as error:
         raise internal_error(f"xenopsd internal error: {error}") from None
 
@@ -155,6 +77,7 @@ def power_cycle(under_way: Operation, host: str, reason: str) -> None:
 
 def start(context: Context, vm: str, start_paused: bool, _force: bool) -> None:
     with operation(context, vm, "start") as under_way:
+        note_wish(context.xapi, vm, True)
         with context.xapi.database.lock:
             host = vm_placement.choose(context.xapi, vm)
             context.xapi.database.set("VM", vm, "scheduled_to_be_resident_on", host)
@@ -164,6 +87,7 @@ def start(context: Context, vm: str, start_paused: bool, _force: bool) -> None:
 def start_on(context: Context, vm: str, host: str, start_paused: bool, _force: bool) -> None:
     context.xapi.database.get("host", host, "uuid")
     with operation(context, vm, "start_on") as under_way:
+        note_wish(context.xapi, vm, True)
         with context.xapi.database.lock:
             vm_placement.check(context.xapi, vm, host)
             context.xapi.database.set("VM", vm, "scheduled_to_be_resident_on", host)
@@ -200,6 +124,7 @@ def shutdown(context: Context, vm: str) -> None:
 def _shut_down(context: Context, vm: str, name: str, reason: str) -> None:
     xapi = context.xapi
     with operation(context, vm, name):
+        note_wish(xapi, vm, False)
         if xapi.database.get("VM", vm, "power_state") == SUSPENDED:
             note_stopped(xapi, vm)
             return
@@ -209,7 +134,7 @@ def _shut_down(context: Context, vm: str, name: str, reason: str) -> None:
                 if is_up(xapi, vm, host):
                     power_off(xapi, vm, host, reason)
             finally:
-                _note_end(xapi, vm, host)
+                note_end(xapi, vm, host)
 
 
 def clean_reboot(context: Context, vm: str) -> None:
@@ -228,7 +153,7 @@ def _reboot(context: Context, vm: str, name: str, reason: str) -> None:
             try:
                 power_cycle(under_way, host, reason)
             finally:
-                _note_end(xapi, vm, host)
+                note_end(xapi, vm, host)
 
 
 def forwarded(xapi: "Xapi", vm: str) -> str:
@@ -238,7 +163,7 @@ def forwarded(xapi: "Xapi", vm: str) -> str:
     return host
 
 
-def _note_end(xapi: "Xapi", vm: str, host: str) -> None:
+def note_end(xapi: "Xapi", vm: str, host: str) -> None:
     """However far it came: without a domain the VM is halted."""
     if not is_up(xapi, vm, host):
         note_stopped(xapi, vm)

@@ -1,0 +1,32 @@
+"""What a guest does by itself, in which xapi has no part: xenopsd sees that the domain has ended.
+
+Facts from xen-api, ocaml/xenopsd/lib/xenops_server.ml (VM_check_state): a reboot is VM_reboot, with its hooks
+and the devices of the last start, the reason hard-reboot; the VM's record says Running all the time, without
+a current operation. A shutdown is VM_shutdown, which runs no hook, not even vm-post-destroy.
+"""
+
+from typing import TYPE_CHECKING
+
+import vm_notes
+import vm_start
+from vm_operations import Operation
+
+if TYPE_CHECKING:
+    from xapi import Xapi
+
+
+def reboot(xapi: "Xapi", vm: str) -> None:
+    """Raises the refusal of a hook, which nobody is told: the VM is halted then."""
+    host = xapi.database.get("VM", vm, "resident_on")
+    with xapi.life.queue(vm):
+        try:
+            vm_start.power_cycle(Operation(xapi, vm, ""), host, "hard-reboot")
+        finally:
+            vm_start.note_end(xapi, vm, host)
+
+
+def shut_down(xapi: "Xapi", vm: str) -> None:
+    host = xapi.database.get("VM", vm, "resident_on")
+    with xapi.life.queue(vm):
+        vm_start.unplug(xapi, vm, host)
+        vm_notes.note_stopped(xapi, vm)

@@ -1,0 +1,99 @@
+"""What xapi tells xenopsd of a VM, and what it notes of it afterwards.
+
+Imitates vm-life.json and passthrough.json.
+"""
+
+from typing import TYPE_CHECKING, Any, Dict
+
+import pci_list
+from database import Database
+from hypervisor import Guest, Report
+from values import NULL, now
+from vm_operations import Pushed, update_allowed
+from vm_rules import HALTED, RUNNING, is_true
+
+if TYPE_CHECKING:
+    from xapi import Xapi
+
+PROTECTED = "restart"  # VM.ha_restart_priority of a VM that HA starts again
+
+
+def push(xapi: "Xapi", vm: str) -> Pushed:
+    """xenopsd is told of the VM as its record is now. Every guest that is started gets a device model."""
+    with xapi.database.lock:
+        platform = xapi.database.get("VM", vm, "platform")
+        other_config = xapi.database.get("VM", vm, "other_config")
+        xapi.database.set("VM", vm, "platform", {"device-model": "qemu-upstream-compat", **platform})
+    addresses = pci_list.addresses(other_config.get("pci", ""))
+    pushed = Pushed(addresses, is_true(platform.get("nomigrate", "")))
+    xapi.life.pushed[vm] = pushed
+    return pushed
+
+
+def note_running(xapi: "Xapi", vm: str, host: str, domain: int, power_state: str = RUNNING) -> None:
+    database = xapi.database
+    guest = guest_of(xapi, vm)
+    hypervisor = xapi.life.hypervisor(xapi, host)
+    report, plugged = hypervisor.report(guest), hypervisor.plugged(guest.uuid)
+    with database.lock:
+        metrics = database.get("VM", vm, "metrics")
+        if not database.exists("VM_metrics", metrics):
+            metrics = database.create("VM_metrics", {})
+        _set(database, "VM_metrics", metrics, _metrics(report))
+        known = [pci for pci in database.refs("PCI") if database.get("PCI", pci, "host") == host]
+        values = {
+            "power_state": power_state,
+            "resident_on": host,
+            "scheduled_to_be_resident_on": NULL,
+            "domid": domain,
+            "metrics": metrics,
+            # Of devices that xapi has no object for nothing is known (passthrough.json).
+            "attached_PCIs": [pci for pci in known if database.get("PCI", pci, "pci_id") in plugged],
+            "guest_metrics": database.create("VM_guest_metrics", {"other": dict(report.features)}),
+        }
+        _forget_guest(database, vm)
+        _set(database, "VM", vm, values)
+        update_allowed(xapi, vm)
+
+
+def _metrics(report: Report) -> Dict[str, Any]:
+    return {
+        "nomigrate": report.nomigrate,
+        "current_domain_type": report.domain_type,
+        "hvm": report.domain_type == "hvm",
+        "start_time": now(),
+    }
+
+
+def note_stopped(xapi: "Xapi", vm: str, power_state: str = HALTED) -> None:
+    """The VM is nowhere."""
+    with xapi.database.lock:
+        _forget_guest(xapi.database, vm)
+        values: Dict[str, Any] = {"power_state": power_state, "domid": -1, "attached_PCIs": []}
+        nowhere = {"resident_on": NULL, "scheduled_to_be_resident_on": NULL, "guest_metrics": NULL}
+        _set(xapi.database, "VM", vm, {**values, **nowhere})
+        update_allowed(xapi, vm)
+
+
+def _forget_guest(database: Database, vm: str) -> None:
+    guest = database.get("VM", vm, "guest_metrics")
+    if database.exists("VM_guest_metrics", guest):
+        database.destroy("VM_guest_metrics", guest)
+
+
+def _set(database: Database, class_name: str, ref: str, values: Dict[str, Any]) -> None:
+    for field, value in values.items():
+        database.set(class_name, ref, field, value)
+
+
+def note_wish(xapi: "Xapi", vm: str, wanted: bool) -> None:
+    """Somebody starts the VM, or shuts it down: HA keeps a protected one like that (xapi_vm.ml)."""
+    priority = xapi.database.get("VM", vm, "ha_restart_priority")
+    xapi.database.set("VM", vm, "ha_always_run", wanted and priority == PROTECTED)
+
+
+def guest_of(xapi: "Xapi", vm: str) -> Guest:
+    record = xapi.database.record("VM", vm)
+    pushed = xapi.life.pushed.get(vm)
+    nomigrate = pushed is not None and pushed.nomigrate
+    return Guest(record["uuid"], record["name_label"], record["domain_type"], nomigrate)
