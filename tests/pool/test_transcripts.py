@@ -9,9 +9,7 @@ from transcript_player import NotPlayable, steps
 from transcript_pool import recorded_pool
 
 TRANSCRIPTS = os.path.join(os.path.dirname(os.path.abspath(__file__)), "transcripts")
-_XE = "xe does not start and stop VMs here"
 _SIMULATED = "where the simulator, whose guests have no kind, gives up; a real host does not"
-_NO_LONGER = "the VM could not be uninstalled, so it is still listed"
 _MESSAGES = "messages cannot be written by xe here: nothing of ours reads them"
 _EXTENSIONS = "xapi.d/extensions is another mechanism than xapi.d/plugins"
 _RACE = "made by callers that the transcript does not show; test_xapi.py has such a race"
@@ -28,10 +26,6 @@ NOT_PLAYED: Dict[str, Dict[int, str]] = {
         214: "seconds tell nothing on a loaded machine; test_xapi.py has calls that wait for each other",
     },
     "plugin-cli": {
-        **dict.fromkeys(range(81, 89), _XE),
-        94: _XE,
-        95: _NO_LONGER,
-        98: _NO_LONGER,
         96: _MESSAGES,
         97: _MESSAGES,
     },
@@ -48,8 +42,8 @@ NOT_PLAYED: Dict[str, Dict[int, str]] = {
         108: "the machine's files are not in play here; test_vm_start.py has a machine without pciback",
     },
     "guest-features": {},
-    "hooks": {154: _XE},
-    "hooks-waiting": {112: "messages cannot be written here yet"},
+    "hooks": {},
+    "hooks-waiting": {},
 }
 
 

@@ -12,7 +12,8 @@ from typing import Dict, List, NamedTuple, Tuple
 
 from client import DOM0_SOCKET, Client
 from values import Failure
-from xe_commands import COMMANDS, CommandError
+from xe_commands import COMMANDS
+from xe_words import CommandError
 
 _CONNECTION = {"-s": "server", "-p": "port", "-u": "username", "-pw": "password"}
 _USAGE = "For usage run: 'xe help'"
@@ -34,6 +35,17 @@ _DOCUMENTED: Dict[str, Tuple[str, Tuple[str, ...]]] = {
         ("type", "param_name", "uuid", "key"),
     ),
     "UUID_INVALID": ("The uuid you supplied was invalid.", ("type", "uuid")),
+    "VM_BAD_POWER_STATE": (
+        "You attempted an operation on a VM that was not in an appropriate power state at the time; for "
+        "example, you attempted to start a VM that was already running. The parameters returned are the VM's "
+        "handle, and the expected and actual VM state at the time of the call.",
+        ("vm", "expected", "actual"),
+    ),
+    "VM_LACKS_FEATURE": ("You attempted an operation on a VM which lacks the feature.", ("vm",)),
+    "XAPI_HOOK_FAILED": (
+        "3rd party xapi hook failed",
+        ("hook_name", "reason", "stdout", "exit_code"),
+    ),
     "XENAPI_MISSING_PLUGIN": ("The requested plug-in could not be found.", ("name",)),
     "XENAPI_PLUGIN_FAILURE": (
         "There was a failure communicating with the plug-in.",

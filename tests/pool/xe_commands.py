@@ -1,12 +1,12 @@
 """The commands of xe: host-call-plugin, lists, and parameters of objects. Imitates plugin-cli.json."""
 
 from functools import partial
-from typing import Any, Callable, Dict, List, NamedTuple, Sequence, Tuple
+from typing import Any, Dict, List, NamedTuple, Sequence, Tuple
 
+import xe_vms
 from client import Client
 from schema import CLASSES, Field
-
-Parameters = Dict[str, str]
+from xe_words import Command, CommandError, Parameters
 
 # The objects that have commands: their class, and what a list shows without `params=`.
 _OBJECTS: Dict[str, Tuple[str, Sequence[str]]] = {
@@ -18,17 +18,6 @@ _OBJECTS: Dict[str, Tuple[str, Sequence[str]]] = {
 }
 # The order in which a list shows some fields is xe's own, not that of the records.
 _FIRST = {"pci": ("uuid", "vendor-name", "device-name", "driver-name")}
-
-
-class CommandError(Exception):
-    """What xe itself objects to; the text is all that the user sees."""
-
-
-class Command(NamedTuple):
-    function: Callable[[Client, Parameters], str]  # to what goes to standard output
-    required: Sequence[str] = ()
-    optional: str = ""
-    description: str = ""
 
 
 # -- host-call-plugin ------------------------------------------------------------------------------
@@ -234,3 +223,4 @@ COMMANDS: Dict[str, Command] = {
 }
 for _kind in _OBJECTS:
     COMMANDS.update(_commands_of(_kind))
+COMMANDS.update(xe_vms.COMMANDS)
