@@ -135,10 +135,10 @@ def _in_order(requests: Sequence[Request]) -> List[Request]:
     return sorted(requests, key=lambda request: request.number)
 
 
-def _holder(host: str, address: str, vm: str, held: Held) -> Optional[str]:
+def holder(host: str, address: str, vm: str, held: Held) -> Optional[str]:
     """Whoever has the address there, but for the VM itself."""
     holders = (held.on_host.get((host, address)), held.everywhere.get(address))
-    return next((holder for holder in holders if holder is not None and holder != vm), None)
+    return next((one for one in holders if one is not None and one != vm), None)
 
 
 def _available(
@@ -153,7 +153,7 @@ def _available(
     free = [
         candidate
         for candidate in hosts.get(host, ())
-        if candidate.blocked is None and _holder(host, candidate.address, vm, held) is None
+        if candidate.blocked is None and holder(host, candidate.address, vm, held) is None
     ]
     return {
         request.number: [
@@ -180,7 +180,7 @@ def _portable(choice: Choice, vm: str, hosts: Hosts, held: Held) -> FrozenSet[st
             if candidate.blocked is None and fits(choice, candidate)
         ]
         if fitting:
-            free = frozenset(address for address in fitting if _holder(host, address, vm, held) is None)
+            free = frozenset(address for address in fitting if holder(host, address, vm, held) is None)
             everywhere = free if everywhere is None else everywhere & free
     return everywhere or frozenset()
 
@@ -215,8 +215,8 @@ def _why(request: Request, vm: str, host: str, hosts: Hosts, held: Held) -> str:
         return f"Host {host} has no VF that fits request {request.number} ({wanted})."
     blocked = [candidate.blocked for candidate in fitting if candidate.blocked is not None]
     open_to_vms = [candidate for candidate in fitting if candidate.blocked is None]
-    holders = [_holder(host, candidate.address, vm, held) for candidate in open_to_vms]
-    others = [holder for holder in holders if holder is not None]
+    holders = [holder(host, candidate.address, vm, held) for candidate in open_to_vms]
+    others = [one for one in holders if one is not None]
     own = len(holders) - len(others)
     parts = [
         (len(others), f"held by {_listed(others)}"),

@@ -1,0 +1,164 @@
+"""What a start may not take: judges the addresses that it will plug, by what is known of them. Looks at
+nothing itself.
+
+They are right if there is an entry for each request, each of these is a VF that fits its request and is free
+or leased here to the VM, and no entry takes from dom0 or from another VM. Whose an entry is the ledger says:
+the VM's owner could have written anything.
+"""
+
+import re
+from typing import List, Mapping, NamedTuple, Optional, Sequence, Tuple
+
+from . import pcientries, placement
+from .ledger import Entry, Request
+from .pcientries import PciEntry
+from .placement import Candidate, Held
+
+NEEDED, IN_USE, NOT_PLACED = "SRIOV_NEEDED_BY_DOM0", "SRIOV_VF_IN_USE", "SRIOV_NOT_PLACED"
+_PLAIN = re.compile("[0-9a-fA-F:./,]*")  # what a shell takes as it stands
+
+
+class Device(NamedTuple):
+    """What stands at an address of this host."""
+
+    address: str
+    exists: bool
+    is_vf: bool
+    pf: Optional[str]  # of a VF
+    device: str  # vendor:device, as in `8086:10fb`
+    carries: Tuple[str, ...]  # what of dom0 is on it, in parts of a sentence: "the management interface eth0"
+    held_by: Optional[str]  # another VM that has it, running or by a lease here, as part of a sentence
+
+
+class Refusal(NamedTuple):
+    code: str
+    entry_text: str  # as it stands in other_config:pci; "" where an entry is missing
+    address: Optional[str]
+    message: str
+    hint: str
+    curable: bool  # the master could put it right by giving the VM other VFs of this host
+
+
+def judge(
+    vm: str,
+    entry: Optional[Entry],
+    pci: str,
+    host: str,
+    candidates: Sequence[Candidate],
+    devices: Mapping[str, Device],
+    held: Held,
+    origin: Optional[str] = None,
+) -> List[Refusal]:
+    """All that is wrong with a start of the VM on this host; nothing where it is right.
+
+    `entry`: what the ledger says of the VM, None if it has no key. `pci`: what this start will plug. `held`
+    and `candidates` as for placement, at least of this host. `devices`: all that `pci` names; KeyError for
+    one that is missing, as nobody may say that it takes nothing.
+    `origin`: the VM that entries without requests are a copy of, as part of a sentence.
+    A VM without entries starts, and a device that is not there takes nothing from anybody.
+    """
+    there = pcientries.entries(pci)
+    if not there:
+        return []
+    if origin is not None and not (entry and entry.requests):
+        return [_copied(vm, pci, origin)]
+    leased = entry.lease.vfs if entry and entry.lease else {}
+    by_address = {
+        leased[request.number]: request
+        for request in (entry.requests if entry else ())
+        if request.number in leased
+    }
+    found: List[Refusal] = []
+    seen: List[str] = []
+    for one in there:
+        if one.address is None or one.address in seen:
+            continue
+        seen.append(one.address)
+        device = devices[one.address]
+        if one.address in by_address or (entry and one.address in entry.past):
+            who = device.held_by or placement.holder(host, one.address, vm, held)
+            wrong = _taking(one, device, who) or _unfit(one, device, by_address.get(one.address), candidates)
+            hint, curable = _placing(vm, host), True
+        else:
+            on_host = held.on_host.get((host, one.address))
+            wrong = _taking(one, device, device.held_by or (on_host if on_host != vm else None))
+            hint, curable = _without(vm, one, there), False
+        if wrong is not None:
+            found.append(Refusal(wrong[0], one.text, one.address, wrong[1], hint, curable))
+    for request in entry.requests if entry else ():
+        address = leased.get(request.number)
+        if address not in seen:
+            what = f"its VF {address} is not named" if address else "no VF is leased for it"
+            message = f"Request {request.number} has no entry in other_config:pci: {what}."
+            found.append(Refusal(NOT_PLACED, "", address, message, _placing(vm, host), True))
+    return found
+
+
+_Wrong = Optional[Tuple[str, str]]  # code and sentence
+
+
+def _taking(one: PciEntry, device: Device, holder: Optional[str]) -> _Wrong:
+    """From dom0 or from another VM."""
+    names = f"The entry `{one.text}` names {_named(device)}"
+    if device.carries:
+        return NEEDED, f"{names}, which dom0 needs for {_listed(device.carries)}."
+    if holder is not None:
+        return IN_USE, f"{names}, which is held by {holder}."
+    return None
+
+
+def _unfit(
+    one: PciEntry, device: Device, request: Optional[Request], candidates: Sequence[Candidate]
+) -> _Wrong:
+    """Why an entry of ours, that takes from nobody, is not what its request asked for."""
+    said = f"The entry `{one.text}`"
+    if request is None:
+        return NOT_PLACED, f"{said} is left from an earlier lease: no request of the VM has that VF now."
+    said += f" is for request {request.number}"
+    if not device.exists:
+        return NOT_PLACED, f"{said}, and this host has no device {device.address}."
+    candidate = next((vf for vf in candidates if vf.address == device.address), None)
+    if candidate is None:
+        return NOT_PLACED, f"{said}, and {_named(device)} is no VF that this host could give."
+    if not placement.fits(request.choice, candidate):
+        return NOT_PLACED, f"{said}, which {_named(device)} of this host does not fit."
+    if candidate.blocked is not None:
+        return NEEDED, f"{said}, and {_named(device)} is not to be had: {candidate.blocked}."
+    return None
+
+
+def _copied(vm: str, pci: str, origin: str) -> Refusal:
+    message = (
+        f"The entries of other_config:pci (`{pci}`) are copies of those of {origin}, whose VFs they name."
+    )
+    hint = f"Give it VFs of its own (`adopt_vm` with vm_uuid={vm}), or take the entries out: `{_remove(vm)}`."
+    return Refusal(IN_USE, pci, None, message, hint, False)
+
+
+def _placing(vm: str, host: str) -> str:
+    return (
+        f"`reinstate_vfs` with vm_uuid={vm} and host_uuid={host} gives it VFs of this host, if there are any."
+    )
+
+
+def _without(vm: str, wrong: PciEntry, there: Sequence[PciEntry]) -> str:
+    rest = ",".join(one.text for one in there if one.address != wrong.address)
+    if not rest:
+        return f"Take the entry out: `{_remove(vm)}`."
+    if not _PLAIN.fullmatch(rest):
+        return "Take the entry out of the VM's other_config:pci."
+    return f"Take the entry out: `xe vm-param-set uuid={vm} other-config:pci={rest}`."
+
+
+def _remove(vm: str) -> str:
+    return f"xe vm-param-remove uuid={vm} param-name=other-config param-key=pci"
+
+
+def _named(device: Device) -> str:
+    what = [device.device, f"a VF of {device.pf}" if device.is_vf and device.pf else ""]
+    said = ", ".join(filter(None, what))
+    return f"{device.address} ({said})" if said else device.address
+
+
+def _listed(parts: Sequence[str]) -> str:
+    return " and ".join(filter(None, (", ".join(parts[:-1]), parts[-1])))
