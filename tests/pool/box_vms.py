@@ -2,7 +2,7 @@
 
 import os
 import time
-from typing import TYPE_CHECKING, Any, Dict, List, Optional
+from typing import TYPE_CHECKING, Any, ContextManager, Dict, List, Optional
 
 import ha
 import vm_guest
@@ -65,6 +65,24 @@ class BoxVMs:
         """So many seconds pass at once for xapi, and for all programs of dom0 that are started later; HA has
         a round every 20 of them. What came of each round."""
         return ha.pass_time(self.xapi, seconds)
+
+    # -- what may go wrong -----------------------------------------------------------------------------
+
+    def waiting_calls_are_late(self) -> ContextManager[None]:
+        """Meanwhile no start that waits for another operation of its VM gets its turn, but new calls do: so
+        somebody else may be first, within the 20 s that xapi takes at most."""
+        return self.xapi.life.late()
+
+    def silent_xapi(self, host: "BoxHost") -> ContextManager[None]:
+        """Meanwhile the host's xapi refuses connections, to its own dom0 too."""
+        return self.xapi.silent(host.ref)
+
+    def kill_programs(self, host: "BoxHost") -> int:
+        """kill -9 for all plugins and hooks that run there now; how many."""
+        programs = self.xapi.reach.programs(host.ref)
+        for program in programs:
+            program.kill()
+        return len(programs)
 
     # -- what is the case ----------------------------------------------------------------------------
 

@@ -7,7 +7,7 @@ a connection that fails is CANNOT_CONTACT_HOST; one that is taken and never answ
 import subprocess
 import threading
 from contextlib import contextmanager
-from typing import Any, Dict, Iterator, Set
+from typing import Any, Dict, Iterator, List, Set
 
 from values import Failure
 
@@ -35,6 +35,8 @@ class Reach:
         """While a program of the host runs for a call; CANNOT_CONTACT_HOST if the host is gone by its end."""
         running = self._at_work.setdefault(host, set())
         running.add(process)
+        if host in self._gone:  # while the program was being started
+            process.kill()
         try:
             yield
         finally:
@@ -45,6 +47,10 @@ class Reach:
     def busy(self, host: str) -> bool:
         """Whether a program of the host runs for a call."""
         return bool(self._at_work.get(host))
+
+    def programs(self, host: str) -> List["subprocess.Popen[Any]"]:
+        """Plugins and hooks that run there now."""
+        return list(self._at_work.get(host, ()))
 
     def lose(self, host: str) -> None:
         self._gone.add(host)

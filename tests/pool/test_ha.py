@@ -49,11 +49,12 @@ PRINT_TIME = "#!/usr/bin/python3\nimport time\nopen(%r, 'w').write(str(time.time
 @pytest.fixture
 def box() -> Iterator[PoolInABox]:
     """A master and two members, each with VFs."""
-    descriptions = [default_description(number, xen_options="iommu=1") for number in (1, 2, 3)]
-    with PoolInABox(descriptions, interpreter=sys.executable) as box:
-        for host in box.hosts:
-            box.call(host, "load_pciback")
-            box.call(host, "set_vf_count", pf="0000:07:00.0", count="3")
+    first, *others = [default_description(number, xen_options="iommu=1") for number in (1, 2, 3)]
+    with PoolInABox([first], interpreter=sys.executable) as box:
+        box.call(box.master, "load_pciback")
+        box.call(box.master, "set_vf_count", pf="0000:07:00.0", count="3")
+        for description in others:
+            box.add_host(description, like=box.master)
         yield box
 
 
@@ -191,6 +192,43 @@ def test_a_start_ends_with_its_host(box: PoolInABox) -> None:
     assert box.wait_for_task(task)["error_info"] == ["CANNOT_CONTACT_HOST", box.hosts[1].ref]
     assert box.power_state(vm) == "Halted"
     assert box.xapi.database.get("VM", vm, "current_operations") == {}
+
+
+def test_a_user_may_start_the_vm_before_the_queued_start_has_its_turn(box: PoolInABox) -> None:
+    vm = box.add_vm("web", other_config={"pci": "0/0000:07:10.0"})
+    script = box.put_hook(
+        box.hosts[1], "vm-pre-start", STARTS_AGAIN.format(done=os.path.join(box.folder, "done"))
+    )
+    with box.waiting_calls_are_late():
+        with pytest.raises(Failure) as caught:
+            box.start(vm, box.hosts[1])
+        os.unlink(script)
+        box.start(vm, box.hosts[2])
+    task = box.wait_for_task(caught.value.description[3].strip())
+    assert task["error_info"] == ["VM_BAD_POWER_STATE", vm, "halted", "running"]
+    assert host_of(box, vm) == box.hosts[2].ref
+
+
+def test_a_hook_that_is_killed_fails_its_start(box: PoolInABox) -> None:
+    vm = box.add_vm("web")
+    gate = os.path.join(box.folder, "gate")
+    box.put_hook(box.hosts[1], "vm-pre-start", f"#!/bin/sh\ntouch {gate}\nexec sleep 600\n")
+    task = box.xapi.call("Async.VM.start_on", vm, box.hosts[1].ref, False, False)
+    until(lambda: os.path.exists(gate))
+    until(lambda: box.kill_programs(box.hosts[1]) == 1)
+    assert box.wait_for_task(task)["error_info"][0] == "INTERNAL_ERROR"
+    assert box.power_state(vm) == "Halted"
+
+
+def test_a_hook_that_meets_a_silent_xapi_is_on_its_own(box: PoolInABox) -> None:
+    vm = box.add_vm("web")
+    box.put_hook(box.hosts[1], "vm-pre-start", STARTS_AGAIN.format(done=os.path.join(box.folder, "done")))
+    with box.silent_xapi(box.hosts[1]):
+        box.start(vm, box.hosts[1])  # its exception is status 1, which nobody minds
+    assert box.power_state(vm) == "Running"
+    with box.silent_xapi(box.hosts[0]), pytest.raises(OSError, match="refused"):
+        box.call(box.hosts[1], "status")
+    assert box.call(box.hosts[0], "status")["problems"] is not None
 
 
 def test_time_that_passes_at_once_has_passed_for_hooks_too(box: PoolInABox) -> None:

@@ -34,6 +34,7 @@ class Life:
     def __init__(self, database: Database) -> None:
         self.changed = threading.Condition(database.lock)  # an operation has ended
         self.waiting = 0  # how many calls wait for their turn
+        self.held = False  # they are woken late, as they may be
         self.stopped: Set[str] = set()  # tasks that a hard shutdown ends
         self.restarts = 0  # of the master's xapi
         self.pushed: Dict[str, Pushed] = {}  # by VM
@@ -56,6 +57,18 @@ class Life:
         """xenopsd does the things that are asked of one VM one after the other."""
         with self.changed:
             return self._queues.setdefault(vm, threading.RLock())
+
+    @contextmanager
+    def late(self) -> Iterator[None]:
+        """Calls that wait for their turn are woken at the end of this; new ones are taken at once. (xapi's
+        own random intervals, when nobody wakes it.)"""
+        self.held = True
+        try:
+            yield
+        finally:
+            with self.changed:
+                self.held = False
+                self.changed.notify_all()
 
     def forget_waiting(self) -> None:
         """The master's xapi has restarted: calls that waited for their turn are gone with it. What xenopsd
@@ -114,6 +127,7 @@ def _take_turn(wanted: Operation, name: str, strict: bool) -> None:
         life.changed.notify_all()
         try:
             life.changed.wait()
+            life.changed.wait_for(lambda: not life.held or life.restarts != restarts)
         finally:
             life.waiting -= 1
             life.changed.notify_all()

@@ -11,7 +11,8 @@ import os
 import signal
 import sys
 import threading
-from typing import Any, Dict, List, Optional, Tuple
+from contextlib import contextmanager
+from typing import Any, Dict, Iterator, List, Optional, Tuple
 
 import mastership
 import membership
@@ -129,6 +130,19 @@ class Xapi:
         self._server.close_host(host)
         self._urls.pop(host, None)
         self.reach.lose(host)
+    @contextmanager
+    def silent(self, host: str) -> Iterator[None]:
+        """The host's xapi refuses connections, as while it restarts; calls under way are answered."""
+        self._server.close_host(host)
+        try:
+            yield
+        finally:
+            if host in self._sockets:
+                self._server.listen_unix(self._sockets[host], host)
+            if host in self._urls:
+                address, _, port = self._urls[host].rpartition("/")[2].partition(":")
+                self._server.listen_tcp((address, int(port)), host)
+
 
     def notice_dead(self, host: str) -> None:
         """The master has missed its heartbeats (or HA's) for long enough."""
