@@ -5,16 +5,13 @@ Imitates plugin.json, step by step; the texts after INTERNAL_ERROR are like xapi
 
 import os
 import signal
-import subprocess
-import tempfile
 from functools import partial
-from typing import IO, Any, Callable, ContextManager, Dict, List, Mapping, NamedTuple, Optional, Tuple
+from typing import Any, Dict, List, Mapping, NamedTuple, Optional
 
 from calls import Call, Calls, Context
+from programs import HERE, AtWork, Ended, Programs
 from values import Failure, internal_error
 from wire import Element, XmlError, parse_xml, xml_call
-
-PATH = "/sbin:/usr/sbin:/bin:/usr/bin"
 
 
 class Dom0(NamedTuple):
@@ -24,13 +21,14 @@ class Dom0(NamedTuple):
     environment: Mapping[str, str] = {}  # variables beside PATH, which is all that xapi gives
     interpreter: Optional[str] = None  # a Python to run plugins with; None: each by its own #! line
     machine: Any = None  # a sriovlib.host.Host: its files and devices; None: of no concern here
+    programs: Programs = HERE  # how they are started
 
 
 def call_plugin(context: Context, host: str, plugin: str, function: str, args: Dict[str, str]) -> str:
     xapi = context.xapi
     xapi.forward(host)  # this fails first, so a wrong reference is no HANDLE_INVALID
     dom0 = xapi.dom0s[host]
-    if plugin not in os.listdir(dom0.plugins):  # so no slash, no "..", no other case gets further
+    if plugin not in dom0.programs.names(dom0.plugins):  # so no slash, no "..", no other case gets further
         raise Failure("XENAPI_MISSING_PLUGIN", plugin)
     argument = xml_call(function, [context.session, args])
     at_work = partial(xapi.reach.at_work, host)
@@ -41,39 +39,15 @@ def call_plugin(context: Context, host: str, plugin: str, function: str, args: D
     raise _plugin_failure(reason, _text(stdout), _text(stderr))
 
 
-def _execute(
-    dom0: Dom0, path: str, argument: str, at_work: Callable[[Any], ContextManager[None]]
-) -> Tuple[int, bytes, bytes]:
-    """Runs the file itself, without a shell, with this one argument; its status, stdout and stderr.
-
-    Both outputs are temporary files, read at the end; what cannot be executed at all (no permission, no
-    interpreter, a folder, an argument above 128 KiB) is a non-zero exit without a text.
-    """
+def _execute(dom0: Dom0, path: str, argument: str, at_work: AtWork) -> Ended:
+    """Runs the file itself, without a shell, with this one argument. What cannot be executed at all (no
+    permission, no interpreter, a folder, an argument above 128 KiB) is a non-zero exit without a text."""
     command = [path, argument] if dom0.interpreter is None else [dom0.interpreter, path, argument]
-    with _output_file() as stdout, _output_file() as stderr:
-        try:
-            process = subprocess.Popen(
-                [word.encode("utf-8", "surrogateescape") for word in command],
-                stdin=subprocess.DEVNULL,
-                stdout=stdout,
-                stderr=stderr,
-                cwd="/",
-                env={"PATH": PATH, **dom0.environment},
-            )
-        except OSError:
-            return 1, b"", b""
-        with at_work(process):
-            status = process.wait()
-        return status, _whole(stdout), _whole(stderr)
-
-
-def _output_file() -> IO[bytes]:
-    return tempfile.NamedTemporaryFile(prefix="execute_", dir="/tmp")
-
-
-def _whole(file: IO[bytes]) -> bytes:
-    file.seek(0)
-    return file.read()
+    words = [word.encode("utf-8", "surrogateescape") for word in command]
+    try:
+        return dom0.programs.run(words, dom0.environment, at_work)
+    except OSError:
+        return Ended(1, b"", b"")
 
 
 def _text(output: bytes) -> str:

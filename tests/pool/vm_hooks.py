@@ -7,12 +7,10 @@ a signal is an INTERNAL_ERROR (xen-api: ocaml/xapi/xapi_hooks.ml, ocaml/xenopsd/
 
 import errno
 import os
-import subprocess
-import uuid
-from contextlib import contextmanager
-from typing import IO, TYPE_CHECKING, Iterator, List, Sequence, Tuple
+from functools import partial
+from typing import TYPE_CHECKING, List, Sequence, Tuple
 
-from plugin_calls import PATH, Dom0
+from plugin_calls import Dom0
 from values import Failure, internal_error, without_forbidden
 
 if TYPE_CHECKING:
@@ -40,42 +38,18 @@ def run(xapi: "Xapi", host: str, hook: str, reason: str, arguments: Sequence[str
 
 def _scripts(dom0: Dom0, hook: str) -> List[str]:
     folder = os.path.join(os.path.dirname(dom0.plugins), hook)
-    if not os.path.isdir(folder):
-        return []
-    return [os.path.join(folder, name) for name in sorted(os.listdir(folder), key=os.fsencode)]
+    return [os.path.join(folder, name) for name in sorted(dom0.programs.names(folder), key=os.fsencode)]
 
 
 def _execute(xapi: "Xapi", host: str, path: str, arguments: Sequence[str]) -> Tuple[int, str]:
-    """Exit status (negative: the signal) and standard output. Outputs are files: a child that the script
-    leaves behind with them open is not waited for (hooks-waiting.json)."""
+    """Exit status (negative: the signal) and standard output."""
     dom0 = xapi.dom0s[host]
-    with _output("out") as stdout, _output("err") as stderr:
-        try:
-            process = subprocess.Popen(
-                [*_command(dom0, path), *arguments],
-                stdin=subprocess.DEVNULL,
-                stdout=stdout,
-                stderr=stderr,
-                cwd="/",
-                env={"PATH": PATH, **dom0.environment},
-                start_new_session=True,
-            )
-        except OSError as error:
-            return NOT_FOUND if error.errno == errno.ENOENT else NOT_EXECUTABLE, ""
-        with xapi.reach.at_work(host, process):
-            status = process.wait()
-        stdout.seek(0)
-        return status, without_forbidden(stdout.read().decode("utf-8", "replace"))
-
-
-@contextmanager
-def _output(kind: str) -> Iterator[IO[bytes]]:
-    path = f"/tmp/execute_command_get_{kind}{uuid.uuid4().hex}.log"
-    with open(path, "w+b") as file:
-        try:
-            yield file
-        finally:
-            os.unlink(path)
+    words = [os.fsencode(word) for word in (*_command(dom0, path), *arguments)]
+    try:
+        ended = dom0.programs.run(words, dom0.environment, partial(xapi.reach.at_work, host))
+    except OSError as error:
+        return NOT_FOUND if error.errno == errno.ENOENT else NOT_EXECUTABLE, ""
+    return ended.status, without_forbidden(ended.stdout.decode("utf-8", "replace"))
 
 
 def _command(dom0: Dom0, path: str) -> List[str]:

@@ -1,0 +1,63 @@
+"""How programs of a dom0 are started, and what they leave. Another machine's dom0 is further Programs.
+
+As xapi does it (plugin.json, hooks-waiting.json): the working folder is /, both outputs are files, and a
+child that a program leaves behind with them open is not waited for.
+"""
+
+import os
+import subprocess
+import uuid
+from contextlib import contextmanager
+from typing import IO, Any, Callable, ContextManager, Iterator, List, Mapping, NamedTuple, Sequence
+
+PATH = "/sbin:/usr/sbin:/bin:/usr/bin"
+
+AtWork = Callable[[Any], ContextManager[None]]  # told of what runs, which has a method `kill`
+
+
+class Ended(NamedTuple):
+    status: int  # negative: the signal
+    stdout: bytes
+    stderr: bytes
+
+
+class Programs:
+    """Those of the machine that we run on."""
+
+    def names(self, folder: str) -> List[str]:
+        """What is in the folder; nothing where there is no such folder."""
+        return os.listdir(folder) if os.path.isdir(folder) else []
+
+    def run(self, command: Sequence[bytes], environment: Mapping[str, str], at_work: AtWork) -> Ended:
+        """Runs a file, without a shell; OSError where it cannot be started."""
+        with _output("out") as stdout, _output("err") as stderr:
+            process = subprocess.Popen(
+                list(command),
+                stdin=subprocess.DEVNULL,
+                stdout=stdout,
+                stderr=stderr,
+                cwd="/",
+                env={"PATH": PATH, **environment},
+                start_new_session=True,
+            )
+            with at_work(process):
+                status = process.wait()
+            return Ended(status, _whole(stdout), _whole(stderr))
+
+
+HERE = Programs()
+
+
+@contextmanager
+def _output(kind: str) -> Iterator[IO[bytes]]:
+    path = f"/tmp/execute_command_get_{kind}{uuid.uuid4().hex}.log"
+    with open(path, "w+b") as file:
+        try:
+            yield file
+        finally:
+            os.unlink(path)
+
+
+def _whole(file: IO[bytes]) -> bytes:
+    file.seek(0)
+    return file.read()
