@@ -87,9 +87,10 @@ def place(
         if current.get(request.number) in {candidate.address for candidate in available[request.number]}
     }
     larger = 1 + len(requests) * (1 + max((len(row) for row in available.values()), default=0))
+    portables = {choice: _portable(choice, vm, hosts, held) for choice in {one.choice for one in requests}}
     costs = {}
     for request in requests:
-        anywhere = _portable(request.choice, vm, hosts, held)
+        anywhere = portables[request.choice]
         kept = {address for number, address in stay.items() if number != request.number}
         costs[request.number] = {
             address: rank
