@@ -2,14 +2,15 @@
 requests and a lease."""
 
 import re
-from typing import Any, Dict, List, Mapping, NamedTuple, Optional, Sequence, Set, Tuple
+from typing import Any, Dict, List, Mapping, NamedTuple, Optional, Sequence, Set
 
-from . import arguments, pcientries, poolstate, poolwork, survey, topology, vfsettings
+from . import arguments, copies, pcientries, poolstate, poolwork, survey, topology, vfsettings
+from .copies import origin_of as origin_of
 from .errors import SriovError
 from .host import Host
 from .ledger import Choice, Entry, Request
 from .macs import chosen_mac
-from .poolstate import PoolState, Vm
+from .poolstate import Vm
 from .poolwork import Work
 from .survey import Surveyed
 from .xapi import Xapi
@@ -17,6 +18,7 @@ from .xapi import Xapi
 # Keys of iovirt (xen-api: scripts/plugins/iovirt before commit e3055ca700): `N/MAC` and `N/VLAN`, with the
 # N of the entry in `pci`, separated by commas.
 _IOVIRT_MACS, _IOVIRT_VLANS = "sriovmacs", "sriovvlans"
+NONE = "none"
 
 
 class Found(NamedTuple):
@@ -30,10 +32,13 @@ def adopt_vm(host: Host, session: Any, args: Mapping[str, str]) -> Dict[str, Any
     """The plugin's `adopt_vm`, on the master.
 
     `{vm_uuid, host_uuid, changed, origin_uuid, vfs: [{request, vf, before, settings}], warnings}`;
-    `origin_uuid` is the VM that a clone's entries are a copy of, else null.
+    `origin_uuid` is the VM that a clone's entries are a copy of, else null; as an argument it settles what
+    cannot be told, `none` says that it is no copy.
     """
     vm_uuid = arguments.required_uuid(args, "vm_uuid")
     wanted = arguments.uuid(args, "host_uuid")
+    no_copy = args.get("origin_uuid", "").strip().lower() == NONE
+    origin_uuid = NONE if no_copy else arguments.uuid(args, "origin_uuid")
     xapi = Xapi(host, session)
     pool = topology.read(host, xapi)
     _, record = poolstate.vm_record(xapi, vm_uuid)
@@ -52,22 +57,33 @@ def adopt_vm(host: Host, session: Any, args: Mapping[str, str]) -> Dict[str, Any
                 f"{vm.name} ({vm_uuid}) has requests already.",
                 "Add others with `assign_vf`; `reinstate_vfs` writes its entries anew.",
             )
-        origin = origin_of(at.state, vm, named)
+        origin = _origin(at, vm, named, origin_uuid)
         if origin is not None:
             return _adopt_clone(at, vm, entry, origin, wanted)
         return _adopt_entries(at, vm, entry, wanted)
 
 
-def origin_of(state: PoolState, vm: Vm, named: Sequence[str]) -> Optional[str]:
-    """The VM whose VFs these entries are a copy of: it was lent them, now or before. The one with most of
-    them, of equals the one lent them last."""
-    found: List[Tuple[int, int, str]] = []
-    for uuid, entry in state.entries.items():
-        known = set(entry.past).union(entry.lease.vfs.values() if entry.lease else ())
-        shared = len(known.intersection(named))
-        if shared and uuid != vm.uuid and entry.requests:
-            found.append((shared, entry.lease.serial if entry.lease else 0, uuid))
-    return max(found)[2] if found else None
+def _origin(at: Work, vm: Vm, named: Sequence[str], wanted: Optional[str]) -> Optional[str]:
+    """The VM that this one is a copy of, as the call says or as it looks."""
+    if wanted == NONE:
+        return None
+    if wanted is not None:
+        if wanted == vm.uuid or not at.entry(wanted).requests:
+            raise arguments.bad(
+                "origin_uuid", wanted, f"the UUID of another VM with requests, or {NONE} where it is no copy"
+            )
+        return wanted
+    found = copies.origins(at.state, vm, named)
+    unlike = [uuid for uuid in found if not copies.ask_for_the_same(at.entry(found[0]), at.entry(uuid))]
+    if unlike:
+        names = " or ".join(at.state.name(uuid) for uuid in (found[0], *unlike))
+        raise SriovError(
+            "SRIOV_BAD_ARGUMENT",
+            f"The entries of {vm.name} ({vm.uuid}) may be a copy of those of {names}, which have other "
+            "requests.",
+            f"Say of which by origin_uuid; or origin_uuid={NONE} where they were written for this VM.",
+        )
+    return found[0] if found else None
 
 
 def _adopt_clone(at: Work, vm: Vm, entry: Entry, origin: str, wanted: Optional[str]) -> Dict[str, Any]:
@@ -79,8 +95,7 @@ def _adopt_clone(at: Work, vm: Vm, entry: Entry, origin: str, wanted: Optional[s
         if "mac" in settings:
             settings["mac"] = chosen_mac(at, vm.uuid, number, None)
         requests.append(Request(number, request.choice, settings))
-    theirs = set(model.past).union(model.lease.vfs.values() if model.lease else ())
-    entry = entry._replace(past=tuple(sorted(theirs.union(entry.past))))
+    entry = entry._replace(past=tuple(sorted({*copies.lent(model), *entry.past})))
     target = wanted or poolwork.best_host(at, vm, requests, vm.affinity)
     vfs = poolwork.place(at, vm, requests, target, {})
     return _write(at, vm, entry, requests, target, vfs, origin)
@@ -101,7 +116,8 @@ def _adopt_entries(at: Work, vm: Vm, entry: Entry, wanted: Optional[str]) -> Dic
     requests: List[Request] = []
     vfs: Dict[int, str] = {}
     for number, one in enumerate(found, entry.next_number):
-        holder = at.held.on_host.get((target, one.address), at.held.everywhere.get(one.address))
+        # Entries of others by hand do not count: they may mean another host's VF of that address.
+        holder = at.held.on_host.get((target, one.address))
         if holder not in (None, vm.uuid):
             raise SriovError(
                 "SRIOV_VF_IN_USE",
@@ -114,8 +130,28 @@ def _adopt_entries(at: Work, vm: Vm, entry: Entry, wanted: Optional[str]) -> Dic
             settings["mac"] = chosen_mac(at, vm.uuid, number, settings.get("mac"))
         requests.append(Request(number, _choice(where, one.address), settings))
         vfs[number] = one.address
-    vfs = poolwork.place(at, vm, requests, target, vfs)
-    return _write(at, vm, entry, requests, target, vfs, None)
+    by_hand = {address: uuid for address, uuid in at.held.everywhere.items() if address not in vfs.values()}
+    alone = at._replace(held=at.held._replace(everywhere=by_hand))
+    vfs = poolwork.place(alone, vm, requests, target, vfs)
+    answer = _write(at, vm, entry, requests, target, vfs, None)
+    answer["warnings"] += _also_named(at, vm, where, set(vfs.values()))
+    return answer
+
+
+def _also_named(at: Work, vm: Vm, where: Surveyed, taken: Set[str]) -> List[str]:
+    found = []
+    for other in sorted(at.state.vms.values(), key=lambda other: (other.name, other.uuid)):
+        shared = sorted(taken.intersection(pcientries.plugging_order(other.pci or "")))
+        if (
+            shared
+            and other.uuid != vm.uuid
+            and not at.state.entries.get(other.uuid, poolwork.NO_ENTRY).requests
+        ):
+            found.append(
+                f"The entries of {other.name} ({other.uuid}) name {', '.join(shared)} too: it does not start "
+                f"on {where.member.name} any more."
+            )
+    return found
 
 
 def _write(

@@ -2,7 +2,7 @@
 
 from typing import Any, Dict, Iterator, List, Mapping, NamedTuple, Optional, Sequence, Tuple
 
-from . import adopt, arguments, ledger, pcientries, placement, poolstate, survey, topology
+from . import arguments, copies, holding, ledger, pcientries, placement, poolstate, survey, topology
 from .host import Host
 from .placement import Held
 from .poolstate import PoolState, Vm
@@ -120,7 +120,7 @@ def _row(seen: Seen, vm: Vm) -> Dict[str, Any]:
 def find(seen: Seen) -> List[Conflict]:
     """All conflicts of the pool, in the order of the checks below."""
     found: List[Conflict] = []
-    for check in (_hosts, _ledger, _twice, _copies, _unlike_the_ledger, _dropped, _devices):
+    for check in (_hosts, _ledger, _twice, _by_hand, _copies, _unlike_the_ledger, _dropped, _devices):
         found += check(seen)
     return found
 
@@ -156,7 +156,7 @@ def _ledger(seen: Seen) -> Iterator[Conflict]:
 
 
 def _twice(seen: Seen) -> Iterator[Conflict]:
-    """One VF of one host in two leases; or in a lease and in another VM's entry or domain."""
+    """One VF of one host in two leases; or in a lease and in another VM's domain."""
     owners: Dict[Tuple[str, str], List[str]] = {}
     for uuid, entry in seen.state.entries.items():
         if entry.lease is not None and uuid in seen.state.vms:
@@ -176,14 +176,21 @@ def _twice(seen: Seen) -> Iterator[Conflict]:
                 host,
                 address,
             )
-    by_hand: Dict[str, List[str]] = {}
+
+
+def _by_hand(seen: Seen) -> Iterator[Conflict]:
+    """Entries of VMs without requests, for what another VM has."""
+    named: Dict[str, List[str]] = {}
     for vm in seen.state.vms.values():
-        known = seen.state.entries.get(vm.uuid)
-        if known is None or not known.requests:
+        entry = seen.state.entries.get(vm.uuid)
+        if entry is None or not entry.requests:
             for address in pcientries.plugging_order(vm.pci or ""):
-                by_hand.setdefault(address, []).append(vm.uuid)
-    leased = {address for host, address in owners}
-    for address, uuids in sorted(by_hand.items()):
+                named.setdefault(address, []).append(vm.uuid)
+    leases = holding.leased(seen.state.entries, seen.state.held_vms())
+    leased: Dict[str, List[Tuple[str, str]]] = {}
+    for (host, address), holder in sorted(leases.items()):
+        leased.setdefault(address, []).append((host, holder))
+    for address, uuids in sorted(named.items()):
         if len(uuids) > 1 and address not in leased:
             yield Conflict(
                 "VF_TWICE",
@@ -193,22 +200,41 @@ def _twice(seen: Seen) -> Iterator[Conflict]:
                 None,
                 address,
             )
+        for uuid in sorted(uuids):
+            if _origins(seen, seen.state.vms[uuid]):
+                continue  # said of the copy as a whole
+            for host, holder in leased.get(address, ()):
+                yield Conflict(
+                    "VF_TWICE",
+                    f"other_config:pci of {seen.state.name(uuid)} names {address}, which on "
+                    f"{_host_name(seen, host)} belongs to {seen.state.name(holder)}.",
+                    "Its start there is refused. If it means another host's VF, call `adopt_vm` with that "
+                    "host_uuid; else take the entry out.",
+                    sorted([uuid, holder]),
+                    host,
+                    address,
+                )
+
+
+def _origins(seen: Seen, vm: Vm) -> List[str]:
+    """The VMs that this one may be a copy of, where it has entries and no requests of its own."""
+    entry = seen.state.entries.get(vm.uuid)
+    if entry is not None and entry.requests:
+        return []
+    return copies.origins(seen.state, vm, pcientries.plugging_order(vm.pci or ""))
 
 
 def _copies(seen: Seen) -> Iterator[Conflict]:
     for vm in sorted(seen.state.vms.values(), key=lambda vm: vm.uuid):
-        entry = seen.state.entries.get(vm.uuid)
-        if entry is not None and entry.requests:
-            continue
-        origin = adopt.origin_of(seen.state, vm, pcientries.plugging_order(vm.pci or ""))
-        if origin is not None:
+        origins = _origins(seen, vm)
+        if origins:
+            names = " or ".join(seen.state.name(uuid) for uuid in origins)
             yield Conflict(
                 "CLONE",
-                f"The entries of {vm.name} ({vm.uuid}) are a copy of those of {seen.state.name(origin)}: "
-                f"`{vm.pci}`.",
+                f"The entries of {vm.name} ({vm.uuid}) are a copy of those of {names}: `{vm.pci}`.",
                 "It is not started with them. Give it VFs of its own by `adopt_vm`, or take its "
                 "other_config:pci out.",
-                [vm.uuid, origin],
+                [vm.uuid, *origins],
             )
 
 

@@ -45,9 +45,8 @@ class PoolState(NamedTuple):
     def next_serial(self) -> int:
         return 1 + max((entry.lease.serial for entry in self.entries.values() if entry.lease), default=0)
 
-    def held(self, running: Mapping[Tuple[str, str], str]) -> Held:
-        """Who holds which VF; `running` is what the hosts' xenstores say."""
-        vms = [
+    def held_vms(self) -> List[holding.Vm]:
+        return [
             holding.Vm(
                 vm.uuid,
                 vm.resident_on if vm.is_running else None,
@@ -55,8 +54,12 @@ class PoolState(NamedTuple):
             )
             for vm in self.vms.values()
         ]
+
+    def held(self, running: Mapping[Tuple[str, str], str]) -> Held:
+        """Who holds which VF; `running` is what the hosts' xenstores say."""
+        vms = self.held_vms()
         leased = holding.leased(self.entries, vms)
-        return Held({**leased, **running}, holding.by_hand(leased, vms))
+        return Held({**leased, **running}, holding.by_hand(self.entries, leased, vms))
 
     def name(self, uuid: str) -> str:
         """What to call a VM in a sentence."""

@@ -1,0 +1,50 @@
+"""Whether a VM's `pci` entries are a copy of another VM's, which `VM.clone` and others make. Pure.
+
+xapi notes nowhere what a clone was made of (tests/pool/transcripts/vm-life.json), so it is told by what it
+carries: addresses that another VM is or was lent, and `platform:nomigrate`, which a VM has before it has an
+entry of ours. An entry by hand for the same address of another host mostly comes without that.
+"""
+
+from typing import List, Optional, Sequence, Tuple
+
+from .ledger import Choice, Entry
+from .poolstate import PoolState, Vm
+
+
+def lent(entry: Entry) -> List[str]:
+    """The addresses that the VM is lent, or was."""
+    return sorted({*entry.past, *(entry.lease.vfs.values() if entry.lease else ())})
+
+
+def origins(state: PoolState, vm: Vm, named: Sequence[str]) -> List[str]:
+    """The VMs whose VFs these entries may be a copy of, the one that was lent them last first. They have
+    most of the addresses, and of those most at present."""
+    found: List[Tuple[int, int, int, str]] = []
+    for uuid, entry in state.entries.items():
+        now = entry.lease.vfs.values() if entry.lease else ()
+        shared = len(set(named).intersection(lent(entry)))
+        if shared and uuid != vm.uuid and entry.requests and vm.nomigrate is not None:
+            serial = entry.lease.serial if entry.lease else 0
+            found.append((shared, len(set(named).intersection(now)), serial, uuid))
+    found.sort(reverse=True)
+    return [uuid for *rank, _, uuid in found if rank == list(found[0][:2])]
+
+
+def origin_of(state: PoolState, vm: Vm, named: Sequence[str]) -> Optional[str]:
+    """The likeliest of `origins`."""
+    return next(iter(origins(state, vm, named)), None)
+
+
+def ask_for_the_same(one: Entry, other: Entry) -> bool:
+    """Whether copies of the two would get the same: all but the MACs, which are a VM's own."""
+    return _asked(one) == _asked(other)
+
+
+def _asked(entry: Entry) -> List[Tuple[Choice, List[Tuple[str, str]]]]:
+    return [
+        (
+            request.choice,
+            sorted((name, text) for name, text in request.settings.items() if name != "mac"),
+        )
+        for request in entry.requests
+    ]

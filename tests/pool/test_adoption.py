@@ -1,0 +1,154 @@
+"""Estates that were configured by hand or by the old plugin `iovirt`, and VMs that were cloned: what becomes
+of them."""
+
+import json
+import sys
+import uuid
+from typing import Any, Dict, Iterator, List
+
+import pytest
+import XenAPI
+from box import PoolInABox
+from box_host import set_vfs
+
+FIRST = "0000:07:00.0"  # eth1 of the usual host
+VF, NEXT_VF = "0000:07:10.0", "0000:07:10.2"
+
+
+@pytest.fixture
+def box() -> Iterator[PoolInABox]:
+    with PoolInABox(interpreter=sys.executable) as box:
+        for host in box.hosts:
+            set_vfs(host, FIRST, 4)
+        yield box
+
+
+class Pool:
+    def __init__(self, box: PoolInABox, session: Any) -> None:
+        self.box = box
+        self.api = session.xenapi
+
+    def call(self, function: str, **args: str) -> Any:
+        return json.loads(self.api.host.call_plugin(self.box.master.ref, "sriov", function, args))
+
+    def refused(self, function: str, **args: str) -> List[str]:
+        with pytest.raises(XenAPI.Failure) as caught:
+            self.call(function, **args)
+        return list(caught.value.details)
+
+    def vm(self, name: str, **values: Any) -> str:
+        return str(self.api.VM.get_uuid(self.box.add_vm(name, **values)))
+
+    def clone(self, vm: str, name: str) -> str:
+        return str(self.api.VM.get_uuid(self.api.VM.clone(self.api.VM.get_by_uuid(vm), name)))
+
+    def pci(self, vm: str) -> Any:
+        return self.api.VM.get_other_config(self.api.VM.get_by_uuid(vm)).get("pci")
+
+    def conflicts(self) -> List[Dict[str, Any]]:
+        return list(self.call("list_assignments")["conflicts"])
+
+
+@pytest.fixture
+def pool(box: PoolInABox) -> Iterator[Pool]:
+    with box.session() as session:
+        yield Pool(box, session)
+
+
+def by_iovirt(pool: Pool, name: str, host: int, mac: str, vlan: str, **values: Any) -> str:
+    """A VM as iovirt left it: with a VF of the host that it ran on."""
+    keys = {"pci": f"0/{VF}", "sriovmacs": f"0/{mac}", "sriovvlans": f"0/{vlan}"}
+    return pool.vm(name, affinity=pool.box.hosts[host].ref, other_config=keys, **values)
+
+
+@pytest.mark.parametrize("order", [1, -1])
+def test_one_address_on_two_hosts_is_two_vfs(pool: Pool, order: int) -> None:
+    """Two VMs of the old plugin, each on a host of its own: adopting the first must not make the second one
+    look like its clone, which would put it into the first one's VLAN."""
+    uuids = [str(uuid.UUID(int=number, version=4)) for number in (1, 2)][::order]
+    first = by_iovirt(pool, "first", 0, "02:16:3e:00:00:0a", "42", uuid=uuids[0])
+    second = by_iovirt(pool, "second", 1, "02:16:3e:00:00:0b", "99", uuid=uuids[1])
+    (twice,) = pool.conflicts()
+    assert (twice["code"], twice["vm_uuids"]) == ("VF_TWICE", sorted([first, second]))
+    (warning,) = pool.call("adopt_vm", vm_uuid=first)["warnings"]
+    assert f"second ({second})" in warning
+
+    (twice,) = pool.conflicts()
+    assert (twice["code"], twice["host_uuid"]) == ("VF_TWICE", pool.box.hosts[0].uuid)
+    assert "host_uuid" in twice["hint"]
+    adopted = pool.call("adopt_vm", vm_uuid=second)
+    assert (adopted["host_uuid"], adopted["origin_uuid"]) == (pool.box.hosts[1].uuid, None)
+    (one,) = adopted["vfs"]
+    assert (one["vf"], one["settings"]) == (VF, {"mac": "02:16:3e:00:00:0b", "vlan": "99"})
+    assert pool.conflicts() == []
+
+
+def test_two_by_hand_on_one_vf_of_a_host(pool: Pool) -> None:
+    first = by_iovirt(pool, "first", 0, "02:16:3e:00:00:0a", "42")
+    second = by_iovirt(pool, "second", 0, "02:16:3e:00:00:0b", "99")
+    pool.call("adopt_vm", vm_uuid=first)
+    refused = pool.refused("adopt_vm", vm_uuid=second)
+    assert refused[0] == "SRIOV_VF_IN_USE"
+    assert "first" in refused[1]
+    assert pool.pci(second) == f"0/{VF}"
+
+
+def test_without_affinity_the_host_must_be_said(pool: Pool) -> None:
+    old = pool.vm("old", other_config={"pci": f"0/{VF}"})
+    refused = pool.refused("adopt_vm", vm_uuid=old)
+    assert refused[0] == "SRIOV_BAD_ARGUMENT"
+    assert "host1, host2" in refused[1]
+    adopted = pool.call("adopt_vm", vm_uuid=old, host_uuid=pool.box.hosts[1].uuid)
+    assert (adopted["host_uuid"], adopted["vfs"][0]["vf"]) == (pool.box.hosts[1].uuid, VF)
+
+
+def test_a_real_clone_gets_the_requests_of_its_origin(pool: Pool) -> None:
+    web = pool.vm("web")
+    lent = pool.call("assign_vf", vm_uuid=web, network="xenbr1", vlan="12")["vf"]
+    clone = pool.clone(web, "web copy")
+    (conflict,) = pool.conflicts()
+    assert (conflict["code"], conflict["vm_uuids"]) == ("CLONE", [clone, web])
+    adopted = pool.call("adopt_vm", vm_uuid=clone)
+    assert adopted["origin_uuid"] == web
+    (own,) = adopted["vfs"]
+    assert own["vf"] != lent
+    assert own["settings"]["vlan"] == "12"
+    assert pool.pci(clone) == f"0/{own['vf']}"
+    assert pool.conflicts() == []
+
+
+def test_which_of_two_it_is_a_copy_of_is_asked(pool: Pool) -> None:
+    """One address, lent to a VM on each of two hosts: its clone may be of either, and their VLANs differ."""
+    one, other = pool.vm("one"), pool.vm("other")
+    for vm, host, vlan in ((one, 0, "12"), (other, 1, "13")):
+        pool.call("assign_vf", vm_uuid=vm, vf=VF, vlan=vlan, host_uuid=pool.box.hosts[host].uuid)
+    clone = pool.clone(one, "a copy")
+    (conflict,) = pool.conflicts()
+    assert conflict["vm_uuids"] == [clone, other, one]
+    refused = pool.refused("adopt_vm", vm_uuid=clone)
+    assert refused[0] == "SRIOV_BAD_ARGUMENT"
+    assert f"one ({one})" in refused[1]
+    assert f"other ({other})" in refused[1]
+    assert "origin_uuid" in refused[2]
+    assert pool.refused("adopt_vm", vm_uuid=clone, origin_uuid=clone)[0] == "SRIOV_BAD_ARGUMENT"
+    # The origin wants that very address, which both hosts have lent: this clone cannot have it.
+    assert pool.refused("adopt_vm", vm_uuid=clone, origin_uuid=one)[0] == "SRIOV_NO_FREE_VF"
+
+
+def test_a_clone_of_one_of_two_alike_needs_no_word(pool: Pool) -> None:
+    for name, host in (("one", 0), ("other", 1)):
+        vm = pool.vm(name, affinity=pool.box.hosts[host].ref, other_config={"pci": f"0/{VF}"})
+        pool.call("adopt_vm", vm_uuid=vm)
+    clone = pool.clone(vm, "a copy")
+    (own,) = pool.call("adopt_vm", vm_uuid=clone)["vfs"]
+    assert own["vf"] == NEXT_VF
+
+
+def test_what_was_written_for_the_vm_is_no_copy_if_so_told(pool: Pool) -> None:
+    """Its administrator had set nomigrate himself, so that it looks like a clone."""
+    web = pool.vm("web")
+    pool.call("assign_vf", vm_uuid=web, network="xenbr1", host_uuid=pool.box.hosts[0].uuid)
+    old = pool.vm("old", other_config={"pci": f"0/{VF}"}, platform={"nomigrate": "true"})
+    adopted = pool.call("adopt_vm", vm_uuid=old, host_uuid=pool.box.hosts[1].uuid, origin_uuid="none")
+    assert (adopted["origin_uuid"], adopted["vfs"][0]["vf"]) == (None, VF)
+    assert pool.conflicts() == []
