@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""`make demo`: the original procedure, as calls of the plugin, on a pool in a box.
+"""`make demo`: the original procedure, as calls of the plugin, on a pool in a box; then VFs for its VMs.
 
 The pool's hosts are folders (machine.py) and its xapi is an imitation (xapi.py); the plugin is the real
 one, started by that xapi as a real one starts it, and the client is the real XenAPI.
@@ -40,14 +40,25 @@ def table(records: Sequence[Dict[str, Any]], columns: Sequence[str]) -> None:
 class Administrator:
     """Somebody with a XenAPI session, who shows each call and its answer."""
 
-    def __init__(self, session: Any, host: BoxHost) -> None:
-        self.session = session
-        self.host = host
+    def __init__(self, box: PoolInABox, session: Any) -> None:
+        self.api = session.xenapi
+        self.names = {host.uuid: host.name for host in box.hosts}
 
-    def call(self, function: str, **args: str) -> Any:
+    def call(self, host: BoxHost, function: str, **args: str) -> Any:
         shown = "".join(f" args:{key}={value}" for key, value in args.items())
-        print(f"\n  $ xe host-call-plugin host-uuid={self.host.uuid} plugin=sriov fn={function}{shown}")
-        return json.loads(self.session.xenapi.host.call_plugin(self.host.ref, "sriov", function, args))
+        print(f"\n  $ xe host-call-plugin host-uuid={host.uuid} plugin=sriov fn={function}{shown}")
+        return json.loads(self.api.host.call_plugin(host.ref, "sriov", function, args))
+
+    def refused(self, host: BoxHost, function: str, **args: str) -> None:
+        try:
+            self.call(host, function, **args)
+        except XenAPI.Failure as failure:
+            code, *sentences = failure.details
+            print(f"    {code}")
+            for sentence in sentences:
+                print(textwrap.fill(sentence, 96, initial_indent="    ", subsequent_indent="    "))
+        else:
+            sys.exit(f"{function} was not refused")
 
     def show(self, answer: Dict[str, Any], *keys: str) -> None:
         for key in keys:
@@ -57,17 +68,36 @@ class Administrator:
         for problem in answer["problems"]:
             print(f"    problem {problem['code']}: {problem['message']}\n        {problem['hint']}")
 
+    def assignments(self, host: BoxHost) -> None:
+        """`list_assignments` as a table, a line a request, and what does not fit together."""
+        answer = self.call(host, "list_assignments")
+        nothing: Dict[str, Any] = {"request": None, "by": None, "vf": None, "settings": {}, "portable": None}
+        rows = [
+            {
+                **request,
+                "vm": vm["vm_name"],
+                "host": self.names.get(vm["host_uuid"]),
+                "mac": request["settings"].get("mac"),
+                "vlan": request["settings"].get("vlan"),
+                "pci": vm["pci"],
+            }
+            for vm in answer["vms"]
+            for request in vm["requests"] or [nothing]
+        ]
+        table(rows, ("vm", "request", "by", "host", "vf", "mac", "vlan", "portable", "pci"))
+        for conflict in answer["conflicts"]:
+            print(f"    conflict {conflict['code']}:")
+            for text in (conflict["message"], conflict["hint"]):
+                print(textwrap.fill(text, 96, initial_indent=" " * 8, subsequent_indent=" " * 8))
 
-def play(box: PoolInABox, session: Any) -> None:
-    host = box.hosts[0]
-    admin = Administrator(session, host)
 
+def host_gets_vfs(admin: Administrator, host: BoxHost) -> None:
     tell(
         f"""A pool of two XCP-ng hosts, each with a two-port Intel 82599 and a management NIC. We talk to
         {host.name} through XenAPI. Its Xen was told to leave the IOMMU off, and without an IOMMU no device
         can be given to a VM. What does the plugin say of it?"""
     )
-    status = admin.call("status")
+    status = admin.call(host, "status")
     admin.show(status, "platform", "xen_version", "iommu", "pciback", "vfs")
     admin.problems(status)
 
@@ -76,55 +106,86 @@ def play(box: PoolInABox, session: Any) -> None:
         command line, and ran the boot loader's tool. Now it is one call (dry_run=true shows what it would
         write)."""
     )
-    admin.show(admin.call("enable_iommu"), "changed", "xen_option", "xen_option_after", "reboot_required")
+    answer = admin.call(host, "enable_iommu")
+    admin.show(answer, "changed", "xen_option", "xen_option_after", "reboot_required")
 
     tell(
         """Step 2. pciback, the driver that holds devices for VMs, went into /etc/rc.local. The call loads it
-        now, and has our boot service do it at each boot."""
+        now, and has our boot service do it at each boot. Then the host is rebooted (simulated)."""
     )
-    admin.show(admin.call("load_pciback"), "loaded", "changed", "persistent", "module")
-
-    tell("Step 3. The network driver is told to make 8 VFs a port, and the host is rebooted (simulated).")
-    print("\n  # echo 'options ixgbe max_vfs=8,8' > /etc/modprobe.d/ixgbe.conf && reboot")
-    host.machine.replace_file("/etc/modprobe.d/ixgbe.conf", b"options ixgbe max_vfs=8,8\n")
+    admin.show(admin.call(host, "load_pciback"), "loaded", "changed", "persistent", "module")
+    print("\n  # reboot", flush=True)
     host.machine.reboot()
     subprocess.run([sys.executable, BOOT_SERVICE], env=host.environment, check=True)
-    status = admin.call("status")
-    admin.show(status, "iommu", "pciback", "vfs", "reboot_required")
+    status = admin.call(host, "status")
+    admin.show(status, "iommu", "pciback", "reboot_required")
     admin.problems(status)
 
     tell(
-        """Step 4. One read the addresses of the VFs off lspci, some 120 of them on a full card. list_vfs
-        shows them by port and in order, with their state (here: of one port)."""
+        """Step 3. VFs were made by an option of the network driver, and a reboot. Now one call makes them,
+        and the boot service makes them again at each boot. Two, so that we soon run out of them."""
     )
-    table(
-        admin.call("list_vfs", pf="eth1"), ("address", "index", "pf", "interface", "mac", "driver", "state")
-    )
+    admin.show(admin.call(host, "set_vf_count", pf="eth1", count="2"), "before", "after", "changed")
 
-    tell("Step 5. One VF goes to the VM `web`, in the way that xapi has always known.")
-    vm = box.add_vm("web")
-    vf = admin.call("list_vfs", pf="eth1", state="free")[0]
-    print(f"\n  $ xe vm-param-set uuid={session.xenapi.VM.get_uuid(vm)} other-config:pci=0/{vf['address']}")
-    session.xenapi.VM.add_to_other_config(vm, "pci", f"0/{vf['address']}")
-    assigned = admin.call("list_vfs", state="assigned")
-    for record in assigned:
-        record["vm"] = record["assigned_to"]["vm_name"]
-    table(assigned, ("address", "state", "vm"))
+    tell(
+        """One read the addresses of the VFs off lspci, some 120 of them on a full card. list_vfs shows them
+        by port and in order, with their state."""
+    )
+    vfs = admin.call(host, "list_vfs", pf="eth1")
+    table(vfs, ("address", "index", "pf", "interface", "mac", "driver", "state"))
+
+
+def vms_get_vfs(admin: Administrator, box: PoolInABox) -> None:
+    master, other = box.hosts
+    web, db, mail = (admin.api.VM.get_uuid(box.add_vm(name)) for name in ("web", "db", "mail"))
+
+    tell(
+        """Step 4. One wrote `other-config:pci` of each VM by hand, and kept a list of who has what. Now the
+        VM is named, and the network: the pool finds a VF, keeps who has it, and writes the entry. MAC and
+        VLAN belong to the VM; a MAC that was not given is derived from the VM's UUID, the same for ever."""
+    )
+    admin.show(admin.call(master, "assign_vf", vm_uuid=web, network="xenbr1"), "request", "vf", "warnings")
+    answer = admin.call(master, "assign_vf", vm_uuid=db, network="xenbr1", vlan="12")
+    admin.show(answer, "request", "vf", "warnings")
+    admin.assignments(master)
+
+    tell("A third VM finds none left, and is told who has them.")
+    admin.refused(master, "assign_vf", vm_uuid=mail, network="xenbr1")
+
+    tell(
+        """Step 5. Somebody clones a VM. xapi copies `other-config:pci` too, so here are two VMs with one VF;
+        it is seen for what it is."""
+    )
+    print(f"\n  $ xe vm-clone uuid={web} new-name-label='web copy'")
+    clone = admin.api.VM.get_uuid(admin.api.VM.clone(admin.api.VM.get_by_uuid(web), "web copy"))
+    admin.assignments(master)
+
+    tell(
+        f"""Step 6. {other.name} has the same card, and its IOMMU is on. With VFs there adopt_vm gives the
+        clone the requests of its origin, with a VF and a MAC of its own, and the third VM gets a VF too;
+        whichever host of the pool is asked, its master decides. (`portable` says whether the address would do
+        on every host with that network; all of them are lent now, so none would.)"""
+    )
+    admin.show(admin.call(other, "set_vf_count", pf="eth1", count="2"), "before", "after", "changed")
+    admin.show(admin.call(other, "adopt_vm", vm_uuid=clone), "origin_uuid", "vfs")
+    answer = admin.call(other, "assign_vf", vm_uuid=mail, network="xenbr1")
+    admin.show(answer, "request", "vf", "portable")
+    admin.assignments(master)
 
     tell("And what a wrong word gets: a code for scripts, a sentence, and what to do.")
-    try:
-        admin.call("list_vfs", state="busy")
-    except XenAPI.Failure as failure:
-        print("    " + "\n    ".join(failure.details))
+    admin.refused(master, "list_vfs", state="busy")
 
 
 def main() -> None:
     began = time.monotonic()
     descriptions = [
-        default_description(number, xen_options=XEN_OPTIONS, pciback="xen-pciback") for number in (1, 2)
+        default_description(1, xen_options=XEN_OPTIONS, pciback="xen-pciback"),
+        default_description(2),
     ]
     with PoolInABox(descriptions, interpreter=sys.executable) as box, box.session() as session:
-        play(box, session)
+        admin = Administrator(box, session)
+        host_gets_vfs(admin, box.hosts[0])
+        vms_get_vfs(admin, box)
     print(f"\nDone in {time.monotonic() - began:.1f} seconds. `make lab` plays the same on a real Xen.")
 
 

@@ -41,7 +41,7 @@ class Pool:
         ref = self.box.hosts[host].ref
         return json.loads(self.api.host.call_plugin(ref, "sriov", function, args))
 
-    def refused(self, function: str, host: int = 0, **args: str) -> List[str]:
+    def refused(self, function: str, host: Any = 0, **args: str) -> List[str]:
         before = self.everything()
         with pytest.raises(XenAPI.Failure) as caught:
             self.call(function, host, **args)
@@ -436,6 +436,20 @@ def test_a_reverted_vm_is_seen_and_reinstated(pool: Pool) -> None:
     assert (conflict["code"], conflict["vm_uuids"]) == ("STALE_ENTRIES", [vm])
     assert pool.call("reinstate_vfs", vm_uuid=vm)["pci_changed"]
     assert pool.pci(vm) == "0/0000:07:10.2"
+
+
+def test_a_reverted_vm_may_have_the_vf_of_its_old_entry(pool: Pool) -> None:
+    home = pool.box.hosts[0]
+    vm, other = pool.vm("web"), pool.vm("other")
+    pool.call("assign_vf", vm_uuid=vm, pf="eth1", host_uuid=home.uuid)
+    old = pool.pci(vm)
+    pool.call("unassign_vf", vm_uuid=vm, all="true")
+    ref = pool.api.VM.get_by_uuid(vm)
+    pool.api.VM.add_to_other_config(ref, "pci", old)  # as VM.revert does
+    for _ in range(3):
+        pool.call("assign_vf", vm_uuid=other, pf="eth1", host_uuid=home.uuid)
+    got = pool.call("assign_vf", vm_uuid=vm, pf="eth1", host_uuid=home.uuid)
+    assert pool.pci(vm) == f"0/{got['vf']}"
 
 
 def test_what_xapi_would_drop_or_cannot_find_is_named(pool: Pool) -> None:
