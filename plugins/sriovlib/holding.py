@@ -25,13 +25,17 @@ def leased(entries: Mapping[str, Entry], vms: Iterable[Vm]) -> Dict[Tuple[str, s
     }
 
 
-def by_hand(leases: Mapping[Tuple[str, str], str], vms: Iterable[Vm]) -> Dict[str, str]:
+def by_hand(
+    entries: Mapping[str, Entry], leases: Mapping[Tuple[str, str], str], vms: Iterable[Vm]
+) -> Dict[str, str]:
     """Address -> VM with an entry for it, where no lease of the pool has that address: such an entry counts
-    on every host. One that runs comes before others."""
+    on every host. One that runs comes before others. What a VM was lent before, and a revert brought back,
+    was not written by hand."""
     named = {address for _, address in leases}
+    lent = {uuid: set(entry.past) for uuid, entry in entries.items()}
     return {
         address: vm.uuid
         for vm in sorted(vms, key=lambda vm: (vm.running_on is not None, vm.uuid))
         for address in vm.pci
-        if address not in named
+        if address not in named and address not in lent.get(vm.uuid, ())
     }

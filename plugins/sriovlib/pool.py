@@ -83,7 +83,7 @@ def _holders(
     ]
     leases = holding.leased(entries, found)
     own = {address: uuid for (where, address), uuid in leases.items() if where == host_uuid}
-    return {**holding.by_hand(leases, found), **own}
+    return {**holding.by_hand(entries, leases, found), **own}
 
 
 def _is_busy(vm: Dict[str, Any], host: str) -> bool:
