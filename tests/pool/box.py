@@ -133,15 +133,23 @@ class PoolInABox(Networks, BoxVMs, Membership):
         return self.xapi.url_of(self.xapi.master)
 
     @contextmanager
-    def session(self) -> Iterator[Any]:
-        """A XenAPI session of root's, over TCP, as a client has it."""
+    def session(self, user: str = "root") -> Iterator[Any]:
+        """A XenAPI session of root's or of a user's, over TCP, as a client has it."""
         with XenAPI.Session(self.url) as session:
-            session.login_with_password("root", self.xapi.password, "1.0", "a client")
+            session.login_with_password(user, self.xapi.password, "1.0", "a client")
             try:
                 yield session
             finally:
                 with suppress(XenAPI.Failure):  # a new master knows no sessions
                     session.logout()
+
+    def add_user(self, name: str, role: str) -> None:
+        """Somebody of the company's directory who has this role in the pool; his password is root's."""
+        self.xapi.users[name] = f"S-1-5-{len(self.xapi.users)}"
+        self.xapi.call("pool.enable_external_auth", self.xapi.pool, {}, "directory", "AD")
+        subject = self.xapi.call("subject.create", {"subject_identifier": self.xapi.users[name]})
+        (ref,) = self.xapi.call("role.get_by_name_label", role)
+        self.xapi.call("subject.add_to_roles", subject, ref)
 
     def call(self, host: BoxHost, function: str, **args: str) -> Any:
         """What the plugin answers to a client's call on this host; raises XenAPI.Failure."""

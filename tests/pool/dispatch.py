@@ -3,6 +3,7 @@
 from typing import TYPE_CHECKING, Any, List
 
 import mastership
+import roles
 import tasks
 from calls import Call, Context, Origin
 from values import Failure, storable, take
@@ -28,12 +29,12 @@ def answer(xapi: "Xapi", origin: Origin, method: str, params: List[Any]) -> Any:
             raise Failure("SESSION_INVALID", context.session)
         mastership.refuse_clients_of_members(xapi, origin)
     if name == method:
-        return _run(call, context, arguments)
+        return _run(name, call, context, arguments)
     if not call.may_be_async:
         raise Failure("Fault", f"No async mode for this operation (rpc: {name})")
 
     def work(task: str) -> Any:
-        return _run(call, context._replace(task=task), arguments)
+        return _run(name, call, context._replace(task=task), arguments)
 
     return tasks.begin(xapi.database, method, origin.host, work, call.may_be_cancelled)
 
@@ -50,7 +51,9 @@ def _arguments(name: str, call: Call, params: List[Any]) -> List[Any]:
     return [take(kind, value) for kind, value in zip(kinds, params)]
 
 
-def _run(call: Call, context: Context, arguments: List[Any]) -> Any:
+def _run(name: str, call: Call, context: Context, arguments: List[Any]) -> Any:
+    """Of an Async call too the role is looked at here, when it has its task (roles.json)."""
+    roles.check(context, name, arguments)
     try:
         result = call.function(context, *arguments)
     except Failure as failure:

@@ -5,6 +5,7 @@ import networks
 import pif_plugging
 import pifs
 import sriov_networks
+import vifs
 from calls import Calls
 
 CALLS: Calls = {
@@ -13,4 +14,5 @@ CALLS: Calls = {
     **pif_plugging.CALLS,
     **network_kinds.CALLS,
     **sriov_networks.CALLS,
+    **vifs.CALLS,
 }

@@ -3,16 +3,18 @@
 from typing import List
 
 import mastership
+import roles
 from calls import Call, Calls, Context
 from database import new_ref
 from values import Failure, now
 
 
 def _authenticate(context: Context, user: str, password: str) -> None:
-    """Over TCP the password is checked, in PAM's words; over the Unix socket nothing is."""
+    """Over TCP the password is checked, in PAM's words; over the Unix socket nothing is. root and the other
+    users have one password here."""
     if context.origin.local:
         return
-    if user != "root":
+    if user != "root" and user not in context.xapi.users:
         reason = "User not known to the underlying authentication module"
         raise Failure("SESSION_AUTHENTICATION_FAILED", user, reason)
     if password != context.xapi.password:
@@ -22,6 +24,8 @@ def _authenticate(context: Context, user: str, password: str) -> None:
 def login_with_password(
     context: Context, user: str, password: str, _version: str = "", originator: str = ""
 ) -> str:
+    """A user who is not root is a subject with roles, once there is external authentication. Before that
+    PAM lets in whom it likes, with all rights (roles.json)."""
     mastership.refuse_clients_of_members(context.xapi, context.origin)
     _authenticate(context, user, password)
     values = {
@@ -31,7 +35,10 @@ def login_with_password(
         "last_active": now(),
         "validation_time": now(),
     }
-    return context.xapi.database.create("session", values)
+    database = context.xapi.database
+    if user in context.xapi.users and database.get("host", context.xapi.master, "external_auth_type"):
+        values.update(roles.session_of(context.xapi, user))
+    return database.create("session", values)
 
 
 def slave_local_login_with_password(context: Context, user: str, password: str) -> str:

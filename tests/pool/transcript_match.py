@@ -4,9 +4,13 @@ import re
 import uuid
 from typing import Any, Dict, List, Match, Optional
 
-# A symbol ($vm, $vm.uuid), a wildcard, that many letters, some task.
-_TOKEN = re.compile(r"\$[A-Za-z_]\w*(?:\.uuid)?|\*|<(\d+) times (.)>|<a task>|<(\$[\w.]+) in upper case>")
-_SYMBOL = re.compile(r"\$[A-Za-z_]\w*(?:\.uuid)?")
+_NAME = (  # $vm, $vm.uuid, $pci(0000:04:00.0), and sessions by their roles
+    r"\$(?:(?:read-only|vm-operator|vm-power-admin|vm-admin|pool-operator|pool-admin)(?!\))"
+    r"|[A-Za-z_]\w*(?:\([\w:.-]+\))?(?:\.uuid)?)"
+)
+# A symbol, a wildcard, that many letters, some task.
+_TOKEN = re.compile(_NAME + r"|\*|<(\d+) times (.)>|<a task>|<(\$[\w.]+) in upper case>")
+_SYMBOL = re.compile(_NAME)
 _ENUMERATIONS = {"allowed_operations"}  # sets whose members are no references
 
 
@@ -74,7 +78,7 @@ class Symbols:
             elif text.startswith("$") and text not in self.known:
                 group = groups.setdefault(text, f"s{len(groups)}")
                 again = any(f"<{group}>" in part for part in pattern)
-                pattern.append(f"(?P={group})" if again else f"(?P<{group}>[\\w:-]+)")
+                pattern.append(f"(?P={group})" if again else f"(?P<{group}>[\\w:-]+(?:,\\d+)?)")
             else:
                 pattern.append(re.escape(self._value(token)))
         pattern.append(re.escape(expected[position:]))
@@ -100,7 +104,7 @@ class Symbols:
         self._expect_sequence(unknown, others)
 
     def _expect_map(self, expected: Dict[str, Any], answered: Dict[str, Any]) -> None:
-        keys = {self.known.get(key, key): key for key in expected}
+        keys = {self._key(key, expected[key], answered): key for key in expected}
         if "<a task>" in keys and len(answered) == 1:
             keys = {next(iter(answered)): "<a task>"}
         if set(keys) != set(answered):
@@ -111,6 +115,22 @@ class Symbols:
                 self.expect(expected[symbol], answered[key], key)
             except Mismatch as mismatch:
                 raise Mismatch(f"{symbol}: {mismatch}") from None
+
+    def _key(self, key: str, value: Any, answered: Dict[str, Any]) -> str:
+        """The answer's key that `key` stands for: an unknown symbol is known by its value."""
+        if key in self.known or not self._is_unknown(key):
+            return self.known.get(key, key)
+        for candidate in answered:
+            if candidate not in self.known.values():
+                before = dict(self.known)
+                try:
+                    self.expect(value, answered[candidate])
+                except Mismatch:
+                    self.known = before
+                else:
+                    self.known[key] = candidate
+                    return candidate
+        return key
 
     def _is_plain(self, text: str) -> bool:
         """Whether all of its symbols are known, and nothing in it stands for whatever there is."""

@@ -52,6 +52,9 @@ class Player:
         self.place = place
         self.symbols = Symbols(known)
         self._begun: Dict[str, Tuple[threading.Thread, List[Any]]] = {}
+        self.log_in()
+
+    def log_in(self) -> None:
         session = self._call("session.login_with_password", ["root", "", "1.0", "the player"], "unix")
         self.symbols.known["$session"] = session["Value"]
         record = self._call("session.get_record", [session["Value"], session["Value"]], "unix")

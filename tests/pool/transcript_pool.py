@@ -6,15 +6,18 @@ all that is asked of them afterwards, come from the imitation.
 
 import contextlib
 import os
-from typing import Any, Dict, Iterator, List
+from typing import Any, Dict, Iterator, List, Type
 
 from box import dom0_environment, dom0_python, new_folder
 from database import Database, new_ref
 from hosts import HostDescription
 from plugin_calls import Dom0
 from schema import CLASSES
+from transcript_devices import DevicePlayer, PlainMachine, make_machine
+from transcript_events import EventPlayer
 from transcript_match import Symbols
 from transcript_player import Place, Player, Step
+from transcript_roles import RolePlayer
 from transcript_vms import VmPlayer
 from values import take
 from xapi import Xapi
@@ -57,9 +60,15 @@ def recorded_pool(steps: List[Step]) -> Iterator[Player]:
         os.makedirs(plugins)
         socket = os.path.join(folder, "xapi")
         environment = dom0_environment(dom0_python(os.path.join(folder, "python")), socket)
-        host = xapi.add_host(_HOST, Dom0(plugins, environment), socket)
+        player = _player_of(steps)
+        machine = PlainMachine(os.path.join(folder, "machine")) if player is DevicePlayer else None
+        if machine is not None:
+            make_machine(machine.root)
+        host = xapi.add_host(_HOST, Dom0(plugins, environment, machine=machine), socket)
         xapi.listen()
-        known = _first_symbols(xapi.database, host)
+        known = _first_symbols(xapi.database, host, machine is None)
+        if machine is not None:
+            xapi.call("PIF.scan", host)  # as at the first boot
         if steps[0].get("given") == "objects":
             _add_objects(xapi.database, known, steps)
         paths = {
@@ -68,24 +77,39 @@ def recorded_pool(steps: List[Step]) -> Iterator[Player]:
             "/tmp/argfile": os.path.join(folder, "argfile"),
             '"uid": 0': f'"uid": {os.getuid()}',  # xapi runs plugins as root; we as whoever we are
         }
-        yield VmPlayer(Place(xapi, socket, paths), known)
+        yield player(Place(xapi, socket, paths), known)
 
 
-def _first_symbols(database: Database, host: str) -> Dict[str, str]:
-    """The host, its dom0, the pool and the card, which every transcript takes for granted."""
+def _player_of(steps: List[Step]) -> Type[VmPlayer]:
+    if "machine" in steps[0]:
+        return DevicePlayer
+    if any("roles" in step for step in steps):
+        return RolePlayer
+    if any(step.get("call") == "event.from" for step in steps):
+        return EventPlayer
+    return VmPlayer
+
+
+def _first_symbols(database: Database, host: str, with_card: bool) -> Dict[str, str]:
+    """The host, its dom0, the pool, and the card that almost every transcript takes for granted."""
     (pool,) = database.refs("pool")
     database.set("host_metrics", database.get("host", host, "metrics"), "memory_total", _MEMORY)
     known = {"$host": host, "$dom0": database.get("host", host, "control_domain"), "$pool": pool}
     database.set("pool", pool, "other_config", {"memory-ratio-hvm": "0.25", "memory-ratio-pv": "0.25"})
-    card = {**_INTEL, "vendor_name": "Intel Corporation", "host": host}
-    known["$pf"] = database.create("PCI", {**card, **_PF, "device_name": _PF_NAME})
-    for number in range(4):
-        known[f"$vf{number}"] = database.create("PCI", {**card, **_VF, "pci_id": f"0000:04:02.{number}"})
+    if with_card:
+        _add_card(database, known)
     classes = {"$host": "host", "$dom0": "VM", "$pool": "pool"}
     for symbol in list(known):
         known[f"{symbol}.uuid"] = database.get(classes.get(symbol, "PCI"), known[symbol], "uuid")
     known["$hostname"] = _HOST.name
     return known
+
+
+def _add_card(database: Database, known: Dict[str, str]) -> None:
+    card = {**_INTEL, "vendor_name": "Intel Corporation", "host": known["$host"]}
+    known["$pf"] = database.create("PCI", {**card, **_PF, "device_name": _PF_NAME})
+    for number in range(4):
+        known[f"$vf{number}"] = database.create("PCI", {**card, **_VF, "pci_id": f"0000:04:02.{number}"})
 
 
 def _add_objects(database: Database, known: Dict[str, str], steps: List[Step]) -> None:

@@ -100,9 +100,7 @@ def take(kind: str, value: Any) -> Any:
     if kind == "int":
         return _integer(value)
     if kind == "float":
-        if isinstance(value, bool) or not isinstance(value, (int, float)):
-            raise _expected("float", value)
-        return float(value)
+        return _float(value)
     if not isinstance(value, str):
         raise _expected("datetime", value)
     return Time(value)
@@ -113,6 +111,16 @@ def take_record(value: Any) -> Any:
     if not isinstance(value, dict):
         raise _expecting("Dict", value)
     return value
+
+
+def _float(value: Any) -> float:
+    """A text is taken too (events.json)."""
+    if isinstance(value, bool) or not isinstance(value, (int, float, str)):
+        raise _expected("float", value)
+    try:
+        return float(value)
+    except ValueError:
+        raise internal_error('Failure("float_of_string")') from None
 
 
 def _integer(value: Any) -> int:

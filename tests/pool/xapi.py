@@ -14,6 +14,7 @@ import threading
 from contextlib import contextmanager
 from typing import Any, Dict, Iterator, List, Optional, Tuple
 
+import events
 import mastership
 import membership
 import network_calls
@@ -21,6 +22,7 @@ import objects
 import pci_objects
 import pifs
 import plugin_calls
+import roles
 import sessions
 import tasks
 import vm_life
@@ -37,7 +39,7 @@ from vm_operations import Life
 
 TABLES = (
     *(objects.CALLS, sessions.CALLS, tasks.CALLS, plugin_calls.CALLS, mastership.CALLS),
-    *(membership.CALLS, network_calls.CALLS),
+    *(membership.CALLS, network_calls.CALLS, events.CALLS, roles.CALLS),
     vm_life.CALLS,
 )
 
@@ -53,6 +55,9 @@ class Xapi:
         for table in TABLES:
             self.calls.update(table)
         self.url = ""
+        self.users: Dict[str, str] = {}  # beside root: names, and their identifiers in a directory
+        self.subscriptions: Dict[str, events.Subscription] = {}  # by session
+        roles.make_roles(self)
         self.reach = Reach()
         self.life = Life(self.database)
         self._server = Server(self)
