@@ -106,6 +106,15 @@ def test_what_was_shut_down_by_its_user_stays_down(box: PoolInABox) -> None:
     assert box.power_state(vm) == "Halted"
 
 
+def test_what_shuts_itself_down_is_started_again_unless_the_pool_says_otherwise(box: PoolInABox) -> None:
+    vm = protected_vm(box)
+    box.shut_down_from_inside(vm)
+    assert box.run_ha() == {vm: None}
+    box.xapi.database.set("pool", box.xapi.pool, "ha_reboot_vm_on_internal_shutdown", False)
+    box.shut_down_from_inside(vm)
+    assert box.run_ha() == {}
+
+
 def test_a_failed_attempt_is_not_made_again_within_two_minutes(box: PoolInABox) -> None:
     vm = protected_vm(box)
     done = os.path.join(box.folder, "done")

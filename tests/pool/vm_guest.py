@@ -26,6 +26,9 @@ def reboot(xapi: "Xapi", vm: str) -> None:
 
 
 def shut_down(xapi: "Xapi", vm: str) -> None:
+    """HA starts a protected VM again, unless the pool says that it is not to (xapi_xenops.ml, update_vm)."""
+    if not xapi.database.get("pool", xapi.pool, "ha_reboot_vm_on_internal_shutdown"):
+        xapi.database.set("VM", vm, "ha_always_run", False)
     host = xapi.database.get("VM", vm, "resident_on")
     with xapi.life.queue(vm):
         vm_start.unplug(xapi, vm, host)

@@ -93,7 +93,6 @@ def note_wish(xapi: "Xapi", vm: str, wanted: bool) -> None:
 
 
 def guest_of(xapi: "Xapi", vm: str) -> Guest:
-    record = xapi.database.record("VM", vm)
+    uuid, name, kind = (xapi.database.get("VM", vm, field) for field in ("uuid", "name_label", "domain_type"))
     pushed = xapi.life.pushed.get(vm)
-    nomigrate = pushed is not None and pushed.nomigrate
-    return Guest(record["uuid"], record["name_label"], record["domain_type"], nomigrate)
+    return Guest(uuid, name, kind, pushed is not None and pushed.nomigrate)

@@ -145,16 +145,17 @@ def stop_others(xapi: "Xapi", vm: str) -> None:
 
 def standing(xapi: "Xapi", vm: str) -> vm_rules.Standing:
     database = xapi.database
-    record = database.record("VM", vm)
-    metrics, guest = record["metrics"], record["guest_metrics"]
-    return vm_rules.Standing(
-        ref=vm,
-        record=record,
-        metrics=database.record("VM_metrics", metrics) if database.exists("VM_metrics", metrics) else None,
-        reported=database.get("VM_guest_metrics", guest, "other")
-        if database.exists("VM_guest_metrics", guest)
-        else {},
-    )
+    with database.lock:
+        # Not the whole record: it has what refers to the VM, which takes a look at every row.
+        metrics, guest = (database.get("VM", vm, field) for field in ("metrics", "guest_metrics"))
+        known = database.exists("VM_metrics", metrics)
+        reports = database.exists("VM_guest_metrics", guest)
+        return vm_rules.Standing(
+            ref=vm,
+            record={field: database.get("VM", vm, field) for field in vm_rules.FIELDS},
+            metrics=database.record("VM_metrics", metrics) if known else None,
+            reported=database.get("VM_guest_metrics", guest, "other") if reports else {},
+        )
 
 
 def update_allowed(xapi: "Xapi", vm: str) -> None:

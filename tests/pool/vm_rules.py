@@ -49,11 +49,18 @@ _SNAPSHOTS = ("snapshot", "checkpoint")
 CANNOT_SUSPEND = "data-cant-suspend-reason"  # what a guest reports
 
 
+# What is looked at in a VM's record.
+FIELDS = (
+    *("power_state", "blocked_operations", "current_operations", "platform", "attached_PCIs"),
+    *("is_a_template", "is_default_template", "is_a_snapshot", "is_control_domain"),
+)
+
+
 class Standing(NamedTuple):
     """What is to be known of a VM."""
 
     ref: str
-    record: Mapping[str, Any]
+    record: Mapping[str, Any]  # its FIELDS
     metrics: Optional[Mapping[str, Any]]  # of its VM_metrics; None: there is no such object
     reported: Mapping[str, str]  # by its guest: VM_guest_metrics.other
 
