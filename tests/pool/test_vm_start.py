@@ -186,6 +186,19 @@ def test_a_changed_list_waits_for_a_shutdown_and_a_start(box: PoolInABox) -> Non
     assert box.devices(vm) == ["0000:07:10.2"]
 
 
+def test_a_host_that_is_evacuated_or_behind_in_an_upgrade_is_not_started_on_by_name(box: PoolInABox) -> None:
+    vm, old = add_vm(box, ""), box.hosts[1]
+    start_on = ("VM.start_on", vm, old.ref, False, False)
+    with box.evacuating(old):
+        assert refusal(box, *start_on) == ["HOST_EVACUATE_IN_PROGRESS", old.ref]
+    software = box.xapi.database.get("host", old.ref, "software_version")
+    box.xapi.database.set("host", old.ref, "software_version", {**software, "product_version": "8.2.1"})
+    with box.upgrading():
+        assert refusal(box, *start_on) == ["NOT_SUPPORTED_DURING_UPGRADE"]
+    box.start(vm, old)
+    box.xapi.database.set("host", old.ref, "software_version", software)
+
+
 def test_nomigrate_counts_as_it_was_at_the_start(box: PoolInABox) -> None:
     vm = add_vm(box, "")
     box.start(vm)

@@ -55,7 +55,7 @@ def resume(context: Context, vm: str, start_paused: bool, _force: bool) -> None:
 
 
 def resume_on(context: Context, vm: str, host: str, start_paused: bool, _force: bool) -> None:
-    context.xapi.database.get("host", host, "uuid")
+    vm_placement.check_asked_for(context.xapi, host)
     with operation(context, vm, "resume_on") as under_way:
         vm_placement.check(context.xapi, vm, host)
         _resume_there(under_way, host, start_paused)

@@ -85,7 +85,7 @@ def start(context: Context, vm: str, start_paused: bool, _force: bool) -> None:
 
 
 def start_on(context: Context, vm: str, host: str, start_paused: bool, _force: bool) -> None:
-    context.xapi.database.get("host", host, "uuid")
+    vm_placement.check_asked_for(context.xapi, host)
     with operation(context, vm, "start_on") as under_way:
         note_wish(context.xapi, vm, True)
         with context.xapi.database.lock:
