@@ -26,6 +26,11 @@ class Membership:
     def _dom0(self, made: machine.Machine) -> Dom0:
         raise NotImplementedError
 
+    def evacuate(self, host: BoxHost) -> None:
+        """As for maintenance: the host takes no VMs any more, and its VMs migrate away."""
+        self.xapi.call("host.disable", host.ref)
+        self.xapi.call("host.evacuate", host.ref)
+
     def eject(self, host: BoxHost) -> BoxHost:
         """The host leaves, boots and is a pool of its own: as such it is what is returned. Its disk
         keeps what is ours, /etc/sriov.conf too; its other_config is gone."""

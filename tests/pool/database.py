@@ -122,6 +122,15 @@ class Database:
         with self.lock:
             return [ref for ref, row in self._tables[class_name].items() if row["name_label"] == name]
 
+    def find(self, class_name: str, **wanted: Any) -> List[str]:
+        """The objects whose stored fields have these values."""
+        with self.lock:
+            return [
+                ref
+                for ref, row in self._tables[class_name].items()
+                if all(row[field] == value for field, value in wanted.items())
+            ]
+
     def where(self, class_name: str, expression: str) -> List[str]:
         """The objects for which a query's expression is true."""
         condition = query.parse(expression)

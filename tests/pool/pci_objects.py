@@ -52,8 +52,7 @@ def of_host(xapi: "Xapi", host: str) -> Dict[str, str]:
     """The addresses, as xapi writes them, and objects of the host's devices."""
     database = xapi.database
     with database.lock:
-        own = [ref for ref in database.refs("PCI") if database.get("PCI", ref, "host") == host]
-        return {database.get("PCI", ref, "pci_id"): ref for ref in own}
+        return {database.get("PCI", ref, "pci_id"): ref for ref in database.find("PCI", host=host)}
 
 
 def written(address: str) -> str:
@@ -64,12 +63,12 @@ def written(address: str) -> str:
 
 def devices(root: str) -> List[Record]:
     """The values of all devices that get an object."""
-    found = []
+    found, known = [], names(root)
     for address in _listed(root + DEVICES):
         folder = f"{root}{DEVICES}/{address}"
         class_id = _text(folder, "class")[2:6]
         if class_id[:2] in _CLASSES:
-            found.append(dict(_record(folder, class_id, names(root)), pci_id=written(address)))
+            found.append(dict(_record(folder, class_id, known), pci_id=written(address)))
     return found
 
 
@@ -125,7 +124,7 @@ def names(root: str) -> Names:
 
 @lru_cache(maxsize=8)
 def _parsed(text: str) -> Names:
-    """Lines `VVVV  vendor`, tab `DDDD  device`, 2 tabs `VVVV DDDD  subsystem`; `C CC  class`, tab `SS  its`."""
+    """Lines `VVVV  vendor`, tab `DDDD  device`, two tabs a subsystem; `C CC  class`, tab `SS  name`."""
     known: Dict[str, str] = {}
     vendor = device = ""
     for depth, key, name in re.findall(r"^(\t*)((?:C )?[0-9a-f ]+?)  (.*)$", text, re.MULTILINE):

@@ -26,13 +26,7 @@ def add(xapi: "Xapi", values: Record) -> str:
 
 def find(xapi: "Xapi", **wanted: Any) -> List[str]:
     """The PIFs with these values of stored fields."""
-    database = xapi.database
-    with database.lock:
-        return [
-            ref
-            for ref in database.refs("PIF")
-            if all(database.get("PIF", ref, field) == value for field, value in wanted.items())
-        ]
+    return xapi.database.find("PIF", **wanted)
 
 
 def no_other_pif(xapi: "Xapi", host: str, network: str) -> None:
@@ -45,12 +39,10 @@ def no_other_pif(xapi: "Xapi", host: str, network: str) -> None:
 
 def network_of_bridge(xapi: "Xapi", bridge: str, name_label: str) -> str:
     """The pool's network with that bridge, made where there is none."""
-    database = xapi.database
-    with database.lock:
-        for ref in database.refs("network"):
-            if database.get("network", ref, "bridge") == bridge:
-                return ref
-        return database.create("network", {"name_label": name_label, "bridge": bridge})
+    with xapi.database.lock:
+        for ref in xapi.database.find("network", bridge=bridge):
+            return ref
+        return xapi.database.create("network", {"name_label": name_label, "bridge": bridge})
 
 
 # -- physical ones ---------------------------------------------------------------------------------

@@ -7,7 +7,7 @@ from typing import Any, Dict, Iterator, List
 
 import pytest
 from box import PoolInABox
-from box_host import BoxHost
+from box_host import BoxHost, set_vfs
 from machine_description import default_description
 from values import Failure
 
@@ -105,3 +105,21 @@ def test_a_host_installed_anew_is_another_one(box: PoolInABox) -> None:
     again = box.add_host(default_description(2, host_uuid=uuid))
     assert set(pool_of(again)) == {box.hosts[0].uuid, uuid}
     assert refused(box, "host.call_plugin", host.ref, "sriov", "inventory", {}) == ["HOST_OFFLINE", host.ref]
+
+
+def test_a_host_is_evacuated_unless_a_vm_cannot_leave(box: PoolInABox) -> None:
+    first, second = box.hosts
+    set_vfs(first, "0000:07:00.0", 2)
+    box.xapi.restart_toolstack(first.ref)
+    plain = box.add_vm("web1")
+    pinned = box.add_vm("web2", other_config={"pci": "0/0000:07:10.0"})
+    for vm in (plain, pinned):
+        box.start(vm, first)
+    prevented = box.xapi.call("host.get_vms_which_prevent_evacuation", first.ref)
+    assert prevented == {pinned: ["VM_HAS_PCI_ATTACHED", pinned]}
+    assert refused(box, "host.evacuate", first.ref) == ["VM_HAS_PCI_ATTACHED", pinned]
+    assert box.xapi.call("VM.get_resident_on", plain) == first.ref  # nobody has left
+    box.shut_down(pinned, hard=True)
+    box.evacuate(first)
+    assert box.xapi.call("VM.get_resident_on", plain) == second.ref
+    assert refused(box, "VM.start_on", pinned, first.ref, False, False) == ["HOST_DISABLED", first.ref]

@@ -14,6 +14,7 @@ import threading
 from contextlib import contextmanager
 from typing import Any, Dict, Iterator, List, Optional, Tuple
 
+import evacuation
 import events
 import mastership
 import membership
@@ -39,7 +40,7 @@ from vm_operations import Life
 
 TABLES = (
     *(objects.CALLS, sessions.CALLS, tasks.CALLS, plugin_calls.CALLS, mastership.CALLS),
-    *(membership.CALLS, network_calls.CALLS, events.CALLS, roles.CALLS),
+    *(membership.CALLS, evacuation.CALLS, network_calls.CALLS, events.CALLS, roles.CALLS),
     vm_life.CALLS,
 )
 

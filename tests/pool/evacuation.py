@@ -1,0 +1,71 @@
+"""host.evacuate: all VMs of a host migrate away, or none does where one cannot.
+
+Facts from xen-api: ocaml/xapi/xapi_host.ml (the plan comes first, and its first error ends it; who calls it
+disables the host before), message_forwarding.ml (it is one of the host's current operations).
+"""
+
+from typing import TYPE_CHECKING, Dict, List, Union
+
+import vm_moves
+import vm_placement
+import vm_rules
+from calls import Call, Calls, Context
+from database import new_ref
+from values import Failure
+from vm_operations import standing
+
+if TYPE_CHECKING:
+    from xapi import Xapi
+
+
+def evacuate(context: Context, host: str) -> None:
+    xapi, database = context.xapi, context.xapi.database
+    plan = _plan(xapi, host)
+    key = new_ref()
+    database.add_to("host", host, "current_operations", key, "evacuate")
+    try:
+        for outcome in plan.values():
+            if isinstance(outcome, Failure):
+                raise outcome
+        for vm, target in plan.items():
+            vm_moves.pool_migrate(context, vm, str(target), {"live": "true"})
+    finally:
+        database.remove_from("host", host, "current_operations", key)
+
+
+def _plan(xapi: "Xapi", host: str) -> Dict[str, Union[str, Failure]]:
+    """Where each VM of the host goes, or why it cannot."""
+    plan: Dict[str, Union[str, Failure]] = {}
+    for vm in _guests(xapi, host):
+        refusal = vm_rules.refusal(standing(xapi, vm), "pool_migrate")
+        others = [other for other in vm_placement.possible_hosts(xapi, vm) if other != host]
+        nowhere = Failure("NO_HOSTS_AVAILABLE", vm)
+        plan[vm] = refusal or (vm_placement.roomiest(xapi, others, {}) if others else nowhere)
+    return plan
+
+
+def _guests(xapi: "Xapi", host: str) -> List[str]:
+    database = xapi.database
+    return [
+        vm
+        for vm in database.get("host", host, "resident_VMs")
+        if not database.get("VM", vm, "is_control_domain")
+    ]
+
+
+def assert_can_evacuate(context: Context, host: str) -> None:
+    errors = get_vms_which_prevent(context, host)
+    if errors:
+        raise Failure("CANNOT_EVACUATE_HOST", *("|".join(error) for error in errors.values()))
+
+
+def get_vms_which_prevent(context: Context, host: str) -> Dict[str, List[str]]:
+    plan = _plan(context.xapi, host)
+    return {vm: outcome.description for vm, outcome in plan.items() if isinstance(outcome, Failure)}
+
+
+CALLS: Calls = {
+    "host.evacuate": Call(evacuate, ["ref"], may_be_async=True),
+    "host.assert_can_evacuate": Call(assert_can_evacuate, ["ref"], may_be_async=True),
+    "host.get_vms_which_prevent_evacuation": Call(get_vms_which_prevent, ["ref"]),
+}
