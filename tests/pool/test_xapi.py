@@ -131,7 +131,7 @@ def test_the_program_is_the_xapi_of_its_machine(tmp_path: Path) -> None:
     socket = str(tmp_path / "xapi")
     command = [sys.executable, os.path.join(HERE, "xapi.py"), "--unix", socket, "--password", "secret"]
     process = subprocess.Popen(
-        [*command, "--plugins", str(folder), "--inventory", str(inventory)],
+        [*command, "--plugins", str(folder), "--inventory", str(inventory), "--root", str(tmp_path)],
         stdout=subprocess.PIPE,
         universal_newlines=True,
     )
@@ -142,6 +142,7 @@ def test_the_program_is_the_xapi_of_its_machine(tmp_path: Path) -> None:
             host = client.call("host.get_by_uuid", "11111111-0000-4000-8000-000000000001")
         with Client(socket, "root", "", "a test") as client:
             assert client.call("host.call_plugin", host, "where", "any", {}) == "here"
+        assert (tmp_path / "etc/xensource/pool.conf").read_text() == "master"
         process.send_signal(signal.SIGTERM)
         assert process.wait(60) == 0
 

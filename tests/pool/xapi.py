@@ -131,11 +131,6 @@ class Xapi:
             mastership.forget_callers(self)
         self._look_at_devices(host)
 
-    def lose_host(self, host: str) -> None:
-        """Power cut: its programs end, nobody answers for it. The master has yet to notice that."""
-        self._server.close_host(host)
-        self._urls.pop(host, None)
-        self.reach.lose(host)
     @contextmanager
     def silent(self, host: str) -> Iterator[None]:
         """The host's xapi refuses connections, as while it restarts; calls under way are answered."""
@@ -149,6 +144,11 @@ class Xapi:
                 address, _, port = self._urls[host].rpartition("/")[2].partition(":")
                 self._server.listen_tcp((address, int(port)), host)
 
+    def lose_host(self, host: str) -> None:
+        """Power cut: its programs end, nobody answers for it. The master has yet to notice that."""
+        self._server.close_host(host)
+        self._urls.pop(host, None)
+        self.reach.lose(host)
 
     def notice_dead(self, host: str) -> None:
         """The master has missed its heartbeats (or HA's) for long enough."""
@@ -190,12 +190,12 @@ class Xapi:
         self.close()
 
 
-def _this_machine() -> Any:
-    """The real files and devices, as the library sees them: beside us in a dom0, else in the repository."""
+def _machine(root: str) -> Any:
+    """Files and devices, as the library sees them: beside us in a dom0, else in the repository."""
     sys.path.append(os.path.join(os.path.dirname(os.path.abspath(__file__)), "../../plugins"))
-    from sriovlib.host import this_machine
+    from sriovlib.host import Host
 
-    return this_machine()
+    return Host(root)
 
 
 def main(arguments: Optional[List[str]] = None) -> None:
@@ -204,6 +204,7 @@ def main(arguments: Optional[List[str]] = None) -> None:
     parser.add_argument("--unix", metavar="SOCKET", help="where programs of dom0 reach it")
     parser.add_argument("--plugins", default="/etc/xapi.d/plugins", metavar="FOLDER")
     parser.add_argument("--inventory", default="/etc/xensource-inventory", metavar="FILE")
+    parser.add_argument("--root", default="/", metavar="FOLDER", help="where dom0's files and /sys are")
     parser.add_argument("--password", default="password", help="root's, over TCP")
     options = parser.parse_args(arguments)
     address, _, port = options.tcp.rpartition(":")
@@ -211,7 +212,7 @@ def main(arguments: Optional[List[str]] = None) -> None:
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: ended.set())
     with Xapi(options.password) as xapi:
-        dom0 = Dom0(options.plugins, machine=_this_machine())
+        dom0 = Dom0(options.plugins, machine=_machine(options.root))
         xapi.add_host(describe_this_machine(options.inventory), dom0, options.unix)
         print(xapi.listen((address, int(port))), flush=True)
         ended.wait()
