@@ -80,6 +80,12 @@ def _uevent(host: Host, address: str) -> Optional[Tuple[str, str, Optional[str],
     return vendor.zfill(4), device.zfill(4), values.get("DRIVER"), values.get("PCI_CLASS", "").zfill(6)
 
 
+def identity(host: Host, address: str) -> str:
+    """Vendor and device as in `8086:10fb`; "" where there is no such device."""
+    found = _uevent(host, address)
+    return f"{found[0]}:{found[1]}" if found else ""
+
+
 def _numa_node(host: Host, address: str) -> Optional[int]:
     node = host.number(f"{DEVICES}/{address}/numa_node")
     return None if node is None or node < 0 else node

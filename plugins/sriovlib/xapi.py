@@ -63,7 +63,10 @@ def logged_in(host: Host, seconds: float = SECONDS) -> Iterator[Any]:
         import XenAPI
 
         session = XenAPI.xapi_local()
-        session.xenapi.login_with_password(*user)
+        try:
+            session.xenapi.login_with_password(*user)
+        except Exception as error:  # the client's errors have no common class
+            raise ConnectionError(str(error)) from error
         try:
             yield session
         finally:

@@ -1,0 +1,211 @@
+"""A VM starts here: are the addresses that xapi will plug right, and if not, what instead.
+
+The list of devices was read before the hook ran, so another one takes another start: the pool's master writes
+it, the hook queues `VM.start_on` for this host, which xapi runs next, and ends the present start.
+"""
+
+from typing import Any, Dict, Mapping, NoReturn, Optional, Sequence
+
+from . import arrival, departure, ledger, master, pcientries, reinstate, startnotes, thishost, xenstore
+from .errors import SriovError
+from .guard import Refusal
+from .host import Host
+from .ledger import Entry
+from .pifs import Record
+from .startnotes import Note
+from .thishost import View
+from .xapi import Xapi, XapiFailure
+
+MESSAGE_PRIORITY = 3  # of xapi's five: something changed that an administrator may want to know
+
+
+class Restarting(SriovError):
+    """This start ends, and another one is queued; its task."""
+
+    def __init__(self, message: str, hint: str, task: str) -> None:
+        super().__init__("SRIOV_RESTARTING", message, hint)
+        self.task = task
+
+
+def start(host: Host, session: Any, ref: str, vm: Record) -> None:
+    """Returns where the start may go on, with the settings of the VM's requests on its VFs; else SriovError.
+    For a VM with entries; raises what xapi fails with, too."""
+    xapi = Xapi(host, session)
+    view = _look(host, xapi, ref, vm)
+    pci_text = vm["other_config"]["pci"]
+    refusals = view.judge(vm["uuid"], pci_text)
+    if refusals and not all(refusal.curable for refusal in refusals):
+        raise _refused([refusal for refusal in refusals if not refusal.curable])
+    entry = view.entry
+    if refusals or (entry and entry.lease and entry.lease.host != view.pool.member.uuid):
+        _ask_master(host, session, view, ref, vm, refusals)
+    _arrive(host, vm["uuid"], pcientries.plugging_order(pci_text), _settings(entry), view.ended)
+
+
+def resume(host: Host, session: Any, ref: str, vm: Record) -> None:
+    """As `start`, but what is wrong stays wrong: a VM in memory looks for just the VFs that it had."""
+    view = _look(host, Xapi(host, session), ref, vm)
+    pci_text = vm["other_config"]["pci"]
+    refusals = view.judge(vm["uuid"], pci_text)
+    if refusals:
+        hint = "Resume it where it was suspended, or shut it down (`xe vm-shutdown --force`) and start it."
+        raise _refused([refusal._replace(hint=hint) if refusal.curable else refusal for refusal in refusals])
+    _arrive(host, vm["uuid"], pcientries.plugging_order(pci_text), _settings(view.entry), view.ended)
+
+
+def reboot(host: Host, vm_uuid: str, note: Note) -> None:
+    """The VM keeps what it was given at its last start, for xapi plugs that again."""
+    _arrive(host, vm_uuid, note.devices, note.settings)
+
+
+def reboot_without_note(host: Host, session: Any, ref: str, vm: Record) -> None:
+    """The package came after the VM's start, or /run was emptied: then what is kept now counts. A VM that
+    is said to run on another host does not reboot here."""
+    settings: Dict[str, Dict[str, str]] = {}
+    try:
+        pool = thishost.pool_of(host, Xapi(host, session))
+    except (XapiFailure, OSError) as error:  # no reason to take a VM's reboot from it
+        host.log(f"{vm['uuid']} reboots, and what its VFs are to be set to is not known: {error}")
+    else:
+        if vm["resident_on"] != pool.member.ref:
+            start(host, session, ref, vm)
+            return
+        entry = pool.entries.get(vm["uuid"])
+        if entry and entry.lease and entry.lease.host == pool.member.uuid:
+            settings = _settings(entry)
+    devices = pcientries.plugging_order(vm["other_config"].get("pci", ""))
+    _arrive(host, vm["uuid"], devices, settings)
+
+
+def _look(host: Host, xapi: Xapi, ref: str, vm: Record) -> View:
+    view = thishost.look(host, xapi, ref, vm)
+    why = view.pool.unreadable.get(vm["uuid"])
+    if why is not None:
+        raise SriovError(
+            "SRIOV_LEDGER",
+            f"pool.other_config:{ledger.PREFIX}{vm['uuid']} cannot be read: {why}.",
+            "Put it right, or take it out with `xe pool-param-remove` and assign anew.",
+        )
+    return view
+
+
+def _settings(entry: Optional[Entry]) -> Dict[str, Dict[str, str]]:
+    """VF -> what its request wants."""
+    vfs = entry.lease.vfs if entry and entry.lease else {}
+    return {vfs[one.number]: one.settings for one in (entry.requests if entry else ()) if one.number in vfs}
+
+
+def _refused(refusals: Sequence[Refusal]) -> SriovError:
+    messages = dict.fromkeys(refusal.message for refusal in refusals)
+    hints = dict.fromkeys(refusal.hint for refusal in refusals)
+    return SriovError(refusals[0].code, " ".join(messages), " ".join(hints))
+
+
+# -- the master -----------------------------------------------------------------------------------
+
+
+def _ask_master(
+    host: Host, session: Any, view: View, ref: str, vm: Record, refusals: Sequence[Refusal]
+) -> None:
+    """Returns where the start may go on. Where nothing is wrong but the lease names another host, the
+    master not moving it is no reason against the start."""
+    here = view.pool.member
+    asked = {"vm_uuid": vm["uuid"], "host_uuid": here.uuid, "starting": "true"}
+    try:
+        answer = master.act(host, session, "reinstate_vfs", asked, reinstate.reinstate_vfs)
+        is_wrong = bool(answer["pci_changed"])
+    except SriovError as error:
+        if refusals:
+            why = f"{error.message} {_refused(refusals).message}"
+            raise SriovError(error.code, why, error.hint) from error
+        host.log(f"{vm['uuid']}: its lease stays elsewhere: {error}")
+        is_wrong = _has_other_entries(host, session, ref, vm)
+    if is_wrong:
+        _start_again(host, Xapi(host, session), view, ref, vm)
+    if refusals:  # the master sees nothing wrong: somebody has put it right, or has not noticed it yet
+        raise _refused(refusals)
+
+
+def _has_other_entries(host: Host, session: Any, ref: str, vm: Record) -> bool:
+    """The master may have written before it failed."""
+    try:
+        now = Xapi(host, session).call("VM.get_other_config", ref)
+    except (XapiFailure, OSError) as error:
+        host.log(f"{vm['uuid']}: {error}")
+        return False
+    return bool(now.get("pci") != vm["other_config"].get("pci"))
+
+
+def _start_again(host: Host, xapi: Xapi, view: View, ref: str, vm: Record) -> NoReturn:
+    here = view.pool.member
+    now = ", ".join(pcientries.plugging_order(xapi.call("VM.get_other_config", ref).get("pci", "")))
+    has = f"The VM {vm['name_label']} did not have VFs of the host {here.name}, and has {now} of it now"
+    try:
+        if not view.pool.enabled:
+            raise XapiFailure(["HOST_DISABLED", here.uuid])
+        task = xapi.call("Async.VM.start_on", ref, here.ref, False, False)
+        uuid = xapi.call("task.get_uuid", task)
+    except XapiFailure as failure:
+        raise SriovError(
+            "SRIOV_NOT_PLACED",
+            f"{has}; but xapi refuses to start it here again ({failure}), so it stays halted.",
+            "Start it when the host takes VMs again, or on another host.",
+        ) from failure
+    restarting = Restarting(
+        f"{has}. This start ends, and xapi starts it here again with those.",
+        f"There is nothing to do. `xe task-list uuid={uuid}` shows that start; should it be refused, because "
+        "the host is evacuated or upgraded, the VM stays halted. It does not stay paused, if it was to be: "
+        "call reinstate_vfs before such a start.",
+        uuid,
+    )
+    try:
+        xapi.call(
+            "message.create", "SRIOV_RESTARTING", MESSAGE_PRIORITY, "VM", vm["uuid"], restarting.message
+        )
+    except (XapiFailure, OSError) as error:  # a message is a comfort
+        host.log(f"{vm['uuid']}: no message: {error}")
+    raise restarting
+
+
+# -- this host -------------------------------------------------------------------------------------
+
+
+def _arrive(
+    host: Host,
+    vm_uuid: str,
+    devices: Sequence[str],
+    settings: Mapping[str, Mapping[str, str]],
+    ended: Optional[Mapping[str, float]] = None,
+) -> None:
+    """The last look at who has the devices, the settings, and the note: nobody comes between. `ended` are
+    starts that came to nothing (see thishost.View); None in a reboot, which no start comes before."""
+    with host.lock("vfs", f"the start of {vm_uuid}"):
+        running = xenstore.owners(host, host.run(xenstore.COMMAND, xenstore.SECONDS)) or {}
+        starting = {
+            address: uuid
+            for uuid, note in startnotes.claims(host, vm_uuid).items()
+            for address in note.devices
+            if ended is not None and ended.get(uuid) != note.time
+        }
+        for address in devices:
+            domain = running.get(address)
+            if domain is not None and domain.vm_uuid != vm_uuid:
+                raise _taken(address, f"the running VM {domain.name or domain.vm_uuid or domain.domid}")
+            if address in starting:
+                raise _taken(address, f"the VM {starting[address]}, which is being started")
+        departure.sweep(host, vm_uuid, running)
+        wanted = {vf: settings[vf] for vf in settings if vf in devices}
+        if wanted:
+            arrival.arrive(host, wanted, running)
+        try:
+            startnotes.write(host, vm_uuid, list(devices), {vf: dict(wanted[vf]) for vf in wanted})
+        except OSError as error:
+            host.log(f"{vm_uuid}: its start could not be noted: {error.strerror}")
+
+
+def _taken(address: str, holder: str) -> SriovError:
+    return SriovError(
+        "SRIOV_VF_IN_USE",
+        f"{address} is held by {holder}.",
+        "Start the VM when that one has ended, or give it another device.",
+    )

@@ -1,0 +1,451 @@
+"""A VM's VFs follow it, and no start takes what is not its own: the real hooks, run by the box's xapi."""
+
+import json
+import os
+import sys
+from typing import Any, Dict, Iterator, List, Tuple
+
+import pytest
+from box import PoolInABox
+from box_host import BoxHost
+from machine import LOG
+from machine_description import SATA, Description, default_description, intel_82599
+from sriovlib import arrival, startnotes
+from sriovlib.vfsettings import NO_MAC
+from values import Failure
+
+PORT, VF = "0000:07:00.0", "0000:07:10.0"
+MANAGEMENT = "0000:02:00.0"
+SCRIPTS = os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "..", "hooks", "xapi")
+THIEF = "11111111-2222-4333-8444-555555555555"
+HOOKS = ("vm-pre-start", "vm-post-destroy", "vm-pre-resume")
+
+
+def alike(number: int) -> Description:
+    return default_description(number, xen_options="iommu=1")
+
+
+def other_slot(number: int) -> Description:
+    """A host whose fast card sits in another slot: its VFs have other addresses."""
+    first, _ = default_description(number).cards
+    macs = (f"00:1b:21:00:{number:02x}:00", f"00:1b:21:00:{number:02x}:01")
+    fast = intel_82599(("0000:09:00.0", "0000:09:00.1"), ("eth1", "eth2"), macs)
+    return default_description(number, xen_options="iommu=1", cards=(first, fast))
+
+
+class Estate:
+    """A pool whose hosts have our package, as its administrator and its VMs' owners see it."""
+
+    def __init__(self, box: PoolInABox) -> None:
+        self.box = box
+        for host in box.hosts:
+            box.call(host, "load_pciback")
+            box.call(host, "set_vf_count", pf="eth1", count="4")
+            for hook in HOOKS:
+                box.link_hook(host, hook, os.path.join(SCRIPTS, hook))
+
+    def call(self, function: str, **args: str) -> Any:
+        """On a member: the master does it."""
+        return self.box.call(self.box.hosts[1], function, **args)
+
+    def vm(self, name: str, pci: str = "", **values: Any) -> str:
+        return self.box.add_vm(name, other_config={"pci": pci} if pci else {}, **values)
+
+    def with_vf(self, name: str, on: int = 0, **settings: str) -> str:
+        """A VM with a VF of the network of eth1."""
+        vm = self.vm(name)
+        args = {"vm_uuid": self.uuid(vm), "network": self.network, "host_uuid": self.box.hosts[on].uuid}
+        self.call("assign_vf", **args, **settings)
+        return vm
+
+    @property
+    def network(self) -> str:
+        database = self.box.xapi.database
+        (network,) = database.by_name_label("network", "Pool-wide network associated with eth1")
+        return str(database.get("network", network, "uuid"))
+
+    def uuid(self, vm: str) -> str:
+        return str(self.box.xapi.database.get("VM", vm, "uuid"))
+
+    def pci(self, vm: str) -> Any:
+        return self.box.xapi.database.get("VM", vm, "other_config").get("pci")
+
+    def set_pci(self, vm: str, pci: str) -> None:
+        self.box.xapi.call("VM.remove_from_other_config", vm, "pci")
+        self.box.xapi.call("VM.add_to_other_config", vm, "pci", pci)
+
+    def lease(self, vm: str) -> Any:
+        (pool,) = self.box.xapi.database.refs("pool")
+        text = self.box.xapi.database.get("pool", pool, "other_config")[f"sriov-vm-{self.uuid(vm)}"]
+        return json.loads(text)["lease"]
+
+    def mac(self, vm: str) -> str:
+        (row,) = self.call("list_assignments", vm_uuid=self.uuid(vm))["vms"]
+        return str(row["requests"][0]["settings"]["mac"])
+
+    def settings(self, host: int, vf: str) -> Tuple[Any, Any]:
+        now = arrival.look(self.box.hosts[host].machine)[vf].now
+        return now.mac, now.vlan
+
+    def start(self, vm: str, host: int) -> None:
+        self.box.start(vm, self.box.hosts[host])
+
+    def refused(self, vm: str, host: int) -> List[str]:
+        """The lines that a refused start shows."""
+        with pytest.raises(Failure) as failure:
+            self.start(vm, host)
+        return self.lines(failure.value)
+
+    @staticmethod
+    def lines(failure: Failure) -> List[str]:
+        code, hook, _reason, stdout, status = failure.description
+        assert (code, status) == ("XAPI_HOOK_FAILED", "2"), failure.description
+        assert hook.endswith("/50-xapi-sriov")
+        lines: List[str] = stdout.splitlines()
+        assert len(lines) == 3, lines
+        return lines
+
+    def conflicts(self) -> List[Dict[str, Any]]:
+        found: List[Dict[str, Any]] = self.call("list_assignments")["conflicts"]
+        return found
+
+    def log(self, host: int) -> str:
+        return self.box.hosts[host].machine.read(LOG)
+
+    def clear(self) -> None:
+        """Without VMs, and nothing is remembered of any."""
+        database = self.box.xapi.database
+        assert self.box.wait_for_calls()
+        for vm in database.refs("VM"):
+            if not database.get("VM", vm, "is_control_domain"):
+                if self.box.power_state(vm) != "Halted":
+                    self.box.shut_down(vm, hard=True)
+                self.box.xapi.call("VM.destroy", vm)
+        (pool,) = database.refs("pool")
+        database.set("pool", pool, "other_config", {})
+        for host in self.box.hosts:
+            with open(host.machine.path(LOG), "w"):
+                pass
+
+
+@pytest.fixture(scope="module")
+def hosts_alike() -> Iterator[Estate]:
+    with PoolInABox([alike(1), alike(2)], interpreter=sys.executable) as box:
+        yield Estate(box)
+
+
+@pytest.fixture(scope="module")
+def hosts_with_other_slots() -> Iterator[Estate]:
+    with PoolInABox([alike(1), other_slot(2)], interpreter=sys.executable) as box:
+        yield Estate(box)
+
+
+@pytest.fixture
+def estate(hosts_alike: Estate) -> Iterator[Estate]:
+    """Two hosts alike."""
+    yield hosts_alike
+    hosts_alike.clear()
+
+
+@pytest.fixture
+def mixed(hosts_with_other_slots: Estate) -> Iterator[Estate]:
+    """Two hosts whose cards are in different slots."""
+    yield hosts_with_other_slots
+    hosts_with_other_slots.clear()
+
+
+# -- VMs without devices ---------------------------------------------------------------------------
+
+
+def test_a_vm_without_devices_starts_after_one_call_to_xapi(estate: Estate) -> None:
+    vm = estate.vm("plain")
+    estate.start(vm, 1)
+    estate.box.reboot(vm, hard=True)
+    estate.box.shut_down(vm, hard=True)
+    assert estate.box.power_state(vm) == "Halted"
+    assert "plain" not in estate.log(1)
+
+
+# -- VFs follow ------------------------------------------------------------------------------------
+
+
+def test_a_vm_starts_with_its_vf_and_its_settings_and_leaves_nothing(estate: Estate) -> None:
+    vm = estate.with_vf("web", vlan="12")
+    mac = estate.mac(vm)
+    assert estate.settings(0, VF) == (NO_MAC, 0)  # not before the VM is there
+    estate.start(vm, 0)
+    assert estate.box.devices(vm) == [VF]
+    assert estate.settings(0, VF) == (mac, 12)
+    estate.box.shut_down(vm, hard=True)
+    assert estate.settings(0, VF) == (NO_MAC, 0)
+    assert startnotes.read(estate.box.hosts[0].machine, estate.uuid(vm)) is None
+
+
+def test_where_addresses_are_alike_it_starts_anywhere_and_nothing_changes(estate: Estate) -> None:
+    vm = estate.with_vf("web", vlan="12")
+    before = estate.pci(vm)
+    estate.start(vm, 1)
+    assert (estate.box.devices(vm), estate.pci(vm)) == ([VF], before)
+    assert estate.settings(1, VF) == (estate.mac(vm), 12)
+    assert estate.settings(0, VF) == (NO_MAC, 0)
+    assert estate.lease(vm)["host"] == estate.box.hosts[1].uuid  # the master has moved it
+    assert estate.conflicts() == []
+
+
+def test_where_they_differ_it_is_started_again_with_vfs_of_that_host(mixed: Estate) -> None:
+    vm = mixed.with_vf("web", vlan="12")
+    mac, uuid, host = mixed.mac(vm), mixed.uuid(vm), mixed.box.hosts[1]
+    first, message, hint = mixed.refused(vm, 1)
+    code, of_vm, of_host, task = first.split(" ")
+    assert (code, of_vm, of_host) == ("SRIOV_RESTARTING", uuid, host.uuid)
+    assert "web" in message
+    assert host.name in message
+    assert task in hint
+    assert mixed.box.wait_for_calls()
+    assert mixed.box.devices(vm) == ["0000:09:10.0"]
+    assert mixed.box.xapi.database.get("VM", vm, "resident_on") == host.ref
+    assert mixed.settings(1, "0000:09:10.0") == (mac, 12)
+    assert mixed.conflicts() == []
+    (record,) = mixed.box.xapi.call("task.get_all_records_where", f'field "uuid" = "{task}"').values()
+    assert record["status"] == "success"
+
+
+def test_the_pool_has_a_message_about_it(mixed: Estate) -> None:
+    vm = mixed.with_vf("web")
+    mixed.refused(vm, 1)
+    messages = mixed.box.xapi.call("message.get_all_records").values()
+    (message,) = [one for one in messages if one["obj_uuid"] == mixed.uuid(vm)]
+    assert (message["name"], message["cls"], message["obj_uuid"]) == (
+        "SRIOV_RESTARTING",
+        "VM",
+        mixed.uuid(vm),
+    )
+    assert "web" in message["body"]
+
+
+def test_reinstate_vfs_spares_it_the_detour(mixed: Estate) -> None:
+    vm = mixed.with_vf("web")
+    mixed.call("reinstate_vfs", vm_uuid=mixed.uuid(vm), host_uuid=mixed.box.hosts[1].uuid)
+    mixed.start(vm, 1)
+    assert mixed.box.devices(vm) == ["0000:09:10.0"]
+
+
+def test_it_is_not_placed_again_and_again(mixed: Estate) -> None:
+    """Somebody else writes the wrong entries back each time."""
+    vm = mixed.with_vf("web")
+    mixed.refused(vm, 1)
+    assert mixed.box.wait_for_calls()
+    mixed.box.shut_down(vm, hard=True)
+    mixed.set_pci(vm, f"0/{VF}")
+    first, message, _ = mixed.refused(vm, 1)
+    assert first.startswith("SRIOV_NOT_PLACED ")
+    assert "seconds ago" in message
+    mixed.box.pass_time(120)
+    mixed.refused(vm, 1)
+    assert mixed.box.wait_for_calls()
+    assert mixed.box.devices(vm) == ["0000:09:10.0"]
+
+
+def test_a_host_without_a_free_vf(mixed: Estate) -> None:
+    for number in range(4):
+        mixed.start(mixed.with_vf(f"other{number}", on=1), 1)
+    vm = mixed.with_vf("web")
+    first, message, hint = mixed.refused(vm, 1)
+    assert first == f"SRIOV_NO_FREE_VF {mixed.uuid(vm)} {mixed.box.hosts[1].uuid}"
+    assert "other" in message
+    assert hint
+    assert mixed.box.power_state(vm) == "Halted"
+    mixed.start(vm, 0)
+
+
+def test_a_reverted_vm_gets_its_entries_back(estate: Estate) -> None:
+    vm = estate.with_vf("web")
+    snapshot = estate.box.xapi.call("VM.snapshot", vm, "before")
+    estate.call("assign_vf", vm_uuid=estate.uuid(vm), network=estate.network)
+    estate.box.xapi.call("VM.revert", snapshot)
+    assert "," not in estate.pci(vm)
+    assert estate.refused(vm, 0)[0].startswith("SRIOV_RESTARTING ")
+    assert estate.box.wait_for_calls()
+    assert estate.box.devices(vm) == [VF, "0000:07:10.2"]
+
+
+# -- reboots ---------------------------------------------------------------------------------------
+
+
+def test_a_reboot_keeps_vfs_and_settings(estate: Estate) -> None:
+    vm = estate.with_vf("web", vlan="12")
+    estate.start(vm, 0)
+    for _ in range(2):
+        estate.box.reboot(vm, hard=True)
+        assert estate.box.devices(vm) == [VF]
+        assert estate.settings(0, VF) == (estate.mac(vm), 12)
+
+
+def test_a_reboot_keeps_what_was_plugged_whatever_stands_in_the_record_now(estate: Estate) -> None:
+    vm = estate.with_vf("web", vlan="12")
+    estate.start(vm, 0)
+    estate.set_pci(vm, f"0/{MANAGEMENT}")
+    estate.box.reboot(vm, hard=True)
+    assert estate.box.devices(vm) == [VF]
+    assert estate.settings(0, VF) == (estate.mac(vm), 12)
+
+
+def test_a_guests_own_reboot_needs_no_xapi(estate: Estate) -> None:
+    vm, plain = estate.with_vf("web", vlan="12"), estate.vm("plain")
+    for one in (vm, plain):
+        estate.start(one, 1)
+    with estate.box.silent_xapi(estate.box.hosts[1]):
+        for one in (vm, plain):
+            estate.box.reboot_from_inside(one)
+    assert estate.box.devices(vm) == [VF]
+    assert estate.settings(1, VF) == (estate.mac(vm), 12)
+    assert estate.box.power_state(plain) == "Running"
+
+
+def test_a_reboot_is_stopped_where_another_domain_has_the_vf_by_now(estate: Estate) -> None:
+    vm = estate.with_vf("web")
+    estate.start(vm, 0)
+    host = estate.box.hosts[0]
+    thief = f"""#!{sys.executable}
+import sys
+sys.path[:0] = {sys.path!r}
+import machine
+machine.Machine({host.machine.root!r}).start_domain({THIEF!r}, "thief", [{VF!r}])
+"""
+    script = estate.box.put_hook(host, "vm-pre-reboot", thief)
+    with pytest.raises(Failure) as failure:
+        estate.box.reboot(vm, hard=True)
+    os.unlink(script)
+    host.machine.stop_domain(THIEF)
+    first, message, _ = estate.lines(failure.value)
+    assert first.startswith("SRIOV_VF_IN_USE ")
+    assert "thief" in message
+
+
+def test_a_vm_that_ran_before_the_package_came_reboots(estate: Estate) -> None:
+    vm = estate.with_vf("web", vlan="12")
+    host = estate.box.hosts[0]
+    estate.start(vm, 0)
+    startnotes.remove(host.machine, estate.uuid(vm))
+    host.machine.run(["ip", "link", "set", "dev", "eth1", "vf", "0", "vlan", "99"])
+    estate.box.reboot(vm, hard=True)
+    assert estate.settings(0, VF) == (estate.mac(vm), 12)
+
+
+# -- what no start may take ------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("entry", "carried"),
+    [(f"0/{MANAGEMENT}", "the management interface eth0"), (f"0/{SATA}", "the mounted file system /")],
+)
+def test_what_dom0_lives_on(estate: Estate, entry: str, carried: str) -> None:
+    vm = estate.vm("greedy", entry)
+    first, message, hint = estate.refused(vm, 1)
+    assert first == f"SRIOV_NEEDED_BY_DOM0 {estate.uuid(vm)} {estate.box.hosts[1].uuid}"
+    assert entry in message
+    assert carried in message
+    assert "xe vm-param-remove" in hint
+    host = estate.box.hosts[1].machine
+    assert host.exists("/sys/class/net/eth0")
+
+
+def test_it_is_not_placed_anew_where_a_foreign_entry_is_wrong(mixed: Estate) -> None:
+    vm = mixed.with_vf("web")
+    before = f"{mixed.pci(vm)},7/{MANAGEMENT}"
+    mixed.set_pci(vm, before)
+    assert mixed.refused(vm, 1)[0].startswith("SRIOV_NEEDED_BY_DOM0 ")
+    assert mixed.pci(vm) == before
+
+
+def test_a_plugged_repository(estate: Estate) -> None:
+    database, host = estate.box.xapi.database, estate.box.hosts[1]
+    kept = {path: host.machine.read(path) for path in ("/proc/self/mountinfo", "/proc/swaps")}
+    put(host, dict.fromkeys(kept, ""))
+    repository = database.create("SR", {"name_label": "Local storage", "type": "lvm"})
+    plugged = {"host": host.ref, "SR": repository, "currently_attached": True}
+    pbd = database.create("PBD", {**plugged, "device_config": {"device": "/dev/sda3"}})
+    vm = estate.vm("greedy", f"0/{SATA}")
+    message = estate.refused(vm, 1)[1]
+    database.destroy("PBD", pbd)
+    put(host, kept)
+    assert "the storage repository Local storage" in message
+
+
+def put(host: BoxHost, texts: Dict[str, str]) -> None:
+    with host.machine.changed() as sysfs:
+        for path, text in texts.items():
+            sysfs.put(path, text)
+
+
+def test_a_device_of_a_running_vm(estate: Estate) -> None:
+    web, other = estate.vm("web", f"0/{VF}"), estate.vm("other", f"0/{VF}")
+    estate.start(web, 0)
+    first, message, _ = estate.refused(other, 0)
+    assert first.startswith("SRIOV_VF_IN_USE ")
+    assert "web" in message
+    estate.box.shut_down(web, hard=True)
+    estate.start(other, 0)  # by hand is by hand
+
+
+def test_a_vf_that_is_leased_here_to_a_halted_vm(estate: Estate) -> None:
+    estate.with_vf("web")
+    vm = estate.vm("other", f"0/{VF}")
+    first, message, hint = estate.refused(vm, 0)
+    assert first.startswith("SRIOV_VF_IN_USE ")
+    assert "web" in message
+    assert "xe vm-param-remove" in hint
+
+
+def test_a_clone_starts_when_it_was_given_vfs_of_its_own(estate: Estate) -> None:
+    web = estate.with_vf("web")
+    estate.start(web, 0)
+    estate.box.shut_down(web, hard=True)
+    clone = estate.box.xapi.call("VM.clone", web, "clone")
+    estate.start(web, 0)
+    for host in (0, 1):
+        first, message, hint = estate.refused(clone, host)
+        assert first.startswith("SRIOV_VF_IN_USE ")
+        assert "web" in message
+        assert "adopt_vm" in hint
+    estate.call("adopt_vm", vm_uuid=estate.uuid(clone), host_uuid=estate.box.hosts[0].uuid)
+    estate.start(clone, 0)
+    assert estate.box.devices(clone) == ["0000:07:10.2"]
+    assert estate.settings(0, "0000:07:10.2")[0] not in (estate.mac(web), NO_MAC)
+
+
+def test_a_device_that_is_not_there_takes_nothing(estate: Estate) -> None:
+    vm = estate.vm("odd", "0/0000:44:00.0")
+    with pytest.raises(Failure) as failure:
+        estate.start(vm, 0)
+    assert failure.value.description[0] == "INTERNAL_ERROR"  # xenopsd's own refusal
+
+
+def test_a_ledger_that_cannot_be_read(estate: Estate) -> None:
+    vm = estate.with_vf("web")
+    (pool,) = estate.box.xapi.database.refs("pool")
+    key = f"sriov-vm-{estate.uuid(vm)}"
+    estate.box.xapi.call("pool.remove_from_other_config", pool, key)
+    estate.box.xapi.call("pool.add_to_other_config", pool, key, "{")
+    assert estate.refused(vm, 0)[0].startswith("SRIOV_LEDGER ")
+
+
+def test_a_setting_that_cannot_be_applied(estate: Estate) -> None:
+    vm = estate.with_vf("web", link_state="enable")
+    first, message, _ = estate.refused(vm, 0)
+    assert first.startswith("SRIOV_KERNEL_REFUSED ")
+    assert "link_state" in message
+    assert estate.settings(0, VF) == (NO_MAC, 0)
+
+
+# -- what fails ------------------------------------------------------------------------------------
+
+
+def test_a_bug_of_ours_refuses_only_vms_with_entries(estate: Estate) -> None:
+    web, plain = estate.with_vf("web"), estate.vm("plain")
+    inventory = estate.box.hosts[0].machine.path("/etc/xensource-inventory")
+    os.rename(inventory, inventory + ".away")
+    first, _, _ = estate.refused(web, 0)
+    estate.start(plain, 0)
+    os.rename(inventory + ".away", inventory)
+    assert first == f"SRIOV_XAPI_SILENT {estate.uuid(web)} -"
