@@ -85,11 +85,13 @@ class PoolInABox(Networks, BoxVMs, Membership):
     def add_hosts(self, count: int, vfs: int = 0) -> List[BoxHost]:
         """That many usual hosts more, alike, with VFs on both of their fast ports; quick for many."""
         added: List[BoxHost] = []
-        for number in range(len(self.hosts) + 1, len(self.hosts) + count + 1):
+        there = {host.uuid for host in self.hosts}
+        numbered = map(default_description, range(1, len(there) + count + 1))
+        for description in [one for one in numbered if one.host_uuid not in there][:count]:
             if added:
-                added.append(self.add_host(default_description(number), like=added[0]))
+                added.append(self.add_host(description, like=added[0]))
             else:
-                added.append(self.add_host(default_description(number)))
+                added.append(self.add_host(description))
                 for port in ("0000:07:00.0", "0000:07:00.1") if vfs else ():
                     set_vfs(added[0], port, vfs)
                 self.xapi.restart_toolstack(added[0].ref)

@@ -12,6 +12,7 @@ from schema import CLASSES, Field
 
 _NOT_LISTED = ("session",)  # no get_all and what goes with it (session.json)
 _WITHOUT_GETTERS = ("message",)  # records only (records.json)
+_KEYS = {"VM.blocked_operations": "vm_operation"}  # maps whose keys are no texts (maps.json)
 _WITHOUT_NAMES = ("pool",)  # has a name but no look-up by it (records.json)
 
 
@@ -78,8 +79,9 @@ def _calls_of_field(class_name: str, field: Field) -> Calls:
         item, _, container = field.kind.partition(" ")
         calls[f"set_{field.name}"] = call(_set, field.kind)
         if container == "map":
-            calls[f"add_to_{field.name}"] = call(_add_to, "string", item)
-            calls[f"remove_from_{field.name}"] = call(_remove_from, "string")
+            key = _KEYS.get(f"{class_name}.{field.name}", "string")
+            calls[f"add_to_{field.name}"] = call(_add_to, key, item)
+            calls[f"remove_from_{field.name}"] = call(_remove_from, key)
         if container == "set":
             calls[f"add_{field.name}"] = call(_add, item)
             calls[f"remove_{field.name}"] = call(_remove, item)

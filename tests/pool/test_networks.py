@@ -166,3 +166,23 @@ def test_xapi_knows_a_vf_once_its_toolstack_was_restarted(box: PoolInABox) -> No
 def test_networks_may_have_one_name(box: PoolInABox) -> None:
     assert len({box.add_network("lab"), box.add_network("lab")}) == 2
     assert len(box.xapi.call("network.get_by_name_label", "lab")) == 2
+
+
+def test_a_vif_on_xapis_own_sriov_takes_the_lowest_vf_that_is_in_no_vm(box: PoolInABox) -> None:
+    host = box.hosts[0]
+    sriov = box.add_sriov_network(host, "eth1", "sriov net")
+    (network,) = box.xapi.call("network.get_by_name_label", "sriov net")
+    vms = [box.add_vm(name) for name in ("web1", "web2")]
+    for vm in vms:
+        given = {"device": "0", "network": network, "VM": vm, "MAC": "", "MTU": 1500, "other_config": {}}
+        box.xapi.call("VIF.create", {**given, "qos_algorithm_type": ""})
+        box.start(vm, host)
+    assert [box.devices(vm) for vm in vms] == [["0000:07:10.0"], ["0000:07:10.2"]]
+    assert box.xapi.call("network_sriov.get_remaining_capacity", sriov) == 61
+    in_use = refused(box, "network_sriov.destroy", sriov)
+    assert in_use[:2] == ["NETWORK_SRIOV_PIF_HAS_VF_INUSE", box.pif(host, "eth1")]
+    box.shut_down(vms[0], hard=True)
+    assert refused(box, "VM.start_on", vms[0], box.hosts[1].ref, False, False) == [
+        "NETWORK_SRIOV_INSUFFICIENT_CAPACITY",
+        network,
+    ]

@@ -65,7 +65,7 @@ def _resume_there(under_way: Operation, host: str, start_paused: bool) -> None:
     """A refused one leaves the VM suspended."""
     xapi, vm = under_way.xapi, under_way.vm
     xapi.forward(host)
-    pushed = vm_notes.push(xapi, vm)
+    pushed = vm_notes.push(xapi, vm, host)
     with xapi.life.queue(vm):
         vm_start.hook(xapi, vm, host, "vm-pre-resume")
         under_way.look_whether_cancelled()
@@ -85,7 +85,7 @@ def pool_migrate(context: Context, vm: str, host: str, options: Dict[str, str]) 
         xapi.forward(host)
         if host == source:
             return
-        pushed = vm_notes.push(xapi, vm)
+        pushed = vm_notes.push(xapi, vm, host)
         with xapi.life.queue(vm):
             vm_start.hook(xapi, vm, source, "vm-pre-migrate", "source")
             domain = vm_start.plug(xapi, vm, host, pushed)

@@ -6,6 +6,7 @@ Imitates vm-life.json and passthrough.json.
 from typing import TYPE_CHECKING, Any, Dict
 
 import pci_list
+import vif_functions
 from database import Database
 from hypervisor import Guest, Report
 from values import NULL, now
@@ -18,13 +19,16 @@ if TYPE_CHECKING:
 PROTECTED = "restart"  # VM.ha_restart_priority of a VM that HA starts again
 
 
-def push(xapi: "Xapi", vm: str) -> Pushed:
-    """xenopsd is told of the VM as its record is now. Every guest that is started gets a device model."""
+def push(xapi: "Xapi", vm: str, host: str) -> Pushed:
+    """xenopsd of that host is told of the VM as its record is now. Every guest that is started gets a
+    device model."""
     with xapi.database.lock:
         platform = xapi.database.get("VM", vm, "platform")
         other_config = xapi.database.get("VM", vm, "other_config")
         xapi.database.set("VM", vm, "platform", {"device-model": "qemu-upstream-compat", **platform})
-    addresses = pci_list.addresses(other_config.get("pci", ""))
+    listed = pci_list.addresses(other_config.get("pci", ""))
+    of_vifs = [one for one in vif_functions.addresses(xapi, vm, host) if one not in listed]
+    addresses = [*of_vifs, *listed]
     pushed = Pushed(addresses, is_true(platform.get("nomigrate", "")))
     xapi.life.pushed[vm] = pushed
     return pushed
@@ -53,6 +57,7 @@ def note_running(xapi: "Xapi", vm: str, host: str, domain: int, power_state: str
         }
         _forget_guest(database, vm)
         _set(database, "VM", vm, values)
+        vif_functions.note_plugged(xapi, vm, True)
         update_allowed(xapi, vm)
 
 
@@ -72,6 +77,7 @@ def note_stopped(xapi: "Xapi", vm: str, power_state: str = HALTED) -> None:
         values: Dict[str, Any] = {"power_state": power_state, "domid": -1, "attached_PCIs": []}
         nowhere = {"resident_on": NULL, "scheduled_to_be_resident_on": NULL, "guest_metrics": NULL}
         _set(xapi.database, "VM", vm, {**values, **nowhere})
+        vif_functions.note_plugged(xapi, vm, False)
         update_allowed(xapi, vm)
 
 

@@ -8,6 +8,7 @@ host, else the one with the most memory free, then with the fewest VMs, then the
 import re
 from typing import TYPE_CHECKING, List, Mapping, Sequence, Tuple
 
+import vif_functions
 from calls import Call, Calls, Context
 from values import Failure
 
@@ -120,8 +121,11 @@ def get_possible_hosts(context: Context, vm: str) -> List[str]:
 
 
 def assert_agile(context: Context, vm: str) -> None:
-    """Storage and networks would count, and there are none."""
-    context.xapi.database.get("VM", vm, "uuid")
+    """Storage would count, and there is none. other_config:pci does not (devices.json)."""
+    database = context.xapi.database
+    networks = [database.get("VIF", vif, "network") for vif in database.get("VM", vm, "VIFs")]
+    if any(vif_functions.is_sriov(context.xapi, network) for network in networks):
+        raise Failure("VM_HAS_SRIOV_VIF", vm)
 
 
 def retrieve_wlb_recommendations(_context: Context, _vm: str) -> None:

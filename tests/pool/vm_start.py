@@ -98,7 +98,7 @@ def _start_there(under_way: Operation, host: str, start_paused: bool) -> None:
     xapi, vm = under_way.xapi, under_way.vm
     try:
         xapi.forward(host)
-        pushed = push(xapi, vm)
+        pushed = push(xapi, vm, host)
         with xapi.life.queue(vm):
             domain = boot(under_way, host, pushed)
         note_running(xapi, vm, host, domain, PAUSED if start_paused else RUNNING)

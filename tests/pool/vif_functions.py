@@ -1,0 +1,53 @@
+"""VIFs on networks of xapi's own SR-IOV: each takes a VF when its VM starts.
+
+Imitates devices.json: the lowest VF that is in no VM, whatever other_config:pci names; a VM with such a VIF
+is not agile. Facts from xen-api: ocaml/xapi/xapi_network_sriov_helpers.ml, xapi_vm_helpers.ml.
+"""
+
+from typing import TYPE_CHECKING, List, Optional
+
+import sriov_functions
+from values import Failure
+
+if TYPE_CHECKING:
+    from xapi import Xapi
+
+
+def addresses(xapi: "Xapi", vm: str, host: str) -> List[str]:
+    """The VFs of that host for the VM's VIFs, in the order of their devices."""
+    database = xapi.database
+    taken: List[str] = []
+    for vif in sorted(database.get("VM", vm, "VIFs"), key=lambda one: database.get("VIF", one, "device")):
+        network = database.get("VIF", vif, "network")
+        if not is_sriov(xapi, network):
+            continue
+        physical = _physical(xapi, network, host)
+        free = [vf for vf in sriov_functions.free(xapi, physical) if vf not in taken] if physical else []
+        if not free:
+            raise Failure("NETWORK_SRIOV_INSUFFICIENT_CAPACITY", network)
+        taken.append(free[0])
+    return [database.get("PCI", vf, "pci_id") for vf in taken]
+
+
+def is_sriov(xapi: "Xapi", network: str) -> bool:
+    database = xapi.database
+    if not database.exists("network", network):
+        return False
+    return any(
+        database.get("PIF", pif, "sriov_logical_PIF_of") for pif in database.find("PIF", network=network)
+    )
+
+
+def _physical(xapi: "Xapi", network: str, host: str) -> Optional[str]:
+    database = xapi.database
+    for pif in database.find("PIF", network=network, host=host, currently_attached=True):
+        for sriov in database.get("PIF", pif, "sriov_logical_PIF_of"):
+            return str(database.get("network_sriov", sriov, "physical_PIF"))
+    return None
+
+
+def note_plugged(xapi: "Xapi", vm: str, plugged: bool) -> None:
+    """Every VIF of a running VM is attached."""
+    for vif in xapi.database.get("VM", vm, "VIFs"):
+        xapi.database.set("VIF", vif, "currently_attached", plugged)
+        xapi.database.set("VIF", vif, "allowed_operations", [] if plugged else ["attach"])
