@@ -24,13 +24,14 @@ class Time(str):
 
 # The operations on a VM that the API knows (xen-api: ocaml/idl/datamodel_vm.ml, operations).
 VM_OPERATIONS = frozenset(
-    "snapshot clone copy create_template revert checkpoint snapshot_with_quiesce provision start start_on"
-    " pause unpause clean_shutdown clean_reboot hard_shutdown power_state_reset hard_reboot suspend csvm"
-    " resume resume_on pool_migrate migrate_send get_boot_record send_sysrq send_trigger query_services"
-    " shutdown call_plugin changing_memory_live awaiting_memory_live changing_dynamic_range changing_static_range"
-    " changing_memory_limits changing_shadow_memory changing_shadow_memory_live changing_VCPUs"
-    " changing_VCPUs_live changing_NVRAM assert_operation_valid data_source_op update_allowed_operations"
-    " make_into_template import export metadata_export reverting destroy create_vtpm sysprep".split()
+    "snapshot clone copy create_template revert checkpoint snapshot_with_quiesce provision start"
+    " start_on pause unpause clean_shutdown clean_reboot hard_shutdown power_state_reset hard_reboot"
+    " suspend csvm resume resume_on pool_migrate migrate_send get_boot_record send_sysrq send_trigger"
+    " query_services shutdown call_plugin changing_memory_live awaiting_memory_live"
+    " changing_dynamic_range changing_static_range changing_memory_limits changing_shadow_memory"
+    " changing_shadow_memory_live changing_VCPUs changing_VCPUs_live changing_NVRAM"
+    " assert_operation_valid data_source_op update_allowed_operations make_into_template import export"
+    " metadata_export reverting destroy create_vtpm sysprep".split()
 )
 EPOCH = Time("19700101T00:00:00Z")  # what xapi writes for "not yet"
 
