@@ -4,6 +4,7 @@ from typing import Any, Dict, Iterator, List, Mapping, NamedTuple, Optional, Seq
 
 from . import arguments, copies, holding, ledger, pcientries, placement, poolstate, survey, topology
 from .host import Host
+from .ledger import Choice
 from .placement import Held
 from .poolstate import PoolState, Vm
 from .survey import Survey
@@ -20,6 +21,9 @@ class Conflict(NamedTuple):
     vm_uuids: List[str]
     host_uuid: Optional[str] = None
     address: Optional[str] = None
+
+
+Serving = Dict[Choice, placement.Serving]
 
 
 class Seen(NamedTuple):
@@ -50,8 +54,9 @@ def list_assignments(host: Host, session: Any, args: Mapping[str, str]) -> Dict[
     surveyed = survey.survey(host, session, pool, pool.live)
     state = poolstate.read(xapi, pool)
     seen = Seen(pool, surveyed, state, state.held(surveyed.running()))
+    serving: Serving = {}
     vms = [
-        _row(seen, vm)
+        _row(seen, vm, serving)
         for vm in sorted(state.vms.values(), key=lambda vm: (vm.name, vm.uuid))
         if vm_uuid in (None, vm.uuid) and _has_vfs(seen, vm) and host_uuid in (None, *_hosts_of(seen, vm))
     ]
@@ -88,21 +93,24 @@ def _hosts_of(seen: Seen, vm: Vm) -> List[str]:
     return [uuid for uuid in (leased, vm.resident_on) if uuid]
 
 
-def _row(seen: Seen, vm: Vm) -> Dict[str, Any]:
+def _row(seen: Seen, vm: Vm, serving: Serving) -> Dict[str, Any]:
+    """`serving` is filled as requests are met: many ask for the same."""
     entry = seen.state.entries.get(vm.uuid)
     vfs = entry.lease.vfs if entry and entry.lease else {}
     requests = []
     for request in entry.requests if entry else ():
-        address = vfs.get(request.number)
+        address, choice = vfs.get(request.number), request.choice
+        if choice not in serving:
+            serving[choice] = placement.serving(choice, seen.surveyed.candidates)
         requests.append(
             {
                 "request": request.number,
-                "by": request.choice.kind,
-                "value": request.choice.value,
+                "by": choice.kind,
+                "value": choice.value,
                 "settings": request.settings,
                 "vf": address,
                 "portable": address is not None
-                and placement.portable(request.choice, address, vm.uuid, seen.surveyed.candidates, seen.held),
+                and placement.portable_where(serving[choice], address, vm.uuid, seen.held),
             }
         )
     return {

@@ -19,11 +19,13 @@ def lent(entry: Entry) -> List[str]:
 def origins(state: PoolState, vm: Vm, named: Sequence[str]) -> List[str]:
     """The VMs whose VFs these entries may be a copy of, the one that was lent them last first. They have
     most of the addresses, and of those most at present."""
+    if vm.nomigrate is None or not named:
+        return []
     found: List[Tuple[int, int, int, str]] = []
     for uuid, entry in state.entries.items():
         now = entry.lease.vfs.values() if entry.lease else ()
         shared = len(set(named).intersection(lent(entry)))
-        if shared and uuid != vm.uuid and entry.requests and vm.nomigrate is not None:
+        if shared and uuid != vm.uuid and entry.requests:
             serial = entry.lease.serial if entry.lease else 0
             found.append((shared, len(set(named).intersection(now)), serial, uuid))
     found.sort(reverse=True)

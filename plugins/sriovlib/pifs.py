@@ -20,12 +20,13 @@ class Network(NamedTuple):
 
 def devices(pif: Record, pifs: Pifs) -> Set[str]:
     """The physical interfaces below a PIF: of a bond its members, of a VLAN those of its trunk."""
-    members = {other["device"] for other in pifs.values() if other["bond_slave_of"] in pif["bond_master_of"]}
+    bonds = pif["bond_master_of"]
+    members = {other["device"] for other in pifs.values() if other["bond_slave_of"] in bonds} if bonds else ()
     if members:
-        return members
+        return set(members)
     if pif["physical"] or pif["sriov_logical_PIF_of"]:
         return {pif["device"]}
-    if pif["bond_master_of"]:
+    if bonds:
         return set()  # a bond without members on this host
     for trunk in pifs.values():  # a VLAN's PIF has the device name of the PIF that it is on
         if trunk["device"] == pif["device"] and (trunk["physical"] or trunk["bond_master_of"]):
@@ -60,13 +61,11 @@ def vlan(pif: Record) -> Optional[int]:
 
 def networks(records: Mapping[str, Record], pifs: Pifs) -> List[Network]:
     """The pool's networks, with the interfaces of the host whose PIFs are given."""
+    interfaces: Dict[str, Set[str]] = {}
+    for pif in pifs.values():
+        interfaces.setdefault(pif["network"], set()).update(devices(pif, pifs))
     return [
-        Network(
-            record["uuid"],
-            record["name_label"],
-            record["bridge"],
-            {device for pif in pifs.values() if pif["network"] == ref for device in devices(pif, pifs)},
-        )
+        Network(record["uuid"], record["name_label"], record["bridge"], interfaces.get(ref, set()))
         for ref, record in records.items()
     ]
 

@@ -58,10 +58,30 @@ def fits(choice: Choice, candidate: Candidate) -> bool:
     return choice.value == candidate.device
 
 
+Serving = Mapping[str, FrozenSet[str]]
+
+
+def serving(choice: Choice, hosts: Hosts) -> Serving:
+    """The hosts that could serve the choice, with the addresses there that fit it and are not blocked."""
+    found = {}
+    for host, candidates in hosts.items():
+        fitting = frozenset(one.address for one in candidates if one.blocked is None and fits(choice, one))
+        if fitting:
+            found[host] = fitting
+    return found
+
+
 def portable(choice: Choice, address: str, vm: str, hosts: Hosts, held: Held) -> bool:
     """Whether the VM can have this address wherever its request can be served: on every host with a VF that
     fits and is not blocked, the address is such a VF and nobody but the VM holds it; there is such a host."""
-    return address in _portable(choice, vm, hosts, held)
+    return portable_where(serving(choice, hosts), address, vm, held)
+
+
+def portable_where(where: Serving, address: str, vm: str, held: Held) -> bool:
+    """The same, for those who ask of many addresses."""
+    return bool(where) and all(
+        address in fitting and holder(host, address, vm, held) is None for host, fitting in where.items()
+    )
 
 
 def place(
@@ -172,18 +192,10 @@ def _available(
 
 
 def _portable(choice: Choice, vm: str, hosts: Hosts, held: Held) -> FrozenSet[str]:
-    """All portable addresses, in one pass over the pool."""
-    everywhere: Optional[FrozenSet[str]] = None
-    for host, candidates in hosts.items():
-        fitting = [
-            candidate.address
-            for candidate in candidates
-            if candidate.blocked is None and fits(choice, candidate)
-        ]
-        if fitting:
-            free = frozenset(address for address in fitting if holder(host, address, vm, held) is None)
-            everywhere = free if everywhere is None else everywhere & free
-    return everywhere or frozenset()
+    """All portable addresses."""
+    where = serving(choice, hosts)
+    common = frozenset.intersection(*where.values()) if where else frozenset()
+    return frozenset(address for address in common if portable_where(where, address, vm, held))
 
 
 def _preference(candidates: Sequence[Candidate], anywhere: FrozenSet[str], kept: Set[str]) -> List[str]:

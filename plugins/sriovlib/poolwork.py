@@ -93,8 +93,11 @@ def work(
 def entry_now(xapi: Xapi, uuid: str) -> Entry:
     """What the ledger says of a VM, without the lock: only to know which hosts to ask."""
     (pool,) = xapi.call("pool.get_all")
-    entries, _ = ledger.read_all(ledger.settled(xapi.call("pool.get_other_config", pool)))
-    return entries.get(uuid, NO_ENTRY)
+    text = ledger.settled(xapi.call("pool.get_other_config", pool)).get(ledger.PREFIX + uuid)
+    try:
+        return NO_ENTRY if text is None else ledger.parse(text)
+    except ledger.LedgerError:
+        return NO_ENTRY  # who works with it says so, under the lock
 
 
 def concerned(pool: Topology, choices: Iterable[Choice], more: Iterable[Optional[str]] = ()) -> List[Member]:
