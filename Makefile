@@ -48,6 +48,7 @@ lab-shell: venv ## a shell in the dom0 of a running lab host (root)
 bench: venv ## measure whole calls beside a plugin that does nothing
 	@$(PYTHON) tests/bench/run
 	@$(PYTHON) tests/bench/restore
+	@$(PYTHON) tests/bench/assignments
 
 clean: ## remove all that the other targets made
 	rm -rf build .venv .mypy_cache .pytest_cache .ruff_cache .hypothesis

@@ -45,7 +45,7 @@ class MeasuredHost:
         os.mkdir(folder)
         self.folder = folder
         self._inventory = machines.looks_like(machines.kept(vfs), folder)
-        self._socket = folder + box.SOCKET
+        self._socket = folder + box_host.SOCKET
         self._environment = {
             **box.dom0_environment(os.pathsep.join([os.path.join(HERE, "dom0"), python_path]), self._socket),
             "PATH": os.path.join(folder, "commands"),
