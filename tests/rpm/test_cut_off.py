@@ -4,9 +4,19 @@ import os
 from typing import List
 
 import pytest
-from installed import COPY, ENABLED, LIBRARY, PLUGIN, TREE, answering_version, compiled_modules
+from installed import (
+    COPY,
+    ENABLED,
+    HOOKS,
+    LIBRARY,
+    PLUGIN,
+    TREE,
+    answering_version,
+    compiled_modules,
+    linked_hooks,
+)
 from packages import Package
-from scratch import Dom0
+from scratch import XAPI_D, Dom0
 from watch import Library, watching
 
 # moment -> what has just been made, renamed or removed for the first time, as the one calls it who does that
@@ -15,6 +25,7 @@ INSTALLATION = {
     "when the service is to be enabled": ENABLED,
     "before xapi has it": "/etc/.xapi-sriov.new",
     "when xapi has it": PLUGIN,
+    "when xapi has some of the hooks": XAPI_D + "/vm-pre-resume/50-xapi-sriov",
 }
 UPGRADE = {
     "while copying": COPY,
@@ -26,6 +37,7 @@ UPGRADE = {
 }
 ERASURE = {
     "when xapi has it no more": PLUGIN,
+    "when xapi has some of the hooks no more": XAPI_D + "/vm-pre-resume/50-xapi-sriov",
     "when files go": "host.py",
 }
 
@@ -33,6 +45,7 @@ ERASURE = {
 def is_in_order(host: Dom0, package: Package) -> None:
     assert os.readlink(host.path(PLUGIN)) == TREE + "/plugins/sriov"
     assert answering_version(host) == package.version
+    assert linked_hooks(host) == HOOKS
     assert os.path.lexists(host.path(ENABLED))
     assert compiled_modules(host) == set(package.library)
     assert [path for path in host.files() if "bygone" in path or COPY in path] == []

@@ -15,11 +15,13 @@ from installed import (
     CONFIGURATION,
     COPY,
     ENABLED,
+    HOOKS,
     LIBRARY,
     PLUGIN,
     TREE,
     answering_version,
     compiled_modules,
+    linked_hooks,
 )
 from packages import Package
 from scratch import XAPI_D, Dom0
@@ -32,9 +34,11 @@ def test_a_new_installation(host: Dom0, package: Package, libraries: List[Librar
     with watching(host, libraries) as watched:
         host.rpm_succeeds("--install", package.path)
     assert watched.stumbled == set()
-    assert watched.events == ["plugins/sriov MOVED_TO"]
+    # the folder of the other hooks was not there before
+    assert watched.events == ["plugins/sriov MOVED_TO", "vm-pre-start/50-xapi-sriov MOVED_TO"]
 
     assert os.readlink(host.path(PLUGIN)) == TREE + "/plugins/sriov"
+    assert linked_hooks(host) == HOOKS
     assert answering_version(host) == package.version
     assert os.path.lexists(host.path(ENABLED))
     assert compiled_modules(host) == set(package.library)
@@ -57,9 +61,9 @@ def test_an_upgrade(host: Dom0, older: Package, package: Package, libraries: Lis
         host.rpm_succeeds("--upgrade", package.path)
     assert watched.stumbled == set()
     # to the copy of the old version and to the new version, each at one go
-    assert [event for event in watched.events if event.startswith("plugins/")] == [
-        "plugins/sriov MOVED_TO"
-    ] * 2
+    for entry in ("plugins/sriov", *(path[len(XAPI_D) + 1 :] for path in HOOKS)):
+        assert [event for event in watched.events if event.startswith(entry)] == [entry + " MOVED_TO"] * 2
+    assert linked_hooks(host) == HOOKS
 
     assert answering_version(host) == package.version
     assert host.read(CONFIGURATION) == "# as the administrator wants it\n"
@@ -137,7 +141,12 @@ def test_an_erasure_leaves_nothing(host: Dom0, package: Package, libraries: List
     with watching(host, libraries) as watched:
         host.rpm_succeeds("--erase", "xapi-sriov")
     assert watched.stumbled == set()
-    assert watched.events == ["plugins/sriov DELETE"]
+    assert sorted(event for event in watched.events if "50-" in event or "sriov" in event) == [
+        "plugins/sriov DELETE",
+        "vm-post-destroy/50-xapi-sriov DELETE",
+        "vm-pre-resume/50-xapi-sriov DELETE",
+        "vm-pre-start/50-xapi-sriov DELETE",
+    ]
     assert host.files() == before
 
 
@@ -209,6 +218,16 @@ def test_an_upgrade_does_not_replace_it_either(host: Dom0, older: Package, packa
     assert host.read(PLUGIN) == "#!/bin/sh\necho mine\n"
     host.rpm_succeeds("--erase", "xapi-sriov")
     assert host.read(PLUGIN) == "#!/bin/sh\necho mine\n"
+
+
+def test_a_hook_of_somebody_else_is_not_replaced(host: Dom0, package: Package) -> None:
+    mine = XAPI_D + "/vm-pre-start/50-xapi-sriov"
+    host.write(mine, "#!/bin/sh\nexit 0\n", 0o755)
+    before = host.files()
+    ended = host.rpm("--install", package.path)
+    assert ended.status != 0
+    assert f"{mine} is there already and not of this package." in ended.said
+    assert host.files() == before
 
 
 def test_a_link_to_another_place_is_replaced_and_named(host: Dom0, package: Package) -> None:

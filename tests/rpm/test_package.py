@@ -42,6 +42,9 @@ def test_it_unpacks_nothing_where_xapi_runs_all_it_finds(package: Package) -> No
     assert {line for line in lines if "/etc/xapi.d" in line} == {
         "drwxr-xr-x /etc/xapi.d",
         "drwxr-xr-x /etc/xapi.d/plugins",
+        "drwxr-xr-x /etc/xapi.d/vm-post-destroy",
+        "drwxr-xr-x /etc/xapi.d/vm-pre-resume",
+        "drwxr-xr-x /etc/xapi.d/vm-pre-start",
     }
 
 
