@@ -142,7 +142,7 @@ def _of_network(pool: Topology, wish: Wish) -> Wish:
 def _target(at: Work, vm: Vm, entry: Entry, wish: Wish) -> Tuple[str, Choice]:
     """The host that the VM's VFs are of, and the choice as the ledger keeps it. The lease's host where there
     is one that is live, else the one that was asked for, else the VM's affinity, else the best."""
-    leased = entry.lease.host if entry.lease and at.topology.members[entry.lease.host].live else None
+    leased = at.topology.live_host(entry.lease.host) if entry.lease else None
     if leased and wish.host and leased != wish.host:
         raise SriovError(
             "SRIOV_BAD_ARGUMENT",
@@ -267,12 +267,14 @@ def unassign_vf(host: Host, session: Any, args: Mapping[str, str]) -> Dict[str, 
             host_uuid = entry.lease.host if entry.lease else pool.own
             changed = at.transaction.write(poolwork.change(at, vm, entry, kept, host_uuid, left))
         at.transaction.collect_garbage()
-        return {
-            "vm_uuid": vm_uuid,
-            "changed": changed,
-            "unassigned": [{"request": request.number, "vf": vfs.get(request.number)} for request in gone],
-            "requests": [request.number for request in kept],
-        }
+    if gone and entry.lease is not None:
+        poolwork.release(host, session, pool, entry.lease.host, vm_uuid)
+    return {
+        "vm_uuid": vm_uuid,
+        "changed": changed,
+        "unassigned": [{"request": request.number, "vf": vfs.get(request.number)} for request in gone],
+        "requests": [request.number for request in kept],
+    }
 
 
 def _told(entry: Entry, vfs: Mapping[int, str]) -> str:

@@ -126,6 +126,20 @@ def place(
         raise no_free_vf(at, error) from error
 
 
+def release(host: Host, session: Any, pool: Topology, left: str, vm_uuid: str) -> None:
+    """The host that a VM's VFs were of sets them back, if it has not done so as the VM ended: a guest that
+    shut itself down ran no hook, and a MAC that stays on a VF makes its VM unreachable from there. Not under
+    the lock; a host that does not answer costs nothing."""
+    member = pool.members.get(left)
+    if member is None or not member.live:
+        return
+    try:
+        xapi = Xapi(host, session, survey.SECONDS)
+        xapi.call("host.call_plugin", member.ref, "sriov", "release_vfs", {"vm_uuid": vm_uuid})
+    except Exception as error:  # the client's errors have no common class; the VM has what it was to have
+        host.log(f"{member.name} was not told that {vm_uuid} left it: {error}")
+
+
 def best_host(at: Work, vm: Vm, requests: Sequence[Request], preferred: Optional[str]) -> str:
     """The host for all of these requests: the preferred one if it can, else the one with most free VFs."""
     try:

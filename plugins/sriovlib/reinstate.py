@@ -38,7 +38,11 @@ def reinstate_vfs(host: Host, session: Any, args: Mapping[str, str]) -> Dict[str
     with poolwork.work(host, session, pool, surveyed, doing, hook=starting) as at:
         vm = at.vm(vm_uuid)
         poolstate.must_be_halted(vm, starting)
-        return _reinstate(at, vm, at.entry(vm_uuid), wanted, starting)
+        left = at.entry(vm_uuid).lease
+        answer = _reinstate(at, vm, at.entry(vm_uuid), wanted, starting)
+    if left is not None and left.host != answer["host_uuid"]:
+        poolwork.release(host, session, pool, left.host, vm_uuid)
+    return answer
 
 
 def _reinstate(at: Work, vm: Vm, entry: Entry, wanted: Optional[str], starting: bool) -> Dict[str, Any]:

@@ -29,6 +29,11 @@ class Topology(NamedTuple):
     def live(self) -> List[Member]:
         return [member for member in self.members.values() if member.live]
 
+    def live_host(self, uuid: str) -> Optional[str]:
+        """The host, if it is live; None for one that is not, or left the pool."""
+        found = self.members.get(uuid)
+        return uuid if found is not None and found.live else None
+
     def uuid_of(self, ref: str) -> Optional[str]:
         """The UUID of a host by its reference; None for a null one or one that is gone."""
         return next((member.uuid for member in self.members.values() if member.ref == ref), None)
