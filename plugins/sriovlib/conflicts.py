@@ -1,15 +1,12 @@
-"""`list_assignments`: who has which VF in the whole pool, and what does not fit together. Changes nothing."""
+"""What does not fit together in the pool: between the ledger, the VMs, their entries and the hosts. Pure."""
 
-from typing import Any, Dict, Iterator, List, Mapping, NamedTuple, Optional, Sequence, Tuple
+from typing import Dict, Iterator, List, NamedTuple, Optional, Sequence, Tuple
 
-from . import arguments, copies, holding, ledger, pcientries, placement, poolstate, survey, topology
-from .host import Host
-from .ledger import Choice
+from . import copies, holding, ledger, pcientries
 from .placement import Held
 from .poolstate import PoolState, Vm
 from .survey import Survey
 from .topology import Topology
-from .xapi import Xapi
 
 
 class Conflict(NamedTuple):
@@ -23,9 +20,6 @@ class Conflict(NamedTuple):
     address: Optional[str] = None
 
 
-Serving = Dict[Choice, placement.Serving]
-
-
 class Seen(NamedTuple):
     """The pool at one moment, for reading only."""
 
@@ -35,107 +29,32 @@ class Seen(NamedTuple):
     held: Held
 
 
-def list_assignments(host: Host, session: Any, args: Mapping[str, str]) -> Dict[str, Any]:
-    """The plugin's `list_assignments`, on the master: `{vms, conflicts, hosts}`.
-
-    `vms`: those with requests or `pci` entries, `{vm_uuid, vm_name, power_state, resident_on, host_uuid,
-    requests: [{request, by, value, settings, vf, portable}], pci, others}`; `host_uuid` is the lease's,
-    `others` are the entries that are not ours. `hosts`: `{host_uuid, name, live, version}`, version null
-    where the host did not tell.
-    """
-    vm_uuid = arguments.uuid(args, "vm_uuid")
-    host_uuid = arguments.uuid(args, "host_uuid")
-    xapi = Xapi(host, session)
-    pool = topology.read(host, xapi)
-    if vm_uuid is not None:
-        poolstate.vm_record(xapi, vm_uuid)
-    if host_uuid is not None and host_uuid not in pool.members:
-        topology.member(pool, host_uuid)
-    surveyed = survey.survey(host, session, pool, pool.live)
-    state = poolstate.read(xapi, pool)
-    seen = Seen(pool, surveyed, state, state.held(surveyed.running()))
-    serving: Serving = {}
-    vms = [
-        _row(seen, vm, serving)
-        for vm in sorted(state.vms.values(), key=lambda vm: (vm.name, vm.uuid))
-        if vm_uuid in (None, vm.uuid) and _has_vfs(seen, vm) and host_uuid in (None, *_hosts_of(seen, vm))
-    ]
-    return {
-        "vms": vms,
-        "conflicts": [
-            conflict._asdict()
-            for conflict in find(seen)
-            if (vm_uuid is None or vm_uuid in conflict.vm_uuids)
-            and (host_uuid is None or conflict.host_uuid in (None, host_uuid))
-        ],
-        "hosts": [
-            {
-                "host_uuid": member.uuid,
-                "name": member.name,
-                "live": member.live,
-                "version": surveyed.hosts[member.uuid].inventory["version"]
-                if member.uuid in surveyed.hosts
-                else None,
-            }
-            for member in sorted(pool.members.values(), key=lambda member: (member.name, member.uuid))
-        ],
-    }
-
-
-def _has_vfs(seen: Seen, vm: Vm) -> bool:
+def has_vfs(seen: Seen, vm: Vm) -> bool:
     entry = seen.state.entries.get(vm.uuid)
     return bool(vm.pci or (entry and entry.requests) or vm.uuid in seen.state.unreadable)
-
-
-def _hosts_of(seen: Seen, vm: Vm) -> List[str]:
-    entry = seen.state.entries.get(vm.uuid)
-    leased = entry.lease.host if entry and entry.lease else None
-    return [uuid for uuid in (leased, vm.resident_on) if uuid]
-
-
-def _row(seen: Seen, vm: Vm, serving: Serving) -> Dict[str, Any]:
-    """`serving` is filled as requests are met: many ask for the same."""
-    entry = seen.state.entries.get(vm.uuid)
-    vfs = entry.lease.vfs if entry and entry.lease else {}
-    requests = []
-    for request in entry.requests if entry else ():
-        address, choice = vfs.get(request.number), request.choice
-        if choice not in serving:
-            serving[choice] = placement.serving(choice, seen.surveyed.candidates)
-        requests.append(
-            {
-                "request": request.number,
-                "by": choice.kind,
-                "value": choice.value,
-                "settings": request.settings,
-                "vf": address,
-                "portable": address is not None
-                and placement.portable_where(serving[choice], address, vm.uuid, seen.held),
-            }
-        )
-    return {
-        "vm_uuid": vm.uuid,
-        "vm_name": vm.name,
-        "power_state": vm.power_state,
-        "resident_on": vm.resident_on,
-        "host_uuid": entry.lease.host if entry and entry.lease else None,
-        "requests": requests,
-        "pci": vm.pci,
-        "others": [one.text for one in pcientries.entries(vm.pci or "") if one.address not in vfs.values()],
-    }
 
 
 def find(seen: Seen) -> List[Conflict]:
     """All conflicts of the pool, in the order of the checks below."""
     found: List[Conflict] = []
-    for check in (_hosts, _ledger, _twice, _by_hand, _copies, _unlike_the_ledger, _dropped, _devices):
+    for check in (
+        _hosts,
+        _ledger,
+        _twice,
+        _by_hand,
+        _copies,
+        _leases,
+        _unlike_the_ledger,
+        _dropped,
+        _devices,
+    ):
         found += check(seen)
     return found
 
 
 def _hosts(seen: Seen) -> Iterator[Conflict]:
     """Hosts without the plugin, with another version, or silent; xapi starts any VM there all the same."""
-    could = [vm for vm in seen.state.vms.values() if vm.power_state == "Halted" and _has_vfs(seen, vm)]
+    could = [vm for vm in seen.state.vms.values() if vm.power_state == "Halted" and has_vfs(seen, vm)]
     names = _names(sorted(could, key=lambda vm: vm.name))
     by_name = {member.name: member.uuid for member in seen.topology.members.values()}
     for problem in seen.surveyed.problems:
@@ -266,6 +185,35 @@ def _unlike_the_ledger(seen: Seen) -> Iterator[Conflict]:
                 "They are written anew at its next start, or now by `reinstate_vfs`.",
                 [uuid],
             )
+
+
+def _leases(seen: Seen) -> Iterator[Conflict]:
+    """VFs that are lent and are not there: their host left the pool, was installed anew, has fewer now."""
+    for uuid, entry in sorted(seen.state.entries.items()):
+        if entry.lease is None or uuid not in seen.state.vms:
+            continue
+        name, host = seen.state.name(uuid), entry.lease.host
+        if host not in seen.topology.members:
+            yield Conflict(
+                "LEASE_WITHOUT_HOST",
+                f"The VFs of {name} are of the host {host}, which left the pool.",
+                "Give it VFs of another host: `reinstate_vfs`, or `assign_vf` where it is to have one more.",
+                [uuid],
+                host,
+            )
+            continue
+        surveyed = seen.surveyed.hosts.get(host)
+        for address in sorted(entry.lease.vfs.values()) if surveyed else ():
+            if surveyed and surveyed.vf(address) is None:
+                yield Conflict(
+                    "LEASE_WITHOUT_VF",
+                    f"{name} has {address} of {surveyed.member.name}, which has no such VF now.",
+                    "Make the VFs again (`set_vf_count`; for a host that was installed anew `sriov-restore "
+                    "--from-pool` on it), or give the VM others: `reinstate_vfs`.",
+                    [uuid],
+                    host,
+                    address,
+                )
 
 
 def _dropped(seen: Seen) -> Iterator[Conflict]:

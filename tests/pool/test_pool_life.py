@@ -1,0 +1,330 @@
+"""The daily life of a pool: hosts join, leave, are installed anew, are lost; the master changes. What becomes
+of leases and settings then."""
+
+import os
+import subprocess
+import sys
+from typing import Any, Dict, Iterator, List
+
+import pytest
+import XenAPI
+from box import PoolInABox
+from box_host import PLUGIN, BoxHost, plugin_of_version, set_plugin
+from machine_description import default_description
+
+BOOT_SERVICE = os.path.join(os.path.dirname(PLUGIN), "../hooks/boot/sriov-restore")
+VF, NEXT_VF = "0000:07:10.0", "0000:07:10.2"
+
+
+class Pool:
+    """The pool as its administrator sees it, who talks to its master unless to another."""
+
+    def __init__(self, box: PoolInABox) -> None:
+        self.box = box
+
+    def call(self, function: str, host: Any = None, **args: str) -> Any:
+        return self.box.call(host or self.box.master, function, **args)
+
+    def refused(self, function: str, **args: str) -> List[str]:
+        with pytest.raises(XenAPI.Failure) as caught:
+            self.call(function, **args)
+        return list(caught.value.details)
+
+    def vm(self, name: str, **values: Any) -> str:
+        return str(self.box.xapi.database.get("VM", self.box.add_vm(name, **values), "uuid"))
+
+    def vm_with_vf(self, name: str, host: BoxHost, **args: str) -> str:
+        vm = self.vm(name)
+        got = self.call("assign_vf", vm_uuid=vm, network="xenbr1", host_uuid=host.uuid, **args)
+        assert got["host_uuid"] == host.uuid
+        return vm
+
+    def listed(self, vm: str) -> Any:
+        (row,) = self.call("list_assignments", vm_uuid=vm)["vms"]
+        return row
+
+    def conflicts(self) -> List[Dict[str, Any]]:
+        return list(self.call("list_assignments")["conflicts"])
+
+    def codes(self) -> List[str]:
+        return [conflict["code"] for conflict in self.conflicts()]
+
+
+@pytest.fixture
+def pool() -> Iterator[Pool]:
+    with PoolInABox(interpreter=sys.executable) as box:
+        for host in box.hosts:
+            box.call(host, "set_vf_count", pf="eth1", count="4")
+        yield Pool(box)
+
+
+def boot_service(host: BoxHost, *options: str) -> None:
+    subprocess.run([sys.executable, BOOT_SERVICE, *options], env=host.environment, check=True)
+
+
+# -- a host joins ------------------------------------------------------------------------------------
+
+
+def test_a_host_joins_without_the_plugin(pool: Pool) -> None:
+    home = pool.box.hosts[0]
+    vm = pool.vm_with_vf("web", home)
+    new = pool.box.add_host(default_description(3), plugin=None)
+    (conflict,) = pool.conflicts()
+    assert (conflict["code"], conflict["host_uuid"]) == ("HOST_WITHOUT_PLUGIN", new.uuid)
+    assert "web" in conflict["message"]  # xapi would start it there, with an address that means nothing
+    versions = {host["name"]: host["version"] for host in pool.call("list_assignments")["hosts"]}
+    assert (versions["host3"], versions["host1"] is None) == (None, False)
+    (warning,) = pool.call("assign_vf", vm_uuid=vm, network="xenbr1")["warnings"]
+    assert "host3" in warning
+
+    set_plugin(new, PLUGIN)
+    assert pool.conflicts() == []
+    pool.call("set_vf_count", new, pf="eth1", count="4")
+    assert pool.call("assign_vf", vm_uuid=vm, network="xenbr1")["warnings"] == []
+    there = pool.call("reinstate_vfs", vm_uuid=vm, host_uuid=new.uuid)
+    assert there["host_uuid"] == new.uuid
+    assert not there["pci_changed"]  # the card is the same, and so are the addresses
+
+
+def test_a_host_with_another_version_takes_part_and_is_named(pool: Pool, tmp_path: Any) -> None:
+    folder = str(tmp_path / "plugins")
+    set_plugin(pool.box.hosts[1], plugin_of_version(folder, "0.0.9"))
+    vm = pool.vm_with_vf("web", pool.box.hosts[1])
+    (conflict,) = pool.conflicts()
+    assert conflict["code"] == "HOST_OTHER_PLUGIN"
+    assert "0.0.9" in conflict["message"]
+    assert pool.listed(vm)["host_uuid"] == pool.box.hosts[1].uuid
+
+
+def test_vms_that_came_with_a_host_are_adopted(pool: Pool) -> None:
+    """The pool that a host had before keeps its ledger for itself; its VMs bring their entries, and one of
+    them is lent here already."""
+    pool.vm_with_vf("web", pool.box.hosts[0])
+    new = pool.box.add_host(default_description(3))
+    pool.call("set_vf_count", new, pf="eth1", count="4")
+    came = pool.vm("came", affinity=new.ref, other_config={"pci": f"0/{VF}"}, platform={"nomigrate": "true"})
+    assert pool.codes() == ["CLONE"]  # that is what it looks like
+    adopted = pool.call("adopt_vm", vm_uuid=came, host_uuid=new.uuid, origin_uuid="none")
+    assert [one["vf"] for one in adopted["vfs"]] == [VF]
+    assert pool.conflicts() == []
+
+
+# -- a host leaves -----------------------------------------------------------------------------------
+
+
+def test_vfs_of_an_ejected_host_are_had_from_another(pool: Pool) -> None:
+    home, goes = pool.box.hosts
+    vm, more = pool.vm_with_vf("web", goes, vlan="12"), pool.vm_with_vf("db", goes)
+    mac = pool.listed(vm)["requests"][0]["settings"]["mac"]
+    alone = pool.box.eject(goes)
+    listed = pool.listed(vm)
+    assert (listed["host_uuid"], listed["requests"][0]["portable"]) == (goes.uuid, True)
+    assert pool.codes() == ["LEASE_WITHOUT_HOST"] * 2
+    assert pool.call("list_vfs", home, state="assigned") == []
+
+    moved = pool.call("reinstate_vfs", vm_uuid=vm)
+    assert (moved["host_uuid"], moved["changed"]) == (home.uuid, True)
+    assert pool.listed(vm)["requests"][0]["settings"] == {"mac": mac, "vlan": "12"}
+    added = pool.call("assign_vf", vm_uuid=more, network="xenbr1")
+    assert added["host_uuid"] == home.uuid
+    assert {request["vf"] for request in pool.listed(more)["requests"]} & {
+        listed["requests"][0]["vf"]
+    } == set()
+    assert pool.conflicts() == []
+
+    boot_service(alone)  # its disk remembers: the VFs are there, and nobody has them
+    again = pool.box.rejoin(alone)
+    assert len(pool.call("list_vfs", again, state="free")) == 4
+    assert pool.conflicts() == []
+
+
+def test_a_host_that_comes_back_finds_its_leases(pool: Pool) -> None:
+    """Out and in again, as for a repair: nobody moved the VM meanwhile."""
+    goes = pool.box.hosts[1]
+    vm = pool.vm_with_vf("web", goes)
+    alone = pool.box.eject(goes)
+    boot_service(alone)
+    again = pool.box.rejoin(alone)
+    assert pool.conflicts() == []
+    (vf,) = pool.call("list_vfs", again, state="assigned")
+    assert vf["assigned_to"]["vm_uuid"] == vm
+    assert not pool.call("reinstate_vfs", vm_uuid=vm)["changed"]
+
+
+def test_what_was_lent_of_a_host_that_left_can_be_given_back(pool: Pool) -> None:
+    vm = pool.vm_with_vf("web", pool.box.hosts[1])
+    pool.box.eject(pool.box.hosts[1])
+    assert pool.call("unassign_vf", vm_uuid=vm, all="true")["changed"]
+    assert pool.call("list_assignments")["vms"] == []
+    assert pool.conflicts() == []
+
+
+def test_one_vf_of_a_host_that_left_goes_and_the_other_is_placed_anew(pool: Pool) -> None:
+    vm = pool.vm_with_vf("web", pool.box.hosts[1])
+    pool.call("assign_vf", vm_uuid=vm, network="xenbr1")
+    pool.box.eject(pool.box.hosts[1])
+    pool.call("unassign_vf", vm_uuid=vm, request="1")
+    assert pool.codes() == ["LEASE_WITHOUT_HOST"]
+    assert pool.call("reinstate_vfs", vm_uuid=vm)["host_uuid"] == pool.box.hosts[0].uuid
+    assert pool.conflicts() == []
+
+
+def test_requests_for_one_port_or_vf_find_it_on_a_host_alike(pool: Pool) -> None:
+    home, goes = pool.box.hosts
+    by_pf, by_vf = pool.vm("by pf"), pool.vm("by vf")
+    pool.call("assign_vf", vm_uuid=by_pf, pf="eth1", host_uuid=goes.uuid)
+    pool.call("assign_vf", vm_uuid=by_vf, vf="07:10.6", host_uuid=goes.uuid)
+    pool.box.eject(goes)
+    for vm in (by_pf, by_vf):
+        assert pool.call("reinstate_vfs", vm_uuid=vm)["host_uuid"] == home.uuid
+    assert pool.listed(by_vf)["requests"][0]["vf"] == "0000:07:10.6"
+
+
+# -- a host is installed anew -------------------------------------------------------------------------
+
+
+def test_a_host_restored_on_a_fresh_disk(pool: Pool) -> None:
+    host = pool.box.hosts[1]
+    vm = pool.vm_with_vf("web", host)
+    pool.call("configure_vf", host, vf=NEXT_VF, trust="on")
+    host = pool.box.reinstall(host, plugin=None)
+    assert pool.codes() == ["HOST_WITHOUT_PLUGIN"]
+    assert pool.listed(vm)["requests"][0]["vf"] == VF  # its lease waits
+
+    set_plugin(host, PLUGIN)
+    (conflict,) = pool.conflicts()
+    assert (conflict["code"], conflict["host_uuid"]) == ("LEASE_WITHOUT_VF", host.uuid)
+    assert "--from-pool" in conflict["hint"]
+    problems = {problem["code"] for problem in pool.call("status", host)["problems"]}
+    assert "CONFIG_IN_POOL" in problems
+    boot_service(host, "--from-pool")
+    assert pool.conflicts() == []
+    vfs = {vf["address"]: vf for vf in pool.call("list_vfs", host)}
+    assert (len(vfs), vfs[NEXT_VF]["trust"]) == (4, True)
+    assert vfs[VF]["assigned_to"]["vm_uuid"] == vm
+
+
+def test_a_host_restored_without_its_vfs_is_left(pool: Pool) -> None:
+    home, host = pool.box.hosts
+    vm = pool.vm_with_vf("web", host)
+    pool.box.reinstall(host)
+    assert pool.codes() == ["LEASE_WITHOUT_VF"]
+    assert pool.call("reinstate_vfs", vm_uuid=vm, host_uuid=home.uuid)["host_uuid"] == home.uuid
+    assert pool.conflicts() == []
+
+
+def test_a_host_installed_anew_under_another_uuid(pool: Pool) -> None:
+    """To the pool it is another host, with the same hardware."""
+    host = pool.box.hosts[1]
+    vm = pool.vm_with_vf("web", host)
+    pool.box.lose(host)
+    pool.box.xapi.call("host.destroy", host.ref)
+    pool.box.hosts.remove(host)
+    again = pool.box.add_host(
+        default_description(2, host_uuid="0a0a0a0a-0000-4000-8000-00000000000a"), like=host
+    )
+    assert pool.codes() == ["LEASE_WITHOUT_HOST"]
+    moved = pool.call("reinstate_vfs", vm_uuid=vm, host_uuid=again.uuid)
+    assert (moved["vfs"][0]["vf"], moved["pci_changed"]) == (VF, False)
+    assert pool.conflicts() == []
+
+
+# -- a host is lost -----------------------------------------------------------------------------------
+
+
+def test_a_lost_host_keeps_its_leases_until_somebody_takes_them_away(pool: Pool) -> None:
+    home, lost = pool.box.hosts
+    stays, moves = pool.vm_with_vf("stays", lost), pool.vm_with_vf("moves", lost)
+    pool.box.lose(lost)
+    assert pool.conflicts() == []
+    (down,) = [host for host in pool.call("list_assignments")["hosts"] if not host["live"]]
+    assert (down["host_uuid"], down["version"]) == (lost.uuid, None)
+    assert pool.call("reinstate_vfs", vm_uuid=moves)["host_uuid"] == home.uuid
+    refused = pool.refused("reinstate_vfs", vm_uuid=moves, host_uuid=lost.uuid)
+    assert (refused[0], "host2" in refused[1]) == ("SRIOV_NOT_FOUND", True)
+    pool.box.bring_back(lost)
+    boot_service(lost)
+    assert pool.conflicts() == []
+    (vf,) = pool.call("list_vfs", lost, state="assigned")
+    assert vf["assigned_to"]["vm_uuid"] == stays
+
+
+def test_a_vm_of_a_lost_host_gets_all_its_vfs_elsewhere(pool: Pool) -> None:
+    home, lost = pool.box.hosts
+    vm = pool.vm_with_vf("web", lost)
+    pool.box.lose(lost)
+    got = pool.call("assign_vf", vm_uuid=vm, network="xenbr1")
+    listed = pool.listed(vm)
+    assert got["host_uuid"] == listed["host_uuid"] == home.uuid
+    there = {vf["address"] for vf in pool.call("list_vfs", home, vm_uuid=vm)}
+    assert there == {request["vf"] for request in listed["requests"]}
+
+
+def test_a_host_that_goes_in_the_middle_of_a_call_is_left_out(pool: Pool) -> None:
+    """The master has not noticed yet that it is gone."""
+    home, lost = pool.box.hosts
+    pool.box.lose(lost, noticed=False)
+    got = pool.call("assign_vf", vm_uuid=pool.vm("web"), network="xenbr1")
+    assert got["host_uuid"] == home.uuid
+    assert "host2" in got["warnings"][0]
+    assert pool.codes() == ["HOST_SILENT"]
+
+
+# -- the master changes -------------------------------------------------------------------------------
+
+
+def test_a_new_master_knows_what_the_old_one_lent(pool: Pool) -> None:
+    first, second = pool.box.hosts
+    vm = pool.vm_with_vf("web", first, vlan="12")
+    before = pool.listed(vm)
+    pool.box.make_master(second)
+    assert pool.listed(vm) == before
+    other = pool.vm("db")
+    got = pool.call("assign_vf", vm_uuid=other, network="xenbr1", host_uuid=first.uuid)
+    assert got["vf"] != VF
+    assert pool.conflicts() == []
+
+
+def test_settings_of_a_host_are_kept_for_it_with_the_new_master_too(pool: Pool) -> None:
+    first, second = pool.box.hosts
+    pool.box.make_master(second)
+    pool.call("configure_vf", first, vf=NEXT_VF, vlan="42")
+    kept = pool.box.xapi.call("host.get_other_config", first.ref)["sriov-conf"]
+    assert kept == first.machine.read("/etc/sriov.conf")
+    boot_service(pool.box.reinstall(first), "--from-pool")
+    (vf,) = [vf for vf in pool.call("list_vfs", pool.box.hosts[0]) if vf["address"] == NEXT_VF]
+    assert vf["vlan"] == 42
+
+
+def test_the_old_master_hands_calls_on(pool: Pool) -> None:
+    first, second = pool.box.hosts
+    pool.box.make_master(second)
+    vm = pool.vm("web")
+    assert pool.call("assign_vf", first, vm_uuid=vm, network="xenbr1")["request"] == 1
+    assert [row["vm_uuid"] for row in pool.call("list_assignments", first)["vms"]] == [vm]
+    assert pool.call("unassign_vf", first, vm_uuid=vm, all="true")["changed"]
+
+
+def test_the_master_is_lost_and_a_member_takes_over(pool: Pool) -> None:
+    """Its leases stay; its VMs are given VFs of hosts that are there."""
+    lost, second = pool.box.hosts
+    vm = pool.vm_with_vf("web", lost, mac="02:16:3e:00:00:05")
+    pool.box.lose(lost)
+    pool.box.make_master(second)
+    assert pool.listed(vm)["host_uuid"] == lost.uuid
+    moved = pool.call("reinstate_vfs", vm_uuid=vm)
+    assert moved["host_uuid"] == second.uuid
+    assert pool.listed(vm)["requests"][0]["settings"]["mac"] == "02:16:3e:00:00:05"
+    pool.box.bring_back(lost)
+    assert pool.conflicts() == []
+
+
+def test_the_new_master_has_no_plugin(pool: Pool) -> None:
+    first, second = pool.box.hosts
+    vm = pool.vm_with_vf("web", first)
+    set_plugin(second, None)
+    pool.box.make_master(second)
+    with pytest.raises(XenAPI.Failure) as caught:
+        pool.call("assign_vf", first, vm_uuid=vm, network="xenbr1")
+    assert caught.value.details[0] == "SRIOV_NOT_FOUND"
+    assert "master" in caught.value.details[1]
