@@ -31,7 +31,7 @@ class Found(NamedTuple):
 def adopt_vm(host: Host, session: Any, args: Mapping[str, str]) -> Dict[str, Any]:
     """The plugin's `adopt_vm`, on the master.
 
-    `{vm_uuid, host_uuid, changed, origin_uuid, vfs: [{request, vf, before, settings}], warnings}`;
+    `{vm_uuid, host_uuid, changed, origin_uuid, vfs: [{request, vf, settings}], warnings}`;
     `origin_uuid` is the VM that a clone's entries are a copy of, else null; as an argument it settles what
     cannot be told, `none` says that it is no copy.
     """

@@ -152,3 +152,15 @@ def test_what_was_written_for_the_vm_is_no_copy_if_so_told(pool: Pool) -> None:
     adopted = pool.call("adopt_vm", vm_uuid=old, host_uuid=pool.box.hosts[1].uuid, origin_uuid="none")
     assert (adopted["origin_uuid"], adopted["vfs"][0]["vf"]) == (None, VF)
     assert pool.conflicts() == []
+
+
+def test_mac_and_vlan_that_the_vf_has_are_the_vms(pool: Pool) -> None:
+    """Set by hand, with `ip` or by configure_vf, and noted nowhere on the VM; its other VF has none."""
+    home = pool.box.hosts[0]
+    pool.box.call(home, "configure_vf", vf=VF, mac="02:16:3e:00:00:0c", vlan="7", qos="3")
+    old = pool.vm("old", affinity=home.ref, other_config={"pci": f"0/{VF},1/{NEXT_VF},2/0000:00:1f.2"})
+    first, second = pool.call("adopt_vm", vm_uuid=old)["vfs"]
+    assert first["settings"] == {"mac": "02:16:3e:00:00:0c", "vlan": "7", "qos": "3"}
+    assert list(second["settings"]) == ["mac"]
+    assert int(second["settings"]["mac"][:2], 16) & 3 == 2  # derived: locally administered, unicast
+    assert pool.pci(old) == f"0/{VF},1/{NEXT_VF},2/0000:00:1f.2"

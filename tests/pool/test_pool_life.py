@@ -11,6 +11,9 @@ import XenAPI
 from box import PoolInABox
 from box_host import PLUGIN, BoxHost, plugin_of_version, set_plugin
 from machine_description import default_description
+from sriovlib import assignments, master
+from sriovlib.errors import SriovError
+from sriovlib.xapi import Xapi
 
 BOOT_SERVICE = os.path.join(os.path.dirname(PLUGIN), "../hooks/boot/sriov-restore")
 VF, NEXT_VF = "0000:07:10.0", "0000:07:10.2"
@@ -316,6 +319,30 @@ def test_the_master_is_lost_and_a_member_takes_over(pool: Pool) -> None:
     assert moved["host_uuid"] == second.uuid
     assert pool.listed(vm)["requests"][0]["settings"]["mac"] == "02:16:3e:00:00:05"
     pool.box.bring_back(lost)
+    assert pool.conflicts() == []
+
+
+def test_the_master_changes_in_the_middle_of_a_call(pool: Pool, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its session ends with the old master, so it can neither go on nor take back what it has written; what
+    is there says so, and the next call completes it."""
+    first, second = pool.box.hosts
+    vm = pool.vm("web")
+    real = Xapi.call
+
+    def call(self: Xapi, method: str, *params: Any) -> Any:
+        if method == "VM.add_to_other_config":
+            pool.box.make_master(second)
+        return real(self, method, *params)
+
+    args = {"vm_uuid": vm, "network": "xenbr1"}
+    with pool.box.session() as session, monkeypatch.context() as patch:
+        patch.setattr(Xapi, "call", call)
+        with pytest.raises(SriovError) as caught:
+            master.act(first.machine, session, "assign_vf", args, assignments.assign_vf)
+    assert caught.value.code == "SRIOV_XAPI_SILENT"
+    assert pool.codes() == ["STALE_ENTRIES"]
+    assert pool.call("reinstate_vfs", vm_uuid=vm)["pci_changed"]
+    assert [request["vf"] for request in pool.listed(vm)["requests"]] == [VF]
     assert pool.conflicts() == []
 
 
