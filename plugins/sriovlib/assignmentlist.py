@@ -3,10 +3,10 @@
 from typing import Any, Dict, List, Mapping
 
 from . import arguments, conflicts, pcientries, placement, poolstate, survey, topology
-from .conflicts import Seen
 from .host import Host
 from .ledger import Choice
 from .poolstate import Vm
+from .seen import Seen
 from .xapi import Xapi
 
 Serving = Dict[Choice, placement.Serving]
@@ -35,9 +35,7 @@ def list_assignments(host: Host, session: Any, args: Mapping[str, str]) -> Dict[
     vms = [
         _row(seen, vm, serving)
         for vm in sorted(state.vms.values(), key=lambda vm: (vm.name, vm.uuid))
-        if vm_uuid in (None, vm.uuid)
-        and conflicts.has_vfs(seen, vm)
-        and host_uuid in (None, *_hosts_of(seen, vm))
+        if vm_uuid in (None, vm.uuid) and seen.has_vfs(vm) and host_uuid in (None, *_hosts_of(seen, vm))
     ]
     return {
         "vms": vms,

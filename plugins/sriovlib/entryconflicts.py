@@ -1,0 +1,146 @@
+"""Conflicts of what stands in the VMs' other_config:pci: with leases, with each other, and with what hosts
+have at these addresses. Pure."""
+
+from typing import Dict, Iterator, List, Tuple
+
+from . import copies, holding, pcientries
+from .poolstate import Vm
+from .seen import Conflict, Seen
+
+
+def by_hand(seen: Seen) -> Iterator[Conflict]:
+    """Entries of VMs without requests, for what another VM has."""
+    named: Dict[str, List[str]] = {}
+    for vm in seen.state.vms.values():
+        entry = seen.state.entries.get(vm.uuid)
+        if entry is None or not entry.requests:
+            for address in pcientries.plugging_order(vm.pci or ""):
+                named.setdefault(address, []).append(vm.uuid)
+    leases = holding.leased(seen.state.entries, seen.state.held_vms())
+    leased: Dict[str, List[Tuple[str, str]]] = {}
+    for (host, address), holder in sorted(leases.items()):
+        leased.setdefault(address, []).append((host, holder))
+    for address, uuids in sorted(named.items()):
+        if len(uuids) > 1 and address not in leased:
+            yield Conflict(
+                "VF_TWICE",
+                f"other_config:pci of {seen.names(uuids)} name {address}.",
+                "Whoever starts second on a host is refused; give them VFs of their own by `adopt_vm`.",
+                sorted(uuids),
+                None,
+                address,
+            )
+        for uuid in sorted(uuids):
+            if _origins(seen, seen.state.vms[uuid]):
+                continue  # said of the copy as a whole
+            for host, holder in leased.get(address, ()):
+                yield Conflict(
+                    "VF_TWICE",
+                    f"other_config:pci of {seen.state.name(uuid)} names {address}, which on "
+                    f"{seen.host_name(host)} belongs to {seen.state.name(holder)}.",
+                    "Its start there is refused. If it means another host's VF, call `adopt_vm` with that "
+                    "host_uuid; else take the entry out.",
+                    sorted([uuid, holder]),
+                    host,
+                    address,
+                )
+
+
+def _origins(seen: Seen, vm: Vm) -> List[str]:
+    """The VMs that this one may be a copy of, where it has entries and no requests of its own."""
+    entry = seen.state.entries.get(vm.uuid)
+    if entry is not None and entry.requests:
+        return []
+    return copies.origins(seen.state, vm, pcientries.plugging_order(vm.pci or ""))
+
+
+def clones(seen: Seen) -> Iterator[Conflict]:
+    for vm in sorted(seen.state.vms.values(), key=lambda vm: vm.uuid):
+        origins = _origins(seen, vm)
+        if origins:
+            names = " or ".join(seen.state.name(uuid) for uuid in origins)
+            yield Conflict(
+                "CLONE",
+                f"The entries of {vm.name} ({vm.uuid}) are a copy of those of {names}: `{vm.pci}`.",
+                "It is not started with them. Give it VFs of its own by `adopt_vm`, or take its "
+                "other_config:pci out.",
+                [vm.uuid, *origins],
+            )
+
+
+def unlike_the_ledger(seen: Seen) -> Iterator[Conflict]:
+    """Requests without a VF; entries that are not those of the lease, as after a revert."""
+    for uuid, entry in sorted(seen.state.entries.items()):
+        vm = seen.state.vms.get(uuid)
+        if vm is None or not entry.requests:
+            continue
+        vfs = entry.lease.vfs if entry.lease else {}
+        named = pcientries.plugging_order(vm.pci or "")
+        missing = [request.number for request in entry.requests if vfs.get(request.number) not in named]
+        stale = [address for address in named if address in entry.past and address not in vfs.values()]
+        if missing or stale:
+            what = f"does not name the VFs of its requests {', '.join(map(str, missing))}" if missing else ""
+            old = f"names VFs that it does not have any more: {', '.join(stale)}" if stale else ""
+            yield Conflict(
+                "STALE_ENTRIES",
+                f"other_config:pci of {vm.name} ({uuid}) {' and '.join(filter(None, (what, old)))} "
+                f"(`{vm.pci or ''}`).",
+                "They are written anew at its next start, or now by `reinstate_vfs`.",
+                [uuid],
+            )
+
+
+def dropped(seen: Seen) -> Iterator[Conflict]:
+    for vm in sorted(seen.state.vms.values(), key=lambda vm: vm.uuid):
+        for one in pcientries.entries(vm.pci or ""):
+            if one.address is None:
+                yield Conflict(
+                    "ENTRY_DROPPED",
+                    f"xapi ignores the entry `{one.text}` in other_config:pci of {vm.name} ({vm.uuid}), so "
+                    "the VM starts without that device.",
+                    "Write it as N/DDDD:BB:DD.F, without blanks: 0/0000:07:10.0.",
+                    [vm.uuid],
+                )
+
+
+def devices(seen: Seen) -> Iterator[Conflict]:
+    """Entries that are not ours, and what they name on the hosts."""
+    if not seen.surveyed.hosts:
+        return
+    there: Dict[str, List[str]] = {}
+    needed: Dict[str, List[Tuple[str, str]]] = {}  # address -> (host, what dom0 has on it)
+    for uuid, surveyed in seen.surveyed.hosts.items():
+        inventory = surveyed.inventory
+        addresses = [one["address"] for kind in ("pfs", "vfs") for one in inventory[kind]]
+        for address in [*addresses, *inventory.get("others", ())]:
+            there.setdefault(address, []).append(uuid)
+        for pf in inventory["pfs"]:
+            if pf["management"]:
+                needed.setdefault(pf["address"], []).append((uuid, "carries the management network"))
+        for candidate in surveyed.candidates:
+            if candidate.blocked is not None:
+                needed.setdefault(candidate.address, []).append(
+                    (uuid, f"is not to be had: {candidate.blocked}")
+                )
+    for vm in sorted(seen.state.vms.values(), key=lambda vm: vm.uuid):
+        for address in pcientries.plugging_order(vm.pci or ""):
+            if address not in there:
+                yield Conflict(
+                    "NO_SUCH_DEVICE",
+                    f"other_config:pci of {vm.name} ({vm.uuid}) names {address}, which no host has that "
+                    "answered.",
+                    "Take the entry out, or write the address that is meant; list_vfs shows a host's VFs.",
+                    [vm.uuid],
+                    None,
+                    address,
+                )
+            for host, why in needed.get(address, ()):
+                yield Conflict(
+                    "NEEDED_BY_DOM0",
+                    f"other_config:pci of {vm.name} ({vm.uuid}) names {address}, which on "
+                    f"{seen.host_name(host)} {why}.",
+                    "Take the entry out: its start there is refused.",
+                    [vm.uuid],
+                    host,
+                    address,
+                )
