@@ -2,7 +2,7 @@
 
 from typing import Any, Dict, List, Mapping, NamedTuple, Optional, Tuple
 
-from . import arguments, pifs, placement, poolstate, poolwork, survey, topology, vfsettings
+from . import arguments, copies, pifs, placement, poolstate, poolwork, survey, topology, vfsettings
 from .errors import SriovError
 from .host import Host
 from .ledger import Choice, Entry, Request
@@ -40,7 +40,7 @@ def assign_vf(host: Host, session: Any, args: Mapping[str, str]) -> Dict[str, An
     _check_settings(wish.settings)
     before = poolwork.entry_now(xapi, vm_uuid)
     choices = [request.choice for request in before.requests] + [Choice(wish.kind, wish.value)]
-    concerned = poolwork.concerned(pool, choices, [before.lease.host if before.lease else None])
+    concerned = poolwork.concerned(pool, choices, [wish.host, before.lease.host if before.lease else None])
     if not concerned:
         raise SriovError(
             "SRIOV_NO_FREE_VF",
@@ -55,6 +55,7 @@ def assign_vf(host: Host, session: Any, args: Mapping[str, str]) -> Dict[str, An
 
 
 def _assign(at: Work, vm: Vm, entry: Entry, wish: Wish) -> Dict[str, Any]:
+    entry = copies.without_the_copy(at.state, vm, entry)
     number = entry.next_number
     target, choice = _target(at, vm, entry, wish)
     # Placed before it has a MAC: whether it needs one depends on the device.
@@ -76,7 +77,10 @@ def _assign(at: Work, vm: Vm, entry: Entry, wish: Wish) -> Dict[str, Any]:
     requests[-1] = wanted._replace(settings=settings)
     at.transaction.write(poolwork.change(at, vm, entry, requests, target, vfs))
     at.transaction.collect_garbage()
-    portable = placement.portable(choice, vfs[number], vm.uuid, at.surveyed.candidates, at.held)
+    portable = all(
+        placement.portable(one.choice, vfs[one.number], vm.uuid, at.surveyed.candidates, at.held)
+        for one in requests
+    )
     return {
         "vm_uuid": vm.uuid,
         "request": number,
@@ -84,7 +88,7 @@ def _assign(at: Work, vm: Vm, entry: Entry, wish: Wish) -> Dict[str, Any]:
         "host_uuid": target,
         "portable": portable,
         "redundant": _redundant(at, target, pf["interface"]),
-        "warnings": _warnings(at, vm, pf, portable),
+        "warnings": [*_warnings(at, vm, pf, portable), *_moved(entry, vfs)],
     }
 
 
@@ -162,21 +166,23 @@ def _target(at: Work, vm: Vm, entry: Entry, wish: Wish) -> Tuple[str, Choice]:
         choice = next(iter(options.values()))
         requests = [*entry.requests, Request(entry.next_number, choice, {})]
         return poolwork.best_host(at, vm, requests, None), choice
-    best = min(options, key=lambda uuid: (-_free(at, vm, uuid, options[uuid]), uuid))
-    return best, options[best]
+    order = sorted(options, key=lambda uuid: (-_free(at, vm, uuid, options[uuid]), uuid))
+    for uuid in order:
+        try:
+            poolwork.place(at, vm, [*entry.requests, Request(entry.next_number, options[uuid], {})], uuid, {})
+        except SriovError:
+            continue
+        return uuid, options[uuid]
+    return order[0], options[order[0]]  # says what is lacking
 
 
 def _choice(where: Surveyed, wish: Wish) -> Optional[Choice]:
     """The wish in the terms of one host; None where it has no such thing."""
     if wish.kind == "pf":
         pf = where.pf(wish.value)
-        if pf is not None and pf["management"]:
-            raise SriovError(
-                "SRIOV_MANAGEMENT_INTERFACE",
-                f"{wish.value} carries the management network of the host {where.member.name}.",
-                "Its VFs are not given to VMs; use another port.",
-            )
-        return Choice("pf", pf["address"], f"{pf['vendor_id']}:{pf['device_id']}") if pf else None
+        if pf is None or pf["management"]:
+            return None
+        return Choice("pf", pf["address"], f"{pf['vendor_id']}:{pf['device_id']}")
     if wish.kind == "vf":
         vf = where.vf(wish.value)
         return Choice("vf", vf["address"], f"{vf['vendor_id']}:{vf['device_id']}") if vf else None
@@ -184,6 +190,13 @@ def _choice(where: Surveyed, wish: Wish) -> Optional[Choice]:
 
 
 def _nothing(at: Work, wish: Wish, hosts: Mapping[str, Surveyed]) -> SriovError:
+    for one in hosts.values():
+        if wish.kind == "pf" and one.pf(wish.value) is not None:  # _choice has passed it over
+            return SriovError(
+                "SRIOV_MANAGEMENT_INTERFACE",
+                f"{wish.value} carries the management network of the host {one.member.name}.",
+                "Its VFs are not given to VMs; use another port.",
+            )
     names = ", ".join(sorted(one.member.name for one in hosts.values())) or "no host"
     silent = " ".join(problem.message for problem in at.surveyed.problems)
     what = {"pf": "an SR-IOV capable device", "vf": "a VF"}.get(wish.kind, "VFs of")
@@ -209,14 +222,23 @@ def _redundant(at: Work, host: str, interface: Optional[str]) -> Optional[bool]:
     return False if interface in pifs.bonded(at.topology.members[host].pifs) else None
 
 
+def _moved(entry: Entry, vfs: Mapping[int, str]) -> List[str]:
+    before = entry.lease.vfs if entry.lease else {}
+    return [
+        f"Request {number} had {before[number]}, which it cannot have any more; it has {vfs[number]} now."
+        for number in sorted(before)
+        if vfs[number] != before[number]
+    ]
+
+
 def _warnings(at: Work, vm: Vm, pf: Mapping[str, Any], portable: bool) -> List[str]:
     found = [problem.message for problem in at.surveyed.problems]
     if pf["interface"] is not None and pf["link_up"] is False:
         found.append(f"The link of {pf['interface']} is down.")
     if not portable:
         found.append(
-            "On another host this address is another VF or somebody else's, so the VM is given others there "
-            "as it starts."
+            "On another host these addresses are other VFs or somebody else's, so the VM is given others "
+            "there as it starts."
         )
     if vm.nomigrate not in (None, "true"):
         found.append(
@@ -241,7 +263,7 @@ def unassign_vf(host: Host, session: Any, args: Mapping[str, str]) -> Dict[str, 
         raise arguments.bad("all", args["all"], "true; or name one by request or vf")
     xapi = Xapi(host, session)
     pool = topology.read(host, xapi)
-    _, record = poolstate.vm_record(xapi, vm_uuid)
+    _, record = poolstate.vm_record(xapi, vm_uuid, template=True)
     doing = f"unassign_vf for {record['name_label']} ({vm_uuid})"
     with poolwork.work(host, session, pool, survey.NOBODY, doing) as at:
         vm = at.vm(vm_uuid)

@@ -7,6 +7,7 @@ entry of ours. An entry by hand for the same address of another host mostly come
 
 from typing import List, Optional, Sequence, Tuple
 
+from . import pcientries
 from .ledger import Choice, Entry
 from .poolstate import PoolState, Vm
 
@@ -35,6 +36,16 @@ def origins(state: PoolState, vm: Vm, named: Sequence[str]) -> List[str]:
 def origin_of(state: PoolState, vm: Vm, named: Sequence[str]) -> Optional[str]:
     """The likeliest of `origins`."""
     return next(iter(origins(state, vm, named)), None)
+
+
+def without_the_copy(state: PoolState, vm: Vm, entry: Entry) -> Entry:
+    """The entry of a VM that is to have VFs of its own: of a clone's copied entries, and of the copied
+    platform:nomigrate, it knows that they are not by hand."""
+    origin = None if entry.requests else origin_of(state, vm, pcientries.plugging_order(vm.pci or ""))
+    if origin is None:
+        return entry
+    model = state.entries[origin]
+    return entry._replace(past=tuple(sorted({*lent(model), *entry.past})), nomigrate=model.nomigrate)
 
 
 def ask_for_the_same(one: Entry, other: Entry) -> bool:

@@ -1,6 +1,6 @@
 """Which VM has which VF, by the ledger and by what stands in the VMs' `pci`. Pure."""
 
-from typing import Dict, Iterable, List, Mapping, NamedTuple, Optional, Tuple
+from typing import Collection, Dict, Iterable, List, Mapping, NamedTuple, Optional, Tuple
 
 from .ledger import Entry
 
@@ -26,16 +26,20 @@ def leased(entries: Mapping[str, Entry], vms: Iterable[Vm]) -> Dict[Tuple[str, s
 
 
 def by_hand(
-    entries: Mapping[str, Entry], leases: Mapping[Tuple[str, str], str], vms: Iterable[Vm]
+    entries: Mapping[str, Entry],
+    leases: Mapping[Tuple[str, str], str],
+    vms: Iterable[Vm],
+    unreadable: Collection[str] = (),
 ) -> Dict[str, str]:
     """Address -> VM with an entry for it, where no lease of the pool has that address: such an entry counts
     on every host. One that runs comes before others. What a VM was lent before, and a revert brought back,
-    was not written by hand."""
+    was not written by hand. Of a VM whose key in the ledger is `unreadable` all entries count so: it may be
+    lent them."""
     named = {address for _, address in leases}
     lent = {uuid: set(entry.past) for uuid, entry in entries.items()}
     return {
         address: vm.uuid
         for vm in sorted(vms, key=lambda vm: (vm.running_on is not None, vm.uuid))
         for address in vm.pci
-        if address not in named and address not in lent.get(vm.uuid, ())
+        if vm.uuid in unreadable or (address not in named and address not in lent.get(vm.uuid, ()))
     }

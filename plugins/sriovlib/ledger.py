@@ -151,6 +151,10 @@ def settled(other_config: Mapping[str, str]) -> Dict[str, str]:
     return found
 
 
+def is_uuid(text: str) -> bool:
+    return bool(_UUID.fullmatch(text))
+
+
 def derived_mac(vm_uuid: str, number: int, attempt: int = 0) -> str:
     """The MAC of a request to which none was given: the same for ever.
 

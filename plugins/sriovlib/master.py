@@ -22,7 +22,7 @@ def act(host: Host, session: Any, name: str, args: Mapping[str, str], function: 
         if xapi.call("host.get_by_uuid", topology.own_uuid(host)) == master:
             return function(host, session, args)
         return _forward(Xapi(host, session, SECONDS), master, name, args)
-    except (XapiFailure, OSError, http.client.HTTPException, ValueError) as error:
+    except (XapiFailure, OSError, http.client.HTTPException, json.JSONDecodeError) as error:
         raise SriovError(
             "SRIOV_XAPI_SILENT",
             f"{name} could not be done, for xapi failed: {error or type(error).__name__}.",

@@ -45,7 +45,7 @@ def read(xapi: Xapi, host_uuid: str) -> Pool:
     other_config = xapi.call("host.get_other_config", host)
     vms = xapi.call("VM.get_all_records_where", _REAL_VMS)
     (pool,) = xapi.call("pool.get_all")
-    entries, _ = ledger.read_all(ledger.settled(xapi.call("pool.get_other_config", pool)))
+    entries, unreadable = ledger.read_all(ledger.settled(xapi.call("pool.get_other_config", pool)))
     known = {
         record["uuid"]: Vm(record["uuid"], record["name_label"], record["power_state"])
         for record in vms.values()
@@ -65,13 +65,18 @@ def read(xapi: Xapi, host_uuid: str) -> Pool:
         busy={record["uuid"] for record in vms.values() if _is_busy(record, host)},
         copy=other_config.get(COPY_KEY),
         holders={
-            address: known[uuid] for address, uuid in _holders(vms.values(), entries, host, host_uuid).items()
+            address: known[uuid]
+            for address, uuid in _holders(vms.values(), entries, unreadable, host, host_uuid).items()
         },
     )
 
 
 def _holders(
-    vms: Iterable[Dict[str, Any]], entries: Mapping[str, ledger.Entry], host: str, host_uuid: str
+    vms: Iterable[Dict[str, Any]],
+    entries: Mapping[str, ledger.Entry],
+    unreadable: Mapping[str, str],
+    host: str,
+    host_uuid: str,
 ) -> Dict[str, str]:
     found = [
         holding.Vm(
@@ -83,7 +88,7 @@ def _holders(
     ]
     leases = holding.leased(entries, found)
     own = {address: uuid for (where, address), uuid in leases.items() if where == host_uuid}
-    return {**holding.by_hand(entries, leases, found), **own}
+    return {**holding.by_hand(entries, leases, found, unreadable), **own}
 
 
 def _is_busy(vm: Dict[str, Any], host: str) -> bool:

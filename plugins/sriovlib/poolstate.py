@@ -27,6 +27,7 @@ class Vm(NamedTuple):
     pci: Optional[str]  # other_config:pci
     nomigrate: Optional[str]  # platform:nomigrate
     other_config: Mapping[str, str]
+    is_a_template: bool = False
 
     @property
     def is_running(self) -> bool:
@@ -59,7 +60,7 @@ class PoolState(NamedTuple):
         """Who holds which VF; `running` is what the hosts' xenstores say."""
         vms = self.held_vms()
         leased = holding.leased(self.entries, vms)
-        return Held({**leased, **running}, holding.by_hand(self.entries, leased, vms))
+        return Held({**leased, **running}, holding.by_hand(self.entries, leased, vms, self.unreadable))
 
     def name(self, uuid: str) -> str:
         """What to call a VM in a sentence."""
@@ -91,11 +92,13 @@ def vm_of(ref: str, record: Mapping[str, Any], hosts: Mapping[str, str]) -> Vm:
         record["other_config"].get("pci"),
         record["platform"].get("nomigrate"),
         record["other_config"],
+        record["is_a_template"],
     )
 
 
-def vm_record(xapi: Xapi, uuid: str) -> Tuple[str, Dict[str, Any]]:
-    """Reference and record of a VM that requests may be made for; refuses templates, snapshots, dom0s."""
+def vm_record(xapi: Xapi, uuid: str, template: bool = False) -> Tuple[str, Dict[str, Any]]:
+    """Reference and record of a VM that requests may be made for; refuses templates (unless
+    `template`), snapshots, dom0s."""
     try:
         ref = xapi.call("VM.get_by_uuid", uuid)
         record = xapi.call("VM.get_record", ref)
@@ -112,7 +115,7 @@ def vm_record(xapi: Xapi, uuid: str) -> Tuple[str, Dict[str, Any]]:
         ("is_control_domain", "a host's control domain", "Give the UUID of a VM."),
     ]
     for field, what, hint in kinds:
-        if record[field]:
+        if record[field] and not (template and field == "is_a_template"):
             raise SriovError("SRIOV_BAD_ARGUMENT", f"{name} is {what}, which gets no VFs.", hint)
     return ref, record
 
@@ -136,9 +139,14 @@ def must_be_halted(vm: Vm, starting: bool = False) -> None:
     starts = [operation for operation in vm.operations if operation in ("start", "start_on")]
     others = len(vm.operations) - len(starts)
     if others or len(starts) != (1 if starting else 0):
-        doing = ", ".join(vm.operations) or "no start"
+        if starting and not vm.operations:
+            raise SriovError(
+                "SRIOV_BAD_ARGUMENT",
+                f"The VM {name} is not being started.",
+                "Only its start hook says `starting`; leave it out.",
+            )
         raise SriovError(
             "SRIOV_BUSY",
-            f"The VM {name} is in the middle of something: {doing}.",
+            f"The VM {name} is in the middle of something: {', '.join(vm.operations)}.",
             "Call again when it has ended.",
         )

@@ -1,6 +1,8 @@
 """What all pool functions do alike: ask the hosts concerned, take the pool's lock, look at the pool once,
 decide, write."""
 
+import re
+import time
 from contextlib import contextmanager
 from typing import Any, Dict, Iterable, Iterator, List, Mapping, NamedTuple, Optional, Sequence
 
@@ -17,6 +19,8 @@ from .xapi import Xapi
 
 LOCK = "pool"
 CALL_SECONDS, HOOK_SECONDS = 120, 60  # of waiting for the lock
+STALE_SECONDS = 15  # what hosts told before a longer wait than that may not be so any more
+_UUID = re.compile("[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 NO_ENTRY = Entry((), None, 1, False, "", ())
 
 
@@ -31,12 +35,13 @@ class Work(NamedTuple):
     transaction: Transaction
 
     def vm(self, uuid: str) -> Vm:
+        """A VM; one that became a template too, for what it was lent is taken back all the same."""
         vm = self.state.vms.get(uuid)
-        if vm is None:
-            raise SriovError(
-                "SRIOV_NOT_FOUND", f"The pool has no VM {uuid} any more.", "`xe vm-list` shows those it has."
-            )
-        return vm
+        if vm is not None:
+            return vm
+        ref, record = poolstate.vm_record(self.xapi, uuid, template=True)
+        hosts = {member.ref: member.uuid for member in self.topology.members.values()}
+        return poolstate.vm_of(ref, record, hosts)
 
     def entry(self, uuid: str) -> Entry:
         """What the ledger says of the VM; refuses where that cannot be read."""
@@ -45,7 +50,8 @@ class Work(NamedTuple):
             raise SriovError(
                 "SRIOV_LEDGER",
                 f"pool.other_config:{ledger.PREFIX}{uuid} cannot be read: {why}.",
-                "It is left as it is. Put it right, or take it out (`xe pool-param-remove`) and assign anew.",
+                "It is left as it is. Put it right; or take it out (`xe pool-param-remove`), and the VM's "
+                "other_config:pci with it, and assign anew.",
             )
         return self.state.entries.get(uuid, NO_ENTRY)
 
@@ -56,7 +62,7 @@ class Work(NamedTuple):
             return found
         member = self.topology.members.get(uuid)
         name = member.name if member else uuid
-        reasons = [problem for problem in self.surveyed.problems if name in problem.message]
+        reasons = [problem for problem in self.surveyed.problems if problem.host_uuid == uuid]
         if reasons:
             raise SriovError("SRIOV_NO_FREE_VF", reasons[0].message, reasons[0].hint)
         if member is not None and member.live:
@@ -78,7 +84,11 @@ def work(
     hook: bool = False,
 ) -> Iterator[Work]:
     """Holds the pool's lock of this host, its master; `SRIOV_BUSY` names who has it, after a wait."""
+    began = time.monotonic()
     with host.lock(LOCK, doing, HOOK_SECONDS if hook else CALL_SECONDS):
+        if surveyed.hosts and time.monotonic() - began > STALE_SECONDS:
+            members = [pool.members[uuid] for uuid in surveyed.hosts]
+            surveyed = survey.survey(host, session, pool, members)
         xapi = Xapi(host, session)
         state = poolstate.read(xapi, pool)
         if pool.uuid_of(state.master_ref) != pool.own:
@@ -148,14 +158,18 @@ def best_host(at: Work, vm: Vm, requests: Sequence[Request], preferred: Optional
         raise no_free_vf(at, error) from error
 
 
+def _name(at: Work, uuid: str) -> str:
+    """What a person calls the host, network or VM."""
+    if uuid in at.topology.members:
+        return at.topology.members[uuid].name
+    for record in at.topology.network_records.values():
+        if record["uuid"] == uuid:
+            return str(record["name_label"])
+    return at.state.name(uuid)
+
+
 def no_free_vf(at: Work, error: NoFreeVf) -> SriovError:
-    member = at.topology.members.get(error.host)
-    sentence = error.message
-    for uuid in set(at.held.on_host.values()) | set(at.held.everywhere.values()):
-        if uuid in sentence:
-            sentence = sentence.replace(uuid, at.state.name(uuid))
-    if member:
-        sentence = sentence.replace(member.uuid, member.name)
+    sentence = _UUID.sub(lambda match: _name(at, match.group()), error.message)
     silent = " ".join(problem.message for problem in at.surveyed.problems)
     return SriovError(
         "SRIOV_NO_FREE_VF",
@@ -173,10 +187,11 @@ def change(
     vfs: Mapping[int, str],
     replaced_at: Optional[int] = None,
 ) -> Change:
-    """The VM with these requests and this lease. Its `pci` is derived: entries of others stay. A key that is
-    out altogether was lost by a call that was cut off: what the ledger noted of it counts."""
+    """The VM with these requests and this lease. Its `pci` is derived: entries of others stay. A key that a
+    call was cut off from writing is what the ledger noted of it."""
     ours = set(entry.past).union(entry.lease.vfs.values() if entry.lease else ())
-    before = entry.pci if vm.pci is None else vm.pci
+    cut_off = ledger.NEXT_PREFIX + vm.uuid in at.state.other_config
+    before = entry.pci if vm.pci is None and cut_off else vm.pci or ""
     pci = pcientries.derive(before, ours, [vfs[one.number] for one in requests if one.number in vfs])
     old = entry.lease
     if not requests:
@@ -192,6 +207,8 @@ def change(
             replaced_at if replaced_at is not None else (old.replaced_at if old else None),
         )
     nomigrate, ours_nomigrate = vm.nomigrate, entry.nomigrate
+    if not entry.requests and ours.intersection(pcientries.plugging_order(before)):
+        ours_nomigrate = True  # a revert brought it back, as it did the entries
     if requests and nomigrate is None:
         nomigrate, ours_nomigrate = "true", True
     elif not requests and ours_nomigrate:

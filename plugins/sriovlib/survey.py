@@ -3,10 +3,9 @@ makes of them."""
 
 import json
 from concurrent.futures import ThreadPoolExecutor
-from typing import Any, Dict, Iterable, List, Mapping, NamedTuple, Optional, Set, Tuple
+from typing import Any, Dict, Iterable, List, Mapping, NamedTuple, Optional, Set, Tuple, Union
 
 from . import VERSION, inventory, pifs
-from .errors import Problem
 from .host import Host
 from .placement import Candidate
 from .topology import Member, Topology
@@ -32,9 +31,18 @@ class Surveyed(NamedTuple):
         return next((pf for pf in self.inventory["pfs"] if wanted in (pf["address"], pf["interface"])), None)
 
 
+class HostProblem(NamedTuple):
+    """A Problem with a host: it did not answer, or has another version."""
+
+    host_uuid: str
+    code: str
+    message: str
+    hint: str
+
+
 class Survey(NamedTuple):
     hosts: Dict[str, Surveyed]  # by UUID
-    problems: List[Problem]  # hosts that did not answer, or have another version
+    problems: List[HostProblem]
 
     @property
     def candidates(self) -> Dict[str, List[Candidate]]:
@@ -56,58 +64,74 @@ NOBODY = Survey({}, [])
 def survey(host: Host, session: Any, topology: Topology, members: Iterable[Member]) -> Survey:
     """Asks these hosts, each for at most `SECONDS`, all at once; our own without a detour."""
     asked = list(members)
-    others = [member for member in asked if member.uuid != topology.own]
-    found: Dict[str, Surveyed] = {}
-    problems: List[Problem] = []
-    with ThreadPoolExecutor(max(1, min(len(others), _AT_ONCE))) as threads:
-        running = [threads.submit(_ask, host, session, member) for member in others]
-        answers: List[Tuple[Member, Any]] = [
-            (member, inventory.inventory(host, session, {}))
+    with ThreadPoolExecutor(max(1, min(len(asked), _AT_ONCE))) as threads:
+        others = [
+            threads.submit(_ask, host, session, topology, member)
             for member in asked
-            if member.uuid == topology.own
+            if member.uuid != topology.own
         ]
-        answers += [(member, future.result()) for member, future in zip(others, running)]
-    for member, answer in answers:
-        if isinstance(answer, Problem):
+        answers = [_ask(host, session, topology, member) for member in asked if member.uuid == topology.own]
+        answers += [future.result() for future in others]
+    found: Dict[str, Surveyed] = {}
+    problems: List[HostProblem] = []
+    for answer in answers:
+        if isinstance(answer, HostProblem):
             problems.append(answer)
             continue
-        if answer["version"] != VERSION:
+        member = answer.member
+        found[member.uuid] = answer
+        version = answer.inventory["version"]
+        if version != VERSION:
             problems.append(
-                Problem(
+                HostProblem(
+                    member.uuid,
                     "HOST_OTHER_PLUGIN",
-                    f"The host {member.name} has xapi-sriov {answer['version']}, the master {VERSION}.",
+                    f"The host {member.name} has xapi-sriov {version}, the master {VERSION}.",
                     "Install the same version on all hosts of the pool.",
                 )
             )
-        found[member.uuid] = Surveyed(
-            member, answer, candidates(topology, member, answer), _untagged(topology, member)
-        )
     return Survey(found, problems)
 
 
-def _ask(host: Host, session: Any, member: Member) -> Any:
-    """The inventory of another host, or the Problem that there is with it."""
+def _ask(host: Host, session: Any, topology: Topology, member: Member) -> Union[Surveyed, HostProblem]:
+    """The inventory of a host, our own without a detour; or the problem that there is with it: none of them
+    may cost the pool its answer."""
     try:
-        answer = json.loads(
-            Xapi(host, session, SECONDS).call("host.call_plugin", member.ref, "sriov", "inventory", {})
-        )
-        if not {"version", "pfs", "vfs"} <= set(answer):
-            raise ValueError("its answer is no inventory")
-        return answer
+        if member.uuid == topology.own:
+            answer = inventory.inventory(host, session, {})
+        else:
+            xapi = Xapi(host, session, SECONDS)
+            answer = json.loads(xapi.call("host.call_plugin", member.ref, "sriov", "inventory", {}))
+        return Surveyed(member, answer, candidates(topology, member, answer), _untagged(topology, member))
     except XapiFailure as failure:
         if failure.details[0] == "XENAPI_MISSING_PLUGIN":
-            return Problem(
+            return HostProblem(
+                member.uuid,
                 "HOST_WITHOUT_PLUGIN",
                 f"The host {member.name} does not have xapi-sriov, so no VM gets VFs there.",
                 "Install the package on it.",
             )
+        if failure.details[0] == "SRIOV_BAD_ARGUMENT":
+            return _other_plugin(member)
         why = str(failure)
-    except Exception as error:  # the client's errors have no common class, and none may cost the answer
+    except (KeyError, TypeError, AttributeError):
+        return _other_plugin(member)
+    except Exception as error:  # the client's errors have no common class
         why = str(error) or type(error).__name__
-    return Problem(
+    return HostProblem(
+        member.uuid,
         "HOST_SILENT",
         f"The host {member.name} did not tell what VFs it has: {why}.",
         "See why it does not answer (`xe host-call-plugin host-uuid=... plugin=sriov fn=inventory`).",
+    )
+
+
+def _other_plugin(member: Member) -> HostProblem:
+    return HostProblem(
+        member.uuid,
+        "HOST_OTHER_PLUGIN",
+        f"The xapi-sriov of the host {member.name} does not tell its VFs as the master's ({VERSION}) does.",
+        "Install the same version on all hosts of the pool.",
     )
 
 

@@ -115,4 +115,8 @@ def request_network(topology: Topology, wanted: str) -> Dict[str, Any]:
             wanted,
             "a network without xapi's own SR-IOV; VMs get VFs of this one by a VIF (`xe vif-create`)",
         )
-    return {"uuid": network.uuid, "name": network.name, "vlan": pifs.vlan(own[0])}
+    tags = {pifs.vlan(pif) for pif in own}
+    if len(tags) > 1:
+        shown = ", ".join(sorted("no tag" if tag is None else str(tag) for tag in tags))
+        raise arguments.bad("network", wanted, f"a network with one VLAN on all hosts; this one has {shown}")
+    return {"uuid": network.uuid, "name": network.name, "vlan": tags.pop()}

@@ -1,6 +1,6 @@
 """What a pool function writes: the ledger, a VM's `pci` and its `platform:nomigrate`. All of it, or none."""
 
-from typing import Callable, List, NamedTuple, Optional, Tuple
+from typing import Callable, List, NamedTuple, Optional
 
 from . import ledger, poolstate
 from .errors import SriovError
@@ -31,25 +31,44 @@ class Transaction:
     def write(self, change: Change, starting: bool = False) -> bool:
         """Makes the VM so, and looks at it again: a start that slipped in, or a pool with another master,
         takes everything back. Whether anything was written."""
-        wrote = False
+        vm = change.vm
         try:
-            vm = change.vm
-            # The ledger knows whether platform:nomigrate is ours: before it is there, and until it is gone.
-            if change.nomigrate is None:
-                wrote |= self._key("VM", vm.ref, "platform", "nomigrate", vm.nomigrate, None)
-            wrote |= self._ledger(vm.uuid, change.entry)
-            if change.nomigrate is not None:
-                wrote |= self._key("VM", vm.ref, "platform", "nomigrate", vm.nomigrate, change.nomigrate)
-            wrote |= self._key("VM", vm.ref, "other_config", "pci", vm.pci, change.pci or None)
+            wrote = self._write(change)
             if wrote:
                 self._look_again(vm, starting)
+            if ledger.NEXT_PREFIX + vm.uuid in self._state.other_config or wrote:
+                self._done(vm.uuid)
+        except XapiFailure as failure:
+            self.take_back()
+            if failure.details[0] != "HANDLE_INVALID":
+                raise
+            raise _gone(vm) from failure
         except BaseException:
             self.take_back()
             raise
+        self._back.clear()
+        return wrote
+
+    def _write(self, change: Change) -> bool:
+        vm = change.vm
+        wrote = False
+        # The ledger knows whether platform:nomigrate is ours: before it is there, and until it is gone.
+        if change.nomigrate is None:
+            wrote |= self._key("VM", vm.ref, "platform", "nomigrate", vm.nomigrate, None)
+        text = ledger.render(change.entry) if change.entry else None
+        known = self._state.other_config.get(ledger.PREFIX + vm.uuid)
+        if text != known or vm.pci != (change.pci or None):
+            self._ledger(vm.uuid, text)
+            wrote |= text != known
+        if change.nomigrate is not None:
+            wrote |= self._key("VM", vm.ref, "platform", "nomigrate", vm.nomigrate, change.nomigrate)
+        wrote |= self._key("VM", vm.ref, "other_config", "pci", vm.pci, change.pci or None)
         return wrote
 
     def take_back(self) -> None:
-        """Undoes every write, the last first. What cannot be undone is logged; the ledger tells the rest."""
+        """Undoes every write, the last first, in time of its own. What cannot be undone is logged; the
+        ledger tells the rest."""
+        self._xapi = self._xapi.renewed()
         while self._back:
             undo = self._back.pop()
             try:
@@ -57,29 +76,31 @@ class Transaction:
             except Exception as error:  # the client's errors have no common class
                 self._host.log(f"a write could not be taken back: {error}")
 
-    def _ledger(self, uuid: str, entry: Optional[Entry]) -> bool:
+    def _ledger(self, uuid: str, text: Optional[str]) -> None:
+        """Also where only `pci` changes: what waits beside the key tells of a call that was cut off there."""
         before = ledger.settled(self._state.other_config).get(ledger.PREFIX + uuid)
-        after = ledger.render(entry) if entry else None
-        waiting = self._state.other_config.get(ledger.NEXT_PREFIX + uuid)
-        if before == after and waiting is None:
-            return False
-        self._back.append(lambda: self._set_ledger(uuid, before))
-        self._set_ledger(uuid, after)
-        return True
+
+        def back() -> None:
+            self._set_ledger(uuid, before)
+            self._done(uuid)
+
+        self._back.append(back)
+        self._set_ledger(uuid, text)
 
     def _set_ledger(self, uuid: str, text: Optional[str]) -> None:
         """At every moment the old text or the new is there: a cut between the two calls that a change of
-        a key takes must not lose a VM's requests."""
+        a key takes must not lose a VM's requests. The text that waits beside it stays until all is written
+        (`_done`), as the sign of a call that was cut off."""
         pool, key, waiting = self._state.pool_ref, ledger.PREFIX + uuid, ledger.NEXT_PREFIX + uuid
-        if text is None:
-            self._xapi.call("pool.remove_from_other_config", pool, waiting)
-            self._xapi.call("pool.remove_from_other_config", pool, key)
-            return
         self._xapi.call("pool.remove_from_other_config", pool, waiting)
-        self._xapi.call("pool.add_to_other_config", pool, waiting, text)
+        if text is not None:
+            self._xapi.call("pool.add_to_other_config", pool, waiting, text)
         self._xapi.call("pool.remove_from_other_config", pool, key)
-        self._xapi.call("pool.add_to_other_config", pool, key, text)
-        self._xapi.call("pool.remove_from_other_config", pool, waiting)
+        if text is not None:
+            self._xapi.call("pool.add_to_other_config", pool, key, text)
+
+    def _done(self, uuid: str) -> None:
+        self._xapi.call("pool.remove_from_other_config", self._state.pool_ref, ledger.NEXT_PREFIX + uuid)
 
     def _key(
         self, class_name: str, ref: str, field: str, key: str, before: Optional[str], after: Optional[str]
@@ -97,12 +118,13 @@ class Transaction:
         return True
 
     def _look_again(self, vm: Vm, starting: bool) -> None:
-        try:
-            record = self._xapi.call("VM.get_record", vm.ref)
-        except XapiFailure as failure:
+        record = self._xapi.call("VM.get_record", vm.ref)
+        if record["is_a_template"] and not vm.is_a_template:
             raise SriovError(
-                "SRIOV_BUSY", f"The VM {vm.name} ({vm.uuid}) went away meanwhile.", "Nothing was changed."
-            ) from failure
+                "SRIOV_BUSY",
+                f"The VM {vm.name} ({vm.uuid}) became a template meanwhile.",
+                "Nothing was changed: a template gets no VFs.",
+            )
         now = poolstate.vm_of(vm.ref, record, {})
         try:
             poolstate.must_be_halted(now, starting)
@@ -118,18 +140,31 @@ class Transaction:
                 "SRIOV_BUSY", "The pool has another master since this call began.", "Call again."
             )
 
-    def collect_garbage(self) -> List[Tuple[str, str]]:
+    def collect_garbage(self) -> None:
         """Takes out the keys of VMs that are gone: templates and the like are still there, so xapi is asked
-        for each. (UUID, key) of those taken out."""
-        gone = []
-        known = {**self._state.entries, **self._state.unreadable}
-        for uuid in known:
-            if uuid in self._state.vms:
+        for each. What fails here is left to the next call: this one has done what it was asked for."""
+        for uuid in {**self._state.entries, **self._state.unreadable}:
+            if uuid in self._state.vms or not ledger.is_uuid(uuid):
                 continue
             try:
-                self._xapi.call("VM.get_by_uuid", uuid)
-            except XapiFailure as failure:
-                if failure.details[0] == "UUID_INVALID":
+                if self._is_gone(uuid):
                     self._set_ledger(uuid, None)
-                    gone.append((uuid, ledger.PREFIX + uuid))
-        return gone
+            except Exception as error:  # the client's errors have no common class
+                self._host.log(f"{ledger.PREFIX}{uuid} could not be collected: {error}")
+
+    def _is_gone(self, uuid: str) -> bool:
+        try:
+            self._xapi.call("VM.get_by_uuid", uuid)
+        except XapiFailure as failure:
+            if failure.details[0] == "UUID_INVALID":
+                return True
+            raise
+        return False
+
+
+def _gone(vm: Vm) -> SriovError:
+    return SriovError(
+        "SRIOV_NOT_FOUND",
+        f"The VM {vm.name} ({vm.uuid}) went away meanwhile.",
+        "`xe vm-list` shows the VMs of the pool.",
+    )

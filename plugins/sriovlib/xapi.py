@@ -1,5 +1,6 @@
 """Calls to this host's xapi, in the session of whoever called us or in one of our own."""
 
+import copy
 import time
 from contextlib import contextmanager
 from typing import Any, Iterator
@@ -23,6 +24,12 @@ class Xapi:
         self._path = host.path(SOCKET)
         self._session = session
         self._deadline = time.monotonic() + seconds
+
+    def renewed(self) -> "Xapi":
+        """The same session with all its time before it, for what must be done even when time is up."""
+        again = copy.copy(self)
+        again._deadline = time.monotonic() + SECONDS
+        return again
 
     def call(self, method: str, *params: Any) -> Any:
         """The result of an API call; XapiFailure, or what the connection raises (OSError and others)."""
