@@ -95,7 +95,8 @@ def _adopt_clone(at: Work, vm: Vm, entry: Entry, origin: str, wanted: Optional[s
         if "mac" in settings:
             settings["mac"] = chosen_mac(at, vm.uuid, number, None)
         requests.append(Request(number, request.choice, settings))
-    entry = entry._replace(past=tuple(sorted({*copies.lent(model), *entry.past})))
+    past = tuple(sorted({*copies.lent(model), *entry.past}))
+    entry = entry._replace(past=past, nomigrate=model.nomigrate)
     target = wanted or poolwork.best_host(at, vm, requests, vm.affinity)
     vfs = poolwork.place(at, vm, requests, target, {})
     return _write(at, vm, entry, requests, target, vfs, origin)
