@@ -52,7 +52,7 @@ class Interface(NamedTuple):
 
 
 class Disk(NamedTuple):
-    """A block device of dom0: a disk of a controller, or one that dom0 makes of others (device mapper, md)."""
+    """A block device of dom0: a disk of a controller, or one made of others (device mapper, md)."""
 
     name: str
     over: Tuple[str, ...]  # the address of its controller, or the names of block devices

@@ -11,6 +11,8 @@ import XenAPI
 from box import PoolInABox
 from box_host import set_vfs
 
+pytestmark = pytest.mark.story
+
 FIRST = "0000:07:00.0"  # eth1 of the usual host
 VF, NEXT_VF = "0000:07:10.0", "0000:07:10.2"
 

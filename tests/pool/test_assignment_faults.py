@@ -12,6 +12,8 @@ from sriovlib import assignments, ledger, master, pcientries, poolwork, reinstat
 from sriovlib.errors import SriovError
 from sriovlib.xapi import Xapi
 
+pytestmark = pytest.mark.story
+
 PORT = "0000:07:00.0"
 FOREIGN = "3/0000:00:1b.0"
 

@@ -11,6 +11,8 @@ import XenAPI
 from box import PoolInABox
 from box_host import set_plugin, set_vfs
 
+pytestmark = pytest.mark.story
+
 FIRST, SECOND = "0000:07:00.0", "0000:07:00.1"  # eth1 and eth2 of the usual host
 VF = "0000:07:10.0"
 

@@ -8,6 +8,8 @@ from box import PoolInABox
 from estate import Estate, alike
 from sriovlib.vfsettings import NO_MAC
 
+pytestmark = pytest.mark.story
+
 VF = "0000:07:10.0"
 
 

@@ -15,6 +15,8 @@ from sriovlib import assignments, master
 from sriovlib.errors import SriovError
 from sriovlib.xapi import Xapi
 
+pytestmark = pytest.mark.story
+
 BOOT_SERVICE = os.path.join(os.path.dirname(PLUGIN), "../hooks/boot/sriov-restore")
 VF, NEXT_VF = "0000:07:10.0", "0000:07:10.2"
 

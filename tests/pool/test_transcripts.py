@@ -8,6 +8,8 @@ from transcript_match import Mismatch
 from transcript_player import NotPlayable, steps
 from transcript_pool import recorded_pool
 
+pytestmark = pytest.mark.story
+
 TRANSCRIPTS = os.path.join(os.path.dirname(os.path.abspath(__file__)), "transcripts")
 _SIMULATED = "where the simulator, whose guests have no kind, gives up; a real host does not"
 _MESSAGES = "messages cannot be written by xe here: nothing of ours reads them"
