@@ -1,10 +1,9 @@
 """`adopt_vm`: VFs that a VM was given by hand, by the old plugin `iovirt`, or by being a clone, become
 requests and a lease."""
 
-import re
 from typing import Any, Dict, List, Mapping, NamedTuple, Optional, Sequence, Set
 
-from . import arguments, copies, pcientries, poolstate, poolwork, survey, topology, vfsettings
+from . import arguments, copies, iovirt, pcientries, poolstate, poolwork, survey, topology, vfsettings
 from .copies import origin_of as origin_of
 from .errors import SriovError
 from .host import Host
@@ -15,9 +14,6 @@ from .poolwork import Work
 from .survey import Surveyed
 from .xapi import Xapi
 
-# Keys of iovirt (xen-api: scripts/plugins/iovirt before commit e3055ca700): `N/MAC` and `N/VLAN`, with the
-# N of the entry in `pci`, separated by commas.
-_IOVIRT_MACS, _IOVIRT_VLANS = "sriovmacs", "sriovvlans"
 NONE = "none"
 
 
@@ -123,7 +119,7 @@ def _adopt_entries(at: Work, vm: Vm, entry: Entry, wanted: Optional[str]) -> Dic
             raise SriovError(
                 "SRIOV_VF_IN_USE",
                 f"{one.address} of {where.member.name} is held by {at.state.name(str(holder))}.",
-                "Take it from one of the two first; `list_assignments` shows who has what.",
+                _not_the_same(at, vm, one.address, str(holder)),
             )
         settings = dict(one.settings)
         pf = where.pf((where.vf(one.address) or {})["pf"]) or {}
@@ -137,6 +133,13 @@ def _adopt_entries(at: Work, vm: Vm, entry: Entry, wanted: Optional[str]) -> Dic
     answer = _write(at, vm, entry, requests, target, vfs, None)
     answer["warnings"] += _also_named(at, vm, where, set(vfs.values()))
     return answer
+
+
+def _not_the_same(at: Work, vm: Vm, address: str, holder: str) -> str:
+    said = "If the entry means the VF of another host, call with host_uuid."
+    if at.state.entries.get(holder, poolwork.NO_ENTRY).requests:
+        said += f" If {vm.name} is a copy of that VM, call with origin_uuid={holder}."
+    return f"{said} Else: {pcientries.without(vm.uuid, vm.pci or '', address)}"
 
 
 def _also_named(at: Work, vm: Vm, where: Surveyed, taken: Set[str]) -> List[str]:
@@ -203,8 +206,7 @@ def _host_of(at: Work, vm: Vm, named: Sequence[str], wanted: Optional[str]) -> s
 
 
 def _found(where: Surveyed, vm: Vm, entries: Sequence[pcientries.PciEntry]) -> List[Found]:
-    macs = _iovirt(vm.other_config.get(_IOVIRT_MACS, ""))
-    vlans = _iovirt(vm.other_config.get(_IOVIRT_VLANS, ""))
+    macs, vlans = iovirt.macs(vm.other_config), iovirt.vlans(vm.other_config)
     found: Dict[str, Found] = {}
     for one in entries:
         vf = where.vf(one.address) if one.address else None
@@ -223,12 +225,6 @@ def _found(where: Surveyed, vm: Vm, entries: Sequence[pcientries.PciEntry]) -> L
     return list(found.values())
 
 
-def _iovirt(text: str) -> Dict[int, str]:
-    """Number of the entry -> MAC or VLAN."""
-    matches = (re.fullmatch(r"\s*(\d+)/(\S+)\s*", part) for part in text.split(","))
-    return {int(match.group(1)): match.group(2) for match in matches if match}
-
-
 def _value(vm: Vm, name: str, text: str) -> str:
     try:
         return vfsettings.as_text(vfsettings.parse_value(name, text))
@@ -236,7 +232,7 @@ def _value(vm: Vm, name: str, text: str) -> str:
         raise SriovError(
             "SRIOV_BAD_ARGUMENT",
             f"{vm.name} has `{text}` as {name} of a VF, which takes {accepted}.",
-            f"Put its other_config right ({_IOVIRT_MACS}, {_IOVIRT_VLANS}), or take that key out.",
+            f"Put its other_config right ({iovirt.MACS}, {iovirt.VLANS}), or take that key out.",
         ) from None
 
 

@@ -2,12 +2,13 @@
 
 xapi notes nowhere what a clone was made of (tests/pool/transcripts/vm-life.json), so it is told by what it
 carries: addresses that another VM is or was lent, and `platform:nomigrate`, which a VM has before it has an
-entry of ours. An entry by hand for the same address of another host mostly comes without that.
+entry of ours. An entry by hand for the same address of another host mostly comes without that, and one of
+the old plugin iovirt with keys that a copy would have from its origin.
 """
 
 from typing import List, Optional, Sequence, Tuple
 
-from . import pcientries
+from . import iovirt, pcientries
 from .ledger import Choice, Entry
 from .poolstate import PoolState, Vm
 
@@ -20,17 +21,24 @@ def lent(entry: Entry) -> List[str]:
 def origins(state: PoolState, vm: Vm, named: Sequence[str]) -> List[str]:
     """The VMs whose VFs these entries may be a copy of, the one that was lent them last first. They have
     most of the addresses, and of those most at present."""
+    own = state.entries.get(vm.uuid)
+    named = [address for address in named if own is None or address not in lent(own)]  # after a revert
     if vm.nomigrate is None or not named:
         return []
     found: List[Tuple[int, int, int, str]] = []
     for uuid, entry in state.entries.items():
         now = entry.lease.vfs.values() if entry.lease else ()
         shared = len(set(named).intersection(lent(entry)))
-        if shared and uuid != vm.uuid and entry.requests:
+        if shared and uuid != vm.uuid and entry.requests and not _has_keys_of_its_own(state, vm, uuid):
             serial = entry.lease.serial if entry.lease else 0
             found.append((shared, len(set(named).intersection(now)), serial, uuid))
     found.sort(reverse=True)
     return [uuid for *rank, _, uuid in found if rank == list(found[0][:2])]
+
+
+def _has_keys_of_its_own(state: PoolState, vm: Vm, origin: str) -> bool:
+    other = state.vms.get(origin)
+    return iovirt.are_own(vm.other_config, other.other_config if other else {})
 
 
 def origin_of(state: PoolState, vm: Vm, named: Sequence[str]) -> Optional[str]:

@@ -1,7 +1,7 @@
 """Conflicts of what stands in the VMs' other_config:pci: with leases, with each other, and with what hosts
 have at these addresses. Pure."""
 
-from typing import Dict, Iterator, List, Tuple
+from typing import Dict, Iterator, List, Sequence, Tuple
 
 from . import copies, holding, pcientries
 from .poolstate import Vm
@@ -9,13 +9,11 @@ from .seen import Conflict, Seen
 
 
 def by_hand(seen: Seen) -> Iterator[Conflict]:
-    """Entries of VMs without requests, for what another VM has."""
+    """Entries that somebody wrote, for what another VM has, or names too."""
     named: Dict[str, List[str]] = {}
     for vm in seen.state.vms.values():
-        entry = seen.state.entries.get(vm.uuid)
-        if entry is None or not entry.requests:
-            for address in pcientries.plugging_order(vm.pci or ""):
-                named.setdefault(address, []).append(vm.uuid)
+        for address in _others(seen, vm):
+            named.setdefault(address, []).append(vm.uuid)
     leases = holding.leased(seen.state.entries, seen.state.held_vms())
     leased: Dict[str, List[Tuple[str, str]]] = {}
     for (host, address), holder in sorted(leases.items()):
@@ -25,31 +23,71 @@ def by_hand(seen: Seen) -> Iterator[Conflict]:
             yield Conflict(
                 "VF_TWICE",
                 f"other_config:pci of {seen.names(uuids)} name {address}.",
-                "Whoever starts second on a host is refused; give them VFs of their own by `adopt_vm`.",
+                f"Whoever starts second on a host is refused. {_one_of(seen, address, uuids)}",
                 sorted(uuids),
                 None,
                 address,
             )
-        for uuid in sorted(uuids):
+        for uuid in sorted(uuids) if address in leased else ():
             if _origins(seen, seen.state.vms[uuid]):
                 continue  # said of the copy as a whole
-            for host, holder in leased.get(address, ()):
+            for host, holder in leased[address]:
                 yield Conflict(
                     "VF_TWICE",
                     f"other_config:pci of {seen.state.name(uuid)} names {address}, which on "
                     f"{seen.host_name(host)} belongs to {seen.state.name(holder)}.",
-                    "Its start there is refused. If it means another host's VF, call `adopt_vm` with that "
-                    "host_uuid; else take the entry out.",
+                    f"Its start there is refused. {_not_this(seen, uuid, address, holder)}",
                     sorted([uuid, holder]),
                     host,
                     address,
                 )
 
 
+def _others(seen: Seen, vm: Vm) -> List[str]:
+    """The addresses that the VM names, and neither is nor was lent: those are not ours."""
+    entry = seen.state.entries.get(vm.uuid)
+    lent = copies.lent(entry) if entry else ()
+    return [address for address in pcientries.plugging_order(vm.pci or "") if address not in lent]
+
+
+def _has_requests(seen: Seen, uuid: str) -> bool:
+    entry = seen.state.entries.get(uuid)
+    return entry is not None and bool(entry.requests)
+
+
+def _one_of(seen: Seen, address: str, uuids: Sequence[str]) -> str:
+    """What to do where several VMs name what nobody is lent."""
+    of_hosts = any(surveyed.vf(address) for surveyed in seen.surveyed.hosts.values())
+    if not of_hosts or all(_has_requests(seen, uuid) for uuid in uuids):
+        return "Take the entry out of all but one of them."
+    said = (
+        "Call `adopt_vm` for the one whose VF it is; then for another with origin_uuid of the first, if it is "
+        "a copy of that, or with host_uuid, if it means the VF of another host."
+    )
+    for uuid in sorted(uuids):
+        if _has_requests(seen, uuid):  # adopt_vm is for those that have none
+            said += f" {_without(seen, uuid, address)}"
+    return said
+
+
+def _not_this(seen: Seen, uuid: str, address: str, holder: str) -> str:
+    """What to do where a VM names what another one is lent."""
+    if _has_requests(seen, uuid):
+        return _without(seen, uuid, address)
+    return (
+        f"If it is a copy of {seen.state.name(holder)}, `adopt_vm` with origin_uuid={holder} gives it VFs of "
+        "its own; if it means another host's VF, call `adopt_vm` with that host_uuid. Else: "
+        f"{_without(seen, uuid, address)}"
+    )
+
+
+def _without(seen: Seen, uuid: str, address: str) -> str:
+    return pcientries.without(uuid, seen.state.vms[uuid].pci or "", address)
+
+
 def _origins(seen: Seen, vm: Vm) -> List[str]:
     """The VMs that this one may be a copy of, where it has entries and no requests of its own."""
-    entry = seen.state.entries.get(vm.uuid)
-    if entry is not None and entry.requests:
+    if _has_requests(seen, vm.uuid):
         return []
     return copies.origins(seen.state, vm, pcientries.plugging_order(vm.pci or ""))
 
@@ -62,23 +100,23 @@ def clones(seen: Seen) -> Iterator[Conflict]:
             yield Conflict(
                 "CLONE",
                 f"The entries of {vm.name} ({vm.uuid}) are a copy of those of {names}: `{vm.pci}`.",
-                "It is not started with them. Give it VFs of its own by `adopt_vm`, or take its "
-                "other_config:pci out.",
+                "It is not started with them. Give it VFs of its own by `adopt_vm`; with origin_uuid=none if it "
+                f"is no copy. If it shall have none: `{pcientries.removal(vm.uuid)}`.",
                 [vm.uuid, *origins],
             )
 
 
 def unlike_the_ledger(seen: Seen) -> Iterator[Conflict]:
-    """Requests without a VF; entries that are not those of the lease, as after a revert."""
+    """Requests without a VF; entries of earlier leases, as after a revert."""
     for uuid, entry in sorted(seen.state.entries.items()):
         vm = seen.state.vms.get(uuid)
-        if vm is None or not entry.requests:
+        if vm is None:
             continue
         vfs = entry.lease.vfs if entry.lease else {}
         named = pcientries.plugging_order(vm.pci or "")
         missing = [request.number for request in entry.requests if vfs.get(request.number) not in named]
         stale = [address for address in named if address in entry.past and address not in vfs.values()]
-        if missing or stale:
+        if (missing or stale) and not _origins(seen, vm):
             what = f"does not name the VFs of its requests {', '.join(map(str, missing))}" if missing else ""
             old = f"names VFs that it does not have any more: {', '.join(stale)}" if stale else ""
             yield Conflict(

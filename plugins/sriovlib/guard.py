@@ -6,7 +6,6 @@ or leased here to the VM, and no entry takes from dom0 or from another VM. Whose
 the VM's owner could have written anything.
 """
 
-import re
 from typing import List, Mapping, NamedTuple, Optional, Sequence, Tuple
 
 from . import pcientries, placement
@@ -15,7 +14,6 @@ from .pcientries import PciEntry
 from .placement import Candidate, Held
 
 NEEDED, IN_USE, NOT_PLACED = "SRIOV_NEEDED_BY_DOM0", "SRIOV_VF_IN_USE", "SRIOV_NOT_PLACED"
-_PLAIN = re.compile("[0-9a-fA-F:./,]*")  # what a shell takes as it stands
 
 
 class Device(NamedTuple):
@@ -82,7 +80,7 @@ def judge(
         else:
             on_host = held.on_host.get((host, one.address))
             wrong = _taking(one, device, device.held_by or (on_host if on_host != vm else None))
-            hint, curable = _without(vm, one, there), False
+            hint, curable = pcientries.without(vm, pci, one.address), False
         if wrong is not None:
             found.append(Refusal(wrong[0], one.text, one.address, wrong[1], hint, curable))
     for request in entry.requests if entry else ():
@@ -131,7 +129,10 @@ def _copied(vm: str, pci: str, origin: str) -> Refusal:
     message = (
         f"The entries of other_config:pci (`{pci}`) are copies of those of {origin}, whose VFs they name."
     )
-    hint = f"Give it VFs of its own (`adopt_vm` with vm_uuid={vm}), or take the entries out: `{_remove(vm)}`."
+    hint = (
+        f"Give it VFs of its own (`adopt_vm` with vm_uuid={vm}; with origin_uuid=none if it is no copy), or take "
+        f"the entries out: `{pcientries.removal(vm)}`."
+    )
     return Refusal(IN_USE, pci, None, message, hint, False)
 
 
@@ -139,19 +140,6 @@ def _placing(vm: str, host: str) -> str:
     return (
         f"`reinstate_vfs` with vm_uuid={vm} and host_uuid={host} gives it VFs of this host, if there are any."
     )
-
-
-def _without(vm: str, wrong: PciEntry, there: Sequence[PciEntry]) -> str:
-    rest = ",".join(one.text for one in there if one.address != wrong.address)
-    if not rest:
-        return f"Take the entry out: `{_remove(vm)}`."
-    if not _PLAIN.fullmatch(rest):
-        return "Take the entry out of the VM's other_config:pci."
-    return f"Take the entry out: `xe vm-param-set uuid={vm} other-config:pci={rest}`."
-
-
-def _remove(vm: str) -> str:
-    return f"xe vm-param-remove uuid={vm} param-name=other-config param-key=pci"
 
 
 def _named(device: Device) -> str:

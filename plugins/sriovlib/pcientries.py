@@ -15,6 +15,7 @@ _ENTRY = re.compile(
     "([+-]?)([0-9][0-9_]*)/"
     "([0-9a-fA-F][0-9a-fA-F_]{0,3}):([0-9a-fA-F][0-9a-fA-F_]?):([0-9a-fA-F][0-9a-fA-F_]?)[.]([0-9a-fA-F])"
 )
+_PLAIN = re.compile("[0-9a-fA-F:./,]*")  # what a shell takes as it stands
 LEAST, LARGEST = -(2**62), 2**62 - 1  # OCaml's int
 
 
@@ -85,3 +86,18 @@ def _numbers(used: Collection[int], count: int) -> Iterator[int]:
         return itertools.count(max(first, 0))
     taken = set(used)
     return (number for number in itertools.count() if number not in taken)
+
+
+def without(vm: str, text: str, address: str) -> str:
+    """What to do, as a sentence, so that the VM's entries do not name the address any more."""
+    rest = ",".join(entry.text for entry in entries(text) if entry.address != address)
+    if not rest:
+        return f"Take the entry out: `{removal(vm)}`."
+    if not _PLAIN.fullmatch(rest):
+        return "Take the entry out of the VM's other_config:pci."
+    return f"Take the entry out: `xe vm-param-set uuid={vm} other-config:pci={rest}`."
+
+
+def removal(vm: str) -> str:
+    """The command that takes all entries of a VM out."""
+    return f"xe vm-param-remove uuid={vm} param-name=other-config param-key=pci"

@@ -174,9 +174,9 @@ def _leased(pool: Pool, vm: Record, others: Mapping[str, Record]) -> Dict[str, s
 def _origin(
     pool: Pool, ref: str, vm: Record, others: Mapping[str, Record], named: Sequence[str]
 ) -> Optional[str]:
-    known = {uuid: pool.entries[uuid] for uuid in others if uuid in pool.entries}
-    state = PoolState(pool.ref, "", {}, known, {}, {})
-    found = copies.origin_of(state, vm_of(ref, vm, {}), named)
+    known = {uuid: pool.entries[uuid] for uuid in (vm["uuid"], *others) if uuid in pool.entries}
+    vms = {uuid: vm_of(record["ref"], record, {}) for uuid, record in others.items()}
+    found = copies.origin_of(PoolState(pool.ref, "", {}, known, {}, vms), vm_of(ref, vm, {}), named)
     return None if found is None else f"the VM {others[found]['name_label']} ({found})"
 
 

@@ -1,0 +1,37 @@
+"""What the old plugin `iovirt` kept on a VM: MAC and VLAN of the VF of an entry in other_config:pci.
+
+Its keys `sriovmacs` and `sriovvlans` are `N/MAC` and `N/VLAN`, with the N of the entry, separated by commas
+(xen-api: scripts/plugins/iovirt before commit e3055ca700).
+"""
+
+import re
+from typing import Dict, Mapping
+
+from . import pcientries
+
+MACS, VLANS = "sriovmacs", "sriovvlans"
+
+
+def macs(other_config: Mapping[str, str]) -> Dict[int, str]:
+    """Number of the entry -> MAC."""
+    return _numbered(other_config.get(MACS, ""))
+
+
+def vlans(other_config: Mapping[str, str]) -> Dict[int, str]:
+    """Number of the entry -> VLAN."""
+    return _numbered(other_config.get(VLANS, ""))
+
+
+def _numbered(text: str) -> Dict[int, str]:
+    matches = (re.fullmatch(r"\s*(\d+)/(\S+)\s*", part) for part in text.split(","))
+    return {int(match.group(1)): match.group(2) for match in matches if match}
+
+
+def are_own(other_config: Mapping[str, str], origin: Mapping[str, str]) -> bool:
+    """Whether a VM has MACs or VLANs for its entries that its supposed origin does not have: it is no copy."""
+    numbers = {entry.number for entry in pcientries.entries(other_config.get("pci", ""))}
+    return any(
+        number in numbers and kept(origin).get(number) != value
+        for kept in (macs, vlans)
+        for number, value in kept(other_config).items()
+    )

@@ -1,0 +1,155 @@
+"""What `list_assignments` says of things that do not fit together, and that what it advises helps."""
+
+import os
+import sys
+from typing import Any, Dict, Iterator, List
+
+import pytest
+import XenAPI
+from box import PoolInABox
+from box_host import PLUGIN, set_vfs
+from values import Failure
+
+HOOKS = os.path.join(os.path.dirname(PLUGIN), "../hooks/xapi")
+FIRST = "0000:07:00.0"  # eth1 of the usual host
+VF, NEXT_VF, THIRD_VF = "0000:07:10.0", "0000:07:10.2", "0000:07:10.4"
+
+
+class Pool:
+    def __init__(self, box: PoolInABox) -> None:
+        self.box = box
+        self.one, self.other = box.hosts
+
+    def call(self, function: str, **args: str) -> Any:
+        return self.box.call(self.box.master, function, **args)
+
+    def refused(self, function: str, **args: str) -> List[str]:
+        with pytest.raises(XenAPI.Failure) as caught:
+            self.call(function, **args)
+        return list(caught.value.details)
+
+    def xapi(self, method: str, *params: Any) -> Any:
+        return self.box.xapi.call(method, *params)
+
+    def vm(self, name: str, pci: str = "", **values: Any) -> str:
+        other_config = {**values.pop("other_config", {}), **({"pci": pci} if pci else {})}
+        return str(self.xapi("VM.get_uuid", self.box.add_vm(name, other_config=other_config, **values)))
+
+    def lent(self, name: str, vf: str, **args: str) -> str:
+        """A VM with that VF of the first host."""
+        vm = self.vm(name)
+        self.call("assign_vf", vm_uuid=vm, vf=vf, **{"host_uuid": self.one.uuid, **args})
+        return vm
+
+    def ref(self, vm: str) -> str:
+        return str(self.xapi("VM.get_by_uuid", vm))
+
+    def pci(self, vm: str) -> Any:
+        return self.xapi("VM.get_other_config", self.ref(vm)).get("pci")
+
+    def conflicts(self, **args: str) -> List[Dict[str, Any]]:
+        return list(self.call("list_assignments", **args)["conflicts"])
+
+    def conflict(self, code: str) -> Dict[str, Any]:
+        """The only one."""
+        (conflict,) = self.conflicts()
+        assert conflict["code"] == code
+        return conflict
+
+
+@pytest.fixture
+def pool() -> Iterator[Pool]:
+    with PoolInABox(interpreter=sys.executable) as box:
+        for host in box.hosts:
+            set_vfs(host, FIRST, 4)
+        yield Pool(box)
+
+
+def test_an_entry_by_hand_beside_a_vms_own(pool: Pool) -> None:
+    """It has a VF of ours, and somebody wrote another VM's beside it."""
+    web = pool.lent("web", VF)
+    db = pool.vm("db", pci=f"7/{VF}")
+    pool.call("assign_vf", vm_uuid=db, vf=NEXT_VF, host_uuid=pool.one.uuid)
+    twice = pool.conflict("VF_TWICE")
+    assert (twice["vm_uuids"], twice["host_uuid"], twice["address"]) == (
+        sorted([web, db]),
+        pool.one.uuid,
+        VF,
+    )
+    assert "adopt_vm" not in twice["hint"]  # which is for VMs without requests
+    assert f"`xe vm-param-set uuid={db} other-config:pci=8/{NEXT_VF}`" in twice["hint"]
+
+
+def test_two_entries_by_hand_of_which_one_is_a_copy(pool: Pool) -> None:
+    """A VM of the old plugin, and its clone: made before anybody called adopt_vm for either."""
+    keys = {"sriovmacs": "0/02:16:3e:00:00:0b", "sriovvlans": "0/12"}
+    old = pool.vm("old", pci=f"0/{VF}", other_config=keys, affinity=pool.one.ref)
+    copy = pool.xapi("VM.get_uuid", pool.xapi("VM.clone", pool.ref(old), "copy"))
+    hint = pool.conflict("VF_TWICE")["hint"]
+    assert "origin_uuid of the first" in hint
+    pool.call("adopt_vm", vm_uuid=old)
+    assert f"origin_uuid={old}" in pool.conflict("VF_TWICE")["hint"]
+    refused = pool.refused("adopt_vm", vm_uuid=copy)
+    assert (refused[0], f"origin_uuid={old}" in refused[2]) == ("SRIOV_VF_IN_USE", True)
+    (own,) = pool.call("adopt_vm", vm_uuid=copy, origin_uuid=old)["vfs"]
+    assert own["vf"] != VF
+    assert own["settings"]["vlan"] == "12"
+    assert pool.conflicts() == []
+
+
+def test_two_entries_by_hand_for_what_is_no_vf(pool: Pool) -> None:
+    for name in ("one", "other"):
+        pool.vm(name, pci="0/0000:00:1f.3")
+    assert "adopt_vm" not in pool.conflict("VF_TWICE")["hint"]
+
+
+def reverted(pool: Pool) -> str:
+    """A VM that has no VF any more, and an entry again for one that is another VM's now."""
+    web = pool.lent("web", VF)
+    snapshot = pool.xapi("VM.snapshot", pool.ref(web), "with its VF")
+    pool.call("unassign_vf", vm_uuid=web, all="true")
+    pool.lent("db", VF)
+    pool.xapi("VM.revert", snapshot)
+    return web
+
+
+def test_a_revert_to_when_the_vm_had_a_vf(pool: Pool) -> None:
+    web = reverted(pool)
+    stale = pool.conflict("STALE_ENTRIES")
+    assert (stale["vm_uuids"], VF in stale["message"]) == ([web], True)
+    assert "reinstate_vfs" in stale["hint"]
+    assert pool.call("reinstate_vfs", vm_uuid=web)["pci_changed"]
+    assert pool.pci(web) is None
+    assert pool.conflicts() == []
+
+
+def test_its_next_start_takes_the_entry_out_too(pool: Pool) -> None:
+    web = reverted(pool)
+    pool.box.link_hook(pool.one, "vm-pre-start", f"{HOOKS}/vm-pre-start")
+    with pytest.raises(Failure) as refused:
+        pool.box.start(pool.ref(web), pool.one)
+    assert "SRIOV_RESTARTING" in refused.value.description[3]
+    assert pool.box.wait_for_calls()
+    assert (pool.box.power_state(pool.ref(web)), pool.pci(web)) == ("Running", None)
+    assert pool.conflicts() == []
+
+
+def test_a_vm_with_keys_of_its_own_is_no_copy(pool: Pool) -> None:
+    """A VM of the old plugin that its administrator had pinned, on the other host: were it taken for a copy,
+    it would end up in a stranger's VLAN, with another MAC."""
+    pool.lent("web", VF, vlan="12")
+    keys = {"sriovmacs": "0/02:16:3e:00:00:0f", "sriovvlans": "0/99"}
+    pinned = {"affinity": pool.other.ref, "platform": {"nomigrate": "true"}}
+    old = pool.vm("old", pci=f"0/{VF}", other_config=keys, **pinned)
+    assert pool.conflict("VF_TWICE")["host_uuid"] == pool.one.uuid
+    adopted = pool.call("adopt_vm", vm_uuid=old)
+    assert (adopted["host_uuid"], adopted["origin_uuid"]) == (pool.other.uuid, None)
+    (vf,) = adopted["vfs"]
+    assert (vf["vf"], vf["settings"]) == (VF, {"mac": "02:16:3e:00:00:0f", "vlan": "99"})
+    assert pool.conflicts() == []
+
+    # Its clone has the same keys, and is one.
+    copy = pool.xapi("VM.get_uuid", pool.xapi("VM.clone", pool.ref(old), "copy"))
+    clone = pool.conflict("CLONE")
+    assert clone["vm_uuids"] == [copy, old]
+    assert "origin_uuid=none" in clone["hint"]
