@@ -19,6 +19,7 @@ REFUSED = 2
 SILENT_SECONDS = 10  # a xapi that does not answer for so long is taken for silent
 ANSWER_SECONDS = 30  # and so is one that takes that long for an answer
 
+RUNNING = ("Running", "Paused")  # what a VM is said to be while it reboots
 REBOOTS = ("clean-reboot", "hard-reboot")  # the reasons of a VM's end that is none
 
 
@@ -61,27 +62,31 @@ def run(hook: str, argv: Sequence[str]) -> int:
 def pre_start(host: Host, vm_uuid: str, _reason: str) -> None:
     """Returns where the VM may start. What a start plugs xapi knows; what a guest's own reboot plugs, which
     needs no xapi, the note of its last start says."""
+    note = startnotes.read(host, vm_uuid)
     with ExitStack() as stack:
         try:
             session, found = _ask(host, vm_uuid, stack)
         except Silent as silent:
-            _reboot_in_silence(host, vm_uuid, silent)
-            return
-        ref, vm = _must_be_there(found, vm_uuid)
-        note = startnotes.read(host, vm_uuid)
-        if not _has_entries(vm) and note is None:
-            return
+            host.log(f"{vm_uuid}: {silent.message}")
+            if note is None:
+                return
+            session, found = None, {}
+        if session is not None:
+            ref, vm = _must_be_there(found, vm_uuid)
+            if not _has_entries(vm) and note is None:
+                return
         from . import start
 
-        if vm["power_state"] in ("Running", "Paused"):
-            if note is not None:
-                start.reboot(host, vm_uuid, note)
-            else:
-                start.reboot_without_note(host, session, ref, vm)
+        if note is not None and (session is None or vm["power_state"] in RUNNING):
+            permitted = start.reboot(note)
+        elif vm["power_state"] in RUNNING:
+            permitted = start.reboot_without_note(host, session, ref, vm)
         elif _has_entries(vm):
-            start.start(host, session, ref, vm)
+            permitted = start.start(host, session, ref, vm)
         else:
             _release(host, vm_uuid, reboots=False)
+            return
+    start.arrive(host, vm_uuid, permitted)
 
 
 def pre_resume(host: Host, vm_uuid: str, _reason: str) -> None:
@@ -89,10 +94,12 @@ def pre_resume(host: Host, vm_uuid: str, _reason: str) -> None:
     with ExitStack() as stack:
         session, found = _ask(host, vm_uuid, stack)
         ref, vm = _must_be_there(found, vm_uuid)
-        if _has_entries(vm):
-            from . import start
+        if not _has_entries(vm):
+            return
+        from . import start
 
-            start.resume(host, session, ref, vm)
+        permitted = start.resume(host, session, ref, vm)
+    start.arrive(host, vm_uuid, permitted)
 
 
 def post_destroy(host: Host, vm_uuid: str, reason: str) -> None:
@@ -113,15 +120,6 @@ def _release(host: Host, vm_uuid: str, reboots: bool) -> None:
         departure.leave(host, vm_uuid, reboots)
     except Exception as error:  # no start waits for this
         host.log(f"{vm_uuid}: its VFs could not be set back: {type(error).__name__}: {error}")
-
-
-def _reboot_in_silence(host: Host, vm_uuid: str, silent: Silent) -> None:
-    host.log(f"{vm_uuid}: {silent.message}")
-    note = startnotes.read(host, vm_uuid)
-    if note is not None:
-        from . import start
-
-        start.reboot(host, vm_uuid, note)
 
 
 def _ask(host: Host, vm_uuid: str, stack: ExitStack) -> Tuple[Any, Dict[str, Any]]:

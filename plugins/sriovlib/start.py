@@ -4,7 +4,7 @@ The list of devices was read before the hook ran, so another one takes another s
 it, the hook queues `VM.start_on` for this host, which xapi runs next, and ends the present start.
 """
 
-from typing import Any, Dict, Mapping, NoReturn, Optional, Sequence
+from typing import Any, Dict, List, NamedTuple, NoReturn, Optional, Sequence
 
 from . import arrival, departure, ledger, master, pcientries, reinstate, startnotes, thishost, xenstore
 from .errors import SriovError
@@ -27,9 +27,16 @@ class Restarting(SriovError):
         self.task = task
 
 
-def start(host: Host, session: Any, ref: str, vm: Record) -> None:
-    """Returns where the start may go on, with the settings of the VM's requests on its VFs; else SriovError.
-    For a VM with entries; raises what xapi fails with, too."""
+class Permitted(NamedTuple):
+    """A start that may go on, once what it brings has arrived."""
+
+    devices: List[str]  # that xapi will plug
+    settings: Dict[str, Dict[str, str]]  # VF -> what its request wants
+    ended: Optional[Dict[str, float]]  # starts that came to nothing (thishost.View); None in a reboot
+
+
+def start(host: Host, session: Any, ref: str, vm: Record) -> Permitted:
+    """For a VM with entries. Raises SriovError where the start may not go on, and what xapi fails with."""
     xapi = Xapi(host, session)
     view = _look(host, xapi, ref, vm)
     pci_text = vm["other_config"]["pci"]
@@ -39,10 +46,10 @@ def start(host: Host, session: Any, ref: str, vm: Record) -> None:
     entry = view.entry
     if refusals or (entry and entry.lease and entry.lease.host != view.pool.member.uuid):
         _ask_master(host, session, view, ref, vm, refusals)
-    _arrive(host, vm["uuid"], pcientries.plugging_order(pci_text), _settings(entry), view.ended)
+    return Permitted(pcientries.plugging_order(pci_text), _settings(entry), view.ended)
 
 
-def resume(host: Host, session: Any, ref: str, vm: Record) -> None:
+def resume(host: Host, session: Any, ref: str, vm: Record) -> Permitted:
     """As `start`, but what is wrong stays wrong: a VM in memory looks for just the VFs that it had."""
     view = _look(host, Xapi(host, session), ref, vm)
     pci_text = vm["other_config"]["pci"]
@@ -50,15 +57,15 @@ def resume(host: Host, session: Any, ref: str, vm: Record) -> None:
     if refusals:
         hint = "Resume it where it was suspended, or shut it down (`xe vm-shutdown --force`) and start it."
         raise _refused([refusal._replace(hint=hint) if refusal.curable else refusal for refusal in refusals])
-    _arrive(host, vm["uuid"], pcientries.plugging_order(pci_text), _settings(view.entry), view.ended)
+    return Permitted(pcientries.plugging_order(pci_text), _settings(view.entry), view.ended)
 
 
-def reboot(host: Host, vm_uuid: str, note: Note) -> None:
+def reboot(note: Note) -> Permitted:
     """The VM keeps what it was given at its last start, for xapi plugs that again."""
-    _arrive(host, vm_uuid, note.devices, note.settings)
+    return Permitted(note.devices, note.settings, None)
 
 
-def reboot_without_note(host: Host, session: Any, ref: str, vm: Record) -> None:
+def reboot_without_note(host: Host, session: Any, ref: str, vm: Record) -> Permitted:
     """The package came after the VM's start, or /run was emptied: then what is kept now counts. A VM that
     is said to run on another host does not reboot here."""
     settings: Dict[str, Dict[str, str]] = {}
@@ -68,13 +75,11 @@ def reboot_without_note(host: Host, session: Any, ref: str, vm: Record) -> None:
         host.log(f"{vm['uuid']} reboots, and what its VFs are to be set to is not known: {error}")
     else:
         if vm["resident_on"] != pool.member.ref:
-            start(host, session, ref, vm)
-            return
+            return start(host, session, ref, vm)
         entry = pool.entries.get(vm["uuid"])
         if entry and entry.lease and entry.lease.host == pool.member.uuid:
             settings = _settings(entry)
-    devices = pcientries.plugging_order(vm["other_config"].get("pci", ""))
-    _arrive(host, vm["uuid"], devices, settings)
+    return Permitted(pcientries.plugging_order(vm["other_config"].get("pci", "")), settings, None)
 
 
 def _look(host: Host, xapi: Xapi, ref: str, vm: Record) -> View:
@@ -170,15 +175,10 @@ def _start_again(host: Host, xapi: Xapi, view: View, ref: str, vm: Record) -> No
 # -- this host -------------------------------------------------------------------------------------
 
 
-def _arrive(
-    host: Host,
-    vm_uuid: str,
-    devices: Sequence[str],
-    settings: Mapping[str, Mapping[str, str]],
-    ended: Optional[Mapping[str, float]] = None,
-) -> None:
-    """The last look at who has the devices, the settings, and the note: nobody comes between. `ended` are
-    starts that came to nothing (see thishost.View); None in a reboot, which no start comes before."""
+def arrive(host: Host, vm_uuid: str, permitted: Permitted) -> None:
+    """The last look at who has the devices, the settings, and the note: nobody comes between. The last thing
+    that a hook does: what it leaves on a VF must not stay behind by its being killed later."""
+    devices, settings, ended = permitted
     with host.lock("vfs", f"the start of {vm_uuid}"):
         running = xenstore.owners(host, host.run(xenstore.COMMAND, xenstore.SECONDS)) or {}
         starting = {

@@ -1,0 +1,122 @@
+"""A pool whose hosts have our package with its hooks, as its administrator and the owners of VMs see it."""
+
+import json
+import os
+from typing import Any, Dict, List, Tuple
+
+import pytest
+from box import PoolInABox
+from machine import LOG
+from machine_description import Description, default_description, intel_82599
+from sriovlib import arrival, ledger
+from values import Failure
+
+SCRIPTS = os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "..", "hooks", "xapi")
+HOOKS = ("vm-pre-start", "vm-post-destroy", "vm-pre-resume")
+
+
+def alike(number: int) -> Description:
+    return default_description(number, xen_options="iommu=1")
+
+
+def other_slot(number: int) -> Description:
+    """A host whose fast card sits in another slot: its VFs have other addresses."""
+    first, _ = default_description(number).cards
+    macs = (f"00:1b:21:00:{number:02x}:00", f"00:1b:21:00:{number:02x}:01")
+    fast = intel_82599(("0000:09:00.0", "0000:09:00.1"), ("eth1", "eth2"), macs)
+    return default_description(number, xen_options="iommu=1", cards=(first, fast))
+
+
+class Estate:
+    """Each host has four VFs on eth1."""
+
+    def __init__(self, box: PoolInABox) -> None:
+        self.box = box
+        for host in box.hosts:
+            box.call(host, "load_pciback")
+            box.call(host, "set_vf_count", pf="eth1", count="4")
+            for hook in HOOKS:
+                box.link_hook(host, hook, os.path.join(SCRIPTS, hook))
+
+    def call(self, function: str, **args: str) -> Any:
+        """On a member: the master does it."""
+        return self.box.call(self.box.hosts[1], function, **args)
+
+    def vm(self, name: str, pci: str = "", **values: Any) -> str:
+        return self.box.add_vm(name, other_config={"pci": pci} if pci else {}, **values)
+
+    def with_vf(self, name: str, on: int = 0, **settings: str) -> str:
+        """A VM with a VF of the network of eth1."""
+        vm = self.vm(name)
+        args = {"vm_uuid": self.uuid(vm), "network": self.network, "host_uuid": self.box.hosts[on].uuid}
+        self.call("assign_vf", **args, **settings)
+        return vm
+
+    @property
+    def network(self) -> str:
+        database = self.box.xapi.database
+        (network,) = database.by_name_label("network", "Pool-wide network associated with eth1")
+        return str(database.get("network", network, "uuid"))
+
+    def uuid(self, vm: str) -> str:
+        return str(self.box.xapi.database.get("VM", vm, "uuid"))
+
+    def pci(self, vm: str) -> Any:
+        return self.box.xapi.database.get("VM", vm, "other_config").get("pci")
+
+    def set_pci(self, vm: str, pci: str) -> None:
+        self.box.xapi.call("VM.remove_from_other_config", vm, "pci")
+        self.box.xapi.call("VM.add_to_other_config", vm, "pci", pci)
+
+    def lease(self, vm: str) -> Any:
+        (pool,) = self.box.xapi.database.refs("pool")
+        keys = ledger.settled(self.box.xapi.database.get("pool", pool, "other_config"))
+        return json.loads(keys[ledger.PREFIX + self.uuid(vm)])["lease"]
+
+    def mac(self, vm: str) -> str:
+        (row,) = self.call("list_assignments", vm_uuid=self.uuid(vm))["vms"]
+        return str(row["requests"][0]["settings"]["mac"])
+
+    def settings(self, host: int, vf: str) -> Tuple[Any, Any]:
+        now = arrival.look(self.box.hosts[host].machine)[vf].now
+        return now.mac, now.vlan
+
+    def start(self, vm: str, host: int) -> None:
+        self.box.start(vm, self.box.hosts[host])
+
+    def refused(self, vm: str, host: int) -> List[str]:
+        """The lines that a refused start shows."""
+        with pytest.raises(Failure) as failure:
+            self.start(vm, host)
+        return self.lines(failure.value)
+
+    @staticmethod
+    def lines(failure: Failure) -> List[str]:
+        code, hook, _reason, stdout, status = failure.description
+        assert (code, status) == ("XAPI_HOOK_FAILED", "2"), failure.description
+        assert hook.endswith("/50-xapi-sriov")
+        lines: List[str] = stdout.splitlines()
+        assert len(lines) == 3, lines
+        return lines
+
+    def conflicts(self) -> List[Dict[str, Any]]:
+        found: List[Dict[str, Any]] = self.call("list_assignments")["conflicts"]
+        return found
+
+    def log(self, host: int) -> str:
+        return self.box.hosts[host].machine.read(LOG)
+
+    def clear(self) -> None:
+        """Without VMs, and nothing is remembered of any."""
+        database = self.box.xapi.database
+        assert self.box.wait_for_calls()
+        for vm in database.refs("VM"):
+            if not database.get("VM", vm, "is_control_domain"):
+                if self.box.power_state(vm) != "Halted":
+                    self.box.shut_down(vm, hard=True)
+                self.box.xapi.call("VM.destroy", vm)
+        (pool,) = database.refs("pool")
+        database.set("pool", pool, "other_config", {})
+        for host in self.box.hosts:
+            with open(host.machine.path(LOG), "w"):
+                pass

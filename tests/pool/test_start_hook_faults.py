@@ -1,0 +1,206 @@
+"""Hooks that are killed, a master that fails, a xapi that is away: no VM runs with a VF that is not its own,
+none is lost, and the next start makes good what was left."""
+
+import os
+import sys
+import threading
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from functools import partial
+from typing import Any, Callable, Iterator, List
+
+import pytest
+from box import PoolInABox
+from box_host import PLUGIN, BoxHost, set_plugin
+from calls import Context
+from estate import Estate, alike, other_slot
+from sriovlib.vfsettings import NO_MAC
+from values import Failure
+
+pytestmark = pytest.mark.story
+
+EVERY = (
+    1 if sys.version_info[:2] == (3, 6) else 5
+)  # call is a place to cut on dom0's own Python: it takes long
+VFS = ("0000:07:10.0", "0000:09:10.0")  # of the first host and of the second
+
+
+@pytest.fixture(scope="module")
+def pool() -> Iterator[Estate]:
+    with PoolInABox([alike(1), other_slot(2)], interpreter=sys.executable) as box:
+        yield Estate(box)
+
+
+@pytest.fixture
+def mixed(pool: Estate) -> Iterator[Estate]:
+    """Two hosts whose cards are in different slots, so that each change of hosts takes a re-placement."""
+    yield pool
+    pool.clear()
+
+
+@contextmanager
+def calls_watched(box: PoolInABox, host: BoxHost, act: Callable[[int, str], None]) -> Iterator[List[str]]:
+    """Before each call that a program of this host's dom0 makes, `act` is told its number and name."""
+    seen: List[str] = []
+    lock = threading.Lock()
+    table = box.xapi.calls
+
+    def watched(context: Context, *params: Any, name: str) -> Any:
+        if context.origin.local and context.origin.host == host.ref:
+            with lock:
+                seen.append(name)
+                number = len(seen)
+            act(number, name)
+        return table[name].function(context, *params)
+
+    box.xapi.calls = {
+        name: call._replace(function=partial(watched, name=name)) for name, call in table.items()
+    }
+    try:
+        yield seen
+    finally:
+        box.xapi.calls = table
+
+
+def is_sound(estate: Estate, vm: str) -> None:
+    """Nobody has what is not his, nothing is lost, and whoever is gone has left nothing."""
+    running = estate.box.devices(vm)
+    codes = {conflict["code"] for conflict in estate.conflicts()}
+    assert codes <= (set() if running else {"STALE_ENTRIES"})  # which its next start will see to
+    vfs = list(estate.lease(vm)["vfs"].values())
+    assert len(vfs) == 1
+    assert running in ([], vfs)
+    for number, vf in enumerate(VFS):
+        is_here = running and estate.lease(vm)["host"] == estate.box.hosts[number].uuid
+        if not is_here:
+            assert estate.settings(number, vf)[0] == NO_MAC
+
+
+def gets_there(estate: Estate, vm: str) -> None:
+    """To the second host, by starting it again as an administrator would who reads what he is told. A VM
+    whose entries are out altogether would start without VFs, and list_assignments names it."""
+    told = []
+    if estate.pci(vm) is None:
+        assert [conflict["code"] for conflict in estate.conflicts()] == ["STALE_ENTRIES"]
+        estate.call("reinstate_vfs", vm_uuid=estate.uuid(vm), host_uuid=estate.box.hosts[1].uuid)
+    for _ in range(3):
+        assert estate.box.wait_for_calls()
+        if estate.box.power_state(vm) == "Running":
+            break
+        estate.box.pass_time(120)
+        told.append(outcome(estate, vm, 1))
+    assert estate.box.devices(vm) == [VFS[1]], told
+    is_sound(estate, vm)
+
+
+def all_cuts(estate: Estate, host: int, act: Callable[[], None], step: int) -> List[str]:
+    """A VM of the first host is started on the second, again and again; each time one call later of the
+    programs of that host's dom0, or `step` calls, `act` is done. The names of all calls."""
+    vm, number = estate.with_vf("web", vlan="12"), 1 - step
+    mac = estate.mac(vm)
+    while True:
+        number += step
+
+        def at(now: int, _name: str, wanted: int = number) -> None:
+            if now == wanted:
+                act()
+
+        with calls_watched(estate.box, estate.box.hosts[host], at) as seen:
+            try:
+                estate.start(vm, 1)
+            except Failure:
+                pass
+            assert estate.box.wait_for_calls()
+        is_sound(estate, vm)
+        gets_there(estate, vm)
+        assert estate.settings(1, VFS[1]) == (mac, 12)
+        if len(seen) < number:
+            return seen
+        estate.box.shut_down(vm, hard=True)
+        estate.call("reinstate_vfs", vm_uuid=estate.uuid(vm), host_uuid=estate.box.hosts[0].uuid)
+        estate.box.pass_time(120)
+
+
+def kill(estate: Estate, host: int) -> None:
+    estate.box.kill_programs(estate.box.hosts[host])
+    raise Failure("INTERNAL_ERROR", "whoever called is no more")
+
+
+def test_the_hook_is_killed_before_each_of_its_calls(mixed: Estate) -> None:
+    seen = all_cuts(mixed, 1, lambda: kill(mixed, 1), EVERY)
+    assert {"VM.start_on", "message.create", "session.logout"} <= set(seen)
+
+
+def test_xapi_fails_each_call_of_the_hook(mixed: Estate) -> None:
+    def fail() -> None:
+        raise Failure("HOST_OFFLINE")
+
+    assert "VM.start_on" in all_cuts(mixed, 1, fail, EVERY + 2)
+
+
+def test_the_master_dies_before_each_of_its_calls(mixed: Estate) -> None:
+    seen = all_cuts(mixed, 0, lambda: kill(mixed, 0), EVERY)
+    assert {"pool.add_to_other_config", "VM.add_to_other_config"} <= set(seen)
+
+
+def test_xapi_is_away_for_some_seconds(mixed: Estate) -> None:
+    vm = mixed.with_vf("web")
+    mixed.call("reinstate_vfs", vm_uuid=mixed.uuid(vm), host_uuid=mixed.box.hosts[1].uuid)
+    host, done = mixed.box.hosts[1], threading.Event()
+    script = mixed.box.put_hook(host, "vm-pre-start", "#!/bin/sh\nsleep 1\n", name="10-before")
+
+    def start() -> None:
+        mixed.start(vm, 1)
+        done.set()
+
+    thread = threading.Thread(target=start)
+    thread.start()
+    while not mixed.box.xapi.reach.programs(host.ref):
+        assert thread.is_alive()
+    with mixed.box.silent_xapi(host):
+        assert not done.wait(3)
+    thread.join()
+    os.unlink(script)
+    assert mixed.box.devices(vm) == [VFS[1]]
+
+
+def test_the_master_cannot_place_it_and_then_it_can(mixed: Estate) -> None:
+    vm = mixed.with_vf("web")
+    set_plugin(mixed.box.hosts[0], None)
+    try:
+        first, message, _ = mixed.refused(vm, 1)
+    finally:
+        set_plugin(mixed.box.hosts[0], PLUGIN)
+    assert first.startswith("SRIOV_NOT_FOUND ")
+    assert "master" in message
+    gets_there(mixed, vm)
+
+
+def test_two_starts_at_once_of_vms_with_one_address(mixed: Estate) -> None:
+    """By hand both name it; none has a domain when the other is judged."""
+    vms = [mixed.vm(name, f"0/{VFS[1]}") for name in ("one", "other")]
+    with ThreadPoolExecutor(2) as threads:
+        outcomes = list(threads.map(lambda vm: outcome(mixed, vm, 1), vms))
+    assert sorted(text.split(" ")[0] for text in outcomes) == ["SRIOV_VF_IN_USE", "started"]
+
+
+def outcome(estate: Estate, vm: str, host: int) -> str:
+    """What whoever starts it is told."""
+    try:
+        estate.start(vm, host)
+    except Failure as failure:
+        return "\n".join(estate.lines(failure))
+    return "started"
+
+
+def test_many_vms_come_to_one_host_at_once(mixed: Estate) -> None:
+    """As those of a dead host."""
+    vms = [mixed.with_vf(f"vm{number}") for number in range(4)]
+    with ThreadPoolExecutor(4) as threads:
+        outcomes = list(threads.map(lambda vm: outcome(mixed, vm, 1), vms))
+    assert [text.split(" ")[0] for text in outcomes] == ["SRIOV_RESTARTING"] * 4
+    assert mixed.box.wait_for_calls()
+    devices = [tuple(mixed.box.devices(vm)) for vm in vms]
+    assert len(set(devices)) == 4
+    assert all(device[0].startswith("0000:09:10.") for device in devices)
+    assert mixed.conflicts() == []
