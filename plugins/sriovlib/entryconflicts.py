@@ -61,8 +61,8 @@ def _one_of(seen: Seen, address: str, uuids: Sequence[str]) -> str:
     if not of_hosts or all(_has_requests(seen, uuid) for uuid in uuids):
         return "Take the entry out of all but one of them."
     said = (
-        "Call `adopt_vm` for the one whose VF it is; then for another with origin_uuid of the first, if it is "
-        "a copy of that, or with host_uuid, if it means the VF of another host."
+        "Call `adopt_vm` for the one whose VF it is; then for another with origin_uuid of the first, if it "
+        "is a copy of that, or with host_uuid, if it means the VF of another host."
     )
     for uuid in sorted(uuids):
         if _has_requests(seen, uuid):  # adopt_vm is for those that have none
@@ -100,8 +100,8 @@ def clones(seen: Seen) -> Iterator[Conflict]:
             yield Conflict(
                 "CLONE",
                 f"The entries of {vm.name} ({vm.uuid}) are a copy of those of {names}: `{vm.pci}`.",
-                "It is not started with them. Give it VFs of its own by `adopt_vm`; with origin_uuid=none if it "
-                f"is no copy. If it shall have none: `{pcientries.removal(vm.uuid)}`.",
+                "It is not started with them. Give it VFs of its own by `adopt_vm`; with origin_uuid=none if "
+                f"it is no copy. If it shall have none: `{pcientries.removal(vm.uuid)}`.",
                 [vm.uuid, *origins],
             )
 

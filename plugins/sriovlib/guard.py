@@ -130,8 +130,8 @@ def _copied(vm: str, pci: str, origin: str) -> Refusal:
         f"The entries of other_config:pci (`{pci}`) are copies of those of {origin}, whose VFs they name."
     )
     hint = (
-        f"Give it VFs of its own (`adopt_vm` with vm_uuid={vm}; with origin_uuid=none if it is no copy), or take "
-        f"the entries out: `{pcientries.removal(vm)}`."
+        f"Give it VFs of its own (`adopt_vm` with vm_uuid={vm}; with origin_uuid=none if it is no copy), or "
+        f"take the entries out: `{pcientries.removal(vm)}`."
     )
     return Refusal(IN_USE, pci, None, message, hint, False)
 

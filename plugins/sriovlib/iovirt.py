@@ -28,7 +28,7 @@ def _numbered(text: str) -> Dict[int, str]:
 
 
 def are_own(other_config: Mapping[str, str], origin: Mapping[str, str]) -> bool:
-    """Whether a VM has MACs or VLANs for its entries that its supposed origin does not have: it is no copy."""
+    """Whether a VM has MACs or VLANs for its entries that its supposed origin does not have."""
     numbers = {entry.number for entry in pcientries.entries(other_config.get("pci", ""))}
     return any(
         number in numbers and kept(origin).get(number) != value

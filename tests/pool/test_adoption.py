@@ -166,3 +166,81 @@ def test_mac_and_vlan_that_the_vf_has_are_the_vms(pool: Pool) -> None:
     assert list(second["settings"]) == ["mac"]
     assert int(second["settings"]["mac"][:2], 16) & 3 == 2  # derived: locally administered, unicast
     assert pool.pci(old) == f"0/{VF},1/{NEXT_VF},2/0000:00:1f.2"
+
+
+def test_a_vf_that_a_driver_of_dom0_has_is_kept_for_its_vm(pool: Pool) -> None:
+    """As VFs of iovirt's days are while their VM is halted, where nothing keeps the driver away."""
+    home = pool.box.hosts[0]
+    home.machine.run(["modprobe", "ixgbevf"])
+    for free in (NEXT_VF, "0000:07:10.4", "0000:07:10.6"):
+        home.machine.write_attribute("/sys/bus/pci/drivers/ixgbevf/unbind", free)
+    old = by_iovirt(pool, "old", 0, "02:16:3e:00:00:0a", "42")
+    code, message, hint = pool.refused("adopt_vm", vm_uuid=old)[:3]
+    assert (code, VF in message, "ixgbevf" in message) == ("SRIOV_NEEDED_BY_DOM0", True, True)
+    assert f"`set_vf_count` on that host with pf={FIRST} and count=4" in hint
+    assert pool.pci(old) == f"0/{VF}"
+    pool.box.call(home, "set_vf_count", pf=FIRST, count="4")
+    (one,) = pool.call("adopt_vm", vm_uuid=old)["vfs"]
+    assert (one["vf"], pool.pci(old)) == (VF, f"0/{VF}")
+
+
+def test_a_vf_under_xapis_own_sriov_is_not_taken(pool: Pool) -> None:
+    home = pool.box.hosts[0]
+    old = by_iovirt(pool, "old", 0, "02:16:3e:00:00:0a", "42")
+    pool.box.add_sriov_network(home, "eth1", "by xapi")
+    code, message, hint = pool.refused("adopt_vm", vm_uuid=old)[:3]
+    assert (code, "eth1" in message) == ("SRIOV_NEEDED_BY_DOM0", True)
+    assert "set_vf_count" not in hint
+    assert f"xe vm-param-remove uuid={old}" in hint
+
+
+def test_entries_that_are_no_vf_of_the_host_are_said(pool: Pool) -> None:
+    entries = f"0/{VF}, 1/{NEXT_VF},2/0000:07:11.0,3/0000:00:1f.2"
+    old = pool.vm("old", affinity=pool.box.hosts[0].ref, other_config={"pci": entries})
+    adopted = pool.call("adopt_vm", vm_uuid=old)
+    assert [one["vf"] for one in adopted["vfs"]] == [VF]
+    (warning,) = adopted["warnings"]
+    for left in (f"` 1/{NEXT_VF}`", "`2/0000:07:11.0`", "`3/0000:00:1f.2`", "host1"):
+        assert left in warning
+    assert pool.pci(old) == entries
+
+
+def test_two_vfs_with_one_mac(pool: Pool) -> None:
+    keys = {"pci": f"0/{VF},1/{NEXT_VF}", "sriovmacs": "0/02:16:3e:00:00:0a,1/02:16:3e:00:00:0A"}
+    old = pool.vm("old", affinity=pool.box.hosts[0].ref, other_config=keys)
+    code, message, hint = pool.refused("adopt_vm", vm_uuid=old)[:3]
+    assert (code, "02:16:3e:00:00:0a" in message) == ("SRIOV_BAD_ARGUMENT", True)
+    assert "sriovmacs" in hint
+
+
+def test_the_only_free_vf_is_one_that_the_clones_own_entry_names(pool: Pool) -> None:
+    home = pool.box.hosts[0]
+    for host in pool.box.hosts:
+        set_vfs(host, FIRST, 0)
+    set_vfs(home, FIRST, 2)
+    web = pool.vm("web", affinity=home.ref)
+    pool.call("assign_vf", vm_uuid=web, vf=VF)
+    clone = pool.clone(web, "web copy")
+    pool.call("unassign_vf", vm_uuid=web, all="true")
+    assert pool.call("assign_vf", vm_uuid=web, network="xenbr1")["vf"] == NEXT_VF
+    (own,) = pool.call("adopt_vm", vm_uuid=clone)["vfs"]
+    assert (own["vf"], pool.pci(clone)) == (VF, f"0/{VF}")
+    assert pool.conflicts() == []
+
+
+def test_a_mac_of_a_vif(pool: Pool) -> None:
+    """A VM's VIF gives way to a VF with its MAC. A snapshot still has the VIF: no reason against it."""
+    mac = "00:16:3e:11:22:33"
+    web = pool.vm("web")
+    database = pool.box.xapi.database
+    vif = database.create("VIF", {"MAC": mac.upper(), "VM": pool.api.VM.get_by_uuid(web)})
+    refused = pool.refused("assign_vf", vm_uuid=web, network="xenbr1", mac=mac)
+    assert (refused[0], f"web ({web})" in refused[1]) == ("SRIOV_BAD_ARGUMENT", True)
+    snapshot = pool.api.VM.snapshot(pool.api.VM.get_by_uuid(web), "before")
+    template = pool.box.add_vm("template", is_a_template=True)
+    for other in (snapshot, template):  # the box copies no VIFs
+        database.create("VIF", {"MAC": mac, "VM": other})
+    pool.api.VIF.destroy(vif)
+    pool.call("assign_vf", vm_uuid=web, network="xenbr1", mac=mac)
+    (row,) = pool.call("list_assignments", vm_uuid=web)["vms"]
+    assert row["requests"][0]["settings"]["mac"] == mac

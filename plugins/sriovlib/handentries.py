@@ -1,0 +1,175 @@
+"""What entries by hand, or of the old plugin `iovirt`, become: a request for each that names a VF, with what
+it had beside it. Decides; writes nothing."""
+
+from typing import Dict, List, NamedTuple, Optional, Sequence, Set
+
+from . import copies, inventory, iovirt, pcientries, poolwork, vfsettings
+from .errors import SriovError
+from .ledger import Choice, Entry, Request
+from .macs import chosen_mac
+from .poolstate import Vm
+from .poolwork import Work
+from .survey import Surveyed
+
+
+class Found(NamedTuple):
+    """A VF that the VM's `pci` names, with what it had beside it."""
+
+    address: str
+    settings: Dict[str, str]
+
+
+class Taken(NamedTuple):
+    """What the VM is to have in the ledger: the VFs that it has, none is placed."""
+
+    host: str  # UUID
+    requests: List[Request]
+    vfs: Dict[int, str]
+    warnings: List[str]
+
+
+def taken(at: Work, vm: Vm, entry: Entry, wanted: Optional[str]) -> Taken:
+    """Each VF that an entry names becomes a request that it fits; other devices stay as they are."""
+    entries = pcientries.entries(vm.pci or "")
+    target = _host_of(at, vm, [one.address for one in entries if one.address], wanted)
+    where = at.host(target)
+    found = _found(where, vm, entries)
+    if not found:
+        raise SriovError(
+            "SRIOV_NOT_FOUND",
+            f"No entry of {vm.name}'s other_config:pci (`{vm.pci or ''}`) is a VF of {where.member.name}.",
+            "Name the host that it ran on by host_uuid; list_vfs shows the VFs of a host.",
+        )
+    requests: List[Request] = []
+    vfs: Dict[int, str] = {}
+    for number, one in enumerate(found, entry.next_number):
+        _must_be_had(at, vm, where, one.address)
+        settings = dict(one.settings)
+        pf = where.pf((where.vf(one.address) or {})["pf"]) or {}
+        if pf["interface"] is not None:
+            settings["mac"] = chosen_mac(at, vm.uuid, number, settings.get("mac"), requests)
+        requests.append(Request(number, _choice(where, one.address), settings))
+        vfs[number] = one.address
+    addresses = set(vfs.values())
+    warnings = [*_left(vm, where, entries, addresses), *_also_named(at, vm, where, addresses)]
+    return Taken(target, requests, vfs, warnings)
+
+
+def _must_be_had(at: Work, vm: Vm, where: Surveyed, address: str) -> None:
+    """Refuses a VF that another VM has, or that none may have. Entries of others by hand do not count: they
+    may mean another host's VF of that address."""
+    named = f"{address} of {where.member.name}, which an entry of {vm.name} names,"
+    holder = at.held.on_host.get((where.member.uuid, address))
+    if holder not in (None, vm.uuid):
+        raise SriovError(
+            "SRIOV_VF_IN_USE",
+            f"{named} is held by {at.state.name(str(holder))}.",
+            _not_the_same(at, vm, address, str(holder)),
+        )
+    candidate = next(one for one in where.candidates if one.address == address)
+    if candidate.blocked is None:
+        return
+    vf = where.vf(address) or {}
+    pf = where.pf(vf["pf"]) or {}
+    hint = f"Give the VM another VF (`assign_vf`). {pcientries.without(vm.uuid, vm.pci or '', address)}"
+    if vf["state"] == inventory.DOM0 and not pf["management"]:
+        # So they are between two starts where iovirt did not keep dom0's drivers away.
+        hint = (
+            f"`set_vf_count` on that host with pf={pf['address']} and count={pf['num_vfs']}, the number that "
+            "there is, takes them over from dom0's driver; then call again."
+        )
+    raise SriovError("SRIOV_NEEDED_BY_DOM0", f"{named} is not to be had: {candidate.blocked}.", hint)
+
+
+def _left(vm: Vm, where: Surveyed, entries: Sequence[pcientries.PciEntry], taken: Set[str]) -> List[str]:
+    left = [f"`{one.text}`" for one in entries if one.address not in taken]
+    if not left:
+        return []
+    return [
+        f"Of the entries of {vm.name} {', '.join(left)} stayed as they were: there is no such VF on "
+        f"{where.member.name}."
+    ]
+
+
+def _not_the_same(at: Work, vm: Vm, address: str, holder: str) -> str:
+    said = "If the entry means the VF of another host, call with host_uuid."
+    if at.state.entries.get(holder, poolwork.NO_ENTRY).requests:
+        said += f" If {vm.name} is a copy of that VM, call with origin_uuid={holder}."
+    return f"{said} Else: {pcientries.without(vm.uuid, vm.pci or '', address)}"
+
+
+def _also_named(at: Work, vm: Vm, where: Surveyed, taken: Set[str]) -> List[str]:
+    found = []
+    for other in sorted(at.state.vms.values(), key=lambda other: (other.name, other.uuid)):
+        lent = copies.lent(at.state.entries.get(other.uuid, poolwork.NO_ENTRY))
+        shared = sorted(taken.intersection(pcientries.plugging_order(other.pci or "")).difference(lent))
+        if shared and other.uuid != vm.uuid:
+            found.append(
+                f"The entries of {other.name} ({other.uuid}) name {', '.join(shared)} too: it does not start "
+                f"on {where.member.name} any more."
+            )
+    return found
+
+
+def _host_of(at: Work, vm: Vm, named: Sequence[str], wanted: Optional[str]) -> str:
+    """The host whose VFs the addresses mean: the one given, the affinity, or the only one that has them."""
+    if wanted is not None:
+        return wanted
+    having: Set[str] = {
+        uuid
+        for uuid, one in at.surveyed.hosts.items()
+        if any(one.vf(address) is not None for address in named)
+    }
+    if vm.affinity in having:
+        return str(vm.affinity)
+    if len(having) == 1:
+        return having.pop()
+    names = ", ".join(sorted(at.surveyed.hosts[uuid].member.name for uuid in having))
+    raise SriovError(
+        "SRIOV_BAD_ARGUMENT" if having else "SRIOV_NOT_FOUND",
+        f"Which host's VFs `{vm.pci or ''}` of {vm.name} means is not clear: {names} have such addresses."
+        if having
+        else f"No host that answers has a VF that other_config:pci of {vm.name} (`{vm.pci or ''}`) names.",
+        "Name the host by host_uuid, or set the VM's affinity.",
+    )
+
+
+def _found(where: Surveyed, vm: Vm, entries: Sequence[pcientries.PciEntry]) -> List[Found]:
+    macs, vlans = iovirt.macs(vm.other_config), iovirt.vlans(vm.other_config)
+    found: Dict[str, Found] = {}
+    for one in entries:
+        vf = where.vf(one.address) if one.address else None
+        if vf is None or one.address is None or one.address in found:
+            continue
+        settings: Dict[str, str] = {}
+        mac = macs.get(one.number or 0) or vf["mac"]
+        if mac and mac != vfsettings.NO_MAC:
+            settings["mac"] = mac
+        vlan = vlans.get(one.number or 0) or (str(vf["vlan"]) if vf["vlan"] else None)
+        if vlan and vlan != "0":
+            settings["vlan"] = vlan
+            if one.number not in vlans and vf["qos"]:
+                settings["qos"] = str(vf["qos"])
+        found[one.address] = Found(one.address, {name: _value(vm, name, settings[name]) for name in settings})
+    return list(found.values())
+
+
+def _value(vm: Vm, name: str, text: str) -> str:
+    try:
+        return vfsettings.as_text(vfsettings.parse_value(name, text))
+    except ValueError as accepted:
+        raise SriovError(
+            "SRIOV_BAD_ARGUMENT",
+            f"{vm.name} has `{text}` as {name} of a VF, which takes {accepted}.",
+            f"Put its other_config right ({iovirt.MACS}, {iovirt.VLANS}), or take that key out.",
+        ) from None
+
+
+def _choice(where: Surveyed, address: str) -> Choice:
+    """By the network of the PF where there is just one, so that the VM can follow it to other hosts; a
+    VLAN's network implies a tag. Else that VF."""
+    candidate = next(one for one in where.candidates if one.address == address)
+    own = [uuid for uuid in candidate.networks if uuid in where.untagged]
+    if len(own) == 1:
+        return Choice("network", own[0])
+    return Choice("vf", address, candidate.device)
