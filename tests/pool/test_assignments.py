@@ -304,11 +304,11 @@ def test_only_a_halted_vm_gets_vfs(untouched: Pool, values: Dict[str, Any], code
 def test_macs_are_had_once_in_the_pool(pool: Pool) -> None:
     vm, other = pool.vm("a"), pool.vm("b")
     pool.call("assign_vf", vm_uuid=vm, pf="eth1", mac="02:16:3e:00:00:05")
-    assert "request 1" in pool.refused("assign_vf", vm_uuid=other, pf="eth1", mac="02:16:3E:00:00:05")[2]
+    assert "request 1" in pool.refused("assign_vf", vm_uuid=other, pf="eth1", mac="02:16:3E:00:00:05")[1]
     pool.box.xapi.database.create("VIF", {"MAC": "02:16:3e:00:00:06", "VM": pool.api.VM.get_by_uuid(vm)})
-    assert "VIF" in pool.refused("assign_vf", vm_uuid=other, pf="eth1", mac="02:16:3e:00:00:06")[2]
+    assert "VIF" in pool.refused("assign_vf", vm_uuid=other, pf="eth1", mac="02:16:3e:00:00:06")[1]
     port = next(pif["MAC"] for pif in pool.api.PIF.get_all_records().values() if pif["device"] == "eth2")
-    assert "eth2" in pool.refused("assign_vf", vm_uuid=other, pf="eth1", mac=port)[2]
+    assert "eth2" in pool.refused("assign_vf", vm_uuid=other, pf="eth1", mac=port)[1]
 
 
 def test_the_host_of_the_vms_vfs_is_the_one(pool: Pool) -> None:
