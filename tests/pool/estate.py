@@ -2,10 +2,15 @@
 
 import json
 import os
-from typing import Any, Dict, List, Tuple
+import threading
+from contextlib import contextmanager
+from functools import partial
+from typing import Any, Callable, Dict, Iterator, List, Tuple
 
 import pytest
 from box import PoolInABox
+from box_host import BoxHost
+from calls import Context
 from machine import LOG
 from machine_description import Description, default_description, intel_82599
 from sriovlib import arrival, ledger
@@ -120,3 +125,27 @@ class Estate:
         for host in self.box.hosts:
             with open(host.machine.path(LOG), "w"):
                 pass
+
+
+@contextmanager
+def calls_watched(box: PoolInABox, host: BoxHost, act: Callable[[int, str], None]) -> Iterator[List[str]]:
+    """Before each call that a program of this host's dom0 makes, `act` is told its number and name."""
+    seen: List[str] = []
+    lock = threading.Lock()
+    table = box.xapi.calls
+
+    def watched(context: Context, *params: Any, name: str) -> Any:
+        if context.origin.local and context.origin.host == host.ref:
+            with lock:
+                seen.append(name)
+                number = len(seen)
+            act(number, name)
+        return table[name].function(context, *params)
+
+    box.xapi.calls = {
+        name: call._replace(function=partial(watched, name=name)) for name, call in table.items()
+    }
+    try:
+        yield seen
+    finally:
+        box.xapi.calls = table

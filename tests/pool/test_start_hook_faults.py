@@ -5,15 +5,12 @@ import os
 import sys
 import threading
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
-from functools import partial
-from typing import Any, Callable, Iterator, List
+from typing import Callable, Iterator, List
 
 import pytest
 from box import PoolInABox
-from box_host import PLUGIN, BoxHost, set_plugin
-from calls import Context
-from estate import Estate, alike, other_slot
+from box_host import PLUGIN, set_plugin
+from estate import Estate, alike, calls_watched, other_slot
 from sriovlib.vfsettings import NO_MAC
 from values import Failure
 
@@ -36,30 +33,6 @@ def mixed(pool: Estate) -> Iterator[Estate]:
     """Two hosts whose cards are in different slots, so that each change of hosts takes a re-placement."""
     yield pool
     pool.clear()
-
-
-@contextmanager
-def calls_watched(box: PoolInABox, host: BoxHost, act: Callable[[int, str], None]) -> Iterator[List[str]]:
-    """Before each call that a program of this host's dom0 makes, `act` is told its number and name."""
-    seen: List[str] = []
-    lock = threading.Lock()
-    table = box.xapi.calls
-
-    def watched(context: Context, *params: Any, name: str) -> Any:
-        if context.origin.local and context.origin.host == host.ref:
-            with lock:
-                seen.append(name)
-                number = len(seen)
-            act(number, name)
-        return table[name].function(context, *params)
-
-    box.xapi.calls = {
-        name: call._replace(function=partial(watched, name=name)) for name, call in table.items()
-    }
-    try:
-        yield seen
-    finally:
-        box.xapi.calls = table
 
 
 def is_sound(estate: Estate, vm: str) -> None:

@@ -2,14 +2,16 @@
 
 import os
 import sys
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from typing import Dict, Iterator
 
 import pytest
 from box import PoolInABox
 from box_host import PLUGIN, BoxHost, set_plugin
-from estate import Estate, alike, other_slot
+from estate import Estate, alike, calls_watched, other_slot
 from machine_description import SATA
-from sriovlib import startnotes
+from sriovlib import restore, startnotes
 from sriovlib.vfsettings import NO_MAC
 from values import Failure
 
@@ -50,12 +52,17 @@ def mixed(hosts_with_other_slots: Estate) -> Iterator[Estate]:
 
 
 def test_a_vm_without_devices_starts_after_one_call_to_xapi(estate: Estate) -> None:
-    vm = estate.vm("plain")
-    estate.start(vm, 1)
-    estate.box.reboot(vm, hard=True)
-    estate.box.shut_down(vm, hard=True)
+    vm, asked = (
+        estate.vm("plain"),
+        ["session.login_with_password", "VM.get_all_records_where", "session.logout"],
+    )
+    with calls_watched(estate.box, estate.box.hosts[1], lambda _number, _name: None) as seen:
+        estate.start(vm, 1)
+        assert seen == asked
+        estate.box.reboot(vm, hard=True)
+        estate.box.shut_down(vm, hard=True)
+    assert seen == asked * 2
     assert estate.box.power_state(vm) == "Halted"
-    assert "plain" not in estate.log(1)
 
 
 # -- VFs follow ------------------------------------------------------------------------------------
@@ -159,6 +166,81 @@ def test_a_host_without_a_free_vf(mixed: Estate) -> None:
     assert hint
     assert mixed.box.power_state(vm) == "Halted"
     mixed.start(vm, 0)
+
+
+def test_a_host_that_takes_no_vms_any_more_leaves_it_halted_and_says_so(mixed: Estate) -> None:
+    vm, host = mixed.with_vf("web"), mixed.box.hosts[1]
+    disabled = host.machine.path("/tmp/disabled")
+    waiting = f"#!/bin/sh\nuntil [ -e {disabled} ]; do sleep 0.05; done\n"
+    script = mixed.box.put_hook(host, "vm-pre-start", waiting, name="10-before")
+    with ThreadPoolExecutor(1) as threads:
+        told = threads.submit(mixed.refused, vm, 1)
+        while not mixed.box.xapi.reach.programs(host.ref):
+            assert not told.done()
+        mixed.box.xapi.call("host.disable", host.ref)
+        os.close(os.open(disabled, os.O_CREAT))
+        first, message, _ = told.result()
+    mixed.box.xapi.call("host.enable", host.ref)
+    os.unlink(script)
+    assert first.startswith("SRIOV_NOT_PLACED ")
+    assert "stays halted" in message
+    assert mixed.box.wait_for_calls()
+    assert mixed.box.power_state(vm) == "Halted"
+    mixed.start(vm, 1)  # it has VFs of that host already
+    assert mixed.box.devices(vm) == ["0000:09:10.0"]
+
+
+@contextmanager
+def lost(estate: Estate, number: int) -> Iterator[None]:
+    """The host dies, and boots again at the end."""
+    host = estate.box.hosts[number]
+    estate.box.lose(host, noticed=False)
+    try:
+        yield
+    finally:
+        estate.box.bring_back(host)
+        assert [result.error for result in restore.restore(host.machine)] == [None, None]
+
+
+def test_ha_does_not_wait_for_its_second_attempt(mixed: Estate) -> None:
+    """HA tries again after 120 s; the start that the hook has queued is there at once."""
+    vm = mixed.with_vf("web", on=1)
+    mixed.box.protect(vm)
+    mixed.start(vm, 1)
+    with lost(mixed, 1):
+        (failure,) = mixed.box.run_ha().values()
+        assert failure is not None
+        assert mixed.lines(Failure(*failure))[0].startswith("SRIOV_RESTARTING ")
+        assert mixed.box.wait_for_calls()
+        assert mixed.box.devices(vm) == [VF]
+
+
+def test_ha_needs_one_attempt_where_addresses_are_alike(estate: Estate) -> None:
+    vm = estate.with_vf("web", on=1, vlan="12")
+    estate.box.protect(vm)
+    estate.start(vm, 1)
+    before = estate.pci(vm)
+    with lost(estate, 1):
+        assert list(estate.box.run_ha().values()) == [None]
+        assert (estate.box.devices(vm), estate.pci(vm)) == ([VF], before)
+        assert estate.settings(0, VF)[1] == 12
+
+
+# -- what is resumed -------------------------------------------------------------------------------
+
+
+def test_a_resume_is_judged_and_never_placed(mixed: Estate) -> None:
+    """A VM that was suspended without devices; entries came later."""
+    vm = mixed.vm("web", suspend_SR="OpaqueRef:a repository")
+    mixed.start(vm, 1)
+    mixed.box.xapi.call("VM.suspend", vm)
+    mixed.set_pci(vm, f"0/{MANAGEMENT}")
+    with pytest.raises(Failure) as failure:
+        mixed.box.xapi.call("VM.resume_on", vm, mixed.box.hosts[1].ref, False, False)
+    assert mixed.lines(failure.value)[0].startswith("SRIOV_NEEDED_BY_DOM0 ")
+    mixed.set_pci(vm, "0/0000:09:10.0")
+    mixed.box.xapi.call("VM.resume_on", vm, mixed.box.hosts[1].ref, False, False)
+    assert mixed.box.power_state(vm) == "Running"
 
 
 def test_a_reverted_vm_gets_its_entries_back(estate: Estate) -> None:

@@ -1,0 +1,112 @@
+"""VFs that a VM has left: also where its end was not told, and where somebody else has them by now."""
+
+import json
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any, Dict
+
+import machine
+import pytest
+from machine import Machine
+from sriovlib import arrival, departure, startnotes
+from sriovlib.vfsettings import NO_MAC
+
+ETH1 = "0000:07:00.0"
+VF0, VF1 = "0000:07:10.0", "0000:07:10.2"
+WEB, MAIL = "11111111-2222-4333-8444-555555555555", "66666666-2222-4333-8444-555555555555"
+MAC = "82:00:00:00:00:01"
+
+
+@pytest.fixture
+def host(tmp_path: Path) -> Machine:
+    made = machine.default_host(str(tmp_path))
+    made.write_attribute(f"/sys/bus/pci/devices/{ETH1}/sriov_numvfs", "2")
+    return made
+
+
+def came(host: Machine, vm_uuid: str, vf: str, mac: str = MAC, ago: float = 0) -> None:
+    """The start hook has let a start through, so many seconds ago."""
+    settings = {vf: {"mac": mac, "vlan": "12"}}
+    with host.lock("vfs", "a test"):
+        arrival.arrive(host, settings)
+        startnotes.write(host, vm_uuid, [vf, "0000:00:1b.0"], settings)
+    path = f"/run/sriov/start-{vm_uuid}"
+    note = json.loads(host.read(path))
+    host.replace_file(path, json.dumps({**note, "time": note["time"] - ago}).encode())
+
+
+def mac(host: Machine, vf: str) -> Any:
+    return arrival.look(host)[vf].now.mac
+
+
+def test_a_vm_that_ended_leaves_nothing(host: Machine) -> None:
+    came(host, WEB, VF0)
+    departure.leave(host, WEB, reboots=False)
+    assert mac(host, VF0) == NO_MAC
+    assert startnotes.read(host, WEB) is None
+    departure.leave(host, WEB, reboots=False)  # told twice
+
+
+def test_one_that_reboots_leaves_its_note(host: Machine) -> None:
+    came(host, WEB, VF0, ago=3600)
+    departure.leave(host, WEB, reboots=True)
+    assert mac(host, VF0) == NO_MAC
+    note = startnotes.read(host, WEB)
+    assert note is not None
+    assert note.settings == {VF0: {"mac": MAC, "vlan": "12"}}
+    assert list(startnotes.claims(host, MAIL)) == [WEB]  # nobody takes its VF meanwhile
+
+
+def test_what_another_domain_has_by_now_is_its_own(host: Machine) -> None:
+    came(host, WEB, VF0)
+    host.start_domain(MAIL, "mail", [VF0])
+    departure.leave(host, WEB, reboots=False)
+    assert mac(host, VF0) == MAC
+
+
+def test_what_a_later_start_was_given_is_its_own(host: Machine) -> None:
+    came(host, WEB, VF0, ago=5)
+    came(host, MAIL, VF0, mac="82:00:00:00:00:02")
+    departure.leave(host, WEB, reboots=False)
+    assert mac(host, VF0) == "82:00:00:00:00:02"
+
+
+def test_a_start_that_came_to_nothing_is_swept_up_by_a_later_one(host: Machine) -> None:
+    came(host, WEB, VF0, ago=departure.STALE_SECONDS + 1)
+    departure.sweep(host, MAIL, running=[])
+    assert mac(host, VF0) == NO_MAC
+    assert startnotes.read(host, WEB) is None
+
+
+@pytest.mark.parametrize(("ago", "running"), [(departure.STALE_SECONDS + 1, [VF0]), (5, [])])
+def test_a_vm_that_runs_or_may_is_left_alone(host: Machine, ago: float, running: Any) -> None:
+    came(host, WEB, VF0, ago=ago)
+    departure.sweep(host, MAIL, running)
+    assert mac(host, VF0) == MAC
+    assert startnotes.read(host, WEB) is not None
+
+
+@pytest.mark.parametrize(
+    "text", ["", "{", "[]", "null", '{"time": 1}', '{"time": 1, "devices": 1, "settings": []}']
+)
+def test_a_torn_note_is_none(host: Machine, text: str) -> None:
+    with host.lock("vfs", "a test"):
+        host.replace_file(f"/run/sriov/start-{WEB}", text.encode())
+    assert startnotes.read(host, WEB) is None
+    assert startnotes.others(host, MAIL) == {}
+
+
+def test_a_claim_ends() -> None:
+    now = time.monotonic()
+    ages: Dict[float, bool] = {0: True, 59: True, 61: False, -5: False}
+    assert {age: startnotes.Note(now - age, [], {}).claims for age in ages} == ages
+
+
+def test_a_hook_for_a_vm_without_devices_imports_little() -> None:
+    program = "import sys, sriovlib.hooks; print(*[m for m in sys.modules if m.startswith('sriovlib.')])"
+    folder = str(Path(__file__).resolve().parents[2] / "plugins")
+    said = subprocess.check_output([sys.executable, "-c", program], cwd=folder, universal_newlines=True)
+    modules = {name.partition(".")[2] for name in said.split()}
+    assert modules == {"errors", "hooks", "host", "jsonrpc", "startnotes", "xapi"}
