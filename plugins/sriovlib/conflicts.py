@@ -2,7 +2,7 @@
 
 from typing import Iterator, List, Sequence
 
-from . import entryconflicts, leaseconflicts, ledger
+from . import deviceconflicts, entryconflicts, leaseconflicts, ledger
 from .poolstate import Vm
 from .seen import Conflict, Seen
 
@@ -19,7 +19,7 @@ def find(seen: Seen) -> List[Conflict]:
         leaseconflicts.not_there,
         entryconflicts.unlike_the_ledger,
         entryconflicts.dropped,
-        entryconflicts.devices,
+        deviceconflicts.devices,
     ):
         found += check(seen)
     return found

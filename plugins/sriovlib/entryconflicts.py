@@ -1,5 +1,5 @@
-"""Conflicts of what stands in the VMs' other_config:pci: with leases, with each other, and with what hosts
-have at these addresses. Pure."""
+"""Conflicts of what stands in the VMs' other_config:pci: with leases, with each other, and with
+the ledger. Pure."""
 
 from typing import Dict, Iterator, List, Sequence, Tuple
 
@@ -12,7 +12,7 @@ def by_hand(seen: Seen) -> Iterator[Conflict]:
     """Entries that somebody wrote, for what another VM has, or names too."""
     named: Dict[str, List[str]] = {}
     for vm in seen.state.vms.values():
-        for address in _others(seen, vm):
+        for address in seen.others(vm):
             named.setdefault(address, []).append(vm.uuid)
     leases = holding.leased(seen.state.entries, seen.state.held_vms())
     leased: Dict[str, List[Tuple[str, str]]] = {}
@@ -43,13 +43,6 @@ def by_hand(seen: Seen) -> Iterator[Conflict]:
                 )
 
 
-def _others(seen: Seen, vm: Vm) -> List[str]:
-    """The addresses that the VM names, and neither is nor was lent: those are not ours."""
-    entry = seen.state.entries.get(vm.uuid)
-    lent = copies.lent(entry) if entry else ()
-    return [address for address in pcientries.plugging_order(vm.pci or "") if address not in lent]
-
-
 def _has_requests(seen: Seen, uuid: str) -> bool:
     entry = seen.state.entries.get(uuid)
     return entry is not None and bool(entry.requests)
@@ -66,23 +59,19 @@ def _one_of(seen: Seen, address: str, uuids: Sequence[str]) -> str:
     )
     for uuid in sorted(uuids):
         if _has_requests(seen, uuid):  # adopt_vm is for those that have none
-            said += f" {_without(seen, uuid, address)}"
+            said += f" {seen.without(uuid, address)}"
     return said
 
 
 def _not_this(seen: Seen, uuid: str, address: str, holder: str) -> str:
     """What to do where a VM names what another one is lent."""
     if _has_requests(seen, uuid):
-        return _without(seen, uuid, address)
+        return seen.without(uuid, address)
     return (
         f"If it is a copy of {seen.state.name(holder)}, `adopt_vm` with origin_uuid={holder} gives it VFs of "
         "its own; if it means another host's VF, call `adopt_vm` with that host_uuid. Else: "
-        f"{_without(seen, uuid, address)}"
+        f"{seen.without(uuid, address)}"
     )
-
-
-def _without(seen: Seen, uuid: str, address: str) -> str:
-    return pcientries.without(uuid, seen.state.vms[uuid].pci or "", address)
 
 
 def _origins(seen: Seen, vm: Vm) -> List[str]:
@@ -138,47 +127,4 @@ def dropped(seen: Seen) -> Iterator[Conflict]:
                     "the VM starts without that device.",
                     "Write it as N/DDDD:BB:DD.F, without blanks: 0/0000:07:10.0.",
                     [vm.uuid],
-                )
-
-
-def devices(seen: Seen) -> Iterator[Conflict]:
-    """Entries that are not ours, and what they name on the hosts."""
-    if not seen.surveyed.hosts:
-        return
-    there: Dict[str, List[str]] = {}
-    needed: Dict[str, List[Tuple[str, str]]] = {}  # address -> (host, what dom0 has on it)
-    for uuid, surveyed in seen.surveyed.hosts.items():
-        inventory = surveyed.inventory
-        addresses = [one["address"] for kind in ("pfs", "vfs") for one in inventory[kind]]
-        for address in [*addresses, *inventory.get("others", ())]:
-            there.setdefault(address, []).append(uuid)
-        for pf in inventory["pfs"]:
-            if pf["management"]:
-                needed.setdefault(pf["address"], []).append((uuid, "carries the management network"))
-        for candidate in surveyed.candidates:
-            if candidate.blocked is not None:
-                needed.setdefault(candidate.address, []).append(
-                    (uuid, f"is not to be had: {candidate.blocked}")
-                )
-    for vm in sorted(seen.state.vms.values(), key=lambda vm: vm.uuid):
-        for address in pcientries.plugging_order(vm.pci or ""):
-            if address not in there:
-                yield Conflict(
-                    "NO_SUCH_DEVICE",
-                    f"other_config:pci of {vm.name} ({vm.uuid}) names {address}, which no host has that "
-                    "answered.",
-                    "Take the entry out, or write the address that is meant; list_vfs shows a host's VFs.",
-                    [vm.uuid],
-                    None,
-                    address,
-                )
-            for host, why in needed.get(address, ()):
-                yield Conflict(
-                    "NEEDED_BY_DOM0",
-                    f"other_config:pci of {vm.name} ({vm.uuid}) names {address}, which on "
-                    f"{seen.host_name(host)} {why}.",
-                    "Take the entry out: its start there is refused.",
-                    [vm.uuid],
-                    host,
-                    address,
                 )

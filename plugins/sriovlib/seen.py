@@ -2,6 +2,7 @@
 
 from typing import List, NamedTuple, Optional, Sequence
 
+from . import copies, pcientries
 from .placement import Held
 from .poolstate import PoolState, Vm
 from .survey import Survey
@@ -38,3 +39,13 @@ class Seen(NamedTuple):
     def names(self, uuids: Sequence[str]) -> str:
         """Of VMs."""
         return " and ".join(self.state.name(uuid) for uuid in sorted(uuids))
+
+    def others(self, vm: Vm) -> List[str]:
+        """The addresses that the VM names, and neither is nor was lent: those are not ours."""
+        entry = self.state.entries.get(vm.uuid)
+        lent = copies.lent(entry) if entry else ()
+        return [address for address in pcientries.plugging_order(vm.pci or "") if address not in lent]
+
+    def without(self, vm_uuid: str, address: str) -> str:
+        """How to take an address out of a VM's entries."""
+        return pcientries.without(vm_uuid, self.state.vms[vm_uuid].pci or "", address)

@@ -8,10 +8,11 @@ import pytest
 import XenAPI
 from box import PoolInABox
 from box_host import PLUGIN, set_vfs
+from machine_description import SATA
 from values import Failure
 
 HOOKS = os.path.join(os.path.dirname(PLUGIN), "../hooks/xapi")
-FIRST = "0000:07:00.0"  # eth1 of the usual host
+FIRST, SECOND = "0000:07:00.0", "0000:07:00.1"  # eth1 and eth2 of the usual host
 VF, NEXT_VF, THIRD_VF = "0000:07:10.0", "0000:07:10.2", "0000:07:10.4"
 
 
@@ -153,3 +154,45 @@ def test_a_vm_with_keys_of_its_own_is_no_copy(pool: Pool) -> None:
     clone = pool.conflict("CLONE")
     assert clone["vm_uuids"] == [copy, old]
     assert "origin_uuid=none" in clone["hint"]
+
+
+def test_what_dom0_needs(pool: Pool) -> None:
+    """A port with an attached PIF, and the controller of dom0's disks."""
+    greedy = pool.vm("greedy", pci=f"0/{SECOND},1/{SATA}")
+    found = {(one["address"], one["host_uuid"]): one for one in pool.conflicts()}
+    assert set(found) == {
+        (address, host.uuid) for address in (SECOND, SATA) for host in (pool.one, pool.other)
+    }
+    assert {one["code"] for one in found.values()} == {"NEEDED_BY_DOM0"}
+    assert "eth2, which an attached PIF uses" in found[SECOND, pool.one.uuid]["message"]
+    disks = found[SATA, pool.other.uuid]
+    assert "on host2 dom0 needs for the mounted file system / and swap." in disks["message"]
+    assert f"xe vm-param-set uuid={greedy} other-config:pci=0/{SECOND}" in disks["hint"]
+    (pif,) = [
+        ref
+        for ref, record in pool.xapi("PIF.get_all_records").items()
+        if (record["device"], record["host"]) == ("eth2", pool.one.ref)
+    ]
+    pool.xapi("PIF.unplug", pif)
+    assert (SECOND, pool.one.uuid) not in {(one["address"], one["host_uuid"]) for one in pool.conflicts()}
+
+
+def test_a_vms_own_vf_is_not_to_be_taken_out_by_hand(pool: Pool) -> None:
+    """Where its address is dom0's on another host, or nothing: it is given others as it starts there."""
+    pool.lent("web", VF)
+    pool.other.machine.run(["modprobe", "ixgbevf"])
+    assert pool.conflicts() == []
+    set_vfs(pool.other, FIRST, 0)
+    assert pool.conflicts() == []
+    pool.box.lose(pool.other)
+    assert pool.conflicts() == []
+
+
+def test_a_device_of_a_host_that_is_down(pool: Pool) -> None:
+    set_vfs(pool.one, FIRST, 0)
+    old = pool.vm("old", pci=f"0/{THIRD_VF}")
+    assert pool.conflicts() == []
+    pool.box.lose(pool.other)
+    nowhere = pool.conflict("NO_SUCH_DEVICE")
+    assert (nowhere["vm_uuids"], nowhere["address"]) == ([old], THIRD_VF)
+    assert "host2" in nowhere["hint"]

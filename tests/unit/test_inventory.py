@@ -7,7 +7,7 @@ from typing import Any, Dict, List, Optional
 import machine
 import pytest
 from machine import Machine
-from machine_description import Card, Interface, Sriov, default_description
+from machine_description import SATA, Card, Interface, Sriov, default_description
 from sriovlib import calls, pci
 
 PF = "/sys/bus/pci/devices/{}"
@@ -235,3 +235,10 @@ def test_more_than_a_hundred_vfs_of_one_port(tmp_path: Path) -> None:
 )
 def test_addresses(text: str, address: Any) -> None:
     assert pci.parse_address(text) == address
+
+
+def test_what_dom0_needs_as_far_as_it_is_known_without_xapi(tmp_path: Path) -> None:
+    assert inventory(machine.default_host(str(tmp_path)))["needed"] == {
+        "0000:02:00.0": ["the management interface eth0"],
+        SATA: ["the mounted file system /", "swap"],
+    }
