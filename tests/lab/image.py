@@ -25,7 +25,8 @@ IMAGE = os.path.join(LAB, "image")
 KEY = os.path.join(IMAGE, "key")  # the ssh key that dom0 lets in
 
 SUITE = "bookworm"  # Xen 4.17, Linux 6.1
-LOADERS = ("extlinux", "grub")
+WITH_IOMMU = "extlinux-iommu"  # extlinux, and Xen told to use the IOMMU: for stories that begin after that
+LOADERS = ("extlinux", "grub", WITH_IOMMU)
 PACKAGES = (
     "xen-hypervisor-4.17-amd64 xen-utils-4.17 linux-image-amd64 "
     "extlinux syslinux-common grub-pc-bin grub2-common "

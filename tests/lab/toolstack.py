@@ -22,6 +22,7 @@ from lab.host import COMMAND_SECONDS, LabHost, wait_for
 
 TESTS = os.path.join(image.REPOSITORY, "tests")
 LIBRARY = os.path.join(image.REPOSITORY, "plugins", "sriovlib")
+AGENT = os.path.join(image.HERE, "agent")
 PUSHED = os.path.join(image.HERE, "pushed")  # programs of ours for dom0
 IN_DOM0 = "/opt/lab/pool"  # where the unit xapi.service looks for the agent
 PYTHON_PACKAGES = "/usr/lib/python3/dist-packages"
@@ -32,7 +33,7 @@ def bring(host: LabHost) -> None:
     """Puts the agent and the modules that every XenServer dom0 has into the host, and starts the agent."""
     pool = os.path.join(TESTS, "pool")
     modules = [path for path in glob.glob(f"{pool}/*.py") if not os.path.basename(path).startswith("test_")]
-    host.push(IN_DOM0, *modules, f"{pool}/fields.json", LIBRARY)
+    host.push(IN_DOM0, *modules, f"{pool}/fields.json", *glob.glob(f"{AGENT}/*.py"), LIBRARY)
     host.push(PYTHON_PACKAGES, f"{pool}/dom0/XenAPIPlugin.py", os.path.dirname(XenAPI.__file__))
     if host.exists("/boot/grub/grub.cfg"):
         host.push("/opt/xensource/libexec", os.path.join(PUSHED, "xen-cmdline"))
