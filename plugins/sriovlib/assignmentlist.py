@@ -1,11 +1,11 @@
 """`list_assignments`: who has which VF in the whole pool, and what does not fit together. Changes nothing."""
 
-from typing import Any, Dict, List, Mapping
+from typing import Any, Dict, List, Mapping, Set
 
 from . import arguments, conflicts, pcientries, placement, poolstate, survey, topology
 from .host import Host
 from .ledger import Choice
-from .poolstate import Vm
+from .poolstate import PoolState, Vm
 from .seen import Seen
 from .xapi import Xapi
 
@@ -26,10 +26,10 @@ def list_assignments(host: Host, session: Any, args: Mapping[str, str]) -> Dict[
     pool = topology.read(host, xapi)
     if vm_uuid is not None:
         poolstate.vm_record(xapi, vm_uuid)
-    if host_uuid is not None and host_uuid not in pool.members:
-        topology.member(pool, host_uuid)
     surveyed = survey.survey(host, session, pool, pool.live)
     state = poolstate.read(xapi, pool)
+    if host_uuid is not None and host_uuid not in {*pool.members, *_leased_hosts(state)}:
+        topology.member(pool, host_uuid)
     seen = Seen(pool, surveyed, state, state.held(surveyed.running()))
     serving: Serving = {}
     vms = [
@@ -57,6 +57,11 @@ def list_assignments(host: Host, session: Any, args: Mapping[str, str]) -> Dict[
             for member in sorted(pool.members.values(), key=lambda member: (member.name, member.uuid))
         ],
     }
+
+
+def _leased_hosts(state: PoolState) -> Set[str]:
+    """Those that left the pool too."""
+    return {entry.lease.host for entry in state.entries.values() if entry.lease}
 
 
 def _hosts_of(seen: Seen, vm: Vm) -> List[str]:

@@ -16,7 +16,7 @@ def find(seen: Seen) -> List[Conflict]:
         leaseconflicts.twice,
         entryconflicts.by_hand,
         entryconflicts.clones,
-        leaseconflicts.not_there,
+        leaseconflicts.leases,
         entryconflicts.unlike_the_ledger,
         entryconflicts.dropped,
         deviceconflicts.devices,
@@ -29,13 +29,11 @@ def _hosts(seen: Seen) -> Iterator[Conflict]:
     """Hosts without the plugin, with another version, or silent; xapi starts any VM there all the same."""
     could = [vm for vm in seen.state.vms.values() if vm.power_state == "Halted" and seen.has_vfs(vm)]
     names = _names(sorted(could, key=lambda vm: vm.name))
-    by_name = {member.name: member.uuid for member in seen.topology.members.values()}
     for problem in seen.surveyed.problems:
-        at = next((uuid for name, uuid in by_name.items() if f"The host {name} " in problem.message), None)
         message = problem.message
         if could and problem.code != "HOST_OTHER_PLUGIN":
             message += f" VMs with VFs that could be started there: {names}."
-        yield Conflict(problem.code, message, problem.hint, [vm.uuid for vm in could], at)
+        yield Conflict(problem.code, message, problem.hint, [vm.uuid for vm in could], problem.host_uuid)
 
 
 def _ledger(seen: Seen) -> Iterator[Conflict]:

@@ -1,8 +1,11 @@
 """Conflicts of leases: with each other, and with what their hosts have. Pure."""
 
-from typing import Dict, Iterator, List, Tuple
+from typing import Dict, Iterator, List, Mapping, Optional, Tuple
 
+from . import inventory, placement
+from .ledger import Request
 from .seen import Conflict, Seen
+from .survey import Surveyed
 
 
 def twice(seen: Seen) -> Iterator[Conflict]:
@@ -28,30 +31,97 @@ def twice(seen: Seen) -> Iterator[Conflict]:
             )
 
 
-def not_there(seen: Seen) -> Iterator[Conflict]:
-    """VFs that are lent and are not there: their host left the pool, was installed anew, has fewer now."""
+def leases(seen: Seen) -> Iterator[Conflict]:
+    """VFs that are lent and that the VM cannot have: their host left the pool, was installed anew, has fewer
+    now; they are of other networks now, or dom0's. Or the VM runs elsewhere."""
+    networks = {record["uuid"]: record["name_label"] for record in seen.topology.network_records.values()}
     for uuid, entry in sorted(seen.state.entries.items()):
-        if entry.lease is None or uuid not in seen.state.vms:
+        vm = seen.state.vms.get(uuid)
+        if vm is None or entry.lease is None:
             continue
-        name, host = seen.state.name(uuid), entry.lease.host
-        if host not in seen.topology.members:
+        name, lease = seen.state.name(uuid), entry.lease
+        if lease.host not in seen.topology.members:
             yield Conflict(
                 "LEASE_WITHOUT_HOST",
-                f"The VFs of {name} are of the host {host}, which left the pool.",
+                f"The VFs of {name} are of the host {lease.host}, which left the pool.",
                 "Give it VFs of another host: `reinstate_vfs`, or `assign_vf` where it is to have one more.",
                 [uuid],
-                host,
+                lease.host,
             )
             continue
-        surveyed = seen.surveyed.hosts.get(host)
-        for address in sorted(entry.lease.vfs.values()) if surveyed else ():
-            if surveyed and surveyed.vf(address) is None:
-                yield Conflict(
-                    "LEASE_WITHOUT_VF",
-                    f"{name} has {address} of {surveyed.member.name}, which has no such VF now.",
-                    "Make the VFs again (`set_vf_count`; for a host that was installed anew `sriov-restore "
-                    "--from-pool` on it), or give the VM others: `reinstate_vfs`.",
-                    [uuid],
-                    host,
-                    address,
-                )
+        if vm.is_running and vm.resident_on not in (None, lease.host):
+            yield Conflict(
+                "LEASE_ELSEWHERE",
+                f"{name} runs on {seen.host_name(str(vm.resident_on))}, and the VFs that it is lent are of "
+                f"{seen.host_name(lease.host)}.",
+                "What it has there is its own as long as it runs. Its next start sees to it; or call "
+                f"`reinstate_vfs` with host_uuid={vm.resident_on} once it is halted.",
+                [uuid],
+                lease.host,
+            )
+            continue
+        for request in entry.requests:
+            address = lease.vfs.get(request.number)
+            wrong = _gone_network(uuid, name, request, networks)
+            if wrong is None and address is not None and lease.host in seen.surveyed.hosts:
+                wrong = _not_right(seen, uuid, request, address, seen.surveyed.hosts[lease.host], networks)
+            if wrong is not None:
+                yield wrong._replace(host_uuid=lease.host, address=address)
+
+
+def _gone_network(uuid: str, name: str, request: Request, networks: Mapping[str, str]) -> Optional[Conflict]:
+    if request.choice.kind != "network" or request.choice.value in networks:
+        return None
+    return Conflict(
+        "LEASE_UNFIT",
+        f"Request {request.number} of {name} is for a VF of the network {request.choice.value}, which the "
+        "pool does not have any more.",
+        f"{_take_back(uuid, request)} Then `assign_vf` gives it a VF of another.",
+        [uuid],
+    )
+
+
+def _not_right(
+    seen: Seen, uuid: str, request: Request, address: str, where: Surveyed, networks: Mapping[str, str]
+) -> Optional[Conflict]:
+    name, host = seen.state.name(uuid), where.member.name
+    has = f"{name} has {address} of {host} for its request {request.number}"
+    candidate = next((one for one in where.candidates if one.address == address), None)
+    if candidate is None:
+        return Conflict(
+            "LEASE_WITHOUT_VF",
+            f"{name} has {address} of {host}, which has no such VF now.",
+            "Make the VFs again (`set_vf_count`; for a host that was installed anew `sriov-restore "
+            "--from-pool` on it), or give the VM others: `reinstate_vfs`.",
+            [uuid],
+        )
+    if not placement.fits(request.choice, candidate):
+        return Conflict(
+            "LEASE_UNFIT",
+            f"{has}, and it is not {_wanted(request, networks)} any more.",
+            "`reinstate_vfs` gives it another one, where a host has one. If none has, or it shall have none: "
+            f"{_take_back(uuid, request)}",
+            [uuid],
+        )
+    if candidate.blocked is not None:
+        vf = where.vf(address) or {}
+        over = "`set_vf_count` with the number of VFs that there is takes it over from dom0's driver. "
+        return Conflict(
+            "NEEDED_BY_DOM0",
+            f"{has}, which is not to be had: {candidate.blocked}.",
+            f"{over if vf.get('state') == inventory.DOM0 else ''}The VM is given another one at its next "
+            "start, if there is one, or now by `reinstate_vfs`.",
+            [uuid],
+        )
+    return None
+
+
+def _wanted(request: Request, networks: Mapping[str, str]) -> str:
+    kind, value, device = request.choice
+    if kind == "network":
+        return f"of the network {networks[value]} ({value})"
+    return {"pf": f"a VF of {value}, {device}", "vf": f"a VF {device}"}.get(kind, f"a VF {value}")
+
+
+def _take_back(uuid: str, request: Request) -> str:
+    return f"Take the request back: `unassign_vf` with vm_uuid={uuid} and request={request.number}."

@@ -196,3 +196,68 @@ def test_a_device_of_a_host_that_is_down(pool: Pool) -> None:
     nowhere = pool.conflict("NO_SUCH_DEVICE")
     assert (nowhere["vm_uuids"], nowhere["address"]) == ([old], THIRD_VF)
     assert "host2" in nowhere["hint"]
+
+
+def test_a_vm_runs_elsewhere_than_its_vfs_are(pool: Pool) -> None:
+    """Its start could not reach the master, and went on."""
+    web = pool.lent("web", VF)
+    pool.box.start(pool.ref(web), pool.other)
+    elsewhere = pool.conflict("LEASE_ELSEWHERE")
+    assert (elsewhere["vm_uuids"], elsewhere["host_uuid"]) == ([web], pool.one.uuid)
+    assert "runs on host2" in elsewhere["message"]
+    pool.box.shut_down(pool.ref(web))
+    assert pool.conflicts() == []
+    pool.call("reinstate_vfs", vm_uuid=web, host_uuid=pool.other.uuid)
+    pool.box.start(pool.ref(web), pool.other)
+    assert pool.conflicts() == []
+
+
+def test_a_network_that_goes(pool: Pool) -> None:
+    """First from under the VF, then altogether."""
+    network = pool.box.add_network("doomed")
+    pool.box.add_vlan(pool.one, "eth1", 9, "doomed")
+    web = pool.vm("web")
+    pool.call("assign_vf", vm_uuid=web, network="doomed")
+    for vlan in pool.xapi("VLAN.get_all"):
+        pool.xapi("VLAN.destroy", vlan)
+    unfit = pool.conflict("LEASE_UNFIT")
+    assert (unfit["vm_uuids"], unfit["host_uuid"], unfit["address"]) == ([web], pool.one.uuid, VF)
+    for said in ("request 1", "not of the network doomed"):
+        assert said in unfit["message"]
+    assert f"`unassign_vf` with vm_uuid={web} and request=1" in unfit["hint"]
+
+    uuid = pool.xapi("network.get_uuid", network)
+    pool.xapi("network.destroy", network)
+    unfit = pool.conflict("LEASE_UNFIT")
+    assert f"Request 1 of web ({web}) is for a VF of the network {uuid}" in unfit["message"]
+    pool.call("unassign_vf", vm_uuid=web, request="1")
+    assert pool.conflicts() == []
+
+
+def test_dom0_has_the_vf_that_a_vm_was_lent(pool: Pool) -> None:
+    web = pool.lent("web", VF)
+    pool.one.machine.run(["modprobe", "ixgbevf"])
+    needed = pool.conflict("NEEDED_BY_DOM0")
+    assert (needed["vm_uuids"], needed["address"]) == ([web], VF)
+    assert "`set_vf_count`" in needed["hint"]
+    pool.box.call(pool.one, "set_vf_count", pf=FIRST, count="4")
+    assert pool.conflicts() == []
+
+
+def test_leases_of_a_host_that_left_are_found_by_it(pool: Pool) -> None:
+    web = pool.vm("web")
+    pool.call("assign_vf", vm_uuid=web, vf=VF, host_uuid=pool.other.uuid)
+    pool.box.eject(pool.other)
+    listed = pool.call("list_assignments", host_uuid=pool.other.uuid)
+    assert [vm["vm_uuid"] for vm in listed["vms"]] == [web]
+    assert [one["code"] for one in listed["conflicts"]] == ["LEASE_WITHOUT_HOST"]
+    pool.call("unassign_vf", vm_uuid=web, all="true")
+    assert pool.refused("list_assignments", host_uuid=pool.other.uuid)[0] == "SRIOV_NOT_FOUND"
+
+
+def test_a_host_whose_name_another_begins_with(pool: Pool) -> None:
+    """The silent one is named, whatever hosts are called."""
+    for host in (pool.one, pool.other):
+        pool.xapi("host.set_name_label", host.ref, "host")
+    pool.box.lose(pool.other, noticed=False)
+    assert pool.conflict("HOST_SILENT")["host_uuid"] == pool.other.uuid
