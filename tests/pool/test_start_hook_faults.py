@@ -1,6 +1,7 @@
 """Hooks that are killed, a master that fails, a xapi that is away: no VM runs with a VF that is not its own,
 none is lost, and the next start makes good what was left."""
 
+import json
 import os
 import sys
 import threading
@@ -11,6 +12,7 @@ import pytest
 from box import PoolInABox
 from box_host import PLUGIN, set_plugin
 from estate import Estate, alike, calls_watched, other_slot
+from sriovlib import departure, startnotes
 from sriovlib.vfsettings import NO_MAC
 from values import Failure
 
@@ -149,12 +151,39 @@ def test_the_master_cannot_place_it_and_then_it_can(mixed: Estate) -> None:
     gets_there(mixed, vm)
 
 
-def test_two_starts_at_once_of_vms_with_one_address(mixed: Estate) -> None:
-    """By hand both name it; none has a domain when the other is judged."""
-    vms = [mixed.vm(name, f"0/{VFS[1]}") for name in ("one", "other")]
-    with ThreadPoolExecutor(2) as threads:
-        outcomes = list(threads.map(lambda vm: outcome(mixed, vm, 1), vms))
-    assert sorted(text.split(" ")[0] for text in outcomes) == ["SRIOV_VF_IN_USE", "started"]
+def test_two_starts_of_vms_with_one_address(mixed: Estate) -> None:
+    """By hand both name it, and the first has no domain yet when the other is judged."""
+    one, other = [mixed.vm(name, f"0/{VFS[1]}") for name in ("one", "other")]
+    host = mixed.box.hosts[1]
+    here, go = [host.machine.path(f"/tmp/{name}") for name in ("here", "go")]
+    waits = f"#!/bin/sh\ntouch {here}\nfor n in $(seq 200); do [ -e {go} ] || sleep 0.05; done\n"
+    script = mixed.box.put_hook(host, "vm-pre-start", waits, name="60-after")
+    with ThreadPoolExecutor(1) as threads:
+        told = threads.submit(outcome, mixed, one, 1)
+        while not os.path.exists(here):
+            assert not told.done()
+        first, message, _ = mixed.refused(other, 1)
+        os.close(os.open(go, os.O_CREAT))
+        assert told.result() == "started"
+    os.unlink(script)
+    assert first.startswith("SRIOV_VF_IN_USE ")
+    assert "is being started" in message
+    assert mixed.box.devices(one) == [VFS[1]]
+
+
+def test_a_start_that_another_hook_stopped_is_swept_up_later(mixed: Estate) -> None:
+    vm, other, host = mixed.with_vf("web", on=1), mixed.with_vf("other", on=1), mixed.box.hosts[1]
+    script = mixed.box.put_hook(host, "vm-pre-start", "#!/bin/sh\nexit 2\n", name="60-after")
+    with pytest.raises(Failure):
+        mixed.start(vm, 1)
+    os.unlink(script)
+    assert mixed.settings(1, VFS[1])[0] == mixed.mac(vm)  # nobody has told us
+    path = f"/run/sriov/{startnotes.PREFIX}{mixed.uuid(vm)}"
+    note = json.loads(host.machine.read(path))
+    long_ago = json.dumps({**note, "time": note["time"] - departure.STALE_SECONDS})
+    host.machine.replace_file(path, long_ago.encode())
+    mixed.start(other, 1)
+    assert mixed.settings(1, VFS[1])[0] == NO_MAC
 
 
 def outcome(estate: Estate, vm: str, host: int) -> str:
