@@ -158,24 +158,26 @@ def best_host(at: Work, vm: Vm, requests: Sequence[Request], preferred: Optional
         raise no_free_vf(at, error) from error
 
 
-def _name(at: Work, uuid: str) -> str:
-    """What a person calls the host, network or VM."""
+def _name(at: Work, uuid: str) -> Optional[str]:
+    """What a person calls the host, network or VM; None for one that is gone."""
     if uuid in at.topology.members:
         return at.topology.members[uuid].name
     for record in at.topology.network_records.values():
         if record["uuid"] == uuid:
             return str(record["name_label"])
-    return at.state.name(uuid)
+    return at.state.name(uuid) if uuid in at.state.vms else None
 
 
 def no_free_vf(at: Work, error: NoFreeVf) -> SriovError:
-    sentence = _UUID.sub(lambda match: _name(at, match.group()), error.message)
+    sentence = _UUID.sub(lambda match: _name(at, match.group()) or match.group(), error.message)
     silent = " ".join(problem.message for problem in at.surveyed.problems)
-    return SriovError(
-        "SRIOV_NO_FREE_VF",
-        f"{sentence} {silent}".strip(),
-        "Take a VF from another VM (`unassign_vf`), make more (`set_vf_count`), or name another host.",
-    )
+    hint = "Take a VF from another VM (`unassign_vf`), make more (`set_vf_count`), or name another host."
+    for uuid in _UUID.findall(error.message):
+        if f"network {uuid}" in error.message and _name(at, uuid) is None:
+            hint = (
+                f"That network is gone: take the request back (`unassign_vf` with request={error.request})."
+            )
+    return SriovError("SRIOV_NO_FREE_VF", f"{sentence} {silent}".strip(), hint)
 
 
 def change(

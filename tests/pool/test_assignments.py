@@ -201,6 +201,21 @@ def test_networks_that_have_no_vfs_to_give(pool: Pool) -> None:
     assert "xapi's own SR-IOV" in details[1]
 
 
+def test_a_request_whose_network_is_gone(pool: Pool) -> None:
+    home = pool.box.hosts[0]
+    vlan = pool.box.add_vlan(home, "eth1", 42, "accounting")
+    vm = pool.vm("a")
+    pool.call("assign_vf", vm_uuid=vm, network="accounting")
+    network = pool.api.network.get_by_name_label("accounting")[0]
+    pool.box.xapi.call("VLAN.destroy", vlan)
+    pool.box.xapi.database.destroy("network", network)
+    details = pool.refused("assign_vf", vm_uuid=vm, pf="eth2", host_uuid=home.uuid)
+    assert details[0] == "SRIOV_NO_FREE_VF"
+    assert "request=1" in details[2]
+    pool.call("unassign_vf", vm_uuid=vm, request="1")
+    assert pool.call("assign_vf", vm_uuid=vm, pf="eth2")["request"] == 2
+
+
 def test_two_networks_of_one_name(pool: Pool) -> None:
     for _ in range(2):
         pool.box.xapi.database.create("network", {"name_label": "twins"})
