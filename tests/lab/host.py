@@ -1,10 +1,11 @@
 """A lab host: real Xen and its dom0 in a QEMU process, and what a story does with it from outside.
 
-The disks come from image.py, the machine from qemu.py; what only our product needs is in stories.py.
+The disks come from image.py, the machine from qemu.py; what only our product needs is in toolstack.py.
 All of a host's files are in its folder under `hosts/` of the work folder: disk, console, sockets, process id.
 """
 
 import os
+import re
 import shlex
 import shutil
 import signal
@@ -18,6 +19,9 @@ from lab.errors import LabError
 
 BOOT_SECONDS = 900  # 40 on an idle machine, three times that on a loaded one
 COMMAND_SECONDS = 300
+# said by dom0's systemd when all is started: before that a connection would only take time from the boot
+UP = re.compile(r"Reached target \S*multi-user\.target")
+ASK_SECONDS = 60  # for dom0 itself, should its line on the console be broken by another
 BOOT_ID = "cat /proc/sys/kernel/random/boot_id"
 # said by extlinux, Xen and Linux before they try again for ever
 NEVER_BOOTS = ("No files found!", "Panic on CPU", "Kernel panic")
@@ -108,17 +112,21 @@ class LabHost:
             raise LabError(f"{self.name} is another QEMU process after its reboot")
 
     def _wait_for_boot(self, other_than: str, console_from: int) -> None:
+        started = asked = time.monotonic()
+
         def booted() -> bool:
+            nonlocal asked
             if not self.running:
                 raise LabError(f"{self.name} went off while it booted: {self._text('qemu-errors')}")
             console = self._text("console", console_from)
-            for sign in NEVER_BOOTS:
-                if sign in console:
-                    raise LabError(f"{self.name} does not boot, its console says `{sign}`")
-            answer = self.attempt(BOOT_ID, 30, "-o", "ControlPath=none")
+            for sign in filter(console.__contains__, NEVER_BOOTS):
+                raise LabError(f"{self.name} does not boot, its console says `{sign}`")
+            if not UP.search(console) and time.monotonic() < asked + ASK_SECONDS:
+                return False
+            answer = self.attempt(BOOT_ID, 60, "-o", "ControlPath=none")
+            asked = time.monotonic()
             return answer.returncode == 0 and answer.stdout.strip() not in ("", other_than)
 
-        started = time.monotonic()
         wait_for(f"the boot of {self.name}", booted, BOOT_SECONDS)
         self.attempt("systemctl is-system-running --wait", BOOT_SECONDS)
         print(f"  {self.name}: dom0 is up after {time.monotonic() - started:.0f} s", flush=True)
@@ -155,9 +163,10 @@ class LabHost:
     def ssh(self, *options: str) -> List[str]:
         """The ssh command to dom0's root, to be run in the host's folder: calls share one connection."""
         settings = (
-            "BatchMode=yes ConnectTimeout=5 StrictHostKeyChecking=no UserKnownHostsFile=/dev/null "
+            "BatchMode=yes ConnectTimeout=30 StrictHostKeyChecking=no UserKnownHostsFile=/dev/null "
             "LogLevel=ERROR ServerAliveInterval=10 ServerAliveCountMax=6 "
-            "ControlMaster=auto ControlPersist=600 ControlPath=ssh"
+            "ControlMaster=auto ControlPersist=600 ControlPath=ssh "
+            "KexAlgorithms=curve25519-sha256 Ciphers=aes128-ctr"  # what an emulated CPU does soonest
         ).split()
         words = ["ssh", *options, "-p", self._text("ssh-port"), "-i", image.KEY]
         for setting in settings:
