@@ -101,7 +101,6 @@ def test_a_guest_keeps_its_vf(host: LabHost, say: Say) -> None:
     wait_for("the VF without the guest", lambda: all_vfs(host) == vfs, 60)
 
 
-@pytest.mark.short
 def test_a_driver_is_loaded_again(host: LabHost, say: Say) -> None:
     """The driver unloaded and loaded again: udev has VFs and settings restored, none is dom0's."""
     vfs = all_vfs(host)
