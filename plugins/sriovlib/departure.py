@@ -3,28 +3,47 @@
 import time
 from typing import Any, Collection, Dict, Mapping, Set
 
-from . import arguments, arrival, startnotes, xenstore
+from . import arguments, arrival, product, startnotes, xenstore
 from .host import Host
+from .xapi import Xapi, XapiFailure
 
 STALE_SECONDS = 600  # no reboot takes that long: a VM without a domain has ended, and nobody has told us
 
 
-def release_vfs(host: Host, _session: Any, args: Mapping[str, str]) -> Dict[str, Any]:
+def release_vfs(host: Host, session: Any, args: Mapping[str, str]) -> Dict[str, Any]:
     """The plugin's `release_vfs`, for the master when a VM's lease goes to another host: a guest that shut
     itself down ran no hook, so its MAC may still be here. `{vm_uuid, released: [address]}`; nothing is
     done while the VM runs here."""
     vm_uuid = arguments.required_uuid(args, "vm_uuid")
-    note = startnotes.read(host, vm_uuid)
-    if note is None or _runs(host, vm_uuid):
+    if startnotes.read(host, vm_uuid) is None:
         return {"vm_uuid": vm_uuid, "released": []}
-    leave(host, vm_uuid, reboots=False)
-    return {"vm_uuid": vm_uuid, "released": sorted(note.settings)}
+    with host.lock("vfs", f"release_vfs of {vm_uuid}"):
+        note = startnotes.read(host, vm_uuid)
+        owners = xenstore.owners(host, host.run(xenstore.COMMAND, xenstore.SECONDS))
+        runs = owners is None or any(domain.vm_uuid == vm_uuid for domain in owners.values())
+        if note is None or runs or owners is None or (note.claims and _starts(host, session, vm_uuid)):
+            return {"vm_uuid": vm_uuid, "released": []}
+        released = set(note.settings) - set(owners) - _of_others(host, vm_uuid, note)
+        _release(host, released)
+        startnotes.remove(host, vm_uuid)
+    return {"vm_uuid": vm_uuid, "released": sorted(released)}
 
 
-def _runs(host: Host, vm_uuid: str) -> bool:
-    """Whether the VM has a domain here, or may have one."""
-    owners = xenstore.owners(host, host.run(xenstore.COMMAND, xenstore.SECONDS))
-    return owners is None or any(domain.vm_uuid == vm_uuid for domain in owners.values())
+def _starts(host: Host, session: Any, vm_uuid: str) -> bool:
+    """Whether xapi is starting the VM on this host, or may be: its hook is through, and there is no domain
+    yet (xen-api: scheduled_to_be_resident_on is set while a start is under way)."""
+    try:
+        xapi = Xapi(host, session, 10)
+        own = xapi.call("host.get_by_uuid", product.read(host).get("INSTALLATION_UUID", ""))
+        ref = xapi.call("VM.get_by_uuid", vm_uuid)
+        return own in (
+            xapi.call("VM.get_scheduled_to_be_resident_on", ref),
+            xapi.call("VM.get_resident_on", ref),
+        )
+    except XapiFailure as failure:
+        return failure.details[0] != "UUID_INVALID"  # a VM that is gone does not start
+    except OSError:
+        return True
 
 
 def leave(host: Host, vm_uuid: str, reboots: bool) -> None:
@@ -34,11 +53,8 @@ def leave(host: Host, vm_uuid: str, reboots: bool) -> None:
         if note is None:
             return
         answer = host.run(xenstore.COMMAND, xenstore.SECONDS)
-        running = {
-            address
-            for address, domain in (xenstore.owners(host, answer) or {}).items()
-            if domain.vm_uuid != vm_uuid
-        }
+        owners = xenstore.owners(host, answer)
+        running = {address for address, domain in ((owners or {}).items()) if domain.vm_uuid != vm_uuid}
         _release(host, set(note.settings) - running - _of_others(host, vm_uuid, note))
         if reboots:
             startnotes.write(host, vm_uuid, note.devices, note.settings)
@@ -55,6 +71,18 @@ def sweep(host: Host, vm_uuid: str, running: Collection[str]) -> None:
             host.log(f"{uuid} was started here and does not run: its VFs are set back")
             _release(host, set(note.settings) - _of_others(host, uuid, note))
             startnotes.remove(host, uuid)
+
+
+def left_behind(host: Host, vm_uuid: str, devices: Set[str], running: Collection[str]) -> None:
+    """Before a VM gets devices without settings of its own: what others that are gone had on them goes. The
+    caller holds the lock `vfs`, and has seen that no start of another VM has them."""
+    stale = {
+        address
+        for note in startnotes.others(host, vm_uuid).values()
+        for address in note.settings
+        if address in devices and address not in running
+    }
+    _release(host, stale)
 
 
 def _of_others(host: Host, vm_uuid: str, note: startnotes.Note) -> Set[str]:

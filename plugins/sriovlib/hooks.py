@@ -16,6 +16,8 @@ from .host import Host, this_machine
 from .xapi import Xapi, XapiFailure, logged_in
 
 REFUSED = 2
+# What a xapi says that has no master, or has just been started: no start is ordered by such a one.
+STARTING_UP = ("HOST_STILL_BOOTING", "HOST_IS_SLAVE", "SESSION_INVALID")
 SILENT_SECONDS = 10  # a xapi that does not answer for so long is taken for silent
 ANSWER_SECONDS = 30  # and so is one that takes that long for an answer
 
@@ -23,8 +25,8 @@ RUNNING = ("Running", "Paused")  # what a VM is said to be while it reboots
 REBOOTS = ("clean-reboot", "hard-reboot")  # the reasons of a VM's end that is none
 
 
-class Silent(SriovError):
-    """xapi does not answer, or fails."""
+class Failing(SriovError):
+    """xapi is there, and fails: then it may be a start that it ordered, which must not go on unjudged."""
 
     def __init__(self, why: str) -> None:
         super().__init__(
@@ -33,6 +35,10 @@ class Silent(SriovError):
             "Start the VM again; `xe host-list` and `xe task-list` show whether xapi and the pool's master "
             "answer.",
         )
+
+
+class Silent(Failing):
+    """xapi does not answer: only a guest's own reboot needs none."""
 
 
 def run(hook: str, argv: Sequence[str]) -> int:
@@ -131,10 +137,16 @@ def _ask(host: Host, vm_uuid: str, stack: ExitStack) -> Tuple[Any, Dict[str, Any
             session = stack.enter_context(logged_in(host, ANSWER_SECONDS))
             query = f'field "uuid" = "{vm_uuid}"'
             return session, Xapi(host, session, ANSWER_SECONDS).call("VM.get_all_records_where", query)
-        except (XapiFailure, OSError) as error:
+        except OSError as error:
             stack.close()
             if time.monotonic() > deadline:
                 raise Silent(str(error) or type(error).__name__) from error
+        except XapiFailure as failure:
+            stack.close()
+            if time.monotonic() > deadline:
+                if failure.details[0] in STARTING_UP:
+                    raise Silent(str(failure)) from failure
+                raise Failing(str(failure)) from failure
         time.sleep(0.2)
 
 

@@ -12,7 +12,14 @@ from .xapi import Xapi, XapiFailure
 SECONDS = 200  # for an answer of the master: waiting for its lock, hosts that do not answer, the writes
 
 
-def act(host: Host, session: Any, name: str, args: Mapping[str, str], function: Callable[..., Any]) -> Any:
+def act(
+    host: Host,
+    session: Any,
+    name: str,
+    args: Mapping[str, str],
+    function: Callable[..., Any],
+    seconds: float = SECONDS,
+) -> Any:
     """The result of a pool function, from here if this host is the master. What xapi fails with becomes a
     SriovError."""
     try:
@@ -21,7 +28,7 @@ def act(host: Host, session: Any, name: str, args: Mapping[str, str], function: 
         master = xapi.call("pool.get_master", pool)
         if xapi.call("host.get_by_uuid", topology.own_uuid(host)) == master:
             return function(host, session, args)
-        return _forward(Xapi(host, session, SECONDS), master, name, args)
+        return _forward(Xapi(host, session, seconds), master, name, args)
     except (XapiFailure, OSError, http.client.HTTPException, json.JSONDecodeError) as error:
         raise SriovError(
             "SRIOV_XAPI_SILENT",

@@ -205,8 +205,11 @@ def change(
             host,
             dict(vfs),
             at.state.next_serial,
-            host if replaced_at is not None else (old.replaced_host if old else None),
-            replaced_at if replaced_at is not None else (old.replaced_at if old else None),
+            # of the lease's own host only: a move by hand is a new beginning
+            host if replaced_at is not None else (old.replaced_host if old and old.host == host else None),
+            replaced_at
+            if replaced_at is not None
+            else (old.replaced_at if old and old.host == host else None),
         )
     nomigrate, ours_nomigrate = vm.nomigrate, entry.nomigrate
     if not entry.requests and ours.intersection(pcientries.plugging_order(before)):

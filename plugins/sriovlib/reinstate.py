@@ -4,7 +4,7 @@ wants to spare it the detour."""
 import time
 from typing import Any, Dict, List, Mapping, Optional
 
-from . import arguments, poolstate, poolwork, survey, topology
+from . import arguments, pcientries, poolstate, poolwork, survey, topology
 from .errors import SriovError
 from .host import Host
 from .ledger import Entry
@@ -54,7 +54,7 @@ def _reinstate(at: Work, vm: Vm, entry: Entry, wanted: Optional[str], starting: 
     target = wanted or _target(at, vm, entry)
     vfs = poolwork.place(at, vm, entry.requests, target, old.vfs if old else {})
     change = poolwork.change(at, vm, entry, entry.requests, target, vfs)
-    pci_changed = change.pci != (vm.pci or "")
+    pci_changed = pcientries.plugging_order(change.pci) != pcientries.plugging_order(vm.pci or "")
     if starting and pci_changed:
         now = int(time.time())
         if old and old.replaced_host == target and 0 <= now - (old.replaced_at or 0) < AGAIN_SECONDS:

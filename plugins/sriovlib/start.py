@@ -16,6 +16,7 @@ from .startnotes import Note
 from .thishost import View
 from .xapi import Xapi, XapiFailure
 
+LEASE_SECONDS = 10  # for moving a lease, where the start does not need it
 MESSAGE_PRIORITY = 3  # of xapi's five: something changed that an administrator may want to know
 
 
@@ -117,7 +118,8 @@ def _ask_master(
     here = view.pool.member
     asked = {"vm_uuid": vm["uuid"], "host_uuid": here.uuid, "starting": "true"}
     try:
-        answer = master.act(host, session, "reinstate_vfs", asked, reinstate.reinstate_vfs)
+        seconds = master.SECONDS if refusals else LEASE_SECONDS
+        answer = master.act(host, session, "reinstate_vfs", asked, reinstate.reinstate_vfs, seconds)
         is_wrong = bool(answer["pci_changed"])
     except SriovError as error:
         if refusals:
@@ -138,7 +140,8 @@ def _has_other_entries(host: Host, session: Any, ref: str, vm: Record) -> bool:
     except (XapiFailure, OSError) as error:
         host.log(f"{vm['uuid']}: {error}")
         return False
-    return bool(now.get("pci") != vm["other_config"].get("pci"))
+    before = vm["other_config"].get("pci", "")
+    return pcientries.plugging_order(now.get("pci", "")) != pcientries.plugging_order(before)
 
 
 def _start_again(host: Host, xapi: Xapi, view: View, ref: str, vm: Record) -> NoReturn:
@@ -149,13 +152,16 @@ def _start_again(host: Host, xapi: Xapi, view: View, ref: str, vm: Record) -> No
         if not view.pool.enabled:
             raise XapiFailure(["HOST_DISABLED", here.uuid])
         task = xapi.call("Async.VM.start_on", ref, here.ref, False, False)
-        uuid = xapi.call("task.get_uuid", task)
     except XapiFailure as failure:
         raise SriovError(
             "SRIOV_NOT_PLACED",
             f"{has}; but xapi refuses to start it here again ({failure}), so it stays halted.",
             "Start it when the host takes VMs again, or on another host.",
         ) from failure
+    try:
+        uuid = xapi.call("task.get_uuid", task)
+    except (XapiFailure, OSError):
+        uuid = task  # the start is queued all the same
     restarting = Restarting(
         f"{has}. This start ends, and xapi starts it here again with those.",
         f"There is nothing to do. `xe task-list uuid={uuid}` shows that start; should it be refused, because "
@@ -180,7 +186,8 @@ def arrive(host: Host, vm_uuid: str, permitted: Permitted) -> None:
     that a hook does: what it leaves on a VF must not stay behind by its being killed later."""
     devices, settings, ended = permitted
     with host.lock("vfs", f"the start of {vm_uuid}"):
-        running = xenstore.owners(host, host.run(xenstore.COMMAND, xenstore.SECONDS)) or {}
+        known = xenstore.owners(host, host.run(xenstore.COMMAND, xenstore.SECONDS))
+        running = known or {}
         starting = {
             address: uuid
             for uuid, note in startnotes.claims(host, vm_uuid).items()
@@ -193,14 +200,23 @@ def arrive(host: Host, vm_uuid: str, permitted: Permitted) -> None:
                 raise _taken(address, f"the running VM {domain.name or domain.vm_uuid or domain.domid}")
             if address in starting:
                 raise _taken(address, f"the VM {starting[address]}, which is being started")
-        departure.sweep(host, vm_uuid, running)
         wanted = {vf: settings[vf] for vf in settings if vf in devices}
-        if wanted:
-            arrival.arrive(host, wanted, running)
+        if known is not None:  # else nobody knows whose settings those are
+            departure.sweep(host, vm_uuid, running)
+            departure.left_behind(host, vm_uuid, set(devices).difference(wanted), running)
+        # First noted, then set: what is set by a hook that is killed then is known, and swept up.
         try:
             startnotes.write(host, vm_uuid, list(devices), {vf: dict(wanted[vf]) for vf in wanted})
         except OSError as error:
             host.log(f"{vm_uuid}: its start could not be noted: {error.strerror}")
+            startnotes.remove(host, vm_uuid)  # a reboot must not go by what was before
+        if wanted:
+            others = set(arrival.look(host)).difference(wanted) if known is None else set(running)
+            try:
+                arrival.arrive(host, wanted, others)
+            except SriovError:
+                startnotes.remove(host, vm_uuid)
+                raise
 
 
 def _taken(address: str, holder: str) -> SriovError:
