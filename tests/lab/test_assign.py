@@ -96,7 +96,6 @@ def test_assign_vf_and_a_guest_has_it(host: LabHost, session: Any, pf: Dict[str,
     say("both are off: their VFs have lost MAC and VLAN, and are still theirs")
 
 
-@pytest.mark.short
 def test_a_clone_is_told_from_its_origin(host: LabHost, session: Any, say: Say) -> None:
     """A clone starts only when adopt_vm has given it a VF of its own; then none is left, and that is said."""
     (web,) = (vm for vm in all_vms(session) if vm.name == "web")
