@@ -4,7 +4,7 @@ from typing import Any, Dict, Mapping, Tuple
 
 from . import (
     arguments,
-    guards,
+    changeable,
     hostconfig,
     identity,
     ini,
@@ -36,9 +36,9 @@ def configure_vf(host: Host, session: Any, args: Mapping[str, str]) -> Dict[str,
                 "SRIOV_NOT_FOUND", f"This host has no VF {address}.", "list_vfs shows those that there are."
             )
         pf = listing.find_pf(seen, vf.pf)
-        guards.pf_is_not_needed(pf, seen, network.may_carry_management(host, seen.interfaces(pf)))
-        pool = guards.known(seen.owners, listing.read_pool(host, session, seen))
-        guards.xapi_does_not_need(pf, seen, pool)
+        changeable.pf_is_not_needed(pf, seen, network.may_carry_management(host, seen.interfaces(pf)))
+        pool = changeable.known(seen.owners, listing.read_pool(host, session, seen))
+        changeable.xapi_does_not_need(pf, seen, pool)
         record = next(r for r in listing.vf_records(seen, pool) if r["address"] == address)
         if record["state"] in (IN_USE, ASSIGNED):
             owner = record["assigned_to"]

@@ -5,7 +5,7 @@ import json
 import time
 from typing import Callable, Dict, List, NamedTuple, Optional
 
-from . import guards, hostconfig, identity, inventory, iplink, moduleparam, network, pci, pciback, vfs
+from . import changeable, hostconfig, identity, inventory, iplink, moduleparam, network, pci, pciback, vfs
 from .errors import SriovError
 from .host import RUN_FOLDER, Host
 from .hostconfig import PfConfig
@@ -87,7 +87,7 @@ def _restore_pf(host: Host, planned: PfPlan) -> str:
     pf = planned.pf
     assert pf is not None
     seen = inventory.look(host)
-    guards.pf_is_not_needed(pf, seen, network.may_carry_management(host, seen.interfaces(pf)))
+    changeable.pf_is_not_needed(pf, seen, network.may_carry_management(host, seen.interfaces(pf)))
     bring_to_count(host, pf, planned.wanted, seen)
     refused = apply_settings(host, pf, planned.wanted)
     if refused:
@@ -105,7 +105,7 @@ def bring_to_count(host: Host, pf: pci.PhysicalFunction, wanted: PfConfig, seen:
         for address in now.untaken:
             pciback.take(host, address)
         return
-    guards.no_domain_has_a_vf(pf, seen)
+    changeable.no_domain_has_a_vf(pf, seen)
     if moduleparam.find(host, pf.driver):
         raise SriovError(
             "SRIOV_KERNEL_REFUSED",

@@ -4,7 +4,7 @@ from typing import Any, Dict, List, Mapping, Optional, Tuple
 
 from . import (
     arguments,
-    guards,
+    changeable,
     hostconfig,
     identity,
     ini,
@@ -42,12 +42,12 @@ def set_vf_count(host: Host, session: Any, args: Mapping[str, str]) -> Dict[str,
         pf = listing.find_pf(seen, wanted_pf)
         if count > pf.total_vfs:
             raise arguments.bad("count", args["count"], f"at most {pf.total_vfs}, what {pf.address} offers")
-        guards.pf_is_not_needed(pf, seen, network.may_carry_management(host, seen.interfaces(pf)))
-        pool = guards.known(seen.owners, listing.read_pool(host, session, seen))
-        guards.xapi_does_not_need(pf, seen, pool)
+        changeable.pf_is_not_needed(pf, seen, network.may_carry_management(host, seen.interfaces(pf)))
+        pool = changeable.known(seen.owners, listing.read_pool(host, session, seen))
+        changeable.xapi_does_not_need(pf, seen, pool)
         own = [vf for vf in listing.vf_records(seen, pool) if vf["pf"] == pf.address]
         if count != len(own):
-            guards.no_vm_has_a_vf(own, pool, force)
+            changeable.no_vm_has_a_vf(own, pool, force)
         parameter = moduleparam.find(host, pf.driver)
         macs = identity.permanent_macs(host, seen.pfs)
         before, after = _write_file(host, seen, macs, pf, count)

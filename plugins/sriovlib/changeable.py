@@ -1,4 +1,4 @@
-"""What a change of a PF or VF is refused for: whom dom0, xapi or a VM needs. Decides, and changes nothing."""
+"""Whether a PF or VF may be changed: not while dom0, xapi or a VM needs it. Decides, and changes nothing."""
 
 from typing import Any, Dict, List, Mapping, Optional, Sequence, Union
 
