@@ -7,7 +7,7 @@ import os
 import shutil
 import subprocess
 import zlib
-from typing import List, NamedTuple, Optional
+from typing import List, NamedTuple, Optional, Tuple
 
 from lab import debian
 
@@ -32,10 +32,13 @@ class Hardware(NamedTuple):
     cpus: int = 1  # with two, an emulated local APIC loses the end of an interrupt in one boot of twenty
     nvme: bool = False  # one more card with SR-IOV, an NVMe controller of 4 VFs, behind the next root port
     memory: int = 2048  # MiB, of which dom0 gets 1024
-    wire: Optional[Wire] = None  # what the first card is plugged into; else nothing answers it
+    empty: int = 0  # root ports without a card before the first card's: they move its bus and its name
+    wires: Tuple[Wire, ...] = ()  # what the first cards are plugged into; nothing answers the others
+    pool: Optional[Wire] = None  # a network between dom0s: one more virtio card
 
 
 USUAL = Hardware()
+POOL_SLOT = "0x9"  # behind the management card, which is the first of its kind
 
 
 def install(folder: str) -> None:
@@ -93,13 +96,19 @@ def host(folder: str, name: str, disk: str, hardware: Hardware, ssh_port: int, x
         f"hostfwd=tcp:127.0.0.1:{xapi_port}-:80",
         *("-device", f"virtio-net-pci,netdev=management,mac=52:54:00:{own}:00,romfile="),
     ]
+    if hardware.pool:
+        arguments += [
+            *_wired("pool", hardware.pool),
+            *("-device", f"virtio-net-pci,netdev=pool,mac=52:54:01:{own}:00,addr={POOL_SLOT},romfile="),
+        ]
+    for number in range(hardware.empty):
+        arguments += [
+            "-device",
+            f"pcie-root-port,id=empty{number},chassis={number + 101},slot={number + 101}",
+        ]
     for number in range(hardware.cards):
-        if number == 0 and hardware.wire:
-            near, far = hardware.wire
-            arguments += [
-                "-netdev",
-                f"dgram,id=net{number},local.type=unix,local.path={near},remote.type=unix,remote.path={far}",
-            ]
+        if number < len(hardware.wires):
+            arguments += _wired(f"net{number}", hardware.wires[number])
         else:
             arguments += ["-netdev", f"hubport,id=net{number},hubid={number}"]
         mac = f"02:00:{own}:{number:02x}:00"
@@ -118,3 +127,8 @@ def host(folder: str, name: str, disk: str, hardware: Hardware, ssh_port: int, x
             "sriov_max_vfs=4,sriov_vi_flexible=4,sriov_vq_flexible=8",
         ]
     return emulator(folder, *arguments)
+
+
+def _wired(name: str, wire: Wire) -> List[str]:
+    ends = f"local.type=unix,local.path={wire.near},remote.type=unix,remote.path={wire.far}"
+    return ["-netdev", f"dgram,id={name},{ends}"]

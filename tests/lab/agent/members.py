@@ -100,6 +100,7 @@ class Members:
         self._give_guests = give_guests
         self._seen: Dict[str, float] = {}  # reference -> when
         self._known: Dict[str, str] = {}  # UUID -> reference
+        self._ha = threading.Lock()
 
     def listen(self) -> None:
         os.makedirs(SOCKETS, exist_ok=True)
@@ -147,5 +148,6 @@ class Members:
         """HA's rounds, until the host is back."""
         while not self._xapi.reach.answers(host):
             began = time.monotonic()
-            print(f"HA: {ha.run_round(self._xapi)}")
+            with self._ha:
+                print(f"HA: {ha.run_round(self._xapi)}")
             time.sleep(max(0.0, ha.ROUND - (time.monotonic() - began)))

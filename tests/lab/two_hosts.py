@@ -1,0 +1,123 @@
+"""Two lab hosts as one pool: cables between their cards, a network between dom0s, a master and a member.
+
+The agent of the first host is the master's (agent/members.py); the second has a small one (agent/member.py).
+"""
+
+import os
+import selectors
+import socket
+import threading
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
+from typing import Any, Callable, List, NamedTuple
+
+from lab import image, toolstack
+from lab.host import LabHost, wait_for
+from lab.qemu import POOL_SLOT, Hardware, Wire
+
+CARDS = ("eth1", "eth2")  # interfaces of a XenServer host are named by their place
+VFS = 4  # of each card
+JOIN_SECONDS = 300
+FULL_SECONDS = 0.05  # that a card may take to make room for a frame
+
+
+class Hub:
+    """What comes in at one port goes out at all others, whoever is plugged in and whoever is not:
+    QEMU's own hub ends with its QEMU, and the wire has to outlive any host."""
+
+    def __init__(self, folder: str) -> None:
+        self._folder = folder
+        self._ports: List[Wire] = []
+        self._selector = selectors.DefaultSelector()
+        os.makedirs(folder, exist_ok=True)
+
+    def port(self) -> Wire:
+        """For one card at a time. All are asked for before the first frame comes."""
+        path = os.path.join(self._folder, str(len(self._ports)))
+        wire = Wire(near=f"{path}-card", far=f"{path}-hub")
+        end = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
+        with suppress(FileNotFoundError):
+            os.unlink(wire.far)  # an earlier run's
+        end.bind(wire.far)
+        end.settimeout(FULL_SECONDS)
+        self._selector.register(end, selectors.EVENT_READ, wire)
+        self._ports.append(wire)
+        return wire
+
+    def start(self) -> None:
+        threading.Thread(target=self._pass_on, daemon=True).start()
+
+    def _pass_on(self) -> None:
+        while True:
+            for key, _ in self._selector.select():
+                end: Any = key.fileobj
+                frame = end.recv(1 << 16)
+                for wire in self._ports:
+                    if wire != key.data:
+                        with suppress(OSError):  # nobody there, or no room
+                            end.sendto(frame, wire.near)
+
+
+class Cables(NamedTuple):
+    """Both cards of the first host and the first one of the second are on one wire; so dom0 of the first host
+    reaches a guest over the wire by its second card, whichever host the guest is on."""
+
+    first: Hardware
+    second: Hardware
+
+
+def cables() -> Cables:
+    folder = os.path.join(image.LAB, "wire")
+    hub = Hub(folder)
+    ports = [hub.port() for _ in range(3)]
+    hub.start()
+    between = Wire(os.path.join(folder, "pool-1"), os.path.join(folder, "pool-2"))
+    return Cables(
+        Hardware(wires=(ports[0], ports[1]), pool=between),
+        Hardware(wires=(ports[2],), pool=Wire(between.far, between.near)),
+    )
+
+
+def side_by_side(*work: Callable[[], Any]) -> List[Any]:
+    """What each gives. Raises what the first that fails does, when all have ended."""
+    with ThreadPoolExecutor(len(work)) as threads:
+        return [future.result() for future in [threads.submit(one) for one in work]]
+
+
+def bring(host: LabHost, number: int, master: int = 0) -> None:
+    """Makes a host that has booted the pool's master, or a member of the pool of host number `master`. Our
+    package is installed; VFs come later, once the host has joined."""
+    identity = {
+        "INSTALLATION_UUID": f"8c2f7d8e-5d0b-4a43-9f0e-4a1b6a0c1a{number:02d}",
+        "CONTROL_DOMAIN_UUID": f"3f1f7c2a-8f54-4f0e-9a4b-6f7f7cb9f2{number:02d}",
+    }
+    for key, value in identity.items():
+        host.run(f"sed -i \"s/^{key}=.*/{key}='{value}'/\" /etc/xensource-inventory")
+    slot = int(POOL_SLOT, 16)
+    between = host.run(f"ls /sys/bus/pci/devices/0000:00:{slot:02x}.0/virtio*/net").strip()
+    address = f"ip address add {_address(number)}/24 dev {between} && ip link set {between} up"
+    host.run(f"hostname {host.name} && {address}")
+    folders = host.run("ls -d /sys/bus/pci/drivers/igb/0000:*/net/*").split()
+    for folder, name in zip(sorted(folders), CARDS):
+        host.run(f"ip link set {os.path.basename(folder)} name {name}")
+    role = f"slave:{_address(master)}" if master else "master"
+    host.run(f"mkdir -p /etc/xensource && printf {role} > /etc/xensource/pool.conf")
+    toolstack.bring(host)
+    toolstack.install(host, toolstack.package())
+
+
+def _address(number: int) -> str:
+    return f"192.168.7.{number}"
+
+
+def joined(session: Any, host: LabHost) -> str:
+    """The host's reference, when the master has it in its pool."""
+    refs: List[str] = wait_for(
+        f"{host.name} in the pool", lambda: session.xenapi.host.get_by_name_label(host.name), JOIN_SECONDS
+    )
+    return refs[0]
+
+
+def is_live(session: Any, ref: str) -> bool:
+    """Whether the master holds the host for alive."""
+    return bool(session.xenapi.host_metrics.get_live(session.xenapi.host.get_metrics(ref)))
