@@ -183,8 +183,8 @@ def plugged(pool: Pool, ref: str, vm: Vm) -> Dict[str, Any]:
 
 
 def dies(pool: Pool, host: LabHost, ref: str, vm: Vm, mac: str) -> None:
-    """The host's QEMU ends, and the VM comes up on the master by itself. Prints the seconds from then to the first
-    answer of its guest, by the clock of the master, which pings it all the time."""
+    """The host's QEMU ends, and the VM comes up on the master by itself. Prints the seconds from then to the
+    first answer of its guest, by the clock of the master, which pings it all the time."""
     master = pool.master
     ping = f"ping -D -i 1 -I {LISTENER} {vms.address_of(mac)}"
     master.run(f"nohup {ping} > {PINGS} 2>&1 < /dev/null & echo $! > {PINGS}-pid")
