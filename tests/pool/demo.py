@@ -20,6 +20,7 @@ from box import PoolInABox
 from box_host import PLUGIN, BoxHost
 from machine_description import default_description
 
+HOOKS = os.path.join(os.path.dirname(PLUGIN), "../hooks/xapi")
 BOOT_SERVICE = os.path.join(os.path.dirname(PLUGIN), "../hooks/boot/sriov-restore")
 XEN_OPTIONS = "dom0_mem=7584M,max:7584M watchdog iommu=0"
 
@@ -59,6 +60,21 @@ class Administrator:
                 print(textwrap.fill(sentence, 96, initial_indent="    ", subsequent_indent="    "))
         else:
             sys.exit(f"{function} was not refused")
+
+    def vm(self, name: str) -> str:
+        (ref,) = self.api.VM.get_by_name_label(name)
+        return str(self.api.VM.get_uuid(ref))
+
+    def start(self, vm: str, host: BoxHost) -> None:
+        """Shows what xe says of a start that a hook ends."""
+        print(f"\n  $ xe vm-start uuid={vm} on={host.name}")
+        try:
+            self.api.VM.start_on(self.api.VM.get_by_uuid(vm), host.ref, False, False)
+        except XenAPI.Failure as failure:
+            _, hook, _, stdout, _ = failure.details
+            print(f"    3rd party xapi hook failed: {hook}")
+            for sentence in stdout.splitlines():
+                print(textwrap.fill(sentence, 96, initial_indent="    ", subsequent_indent="    "))
 
     def show(self, answer: Dict[str, Any], *keys: str) -> None:
         for key in keys:
@@ -172,6 +188,25 @@ def vms_get_vfs(admin: Administrator, box: PoolInABox) -> None:
     admin.show(answer, "request", "vf", "portable")
     admin.assignments(master)
 
+
+def vms_start_anywhere(admin: Administrator, box: PoolInABox) -> None:
+    master, other = box.hosts
+    web, mail = (admin.vm(name) for name in ("web", "mail"))
+
+    tell(
+        f"""Step 7. A VM lost its VFs when it came up on another host. Now {master.name} is to be mended, and
+        its VM web is started on {other.name}; mail gives up its VF there to make room. The address that web
+        has is another VM's there: the hook in the start has the master give web the free one, and xapi start
+        it again. Whoever started it is told so."""
+    )
+    admin.call(other, "unassign_vf", vm_uuid=mail, all="true")
+    admin.start(web, other)
+    box.wait_for_calls()
+    print(f"\n  $ xe vm-param-get uuid={web} param-name=power-state")
+    print(f"    {admin.api.VM.get_power_state(admin.api.VM.get_by_uuid(web))}")
+    vfs = admin.call(other, "list_vfs", vm_uuid=web)
+    table(vfs, ("address", "interface", "mac", "driver", "state"))
+
     tell("And what a wrong word gets: a code for scripts, a sentence, and what to do.")
     admin.refused(master, "list_vfs", state="busy")
 
@@ -183,9 +218,13 @@ def main() -> None:
         default_description(2),
     ]
     with PoolInABox(descriptions, interpreter=sys.executable) as box, box.session() as session:
+        for host in box.hosts:
+            for hook in ("vm-pre-start", "vm-post-destroy"):
+                box.link_hook(host, hook, os.path.join(HOOKS, hook))
         admin = Administrator(box, session)
         host_gets_vfs(admin, box.hosts[0])
         vms_get_vfs(admin, box)
+        vms_start_anywhere(admin, box)
     print(f"\nDone in {time.monotonic() - began:.1f} seconds. `make lab` plays the same on a real Xen.")
 
 
