@@ -76,7 +76,7 @@ class Entry(NamedTuple):
     requests: Tuple[Request, ...]  # by number
     lease: Optional[Lease]
     next_number: int  # for the next request
-    nomigrate: bool  # platform:nomigrate was set by us
+    nomigrate: bool  # platform:nomigrate was set by us, when the VM last had requests
     pci: str  # the VM's other_config:pci as we last wrote it, with the entries of others
     past: Tuple[str, ...] = ()  # the addresses that it was ever lent: what a revert or a clone brings back
 

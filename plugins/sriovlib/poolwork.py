@@ -4,7 +4,19 @@ decide, write."""
 import re
 import time
 from contextlib import contextmanager
-from typing import Any, Dict, Iterable, Iterator, List, Mapping, NamedTuple, Optional, Sequence
+from typing import (
+    Any,
+    Collection,
+    Dict,
+    Iterable,
+    Iterator,
+    List,
+    Mapping,
+    NamedTuple,
+    Optional,
+    Sequence,
+    Tuple,
+)
 
 from . import ledger, pcientries, placement, poolstate, survey
 from .errors import SriovError
@@ -87,8 +99,7 @@ def work(
     began = time.monotonic()
     with host.lock(LOCK, doing, HOOK_SECONDS if hook else CALL_SECONDS):
         if surveyed.hosts and time.monotonic() - began > STALE_SECONDS:
-            members = [pool.members[uuid] for uuid in surveyed.hosts]
-            surveyed = survey.survey(host, session, pool, members)
+            surveyed = survey.again(host, session, pool, surveyed)
         xapi = Xapi(host, session)
         state = poolstate.read(xapi, pool)
         if pool.uuid_of(state.master_ref) != pool.own:
@@ -194,6 +205,7 @@ def change(
     ours = set(entry.past).union(entry.lease.vfs.values() if entry.lease else ())
     cut_off = ledger.NEXT_PREFIX + vm.uuid in at.state.other_config
     before = entry.pci if vm.pci is None and cut_off else vm.pci or ""
+    plugged = pcientries.plugging_order(before)
     pci = pcientries.derive(before, ours, [vfs[one.number] for one in requests if one.number in vfs])
     old = entry.lease
     if not requests:
@@ -211,13 +223,7 @@ def change(
             if replaced_at is not None
             else (old.replaced_at if old and old.host == host else None),
         )
-    nomigrate, ours_nomigrate = vm.nomigrate, entry.nomigrate
-    if not entry.requests and ours.intersection(pcientries.plugging_order(before)):
-        ours_nomigrate = True  # a revert brought it back, as it did the entries
-    if requests and nomigrate is None:
-        nomigrate, ours_nomigrate = "true", True
-    elif not requests and ours_nomigrate:
-        nomigrate, ours_nomigrate = (None if nomigrate == "true" else nomigrate), False
+    nomigrate, ours_nomigrate = _nomigrate(vm, entry, requests, ours.intersection(plugged))
     after = Entry(
         requests=tuple(requests),
         lease=lease,
@@ -227,3 +233,15 @@ def change(
         past=tuple(sorted(ours.union(vfs.values()))),
     )
     return Change(vm, after, pci, nomigrate)
+
+
+def _nomigrate(
+    vm: Vm, entry: Entry, requests: Sequence[Request], back: Collection[str]
+) -> Tuple[Optional[str], bool]:
+    """What platform:nomigrate is to be, and whether it is ours. While the VM has no requests the ledger says
+    whether it was ours when it had: it is so again where a revert, or a copy, brought entries of then `back`
+    with it, and else somebody has set it since."""
+    is_ours = entry.nomigrate and bool(entry.requests or back)
+    if requests:
+        return (vm.nomigrate, is_ours) if vm.nomigrate is not None else ("true", True)
+    return None if is_ours and vm.nomigrate == "true" else vm.nomigrate, entry.nomigrate

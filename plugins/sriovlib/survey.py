@@ -93,6 +93,13 @@ def survey(host: Host, session: Any, topology: Topology, members: Iterable[Membe
     return Survey(found, problems)
 
 
+def again(host: Host, session: Any, topology: Topology, before: Survey) -> Survey:
+    """Asks those once more that answered before; of the others nothing new is known."""
+    now = survey(host, session, topology, [topology.members[uuid] for uuid in before.hosts])
+    others = [problem for problem in before.problems if problem.host_uuid not in before.hosts]
+    return Survey(now.hosts, [*now.problems, *others])
+
+
 def _ask(host: Host, session: Any, topology: Topology, member: Member) -> Union[Surveyed, HostProblem]:
     """The inventory of a host, our own without a detour; or the problem that there is with it: none of them
     may cost the pool its answer."""

@@ -50,12 +50,11 @@ class Transaction:
         return wrote
 
     def _write(self, change: Change) -> bool:
-        vm = change.vm
+        vm, text = change.vm, _text(change)
         wrote = False
         # The ledger knows whether platform:nomigrate is ours: before it is there, and until it is gone.
         if change.nomigrate is None:
             wrote |= self._key("VM", vm.ref, "platform", "nomigrate", vm.nomigrate, None)
-        text = ledger.render(change.entry) if change.entry else None
         known = self._state.other_config.get(ledger.PREFIX + vm.uuid)
         if text != known or vm.pci != (change.pci or None):
             self._ledger(vm.uuid, text)
@@ -160,6 +159,19 @@ class Transaction:
                 return True
             raise
         return False
+
+
+def _text(change: Change) -> Optional[str]:
+    """What the ledger is to say of the VM."""
+    try:
+        return ledger.render(change.entry) if change.entry else None
+    except ledger.LedgerError as error:
+        raise SriovError(
+            "SRIOV_LEDGER",
+            f"What {change.vm.name} ({change.vm.uuid}) would have cannot be kept: {error}.",
+            f"Put its key in the pool right ({ledger.PREFIX}{change.vm.uuid} of pool.other_config), or take "
+            "back all that it has (`unassign_vf` with all=true), then that key out.",
+        ) from error
 
 
 def _gone(vm: Vm) -> SriovError:
