@@ -1,13 +1,12 @@
 """Estates that were configured by hand or by the old plugin `iovirt`, and VMs that were cloned: what becomes
 of them."""
 
-import json
 import sys
 import uuid
-from typing import Any, Dict, Iterator, List
+from typing import Any, Iterator
 
 import pytest
-import XenAPI
+from administrator import Administrator
 from box import PoolInABox
 from box_host import set_vfs
 
@@ -18,53 +17,44 @@ VF, NEXT_VF = "0000:07:10.0", "0000:07:10.2"
 
 
 @pytest.fixture
-def box() -> Iterator[PoolInABox]:
+def pool() -> Iterator[Administrator]:
     with PoolInABox(interpreter=sys.executable) as box:
         for host in box.hosts:
             set_vfs(host, FIRST, 4)
-        yield box
+        yield Administrator(box)
 
 
-class Pool:
-    def __init__(self, box: PoolInABox, session: Any) -> None:
-        self.box = box
-        self.api = session.xenapi
-
-    def call(self, function: str, **args: str) -> Any:
-        return json.loads(self.api.host.call_plugin(self.box.master.ref, "sriov", function, args))
-
-    def refused(self, function: str, **args: str) -> List[str]:
-        with pytest.raises(XenAPI.Failure) as caught:
-            self.call(function, **args)
-        return list(caught.value.details)
-
-    def vm(self, name: str, **values: Any) -> str:
-        return str(self.api.VM.get_uuid(self.box.add_vm(name, **values)))
-
-    def clone(self, vm: str, name: str) -> str:
-        return str(self.api.VM.get_uuid(self.api.VM.clone(self.api.VM.get_by_uuid(vm), name)))
-
-    def pci(self, vm: str) -> Any:
-        return self.api.VM.get_other_config(self.api.VM.get_by_uuid(vm)).get("pci")
-
-    def conflicts(self) -> List[Dict[str, Any]]:
-        return list(self.call("list_assignments")["conflicts"])
-
-
-@pytest.fixture
-def pool(box: PoolInABox) -> Iterator[Pool]:
-    with box.session() as session:
-        yield Pool(box, session)
-
-
-def by_iovirt(pool: Pool, name: str, host: int, mac: str, vlan: str, **values: Any) -> str:
+def by_iovirt(pool: Administrator, name: str, host: int, mac: str, vlan: str, **values: Any) -> str:
     """A VM as iovirt left it: with a VF of the host that it ran on."""
     keys = {"pci": f"0/{VF}", "sriovmacs": f"0/{mac}", "sriovvlans": f"0/{vlan}"}
     return pool.vm(name, affinity=pool.box.hosts[host].ref, other_config=keys, **values)
 
 
+def test_entries_by_hand_count_and_are_adopted(pool: Administrator) -> None:
+    home = pool.box.hosts[0]
+    old = pool.vm(
+        "old",
+        affinity=home.ref,
+        other_config={
+            "pci": f"0/{VF},1/0000:07:10.2,2/0000:00:1f.2",
+            "sriovmacs": "0/02:16:3e:00:00:0a,1/02:16:3e:00:00:0b",
+            "sriovvlans": "1/42",
+        },
+    )
+    new = pool.call("assign_vf", vm_uuid=pool.vm("new"), pf="eth1")
+    assert new["vf"] not in (VF, "0000:07:10.2")
+    adopted = pool.call("adopt_vm", vm_uuid=old)
+    assert (adopted["host_uuid"], adopted["origin_uuid"]) == (home.uuid, None)
+    assert [(one["vf"], one["settings"]) for one in adopted["vfs"]] == [
+        (VF, {"mac": "02:16:3e:00:00:0a"}),
+        ("0000:07:10.2", {"mac": "02:16:3e:00:00:0b", "vlan": "42"}),
+    ]
+    assert pool.pci(old) == f"0/{VF},1/0000:07:10.2,2/0000:00:1f.2"
+    assert pool.refused("adopt_vm", vm_uuid=old)[0] == "SRIOV_BAD_ARGUMENT"
+
+
 @pytest.mark.parametrize("order", [1, -1])
-def test_one_address_on_two_hosts_is_two_vfs(pool: Pool, order: int) -> None:
+def test_one_address_on_two_hosts_is_two_vfs(pool: Administrator, order: int) -> None:
     """Two VMs of the old plugin, each on a host of its own: adopting the first must not make the second one
     look like its clone, which would put it into the first one's VLAN."""
     uuids = [str(uuid.UUID(int=number, version=4)) for number in (1, 2)][::order]
@@ -85,7 +75,7 @@ def test_one_address_on_two_hosts_is_two_vfs(pool: Pool, order: int) -> None:
     assert pool.conflicts() == []
 
 
-def test_two_by_hand_on_one_vf_of_a_host(pool: Pool) -> None:
+def test_two_by_hand_on_one_vf_of_a_host(pool: Administrator) -> None:
     first = by_iovirt(pool, "first", 0, "02:16:3e:00:00:0a", "42")
     second = by_iovirt(pool, "second", 0, "02:16:3e:00:00:0b", "99")
     pool.call("adopt_vm", vm_uuid=first)
@@ -95,7 +85,7 @@ def test_two_by_hand_on_one_vf_of_a_host(pool: Pool) -> None:
     assert pool.pci(second) == f"0/{VF}"
 
 
-def test_without_affinity_the_host_must_be_said(pool: Pool) -> None:
+def test_without_affinity_the_host_must_be_said(pool: Administrator) -> None:
     old = pool.vm("old", other_config={"pci": f"0/{VF}"})
     refused = pool.refused("adopt_vm", vm_uuid=old)
     assert refused[0] == "SRIOV_BAD_ARGUMENT"
@@ -104,7 +94,7 @@ def test_without_affinity_the_host_must_be_said(pool: Pool) -> None:
     assert (adopted["host_uuid"], adopted["vfs"][0]["vf"]) == (pool.box.hosts[1].uuid, VF)
 
 
-def test_a_real_clone_gets_the_requests_of_its_origin(pool: Pool) -> None:
+def test_a_real_clone_gets_the_requests_of_its_origin(pool: Administrator) -> None:
     web = pool.vm("web")
     lent = pool.call("assign_vf", vm_uuid=web, network="xenbr1", vlan="12")["vf"]
     clone = pool.clone(web, "web copy")
@@ -119,7 +109,7 @@ def test_a_real_clone_gets_the_requests_of_its_origin(pool: Pool) -> None:
     assert pool.conflicts() == []
 
 
-def test_which_of_two_it_is_a_copy_of_is_asked(pool: Pool) -> None:
+def test_which_of_two_it_is_a_copy_of_is_asked(pool: Administrator) -> None:
     """One address, lent to a VM on each of two hosts: its clone may be of either, and their VLANs differ."""
     one, other = pool.vm("one"), pool.vm("other")
     for vm, host, vlan in ((one, 0, "12"), (other, 1, "13")):
@@ -137,7 +127,7 @@ def test_which_of_two_it_is_a_copy_of_is_asked(pool: Pool) -> None:
     assert pool.refused("adopt_vm", vm_uuid=clone, origin_uuid=one)[0] == "SRIOV_NO_FREE_VF"
 
 
-def test_a_clone_of_one_of_two_alike_needs_no_word(pool: Pool) -> None:
+def test_a_clone_of_one_of_two_alike_needs_no_word(pool: Administrator) -> None:
     for name, host in (("one", 0), ("other", 1)):
         vm = pool.vm(name, affinity=pool.box.hosts[host].ref, other_config={"pci": f"0/{VF}"})
         pool.call("adopt_vm", vm_uuid=vm)
@@ -146,7 +136,7 @@ def test_a_clone_of_one_of_two_alike_needs_no_word(pool: Pool) -> None:
     assert own["vf"] == NEXT_VF
 
 
-def test_what_was_written_for_the_vm_is_no_copy_if_so_told(pool: Pool) -> None:
+def test_what_was_written_for_the_vm_is_no_copy_if_so_told(pool: Administrator) -> None:
     """Its administrator had set nomigrate himself, so that it looks like a clone."""
     web = pool.vm("web")
     pool.call("assign_vf", vm_uuid=web, network="xenbr1", host_uuid=pool.box.hosts[0].uuid)
@@ -156,7 +146,7 @@ def test_what_was_written_for_the_vm_is_no_copy_if_so_told(pool: Pool) -> None:
     assert pool.conflicts() == []
 
 
-def test_mac_and_vlan_that_the_vf_has_are_the_vms(pool: Pool) -> None:
+def test_mac_and_vlan_that_the_vf_has_are_the_vms(pool: Administrator) -> None:
     """Set by hand, with `ip` or by configure_vf, and noted nowhere on the VM; its other VF has none."""
     home = pool.box.hosts[0]
     pool.box.call(home, "configure_vf", vf=VF, mac="02:16:3e:00:00:0c", vlan="7", qos="3")
@@ -168,14 +158,14 @@ def test_mac_and_vlan_that_the_vf_has_are_the_vms(pool: Pool) -> None:
     assert pool.pci(old) == f"0/{VF},1/{NEXT_VF},2/0000:00:1f.2"
 
 
-def test_a_vf_that_a_driver_of_dom0_has_is_kept_for_its_vm(pool: Pool) -> None:
+def test_a_vf_that_a_driver_of_dom0_has_is_kept_for_its_vm(pool: Administrator) -> None:
     """As VFs of iovirt's days are while their VM is halted, where nothing keeps the driver away."""
     home = pool.box.hosts[0]
     home.machine.run(["modprobe", "ixgbevf"])
     for free in (NEXT_VF, "0000:07:10.4", "0000:07:10.6"):
         home.machine.write_attribute("/sys/bus/pci/drivers/ixgbevf/unbind", free)
     old = by_iovirt(pool, "old", 0, "02:16:3e:00:00:0a", "42")
-    code, message, hint = pool.refused("adopt_vm", vm_uuid=old)[:3]
+    code, message, hint = pool.refused("adopt_vm", vm_uuid=old)
     assert (code, VF in message, "ixgbevf" in message) == ("SRIOV_NEEDED_BY_DOM0", True, True)
     assert f"`set_vf_count` on that host with pf={FIRST} and count=4" in hint
     assert pool.pci(old) == f"0/{VF}"
@@ -184,17 +174,17 @@ def test_a_vf_that_a_driver_of_dom0_has_is_kept_for_its_vm(pool: Pool) -> None:
     assert (one["vf"], pool.pci(old)) == (VF, f"0/{VF}")
 
 
-def test_a_vf_under_xapis_own_sriov_is_not_taken(pool: Pool) -> None:
+def test_a_vf_under_xapis_own_sriov_is_not_taken(pool: Administrator) -> None:
     home = pool.box.hosts[0]
     old = by_iovirt(pool, "old", 0, "02:16:3e:00:00:0a", "42")
     pool.box.add_sriov_network(home, "eth1", "by xapi")
-    code, message, hint = pool.refused("adopt_vm", vm_uuid=old)[:3]
+    code, message, hint = pool.refused("adopt_vm", vm_uuid=old)
     assert (code, "eth1" in message) == ("SRIOV_NEEDED_BY_DOM0", True)
     assert "set_vf_count" not in hint
     assert f"xe vm-param-remove uuid={old}" in hint
 
 
-def test_entries_that_are_no_vf_of_the_host_are_said(pool: Pool) -> None:
+def test_entries_that_are_no_vf_of_the_host_are_said(pool: Administrator) -> None:
     entries = f"0/{VF}, 1/{NEXT_VF},2/0000:07:11.0,3/0000:00:1f.2"
     old = pool.vm("old", affinity=pool.box.hosts[0].ref, other_config={"pci": entries})
     adopted = pool.call("adopt_vm", vm_uuid=old)
@@ -205,15 +195,15 @@ def test_entries_that_are_no_vf_of_the_host_are_said(pool: Pool) -> None:
     assert pool.pci(old) == entries
 
 
-def test_two_vfs_with_one_mac(pool: Pool) -> None:
+def test_two_vfs_with_one_mac(pool: Administrator) -> None:
     keys = {"pci": f"0/{VF},1/{NEXT_VF}", "sriovmacs": "0/02:16:3e:00:00:0a,1/02:16:3e:00:00:0A"}
     old = pool.vm("old", affinity=pool.box.hosts[0].ref, other_config=keys)
-    code, message, hint = pool.refused("adopt_vm", vm_uuid=old)[:3]
+    code, message, hint = pool.refused("adopt_vm", vm_uuid=old)
     assert (code, "02:16:3e:00:00:0a" in message) == ("SRIOV_BAD_ARGUMENT", True)
     assert "sriovmacs" in hint
 
 
-def test_the_only_free_vf_is_one_that_the_clones_own_entry_names(pool: Pool) -> None:
+def test_the_only_free_vf_is_one_that_the_clones_own_entry_names(pool: Administrator) -> None:
     home = pool.box.hosts[0]
     for host in pool.box.hosts:
         set_vfs(host, FIRST, 0)
@@ -228,19 +218,19 @@ def test_the_only_free_vf_is_one_that_the_clones_own_entry_names(pool: Pool) -> 
     assert pool.conflicts() == []
 
 
-def test_a_mac_of_a_vif(pool: Pool) -> None:
+def test_a_mac_of_a_vif(pool: Administrator) -> None:
     """A VM's VIF gives way to a VF with its MAC. A snapshot still has the VIF: no reason against it."""
     mac = "00:16:3e:11:22:33"
     web = pool.vm("web")
     database = pool.box.xapi.database
-    vif = database.create("VIF", {"MAC": mac.upper(), "VM": pool.api.VM.get_by_uuid(web)})
+    vif = database.create("VIF", {"MAC": mac.upper(), "VM": pool.ref(web)})
     refused = pool.refused("assign_vf", vm_uuid=web, network="xenbr1", mac=mac)
     assert (refused[0], f"web ({web})" in refused[1]) == ("SRIOV_BAD_ARGUMENT", True)
-    snapshot = pool.api.VM.snapshot(pool.api.VM.get_by_uuid(web), "before")
+    snapshot = pool.api("VM.snapshot", pool.ref(web), "before")
     template = pool.box.add_vm("template", is_a_template=True)
     for other in (snapshot, template):  # the box copies no VIFs
         database.create("VIF", {"MAC": mac, "VM": other})
-    pool.api.VIF.destroy(vif)
+    pool.api("VIF.destroy", vif)
     pool.call("assign_vf", vm_uuid=web, network="xenbr1", mac=mac)
     (row,) = pool.call("list_assignments", vm_uuid=web)["vms"]
     assert row["requests"][0]["settings"]["mac"] == mac

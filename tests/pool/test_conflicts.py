@@ -2,10 +2,10 @@
 
 import os
 import sys
-from typing import Any, Dict, Iterator, List
+from typing import Iterator
 
 import pytest
-import XenAPI
+from administrator import Administrator
 from box import PoolInABox
 from box_host import PLUGIN, set_vfs
 from machine_description import SATA
@@ -16,46 +16,16 @@ FIRST, SECOND = "0000:07:00.0", "0000:07:00.1"  # eth1 and eth2 of the usual hos
 VF, NEXT_VF, THIRD_VF = "0000:07:10.0", "0000:07:10.2", "0000:07:10.4"
 
 
-class Pool:
+class Pool(Administrator):
     def __init__(self, box: PoolInABox) -> None:
-        self.box = box
+        super().__init__(box)
         self.one, self.other = box.hosts
-
-    def call(self, function: str, **args: str) -> Any:
-        return self.box.call(self.box.master, function, **args)
-
-    def refused(self, function: str, **args: str) -> List[str]:
-        with pytest.raises(XenAPI.Failure) as caught:
-            self.call(function, **args)
-        return list(caught.value.details)
-
-    def xapi(self, method: str, *params: Any) -> Any:
-        return self.box.xapi.call(method, *params)
-
-    def vm(self, name: str, pci: str = "", **values: Any) -> str:
-        other_config = {**values.pop("other_config", {}), **({"pci": pci} if pci else {})}
-        return str(self.xapi("VM.get_uuid", self.box.add_vm(name, other_config=other_config, **values)))
 
     def lent(self, name: str, vf: str, **args: str) -> str:
         """A VM with that VF of the first host."""
         vm = self.vm(name)
         self.call("assign_vf", vm_uuid=vm, vf=vf, **{"host_uuid": self.one.uuid, **args})
         return vm
-
-    def ref(self, vm: str) -> str:
-        return str(self.xapi("VM.get_by_uuid", vm))
-
-    def pci(self, vm: str) -> Any:
-        return self.xapi("VM.get_other_config", self.ref(vm)).get("pci")
-
-    def conflicts(self, **args: str) -> List[Dict[str, Any]]:
-        return list(self.call("list_assignments", **args)["conflicts"])
-
-    def conflict(self, code: str) -> Dict[str, Any]:
-        """The only one."""
-        (conflict,) = self.conflicts()
-        assert conflict["code"] == code
-        return conflict
 
 
 @pytest.fixture
@@ -81,11 +51,21 @@ def test_an_entry_by_hand_beside_a_vms_own(pool: Pool) -> None:
     assert f"`xe vm-param-set uuid={db} other-config:pci=8/{NEXT_VF}`" in twice["hint"]
 
 
+def test_what_xapi_would_drop_or_no_host_has(pool: Pool) -> None:
+    blank = pool.vm("blank", pci=f"0/{VF}, 1/{NEXT_VF}")
+    dropped = pool.conflict("ENTRY_DROPPED")
+    assert (dropped["vm_uuids"], f"` 1/{NEXT_VF}`" in dropped["message"]) == ([blank], True)
+    pool.set_pci(blank, f"0/{VF},1/{NEXT_VF}")
+    assert pool.conflicts() == []
+    pool.set_pci(blank, "0/0000:99:00.0")
+    assert pool.conflict("NO_SUCH_DEVICE")["address"] == "0000:99:00.0"
+
+
 def test_two_entries_by_hand_of_which_one_is_a_copy(pool: Pool) -> None:
     """A VM of the old plugin, and its clone: made before anybody called adopt_vm for either."""
     keys = {"sriovmacs": "0/02:16:3e:00:00:0b", "sriovvlans": "0/12"}
     old = pool.vm("old", pci=f"0/{VF}", other_config=keys, affinity=pool.one.ref)
-    copy = pool.xapi("VM.get_uuid", pool.xapi("VM.clone", pool.ref(old), "copy"))
+    copy = pool.clone(old, "copy")
     hint = pool.conflict("VF_TWICE")["hint"]
     assert "origin_uuid of the first" in hint
     pool.call("adopt_vm", vm_uuid=old)
@@ -107,10 +87,10 @@ def test_two_entries_by_hand_for_what_is_no_vf(pool: Pool) -> None:
 def reverted(pool: Pool) -> str:
     """A VM that has no VF any more, and an entry again for one that is another VM's now."""
     web = pool.lent("web", VF)
-    snapshot = pool.xapi("VM.snapshot", pool.ref(web), "with its VF")
+    snapshot = pool.api("VM.snapshot", pool.ref(web), "with its VF")
     pool.call("unassign_vf", vm_uuid=web, all="true")
     pool.lent("db", VF)
-    pool.xapi("VM.revert", snapshot)
+    pool.api("VM.revert", snapshot)
     return web
 
 
@@ -150,7 +130,7 @@ def test_a_vm_with_keys_of_its_own_is_no_copy(pool: Pool) -> None:
     assert pool.conflicts() == []
 
     # Its clone has the same keys, and is one.
-    copy = pool.xapi("VM.get_uuid", pool.xapi("VM.clone", pool.ref(old), "copy"))
+    copy = pool.clone(old, "copy")
     clone = pool.conflict("CLONE")
     assert clone["vm_uuids"] == [copy, old]
     assert "origin_uuid=none" in clone["hint"]
@@ -168,12 +148,7 @@ def test_what_dom0_needs(pool: Pool) -> None:
     disks = found[SATA, pool.other.uuid]
     assert "on host2 dom0 needs for the mounted file system / and swap." in disks["message"]
     assert f"xe vm-param-set uuid={greedy} other-config:pci=0/{SECOND}" in disks["hint"]
-    (pif,) = [
-        ref
-        for ref, record in pool.xapi("PIF.get_all_records").items()
-        if (record["device"], record["host"]) == ("eth2", pool.one.ref)
-    ]
-    pool.xapi("PIF.unplug", pif)
+    pool.api("PIF.unplug", pool.box.pif(pool.one, "eth2"))
     assert (SECOND, pool.one.uuid) not in {(one["address"], one["host_uuid"]) for one in pool.conflicts()}
 
 
@@ -218,16 +193,16 @@ def test_a_network_that_goes(pool: Pool) -> None:
     pool.box.add_vlan(pool.one, "eth1", 9, "doomed")
     web = pool.vm("web")
     pool.call("assign_vf", vm_uuid=web, network="doomed")
-    for vlan in pool.xapi("VLAN.get_all"):
-        pool.xapi("VLAN.destroy", vlan)
+    for vlan in pool.api("VLAN.get_all"):
+        pool.api("VLAN.destroy", vlan)
     unfit = pool.conflict("LEASE_UNFIT")
     assert (unfit["vm_uuids"], unfit["host_uuid"], unfit["address"]) == ([web], pool.one.uuid, VF)
     for said in ("request 1", "not of the network doomed"):
         assert said in unfit["message"]
     assert f"`unassign_vf` with vm_uuid={web} and request=1" in unfit["hint"]
 
-    uuid = pool.xapi("network.get_uuid", network)
-    pool.xapi("network.destroy", network)
+    uuid = pool.api("network.get_uuid", network)
+    pool.api("network.destroy", network)
     unfit = pool.conflict("LEASE_UNFIT")
     assert f"Request 1 of web ({web}) is for a VF of the network {uuid}" in unfit["message"]
     pool.call("unassign_vf", vm_uuid=web, request="1")
@@ -258,6 +233,6 @@ def test_leases_of_a_host_that_left_are_found_by_it(pool: Pool) -> None:
 def test_a_host_whose_name_another_begins_with(pool: Pool) -> None:
     """The silent one is named, whatever hosts are called."""
     for host in (pool.one, pool.other):
-        pool.xapi("host.set_name_label", host.ref, "host")
+        pool.api("host.set_name_label", host.ref, "host")
     pool.box.lose(pool.other, noticed=False)
     assert pool.conflict("HOST_SILENT")["host_uuid"] == pool.other.uuid

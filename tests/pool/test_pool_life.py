@@ -4,10 +4,11 @@ of leases and settings then."""
 import os
 import subprocess
 import sys
-from typing import Any, Dict, Iterator, List
+from typing import Any, Iterator
 
 import pytest
 import XenAPI
+from administrator import Administrator
 from box import PoolInABox
 from box_host import PLUGIN, BoxHost, plugin_of_version, set_plugin
 from machine_description import default_description
@@ -21,38 +22,12 @@ BOOT_SERVICE = os.path.join(os.path.dirname(PLUGIN), "../hooks/boot/sriov-restor
 VF, NEXT_VF = "0000:07:10.0", "0000:07:10.2"
 
 
-class Pool:
-    """The pool as its administrator sees it, who talks to its master unless to another."""
-
-    def __init__(self, box: PoolInABox) -> None:
-        self.box = box
-
-    def call(self, function: str, host: Any = None, **args: str) -> Any:
-        return self.box.call(host or self.box.master, function, **args)
-
-    def refused(self, function: str, **args: str) -> List[str]:
-        with pytest.raises(XenAPI.Failure) as caught:
-            self.call(function, **args)
-        return list(caught.value.details)
-
-    def vm(self, name: str, **values: Any) -> str:
-        return str(self.box.xapi.database.get("VM", self.box.add_vm(name, **values), "uuid"))
-
+class Pool(Administrator):
     def vm_with_vf(self, name: str, host: BoxHost, **args: str) -> str:
         vm = self.vm(name)
         got = self.call("assign_vf", vm_uuid=vm, network="xenbr1", host_uuid=host.uuid, **args)
         assert got["host_uuid"] == host.uuid
         return vm
-
-    def listed(self, vm: str) -> Any:
-        (row,) = self.call("list_assignments", vm_uuid=vm)["vms"]
-        return row
-
-    def conflicts(self) -> List[Dict[str, Any]]:
-        return list(self.call("list_assignments")["conflicts"])
-
-    def codes(self) -> List[str]:
-        return [conflict["code"] for conflict in self.conflicts()]
 
 
 @pytest.fixture

@@ -1,0 +1,141 @@
+"""Clones, and VMs that were reverted: VFs, entries and `platform:nomigrate` of their own, whatever the copies
+say."""
+
+import sys
+from typing import Iterator
+
+import pytest
+from administrator import Administrator
+from box import PoolInABox
+from box_host import set_vfs
+
+pytestmark = pytest.mark.story
+
+VF, NEXT_VF = "0000:07:10.0", "0000:07:10.2"
+
+
+@pytest.fixture
+def pool() -> Iterator[Administrator]:
+    with PoolInABox(interpreter=sys.executable) as box:
+        for host in box.hosts:
+            set_vfs(host, "0000:07:00.0", 4)
+        yield Administrator(box)
+
+
+# -- clones ------------------------------------------------------------------------------------------
+
+
+def test_a_clone_may_migrate_again_when_it_has_given_its_vfs_back(pool: Administrator) -> None:
+    """Its nomigrate came with the copy, but it was ours."""
+    web = pool.vm("web")
+    pool.call("assign_vf", vm_uuid=web, pf="eth1")
+    copy = pool.clone(web, "web copy")
+    pool.call("adopt_vm", vm_uuid=copy)
+    assert pool.nomigrate(copy) == "true"
+    pool.call("unassign_vf", vm_uuid=copy, all="true")
+    assert (pool.nomigrate(copy), pool.pci(copy)) == (None, None)
+    assert pool.nomigrate(web) == "true"
+
+
+def test_a_clone_keeps_the_nomigrate_that_its_origin_had_before(pool: Administrator) -> None:
+    web = pool.vm("web", platform={"nomigrate": "true"})
+    pool.call("assign_vf", vm_uuid=web, pf="eth1")
+    for name, function, args in (("one", "adopt_vm", {}), ("other", "assign_vf", {"pf": "eth1"})):
+        copy = pool.clone(web, name)
+        pool.call(function, vm_uuid=copy, **args)
+        pool.call("unassign_vf", vm_uuid=copy, all="true")
+        assert (pool.nomigrate(copy), pool.pci(copy)) == ("true", None)
+
+
+def test_assign_vf_to_a_clone_takes_its_copied_entries_out(pool: Administrator) -> None:
+    """It was never adopted: what it asks for now is all that it gets."""
+    web = pool.vm("web")
+    pool.call("assign_vf", vm_uuid=web, pf="eth1", vlan="12")
+    copy = pool.clone(web, "web copy")
+    got = pool.call("assign_vf", vm_uuid=copy, pf="eth1", vlan="13")
+    assert got["vf"] != VF
+    assert pool.pci(copy) == f"0/{got['vf']}"
+    assert pool.conflicts() == []
+    pool.call("unassign_vf", vm_uuid=copy, all="true")
+    assert (pool.nomigrate(copy), pool.pci(copy), pool.pci(web)) == (None, None, f"0/{VF}")
+
+
+def test_a_golden_image_becomes_a_template(pool: Administrator) -> None:
+    """What it was lent can be taken back, and what is made of it is a clone."""
+    golden = pool.vm("golden")
+    pool.call("assign_vf", vm_uuid=golden, pf="eth1")
+    pool.api("VM.set_is_a_template", pool.ref(golden), True)
+    copy = pool.clone(golden, "from golden")
+    pool.api("VM.set_is_a_template", pool.ref(copy), False)
+    assert pool.codes() == ["LEDGER_WITHOUT_VM", "CLONE"]
+    assert pool.call("unassign_vf", vm_uuid=golden, all="true")["unassigned"] == [{"request": 1, "vf": VF}]
+    assert (pool.pci(golden), pool.nomigrate(golden)) == (None, None)
+
+
+# -- reverts -----------------------------------------------------------------------------------------
+
+
+def test_a_vm_that_was_reverted_to_when_it_had_vfs(pool: Administrator) -> None:
+    """They are back in its entries, and so is nomigrate, which was ours then."""
+    web = pool.vm("web")
+    pool.call("assign_vf", vm_uuid=web, pf="eth1")
+    snapshot = pool.api("VM.snapshot", pool.ref(web), "with a VF")
+    pool.call("unassign_vf", vm_uuid=web, all="true")
+    pool.api("VM.revert", snapshot)
+    assert (pool.nomigrate(web), pool.pci(web)) == ("true", f"0/{VF}")
+    pool.call("reinstate_vfs", vm_uuid=web)
+    assert (pool.nomigrate(web), pool.pci(web)) == (None, None)
+
+    pool.api("VM.revert", snapshot)
+    pool.call("assign_vf", vm_uuid=web, pf="eth1")
+    pool.call("unassign_vf", vm_uuid=web, all="true")
+    assert (pool.nomigrate(web), pool.pci(web)) == (None, None)
+
+
+def test_a_revert_does_not_make_an_owners_nomigrate_ours(pool: Administrator) -> None:
+    web = pool.vm("web", platform={"nomigrate": "true"})
+    pool.call("assign_vf", vm_uuid=web, pf="eth1")
+    snapshot = pool.api("VM.snapshot", pool.ref(web), "with a VF")
+    pool.call("unassign_vf", vm_uuid=web, all="true")
+    pool.api("VM.revert", snapshot)
+    pool.call("reinstate_vfs", vm_uuid=web)
+    assert (pool.nomigrate(web), pool.pci(web)) == ("true", None)
+
+
+def test_a_vm_that_was_reverted_to_before_it_had_any_device(pool: Administrator) -> None:
+    """Entries that somebody else had made meanwhile are not brought back: the revert took them out."""
+    web = pool.vm("web")
+    snapshot = pool.api("VM.snapshot", pool.ref(web), "clean")
+    pool.set_pci(web, "0/0000:00:1f.3")
+    pool.call("assign_vf", vm_uuid=web, pf="eth1")
+    assert pool.pci(web) == f"0/0000:00:1f.3,1/{VF}"
+    pool.api("VM.revert", snapshot)
+    assert pool.codes() == ["STALE_ENTRIES"]
+    pool.call("reinstate_vfs", vm_uuid=web)
+    assert (pool.nomigrate(web), pool.pci(web)) == ("true", f"0/{VF}")
+
+
+def test_the_entries_of_another_lease_are_seen_and_written_anew(pool: Administrator) -> None:
+    web = pool.vm("web")
+    pool.call("assign_vf", vm_uuid=web, vf=VF)
+    snapshot = pool.api("VM.snapshot", pool.ref(web), "with its first VF")
+    pool.call("unassign_vf", vm_uuid=web, all="true")
+    pool.call("assign_vf", vm_uuid=web, vf=NEXT_VF)
+    pool.api("VM.revert", snapshot)
+    assert pool.conflict("STALE_ENTRIES")["vm_uuids"] == [web]
+    assert pool.call("reinstate_vfs", vm_uuid=web)["pci_changed"]
+    assert pool.pci(web) == f"0/{NEXT_VF}"
+
+
+def test_a_reverted_vm_may_have_the_vf_of_its_old_entry(pool: Administrator) -> None:
+    """Three of four VFs are another VM's, and only its own old entry names the fourth."""
+    web, other = pool.vm("web"), pool.vm("other")
+    home = {"pf": "eth1", "host_uuid": pool.box.hosts[0].uuid}
+    pool.call("assign_vf", vm_uuid=web, **home)
+    snapshot = pool.api("VM.snapshot", pool.ref(web), "with a VF")
+    pool.call("unassign_vf", vm_uuid=web, all="true")
+    pool.api("VM.revert", snapshot)
+    for _ in range(3):
+        pool.call("assign_vf", vm_uuid=other, **home)
+    got = pool.call("assign_vf", vm_uuid=web, **home)
+    assert pool.pci(web) == f"0/{got['vf']}"

@@ -1,0 +1,103 @@
+"""Keys of the ledger in pool.other_config: what becomes of them when VMs go, when somebody writes into them
+or takes them out, and what that may cost others."""
+
+import json
+import sys
+from typing import Iterator
+
+import pytest
+from administrator import Administrator
+from box import PoolInABox
+from box_host import set_vfs
+from sriovlib import ledger
+
+pytestmark = pytest.mark.story
+
+VF = "0000:07:10.0"
+
+
+@pytest.fixture
+def pool() -> Iterator[Administrator]:
+    with PoolInABox(interpreter=sys.executable) as box:
+        for host in box.hosts:
+            set_vfs(host, "0000:07:00.0", 4)
+        yield Administrator(box)
+
+
+def test_keys_of_vms_that_are_gone_are_collected(pool: Administrator) -> None:
+    gone, template, vm = pool.vm("gone"), pool.vm("template"), pool.vm("a")
+    for one in (gone, template):
+        pool.call("assign_vf", vm_uuid=one, pf="eth1")
+    pool.api("VM.destroy", pool.ref(gone))
+    pool.api("VM.set_is_a_template", pool.ref(template), True)
+    assert pool.codes() == ["LEDGER_WITHOUT_VM"] * 2
+    pool.call("assign_vf", vm_uuid=vm, pf="eth1")
+    assert pool.ledger(gone) is None
+    assert pool.ledger(template) is not None
+
+
+def test_a_key_that_cannot_be_read_is_reported_and_left_alone(pool: Administrator) -> None:
+    vm, other = pool.vm("a"), pool.vm("b")
+    pool.set_ledger(vm, "{nonsense")
+    for function, args in (
+        ("assign_vf", {"pf": "eth1"}),
+        ("reinstate_vfs", {}),
+        ("unassign_vf", {"all": "true"}),
+        ("adopt_vm", {}),
+    ):
+        assert pool.refused(function, vm_uuid=vm, **args)[0] == "SRIOV_LEDGER"
+    pool.call("assign_vf", vm_uuid=other, pf="eth1")
+    assert pool.conflict("LEDGER_UNREADABLE")["vm_uuids"] == [vm]
+    assert pool.pool_keys()[ledger.PREFIX + vm] == "{nonsense"
+
+
+def test_what_is_advised_for_it_helps(pool: Administrator) -> None:
+    """The key out, the VM's entries out, and assigned anew."""
+    vm = pool.vm("a")
+    pool.call("assign_vf", vm_uuid=vm, pf="eth1", vlan="5")
+    pool.set_ledger(vm, '{"version":2}')
+    hint = pool.refused("assign_vf", vm_uuid=vm, pf="eth1")[2]
+    assert "pool-param-remove" in hint
+    assert "other_config:pci" in hint
+    pool.set_ledger(vm, None)
+    pool.set_pci(vm, None)
+    got = pool.call("assign_vf", vm_uuid=vm, pf="eth1", vlan="5")
+    assert (got["request"], pool.pci(vm)) == (1, f"0/{VF}")
+    assert pool.conflicts() == []
+
+
+def test_entries_of_a_vm_whose_key_cannot_be_read_are_held(pool: Administrator) -> None:
+    """Also where another VM is lent that address of another host: it may be lent it here."""
+    one, other = pool.box.hosts
+    unread, second = pool.vm("unread"), pool.vm("second")
+    for vm, host in ((unread, one), (second, other)):
+        pool.call("assign_vf", vm_uuid=vm, vf=VF, host_uuid=host.uuid)
+    pool.set_ledger(unread, '{"version":2}')
+    vm = pool.vm("a")
+    refused = pool.refused("assign_vf", vm_uuid=vm, vf=VF, host_uuid=one.uuid)
+    assert (refused[0], f"unread ({unread})" in refused[1]) == ("SRIOV_NO_FREE_VF", True)
+    (shown,) = pool.call("list_vfs", one, state="assigned")
+    assert (shown["address"], shown["assigned_to"]["vm_uuid"]) == (VF, unread)
+
+
+def test_a_note_that_looks_like_a_key_is_nobodys(pool: Administrator) -> None:
+    pool.set_ledger("note", "keep me")
+    vm = pool.vm("a")
+    pool.call("assign_vf", vm_uuid=vm, pf="eth1")
+    pool.call("unassign_vf", vm_uuid=vm, all="true")
+    assert pool.pool_keys()[ledger.PREFIX + "note"] == "keep me"
+
+
+def test_numbers_that_somebody_made_too_large_cost_nobody_else(pool: Administrator) -> None:
+    """A serial after which there is none: other VMs are given VFs all the same. And a VM that has no number
+    left for another request is told so."""
+    vm, other = pool.vm("a"), pool.vm("b")
+    pool.call("assign_vf", vm_uuid=vm, pf="eth1")
+    key = pool.ledger(vm)
+    key["lease"]["serial"] = key["next"] = ledger.LARGEST
+    pool.set_ledger(vm, json.dumps(key))
+    assert pool.call("assign_vf", vm_uuid=other, pf="eth1")["request"] == 1
+    refused = pool.refused("assign_vf", vm_uuid=vm, pf="eth1")
+    assert (refused[0], f"a ({vm})" in refused[1]) == ("SRIOV_LEDGER", True)
+    assert pool.call("unassign_vf", vm_uuid=vm, all="true")["changed"]
+    assert pool.call("list_assignments", vm_uuid=other)["conflicts"] == []
