@@ -62,19 +62,17 @@ def _needed(surveyed: Surveyed) -> Dict[str, str]:
     parts: Dict[str, List[str]] = {
         address: list(sentences) for address, sentences in surveyed.inventory.get("needed", {}).items()
     }
-    attached = _attached(surveyed.member)
-    for pf in surveyed.inventory["pfs"]:
-        if pf["management"] and pf["address"] not in parts:
-            parts[pf["address"]] = ["the management network"]  # a host with an older version
-        elif pf["interface"] in attached and not pf["management"]:
-            what = f"the network interface {pf['interface']}, which an attached PIF uses"
-            parts.setdefault(pf["address"], []).append(what)
+    interfaces = surveyed.inventory.get("interfaces", {})
+    for interface in sorted(_attached(surveyed.member).intersection(interfaces)):
+        said = parts.setdefault(interfaces[interface], [])
+        if f"the management interface {interface}" not in said:
+            said.append(f"the network interface {interface}, which an attached PIF uses")
     found.update({address: f"dom0 needs for {' and '.join(what)}" for address, what in parts.items()})
     return found
 
 
 def _attached(member: Member) -> Set[str]:
-    """The interfaces below the host's attached PIFs."""
+    """The interfaces below the host's attached PIFs, with SR-IOV or without."""
     return {
         device
         for pif in member.pifs.values()

@@ -1,8 +1,8 @@
 """What of dom0 is on which PCI device: what no VM may take from it. Looks, and judges nothing."""
 
-from typing import Dict, List, Mapping, NamedTuple, Sequence, Set, Tuple
+from typing import Dict, List, Mapping, NamedTuple, Optional, Sequence, Set, Tuple
 
-from . import blockdevices, network
+from . import blockdevices, network, pci
 from .host import Host
 from .pci import PhysicalFunction, VirtualFunction
 
@@ -30,7 +30,7 @@ def needs(
     its PF too: the VF ends when dom0 loses that."""
     found: Dict[str, List[str]] = {}
     for interface, sentence in _interfaces(host, known).items():
-        address = blockdevices.controller(host.real_path(f"{network.CLASS}/{interface}/device"))
+        address = _device(host, interface)
         if address is not None:
             found.setdefault(address, []).append(sentence)
     for address, sentences in blockdevices.by_controller(host).items():
@@ -49,6 +49,22 @@ def needs(
         if on_pf:
             found.setdefault(vf.pf, []).extend(on_pf)
     return {address: tuple(dict.fromkeys(sentences)) for address, sentences in found.items()}
+
+
+def interfaces(host: Host) -> Dict[str, str]:
+    """dom0's interfaces that are of a PCI device -> its address."""
+    found = {name: _device(host, name) for name in host.names(network.CLASS)}
+    return {name: address for name, address in found.items() if address is not None}
+
+
+def _device(host: Host, interface: str) -> Optional[str]:
+    link = f"{network.CLASS}/{interface}/device"
+    device = host.link(link)
+    if device is None or device.startswith("vif-"):
+        return None  # a bridge, bond or VLAN; a guest's
+    if pci.parse_address(device) == device:
+        return device
+    return blockdevices.controller(host.real_path(link))  # one of virtio has its PCI device above it
 
 
 def _interfaces(host: Host, known: Known) -> Dict[str, str]:

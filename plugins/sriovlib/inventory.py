@@ -147,8 +147,9 @@ def vf_record(seen: Inventory, vf: pci.VirtualFunction, interface: Optional[str]
 
 
 def inventory(host: Host, _session: Any, _args: Mapping[str, str]) -> Dict[str, Any]:
-    """The plugin's `inventory`. `others` are the addresses of all other PCI devices; `needed` has the devices
-    that dom0 needs, with what for in parts of a sentence, as far as that takes no xapi to know."""
+    """The plugin's `inventory`. `others` are the addresses of all other PCI devices; `interfaces` has the PCI
+    devices of dom0's interfaces; `needed` those that dom0 needs, with what for in parts of a sentence, as far
+    as that takes no xapi to know."""
     seen = look(host)
     listed = {pf.address for pf in seen.pfs} | {vf.address for vf in seen.vfs}
     interfaces = {pf.address: pf.interface for pf in seen.pfs}
@@ -159,5 +160,6 @@ def inventory(host: Host, _session: Any, _args: Mapping[str, str]) -> Dict[str, 
         "pfs": [pf_record(seen, pf, host, configured) for pf in seen.pfs],
         "vfs": [vf_record(seen, vf, interfaces[vf.pf]) for vf in seen.vfs],
         "others": [name for name in host.names(pci.DEVICES) if name not in listed],
+        "interfaces": dom0needs.interfaces(host),
         "needed": dom0needs.needs(host, seen.pfs, seen.vfs, dom0needs.NOTHING, {}),
     }

@@ -8,7 +8,7 @@ import pytest
 from administrator import Administrator
 from box import PoolInABox
 from box_host import PLUGIN, set_vfs
-from machine_description import SATA
+from machine_description import SATA, Card, default_description
 from values import Failure
 
 HOOKS = os.path.join(os.path.dirname(PLUGIN), "../hooks/xapi")
@@ -150,6 +150,26 @@ def test_what_dom0_needs(pool: Pool) -> None:
     assert f"xe vm-param-set uuid={greedy} other-config:pci=0/{SECOND}" in disks["hint"]
     pool.api("PIF.unplug", pool.box.pif(pool.one, "eth2"))
     assert (SECOND, pool.one.uuid) not in {(one["address"], one["host_uuid"]) for one in pool.conflicts()}
+
+
+def test_a_port_without_sriov_that_carries_the_vms_network() -> None:
+    """Nothing of it is in dom0 but its PIF: no address, no VFs. The port beside it is free to be taken."""
+    usual = default_description(1)
+    plain = Card(
+        addresses=("0000:03:00.0", "0000:03:00.1"),
+        device="14e4:165f",
+        name="NetXtreme BCM5720",
+        driver="tg3",
+        interfaces=("eth3", "eth4"),
+        macs=("00:16:3e:00:03:00", "00:16:3e:00:03:01"),
+    )
+    with PoolInABox([usual._replace(cards=(*usual.cards, plain))], interpreter=sys.executable) as box:
+        pool = Administrator(box)
+        pool.api("PIF.unplug", box.pif(box.hosts[0], "eth4"))
+        greedy = pool.vm("greedy", pci="0/0000:03:00.0,1/0000:03:00.1")
+        needed = pool.conflict("NEEDED_BY_DOM0")
+        assert (needed["vm_uuids"], needed["address"]) == ([greedy], "0000:03:00.0")
+        assert "eth3, which an attached PIF uses" in needed["message"]
 
 
 def test_a_vms_own_vf_is_not_to_be_taken_out_by_hand(pool: Pool) -> None:

@@ -120,16 +120,25 @@ def test_a_host_that_hangs_is_not_waited_for(pool: Administrator, monkeypatch: p
 
 def test_hosts_whose_names_are_alike(pool: Administrator) -> None:
     """`host1` stands in `host10`, whose trouble is not its."""
-    one, other = pool.box.hosts
-    (third,) = pool.box.add_hosts(1)
-    for host, name in ((one, "master"), (other, "host10"), (third, "host1")):
+    master, ten = pool.box.hosts
+    (one,) = pool.box.add_hosts(1)
+    for host, name in ((master, "master"), (ten, "host10"), (one, "host1")):
         pool.api("host.set_name_label", host.ref, name)
+    set_plugin(ten, None)
+    pool.box.lose(one, noticed=False)
+    refused = pool.refused("assign_vf", vm_uuid=pool.vm("a"), pf="eth1", host_uuid=one.uuid)
+    assert refused[1].startswith("The host host1 did not tell what VFs it has")
+    troubles = {conflict["host_uuid"]: conflict["code"] for conflict in pool.conflicts()}
+    assert troubles == {ten.uuid: "HOST_WITHOUT_PLUGIN", one.uuid: "HOST_SILENT"}
+
+
+def test_a_host_that_is_not_concerned_is_not_asked(pool: Administrator) -> None:
+    """Its troubles are nothing to who wants a VF of a network that it has no port in."""
+    home, other = pool.box.hosts
+    pool.box.add_vlan(home, "eth1", 77, "only on host1")
     set_plugin(other, None)
-    pool.box.add_vlan(one, "eth1", 77, "elsewhere")
-    pool.box.add_vlan(other, "eth1", 77, "elsewhere")
-    refused = pool.refused("assign_vf", vm_uuid=pool.vm("a"), network="elsewhere", host_uuid=third.uuid)
-    assert refused[1].startswith("Host host1 has no VF that fits request 1 (a VF of network elsewhere).")
-    assert pool.conflict("HOST_WITHOUT_PLUGIN")["host_uuid"] == other.uuid
+    got = pool.call("assign_vf", vm_uuid=pool.vm("a"), network="only on host1")
+    assert (got["host_uuid"], got["warnings"]) == (home.uuid, [])
 
 
 def test_a_vm_that_is_called_by_anothers_uuid(pool: Administrator) -> None:

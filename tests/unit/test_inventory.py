@@ -63,6 +63,9 @@ def test_a_recorded_host(tmp_path: Path, recording: str, drivers: List[str]) -> 
     assert [vf["driver"] for vf in answer["vfs"]] == drivers
     assert [vf["state"] for vf in answer["vfs"]] == [None if d == "pciback" else "dom0" for d in drivers]
     assert [pf["device_id"] for pf in answer["pfs"]] == ["10c9", "10c9"]
+    own = {name: address for name, address in answer["interfaces"].items() if address[8:] == "00.0"}
+    assert sorted(own.values()) == ["0000:01:00.0", "0000:02:00.0"]
+    assert "0000:00:02.0" in answer["interfaces"].values()  # virtio's, which has no PCI device of its own
 
 
 def test_a_guest_that_runs_with_a_vf(tmp_path: Path) -> None:
