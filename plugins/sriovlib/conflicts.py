@@ -31,7 +31,7 @@ def _hosts(seen: Seen) -> Iterator[Conflict]:
     names = _names(sorted(could, key=lambda vm: vm.name))
     for problem in seen.surveyed.problems:
         message = problem.message
-        if could and problem.code != "HOST_OTHER_PLUGIN":
+        if could:
             message += f" VMs with VFs that could be started there: {names}."
         yield Conflict(problem.code, message, problem.hint, [vm.uuid for vm in could], problem.host_uuid)
 

@@ -35,7 +35,7 @@ class Transaction:
         try:
             wrote = self._write(change)
             if wrote:
-                self._look_again(vm, starting)
+                self._look_again(change, starting)
             if ledger.NEXT_PREFIX + vm.uuid in self._state.other_config or wrote:
                 self._done(vm.uuid)
         except XapiFailure as failure:
@@ -116,7 +116,8 @@ class Transaction:
         put(after)
         return True
 
-    def _look_again(self, vm: Vm, starting: bool) -> None:
+    def _look_again(self, change: Change, starting: bool) -> None:
+        vm = change.vm
         record = self._xapi.call("VM.get_record", vm.ref)
         if record["is_a_template"] and not vm.is_a_template:
             raise SriovError(
@@ -134,6 +135,13 @@ class Transaction:
                 f"it is {now.power_state.lower()}, in progress: {', '.join(now.operations) or 'nothing'}.",
                 "Nothing was changed; call again when that has ended.",
             ) from error
+        if (now.pci or "", now.nomigrate) != (change.pci, change.nomigrate):
+            raise SriovError(
+                "SRIOV_BUSY",
+                f"Somebody else wrote other_config:pci or platform:nomigrate of the VM {vm.name} ({vm.uuid}) "
+                "meanwhile.",
+                "They are as they were before this call; call again.",
+            )
         if self._xapi.call("pool.get_master", self._state.pool_ref) != self._state.master_ref:
             raise SriovError(
                 "SRIOV_BUSY", "The pool has another master since this call began.", "Call again."

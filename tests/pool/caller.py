@@ -90,17 +90,17 @@ def failed_at(monkeypatch: pytest.MonkeyPatch, number: int, call: Callable[[], A
 
 
 @contextmanager
-def meanwhile(method: str, act: Callable[[], Any]) -> Iterator[None]:
-    """Just before the library's first call of that method somebody does this."""
-    real, done = Xapi.call, [False]
+def meanwhile(method: str, act: Callable[[], Any], number: int = 1) -> Iterator[None]:
+    """Just before the library's first call of that method, or a later one, somebody does this."""
+    real, count = Xapi.call, [0]
 
     def call(self: Xapi, name: str, *params: Any) -> Any:
-        if name == method and not done[0]:
-            done[0] = True
+        count[0] += name == method
+        if name == method and count[0] == number:
             act()
         return real(self, name, *params)
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(Xapi, "call", call)
         yield
-    assert done[0]
+    assert count[0] >= number

@@ -55,6 +55,21 @@ def test_a_vm_that_becomes_a_template_meanwhile_gets_no_vf(caller: Caller) -> No
     assert caller.state() == before
 
 
+def test_somebody_writes_the_same_key_meanwhile(caller: Caller) -> None:
+    """`xe vm-param-set` after ours was written: what the call would answer is not so any more."""
+    before = caller.state()
+
+    def write() -> None:
+        caller.session.xenapi.VM.remove_from_other_config(caller.ref, "pci")
+        caller.session.xenapi.VM.add_to_other_config(caller.ref, "pci", "0/0000:00:1b.0")
+
+    # asked for once before the lock is had; the second time is the second look
+    with meanwhile("VM.get_record", write, 2), pytest.raises(SriovError) as refused:
+        caller.act(assignments.assign_vf, pf="eth1")
+    assert (refused.value.code, "other_config:pci" in refused.value.message) == ("SRIOV_BUSY", True)
+    assert caller.state() == before
+
+
 @pytest.mark.parametrize("when", ["pool.get_other_config", "pool.get_all_records", WRITES])
 def test_a_vm_that_goes_meanwhile_leaves_nothing(caller: Caller, when: str) -> None:
     """Before the lock is had, after it, and while its keys are written."""

@@ -10,10 +10,12 @@ import XenAPI
 from administrator import Administrator
 from box import PoolInABox
 from box_host import set_plugin, set_vfs
+from sriovlib import ledger
 
 pytestmark = pytest.mark.story
 
 FIRST, SECOND = "0000:07:00.0", "0000:07:00.1"  # eth1 and eth2 of the usual host
+MANAGEMENT = "0000:02:00.0"  # eth0
 VF = "0000:07:10.0"
 
 
@@ -156,6 +158,29 @@ def test_networks_that_have_no_vfs_to_give(pool: Administrator) -> None:
     assert "xapi's own SR-IOV" in details[1]
 
 
+def test_vfs_that_dom0_or_xapi_needs_go_to_nobody(pool: Administrator) -> None:
+    """Somebody made VFs of the management port; and on the other port xapi makes networks of its own."""
+    home = pool.box.hosts[0]
+    set_vfs(home, MANAGEMENT, 2)
+    pool.box.add_sriov_network(home, "eth1", "by xapi")
+    vm = pool.vm("a")
+    (of_management,) = {vf["device_id"] for vf in pool.call("list_vfs", home, pf=MANAGEMENT)}
+    first = pool.call("list_vfs", home, pf=MANAGEMENT)[0]["address"]
+    for args, why in (
+        ({"device": f"8086:{of_management}"}, "management"),
+        ({"vf": first}, "management"),
+        ({"network": "xenbr0"}, "management"),
+        ({"vf": VF}, "xapi's own SR-IOV"),
+    ):
+        details = pool.refused("assign_vf", vm_uuid=vm, host_uuid=home.uuid, **args)
+        assert (details[0], why in details[1]) == ("SRIOV_NO_FREE_VF", True), details
+    given = {
+        pool.call("assign_vf", vm_uuid=vm, device="8086:10ed", host_uuid=home.uuid)["vf"] for _ in "1234"
+    }
+    assert given == {vf["address"] for vf in pool.call("list_vfs", home, pf=SECOND)}
+    assert pool.refused("assign_vf", vm_uuid=vm, device="8086:10ed")[0] == "SRIOV_NO_FREE_VF"
+
+
 def test_a_request_whose_network_is_gone(pool: Administrator) -> None:
     home = pool.box.hosts[0]
     vlan = pool.box.add_vlan(home, "eth1", 42, "accounting")
@@ -292,6 +317,20 @@ def test_macs_are_had_once_in_the_pool(pool: Administrator) -> None:
     assert "VIF" in pool.refused("assign_vf", vm_uuid=other, pf="eth1", mac="02:16:3e:00:00:06")[1]
     port = next(pif["MAC"] for pif in pool.api("PIF.get_all_records").values() if pif["device"] == "eth2")
     assert "eth2" in pool.refused("assign_vf", vm_uuid=other, pf="eth1", mac=port)[1]
+
+
+def test_a_derived_mac_is_nobody_elses_either(pool: Administrator) -> None:
+    """The first that would come is a VIF's, the second another request's, the third a port's."""
+    vm, other = pool.vm("a"), pool.vm("b")
+    first, second, third, fourth = (ledger.derived_mac(vm, 1, attempt) for attempt in range(4))
+    database = pool.box.xapi.database
+    database.create("VIF", {"MAC": first.upper(), "VM": pool.ref(other)})
+    pool.call("assign_vf", vm_uuid=other, pf="eth1", mac=second)
+    database.set("PIF", pool.box.pif(pool.box.hosts[1], "eth2"), "MAC", third)
+    pool.call("assign_vf", vm_uuid=vm, pf="eth1")
+    assert pool.ledger(vm)["requests"][0]["settings"] == {"mac": fourth}
+    pool.call("reinstate_vfs", vm_uuid=vm, host_uuid=pool.box.hosts[1].uuid)
+    assert pool.ledger(vm)["requests"][0]["settings"] == {"mac": fourth}
 
 
 def test_fifty_clients_and_twenty_vfs(pool: Administrator) -> None:

@@ -2,16 +2,19 @@
 
 import os
 import sys
-from typing import Iterator
+from typing import Any, Iterator
 
 import pytest
 from administrator import Administrator
 from box import PoolInABox
-from box_host import PLUGIN, set_vfs
+from box_host import PLUGIN, plugin_of_version, set_plugin, set_vfs
 from machine_description import SATA, Card, default_description
+from sriovlib import ledger
 from values import Failure
 
 HOOKS = os.path.join(os.path.dirname(PLUGIN), "../hooks/xapi")
+pytestmark = pytest.mark.story
+
 FIRST, SECOND = "0000:07:00.0", "0000:07:00.1"  # eth1 and eth2 of the usual host
 VF, NEXT_VF, THIRD_VF = "0000:07:10.0", "0000:07:10.2", "0000:07:10.4"
 
@@ -49,6 +52,48 @@ def test_an_entry_by_hand_beside_a_vms_own(pool: Pool) -> None:
     )
     assert "adopt_vm" not in twice["hint"]  # which is for VMs without requests
     assert f"`xe vm-param-set uuid={db} other-config:pci=8/{NEXT_VF}`" in twice["hint"]
+
+
+def test_two_leases_on_one_vf(pool: Pool) -> None:
+    """A backup of the pool's database was restored: a key of then beside one of now."""
+    web = pool.lent("web", VF)
+    old = pool.pool_keys()[ledger.PREFIX + web]
+    pool.call("unassign_vf", vm_uuid=web, all="true")
+    db = pool.lent("db", VF)
+    pool.set_ledger(web, old)
+    pool.set_pci(web, f"0/{VF}")
+    twice = pool.conflict("VF_TWICE")
+    assert (twice["vm_uuids"], twice["host_uuid"], twice["address"]) == (
+        sorted([web, db]),
+        pool.one.uuid,
+        VF,
+    )
+    (vf,) = pool.call("list_vfs", pool.one, state="assigned")
+    assert vf["assigned_to"]["vm_uuid"] == db  # it was given it last
+    assert not pool.call("reinstate_vfs", vm_uuid=db)["changed"]
+    refused = pool.refused("reinstate_vfs", vm_uuid=web)  # it had asked for just that one
+    assert (refused[0], f"db ({db})" in refused[1]) == ("SRIOV_NO_FREE_VF", True)
+    pool.box.start(pool.ref(web), pool.one)
+    (vf,) = pool.call("list_vfs", pool.one, state="in-use")
+    assert vf["assigned_to"]["vm_uuid"] == web  # no hook of ours was there, and who runs keeps it
+    assert pool.conflict("VF_TWICE")["vm_uuids"] == sorted([web, db])
+
+
+def test_a_guest_that_runs_with_what_another_was_lent(pool: Pool) -> None:
+    """Plugged by hand, with `xl`."""
+    web, guest = pool.lent("web", VF), pool.vm("guest")
+    pool.one.machine.start_domain(guest, "guest", [VF])
+    twice = pool.conflict("VF_TWICE")
+    assert (twice["vm_uuids"], twice["address"]) == (sorted([web, guest]), VF)
+
+
+def test_hosts_with_other_versions_and_who_could_start_there(pool: Pool, tmp_path: Any) -> None:
+    web = pool.lent("web", VF)
+    set_plugin(pool.other, plugin_of_version(str(tmp_path / "plugins"), "0.0.9"))
+    other = pool.conflict("HOST_OTHER_PLUGIN")
+    assert (other["host_uuid"], other["vm_uuids"]) == (pool.other.uuid, [web])
+    for said in ("0.0.9", "could be started there: web."):
+        assert said in other["message"]
 
 
 def test_what_xapi_would_drop_or_no_host_has(pool: Pool) -> None:
