@@ -9,7 +9,7 @@ from .host import Host
 
 MOUNTS, SWAPS = "/proc/self/mountinfo", "/proc/swaps"
 _BY_SCSI_ID = ("/dev/disk/by-id/scsi-{}", "/dev/mapper/{}", "/dev/disk/by-scsid/{}")
-_SUBSYSTEM = re.compile("(/.*/nvme-subsystem/[^/]+)/")
+_SUBSYSTEM = "(/.*/nvme-subsystem/[^/]+)/"
 
 
 def controller(path: Optional[str]) -> Optional[str]:
@@ -38,7 +38,7 @@ def controllers(host: Host, folder: Optional[str]) -> Set[str]:
         if address is not None:
             found.add(address)
         # NVMe with several paths: the disk is of the subsystem, which has a link to each controller
-        subsystem = _SUBSYSTEM.match(place)
+        subsystem = re.match(_SUBSYSTEM, place) if "/nvme-subsystem/" in place else None
         if subsystem:
             top = subsystem.group(1)
             ports = [host.real_path(f"{top}/{name}") for name in host.names(top) if name.startswith("nvme")]

@@ -9,7 +9,7 @@ from .hostconfig import PATH, PfConfig
 from .pci import PhysicalFunction, mac_of
 from .vfsettings import NO_MAC
 
-_PERMANENT = re.compile(r"Permanent address: ([0-9a-fA-F:]{17})")
+_PERMANENT = r"Permanent address: ([0-9a-fA-F:]{17})"
 
 Macs = Mapping[str, Optional[str]]  # PF address -> permanent MAC
 
@@ -27,7 +27,7 @@ def permanent_macs(host: Host, pfs: Sequence[PhysicalFunction]) -> Dict[str, Opt
     asked = {pf: host.start(["ethtool", "-P", pf.interface]) for pf in pfs if pf.interface}
     macs: Dict[str, Optional[str]] = dict.fromkeys(pf.address for pf in pfs)
     for pf, running in asked.items():
-        match = _PERMANENT.search(running.finish().stdout)
+        match = re.search(_PERMANENT, running.finish().stdout)
         burnt_in = match.group(1).lower() if match else NO_MAC
         macs[pf.address] = mac_of(host, pf.interface) if burnt_in == NO_MAC else burnt_in
     return macs

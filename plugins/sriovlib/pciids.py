@@ -5,7 +5,6 @@ from typing import Dict, Iterable, Optional, Tuple
 
 from .host import Host
 
-_FIRST_COLUMN = re.compile(rb"\n[^\t#\n]")
 FILES = ("/usr/share/hwdata/pci.ids", "/usr/share/misc/pci.ids")
 
 
@@ -15,29 +14,35 @@ def descriptions(host: Host, ids: Iterable[Tuple[str, str]]) -> Dict[Tuple[str, 
     data = b""
     for path in FILES:
         try:
-            data = b"\n" + host.read_bytes(path)
+            data = host.read_bytes(path)
             break
         except OSError:
             continue
-    return {pair: _description(data, *pair) for pair in set(ids)}
+    wanted = set(ids)
+    vendors = {vendor_id: _vendor(data, vendor_id) for vendor_id in {vendor_id for vendor_id, _ in wanted}}
+    return {(vendor_id, device_id): _name(vendors[vendor_id], device_id) for vendor_id, device_id in wanted}
 
 
-def _description(data: bytes, vendor_id: str, device_id: str) -> Optional[str]:
-    """The file has a line `8086  Intel Corporation` a vendor, then its devices, one tab deeper
-    (`\\t10ed  82599 ...`), until the next line that begins in the first column."""
-    vendor = _line_after(data, b"\n" + vendor_id.encode() + b"  ", 0, len(data))
-    if vendor is None:
+def _vendor(data: bytes, vendor_id: str) -> Optional[Tuple[str, bytes]]:
+    """A vendor's name, and the lines of its devices. After a head of comments the file has a line
+    `8086  Intel Corporation` a vendor, then its devices, one tab deeper (`\\t10ed  82599 ...`), until the
+    next line that begins in the first column."""
+    line = _line_after(data, b"\n" + vendor_id.encode() + b"  ")
+    if line is None:
         return None
-    name, start = vendor
-    following = _FIRST_COLUMN.search(data, start)
-    end = following.start() if following else len(data)
-    device = _line_after(data, b"\n\t" + device_id.encode() + b"  ", start, end)
-    return None if device is None else f"{name} {device[0]}"
+    name, start = line
+    following = re.compile(rb"\n[^\t#\n]").search(data, start)
+    return name, data[start : following.start() if following else len(data)]
 
 
-def _line_after(data: bytes, beginning: bytes, start: int, end: int) -> Optional[Tuple[str, int]]:
+def _name(vendor: Optional[Tuple[str, bytes]], device_id: str) -> Optional[str]:
+    device = _line_after(vendor[1], b"\n\t" + device_id.encode() + b"  ") if vendor else None
+    return f"{vendor[0]} {device[0]}" if vendor and device else None
+
+
+def _line_after(data: bytes, beginning: bytes) -> Optional[Tuple[str, int]]:
     """The rest of the line that begins so, and where that line ends."""
-    found = data.find(beginning, start, end)
+    found = data.find(beginning)
     if found < 0:
         return None
     line_end = data.find(b"\n", found + 1)
