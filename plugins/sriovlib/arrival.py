@@ -74,6 +74,19 @@ def arrive(host: Host, requested: Mapping[str, Mapping[str, str]], running: Coll
         raise
 
 
+def are_set(host: Host, requested: Mapping[str, Mapping[str, str]]) -> bool:
+    """Whether `arrive` would find nothing to do, as far as the drivers tell what they have set."""
+    there = look(host) if requested else {}
+    for address, settings in requested.items():
+        vf = there.get(address)
+        if vf is None:
+            return False
+        for name, value in _wanted(vf, settings).items() if vf.pf.interface is not None else ():
+            if getattr(vf.now, name) not in (None, value):
+                return False
+    return True
+
+
 def release(host: Host, addresses: Sequence[str]) -> List[str]:
     """Sets the VFs back as they rest, the MAC first; what could not be, in sentences. One that is gone by
     now has nothing to lose."""

@@ -4,9 +4,10 @@ import time
 from typing import Any, Collection, Dict, Mapping, Set
 
 from . import arguments, arrival, product, startnotes, xenstore
-from .host import Host
+from .host import LOCK_SECONDS, Host
 from .xapi import Xapi, XapiFailure
 
+REBOOT_LOCK_SECONDS = 5  # a guest waits, and what its VFs have it is given again
 STALE_SECONDS = 600  # no reboot takes that long: a VM without a domain has ended, and nobody has told us
 
 
@@ -48,7 +49,7 @@ def _starts(host: Host, session: Any, vm_uuid: str) -> bool:
 
 def leave(host: Host, vm_uuid: str, reboots: bool) -> None:
     """The VM's domain is no more; one that reboots will be given the same again. Raises SriovError."""
-    with host.lock("vfs", f"the end of {vm_uuid}"):
+    with host.lock("vfs", f"the end of {vm_uuid}", REBOOT_LOCK_SECONDS if reboots else LOCK_SECONDS):
         note = startnotes.read(host, vm_uuid)
         if note is None:
             return
@@ -64,9 +65,9 @@ def leave(host: Host, vm_uuid: str, reboots: bool) -> None:
 
 def sweep(host: Host, vm_uuid: str, running: Collection[str]) -> None:
     """VMs that ended without a word: a start that failed after its hook, a hook that was killed. The caller
-    holds the lock `vfs`; `running` are the devices of running domains."""
+    holds the lock `vfs`; `running` are the devices of running domains, and one that reboots has none."""
     for uuid, note in startnotes.others(host, vm_uuid).items():
-        stale = time.monotonic() - note.time > STALE_SECONDS
+        stale = time.monotonic() - note.time > STALE_SECONDS and not startnotes.reboots(host, uuid)
         if stale and not set(note.devices).intersection(running):
             host.log(f"{uuid} was started here and does not run: its VFs are set back")
             _release(host, set(note.settings) - _of_others(host, uuid, note))

@@ -16,8 +16,6 @@ from .host import Host, this_machine
 from .xapi import Xapi, XapiFailure, logged_in
 
 REFUSED = 2
-# What a xapi says that has no master, or has just been started: no start is ordered by such a one.
-STARTING_UP = ("HOST_STILL_BOOTING", "HOST_IS_SLAVE", "SESSION_INVALID")
 SILENT_SECONDS = 10  # a xapi that does not answer for so long is taken for silent
 ANSWER_SECONDS = 30  # and so is one that takes that long for an answer
 
@@ -25,20 +23,16 @@ RUNNING = ("Running", "Paused")  # what a VM is said to be while it reboots
 REBOOTS = ("clean-reboot", "hard-reboot")  # the reasons of a VM's end that is none
 
 
-class Failing(SriovError):
-    """xapi is there, and fails: then it may be a start that it ordered, which must not go on unjudged."""
+class Silent(SriovError):
+    """xapi does not answer, or fails."""
 
     def __init__(self, why: str) -> None:
         super().__init__(
             "SRIOV_XAPI_SILENT",
-            f"Whether the VM's devices are right here cannot be judged, for xapi fails: {why}.",
+            f"Whether the VM has devices that are not right here cannot be judged, for xapi fails: {why}.",
             "Start the VM again; `xe host-list` and `xe task-list` show whether xapi and the pool's master "
             "answer.",
         )
-
-
-class Silent(Failing):
-    """xapi does not answer: only a guest's own reboot needs none."""
 
 
 def run(hook: str, argv: Sequence[str]) -> int:
@@ -66,52 +60,102 @@ def run(hook: str, argv: Sequence[str]) -> int:
 
 
 def pre_start(host: Host, vm_uuid: str, _reason: str) -> None:
-    """Returns where the VM may start. What a start plugs xapi knows; what a guest's own reboot plugs, which
-    needs no xapi, the note of its last start says."""
+    """Returns where the VM may start. What a start plugs xapi knows; what a reboot plugs, which needs no
+    xapi, the note of the VM's last start says."""
+    try:
+        if startnotes.reboots(host, vm_uuid):
+            _reboot(host, vm_uuid)
+        else:
+            _start(host, vm_uuid)
+    finally:
+        startnotes.unmark(host, vm_uuid)
+
+
+def _start(host: Host, vm_uuid: str) -> None:
     note = startnotes.read(host, vm_uuid)
     with ExitStack() as stack:
         try:
-            session, found = _ask(host, vm_uuid, stack)
+            session, ref, vm = _ask(host, vm_uuid, stack)
         except Silent as silent:
-            host.log(f"{vm_uuid}: {silent.message}")
-            if note is None:
-                return
-            session, found = None, {}
-        if session is not None:
-            ref, vm = _must_be_there(found, vm_uuid)
-            if not _has_entries(vm) and note is None:
-                return
-        from . import start
+            _unless_it_plugs_nothing(host, vm_uuid, silent)
+            return
+        if not _has_entries(vm) and note is None:
+            return
+        from . import handover, start
 
-        if note is not None and (session is None or vm["power_state"] in RUNNING):
-            permitted = start.reboot(note)
-        elif vm["power_state"] in RUNNING:
-            permitted = start.reboot_without_note(host, session, ref, vm)
+        if vm["power_state"] in RUNNING:  # a reboot that could not be marked as one
+            permitted = start.reboot(note) if note else start.reboot_without_note(host, session, ref, vm)
         elif _has_entries(vm):
             permitted = start.start(host, session, ref, vm)
         else:
             _release(host, vm_uuid, reboots=False)
             return
-    start.arrive(host, vm_uuid, permitted)
+    handover.arrive(host, vm_uuid, permitted)
+
+
+def _reboot(host: Host, vm_uuid: str) -> None:
+    """As a start where the record says that the VM does not run: then the reboot came to an end before it
+    was through, and this is another start, so soon after it."""
+    from . import xenopsd
+
+    note = startnotes.read(host, vm_uuid)
+    needs_xapi = note is None and not xenopsd.plugs_nothing(host, vm_uuid)
+    with ExitStack() as stack:
+        try:
+            session, ref, vm = _ask(host, vm_uuid, stack, SILENT_SECONDS if needs_xapi else 0)
+        except Silent as silent:
+            host.log(f"{vm_uuid} reboots, and xapi is not needed for that: {silent.message}")
+            if note is None:
+                return  # it was given nothing by us
+        else:
+            if vm["power_state"] not in RUNNING:
+                stack.close()
+                _start(host, vm_uuid)
+                return
+            if note is None and not _has_entries(vm):
+                return
+        from . import handover, start
+
+        permitted = start.reboot(note) if note else start.reboot_without_note(host, session, ref, vm)
+    handover.arrive(host, vm_uuid, permitted)
 
 
 def pre_resume(host: Host, vm_uuid: str, _reason: str) -> None:
-    """Returns where the VM may be resumed. There is no resume without xapi."""
+    """Returns where the VM may be resumed."""
     with ExitStack() as stack:
-        session, found = _ask(host, vm_uuid, stack)
-        ref, vm = _must_be_there(found, vm_uuid)
+        try:
+            session, ref, vm = _ask(host, vm_uuid, stack)
+        except Silent as silent:
+            _unless_it_plugs_nothing(host, vm_uuid, silent)
+            return
         if not _has_entries(vm):
             return
-        from . import start
+        from . import handover, start
 
         permitted = start.resume(host, session, ref, vm)
-    start.arrive(host, vm_uuid, permitted)
+    handover.arrive(host, vm_uuid, permitted)
 
 
 def post_destroy(host: Host, vm_uuid: str, reason: str) -> None:
     """What the VM had on this host it has no more. Needs no xapi."""
+    if reason in REBOOTS:
+        try:
+            startnotes.mark_reboot(host, vm_uuid)
+        except OSError as error:
+            host.log(f"{vm_uuid}: that it reboots could not be noted: {error.strerror}")
+    else:
+        startnotes.unmark(host, vm_uuid)
     if startnotes.read(host, vm_uuid) is not None:
-        _release(host, vm_uuid, reboots=reason in REBOOTS)
+        _release(host, vm_uuid, reason in REBOOTS)
+
+
+def _unless_it_plugs_nothing(host: Host, vm_uuid: str, silent: Silent) -> None:
+    """A VM without devices needs nobody's leave, where it is certain that it has none. Raises `silent`."""
+    from . import xenopsd
+
+    if not xenopsd.plugs_nothing(host, vm_uuid):
+        raise silent
+    host.log(f"{vm_uuid} has no devices, so it starts all the same: {silent.message}")
 
 
 def _has_entries(vm: Dict[str, Any]) -> bool:
@@ -128,25 +172,22 @@ def _release(host: Host, vm_uuid: str, reboots: bool) -> None:
         host.log(f"{vm_uuid}: its VFs could not be set back: {type(error).__name__}: {error}")
 
 
-def _ask(host: Host, vm_uuid: str, stack: ExitStack) -> Tuple[Any, Dict[str, Any]]:
-    """A session of ours until the end of `stack`, and the VM's record by its reference; tries again for a
+def _ask(
+    host: Host, vm_uuid: str, stack: ExitStack, seconds: float = SILENT_SECONDS
+) -> Tuple[Any, str, Dict[str, Any]]:
+    """A session of ours until the end of `stack`, the VM's reference and its record; tries again for a
     while, for a toolstack that is being restarted does not answer. Raises Silent."""
-    deadline = time.monotonic() + SILENT_SECONDS
+    deadline = time.monotonic() + seconds
     while True:
         try:
             session = stack.enter_context(logged_in(host, ANSWER_SECONDS))
             query = f'field "uuid" = "{vm_uuid}"'
-            return session, Xapi(host, session, ANSWER_SECONDS).call("VM.get_all_records_where", query)
-        except OSError as error:
+            found = Xapi(host, session, ANSWER_SECONDS).call("VM.get_all_records_where", query)
+            return (session, *_must_be_there(found, vm_uuid))
+        except (XapiFailure, OSError) as error:
             stack.close()
-            if time.monotonic() > deadline:
+            if time.monotonic() >= deadline:
                 raise Silent(str(error) or type(error).__name__) from error
-        except XapiFailure as failure:
-            stack.close()
-            if time.monotonic() > deadline:
-                if failure.details[0] in STARTING_UP:
-                    raise Silent(str(failure)) from failure
-                raise Failing(str(failure)) from failure
         time.sleep(0.2)
 
 

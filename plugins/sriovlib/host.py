@@ -235,6 +235,10 @@ class Host:
     def set_mode(self, path: str, mode: int) -> None:
         os.chmod(self.root + path, mode)
 
+    def make_folder(self, path: str) -> None:
+        """Makes sure that there is the folder; raises OSError."""
+        os.makedirs(self.path(path), mode=0o755, exist_ok=True)
+
     def remove_file(self, path: str) -> None:
         """Takes the file away; none there is as good."""
         self._discard(self.root + path)
@@ -277,7 +281,7 @@ class Host:
         """
         path = f"{RUN_FOLDER}/{name}.lock"
         try:
-            os.makedirs(self.path(RUN_FOLDER), mode=0o755, exist_ok=True)
+            self.make_folder(RUN_FOLDER)
             descriptor = os.open(self.path(path), os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
         except OSError as error:
             raise SriovError(

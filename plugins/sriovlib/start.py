@@ -4,11 +4,12 @@ The list of devices was read before the hook ran, so another one takes another s
 it, the hook queues `VM.start_on` for this host, which xapi runs next, and ends the present start.
 """
 
-from typing import Any, Dict, List, NamedTuple, NoReturn, Optional, Sequence
+from typing import Any, Dict, NoReturn, Optional, Sequence
 
-from . import arrival, departure, ledger, master, pcientries, reinstate, startnotes, thishost, xenstore
+from . import guard, ledger, master, pcientries, reinstate, thishost
 from .errors import SriovError
 from .guard import Refusal
+from .handover import Permitted
 from .host import Host
 from .ledger import Entry
 from .pifs import Record
@@ -26,14 +27,6 @@ class Restarting(SriovError):
     def __init__(self, message: str, hint: str, task: str) -> None:
         super().__init__("SRIOV_RESTARTING", message, hint)
         self.task = task
-
-
-class Permitted(NamedTuple):
-    """A start that may go on, once what it brings has arrived."""
-
-    devices: List[str]  # that xapi will plug
-    settings: Dict[str, Dict[str, str]]  # VF -> what its request wants
-    ended: Optional[Dict[str, float]]  # starts that came to nothing (thishost.View); None in a reboot
 
 
 def start(host: Host, session: Any, ref: str, vm: Record) -> Permitted:
@@ -124,7 +117,8 @@ def _ask_master(
     except SriovError as error:
         if refusals:
             why = f"{error.message} {_refused(refusals).message}"
-            raise SriovError(error.code, why, error.hint) from error
+            code = error.code if error.code == "SRIOV_NO_FREE_VF" else guard.NOT_PLACED
+            raise SriovError(code, why, error.hint) from error
         host.log(f"{vm['uuid']}: its lease stays elsewhere: {error}")
         is_wrong = _has_other_entries(host, session, ref, vm)
     if is_wrong:
@@ -176,52 +170,3 @@ def _start_again(host: Host, xapi: Xapi, view: View, ref: str, vm: Record) -> No
     except (XapiFailure, OSError) as error:  # a message is a comfort
         host.log(f"{vm['uuid']}: no message: {error}")
     raise restarting
-
-
-# -- this host -------------------------------------------------------------------------------------
-
-
-def arrive(host: Host, vm_uuid: str, permitted: Permitted) -> None:
-    """The last look at who has the devices, the settings, and the note: nobody comes between. The last thing
-    that a hook does: what it leaves on a VF must not stay behind by its being killed later."""
-    devices, settings, ended = permitted
-    with host.lock("vfs", f"the start of {vm_uuid}"):
-        known = xenstore.owners(host, host.run(xenstore.COMMAND, xenstore.SECONDS))
-        running = known or {}
-        starting = {
-            address: uuid
-            for uuid, note in startnotes.claims(host, vm_uuid).items()
-            for address in note.devices
-            if ended is not None and ended.get(uuid) != note.time
-        }
-        for address in devices:
-            domain = running.get(address)
-            if domain is not None and domain.vm_uuid != vm_uuid:
-                raise _taken(address, f"the running VM {domain.name or domain.vm_uuid or domain.domid}")
-            if address in starting:
-                raise _taken(address, f"the VM {starting[address]}, which is being started")
-        wanted = {vf: settings[vf] for vf in settings if vf in devices}
-        if known is not None:  # else nobody knows whose settings those are
-            departure.sweep(host, vm_uuid, running)
-            departure.left_behind(host, vm_uuid, set(devices).difference(wanted), running)
-        # First noted, then set: what is set by a hook that is killed then is known, and swept up.
-        try:
-            startnotes.write(host, vm_uuid, list(devices), {vf: dict(wanted[vf]) for vf in wanted})
-        except OSError as error:
-            host.log(f"{vm_uuid}: its start could not be noted: {error.strerror}")
-            startnotes.remove(host, vm_uuid)  # a reboot must not go by what was before
-        if wanted:
-            others = set(arrival.look(host)).difference(wanted) if known is None else set(running)
-            try:
-                arrival.arrive(host, wanted, others)
-            except SriovError:
-                startnotes.remove(host, vm_uuid)
-                raise
-
-
-def _taken(address: str, holder: str) -> SriovError:
-    return SriovError(
-        "SRIOV_VF_IN_USE",
-        f"{address} is held by {holder}.",
-        "Start the VM when that one has ended, or give it another device.",
-    )

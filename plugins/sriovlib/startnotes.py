@@ -6,6 +6,11 @@
 plugs, `settings` are those of our requests, in the ledger's words. A start that has been judged and has no
 domain yet is known by its note only, so a new note also keeps others off its devices, for CLAIM_SECONDS: in
 that time the domain is there, or the start has failed.
+
+Beside it, for moments, `/run/sriov/reboot-<vm uuid>`: the VM's domain has ended and comes back. In a reboot
+xenopsd runs vm-post-destroy with a reboot's reason and then vm-pre-start with the arguments of any start, in
+one operation (xen-api: ocaml/xenopsd/lib/xenops_server.ml, VM_reboot; tests/pool/transcripts/hooks.json). So
+a start without such a mark is no reboot, as far as can be known without xapi.
 """
 
 import json
@@ -14,8 +19,9 @@ from typing import Dict, List, NamedTuple, Optional
 
 from .host import RUN_FOLDER, Host
 
-PREFIX = "start-"
+PREFIX, REBOOT_PREFIX = "start-", "reboot-"
 CLAIM_SECONDS = 60
+MARK_SECONDS = 120  # from a domain's end to the start that follows in a reboot, at most
 
 
 class Note(NamedTuple):
@@ -59,8 +65,27 @@ def others(host: Host, vm_uuid: str) -> Dict[str, Note]:
 
 
 def claims(host: Host, vm_uuid: str) -> Dict[str, Note]:
-    """The notes of other VMs whose starts have just been let through."""
-    return {uuid: note for uuid, note in others(host, vm_uuid).items() if note.claims}
+    """The notes of other VMs whose starts have just been let through, or that are rebooting."""
+    return {uuid: note for uuid, note in others(host, vm_uuid).items() if note.claims or reboots(host, uuid)}
+
+
+def mark_reboot(host: Host, vm_uuid: str) -> None:
+    """Takes no lock, for a reboot must not wait for others to be known as one. Raises OSError."""
+    host.make_folder(RUN_FOLDER)
+    host.replace_file(f"{RUN_FOLDER}/{REBOOT_PREFIX}{vm_uuid}", str(time.monotonic()).encode())
+
+
+def reboots(host: Host, vm_uuid: str) -> bool:
+    """Whether the VM's domain here has just ended in order to come back."""
+    try:
+        age = time.monotonic() - float(host.read(f"{RUN_FOLDER}/{REBOOT_PREFIX}{vm_uuid}"))
+    except (OSError, ValueError):
+        return False
+    return 0 <= age < MARK_SECONDS
+
+
+def unmark(host: Host, vm_uuid: str) -> None:
+    host.remove_file(f"{RUN_FOLDER}/{REBOOT_PREFIX}{vm_uuid}")
 
 
 def _path(vm_uuid: str) -> str:

@@ -99,7 +99,8 @@ def look(host: Host, xapi: Xapi, ref: str, vm: Record) -> View:
     entry = pool.entries.get(vm["uuid"])
     is_copy = not (entry and entry.requests)
     claims = startnotes.claims(host, vm["uuid"])
-    others = _others(xapi, vm["uuid"], {*_concerned(pool, seen, named, is_copy), *claims})
+    concerned = _concerned(pool, seen, named, is_copy)
+    others = _others(xapi, vm["uuid"], {*concerned, *claims, *pool.unreadable})
     ended = {uuid: note.time for uuid, note in claims.items() if not _is_up(others.get(uuid))}
     running = {
         address: f"the running VM {domain.name or domain.vm_uuid or f'of domain {domain.domid}'}"
@@ -112,7 +113,7 @@ def look(host: Host, xapi: Xapi, ref: str, vm: Record) -> View:
         for address in note.devices
         if uuid not in ended
     }
-    holders = {**_leased(pool, vm, others), **starting, **running}
+    holders = {**_unreadable(pool, others), **_leased(pool, vm, others), **starting, **running}
     origin = _origin(pool, ref, vm, others, named) if is_copy else None
     return View(
         entry=entry,
@@ -168,6 +169,16 @@ def _leased(pool: Pool, vm: Record, others: Mapping[str, Record]) -> Dict[str, s
         address: f"the VM {others[uuid]['name_label']} ({uuid}), to which it is leased"
         for (leased_on, address), uuid in holding.leased(pool.entries, vms).items()
         if leased_on == here.uuid and uuid in others
+    }
+
+
+def _unreadable(pool: Pool, others: Mapping[str, Record]) -> Dict[str, str]:
+    """What VMs name whose keys in the ledger say nothing: it may be lent to them (see holding.by_hand)."""
+    return {
+        address: f"the VM {others[uuid]['name_label']} ({uuid}), of which the ledger cannot be read"
+        for uuid in pool.unreadable
+        if uuid in others
+        for address in pcientries.plugging_order(others[uuid]["other_config"].get("pci", ""))
     }
 
 

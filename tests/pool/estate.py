@@ -3,6 +3,7 @@
 import json
 import os
 import threading
+import time
 from contextlib import contextmanager
 from functools import partial
 from typing import Any, Callable, Dict, Iterator, List, Tuple
@@ -125,6 +126,39 @@ class Estate:
         for host in self.box.hosts:
             with open(host.machine.path(LOG), "w"):
                 pass
+
+
+class Gate:
+    """A hook of that name on that host, before ours or after it, that lets nobody through for the time
+    being."""
+
+    def __init__(self, host: BoxHost, name: str, hook: str = "vm-pre-start") -> None:
+        self._folder = host.machine.path(f"/tmp/{name}-{time.monotonic()}")
+        self.script = os.path.join(host.machine.path(f"/etc/xapi.d/{hook}"), name)
+        os.makedirs(self._folder)
+        with open(self.script, "w") as file:
+            go = f"{self._folder}/go"
+            file.write(f"#!/bin/sh\ntouch {self._folder}/$2\n")
+            file.write(f"for n in $(seq 2400); do [ -e {go} ] && exit 0; sleep 0.05; done\nexit 3\n")
+        os.chmod(self.script, 0o755)
+
+    def wait_for(self, vm_uuid: str) -> None:
+        """Until the VM's start is there."""
+        end = time.monotonic() + 60
+        while not os.path.exists(os.path.join(self._folder, vm_uuid)):
+            assert time.monotonic() < end
+            time.sleep(0.01)
+
+    def open(self) -> None:
+        with open(os.path.join(self._folder, "go"), "w"):
+            pass
+
+    def __enter__(self) -> "Gate":
+        return self
+
+    def __exit__(self, *_exception: Any) -> None:
+        self.open()
+        os.unlink(self.script)
 
 
 @contextmanager

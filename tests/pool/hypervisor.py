@@ -3,6 +3,8 @@
 The place to put another machine in: a real `xl` is a further Hypervisor.
 """
 
+import os
+import shutil
 from typing import Any, Dict, List, Mapping, NamedTuple, Optional, Sequence
 
 FEATURES = {"feature-suspend": "1", "feature-shutdown": "1", "feature-reboot": "1"}
@@ -36,6 +38,9 @@ class Hypervisor:
         self._domains: Dict[str, int] = {}
         self._plugged: Dict[str, List[str]] = {}
         self._last = 0
+
+    def told(self, uuid: str, addresses: Sequence[str]) -> None:
+        """xapi pushes what it knows of a VM before it is started."""
 
     def start(self, guest: Guest, addresses: Sequence[str]) -> int:
         """The domain's number. Devices are plugged in this order; raises CannotStart, and then there is
@@ -74,6 +79,15 @@ class OnMachine(Hypervisor):
     def __init__(self, machine: Any) -> None:
         super().__init__()
         self._machine = machine
+
+    def told(self, uuid: str, addresses: Sequence[str]) -> None:
+        """Kept in files (ocaml/xenopsd/lib/xenops_utils.ml, FileFS)."""
+        folder = self._machine.path(f"/var/run/nonpersistent/xenopsd/classic/VM/{uuid}")
+        shutil.rmtree(folder, ignore_errors=True)
+        os.makedirs(folder)
+        for name in ("config", *(f"pci.{address}" for address in addresses)):
+            with open(os.path.join(folder, name), "w") as file:
+                file.write("{}")
 
     def start(self, guest: Guest, addresses: Sequence[str]) -> int:
         import kernel_domains  # not there where the machine is a real one

@@ -146,7 +146,7 @@ def test_the_master_cannot_place_it_and_then_it_can(mixed: Estate) -> None:
         first, message, _ = mixed.refused(vm, 1)
     finally:
         set_plugin(mixed.box.hosts[0], PLUGIN)
-    assert first.startswith("SRIOV_NOT_FOUND ")
+    assert first.startswith("SRIOV_NOT_PLACED ")
     assert "master" in message
     gets_there(mixed, vm)
 

@@ -133,6 +133,18 @@ def test_the_pool_has_a_message_about_it(mixed: Estate) -> None:
     assert "web" in message["body"]
 
 
+def test_a_queued_start_counts_where_its_task_cannot_be_named(mixed: Estate) -> None:
+    def act(_number: int, name: str) -> None:
+        if name == "task.get_uuid":
+            raise Failure("HANDLE_INVALID", "task")
+
+    vm = mixed.with_vf("web")
+    with calls_watched(mixed.box, mixed.box.hosts[1], act):
+        assert mixed.refused(vm, 1)[0].startswith("SRIOV_RESTARTING ")
+    assert mixed.box.wait_for_calls()
+    assert mixed.box.devices(vm) == ["0000:09:10.0"]
+
+
 def test_reinstate_vfs_spares_it_the_detour(mixed: Estate) -> None:
     vm = mixed.with_vf("web")
     mixed.call("reinstate_vfs", vm_uuid=mixed.uuid(vm), host_uuid=mixed.box.hosts[1].uuid)
@@ -152,6 +164,17 @@ def test_it_is_not_placed_again_and_again(mixed: Estate) -> None:
     assert "seconds ago" in message
     mixed.box.pass_time(120)
     mixed.refused(vm, 1)
+    assert mixed.box.wait_for_calls()
+    assert mixed.box.devices(vm) == ["0000:09:10.0"]
+
+
+def test_it_is_placed_again_at_once_where_somebody_moved_it_meanwhile(mixed: Estate) -> None:
+    vm = mixed.with_vf("web")
+    mixed.refused(vm, 1)
+    assert mixed.box.wait_for_calls()
+    mixed.box.shut_down(vm, hard=True)
+    mixed.call("reinstate_vfs", vm_uuid=mixed.uuid(vm), host_uuid=mixed.box.hosts[0].uuid)
+    assert mixed.refused(vm, 1)[0].startswith("SRIOV_RESTARTING ")
     assert mixed.box.wait_for_calls()
     assert mixed.box.devices(vm) == ["0000:09:10.0"]
 
@@ -241,6 +264,14 @@ def test_a_resume_is_judged_and_never_placed(mixed: Estate) -> None:
     mixed.set_pci(vm, "0/0000:09:10.0")
     mixed.box.xapi.call("VM.resume_on", vm, mixed.box.hosts[1].ref, False, False)
     assert mixed.box.power_state(vm) == "Running"
+
+
+@pytest.mark.parametrize("text", [f"0/{VF},", "00/0000:7:10.0"])
+def test_what_is_plugged_counts_and_not_how_it_is_written(estate: Estate, text: str) -> None:
+    vm = estate.with_vf("web")
+    estate.set_pci(vm, text)
+    estate.start(vm, 1)  # the master moves the lease, and writes the entry as it writes them
+    assert estate.box.devices(vm) == [VF]
 
 
 def test_a_reverted_vm_gets_its_entries_back(estate: Estate) -> None:
@@ -413,6 +444,10 @@ def test_a_ledger_that_cannot_be_read(estate: Estate) -> None:
     estate.box.xapi.call("pool.remove_from_other_config", pool, key)
     estate.box.xapi.call("pool.add_to_other_config", pool, key, "{")
     assert estate.refused(vm, 0)[0].startswith("SRIOV_LEDGER ")
+    first, message, _ = estate.refused(estate.vm("other", f"0/{VF}"), 0)  # for it may be lent to the first
+    assert first.startswith("SRIOV_VF_IN_USE ")
+    assert "web" in message
+    assert "ledger" in message
 
 
 def test_a_setting_that_cannot_be_applied(estate: Estate) -> None:

@@ -30,6 +30,7 @@ def push(xapi: "Xapi", vm: str, host: str) -> Pushed:
     of_vifs = [one for one in vif_functions.addresses(xapi, vm, host) if one not in listed]
     addresses = [*of_vifs, *listed]
     pushed = Pushed(addresses, is_true(platform.get("nomigrate", "")))
+    xapi.life.hypervisor(xapi, host).told(xapi.database.get("VM", vm, "uuid"), addresses)
     xapi.life.pushed[vm] = pushed
     return pushed
 

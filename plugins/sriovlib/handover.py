@@ -1,0 +1,110 @@
+"""The last thing that a start hook does: the VM's devices are looked at once more, set, and noted as its own.
+
+That is done under the lock `vfs`, so that nobody comes between. What a hook leaves on a VF must not stay
+behind by its being killed, so nothing comes after it, and what will be set is noted first.
+"""
+
+from contextlib import ExitStack
+from typing import Dict, List, NamedTuple, Optional
+
+from . import arrival, departure, startnotes, xenstore
+from .errors import SriovError
+from .host import LOCK_SECONDS, Host
+from .xenstore import Domain
+
+REBOOT_SECONDS = 600  # of waiting for the lock, where a reboot cannot do without
+
+
+class Permitted(NamedTuple):
+    """A start that may go on, once what it brings has arrived."""
+
+    devices: List[str]  # that xapi will plug
+    settings: Dict[str, Dict[str, str]]  # VF -> what its request wants
+    ended: Optional[Dict[str, float]]  # starts that came to nothing (thishost.View); None in a reboot
+
+    @property
+    def wanted(self) -> Dict[str, Dict[str, str]]:
+        """The settings of what is plugged."""
+        return {vf: self.settings[vf] for vf in self.settings if vf in self.devices}
+
+
+def arrive(host: Host, vm_uuid: str, permitted: Permitted) -> None:
+    """Raises SriovError where a device is another VM's by now, or a setting cannot be applied.
+
+    A reboot does not fail because somebody is at work on the host's VFs for long: where its VFs are as its
+    last start left them it goes on, and where they are not it waits for its turn.
+    """
+    is_reboot = permitted.ended is None
+    doing = f"the start of {vm_uuid}"
+    with ExitStack() as stack:
+        try:
+            seconds = departure.REBOOT_LOCK_SECONDS if is_reboot else LOCK_SECONDS
+            stack.enter_context(host.lock("vfs", doing, seconds))
+        except SriovError as error:
+            if not is_reboot:
+                raise
+            if _is_as_it_was(host, vm_uuid, permitted):
+                host.log(f"{vm_uuid} reboots with its VFs as they are: {error.message}")
+                _note(host, vm_uuid, permitted)
+                return
+            host.log(f"{vm_uuid} reboots, and waits for its VFs to be set: {error.message}")
+            stack.enter_context(host.lock("vfs", doing, REBOOT_SECONDS))
+        _take(host, vm_uuid, permitted)
+
+
+def _take(host: Host, vm_uuid: str, permitted: Permitted) -> None:
+    known = _owners(host)
+    running = known or {}
+    starting = {
+        address: uuid
+        for uuid, note in startnotes.claims(host, vm_uuid).items()
+        for address in note.devices
+        if permitted.ended is not None and permitted.ended.get(uuid) != note.time
+    }
+    for address in permitted.devices:
+        domain = running.get(address)
+        if domain is not None and domain.vm_uuid != vm_uuid:
+            raise _taken(address, f"the running VM {domain.name or domain.vm_uuid or domain.domid}")
+        if address in starting:
+            raise _taken(address, f"the VM {starting[address]}, which is being started")
+    wanted = permitted.wanted
+    if known is not None:  # else nobody knows whose settings those are
+        departure.sweep(host, vm_uuid, running)
+        departure.left_behind(host, vm_uuid, set(permitted.devices).difference(wanted), running)
+    # First noted, then set: what is set by a hook that is killed then is known, and swept up.
+    _note(host, vm_uuid, permitted)
+    if wanted:
+        others = set(arrival.look(host)).difference(wanted) if known is None else set(running)
+        try:
+            arrival.arrive(host, wanted, others)
+        except SriovError:
+            startnotes.remove(host, vm_uuid)
+            raise
+
+
+def _is_as_it_was(host: Host, vm_uuid: str, permitted: Permitted) -> bool:
+    """Whether nothing is to be done for the VM, and nobody has what is its own."""
+    running = _owners(host) or {}
+    foreign = [address for address, domain in running.items() if domain.vm_uuid != vm_uuid]
+    return not set(permitted.devices).intersection(foreign) and arrival.are_set(host, permitted.wanted)
+
+
+def _owners(host: Host) -> Optional[Dict[str, Domain]]:
+    return xenstore.owners(host, host.run(xenstore.COMMAND, xenstore.SECONDS))
+
+
+def _note(host: Host, vm_uuid: str, permitted: Permitted) -> None:
+    wanted = permitted.wanted
+    try:
+        startnotes.write(host, vm_uuid, list(permitted.devices), {vf: dict(wanted[vf]) for vf in wanted})
+    except OSError as error:
+        host.log(f"{vm_uuid}: its start could not be noted: {error.strerror}")
+        startnotes.remove(host, vm_uuid)  # a reboot must not go by what was before
+
+
+def _taken(address: str, holder: str) -> SriovError:
+    return SriovError(
+        "SRIOV_VF_IN_USE",
+        f"{address} is held by {holder}.",
+        "Start the VM when that one has ended, or give it another device.",
+    )

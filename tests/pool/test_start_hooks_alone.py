@@ -1,0 +1,285 @@
+"""Hooks that nobody helps: xapi is silent or fails, xenstore does not answer, the lock is another's for long,
+a note cannot be written. No start takes what is not its own, and no reboot is lost for that."""
+
+import json
+import os
+import sys
+import threading
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from typing import Any, Iterator, List, Tuple
+
+import pytest
+from box import PoolInABox
+from calls import Context
+from estate import SCRIPTS, Estate, Gate, alike, calls_watched
+from sriovlib import startnotes
+from sriovlib.vfsettings import NO_MAC
+from values import Failure
+
+pytestmark = pytest.mark.story
+
+VF, MANAGEMENT = "0000:07:10.0", "0000:02:00.0"
+
+
+@pytest.fixture(scope="module")
+def pool() -> Iterator[Estate]:
+    with PoolInABox([alike(1), alike(2)], interpreter=sys.executable) as box:
+        yield Estate(box)
+
+
+@pytest.fixture
+def estate(pool: Estate) -> Iterator[Estate]:
+    """Two hosts alike."""
+    yield pool
+    pool.clear()
+
+
+def outcome(estate: Estate, vm: str, host: int) -> str:
+    """The code that whoever starts it is told."""
+    try:
+        estate.start(vm, host)
+    except Failure as failure:
+        return estate.lines(failure)[0].split(" ")[0]
+    return "started"
+
+
+def xapi_fails(estate: Estate, host: int) -> Any:
+    """It answers all questions of that host's dom0, and always with an error."""
+
+    def act(_number: int, name: str) -> None:
+        if name == "VM.get_all_records_where":
+            raise Failure("INTERNAL_ERROR", "Db_exn.DBCache_NotFound")
+
+    return calls_watched(estate.box, estate.box.hosts[host], act)
+
+
+def until_it_is_logged(estate: Estate, host: int, words: str, thread: threading.Thread) -> None:
+    while words not in estate.log(host):
+        assert thread.is_alive(), estate.log(host)
+        thread.join(0.05)
+
+
+# -- xapi ------------------------------------------------------------------------------------------
+
+
+def test_while_xapi_is_silent_only_vms_without_devices_start(estate: Estate) -> None:
+    """The toolstack was restarted when their starts were under way. One was here before: its note is no
+    reason to take its start for a reboot."""
+    greedy, plain, was_here = (
+        estate.vm("greedy", f"0/{MANAGEMENT}"),
+        estate.vm("plain"),
+        estate.with_vf("web"),
+    )
+    estate.start(was_here, 1)
+    estate.box.shut_down_from_inside(was_here)
+    estate.set_pci(was_here, f"0/{MANAGEMENT}")
+    host, vms = estate.box.hosts[1], (greedy, plain, was_here)
+    with Gate(host, "10-before") as gate, ThreadPoolExecutor(3) as threads:
+        outcomes = [threads.submit(outcome, estate, vm, 1) for vm in vms]
+        for vm in vms:
+            gate.wait_for(estate.uuid(vm))
+        with estate.box.silent_xapi(host):
+            gate.open()
+            found = [one.result() for one in outcomes]
+    assert found == ["SRIOV_XAPI_SILENT", "started", "SRIOV_XAPI_SILENT"]
+    assert host.machine.exists("/sys/class/net/eth0")
+
+
+def test_while_xapi_fails_too(estate: Estate) -> None:
+    greedy, web = estate.vm("greedy", f"0/{MANAGEMENT}"), estate.with_vf("web", vlan="12")
+    estate.start(web, 1)
+    with xapi_fails(estate, 1):
+        assert outcome(estate, greedy, 1) == "SRIOV_XAPI_SILENT"
+        estate.box.reboot_from_inside(web)
+    assert estate.box.hosts[1].machine.exists("/sys/class/net/eth0")
+    assert (estate.box.devices(web), estate.settings(1, VF)[1]) == ([VF], 12)
+
+
+def test_a_start_soon_after_a_reboot_that_came_to_nothing_is_a_start(estate: Estate) -> None:
+    vm, host = estate.with_vf("web"), estate.box.hosts[1]
+    estate.start(vm, 1)
+    script = estate.box.put_hook(host, "vm-pre-reboot", "#!/bin/sh\nexit 2\n")
+    with pytest.raises(Failure):
+        estate.box.reboot(vm, hard=True)
+    os.unlink(script)
+    assert startnotes.reboots(host.machine, estate.uuid(vm))
+    estate.set_pci(vm, f"{estate.pci(vm)},7/{MANAGEMENT}")
+    assert outcome(estate, vm, 1) == "SRIOV_NEEDED_BY_DOM0"
+    with Gate(host, "10-before") as gate, ThreadPoolExecutor(1) as threads:
+        again = threads.submit(outcome, estate, vm, 1)
+        gate.wait_for(estate.uuid(vm))
+        with estate.box.silent_xapi(host):
+            gate.open()
+            assert again.result() == "SRIOV_XAPI_SILENT"  # the mark is good for one start
+
+
+def test_a_master_that_does_not_answer_holds_no_start_up_that_needs_nothing(estate: Estate) -> None:
+    vm, table, answers = estate.with_vf("web", vlan="12"), estate.box.xapi.calls, threading.Event()
+    waited: List[bool] = []
+
+    def late(context: Context, *params: Any) -> Any:
+        waited.append(answers.wait(60))
+        return table["host.call_plugin"].function(context, *params)
+
+    estate.box.xapi.calls = {**table, "host.call_plugin": table["host.call_plugin"]._replace(function=late)}
+    try:
+        estate.start(vm, 1)  # addresses are alike: only the lease was to move
+        assert waited == []  # it goes on waiting
+    finally:
+        answers.set()
+        estate.box.xapi.calls = table
+    assert estate.settings(1, VF) == (estate.mac(vm), 12)
+
+
+# -- the lock --------------------------------------------------------------------------------------
+
+
+def test_a_lock_that_is_anothers_for_long_costs_no_reboot(estate: Estate) -> None:
+    vm, host = estate.with_vf("web", vlan="12"), estate.box.hosts[0].machine
+    by_hand = estate.vm("by hand", "0/0000:07:10.2")
+    for one in (vm, by_hand):
+        estate.start(one, 0)
+    with host.lock("vfs", "sriov-restore"), ThreadPoolExecutor(2) as threads:
+        list(threads.map(estate.box.reboot_from_inside, (vm, by_hand)))
+    assert (estate.box.devices(vm), estate.box.devices(by_hand)) == ([VF], ["0000:07:10.2"])
+    assert estate.settings(0, VF) == (estate.mac(vm), 12)
+
+
+def test_a_reboot_waits_for_the_lock_where_its_vf_is_not_as_it_was(estate: Estate) -> None:
+    vm, host = estate.with_vf("web", vlan="12"), estate.box.hosts[0].machine
+    estate.start(vm, 0)
+    thread = threading.Thread(target=estate.box.reboot_from_inside, args=(vm,))
+    with host.lock("vfs", "sriov-restore"):
+        host.run(["ip", "link", "set", "dev", "eth1", "vf", "0", "vlan", "99"])
+        thread.start()
+        until_it_is_logged(estate, 0, "waits for its VFs", thread)
+        assert estate.box.devices(vm) == []
+    thread.join()
+    assert (estate.box.devices(vm), estate.settings(0, VF)) == ([VF], (estate.mac(vm), 12))
+
+
+# -- xenstore, and notes ---------------------------------------------------------------------------
+
+
+def test_where_xenstore_does_not_answer_no_vf_is_swept_up(estate: Estate) -> None:
+    """Nobody knows then who runs: a VM that has run for hours keeps its MAC beside one that reboots."""
+    web, other = estate.with_vf("web", vlan="12"), estate.with_vf("other", vlan="13")
+    for vm in (web, other):
+        estate.start(vm, 0)
+    machine = estate.box.hosts[0].machine
+    note = f"/run/sriov/{startnotes.PREFIX}{estate.uuid(web)}"
+    machine.replace_file(note, json.dumps({**json.loads(machine.read(note)), "time": -90000}).encode())
+    tool = machine.path("/usr/bin/xenstore-ls")
+    os.rename(tool, f"{tool}.away")
+    estate.box.reboot_from_inside(other)
+    os.rename(f"{tool}.away", tool)
+    assert estate.settings(0, VF) == (estate.mac(web), 12)
+    assert machine.exists(note)
+
+
+KILLED = """#!/usr/bin/python3
+import os, signal, sys
+sys.path[:0] = [{plugins!r}]
+import sitecustomize
+from sriovlib import arrival, hooks
+arrive = arrival.arrive
+def arrive_and_die(*args):
+    arrive(*args)
+    os.kill(os.getpid(), signal.SIGKILL)
+arrival.arrive = arrive_and_die
+os._exit(hooks.run("vm-pre-start", sys.argv))
+"""
+
+
+def test_what_a_killed_hook_had_set_is_set_back_when_the_vm_starts_elsewhere(estate: Estate) -> None:
+    vm, host = estate.with_vf("web", vlan="12"), estate.box.hosts[1]
+    link = host.machine.path("/etc/xapi.d/vm-pre-start/50-xapi-sriov")
+    ours = os.readlink(link)
+    os.unlink(link)
+    plugins = os.path.abspath(os.path.join(SCRIPTS, "..", "..", "plugins"))
+    estate.box.put_hook(host, "vm-pre-start", KILLED.format(plugins=plugins), name="50-xapi-sriov")
+    with pytest.raises(Failure):
+        estate.start(vm, 1)
+    os.unlink(link)
+    os.symlink(ours, link)
+    assert estate.settings(1, VF) == (estate.mac(vm), 12)
+    estate.start(vm, 0)
+    assert estate.settings(0, VF) == (estate.mac(vm), 12)
+    assert estate.settings(1, VF) == (NO_MAC, 0)
+
+
+def test_a_note_that_cannot_be_written_leaves_no_old_one(estate: Estate) -> None:
+    """A reboot that went by it would give the guest what it had at an earlier start."""
+    vm, host = estate.with_vf("web", vlan="12"), estate.box.hosts[0].machine
+    estate.start(vm, 0)
+    estate.box.shut_down_from_inside(vm)
+    in_ledger(estate, vm, '"vlan":"12"', '"vlan":"77"')
+    in_the_way = host.path(f"/run/sriov/.{startnotes.PREFIX}{estate.uuid(vm)}.sriov-new")
+    os.mkdir(in_the_way)
+    estate.start(vm, 0)
+    os.rmdir(in_the_way)
+    estate.box.reboot_from_inside(vm)
+    assert estate.settings(0, VF) == (estate.mac(vm), 77)
+
+
+def in_ledger(estate: Estate, vm: str, old: str, new: str) -> None:
+    """Somebody edits the VM's key."""
+    key, database = f"sriov-vm-{estate.uuid(vm)}", estate.box.xapi.database
+    (pool,) = database.refs("pool")
+    text = database.get("pool", pool, "other_config")[key]
+    assert old in text
+    estate.box.xapi.call("pool.remove_from_other_config", pool, key)
+    estate.box.xapi.call("pool.add_to_other_config", pool, key, text.replace(old, new))
+
+
+def test_a_vf_by_hand_has_nobodys_mac(estate: Estate) -> None:
+    """The guest that had it shut itself down, and its VM is gone."""
+    gone = estate.with_vf("gone", vlan="12")
+    estate.start(gone, 0)
+    estate.box.shut_down_from_inside(gone)
+    estate.box.xapi.call("VM.destroy", gone)
+    assert estate.settings(0, VF)[0] != NO_MAC
+    vm = estate.vm("by hand", f"0/{VF}")
+    estate.start(vm, 0)
+    assert (estate.box.devices(vm), estate.settings(0, VF)) == ([VF], (NO_MAC, 0))
+
+
+@contextmanager
+def released_late(estate: Estate) -> Iterator[Tuple[threading.Event, threading.Event]]:
+    """The first `release_vfs`: an event when it is asked for, and one that lets it go on."""
+    asked, go, table = threading.Event(), threading.Event(), estate.box.xapi.calls
+    real = table["host.call_plugin"]
+
+    def late(context: Context, *params: Any) -> Any:
+        if "release_vfs" in params and not asked.is_set():
+            asked.set()
+            go.wait(60)
+        return real.function(context, *params)
+
+    estate.box.xapi.calls = {**table, "host.call_plugin": real._replace(function=late)}
+    try:
+        yield asked, go
+    finally:
+        go.set()
+        estate.box.xapi.calls = table
+
+
+def test_a_release_that_comes_late_leaves_a_start_alone(estate: Estate) -> None:
+    """The lease was moved away, the VM starts on its old host all the same, and only then is that told."""
+    vm, host = estate.with_vf("web", on=1, vlan="12"), estate.box.hosts[1]
+    estate.start(vm, 1)
+    estate.box.shut_down_from_inside(vm)
+    with released_late(estate) as (asked, go), ThreadPoolExecutor(2) as threads:
+        args = {"vm_uuid": estate.uuid(vm), "host_uuid": estate.box.hosts[0].uuid}
+        moved = threads.submit(lambda: estate.call("reinstate_vfs", **args))
+        assert asked.wait(60)
+        with Gate(host, "60-after") as gate:
+            started = threads.submit(estate.start, vm, 1)
+            gate.wait_for(estate.uuid(vm))  # our hook is through, and there is no domain yet
+            go.set()
+            moved.result()
+            gate.open()
+        started.result()
+    assert (estate.box.devices(vm), estate.settings(1, VF)) == ([VF], (estate.mac(vm), 12))
+    assert startnotes.read(host.machine, estate.uuid(vm)) is not None
