@@ -7,7 +7,7 @@ of a VM's VFs is derived from it. Reads strictly and touches nothing.
  "requests": [{"number": 1, "by": "network", "value": "<uuid>", "settings": {"mac": "b2:...", "vlan": "12"}},
               {"number": 3, "by": "pf", "value": "0000:07:00.0", "device": "8086:10fb", "settings": {}}],
  "next": 4,
- "lease": {"host": "<uuid>", "vfs": {"1": "0000:07:10.0"}, "serial": 17, "replaced": ["<uuid>", 1700000000]},
+ "lease": {"host": "<uuid>", "vfs": {"1": "0000:07:10.0"}, "serial": 17, "replaced": {"<uuid>": 1700000000}},
  "nomigrate": true,
  "pci": "0/0000:07:10.0",
  "past": ["0000:07:10.0"]}
@@ -66,8 +66,9 @@ class Lease(NamedTuple):
     host: str
     vfs: Dict[int, str]  # number of the request -> address
     serial: int  # the greater one was written later, pool-wide
-    replaced_host: Optional[str]  # where the last re-placement was to
-    replaced_at: Optional[int]  # when, in seconds by the master's clock
+    replaced: Dict[
+        str, int
+    ]  # host -> when a start was last re-placed to it, in seconds by the master's clock
 
 
 class Entry(NamedTuple):
@@ -213,13 +214,11 @@ def _lease(document: Any, requests: Tuple[Request, ...]) -> Lease:
             raise LedgerError(f"the lease has {address} for two requests")
         vfs[int(key)] = address
     serial = _integer(values["serial"], "serial of the lease")
-    if "replaced" not in values:
-        return Lease(host, vfs, serial, None, None)
-    replaced = _list(values["replaced"], "replaced of the lease")
-    if len(replaced) != 2:
-        raise LedgerError("replaced of the lease is not a host and a time")
-    to = _matching(replaced[0], _UUID, "the UUID of a host", where="replaced of the lease")
-    return Lease(host, vfs, serial, to, _integer(replaced[1], "the time in replaced of the lease"))
+    replaced = _object(values.get("replaced", {}), "replaced of the lease")
+    for to, at in replaced.items():
+        _matching(to, _UUID, "the UUID of a host", where="replaced of the lease")
+        _integer(at, "the time in replaced of the lease")
+    return Lease(host, vfs, serial, replaced)
 
 
 def _request_members(request: Request) -> Dict[str, Any]:
@@ -234,8 +233,8 @@ def _request_members(request: Request) -> Dict[str, Any]:
 def _lease_members(lease: Lease) -> Dict[str, Any]:
     vfs = {str(number): lease.vfs[number] for number in sorted(lease.vfs)}
     members: Dict[str, Any] = {"host": lease.host, "vfs": vfs, "serial": lease.serial}
-    if (lease.replaced_host, lease.replaced_at) != (None, None):
-        members["replaced"] = [lease.replaced_host, lease.replaced_at]
+    if lease.replaced:
+        members["replaced"] = {host: lease.replaced[host] for host in sorted(lease.replaced)}
     return members
 
 

@@ -198,10 +198,11 @@ def change(
     requests: Sequence[Request],
     host: str,
     vfs: Mapping[int, str],
-    replaced_at: Optional[int] = None,
+    replaced: Optional[Mapping[str, int]] = None,
 ) -> Change:
     """The VM with these requests and this lease. Its `pci` is derived: entries of others stay. A key that a
-    call was cut off from writing is what the ledger noted of it."""
+    call was cut off from writing is what the ledger noted of it. `replaced` is of a start that is re-placed;
+    without it a move to another host is a new beginning."""
     ours = set(entry.past).union(entry.lease.vfs.values() if entry.lease else ())
     cut_off = ledger.NEXT_PREFIX + vm.uuid in at.state.other_config
     before = entry.pci if vm.pci is None and cut_off else vm.pci or ""
@@ -210,19 +211,12 @@ def change(
     old = entry.lease
     if not requests:
         lease = None
-    elif old is not None and (old.host, old.vfs) == (host, dict(vfs)) and replaced_at is None:
+    elif old is not None and (old.host, old.vfs) == (host, dict(vfs)) and replaced is None:
         lease = old
     else:
-        lease = Lease(
-            host,
-            dict(vfs),
-            at.state.next_serial,
-            # of the lease's own host only: a move by hand is a new beginning
-            host if replaced_at is not None else (old.replaced_host if old and old.host == host else None),
-            replaced_at
-            if replaced_at is not None
-            else (old.replaced_at if old and old.host == host else None),
-        )
+        if replaced is None:
+            replaced = old.replaced if old and old.host == host else {}
+        lease = Lease(host, dict(vfs), at.state.next_serial, dict(replaced))
     nomigrate, ours_nomigrate = _nomigrate(vm, entry, requests, ours.intersection(plugged))
     after = Entry(
         requests=tuple(requests),

@@ -12,7 +12,9 @@ from .poolstate import Vm
 from .poolwork import Work
 from .xapi import Xapi
 
-AGAIN_SECONDS = 120  # a VM is re-placed to one host once in that time, or a start could go round for ever
+# A VM is re-placed to one host once in that time, or a start could go round for ever; and to each, or two
+# starts on two hosts would take its VFs from each other for ever.
+AGAIN_SECONDS = 120
 
 
 def reinstate_vfs(host: Host, session: Any, args: Mapping[str, str]) -> Dict[str, Any]:
@@ -57,14 +59,17 @@ def _reinstate(at: Work, vm: Vm, entry: Entry, wanted: Optional[str], starting: 
     pci_changed = pcientries.plugging_order(change.pci) != pcientries.plugging_order(vm.pci or "")
     if starting and pci_changed:
         now = int(time.time())
-        if old and old.replaced_host == target and 0 <= now - (old.replaced_at or 0) < AGAIN_SECONDS:
+        before = old.replaced if old else {}
+        lately = {to: when for to, when in before.items() if 0 <= now - when < AGAIN_SECONDS}
+        if target in lately:
             raise SriovError(
                 "SRIOV_NOT_PLACED",
-                f"The VM {vm.name} was given VFs of this host {now - (old.replaced_at or 0)} seconds ago, "
+                f"The VM {vm.name} was given VFs of this host {now - lately[target]} seconds ago, "
                 "and has other entries again.",
-                "Somebody else writes its other_config:pci: see who, then start it again in two minutes.",
+                "It is started on several hosts at once, or somebody else writes its other_config:pci: see "
+                "who, then start it again in two minutes.",
             )
-        change = poolwork.change(at, vm, entry, entry.requests, target, vfs, replaced_at=now)
+        change = poolwork.change(at, vm, entry, entry.requests, target, vfs, {**lately, target: now})
     changed = at.transaction.write(change, starting)
     numbers = [request.number for request in entry.requests]
     rows = [

@@ -14,7 +14,7 @@ from box_host import BoxHost
 from calls import Context
 from machine import LOG
 from machine_description import Description, default_description, intel_82599
-from sriovlib import arrival, ledger
+from sriovlib import arrival, ledger, restore
 from values import Failure
 
 SCRIPTS = os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "..", "hooks", "xapi")
@@ -104,6 +104,17 @@ class Estate:
         lines: List[str] = stdout.splitlines()
         assert len(lines) == 3, lines
         return lines
+
+    @contextmanager
+    def lost(self, number: int) -> Iterator[None]:
+        """The host dies, and boots again at the end."""
+        host = self.box.hosts[number]
+        self.box.lose(host, noticed=False)
+        try:
+            yield
+        finally:
+            self.box.bring_back(host)
+            assert [result.error for result in restore.restore(host.machine)] == [None, None]
 
     def conflicts(self) -> List[Dict[str, Any]]:
         found: List[Dict[str, Any]] = self.call("list_assignments")["conflicts"]

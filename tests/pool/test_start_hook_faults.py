@@ -118,6 +118,46 @@ def test_the_master_dies_before_each_of_its_calls(mixed: Estate) -> None:
     assert {"pool.add_to_other_config", "VM.add_to_other_config"} <= set(seen)
 
 
+def test_the_hook_is_killed_when_it_has_queued_the_start(mixed: Estate) -> None:
+    def act(_number: int, name: str) -> None:
+        if name == "message.create":
+            kill(mixed, 1)
+
+    vm = mixed.with_vf("web")
+    with calls_watched(mixed.box, mixed.box.hosts[1], act), pytest.raises(Failure) as failure:
+        mixed.start(vm, 1)
+    assert failure.value.description[0] == "INTERNAL_ERROR"  # xapi's word for a hook that was killed
+    assert mixed.box.wait_for_calls()
+    assert mixed.box.devices(vm) == [VFS[1]]
+    is_sound(mixed, vm)
+
+
+@pytest.mark.parametrize(
+    ("first", "code"),
+    [
+        ("session.login_with_password", "SRIOV_XAPI_SILENT"),
+        ("host.call_plugin", "SRIOV_NOT_PLACED"),
+        ("VM.get_other_config", "SRIOV_XAPI_SILENT"),  # the master has given it VFs
+    ],
+)
+def test_the_member_does_not_reach_the_master_from_then_on(mixed: Estate, first: str, code: str) -> None:
+    names: List[str] = []
+
+    def act(_number: int, name: str) -> None:
+        names.append(name)
+        if first in names:
+            raise Failure("CANNOT_CONTACT_HOST", mixed.box.master.ref)
+
+    vm = mixed.with_vf("web")
+    with calls_watched(mixed.box, mixed.box.hosts[1], act):
+        line, message, hint = mixed.refused(vm, 1)
+    assert line == f"{code} {mixed.uuid(vm)} {mixed.box.hosts[1].uuid}"
+    assert "CANNOT_CONTACT_HOST" in message
+    assert hint
+    is_sound(mixed, vm)
+    gets_there(mixed, vm)
+
+
 def test_xapi_is_away_for_some_seconds(mixed: Estate) -> None:
     vm = mixed.with_vf("web")
     mixed.call("reinstate_vfs", vm_uuid=mixed.uuid(vm), host_uuid=mixed.box.hosts[1].uuid)
@@ -137,6 +177,7 @@ def test_xapi_is_away_for_some_seconds(mixed: Estate) -> None:
     thread.join()
     os.unlink(script)
     assert mixed.box.devices(vm) == [VFS[1]]
+    is_sound(mixed, vm)
 
 
 def test_the_master_cannot_place_it_and_then_it_can(mixed: Estate) -> None:
@@ -195,14 +236,38 @@ def outcome(estate: Estate, vm: str, host: int) -> str:
     return "started"
 
 
-def test_many_vms_come_to_one_host_at_once(mixed: Estate) -> None:
-    """As those of a dead host."""
-    vms = [mixed.with_vf(f"vm{number}") for number in range(4)]
-    with ThreadPoolExecutor(4) as threads:
-        outcomes = list(threads.map(lambda vm: outcome(mixed, vm, 1), vms))
-    assert [text.split(" ")[0] for text in outcomes] == ["SRIOV_RESTARTING"] * 4
+def test_two_hosts_start_it_at_once(mixed: Estate) -> None:
+    """A user there and HA here, say: each start finds the VFs of the other host, and has the VM started
+    again. Neither goes on with that for ever."""
+    vm = mixed.with_vf("web")
+    with mixed.box.waiting_calls_are_late():
+        codes = [mixed.refused(vm, host)[0].split(" ")[0] for host in (1, 0)]
+        line, message, _ = mixed.refused(vm, 1)  # as the start that the first one has queued would find it
+    assert codes == ["SRIOV_RESTARTING"] * 2
+    assert line.startswith("SRIOV_NOT_PLACED ")
+    assert "seconds ago" in message
     assert mixed.box.wait_for_calls()
-    devices = [tuple(mixed.box.devices(vm)) for vm in vms]
-    assert len(set(devices)) == 4
-    assert all(device[0].startswith("0000:09:10.") for device in devices)
+    assert mixed.box.devices(vm) == [VFS[0]]
+    is_sound(mixed, vm)
+
+
+def test_twenty_vms_of_a_dead_host_start_at_once(mixed: Estate) -> None:
+    for host in mixed.box.hosts:
+        mixed.box.call(host, "set_vf_count", pf="eth1", count="24")
+    vms = [mixed.with_vf(f"vm{number}", on=1, vlan=str(number + 1)) for number in range(20)]
+    for vm in vms:
+        mixed.box.protect(vm)
+    with ThreadPoolExecutor(4) as threads:
+        assert list(threads.map(lambda vm: outcome(mixed, vm, 1), vms)) == ["started"] * 20
+    with mixed.lost(1):
+        failures = mixed.box.run_ha()
+        assert sorted(failures) == sorted(vms)
+        told = [mixed.lines(Failure(*failure))[0] for failure in failures.values() if failure is not None]
+        assert [line.split(" ")[0] for line in told] == ["SRIOV_RESTARTING"] * 20
+        assert mixed.box.wait_for_calls(300)
+        devices = {vm: mixed.box.devices(vm) for vm in vms}
+        assert len({tuple(device) for device in devices.values()}) == 20
+        for number, vm in enumerate(vms):
+            assert devices[vm] == list(mixed.lease(vm)["vfs"].values())
+            assert mixed.settings(0, devices[vm][0])[1] == number + 1
     assert mixed.conflicts() == []

@@ -3,7 +3,6 @@
 import os
 import sys
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
 from typing import Dict, Iterator
 
 import pytest
@@ -11,7 +10,7 @@ from box import PoolInABox
 from box_host import PLUGIN, BoxHost, set_plugin
 from estate import Estate, alike, calls_watched, other_slot
 from machine_description import SATA
-from sriovlib import restore, startnotes
+from sriovlib import startnotes
 from sriovlib.vfsettings import NO_MAC
 from values import Failure
 
@@ -213,24 +212,12 @@ def test_a_host_that_takes_no_vms_any_more_leaves_it_halted_and_says_so(mixed: E
     assert mixed.box.devices(vm) == ["0000:09:10.0"]
 
 
-@contextmanager
-def lost(estate: Estate, number: int) -> Iterator[None]:
-    """The host dies, and boots again at the end."""
-    host = estate.box.hosts[number]
-    estate.box.lose(host, noticed=False)
-    try:
-        yield
-    finally:
-        estate.box.bring_back(host)
-        assert [result.error for result in restore.restore(host.machine)] == [None, None]
-
-
 def test_ha_does_not_wait_for_its_second_attempt(mixed: Estate) -> None:
     """HA tries again after 120 s; the start that the hook has queued is there at once."""
     vm = mixed.with_vf("web", on=1)
     mixed.box.protect(vm)
     mixed.start(vm, 1)
-    with lost(mixed, 1):
+    with mixed.lost(1):
         (failure,) = mixed.box.run_ha().values()
         assert failure is not None
         assert mixed.lines(Failure(*failure))[0].startswith("SRIOV_RESTARTING ")
@@ -243,7 +230,7 @@ def test_ha_needs_one_attempt_where_addresses_are_alike(estate: Estate) -> None:
     estate.box.protect(vm)
     estate.start(vm, 1)
     before = estate.pci(vm)
-    with lost(estate, 1):
+    with estate.lost(1):
         assert list(estate.box.run_ha().values()) == [None]
         assert (estate.box.devices(vm), estate.pci(vm)) == ([VF], before)
         assert estate.settings(0, VF)[1] == 12

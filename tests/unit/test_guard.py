@@ -44,7 +44,7 @@ def entry_of(vfs: Dict[int, str], host: str = HERE, past: Sequence[str] = ()) ->
     requests = tuple(Request(number, Choice("network", NETWORK), {}) for number in sorted(vfs))
     pci = pcientries.derive("", [], list(vfs.values()))
     known = tuple(sorted({*vfs.values(), *past}))
-    return Entry(requests, Lease(host, vfs, 7, None, None), 9, True, pci, known)
+    return Entry(requests, Lease(host, vfs, 7, {}), 9, True, pci, known)
 
 
 TWO_VFS = entry_of({1: VFS[0], 2: VFS[1]})

@@ -18,7 +18,7 @@ WEB = Entry(
         Request(1, Choice("network", NETWORK), {"mac": "b2:1b:21:00:00:05", "vlan": "12"}),
         Request(3, Choice("pf", "0000:07:00.0", "8086:10fb"), {}),
     ),
-    lease=Lease(HOST, {1: "0000:07:10.0", 3: "0000:07:10.2"}, 17, OTHER_HOST, 1_700_000_000),
+    lease=Lease(HOST, {1: "0000:07:10.0", 3: "0000:07:10.2"}, 17, {OTHER_HOST: 1_700_000_000}),
     next_number=4,
     nomigrate=True,
     pci="0/0000:07:10.0,1/0000:07:10.2",
@@ -53,7 +53,7 @@ def test_a_person_can_read_it() -> None:
         '"settings":{"mac":"b2:1b:21:00:00:05","vlan":"12"}},'
         '{"number":3,"by":"pf","value":"0000:07:00.0","device":"8086:10fb","settings":{}}],"next":4,'
         f'"lease":{{"host":"{HOST}","vfs":{{"1":"0000:07:10.0","3":"0000:07:10.2"}},"serial":17,'
-        f'"replaced":["{OTHER_HOST}",1700000000]}},'
+        f'"replaced":{{"{OTHER_HOST}":1700000000}}}},'
         '"nomigrate":true,"pci":"0/0000:07:10.0,1/0000:07:10.2",'
         '"past":["0000:07:10.0","0000:07:10.2","0000:07:11.0"]}'
     )
@@ -94,8 +94,8 @@ def entries(draw: Any) -> Entry:
     if draw(st.booleans()):
         leased = [number for number in used if draw(st.booleans())]
         vfs = draw(st.lists(addresses, unique=True, min_size=len(leased), max_size=len(leased)))
-        replaced = draw(st.one_of(st.just((None, None)), st.tuples(uuids, st.integers(0, 2**40))))
-        lease = Lease(draw(uuids), dict(zip(leased, vfs)), draw(st.integers(0, 2**53)), *replaced)
+        replaced = draw(st.dictionaries(uuids, st.integers(0, 2**40), max_size=2))
+        lease = Lease(draw(uuids), dict(zip(leased, vfs)), draw(st.integers(0, 2**53)), replaced)
     next_number = draw(st.integers(51, 99))
     past = tuple(draw(st.lists(addresses, max_size=3)))
     return Entry(requests, lease, next_number, draw(st.booleans()), draw(st.text()), past)
@@ -180,8 +180,9 @@ WRONG = {
     "leased for request 1 is `0000:07:10.8`": with_lease(vfs={"1": "0000:07:10.8"}),
     "has 0000:07:10.0 for two requests": with_lease(vfs={"1": "0000:07:10.0", "3": "0000:07:10.0"}),
     "serial of the lease is no whole number": with_lease(serial=1.0),
-    "is not a host and a time": with_lease(replaced=[HOST]),
-    "the time in replaced": with_lease(replaced=[HOST, None]),
+    "replaced of the lease is no JSON object": with_lease(replaced=[HOST, 1]),
+    "replaced of the lease is `here`": with_lease(replaced={"here": 1}),
+    "the time in replaced": with_lease(replaced={HOST: None}),
 }
 
 
@@ -197,8 +198,8 @@ def test_what_is_wrong_is_said(sentence: str) -> None:
     [
         WEB._replace(next_number=3),
         WEB._replace(pci=None),  # type: ignore[arg-type]
-        WEB._replace(lease=Lease(HOST, {}, 1, HOST, None)),
-        WEB._replace(lease=Lease(HOST, {2: "0000:07:10.0"}, 1, None, None)),
+        WEB._replace(lease=Lease(HOST, {}, 1, {HOST: None})),  # type: ignore[dict-item]
+        WEB._replace(lease=Lease(HOST, {2: "0000:07:10.0"}, 1, {})),
     ],
 )
 def test_nothing_is_written_that_could_not_be_read(entry: Entry) -> None:
