@@ -6,7 +6,6 @@ import time
 from contextlib import contextmanager
 from typing import (
     Any,
-    Collection,
     Dict,
     Iterable,
     Iterator,
@@ -217,7 +216,8 @@ def change(
         if replaced is None:
             replaced = old.replaced if old and old.host == host else {}
         lease = Lease(host, dict(vfs), at.state.next_serial, dict(replaced))
-    nomigrate, ours_nomigrate = _nomigrate(vm, entry, requests, ours.intersection(plugged))
+    had = bool(entry.requests or ours.intersection(plugged) or cut_off)
+    nomigrate, ours_nomigrate = _nomigrate(vm, entry, requests, had)
     after = Entry(
         requests=tuple(requests),
         lease=lease,
@@ -229,13 +229,11 @@ def change(
     return Change(vm, after, pci, nomigrate)
 
 
-def _nomigrate(
-    vm: Vm, entry: Entry, requests: Sequence[Request], back: Collection[str]
-) -> Tuple[Optional[str], bool]:
+def _nomigrate(vm: Vm, entry: Entry, requests: Sequence[Request], had: bool) -> Tuple[Optional[str], bool]:
     """What platform:nomigrate is to be, and whether it is ours. While the VM has no requests the ledger says
-    whether it was ours when it had: it is so again where a revert, or a copy, brought entries of then `back`
-    with it, and else somebody has set it since."""
-    is_ours = entry.nomigrate and bool(entry.requests or back)
+    whether it was ours when it had: it is so again where a revert, or a copy, brought entries of then with
+    it, and still where a call was cut off (`had`); else somebody has set it since."""
+    is_ours = entry.nomigrate and had
     if requests:
         return (vm.nomigrate, is_ours) if vm.nomigrate is not None else ("true", True)
     return None if is_ours and vm.nomigrate == "true" else vm.nomigrate, entry.nomigrate

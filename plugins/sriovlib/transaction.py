@@ -52,15 +52,13 @@ class Transaction:
     def _write(self, change: Change) -> bool:
         vm, text = change.vm, _text(change)
         wrote = False
-        # The ledger knows whether platform:nomigrate is ours: before it is there, and until it is gone.
-        if change.nomigrate is None:
-            wrote |= self._key("VM", vm.ref, "platform", "nomigrate", vm.nomigrate, None)
+        # The ledger first: it knows whether platform:nomigrate is ours before that is there, and a VM that has
+        # requests always has it. The entries last: as long as they are wrong, a call that was cut off shows.
         known = self._state.other_config.get(ledger.PREFIX + vm.uuid)
         if text != known or vm.pci != (change.pci or None):
             self._ledger(vm.uuid, text)
             wrote |= text != known
-        if change.nomigrate is not None:
-            wrote |= self._key("VM", vm.ref, "platform", "nomigrate", vm.nomigrate, change.nomigrate)
+        wrote |= self._key("VM", vm.ref, "platform", "nomigrate", vm.nomigrate, change.nomigrate)
         wrote |= self._key("VM", vm.ref, "other_config", "pci", vm.pci, change.pci or None)
         return wrote
 

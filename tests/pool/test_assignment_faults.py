@@ -141,3 +141,21 @@ def test_what_cannot_be_collected_is_left_to_the_next_call(
     assert ledger.PREFIX + gone in caller.pool_keys()
     caller.act(assignments.assign_vf, pf="eth1")
     assert sorted(caller.pool_keys()) == [ledger.PREFIX + caller.vm]
+
+
+@pytest.mark.parametrize("entries", ["there", "gone"])
+def test_a_vm_with_requests_does_not_migrate_and_one_without_does(caller: Caller, entries: str) -> None:
+    """`unassign_vf` is killed before each of its calls, also where somebody has taken the entries out: as
+    long as the ledger has the request xapi must not migrate the VM, and the next call takes the key out."""
+    number, cut = 1, True
+    while cut:
+        number += 1
+        caller.act(assignments.assign_vf, pf="eth1")
+        if entries == "gone":
+            caller.session.xenapi.VM.remove_from_other_config(caller.ref, "pci")
+        cut = cut_at(number, lambda: caller.act(assignments.unassign_vf, all="true"))
+        if caller.entry().requests:
+            assert caller.state()[2] == {"nomigrate": "true"}, number
+        caller.act(assignments.unassign_vf, all="true")
+        assert caller.state()[2] == {}, number
+    assert number > 10
