@@ -23,7 +23,8 @@ def vlans(other_config: Mapping[str, str]) -> Dict[int, str]:
 
 
 def _numbered(text: str) -> Dict[int, str]:
-    matches = (re.fullmatch(r"\s*(\d+)/(\S+)\s*", part) for part in text.split(","))
+    """No entry has a number of more digits than these (pcientries.LARGEST); a VM's owner may write any."""
+    matches = (re.fullmatch(r"\s*0*([0-9]{1,19})/(\S+)\s*", part) for part in text.split(","))
     return {int(match.group(1)): match.group(2) for match in matches if match}
 
 
@@ -31,7 +32,7 @@ def are_own(other_config: Mapping[str, str], origin: Mapping[str, str]) -> bool:
     """Whether a VM has MACs or VLANs for its entries that its supposed origin does not have."""
     numbers = {entry.number for entry in pcientries.entries(other_config.get("pci", ""))}
     return any(
-        number in numbers and kept(origin).get(number) != value
-        for kept in (macs, vlans)
-        for number, value in kept(other_config).items()
+        number in numbers and there.get(number) != value
+        for here, there in ((macs(other_config), macs(origin)), (vlans(other_config), vlans(origin)))
+        for number, value in here.items()
     )
