@@ -17,6 +17,7 @@ class Found(NamedTuple):
 
     address: str
     settings: Dict[str, str]
+    left_out: Dict[str, str]  # settings by iovirt's keys, of a VF that can have none
 
 
 class Taken(NamedTuple):
@@ -51,7 +52,11 @@ def taken(at: Work, vm: Vm, entry: Entry, wanted: Optional[str]) -> Taken:
         requests.append(Request(number, _choice(where, one.address), settings))
         vfs[number] = one.address
     addresses = set(vfs.values())
-    warnings = [*_left(vm, where, entries, addresses), *_also_named(at, vm, where, addresses)]
+    warnings = [
+        *_left(vm, where, entries, addresses),
+        *(_left_out(where, one) for one in found if one.left_out),
+        *_also_named(at, vm, where, addresses),
+    ]
     return Taken(target, requests, vfs, warnings)
 
 
@@ -89,6 +94,14 @@ def _left(vm: Vm, where: Surveyed, entries: Sequence[pcientries.PciEntry], taken
         f"Of the entries of {vm.name} {', '.join(left)} stayed as they were: there is no such VF on "
         f"{where.member.name}."
     ]
+
+
+def _left_out(where: Surveyed, one: Found) -> str:
+    said = " and ".join(f"{name} {text}" for name, text in one.left_out.items())
+    return (
+        f"{one.address} of {where.member.name} gets no {said}: its PF has no network interface, so its VFs "
+        "have no such settings."
+    )
 
 
 def _not_the_same(at: Work, vm: Vm, address: str, holder: str) -> str:
@@ -142,6 +155,7 @@ def _found(where: Surveyed, vm: Vm, entries: Sequence[pcientries.PciEntry]) -> L
         if vf is None or one.address is None or one.address in found:
             continue
         settings: Dict[str, str] = {}
+        is_network = (where.pf(vf["pf"]) or {})["interface"] is not None
         mac = macs.get(one.number or 0) or vf["mac"]
         if mac and mac != vfsettings.NO_MAC:
             settings["mac"] = mac
@@ -150,7 +164,10 @@ def _found(where: Surveyed, vm: Vm, entries: Sequence[pcientries.PciEntry]) -> L
             settings["vlan"] = vlan
             if one.number not in vlans and vf["qos"]:
                 settings["qos"] = str(vf["qos"])
-        found[one.address] = Found(one.address, {name: _value(vm, name, settings[name]) for name in settings})
+        settings = {name: _value(vm, name, settings[name]) for name in settings}
+        found[one.address] = (
+            Found(one.address, settings, {}) if is_network else Found(one.address, {}, settings)
+        )
     return list(found.values())
 
 

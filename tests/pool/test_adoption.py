@@ -1,6 +1,7 @@
 """Estates that were configured by hand or by the old plugin `iovirt`, and VMs that were cloned: what becomes
 of them."""
 
+import os
 import sys
 import uuid
 from typing import Any, Iterator
@@ -8,8 +9,10 @@ from typing import Any, Iterator
 import pytest
 from administrator import Administrator
 from box import PoolInABox
-from box_host import set_vfs
+from box_host import PLUGIN, set_vfs
+from machine_description import Card, default_description
 
+HOOKS = os.path.join(os.path.dirname(PLUGIN), "../hooks/xapi")
 pytestmark = pytest.mark.story
 
 FIRST = "0000:07:00.0"  # eth1 of the usual host
@@ -193,6 +196,35 @@ def test_entries_that_are_no_vf_of_the_host_are_said(pool: Administrator) -> Non
     for left in (f"` 1/{NEXT_VF}`", "`2/0000:07:11.0`", "`3/0000:00:1f.2`", "host1"):
         assert left in warning
     assert pool.pci(old) == entries
+
+
+def test_a_number_beside_a_mac_that_no_entry_has(pool: Administrator) -> None:
+    """Who may write a VM's other_config must not stop the whole pool; Python reads no such number."""
+    keys = {"pci": f"0/{VF}", "sriovmacs": f"{'9' * 5000}/02:16:3e:00:00:0a", "sriovvlans": "00/7,\u0660/8"}
+    pool.call("assign_vf", vm_uuid=pool.vm("web"), vf=VF, host_uuid=pool.box.hosts[1].uuid)
+    odd = pool.vm("odd", affinity=pool.box.hosts[0].ref, other_config=keys, platform={"nomigrate": "true"})
+    assert pool.conflict("VF_TWICE")["address"] == VF  # by its VLAN it is no copy
+    (one,) = pool.call("adopt_vm", vm_uuid=odd)["vfs"]
+    assert one["settings"]["vlan"] == "7"
+
+
+def test_a_vf_of_a_disk_has_no_mac() -> None:
+    """Its keys of iovirt say more than can be done: with these settings no start of it would succeed."""
+    usual = default_description(1)
+    (card,) = (card for card in usual.cards if card.sriov)
+    disk = Card(("0000:0a:00.0",), "144d:a824", "NVMe", "nvme", pci_class="010802", sriov=card.sriov)
+    with PoolInABox([usual._replace(cards=(*usual.cards, disk))], interpreter=sys.executable) as box:
+        pool, home = Administrator(box), box.hosts[0]
+        set_vfs(home, "0000:0a:00.0", 2)
+        vf = next(vf["address"] for vf in pool.call("list_vfs") if vf["pf"] == "0000:0a:00.0")
+        old = pool.vm("old", other_config={"pci": f"0/{vf}", "sriovmacs": "0/02:16:3e:00:00:0b"})
+        adopted = pool.call("adopt_vm", vm_uuid=old)
+        assert [one["settings"] for one in adopted["vfs"]] == [{}]
+        (warning,) = adopted["warnings"]
+        assert f"{vf} of host1 gets no mac 02:16:3e:00:00:0b" in warning
+        box.link_hook(home, "vm-pre-start", f"{HOOKS}/vm-pre-start")
+        box.start(pool.ref(old), home)
+        assert box.devices(pool.ref(old)) == [vf]
 
 
 def test_two_vfs_with_one_mac(pool: Administrator) -> None:
