@@ -20,7 +20,7 @@ AGAIN_SECONDS = 120
 def reinstate_vfs(host: Host, session: Any, args: Mapping[str, str]) -> Dict[str, Any]:
     """The plugin's `reinstate_vfs`, on the master.
 
-    The host: `host_uuid`, else the lease's if it is live, else the VM's affinity, else the one with most
+    The host: `host_uuid`, else the lease's if it is live (then it must tell what it has), else the VM's affinity, else the one with most
     free VFs. `{vm_uuid, host_uuid, changed, pci_changed, vfs: [{request, vf, before}], warnings}`;
     `pci_changed` says that a start which is in progress would plug other addresses.
     """
@@ -93,7 +93,7 @@ def _answer(
 
 
 def _target(at: Work, vm: Vm, entry: Entry) -> str:
-    leased = entry.lease.host if entry.lease else None
-    if leased in at.surveyed.hosts:
-        return str(leased)
+    leased = at.topology.live_host(entry.lease.host) if entry.lease else None
+    if leased is not None:
+        return leased
     return poolwork.best_host(at, vm, entry.requests, vm.affinity)

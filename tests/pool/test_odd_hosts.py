@@ -10,6 +10,7 @@ from administrator import Administrator
 from box import PoolInABox
 from box_host import BoxHost, set_plugin, set_vfs
 from sriovlib import VERSION, assignmentlist, assignments, inventory, master, poolwork, reinstate, survey
+from sriovlib.errors import SriovError
 from sriovlib.host import Host
 
 pytestmark = pytest.mark.story
@@ -116,6 +117,23 @@ def test_a_host_that_hangs_is_not_waited_for(pool: Administrator, monkeypatch: p
     with pool.box.hanging(hangs):
         got = act(pool, assignments.assign_vf, vm_uuid=vm, pf="eth1")
     assert (got["host_uuid"], "host2" in got["warnings"][0]) == (home.uuid, True)
+
+
+def test_a_vm_is_not_moved_off_a_host_that_is_only_slow(
+    pool: Administrator, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Unless the administrator says so."""
+    monkeypatch.setattr(survey, "SECONDS", 0.5)
+    home, hangs = pool.box.hosts
+    vm = pool.vm("a")
+    pool.call("assign_vf", vm_uuid=vm, pf="eth1", host_uuid=hangs.uuid)
+    before = pool.everything()
+    with pool.box.hanging(hangs):
+        with pytest.raises(SriovError) as refused:
+            act(pool, reinstate.reinstate_vfs, vm_uuid=vm)
+        assert (refused.value.code, "host2" in refused.value.message) == ("SRIOV_NO_FREE_VF", True)
+        assert pool.everything() == before
+        assert act(pool, reinstate.reinstate_vfs, vm_uuid=vm, host_uuid=home.uuid)["changed"]
 
 
 def test_hosts_whose_names_are_alike(pool: Administrator) -> None:
