@@ -141,7 +141,8 @@ def _has_other_entries(host: Host, session: Any, ref: str, vm: Record) -> bool:
 def _start_again(host: Host, xapi: Xapi, view: View, ref: str, vm: Record) -> NoReturn:
     here = view.pool.member
     now = ", ".join(pcientries.plugging_order(xapi.call("VM.get_other_config", ref).get("pci", "")))
-    has = f"The VM {vm['name_label']} did not have VFs of the host {here.name}, and has {now} of it now"
+    has, those = f"The VM {vm['name_label']} did not have VFs of the host {here.name}, and has ", "with those"
+    has, those = (f"{has}{now} of it now", those) if now else (f"{has}none any more", "without")
     try:
         if not view.pool.enabled:
             raise XapiFailure(["HOST_DISABLED", here.uuid])
@@ -157,7 +158,7 @@ def _start_again(host: Host, xapi: Xapi, view: View, ref: str, vm: Record) -> No
     except (XapiFailure, OSError):
         uuid = task  # the start is queued all the same
     restarting = Restarting(
-        f"{has}. This start ends, and xapi starts it here again with those.",
+        f"{has}. This start ends, and xapi starts it here again {those}.",
         f"There is nothing to do. `xe task-list uuid={uuid}` shows that start; should it be refused, because "
         "the host is evacuated or upgraded, the VM stays halted. It does not stay paused, if it was to be: "
         "call reinstate_vfs before such a start.",

@@ -272,6 +272,18 @@ def test_a_reverted_vm_gets_its_entries_back(estate: Estate) -> None:
     assert estate.box.devices(vm) == [VF, "0000:07:10.2"]
 
 
+def test_a_reverted_vm_that_was_to_have_none_any_more_is_told_so(estate: Estate) -> None:
+    vm = estate.with_vf("web")
+    snapshot = estate.box.xapi.call("VM.snapshot", vm, "before")
+    estate.call("unassign_vf", vm_uuid=estate.uuid(vm), all="true")
+    estate.box.xapi.call("VM.revert", snapshot)
+    first, message, _ = estate.refused(vm, 0)
+    assert first.startswith("SRIOV_RESTARTING ")
+    assert "has none any more. This start ends, and xapi starts it here again without." in message
+    assert estate.box.wait_for_calls()
+    assert estate.box.devices(vm) == []
+
+
 # -- reboots ---------------------------------------------------------------------------------------
 
 
