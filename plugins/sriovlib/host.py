@@ -304,8 +304,11 @@ class Host:
                             "Wait until it has ended, then call again.",
                         ) from None
                     time.sleep(0.05)
-            os.ftruncate(descriptor, 0)
-            os.pwrite(descriptor, f"{doing}, process {os.getpid()}\n".encode(), 0)
+            try:
+                os.ftruncate(descriptor, 0)
+                os.pwrite(descriptor, f"{doing}, process {os.getpid()}\n".encode(), 0)
+            except OSError:
+                pass  # /run is full; who has the lock is a comfort
             yield
         finally:
             os.close(descriptor)

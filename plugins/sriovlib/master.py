@@ -1,5 +1,6 @@
 """Pool functions have one writer, the pool's master: a member hands the call on to it."""
 
+import errno
 import http.client
 import json
 from typing import Any, Callable, Mapping
@@ -9,6 +10,7 @@ from .errors import SriovError
 from .host import Host
 from .xapi import Xapi, XapiFailure
 
+OF_FILES = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EIO, errno.ENOLCK)  # no socket fails so
 SECONDS = 200  # for an answer of the master: waiting for its lock, hosts that do not answer, the writes
 
 
@@ -21,7 +23,7 @@ def act(
     seconds: float = SECONDS,
 ) -> Any:
     """The result of a pool function, from here if this host is the master. What xapi fails with becomes a
-    SriovError."""
+    SriovError; what this host's files fail with stays what it is."""
     try:
         xapi = Xapi(host, session)
         (pool,) = xapi.call("pool.get_all")
@@ -30,6 +32,8 @@ def act(
             return function(host, session, args)
         return _forward(Xapi(host, session, seconds), master, name, args)
     except (XapiFailure, OSError, http.client.HTTPException, json.JSONDecodeError) as error:
+        if isinstance(error, OSError) and (error.filename is not None or error.errno in OF_FILES):
+            raise
         raise SriovError(
             "SRIOV_XAPI_SILENT",
             f"{name} could not be done, for xapi failed: {error or type(error).__name__}.",

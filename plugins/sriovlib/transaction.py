@@ -52,8 +52,8 @@ class Transaction:
     def _write(self, change: Change) -> bool:
         vm, text = change.vm, _text(change)
         wrote = False
-        # The ledger first: it knows whether platform:nomigrate is ours before that is there, and a VM that has
-        # requests always has it. The entries last: as long as they are wrong, a call that was cut off shows.
+        # The ledger first: it knows whether platform:nomigrate is ours before that is there, and a VM that
+        # has requests has it. The entries last: as long as they are wrong, a call that was cut off shows.
         known = self._state.other_config.get(ledger.PREFIX + vm.uuid)
         if text != known or vm.pci != (change.pci or None):
             self._ledger(vm.uuid, text)

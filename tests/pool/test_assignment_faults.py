@@ -1,5 +1,7 @@
 """A call that gives VFs is cut off, or failed by xapi: nothing is lost, nothing half done."""
 
+import errno
+import os
 import sys
 import time
 from typing import Any, Callable, Dict, Iterator, List, Tuple
@@ -9,7 +11,7 @@ from box import PoolInABox
 from box_host import set_vfs
 from caller import FOREIGN, WRITES, Caller, cut_at, failed_at
 from machine_description import default_description
-from sriovlib import assignments, jsonrpc, ledger, pcientries, reinstate
+from sriovlib import assignments, jsonrpc, ledger, pcientries, poolwork, reinstate
 from sriovlib.errors import SriovError
 from sriovlib.xapi import SECONDS, Xapi
 
@@ -159,3 +161,24 @@ def test_a_vm_with_requests_does_not_migrate_and_one_without_does(caller: Caller
         caller.act(assignments.unassign_vf, all="true")
         assert caller.state()[2] == {}, number
     assert number > 10
+
+
+def test_no_room_in_run_is_no_reason_to_fail(caller: Caller, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Who has the lock cannot be written into it then."""
+
+    def full(*_args: Any) -> int:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr(os, "pwrite", full)
+    assert caller.act(assignments.assign_vf, pf="eth1")["request"] == 1
+
+
+def test_a_file_that_cannot_be_read_is_not_xapis_fault(
+    caller: Caller, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def broken(*_args: Any) -> Any:
+        raise OSError(errno.EIO, "could not be read", "/etc/xensource-inventory")
+
+    monkeypatch.setattr(poolwork, "work", broken)
+    with pytest.raises(OSError, match="could not be read"):
+        caller.act(assignments.assign_vf, pf="eth1")
