@@ -211,7 +211,7 @@ def test_a_number_beside_a_mac_that_no_entry_has(pool: Administrator) -> None:
 def test_a_vf_of_a_disk_has_no_mac() -> None:
     """Its keys of iovirt say more than can be done: with these settings no start of it would succeed."""
     usual = default_description(1)
-    (card,) = (card for card in usual.cards if card.sriov)
+    card = next(card for card in usual.cards if card.sriov)
     disk = Card(("0000:0a:00.0",), "144d:a824", "NVMe", "nvme", pci_class="010802", sriov=card.sriov)
     with PoolInABox([usual._replace(cards=(*usual.cards, disk))], interpreter=sys.executable) as box:
         pool, home = Administrator(box), box.hosts[0]
