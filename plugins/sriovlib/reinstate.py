@@ -20,9 +20,9 @@ AGAIN_SECONDS = 120
 def reinstate_vfs(host: Host, session: Any, args: Mapping[str, str]) -> Dict[str, Any]:
     """The plugin's `reinstate_vfs`, on the master.
 
-    The host: `host_uuid`, else the lease's if it is live (then it must tell what it has), else the VM's affinity, else the one with most
-    free VFs. `{vm_uuid, host_uuid, changed, pci_changed, vfs: [{request, vf, before}], warnings}`;
-    `pci_changed` says that a start which is in progress would plug other addresses.
+    The host: `host_uuid`, else the lease's if it is live (then it must tell what it has), else the VM's
+    affinity, else the one with most free VFs. `{vm_uuid, host_uuid, changed, pci_changed, vfs: [{request, vf,
+    before}], warnings}`; `pci_changed` says that a start which is in progress would plug other addresses.
     """
     vm_uuid = arguments.required_uuid(args, "vm_uuid")
     wanted = arguments.uuid(args, "host_uuid")
