@@ -1,5 +1,6 @@
 """What a pool function writes: the ledger, a VM's `pci` and its `platform:nomigrate`. All of it, or none."""
 
+from contextlib import ExitStack
 from typing import Callable, List, NamedTuple, Optional
 
 from . import ledger, poolstate
@@ -7,7 +8,7 @@ from .errors import SriovError
 from .host import Host
 from .ledger import Entry
 from .poolstate import PoolState, Vm
-from .xapi import Xapi, XapiFailure
+from .xapi import Xapi, XapiFailure, logged_in
 
 
 class Change(NamedTuple):
@@ -38,13 +39,12 @@ class Transaction:
                 self._look_again(change, starting)
             if ledger.NEXT_PREFIX + vm.uuid in self._state.other_config or wrote:
                 self._done(vm.uuid)
-        except XapiFailure as failure:
-            self.take_back()
-            if failure.details[0] != "HANDLE_INVALID":
-                raise
-            raise _gone(vm) from failure
-        except BaseException:
-            self.take_back()
+        except BaseException as error:
+            left = self._take_back()
+            if left is not None and isinstance(error, Exception):
+                raise _left_behind(vm, error, left) from error
+            if isinstance(error, XapiFailure) and error.details[0] == "HANDLE_INVALID":
+                raise _gone(vm) from error
             raise
         self._back.clear()
         return wrote
@@ -62,16 +62,40 @@ class Transaction:
         wrote |= self._key("VM", vm.ref, "other_config", "pci", vm.pci, change.pci or None)
         return wrote
 
-    def take_back(self) -> None:
-        """Undoes every write, the last first, in time of its own. What cannot be undone is logged; the
-        ledger tells the rest."""
-        self._xapi = self._xapi.renewed()
-        while self._back:
-            undo = self._back.pop()
+    def _take_back(self) -> Optional[Exception]:
+        """Undoes every write, the last first, in time of its own; or what the first that stays failed with.
+        The ledger tells the rest. What a VM that is gone had went with it."""
+        left: Optional[Exception] = None
+        with ExitStack() as sessions:
+            if self._back:
+                self._xapi = self._able_to_undo(sessions)
+            while self._back:
+                undo = self._back.pop()
+                try:
+                    undo()
+                except Exception as error:  # the client's errors have no common class
+                    self._host.log(f"a write could not be taken back: {error}")
+                    if not isinstance(error, XapiFailure) or error.details[0] != "HANDLE_INVALID":
+                        left = left or error
+        return left
+
+    def _able_to_undo(self, sessions: ExitStack) -> Xapi:
+        """The caller's session; where it has ended, one of our own, while this host is the master."""
+        again = self._xapi.renewed()
+        try:
+            again.call("pool.get_master", self._state.pool_ref)
+        except XapiFailure as failure:
+            if failure.details[0] != "SESSION_INVALID":
+                return again
             try:
-                undo()
-            except Exception as error:  # the client's errors have no common class
-                self._host.log(f"a write could not be taken back: {error}")
+                own = Xapi(self._host, sessions.enter_context(logged_in(self._host)))
+                if own.call("pool.get_master", self._state.pool_ref) == self._state.master_ref:
+                    return own
+            except Exception as error:  # of a new master's member too, whose xapi lets nobody in
+                self._host.log(f"no session to take writes back with: {error}")
+        except Exception as error:  # then undoing fails too, and says so
+            self._host.log(f"xapi does not answer: {error}")
+        return again
 
     def _ledger(self, uuid: str, text: Optional[str]) -> None:
         """Also where only `pci` changes: what waits beside the key tells of a call that was cut off there."""
@@ -178,6 +202,16 @@ def _text(change: Change) -> Optional[str]:
             f"Put its key in the pool right ({ledger.PREFIX}{change.vm.uuid} of pool.other_config), or take "
             "back all that it has (`unassign_vf` with all=true), then that key out.",
         ) from error
+
+
+def _left_behind(vm: Vm, error: Exception, left: Exception) -> SriovError:
+    return SriovError(
+        "SRIOV_XAPI_SILENT",
+        f"{vm.name} ({vm.uuid}) could not be changed ({getattr(error, 'message', error)}), and something "
+        f"that was written already could not be taken back ({left}).",
+        "See what it has in `list_assignments`, then call again; `reinstate_vfs` makes its entries what its "
+        "requests say.",
+    )
 
 
 def _gone(vm: Vm) -> SriovError:

@@ -7,13 +7,14 @@ import time
 from typing import Any, Callable, Dict, Iterator, List, Tuple
 
 import pytest
+import XenAPI
 from box import PoolInABox
 from box_host import set_vfs
-from caller import FOREIGN, WRITES, Caller, cut_at, failed_at
+from caller import FOREIGN, WRITES, Caller, cut_at, failed_at, meanwhile
 from machine_description import default_description
-from sriovlib import assignments, jsonrpc, ledger, pcientries, poolwork, reinstate
+from sriovlib import assignments, jsonrpc, ledger, master, pcientries, poolwork, reinstate
 from sriovlib.errors import SriovError
-from sriovlib.xapi import SECONDS, Xapi
+from sriovlib.xapi import SECONDS, SOCKET, Xapi
 
 pytestmark = pytest.mark.story
 
@@ -182,3 +183,43 @@ def test_a_file_that_cannot_be_read_is_not_xapis_fault(
     monkeypatch.setattr(poolwork, "work", broken)
     with pytest.raises(OSError, match="could not be read"):
         caller.act(assignments.assign_vf, pf="eth1")
+
+
+def test_the_callers_session_ends_while_it_writes(caller: Caller) -> None:
+    """Its client logs out, or xapi has too many sessions: what was written is taken back all the same."""
+    before = caller.state()
+    sessions = set(caller.box.xapi.database.refs("session"))
+    with XenAPI.Session(caller.box.url) as short:
+        short.login_with_password("root", caller.box.xapi.password, "1.0", "a client")
+        args = {"vm_uuid": caller.vm, "pf": "eth1"}
+        socket, reference = caller.host.path(SOCKET), short._session
+
+        def end() -> None:
+            jsonrpc.call(socket, "session.logout", [reference], time.monotonic() + SECONDS)
+
+        with meanwhile(WRITES, end), pytest.raises(SriovError) as refused:
+            master.act(caller.host, short, "assign_vf", args, assignments.assign_vf)
+    assert (refused.value.code, "SESSION_INVALID" in refused.value.message) == ("SRIOV_XAPI_SILENT", True)
+    assert "taken back" not in refused.value.message
+    assert caller.state() == before
+    assert set(caller.box.xapi.database.refs("session")) == sessions
+
+
+def test_a_write_that_stays_is_told_of(caller: Caller, monkeypatch: pytest.MonkeyPatch) -> None:
+    """xapi goes away before the last write, and does not come back."""
+    real = Xapi.call
+    written: List[str] = []
+
+    def going(self: Xapi, method: str, *params: Any) -> Any:
+        written.extend([method] if method == WRITES else [])
+        if written:
+            raise ConnectionRefusedError("xapi is not there")
+        return real(self, method, *params)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Xapi, "call", going)
+        with pytest.raises(SriovError) as refused:
+            caller.act(assignments.assign_vf, pf="eth1")
+    assert "could not be taken back" in refused.value.message
+    assert "list_assignments" in refused.value.hint
+    assert caller.entry().requests
