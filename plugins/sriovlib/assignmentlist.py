@@ -37,14 +37,15 @@ def list_assignments(host: Host, session: Any, args: Mapping[str, str]) -> Dict[
         for vm in sorted(state.vms.values(), key=lambda vm: (vm.name, vm.uuid))
         if vm_uuid in (None, vm.uuid) and seen.has_vfs(vm) and host_uuid in (None, *_hosts_of(seen, vm))
     ]
+    found = [
+        conflict
+        for conflict in conflicts.find(seen)
+        if (vm_uuid is None or vm_uuid in conflict.vm_uuids)
+        and (host_uuid is None or conflict.host_uuid in (None, host_uuid))
+    ]
     return {
         "vms": vms,
-        "conflicts": [
-            conflict._asdict()
-            for conflict in conflicts.find(seen)
-            if (vm_uuid is None or vm_uuid in conflict.vm_uuids)
-            and (host_uuid is None or conflict.host_uuid in (None, host_uuid))
-        ],
+        "conflicts": [conflict._asdict() for conflict in conflicts.readable(found, state)],
         "hosts": [
             {
                 "host_uuid": member.uuid,

@@ -1,10 +1,14 @@
 """What does not fit together in the pool: between the ledger, the VMs, their entries and the hosts. Pure."""
 
-from typing import Iterator, List, Sequence
+from typing import Dict, Iterator, List, Sequence, Tuple
 
 from . import deviceconflicts, entryconflicts, leaseconflicts, ledger
-from .poolstate import Vm
+from .poolstate import PoolState
+from .safetext import listed
 from .seen import Conflict, Seen
+
+MOST = 20
+_OF_ENTRIES = ("VF_TWICE", "ENTRY_DROPPED", "NO_SUCH_DEVICE", "NEEDED_BY_DOM0")
 
 
 def find(seen: Seen) -> List[Conflict]:
@@ -25,10 +29,32 @@ def find(seen: Seen) -> List[Conflict]:
     return found
 
 
+def readable(found: Sequence[Conflict], state: PoolState) -> List[Conflict]:
+    """Of what entries can bring about, for whoever writes a VM's other_config can bring about thousands:
+    `MOST` of a kind for each VM. What is about VMs that have as many already is one conflict a kind."""
+    kept: List[Conflict] = []
+    counts: Dict[Tuple[str, str], int] = {}
+    left: Dict[str, List[Conflict]] = {}
+    for conflict in found:
+        of_each = [(conflict.code, uuid) for uuid in conflict.vm_uuids]
+        if conflict.code in _OF_ENTRIES and all(counts.get(one, 0) >= MOST for one in of_each):
+            left.setdefault(conflict.code, []).append(conflict)
+            continue
+        kept.append(conflict)
+        for one in of_each:
+            counts[one] = counts.get(one, 0) + 1
+    for code, more in left.items():
+        uuids = sorted({uuid for conflict in more for uuid in conflict.vm_uuids})
+        names = listed([state.name(uuid) for uuid in uuids], 5)
+        message = f"There are {len(more)} more of these, of VMs that have {MOST} already: {names}."
+        kept.append(Conflict(code, message, "Mend those that are listed, and others are.", uuids))
+    return kept
+
+
 def _hosts(seen: Seen) -> Iterator[Conflict]:
     """Hosts without the plugin, with another version, or silent; xapi starts any VM there all the same."""
     could = [vm for vm in seen.state.vms.values() if vm.power_state == "Halted" and seen.has_vfs(vm)]
-    names = _names(sorted(could, key=lambda vm: vm.name))
+    names = listed(sorted(vm.name for vm in could), 5)
     for problem in seen.surveyed.problems:
         message = problem.message
         if could:
@@ -38,9 +64,10 @@ def _hosts(seen: Seen) -> Iterator[Conflict]:
 
 def _ledger(seen: Seen) -> Iterator[Conflict]:
     for uuid, why in sorted(seen.state.unreadable.items()):
+        key = ledger.key(seen.state.other_config, uuid)
         yield Conflict(
             "LEDGER_UNREADABLE",
-            f"pool.other_config:{ledger.PREFIX}{uuid} ({seen.state.name(uuid)}) cannot be read: {why}.",
+            f"pool.other_config:{key} ({seen.state.name(uuid)}) cannot be read: {why}.",
             "Put it right, or take it out with `xe pool-param-remove` and assign anew.",
             [uuid],
         )
@@ -48,11 +75,7 @@ def _ledger(seen: Seen) -> Iterator[Conflict]:
         yield Conflict(
             "LEDGER_WITHOUT_VM",
             f"The ledger has requests of {uuid}, and the pool has no such VM (or it became a template).",
-            "The next change of any VM takes the key out, if the VM is gone.",
+            "The next change of any VM takes the key out, if the VM is gone. If it is a template, "
+            f"`unassign_vf` with vm_uuid={uuid} and all=true takes back what it was lent.",
             [uuid],
         )
-
-
-def _names(vms: Sequence[Vm]) -> str:
-    names = [vm.name for vm in vms[:5]]
-    return ", ".join(names) + (f" and {len(vms) - 5} more" if len(vms) > 5 else "")

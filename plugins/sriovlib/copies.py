@@ -21,17 +21,17 @@ def lent(entry: Entry) -> List[str]:
 def origins(state: PoolState, vm: Vm, named: Sequence[str]) -> List[str]:
     """The VMs whose VFs these entries may be a copy of, the one that was lent them last first. They have
     most of the addresses, and of those most at present."""
-    own = state.entries.get(vm.uuid)
-    named = [address for address in named if own is None or address not in lent(own)]  # after a revert
     if vm.nomigrate is None or not named:
         return []
+    own = state.entries.get(vm.uuid)
+    copied = set(named).difference(lent(own) if own else ())  # after a revert
     found: List[Tuple[int, int, int, str]] = []
     for uuid, entry in state.entries.items():
         now = entry.lease.vfs.values() if entry.lease else ()
-        shared = len(set(named).intersection(lent(entry)))
+        shared = len(copied.intersection(lent(entry)))
         if shared and uuid != vm.uuid and entry.requests and not _has_keys_of_its_own(state, vm, uuid):
             serial = entry.lease.serial if entry.lease else 0
-            found.append((shared, len(set(named).intersection(now)), serial, uuid))
+            found.append((shared, len(copied.intersection(now)), serial, uuid))
     found.sort(reverse=True)
     return [uuid for *rank, _, uuid in found if rank == list(found[0][:2])]
 

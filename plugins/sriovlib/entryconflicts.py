@@ -5,6 +5,7 @@ from typing import Dict, Iterator, List, Sequence, Tuple
 
 from . import copies, holding, pcientries
 from .poolstate import Vm
+from .safetext import shortened
 from .seen import Conflict, Seen
 
 
@@ -18,6 +19,8 @@ def by_hand(seen: Seen) -> Iterator[Conflict]:
     leased: Dict[str, List[Tuple[str, str]]] = {}
     for (host, address), holder in sorted(leases.items()):
         leased.setdefault(address, []).append((host, holder))
+    suspects = {uuid for address in leased for uuid in named.get(address, ())}
+    said = {uuid for uuid in suspects if _origins(seen, seen.state.vms[uuid])}  # of the copy as a whole
     for address, uuids in sorted(named.items()):
         if len(uuids) > 1 and address not in leased:
             yield Conflict(
@@ -29,8 +32,8 @@ def by_hand(seen: Seen) -> Iterator[Conflict]:
                 address,
             )
         for uuid in sorted(uuids) if address in leased else ():
-            if _origins(seen, seen.state.vms[uuid]):
-                continue  # said of the copy as a whole
+            if uuid in said:
+                continue
             for host, holder in leased[address]:
                 yield Conflict(
                     "VF_TWICE",
@@ -88,7 +91,8 @@ def clones(seen: Seen) -> Iterator[Conflict]:
             names = " or ".join(seen.state.name(uuid) for uuid in origins)
             yield Conflict(
                 "CLONE",
-                f"The entries of {vm.name} ({vm.uuid}) are a copy of those of {names}: `{vm.pci}`.",
+                f"The entries of {vm.name} ({vm.uuid}) are a copy of those of {names}: "
+                f"`{shortened(vm.pci or '')}`.",
                 "It is not started with them. Give it VFs of its own by `adopt_vm`; with origin_uuid=none if "
                 f"it is no copy. If it shall have none: `{pcientries.removal(vm.uuid)}`.",
                 [vm.uuid, *origins],
@@ -111,7 +115,7 @@ def unlike_the_ledger(seen: Seen) -> Iterator[Conflict]:
             yield Conflict(
                 "STALE_ENTRIES",
                 f"other_config:pci of {vm.name} ({uuid}) {' and '.join(filter(None, (what, old)))} "
-                f"(`{vm.pci or ''}`).",
+                f"(`{shortened(vm.pci or '')}`).",
                 "They are written anew at its next start, or now by `reinstate_vfs`.",
                 [uuid],
             )
@@ -123,8 +127,8 @@ def dropped(seen: Seen) -> Iterator[Conflict]:
             if one.address is None:
                 yield Conflict(
                     "ENTRY_DROPPED",
-                    f"xapi ignores the entry `{one.text}` in other_config:pci of {vm.name} ({vm.uuid}), so "
-                    "the VM starts without that device.",
+                    f"xapi ignores the entry `{shortened(one.text)}` in other_config:pci of {vm.name} "
+                    f"({vm.uuid}), so the VM starts without that device.",
                     "Write it as N/DDDD:BB:DD.F, without blanks: 0/0000:07:10.0.",
                     [vm.uuid],
                 )

@@ -6,12 +6,13 @@ or leased here to the VM, and no entry takes from dom0 or from another VM. Whose
 the VM's owner could have written anything.
 """
 
-from typing import List, Mapping, NamedTuple, Optional, Sequence, Tuple
+from typing import List, Mapping, NamedTuple, Optional, Sequence, Set, Tuple
 
 from . import pcientries, placement
 from .ledger import Entry, Request
 from .pcientries import PciEntry
 from .placement import Candidate, Held
+from .safetext import shortened
 
 NEEDED, IN_USE, NOT_PLACED = "SRIOV_NEEDED_BY_DOM0", "SRIOV_VF_IN_USE", "SRIOV_NOT_PLACED"
 
@@ -67,11 +68,11 @@ def judge(
         if request.number in leased
     }
     found: List[Refusal] = []
-    seen: List[str] = []
+    seen: Set[str] = set()
     for one in there:
         if one.address is None or one.address in seen:
             continue
-        seen.append(one.address)
+        seen.add(one.address)
         device = devices[one.address]
         if one.address in by_address or (entry and one.address in entry.past):
             who = device.held_by or placement.holder(host, one.address, vm, held)
@@ -97,7 +98,7 @@ _Wrong = Optional[Tuple[str, str]]  # code and sentence
 
 def _taking(one: PciEntry, device: Device, holder: Optional[str]) -> _Wrong:
     """From dom0 or from another VM."""
-    names = f"The entry `{one.text}` names {_named(device)}"
+    names = f"The entry `{shortened(one.text)}` names {_named(device)}"
     if device.carries:
         return NEEDED, f"{names}, which dom0 needs for {_listed(device.carries)}."
     if holder is not None:
@@ -109,7 +110,7 @@ def _unfit(
     one: PciEntry, device: Device, request: Optional[Request], candidates: Sequence[Candidate]
 ) -> _Wrong:
     """Why an entry of ours, that takes from nobody, is not what its request asked for."""
-    said = f"The entry `{one.text}`"
+    said = f"The entry `{shortened(one.text)}`"
     if request is None:
         return NOT_PLACED, f"{said} is left from an earlier lease: no request of the VM has that VF now."
     said += f" is for request {request.number}"
@@ -127,7 +128,8 @@ def _unfit(
 
 def _copied(vm: str, pci: str, origin: str) -> Refusal:
     message = (
-        f"The entries of other_config:pci (`{pci}`) are copies of those of {origin}, whose VFs they name."
+        f"The entries of other_config:pci (`{shortened(pci)}`) are copies of those of {origin}, whose VFs "
+        "they name."
     )
     hint = (
         f"Give it VFs of its own (`adopt_vm` with vm_uuid={vm}; with origin_uuid=none if it is no copy), or "

@@ -9,6 +9,7 @@ from .ledger import Choice, Entry, Request
 from .macs import chosen_mac
 from .poolstate import Vm
 from .poolwork import Work
+from .safetext import listed, shortened
 from .survey import Surveyed
 
 
@@ -38,7 +39,8 @@ def taken(at: Work, vm: Vm, entry: Entry, wanted: Optional[str]) -> Taken:
     if not found:
         raise SriovError(
             "SRIOV_NOT_FOUND",
-            f"No entry of {vm.name}'s other_config:pci (`{vm.pci or ''}`) is a VF of {where.member.name}.",
+            f"No entry of {vm.name}'s other_config:pci (`{shortened(vm.pci or '')}`) is a VF of "
+            f"{where.member.name}.",
             "Name the host that it ran on by host_uuid; list_vfs shows the VFs of a host.",
         )
     requests: List[Request] = []
@@ -87,11 +89,11 @@ def _must_be_had(at: Work, vm: Vm, where: Surveyed, address: str) -> None:
 
 
 def _left(vm: Vm, where: Surveyed, entries: Sequence[pcientries.PciEntry], taken: Set[str]) -> List[str]:
-    left = [f"`{one.text}`" for one in entries if one.address not in taken]
+    left = [f"`{shortened(one.text)}`" for one in entries if one.address not in taken]
     if not left:
         return []
     return [
-        f"Of the entries of {vm.name} {', '.join(left)} stayed as they were: there is no such VF on "
+        f"Of the entries of {vm.name} {listed(left)} stayed as they were: there is no such VF on "
         f"{where.member.name}."
     ]
 
@@ -118,7 +120,7 @@ def _also_named(at: Work, vm: Vm, where: Surveyed, taken: Set[str]) -> List[str]
         shared = sorted(taken.intersection(pcientries.plugging_order(other.pci or "")).difference(lent))
         if shared and other.uuid != vm.uuid:
             found.append(
-                f"The entries of {other.name} ({other.uuid}) name {', '.join(shared)} too: it does not start "
+                f"The entries of {other.name} ({other.uuid}) name {listed(shared)} too: it does not start "
                 f"on {where.member.name} any more."
             )
     return found
@@ -138,11 +140,12 @@ def _host_of(at: Work, vm: Vm, named: Sequence[str], wanted: Optional[str]) -> s
     if len(having) == 1:
         return having.pop()
     names = ", ".join(sorted(at.surveyed.hosts[uuid].member.name for uuid in having))
+    shown = shortened(vm.pci or "")
     raise SriovError(
         "SRIOV_BAD_ARGUMENT" if having else "SRIOV_NOT_FOUND",
-        f"Which host's VFs `{vm.pci or ''}` of {vm.name} means is not clear: {names} have such addresses."
+        f"Which host's VFs `{shown}` of {vm.name} means is not clear: {names} have such addresses."
         if having
-        else f"No host that answers has a VF that other_config:pci of {vm.name} (`{vm.pci or ''}`) names.",
+        else f"No host that answers has a VF that other_config:pci of {vm.name} (`{shown}`) names.",
         "Name the host by host_uuid, or set the VM's affinity.",
     )
 
@@ -177,7 +180,7 @@ def _value(vm: Vm, name: str, text: str) -> str:
     except ValueError as accepted:
         raise SriovError(
             "SRIOV_BAD_ARGUMENT",
-            f"{vm.name} has `{text}` as {name} of a VF, which takes {accepted}.",
+            f"{vm.name} has `{shortened(text)}` as {name} of a VF, which takes {accepted}.",
             f"Put its other_config right ({iovirt.MACS}, {iovirt.VLANS}), or take that key out.",
         ) from None
 

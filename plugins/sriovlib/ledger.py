@@ -152,6 +152,11 @@ def settled(other_config: Mapping[str, str]) -> Dict[str, str]:
     return found
 
 
+def key(other_config: Mapping[str, str], uuid: str) -> str:
+    """The key that `settled` has a VM's text of."""
+    return PREFIX + uuid if PREFIX + uuid in other_config else NEXT_PREFIX + uuid
+
+
 def is_uuid(text: str) -> bool:
     return bool(_UUID.fullmatch(text))
 

@@ -16,6 +16,7 @@ _ENTRY = re.compile(
     "([0-9a-fA-F][0-9a-fA-F_]{0,3}):([0-9a-fA-F][0-9a-fA-F_]?):([0-9a-fA-F][0-9a-fA-F_]?)[.]([0-9a-fA-F])"
 )
 _PLAIN = re.compile("[0-9a-fA-F:./,]*")  # what a shell takes as it stands
+_LONG = 320  # characters: about twenty entries; a longer text is not written anew in a hint
 LEAST, LARGEST = -(2**62), 2**62 - 1  # OCaml's int
 
 
@@ -90,11 +91,14 @@ def _numbers(used: Collection[int], count: int) -> Iterator[int]:
 
 def without(vm: str, text: str, address: str) -> str:
     """What to do, as a sentence, so that the VM's entries do not name the address any more."""
+    by_hand = "Take the entry out of the VM's other_config:pci."
+    if len(text) > _LONG:
+        return by_hand
     rest = ",".join(entry.text for entry in entries(text) if entry.address != address)
     if not rest:
         return f"Take the entry out: `{removal(vm)}`."
     if not _PLAIN.fullmatch(rest):
-        return "Take the entry out of the VM's other_config:pci."
+        return by_hand
     return f"Take the entry out: `xe vm-param-set uuid={vm} other-config:pci={rest}`."
 
 

@@ -4,6 +4,7 @@ from typing import Any, Dict, List, Mapping, NamedTuple, Optional, Sequence, Set
 
 from . import arguments
 from .errors import SriovError
+from .safetext import shortened
 
 NULL = "OpaqueRef:NULL"
 
@@ -77,7 +78,7 @@ def find_network(known: Sequence[Network], wanted: str) -> Network:
     if not found:
         raise SriovError(
             "SRIOV_NOT_FOUND",
-            f"The pool has no network `{wanted}`.",
+            f"The pool has no network `{shortened(wanted)}`.",
             "Give a network's UUID, its name-label or its bridge; `xe network-list` lists them.",
         )
     if len(found) > 1:

@@ -1,6 +1,7 @@
-"""Text that xapi can carry: what XML 1.0 allows, without control characters."""
+"""Text that xapi can carry: what XML 1.0 allows, without control characters; and as much as one can read."""
 
 import re
+from typing import Sequence
 
 # One of these in a result or an error, and the caller gets INTERNAL_ERROR and nothing else. (Written as
 # what is refused: a class of all that is allowed takes milliseconds to compile. Compiled when there is
@@ -11,3 +12,13 @@ _UNSAFE = "[\x00-\x08\x0b-\x1f\x7f-\x9f\ud800-\udfff\ufffe\uffff]"
 def safe(text: str) -> str:
     """The text with U+FFFD in the place of every character that would lose the whole answer."""
     return re.sub(_UNSAFE, "\ufffd", text)
+
+
+def shortened(text: str, longest: int = 200) -> str:
+    """The text for a sentence: what a VM's owner writes may be megabytes."""
+    return text if len(text) <= longest else text[: longest - 3] + "..."
+
+
+def listed(parts: Sequence[str], most: int = 20) -> str:
+    """The first of them, with commas between, and how many there are besides."""
+    return ", ".join(parts[:most]) + (f" and {len(parts) - most} more" if len(parts) > most else "")

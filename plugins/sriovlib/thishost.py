@@ -133,7 +133,8 @@ def _is_up(vm: Optional[Record]) -> bool:
 def _concerned(pool: Pool, seen: Inventory, named: Sequence[str], is_copy: bool) -> Set[str]:
     """The VMs of the ledger of which more has to be known: lessees here of one of the devices, or of VFs of
     one; and where the entries may be a copy, whoever was ever lent one."""
-    asked = {*named, *(vf.address for vf in seen.vfs if vf.pf in named)}
+    asked = set(named)
+    asked.update([vf.address for vf in seen.vfs if vf.pf in asked])
     found = set()
     for uuid, entry in pool.entries.items():
         lent = set(copies.lent(entry) if is_copy else ())

@@ -1,5 +1,6 @@
 """What `list_assignments` says of things that do not fit together, and that what it advises helps."""
 
+import json
 import os
 import sys
 from typing import Any, Iterator
@@ -109,6 +110,26 @@ def test_what_xapi_would_drop_or_no_host_has(pool: Pool) -> None:
     assert pool.conflicts() == []
     pool.set_pci(blank, "0/0000:99:00.0")
     assert pool.conflict("NO_SUCH_DEVICE")["address"] == "0000:99:00.0"
+
+
+def test_thousands_of_entries_bury_nobody(pool: Pool) -> None:
+    """Who may write VMs' other_config writes as much as he likes; what is wrong with others is still seen."""
+    many = [
+        f"{number}/0000:{0x40 + number // 256:02x}:{number // 8 % 32:02x}.{number % 8}"
+        for number in range(1000)
+    ]
+    bombs = sorted(pool.vm(name, pci=",".join(many)) for name in ("bomb", "another"))
+    blank = pool.vm("blank", pci=f" 0/{VF}")
+    conflicts = pool.conflicts()
+    assert len(json.dumps(conflicts)) < 60000  # their entries are 17,000 characters each
+    assert "ENTRY_DROPPED" in [one["code"] for one in conflicts if one["vm_uuids"] == [blank]]
+    twice = [one for one in conflicts if one["code"] == "VF_TWICE"]
+    assert [one["vm_uuids"] for one in twice] == [bombs] * 21
+    assert "There are 980 more of these" in twice[-1]["message"]
+    nowhere = [one for one in conflicts if one["code"] == "NO_SUCH_DEVICE"]
+    assert (len(nowhere), "1960 more" in nowhere[-1]["message"]) == (41, True)
+    refused = pool.refused("adopt_vm", vm_uuid=bombs[0])
+    assert (refused[0], len(refused[1]) < 400) == ("SRIOV_NOT_FOUND", True)
 
 
 def test_two_entries_by_hand_of_which_one_is_a_copy(pool: Pool) -> None:

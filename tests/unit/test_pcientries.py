@@ -97,6 +97,12 @@ def test_numbers_at_the_end_of_the_range() -> None:
     assert derive(f"-5/{GPU}", [], [VF0]) == f"-5/{GPU},0/{VF0}"
 
 
+def test_a_hint_does_not_repeat_a_long_text() -> None:
+    text = ",".join(f"{number}/{VF0}" for number in range(5)) + f",5/{GPU}"
+    assert f"other-config:pci=5/{GPU}" in pcientries.without("vm", text, VF0)
+    assert len(pcientries.without("vm", text * 9, VF0)) < 100
+
+
 OURS = [f"0000:07:10.{function}" for function in range(5)]
 OTHERS = [f"0000:81:00.{function}" for function in range(4)]
 
