@@ -100,7 +100,7 @@ def clones(seen: Seen) -> Iterator[Conflict]:
 
 
 def unlike_the_ledger(seen: Seen) -> Iterator[Conflict]:
-    """Requests without a VF; entries of earlier leases, as after a revert."""
+    """Requests without a VF, or without nomigrate; entries of earlier leases, as after a revert."""
     for uuid, entry in sorted(seen.state.entries.items()):
         vm = seen.state.vms.get(uuid)
         if vm is None:
@@ -117,6 +117,14 @@ def unlike_the_ledger(seen: Seen) -> Iterator[Conflict]:
                 f"other_config:pci of {vm.name} ({uuid}) {' and '.join(filter(None, (what, old)))} "
                 f"(`{shortened(vm.pci or '')}`).",
                 "They are written anew at its next start, or now by `reinstate_vfs`.",
+                [uuid],
+            )
+        if entry.requests and vm.nomigrate is None:
+            yield Conflict(
+                "STALE_ENTRIES",
+                f"platform:nomigrate of {vm.name} ({uuid}) was taken out, so xapi would suspend and migrate "
+                "it with its VFs.",
+                "`reinstate_vfs` sets it, while the VM is halted.",
                 [uuid],
             )
 

@@ -11,6 +11,16 @@ class Vm(NamedTuple):
     pci: List[str]  # the addresses that its other_config:pci names
 
 
+def explained(entry: Entry, named: Collection[str], nomigrate: Optional[str], cut_off: bool) -> Entry:
+    """The entry without what it does not explain of the addresses that its VM's `pci` names: those of a VM
+    without requests that has lost the platform:nomigrate which was ours. A revert brings that back with the
+    entries, so these somebody wrote. (While a call is `cut_off` that has taken it out, they are left of it.)
+    """
+    if entry.requests or not entry.nomigrate or nomigrate is not None or cut_off:
+        return entry
+    return entry._replace(past=tuple(address for address in entry.past if address not in named))
+
+
 def leased(entries: Mapping[str, Entry], vms: Iterable[Vm]) -> Dict[Tuple[str, str], str]:
     """(host, address) -> VM that it is leased to. Of two leases on one VF a running VM's counts, else the
     one with the higher serial. A VM that is gone has none."""

@@ -1,6 +1,6 @@
 """Conflicts of leases: with each other, and with what their hosts have. Pure."""
 
-from typing import Dict, Iterator, List, Mapping, Optional, Tuple
+from typing import Dict, Iterator, List, Mapping, Optional, Set, Tuple
 
 from . import inventory, placement
 from .ledger import Request
@@ -33,8 +33,9 @@ def twice(seen: Seen) -> Iterator[Conflict]:
 
 def leases(seen: Seen) -> Iterator[Conflict]:
     """VFs that are lent and that the VM cannot have: their host left the pool, was installed anew, has fewer
-    now; they are of other networks now, or dom0's. Or the VM runs elsewhere."""
+    now; they are of other networks or VLANs now, or dom0's. Or the VM runs elsewhere."""
     networks = {record["uuid"]: record["name_label"] for record in seen.topology.network_records.values()}
+    vlans = seen.topology.vlans()
     for uuid, entry in sorted(seen.state.entries.items()):
         vm = seen.state.vms.get(uuid)
         if vm is None or entry.lease is None:
@@ -65,6 +66,7 @@ def leases(seen: Seen) -> Iterator[Conflict]:
             wrong = _gone_network(uuid, name, request, networks)
             if wrong is None and address is not None and lease.host in seen.surveyed.hosts:
                 wrong = _not_right(seen, uuid, request, address, seen.surveyed.hosts[lease.host], networks)
+            wrong = wrong or _other_vlan(uuid, name, request, networks, vlans)
             if wrong is not None:
                 yield wrong._replace(host_uuid=lease.host, address=address)
 
@@ -77,6 +79,29 @@ def _gone_network(uuid: str, name: str, request: Request, networks: Mapping[str,
         f"Request {request.number} of {name} is for a VF of the network {request.choice.value}, which the "
         "pool does not have any more.",
         f"{_take_back(uuid, request)} Then `assign_vf` gives it a VF of another.",
+        [uuid],
+    )
+
+
+def _other_vlan(
+    uuid: str,
+    name: str,
+    request: Request,
+    networks: Mapping[str, str],
+    vlans: Mapping[str, Set[Optional[int]]],
+) -> Optional[Conflict]:
+    """Of a network with a VLAN the request has that tag from assign_vf on, whatever becomes of the network.
+    On one without a request may have any."""
+    tags = vlans.get(request.choice.value, set()) if request.choice.kind == "network" else set()
+    (tag,) = tags if len(tags) == 1 else (None,)
+    has = request.settings.get("vlan")
+    if tag is None or has == str(tag):
+        return None
+    return Conflict(
+        "LEASE_UNFIT",
+        f"Request {request.number} of {name} has {f'VLAN {has}' if has else 'no VLAN'}, and its network "
+        f"{networks[request.choice.value]} has VLAN {tag} now.",
+        f"{_take_back(uuid, request)} Then `assign_vf` gives it a VF with that VLAN.",
         [uuid],
     )
 

@@ -78,7 +78,16 @@ def read(xapi: Xapi, topology: Topology) -> PoolState:
     entries, unreadable = ledger.read_all(ledger.settled(other_config))
     hosts = {member.ref: member.uuid for member in topology.members.values()}
     vms = [vm_of(ref, record, hosts) for ref, record in records.items()]
+    for vm in vms:
+        if vm.uuid in entries:
+            entries[vm.uuid] = explained(entries[vm.uuid], vm, other_config)
     return PoolState(pool_ref, pool["master"], other_config, entries, unreadable, {vm.uuid: vm for vm in vms})
+
+
+def explained(entry: Entry, vm: Vm, other_config: Mapping[str, str]) -> Entry:
+    """What the ledger says of the VM, by what it has now; see holding. `other_config` is the pool's."""
+    named = pcientries.plugging_order(vm.pci or "")
+    return holding.explained(entry, named, vm.nomigrate, ledger.NEXT_PREFIX + vm.uuid in other_config)
 
 
 def vm_of(ref: str, record: Mapping[str, Any], hosts: Mapping[str, str]) -> Vm:

@@ -25,7 +25,7 @@ from .inventory import Inventory
 from .ledger import Entry
 from .pifs import Record
 from .placement import Candidate, Held
-from .poolstate import PoolState, vm_of
+from .poolstate import PoolState, explained, vm_of
 from .topology import Member, Topology
 from .xapi import Xapi
 
@@ -42,6 +42,7 @@ class Pool(NamedTuple):
     repositories: List[Any]  # see dom0needs.Known
     entries: Dict[str, Entry]  # the whole ledger, by VM
     unreadable: Dict[str, str]  # VM -> why its key in the ledger cannot be read
+    other_config: Dict[str, str]  # the pool's
 
 
 class View(NamedTuple):
@@ -82,6 +83,7 @@ def pool_of(host: Host, xapi: Xapi) -> Pool:
         repositories=[(xapi.call("SR.get_name_label", sr), config) for sr, config in repositories],
         entries=entries,
         unreadable=unreadable,
+        other_config=pool["other_config"],
     )
 
 
@@ -97,6 +99,8 @@ def look(host: Host, xapi: Xapi, ref: str, vm: Record) -> View:
         )
     named = pcientries.plugging_order(vm["other_config"].get("pci", ""))
     entry = pool.entries.get(vm["uuid"])
+    if entry is not None:
+        entry = pool.entries[vm["uuid"]] = explained(entry, vm_of(ref, vm, {}), pool.other_config)
     is_copy = not (entry and entry.requests)
     claims = startnotes.claims(host, vm["uuid"])
     concerned = _concerned(pool, seen, named, is_copy)

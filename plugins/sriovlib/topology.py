@@ -1,6 +1,6 @@
 """The pool's hosts, their PIFs and the networks: what a call reads once, before it takes the pool's lock."""
 
-from typing import Any, Dict, List, NamedTuple, Optional
+from typing import Any, Dict, List, NamedTuple, Optional, Set
 
 from . import arguments, pifs, product
 from .errors import SriovError
@@ -41,6 +41,16 @@ class Topology(NamedTuple):
     def networks(self, member: Member) -> List[Network]:
         """All networks of the pool, with the interfaces of this host below each."""
         return pifs.networks(self.network_records, member.pifs)
+
+    def vlans(self) -> Dict[str, Set[Optional[int]]]:
+        """UUID of a network -> the tags of its PIFs on all hosts, None for one without."""
+        found: Dict[str, Set[Optional[int]]] = {}
+        for one in self.members.values():
+            for pif in one.pifs.values():
+                if pif["network"] in self.network_records:
+                    uuid = self.network_records[pif["network"]]["uuid"]
+                    found.setdefault(uuid, set()).add(pifs.vlan(pif))
+        return found
 
 
 def own_uuid(host: Host) -> str:

@@ -186,6 +186,19 @@ def test_its_next_start_takes_the_entry_out_too(pool: Pool) -> None:
     assert pool.conflicts() == []
 
 
+def test_an_entry_that_somebody_writes_again(pool: Pool) -> None:
+    """For what the VM was lent once, by hand now: no revert, for nomigrate did not come back with it."""
+    web = pool.lent("web", VF)
+    pool.call("unassign_vf", vm_uuid=web, all="true")
+    pool.set_pci(web, f"0/{VF}")
+    assert pool.conflicts() == []
+    late = {"vm_uuid": pool.vm("late"), "vf": VF}
+    assert pool.refused("assign_vf", **late)[0] == "SRIOV_NO_FREE_VF"
+    pool.box.link_hook(pool.one, "vm-pre-start", f"{HOOKS}/vm-pre-start")
+    pool.box.start(pool.ref(web), pool.one)
+    assert (pool.box.devices(pool.ref(web)), pool.pci(web)) == ([VF], f"0/{VF}")
+
+
 def test_a_vm_with_keys_of_its_own_is_no_copy(pool: Pool) -> None:
     """A VM of the old plugin that its administrator had pinned, on the other host: were it taken for a copy,
     it would end up in a stranger's VLAN, with another MAC."""
@@ -298,6 +311,32 @@ def test_a_network_that_goes(pool: Pool) -> None:
     assert f"Request 1 of web ({web}) is for a VF of the network {uuid}" in unfit["message"]
     pool.call("unassign_vf", vm_uuid=web, request="1")
     assert pool.conflicts() == []
+
+
+def test_a_network_that_was_made_anew_with_another_vlan(pool: Pool) -> None:
+    pool.box.add_vlan(pool.one, "eth1", 9, "office")
+    web, free = pool.vm("web"), pool.vm("free")
+    pool.call("assign_vf", vm_uuid=web, network="office")
+    pool.call("assign_vf", vm_uuid=free, network="xenbr1", vlan="12")  # no VLAN of the network's own
+    (vlan,) = pool.api("VLAN.get_all")
+    pool.api("VLAN.destroy", vlan)
+    pool.box.add_vlan(pool.one, "eth1", 10, "office")
+    unfit = pool.conflict("LEASE_UNFIT")
+    assert unfit["vm_uuids"] == [web]
+    assert "has VLAN 9, and its network office has VLAN 10 now" in unfit["message"]
+    assert f"`unassign_vf` with vm_uuid={web} and request=1" in unfit["hint"]
+    pool.call("unassign_vf", vm_uuid=web, request="1")
+    pool.call("assign_vf", vm_uuid=web, network="office")
+    assert pool.conflicts() == []
+
+
+def test_somebody_takes_nomigrate_out(pool: Pool) -> None:
+    web = pool.lent("web", VF)
+    pool.api("VM.remove_from_platform", pool.ref(web), "nomigrate")
+    stale = pool.conflict("STALE_ENTRIES")
+    assert (stale["vm_uuids"], "platform:nomigrate of web" in stale["message"]) == ([web], True)
+    pool.call("reinstate_vfs", vm_uuid=web)
+    assert (pool.nomigrate(web), pool.conflicts()) == ("true", [])
 
 
 def test_dom0_has_the_vf_that_a_vm_was_lent(pool: Pool) -> None:
