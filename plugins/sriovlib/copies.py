@@ -36,6 +36,23 @@ def origins(state: PoolState, vm: Vm, named: Sequence[str]) -> List[str]:
     return [uuid for *rank, _, uuid in found if rank == list(found[0][:2])]
 
 
+def former_origins(state: PoolState, vm: Vm, named: Sequence[str]) -> List[str]:
+    """VMs that gave all their VFs back, and that these entries may be a copy of from before. Entries by hand
+    for an address that was lent once look the same, and take from nobody: they are told of, not refused."""
+    own = state.entries.get(vm.uuid)
+    if vm.nomigrate is None or (own and own.requests) or origins(state, vm, named):
+        return []
+    copied = set(named).difference(lent(own) if own else ())
+    return sorted(
+        uuid
+        for uuid, entry in state.entries.items()
+        if uuid != vm.uuid
+        and not entry.requests
+        and copied.intersection(entry.past)
+        and not _has_keys_of_its_own(state, vm, uuid)
+    )
+
+
 def _has_keys_of_its_own(state: PoolState, vm: Vm, origin: str) -> bool:
     other = state.vms.get(origin)
     return iovirt.are_own(vm.other_config, other.other_config if other else {})

@@ -97,6 +97,19 @@ def clones(seen: Seen) -> Iterator[Conflict]:
                 f"it is no copy. If it shall have none: `{pcientries.removal(vm.uuid)}`.",
                 [vm.uuid, *origins],
             )
+        named = pcientries.plugging_order(vm.pci or "")
+        former = copies.former_origins(seen.state, vm, named)
+        if former:
+            names = " or ".join(seen.state.name(uuid) for uuid in former)
+            yield Conflict(
+                "CLONE",
+                f"The entries of {vm.name} ({vm.uuid}) look like a copy of those that {names} had before all "
+                f"VFs were given back: `{shortened(vm.pci or '')}`.",
+                "It starts with them, in no VLAN. Take them out "
+                f"(`{pcientries.removal(vm.uuid)}`), and use `assign_vf` if it shall have VFs; or, if it is "
+                "no copy, call `adopt_vm` with origin_uuid=none.",
+                [vm.uuid, *former],
+            )
 
 
 def unlike_the_ledger(seen: Seen) -> Iterator[Conflict]:

@@ -60,6 +60,21 @@ def test_assign_vf_to_a_clone_takes_its_copied_entries_out(pool: Administrator) 
     assert (pool.nomigrate(copy), pool.pci(copy), pool.pci(web)) == (None, None, f"0/{VF}")
 
 
+def test_a_clone_whose_origin_has_given_its_vfs_back(pool: Administrator) -> None:
+    """Nobody has what its entries name, so it would start with it, and without the VLAN: that is said. So it
+    is of entries by hand that look the same."""
+    web = pool.vm("web")
+    pool.call("assign_vf", vm_uuid=web, pf="eth1", vlan="12")
+    copy = pool.clone(web, "web copy")
+    pool.call("unassign_vf", vm_uuid=web, all="true")
+    clone = pool.conflict("CLONE")
+    assert clone["vm_uuids"] == [copy, web]
+    assert f"xe vm-param-remove uuid={copy}" in clone["hint"]
+    host = pool.box.hosts[0].uuid
+    pool.call("adopt_vm", vm_uuid=copy, origin_uuid="none", host_uuid=host)
+    assert pool.conflicts() == []
+
+
 def test_a_golden_image_becomes_a_template(pool: Administrator) -> None:
     """What it was lent can be taken back, and what is made of it is a clone."""
     golden = pool.vm("golden")
