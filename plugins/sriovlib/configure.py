@@ -105,11 +105,11 @@ def _check(
     wanted: Mapping[str, Any],
 ) -> None:
     """What would contradict itself, the link or another VF, before anything is done."""
-    speed = host.number(f"/sys/class/net/{interface}/speed")
+    speed = pci.speed(host, interface)
     after = {**now._asdict(), **wanted}
     for group in (("vlan", "qos", "vlan_protocol"), ("min_tx_rate", "max_tx_rate")):
         touched = {name: after[name] for name in group if set(group).intersection(wanted)}
-        wrong = vfsettings.contradiction(touched, speed if speed and speed > 0 else None)
+        wrong = vfsettings.contradiction(touched, speed)
         if wrong:
             name, accepted = wrong
             raise arguments.bad(name, vfsettings.as_text(after[name]), accepted)

@@ -118,6 +118,7 @@ def pf_record(
         "configured_vfs": configured.get(pf.address),
         "management": management,
         "link_up": pci.link_up(host, pf.interface),
+        "speed": pci.speed(host, pf.interface),
         "problems": [problem._asdict() for problem in reasons],
     }
 
@@ -147,9 +148,9 @@ def vf_record(seen: Inventory, vf: pci.VirtualFunction, interface: Optional[str]
 
 
 def inventory(host: Host, _session: Any, _args: Mapping[str, str]) -> Dict[str, Any]:
-    """The plugin's `inventory`. `others` are the addresses of all other PCI devices; `interfaces` has the PCI
-    devices of dom0's interfaces; `needed` those that dom0 needs, with what for in parts of a sentence, as far
-    as that takes no xapi to know."""
+    """The plugin's `inventory`. `owners_known` is false where xenstore does not answer. `others` are the
+    addresses of all other PCI devices; `interfaces` has the PCI devices of dom0's interfaces; `needed` those
+    that dom0 needs, with what for in parts of a sentence, as far as that takes no xapi to know."""
     seen = look(host)
     listed = {pf.address for pf in seen.pfs} | {vf.address for vf in seen.vfs}
     interfaces = {pf.address: pf.interface for pf in seen.pfs}
@@ -157,6 +158,7 @@ def inventory(host: Host, _session: Any, _args: Mapping[str, str]) -> Dict[str, 
     return {
         "version": VERSION,
         "host_uuid": seen.host_uuid,
+        "owners_known": seen.owners is not None,
         "pfs": [pf_record(seen, pf, host, configured) for pf in seen.pfs],
         "vfs": [vf_record(seen, vf, interfaces[vf.pf]) for vf in seen.vfs],
         "others": [name for name in host.names(pci.DEVICES) if name not in listed],

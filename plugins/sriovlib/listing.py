@@ -17,7 +17,7 @@ VF_KEYS = (
 ).split()
 PF_KEYS = (
     "address interface mac network vendor_id device_id description driver numa_node total_vfs num_vfs "
-    "configured_vfs free_vfs management managed_by link_up problems"
+    "configured_vfs free_vfs management managed_by link_up speed problems"
 ).split()
 
 

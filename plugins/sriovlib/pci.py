@@ -182,6 +182,12 @@ def link_up(host: Host, interface: Optional[str]) -> Optional[bool]:
     return host.text(f"/sys/class/net/{interface}/carrier") == "1"
 
 
+def speed(host: Host, interface: Optional[str]) -> Optional[int]:
+    """Of the link, in Mbit/s; None without an interface or a link (then it reads EINVAL, or -1)."""
+    found = host.number(f"/sys/class/net/{interface}/speed") if interface else None
+    return found if found and found > 0 else None
+
+
 def is_up(host: Host, interface: Optional[str]) -> Optional[bool]:
     """Whether the interface is administratively up (IFF_UP in its flags); None where there is none,
     or it has just been renamed."""

@@ -105,9 +105,9 @@ def work(
             raise SriovError(
                 "SRIOV_BUSY", "The pool has another master since this call began.", "Call again."
             )
-        yield Work(
-            xapi, pool, surveyed, state, state.held(surveyed.running()), Transaction(host, xapi, state)
-        )
+        held = state.held(surveyed.running())
+        surveyed = surveyed.without_unknown(held.on_host)
+        yield Work(xapi, pool, surveyed, state, held, Transaction(host, xapi, state))
 
 
 def entry_now(xapi: Xapi, uuid: str) -> Entry:
@@ -161,9 +161,20 @@ def release(host: Host, session: Any, pool: Topology, left: str, vm_uuid: str) -
 
 
 def best_host(at: Work, vm: Vm, requests: Sequence[Request], preferred: Optional[str]) -> str:
-    """The host for all of these requests: the preferred one if it can, else the one with most free VFs."""
+    """The host for all of these requests: the preferred one if it can, else of those that take VMs, else of
+    all, the one with most free VFs."""
+    hosts = at.surveyed.candidates
+    enabled = {
+        uuid: candidates
+        for uuid, candidates in hosts.items()
+        if uuid == preferred or at.topology.members[uuid].enabled
+    }
     try:
-        return placement.choose_host(requests, vm.uuid, at.surveyed.candidates, at.held, preferred)
+        return placement.choose_host(requests, vm.uuid, enabled, at.held, preferred)
+    except NoFreeVf:
+        pass
+    try:
+        return placement.choose_host(requests, vm.uuid, hosts, at.held, preferred)
     except NoFreeVf as error:
         raise no_free_vf(at, error) from error
 

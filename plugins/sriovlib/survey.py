@@ -3,7 +3,7 @@ makes of them."""
 
 import json
 from concurrent.futures import ThreadPoolExecutor
-from typing import Any, Dict, Iterable, List, Mapping, NamedTuple, Optional, Set, Tuple, Union
+from typing import Any, Container, Dict, Iterable, List, Mapping, NamedTuple, Optional, Set, Tuple, Union
 
 from . import VERSION, inventory, pifs
 from .host import Host
@@ -21,6 +21,7 @@ class Surveyed(NamedTuple):
     member: Member
     inventory: Dict[str, Any]
     candidates: List[Candidate]
+    owners_known: bool  # else its xenstore is silent, and who runs with which VF is not known
     untagged: Set[str]  # networks that stand on its ports without a VLAN of their own
 
     def vf(self, address: str) -> Optional[Dict[str, Any]]:
@@ -56,6 +57,22 @@ class Survey(NamedTuple):
             for vf in surveyed.inventory["vfs"]
             if vf["assigned_to"] is not None
         }
+
+    def without_unknown(self, leased: Container[Tuple[str, str]]) -> "Survey":
+        """Where a host's xenstore is silent, a VF that no VM is lent may be a running VM's: it is not to be
+        had. `leased` is by host and address."""
+        hosts = dict(self.hosts)
+        for uuid, one in self.hosts.items():
+            if not one.owners_known:
+                why = f"xenstore of {one.member.name} does not answer, so who has it is not known"
+                candidates = [
+                    candidate
+                    if candidate.blocked or (uuid, candidate.address) in leased
+                    else candidate._replace(blocked=why)
+                    for candidate in one.candidates
+                ]
+                hosts[uuid] = one._replace(candidates=candidates)
+        return self._replace(hosts=hosts)
 
 
 NOBODY = Survey({}, [])
@@ -109,7 +126,13 @@ def _ask(host: Host, session: Any, topology: Topology, member: Member) -> Union[
         else:
             xapi = Xapi(host, session, SECONDS)
             answer = json.loads(xapi.call("host.call_plugin", member.ref, "sriov", "inventory", {}))
-        return Surveyed(member, answer, candidates(topology, member, answer), _untagged(topology, member))
+        return Surveyed(
+            member,
+            answer,
+            candidates(topology, member, answer),
+            answer["owners_known"],
+            _untagged(topology, member),
+        )
     except XapiFailure as failure:
         if failure.details[0] == "XENAPI_MISSING_PLUGIN":
             return HostProblem(

@@ -10,13 +10,14 @@ from .xapi import Xapi
 
 
 class Member(NamedTuple):
-    """A host of the pool. `pifs` are its records by reference."""
+    """A host of the pool. `pifs` are its records by reference; where not `enabled`, xapi starts no VM."""
 
     ref: str
     uuid: str
     name: str
     live: bool
     pifs: Dict[str, Record]
+    enabled: bool = True
 
 
 class Topology(NamedTuple):
@@ -83,6 +84,7 @@ def read(host: Host, xapi: Xapi) -> Topology:
             record["name_label"],
             bool(metrics.get(record["metrics"], {}).get("live")),
             of_host[ref],
+            bool(record["enabled"]),
         )
         for ref, record in hosts.items()
     }

@@ -71,7 +71,7 @@ def test_the_keys_are_those_of_the_contract(box: PoolInABox, host: BoxHost) -> N
     )
     pf_keys = (
         "address interface mac network vendor_id device_id description driver numa_node total_vfs num_vfs "
-        "configured_vfs free_vfs management managed_by link_up problems"
+        "configured_vfs free_vfs management managed_by link_up speed problems"
     )
     told = box.call(host, "inventory")
     assert set(box.call(host, "list_vfs")[0]) == set(vf_keys.split())

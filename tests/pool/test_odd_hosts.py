@@ -9,7 +9,17 @@ import pytest
 from administrator import Administrator
 from box import PoolInABox
 from box_host import BoxHost, set_plugin, set_vfs
-from sriovlib import VERSION, assignmentlist, assignments, inventory, master, poolwork, reinstate, survey
+from sriovlib import (
+    VERSION,
+    assignmentlist,
+    assignments,
+    inventory,
+    master,
+    poolwork,
+    reinstate,
+    survey,
+    xenstore,
+)
 from sriovlib.errors import SriovError
 from sriovlib.host import Host
 
@@ -134,6 +144,24 @@ def test_a_vm_is_not_moved_off_a_host_that_is_only_slow(
         assert (refused.value.code, "host2" in refused.value.message) == ("SRIOV_NO_FREE_VF", True)
         assert pool.everything() == before
         assert act(pool, reinstate.reinstate_vfs, vm_uuid=vm, host_uuid=home.uuid)["changed"]
+
+
+def test_a_host_whose_xenstore_is_silent_lends_nothing_new(
+    pool: Administrator, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A running domain that the ledger does not know has its first VF; the VM keeps what it has there."""
+    home, other = pool.box.hosts
+    vm, wanting = pool.vm("a"), pool.vm("b")
+    home.machine.start_domain(pool.vm("by hand"), "by hand", ["0000:07:10.0"])
+    lent = pool.call("assign_vf", vm_uuid=vm, pf="eth1", host_uuid=home.uuid)["vf"]
+    pool.set_pci(vm, None)
+    monkeypatch.setattr(xenstore, "owners", lambda *_args: None)
+    with pytest.raises(SriovError) as refused:
+        act(pool, assignments.assign_vf, vm_uuid=wanting, vf="0000:07:10.0", host_uuid=home.uuid)
+    assert refused.value.code == "SRIOV_NO_FREE_VF"
+    assert "xenstore of host1 does not answer, so who has it is not known" in refused.value.message
+    assert act(pool, assignments.assign_vf, vm_uuid=wanting, pf="eth1")["host_uuid"] == other.uuid
+    assert act(pool, reinstate.reinstate_vfs, vm_uuid=vm)["vfs"][0]["vf"] == lent
 
 
 def test_hosts_whose_names_are_alike(pool: Administrator) -> None:
