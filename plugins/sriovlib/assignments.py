@@ -37,7 +37,7 @@ def assign_vf(host: Host, session: Any, args: Mapping[str, str]) -> Dict[str, An
         topology.member(pool, wish.host)
     if wish.kind == "network":
         wish = _of_network(pool, wish)
-    _check_settings(wish.settings)
+    _check_settings(wish.settings, None)
     before = poolwork.entry_now(xapi, vm_uuid)
     choices = [request.choice for request in before.requests] + [Choice(wish.kind, wish.value)]
     concerned = poolwork.concerned(pool, choices, [wish.host, before.lease.host if before.lease else None])
@@ -67,6 +67,7 @@ def _assign(at: Work, vm: Vm, entry: Entry, wish: Wish) -> Dict[str, Any]:
     pf = where.pf(vf["pf"]) or {}
     settings = dict(wish.settings)
     if pf["interface"] is not None:
+        _check_settings(settings, pf["speed"])
         settings["mac"] = chosen_mac(at, vm.uuid, number, settings.get("mac"))
     elif settings:
         raise arguments.bad(
@@ -121,10 +122,10 @@ def _wish(args: Mapping[str, str]) -> Wish:
     return Wish(kind, value or "", settings, arguments.uuid(args, "host_uuid"))
 
 
-def _check_settings(settings: Mapping[str, str]) -> None:
-    """Refuses settings that contradict each other."""
+def _check_settings(settings: Mapping[str, str], speed: Optional[int]) -> None:
+    """Refuses settings that contradict each other, or the speed of the link in Mbit/s."""
     values = {name: vfsettings.parse_value(name, text) for name, text in settings.items()}
-    wrong = vfsettings.contradiction(values, None)
+    wrong = vfsettings.contradiction(values, speed)
     if wrong:
         name, accepted = wrong
         raise arguments.bad(name, settings.get(name, ""), accepted)
@@ -139,6 +140,13 @@ def _of_network(pool: Topology, wish: Wish) -> Wish:
         if settings.setdefault("vlan", tag) != tag:
             raise arguments.bad(
                 "vlan", settings["vlan"], f"{tag} or nothing: the network {network['name']} has that tag"
+            )
+        protocol = settings.get("vlan_protocol", "802.1q")
+        if protocol != "802.1q":  # the tag of xapi's VLANs, on the kernel's bridges and on Open vSwitch
+            raise arguments.bad(
+                "vlan_protocol",
+                protocol,
+                f"802.1q or nothing: the network {network['name']} is a VLAN of that",
             )
     return wish._replace(value=network["uuid"], settings=settings)
 
@@ -166,7 +174,10 @@ def _target(at: Work, vm: Vm, entry: Entry, wish: Wish) -> Tuple[str, Choice]:
         choice = next(iter(options.values()))
         requests = [*entry.requests, Request(entry.next_number, choice, {})]
         return poolwork.best_host(at, vm, requests, None), choice
-    order = sorted(options, key=lambda uuid: (-_free(at, vm, uuid, options[uuid]), uuid))
+    order = sorted(
+        options,
+        key=lambda uuid: (not hosts[uuid].member.enabled, -_free(at, vm, uuid, options[uuid]), uuid),
+    )
     for uuid in order:
         try:
             poolwork.place(at, vm, [*entry.requests, Request(entry.next_number, options[uuid], {})], uuid, {})

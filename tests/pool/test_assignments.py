@@ -128,6 +128,8 @@ def test_the_network_of_a_vlan_implies_its_tag(pool: Administrator) -> None:
     details = pool.refused("assign_vf", vm_uuid=vm, network="accounting", vlan="7")
     assert details[0] == "SRIOV_BAD_ARGUMENT"
     assert "42" in details[2]
+    details = pool.refused("assign_vf", vm_uuid=vm, network="accounting", vlan_protocol="802.1ad")
+    assert (details[0], "802.1q or nothing" in details[2]) == ("SRIOV_BAD_ARGUMENT", True)
 
 
 def test_a_vf_of_a_bonds_member_is_not_redundant(pool: Administrator) -> None:
@@ -261,6 +263,8 @@ def test_none_left_is_said_with_who_has_them(pool: Administrator) -> None:
         ({"pf": "eth1", "network": "x"}, "SRIOV_BAD_ARGUMENT", "pf and network"),
         ({"pf": "eth1", "vlan": "5000"}, "SRIOV_BAD_ARGUMENT", "vlan"),
         ({"pf": "eth1", "qos": "3"}, "SRIOV_BAD_ARGUMENT", "qos"),
+        ({"pf": "eth1", "max_tx_rate": "10001"}, "SRIOV_BAD_ARGUMENT", "the speed of the link, 10000 Mbit/s"),
+        ({"network": "xenbr1", "min_tx_rate": "10001"}, "SRIOV_BAD_ARGUMENT", "the speed of the link"),
         ({"pf": "eth1", "mac": "01:00:5e:00:00:01"}, "SRIOV_BAD_ARGUMENT", "mac"),
         ({"pf": "eth1", "host_uuid": "x"}, "SRIOV_BAD_ARGUMENT", "host_uuid"),
         ({"pf": "eth1", "host_uuid": "00000000-0000-4000-8000-000000000000"}, "SRIOV_NOT_FOUND", "no host"),

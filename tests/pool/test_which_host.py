@@ -108,6 +108,20 @@ def test_one_host_for_the_old_request_and_the_new_one(pool: Administrator) -> No
     assert len(pool.listed(vm)["requests"]) == 2
 
 
+def test_a_host_that_takes_no_vms_comes_last(pool: Administrator) -> None:
+    """It is disabled, for maintenance. Its VFs can be asked for all the same, by its name or its affinity."""
+    disabled, other = pool.box.hosts
+    set_vfs(other, FIRST, 0)
+    set_vfs(other, FIRST, 1)
+    pool.api("host.disable", disabled.ref)
+    by_pf = pool.call("assign_vf", vm_uuid=pool.vm("a"), pf="eth1")
+    by_network = pool.call("assign_vf", vm_uuid=pool.vm("b"), network=pool.network("eth2"))
+    assert (by_pf["host_uuid"], by_network["host_uuid"]) == (other.uuid, other.uuid)
+    near = pool.call("assign_vf", vm_uuid=pool.vm("c", affinity=disabled.ref), network=pool.network("eth2"))
+    only = pool.call("assign_vf", vm_uuid=pool.vm("d"), network=pool.network("eth1"))
+    assert (near["host_uuid"], only["host_uuid"]) == (disabled.uuid, disabled.uuid)
+
+
 def test_a_request_that_cannot_keep_its_vf_is_told_of(pool: Administrator) -> None:
     """dom0's driver has taken the first VF meanwhile."""
     home = pool.box.hosts[0]
