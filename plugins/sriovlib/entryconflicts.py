@@ -132,7 +132,7 @@ def unlike_the_ledger(seen: Seen) -> Iterator[Conflict]:
                 "They are written anew at its next start, or now by `reinstate_vfs`.",
                 [uuid],
             )
-        if entry.requests and vm.nomigrate is None:
+        elif entry.requests and vm.nomigrate is None:
             yield Conflict(
                 "STALE_ENTRIES",
                 f"platform:nomigrate of {vm.name} ({uuid}) was taken out, so xapi would suspend and migrate "

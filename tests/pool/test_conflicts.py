@@ -70,6 +70,7 @@ def test_two_leases_on_one_vf(pool: Pool) -> None:
     db = pool.lent("db", VF)
     pool.set_ledger(web, old)
     pool.set_pci(web, f"0/{VF}")
+    pool.api("VM.add_to_platform", pool.ref(web), "nomigrate", "true")
     twice = pool.conflict("VF_TWICE")
     assert (twice["vm_uuids"], twice["host_uuid"], twice["address"]) == (
         sorted([web, db]),
