@@ -49,6 +49,7 @@ bench: venv ## measure whole calls beside a plugin that does nothing
 	@$(PYTHON) tests/bench/run
 	@$(PYTHON) tests/bench/restore
 	@$(PYTHON) tests/bench/assignments
+	@$(PYTHON) tests/bench/restarts
 
 clean: ## remove all that the other targets made
 	rm -rf build .venv .mypy_cache .pytest_cache .ruff_cache .hypothesis
