@@ -77,12 +77,13 @@ def judge(
         if one.address in by_address or (entry and one.address in entry.past):
             who = device.held_by or placement.holder(host, one.address, vm, held)
             wrong = _taking(one, device, who) or _unfit(one, device, by_address.get(one.address), candidates)
-            hint, curable = _placing(vm, host), True
+            curable = True
         else:
             on_host = held.on_host.get((host, one.address))
             wrong = _taking(one, device, device.held_by or (on_host if on_host != vm else None))
-            hint, curable = pcientries.without(vm, pci, one.address), False
+            curable = False
         if wrong is not None:
+            hint = _placing(vm, host) if curable else pcientries.without(vm, pci, one.address)
             found.append(Refusal(wrong[0], one.text, one.address, wrong[1], hint, curable))
     for request in entry.requests if entry else ():
         address = leased.get(request.number)
