@@ -69,6 +69,14 @@ def claims(host: Host, vm_uuid: str) -> Dict[str, Note]:
     return {uuid: note for uuid, note in others(host, vm_uuid).items() if note.claims or reboots(host, uuid)}
 
 
+def older(host: Host, vm_uuid: str, seconds: float) -> Dict[str, Note]:
+    """The notes of other VMs that claim nothing by themselves any more, and are no older than that: a start
+    may wait so long for memory, and xapi knows whether it still does."""
+    now, known = time.monotonic(), claims(host, vm_uuid)
+    notes = others(host, vm_uuid).items()
+    return {uuid: note for uuid, note in notes if uuid not in known and 0 <= now - note.time < seconds}
+
+
 def mark_reboot(host: Host, vm_uuid: str) -> None:
     """Takes no lock, for a reboot must not wait for others to be known as one. Raises OSError."""
     host.make_folder(RUN_FOLDER)
@@ -85,7 +93,12 @@ def reboots(host: Host, vm_uuid: str) -> bool:
 
 
 def unmark(host: Host, vm_uuid: str) -> None:
-    host.remove_file(f"{RUN_FOLDER}/{REBOOT_PREFIX}{vm_uuid}")
+    """A mark that stays (/run is read-only) ends by itself: no reason to refuse a start, or to leave a VM's
+    VFs as they are."""
+    try:
+        host.remove_file(f"{RUN_FOLDER}/{REBOOT_PREFIX}{vm_uuid}")
+    except OSError as error:
+        host.log(f"{vm_uuid}: the mark of its reboot could not be taken away: {error.strerror}")
 
 
 def _path(vm_uuid: str) -> str:

@@ -17,6 +17,7 @@ from . import (
     survey,
     topology,
 )
+from .departure import STALE_SECONDS
 from .dom0needs import Known
 from .errors import SriovError
 from .guard import Device
@@ -30,6 +31,7 @@ from .topology import Member, Topology
 from .xapi import Xapi
 
 NOBODY = Held({}, {})
+STARTS = {"start", "start_on", "resume", "resume_on"}
 
 
 class Pool(NamedTuple):
@@ -103,8 +105,10 @@ def look(host: Host, xapi: Xapi, ref: str, vm: Record) -> View:
         entry = pool.entries[vm["uuid"]] = explained(entry, vm_of(ref, vm, {}), pool.other_config)
     is_copy = not (entry and entry.requests)
     claims = startnotes.claims(host, vm["uuid"])
+    older = startnotes.older(host, vm["uuid"], STALE_SECONDS)
     concerned = _concerned(pool, seen, named, is_copy)
-    others = _others(xapi, vm["uuid"], {*concerned, *claims, *pool.unreadable})
+    others = _others(xapi, vm["uuid"], {*concerned, *claims, *older, *pool.unreadable})
+    claims.update({uuid: older[uuid] for uuid in older if _starts(others.get(uuid), pool.member)})
     ended = {uuid: note.time for uuid, note in claims.items() if not _is_up(others.get(uuid))}
     running = {
         address: f"the running VM {domain.name or domain.vm_uuid or f'of domain {domain.domid}'}"
@@ -132,6 +136,16 @@ def look(host: Host, xapi: Xapi, ref: str, vm: Record) -> View:
 def _is_up(vm: Optional[Record]) -> bool:
     """Whether it runs, or anything is being done to it."""
     return vm is not None and bool(vm["power_state"] != "Halted" or vm["current_operations"])
+
+
+def _starts(vm: Optional[Record], here: Member) -> bool:
+    """Whether its start on this host is under way still (see departure.release_vfs)."""
+    return (
+        vm is not None
+        and vm["power_state"] != "Running"
+        and bool(STARTS.intersection(vm["current_operations"].values()))
+        and here.ref in (vm["scheduled_to_be_resident_on"], vm["resident_on"])
+    )
 
 
 def _concerned(pool: Pool, seen: Inventory, named: Sequence[str], is_copy: bool) -> Set[str]:
