@@ -1,18 +1,23 @@
 """Calls to this host's xapi, in the session of whoever called us or in one of our own."""
 
 import copy
+import socket
 import time
 from contextlib import contextmanager
 from typing import Any, Iterator
 
 from . import jsonrpc
 from .host import Host
-from .jsonrpc import NoJson, XapiFailure
+from .jsonrpc import NoJson, TornAnswer, XapiFailure
 
-__all__ = ["SECONDS", "SOCKET", "OwnSession", "Xapi", "XapiFailure", "logged_in"]
+__all__ = ["CONNECTION_FAILS", "SECONDS", "SOCKET", "OwnSession", "Xapi", "XapiFailure", "logged_in"]
 
 SOCKET = "/var/lib/xcp/xapi"
 SECONDS = 60  # for all that one call of ours asks of xapi
+
+# What a connection raises and no file does; where there is no socket it is FileNotFoundError without a name.
+# A listener that takes no more of them is BlockingIOError.
+CONNECTION_FAILS = (ConnectionError, BlockingIOError, socket.timeout, NoJson, TornAnswer)
 
 
 class Xapi:
