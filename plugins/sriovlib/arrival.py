@@ -5,7 +5,7 @@ Whoever calls holds the lock `vfs`. What a request leaves out, and what a VF has
 its traffic, so a VF that a VM has left must lose it at once, and it is on one VF only.
 """
 
-from typing import Any, Collection, Dict, Iterable, List, Mapping, NamedTuple, Sequence
+from typing import Any, Collection, Dict, Iterable, List, Mapping, NamedTuple, Optional, Sequence
 
 from . import hostconfig, identity, iplink, pci, product, restore, vfsettings
 from .errors import SriovError
@@ -43,6 +43,21 @@ def look(host: Host) -> Dict[str, Vf]:
         now = settings.get(pf.interface or "", {}).get(vf.number, UNKNOWN)
         found[vf.address] = Vf(vf.address, vf.number, pf, now, rest)
     return found
+
+
+def wait_for_links(host: Host, requested: Mapping[str, Mapping[str, str]]) -> None:
+    """Brings up the PFs of VFs that are to have a rate, and gives each link the time to tell its speed. That
+    may take long, so whoever calls holds no lock."""
+    there = look(host) if requested else {}
+    rated = [address for address, vf in there.items() if _has_rate(vf, requested.get(address))]
+    for interface, vfs in _by_interface(there, rated).items():
+        restore.bring_up(host, vfs[0].pf)
+        restore.wait_for_carrier(host, interface)
+
+
+def _has_rate(vf: Vf, settings: Optional[Mapping[str, str]]) -> bool:
+    wanted = {} if settings is None else _wanted(vf, settings)
+    return bool(wanted.get("max_tx_rate") or wanted.get("min_tx_rate"))
 
 
 def arrive(host: Host, requested: Mapping[str, Mapping[str, str]], running: Collection[str] = ()) -> None:
@@ -149,8 +164,6 @@ def _set(
         host.log(complaint)
     for interface, vfs in _by_interface(there, wanted).items():
         restore.bring_up(host, vfs[0].pf)
-        if any(wanted[vf.address]["max_tx_rate"] or wanted[vf.address]["min_tx_rate"] for vf in vfs):
-            restore.wait_for_carrier(host, interface)
         changes = [change for vf in vfs for change in iplink.changes(vf.number, vf.now, wanted[vf.address])]
         refused = iplink.apply(host, interface, changes)
         for at, why in refused.items():

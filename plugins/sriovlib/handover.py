@@ -34,6 +34,7 @@ def arrive(host: Host, vm_uuid: str, permitted: Permitted) -> None:
     A reboot does not fail because somebody is at work on the host's VFs for long: where its VFs are as its
     last start left them it goes on, and where they are not it waits for its turn.
     """
+    arrival.wait_for_links(host, permitted.wanted)
     is_reboot = permitted.ended is None
     doing = f"the start of {vm_uuid}"
     with ExitStack() as stack:

@@ -13,7 +13,7 @@ from typing import Any, Callable, Dict, Sequence, Tuple
 from . import startnotes
 from .errors import SriovError
 from .host import Host, this_machine
-from .xapi import Xapi, XapiFailure, logged_in
+from .xapi import CONNECTION_FAILS, Xapi, XapiFailure, logged_in
 
 REFUSED = 2
 SILENT_SECONDS = 10  # a xapi that does not answer for so long is taken for silent
@@ -99,11 +99,15 @@ def _reboot(host: Host, vm_uuid: str) -> None:
     from . import xenopsd
 
     note = startnotes.read(host, vm_uuid)
-    needs_xapi = note is None and not xenopsd.plugs_nothing(host, vm_uuid)
+    plugs = xenopsd.devices(host, vm_uuid)
+    needs_xapi = note is None and plugs != []
     with ExitStack() as stack:
         try:
             session, ref, vm = _ask(host, vm_uuid, stack, SILENT_SECONDS if needs_xapi else 0)
         except Silent as silent:
+            had = note.devices if note else []
+            if not all(_is_pcibacks(host, address) for address in plugs or () if address not in had):
+                raise  # no reboot: one came to nothing, and this is another start, so soon after it
             host.log(f"{vm_uuid} reboots, and xapi is not needed for that: {silent.message}")
             if note is None:
                 return  # it was given nothing by us
@@ -153,9 +157,14 @@ def _unless_it_plugs_nothing(host: Host, vm_uuid: str, silent: Silent) -> None:
     """A VM without devices needs nobody's leave, where it is certain that it has none. Raises `silent`."""
     from . import xenopsd
 
-    if not xenopsd.plugs_nothing(host, vm_uuid):
+    if xenopsd.devices(host, vm_uuid) != []:
         raise silent
     host.log(f"{vm_uuid} has no devices, so it starts all the same: {silent.message}")
+
+
+def _is_pcibacks(host: Host, address: str) -> bool:
+    """As is a device that a domain has just had; what dom0 lives on has a driver of its own."""
+    return host.exists(f"/sys/bus/pci/drivers/pciback/{address}")
 
 
 def _has_entries(vm: Dict[str, Any]) -> bool:
@@ -202,7 +211,8 @@ def _must_be_there(found: Dict[str, Any], vm_uuid: str) -> Tuple[str, Dict[str, 
 
 
 def _unforeseen(host: Host, hook: str, error: Exception) -> SriovError:
-    if isinstance(error, (XapiFailure, OSError)):
+    no_socket = isinstance(error, FileNotFoundError) and error.filename is None
+    if no_socket or isinstance(error, (XapiFailure, *CONNECTION_FAILS)):  # and not any file that is missing
         host.log(f"{hook}: {type(error).__name__}: {error}")
         return Silent(str(error) or type(error).__name__)
     import traceback  # takes milliseconds, and is hardly ever wanted

@@ -29,7 +29,7 @@ from .transaction import Change, Transaction
 from .xapi import Xapi
 
 LOCK = "pool"
-CALL_SECONDS, HOOK_SECONDS = 120, 60  # of waiting for the lock
+CALL_SECONDS, HOOK_SECONDS = 120, 60  # of waiting for the lock, if the caller says nothing else
 STALE_SECONDS = 15  # what hosts told before a longer wait than that may not be so any more
 _UUID = re.compile("[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 NO_ENTRY = Entry((), None, 1, False, "", ())
@@ -92,11 +92,11 @@ def work(
     pool: Topology,
     surveyed: Survey,
     doing: str,
-    hook: bool = False,
+    seconds: Optional[float] = None,
 ) -> Iterator[Work]:
     """Holds the pool's lock of this host, its master; `SRIOV_BUSY` names who has it, after a wait."""
     began = time.monotonic()
-    with host.lock(LOCK, doing, HOOK_SECONDS if hook else CALL_SECONDS):
+    with host.lock(LOCK, doing, CALL_SECONDS if seconds is None else seconds):
         if surveyed.hosts and time.monotonic() - began > STALE_SECONDS:
             surveyed = survey.again(host, session, pool, surveyed)
         xapi = Xapi(host, session)

@@ -17,12 +17,15 @@ from .xapi import Xapi
 AGAIN_SECONDS = 120
 
 
-def reinstate_vfs(host: Host, session: Any, args: Mapping[str, str]) -> Dict[str, Any]:
+def reinstate_vfs(
+    host: Host, session: Any, args: Mapping[str, str], seconds: Optional[float] = None
+) -> Dict[str, Any]:
     """The plugin's `reinstate_vfs`, on the master.
 
     The host: `host_uuid`, else the lease's if it is live (then it must tell what it has), else the VM's
     affinity, else the one with most free VFs. `{vm_uuid, host_uuid, changed, pci_changed, vfs: [{request, vf,
     before}], warnings}`; `pci_changed` says that a start which is in progress would plug other addresses.
+    `seconds` is how long to wait for the pool's lock at most.
     """
     vm_uuid = arguments.required_uuid(args, "vm_uuid")
     wanted = arguments.uuid(args, "host_uuid")
@@ -37,7 +40,9 @@ def reinstate_vfs(host: Host, session: Any, args: Mapping[str, str]) -> Dict[str
     concerned = poolwork.concerned(pool, choices, [wanted, before.lease.host if before.lease else None])
     surveyed = survey.survey(host, session, pool, concerned)
     doing = f"reinstate_vfs for {record['name_label']} ({vm_uuid})"
-    with poolwork.work(host, session, pool, surveyed, doing, hook=starting) as at:
+    if seconds is None and starting:
+        seconds = poolwork.HOOK_SECONDS
+    with poolwork.work(host, session, pool, surveyed, doing, seconds) as at:
         vm = at.vm(vm_uuid)
         poolstate.must_be_halted(vm, starting)
         left = at.entry(vm_uuid).lease

@@ -4,6 +4,7 @@ The list of devices was read before the hook ran, so another one takes another s
 it, the hook queues `VM.start_on` for this host, which xapi runs next, and ends the present start.
 """
 
+from functools import partial
 from typing import Any, Dict, NoReturn, Optional, Sequence
 
 from . import guard, ledger, master, pcientries, reinstate, thishost
@@ -18,6 +19,7 @@ from .thishost import View
 from .xapi import Xapi, XapiFailure
 
 LEASE_SECONDS = 10  # for moving a lease, where the start does not need it
+SHOWN = 5  # of what is wrong with a start: a user reads no more, and there may be thousands
 MESSAGE_PRIORITY = 3  # of xapi's five: something changed that an administrator may want to know
 
 
@@ -95,9 +97,10 @@ def _settings(entry: Optional[Entry]) -> Dict[str, Dict[str, str]]:
 
 
 def _refused(refusals: Sequence[Refusal]) -> SriovError:
-    messages = dict.fromkeys(refusal.message for refusal in refusals)
-    hints = dict.fromkeys(refusal.hint for refusal in refusals)
-    return SriovError(refusals[0].code, " ".join(messages), " ".join(hints))
+    messages = list(dict.fromkeys(refusal.message for refusal in refusals))
+    hints = list(dict.fromkeys(refusal.hint for refusal in refusals))
+    more = [f"And {len(messages) - SHOWN} more."] if len(messages) > SHOWN else []
+    return SriovError(refusals[0].code, " ".join(messages[:SHOWN] + more), " ".join(hints[:SHOWN]))
 
 
 # -- the master -----------------------------------------------------------------------------------
@@ -111,8 +114,11 @@ def _ask_master(
     here = view.pool.member
     asked = {"vm_uuid": vm["uuid"], "host_uuid": here.uuid, "starting": "true"}
     try:
-        seconds = master.SECONDS if refusals else LEASE_SECONDS
-        answer = master.act(host, session, "reinstate_vfs", asked, reinstate.reinstate_vfs, seconds)
+        if refusals:
+            answer = master.act(host, session, "reinstate_vfs", asked, reinstate.reinstate_vfs)
+        else:
+            in_time = partial(reinstate.reinstate_vfs, seconds=LEASE_SECONDS)
+            answer = master.act(host, session, "reinstate_vfs", asked, in_time, LEASE_SECONDS)
         is_wrong = bool(answer["pci_changed"])
     except SriovError as error:
         if refusals:

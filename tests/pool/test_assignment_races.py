@@ -1,6 +1,7 @@
 """A call that gives VFs meets others: starts, a VM that goes, a new master, calls that hold the lock."""
 
 import sys
+from functools import partial, update_wrapper
 from typing import Any, Iterator, List
 
 import pytest
@@ -114,4 +115,11 @@ def test_who_holds_the_lock_is_named(caller: Caller, monkeypatch: pytest.MonkeyP
     monkeypatch.setattr(poolwork, "HOOK_SECONDS", 0.2)
     with caller.host.lock(poolwork.LOCK, "assign_vf for somebody"), pytest.raises(SriovError) as refused:
         caller.act(reinstate.reinstate_vfs, starting="true")
+    assert "assign_vf for somebody" in refused.value.message
+
+    monkeypatch.setattr(poolwork, "HOOK_SECONDS", 600)  # a start that needs nothing waits less
+    real = reinstate.reinstate_vfs
+    in_time = update_wrapper(partial(real, seconds=0.2), real)
+    with caller.host.lock(poolwork.LOCK, "assign_vf for somebody"), pytest.raises(SriovError) as refused:
+        caller.act(in_time, starting="true")
     assert "assign_vf for somebody" in refused.value.message

@@ -3,17 +3,21 @@ a note cannot be written. No start takes what is not its own, and no reboot is l
 
 import json
 import os
+import shutil
+import subprocess
 import sys
 import threading
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
-from typing import Any, Iterator, List, Tuple
+from pathlib import Path
+from typing import Any, Dict, Iterator, List, Tuple
 
 import pytest
 from box import PoolInABox
 from calls import Context
 from estate import SCRIPTS, Estate, Gate, alike, calls_watched
-from sriovlib import startnotes
+from sriovlib import arrival, handover, restore, startnotes
+from sriovlib.host import Host
 from sriovlib.vfsettings import NO_MAC
 from values import Failure
 
@@ -114,6 +118,25 @@ def test_a_start_soon_after_a_reboot_that_came_to_nothing_is_a_start(estate: Est
             assert again.result() == "SRIOV_XAPI_SILENT"  # the mark is good for one start
 
 
+@pytest.mark.parametrize("has_vf", [True, False])
+def test_nor_is_it_a_reboot_while_xapi_is_silent(estate: Estate, has_vf: bool) -> None:
+    """It would plug more than the VM had, or something where it had nothing."""
+    vm, host = estate.with_vf("web") if has_vf else estate.vm("web"), estate.box.hosts[1]
+    estate.start(vm, 1)
+    script = estate.box.put_hook(host, "vm-pre-reboot", "#!/bin/sh\nexit 2\n")
+    with pytest.raises(Failure):
+        estate.box.reboot(vm, hard=True)
+    os.unlink(script)
+    estate.set_pci(vm, f"0/{VF},7/{MANAGEMENT}")
+    with Gate(host, "10-before") as gate, ThreadPoolExecutor(1) as threads:
+        again = threads.submit(outcome, estate, vm, 1)
+        gate.wait_for(estate.uuid(vm))
+        with estate.box.silent_xapi(host):
+            gate.open()
+            assert again.result() == "SRIOV_XAPI_SILENT"
+    assert host.machine.exists("/sys/class/net/eth0")
+
+
 def test_a_master_that_does_not_answer_holds_no_start_up_that_needs_nothing(estate: Estate) -> None:
     vm, table, answers = estate.with_vf("web", vlan="12"), estate.box.xapi.calls, threading.Event()
     waited: List[bool] = []
@@ -132,7 +155,41 @@ def test_a_master_that_does_not_answer_holds_no_start_up_that_needs_nothing(esta
     assert estate.settings(1, VF) == (estate.mac(vm), 12)
 
 
+def test_a_start_that_waits_for_minutes_keeps_its_vf(estate: Estate) -> None:
+    """For memory, say: its hook was through long ago, and its domain is to come."""
+    machine = estate.box.hosts[0].machine
+    first, second = estate.vm("first", f"0/{VF}"), estate.vm("second", f"0/{VF}")
+    note = f"/run/sriov/{startnotes.PREFIX}{estate.uuid(first)}"
+    with Gate(estate.box.hosts[0], "60-after") as gate, ThreadPoolExecutor(1) as threads:
+        slow = threads.submit(outcome, estate, first, 0)
+        gate.wait_for(estate.uuid(first))
+        written = json.loads(machine.read(note))
+        early = {**written, "time": written["time"] - startnotes.CLAIM_SECONDS}
+        machine.replace_file(note, json.dumps(early).encode())
+        _, message, _ = estate.refused(second, 0)
+        gate.open()
+        assert slow.result() == "started"
+    assert message.endswith(f"held by the VM first ({estate.uuid(first)}), which is being started.")
+    estate.box.shut_down_from_inside(first)  # its note stays, and claims nothing
+    assert outcome(estate, second, 0) == "started"
+
+
 # -- the lock --------------------------------------------------------------------------------------
+
+
+def test_nobody_waits_for_anothers_link(estate: Estate, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A start that waits for its PF's link, to set a rate, holds no lock meanwhile."""
+    machine, waited = estate.box.hosts[0].machine, []
+
+    def wait(host: Host, interface: str) -> None:
+        with host.lock("vfs", "another start", 0.2):
+            waited.append(interface)
+
+    monkeypatch.setattr(restore, "wait_for_carrier", wait)
+    permitted = handover.Permitted([VF], {VF: {"max_tx_rate": "100"}}, {})
+    handover.arrive(machine, estate.uuid(estate.vm("web")), permitted)
+    assert waited == ["eth1"]
+    arrival.release(machine, [VF])
 
 
 def test_a_lock_that_is_anothers_for_long_costs_no_reboot(estate: Estate) -> None:
@@ -176,6 +233,55 @@ def test_where_xenstore_does_not_answer_no_vf_is_swept_up(estate: Estate) -> Non
     os.rename(f"{tool}.away", tool)
     assert estate.settings(0, VF) == (estate.mac(web), 12)
     assert machine.exists(note)
+
+
+@contextmanager
+def nothing_can_be_removed(estate: Estate, host: int, vm: str) -> Iterator[None]:
+    """Root may do anything, so something that is no file stands where the mark of a reboot would."""
+    mark = estate.box.hosts[host].machine.path(f"/run/sriov/{startnotes.REBOOT_PREFIX}{estate.uuid(vm)}")
+    os.makedirs(mark)
+    try:
+        yield
+    finally:
+        os.rmdir(mark)
+
+
+def test_a_mark_that_cannot_be_taken_away_stops_nothing(estate: Estate) -> None:
+    plain, web = estate.vm("plain"), estate.with_vf("web", vlan="12")
+    with nothing_can_be_removed(estate, 0, plain):
+        assert outcome(estate, plain, 0) == "started"
+    estate.start(web, 0)
+    with nothing_can_be_removed(estate, 0, web):
+        estate.box.shut_down(web, hard=True)
+        assert estate.settings(0, VF) == (NO_MAC, 0)
+    assert "the mark of its reboot could not be taken away" in estate.log(0)
+
+
+@pytest.mark.parametrize("environment", [{}, {"PYTHONUNBUFFERED": "1"}])
+def test_a_full_disk_lets_nothing_through(estate: Estate, environment: Dict[str, str]) -> None:
+    """What a hook prints goes to a file in /tmp; status 1 would let the VM start."""
+    vm, host = estate.vm("greedy", f"0/{MANAGEMENT}"), estate.box.hosts[1]
+    link = host.machine.path("/etc/xapi.d/vm-pre-start/50-xapi-sriov")
+    ours = os.readlink(link)
+    os.unlink(link)
+    exports = "".join(f"export {name}={value}\n" for name, value in environment.items())
+    text = f'#!/bin/sh\n{exports}exec {ours} "$@" >/dev/full\n'
+    estate.box.put_hook(host, "vm-pre-start", text, name="50-xapi-sriov")
+    with pytest.raises(Failure) as failure:
+        estate.start(vm, 1)
+    os.unlink(link)
+    os.symlink(ours, link)
+    assert (failure.value.description[0], failure.value.description[-1]) == ("XAPI_HOOK_FAILED", "2")
+    assert host.machine.exists("/sys/class/net/eth0")
+
+
+@pytest.mark.parametrize("hook", ["vm-pre-start", "vm-pre-resume"])
+@pytest.mark.parametrize("options", [["-I"], ["-I", "-u"]])
+def test_nor_does_a_package_that_is_not_whole(tmp_path: Path, hook: str, options: List[str]) -> None:
+    alone = shutil.copy(os.path.join(SCRIPTS, hook), str(tmp_path / hook))
+    with open("/dev/full", "wb") as full:
+        command = [sys.executable, *options, alone, "-vmuuid", "a"]
+        assert subprocess.run(command, stdout=full).returncode == 2
 
 
 KILLED = """#!/usr/bin/python3

@@ -7,7 +7,7 @@ from typing import Any, Dict, List, Optional, Sequence
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from sriovlib import guard, pcientries
+from sriovlib import guard, pcientries, start
 from sriovlib.guard import Device, Refusal
 from sriovlib.ledger import Choice, Entry, Lease, Request
 from sriovlib.placement import Candidate, Held
@@ -217,6 +217,22 @@ def test_all_that_is_wrong_is_said_at_once_and_each_address_once() -> None:
 def test_a_device_that_nobody_looked_at_is_not_judged_right() -> None:
     with pytest.raises(KeyError):
         judge(None, "0/0000:44:00.0")
+
+
+def test_ten_thousand_entries_are_judged_and_only_some_refusals_are_shown() -> None:
+    addresses = [
+        f"{number // 8192 + 16:04x}:{number // 32 % 256:02x}:{number % 32:02x}.0" for number in range(10000)
+    ]
+    pci = ",".join(f"{number}/{address}" for number, address in enumerate(addresses))
+    free = {address: device(address) for address in addresses}
+    assert guard.judge(VM, None, pci, HERE, [], free, NOBODY) == []
+    taken = {address: device(address, held_by="the VM db") for address in addresses}
+    refusals = guard.judge(VM, None, pci, HERE, [], taken, NOBODY)
+    assert len(refusals) == len(addresses)
+    said = start._refused(refusals)
+    assert said.message.count("held by the VM db") == start.SHOWN
+    assert said.message.endswith(f" And {len(addresses) - start.SHOWN} more.")
+    assert len(str(said)) < 1500
 
 
 # Any entries, any ledger, any machine: made of random numbers, as strategies would take ten times as long.

@@ -1,7 +1,7 @@
 """What xenopsd's files tell of a VM's devices: they are believed only where they are those that we know."""
 
 from pathlib import Path
-from typing import List
+from typing import List, Optional
 
 import pytest
 from sriovlib import xenopsd
@@ -11,26 +11,26 @@ WEB = "11111111-2222-4333-8444-555555555555"
 
 
 @pytest.mark.parametrize(
-    ("names", "nothing"),
+    ("names", "plugs"),
     [
-        (["config", "vbd.xvda", "vif.0"], True),
-        (["config", "vif.0", "pci.0000:07:10.0"], False),
-        (["vif.0"], False),  # another layout than the one that we know
-        ([], False),
+        (["config", "vbd.xvda", "vif.0"], []),
+        (["config", "vif.0", "pci.0000:07:10.0"], ["0000:07:10.0"]),
+        (["vif.0"], None),  # another layout than the one that we know
+        ([], None),
     ],
 )
-def test_only_what_is_certain_is_said(tmp_path: Path, names: List[str], nothing: bool) -> None:
+def test_only_what_is_certain_is_said(tmp_path: Path, names: List[str], plugs: Optional[List[str]]) -> None:
     folder = tmp_path / f"var/run/nonpersistent/xenopsd/classic/VM/{WEB}"
     folder.mkdir(parents=True)
     for name in names:
         (folder / name).write_text("{}")
-    assert xenopsd.plugs_nothing(Host(str(tmp_path)), WEB) is nothing
+    assert xenopsd.devices(Host(str(tmp_path)), WEB) == plugs
 
 
 def test_a_host_without_such_files(tmp_path: Path) -> None:
-    assert not xenopsd.plugs_nothing(Host(str(tmp_path)), WEB)
+    assert xenopsd.devices(Host(str(tmp_path)), WEB) is None
 
 
 def test_a_vm_without_such_files(tmp_path: Path) -> None:
     (tmp_path / "var/run/nonpersistent/xenopsd/classic/VM").mkdir(parents=True)
-    assert not xenopsd.plugs_nothing(Host(str(tmp_path)), WEB)
+    assert xenopsd.devices(Host(str(tmp_path)), WEB) is None
