@@ -24,7 +24,6 @@ def host(switch_on_for_all: SwitchOn) -> LabHost:
     return host
 
 
-@pytest.mark.short
 def test_the_package_comes_and_goes(host: LabHost, say: Say) -> None:
     """rpm installs, upgrades and erases in dom0, and xapi never meets a bad file in its folders."""
     older = toolstack.package()
