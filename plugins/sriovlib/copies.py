@@ -37,10 +37,11 @@ def origins(state: PoolState, vm: Vm, named: Sequence[str]) -> List[str]:
 
 
 def former_origins(state: PoolState, vm: Vm, named: Sequence[str]) -> List[str]:
-    """VMs that gave all their VFs back, and that these entries may be a copy of from before. Entries by hand
-    for an address that was lent once look the same, and take from nobody: they are told of, not refused."""
+    """Of a VM that has no `origins`: VMs that gave all their VFs back, and that its entries may be a copy of
+    from before. Entries by hand for an address that was lent once look the same, and take from nobody: they
+    are told of, not refused."""
     own = state.entries.get(vm.uuid)
-    if vm.nomigrate is None or (own and own.requests) or origins(state, vm, named):
+    if vm.nomigrate is None or (own and own.requests):
         return []
     copied = set(named).difference(lent(own) if own else ())
     return sorted(

@@ -55,7 +55,7 @@ def leave(host: Host, vm_uuid: str, reboots: bool) -> None:
             return
         answer = host.run(xenstore.COMMAND, xenstore.SECONDS)
         owners = xenstore.owners(host, answer)
-        running = {address for address, domain in ((owners or {}).items()) if domain.vm_uuid != vm_uuid}
+        running = {address for address, domain in (owners or {}).items() if domain.vm_uuid != vm_uuid}
         _release(host, set(note.settings) - running - _of_others(host, vm_uuid, note))
         if reboots:
             startnotes.write(host, vm_uuid, note.devices, note.settings)

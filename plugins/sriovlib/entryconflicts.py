@@ -97,8 +97,8 @@ def clones(seen: Seen) -> Iterator[Conflict]:
                 f"it is no copy. If it shall have none: `{pcientries.removal(vm.uuid)}`.",
                 [vm.uuid, *origins],
             )
-        named = pcientries.plugging_order(vm.pci or "")
-        former = copies.former_origins(seen.state, vm, named)
+            continue
+        former = copies.former_origins(seen.state, vm, pcientries.plugging_order(vm.pci or ""))
         if former:
             names = " or ".join(seen.state.name(uuid) for uuid in former)
             yield Conflict(

@@ -164,7 +164,9 @@ def _unless_it_plugs_nothing(host: Host, vm_uuid: str, silent: Silent) -> None:
 
 def _is_pcibacks(host: Host, address: str) -> bool:
     """As is a device that a domain has just had; what dom0 lives on has a driver of its own."""
-    return host.exists(f"/sys/bus/pci/drivers/pciback/{address}")
+    from . import pciback
+
+    return host.exists(f"{pciback.DRIVER}/{address}")
 
 
 def _has_entries(vm: Dict[str, Any]) -> bool:
