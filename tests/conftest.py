@@ -1,30 +1,28 @@
-"""Where the tests find the library and the fake machine, and where they put the machines that they make."""
+"""Where the tests put the machines that they make, and that nothing stays of them."""
 
-import os
 import shutil
-import sys
-import tempfile
+from contextlib import ExitStack
+from typing import Iterator
 
 import pytest
+import temporary
 
-HERE = os.path.dirname(os.path.abspath(__file__))
-for folder in (os.path.join(HERE, "pool"), os.path.join(os.path.dirname(HERE), "plugins")):
-    if folder not in sys.path:
-        sys.path.insert(0, folder)
-
-# A machine is thousands of small files: in memory they are made ten times as fast, if there is room.
-MEMORY, ROOM = "/dev/shm", 4 << 30
-_made = []
+_whole_run = ExitStack()
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    if config.option.basetemp is None and os.access(MEMORY, os.W_OK):
-        file_system = os.statvfs(MEMORY)
-        if file_system.f_bavail * file_system.f_frsize >= ROOM:
-            config.option.basetemp = tempfile.mkdtemp(prefix="xapi-sriov-tests-", dir=MEMORY)
-            _made.append(config.option.basetemp)
+    if config.option.basetemp is None:
+        config.option.basetemp = _whole_run.enter_context(temporary.folder())
 
 
 def pytest_unconfigure() -> None:
-    for path in _made:
-        shutil.rmtree(path, ignore_errors=True)
+    _whole_run.close()
+
+
+@pytest.fixture(autouse=True)
+def _leave_nothing(request: pytest.FixtureRequest) -> Iterator[None]:
+    """What a test made goes when it ends, not when all have ended: a run would need millions of inodes."""
+    yield
+    made = request.node.funcargs.get("tmp_path")
+    if made is not None:
+        shutil.rmtree(made, ignore_errors=True)

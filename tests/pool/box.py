@@ -14,6 +14,7 @@ from typing import Any, Dict, Iterator, List, Optional, Sequence
 import machine
 import machine_copy
 import mastership
+import temporary
 import XenAPI
 from box_host import PLUGIN, PLUGINS, SOCKET, BoxHost, described, set_plugin, set_vfs
 from box_membership import Membership
@@ -24,7 +25,6 @@ from plugin_calls import Dom0
 from xapi import Xapi
 
 HERE = os.path.dirname(os.path.abspath(__file__))
-ROOM = 2 << 30  # bytes of memory that a large pool may take
 
 
 class PoolInABox(Networks, BoxVMs, Membership):
@@ -41,7 +41,7 @@ class PoolInABox(Networks, BoxVMs, Membership):
         self.alone: Dict[str, Xapi] = {}
         self._interpreter = interpreter
         with ExitStack() as stack:
-            self.folder = stack.enter_context(new_folder())
+            self.folder = stack.enter_context(temporary.folder())
             stack.callback(self.xapi.close)
             stack.callback(self.close_alone)
             self._python = dom0_python(os.path.join(self.folder, "python"))
@@ -166,28 +166,6 @@ class PoolInABox(Networks, BoxVMs, Membership):
 
     def __exit__(self, *_exception: Any) -> None:
         self.close()
-
-
-@contextmanager
-def new_folder() -> Iterator[str]:
-    """A temporary folder for machines and sockets: a short path, and no underscore in it, as XenAPI's
-    notation of a socket's path needs. In memory where there is room: ten times as fast as on a disk."""
-    folder = f"{_temporary()}/pool-{uuid.uuid4().hex[:12]}"
-    os.mkdir(folder, 0o700)
-    try:
-        yield folder
-    finally:
-        shutil.rmtree(folder)
-
-
-def _temporary(memory: str = "/dev/shm") -> str:
-    """The file system in memory, if programs may be run from it and it is not a small one."""
-    try:
-        found = os.statvfs(memory)
-    except OSError:
-        return "/tmp"
-    usable = os.access(memory, os.W_OK) and not found.f_flag & os.ST_NOEXEC
-    return memory if usable and found.f_bavail * found.f_frsize >= ROOM else "/tmp"
 
 
 def dom0_python(folder: str) -> str:

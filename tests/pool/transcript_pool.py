@@ -8,7 +8,8 @@ import contextlib
 import os
 from typing import Any, Dict, Iterator, List, Type
 
-from box import dom0_environment, dom0_python, new_folder
+import temporary
+from box import dom0_environment, dom0_python
 from database import Database, new_ref
 from hosts import HostDescription
 from plugin_calls import Dom0
@@ -55,7 +56,7 @@ _OTHERS: Dict[str, Dict[str, Any]] = {
 @contextlib.contextmanager
 def recorded_pool(steps: List[Step]) -> Iterator[Player]:
     """A player in front of the pool that these steps were recorded on."""
-    with new_folder() as folder, Xapi() as xapi:
+    with temporary.folder() as folder, Xapi() as xapi:
         plugins = os.path.join(folder, "xapi.d", "plugins")
         os.makedirs(plugins)
         socket = os.path.join(folder, "xapi")
