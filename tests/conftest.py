@@ -12,7 +12,8 @@ _whole_run = ExitStack()
 
 def pytest_configure(config: pytest.Config) -> None:
     if config.option.basetemp is None:
-        config.option.basetemp = _whole_run.enter_context(temporary.folder())
+        # one inside: pytest makes it anew, and the lock on the outer one would be lost
+        config.option.basetemp = f"{_whole_run.enter_context(temporary.folder())}/tests"
 
 
 def pytest_unconfigure() -> None:

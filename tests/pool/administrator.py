@@ -2,11 +2,14 @@
 are."""
 
 import json
-from typing import Any, Dict, List, Optional
+import sys
+from contextlib import contextmanager
+from typing import Any, Dict, Iterator, List, Optional
 
 import pytest
 import XenAPI
 from box import PoolInABox
+from box_host import set_vfs
 from sriovlib import ledger
 
 
@@ -110,3 +113,13 @@ class Administrator:
         """The network of the hosts' ports of that name."""
         pif = self.box.pif(self.box.hosts[0], device)
         return str(self.api("network.get_uuid", self.api("PIF.get_network", pif)))
+
+
+@contextmanager
+def two_hosts(*pfs: str) -> Iterator[Administrator]:
+    """The usual ones, each with four VFs on each of these PFs."""
+    with PoolInABox(interpreter=sys.executable) as box:
+        for host in box.hosts:
+            for pf in pfs:
+                set_vfs(host, pf, 4)
+        yield Administrator(box)

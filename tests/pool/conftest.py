@@ -1,6 +1,29 @@
-"""Modules here import each other by their plain names: most also run as programs, or in a dom0's Python."""
+"""Pools that many tests begin with."""
 
-import os
 import sys
+from typing import Iterator
 
-sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
+import pytest
+from administrator import Administrator, two_hosts
+from box import PoolInABox
+from box_host import set_vfs
+from caller import Caller
+from machine_description import default_description
+
+ETH1 = "0000:07:00.0"
+
+
+@pytest.fixture
+def pool() -> Iterator[Administrator]:
+    """Two usual hosts, each with four VFs on eth1."""
+    with two_hosts(ETH1) as pool:
+        yield pool
+
+
+@pytest.fixture
+def caller() -> Iterator[Caller]:
+    """Somebody at the only host of a pool, with four VFs on eth1."""
+    with PoolInABox([default_description(1)], interpreter=sys.executable) as box:
+        set_vfs(box.hosts[0], ETH1, 4)
+        with box.session() as session:
+            yield Caller(box, session)

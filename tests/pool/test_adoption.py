@@ -4,7 +4,7 @@ of them."""
 import os
 import sys
 import uuid
-from typing import Any, Iterator
+from typing import Any
 
 import pytest
 from administrator import Administrator
@@ -17,14 +17,6 @@ pytestmark = pytest.mark.story
 
 FIRST = "0000:07:00.0"  # eth1 of the usual host
 VF, NEXT_VF = "0000:07:10.0", "0000:07:10.2"
-
-
-@pytest.fixture
-def pool() -> Iterator[Administrator]:
-    with PoolInABox(interpreter=sys.executable) as box:
-        for host in box.hosts:
-            set_vfs(host, FIRST, 4)
-        yield Administrator(box)
 
 
 def by_iovirt(pool: Administrator, name: str, host: int, mac: str, vlan: str, **values: Any) -> str:

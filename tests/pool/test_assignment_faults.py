@@ -2,34 +2,17 @@
 
 import errno
 import os
-import sys
 import time
-from typing import Any, Callable, Dict, Iterator, List, Tuple
+from typing import Any, Callable, Dict, List, Tuple
 
 import pytest
 import XenAPI
-from box import PoolInABox
-from box_host import set_vfs
 from caller import FOREIGN, WRITES, Caller, cut_at, failed_at, meanwhile
-from machine_description import default_description
 from sriovlib import assignments, jsonrpc, ledger, master, pcientries, poolwork, reinstate
 from sriovlib.errors import SriovError
 from sriovlib.xapi import SECONDS, SOCKET, Xapi
 
 pytestmark = pytest.mark.story
-
-
-@pytest.fixture
-def box() -> Iterator[PoolInABox]:
-    with PoolInABox([default_description(1)], interpreter=sys.executable) as box:
-        set_vfs(box.hosts[0], "0000:07:00.0", 4)
-        yield box
-
-
-@pytest.fixture
-def caller(box: PoolInABox) -> Iterator[Caller]:
-    with box.session() as session:
-        yield Caller(box, session)
 
 
 CALLS: Dict[str, Tuple[Callable[..., Any], Dict[str, str]]] = {

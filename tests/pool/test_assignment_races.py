@@ -1,32 +1,15 @@
 """A call that gives VFs meets others: starts, a VM that goes, a new master, calls that hold the lock."""
 
-import sys
 from functools import partial, update_wrapper
-from typing import Any, Iterator, List
+from typing import Any, List
 
 import pytest
-from box import PoolInABox
-from box_host import set_vfs
 from caller import WRITES, Caller, meanwhile
-from machine_description import default_description
 from sriovlib import assignments, poolwork, reinstate
 from sriovlib.errors import SriovError
 from sriovlib.xapi import Xapi
 
 pytestmark = pytest.mark.story
-
-
-@pytest.fixture
-def box() -> Iterator[PoolInABox]:
-    with PoolInABox([default_description(1)], interpreter=sys.executable) as box:
-        set_vfs(box.hosts[0], "0000:07:00.0", 4)
-        yield box
-
-
-@pytest.fixture
-def caller(box: PoolInABox) -> Iterator[Caller]:
-    with box.session() as session:
-        yield Caller(box, session)
 
 
 def test_a_start_that_slips_in_takes_all_back(caller: Caller) -> None:

@@ -1,14 +1,11 @@
 """VFs for VMs by one call: what an administrator asks for, gets, and is told."""
 
-import sys
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
 from typing import Any, Dict, Iterator
 
 import pytest
 import XenAPI
-from administrator import Administrator
-from box import PoolInABox
+from administrator import Administrator, two_hosts
 from box_host import set_plugin, set_vfs
 from sriovlib import ledger
 
@@ -19,25 +16,16 @@ MANAGEMENT = "0000:02:00.0"  # eth0
 VF = "0000:07:10.0"
 
 
-@contextmanager
-def usual_pool() -> Iterator[Administrator]:
-    with PoolInABox(interpreter=sys.executable) as box:
-        for host in box.hosts:
-            set_vfs(host, FIRST, 4)
-            set_vfs(host, SECOND, 4)
-        yield Administrator(box)
-
-
 @pytest.fixture
 def pool() -> Iterator[Administrator]:
-    with usual_pool() as pool:
+    with two_hosts(FIRST, SECOND) as pool:
         yield pool
 
 
 @pytest.fixture(scope="module")
 def untouched() -> Iterator[Administrator]:
     """A pool for calls that are refused, and so change nothing."""
-    with usual_pool() as pool:
+    with two_hosts(FIRST, SECOND) as pool:
         pool.box.xapi.database.create("network", {"name_label": "inside", "bridge": "xapi9"})
         yield pool
 

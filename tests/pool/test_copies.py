@@ -1,25 +1,12 @@
 """Clones, and VMs that were reverted: VFs, entries and `platform:nomigrate` of their own, whatever the copies
 say."""
 
-import sys
-from typing import Iterator
-
 import pytest
 from administrator import Administrator
-from box import PoolInABox
-from box_host import set_vfs
 
 pytestmark = pytest.mark.story
 
 VF, NEXT_VF = "0000:07:10.0", "0000:07:10.2"
-
-
-@pytest.fixture
-def pool() -> Iterator[Administrator]:
-    with PoolInABox(interpreter=sys.executable) as box:
-        for host in box.hosts:
-            set_vfs(host, "0000:07:00.0", 4)
-        yield Administrator(box)
 
 
 # -- clones ------------------------------------------------------------------------------------------

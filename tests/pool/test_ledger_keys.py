@@ -2,26 +2,14 @@
 or takes them out, and what that may cost others."""
 
 import json
-import sys
-from typing import Iterator
 
 import pytest
 from administrator import Administrator
-from box import PoolInABox
-from box_host import set_vfs
 from sriovlib import ledger
 
 pytestmark = pytest.mark.story
 
 VF = "0000:07:10.0"
-
-
-@pytest.fixture
-def pool() -> Iterator[Administrator]:
-    with PoolInABox(interpreter=sys.executable) as box:
-        for host in box.hosts:
-            set_vfs(host, "0000:07:00.0", 4)
-        yield Administrator(box)
 
 
 def test_keys_of_vms_that_are_gone_are_collected(pool: Administrator) -> None:

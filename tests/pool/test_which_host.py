@@ -5,7 +5,7 @@ import sys
 from typing import Iterator
 
 import pytest
-from administrator import Administrator
+from administrator import Administrator, two_hosts
 from box import PoolInABox
 from box_host import set_vfs
 from machine_description import Interface, default_description
@@ -19,11 +19,8 @@ VF, NEXT_VF = "0000:07:10.0", "0000:07:10.2"
 @pytest.fixture
 def pool() -> Iterator[Administrator]:
     """Two hosts alike."""
-    with PoolInABox(interpreter=sys.executable) as box:
-        for host in box.hosts:
-            set_vfs(host, FIRST, 4)
-            set_vfs(host, SECOND, 4)
-        yield Administrator(box)
+    with two_hosts(FIRST, SECOND) as pool:
+        yield pool
 
 
 def test_portable_vfs_are_preferred_pool_wide(pool: Administrator) -> None:
