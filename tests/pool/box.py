@@ -20,26 +20,31 @@ from box_host import PLUGIN, PLUGINS, SOCKET, BoxHost, described, set_plugin, se
 from box_membership import Membership
 from box_networks import Networks
 from box_vms import BoxVMs
+from forked_programs import FORKED
 from machine_description import Description, default_description
 from plugin_calls import Dom0
+from programs import Programs
 from xapi import Xapi
 
 HERE = os.path.dirname(os.path.abspath(__file__))
 
 
 class PoolInABox(Networks, BoxVMs, Membership):
-    """Two usual hosts, unless told of others; the first is the master. `interpreter` runs the plugins."""
+    """Two usual hosts, unless told of others; the first is the master. `interpreter` runs the plugins, and
+    `programs` says how it is started."""
 
     def __init__(
         self,
         descriptions: Sequence[Description] = (),
         interpreter: Optional[str] = None,
         password: str = "password",
+        programs: Programs = FORKED,
     ) -> None:
         self.xapi = Xapi(password)
         self.hosts: List[BoxHost] = []
         self.alone: Dict[str, Xapi] = {}
         self._interpreter = interpreter
+        self._programs = programs
         with ExitStack() as stack:
             self.folder = stack.enter_context(temporary.folder())
             stack.callback(self.xapi.close)
@@ -80,7 +85,7 @@ class PoolInABox(Networks, BoxVMs, Membership):
         os.makedirs(os.path.dirname(made.path(SOCKET)), exist_ok=True)
         os.makedirs(made.path(PLUGINS), exist_ok=True)
         environment = dom0_environment(self._python, made.path(SOCKET), made.root)
-        return Dom0(made.path(PLUGINS), environment, self._interpreter, made)
+        return Dom0(made.path(PLUGINS), environment, self._interpreter, made, self._programs)
 
     def add_hosts(self, count: int, vfs: int = 0) -> List[BoxHost]:
         """That many usual hosts more, alike, with VFs on both of their fast ports; quick for many."""

@@ -31,18 +31,24 @@ class Programs:
     def run(self, command: Sequence[bytes], environment: Mapping[str, str], at_work: AtWork) -> Ended:
         """Runs a file, without a shell; OSError where it cannot be started."""
         with _output("out") as stdout, _output("err") as stderr:
-            process = subprocess.Popen(
-                list(command),
-                stdin=subprocess.DEVNULL,
-                stdout=stdout,
-                stderr=stderr,
-                cwd="/",
-                env={"PATH": PATH, **environment},
-                start_new_session=True,
-            )
+            process = self._start(command, {"PATH": PATH, **environment}, stdout, stderr)
             with at_work(process):
-                status = process.wait()
+                status: int = process.wait()
             return Ended(status, _whole(stdout), _whole(stderr))
+
+    def _start(
+        self, command: Sequence[bytes], environment: Mapping[str, str], stdout: IO[bytes], stderr: IO[bytes]
+    ) -> Any:
+        """A subprocess.Popen, or what can be killed and waited for like one."""
+        return subprocess.Popen(
+            list(command),
+            stdin=subprocess.DEVNULL,
+            stdout=stdout,
+            stderr=stderr,
+            cwd="/",
+            env=environment,
+            start_new_session=True,
+        )
 
 
 HERE = Programs()

@@ -1,0 +1,100 @@
+"""A program that is forked (fork_server.py) finds and leaves what one that is started does."""
+
+import json
+import os
+import signal
+import sys
+import time
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, Iterator, Tuple
+
+import pytest
+from forked_programs import FORKED
+from programs import HERE, Ended, Programs
+
+BOTH = pytest.mark.parametrize("programs", [HERE, FORKED], ids=["started", "forked"])
+
+TELL = """
+import json, os, signal, sys
+print(json.dumps({
+    "argv": sys.argv, "path": sys.path, "folder": os.getcwd(), "environment": dict(os.environ),
+    "name": __name__, "file": __file__, "input": sys.stdin.read(), "leads": os.getsid(0) == os.getpid(),
+    "encoding": sys.stdout.encoding, "children": str(signal.getsignal(signal.SIGCHLD)),
+    "ours": sorted(set(sys.modules).intersection(["helper", "sitecustomize", "XenAPI", "fork_server"])),
+    "open": [fd for fd in range(3, 64) if os.path.exists("/proc/self/fd/%d" % fd)],
+}))
+"""
+
+
+@contextmanager
+def unwatched(_process: Any) -> Iterator[None]:
+    yield
+
+
+def run(programs: Programs, folder: Path, text: str, *arguments: str, **environment: str) -> Ended:
+    script = folder / "script"
+    script.write_text(text)
+    words = [os.fsencode(word) for word in (sys.executable, str(script), *arguments)]
+    return programs.run(words, environment, unwatched)
+
+
+def test_it_finds_the_same(tmp_path: Path) -> None:
+    (tmp_path / "site").mkdir()
+    (tmp_path / "site" / "sitecustomize.py").write_text("import os\ndel os.environ['PYTHONPATH']\n")
+    (tmp_path / "real").mkdir()
+    (tmp_path / "link").symlink_to(tmp_path / "real" / "script")
+    told = []
+    for programs in (HERE, FORKED):
+        (tmp_path / "real" / "script").write_text(TELL)
+        words = [
+            os.fsencode(word) for word in (sys.executable, str(tmp_path / "link"), "a b", "\u20ac", "\udcff")
+        ]
+        ended = programs.run(words, {"PYTHONPATH": str(tmp_path / "site"), "ONE": "1"}, unwatched)
+        assert (ended.status, ended.stderr) == (0, b"")
+        told.append(json.loads(ended.stdout))
+    assert told[0] == told[1]
+    assert told[0]["path"][:2] == [str(tmp_path / "real"), str(tmp_path / "site")]
+    assert told[0]["ours"] == ["sitecustomize"]
+
+
+ENDS: Tuple[Tuple[str, int, bytes], ...] = (
+    ("print('done')", 0, b"done\n"),
+    ("import sys; print('half'); sys.exit(3)", 3, b"half\n"),
+    ("import sys; sys.exit('why')", 1, b""),
+    ("print('half'); raise KeyError('x')", 1, b"half\n"),
+    ("import os; print('lost'); os._exit(4)", 4, b""),
+    ("import os, signal; os.kill(os.getpid(), signal.SIGTERM)", -signal.SIGTERM, b""),
+    ("import atexit; atexit.register(print, 'last'); print('first')", 0, b"first\nlast\n"),
+    ("no Python", 1, b""),
+)
+
+
+@BOTH
+@pytest.mark.parametrize(("text", "status", "stdout"), ENDS)
+def test_it_ends_the_same(programs: Programs, tmp_path: Path, text: str, status: int, stdout: bytes) -> None:
+    ended = run(programs, tmp_path, text)
+    assert ended[:2] == (status, stdout)
+
+
+@BOTH
+def test_it_can_be_killed(programs: Programs, tmp_path: Path) -> None:
+    begun = tmp_path / "begun"
+
+    @contextmanager
+    def killing(process: Any) -> Iterator[None]:
+        while not begun.exists():
+            time.sleep(0.01)
+        process.kill()
+        yield
+
+    (tmp_path / "script").write_text(f"open({str(begun)!r}, 'w').close()\nimport time\ntime.sleep(600)\n")
+    words = [os.fsencode(word) for word in (sys.executable, str(tmp_path / "script"))]
+    assert programs.run(words, {}, killing).status == -signal.SIGKILL
+
+
+@BOTH
+def test_what_python_cannot_read_is_said_by_python(programs: Programs, tmp_path: Path) -> None:
+    ended = programs.run([os.fsencode(sys.executable), os.fsencode(tmp_path / "none")], {}, unwatched)
+    assert ended.status == 2
+    assert b"No such file" in ended.stderr
