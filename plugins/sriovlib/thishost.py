@@ -142,7 +142,6 @@ def _starts(vm: Optional[Record], here: Member) -> bool:
     """Whether its start on this host is under way still (see departure.release_vfs)."""
     return (
         vm is not None
-        and vm["power_state"] != "Running"
         and bool(STARTS.intersection(vm["current_operations"].values()))
         and here.ref in (vm["scheduled_to_be_resident_on"], vm["resident_on"])
     )
@@ -165,8 +164,8 @@ def _concerned(pool: Pool, seen: Inventory, named: Sequence[str], is_copy: bool)
 
 def _others(xapi: Xapi, own: str, uuids: Set[str]) -> Dict[str, Record]:
     """The records of those of them that there are, and that are VMs: one call, where there is something to
-    ask for."""
-    asked = sorted(uuids - {own})
+    ask for. A key of the ledger, or a note's file, may end in whatever somebody has written."""
+    asked = sorted(uuid for uuid in uuids - {own} if ledger.is_uuid(uuid))
     if not asked:
         return {}
     found = xapi.call("VM.get_all_records_where", " or ".join(f'field "uuid" = "{uuid}"' for uuid in asked))
@@ -204,10 +203,11 @@ def _unreadable(pool: Pool, others: Mapping[str, Record]) -> Dict[str, str]:
 def _origin(
     pool: Pool, ref: str, vm: Record, others: Mapping[str, Record], named: Sequence[str]
 ) -> Optional[str]:
-    known = {uuid: pool.entries[uuid] for uuid in (vm["uuid"], *others) if uuid in pool.entries}
+    """As the master says it: of the whole ledger, for the origin may be a template by now, or gone."""
     vms = {uuid: vm_of(record["ref"], record, {}) for uuid, record in others.items()}
-    found = copies.origin_of(PoolState(pool.ref, "", {}, known, {}, vms), vm_of(ref, vm, {}), named)
-    return None if found is None else f"the VM {others[found]['name_label']} ({found})"
+    state = PoolState(pool.ref, "", {}, pool.entries, {}, vms)
+    found = copies.origin_of(state, vm_of(ref, vm, {}), named)
+    return None if found is None else f"the VM {state.name(found)}"
 
 
 def _candidates(host: Host, seen: Inventory, pool: Pool) -> List[Candidate]:
