@@ -100,7 +100,8 @@ def _note(host: Host, vm_uuid: str, permitted: Permitted) -> None:
         startnotes.write(host, vm_uuid, list(permitted.devices), {vf: dict(wanted[vf]) for vf in wanted})
     except OSError as error:
         host.log(f"{vm_uuid}: its start could not be noted: {error.strerror}")
-        startnotes.remove(host, vm_uuid)  # a reboot must not go by what was before
+        if permitted.ended is not None:  # a reboot's own note says the same already
+            startnotes.remove(host, vm_uuid)  # the next reboot must not go by what was before
 
 
 def _taken(address: str, holder: str) -> SriovError:

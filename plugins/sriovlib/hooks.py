@@ -236,6 +236,7 @@ def _print(refusal: SriovError, vm_uuid: str, host: Host) -> None:
     words = [refusal.code, vm_uuid, product.read(host).get("INSTALLATION_UUID", "-")]
     task = getattr(refusal, "task", None)  # of a start that is queued in the place of this one
     first = " ".join(words + ([task] if task else []))
-    text = "\n".join(safe(line) for line in (first, refusal.message, refusal.hint) if line)
+    lines = [" ".join(line.splitlines()) for line in (first, refusal.message, refusal.hint) if line]
+    text = "\n".join(map(safe, lines))
     sys.stdout.buffer.write((text + "\n").encode("utf-8", "replace"))
     sys.stdout.flush()

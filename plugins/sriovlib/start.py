@@ -149,13 +149,19 @@ def _start_again(host: Host, xapi: Xapi, view: View, ref: str, vm: Record) -> No
     now = ", ".join(pcientries.plugging_order(xapi.call("VM.get_other_config", ref).get("pci", "")))
     has, those = f"The VM {vm['name_label']} did not have VFs of the host {here.name}, and has ", "with those"
     has, those = (f"{has}{now} of it now", those) if now else (f"{has}none any more", "without")
+    if _is_cancelled(xapi, ref):
+        raise SriovError(
+            guard.NOT_PLACED,
+            f"{has}; but this start was cancelled, so it stays halted.",
+            "Start it when it shall run: its VFs are right for this host now.",
+        )
     try:
         if not view.pool.enabled:
             raise XapiFailure(["HOST_DISABLED", here.uuid])
         task = xapi.call("Async.VM.start_on", ref, here.ref, False, False)
     except XapiFailure as failure:
         raise SriovError(
-            "SRIOV_NOT_PLACED",
+            guard.NOT_PLACED,
             f"{has}; but xapi refuses to start it here again ({failure}), so it stays halted.",
             "Start it when the host takes VMs again, or on another host.",
         ) from failure
@@ -177,3 +183,15 @@ def _start_again(host: Host, xapi: Xapi, view: View, ref: str, vm: Record) -> No
     except (XapiFailure, OSError) as error:  # a message is a comfort
         host.log(f"{vm['uuid']}: no message: {error}")
     raise restarting
+
+
+def _is_cancelled(xapi: Xapi, ref: str) -> bool:
+    """Whether somebody has cancelled what is being done to the VM: xapi keeps that wish in the task's own
+    current_operations (xen-api: ocaml/xapi/xapi_task.ml, cancel)."""
+    for task in xapi.call("VM.get_current_operations", ref):
+        try:
+            if "cancel" in xapi.call("task.get_current_operations", task).values():
+                return True
+        except XapiFailure:  # a task that is not there any more
+            continue
+    return False
