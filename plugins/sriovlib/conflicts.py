@@ -75,7 +75,10 @@ def _ledger(seen: Seen) -> Iterator[Conflict]:
         yield Conflict(
             "LEDGER_WITHOUT_VM",
             f"The ledger has requests of {uuid}, and the pool has no such VM (or it became a template).",
-            "The next change of any VM takes the key out, if the VM is gone. If it is a template, "
-            f"`unassign_vf` with vm_uuid={uuid} and all=true takes back what it was lent.",
+            "If the VM is gone, the next change of any VM takes the key out; but not while entries of a "
+            "clone, a template or a snapshot are copies of its, for the key is what they are known by (CLONE "
+            f"names the clones). If it is a template, `unassign_vf` with vm_uuid={uuid} and all=true takes "
+            "back what it was lent: first give its clones VFs of their own (`adopt_vm`), or they start with "
+            "its entries, in no VLAN.",
             [uuid],
         )

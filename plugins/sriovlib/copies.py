@@ -6,7 +6,7 @@ entry of ours. An entry by hand for the same address of another host mostly come
 the old plugin iovirt with keys that a copy would have from its origin.
 """
 
-from typing import List, Optional, Sequence, Tuple
+from typing import Iterable, List, Optional, Sequence, Set, Tuple
 
 from . import iovirt, pcientries
 from .ledger import Choice, Entry
@@ -52,6 +52,18 @@ def former_origins(state: PoolState, vm: Vm, named: Sequence[str]) -> List[str]:
         and copied.intersection(entry.past)
         and not _has_keys_of_its_own(state, vm, uuid)
     )
+
+
+def all_origins(state: PoolState, vms: Iterable[Vm]) -> Set[str]:
+    """The VMs that entries of these are a copy of, or look like one: whose keys in the ledger tell a copy
+    from entries by hand, also when they are gone themselves."""
+    found: Set[str] = set()
+    for vm in vms:
+        own = state.entries.get(vm.uuid)
+        if not (own and own.requests):
+            named = pcientries.plugging_order(vm.pci or "")
+            found.update(origins(state, vm, named) or former_origins(state, vm, named))
+    return found
 
 
 def _has_keys_of_its_own(state: PoolState, vm: Vm, origin: str) -> bool:

@@ -1,14 +1,16 @@
 """What a pool function writes: the ledger, a VM's `pci` and its `platform:nomigrate`. All of it, or none."""
 
 from contextlib import ExitStack
-from typing import Callable, List, NamedTuple, Optional
+from typing import Callable, List, NamedTuple, Optional, Set
 
-from . import ledger, poolstate
+from . import copies, ledger, poolstate
 from .errors import SriovError
 from .host import Host
 from .ledger import Entry
 from .poolstate import PoolState, Vm
 from .xapi import Xapi, XapiFailure, logged_in
+
+_TEMPLATES = 'field "is_a_template" = "true" or field "is_a_snapshot" = "true"'
 
 
 class Change(NamedTuple):
@@ -171,15 +173,25 @@ class Transaction:
 
     def collect_garbage(self) -> None:
         """Takes out the keys of VMs that are gone: templates and the like are still there, so xapi is asked
-        for each. What fails here is left to the next call: this one has done what it was asked for."""
+        for each. One that a copy of the VM's entries is known by stays. What fails here is left to the next
+        call: this one has done what it was asked for."""
+        origins: Optional[Set[str]] = None
         for uuid in {**self._state.entries, **self._state.unreadable}:
             if uuid in self._state.vms or not ledger.is_uuid(uuid):
                 continue
             try:
                 if self._is_gone(uuid):
-                    self._set_ledger(uuid, None)
+                    origins = self._origins() if origins is None else origins
+                    if uuid not in origins:
+                        self._set_ledger(uuid, None)
             except Exception as error:  # the client's errors have no common class
                 self._host.log(f"{ledger.PREFIX}{uuid} could not be collected: {error}")
+
+    def _origins(self) -> Set[str]:
+        """Of all copies that there are: VMs are made of templates and snapshots too."""
+        found = self._xapi.call("VM.get_all_records_where", _TEMPLATES)
+        templates = [poolstate.vm_of(ref, record, {}) for ref, record in found.items()]
+        return copies.all_origins(self._state, [*self._state.vms.values(), *templates])
 
     def _is_gone(self, uuid: str) -> bool:
         try:

@@ -24,6 +24,64 @@ def test_keys_of_vms_that_are_gone_are_collected(pool: Administrator) -> None:
     assert pool.ledger(template) is not None
 
 
+def copied(pool: Administrator, kind: str) -> str:
+    """What there is of a VM that had a VF and is gone: a clone, a template or a snapshot of it."""
+    web = pool.vm("web")
+    pool.call("assign_vf", vm_uuid=web, pf="eth1", vlan="12")
+    if kind == "snapshot":
+        copy = pool.uuid(pool.api("VM.snapshot", pool.ref(web), "with a VF"))
+    else:
+        copy = pool.clone(web, "web copy")
+        pool.api("VM.set_is_a_template", pool.ref(copy), kind == "template")
+    pool.api("VM.destroy", pool.ref(web))
+    for _ in range(2):
+        pool.call("assign_vf", vm_uuid=pool.vm("other"), pf="eth1")
+    assert pool.ledger(web) is not None
+    return copy
+
+
+def test_a_key_stays_while_there_is_a_copy_of_its_vms_entries(pool: Administrator) -> None:
+    """Else nobody would know the clone for one, and it would start with its origin's VF in no VLAN."""
+    copy = copied(pool, "clone")
+    missing, clone = pool.conflicts()
+    assert (missing["code"], clone["code"]) == ("LEDGER_WITHOUT_VM", "CLONE")
+    assert clone["vm_uuids"] == [copy, *missing["vm_uuids"]]
+    assert "It is not started with them." in clone["hint"]
+
+    (got,) = pool.call("adopt_vm", vm_uuid=copy)["vfs"]  # as the hint advises
+    assert got["settings"]["vlan"] == "12"
+    pool.call("assign_vf", vm_uuid=copy, pf="eth1")
+    assert pool.conflicts() == []
+    assert pool.ledger(missing["vm_uuids"][0]) is None
+
+
+@pytest.mark.parametrize("kind", ["template", "snapshot"])
+def test_nor_is_it_taken_out_while_such_vms_can_be_made(pool: Administrator, kind: str) -> None:
+    copy = copied(pool, kind)
+    (origin,) = pool.conflict("LEDGER_WITHOUT_VM")["vm_uuids"]
+    made = pool.clone(copy, "made of it")
+    pool.api("VM.set_is_a_template", pool.ref(made), False)
+    (got,) = pool.call("adopt_vm", vm_uuid=made, origin_uuid=origin)["vfs"]
+    assert got["settings"]["vlan"] == "12"
+    pool.api("VM.destroy", pool.ref(copy))
+    pool.call("unassign_vf", vm_uuid=made, all="true")
+    assert pool.ledger(origin) is None
+
+
+def test_the_key_of_a_vm_that_gave_all_back_stays_too(pool: Administrator) -> None:
+    """Its clone is not refused, but told of."""
+    web = pool.vm("web")
+    pool.call("assign_vf", vm_uuid=web, pf="eth1")
+    copy = pool.clone(web, "web copy")
+    pool.call("unassign_vf", vm_uuid=web, all="true")
+    pool.api("VM.destroy", pool.ref(web))
+    pool.call("assign_vf", vm_uuid=pool.vm("other"), pf="eth1")
+    assert [one["vm_uuids"] for one in pool.conflicts() if one["code"] == "CLONE"] == [[copy, web]]
+    pool.set_pci(copy, None)
+    pool.call("assign_vf", vm_uuid=pool.vm("another"), pf="eth1")
+    assert pool.conflicts() == []
+
+
 def test_a_key_that_cannot_be_read_is_reported_and_left_alone(pool: Administrator) -> None:
     vm, other = pool.vm("a"), pool.vm("b")
     pool.set_ledger(vm, "{nonsense")
