@@ -16,6 +16,7 @@ class Known(NamedTuple):
 
 
 NOTHING = Known(set(), set(), ())
+MANAGED = "xapi's own SR-IOV"
 
 
 def needs(
@@ -41,7 +42,7 @@ def needs(
     for pf in pfs:
         if known.managed.intersection(pf.interfaces):
             for function in [pf.address, *(vf.address for vf in vfs if vf.pf == pf.address)]:
-                found.setdefault(function, []).append("xapi's own SR-IOV")
+                found.setdefault(function, []).append(MANAGED)
     for vf in vfs:
         on_pf = [sentence for sentence in found.get(vf.address, ()) if sentence not in found.get(vf.pf, ())]
         if vf.address in of_vms:

@@ -8,16 +8,20 @@ without devices a hook is over after one call to xapi, so most of the library is
 import sys
 import time
 from contextlib import ExitStack
-from typing import Any, Callable, Dict, Sequence, Tuple
+from typing import TYPE_CHECKING, Any, Callable, Dict, Optional, Sequence, Tuple
 
 from . import startnotes
 from .errors import SriovError
 from .host import Host, this_machine
 from .xapi import CONNECTION_FAILS, Xapi, XapiFailure, logged_in
 
+if TYPE_CHECKING:
+    from .handover import Permitted
+
 REFUSED = 2
 SILENT_SECONDS = 10  # a xapi that does not answer for so long is taken for silent
 ANSWER_SECONDS = 30  # and so is one that takes that long for an answer
+REBOOT_SECONDS = 3  # or so long in a reboot that needs none
 
 RUNNING = ("Running", "Paused")  # what a VM is said to be while it reboots
 REBOOTS = ("clean-reboot", "hard-reboot")  # the reasons of a VM's end that is none
@@ -60,8 +64,8 @@ def run(hook: str, argv: Sequence[str]) -> int:
 
 
 def pre_start(host: Host, vm_uuid: str, _reason: str) -> None:
-    """Returns where the VM may start. What a start plugs xapi knows; what a reboot plugs, which needs no
-    xapi, the note of the VM's last start says."""
+    """Returns where the VM may start. What a start plugs xapi knows; what a reboot plugs xenopsd does, and
+    most of it is in the note of the VM's last start, so that it needs no xapi."""
     try:
         if startnotes.reboots(host, vm_uuid):
             _reboot(host, vm_uuid)
@@ -81,47 +85,47 @@ def _start(host: Host, vm_uuid: str) -> None:
             return
         if not _has_entries(vm) and note is None:
             return
-        from . import handover, start
+        from . import handover, reboot, start, xenopsd
 
+        permitted: Optional[Permitted]
         if vm["power_state"] in RUNNING:  # a reboot that could not be marked as one
-            permitted = start.reboot(note) if note else start.reboot_without_note(host, session, ref, vm)
+            permitted = reboot.reboot(host, session, ref, vm, note, xenopsd.devices(host, vm_uuid))
         elif _has_entries(vm):
             permitted = start.start(host, session, ref, vm)
         else:
             _release(host, vm_uuid, reboots=False)
             return
-    handover.arrive(host, vm_uuid, permitted)
+    if permitted:
+        handover.arrive(host, vm_uuid, permitted)
 
 
 def _reboot(host: Host, vm_uuid: str) -> None:
     """As a start where the record says that the VM does not run: then the reboot came to an end before it
-    was through, and this is another start, so soon after it."""
+    was through, and this is another start, so soon after it. One that plugs nothing, and was given nothing
+    before, asks nobody."""
     from . import xenopsd
 
     note = startnotes.read(host, vm_uuid)
     plugs = xenopsd.devices(host, vm_uuid)
-    needs_xapi = note is None and plugs != []
+    if note is None and plugs == []:
+        return
+    from . import handover, reboot
+
+    added = reboot.in_addition(note, plugs)
+    seconds, answer = (SILENT_SECONDS, SILENT_SECONDS) if added or note is None else (0, REBOOT_SECONDS)
     with ExitStack() as stack:
         try:
-            session, ref, vm = _ask(host, vm_uuid, stack, SILENT_SECONDS if needs_xapi else 0)
-        except Silent as silent:
-            had = note.devices if note else []
-            if not all(_is_pcibacks(host, address) for address in plugs or () if address not in had):
-                raise  # no reboot: one came to nothing, and this is another start, so soon after it
-            host.log(f"{vm_uuid} reboots, and xapi is not needed for that: {silent.message}")
-            if note is None:
-                return  # it was given nothing by us
+            session, ref, vm = _ask(host, vm_uuid, stack, seconds, answer)
+        except Silent as silent:  # also where this is another start, soon after a reboot that was none
+            permitted = reboot.unjudged(host, vm_uuid, note, added, silent)
         else:
             if vm["power_state"] not in RUNNING:
                 stack.close()
                 _start(host, vm_uuid)
                 return
-            if note is None and not _has_entries(vm):
-                return
-        from . import handover, start
-
-        permitted = start.reboot(note) if note else start.reboot_without_note(host, session, ref, vm)
-    handover.arrive(host, vm_uuid, permitted)
+            permitted = reboot.reboot(host, session, ref, vm, note, plugs)
+    if permitted:
+        handover.arrive(host, vm_uuid, permitted)
 
 
 def pre_resume(host: Host, vm_uuid: str, _reason: str) -> None:
@@ -162,13 +166,6 @@ def _unless_it_plugs_nothing(host: Host, vm_uuid: str, silent: Silent) -> None:
     host.log(f"{vm_uuid} has no devices, so it starts all the same: {silent.message}")
 
 
-def _is_pcibacks(host: Host, address: str) -> bool:
-    """As is a device that a domain has just had; what dom0 lives on has a driver of its own."""
-    from . import pciback
-
-    return host.exists(f"{pciback.DRIVER}/{address}")
-
-
 def _has_entries(vm: Dict[str, Any]) -> bool:
     """A text of blanks and commas is no entry to xapi either."""
     return bool(vm["other_config"].get("pci", "").strip(", \t\r\n"))
@@ -184,16 +181,20 @@ def _release(host: Host, vm_uuid: str, reboots: bool) -> None:
 
 
 def _ask(
-    host: Host, vm_uuid: str, stack: ExitStack, seconds: float = SILENT_SECONDS
+    host: Host,
+    vm_uuid: str,
+    stack: ExitStack,
+    seconds: float = SILENT_SECONDS,
+    answer: float = ANSWER_SECONDS,
 ) -> Tuple[Any, str, Dict[str, Any]]:
-    """A session of ours until the end of `stack`, the VM's reference and its record; tries again for a
-    while, for a toolstack that is being restarted does not answer. Raises Silent."""
+    """A session of ours until the end of `stack`, the VM's reference and its record; tries again for
+    `seconds`, for a toolstack that is being restarted does not answer. Raises Silent."""
     deadline = time.monotonic() + seconds
     while True:
         try:
-            session = stack.enter_context(logged_in(host, ANSWER_SECONDS))
+            session = stack.enter_context(logged_in(host, answer))
             query = f'field "uuid" = "{vm_uuid}"'
-            found = Xapi(host, session, ANSWER_SECONDS).call("VM.get_all_records_where", query)
+            found = Xapi(host, session, answer).call("VM.get_all_records_where", query)
             return (session, *_must_be_there(found, vm_uuid))
         except (XapiFailure, OSError) as error:
             stack.close()

@@ -14,7 +14,6 @@ from .handover import Permitted
 from .host import Host
 from .ledger import Entry
 from .pifs import Record
-from .startnotes import Note
 from .thishost import View
 from .xapi import Xapi, XapiFailure
 
@@ -38,11 +37,11 @@ def start(host: Host, session: Any, ref: str, vm: Record) -> Permitted:
     pci_text = vm["other_config"]["pci"]
     refusals = view.judge(vm["uuid"], pci_text)
     if refusals and not all(refusal.curable for refusal in refusals):
-        raise _refused([refusal for refusal in refusals if not refusal.curable])
+        raise refused([refusal for refusal in refusals if not refusal.curable])
     entry = view.entry
     if refusals or (entry and entry.lease and entry.lease.host != view.pool.member.uuid):
         _ask_master(host, session, view, ref, vm, refusals)
-    return Permitted(pcientries.plugging_order(pci_text), _settings(entry), view.ended)
+    return Permitted(pcientries.plugging_order(pci_text), settings_of(entry), view.ended)
 
 
 def resume(host: Host, session: Any, ref: str, vm: Record) -> Permitted:
@@ -52,30 +51,8 @@ def resume(host: Host, session: Any, ref: str, vm: Record) -> Permitted:
     refusals = view.judge(vm["uuid"], pci_text)
     if refusals:
         hint = "Resume it where it was suspended, or shut it down (`xe vm-shutdown --force`) and start it."
-        raise _refused([refusal._replace(hint=hint) if refusal.curable else refusal for refusal in refusals])
-    return Permitted(pcientries.plugging_order(pci_text), _settings(view.entry), view.ended)
-
-
-def reboot(note: Note) -> Permitted:
-    """The VM keeps what it was given at its last start, for xapi plugs that again."""
-    return Permitted(note.devices, note.settings, None)
-
-
-def reboot_without_note(host: Host, session: Any, ref: str, vm: Record) -> Permitted:
-    """The package came after the VM's start, or /run was emptied: then what is kept now counts. A VM that
-    is said to run on another host does not reboot here."""
-    settings: Dict[str, Dict[str, str]] = {}
-    try:
-        pool = thishost.pool_of(host, Xapi(host, session))
-    except (XapiFailure, OSError) as error:  # no reason to take a VM's reboot from it
-        host.log(f"{vm['uuid']} reboots, and what its VFs are to be set to is not known: {error}")
-    else:
-        if vm["resident_on"] != pool.member.ref:
-            return start(host, session, ref, vm)
-        entry = pool.entries.get(vm["uuid"])
-        if entry and entry.lease and entry.lease.host == pool.member.uuid:
-            settings = _settings(entry)
-    return Permitted(pcientries.plugging_order(vm["other_config"].get("pci", "")), settings, None)
+        raise refused([refusal._replace(hint=hint) if refusal.curable else refusal for refusal in refusals])
+    return Permitted(pcientries.plugging_order(pci_text), settings_of(view.entry), view.ended)
 
 
 def _look(host: Host, xapi: Xapi, ref: str, vm: Record) -> View:
@@ -90,13 +67,13 @@ def _look(host: Host, xapi: Xapi, ref: str, vm: Record) -> View:
     return view
 
 
-def _settings(entry: Optional[Entry]) -> Dict[str, Dict[str, str]]:
+def settings_of(entry: Optional[Entry]) -> Dict[str, Dict[str, str]]:
     """VF -> what its request wants."""
     vfs = entry.lease.vfs if entry and entry.lease else {}
     return {vfs[one.number]: one.settings for one in (entry.requests if entry else ()) if one.number in vfs}
 
 
-def _refused(refusals: Sequence[Refusal]) -> SriovError:
+def refused(refusals: Sequence[Refusal]) -> SriovError:
     messages = list(dict.fromkeys(refusal.message for refusal in refusals))
     hints = list(dict.fromkeys(refusal.hint for refusal in refusals))
     more = [f"And {len(messages) - SHOWN} more."] if len(messages) > SHOWN else []
@@ -122,7 +99,7 @@ def _ask_master(
         is_wrong = bool(answer["pci_changed"])
     except SriovError as error:
         if refusals:
-            why = f"{error.message} {_refused(refusals).message}"
+            why = f"{error.message} {refused(refusals).message}"
             code = error.code if error.code == "SRIOV_NO_FREE_VF" else guard.NOT_PLACED
             raise SriovError(code, why, error.hint) from error
         host.log(f"{vm['uuid']}: its lease stays elsewhere: {error}")
@@ -130,7 +107,7 @@ def _ask_master(
     if is_wrong:
         _start_again(host, Xapi(host, session), view, ref, vm)
     if refusals:  # the master sees nothing wrong: somebody has put it right, or has not noticed it yet
-        raise _refused(refusals)
+        raise refused(refusals)
 
 
 def _has_other_entries(host: Host, session: Any, ref: str, vm: Record) -> bool:

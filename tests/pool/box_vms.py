@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, ContextManager, Dict, Iterator, List, Opt
 
 import ha
 import vm_guest
+import vm_notes
 import vm_placement
 from vm_operations import new_vm
 
@@ -51,6 +52,11 @@ class BoxVMs:
 
     def shut_down_from_inside(self, vm: str) -> None:
         vm_guest.shut_down(self.xapi, vm)
+
+    def let_xenopsd_know(self, vm: str) -> None:
+        """Moments pass, in which xapi tells xenopsd of the running VM's entries. A reboot does the same; a
+        test needs this where they change again before it."""
+        vm_notes.push_again(self.xapi, vm, self.xapi.database.get("VM", vm, "resident_on"))
 
     # -- hosts that are lost (PoolInABox.lose), and time ------------------------------------------------
 

@@ -1,8 +1,8 @@
 """What a guest does by itself, in which xapi has no part: xenopsd sees that the domain has ended.
 
 Facts from xen-api, ocaml/xenopsd/lib/xenops_server.ml (VM_check_state): a reboot is VM_reboot, with its hooks
-and the devices of the last start, the reason hard-reboot; the VM's record says Running all the time, without
-a current operation. A shutdown is VM_shutdown, which runs no hook, not even vm-post-destroy.
+and the devices that xenopsd was told of, the reason hard-reboot; the VM's record says Running all the time,
+without a current operation. A shutdown is VM_shutdown, which runs no hook, not even vm-post-destroy.
 """
 
 from typing import TYPE_CHECKING

@@ -28,9 +28,35 @@ def push(xapi: "Xapi", vm: str, host: str) -> Pushed:
         xapi.database.set("VM", vm, "platform", {"device-model": "qemu-upstream-compat", **platform})
     listed = pci_list.addresses(other_config.get("pci", ""))
     of_vifs = [one for one in vif_functions.addresses(xapi, vm, host) if one not in listed]
-    addresses = [*of_vifs, *listed]
-    pushed = Pushed(addresses, is_true(platform.get("nomigrate", "")))
-    xapi.life.hypervisor(xapi, host).told(xapi.database.get("VM", vm, "uuid"), addresses)
+    return _told(xapi, vm, host, Pushed([*of_vifs, *listed], of_vifs, is_true(platform.get("nomigrate", ""))))
+
+
+def push_again(xapi: "Xapi", vm: str, host: str) -> None:
+    """xenopsd of that host is told what the entries of a running VM are by now, and a reboot plugs what it
+    makes of them.
+
+    xapi does that moments after each change of a VM that is resident (xen-api: ocaml/xapi/xapi_xenops.ml,
+    Xenopsd_metadata.update). xenopsd first forgets what is not in the new list, one device after the other,
+    and gives the whole list up at one that is plugged; then it adds what is new (ocaml/xenopsd/lib/
+    xenops_server.ml: import_metadata, and PCI_DB.remove', which raises Device_is_connected). So a list with
+    an entry more is plugged, and one in which an entry is replaced is not (passthrough.json). It does this
+    between operations of the VM, not in the midst of one. A VIF keeps its VF.
+    """
+    with xapi.life.queue(vm):
+        told = xapi.life.pushed[vm]
+        plugged = xapi.life.hypervisor(xapi, host).plugged(xapi.database.get("VM", vm, "uuid"))
+        listed = pci_list.addresses(xapi.database.get("VM", vm, "other_config").get("pci", ""))
+        addresses = [*(one for one in told.of_vifs if one not in listed), *listed]
+        for forgotten in [one for one in told.addresses if one not in addresses]:
+            if forgotten in plugged:
+                addresses = told.addresses
+                break
+            told = told._replace(addresses=[one for one in told.addresses if one != forgotten])
+        _told(xapi, vm, host, told._replace(addresses=addresses))
+
+
+def _told(xapi: "Xapi", vm: str, host: str, pushed: Pushed) -> Pushed:
+    xapi.life.hypervisor(xapi, host).told(xapi.database.get("VM", vm, "uuid"), pushed.addresses)
     xapi.life.pushed[vm] = pushed
     return pushed
 

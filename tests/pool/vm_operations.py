@@ -22,9 +22,10 @@ if TYPE_CHECKING:
 
 
 class Pushed(NamedTuple):
-    """What xapi has told xenopsd of a VM: what a reboot uses again, whatever the record says by then."""
+    """What xapi has told xenopsd of a VM: what a reboot uses again."""
 
     addresses: List[str]
+    of_vifs: List[str]  # those of them that xapi has chosen itself, for VIFs
     nomigrate: bool
 
 

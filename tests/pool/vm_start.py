@@ -2,7 +2,8 @@
 
 Imitates vm-life.json, passthrough.json, hooks.json and hooks-waiting.json; where they are silent, xen-api:
 ocaml/xenopsd/lib/xenops_server.ml (atomics_of_operation). So the list of devices is read before the hooks
-run, a reboot plugs that list again, and a failed start leaves no domain and runs no further hook.
+run, a reboot plugs that list again with what was added to it since (vm_notes.push_again), and a failed start
+leaves no domain and runs no further hook.
 """
 
 from typing import TYPE_CHECKING, Any, List
@@ -12,7 +13,7 @@ import vm_placement
 from calls import Call, Calls, Context
 from hypervisor import CannotStart
 from values import NULL, internal_error
-from vm_notes import guest_of, note_running, note_stopped, note_wish, push
+from vm_notes import guest_of, note_running, note_stopped, note_wish, push, push_again
 from vm_operations import Operation, Pushed, operation, stop_others
 from vm_rules import PAUSED, RUNNING, SUSPENDED
 
@@ -66,6 +67,7 @@ def power_off(xapi: "Xapi", vm: str, host: str, reason: str) -> None:
 
 def power_cycle(under_way: Operation, host: str, reason: str) -> None:
     xapi, vm = under_way.xapi, under_way.vm
+    push_again(xapi, vm, host)  # at the latest; nothing that its hooks write is in time
     power_off(xapi, vm, host, reason)
     hook(xapi, vm, host, "vm-pre-reboot")
     domain = boot(under_way, host, xapi.life.pushed[vm])

@@ -229,7 +229,7 @@ def test_ten_thousand_entries_are_judged_and_only_some_refusals_are_shown() -> N
     taken = {address: device(address, held_by="the VM db") for address in addresses}
     refusals = guard.judge(VM, None, pci, HERE, [], taken, NOBODY)
     assert len(refusals) == len(addresses)
-    said = start._refused(refusals)
+    said = start.refused(refusals)
     assert said.message.count("held by the VM db") == start.SHOWN
     assert said.message.endswith(f" And {len(addresses) - start.SHOWN} more.")
     assert len(str(said)) < 1500

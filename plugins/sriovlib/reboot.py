@@ -1,0 +1,106 @@
+"""A VM reboots here: it keeps what its last start gave it, and what is plugged in addition is judged.
+
+xapi tells xenopsd of each change of a running VM, and xenopsd takes a new list of devices over where all that
+is plugged is still in it (xen-api: ocaml/xapi/xapi_xenops.ml, Xenopsd_metadata.update; ocaml/xenopsd/lib/
+xenops_server.ml: import_metadata, and PCI_DB.remove', which raises Device_is_connected). So an entry that was
+added while the VM ran is plugged when it reboots, and one that was replaced is not.
+"""
+
+from typing import Any, List, Optional, Sequence
+
+from . import dom0needs, guard, pciback, pcientries, start, thishost
+from .errors import SriovError
+from .guard import Refusal
+from .handover import Permitted
+from .host import Host
+from .pifs import Record
+from .startnotes import Note
+from .thishost import View
+from .xapi import Xapi, XapiFailure
+
+JUDGING_SECONDS = 20  # a guest waits
+SILENT = "SRIOV_XAPI_SILENT"  # xapi or xenstore
+
+
+def reboot(
+    host: Host, session: Any, ref: str, vm: Record, note: Optional[Note], plugs: Optional[Sequence[str]]
+) -> Optional[Permitted]:
+    """Raises SriovError where it would take from dom0 or from another VM; None where there is nothing to
+    see to. What else is wrong with it stays: a VM is not given other VFs while it runs.
+
+    `note`: of the VM's last start; none where the package came after it, or /run was emptied. `plugs`: what
+    xenopsd will plug (xenopsd.devices).
+    """
+    text = vm["other_config"].get("pci", "")
+    named = pcientries.plugging_order(text)
+    added = _added(note, plugs, named)
+    if not added or (note is None and not named):  # nothing, or what xapi chose for it
+        return _as_before(note)
+    unnamed = [f"0/{address}" for address in added if address not in named]
+    asked = {**vm, "other_config": {**vm["other_config"], "pci": ",".join(filter(None, [text, *unnamed]))}}
+    try:
+        view = thishost.look(host, Xapi(host, session, JUDGING_SECONDS), ref, asked)
+    except (XapiFailure, OSError) as error:
+        return unjudged(host, vm["uuid"], note, added, error)
+    except SriovError as error:
+        if error.code != SILENT:
+            raise
+        return unjudged(host, vm["uuid"], note, added, error)
+    here = view.pool.member
+    if note is None and vm["resident_on"] != here.ref:  # one that runs elsewhere does not reboot here
+        return start.start(host, session, ref, vm)
+    added = [address for address in added if address in named or not _is_xapis(view, address)]
+    refusals = [
+        refusal if refusal.address in named else refusal._replace(hint=_START_ANEW)
+        for refusal in _taking(view, asked)
+        if refusal.address in added
+    ]
+    if refusals:
+        raise start.refused(refusals)
+    lease = view.entry.lease if view.entry else None
+    settings = start.settings_of(view.entry) if lease and lease.host == here.uuid else {}
+    had = note or Note(0, [], {})
+    own = {vf: settings[vf] for vf in settings if vf in added}
+    return Permitted([*had.devices, *added], {**had.settings, **own}, None)
+
+
+_START_ANEW = "Start the VM: its entries do not name this device any more."
+
+
+def unjudged(
+    host: Host, vm_uuid: str, note: Optional[Note], added: Sequence[str], why: Exception
+) -> Optional[Permitted]:
+    """What `added` takes nobody can say now: the reboot goes on where pciback has it all, as it has a
+    device that a domain had a moment ago; what dom0 lives on has a driver of its own. Else raises `why`."""
+    if not all(host.exists(f"{pciback.DRIVER}/{address}") for address in added):
+        raise why
+    host.log(f"{vm_uuid} reboots, and xapi is not needed for that: {why}")
+    return _as_before(note)
+
+
+def in_addition(note: Optional[Note], plugs: Optional[Sequence[str]]) -> List[str]:
+    """What xenopsd is known to plug that the last start did not."""
+    had = note.devices if note else []
+    return [address for address in plugs or () if address not in had]
+
+
+def _added(note: Optional[Note], plugs: Optional[Sequence[str]], named: Sequence[str]) -> List[str]:
+    """As in_addition; where nothing is known of xenopsd, by what it does with a list of entries."""
+    if plugs is None and set(note.devices if note else ()).issubset(named):
+        plugs = named
+    return in_addition(note, plugs)
+
+
+def _as_before(note: Optional[Note]) -> Optional[Permitted]:
+    return Permitted(note.devices, note.settings, None) if note else None
+
+
+def _taking(view: View, vm: Record) -> List[Refusal]:
+    """Whose copies the entries are is left out: it runs with them already."""
+    judged = view._replace(origin=None).judge(vm["uuid"], vm["other_config"]["pci"])
+    return [refusal for refusal in judged if refusal.code in (guard.NEEDED, guard.IN_USE)]
+
+
+def _is_xapis(view: View, address: str) -> bool:
+    """Whether xapi gave it to the VM itself, for a VIF."""
+    return dom0needs.MANAGED in view.devices[address].carries
