@@ -6,6 +6,7 @@ from typing import Any, Collection, Dict, Mapping, Set
 from . import arguments, arrival, product, startnotes, xenstore
 from .host import LOCK_SECONDS, Host
 from .xapi import Xapi, XapiFailure
+from .xenstore import Domain
 
 REBOOT_LOCK_SECONDS = 5  # a guest waits, and what its VFs have it is given again
 STALE_SECONDS = 600  # no reboot takes that long: a VM without a domain has ended, and nobody has told us
@@ -63,15 +64,24 @@ def leave(host: Host, vm_uuid: str, reboots: bool) -> None:
             startnotes.remove(host, vm_uuid)
 
 
-def sweep(host: Host, vm_uuid: str, running: Collection[str]) -> None:
+def sweep(host: Host, vm_uuid: str, running: Mapping[str, Domain]) -> None:
     """VMs that ended without a word: a start that failed after its hook, a hook that was killed. The caller
-    holds the lock `vfs`; `running` are the devices of running domains, and one that reboots has none."""
+    holds the lock `vfs`; `running` are the devices of running domains, and one that reboots has none. What
+    another VM has by now is left to it."""
     for uuid, note in startnotes.others(host, vm_uuid).items():
         stale = time.monotonic() - note.time > STALE_SECONDS and not startnotes.reboots(host, uuid)
-        if stale and not set(note.devices).intersection(running):
+        if stale and not _may_be_up(uuid, note, running):
             host.log(f"{uuid} was started here and does not run: its VFs are set back")
-            _release(host, set(note.settings) - _of_others(host, uuid, note))
+            _release(host, set(note.settings) - set(running) - _of_others(host, uuid, note))
             startnotes.remove(host, uuid)
+
+
+def _may_be_up(vm_uuid: str, note: startnotes.Note, running: Mapping[str, Domain]) -> bool:
+    """Its domain is there, or one that xenstore cannot name has what it was given."""
+    return any(
+        domain.vm_uuid == vm_uuid or (domain.vm_uuid is None and address in note.devices)
+        for address, domain in running.items()
+    )
 
 
 def left_behind(host: Host, vm_uuid: str, devices: Set[str], running: Collection[str]) -> None:

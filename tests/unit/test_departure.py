@@ -12,10 +12,12 @@ import pytest
 from machine import Machine
 from sriovlib import arrival, departure, startnotes
 from sriovlib.vfsettings import NO_MAC
+from sriovlib.xenstore import Domain
 
 ETH1 = "0000:07:00.0"
 VF0, VF1 = "0000:07:10.0", "0000:07:10.2"
 WEB, MAIL = "11111111-2222-4333-8444-555555555555", "66666666-2222-4333-8444-555555555555"
+THIRD = "77777777-2222-4333-8444-555555555555"
 MAC = "82:00:00:00:00:01"
 
 
@@ -75,17 +77,60 @@ def test_what_a_later_start_was_given_is_its_own(host: Machine) -> None:
 
 def test_a_start_that_came_to_nothing_is_swept_up_by_a_later_one(host: Machine) -> None:
     came(host, WEB, VF0, ago=departure.STALE_SECONDS + 1)
-    departure.sweep(host, MAIL, running=[])
+    departure.sweep(host, MAIL, running={})
     assert mac(host, VF0) == NO_MAC
     assert startnotes.read(host, WEB) is None
 
 
-@pytest.mark.parametrize(("ago", "running"), [(departure.STALE_SECONDS + 1, [VF0]), (5, [])])
-def test_a_vm_that_runs_or_may_is_left_alone(host: Machine, ago: float, running: Any) -> None:
+def test_what_another_vm_has_by_now_does_not_keep_the_rest_from_being_swept_up(host: Machine) -> None:
+    """Two VFs, of which one is another VM's today."""
+    settings = {VF0: {"mac": MAC, "vlan": "12"}, VF1: {"mac": "82:00:00:00:00:02", "vlan": "12"}}
+    came(host, WEB, VF0)
+    with host.lock("vfs", "a test"):
+        arrival.arrive(host, settings)
+        note = {"time": -2 * departure.STALE_SECONDS, "devices": [VF0, VF1], "settings": settings}
+        host.replace_file(f"/run/sriov/start-{WEB}", json.dumps(note).encode())
+    departure.sweep(host, MAIL, {VF0: Domain(7, THIRD, "third")})
+    assert (mac(host, VF0), mac(host, VF1)) == (MAC, NO_MAC)
+    assert startnotes.read(host, WEB) is None
+
+
+LONG = departure.STALE_SECONDS + 1
+
+
+@pytest.mark.parametrize(
+    ("ago", "running"),
+    [
+        (LONG, {VF0: Domain(7, WEB, "web")}),
+        (LONG, {VF1: Domain(7, WEB, "web")}),  # with others than were noted
+        (LONG, {VF0: Domain(7, None, None)}),  # nobody knows whose domain that is
+        (5, {}),
+    ],
+)
+def test_a_vm_that_runs_or_may_is_left_alone(host: Machine, ago: float, running: Dict[str, Domain]) -> None:
     came(host, WEB, VF0, ago=ago)
     departure.sweep(host, MAIL, running)
     assert mac(host, VF0) == MAC
     assert startnotes.read(host, WEB) is not None
+
+
+def test_so_is_one_that_is_rebooting_just_now(host: Machine) -> None:
+    """It has no domain, and a note from the day it was started."""
+    came(host, WEB, VF0, ago=LONG)
+    startnotes.mark_reboot(host, WEB)
+    assert list(startnotes.claims(host, MAIL)) == [WEB]
+    departure.sweep(host, MAIL, {})
+    assert mac(host, VF0) == MAC
+    assert startnotes.read(host, WEB) is not None
+
+
+def test_devices_without_settings_bring_none_of_somebody_elses(host: Machine) -> None:
+    """But what a running domain has stays as it is."""
+    came(host, WEB, VF0, ago=LONG)
+    departure.left_behind(host, MAIL, {VF0}, running=[VF0])
+    assert mac(host, VF0) == MAC
+    departure.left_behind(host, MAIL, {VF0}, running=[])
+    assert mac(host, VF0) == NO_MAC
 
 
 @pytest.mark.parametrize(
