@@ -21,6 +21,7 @@ def find(seen: Seen) -> List[Conflict]:
         entryconflicts.by_hand,
         entryconflicts.clones,
         leaseconflicts.leases,
+        leaseconflicts.left_macs,
         entryconflicts.unlike_the_ledger,
         entryconflicts.dropped,
         deviceconflicts.devices,

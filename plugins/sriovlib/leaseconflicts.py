@@ -71,6 +71,38 @@ def leases(seen: Seen) -> Iterator[Conflict]:
                 yield wrong._replace(host_uuid=lease.host, address=address)
 
 
+def left_macs(seen: Seen) -> Iterator[Conflict]:
+    """A request's MAC on a VF that is not its own: the host of an earlier lease did not answer when it was to
+    set that back. A card keeps what is sent to the MACs of its VFs, so the VM is not reached from there."""
+    requests = {
+        request.settings["mac"]: (uuid, entry.lease.vfs.get(request.number) if entry.lease else None)
+        for uuid, entry in seen.state.entries.items()
+        if uuid in seen.state.vms
+        for request in entry.requests
+        if "mac" in request.settings
+    }
+    running = seen.surveyed.running()
+    for host, surveyed in sorted(seen.surveyed.hosts.items()):
+        for vf in surveyed.inventory["vfs"]:
+            uuid, lent = requests.get(vf["mac"], (None, None))
+            address, name = vf["address"], surveyed.member.name
+            if uuid is None or uuid == running.get((host, address)):
+                continue
+            lease = seen.state.entries[uuid].lease
+            if lease is not None and (lease.host, lent) == (host, address):
+                continue
+            yield Conflict(
+                "MAC_LEFT",
+                f"{address} of {name} has the MAC {vf['mac']} of {seen.state.name(uuid)}, whose VF it is "
+                f"not: from {name} the VM is not reached.",
+                f"Call `release_vfs` with vm_uuid={uuid} on {name}; if it releases nothing, `configure_vf` "
+                f"with vf={address} and mac=default there.",
+                [uuid],
+                host,
+                address,
+            )
+
+
 def _gone_network(uuid: str, name: str, request: Request, networks: Mapping[str, str]) -> Optional[Conflict]:
     if request.choice.kind != "network" or request.choice.value in networks:
         return None

@@ -5,7 +5,9 @@ from typing import Iterator
 
 import pytest
 from box import PoolInABox
+from box_host import PLUGIN, set_plugin
 from estate import Estate, alike
+from sriovlib import startnotes
 from sriovlib.vfsettings import NO_MAC
 
 pytestmark = pytest.mark.story
@@ -43,3 +45,35 @@ def test_a_running_vm_keeps_what_it_has(estate: Estate) -> None:
     answer = estate.call("release_vfs", vm_uuid=estate.uuid(vm))
     assert answer == {"vm_uuid": estate.uuid(vm), "released": []}
     assert estate.settings(0, VF)[0] == estate.mac(vm)
+
+
+def left(estate: Estate) -> str:
+    """A VM shut itself down on a host whose plugin did not answer as it started on another."""
+    vm, silent = estate.with_vf("web", on=1, vlan="12"), estate.box.hosts[1]
+    estate.start(vm, 1)
+    estate.box.shut_down_from_inside(vm)
+    set_plugin(silent, None)
+    estate.start(vm, 0)
+    set_plugin(silent, PLUGIN)
+    assert estate.settings(1, VF) == (estate.mac(vm), 12)
+    return vm
+
+
+def test_a_mac_that_stayed_is_named_and_goes_as_the_hint_says(estate: Estate) -> None:
+    vm, silent = left(estate), estate.box.hosts[1]
+    (conflict,) = estate.conflicts()
+    assert (conflict["code"], conflict["host_uuid"], conflict["address"]) == ("MAC_LEFT", silent.uuid, VF)
+    assert estate.mac(vm) in conflict["message"]
+    assert f"`release_vfs` with vm_uuid={estate.uuid(vm)} on {silent.name}" in conflict["hint"]
+    assert estate.box.call(silent, "release_vfs", vm_uuid=estate.uuid(vm))["released"] == [VF]
+    assert (estate.settings(1, VF), estate.conflicts()) == ((NO_MAC, 0), [])
+    assert estate.settings(0, VF) == (estate.mac(vm), 12)
+
+
+def test_where_nothing_is_known_of_the_start_the_vf_is_configured(estate: Estate) -> None:
+    vm, silent = left(estate), estate.box.hosts[1]
+    startnotes.remove(silent.machine, estate.uuid(vm))
+    assert [conflict["code"] for conflict in estate.conflicts()] == ["MAC_LEFT"]
+    assert estate.box.call(silent, "release_vfs", vm_uuid=estate.uuid(vm))["released"] == []
+    estate.box.call(silent, "configure_vf", vf=VF, mac="default")
+    assert (estate.settings(1, VF)[0], estate.conflicts()) == (NO_MAC, [])
