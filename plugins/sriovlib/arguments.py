@@ -1,7 +1,7 @@
 """Arguments of plugin calls: text in, checked values out, or `SRIOV_BAD_ARGUMENT` saying what is wrong."""
 
 import re
-from typing import Mapping, Optional, Sequence
+from typing import List, Mapping, Optional, Sequence
 
 from . import pci
 from .errors import SriovError
@@ -76,6 +76,11 @@ def address(args: Mapping[str, str], name: str) -> str:
     if found is None:
         raise bad(name, value, "a PCI address (0000:07:10.0 or 07:10.0)")
     return found
+
+
+def addresses(args: Mapping[str, str], name: str) -> List[str]:
+    """Addresses with commas between, or none; raises SRIOV_BAD_ARGUMENT."""
+    return [address({name: part}, name) for part in args.get(name, "").split(",") if part]
 
 
 def pf(args: Mapping[str, str], name: str = "pf") -> Optional[str]:

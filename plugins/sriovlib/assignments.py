@@ -301,7 +301,8 @@ def unassign_vf(host: Host, session: Any, args: Mapping[str, str]) -> Dict[str, 
             changed = at.transaction.write(poolwork.change(at, vm, entry, kept, host_uuid, left))
         at.transaction.collect_garbage()
     if gone and entry.lease is not None:
-        poolwork.release(host, session, pool, entry.lease.host, vm_uuid)
+        back = set(entry.lease.vfs.values()).difference(left.values())
+        poolwork.release(host, session, pool, entry.lease.host, vm_uuid, back)
     return {
         "vm_uuid": vm_uuid,
         "changed": changed,

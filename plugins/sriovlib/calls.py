@@ -43,7 +43,7 @@ FUNCTIONS: Dict[str, Function] = {
     "set_vf_count": Function("vfcount", ("pf", "count", "force"), writes=True),
     "configure_vf": Function("configure", ("vf", *SETTINGS.split()), writes=True),
     "status": Function("status"),
-    "release_vfs": Function("departure", ("vm_uuid",)),
+    "release_vfs": Function("departure", ("vm_uuid", "vfs")),
     "assign_vf": Function(
         "assignments", ("vm_uuid", "vf", "pf", "network", "device", "host_uuid", *SETTINGS.split()), pool=True
     ),

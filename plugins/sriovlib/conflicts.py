@@ -2,7 +2,7 @@
 
 from typing import Dict, Iterator, List, Sequence, Tuple
 
-from . import deviceconflicts, entryconflicts, leaseconflicts, ledger
+from . import deviceconflicts, entryconflicts, leaseconflicts, ledger, poolstate
 from .poolstate import PoolState
 from .safetext import listed
 from .seen import Conflict, Seen
@@ -69,7 +69,7 @@ def _ledger(seen: Seen) -> Iterator[Conflict]:
         yield Conflict(
             "LEDGER_UNREADABLE",
             f"pool.other_config:{key} ({seen.state.name(uuid)}) cannot be read: {why}.",
-            "Put it right, or take it out with `xe pool-param-remove` and assign anew.",
+            poolstate.put_right(uuid, seen.state.other_config),
             [uuid],
         )
     for uuid in sorted(set(seen.state.entries).difference(seen.state.vms)):

@@ -15,17 +15,19 @@ STALE_SECONDS = 600  # no reboot takes that long: a VM without a domain has ende
 def release_vfs(host: Host, session: Any, args: Mapping[str, str]) -> Dict[str, Any]:
     """The plugin's `release_vfs`, for the master when a VM's lease goes to another host: a guest that shut
     itself down ran no hook, so its MAC may still be here. `{vm_uuid, released: [address]}`; nothing is
-    done while the VM runs here."""
+    done while the VM runs here. `vfs`: addresses that it was lent; without them, those that its last start
+    here was given."""
     vm_uuid = arguments.required_uuid(args, "vm_uuid")
-    if startnotes.read(host, vm_uuid) is None:
+    left = arguments.addresses(args, "vfs")
+    if startnotes.read(host, vm_uuid) is None and not left:
         return {"vm_uuid": vm_uuid, "released": []}
     with host.lock("vfs", f"release_vfs of {vm_uuid}"):
-        note = startnotes.read(host, vm_uuid)
+        note = startnotes.read(host, vm_uuid) or startnotes.Note(0, [], {})
         owners = xenstore.owners(host, host.run(xenstore.COMMAND, xenstore.SECONDS))
         runs = owners is None or any(domain.vm_uuid == vm_uuid for domain in owners.values())
-        if note is None or runs or owners is None or (note.claims and _starts(host, session, vm_uuid)):
+        if runs or owners is None or (note.claims and _starts(host, session, vm_uuid)):
             return {"vm_uuid": vm_uuid, "released": []}
-        released = set(note.settings) - set(owners) - _of_others(host, vm_uuid, note)
+        released = {*note.settings, *left} - set(owners) - _of_others(host, vm_uuid, note)
         _release(host, released)
         startnotes.remove(host, vm_uuid)
     return {"vm_uuid": vm_uuid, "released": sorted(released)}

@@ -129,7 +129,9 @@ def unlike_the_ledger(seen: Seen) -> Iterator[Conflict]:
                 "STALE_ENTRIES",
                 f"other_config:pci of {vm.name} ({uuid}) {' and '.join(filter(None, (what, old)))} "
                 f"(`{shortened(vm.pci or '')}`).",
-                "They are written anew at its next start, or now by `reinstate_vfs`.",
+                "They are written anew at its next start, or now by `reinstate_vfs`."
+                if named
+                else "It starts without VFs; `reinstate_vfs` writes its entries anew.",
                 [uuid],
             )
         elif entry.requests and vm.nomigrate is None:

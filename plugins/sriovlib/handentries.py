@@ -137,6 +137,14 @@ def _host_of(at: Work, vm: Vm, named: Sequence[str], wanted: Optional[str]) -> s
     }
     if vm.affinity in having:
         return str(vm.affinity)
+    member = at.topology.members.get(vm.affinity or "")
+    if member is not None and member.uuid not in at.surveyed.hosts:
+        raise SriovError(
+            "SRIOV_NOT_FOUND",
+            f"Whether `{shortened(vm.pci or '')}` of {vm.name} means VFs of {member.name}, its affinity, is "
+            "not known: that host does not answer.",
+            "Call again when it does, or name the host by host_uuid.",
+        )
     if len(having) == 1:
         return having.pop()
     names = ", ".join(sorted(at.surveyed.hosts[uuid].member.name for uuid in having))
@@ -152,6 +160,13 @@ def _host_of(at: Work, vm: Vm, named: Sequence[str], wanted: Optional[str]) -> s
 
 def _found(where: Surveyed, vm: Vm, entries: Sequence[pcientries.PciEntry]) -> List[Found]:
     macs, vlans = iovirt.macs(vm.other_config), iovirt.vlans(vm.other_config)
+    for part in iovirt.unreadable(vm.other_config):
+        raise SriovError(
+            "SRIOV_BAD_ARGUMENT",
+            f"{vm.name} has `{shortened(part)}` in {iovirt.MACS} or {iovirt.VLANS}, which is not N/VALUE "
+            "with the number of an entry.",
+            "Put its other_config right, or take that key out.",
+        )
     found: Dict[str, Found] = {}
     for one in entries:
         vf = where.vf(one.address) if one.address else None

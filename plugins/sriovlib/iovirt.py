@@ -5,7 +5,7 @@ Its keys `sriovmacs` and `sriovvlans` are `N/MAC` and `N/VLAN`, with the N of th
 """
 
 import re
-from typing import Dict, Mapping
+from typing import Dict, List, Mapping, Optional
 
 from . import pcientries
 
@@ -24,8 +24,18 @@ def vlans(other_config: Mapping[str, str]) -> Dict[int, str]:
 
 def _numbered(text: str) -> Dict[int, str]:
     """No entry has a number of more digits than these (pcientries.LARGEST); a VM's owner may write any."""
-    matches = (re.fullmatch(r"\s*0*([0-9]{1,19})/(\S+)\s*", part) for part in text.split(","))
+    matches = map(_match, text.split(","))
     return {int(match.group(1)): match.group(2) for match in matches if match}
+
+
+def unreadable(other_config: Mapping[str, str]) -> List[str]:
+    """The parts of both keys that say nothing: who wrote them meant something, so they are not left out."""
+    parts = [part for key in (MACS, VLANS) for part in other_config.get(key, "").split(",")]
+    return [part.strip() for part in parts if part.strip() and not _match(part)]
+
+
+def _match(part: str) -> "Optional[re.Match[str]]":
+    return re.fullmatch(r"\s*0*([0-9]{1,19})\s*/\s*(\S+)\s*", part)
 
 
 def are_own(other_config: Mapping[str, str], origin: Mapping[str, str]) -> bool:

@@ -95,8 +95,8 @@ def left_macs(seen: Seen) -> Iterator[Conflict]:
                 "MAC_LEFT",
                 f"{address} of {name} has the MAC {vf['mac']} of {seen.state.name(uuid)}, whose VF it is "
                 f"not: from {name} the VM is not reached.",
-                f"Call `release_vfs` with vm_uuid={uuid} on {name}; if it releases nothing, `configure_vf` "
-                f"with vf={address} and mac=default there.",
+                f"Call `release_vfs` with vm_uuid={uuid} and vfs={address} on {name}; if the MAC is in that "
+                f"host's /etc/sriov.conf, `configure_vf` with vf={address} and mac=default.",
                 [uuid],
                 host,
                 address,
@@ -149,14 +149,15 @@ def _not_right(
             "LEASE_WITHOUT_VF",
             f"{name} has {address} of {host}, which has no such VF now.",
             "Make the VFs again (`set_vf_count`; for a host that was installed anew `sriov-restore "
-            "--from-pool` on it), or give the VM others: `reinstate_vfs`.",
+            "--from-pool` on it), or give the VM others: `reinstate_vfs`, with host_uuid for another host's.",
             [uuid],
         )
     if not placement.fits(request.choice, candidate):
         return Conflict(
             "LEASE_UNFIT",
             f"{has}, and it is not {_wanted(request, networks)} any more.",
-            "`reinstate_vfs` gives it another one, where a host has one. If none has, or it shall have none: "
+            "`reinstate_vfs` gives it another one, with host_uuid one of another host. If none has one, or "
+            "it shall have none: "
             f"{_take_back(uuid, request)}",
             [uuid],
         )

@@ -45,7 +45,16 @@ def read(xapi: Xapi, host_uuid: str) -> Pool:
     other_config = xapi.call("host.get_other_config", host)
     vms = xapi.call("VM.get_all_records_where", _REAL_VMS)
     (pool,) = xapi.call("pool.get_all")
-    entries, unreadable = ledger.read_all(ledger.settled(xapi.call("pool.get_other_config", pool)))
+    config = xapi.call("pool.get_other_config", pool)
+    entries, unreadable = ledger.read_all(ledger.settled(config))
+    for vm in vms.values():
+        if vm["uuid"] in entries:
+            entries[vm["uuid"]] = holding.explained(
+                entries[vm["uuid"]],
+                pcientries.plugging_order(vm["other_config"].get("pci", "")),
+                vm["platform"].get("nomigrate"),
+                ledger.NEXT_PREFIX + vm["uuid"] in config,
+            )
     known = {
         record["uuid"]: Vm(record["uuid"], record["name_label"], record["power_state"])
         for record in vms.values()

@@ -90,6 +90,15 @@ def explained(entry: Entry, vm: Vm, other_config: Mapping[str, str]) -> Entry:
     return holding.explained(entry, named, vm.nomigrate, ledger.NEXT_PREFIX + vm.uuid in other_config)
 
 
+def put_right(uuid: str, other_config: Mapping[str, str]) -> str:
+    """What to do with a VM's key that cannot be read."""
+    key = ledger.key(other_config, uuid)
+    return (
+        "Put it right; or take it out (`xe pool-param-remove uuid=POOL param-name=other-config "
+        f"param-key={key}`), and the VM's entries with it (`{pcientries.removal(uuid)}`), and assign anew."
+    )
+
+
 def vm_of(ref: str, record: Mapping[str, Any], hosts: Mapping[str, str]) -> Vm:
     """A VM's record, with hosts by UUID (`hosts`: reference -> UUID)."""
     return Vm(

@@ -61,8 +61,7 @@ class Work(NamedTuple):
             raise SriovError(
                 "SRIOV_LEDGER",
                 f"pool.other_config:{ledger.key(self.state.other_config, uuid)} cannot be read: {why}.",
-                "It is left as it is. Put it right; or take it out (`xe pool-param-remove`), and the VM's "
-                "other_config:pci with it, and assign anew.",
+                f"It is left as it is. {poolstate.put_right(uuid, self.state.other_config)}",
             )
         return self.state.entries.get(uuid, NO_ENTRY)
 
@@ -146,7 +145,7 @@ def place(
         raise no_free_vf(at, error) from error
 
 
-def release(host: Host, session: Any, pool: Topology, left: str, vm_uuid: str) -> None:
+def release(host: Host, session: Any, pool: Topology, left: str, vm_uuid: str, vfs: Iterable[str]) -> None:
     """The host that a VM's VFs were of sets them back, if it has not done so as the VM ended: a guest that
     shut itself down ran no hook, and a MAC that stays on a VF makes its VM unreachable from there. Not under
     the lock; a host that does not answer costs nothing."""
@@ -155,7 +154,8 @@ def release(host: Host, session: Any, pool: Topology, left: str, vm_uuid: str) -
         return
     try:
         xapi = Xapi(host, session, survey.SECONDS)
-        xapi.call("host.call_plugin", member.ref, "sriov", "release_vfs", {"vm_uuid": vm_uuid})
+        args = {"vm_uuid": vm_uuid, "vfs": ",".join(sorted(vfs))}
+        xapi.call("host.call_plugin", member.ref, "sriov", "release_vfs", args)
     except Exception as error:  # the client's errors have no common class; the VM has what it was to have
         host.log(f"{member.name} was not told that {vm_uuid} left it: {error}")
 

@@ -48,7 +48,7 @@ def reinstate_vfs(
         left = at.entry(vm_uuid).lease
         answer = _reinstate(at, vm, at.entry(vm_uuid), wanted, starting)
     if left is not None and left.host != answer["host_uuid"]:
-        poolwork.release(host, session, pool, left.host, vm_uuid)
+        poolwork.release(host, session, pool, left.host, vm_uuid, left.vfs.values())
     return answer
 
 

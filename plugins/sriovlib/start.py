@@ -7,7 +7,7 @@ it, the hook queues `VM.start_on` for this host, which xapi runs next, and ends 
 from functools import partial
 from typing import Any, Dict, NoReturn, Optional, Sequence
 
-from . import guard, ledger, master, pcientries, reinstate, thishost
+from . import guard, ledger, master, pcientries, poolstate, reinstate, thishost
 from .errors import SriovError
 from .guard import Refusal
 from .handover import Permitted
@@ -62,7 +62,7 @@ def _look(host: Host, xapi: Xapi, ref: str, vm: Record) -> View:
         raise SriovError(
             "SRIOV_LEDGER",
             f"pool.other_config:{ledger.PREFIX}{vm['uuid']} cannot be read: {why}.",
-            "Put it right, or take it out with `xe pool-param-remove` and assign anew.",
+            poolstate.put_right(vm["uuid"], view.pool.other_config),
         )
     return view
 

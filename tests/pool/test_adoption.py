@@ -4,12 +4,13 @@ of them."""
 import os
 import sys
 import uuid
+from contextlib import ExitStack
 from typing import Any
 
 import pytest
 from administrator import Administrator
 from box import PoolInABox
-from box_host import PLUGIN, set_vfs
+from box_host import PLUGIN, set_plugin, set_vfs
 from machine_description import Card, default_description
 
 HOOKS = os.path.join(os.path.dirname(PLUGIN), "../hooks/xapi")
@@ -196,8 +197,36 @@ def test_a_number_beside_a_mac_that_no_entry_has(pool: Administrator) -> None:
     pool.call("assign_vf", vm_uuid=pool.vm("web"), vf=VF, host_uuid=pool.box.hosts[1].uuid)
     odd = pool.vm("odd", affinity=pool.box.hosts[0].ref, other_config=keys, platform={"nomigrate": "true"})
     assert pool.conflict("VF_TWICE")["address"] == VF  # by its VLAN it is no copy
+    _, message, _ = pool.refused("adopt_vm", vm_uuid=odd)
+    assert "9999" in message
+    pool.api("VM.remove_from_other_config", pool.ref(odd), "sriovmacs")
+    _, message, hint = pool.refused("adopt_vm", vm_uuid=odd)
+    assert "`\u0660/8`" in message
+    assert "take that key out" in hint
+    pool.api("VM.remove_from_other_config", pool.ref(odd), "sriovvlans")
+    pool.api("VM.add_to_other_config", pool.ref(odd), "sriovvlans", "00 / 7, ")
     (one,) = pool.call("adopt_vm", vm_uuid=odd)["vfs"]
     assert one["settings"]["vlan"] == "7"
+
+
+@pytest.mark.parametrize("gone", ["silent", "lost"])
+def test_the_host_that_it_is_to_run_on_does_not_answer(pool: Administrator, gone: str) -> None:
+    """Another one has a VF of that address, too; it is not that one's MAC and VLAN that the VM had."""
+    home = pool.box.hosts[1]
+    old = pool.vm("old", f"0/{VF}", affinity=home.ref)
+    with ExitStack() as stack:
+        if gone == "lost":
+            pool.box.lose(home)
+            stack.callback(pool.box.bring_back, home)
+        else:
+            set_plugin(home, None)
+            stack.callback(set_plugin, home, PLUGIN)
+        code, message, hint = pool.refused("adopt_vm", vm_uuid=old)
+        assert code == "SRIOV_NOT_FOUND"
+        assert f"of {home.name}, its affinity" in message
+        assert "host_uuid" in hint
+        taken = pool.call("adopt_vm", vm_uuid=old, host_uuid=pool.box.hosts[0].uuid)
+    assert taken["host_uuid"] == pool.box.hosts[0].uuid
 
 
 def test_a_vf_of_a_disk_has_no_mac() -> None:

@@ -104,7 +104,7 @@ def test_what_is_advised_for_it_helps(pool: Administrator) -> None:
     pool.set_ledger(vm, '{"version":2}')
     hint = pool.refused("assign_vf", vm_uuid=vm, pf="eth1")[2]
     assert "pool-param-remove" in hint
-    assert "other_config:pci" in hint
+    assert f"xe vm-param-remove uuid={vm} param-name=other-config param-key=pci" in hint
     pool.set_ledger(vm, None)
     pool.set_pci(vm, None)
     got = pool.call("assign_vf", vm_uuid=vm, pf="eth1", vlan="5")
@@ -147,3 +147,25 @@ def test_numbers_that_somebody_made_too_large_cost_nobody_else(pool: Administrat
     assert (refused[0], f"a ({vm})" in refused[1]) == ("SRIOV_LEDGER", True)
     assert pool.call("unassign_vf", vm_uuid=vm, all="true")["changed"]
     assert pool.call("list_assignments", vm_uuid=other)["conflicts"] == []
+
+
+def test_what_is_written_by_hand_later_counts_in_every_call(pool: Administrator) -> None:
+    """The VM had that VF, gave it back, and its owner writes the entry again: list_vfs and set_vf_count see
+    what assign_vf sees."""
+    vm, host = pool.vm("web"), pool.box.hosts[0]
+    pool.call("assign_vf", vm_uuid=vm, vf=VF, host_uuid=host.uuid)
+    pool.call("unassign_vf", vm_uuid=vm, all="true")
+    pool.set_pci(vm, f"0/{VF}")
+    (shown,) = pool.call("list_vfs", host, state="assigned")
+    assert (shown["address"], shown["assigned_to"]["vm_uuid"]) == (VF, vm)
+    code, _, _ = pool.refused("set_vf_count", host, pf="eth1", count="0")
+    assert code == "SRIOV_VF_IN_USE"
+
+
+def test_a_vm_whose_entries_are_out_altogether_is_told_what_writes_them(pool: Administrator) -> None:
+    vm = pool.vm("web")
+    pool.call("assign_vf", vm_uuid=vm, vf=VF, host_uuid=pool.box.hosts[0].uuid)
+    pool.set_pci(vm, None)
+    assert pool.conflict("STALE_ENTRIES")["hint"].startswith("It starts without VFs; `reinstate_vfs`")
+    pool.call("reinstate_vfs", vm_uuid=vm)
+    assert (pool.pci(vm), pool.conflicts()) == (f"0/{VF}", [])

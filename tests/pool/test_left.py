@@ -4,10 +4,10 @@ import sys
 from typing import Iterator
 
 import pytest
+import XenAPI
 from box import PoolInABox
 from box_host import PLUGIN, set_plugin
 from estate import Estate, alike
-from sriovlib import startnotes
 from sriovlib.vfsettings import NO_MAC
 
 pytestmark = pytest.mark.story
@@ -64,16 +64,44 @@ def test_a_mac_that_stayed_is_named_and_goes_as_the_hint_says(estate: Estate) ->
     (conflict,) = estate.conflicts()
     assert (conflict["code"], conflict["host_uuid"], conflict["address"]) == ("MAC_LEFT", silent.uuid, VF)
     assert estate.mac(vm) in conflict["message"]
-    assert f"`release_vfs` with vm_uuid={estate.uuid(vm)} on {silent.name}" in conflict["hint"]
-    assert estate.box.call(silent, "release_vfs", vm_uuid=estate.uuid(vm))["released"] == [VF]
+    assert f"`release_vfs` with vm_uuid={estate.uuid(vm)} and vfs={VF} on {silent.name}" in conflict["hint"]
+    assert estate.box.call(silent, "release_vfs", vm_uuid=estate.uuid(vm), vfs=VF)["released"] == [VF]
     assert (estate.settings(1, VF), estate.conflicts()) == ((NO_MAC, 0), [])
     assert estate.settings(0, VF) == (estate.mac(vm), 12)
 
 
-def test_where_nothing_is_known_of_the_start_the_vf_is_configured(estate: Estate) -> None:
-    vm, silent = left(estate), estate.box.hosts[1]
-    startnotes.remove(silent.machine, estate.uuid(vm))
-    assert [conflict["code"] for conflict in estate.conflicts()] == ["MAC_LEFT"]
-    assert estate.box.call(silent, "release_vfs", vm_uuid=estate.uuid(vm))["released"] == []
-    estate.box.call(silent, "configure_vf", vf=VF, mac="default")
+def test_where_the_mac_is_configured_the_vf_is_configured_anew(estate: Estate) -> None:
+    vm = estate.with_vf("web")
+    estate.box.call(estate.box.hosts[1], "configure_vf", vf=VF, mac=estate.mac(vm))
+    (conflict,) = estate.conflicts()
+    assert (conflict["code"], conflict["address"]) == ("MAC_LEFT", VF)
+    assert f"`configure_vf` with vf={VF} and mac=default" in conflict["hint"]
+    estate.box.call(estate.box.hosts[1], "configure_vf", vf=VF, mac="default")
     assert (estate.settings(1, VF)[0], estate.conflicts()) == (NO_MAC, [])
+
+
+@pytest.mark.parametrize("goes", ["away", "elsewhere"])
+def test_a_vf_that_was_set_by_hand_and_adopted_is_set_back(estate: Estate, goes: str) -> None:
+    """No start of the VM is noted there, so only the pool's master knows what it had."""
+    host = estate.box.hosts[0]
+    by_hand = ["ip", "link", "set", "dev", "eth1", "vf", "0", "mac", "02:16:3e:00:00:0a", "vlan", "42"]
+    assert host.machine.run(by_hand).status == 0
+    vm = estate.vm("old", f"0/{VF}", affinity=host.ref)
+    estate.call("adopt_vm", vm_uuid=estate.uuid(vm))
+    assert estate.mac(vm) == "02:16:3e:00:00:0a"
+    if goes == "away":
+        estate.call("unassign_vf", vm_uuid=estate.uuid(vm), all="true")
+    else:
+        estate.call("reinstate_vfs", vm_uuid=estate.uuid(vm), host_uuid=estate.box.hosts[1].uuid)
+    assert (estate.settings(0, VF), estate.conflicts()) == ((NO_MAC, 0), [])
+
+
+def test_addresses_of_a_release_are_looked_at(estate: Estate) -> None:
+    """What runs, or is being started with a VF, keeps it whoever is told to have had it."""
+    vm, other = estate.with_vf("web"), estate.with_vf("other")
+    estate.start(vm, 0)
+    answer = estate.box.call(estate.box.hosts[0], "release_vfs", vm_uuid=estate.uuid(other), vfs=VF)
+    assert (answer["released"], estate.settings(0, VF)[0]) == ([], estate.mac(vm))
+    with pytest.raises(XenAPI.Failure) as failure:
+        estate.box.call(estate.box.hosts[0], "release_vfs", vm_uuid=estate.uuid(other), vfs="07:10")
+    assert failure.value.details[0] == "SRIOV_BAD_ARGUMENT"
