@@ -44,6 +44,12 @@ def adopt_vm(host: Host, session: Any, args: Mapping[str, str]) -> Dict[str, Any
                 f"{vm.name} ({vm_uuid}) has requests already.",
                 "Add others with `assign_vf`; `reinstate_vfs` writes its entries anew.",
             )
+        if not named:
+            raise SriovError(
+                "SRIOV_NOT_FOUND",
+                f"{vm.name} ({vm_uuid}) has no entries in other_config:pci that xapi would plug.",
+                "Give it a VF with `assign_vf`; an entry is N/DDDD:BB:DD.F, without blanks.",
+            )
         origin = _origin(at, vm, named, origin_uuid)
         if origin is not None:
             return _adopt_clone(at, vm, entry, origin, wanted)

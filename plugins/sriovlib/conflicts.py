@@ -72,7 +72,9 @@ def _ledger(seen: Seen) -> Iterator[Conflict]:
             poolstate.put_right(uuid, seen.state.other_config),
             [uuid],
         )
-    for uuid in sorted(set(seen.state.entries).difference(seen.state.vms)):
+    for uuid, entry in sorted(seen.state.entries.items()):
+        if uuid in seen.state.vms or not entry.requests:
+            continue
         yield Conflict(
             "LEDGER_WITHOUT_VM",
             f"The ledger has requests of {uuid}, and the pool has no such VM (or it became a template).",

@@ -77,9 +77,17 @@ def _not_this(seen: Seen, uuid: str, address: str, holder: str) -> str:
     )
 
 
+def _removal(vm: Vm) -> str:
+    """What takes all out that a copy brought with it."""
+    commands = [pcientries.removal(vm.uuid)]
+    if vm.nomigrate is not None:
+        commands.append(f"xe vm-param-remove uuid={vm.uuid} param-name=platform param-key=nomigrate")
+    return " and ".join(f"`{command}`" for command in commands)
+
+
 def _origins(seen: Seen, vm: Vm) -> List[str]:
     """The VMs that this one may be a copy of, where it has entries and no requests of its own."""
-    if _has_requests(seen, vm.uuid):
+    if _has_requests(seen, vm.uuid) or vm.uuid in seen.state.unreadable:
         return []
     return copies.origins(seen.state, vm, pcientries.plugging_order(vm.pci or ""))
 
@@ -94,9 +102,11 @@ def clones(seen: Seen) -> Iterator[Conflict]:
                 f"The entries of {vm.name} ({vm.uuid}) are a copy of those of {names}: "
                 f"`{shortened(vm.pci or '')}`.",
                 "It is not started with them. Give it VFs of its own by `adopt_vm`; with origin_uuid=none if "
-                f"it is no copy. If it shall have none: `{pcientries.removal(vm.uuid)}`.",
+                f"it is no copy. If it shall have none: {_removal(vm)}.",
                 [vm.uuid, *origins],
             )
+            continue
+        if vm.uuid in seen.state.unreadable:
             continue
         former = copies.former_origins(seen.state, vm, pcientries.plugging_order(vm.pci or ""))
         if former:
@@ -106,7 +116,7 @@ def clones(seen: Seen) -> Iterator[Conflict]:
                 f"The entries of {vm.name} ({vm.uuid}) look like a copy of those that {names} had before all "
                 f"VFs were given back: `{shortened(vm.pci or '')}`.",
                 "It starts with them, in no VLAN. Take them out "
-                f"(`{pcientries.removal(vm.uuid)}`), and use `assign_vf` if it shall have VFs; or, if it is "
+                f"({_removal(vm)}), and use `assign_vf` if it shall have VFs; or, if it is "
                 "no copy, call `adopt_vm` with origin_uuid=none.",
                 [vm.uuid, *former],
             )

@@ -3,7 +3,7 @@ it had beside it. Decides; writes nothing."""
 
 from typing import Dict, List, NamedTuple, Optional, Sequence, Set
 
-from . import copies, inventory, iovirt, pcientries, poolwork, vfsettings
+from . import copies, inventory, iovirt, pcientries, poolstate, poolwork, vfsettings
 from .errors import SriovError
 from .ledger import Choice, Entry, Request
 from .macs import chosen_mac
@@ -73,6 +73,14 @@ def _must_be_had(at: Work, vm: Vm, where: Surveyed, address: str) -> None:
             f"{named} is held by {at.state.name(str(holder))}.",
             _not_the_same(at, vm, address, str(holder)),
         )
+    for uuid in sorted(at.state.unreadable):
+        other = at.state.vms.get(uuid)
+        if uuid != vm.uuid and other and address in pcientries.plugging_order(other.pci or ""):
+            raise SriovError(
+                "SRIOV_VF_IN_USE",
+                f"{named} may be lent to {at.state.name(uuid)}, whose key in the ledger cannot be read.",
+                poolstate.put_right(uuid, at.state.other_config),
+            )
     candidate = next(one for one in where.candidates if one.address == address)
     if candidate.blocked is None:
         return

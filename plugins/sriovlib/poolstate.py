@@ -6,6 +6,7 @@ from . import holding, ledger, pcientries
 from .errors import SriovError
 from .ledger import Entry
 from .placement import Held
+from .safetext import shortened
 from .topology import Topology
 from .xapi import Xapi, XapiFailure
 
@@ -65,9 +66,9 @@ class PoolState(NamedTuple):
         return Held({**leased, **running}, holding.by_hand(self.entries, leased, vms, self.unreadable))
 
     def name(self, uuid: str) -> str:
-        """What to call a VM in a sentence."""
+        """What to call a VM in a sentence; whoever names it may write pages."""
         vm = self.vms.get(uuid)
-        return f"{vm.name} ({uuid})" if vm else uuid
+        return f"{shortened(' '.join(vm.name.splitlines()), 60)} ({uuid})" if vm else uuid
 
 
 def read(xapi: Xapi, topology: Topology) -> PoolState:

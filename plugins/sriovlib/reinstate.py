@@ -47,6 +47,8 @@ def reinstate_vfs(
         poolstate.must_be_halted(vm, starting)
         left = at.entry(vm_uuid).lease
         answer = _reinstate(at, vm, at.entry(vm_uuid), wanted, starting)
+        if not starting:
+            at.transaction.collect_garbage()
     if left is not None and left.host != answer["host_uuid"]:
         poolwork.release(host, session, pool, left.host, vm_uuid, left.vfs.values())
     return answer

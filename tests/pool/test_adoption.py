@@ -229,6 +229,14 @@ def test_the_host_that_it_is_to_run_on_does_not_answer(pool: Administrator, gone
     assert taken["host_uuid"] == pool.box.hosts[0].uuid
 
 
+@pytest.mark.parametrize("pci", ["", " 0/0000:07:10.0"])
+def test_a_vm_without_entries_has_nothing_to_adopt(pool: Administrator, pci: str) -> None:
+    code, message, hint = pool.refused("adopt_vm", vm_uuid=pool.vm("plain", pci))
+    assert code == "SRIOV_NOT_FOUND"
+    assert "has no entries" in message
+    assert "assign_vf" in hint
+
+
 def test_a_vf_of_a_disk_has_no_mac() -> None:
     """Its keys of iovirt say more than can be done: with these settings no start of it would succeed."""
     usual = default_description(1)

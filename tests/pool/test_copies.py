@@ -141,3 +141,35 @@ def test_a_reverted_vm_may_have_the_vf_of_its_old_entry(pool: Administrator) -> 
         pool.call("assign_vf", vm_uuid=other, **home)
     got = pool.call("assign_vf", vm_uuid=web, **home)
     assert pool.pci(web) == f"0/{got['vf']}"
+
+
+def test_taking_all_out_of_a_clone_as_the_hint_says_lets_it_migrate(pool: Administrator) -> None:
+    web = pool.vm("web")
+    pool.call("assign_vf", vm_uuid=web, pf="eth1")
+    clone = pool.clone(web, "copy")
+    hint = pool.conflict("CLONE")["hint"]
+    for param, key in (("other-config", "pci"), ("platform", "nomigrate")):
+        assert f"`xe vm-param-remove uuid={clone} param-name={param} param-key={key}`" in hint
+        pool.api(f"VM.remove_from_{param.replace('-', '_')}", pool.ref(clone), key)
+    assert pool.conflicts() == []
+    assert (pool.pci(clone), pool.nomigrate(clone)) == (None, None)
+
+
+def test_a_clone_of_a_vm_whose_key_cannot_be_read_does_not_get_its_vf(pool: Administrator) -> None:
+    web = pool.vm("web")
+    pool.call("assign_vf", vm_uuid=web, vf=VF, host_uuid=pool.box.hosts[0].uuid)
+    clone = pool.clone(web, "copy")
+    pool.set_ledger(web, "{")
+    code, message, hint = pool.refused("adopt_vm", vm_uuid=clone, host_uuid=pool.box.hosts[0].uuid)
+    assert code == "SRIOV_VF_IN_USE"
+    assert f"may be lent to web ({web})" in message
+    assert f"param-key=sriov-vm-{web}" in hint
+
+
+def test_a_name_of_pages_is_cut_and_has_one_line(pool: Administrator) -> None:
+    long = pool.vm("we\nb" * 5000)
+    pool.call("assign_vf", vm_uuid=long, pf="eth1")
+    pool.clone(long, "copy")
+    message = pool.conflict("CLONE")["message"]
+    assert "we bwe b" in message
+    assert len(message) < 500

@@ -169,3 +169,21 @@ def test_a_vm_whose_entries_are_out_altogether_is_told_what_writes_them(pool: Ad
     assert pool.conflict("STALE_ENTRIES")["hint"].startswith("It starts without VFs; `reinstate_vfs`")
     pool.call("reinstate_vfs", vm_uuid=vm)
     assert (pool.pci(vm), pool.conflicts()) == (f"0/{VF}", [])
+
+
+def test_what_a_template_was_lent_is_taken_back_and_then_it_is_named_no_more(pool: Administrator) -> None:
+    vm = pool.vm("template")
+    pool.call("assign_vf", vm_uuid=vm, pf="eth1")
+    pool.api("VM.set_is_a_template", pool.ref(vm), True)
+    assert f"vm_uuid={vm} and all=true" in pool.conflict("LEDGER_WITHOUT_VM")["hint"]
+    pool.call("unassign_vf", vm_uuid=vm, all="true")
+    assert pool.conflicts() == []
+
+
+def test_reinstating_another_vm_collects_too(pool: Administrator) -> None:
+    gone, vm = pool.vm("gone"), pool.vm("a")
+    for one in (gone, vm):
+        pool.call("assign_vf", vm_uuid=one, pf="eth1")
+    pool.api("VM.destroy", pool.ref(gone))
+    pool.call("reinstate_vfs", vm_uuid=vm, host_uuid=pool.box.hosts[1].uuid)
+    assert pool.ledger(gone) is None
