@@ -11,7 +11,7 @@ from typing import Any, Iterator, Tuple
 
 import pytest
 from forked_programs import FORKED
-from programs import HERE, Ended, Programs
+from programs import HERE, AtWork, Ended, Programs
 
 BOTH = pytest.mark.parametrize("programs", [HERE, FORKED], ids=["started", "forked"])
 
@@ -32,11 +32,10 @@ def unwatched(_process: Any) -> Iterator[None]:
     yield
 
 
-def run(programs: Programs, folder: Path, text: str, *arguments: str, **environment: str) -> Ended:
+def run(programs: Programs, folder: Path, text: str, at_work: AtWork = unwatched) -> Ended:
     script = folder / "script"
     script.write_text(text)
-    words = [os.fsencode(word) for word in (sys.executable, str(script), *arguments)]
-    return programs.run(words, environment, unwatched)
+    return programs.run([os.fsencode(sys.executable), os.fsencode(script)], {}, at_work)
 
 
 def test_it_finds_the_same(tmp_path: Path) -> None:
@@ -88,9 +87,8 @@ def test_it_can_be_killed(programs: Programs, tmp_path: Path) -> None:
         process.kill()
         yield
 
-    (tmp_path / "script").write_text(f"open({str(begun)!r}, 'w').close()\nimport time\ntime.sleep(600)\n")
-    words = [os.fsencode(word) for word in (sys.executable, str(tmp_path / "script"))]
-    assert programs.run(words, {}, killing).status == -signal.SIGKILL
+    text = f"open({str(begun)!r}, 'w').close()\nimport time\ntime.sleep(600)\n"
+    assert run(programs, tmp_path, text, killing).status == -signal.SIGKILL
 
 
 @BOTH

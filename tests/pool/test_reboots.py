@@ -3,7 +3,6 @@ judged as at a start, and costs no guest its reboot where it is right, or where 
 
 import json
 import os
-import sys
 import threading
 import time
 from contextlib import contextmanager
@@ -11,8 +10,7 @@ from typing import Any, Iterator, List
 
 import pytest
 import vm_hooks
-from box import PoolInABox
-from estate import Estate, alike, calls_watched, other_slot
+from estate import Estate, calls_watched
 from sriovlib import startnotes
 from values import Failure
 
@@ -21,17 +19,10 @@ pytestmark = pytest.mark.story
 VF, SECOND, MANAGEMENT = "0000:07:10.0", "0000:07:10.2", "0000:02:00.0"
 
 
-@pytest.fixture(scope="module")
-def pool() -> Iterator[Estate]:
-    with PoolInABox([alike(1), other_slot(2)], interpreter=sys.executable) as box:
-        yield Estate(box)
-
-
 @pytest.fixture
-def estate(pool: Estate) -> Iterator[Estate]:
-    """Two hosts. The VFs of the first, where all of this happens, have other addresses than the second's."""
-    yield pool
-    pool.clear()
+def estate(mixed: Estate) -> Estate:
+    """The VFs of the first host, where all of this happens, have other addresses than the second's."""
+    return mixed
 
 
 def refused_reboot(estate: Estate, vm: str) -> List[str]:

@@ -1,33 +1,15 @@
 """A VM starts where its addresses are wrong: it is started again there, with VFs of that host."""
 
 import os
-import sys
 from concurrent.futures import ThreadPoolExecutor
-from typing import Iterator
 
 import pytest
-from box import PoolInABox
-from estate import Estate, Gate, alike, calls_watched, other_slot
+from estate import Estate, Gate, calls_watched
 from values import Failure
 
 pytestmark = pytest.mark.story
 
-PORT, VF = "0000:07:00.0", "0000:07:10.0"
-MANAGEMENT = "0000:02:00.0"
-THIEF = "11111111-2222-4333-8444-555555555555"
-
-
-@pytest.fixture(scope="module")
-def pool() -> Iterator[Estate]:
-    with PoolInABox([alike(1), other_slot(2)], interpreter=sys.executable) as box:
-        yield Estate(box)
-
-
-@pytest.fixture
-def mixed(pool: Estate) -> Iterator[Estate]:
-    """Two hosts whose cards are in different slots."""
-    yield pool
-    pool.clear()
+VF = "0000:07:10.0"
 
 
 def test_where_they_differ_it_is_started_again_with_vfs_of_that_host(mixed: Estate) -> None:

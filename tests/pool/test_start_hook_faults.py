@@ -6,12 +6,11 @@ import os
 import sys
 import threading
 from concurrent.futures import ThreadPoolExecutor
-from typing import Callable, Iterator, List
+from typing import Callable, List
 
 import pytest
-from box import PoolInABox
 from box_host import PLUGIN, set_plugin
-from estate import Estate, alike, calls_watched, other_slot
+from estate import Estate, calls_watched
 from sriovlib import departure, startnotes
 from sriovlib.vfsettings import NO_MAC
 from values import Failure
@@ -22,19 +21,6 @@ EVERY = (
     1 if sys.version_info[:2] == (3, 6) else 5
 )  # call is a place to cut on dom0's own Python: it takes long
 VFS = ("0000:07:10.0", "0000:09:10.0")  # of the first host and of the second
-
-
-@pytest.fixture(scope="module")
-def pool() -> Iterator[Estate]:
-    with PoolInABox([alike(1), other_slot(2)], interpreter=sys.executable) as box:
-        yield Estate(box)
-
-
-@pytest.fixture
-def mixed(pool: Estate) -> Iterator[Estate]:
-    """Two hosts whose cards are in different slots, so that each change of hosts takes a re-placement."""
-    yield pool
-    pool.clear()
 
 
 def is_sound(estate: Estate, vm: str) -> None:

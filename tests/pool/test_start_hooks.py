@@ -2,12 +2,11 @@
 
 import os
 import sys
-from typing import Dict, Iterator
+from typing import Dict
 
 import pytest
-from box import PoolInABox
 from box_host import PLUGIN, BoxHost, set_plugin
-from estate import Estate, alike, calls_watched, other_slot
+from estate import Estate, calls_watched
 from machine_description import SATA
 from sriovlib import startnotes
 from sriovlib.vfsettings import NO_MAC
@@ -18,32 +17,6 @@ pytestmark = pytest.mark.story
 PORT, VF = "0000:07:00.0", "0000:07:10.0"
 MANAGEMENT = "0000:02:00.0"
 THIEF = "11111111-2222-4333-8444-555555555555"
-
-
-@pytest.fixture(scope="module")
-def hosts_alike() -> Iterator[Estate]:
-    with PoolInABox([alike(1), alike(2)], interpreter=sys.executable) as box:
-        yield Estate(box)
-
-
-@pytest.fixture(scope="module")
-def hosts_with_other_slots() -> Iterator[Estate]:
-    with PoolInABox([alike(1), other_slot(2)], interpreter=sys.executable) as box:
-        yield Estate(box)
-
-
-@pytest.fixture
-def estate(hosts_alike: Estate) -> Iterator[Estate]:
-    """Two hosts alike."""
-    yield hosts_alike
-    hosts_alike.clear()
-
-
-@pytest.fixture
-def mixed(hosts_with_other_slots: Estate) -> Iterator[Estate]:
-    """Two hosts whose cards are in different slots."""
-    yield hosts_with_other_slots
-    hosts_with_other_slots.clear()
 
 
 # -- VMs without devices ---------------------------------------------------------------------------

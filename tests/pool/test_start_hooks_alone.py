@@ -13,9 +13,8 @@ from pathlib import Path
 from typing import Any, Dict, Iterator, List, Tuple
 
 import pytest
-from box import PoolInABox
 from calls import Context
-from estate import SCRIPTS, Estate, Gate, alike, calls_watched
+from estate import SCRIPTS, Estate, Gate, calls_watched
 from sriovlib import arrival, handover, restore, startnotes
 from sriovlib.host import Host
 from sriovlib.vfsettings import NO_MAC
@@ -24,19 +23,6 @@ from values import Failure
 pytestmark = pytest.mark.story
 
 VF, MANAGEMENT = "0000:07:10.0", "0000:02:00.0"
-
-
-@pytest.fixture(scope="module")
-def pool() -> Iterator[Estate]:
-    with PoolInABox([alike(1), alike(2)], interpreter=sys.executable) as box:
-        yield Estate(box)
-
-
-@pytest.fixture
-def estate(pool: Estate) -> Iterator[Estate]:
-    """Two hosts alike."""
-    yield pool
-    pool.clear()
 
 
 def outcome(estate: Estate, vm: str, host: int) -> str:

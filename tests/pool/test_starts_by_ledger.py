@@ -1,28 +1,14 @@
 """What a start makes of keys in the ledger that no VM has: of a template, of a VM that is gone, of nobody. A
 copy of such a VM is refused as any clone is, and `list_assignments` says the same of it."""
 
-import sys
-from typing import Iterator, List
+from typing import List
 
 import pytest
-from box import PoolInABox
-from estate import Estate, alike
+from estate import Estate
 
 pytestmark = pytest.mark.story
 
 VF = "0000:07:10.0"
-
-
-@pytest.fixture(scope="module")
-def hosts_alike() -> Iterator[Estate]:
-    with PoolInABox([alike(1), alike(2)], interpreter=sys.executable) as box:
-        yield Estate(box)
-
-
-@pytest.fixture
-def estate(hosts_alike: Estate) -> Iterator[Estate]:
-    yield hosts_alike
-    hosts_alike.clear()
 
 
 def of_template(estate: Estate, template: str, name: str) -> str:
