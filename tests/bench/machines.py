@@ -10,6 +10,7 @@ import json
 import os
 import shlex
 import shutil
+import subprocess
 import uuid
 from typing import Any, Dict, List, Optional, Sequence
 
@@ -37,16 +38,16 @@ OTHER_VENDORS = "".join(
 
 
 def description(vfs: int) -> Description:
-    """The usual host with its Intel 82599 of 63 VFs a port; for more VFs eight cards of 64 a port.
+    """The usual host with its Intel 82599 of 63 VFs a port; for more VFs eight cards of two ports.
     The management network is on Open vSwitch, as on XCP-ng."""
     usual = default_description()
     bridge = Interface("xenbr0", "openvswitch", ("eth0",), ipv4="192.168.1.11/24")
-    many = tuple(_intel_x710(number) for number in range(8))
+    many = tuple(_intel_x710(number, vfs // 16) for number in range(8))
     cards = usual.cards if vfs <= 126 else usual.cards[:1] + many
     return usual._replace(cards=cards, interfaces=(bridge,), kernel_log=KERNEL_LOG)
 
 
-def _intel_x710(number: int) -> Card:
+def _intel_x710(number: int, total: int) -> Card:
     return Card(
         addresses=(f"0000:{number + 16:02x}:00.0", f"0000:{number + 16:02x}:00.1"),
         device="8086:1572",
@@ -55,7 +56,7 @@ def _intel_x710(number: int) -> Card:
         interfaces=(f"eth{2 * number + 1}", f"eth{2 * number + 2}"),
         macs=(f"00:1b:21:01:{number:02x}:00", f"00:1b:21:01:{number:02x}:01"),
         numa_node=0,
-        sriov=Sriov(total=64, device="154c", name="Ethernet Virtual Function 700 Series", driver="i40evf"),
+        sriov=Sriov(total=total, device="154c", name="Ethernet Virtual Function 700 Series", driver="i40evf"),
     )
 
 
@@ -133,18 +134,13 @@ def _make(folder: str, vfs: int) -> None:
 
 
 def looks_like(kept_machine: str, folder: str) -> Any:
-    """Fills a folder with what the kept machine has, by links; /var/lib/xcp is its own, for the socket
-    of a pool of its own, and /commands has dom0's commands. Returns what `inventory` must answer there."""
-    for name in os.listdir(kept_machine):
-        if name != "var":
-            os.symlink(os.path.join(kept_machine, name), os.path.join(folder, name))
-    own = os.path.join(folder, "var", "lib", "xcp")
-    os.makedirs(own)
-    for path in glob.glob(os.path.join(kept_machine, "var", "lib", "xcp", "*")):
-        os.symlink(path, os.path.join(own, os.path.basename(path)))
+    """Makes the folder a copy of the kept machine, whose pool has its socket there, with dom0's commands in
+    /commands. (Links to the kept one would lead out of the folder, which no path of a host does.) Returns
+    what `inventory` must answer there."""
+    subprocess.check_call(["cp", "--archive", kept_machine, folder])
     commands = os.path.join(folder, "commands")
     os.mkdir(commands)
-    return _write_commands(kept_machine, commands)
+    return _write_commands(folder, commands)
 
 
 # -- commands ------------------------------------------------------------------------------------
@@ -163,10 +159,10 @@ class _Recorder(machine.Machine):
         return running
 
 
-def _write_commands(kept_machine: str, folder: str) -> Any:
+def _write_commands(of: str, folder: str) -> Any:
     """A program for each command that `inventory` runs, which prints the machine's answer, and fails
     if it is run with other arguments. Returns the inventory."""
-    recorder = _Recorder(kept_machine)
+    recorder = _Recorder(of)
     seen = calls.call(recorder, "inventory", None, {})
     scripts: Dict[str, str] = {}
     for number, answer in enumerate(recorder.answers):

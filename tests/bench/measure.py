@@ -12,7 +12,7 @@ import time
 from typing import Callable, Dict, List, Mapping, NamedTuple, Optional, Sequence, Tuple
 
 HERE = os.path.dirname(os.path.abspath(__file__))
-FEWEST, MOST = 5, 60  # rounds
+FEWEST, MOST = 5, 60  # rounds, where measuring has its time
 
 
 class Sample(NamedTuple):
@@ -79,7 +79,9 @@ class Launcher:
         self.close()
 
 
-def in_turn(floor: Case, cases: Mapping[str, Case], seconds: float) -> Tuple[Result, Dict[str, Result]]:
+def in_turn(
+    floor: Case, cases: Mapping[str, Case], seconds: float, fewest: int = FEWEST
+) -> Tuple[Result, Dict[str, Result]]:
     """Runs one case after the other, again and again, and the floor before every other one: a machine
     that is busy for a while slows both, and their ratio tells. The caller has run each once already:
     byte code and caches are there."""
@@ -87,7 +89,7 @@ def in_turn(floor: Case, cases: Mapping[str, Case], seconds: float) -> Tuple[Res
     pairs: Dict[str, List[Pair]] = {name: [] for name in cases}
     end = time.monotonic() + seconds
     rounds = 0
-    while rounds < FEWEST or (time.monotonic() < end and rounds < MOST):
+    while rounds < fewest or (time.monotonic() < end and rounds < MOST):
         rounds += 1
         for number, (name, case) in enumerate(cases.items()):
             if number % 2 == 0:

@@ -42,7 +42,6 @@ class MeasuredHost:
     def __init__(self, folder: str, python_path: str, vfs: int, vms: int) -> None:
         self.vfs = vfs
         self.vms = vms
-        os.mkdir(folder)
         self.folder = folder
         self._inventory = machines.looks_like(machines.kept(vfs), folder)
         self._socket = folder + box_host.SOCKET
