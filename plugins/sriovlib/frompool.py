@@ -3,10 +3,12 @@
 from typing import List
 
 from . import hostconfig, identity, ini, pci, poolcopy, product
-from .errors import SriovError
+from .errors import Problem, SriovError
 from .host import Host
 from .hostconfig import HostConfig
 from .xapi import Xapi, logged_in
+
+_TOO_LONG = "Nothing that this product wrote is that long: look who wrote it, and take the key away."
 
 
 def bring_back(host: Host) -> str:
@@ -46,6 +48,9 @@ def _mine(host: Host, copies: List[HostConfig]) -> HostConfig:
     macs = identity.permanent_macs(host, pfs)
     problems = []
     for copy in copies:
+        if not copy.readable:
+            problems.append(Problem("NOT_FOUND", f"A copy was not read: {copy.errors[0]}.", _TOO_LONG))
+            continue
         found = [identity.match(wanted, pfs, macs) for wanted in copy.pfs.values()]
         missing = [one.problem for one in found if one.pf is None and one.problem]
         if not missing:

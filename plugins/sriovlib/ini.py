@@ -7,7 +7,27 @@ from typing import Dict, Iterable, List, NamedTuple, Optional, Tuple
 TRUE, FALSE = ("yes", "true", "on", "1"), ("no", "false", "off", "0")
 
 _SECTION = re.compile(r"\s*\[([^\]]*)\]\s*(?:[#;].*)?")
-_KEY = re.compile(r"\s*([^\s=#;\[][^=]*?)\s*=\s*(.*?)\s*(\s[#;].*)?")
+_COMMENT = re.compile(r"\s[#;]")  # begins one behind a value
+_BOM = "\ufeff"  # what some editors begin a file with
+_SHOWN = 80  # characters of a wrong line
+
+
+class _Pair(NamedTuple):
+    key: str
+    value: str
+    comment: str  # with the blank before it
+
+
+def _pair(line: str) -> Optional[_Pair]:
+    """`key = value # comment`, or None. Split by hand, for people below root write such text too: a pattern
+    with two runs of blanks beside each other takes the cube of the time for a long one."""
+    key, equals, rest = line.partition("=")
+    key = key.strip()
+    if not equals or not key or key[0] in "#;[":
+        return None
+    comment = _COMMENT.search(rest)
+    end = comment.start() if comment else len(rest)
+    return _Pair(key, rest[:end].strip(), rest[end:])
 
 
 class Document(NamedTuple):
@@ -23,16 +43,20 @@ class Document(NamedTuple):
 
 
 def parse(text: str) -> Document:
+    """What the text says. A byte order mark is no part of any line, for nobody who reads `lines`."""
     lines = text[:-1].split("\n") if text.endswith("\n") else text.split("\n") if text else []
+    return _understood([line.lstrip(_BOM) for line in lines])
+
+
+def _understood(lines: List[str]) -> Document:
     sections: Dict[str, Dict[str, str]] = {}
     places: Dict[Tuple[str, str], int] = {}
     errors: List[str] = []
     name: Optional[str] = None
-    for number, raw in enumerate(lines, 1):
-        line = raw.lstrip("\ufeff")  # what some editors begin a file with
+    for number, line in enumerate(lines, 1):
         if not line.strip() or line.lstrip()[0] in "#;":
             continue
-        heading, pair = _SECTION.fullmatch(line), _KEY.fullmatch(line)
+        heading, pair = _SECTION.fullmatch(line), _pair(line)
         if heading:
             name = heading.group(1).strip()
             if name in sections:
@@ -40,14 +64,14 @@ def parse(text: str) -> Document:
             sections.setdefault(name, {})
             places.setdefault((name, ""), number)
         elif pair and name is not None:
-            if pair.group(1) in sections[name]:
-                errors.append(f"line {number}: `{pair.group(1)}` is given twice; the last one counts")
-            sections[name][pair.group(1)] = pair.group(2)
-            places[name, pair.group(1)] = number
+            if pair.key in sections[name]:
+                errors.append(f"line {number}: `{pair.key[:_SHOWN]}` is given twice; the last one counts")
+            sections[name][pair.key] = pair.value
+            places[name, pair.key] = number
         elif pair:
-            errors.append(f"line {number}: `{line.strip()}` stands before the first [section]")
+            errors.append(f"line {number}: `{line.strip()[:_SHOWN]}` stands before the first [section]")
         else:
-            errors.append(f"line {number}: `{line.strip()}` is neither [section] nor key = value")
+            errors.append(f"line {number}: `{line.strip()[:_SHOWN]}` is neither [section] nor key = value")
     return Document(lines, sections, errors, places)
 
 
@@ -59,7 +83,7 @@ def changed(document: Document, section: str, values: Dict[str, Optional[str]]) 
     lines = list(document.lines)
     for key, value in values.items():
         lines = _with(lines, section, key, value)
-    return parse("".join(line + "\n" for line in lines))
+    return _understood(lines)
 
 
 def without(document: Document, section: str) -> Document:
@@ -68,14 +92,22 @@ def without(document: Document, section: str) -> Document:
 
 
 def put_back(document: Document, before: Document, sections: Iterable[str]) -> Document:
-    """The document with the keys of some sections as they were before; all else as it is now."""
+    """The document with the keys of some sections as they were before; all else as it is now. Those that
+    it has not are added at once, in the time that it takes to write them."""
+    added: List[str] = []
     for section in sections:
         was = before.sections.get(section, {})
-        now = document.sections.get(section, {})
-        values: Dict[str, Optional[str]] = {**dict.fromkeys(now), **was}
-        if was != now:
+        now = document.sections.get(section)
+        if now is None:
+            added += ["", f"[{section}]", *(_line(*pair) for pair in was.items())] if was else []
+        elif was != now:
+            values: Dict[str, Optional[str]] = {**dict.fromkeys(now), **was}
             document = changed(document, section, values)
-    return document
+    return _understood(_trimmed(document.lines) + added[0 if document.lines else 1 :]) if added else document
+
+
+def _line(key: str, value: str) -> str:
+    return f"{key} = {value}".rstrip()
 
 
 def _with(lines: List[str], section: str, key: str, value: Optional[str]) -> List[str]:
@@ -88,17 +120,17 @@ def _with(lines: List[str], section: str, key: str, value: Optional[str]) -> Lis
             inside = heading.group(1).strip() == section
             start = number + 1 if inside and start is None else start
         elif inside:
-            pair = _KEY.fullmatch(line)
-            places += [number] if pair and pair.group(1) == key else []
+            pair = _pair(line)
+            places += [number] if pair and pair.key == key else []
         if inside and line.strip():
             end = number + 1
     if value is None:
         kept = [line for number, line in enumerate(lines) if number not in places]
         return _without_empty(kept, section)
-    text = f"{key} = {value}".rstrip()
+    text = _line(key, value)
     if places:
-        before = _KEY.fullmatch(lines[places[-1]])
-        text += (before.group(3) or "") if before else ""
+        before = _pair(lines[places[-1]])
+        text += before.comment if before else ""
         return lines[: places[-1]] + [text] + lines[places[-1] + 1 :]
     if start is None or end is None:
         return lines + ([""] if lines and lines[-1].strip() else []) + [f"[{section}]", text]

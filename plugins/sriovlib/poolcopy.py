@@ -9,11 +9,15 @@ from .pool import COPY_KEY
 from .safetext import safe
 from .xapi import Xapi
 
+LARGEST = 64 * 1024  # characters; a pool-operator can write the key, and root reads it on every host
+
 
 def store(host: Host, session: Any) -> Optional[str]:
     """Copies the file as it is now, if the copy is another. What went wrong, where something did: the
     file itself counts, and the next change copies it again."""
     text = safe(hostconfig.as_bytes(hostconfig.read(host).document).decode("utf-8", "replace"))
+    if len(text) > LARGEST:
+        return f"{hostconfig.PATH} has more than {LARGEST} characters, so the pool has no copy of it."
     try:
         xapi = Xapi(host, session)
         ref = xapi.call("host.get_by_uuid", product.read(host).get("INSTALLATION_UUID", ""))
@@ -36,14 +40,18 @@ def store(host: Host, session: Any) -> Optional[str]:
 
 
 def interpret(text: str) -> HostConfig:
+    """What a copy says; one that is too long is not read at all."""
+    if len(text) > LARGEST:
+        said = [f"host.other_config:{COPY_KEY} has {len(text)} characters, more than {LARGEST}"]
+        return HostConfig(ini.parse(""), {}, said, readable=False)
     return hostconfig.interpret(ini.parse(text))
 
 
 def fetch(xapi: Xapi, host_uuid: str) -> List[HostConfig]:
-    """The copies of the pool that speak of PFs: this host's own first, then those of others, for a host
-    that was installed anew has a new UUID."""
+    """The copies of the pool that speak of PFs, or are too long to be read: this host's own first, then those
+    of others, for a host that was installed anew has a new UUID."""
     records: Dict[str, Dict[str, Any]] = xapi.call("host.get_all_records")
     own_first = sorted(records.values(), key=lambda record: bool(record["uuid"] != host_uuid))
     texts = [record["other_config"].get(COPY_KEY) for record in own_first]
     copies = [interpret(text) for text in texts if text]
-    return [copy for copy in copies if copy.pfs]
+    return [copy for copy in copies if copy.pfs or not copy.readable]

@@ -1,7 +1,9 @@
 """/etc/sriov.conf: what a person wrote there stays, what a call writes can be read again."""
 
+import time
 from typing import Dict
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from sriovlib import ini
@@ -74,3 +76,40 @@ def test_what_is_written_is_what_is_read(sections: Dict[str, Dict[str, str]]) ->
         document = ini.changed(document, section, dict(values))
     assert document.sections == {section: values for section, values in sections.items() if values}
     assert document.errors == []
+
+
+def test_a_byte_order_mark_is_in_no_line_that_anybody_reads() -> None:
+    """Some editors begin a file with one, and joining such files puts it before later lines as well."""
+    document = ini.parse("\ufeff[host]\npciback = no\n\ufeff[boot]\nregenerate = yes\n")
+    document = ini.changed(document, "host", {"pciback": "yes"})
+    document = ini.changed(document, "boot", {"regenerate": None})
+    assert (text(document), document.errors) == ("[host]\npciback = yes", [])
+
+
+def test_an_empty_value_may_have_a_comment_behind_it() -> None:
+    document = ini.parse("[xen before enable_iommu]\nxe = # none\nsafe =\n")
+    assert document.sections == {"xen before enable_iommu": {"xe": "", "safe": ""}}
+    changed = ini.changed(document, "xen before enable_iommu", {"xe": "iommu=0"})
+    assert changed.lines[1] == "xe = iommu=0 # none"
+
+
+LONG = 60_000  # of a key that somebody below root may write: read in a moment, whatever is in it
+
+
+@pytest.mark.parametrize(
+    "line", [" " * LONG, "a" + " " * LONG, "a = " + " " * LONG + "b", "a =" + " #" * (LONG // 2), "[" * LONG]
+)
+def test_text_is_read_in_linear_time(line: str) -> None:
+    started = time.monotonic()
+    document = ini.parse(f"[host]\n{line}x\n")
+    ini.changed(document, "host", {"a": "1"})
+    assert time.monotonic() - started < 1
+    assert all(len(error) < 200 for error in document.errors)
+
+
+def test_thousands_of_sections_are_put_back_in_linear_time() -> None:
+    copy = ini.parse("".join(f"[vf 0000:07:00.0 {number}]\nvlan = 1\n" for number in range(2000)))
+    started = time.monotonic()
+    document = ini.put_back(ini.parse("[host]\npciback = yes\n"), copy, list(copy.sections))
+    assert time.monotonic() - started < 1
+    assert document.sections == {"host": {"pciback": "yes"}, **copy.sections}

@@ -1,0 +1,44 @@
+"""The pool's copy of /etc/sriov.conf: a pool-operator can write it, and hosts read it as root."""
+
+from contextlib import contextmanager
+from typing import Iterator
+
+import pytest
+from pyfakefs.fake_filesystem import FakeFilesystem
+from small_pool import SmallPool
+from sriovlib import frompool, hostconfig, poolcopy
+from sriovlib.errors import SriovError
+from sriovlib.host import Host
+
+PF = "[pf 0000:07:00.0]\nvfs = 4\n"
+
+
+@contextmanager
+def answering(pool: SmallPool) -> Iterator[SmallPool]:
+    yield pool
+
+
+def test_a_copy_that_is_too_long_is_not_read_and_named(
+    fs: FakeFilesystem, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pool = SmallPool()
+    pool.other_config["sriov-conf"] = PF + "#" * poolcopy.LARGEST
+    monkeypatch.setattr(frompool, "logged_in", lambda _host: answering(pool))
+    with pytest.raises(SriovError) as error:
+        frompool.bring_back(Host())
+    assert (error.value.code, "sriov-conf has 655" in error.value.message) == ("SRIOV_NOT_FOUND", True)
+    assert not fs.exists(hostconfig.PATH)
+
+
+def test_a_file_that_is_too_long_to_be_read_back_is_not_copied(fs: FakeFilesystem) -> None:
+    pool = SmallPool()
+    fs.create_file(hostconfig.PATH, contents=PF + "#" * poolcopy.LARGEST)
+    assert "the pool has no copy" in str(poolcopy.store(Host(), pool))
+    assert pool.other_config == {}
+
+
+def test_a_file_with_a_byte_order_mark_is_copied_without_it(fs: FakeFilesystem) -> None:
+    pool = SmallPool()
+    fs.create_file(hostconfig.PATH, contents="\ufeff" + PF)
+    assert poolcopy.store(Host(), pool) is None
+    assert pool.other_config == {"sriov-conf": PF}
