@@ -76,8 +76,11 @@ def drift(seen: Inventory, wanted: PfConfig, pf: pci.PhysicalFunction) -> Drift:
     )
 
 
-def problems(planned: PfPlan, waits_for_reboot: bool) -> List[Problem]:
-    """As `status` lists them."""
+RESTORE = "Run /usr/libexec/xapi-sriov/hooks/boot/sriov-restore."
+
+
+def problems(planned: PfPlan, hint: str) -> List[Problem]:
+    """As `status` lists them; `hint` is what helps against a drift of this PF."""
     found = [planned.problem] if planned.problem else []
     if planned.pf and planned.drift and planned.drift.sentences:
         name = (
@@ -89,9 +92,7 @@ def problems(planned: PfPlan, waits_for_reboot: bool) -> List[Problem]:
             Problem(
                 "DRIFT",
                 f"{name} is not as {PATH} wants it: {'; '.join(sentences[:3])}{more}.",
-                "Reboot the host: its driver makes VFs when it is loaded."
-                if waits_for_reboot
-                else "Run /usr/libexec/xapi-sriov/hooks/boot/sriov-restore.",
+                hint,
             )
         )
     return found

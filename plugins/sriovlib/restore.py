@@ -5,7 +5,19 @@ import json
 import time
 from typing import Callable, Dict, List, NamedTuple, Optional
 
-from . import changeable, hostconfig, identity, inventory, iplink, moduleparam, network, pci, pciback, vfs
+from . import (
+    changeable,
+    drivercounts,
+    hostconfig,
+    identity,
+    inventory,
+    iplink,
+    moduleparam,
+    network,
+    pci,
+    pciback,
+    vfs,
+)
 from .errors import SriovError
 from .host import RUN_FOLDER, Host
 from .hostconfig import PfConfig
@@ -92,7 +104,8 @@ def _restore_pf(host: Host, planned: PfPlan) -> str:
     refused = apply_settings(host, pf, planned.wanted)
     if refused:
         raise SriovError("SRIOV_KERNEL_REFUSED", refused, "")
-    return f"{len(vfs.present(host, pf.address))} VFs"
+    there, wanted = len(vfs.present(host, pf.address)), planned.wanted.vfs
+    return f"{there} VFs" if wanted in (None, there) else f"{there} VFs, all that its driver made of {wanted}"
 
 
 def bring_to_count(host: Host, pf: pci.PhysicalFunction, wanted: PfConfig, seen: inventory.Inventory) -> None:
@@ -101,7 +114,7 @@ def bring_to_count(host: Host, pf: pci.PhysicalFunction, wanted: PfConfig, seen:
     bring_up(host, pf)
     vfs.clean_slots(host, pf.address)
     now = drift(seen, wanted, pf)
-    if now.number is None:
+    if now.number is None or drivercounts.made_for(host, pf.address, now.number) == pf.num_vfs:
         for address in now.untaken:
             pciback.take(host, address)
         return
@@ -120,7 +133,7 @@ def bring_to_count(host: Host, pf: pci.PhysicalFunction, wanted: PfConfig, seen:
             f"Call set_vf_count with count={pf.num_vfs} to keep those that there are, or change it where "
             "they are made.",
         )
-    vfs.make(host, pf.address, now.number)
+    drivercounts.note(host, pf.address, now.number, vfs.make(host, pf.address, now.number))
 
 
 def apply_settings(host: Host, pf: pci.PhysicalFunction, wanted: PfConfig) -> Optional[str]:

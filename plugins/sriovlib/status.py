@@ -5,6 +5,7 @@ from typing import Any, Dict, List, Mapping, Optional, Tuple
 from . import (
     VERSION,
     bootconfig,
+    drivercounts,
     hostconfig,
     identity,
     inventory,
@@ -80,7 +81,7 @@ def status(host: Host, session: Any, _args: Mapping[str, str]) -> Dict[str, Any]
     waiting = [one for one in planned if one.pf and one.drift and one.drift.number is not None]
     waiting = [one for one in waiting if one.pf and moduleparam.find(host, one.pf.driver)]
     for one in planned:
-        problems += plan.problems(one, one in waiting)
+        problems += plan.problems(one, _against_drift(host, one, one in waiting))
     desired_counts = {one.pf.address: one.wanted.vfs for one in planned if one.pf}
     errors = restore.last_errors(host)
     pfs = listing.pf_records(host, seen, pool)
@@ -111,6 +112,19 @@ def status(host: Host, session: Any, _args: Mapping[str, str]) -> Dict[str, Any]
         "reboot_required": True if waiting else mmu.reboot_required if mmu else None,
         "problems": [problem._asdict() for problem in problems] + [p for pf in pfs for p in pf["problems"]],
     }
+
+
+def _against_drift(host: Host, planned: plan.PfPlan, waits_for_reboot: bool) -> str:
+    """What helps where a PF is not as the file wants it."""
+    if waits_for_reboot:
+        return "Reboot the host: its driver makes VFs when it is loaded."
+    made = planned.pf and drivercounts.made_for(host, planned.pf.address, planned.wanted.vfs)
+    if planned.pf and made == planned.pf.num_vfs:
+        return (
+            f"Its driver made {made} when it was asked for {planned.wanted.vfs}: call set_vf_count with "
+            f"count={made} to keep them."
+        )
+    return plan.RESTORE
 
 
 def _iommu(host: Host, running: Optional[xen.Xen]) -> Tuple[Optional[iommu.Iommu], List[Problem]]:

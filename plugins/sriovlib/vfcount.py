@@ -58,8 +58,10 @@ def set_vf_count(host: Host, session: Any, args: Mapping[str, str]) -> Dict[str,
                 changed, warnings = _now(host, seen, macs, pf, after)
         except BaseException as error:
             raise _undone(host, pf, before, after, error) from error
-        restore.remember(host, {pf.address: None})
+        restore.remember(host, {pf.address: None})  # nothing is undone from here on: the VFs are there
         there = vfs.present(host, pf.address)
+        if parameter is None and len(there) != count:
+            warnings.append(_keep_what_there_is(host, seen, macs, pf, count, len(there)))
         host.log(f"{pf.address}: {len(there)} VFs, {len(own)} before")
         unknown = _unknown_to_xapi(host, session, seen, pf, there)
         return {
@@ -86,6 +88,24 @@ def _write_file(
         return ini.changed(document, pf_section(heading), {"vfs": str(count)}) if count else document
 
     return hostconfig.edit(host, change)
+
+
+def _keep_what_there_is(
+    host: Host,
+    seen: inventory.Inventory,
+    macs: identity.Macs,
+    pf: pci.PhysicalFunction,
+    asked: int,
+    made: int,
+) -> str:
+    """A driver that makes another number than it is asked for does so at each boot: the file says what there
+    is. The sentence to tell."""
+    said = f"The driver {pf.driver} of {pf.address} made {made} VFs when it was asked for {asked}"
+    try:
+        _write_file(host, seen, macs, pf, made)
+        return f"{said}; that is what {hostconfig.PATH} says now."
+    except SriovError as error:
+        return f"{said}. {error.message} It still says {asked}."
 
 
 def _undone(
@@ -124,7 +144,13 @@ def _now(
         wanted = PfConfig(pf.address, None, 0, {})
     before = _drivers(host, pf)
     restore.bring_to_count(host, pf, wanted, seen)
-    refused = restore.apply_settings(host, pf, wanted)
+    try:
+        refused = restore.apply_settings(host, pf, wanted)
+    except Exception as error:  # the VFs are there: what fails last must not undo half of it
+        host.log(f"{pf.address}: settings failed: {type(error).__name__}: {error}")
+        refused = (
+            f"The settings of the VFs of {pf.address} could not be applied ({error}); sriov-restore does it."
+        )
     return before != _drivers(host, pf), [refused] if refused else []
 
 

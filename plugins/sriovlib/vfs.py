@@ -1,6 +1,7 @@
 """Making and unmaking the VFs of a PF: pciback waits for each at its birth, so no dom0 driver gets one."""
 
 import errno
+import re
 import time
 from contextlib import contextmanager
 from typing import Iterator, List, Optional, Set
@@ -11,6 +12,7 @@ from .host import Host
 
 WRITE_SECONDS = 60  # a bad driver can take minutes over sriov_numvfs, or for ever
 BIRTH_SECONDS = 60  # VFs of i40e appear some time after the write
+END_SECONDS = 2  # the kernel takes VFs away before the write returns
 
 _FIRMWARE_HINT = (
     "Turn on SR-IOV and `above 4G decoding` in the firmware's set-up, or add pci=realloc to the dom0 "
@@ -19,7 +21,8 @@ _FIRMWARE_HINT = (
 _HINTS = {
     errno.ERANGE: "The card allows fewer; list_pfs shows how many (total_vfs).",
     errno.ENOENT: "Use a driver that makes VFs through sysfs, or its module parameter.",
-    errno.EBUSY: "Something else changed the VFs meanwhile; look with list_vfs, then call again.",
+    errno.EBUSY: "The driver is busy, or something else made VFs just now. If calling again does not help: see "
+    "the kernel's log, shut down the VMs that have VFs of this PF, then load its driver anew or reboot the host.",
     errno.EPERM: "Some VF is still held by pciback or a guest; list_vfs shows which.",
     errno.ETIMEDOUT: "The driver hangs in the kernel; see the kernel's log, and reboot the host.",
 }
@@ -50,13 +53,17 @@ def expected(host: Host, pf: str, count: int) -> List[str]:
 def present(host: Host, pf: str) -> List[str]:
     """The VFs that there are, in the order of their numbers."""
     folder = f"{pci.DEVICES}/{pf}"
-    links = [name for name in host.names(folder) if name.startswith("virtfn") and name[6:].isdigit()]
+    links = [name for name in host.names(folder) if re.fullmatch("virtfn[0-9]{1,5}", name)]
     found = [host.link(f"{folder}/{name}") for name in sorted(links, key=lambda name: int(name[6:]))]
     return [address for address in found if address]
 
 
 class NotAllBorn(OSError):
-    """The kernel took the number, and fewer VFs appeared than that."""
+    """The kernel took the number, and fewer VFs appeared than it says."""
+
+
+class StillThere(OSError):
+    """VFs that were to go are there: the driver refused, or took the 0 and did not obey."""
 
 
 def _slots_of(host: Host, pf: str) -> Set[str]:
@@ -73,9 +80,10 @@ def clean_slots(host: Host, pf: str) -> None:
             pciback.remove_slot(host, address)
 
 
-def make(host: Host, pf: str, count: int) -> None:
-    """Brings the PF to `count` VFs, all held by pciback; `SRIOV_KERNEL_REFUSED` where the kernel
-    refuses, and then it has as many as before. The caller knows that no VM has one of them."""
+def make(host: Host, pf: str, count: int) -> int:
+    """Brings the PF to `count` VFs, all held by pciback; how many there are now, for a driver may make more
+    or fewer than it is asked for. `SRIOV_KERNEL_REFUSED` where the kernel refuses, and then it has as many
+    as before. The caller knows that no VM has one of them."""
     before = len(present(host, pf))
     log_before = _log(host, pf)
     try:
@@ -84,12 +92,26 @@ def make(host: Host, pf: str, count: int) -> None:
         reason = _reason(host, pf, log_before)
         hangs = error.errno == errno.ETIMEDOUT and not isinstance(error, NotAllBorn)  # it would again
         failed = f"{len(present(host, pf))} now" if hangs else _back(host, pf, before)
+        refused = f"to take the VFs of {pf} away" if isinstance(error, StillThere) else f"{count} VFs on {pf}"
         raise SriovError(
             "SRIOV_KERNEL_REFUSED",
-            f"The kernel refused {count} VFs on {pf}: {error.strerror}"
+            f"The kernel refused {refused}: {error.strerror}"
             f"{f' ({reason})' if reason else ''}; it has {failed or f'{before} as before'}.",
-            _HINTS.get(error.errno or 0, _FIRMWARE_HINT),
+            _hint(host, pf, error),
         ) from error
+    return len(present(host, pf))
+
+
+def _hint(host: Host, pf: str, error: OSError) -> str:
+    number = error.errno or 0
+    if not isinstance(error, StillThere) or number in (errno.EPERM, errno.ETIMEDOUT):
+        return _HINTS.get(number, _FIRMWARE_HINT)
+    driver = host.link(f"{pci.DEVICES}/{pf}/driver") or "its driver"
+    return (
+        f"See that no VM has one of them; then load the driver anew (`modprobe -r {driver}`, `modprobe {driver}`: "
+        "all its ports are down meanwhile), or reboot the host. set_vf_count with "
+        f"count={len(present(host, pf))} keeps them."
+    )
 
 
 def _back(host: Host, pf: str, count: int) -> Optional[str]:
@@ -108,13 +130,31 @@ def _make(host: Host, pf: str, count: int) -> None:
     if len(now) != count:
         for address in _slots_of(host, pf).union(now):  # one that came late has no link yet
             pciback.release(host, address)
-        if now:
-            _write_count(host, pf, 0)
+        if now or _numbers(host, pf, "sriov_numvfs") != [0]:
+            _end_all(host, pf)
         if count:
             _bear(host, pf, count)
     for address in present(host, pf):
         pciback.take(host, address)
-    clean_slots(host, pf)
+    try:
+        clean_slots(host, pf)
+    except OSError as error:  # the VFs are there, and the next call cleans first
+        host.log(f"{pf}: a slot of pciback without a VF is left: {error.strerror}")
+
+
+def _end_all(host: Host, pf: str) -> None:
+    """Takes all VFs away, and looks: igb, bound anew while a VM had a VF, does not know its VFs any more and
+    takes a 0 without doing anything (Linux 6.1; the kernel does not look either: drivers/pci, sriov_numvfs_store)."""
+    try:
+        _write_count(host, pf, 0)
+    except OSError as error:
+        raise StillThere(error.errno, error.strerror) from error
+    deadline = time.monotonic() + END_SECONDS
+    while present(host, pf) or _numbers(host, pf, "sriov_numvfs") != [0]:
+        if time.monotonic() >= deadline:
+            left = len(present(host, pf)) or _numbers(host, pf, "sriov_numvfs")[0]
+            raise StillThere(errno.EBUSY, f"its driver took the 0, and {left} VFs are still there")
+        time.sleep(0.05)
 
 
 def _bear(host: Host, pf: str, count: int) -> None:
@@ -152,7 +192,10 @@ def _nobody_but_pciback(host: Host, pf: str) -> Iterator[None]:
         for address in present(host, pf):
             pciback.keep_others_off(host, address)
     finally:
-        host.write_attribute(autoprobe, before)
+        try:
+            host.write_attribute(autoprobe, before)
+        except OSError as error:  # pciback.take can do without it
+            host.log(f"{autoprobe} could not be set back to {before}: {error.strerror}")
 
 
 def _remove(host: Host, slots: Set[str]) -> None:
@@ -165,12 +208,17 @@ def _write_count(host: Host, pf: str, count: int) -> None:
     host.write_attribute_within(path, str(count), WRITE_SECONDS)
 
 
-def _wait_for(host: Host, pf: str, count: int) -> None:
-    """Until every VF is there; the kernel tells of no event that would be the last one."""
+def _wait_for(host: Host, pf: str, asked: int) -> None:
+    """Until each VF is there; the kernel tells of no event that would be the last one. How many that is,
+    sriov_numvfs says at once where the driver made more (QAT: all that the card has) or fewer than it was
+    asked for, which the kernel takes for a success (drivers/pci/pci-sysfs.c: "requested; only %d enabled")."""
     deadline = time.monotonic() + BIRTH_SECONDS
-    while len(present(host, pf)) < count:
+    while True:
+        there, says = len(present(host, pf)), _numbers(host, pf, "sriov_numvfs")[0]
+        if there >= (says or asked):
+            return
         if time.monotonic() >= deadline:
-            raise NotAllBorn(errno.ETIMEDOUT, f"only {len(present(host, pf))} of {count} VFs appeared")
+            raise NotAllBorn(errno.ETIMEDOUT, f"only {there} of {says or asked} VFs appeared")
         time.sleep(0.05)
 
 

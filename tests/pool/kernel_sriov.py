@@ -9,7 +9,7 @@ import kernel_drivers
 import kernel_net
 import kernel_pciback
 from kernel_sysfs import Sysfs, name, refuse
-from machine_description import BUSES, MMIO
+from machine_description import BUSES, MMIO, Sriov
 from machine_devices import BUS, SRIOV_CAPABILITY, parsed, virtual_address, virtual_function
 from machine_tree import unshared
 
@@ -42,14 +42,29 @@ def set_number(sysfs: Sysfs, path: str, text: str) -> None:
         sysfs.say(f"{title or 'pci'} {name(physical)}: {_no_support(sysfs, title)}")
         refuse(errno.ENOENT, path)
     if wanted == 0:
-        destroy(sysfs, physical)
+        _none(sysfs, physical, card.sriov)
     elif present:
         sysfs.say(
             f"{title} {name(physical)}: {present} VFs already enabled. Disable before enabling {wanted} VFs"
         )
         refuse(errno.EBUSY, path)
     else:
-        create(sysfs, physical, wanted)
+        made = card.sriov.makes or min(wanted, card.sriov.at_most or wanted)
+        create(sysfs, physical, made)
+        if made != wanted:  # what the driver answers is not looked at further
+            sysfs.say(f"{title} {name(physical)}: {wanted} VFs requested; only {made} enabled")
+
+
+def _none(sysfs: Sysfs, physical: str, sriov: Sriov) -> None:
+    """A driver that makes all its VFs whatever it is asked (drivers/crypto/qat/qat_common/adf_sriov.c) does
+    not look at the number here either. One that was bound anew while a guest had a VF does not know its VFs
+    any more: a 0 is a success that removes nothing (seen with igb, Linux 6.1)."""
+    if physical in sysfs.state.get("forgotten", []):
+        return
+    if sriov.makes:
+        sysfs.say(f"{sysfs.driver(physical)} {name(physical)}: Already enabled for this device")
+        refuse(errno.EINVAL, physical + "/sriov_numvfs")
+    destroy(sysfs, physical)
 
 
 def _no_support(sysfs: Sysfs, title: Optional[str]) -> str:
@@ -96,6 +111,11 @@ def destroy(sysfs: Sysfs, physical: str) -> None:
     if any(sysfs.driver(folder) == kernel_pciback.NAME for folder in folders):
         sysfs.say(f"{title} {name(physical)}: {STILL_ASSIGNED.get(title, STILL_ASSIGNED['igb'])}")
         refuse(errno.EPERM, physical + "/sriov_numvfs")
+    _remove_all(sysfs, physical)
+
+
+def _remove_all(sysfs: Sysfs, physical: str) -> None:
+    title, folders = sysfs.driver(physical) or "", sysfs.virtual(physical)
     for number, folder in enumerate(folders):
         kernel_drivers.detach(sysfs, folder)
         sysfs.remove(f"{physical}/virtfn{number}")
@@ -139,10 +159,15 @@ def bind(sysfs: Sysfs, title: str, device: str, options: Optional[str] = None) -
 
 
 def unbind(sysfs: Sysfs, device: str) -> None:
-    """A PF's driver that goes takes the VFs with it, unless they are assigned."""
-    if sysfs.exists(device + "/sriov_numvfs") and sysfs.virtual(device):
-        try:
-            destroy(sysfs, device)
-        except PermissionError:
-            pass  # said so in the log; the VFs stay
+    """A PF's driver that goes takes the VFs with it, pciback's too; unless a guest has one: then all stay,
+    with nobody who knows them (seen with igb, Linux 6.1)."""
+    folders = sysfs.virtual(device) if sysfs.exists(device + "/sriov_numvfs") else []
+    guests = {address for domain in sysfs.state["domains"].values() for address in domain["devices"]}
+    if guests.intersection(map(name, folders)):
+        title = sysfs.driver(device) or ""
+        sysfs.say(f"{title} {name(device)}: {STILL_ASSIGNED.get(title, STILL_ASSIGNED['igb'])}")
+        sysfs.state.setdefault("forgotten", []).append(device)
+        kernel_net.renew_settings(sysfs, device, len(folders))
+    elif folders:
+        _remove_all(sysfs, device)
     kernel_drivers.detach(sysfs, device)

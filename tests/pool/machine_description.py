@@ -20,6 +20,8 @@ class Sriov(NamedTuple):
     driver: Optional[str] = None  # dom0's module for these VFs
     parameter: Optional[str] = None  # the PF driver's option that creates VFs when it is loaded
     in_driver: bool = True  # whether the PF's driver can create VFs by sysfs
+    makes: Optional[int] = None  # so many VFs, whatever the driver is asked for
+    at_most: Optional[int] = None  # so many VFs, however many more the driver is asked for
     lacking: Optional[str] = None  # MMIO or BUSES
 
 

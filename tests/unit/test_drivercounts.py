@@ -1,0 +1,217 @@
+"""Drivers that make other numbers of VFs than they are asked for, and one that takes a 0 without obeying."""
+
+import errno
+import json
+import os
+import time
+from pathlib import Path
+from typing import Any, Callable, Dict, List
+
+import machine
+import pytest
+from machine import Machine
+from machine_description import Card, Sriov, default_description
+from small_pool import SmallPool
+from sriovlib import calls, hostconfig, pciback, restore, vfs
+from sriovlib.errors import SriovError
+
+QAT, ETH1 = "0000:1a:00.0", "0000:07:00.0"
+WEB = "11111111-2222-4333-8444-555555555555"
+
+
+@pytest.fixture
+def pool() -> SmallPool:
+    return SmallPool()
+
+
+def quick_assist(folder: Path, total: int = 16, **sriov: Any) -> Machine:
+    """A host with a QAT C62x beside its management NIC (8086:37c8; VFs 8086:37c9)."""
+    card = Card(
+        (QAT,),
+        "8086:37c8",
+        "C62x QuickAssist Technology",
+        "c6xx",
+        pci_class="0b4000",
+        sriov=Sriov(total, "37c9", offset=8, stride=1, driver="qat_c62xvf", **sriov),
+    )
+    return machine.default_host(str(folder), cards=(default_description().cards[0], card), blacklist=())
+
+
+def call(host: Machine, pool: SmallPool, function: str, **args: str) -> Dict[str, Any]:
+    answer: Dict[str, Any] = json.loads(calls.call(host, function, pool, args))
+    return answer
+
+
+def refused(host: Machine, pool: SmallPool, **args: str) -> SriovError:
+    with pytest.raises(SriovError) as error:
+        call(host, pool, "set_vf_count", **args)
+    return error.value
+
+
+def drivers(host: Machine, pf: str) -> List[Any]:
+    return [host.link(f"/sys/bus/pci/devices/{vf}/driver") for vf in vfs.present(host, pf)]
+
+
+def drift(host: Machine, pool: SmallPool) -> List[Dict[str, str]]:
+    return [problem for problem in call(host, pool, "status")["problems"] if problem["code"] == "DRIFT"]
+
+
+@pytest.mark.parametrize(("driver", "made"), [({"makes": 16}, 16), ({"at_most": 3}, 3)])
+def test_what_the_driver_makes_is_taken_at_once_and_kept(
+    tmp_path: Path, pool: SmallPool, driver: Dict[str, int], made: int
+) -> None:
+    host = quick_assist(tmp_path, **driver)
+    started = time.monotonic()
+    answer = call(host, pool, "set_vf_count", pf=QAT, count="4")
+    assert time.monotonic() - started < 10
+    assert (answer["after"], answer["changed"]) == (made, True)
+    assert f"made {made} VFs when it was asked for 4" in answer["warnings"][0]
+    assert hostconfig.read(host).pfs[QAT].vfs == made
+    assert drivers(host, QAT) == ["pciback"] * made
+    assert pciback.slots(host) == set(vfs.present(host, QAT))
+    assert drift(host, pool) == []
+    host.reboot()
+    assert [result.error for result in restore.restore(host)] == [None, None]
+    assert drivers(host, QAT) == ["pciback"] * made
+    assert call(host, pool, "set_vf_count", pf=QAT, count=str(made))["changed"] is False
+
+
+def test_sections_of_vfs_that_the_driver_did_not_make_leave_the_file(tmp_path: Path, pool: SmallPool) -> None:
+    management, card = default_description().cards
+    assert card.sriov
+    card = card._replace(sriov=card.sriov._replace(at_most=3))
+    host = machine.default_host(str(tmp_path), cards=(management, card))
+    text = "".join(f"[vf {ETH1} {number}]\nvlan = {number + 1}\n" for number in range(5))
+    host.replace_file(hostconfig.PATH, text.encode())
+    assert call(host, pool, "set_vf_count", pf="eth1", count="5")["after"] == 3
+    config = hostconfig.read(host)
+    assert (sorted(config.pfs[ETH1].settings), config.errors) == ([0, 1, 2], [])
+
+
+def test_a_boot_takes_what_the_driver_makes_and_asks_once(tmp_path: Path, pool: SmallPool) -> None:
+    """The file was written by hand. Asked again, the driver refuses every other number, 0 too."""
+    host = quick_assist(tmp_path, makes=16)
+    host.replace_file(hostconfig.PATH, f"[pf {QAT}]\nvfs = 4\n".encode())
+    for _ in range(2):
+        results = restore.restore(host)
+        assert [result.error for result in results] == [None, None]
+        assert "16 VFs, all that its driver made of 4" in results[-1].done
+    assert drivers(host, QAT) == ["pciback"] * 16
+    (problem,) = drift(host, pool)
+    assert "count=16" in problem["hint"]
+    assert hostconfig.read(host).pfs[QAT].vfs == 4
+    call(host, pool, "set_vf_count", pf=QAT, count="16")
+    assert drift(host, pool) == []
+
+
+def test_a_driver_that_takes_no_vf_away_is_named_with_what_helps(tmp_path: Path, pool: SmallPool) -> None:
+    host = quick_assist(tmp_path, makes=16)
+    call(host, pool, "set_vf_count", pf=QAT, count="16")
+    for count in ("0", "4"):
+        error = refused(host, pool, pf=QAT, count=count)
+        assert error.code == "SRIOV_KERNEL_REFUSED"
+        assert f"to take the VFs of {QAT} away: Invalid argument" in error.message
+        assert "modprobe -r c6xx" in error.hint
+        assert "count=16 keeps them" in error.hint
+        assert hostconfig.read(host).pfs[QAT].vfs == 16
+        assert drivers(host, QAT) == ["pciback"] * 16
+
+
+def test_a_zero_that_the_driver_takes_and_does_not_obey(
+    tmp_path: Path, pool: SmallPool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Seen with igb: bound anew while a VM had a VF, it does not know its VFs any more."""
+    monkeypatch.setattr(vfs, "END_SECONDS", 0.1)
+    host = machine.default_host(str(tmp_path))
+    call(host, pool, "set_vf_count", pf="eth1", count="4")
+    host.start_domain(WEB, "web", ["0000:07:10.2"])
+    host.write_attribute("/sys/bus/pci/drivers/ixgbe/unbind", ETH1)
+    host.write_attribute("/sys/bus/pci/drivers/ixgbe/bind", ETH1)
+    assert "web" in refused(host, pool, pf="eth1", count="0").message
+    host.stop_domain(WEB)
+    for count in ("0", "2"):
+        error = refused(host, pool, pf="eth1", count=count)
+        assert (error.code, "4 VFs are still there" in error.message) == ("SRIOV_KERNEL_REFUSED", True)
+        assert "it has 4 as before" in error.message
+        assert "no VM has one" in error.hint
+        assert "reboot the host" in error.hint
+        assert hostconfig.read(host).pfs[ETH1].vfs == 4
+        assert drivers(host, ETH1) == ["pciback"] * 4
+    host.run(["modprobe", "-r", "ixgbe"])  # as the hint says
+    host.run(["modprobe", "ixgbe"])
+    assert call(host, pool, "set_vf_count", pf="eth1", count="0")["after"] == 0
+
+
+def test_links_that_stay_though_the_number_is_zero_are_vfs(
+    tmp_path: Path, pool: SmallPool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Deaf(Machine):
+        def write_attribute(self, path: str, text: str) -> None:
+            if path.endswith("sriov_numvfs") and text == "0":
+                with self.changed() as sysfs:
+                    sysfs.put(path, "0\n")
+                return
+            super().write_attribute(path, text)
+
+    monkeypatch.setattr(vfs, "END_SECONDS", 0.1)
+    host = machine.default_host(str(tmp_path))
+    call(host, pool, "set_vf_count", pf="eth1", count="4")
+    error = refused(Deaf(host.root), pool, pf="eth1", count="0")
+    assert "4 VFs are still there" in error.message
+    assert hostconfig.read(host).pfs[ETH1].vfs == 4
+
+
+def test_a_busy_drivers_hint_leads_out(tmp_path: Path, pool: SmallPool) -> None:
+    class Busy(Machine):
+        def write_attribute(self, path: str, text: str) -> None:
+            if path.endswith("sriov_numvfs"):
+                raise OSError(errno.EBUSY, os.strerror(errno.EBUSY), path)
+            super().write_attribute(path, text)
+
+    host = machine.default_host(str(tmp_path))
+    assert "reboot the host" in refused(Busy(host.root), pool, pf="eth1", count="4").hint
+
+
+def failing(host: Machine, is_last: Callable[[str, str], bool]) -> Machine:
+    """The host, on which a write to sysfs fails that only keeps things tidy."""
+
+    class Failing(Machine):
+        def write_attribute(self, path: str, text: str) -> None:
+            if is_last(path, text):
+                raise OSError(errno.EIO, os.strerror(errno.EIO), path)
+            super().write_attribute(path, text)
+
+    return Failing(host.root)
+
+
+@pytest.mark.parametrize("tidied", ["remove_slot", "sriov_drivers_autoprobe"])
+def test_what_fails_after_the_vfs_are_there_undoes_nothing(
+    tmp_path: Path, pool: SmallPool, tidied: str
+) -> None:
+    host = machine.default_host(str(tmp_path), pciback="xen-pciback")
+    host.run(["modprobe", "xen-pciback"])
+
+    def is_last(path: str, text: str) -> bool:
+        there = len(vfs.present(host, ETH1)) == 4
+        if path.endswith("sriov_numvfs") and not there:
+            pciback.add_slot(host, "0000:07:1f.6")  # where the PF's last VF would be
+        return path.endswith(tidied) and there
+
+    answer = call(failing(host, is_last), pool, "set_vf_count", pf="eth1", count="4")
+    assert (answer["after"], drivers(host, ETH1)) == (4, ["pciback"] * 4)
+    assert hostconfig.read(host).pfs[ETH1].vfs == 4
+
+
+def test_settings_that_fail_after_the_vfs_are_there_are_a_warning(
+    tmp_path: Path, pool: SmallPool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    host = machine.default_host(str(tmp_path))
+    host.replace_file(hostconfig.PATH, f"[vf {ETH1} 0]\nvlan = 5\n".encode())
+
+    def broken(*_: Any) -> None:
+        raise OSError(errno.EMFILE, os.strerror(errno.EMFILE))
+
+    monkeypatch.setattr(restore, "apply_settings", broken)
+    answer = call(host, pool, "set_vf_count", pf="eth1", count="4")
+    assert (answer["after"], hostconfig.read(host).pfs[ETH1].vfs) == (4, 4)
+    assert "could not be applied" in answer["warnings"][0]
