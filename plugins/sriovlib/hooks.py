@@ -111,13 +111,13 @@ def _reboot(host: Host, vm_uuid: str) -> None:
         return
     from . import handover, reboot
 
-    added = reboot.in_addition(note, plugs)
-    seconds, answer = (SILENT_SECONDS, SILENT_SECONDS) if added or note is None else (0, REBOOT_SECONDS)
+    as_before = note is not None and plugs is not None and not reboot.in_addition(note, plugs)
+    seconds, answer = (0, REBOOT_SECONDS) if as_before else (SILENT_SECONDS, SILENT_SECONDS)
     with ExitStack() as stack:
         try:
             session, ref, vm = _ask(host, vm_uuid, stack, seconds, answer)
         except Silent as silent:  # also where this is another start, soon after a reboot that was none
-            permitted = reboot.unjudged(host, vm_uuid, note, added, silent)
+            permitted = reboot.unjudged(host, vm_uuid, note, plugs, silent)
         else:
             if vm["power_state"] not in RUNNING:
                 stack.close()

@@ -140,6 +140,13 @@ class Host:
         except OSError:
             return []
 
+    def listing(self, path: str) -> List[str]:
+        """As `names`, where a folder that cannot be listed must not pass for an empty one: raises OSError."""
+        try:
+            return sorted(os.listdir(self.root + path))
+        except FileNotFoundError:
+            return []
+
     def link(self, path: str) -> Optional[str]:
         """The last part of what a symbolic link points to (sysfs: the name of a driver, a device)."""
         try:

@@ -8,7 +8,7 @@ added while the VM ran is plugged when it reboots, and one that was replaced is 
 
 from typing import Any, List, Optional, Sequence
 
-from . import dom0needs, guard, pciback, pcientries, start, thishost
+from . import dom0needs, guard, pcientries, start, thishost
 from .errors import SriovError
 from .guard import Refusal
 from .handover import Permitted
@@ -16,17 +16,24 @@ from .host import Host
 from .pifs import Record
 from .startnotes import Note
 from .thishost import View
-from .xapi import Xapi, XapiFailure
+from .xapi import Xapi
 
 JUDGING_SECONDS = 20  # a guest waits
-SILENT = "SRIOV_XAPI_SILENT"  # xapi or xenstore
+
+_START_ANEW = "Start the VM: its entries do not name this device any more."
+_CHANGED = SriovError(
+    guard.NOT_PLACED,
+    "The VM's entries were changed while it ran, and what xenopsd plugs now is not known.",
+    "Start the VM: a start goes by its entries.",
+)
 
 
 def reboot(
     host: Host, session: Any, ref: str, vm: Record, note: Optional[Note], plugs: Optional[Sequence[str]]
 ) -> Optional[Permitted]:
-    """Raises SriovError where it would take from dom0 or from another VM; None where there is nothing to
-    see to. What else is wrong with it stays: a VM is not given other VFs while it runs.
+    """Raises SriovError where it would take from dom0 or from another VM, and what xapi fails with where that
+    cannot be judged; None where there is nothing to see to. What else is wrong with it stays: a VM is not
+    given other VFs while it runs.
 
     `note`: of the VM's last start; none where the package came after it, or /run was emptied. `plugs`: what
     xenopsd will plug (xenopsd.devices).
@@ -34,21 +41,14 @@ def reboot(
     text = vm["other_config"].get("pci", "")
     named = pcientries.plugging_order(text)
     added = _added(note, plugs, named)
-    if not added or (note is None and not named):  # nothing, or what xapi chose for it
+    if not added:
         return _as_before(note)
     unnamed = [f"0/{address}" for address in added if address not in named]
     asked = {**vm, "other_config": {**vm["other_config"], "pci": ",".join(filter(None, [text, *unnamed]))}}
-    try:
-        view = thishost.look(host, Xapi(host, session, JUDGING_SECONDS), ref, asked)
-    except (XapiFailure, OSError) as error:
-        return unjudged(host, vm["uuid"], note, added, error)
-    except SriovError as error:
-        if error.code != SILENT:
-            raise
-        return unjudged(host, vm["uuid"], note, added, error)
+    view = thishost.look(host, Xapi(host, session, JUDGING_SECONDS), ref, asked)
     here = view.pool.member
     if note is None and vm["resident_on"] != here.ref:  # one that runs elsewhere does not reboot here
-        return start.start(host, session, ref, vm)
+        return start.start(host, session, ref, asked)
     added = [address for address in added if address in named or not _is_xapis(view, address)]
     refusals = [
         refusal if refusal.address in named else refusal._replace(hint=_START_ANEW)
@@ -64,29 +64,29 @@ def reboot(
     return Permitted([*had.devices, *added], {**had.settings, **own}, None)
 
 
-_START_ANEW = "Start the VM: its entries do not name this device any more."
-
-
 def unjudged(
-    host: Host, vm_uuid: str, note: Optional[Note], added: Sequence[str], why: Exception
+    host: Host, vm_uuid: str, note: Optional[Note], plugs: Optional[Sequence[str]], why: SriovError
 ) -> Optional[Permitted]:
-    """What `added` takes nobody can say now: the reboot goes on where pciback has it all, as it has a
-    device that a domain had a moment ago; what dom0 lives on has a driver of its own. Else raises `why`."""
-    if not all(host.exists(f"{pciback.DRIVER}/{address}") for address in added):
+    """What more than before is plugged nobody can judge now, so the reboot goes on only where that is known
+    to be nothing. Else raises `why`: a VF that pciback has may be a halted VM's."""
+    if plugs is None or in_addition(note, plugs):
         raise why
-    host.log(f"{vm_uuid} reboots, and xapi is not needed for that: {why}")
+    host.log(f"{vm_uuid} reboots, and xapi is not needed for that: {why.message}")
     return _as_before(note)
 
 
-def in_addition(note: Optional[Note], plugs: Optional[Sequence[str]]) -> List[str]:
-    """What xenopsd is known to plug that the last start did not."""
+def in_addition(note: Optional[Note], plugs: Sequence[str]) -> List[str]:
+    """What xenopsd plugs that the last start did not."""
     had = note.devices if note else []
-    return [address for address in plugs or () if address not in had]
+    return [address for address in plugs if address not in had]
 
 
 def _added(note: Optional[Note], plugs: Optional[Sequence[str]], named: Sequence[str]) -> List[str]:
-    """As in_addition; where nothing is known of xenopsd, by what it does with a list of entries."""
-    if plugs is None and set(note.devices if note else ()).issubset(named):
+    """As in_addition. Where nothing is known of xenopsd, by what it does with a list of entries: it takes one
+    over that still has all that is plugged. What it has made of another is not known: raises SriovError."""
+    if plugs is None:
+        if not set(note.devices if note else ()).issubset(named):
+            raise _CHANGED
         plugs = named
     return in_addition(note, plugs)
 

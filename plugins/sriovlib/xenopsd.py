@@ -1,24 +1,72 @@
 """What xenopsd was told of a VM that it starts: all that can be known of its devices while xapi is silent.
 
-xapi tells it before each start, so before the hooks. It keeps that in /var/run/nonpersistent/xenopsd, in the
-folder BACKEND/VM/<vm uuid>: a file `config`, and a file `pci.<address>` for each device that it will plug
-(xen-api: ocaml/xenopsd/lib/xenops_utils.ml, FileFS; xenops_server.ml, PCI_DB; the backend is `classic`;
-ocaml/xapi/xapi_xenops.ml, pcis_of_vm, names devices by their full addresses in lower case).
+xapi tells it before each start, so before the hooks. It keeps that below /var/run/nonpersistent/xenopsd, one
+folder a backend (`classic`): a VM in VM/<vm uuid>/config, each device that it will plug in
+PCI/<vm uuid>/pci.<address>, beside files `*.tmp` that are being written. A folder goes with its last file, so
+a VM without devices has none in PCI, and where no VM has any there is no PCI (xen-api: ocaml/xenopsd/lib/
+xenops_server.ml, VM_DB and PCI_DB; xenops_utils.ml, FileFS; ocaml/xapi/xapi_xenops.ml, pcis_of_vm, names
+devices by their full addresses in lower case). dom0's /var/run is a link to /run.
+
+What cannot be read, or looks otherwise, is unknown.
 """
 
-from typing import List, Optional
+import json
+from typing import List, Optional, Tuple
 
+from . import pci
 from .host import Host
 
-FOLDER = "/var/run/nonpersistent/xenopsd"
-DEVICE = "pci."
+FOLDERS = ("/run/nonpersistent/xenopsd", "/var/run/nonpersistent/xenopsd")
+DEVICE, UNFINISHED = "pci.", ".tmp"
+
+
+class _OtherLayout(Exception):
+    """Something is not as the xenopsd that we know keeps it."""
 
 
 def devices(host: Host, vm_uuid: str) -> Optional[List[str]]:
     """The addresses that a start of the VM plugs, xapi's own choices (GPUs, VFs of its own SR-IOV) too; None
-    where nothing is kept of the VM in a way that we know."""
-    kept = [host.names(f"{FOLDER}/{backend}/VM/{vm_uuid}") for backend in host.names(FOLDER)]
-    names = [name for folder in kept for name in folder]
-    if "config" not in names:
+    where that is not certain."""
+    folders = {host.real_path(folder): folder for folder in FOLDERS}.values()
+    try:
+        backends = [f"{folder}/{backend}" for folder in folders for backend in host.listing(folder)]
+        told = [_of_vm(host, backend, vm_uuid) for backend in backends]
+    except (OSError, _OtherLayout) as error:
+        host.log(f"{vm_uuid}: xenopsd's records do not tell its devices: {error}")
         return None
-    return [name[len(DEVICE) :] for name in names if name.startswith(DEVICE)]
+    if not any(is_known for is_known, _ in told):
+        return None
+    return sorted({address for _, found in told for address in found}, key=pci.address_order)
+
+
+def _of_vm(host: Host, backend: str, vm_uuid: str) -> Tuple[bool, List[str]]:
+    """Whether the backend knows the VM, and the devices that it has of it; raises OSError, _OtherLayout."""
+    of_vm = host.listing(f"{backend}/VM/{vm_uuid}")
+    of_devices = host.listing(f"{backend}/PCI/{vm_uuid}")
+    names = [name for name in of_devices if not name.endswith(UNFINISHED)]
+    found = [_address(name) for name in (*names, *(name for name in of_vm if name.startswith(DEVICE)))]
+    is_known = "config" in of_vm
+    if is_known and not found:
+        says = _passthrough(host, f"{backend}/VM/{vm_uuid}/config")
+        if says is True or (says is None and "PCI" not in host.listing(backend)):
+            raise _OtherLayout(f"{backend} has none of them, and does not say that there are none")
+    return is_known, found
+
+
+def _address(name: str) -> str:
+    address = pci.parse_address(name[len(DEVICE) :]) if name.startswith(DEVICE) else None
+    if address is None:
+        raise _OtherLayout(f"`{name}` names no device")
+    return address
+
+
+def _passthrough(host: Host, config: str) -> Optional[bool]:
+    """Whether xenopsd makes the VM's domain one that takes devices. xapi says so where there are any, but
+    for a PV guest where there is the key `pci`, whatever is in it (ocaml/xapi/xapi_xenops.ml:
+    create_metadata, builder_of_vm), so that is no evidence."""
+    try:
+        kind, builder = json.loads(host.read(config))["ty"]
+        says = builder["pci_passthrough"]
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
+    return says if says is False or (says is True and kind == "HVM") else None

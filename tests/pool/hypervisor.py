@@ -3,10 +3,12 @@
 The place to put another machine in: a real `xl` is a further Hypervisor.
 """
 
+import json
 import os
 import shutil
 from typing import Any, Dict, List, Mapping, NamedTuple, Optional, Sequence
 
+XENOPSD = "/run/nonpersistent/xenopsd/classic"  # dom0's /var/run, where xenopsd writes, is a link to /run
 FEATURES = {"feature-suspend": "1", "feature-shutdown": "1", "feature-reboot": "1"}
 
 
@@ -81,13 +83,21 @@ class OnMachine(Hypervisor):
         self._machine = machine
 
     def told(self, uuid: str, addresses: Sequence[str]) -> None:
-        """Kept in files (ocaml/xenopsd/lib/xenops_utils.ml, FileFS)."""
-        folder = self._machine.path(f"/var/run/nonpersistent/xenopsd/classic/VM/{uuid}")
-        shutil.rmtree(folder, ignore_errors=True)
-        os.makedirs(folder)
-        for name in ("config", *(f"pci.{address}" for address in addresses)):
-            with open(os.path.join(folder, name), "w") as file:
-                file.write("{}")
+        """Kept in files: the VM in VM/UUID/config, each device in PCI/UUID/pci.ADDRESS; a folder goes with
+        its last file (ocaml/xenopsd/lib: xenops_utils.ml, FileFS; xenops_server.ml, VM_DB and PCI_DB).
+        pci_passthrough is whether there are any (ocaml/xapi/xapi_xenops.ml, create_metadata)."""
+        backend = self._machine.path(XENOPSD)
+        of_vm, of_devices = os.path.join(backend, "VM", uuid), os.path.join(backend, "PCI", uuid)
+        os.makedirs(of_vm, exist_ok=True)
+        _write(of_vm, "config", {"id": uuid, "ty": ["HVM", {"pci_passthrough": bool(addresses)}]})
+        shutil.rmtree(of_devices, ignore_errors=True)
+        for position, address in enumerate(addresses):
+            os.makedirs(of_devices, exist_ok=True)
+            _write(of_devices, f"pci.{address}", {"id": [uuid, address], "position": position})
+        try:
+            os.rmdir(os.path.dirname(of_devices))
+        except OSError:
+            pass  # another VM's are there
 
     def start(self, guest: Guest, addresses: Sequence[str]) -> int:
         import kernel_domains  # not there where the machine is a real one
@@ -120,6 +130,11 @@ class OnMachine(Hypervisor):
 
     def report(self, guest: Guest) -> Report:
         return Report(guest.domain_type, guest.nomigrate, FEATURES)
+
+
+def _write(folder: str, name: str, record: Any) -> None:
+    with open(os.path.join(folder, name), "w") as file:
+        json.dump(record, file)
 
 
 def hypervisor_of(machine: Any) -> Hypervisor:

@@ -55,6 +55,17 @@ def xapi_fails(estate: Estate, call: str, times: int = 1000) -> Iterator[None]:
     assert failed
 
 
+@contextmanager
+def xenopsd_keeps_no_files(estate: Estate) -> Iterator[None]:
+    """Its files are in a place, or of a kind, that we do not know."""
+    files = estate.box.hosts[0].machine.path("/run/nonpersistent/xenopsd")
+    away = f"#!/bin/sh\nmv {files} {files}.away\n"
+    script = estate.box.put_hook(estate.box.hosts[0], "vm-pre-reboot", away)
+    yield
+    os.unlink(script)
+    os.rename(f"{files}.away", files)
+
+
 # -- entries that were added while the VM ran --------------------------------------------------------
 
 
@@ -145,41 +156,64 @@ def test_what_xenopsd_still_plugs_though_no_entry_names_it_is_judged(estate: Est
 
 @pytest.mark.parametrize("before", ["", f"0/{VF}"])
 def test_where_nothing_is_known_of_xenopsd_the_entries_are_judged(estate: Estate, before: str) -> None:
-    """Its files are in a place, or of a kind, that we do not know."""
     vm = running_with(estate, "web", before)
     estate.set_pci(vm, f"{before},7/{MANAGEMENT}")
-    files = estate.box.hosts[0].machine.path("/var/run/nonpersistent/xenopsd")
-    away = f"#!/bin/sh\nmv {files} {files}.away\n"
-    script = estate.box.put_hook(estate.box.hosts[0], "vm-pre-reboot", away)
-    first, _, _ = refused_reboot(estate, vm)
-    os.unlink(script)
-    os.rename(f"{files}.away", files)
+    with xenopsd_keeps_no_files(estate):
+        first, _, _ = refused_reboot(estate, vm)
     assert first.startswith("SRIOV_NEEDED_BY_DOM0 ")
 
 
 # -- xapi does not help ------------------------------------------------------------------------------
 
 
-def test_while_xapi_cannot_say_more_a_reboot_takes_only_what_pciback_has(estate: Estate) -> None:
-    right, wrong = running_with(estate, "right", f"0/{VF}"), running_with(estate, "wrong", "")
-    estate.set_pci(right, f"0/{VF},1/{SECOND}")
-    estate.set_pci(wrong, f"0/{MANAGEMENT}")
-    with xapi_fails(estate, "network.get_all_records"):
-        estate.box.reboot_from_inside(right)
-        first, _, _ = refused_reboot(estate, wrong)
-    assert estate.box.devices(right) == [VF, SECOND]
+@pytest.mark.parametrize(("before", "more"), [("", VF), (f"0/{SECOND}", MANAGEMENT)])
+def test_while_xapi_is_silent_a_reboot_takes_nothing_more(estate: Estate, before: str, more: str) -> None:
+    """Neither dom0's NIC nor the VF of a halted VM, which pciback has as it has any other."""
+    halted, vm = estate.with_vf("halted"), running_with(estate, "greedy", before)
+    assert estate.pci(halted) == f"0/{VF}"
+    estate.set_pci(vm, f"{before},1/{more}")
+    estate.box.let_xenopsd_know(vm)
+    with estate.box.silent_xapi(estate.box.hosts[0]):
+        first, _, _ = refused_reboot(estate, vm)
     assert first.startswith("SRIOV_XAPI_SILENT ")
     assert estate.box.hosts[0].machine.exists("/sys/class/net/eth0")
 
 
-def test_what_could_not_be_judged_is_judged_at_the_next_reboot(estate: Estate) -> None:
-    halted, vm = estate.with_vf("halted"), running_with(estate, "greedy", f"0/{SECOND}")
-    estate.set_pci(vm, f"0/{SECOND},1/{VF}")
+def test_nor_where_xapi_answers_the_first_question_only(estate: Estate) -> None:
+    vm = running_with(estate, "web", f"0/{VF}")
+    estate.set_pci(vm, f"0/{VF},1/{SECOND}")
     with xapi_fails(estate, "network.get_all_records"):
+        first, _, _ = refused_reboot(estate, vm)
+    assert first.startswith("SRIOV_XAPI_SILENT ")
+    estate.start(vm, 0)
+    assert estate.box.devices(vm) == [VF, SECOND]
+
+
+def test_what_the_vm_had_is_plugged_again_whether_or_not_xapi_answers(estate: Estate) -> None:
+    vm = estate.with_vf("web", vlan="12")
+    estate.start(vm, 0)
+    with estate.box.silent_xapi(estate.box.hosts[0]):
         estate.box.reboot_from_inside(vm)
-    assert estate.box.devices(vm) == [SECOND, VF]
-    _, message, _ = refused_reboot(estate, vm)
-    assert estate.uuid(halted) in message
+    assert (estate.box.devices(vm), estate.settings(0, VF)) == ([VF], (estate.mac(vm), 12))
+
+
+def test_where_neither_xapi_nor_xenopsd_tells_what_is_plugged_nothing_is(estate: Estate) -> None:
+    vm = running_with(estate, "web", f"0/{VF}")
+    with xenopsd_keeps_no_files(estate), estate.box.silent_xapi(estate.box.hosts[0]):
+        first, _, _ = refused_reboot(estate, vm)
+    assert first.startswith("SRIOV_XAPI_SILENT ")
+
+
+def test_nor_where_xapi_knows_of_other_entries_than_the_vm_had(estate: Estate) -> None:
+    """What xenopsd has made of the change is in its files only."""
+    vm = running_with(estate, "web", f"0/{VF}")
+    estate.set_pci(vm, f"0/{SECOND}")
+    with xenopsd_keeps_no_files(estate):
+        first, _, hint = refused_reboot(estate, vm)
+    assert first.startswith("SRIOV_NOT_PLACED ")
+    assert hint == "Start the VM: a start goes by its entries."
+    estate.start(vm, 0)
+    assert estate.box.devices(vm) == [SECOND]
 
 
 def test_a_plain_vm_reboots_without_a_question_to_xapi(estate: Estate) -> None:

@@ -56,23 +56,20 @@ def until_it_is_logged(estate: Estate, host: int, words: str, thread: threading.
 def test_while_xapi_is_silent_only_vms_without_devices_start(estate: Estate) -> None:
     """The toolstack was restarted when their starts were under way. One was here before: its note is no
     reason to take its start for a reboot."""
-    greedy, plain, was_here = (
-        estate.vm("greedy", f"0/{MANAGEMENT}"),
-        estate.vm("plain"),
-        estate.with_vf("web"),
-    )
+    greedy, plain = estate.vm("greedy", f"0/{MANAGEMENT}"), estate.vm("plain")
+    was_here, in_vlan = estate.with_vf("web"), estate.with_vf("mail", vlan="12")
     estate.start(was_here, 1)
     estate.box.shut_down_from_inside(was_here)
     estate.set_pci(was_here, f"0/{MANAGEMENT}")
-    host, vms = estate.box.hosts[1], (greedy, plain, was_here)
-    with Gate(host, "10-before") as gate, ThreadPoolExecutor(3) as threads:
+    host, vms = estate.box.hosts[1], (greedy, plain, was_here, in_vlan)
+    with Gate(host, "10-before") as gate, ThreadPoolExecutor(4) as threads:
         outcomes = [threads.submit(outcome, estate, vm, 1) for vm in vms]
         for vm in vms:
             gate.wait_for(estate.uuid(vm))
         with estate.box.silent_xapi(host):
             gate.open()
             found = [one.result() for one in outcomes]
-    assert found == ["SRIOV_XAPI_SILENT", "started", "SRIOV_XAPI_SILENT"]
+    assert found == ["SRIOV_XAPI_SILENT", "started", "SRIOV_XAPI_SILENT", "SRIOV_XAPI_SILENT"]
     assert host.machine.exists("/sys/class/net/eth0")
 
 

@@ -1,36 +1,146 @@
 """What xenopsd's files tell of a VM's devices: they are believed only where they are those that we know."""
 
-from pathlib import Path
-from typing import List, Optional
+import json
+import os
+from typing import Any, Dict, List, Optional
 
 import pytest
+from pyfakefs.fake_filesystem import FakeFilesystem
 from sriovlib import xenopsd
 from sriovlib.host import Host
 
-WEB = "11111111-2222-4333-8444-555555555555"
+WEB, MAIL = "11111111-2222-4333-8444-555555555555", "66666666-2222-4333-8444-555555555555"
+VF, MANAGEMENT = "0000:07:10.0", "0000:02:00.0"
+CLASSIC = "/run/nonpersistent/xenopsd/classic"
 
 
-@pytest.mark.parametrize(
-    ("names", "plugs"),
-    [
-        (["config", "vbd.xvda", "vif.0"], []),
-        (["config", "vif.0", "pci.0000:07:10.0"], ["0000:07:10.0"]),
-        (["vif.0"], None),  # another layout than the one that we know
-        ([], None),
-    ],
-)
-def test_only_what_is_certain_is_said(tmp_path: Path, names: List[str], plugs: Optional[List[str]]) -> None:
-    folder = tmp_path / f"var/run/nonpersistent/xenopsd/classic/VM/{WEB}"
-    folder.mkdir(parents=True)
-    for name in names:
-        (folder / name).write_text("{}")
-    assert xenopsd.devices(Host(str(tmp_path)), WEB) == plugs
+@pytest.fixture(autouse=True)
+def tree(fs: FakeFilesystem) -> FakeFilesystem:
+    """dom0's /run, as it is while xenopsd knows a VM of which it says nothing yet."""
+    fs.create_symlink("/var/run", "../run")
+    fs.create_dir(f"{CLASSIC}/VM")
+    return fs
 
 
-def test_a_host_without_such_files(tmp_path: Path) -> None:
-    assert xenopsd.devices(Host(str(tmp_path)), WEB) is None
+def has(fs: FakeFilesystem, *paths: str, backend: str = CLASSIC) -> None:
+    for path in paths:
+        fs.create_file(f"{backend}/{path}", contents="{}")
 
 
-def test_a_vm_without_such_files(tmp_path: Path) -> None:
-    (tmp_path / "var/run/nonpersistent/xenopsd/classic/VM").mkdir(parents=True)
-    assert xenopsd.devices(Host(str(tmp_path)), WEB) is None
+def config(passes_devices: Any, kind: str = "HVM") -> str:
+    """The part that concerns us of VM/UUID/config."""
+    return json.dumps({"id": WEB, "name": "web", "ty": [kind, {"pci_passthrough": passes_devices}]})
+
+
+def plugs() -> Optional[List[str]]:
+    return xenopsd.devices(Host(), WEB)
+
+
+def test_the_devices_of_a_vm_are_beside_its_other_records(fs: FakeFilesystem) -> None:
+    has(fs, f"VM/{WEB}/config", f"VM/{WEB}/vbd.xvda", f"PCI/{WEB}/pci.{VF}", f"PCI/{WEB}/pci.{MANAGEMENT}")
+    assert plugs() == [MANAGEMENT, VF]
+
+
+def test_a_vm_without_devices_has_no_folder_beside_that_of_another_vm(fs: FakeFilesystem) -> None:
+    has(fs, f"VM/{WEB}/config", f"VM/{MAIL}/config", f"PCI/{MAIL}/pci.{VF}")
+    assert plugs() == []
+
+
+def test_where_no_vm_has_devices_its_own_record_says_so(fs: FakeFilesystem) -> None:
+    fs.create_file(f"{CLASSIC}/VM/{WEB}/config", contents=config(False))
+    assert plugs() == []
+
+
+@pytest.mark.parametrize("contents", ["{}", "", "[]", '{"ty": 1}', '{"ty": ["HVM", {}]}', config("no")])
+def test_a_xenopsd_that_keeps_devices_elsewhere_tells_nothing(fs: FakeFilesystem, contents: str) -> None:
+    """There is no folder PCI, and the VM's own record does not say that it has no devices."""
+    fs.create_file(f"{CLASSIC}/VM/{WEB}/config", contents=contents)
+    assert plugs() is None
+
+
+def test_a_vm_that_is_to_have_devices_does_not_pass_for_one_without(fs: FakeFilesystem) -> None:
+    fs.create_file(f"{CLASSIC}/VM/{WEB}/config", contents=config(True))
+    assert plugs() is None
+    has(fs, f"PCI/{MAIL}/pci.{VF}")
+    assert plugs() is None
+
+
+def test_a_pv_guest_whose_key_pci_is_empty_has_none(fs: FakeFilesystem) -> None:
+    """xapi goes by the key there, not by what is in it."""
+    fs.create_file(f"{CLASSIC}/VM/{WEB}/config", contents=config(True, "PV"))
+    assert plugs() is None
+    has(fs, f"PCI/{MAIL}/pci.{VF}")
+    assert plugs() == []
+
+
+def test_a_record_that_is_being_written_is_none_yet(fs: FakeFilesystem) -> None:
+    has(fs, f"VM/{WEB}/config", f"PCI/{WEB}/pci.{VF}", f"PCI/{WEB}/0b5c1e.tmp")
+    assert plugs() == [VF]
+
+
+@pytest.mark.parametrize("name", ["pci.", "pci.eth0", "device.0", "config"])
+def test_a_record_of_another_kind_is_not_passed_over(fs: FakeFilesystem, name: str) -> None:
+    has(fs, f"VM/{WEB}/config", f"PCI/{WEB}/pci.{VF}", f"PCI/{WEB}/{name}")
+    assert plugs() is None
+
+
+def test_devices_among_the_other_records_count_too(fs: FakeFilesystem) -> None:
+    """No xenopsd keeps them there; one that did would plug them."""
+    has(fs, f"VM/{WEB}/config", f"VM/{WEB}/pci.{MANAGEMENT}", f"PCI/{WEB}/pci.{VF}")
+    assert plugs() == [MANAGEMENT, VF]
+
+
+def test_all_backends_are_asked(fs: FakeFilesystem) -> None:
+    has(fs, f"VM/{WEB}/config", f"PCI/{MAIL}/pci.{VF}")
+    fs.create_dir("/run/nonpersistent/xenopsd/simulator")
+    assert plugs() == []
+    has(fs, f"PCI/{WEB}/pci.{VF}", backend="/run/nonpersistent/xenopsd/xenlight")
+    assert plugs() == [VF]
+
+
+@pytest.mark.parametrize("unlistable", [f"PCI/{WEB}", f"VM/{WEB}", "PCI", "../xenlight"])
+def test_what_cannot_be_listed_is_unknown(
+    fs: FakeFilesystem, monkeypatch: pytest.MonkeyPatch, unlistable: str
+) -> None:
+    has(fs, f"VM/{WEB}/config", f"PCI/{MAIL}/pci.{VF}")
+    fs.create_dir(f"{CLASSIC}/PCI/{WEB}")
+    fs.create_dir("/run/nonpersistent/xenopsd/xenlight/VM")
+    assert plugs() == []
+    real, broken = os.listdir, os.path.realpath(f"{CLASSIC}/{unlistable}")
+
+    def listdir(path: str) -> List[str]:
+        if os.path.realpath(path).startswith(broken):
+            raise OSError(5, "Input/output error")
+        return real(path)
+
+    monkeypatch.setattr(os, "listdir", listdir)
+    assert plugs() is None
+
+
+def test_something_in_the_place_of_a_folder_is_unknown(fs: FakeFilesystem) -> None:
+    has(fs, f"VM/{WEB}/config", f"PCI/{WEB}")
+    assert plugs() is None
+
+
+@pytest.mark.parametrize("files", [[], [f"VM/{MAIL}/config"], [f"VM/{WEB}/vif.0"], [f"PCI/{WEB}/pci.{VF}"]])
+def test_of_a_vm_that_it_does_not_know_nothing_is_said(fs: FakeFilesystem, files: List[str]) -> None:
+    has(fs, *files)
+    assert plugs() is None
+
+
+@pytest.mark.parametrize("link", [True, False])
+def test_it_is_found_where_it_writes_whether_or_not_that_is_a_link(fs: FakeFilesystem, link: bool) -> None:
+    fs.remove("/var/run")
+    if link:
+        fs.create_symlink("/var/run", "/run")
+    else:
+        fs.rename("/run", "/var/run")
+    files: Dict[str, str] = {f"VM/{WEB}/config": "{}", f"PCI/{WEB}/pci.{VF}": "{}"}
+    for path, contents in files.items():
+        fs.create_file(f"/var/run/nonpersistent/xenopsd/classic/{path}", contents=contents)
+    assert plugs() == [VF]
+
+
+def test_a_host_without_such_files(fs: FakeFilesystem) -> None:
+    fs.remove_object("/run/nonpersistent")
+    assert plugs() is None
