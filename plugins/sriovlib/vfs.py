@@ -21,8 +21,8 @@ _FIRMWARE_HINT = (
 _HINTS = {
     errno.ERANGE: "The card allows fewer; list_pfs shows how many (total_vfs).",
     errno.ENOENT: "Use a driver that makes VFs through sysfs, or its module parameter.",
-    errno.EBUSY: "The driver is busy, or something else made VFs just now. If calling again does not help: see "
-    "the kernel's log, shut down the VMs that have VFs of this PF, then load its driver anew or reboot the host.",
+    errno.EBUSY: "The driver is busy, or something else made VFs just now. If calling again does not help: "
+    "shut down the VMs that have VFs of this PF, then load its driver anew or reboot the host.",
     errno.EPERM: "Some VF is still held by pciback or a guest; list_vfs shows which.",
     errno.ETIMEDOUT: "The driver hangs in the kernel; see the kernel's log, and reboot the host.",
 }
@@ -108,8 +108,8 @@ def _hint(host: Host, pf: str, error: OSError) -> str:
         return _HINTS.get(number, _FIRMWARE_HINT)
     driver = host.link(f"{pci.DEVICES}/{pf}/driver") or "its driver"
     return (
-        f"See that no VM has one of them; then load the driver anew (`modprobe -r {driver}`, `modprobe {driver}`: "
-        "all its ports are down meanwhile), or reboot the host. set_vf_count with "
+        "See that no VM has one of them; then load its driver anew, which takes all its ports down meanwhile "
+        f"(`modprobe -r {driver}`, `modprobe {driver}`), or reboot the host. set_vf_count with "
         f"count={len(present(host, pf))} keeps them."
     )
 
@@ -144,7 +144,7 @@ def _make(host: Host, pf: str, count: int) -> None:
 
 def _end_all(host: Host, pf: str) -> None:
     """Takes all VFs away, and looks: igb, bound anew while a VM had a VF, does not know its VFs any more and
-    takes a 0 without doing anything (Linux 6.1; the kernel does not look either: drivers/pci, sriov_numvfs_store)."""
+    takes a 0 without doing anything (Linux 6.1; sriov_numvfs_store of drivers/pci does not look either)."""
     try:
         _write_count(host, pf, 0)
     except OSError as error:
@@ -211,7 +211,7 @@ def _write_count(host: Host, pf: str, count: int) -> None:
 def _wait_for(host: Host, pf: str, asked: int) -> None:
     """Until each VF is there; the kernel tells of no event that would be the last one. How many that is,
     sriov_numvfs says at once where the driver made more (QAT: all that the card has) or fewer than it was
-    asked for, which the kernel takes for a success (drivers/pci/pci-sysfs.c: "requested; only %d enabled")."""
+    asked for, which the kernel takes for a success (drivers/pci: "requested; only %d enabled")."""
     deadline = time.monotonic() + BIRTH_SECONDS
     while True:
         there, says = len(present(host, pf)), _numbers(host, pf, "sriov_numvfs")[0]

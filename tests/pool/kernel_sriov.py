@@ -37,19 +37,19 @@ def set_number(sysfs: Sysfs, path: str, text: str) -> None:
         return
     card, _ = sysfs.card(physical)
     title = sysfs.driver(physical)
-    supported = title == (card and card.driver) and card and card.sriov and card.sriov.in_driver
-    if title is None or not supported:
+    sriov = card.sriov if card and card.driver == title else None
+    if title is None or sriov is None or not sriov.in_driver:
         sysfs.say(f"{title or 'pci'} {name(physical)}: {_no_support(sysfs, title)}")
         refuse(errno.ENOENT, path)
     if wanted == 0:
-        _none(sysfs, physical, card.sriov)
+        _none(sysfs, physical, sriov)
     elif present:
         sysfs.say(
             f"{title} {name(physical)}: {present} VFs already enabled. Disable before enabling {wanted} VFs"
         )
         refuse(errno.EBUSY, path)
     else:
-        made = card.sriov.makes or min(wanted, card.sriov.at_most or wanted)
+        made = sriov.makes or min(wanted, sriov.at_most or wanted)
         create(sysfs, physical, made)
         if made != wanted:  # what the driver answers is not looked at further
             sysfs.say(f"{title} {name(physical)}: {wanted} VFs requested; only {made} enabled")

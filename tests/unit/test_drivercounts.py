@@ -191,7 +191,7 @@ def test_what_fails_after_the_vfs_are_there_undoes_nothing(
     host = machine.default_host(str(tmp_path), pciback="xen-pciback")
     host.run(["modprobe", "xen-pciback"])
 
-    def is_last(path: str, text: str) -> bool:
+    def is_last(path: str, _text: str) -> bool:
         there = len(vfs.present(host, ETH1)) == 4
         if path.endswith("sriov_numvfs") and not there:
             pciback.add_slot(host, "0000:07:1f.6")  # where the PF's last VF would be
