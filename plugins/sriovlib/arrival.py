@@ -7,7 +7,7 @@ its traffic, so a VF that a VM has left must lose it at once, and it is on one V
 
 from typing import Any, Collection, Dict, Iterable, List, Mapping, NamedTuple, Optional, Sequence
 
-from . import hostconfig, identity, iplink, pci, product, restore, vfsettings
+from . import hostconfig, identity, inventory, iplink, pci, product, restore, vfsettings
 from .errors import SriovError
 from .host import Host
 from .ledger import derived_mac
@@ -23,6 +23,8 @@ class Vf(NamedTuple):
     address: str
     number: int
     pf: pci.PhysicalFunction
+    function: pci.VirtualFunction
+    interface: Optional[str]  # by which it is set; None where it has no settings
     now: VfSettings
     rest: Settings
 
@@ -40,8 +42,9 @@ def look(host: Host) -> Dict[str, Vf]:
     for vf in vfs:
         pf, section = by_address[vf.pf], sections[vf.pf]
         rest = {**FRESH._asdict(), **(section.settings.get(vf.number, {}) if section else {})}
-        now = settings.get(pf.interface or "", {}).get(vf.number, UNKNOWN)
-        found[vf.address] = Vf(vf.address, vf.number, pf, now, rest)
+        interface = inventory.settings_interface(pf, vf, settings)
+        now = settings.get(interface or "", {}).get(vf.number, UNKNOWN)
+        found[vf.address] = Vf(vf.address, vf.number, pf, vf, interface, now, rest)
     return found
 
 
@@ -52,7 +55,8 @@ def wait_for_links(host: Host, requested: Mapping[str, Mapping[str, str]]) -> No
     rated = [address for address, vf in there.items() if _has_rate(vf, requested.get(address))]
     for interface, vfs in _by_interface(there, rated).items():
         restore.bring_up(host, vfs[0].pf)
-        restore.wait_for_carrier(host, interface)
+        for port in sorted({vf.function.port.interface or interface for vf in vfs}):
+            restore.wait_for_carrier(host, port)
 
 
 def _has_rate(vf: Vf, settings: Optional[Mapping[str, str]]) -> bool:
@@ -72,13 +76,15 @@ def arrive(host: Host, requested: Mapping[str, Mapping[str, str]], running: Coll
             raise SriovError(
                 "SRIOV_NOT_FOUND", f"This host has no VF {address} any more.", "list_vfs shows those it has."
             )
-        if vf.pf.interface is not None:
+        if vf.interface is not None:
             wanted[address] = _wanted(vf, settings)
-        elif any(text != DEFAULT for text in settings.values()):
+        elif any(_matters(vf, name, text) for name, text in settings.items()):
             raise SriovError(
                 "SRIOV_KERNEL_REFUSED",
-                f"The PF {vf.pf.address} has no network interface, so {address} cannot be set.",
-                "See why its driver has made none (`dmesg`); only network cards' VFs have settings.",
+                f"{address} cannot be set: {inventory.why_no_settings(vf.pf, vf.function)}.",
+                "See why its driver has made no interface (`dmesg`), or give the VM a VF that can be set."
+                if vf.pf.is_network and not vf.pf.ports
+                else "Give the VM another VF: unassign_vf takes this request back.",
             )
     try:
         _set(host, there, wanted, running)
@@ -89,6 +95,12 @@ def arrive(host: Host, requested: Mapping[str, Mapping[str, str]], running: Coll
         raise
 
 
+def _matters(vf: Vf, name: str, text: str) -> bool:
+    """Whether what is asked of a VF that has no settings would be missed. On InfiniBand nobody knows a guest
+    by a MAC, and a request may have been given one where its device is Ethernet."""
+    return text != DEFAULT and not (name == "mac" and vf.pf.is_infiniband)
+
+
 def are_set(host: Host, requested: Mapping[str, Mapping[str, str]]) -> bool:
     """Whether `arrive` would find nothing to do, as far as the drivers tell what they have set."""
     there = look(host) if requested else {}
@@ -96,7 +108,7 @@ def are_set(host: Host, requested: Mapping[str, Mapping[str, str]]) -> bool:
         vf = there.get(address)
         if vf is None:
             return False
-        for name, value in _wanted(vf, settings).items() if vf.pf.interface is not None else ():
+        for name, value in _wanted(vf, settings).items() if vf.interface is not None else ():
             if getattr(vf.now, name) not in (None, value):
                 return False
     return True
@@ -134,12 +146,12 @@ def _own_mac(host: Host, vf: Vf) -> Settings:
 
 
 def _by_interface(there: Mapping[str, Vf], addresses: Iterable[str]) -> Dict[str, List[Vf]]:
-    """The VFs of network cards, by the PF's interface."""
+    """The VFs that can be set, by the interface that does it."""
     found: Dict[str, List[Vf]] = {}
     for address in addresses:
         vf = there.get(address)
-        if vf is not None and vf.pf.interface is not None:
-            found.setdefault(vf.pf.interface, []).append(vf)
+        if vf is not None and vf.interface is not None:
+            found.setdefault(vf.interface, []).append(vf)
     return found
 
 

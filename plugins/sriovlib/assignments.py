@@ -64,16 +64,16 @@ def _assign(at: Work, vm: Vm, entry: Entry, wish: Wish) -> Dict[str, Any]:
     vfs = poolwork.place(at, vm, requests, target, entry.lease.vfs if entry.lease else {})
     where = at.host(target)
     vf = where.vf(vfs[number]) or {}
-    pf = where.pf(vf["pf"]) or {}
+    port = where.port(vf)
     settings = dict(wish.settings)
-    if pf["interface"] is not None:
-        _check_settings(settings, pf["speed"])
+    if vf["no_settings"] is None:
+        _check_settings(settings, port["speed"])
         settings["mac"] = chosen_mac(at, vm.uuid, number, settings.get("mac"))
     elif settings:
         raise arguments.bad(
             sorted(settings)[0],
             settings[sorted(settings)[0]],
-            f"nothing here: {pf['address']} is no network card, so its VFs have no such settings",
+            f"nothing here: {vf['no_settings']}",
         )
     requests[-1] = wanted._replace(settings=settings)
     at.transaction.write(poolwork.change(at, vm, entry, requests, target, vfs))
@@ -88,8 +88,8 @@ def _assign(at: Work, vm: Vm, entry: Entry, wish: Wish) -> Dict[str, Any]:
         "vf": vfs[number],
         "host_uuid": target,
         "portable": portable,
-        "redundant": _redundant(at, target, pf["interface"]),
-        "warnings": [*_warnings(at, vm, pf, portable), *_moved(entry, vfs)],
+        "redundant": _redundant(at, target, vf["interface"]),
+        "warnings": [*_warnings(at, vm, vf, port, portable), *_moved(entry, vfs)],
     }
 
 
@@ -193,6 +193,13 @@ def _choice(where: Surveyed, wish: Wish) -> Optional[Choice]:
         pf = where.pf(wish.value)
         if pf is None or pf["management"]:
             return None
+        if wish.value != pf["address"] and len(pf["ports"]) > 1:
+            raise arguments.bad(
+                "pf",
+                wish.value,
+                f"a PF with one port, or an address; {pf['address']} has several ports, and VFs of each: "
+                "say by network, vf or pf=ADDRESS which VF is meant",
+            )
         return Choice("pf", pf["address"], f"{pf['vendor_id']}:{pf['device_id']}")
     if wish.kind == "vf":
         vf = where.vf(wish.value)
@@ -242,10 +249,12 @@ def _moved(entry: Entry, vfs: Mapping[int, str]) -> List[str]:
     ]
 
 
-def _warnings(at: Work, vm: Vm, pf: Mapping[str, Any], portable: bool) -> List[str]:
+def _warnings(at: Work, vm: Vm, vf: Mapping[str, Any], port: Mapping[str, Any], portable: bool) -> List[str]:
     found = [problem.message for problem in at.surveyed.problems]
-    if pf["interface"] is not None and pf["link_up"] is False:
-        found.append(f"The link of {pf['interface']} is down.")
+    if port["interface"] is not None and port["link_up"] is False:
+        found.append(f"The link of {port['interface']} is down.")
+    if vf["no_port"] is not None:
+        found.append(f"Which network {vf['address']} is in is not known: {vf['no_port']}.")
     if not portable:
         found.append(
             "On another host these addresses are other VFs or somebody else's, so the VM is given others "

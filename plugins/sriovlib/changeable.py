@@ -33,7 +33,7 @@ def pf_is_not_needed(pf: PhysicalFunction, seen: Inventory, may_carry_management
 
 def xapi_does_not_need(pf: PhysicalFunction, seen: Inventory, pool: Pool) -> None:
     """Refuses a PF under xapi's own SR-IOV, and one with a VF that carries an attached PIF."""
-    if pf.interface in pool.managed:
+    if pool.managed.intersection(pf.interfaces):
         raise SriovError(
             "SRIOV_MANAGED_BY_XAPI",
             f"{_name(pf)} is under xapi's own SR-IOV.",

@@ -36,6 +36,14 @@ def configure_vf(host: Host, session: Any, args: Mapping[str, str]) -> Dict[str,
                 "SRIOV_NOT_FOUND", f"This host has no VF {address}.", "list_vfs shows those that there are."
             )
         pf = listing.find_pf(seen, vf.pf)
+        interface = seen.settings_interface(vf)
+        if interface is None:
+            late = pf.is_network and not pf.ports and not pf.is_infiniband
+            raise SriovError(
+                "SRIOV_KERNEL_REFUSED" if late else "SRIOV_BAD_ARGUMENT",
+                f"The settings cannot be made: {inventory.why_no_settings(pf, vf)}.",
+                "Only VFs of Ethernet ports have a MAC, a VLAN and the like.",
+            )
         changeable.pf_is_not_needed(pf, seen, network.may_carry_management(host, seen.interfaces(pf)))
         pool = changeable.known(seen.owners, listing.read_pool(host, session, seen))
         changeable.xapi_does_not_need(pf, seen, pool)
@@ -47,24 +55,18 @@ def configure_vf(host: Host, session: Any, args: Mapping[str, str]) -> Dict[str,
                 f"The VM {owner['vm_name'] or owner['vm_uuid']} holds {address}.",
                 "Its settings belong to the VM; take the VF from it first.",
             )
-        if pf.interface is None:
-            raise SriovError(
-                "SRIOV_KERNEL_REFUSED",
-                f"The PF {pf.address} has no network interface, so {address} has no such settings.",
-                "Only VFs of network cards have a MAC, a VLAN and the like.",
-            )
-        now = seen.settings.get(pf.interface, {}).get(vf.number, UNKNOWN)
+        now = seen.settings_of(vf)
         fresh = FRESH._asdict()
         if asked.get("vlan", 1) in (0, None):  # untagged: then there is no QoS and no protocol either
             asked = {"qos": None, "vlan_protocol": None, **asked}
         wanted = {name: fresh[name] if value is None else value for name, value in asked.items()}
-        _check(host, seen, vf, pf.interface, now, wanted)
+        _check(host, seen, vf, interface, now, wanted)
         before, after = _write_file(host, seen, pf, vf.number, asked)
         restore.bring_up(host, pf)
         changes = iplink.changes(vf.number, now, wanted)
-        refused = iplink.apply(host, pf.interface, changes)
+        refused = iplink.apply(host, interface, changes)
         if refused:
-            _undo(host, pf, vf.number, now, before, after)
+            _undo(host, vf, interface, now, before, after)
             place, why = next(iter(refused.items()))
             raise SriovError(
                 "SRIOV_KERNEL_REFUSED",
@@ -105,7 +107,7 @@ def _check(
     wanted: Mapping[str, Any],
 ) -> None:
     """What would contradict itself, the link or another VF, before anything is done."""
-    speed = pci.speed(host, interface)
+    speed = pci.speed(host, vf.port.interface)
     after = {**now._asdict(), **wanted}
     for group in (("vlan", "qos", "vlan_protocol"), ("min_tx_rate", "max_tx_rate")):
         touched = {name: after[name] for name in group if set(group).intersection(wanted)}
@@ -150,13 +152,18 @@ def _write_file(
 
 
 def _undo(
-    host: Host, pf: pci.PhysicalFunction, number: int, now: VfSettings, before: HostConfig, after: HostConfig
+    host: Host,
+    vf: pci.VirtualFunction,
+    interface: str,
+    now: VfSettings,
+    before: HostConfig,
+    after: HostConfig,
 ) -> None:
     """Takes back what the kernel took before it refused, by a fresh look; then the file's sections."""
-    settings = inventory.look(host).settings.get(pf.interface or "", {}).get(number, UNKNOWN)
+    settings = inventory.look(host).settings.get(interface, {}).get(vf.number, UNKNOWN)
     back = {name: value for name, value in now._asdict().items() if value is not None}
-    left = iplink.apply(host, pf.interface or "", iplink.changes(number, settings, back))
+    left = iplink.apply(host, interface, iplink.changes(vf.number, settings, back))
     if left:
-        host.log(f"VF {number} of {pf.address} could not be set back: {'; '.join(left.values())}")
+        host.log(f"{vf.address} could not be set back: {'; '.join(left.values())}")
     names = pfsections.differing(before, after)
     hostconfig.edit(host, lambda config: ini.put_back(config.document, before.document, names))

@@ -48,8 +48,7 @@ def taken(at: Work, vm: Vm, entry: Entry, wanted: Optional[str]) -> Taken:
     for number, one in enumerate(found, entry.next_number):
         _must_be_had(at, vm, where, one.address)
         settings = dict(one.settings)
-        pf = where.pf((where.vf(one.address) or {})["pf"]) or {}
-        if pf["interface"] is not None:
+        if (where.vf(one.address) or {})["no_settings"] is None:
             settings["mac"] = chosen_mac(at, vm.uuid, number, settings.get("mac"), requests)
         requests.append(Request(number, _choice(where, one.address), settings))
         vfs[number] = one.address
@@ -181,7 +180,7 @@ def _found(where: Surveyed, vm: Vm, entries: Sequence[pcientries.PciEntry]) -> L
         if vf is None or one.address is None or one.address in found:
             continue
         settings: Dict[str, str] = {}
-        is_network = (where.pf(vf["pf"]) or {})["interface"] is not None
+        is_network = vf["no_settings"] is None
         mac = macs.get(one.number or 0) or vf["mac"]
         if mac and mac != vfsettings.NO_MAC:
             settings["mac"] = mac

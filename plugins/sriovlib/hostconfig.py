@@ -11,6 +11,7 @@ xe = iommu=0
 [pf 0000:07:00.0]
 # the port's permanent MAC: it is found again when the card moves to another slot
 mac = 00:1b:21:00:01:00
+# (of an InfiniBand port its GUID: guid = f4:52:14:03:00:7b:cb:a1)
 vfs = 16
 
 [vf 0000:07:00.0 3]
@@ -32,6 +33,7 @@ PATH = "/etc/sriov.conf"
 HOST, BOOT, XEN_BEFORE = "host", "boot", "xen before enable_iommu"
 _KEYS = {HOST: ("pciback",), BOOT: ("regenerate", "initrd"), XEN_BEFORE: None}  # None: any key
 _SECTION = re.compile(r"pf (?P<pf>\S+)|vf (?P<of>\S+) (?P<number>0|[1-9][0-9]{0,5})")
+_GUID = re.compile(r"[0-9a-fA-F]{2}(?::[0-9a-fA-F]{2}){7}")
 
 Wrong = Callable[[str, str, str], None]  # section, key, what is wrong with it
 
@@ -43,6 +45,12 @@ class PfConfig(NamedTuple):
     mac: Optional[str]
     vfs: Optional[int]
     settings: Dict[int, Dict[str, Any]]  # VF number -> setting -> value
+    guid: Optional[str] = None  # of an InfiniBand port, eight bytes; it has no MAC
+
+    @property
+    def known_by(self) -> Optional[str]:
+        """What the card is recognised by, wherever it sits."""
+        return self.guid or self.mac
 
 
 class HostConfig(NamedTuple):
@@ -144,8 +152,14 @@ def _pf_values(pf: PfConfig, section: str, values: Dict[str, str], wrong: Wrong)
             pf = pf._replace(mac=text.lower())
         elif key == "mac":
             wrong(section, key, f"mac is `{text}`, it takes six pairs of hexadecimal digits with `:` between")
+        elif key == "guid" and _GUID.fullmatch(text):
+            pf = pf._replace(guid=text.lower())
+        elif key == "guid":
+            wrong(
+                section, key, f"guid is `{text}`, it takes eight pairs of hexadecimal digits with `:` between"
+            )
         else:
-            wrong(section, key, f"a PF has no key `{key}`; it has mac, vfs")
+            wrong(section, key, f"a PF has no key `{key}`; it has mac, guid, vfs")
     return pf
 
 

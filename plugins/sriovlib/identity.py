@@ -1,4 +1,5 @@
-"""Which card a section of /etc/sriov.conf means: a PF is known by its address and by its permanent MAC."""
+"""Which card a section of /etc/sriov.conf means: a PF is known by its address and by its permanent MAC, an
+InfiniBand one by its GUID."""
 
 import re
 from typing import Dict, Iterable, Mapping, NamedTuple, Optional, Sequence
@@ -7,11 +8,11 @@ from .errors import Problem
 from .host import Host
 from .hostconfig import PATH, PfConfig
 from .pci import PhysicalFunction, mac_of
-from .vfsettings import NO_MAC
+from .vfsettings import NO_MAC, is_mac
 
-_PERMANENT = r"Permanent address: ([0-9a-fA-F:]{17})"
+_PERMANENT = r"Permanent address: ([0-9a-fA-F:]+)"
 
-Macs = Mapping[str, Optional[str]]  # PF address -> permanent MAC
+Macs = Mapping[str, Optional[str]]  # PF address -> permanent MAC, or GUID: eight bytes
 
 
 class Match(NamedTuple):
@@ -23,12 +24,19 @@ class Match(NamedTuple):
 
 def permanent_macs(host: Host, pfs: Sequence[PhysicalFunction]) -> Dict[str, Optional[str]]:
     """The MACs that are burnt into the ports: their present ones may be a bond's. None without an
-    interface. All are asked at the same time."""
-    asked = {pf: host.start(["ethtool", "-P", pf.interface]) for pf in pfs if pf.interface}
-    macs: Dict[str, Optional[str]] = dict.fromkeys(pf.address for pf in pfs)
+    interface. All are asked at the same time.
+
+    An InfiniBand port has an address of 20 bytes, of which the first four are flags and a number that each
+    boot chooses anew, and the last eight its GUID (RFC 4391, 9.1.1); `ethtool -P` prints all 20. So the GUID
+    is what counts, and sysfs shows it.
+    """
+    asked = {
+        pf: host.start(["ethtool", "-P", pf.interface]) for pf in pfs if pf.interface and not pf.is_infiniband
+    }
+    macs: Dict[str, Optional[str]] = {pf.address: pf.guid for pf in pfs}
     for pf, running in asked.items():
         match = re.search(_PERMANENT, running.finish().stdout)
-        burnt_in = match.group(1).lower() if match else NO_MAC
+        burnt_in = match.group(1).lower() if match and is_mac(match.group(1)) else NO_MAC
         macs[pf.address] = mac_of(host, pf.interface) if burnt_in == NO_MAC else burnt_in
     return macs
 
@@ -37,18 +45,27 @@ def match(wanted: PfConfig, pfs: Sequence[PhysicalFunction], macs: Macs) -> Matc
     """Finds the PF of a section. Pure. At its own address is right if the MAC is; then the MAC counts,
     where just one PF has it."""
     there = next((pf for pf in pfs if pf.address == wanted.address), None)
-    if wanted.mac is None:
+    known_by = wanted.known_by
+    if known_by is None:
         return Match(there, None if there else _missing(wanted))
-    if there is not None and macs.get(there.address) == wanted.mac:
+    if there is not None and macs.get(there.address) == known_by:
         return Match(there, None)
-    if there is not None and there.is_network and macs.get(there.address) is None:
-        return Match(there, None)  # its driver has not made its interface (yet), so it shows no MAC
-    same = [pf for pf in pfs if macs.get(pf.address) == wanted.mac]
+    if there is not None and macs.get(there.address) is None and _may_be_late(there, wanted):
+        return Match(there, None)
+    same = [pf for pf in pfs if macs.get(pf.address) == known_by]
     if len(same) > 1:
         return Match(None, _several(wanted, same))
     if same:
         return Match(same[0], _moved(wanted, same[0]))
-    return Match(None, _another(wanted, macs.get(there.address)) if there else _missing(wanted))
+    return Match(None, _another(wanted, there, macs.get(there.address)) if there else _missing(wanted))
+
+
+def _may_be_late(there: PhysicalFunction, wanted: PfConfig) -> bool:
+    """Whether its driver may only not have made its interface yet, so that it shows no MAC or GUID. One of
+    the class InfiniBand never has a MAC, and one of the class Ethernet no GUID; mlx4 is of neither."""
+    if there.pci_class.startswith("0207"):
+        return wanted.guid is not None
+    return there.is_network and (wanted.guid is None or not there.pci_class.startswith("0200"))
 
 
 def section_of(
@@ -69,15 +86,22 @@ def _missing(wanted: PfConfig) -> Problem:
 def _moved(wanted: PfConfig, pf: PhysicalFunction) -> Problem:
     return Problem(
         "PF_MOVED",
-        f"The card of {wanted.address} ({wanted.mac}) is at {pf.address} now; its VFs are made there.",
+        f"The card of {wanted.address} ({wanted.known_by}) is at {pf.address} now; its VFs are made there.",
         f"Call set_vf_count for {pf.address} to have {PATH} say so; give VMs VFs of the new place.",
     )
 
 
-def _another(wanted: PfConfig, mac: Optional[str]) -> Problem:
+def _another(wanted: PfConfig, there: PhysicalFunction, mac: Optional[str]) -> Problem:
+    if there.is_infiniband and wanted.guid is None:
+        return Problem(
+            "OTHER_CARD",
+            f"The card at {wanted.address} is InfiniBand, and {PATH} has a MAC ({wanted.mac}) for it, which "
+            "does not tell whether it is the card that is meant; its VFs are not touched.",
+            f"Call set_vf_count for {wanted.address}: it writes the card's GUID.",
+        )
     return Problem(
         "OTHER_CARD",
-        f"At {wanted.address} sits another card ({mac or 'without a MAC'}, not {wanted.mac}); "
+        f"At {wanted.address} sits another card ({mac or 'without a MAC'}, not {wanted.known_by}); "
         "its VFs are not touched.",
         f"Call set_vf_count for it if it is meant to have VFs, or take the section out of {PATH}.",
     )
@@ -86,7 +110,7 @@ def _another(wanted: PfConfig, mac: Optional[str]) -> Problem:
 def _several(wanted: PfConfig, pfs: Sequence[PhysicalFunction]) -> Problem:
     return Problem(
         "OTHER_CARD",
-        f"Several PFs have the MAC {wanted.mac} of {wanted.address}: {', '.join(pf.address for pf in pfs)}; "
-        "none of them is touched.",
-        f"Correct address or mac of that section in {PATH}.",
+        f"Several PFs have the {'GUID' if wanted.guid else 'MAC'} {wanted.known_by} of {wanted.address}: "
+        f"{', '.join(pf.address for pf in pfs)}; none of them is touched.",
+        f"Correct that section's address, or its {'guid' if wanted.guid else 'mac'}, in {PATH}.",
     )

@@ -12,6 +12,7 @@ from . import (
     network,
     pci,
     pciids,
+    ports,
     problems,
     product,
     vfsettings,
@@ -39,6 +40,16 @@ class Inventory(NamedTuple):
         """dom0's interfaces of the PF and of its VFs."""
         return [*pf.interfaces, *self.vf_interfaces.get(pf.address, ())]
 
+    def settings_interface(self, vf: pci.VirtualFunction) -> Optional[str]:
+        """By which the VF is set and read; None where it has no settings, see `why_no_settings`."""
+        pf = next(pf for pf in self.pfs if pf.address == vf.pf)
+        return settings_interface(pf, vf, self.settings)
+
+    def settings_of(self, vf: pci.VirtualFunction) -> vfsettings.VfSettings:
+        """As they are now; `UNKNOWN` where nobody tells."""
+        interface = self.settings_interface(vf)
+        return self.settings.get(interface or "", {}).get(vf.number, vfsettings.UNKNOWN)
+
     def state(self, vf: pci.VirtualFunction) -> Optional[str]:
         """`in-use` or `dom0`; None where it takes xapi to know."""
         if self.owners is not None and vf.address in self.owners:
@@ -48,11 +59,39 @@ class Inventory(NamedTuple):
         return None
 
 
+def settings_interface(
+    pf: pci.PhysicalFunction, vf: pci.VirtualFunction, shown: Mapping[str, Mapping[int, object]]
+) -> Optional[str]:
+    """The interface by which a VF has Ethernet's settings; None where it has none. `shown`: interface -> VF
+    index -> anything, as `iplink.parse` answers."""
+    if _is_infiniband(pf, vf):
+        return None
+    return ports.settings_interface(pf.driver, pf.settings_interfaces, vf.port.interface, vf.number, shown)
+
+
+def _is_infiniband(pf: pci.PhysicalFunction, vf: pci.VirtualFunction) -> bool:
+    """By its port; of one that may be on several, whether one of them is."""
+    if not pf.ports:
+        return pf.is_infiniband
+    return any(port.infiniband for port in pf.ports if vf.port.interface in (None, port.interface))
+
+
+def why_no_settings(pf: pci.PhysicalFunction, vf: pci.VirtualFunction) -> str:
+    """Where a VF has no settings: why, in a sentence."""
+    if _is_infiniband(pf, vf):
+        return f"{vf.address} is a VF of the InfiniBand card {pf.address}, which has no such settings"
+    if pf.ports and vf.port.why:
+        return f"the VF {vf.address} is {vf.port.why}, so it cannot be given such settings"
+    if pf.is_network:
+        return f"the PF {pf.address} of {vf.address} has no network interface, so it has no such settings"
+    return f"{pf.address} is no network card, so its VFs have no such settings"
+
+
 def _vf_interfaces(host: Host, vfs: Sequence[pci.VirtualFunction]) -> Dict[str, List[str]]:
     found: Dict[str, List[str]] = {}
     for vf in vfs:
         if vf.driver is not None and vf.driver != pci.PCIBACK:
-            found.setdefault(vf.pf, []).extend(pci.interfaces(host, vf.address))
+            found.setdefault(vf.pf, []).extend(ports.own(host, vf.address))
     return found
 
 
@@ -102,12 +141,14 @@ def pf_record(
     """A PF with the keys of `list_pfs`, less those that only xapi knows."""
     management = pf.address in seen.management
     held = [vf for vf in seen.vfs if vf.pf == pf.address and seen.state(vf) == DOM0]
-    up = pci.is_up(host, pf.interface)
-    reasons = problems.of_pf(pf, up, management, held, seen.evidence.get(pf.address, []))
+    lost = [vf for vf in seen.vfs if vf.pf == pf.address and pf.ports and vf.port.interface is None]
+    down = [port.interface for port in pf.ports if pci.is_up(host, port.interface) is False]
+    reasons = problems.of_pf(pf, down, management, held, lost, seen.evidence.get(pf.address, []))
     return {
         "address": pf.address,
         "interface": pf.interface,
         "mac": pci.mac_of(host, pf.interface),
+        "guid": pf.guid,
         "vendor_id": pf.vendor_id,
         "device_id": pf.device_id,
         "description": seen.descriptions[pf.vendor_id, pf.device_id],
@@ -119,25 +160,42 @@ def pf_record(
         "management": management,
         "link_up": pci.link_up(host, pf.interface),
         "speed": pci.speed(host, pf.interface),
+        "ports": [
+            {
+                "interface": port.interface,
+                "mac": pci.mac_of(host, port.interface),
+                "guid": port.guid,
+                "link_layer": "infiniband" if port.infiniband else "ethernet",
+                "link_up": pci.link_up(host, port.interface),
+                "speed": pci.speed(host, port.interface),
+            }
+            for port in pf.ports
+        ],
+        "interfaces": list(pf.interfaces),
         "problems": [problem._asdict() for problem in reasons],
     }
 
 
-def vf_record(seen: Inventory, vf: pci.VirtualFunction, interface: Optional[str]) -> Dict[str, Any]:
+def vf_record(seen: Inventory, vf: pci.VirtualFunction) -> Dict[str, Any]:
     """A VF with the keys of `list_vfs`, less those that only xapi knows; `state` is null where it
-    takes xapi to tell, `assigned_to` where no running domain has it."""
-    settings = seen.settings.get(interface or "", {}).get(vf.number, vfsettings.UNKNOWN)
+    takes xapi to tell, `assigned_to` where no running domain has it. `interface` is the port that it is on;
+    `no_settings` and `no_port` are null, or why it can be given no settings, or is on no port that dom0
+    knows."""
+    pf = next(pf for pf in seen.pfs if pf.address == vf.pf)
+    settings = seen.settings_of(vf)
     owner = (seen.owners or {}).get(vf.address)
     record: Dict[str, Any] = {
         "address": vf.address,
         "index": vf.number,
         "pf": vf.pf,
-        "interface": interface,
+        "interface": vf.port.interface,
         "vendor_id": vf.vendor_id,
         "device_id": vf.device_id,
         "description": seen.descriptions[vf.vendor_id, vf.device_id],
         "driver": vf.driver,
         "numa_node": vf.numa_node,
+        "no_port": None if vf.port.interface or not pf.ports else f"the VF is {vf.port.why}",
+        "no_settings": why_no_settings(pf, vf) if seen.settings_interface(vf) is None else None,
     }
     record.update(settings._asdict())
     record["state"] = seen.state(vf)
@@ -153,14 +211,13 @@ def inventory(host: Host, _session: Any, _args: Mapping[str, str]) -> Dict[str, 
     that dom0 needs, with what for in parts of a sentence, as far as that takes no xapi to know."""
     seen = look(host)
     listed = {pf.address for pf in seen.pfs} | {vf.address for vf in seen.vfs}
-    interfaces = {pf.address: pf.interface for pf in seen.pfs}
     configured = configured_vfs(host, seen)
     return {
         "version": VERSION,
         "host_uuid": seen.host_uuid,
         "owners_known": seen.owners is not None,
         "pfs": [pf_record(seen, pf, host, configured) for pf in seen.pfs],
-        "vfs": [vf_record(seen, vf, interfaces[vf.pf]) for vf in seen.vfs],
+        "vfs": [vf_record(seen, vf) for vf in seen.vfs],
         "others": [name for name in host.names(pci.DEVICES) if name not in listed],
         "interfaces": dom0needs.interfaces(host),
         "needed": dom0needs.needs(host, seen.pfs, seen.vfs, dom0needs.NOTHING, {}),

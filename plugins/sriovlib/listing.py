@@ -13,11 +13,11 @@ from .xapi import Xapi
 # The keys of the two lists, in the order in which they are shown.
 VF_KEYS = (
     "address index pf interface network vendor_id device_id description driver numa_node mac vlan qos "
-    "vlan_protocol min_tx_rate max_tx_rate spoof_check trust link_state state assigned_to"
+    "vlan_protocol min_tx_rate max_tx_rate spoof_check trust link_state no_port no_settings state assigned_to"
 ).split()
 PF_KEYS = (
-    "address interface mac network vendor_id device_id description driver numa_node total_vfs num_vfs "
-    "configured_vfs free_vfs management managed_by link_up speed problems"
+    "address interface mac guid network vendor_id device_id description driver numa_node total_vfs num_vfs "
+    "configured_vfs free_vfs management managed_by link_up speed ports interfaces problems"
 ).split()
 
 
@@ -36,7 +36,7 @@ def read_pool(host: Host, session: Any, seen: Inventory) -> Union[Pool, Silence]
 
 def state_of(
     vf: pci.VirtualFunction,
-    interface: Optional[str],
+    managed: bool,
     seen: Inventory,
     xapi_pool: Union[Pool, Silence],
     holders: Mapping[str, pool.Vm],
@@ -52,21 +52,27 @@ def state_of(
         return known
     if isinstance(xapi_pool, Silence) or seen.owners is None:
         return None
-    return RESERVED if interface in xapi_pool.managed else FREE
+    return RESERVED if managed else FREE
+
+
+def _managed(seen: Inventory, xapi_pool: Union[Pool, Silence]) -> Set[str]:
+    """PFs under xapi's own SR-IOV, by any of their ports."""
+    if isinstance(xapi_pool, Silence):
+        return set()
+    return {pf.address for pf in seen.pfs if xapi_pool.managed.intersection(pf.interfaces)}
 
 
 def vf_records(seen: Inventory, xapi_pool: Union[Pool, Silence]) -> List[Dict[str, Any]]:
     """All VFs of the host with the keys of `list_vfs`."""
-    interfaces = {pf.address: pf.interface for pf in seen.pfs}
+    managed = _managed(seen, xapi_pool)
     known = None if isinstance(xapi_pool, Silence) else xapi_pool
     holders = known.holders if known else {}
     by_uuid = {vm.uuid: vm for vm in known.vms} if known else {}
     records = []
     for vf in seen.vfs:
-        interface = interfaces[vf.pf]
-        record = inventory.vf_record(seen, vf, interface)
-        record["state"] = state_of(vf, interface, seen, xapi_pool, holders)
-        record["network"] = known.network_of.get(interface or "") if known else None
+        record = inventory.vf_record(seen, vf)
+        record["state"] = state_of(vf, vf.pf in managed, seen, xapi_pool, holders)
+        record["network"] = known.network_of.get(vf.port.interface or "") if known else None
         vm = None
         if record["state"] == IN_USE:
             vm = by_uuid.get((record["assigned_to"] or {}).get("vm_uuid", ""))
@@ -90,13 +96,17 @@ def list_vfs(host: Host, session: Any, args: Mapping[str, str]) -> List[Dict[str
     vm_uuid = arguments.uuid(args, "vm_uuid")
     seen = inventory.look(host)
     xapi_pool = read_pool(host, session, seen)
+    port = None
     if pf is not None:
-        pf = find_pf(seen, pf).address
+        found = find_pf(seen, pf)
+        port = pf if pf != found.address and len(found.ports) > 1 else None  # one of its ports
+        pf = found.address
     devices = None if network is None else _interfaces_of(xapi_pool, network)
     return [
         record
         for record in vf_records(seen, xapi_pool)
         if (pf is None or record["pf"] == pf)
+        and (port is None or record["interface"] == port)
         and (devices is None or record["interface"] in devices)
         and (state is None or record["state"] == state)
         and (vm_uuid is None or (record["assigned_to"] or {}).get("vm_uuid") == vm_uuid)
@@ -137,6 +147,7 @@ def pf_records(host: Host, seen: Inventory, xapi_pool: Union[Pool, Silence]) -> 
     """All PFs of the host with the keys of `list_pfs`."""
     configured = inventory.configured_vfs(host, seen)
     known = None if isinstance(xapi_pool, Silence) else xapi_pool
+    managed = _managed(seen, xapi_pool)
     vfs = vf_records(seen, xapi_pool)
     records = []
     for pf in seen.pfs:
@@ -144,7 +155,8 @@ def pf_records(host: Host, seen: Inventory, xapi_pool: Union[Pool, Silence]) -> 
         record = inventory.pf_record(seen, pf, host, configured)
         record["network"] = known.network_of.get(pf.interface or "") if known else None
         record["free_vfs"] = None if None in states else states.count(FREE)
-        managed = known is not None and pf.interface in known.managed
-        record["managed_by"] = "xapi" if managed else None
+        record["managed_by"] = "xapi" if pf.address in managed else None
+        for port in record["ports"]:
+            port["network"] = known.network_of.get(port["interface"]) if known else None
         records.append({key: record[key] for key in PF_KEYS})
     return records

@@ -3,14 +3,15 @@
 import re
 from typing import List, NamedTuple, Optional, Set, Tuple
 
+from . import ports
 from .host import Host
+from .ports import OfVf, Port
 
-DEVICES = "/sys/bus/pci/devices"
+DEVICES = ports.DEVICES
+
 PCIBACK = "pciback"  # the driver's name in sysfs, whatever its module is called
 
 _ADDRESS = re.compile(r"(?:([0-9a-fA-F]{4,8}):)?([0-9a-fA-F]{2}):([01][0-9a-fA-F])\.([0-7])")
-# Interfaces of a card in switchdev mode that stand for others: pf0vf3, pf0vfr3 (ice), pf0sf88.
-_REPRESENTOR = re.compile(r"(?:vfr?|sf)\d+$")
 
 
 def parse_address(text: str) -> Optional[str]:
@@ -44,14 +45,25 @@ class PhysicalFunction(NamedTuple):
     num_vfs: int  # how many there are
     interfaces: Tuple[str, ...]  # dom0's network interfaces of the device; none for NVMe and the like
     pci_class: str  # six hex digits, 02.... for a network controller
+    ports: Tuple[Port, ...]  # those of them that are its ports
+    settings_interfaces: Tuple[str, ...]  # those by which the kernel may be told of its VFs
+    guid: Optional[str]  # by which an InfiniBand card is known, of its first port
 
     @property
     def is_network(self) -> bool:
         return self.pci_class.startswith("02")
 
     @property
+    def is_infiniband(self) -> bool:
+        """By its first port, as `guid`; a port says what it is, and the class where there is none."""
+        if self.ports:
+            return self.ports[0].infiniband
+        return self.guid is not None or self.pci_class.startswith("0207")
+
+    @property
     def interface(self) -> Optional[str]:
-        return self.interfaces[0] if self.interfaces else None
+        """That of its first port."""
+        return self.ports[0].interface if self.ports else None
 
 
 class VirtualFunction(NamedTuple):
@@ -64,6 +76,7 @@ class VirtualFunction(NamedTuple):
     device_id: str
     driver: Optional[str]
     numa_node: Optional[int]
+    port: OfVf  # that it is on
 
 
 def _uevent(host: Host, address: str) -> Optional[Tuple[str, str, Optional[str], str]]:
@@ -91,22 +104,6 @@ def _numa_node(host: Host, address: str) -> Optional[int]:
     return None if node is None or node < 0 else node
 
 
-def interfaces(host: Host, address: str) -> Tuple[str, ...]:
-    """The device's own network interfaces, by port, without those that stand for VFs."""
-    folder = f"{DEVICES}/{address}/net"
-    own = []
-    for name in host.names(folder):
-        if not _REPRESENTOR.search(host.text(f"{folder}/{name}/phys_port_name") or ""):
-            own.append((host.number(f"{folder}/{name}/dev_port") or 0, name))
-    return tuple(name for _, name in sorted(own))
-
-
-def _function_with_ports(address: str, vendor: str) -> str:
-    """Chelsio's T4 to T6 make VFs on functions 0 to 3, and have all their ports on function 4
-    (kernel: drivers/net/ethernet/chelsio/cxgb4)."""
-    return f"{address[:-1]}4" if vendor == "1425" and address[-1] in "0123" else address
-
-
 def _physical_function(host: Host, address: str) -> Optional[PhysicalFunction]:
     total = host.number(f"{DEVICES}/{address}/sriov_totalvfs")
     if total is None:
@@ -115,6 +112,7 @@ def _physical_function(host: Host, address: str) -> Optional[PhysicalFunction]:
     if identity is None:
         return None
     vendor, device, driver, pci_class = identity
+    found = ports.find(host, address, vendor)
     return PhysicalFunction(
         address=address,
         vendor_id=vendor,
@@ -123,8 +121,11 @@ def _physical_function(host: Host, address: str) -> Optional[PhysicalFunction]:
         numa_node=_numa_node(host, address),
         total_vfs=total,
         num_vfs=host.number(f"{DEVICES}/{address}/sriov_numvfs") or 0,
-        interfaces=interfaces(host, _function_with_ports(address, vendor)),
+        interfaces=found.every,
         pci_class=pci_class,
+        ports=found.ports,
+        settings_interfaces=found.settings,
+        guid=ports.guid(host, address, found.ports),
     )
 
 
@@ -135,6 +136,7 @@ def _virtual_functions(host: Host, pf: PhysicalFunction) -> List[VirtualFunction
     folder = f"{DEVICES}/{pf.address}"
     found = []
     identity = None
+    on_ports = ports.of_vfs(host, pf.address, pf.driver, pf.ports, pf.num_vfs)
     for name in host.names(folder):
         if not name.startswith("virtfn") or not name[6:].isdigit():
             continue
@@ -148,9 +150,9 @@ def _virtual_functions(host: Host, pf: PhysicalFunction) -> List[VirtualFunction
             continue
         vendor, device = identity[:2]
         # A VF has its PF's memory node: the kernel gives it the PF's bus (iov.c, virtfn_add_bus).
-        found.append(
-            VirtualFunction(address, int(name[6:]), pf.address, vendor, device, driver, pf.numa_node)
-        )
+        number = int(name[6:])
+        port = on_ports[number] if number < len(on_ports) else OfVf(None, "newer than its PF's number")
+        found.append(VirtualFunction(address, number, pf.address, vendor, device, driver, pf.numa_node, port))
     return sorted(found, key=lambda vf: vf.number)
 
 
@@ -196,4 +198,6 @@ def is_up(host: Host, interface: Optional[str]) -> Optional[bool]:
 
 
 def mac_of(host: Host, interface: Optional[str]) -> Optional[str]:
-    return None if interface is None else host.text(f"/sys/class/net/{interface}/address")
+    """The interface's present MAC; None without one, as an InfiniBand port, whose address has 20 bytes."""
+    found = None if interface is None else host.text(f"/sys/class/net/{interface}/address")
+    return found if found is None or len(found) == len("00:00:00:00:00:00") else None

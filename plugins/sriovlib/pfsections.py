@@ -26,8 +26,11 @@ def claim(
             for number in own.settings:
                 values = config.document.sections[vf_section(own.address, number)]
                 document = ini.changed(document, vf_section(pf.address, number), dict(values))
-    mac = macs.get(pf.address)
-    return ini.changed(document, pf_section(pf.address), {"mac": mac}) if mac else document
+    known_by = macs.get(pf.address)
+    if known_by is None:
+        return document
+    keys = {"mac": None, "guid": known_by} if pf.is_infiniband else {"mac": known_by, "guid": None}
+    return ini.changed(document, pf_section(pf.address), keys)
 
 
 def heading(document: ini.Document, pf: PhysicalFunction, pfs: Sequence[PhysicalFunction], macs: Macs) -> str:

@@ -21,6 +21,7 @@ class Candidate(NamedTuple):
     pf_device: str
     networks: FrozenSet[str]  # UUIDs of the networks that it can serve
     blocked: Optional[str]  # why no VM may have it, to stand after "it is": `held by dom0`
+    no_network: FrozenSet[str] = frozenset()  # networks that it may be in: on which port it is, nobody knows
 
 
 Hosts = Mapping[str, Sequence[Candidate]]  # uuid -> VFs, of the live hosts that answered
@@ -225,7 +226,9 @@ def _why(request: Request, vm: str, host: str, hosts: Hosts, held: Held) -> str:
     }[kind]
     fitting = [candidate for candidate in hosts.get(host, ()) if fits(request.choice, candidate)]
     if not fitting:
-        return f"Host {host} has no VF that fits request {request.number} ({wanted})."
+        lost = [one.address for one in hosts.get(host, ()) if kind == "network" and value in one.no_network]
+        why = f" On which of its PF's ports {_listed(lost)} is, is not known or both." if lost else ""
+        return f"Host {host} has no VF that fits request {request.number} ({wanted}).{why}"
     blocked = [candidate.blocked for candidate in fitting if candidate.blocked is not None]
     open_to_vms = [candidate for candidate in fitting if candidate.blocked is None]
     holders = [holder(host, candidate.address, vm, held) for candidate in open_to_vms]

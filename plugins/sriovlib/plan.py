@@ -8,7 +8,6 @@ from .errors import Problem
 from .hostconfig import PATH, HostConfig, PfConfig
 from .identity import Macs, match
 from .inventory import Inventory
-from .vfsettings import UNKNOWN
 
 
 class Drift(NamedTuple):
@@ -62,10 +61,9 @@ def drift(seen: Inventory, wanted: PfConfig, pf: pci.PhysicalFunction) -> Drift:
     """What differs on one PF. A setting that the driver does not tell is not drift."""
     vfs = [vf for vf in seen.vfs if vf.pf == pf.address]
     idle = [vf for vf in vfs if vf.address not in (seen.owners or {})]
-    settings = seen.settings.get(pf.interface or "", {})
     changes: List[iplink.Change] = []
     for vf in idle:
-        now = settings.get(vf.number, UNKNOWN)
+        now = seen.settings_of(vf)
         asked = wanted.settings.get(vf.number, {})
         told = {name: value for name, value in asked.items() if getattr(now, name) is not None}
         changes += iplink.changes(vf.number, now, told)

@@ -1,8 +1,8 @@
 """Why VFs cannot be had or given: what is seen of a PF and of the host, put into words. Codes are stable."""
 
-from typing import List, Optional, Sequence
+from typing import Dict, List, Sequence
 
-from . import kernellog, pci
+from . import kernellog, pci, ports
 from .errors import Problem
 from .kernellog import Evidence
 
@@ -12,13 +12,14 @@ _HOLDERS = (pci.PCIBACK, "pci-stub", "vfio-pci")
 
 def of_pf(
     pf: pci.PhysicalFunction,
-    up: Optional[bool],
+    down: Sequence[str],
     management: bool,
     held: Sequence[pci.VirtualFunction],
+    lost: Sequence[pci.VirtualFunction],
     evidence: Sequence[Evidence],
 ) -> List[Problem]:
-    """Everything that keeps this PF from having VFs, or its VFs from VMs. `up` is whether its
-    interface is up (None: it has none), `held` are its VFs that dom0's drivers have."""
+    """Everything that keeps this PF from having VFs, or its VFs from VMs. `down` are its ports that are
+    down, `held` its VFs that dom0's drivers have, `lost` those on no port that is known."""
     name = f"{pf.address} ({pf.interface})" if pf.interface else pf.address
     found = []
     if pf.total_vfs == 0:
@@ -32,14 +33,15 @@ def of_pf(
         )
     found += _driver(name, pf, evidence)
     found += [_said_by_kernel(name, item) for item in evidence if item.code != kernellog.DRIVER_WITHOUT_SRIOV]
-    if up is False:
-        found.append(
-            Problem(
-                "PF_DOWN",
-                f"The interface of {name} is down, so its VFs pass no traffic.",
-                f"Plug its PIF, or bring it up (`ip link set dev {pf.interface} up`).",
-            )
+    found += [
+        Problem(
+            "PF_DOWN",
+            f"The interface {port} of {pf.address} is down, so its VFs pass no traffic.",
+            f"Plug its PIF, or bring it up (`ip link set dev {port} up`).",
         )
+        for port in down
+    ]
+    found += _on_no_port(name, pf, lost)
     if management:
         found.append(
             Problem(
@@ -62,6 +64,27 @@ def of_pf(
             )
         )
     return found
+
+
+def _on_no_port(name: str, pf: pci.PhysicalFunction, lost: Sequence[pci.VirtualFunction]) -> List[Problem]:
+    """One for each reason."""
+    numbers: Dict[str, List[int]] = {}
+    for vf in lost:
+        numbers.setdefault(vf.port.why or "", []).append(vf.number)
+    return [
+        Problem(
+            "PORT_UNKNOWN",
+            f"VF{'s' if len(own) > 1 else ''} {', '.join(map(str, own))} of {name}: {why}, so no network is "
+            "theirs.",
+            "Assign them by vf, pf or device."
+            + (
+                " For VFs of one port each give the driver num_vfs=N,M,0 (/etc/modprobe.d) and reboot."
+                if pf.driver == ports.MLX4
+                else ""
+            ),
+        )
+        for why, own in numbers.items()
+    ]
 
 
 def _driver(name: str, pf: pci.PhysicalFunction, evidence: Sequence[Evidence]) -> List[Problem]:

@@ -22,7 +22,6 @@ from .errors import SriovError
 from .host import RUN_FOLDER, Host
 from .hostconfig import PfConfig
 from .plan import PfPlan, drift, plan
-from .vfsettings import UNKNOWN
 
 LAST = f"{RUN_FOLDER}/restore.json"  # PF address -> its last error, for `status`
 # There once a restore of all PFs has begun: what the kernel binds earlier it finds by itself, and the udev
@@ -138,25 +137,35 @@ def bring_to_count(host: Host, pf: pci.PhysicalFunction, wanted: PfConfig, seen:
 
 def apply_settings(host: Host, pf: pci.PhysicalFunction, wanted: PfConfig) -> Optional[str]:
     """The settings of all its VFs but those that running VMs have; what the driver refused, if it did."""
-    if pf.interface is None or not wanted.settings:
+    if not wanted.settings:
         return None
     if any(
         settings.get("max_tx_rate") or settings.get("min_tx_rate") for settings in wanted.settings.values()
     ):
-        wait_for_carrier(host, pf.interface)
+        for port in pf.ports:
+            wait_for_carrier(host, port.interface)
     seen = inventory.look(host)
     if seen.owners is None and any(vf.driver == pci.PCIBACK for vf in seen.vfs) and _vms_may_run(host):
         return f"xenstore does not answer, so the settings of the VFs of {pf.address} are left alone."
-    changes: List[iplink.Change] = []
+    by_interface: Dict[str, List[iplink.Change]] = {}
+    said = []
     for vf in seen.vfs:
-        if vf.pf == pf.address and vf.address not in (seen.owners or {}):
-            now = seen.settings.get(pf.interface, {}).get(vf.number, UNKNOWN)
-            changes += iplink.changes(vf.number, now, wanted.settings.get(vf.number, {}))
-    refused = iplink.apply(host, pf.interface, changes)
-    if not refused:
-        return None
-    said = "; ".join(f"VF {changes[i].number} {changes[i].words}: {why}" for i, why in refused.items())
-    return f"The driver {pf.driver} of {pf.address} refused {said}."
+        asked = wanted.settings.get(vf.number, {})
+        if vf.pf == pf.address and vf.address not in (seen.owners or {}) and asked:
+            interface = seen.settings_interface(vf)
+            if interface is None:
+                said.append(f"VF {vf.number} was not set: {inventory.why_no_settings(pf, vf)}")
+                continue
+            by_interface.setdefault(interface, []).extend(
+                iplink.changes(vf.number, seen.settings_of(vf), asked)
+            )
+    for interface, changes in by_interface.items():
+        refused = iplink.apply(host, interface, changes)
+        said += [
+            f"the driver {pf.driver} refused VF {changes[at].number} {changes[at].words}: {why}"
+            for at, why in refused.items()
+        ]
+    return f"{pf.address}: {'; '.join(said)}." if said else None
 
 
 def _vms_may_run(host: Host) -> bool:
@@ -174,10 +183,11 @@ def wait_for_carrier(host: Host, interface: str) -> None:
 def bring_up(host: Host, pf: pci.PhysicalFunction) -> None:
     """A PF that is down passes no traffic of its VFs, some drivers (bnxt_en) make none and most take
     no rates. Best effort: what matters of it is said by `status`."""
-    if pf.interface and pci.is_up(host, pf.interface) is False:
-        answer = host.run(["ip", "link", "set", "dev", pf.interface, "up"])
-        if answer.status:
-            host.log(f"{pf.address}: {answer.complaint}")
+    for port in pf.ports:
+        if pci.is_up(host, port.interface) is False:
+            answer = host.run(["ip", "link", "set", "dev", port.interface, "up"])
+            if answer.status:
+                host.log(f"{pf.address}: {answer.complaint}")
 
 
 def _one(host: Host, name: str, act: Callable[[], str]) -> List[Result]:

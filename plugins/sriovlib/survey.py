@@ -3,7 +3,20 @@ makes of them."""
 
 import json
 from concurrent.futures import ThreadPoolExecutor
-from typing import Any, Container, Dict, Iterable, List, Mapping, NamedTuple, Optional, Set, Tuple, Union
+from typing import (
+    Any,
+    Container,
+    Dict,
+    FrozenSet,
+    Iterable,
+    List,
+    Mapping,
+    NamedTuple,
+    Optional,
+    Set,
+    Tuple,
+    Union,
+)
 
 from . import VERSION, inventory, pifs
 from .host import Host
@@ -29,7 +42,16 @@ class Surveyed(NamedTuple):
 
     def pf(self, wanted: str) -> Optional[Dict[str, Any]]:
         """By address or interface."""
-        return next((pf for pf in self.inventory["pfs"] if wanted in (pf["address"], pf["interface"])), None)
+        return next(
+            (pf for pf in self.inventory["pfs"] if wanted == pf["address"] or wanted in pf["interfaces"]),
+            None,
+        )
+
+    def port(self, vf: Mapping[str, Any]) -> Dict[str, Any]:
+        """The port that the VF is on; of one that is on no port that is known, the PF's first, which has the
+        same keys."""
+        pf = self.pf(vf["pf"]) or {}
+        return next((port for port in pf["ports"] if port["interface"] == vf["interface"]), pf)
 
 
 class HostProblem(NamedTuple):
@@ -183,8 +205,9 @@ def candidates(topology: Topology, member: Member, seen: Mapping[str, Any]) -> L
                 pf=vf["pf"],
                 device=f"{vf['vendor_id']}:{vf['device_id']}",
                 pf_device=f"{pf['vendor_id']}:{pf['device_id']}",
-                networks=frozenset(networks.get(pf["interface"], ())),
+                networks=frozenset(networks.get(vf["interface"], ())),
                 blocked=_blocked(vf, pf, managed),
+                no_network=_no_network(vf, pf, networks),
             )
         )
     return found
@@ -198,12 +221,22 @@ def _untagged(topology: Topology, member: Member) -> Set[str]:
     }
 
 
+def _no_network(
+    vf: Mapping[str, Any], pf: Mapping[str, Any], networks: Mapping[str, List[str]]
+) -> FrozenSet[str]:
+    """The networks that the VF may or may not be in: on which port it is, is not known."""
+    if vf["no_port"] is None:
+        return frozenset()
+    return frozenset(uuid for interface in pf["interfaces"] for uuid in networks.get(interface, ()))
+
+
 def _blocked(vf: Mapping[str, Any], pf: Mapping[str, Any], managed: Iterable[str]) -> Optional[str]:
     """Why no VM may be given the VF, where there is a reason."""
     if pf["management"]:
         return f"its PF {pf['interface'] or pf['address']} carries the management network"
-    if pf["interface"] in managed:
-        return f"xapi's own SR-IOV manages its PF {pf['interface']}"
+    for interface in pf["interfaces"]:
+        if interface in managed:
+            return f"xapi's own SR-IOV manages its PF {interface}"
     if vf["state"] == inventory.DOM0:
         return f"dom0's driver {vf['driver']} has it"
     if vf["address"].index(":") > 4:

@@ -212,10 +212,9 @@ def _origin(
 
 def _candidates(host: Host, seen: Inventory, pool: Pool) -> List[Candidate]:
     """As the master makes them of this host's `inventory`."""
-    interfaces = {pf.address: pf.interface for pf in seen.pfs}
     told = {
         "pfs": [inventory.pf_record(seen, pf, host, {}) for pf in seen.pfs],
-        "vfs": [inventory.vf_record(seen, vf, interfaces[vf.pf]) for vf in seen.vfs],
+        "vfs": [inventory.vf_record(seen, vf) for vf in seen.vfs],
     }
     here = pool.member
     alone = Topology(here.uuid, "", {here.uuid: here}, pool.networks)

@@ -159,7 +159,7 @@ def test_a_card_without_a_network(tmp_path: Path) -> None:
     host.write_attribute("/sys/bus/pci/devices/0000:05:00.0/sriov_numvfs", "2")
     arrival.arrive(host, {"0000:05:00.1": {}})
     assert arrival.release(host, ["0000:05:00.1"]) == []
-    assert "no network interface" in refused(host, {"0000:05:00.1": {"vlan": "5"}}).message
+    assert "is no network card" in refused(host, {"0000:05:00.1": {"vlan": "5"}}).message
 
 
 def test_few_processes_however_many_vfs(tmp_path: Path) -> None:

@@ -1,0 +1,182 @@
+"""dom0's interfaces of a PCI function: which are its ports, and which port each VF of it is on.
+
+Most functions have one port, and all VFs are on it. Known to differ, by their sources in the kernel:
+
+- mlx4 (ConnectX-3) has both ports on one function, and its module's parameter says which VF is on which
+  (drivers/net/ethernet/mellanox/mlx4/main.c: first those of port 1, then of port 2, then those on both);
+- Chelsio's T4 to T6 make VFs on functions 0 to 3 and have all ports on function 4; function N's VFs use port
+  N, and with the VFs function N gets an interface for their settings alone (cxgb4_main.c: cxgb4_mgmt_*);
+- a card in switchdev mode has an interface for each VF beside its own.
+"""
+
+import re
+from typing import List, Mapping, NamedTuple, Optional, Sequence, Tuple
+
+from .host import Host
+
+DEVICES = "/sys/bus/pci/devices"
+MLX4 = "mlx4_core"
+CHELSIO = "1425"
+
+_INFINIBAND_BYTES = 20
+_ARPHRD_INFINIBAND = 32  # include/uapi/linux/if_arp.h
+# Interfaces that stand for others, by phys_port_name: 3 (mlx5 before Linux 5.0: en_rep.c), pf0vf3, p0pf1vf3
+# (sfc), pf0vfr3 (ice), pf0sf88, c1pf0 (a SmartNIC's other hosts), pf0 (nfp). A port says p0, p0s1 or nothing.
+_REPRESENTOR = re.compile(r"\d+|.*(?:vfr?|sf)\d+|(?:c\d+)?pf\d+(?:s\d+)?")
+_PER_CARD = re.compile(r"([0-9a-f:.]+)-([\d;]+)")
+
+
+class Port(NamedTuple):
+    """A port that dom0 has an interface of. `number` counts from 0, as the kernel's `dev_port` does."""
+
+    number: int
+    interface: str
+    infiniband: bool
+    guid: Optional[str]  # of an InfiniBand port: eight bytes, as in f4:52:14:03:00:7b:cb:a1
+
+
+class Interfaces(NamedTuple):
+    """`every` is what dom0 has of the function, and of its port on another one; `settings` those of the
+    function itself, by which the kernel is told of its VFs."""
+
+    ports: Tuple[Port, ...]
+    every: Tuple[str, ...]
+    settings: Tuple[str, ...]
+
+
+class OfVf(NamedTuple):
+    """The interface of the port that a VF is on; None where dom0 has none or cannot tell, and `why`: to
+    stand after "the VF is"."""
+
+    interface: Optional[str]
+    why: Optional[str] = None
+
+
+def own(host: Host, address: str) -> List[str]:
+    """The function's interfaces, by port, without those that stand for VFs and the like."""
+    folder = f"{DEVICES}/{address}/net"
+    found = []
+    for name in host.names(folder):
+        if not _REPRESENTOR.fullmatch(host.text(f"{folder}/{name}/phys_port_name") or ""):
+            found.append((host.number(f"{folder}/{name}/dev_port") or 0, name))
+    return [name for _, name in sorted(found)]
+
+
+def find(host: Host, address: str, vendor: str) -> Interfaces:
+    """The interfaces of a PF."""
+    names = own(host, address)
+    if vendor != CHELSIO or address[-1] not in "0123":
+        return Interfaces(_ports(host, address, names), tuple(names), tuple(names))
+    with_ports = f"{address[:-1]}4"
+    there = _ports(host, with_ports, own(host, with_ports))
+    ports = tuple(port for port in there if port.number == int(address[-1]))
+    # Which port it uses is the firmware's choice where there is none of that number: it may be any.
+    others = [port.interface for port in ports or there if port.interface not in names]
+    return Interfaces(ports, (*others, *names), tuple(names))
+
+
+def _ports(host: Host, address: str, names: Sequence[str]) -> Tuple[Port, ...]:
+    """Of an InfiniBand port the first interface: one of a partition (ib0.8001) has a `parent`."""
+    found = []
+    for name in names:
+        folder = f"{DEVICES}/{address}/net/{name}"
+        if host.text(f"{folder}/parent") is None:
+            octets = (host.text(f"{folder}/address") or "").lower().split(":")
+            infiniband = (
+                len(octets) == _INFINIBAND_BYTES or host.number(f"{folder}/type") == _ARPHRD_INFINIBAND
+            )
+            guid = ":".join(octets[-8:]) if infiniband and len(octets) == _INFINIBAND_BYTES else None
+            found.append(Port(host.number(f"{folder}/dev_port") or 0, name, infiniband, guid))
+    return tuple(found)
+
+
+def guid(host: Host, address: str, ports: Sequence[Port]) -> Optional[str]:
+    """The GUID of the function's first port, where that is InfiniBand: the last half of the first GID, where
+    no interface shows it (ib_ipoib is not loaded; kernel: drivers/infiniband/core/sysfs.c)."""
+    if ports and (ports[0].guid or not ports[0].infiniband):
+        return ports[0].guid
+    folder = f"{DEVICES}/{address}/infiniband"
+    for name in host.names(folder):
+        port = f"{folder}/{name}/ports/1"
+        gid = (host.text(f"{port}/gids/0") or "").lower().replace(":", "")
+        is_one = re.fullmatch(r"[0-9a-f]{32}", gid) and int(gid[16:], 16)
+        if is_one and host.text(f"{port}/link_layer") == "InfiniBand":
+            return ":".join(gid[at : at + 2] for at in range(16, 32, 2))
+    return None
+
+
+def of_vfs(host: Host, address: str, driver: Optional[str], ports: Sequence[Port], count: int) -> List[OfVf]:
+    """The port of each of the PF's `count` VFs, by their numbers."""
+    by_number = {port.number: port.interface for port in ports}
+    if driver == MLX4:
+        physical = _mlx4_ports(host, address, ports)
+        if physical > 1:
+            return _mlx4(host, address, by_number, count)
+    if len(ports) == 1:
+        return [OfVf(ports[0].interface)] * count
+    if not ports:
+        return [OfVf(None, "of a PF that has no network interface")] * count
+    names = " and ".join(port.interface for port in ports)
+    return [
+        OfVf(None, f"of a PF with the ports {names}, and the kernel does not tell on which it is")
+    ] * count
+
+
+def _mlx4_ports(host: Host, address: str, ports: Sequence[Port]) -> int:
+    """How many ports the card has, be they Ethernet or InfiniBand, with an interface or without."""
+    attributes = sum(host.exists(f"{DEVICES}/{address}/mlx4_port{number}") for number in (1, 2))
+    return max([attributes, *(port.number + 1 for port in ports)])
+
+
+def _mlx4(host: Host, address: str, by_number: Mapping[int, str], count: int) -> List[OfVf]:
+    told = [
+        counts
+        for counts in (_mlx4_counts(host, address, name) for name in ("num_vfs", "port_vfs"))
+        if counts is not None and sum(counts) == count  # else these VFs were made by other numbers
+    ]
+    if not told:
+        return [OfVf(None, f"on a port that {MLX4}'s parameter num_vfs does not tell")] * count
+    found: List[OfVf] = []
+    for number, vfs in enumerate(told[0][:2]):
+        name = by_number.get(number)
+        found += [OfVf(name, None if name else f"on port {number + 1}, which dom0 has no interface of")] * vfs
+    return found + [OfVf(None, "on both ports")] * told[0][2]
+
+
+def _mlx4_counts(host: Host, address: str, name: str) -> Optional[Tuple[int, int, int]]:
+    """VFs on port 1, on port 2 and on both, by what the module was loaded with: `2,2,0`, or `4`, which is
+    of both. The vendor's own driver also takes `0000:04:00.0-2;2;0,0000:05:00.0-4` (MLNX_OFED's manual)."""
+    text = host.text(f"/sys/module/{MLX4}/parameters/{name}") or ""
+    if "-" in text:
+        cards = dict(_PER_CARD.findall(text.lower()))
+        words = str(cards.get(address, cards.get(address[len("0000:") :], ""))).split(";")
+    else:
+        words = text.split(",")
+    if not all(word.isdigit() for word in words) or len(words) > 3:
+        return None
+    numbers = [int(word) for word in words]
+    if len(numbers) == 1:
+        return 0, 0, numbers[0]
+    return numbers[0], numbers[1], numbers[2] if len(numbers) == 3 else 0
+
+
+def settings_interface(
+    driver: Optional[str],
+    names: Sequence[str],
+    port: Optional[str],
+    number: int,
+    shown: Mapping[str, Mapping[int, object]],
+) -> Optional[str]:
+    """The interface by which VF `number` is set and read: of the function's own ones that of the VF's port,
+    where `ip` tells of the VF there (`shown`: interface -> VF number -> settings), else one that does.
+
+    None where a setting might reach another port: mlx4 keeps settings for each port (en_netdev.c).
+    """
+    answering = [name for name in names if number in shown.get(name, {})]
+    if port in answering or (port in names and not answering):
+        return port
+    if driver == MLX4 and port is None:
+        return None
+    candidates = answering or names
+    # nfp keeps them for the VF (nfp_net_sriov.c); of others nobody knows it
+    return candidates[0] if len(candidates) == 1 or (candidates and driver == "nfp") else None

@@ -1,0 +1,238 @@
+"""Cards with other ports than one a function: which port, which network and which settings a VF has."""
+
+from typing import Any, Dict, List, Optional
+
+import pytest
+from answering_host import DEVICES, AnsweringHost, add_interface, add_pf, ip_shows, vf_address
+from pyfakefs.fake_filesystem import FakeFilesystem
+from sriovlib import arrival, inventory, pci, placement, survey
+from sriovlib.errors import SriovError
+from sriovlib.ledger import Choice, Request
+from sriovlib.pifs import Network
+from sriovlib.topology import Member, Topology
+
+CONNECTX3 = "0000:03:00.0"
+PARAMETER = "/sys/module/mlx4_core/parameters/num_vfs"
+
+
+def connectx3(fs: FakeFilesystem, num_vfs: str, vfs: int, ports: int = 2) -> AnsweringHost:
+    """A card with two ports on one function, of which eth1 is the first and eth2 the second."""
+    attributes = {f"mlx4_port{number}": "eth" for number in range(1, ports + 1)}
+    add_pf(fs, CONNECTX3, "15b3:1003", "mlx4_core", vfs, pci_class="028000", attributes=attributes)
+    for number in range(ports):
+        add_interface(fs, CONNECTX3, f"eth{number + 1}", f"00:02:c9:00:00:0{number + 1}", dev_port=number)
+    fs.create_file(PARAMETER, contents=num_vfs + "\n")
+    return AnsweringHost(ip_shows("eth1", "eth2", vfs=vfs))
+
+
+def ports_of_vfs(host: AnsweringHost) -> List[Optional[str]]:
+    return [vf["interface"] for vf in inventory.inventory(host, None, {})["vfs"]]
+
+
+def problems(host: AnsweringHost) -> Dict[str, str]:
+    (pf,) = inventory.inventory(host, None, {})["pfs"]
+    return {problem["code"]: problem["message"] for problem in pf["problems"]}
+
+
+@pytest.mark.parametrize(
+    ("num_vfs", "vfs", "expected"),
+    [
+        ("2,2,0", 4, ["eth1", "eth1", "eth2", "eth2"]),
+        ("2,2", 4, ["eth1", "eth1", "eth2", "eth2"]),
+        ("0,3,0", 3, ["eth2", "eth2", "eth2"]),
+        ("1,1,2", 4, ["eth1", "eth2", None, None]),
+        ("4", 4, [None, None, None, None]),  # one number is of both ports
+        ("0000:03:00.0-1;1;0,0000:04:00.0-4", 2, ["eth1", "eth2"]),  # as the vendor's driver takes it
+        ("03:00.0-1;1,04:00.0-4", 2, ["eth1", "eth2"]),
+        ("0000:04:00.0-1;1;0", 2, [None, None]),  # of another card
+        ("2,2,0", 3, [None, None, None]),  # the VFs were not made by these numbers
+        ("", 2, [None, None]),
+        ("many", 2, [None, None]),
+    ],
+)
+def test_the_vfs_of_a_card_with_two_ports_are_on_the_port_that_the_driver_put_them_on(
+    fs: FakeFilesystem, num_vfs: str, vfs: int, expected: List[Optional[str]]
+) -> None:
+    assert ports_of_vfs(connectx3(fs, num_vfs, vfs)) == expected
+
+
+def test_the_parameter_has_another_name_or_cannot_be_read(fs: FakeFilesystem) -> None:
+    host = connectx3(fs, "2,2,0", 4)
+    fs.rename(PARAMETER, PARAMETER.replace("num_vfs", "port_vfs"))
+    assert ports_of_vfs(host) == ["eth1", "eth1", "eth2", "eth2"]
+    fs.remove(PARAMETER.replace("num_vfs", "port_vfs"))
+    assert ports_of_vfs(host) == [None] * 4
+    assert "num_vfs does not tell" in problems(host)["PORT_UNKNOWN"]
+
+
+def test_a_card_of_that_driver_with_one_port(fs: FakeFilesystem) -> None:
+    assert ports_of_vfs(connectx3(fs, "4", 4, ports=1)) == ["eth1"] * 4
+
+
+def test_a_port_that_dom0_has_no_interface_of(fs: FakeFilesystem) -> None:
+    """The second port is InfiniBand, say, and ib_ipoib is not loaded."""
+    host = connectx3(fs, "1,1,0", 2)
+    fs.remove_object(f"{DEVICES}/{CONNECTX3}/net/eth2")
+    host.said = ip_shows("eth1", vfs=2)
+    assert ports_of_vfs(host) == ["eth1", None]
+    assert "VF 1 of" in problems(host)["PORT_UNKNOWN"]
+    assert "port 2, which dom0 has no interface of" in problems(host)["PORT_UNKNOWN"]
+
+
+def test_two_ports_of_a_driver_that_nobody_knows(fs: FakeFilesystem) -> None:
+    add_pf(fs, CONNECTX3, "1dad:1000", "newdriver", 2)
+    add_interface(fs, CONNECTX3, "eth1", "00:02:c9:00:00:01")
+    add_interface(fs, CONNECTX3, "eth2", "00:02:c9:00:00:02", dev_port=1)
+    host = AnsweringHost(ip_shows("eth1", "eth2", vfs=2))
+    assert ports_of_vfs(host) == [None, None]
+    assert "eth1 and eth2" in problems(host)["PORT_UNKNOWN"]
+
+
+def test_a_port_that_is_down_is_named(fs: FakeFilesystem) -> None:
+    host = connectx3(fs, "1,1,0", 2)
+    flags = f"{DEVICES}/{CONNECTX3}/net/eth2/flags"
+    fs.remove(flags)
+    fs.create_file(flags, contents="0x1002\n")
+    assert "eth2" in problems(host)["PF_DOWN"]
+
+
+# -- networks and settings -----------------------------------------------------------------------
+
+
+def networks_of_vfs(host: AnsweringHost) -> List[List[str]]:
+    """By placement: the network `one` stands on eth1, `two` on eth2."""
+    candidates = candidates_of(host)
+    return [sorted(candidate.networks) for candidate in candidates]
+
+
+def candidates_of(host: AnsweringHost) -> List[Any]:
+    class TwoNetworks(Topology):
+        def networks(self, _member: Member) -> List[Network]:
+            return [Network("one", "one", "xenbr1", {"eth1"}), Network("two", "two", "xenbr2", {"eth2"})]
+
+    member = Member("OpaqueRef:1", "host", "host", True, {})
+    topology = TwoNetworks("host", "", {"host": member}, {})
+    return survey.candidates(topology, member, inventory.inventory(host, None, {}))
+
+
+def test_a_vf_serves_the_network_of_its_own_port(fs: FakeFilesystem) -> None:
+    assert networks_of_vfs(connectx3(fs, "1,1,0", 2)) == [["one"], ["two"]]
+
+
+def test_a_vf_on_both_ports_serves_no_network(fs: FakeFilesystem) -> None:
+    host = connectx3(fs, "4", 4)
+    assert networks_of_vfs(host) == [[]] * 4
+    assert candidates_of(host)[0].no_network == {"one", "two"}
+
+
+def test_a_request_by_network_is_told_why_a_vf_on_both_ports_is_not_for_it(fs: FakeFilesystem) -> None:
+    hosts = {"host": candidates_of(connectx3(fs, "2", 2))}
+    wanted = Request(1, Choice("network", "one"), {})
+    with pytest.raises(placement.NoFreeVf) as refused:
+        placement.place([wanted], "vm", "host", hosts, placement.Held({}, {}), {})
+    assert f"On which of its PF's ports {vf_address(CONNECTX3, 0)}" in str(refused.value)
+
+
+def test_settings_are_those_of_the_vfs_own_port(fs: FakeFilesystem) -> None:
+    """Both interfaces tell of all VFs, each of what was set for its own port: mlx4_get_vf_config."""
+    host = connectx3(fs, "1,1,0", 2)
+    first = ip_shows("eth1", vfs=2, mac="02:00:00:00:00:01")["ip -details link show"]
+    second = ip_shows("eth2", vfs=2, mac="02:00:00:00:00:02")["ip -details link show"]
+    host.said = {"ip -details link show": first + second}
+    vfs = inventory.inventory(host, None, {})["vfs"]
+    assert [vf["mac"] for vf in vfs] == ["02:00:00:00:00:01", "02:00:00:00:00:02"]
+
+
+def test_a_vm_arrives_by_the_interface_of_its_vfs_port(fs: FakeFilesystem) -> None:
+    host = connectx3(fs, "1,1,0", 2)
+    with pytest.raises(SriovError):  # nothing answers the batch here
+        arrival.arrive(host, {vf_address(CONNECTX3, 1): {"mac": "02:00:00:00:00:05"}})
+    batches = [said for said in host.asked if "-batch" in said]
+    assert "link set dev eth2 vf 1 mac 02:00:00:00:00:05" in batches[0]
+    assert "eth1" not in batches[0]
+
+
+def test_a_vf_on_both_ports_takes_no_settings(fs: FakeFilesystem) -> None:
+    host = connectx3(fs, "4", 4)
+    (vf, *_) = inventory.inventory(host, None, {})["vfs"]
+    assert vf["mac"] is None
+    assert "on both ports" in vf["no_settings"]
+    with pytest.raises(SriovError, match="on both ports"):
+        arrival.arrive(host, {vf_address(CONNECTX3, 0): {"vlan": "12"}})
+    arrival.arrive(host, {vf_address(CONNECTX3, 0): {}})
+
+
+# -- Chelsio -------------------------------------------------------------------------------------
+
+
+def chelsio(fs: FakeFilesystem, ports: int = 4) -> AnsweringHost:
+    """A T5: functions 0 to 3 with two VFs each and an interface for their settings, ports on function 4."""
+    card = "0000:05:00."
+    for function in range(4):
+        add_pf(fs, f"{card}{function}", "1425:5410", "cxgb4", 2)
+        add_interface(fs, f"{card}{function}", f"mgmtpf0,{function}", "00:00:00:00:00:00", carrier="")
+    fs.create_file(f"{DEVICES}/{card}4/uevent", contents="DRIVER=cxgb4\nPCI_CLASS=20000\nPCI_ID=1425:5410\n")
+    for port in range(ports):
+        add_interface(fs, f"{card}4", f"eth{port + 1}", f"00:07:43:00:00:0{port}", dev_port=port)
+    return AnsweringHost(ip_shows(*(f"mgmtpf0,{function}" for function in range(4)), vfs=2))
+
+
+def test_the_vfs_of_a_chelsio_function_are_on_the_port_of_its_number(fs: FakeFilesystem) -> None:
+    host = chelsio(fs)
+    assert ports_of_vfs(host) == ["eth1", "eth1", "eth2", "eth2", "eth3", "eth3", "eth4", "eth4"]
+    pfs = inventory.inventory(host, None, {})["pfs"]
+    assert [(pf["interface"], pf["mac"]) for pf in pfs] == [
+        (f"eth{port + 1}", f"00:07:43:00:00:0{port}") for port in range(4)
+    ]
+    assert [pf["link_up"] for pf in pfs] == [True] * 4
+
+
+def test_a_chelsio_vf_is_set_by_its_functions_own_interface(fs: FakeFilesystem) -> None:
+    host = chelsio(fs)
+    with pytest.raises(SriovError):  # nothing answers the batch here
+        arrival.arrive(host, {vf_address("0000:05:00.1", 1): {"mac": "02:00:00:00:00:05"}})
+    batches = [said for said in host.asked if "-batch" in said]
+    assert "link set dev mgmtpf0,1 vf 1 mac 02:00:00:00:00:05" in batches[0]
+
+
+def test_a_chelsio_function_without_a_port_of_its_number(fs: FakeFilesystem) -> None:
+    """Of a card with two ports the firmware's configuration says which of them functions 2 and 3 use."""
+    host = chelsio(fs, ports=2)
+    assert ports_of_vfs(host) == ["eth1", "eth1", "eth2", "eth2", None, None, None, None]
+    pfs, _ = pci.functions(host)
+    assert set(pfs[3].interfaces) == {"eth1", "eth2", "mgmtpf0,3"}  # what stands on either counts for it
+
+
+def test_the_interface_that_tells_of_vfs_is_not_the_first(fs: FakeFilesystem) -> None:
+    add_pf(fs, CONNECTX3, "1dad:1000", "newdriver", 1)
+    add_interface(fs, CONNECTX3, "eth1", "00:02:c9:00:00:01")
+    add_interface(fs, CONNECTX3, "eth2", "00:02:c9:00:00:02", dev_port=1)
+    host = AnsweringHost(ip_shows("eth2", vfs=1, mac="02:00:00:00:00:05"))
+    (vf,) = inventory.inventory(host, None, {})["vfs"]
+    assert (vf["mac"], vf["interface"]) == ("02:00:00:00:00:05", None)
+
+
+# -- switchdev -----------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("own", "representors"),
+    [
+        (None, ["0", "1"]),  # mlx5 before Linux 5.0
+        ("p0", ["pf0vf0", "pf0vf1"]),  # mlx5, ice
+        (None, ["pf0vfr0", "pf0vfr1"]),  # ice of Linux 5.17
+        ("p1s0", ["pf0", "pf0vf0", "pf0vf1"]),  # nfp
+        ("p0", ["p0pf0vf0", "pf0sf88", "c1pf0"]),  # sfc, sub-functions, a SmartNIC's other host
+    ],
+)
+def test_interfaces_that_stand_for_others_are_not_the_pfs(
+    fs: FakeFilesystem, own: Optional[str], representors: List[str]
+) -> None:
+    add_pf(fs, CONNECTX3, "15b3:1017", "mlx5_core", 2)
+    for number, port_name in enumerate(representors):
+        add_interface(fs, CONNECTX3, f"eth{number}", "02:00:00:00:00:01", phys_port_name=port_name)
+    more = {} if own is None else {"phys_port_name": own}
+    add_interface(fs, CONNECTX3, "eth9", "02:00:00:00:00:00", **more)
+    pfs, vfs = pci.functions(AnsweringHost())
+    assert pfs[0].interfaces == ("eth9",)
+    assert [vf.port.interface for vf in vfs] == ["eth9", "eth9"]
