@@ -191,7 +191,7 @@ def _choice(where: Surveyed, wish: Wish) -> Optional[Choice]:
     """The wish in the terms of one host; None where it has no such thing."""
     if wish.kind == "pf":
         pf = where.pf(wish.value)
-        if pf is None or pf["management"]:
+        if pf is None or pf["management"] is not False:
             return None
         if wish.value != pf["address"] and len(pf["ports"]) > 1:
             raise arguments.bad(
@@ -209,10 +209,12 @@ def _choice(where: Surveyed, wish: Wish) -> Optional[Choice]:
 
 def _nothing(at: Work, wish: Wish, hosts: Mapping[str, Surveyed]) -> SriovError:
     for one in hosts.values():
-        if wish.kind == "pf" and one.pf(wish.value) is not None:  # _choice has passed it over
+        pf = one.pf(wish.value) if wish.kind == "pf" else None
+        if pf is not None:  # _choice has passed it over
+            carries = "carries" if pf["management"] else "may carry"
             return SriovError(
                 "SRIOV_MANAGEMENT_INTERFACE",
-                f"{wish.value} carries the management network of the host {one.member.name}.",
+                f"{wish.value} {carries} the management network of the host {one.member.name}.",
                 "Its VFs are not given to VMs; use another port.",
             )
     names = ", ".join(sorted(one.member.name for one in hosts.values())) or "no host"

@@ -6,6 +6,7 @@ from .errors import SriovError
 from .inventory import ASSIGNED, IN_USE, Inventory
 from .pci import PhysicalFunction
 from .pool import Pool, Silence
+from .problems import MANAGEMENT_UNKNOWN
 
 _ANOTHER_PORT = "Use another port, or move the network to another one first."
 
@@ -14,20 +15,30 @@ def _name(pf: PhysicalFunction) -> str:
     return f"{pf.address} ({pf.interface})" if pf.interface else pf.address
 
 
-def pf_is_not_needed(pf: PhysicalFunction, seen: Inventory, may_carry_management: bool) -> None:
-    """Refuses a PF that carries the management network, itself or by one of its VFs; or may do so:
-    nobody says where that network is, and something on the PF has an IP address."""
-    if pf.address in seen.management:
+def pf_is_not_needed(pf: PhysicalFunction, seen: Inventory) -> None:
+    """Refuses a PF that carries the management network, itself or by one of its VFs, or may do so; and one
+    with a VF that dom0 has an IP address on."""
+    if seen.management(pf):
         raise SriovError(
             "SRIOV_MANAGEMENT_INTERFACE",
             f"{_name(pf)} carries the host's management network.",
             _ANOTHER_PORT,
         )
-    if may_carry_management:
+    if seen.management(pf) is None:
         raise SriovError(
             "SRIOV_NEEDED_BY_DOM0",
-            f"It is not known where the management network is, and {_name(pf)} has an IP address.",
-            "Set MANAGEMENT_INTERFACE in /etc/xensource-inventory (xapi does), or use another port.",
+            f"It is not known which port carries the management network, and {_name(pf)} may.",
+            f"{MANAGEMENT_UNKNOWN}, or use another port.",
+        )
+    of_vfs = set(seen.vf_interfaces.get(pf.address, ()))
+    needed = sorted(of_vfs if seen.network.with_address is None else of_vfs & seen.network.with_address)
+    if needed:
+        raise SriovError(
+            "SRIOV_NEEDED_BY_DOM0",
+            f"A VF of {_name(pf)} is dom0's interface {needed[0]}, and dom0 "
+            + ("may have" if seen.network.with_address is None else "has")
+            + " an IP address on it.",
+            "Take the address from it first (`ip address show`), or use another port.",
         )
 
 

@@ -11,7 +11,6 @@ from . import (
     inventory,
     iplink,
     listing,
-    network,
     pci,
     pfsections,
     restore,
@@ -44,7 +43,7 @@ def configure_vf(host: Host, session: Any, args: Mapping[str, str]) -> Dict[str,
                 f"The settings cannot be made: {inventory.why_no_settings(pf, vf)}.",
                 "Only VFs of Ethernet ports have a MAC, a VLAN and the like.",
             )
-        changeable.pf_is_not_needed(pf, seen, network.may_carry_management(host, seen.interfaces(pf)))
+        changeable.pf_is_not_needed(pf, seen)
         pool = changeable.known(seen.owners, listing.read_pool(host, session, seen))
         changeable.xapi_does_not_need(pf, seen, pool)
         record = next(r for r in listing.vf_records(seen, pool) if r["address"] == address)

@@ -2,8 +2,9 @@
 
 from typing import Dict, List, Mapping, NamedTuple, Optional, Sequence, Set, Tuple
 
-from . import blockdevices, network, pci
+from . import blockdevices, network, pci, remotedisks
 from .host import Host
+from .network import Standing
 from .pci import PhysicalFunction, VirtualFunction
 
 
@@ -23,6 +24,7 @@ def needs(
     host: Host,
     pfs: Sequence[PhysicalFunction],
     vfs: Sequence[VirtualFunction],
+    standing: Standing,
     known: Known,
     of_vms: Mapping[str, str],
 ) -> Dict[str, Tuple[str, ...]]:
@@ -30,10 +32,13 @@ def needs(
     eth0"). `of_vms`: the VFs that VMs hold, running or by a lease, and who has each. What is on a VF is on
     its PF too: the VF ends when dom0 loses that."""
     found: Dict[str, List[str]] = {}
-    for interface, sentence in _interfaces(host, known).items():
+    for interface, sentence in _interfaces(host, standing, known).items():
         address = _device(host, interface)
         if address is not None:
             found.setdefault(address, []).append(sentence)
+    for address in remotedisks.boot_devices(host):
+        if address not in found:
+            found[address] = ["the NIC that the host booted from by iSCSI"]
     for address, sentences in blockdevices.by_controller(host).items():
         found.setdefault(address, []).extend(sentences)
     for name, device_config in known.repositories:
@@ -68,13 +73,18 @@ def _device(host: Host, interface: str) -> Optional[str]:
     return blockdevices.controller(host.real_path(link))  # one of virtio has its PCI device above it
 
 
-def _interfaces(host: Host, known: Known) -> Dict[str, str]:
-    """dom0's interfaces that something stands on. Where nobody says which the management interface is, one
-    with an IP address may be."""
-    found = {name: f"the network interface {name}, which an attached PIF uses" for name in known.attached}
-    management = network.management(host)
-    for name in management:
-        found[name] = f"the management interface {name}"
-    for name in () if management else network.with_address(host):
-        found[name] = f"the interface {name}, which has an IP address and may be the management interface"
+def _interfaces(host: Host, standing: Standing, known: Known) -> Dict[str, str]:
+    """dom0's interfaces that something stands on; each that may be one, where dom0 does not tell."""
+    found: Dict[str, str] = {}
+    for name in standing.management or ():
+        found.setdefault(name, f"the management interface {name}")
+    for name in known.attached:
+        found.setdefault(name, f"the network interface {name}, which an attached PIF uses")
+    for name, what in remotedisks.interfaces(host, standing.addresses).items():
+        found.setdefault(name, f"the network interface {name}, over which {what} comes")
+    for name in interfaces(host) if standing.perhaps is None else standing.perhaps:
+        found.setdefault(name, f"the network interface {name}, which may be the management interface")
+    has = "may have" if standing.with_address is None else "has"
+    for name in interfaces(host) if standing.with_address is None else standing.with_address:
+        found.setdefault(name, f"the network interface {name}, which dom0 {has} an IP address on")
     return {name: found[name] for name in sorted(found)}

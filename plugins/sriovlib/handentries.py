@@ -86,7 +86,7 @@ def _must_be_had(at: Work, vm: Vm, where: Surveyed, address: str) -> None:
     vf = where.vf(address) or {}
     pf = where.pf(vf["pf"]) or {}
     hint = f"Give the VM another VF (`assign_vf`). {pcientries.without(vm.uuid, vm.pci or '', address)}"
-    if vf["state"] == inventory.DOM0 and not pf["management"]:
+    if vf["state"] == inventory.DOM0 and pf["management"] is False:
         # So they are between two starts where iovirt did not keep dom0's drivers away.
         hint = (
             f"`set_vf_count` on that host with pf={pf['address']} and count={pf['num_vfs']}, the number that "

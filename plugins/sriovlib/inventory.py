@@ -30,7 +30,7 @@ class Inventory(NamedTuple):
     pfs: List[pci.PhysicalFunction]
     vfs: List[pci.VirtualFunction]
     vf_interfaces: Dict[str, List[str]]  # PF address -> interfaces that dom0 made of its VFs
-    management: List[str]  # PFs that carry the management network, themselves or by a VF
+    network: network.Standing  # what of dom0 is on which interfaces
     settings: Dict[str, Dict[int, vfsettings.VfSettings]]  # interface -> VF index -> settings
     owners: Optional[Dict[str, xenstore.Domain]]
     descriptions: Dict[Tuple[str, str], Optional[str]]
@@ -49,6 +49,14 @@ class Inventory(NamedTuple):
         """As they are now; `UNKNOWN` where nobody tells."""
         interface = self.settings_interface(vf)
         return self.settings.get(interface or "", {}).get(vf.number, vfsettings.UNKNOWN)
+
+    def management(self, pf: pci.PhysicalFunction) -> Optional[bool]:
+        """Whether the PF carries the management network, itself or by a VF; None: it may."""
+        names = set(self.interfaces(pf))
+        if self.network.management is not None:
+            return bool(names & self.network.management)
+        perhaps = names if self.network.perhaps is None else names & self.network.perhaps
+        return None if perhaps else False
 
     def state(self, vf: pci.VirtualFunction) -> Optional[str]:
         """`in-use` or `dom0`; None where it takes xapi to know."""
@@ -113,21 +121,17 @@ def look(host: Host) -> Inventory:
     """The commands run while sysfs is read: starting a process takes longer than reading 100 VFs."""
     ip = host.start(iplink.COMMAND)
     xenstore_ls = host.start(xenstore.COMMAND)
+    addresses = host.start(network.COMMAND)
     dmesg = host.start(kernellog.COMMAND)
     pfs, vfs = pci.functions(host)
     vf_interfaces = _vf_interfaces(host, vfs)
-    management = network.management(host)
     ids = {(pf.vendor_id, pf.device_id) for pf in pfs} | {(vf.vendor_id, vf.device_id) for vf in vfs}
     return Inventory(
         host_uuid=product.read(host).get("INSTALLATION_UUID"),
         pfs=pfs,
         vfs=vfs,
         vf_interfaces=vf_interfaces,
-        management=[
-            pf.address
-            for pf in pfs
-            if management.intersection([*pf.interfaces, *vf_interfaces.get(pf.address, ())])
-        ],
+        network=network.look(host, addresses.finish()),
         descriptions=pciids.descriptions(host, ids) if ids else {},
         settings=iplink.parse(ip.finish()),
         evidence=kernellog.evidence(dmesg.finish()),
@@ -139,7 +143,7 @@ def pf_record(
     seen: Inventory, pf: pci.PhysicalFunction, host: Host, configured: Mapping[str, Optional[int]]
 ) -> Dict[str, Any]:
     """A PF with the keys of `list_pfs`, less those that only xapi knows."""
-    management = pf.address in seen.management
+    management = seen.management(pf)
     held = [vf for vf in seen.vfs if vf.pf == pf.address and seen.state(vf) == DOM0]
     lost = [vf for vf in seen.vfs if vf.pf == pf.address and pf.ports and vf.port.interface is None]
     down = [port.interface for port in pf.ports if pci.is_up(host, port.interface) is False]
@@ -220,5 +224,5 @@ def inventory(host: Host, _session: Any, _args: Mapping[str, str]) -> Dict[str, 
         "vfs": [vf_record(seen, vf) for vf in seen.vfs],
         "others": [name for name in host.names(pci.DEVICES) if name not in listed],
         "interfaces": dom0needs.interfaces(host),
-        "needed": dom0needs.needs(host, seen.pfs, seen.vfs, dom0needs.NOTHING, {}),
+        "needed": dom0needs.needs(host, seen.pfs, seen.vfs, seen.network, dom0needs.NOTHING, {}),
     }

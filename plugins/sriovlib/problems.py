@@ -1,10 +1,16 @@
 """Why VFs cannot be had or given: what is seen of a PF and of the host, put into words. Codes are stable."""
 
-from typing import Dict, List, Sequence
+from typing import Dict, List, Optional, Sequence
 
 from . import kernellog, pci, ports
 from .errors import Problem
 from .kernellog import Evidence
+
+MANAGEMENT_UNKNOWN = (
+    "See that MANAGEMENT_INTERFACE in /etc/xensource-inventory names the bridge of the management network "
+    "(xapi does), and that /var/lib/xcp/networkd.db names the ports of that bridge  (networkd "
+    "writes it: `systemctl status xcp-networkd`)"
+)
 
 # Drivers that only hold a device: the PF's own driver has to make its VFs.
 _HOLDERS = (pci.PCIBACK, "pci-stub", "vfio-pci")
@@ -13,13 +19,14 @@ _HOLDERS = (pci.PCIBACK, "pci-stub", "vfio-pci")
 def of_pf(
     pf: pci.PhysicalFunction,
     down: Sequence[str],
-    management: bool,
+    management: Optional[bool],
     held: Sequence[pci.VirtualFunction],
     lost: Sequence[pci.VirtualFunction],
     evidence: Sequence[Evidence],
 ) -> List[Problem]:
     """Everything that keeps this PF from having VFs, or its VFs from VMs. `down` are its ports that are
-    down, `held` its VFs that dom0's drivers have, `lost` those on no port that is known."""
+    down, `management` whether it carries the management network (None: it may), `held` its VFs that dom0's
+    drivers have, `lost` those on no port that is known."""
     name = f"{pf.address} ({pf.interface})" if pf.interface else pf.address
     found = []
     if pf.total_vfs == 0:
@@ -48,6 +55,15 @@ def of_pf(
                 "PF_NEEDED_BY_DOM0",
                 f"{name} carries the host's management network, so SR-IOV on it is refused.",
                 "Use another port, or move the management network to another one.",
+            )
+        )
+    if management is None:
+        found.append(
+            Problem(
+                "PF_NEEDED_BY_DOM0",
+                f"It is not known which port carries the host's management network, and {name} may, so "
+                "SR-IOV on it is refused.",
+                f"{MANAGEMENT_UNKNOWN}, or use another port.",
             )
         )
     if held:

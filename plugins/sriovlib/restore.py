@@ -13,7 +13,6 @@ from . import (
     inventory,
     iplink,
     moduleparam,
-    network,
     pci,
     pciback,
     vfs,
@@ -98,7 +97,7 @@ def _restore_pf(host: Host, planned: PfPlan) -> str:
     pf = planned.pf
     assert pf is not None
     seen = inventory.look(host)
-    changeable.pf_is_not_needed(pf, seen, network.may_carry_management(host, seen.interfaces(pf)))
+    changeable.pf_is_not_needed(pf, seen)
     bring_to_count(host, pf, planned.wanted, seen)
     refused = apply_settings(host, pf, planned.wanted)
     if refused:

@@ -234,6 +234,8 @@ def _blocked(vf: Mapping[str, Any], pf: Mapping[str, Any], managed: Iterable[str
     """Why no VM may be given the VF, where there is a reason."""
     if pf["management"]:
         return f"its PF {pf['interface'] or pf['address']} carries the management network"
+    if pf["management"] is None:
+        return f"its PF {pf['interface'] or pf['address']} may carry the management network"
     for interface in pf["interfaces"]:
         if interface in managed:
             return f"xapi's own SR-IOV manages its PF {interface}"

@@ -232,7 +232,7 @@ def _devices(
         for device in pifs.devices(pif, own_pifs)
     }
     known = Known(attached, pifs.managed(own_pifs), pool.repositories)
-    needs = dom0needs.needs(host, seen.pfs, seen.vfs, known, holders)
+    needs = dom0needs.needs(host, seen.pfs, seen.vfs, seen.network, known, holders)
     vfs = {vf.address: vf for vf in seen.vfs}
     return {
         address: Device(

@@ -11,7 +11,6 @@ from . import (
     inventory,
     listing,
     moduleparam,
-    network,
     pci,
     pciback,
     pfsections,
@@ -42,7 +41,7 @@ def set_vf_count(host: Host, session: Any, args: Mapping[str, str]) -> Dict[str,
         pf = listing.find_pf(seen, wanted_pf)
         if count > pf.total_vfs:
             raise arguments.bad("count", args["count"], f"at most {pf.total_vfs}, what {pf.address} offers")
-        changeable.pf_is_not_needed(pf, seen, network.may_carry_management(host, seen.interfaces(pf)))
+        changeable.pf_is_not_needed(pf, seen)
         pool = changeable.known(seen.owners, listing.read_pool(host, session, seen))
         changeable.xapi_does_not_need(pf, seen, pool)
         own = [vf for vf in listing.vf_records(seen, pool) if vf["pf"] == pf.address]
@@ -176,12 +175,12 @@ def _by_parameter(
     if is_array:
         values[ports.index(pf)] = count
     else:
-        needed = [port.address for port in ports if port.address in seen.management]
+        needed = [port.address for port in ports if seen.management(port) is not False]
         if needed:
             raise SriovError(
                 "SRIOV_MANAGEMENT_INTERFACE",
-                f"The driver {pf.driver} has one number of VFs for all its ports, and {needed[0]} carries "
-                "the host's management network.",
+                f"The driver {pf.driver} has one number of VFs for all its ports, and {needed[0]} carries, "
+                "or may carry, the host's management network.",
                 "Use a card with another driver.",
             )
         values = [count]

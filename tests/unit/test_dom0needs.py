@@ -7,7 +7,7 @@ import machine
 import pytest
 from machine import Machine
 from machine_description import SATA, Card, Disk, Interface, default_description
-from sriovlib import blockdevices, dom0needs, pci
+from sriovlib import blockdevices, dom0needs, network, pci
 from sriovlib.dom0needs import NOTHING, Known
 
 ETH0, ETH1, ETH2 = "0000:02:00.0", "0000:07:00.0", "0000:07:00.1"
@@ -21,7 +21,8 @@ def needs(
     of_vms: Dict[str, str] = {},  # noqa: B006 - nobody changes it
 ) -> Dict[str, Tuple[str, ...]]:
     pfs, vfs = pci.functions(host)
-    return dom0needs.needs(host, pfs, vfs, known, of_vms)
+    standing = network.look(host, host.run(network.COMMAND))
+    return dom0needs.needs(host, pfs, vfs, standing, known, of_vms)
 
 
 def with_vfs(host: Machine, count: int = 2) -> Machine:
