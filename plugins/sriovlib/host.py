@@ -15,6 +15,7 @@ from contextlib import contextmanager
 from typing import Iterator, List, NamedTuple, Optional, Sequence
 
 from .errors import SriovError
+from .safetext import line
 
 RUN_FOLDER = "/run/sriov"  # locks and last results; empty after each boot
 COMMAND_SECONDS = 30  # a dom0 command that takes longer hangs
@@ -321,7 +322,10 @@ class Host:
             os.close(descriptor)
 
     def log(self, text: str, priority: int = syslog.LOG_INFO) -> None:
-        """One line in the system log, as `sriov`."""
+        """One line in the system log, as `sriov`, whatever is in the text."""
+        self._write_log(line(text), priority)
+
+    def _write_log(self, text: str, priority: int) -> None:
         syslog.openlog("sriov", syslog.LOG_PID, syslog.LOG_DAEMON)
         syslog.syslog(priority, text)
 

@@ -2,9 +2,10 @@
 than most calls take."""
 
 import json
+import re
 import socket
 import time
-from typing import Any, List, Sequence, Tuple
+from typing import Any, List, Optional, Sequence, Tuple
 
 _HEAD = (
     "POST /jsonrpc HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n"
@@ -47,23 +48,30 @@ def call(path: str, method: str, params: Sequence[Any], deadline: float) -> Any:
         error = answer.get("error")
         if not error:
             return answer["result"]
-    except (ValueError, AttributeError, KeyError) as wrong:
+        details = [str(detail) for detail in (error["message"], *error.get("data", []))]
+    except (ValueError, AttributeError, KeyError, TypeError, RecursionError) as wrong:
         raise TornAnswer(f"xapi answered {method} with HTTP status {status} and no result") from wrong
-    raise XapiFailure([error.get("message"), *error.get("data", [])])
+    raise XapiFailure(details)
 
 
 def _answer(connection: socket.socket) -> Tuple[int, bytes]:
     """Status and body of a response; xapi names the length of each (xen-api: ocaml/libs/http-lib)."""
     with connection.makefile("rb") as stream:
         status = stream.readline().split()
-        length = 0
+        length: Optional[int] = 0
         line = stream.readline()
         while line.strip():
             name, _, value = line.partition(b":")
             if name.strip().lower() == b"content-length":
-                length = int(value)
+                length = _number(value)
             line = stream.readline()
-        content = stream.read(length)
-    if len(status) < 2 or not status[1].isdigit() or len(content) < length:
+        content = stream.read(length or 0)
+    code = _number(status[1]) if len(status) > 1 else None
+    if code is None or length is None or len(content) < length:
         raise TornAnswer("xapi's answer was cut off")
-    return int(status[1]), content
+    return code, content
+
+
+def _number(digits: bytes) -> Optional[int]:
+    """A number of HTTP's, of a size that there is; None for anything else."""
+    return int(digits) if re.fullmatch(rb"\s*[0-9]{1,15}\s*", digits) else None

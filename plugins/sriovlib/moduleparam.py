@@ -41,7 +41,7 @@ class Parameter(NamedTuple):
         `options` lines modprobe takes the last."""
         found = list(self._option().finditer(self.text))
         words = re.sub(r"\\\n", "", found[-1].group(2)).split(",") if found else []
-        numbers = [int(word) if word.isdigit() else 0 for word in words]
+        numbers = [int(word) if word.isdecimal() else 0 for word in words]
         if len(numbers) == 1:
             numbers *= ports
         return (numbers + [0] * ports)[:ports]
@@ -81,7 +81,7 @@ def find(host: Host, driver: Optional[str]) -> Optional[Parameter]:
     if not name:
         return None
     limits = [comments.get(f"VFs-maxvfs-by-{who}", "") for who in ("default", "user")]
-    numbers = [int(limit) for limit in limits if limit.isdigit()]
+    numbers = [int(limit) for limit in limits if limit.isdecimal()]
     return Parameter(driver, name, min(numbers) if numbers else None, text)
 
 

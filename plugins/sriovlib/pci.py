@@ -138,7 +138,7 @@ def _virtual_functions(host: Host, pf: PhysicalFunction) -> List[VirtualFunction
     identity = None
     on_ports = ports.of_vfs(host, pf.address, pf.driver, pf.ports, pf.num_vfs)
     for name in host.names(folder):
-        if not name.startswith("virtfn") or not name[6:].isdigit():
+        if not name.startswith("virtfn") or not name[6:].isdecimal():
             continue
         address = host.link(f"{folder}/{name}")
         if address is None:

@@ -3,6 +3,10 @@
 import re
 from typing import Sequence
 
+# Characters that are read of what somebody below root can write (a key of some other_config). Longer ones
+# are refused: what reads them all is a start, or a call that holds the pool's lock.
+LONGEST = 64 * 1024
+
 # One of these in a result or an error, and the caller gets INTERNAL_ERROR and nothing else. (Written as
 # what is refused: a class of all that is allowed takes milliseconds to compile. Compiled when there is
 # something to look at: most answers are plain.)

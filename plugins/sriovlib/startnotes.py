@@ -35,7 +35,8 @@ class Note(NamedTuple):
 
 
 def read(host: Host, vm_uuid: str) -> Optional[Note]:
-    """The note of a VM; None where there is none, or nothing that could be one."""
+    """The note of a VM; None where there is none, or nothing that could be one: not text, not JSON, nested
+    too deep, or with a time that no clock shows."""
     try:
         found = json.loads(host.read(_path(vm_uuid)))
         return Note(
@@ -43,7 +44,7 @@ def read(host: Host, vm_uuid: str) -> Optional[Note]:
             [str(address) for address in found["devices"]],
             {str(vf): dict(settings) for vf, settings in found["settings"].items()},
         )
-    except (OSError, ValueError, KeyError, TypeError, AttributeError):
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, OverflowError, RecursionError):
         return None
 
 

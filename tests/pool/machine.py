@@ -8,7 +8,6 @@ import errno
 import fcntl
 import json
 import os
-import syslog
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, Dict, Iterator, Optional, Sequence
 
@@ -68,7 +67,7 @@ class Machine(Host):
         with self.changed() as sysfs:
             return Done(commands.run(sysfs, argv, input_text))
 
-    def log(self, text: str, priority: int = syslog.LOG_INFO) -> None:
+    def _write_log(self, text: str, priority: int) -> None:
         with open(self.path(LOG), "a", encoding="utf-8") as file:
             file.write(f"<{priority}> {text}\n")
 

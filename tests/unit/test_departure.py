@@ -154,4 +154,4 @@ def test_a_hook_for_a_vm_without_devices_imports_little() -> None:
     folder = str(Path(__file__).resolve().parents[2] / "plugins")
     said = subprocess.check_output([sys.executable, "-c", program], cwd=folder, universal_newlines=True)
     modules = {name.partition(".")[2] for name in said.split()}
-    assert modules == {"errors", "hooks", "host", "jsonrpc", "startnotes", "xapi"}
+    assert modules == {"errors", "hooks", "host", "jsonrpc", "safetext", "startnotes", "xapi"}

@@ -1,0 +1,94 @@
+"""What xapi answers over its socket, also where it breaks off or is no answer: a result, or an error with a
+name."""
+
+import json
+import socket
+import threading
+import time
+from pathlib import Path
+from typing import Any, Iterator
+
+import pytest
+from sriovlib import jsonrpc
+from sriovlib.jsonrpc import NoJson, TornAnswer, XapiFailure
+
+
+class Xapi:
+    """Gives the same answer to each connection, byte for byte."""
+
+    def __init__(self, path: str) -> None:
+        self.path = path
+        self.answer = b""
+        self._socket = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+        self._socket.bind(path)
+        self._socket.listen(5)
+        threading.Thread(target=self._serve, daemon=True).start()
+
+    def _serve(self) -> None:
+        while True:
+            connection, _ = self._socket.accept()
+            with connection:
+                connection.recv(65536)
+                connection.sendall(self.answer)
+
+    def call(self) -> Any:
+        return jsonrpc.call(self.path, "VM.get_uuid", ["session"], time.monotonic() + 10)
+
+
+@pytest.fixture(scope="module")
+def xapi(tmp_path_factory: Any) -> Iterator[Xapi]:
+    folder: Path = tmp_path_factory.mktemp("xapi")
+    yield Xapi(str(folder / "xapi"))
+
+
+def with_body(body: str, status: str = "200 OK") -> bytes:
+    return f"HTTP/1.1 {status}\r\ncontent-length: {len(body)}\r\n\r\n{body}".encode()
+
+
+def test_a_result_and_a_failure(xapi: Xapi) -> None:
+    xapi.answer = with_body('{"jsonrpc":"2.0","result":"a","id":1}')
+    assert xapi.call() == "a"
+    error = {"code": 1, "message": "HANDLE_INVALID", "data": ["VM", "OpaqueRef:no"]}
+    xapi.answer = with_body(json.dumps({"error": error, "id": 1}))
+    with pytest.raises(XapiFailure) as failed:
+        xapi.call()
+    assert failed.value.details == ["HANDLE_INVALID", "VM", "OpaqueRef:no"]
+    xapi.answer = with_body("no such page", "404 Not Found")
+    with pytest.raises(NoJson):
+        xapi.call()
+
+
+WHOLE = with_body('{"jsonrpc":"2.0","result":{"name":"VM"},"id":1}')
+
+
+def test_an_answer_that_breaks_off_anywhere(xapi: Xapi) -> None:
+    for length in range(len(WHOLE)):
+        xapi.answer = WHOLE[:length]
+        with pytest.raises(TornAnswer):
+            xapi.call()
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        with_body('{"error":"gone","id":1}'),
+        with_body('{"error":["SESSION_INVALID"],"id":1}'),
+        with_body('{"error":{"code":1},"id":1}'),
+        with_body('{"error":{"message":"X","data":7},"id":1}'),
+        with_body("[1]"),
+        with_body("null"),
+        with_body('"result"'),
+        with_body("[" * 100_000),
+        with_body('{"result":' * 100_000),
+        WHOLE.replace(b"200", "²00".encode()),
+        WHOLE.replace(b"200", b"9" * 5000),
+        WHOLE.replace(b"length: ", b"length: -"),
+        WHOLE.replace(b"length: ", "length: ²".encode()),
+        WHOLE.replace(b"length: ", b"length: " + b"9" * 5000),
+        WHOLE.replace(b"result", b"\xff\xfe"),
+    ],
+)
+def test_an_answer_that_is_none(xapi: Xapi, answer: bytes) -> None:
+    xapi.answer = answer
+    with pytest.raises(TornAnswer):
+        xapi.call()
