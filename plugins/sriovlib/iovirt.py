@@ -8,6 +8,7 @@ import re
 from typing import Dict, List, Mapping, Optional
 
 from . import pcientries
+from .safetext import LONGEST
 
 MACS, VLANS = "sriovmacs", "sriovvlans"
 
@@ -24,14 +25,15 @@ def vlans(other_config: Mapping[str, str]) -> Dict[int, str]:
 
 def _numbered(text: str) -> Dict[int, str]:
     """No entry has a number of more digits than these (pcientries.LARGEST); a VM's owner may write any."""
-    matches = map(_match, text.split(","))
+    matches = map(_match, text.split(",")) if len(text) <= LONGEST else ()
     return {int(match.group(1)): match.group(2) for match in matches if match}
 
 
 def unreadable(other_config: Mapping[str, str]) -> List[str]:
     """The parts of both keys that say nothing: who wrote them meant something, so they are not left out."""
-    parts = [part for key in (MACS, VLANS) for part in other_config.get(key, "").split(",")]
-    return [part.strip() for part in parts if part.strip() and not _match(part)]
+    texts = [other_config.get(key, "") for key in (MACS, VLANS)]
+    parts = [part for text in texts for part in (text.split(",") if len(text) <= LONGEST else [text])]
+    return [part.strip() for part in parts if part.strip() and (len(part) > LONGEST or not _match(part))]
 
 
 def _match(part: str) -> "Optional[re.Match[str]]":

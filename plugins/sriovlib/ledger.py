@@ -21,6 +21,7 @@ import re
 from typing import Any, Dict, List, Mapping, NamedTuple, Optional, Pattern, Set, Tuple
 
 from . import vfsettings
+from .safetext import LONGEST
 
 PREFIX = "sriov-vm-"
 # Beside a VM's key while that is written anew: xapi changes a key by taking it out and putting it in.
@@ -83,9 +84,12 @@ class Entry(NamedTuple):
 
 
 def parse(text: str) -> Entry:
-    """The entry; LedgerError where it is not just what `render` writes (but for blanks and order of keys)."""
+    """The entry; LedgerError where it is not just what `render` writes (but for blanks and order of keys).
+    Takes time in proportion to the text, whatever stands in it."""
+    if len(text) > LONGEST:
+        raise LedgerError(f"it has {len(text)} characters, more than {LONGEST}")
     try:
-        document = json.loads(text, object_pairs_hook=_without_doubles)
+        document = json.loads(text, object_pairs_hook=_without_doubles, parse_int=_short_integer)
     except LedgerError:
         raise
     except (ValueError, RecursionError) as error:
@@ -210,13 +214,15 @@ def _lease(document: Any, requests: Tuple[Request, ...]) -> Lease:
     values = _members(document, "lease", {"host", "vfs", "serial"}, {"replaced"})
     host = _matching(values["host"], _UUID, "the UUID of a host", where="host of the lease")
     vfs: Dict[int, str] = {}
+    taken: Set[str] = set()
     numbers = {request.number for request in requests}
     for key, value in _object(values["vfs"], "vfs of the lease").items():
         if not _NUMBER.fullmatch(key) or int(key) not in numbers:
             raise LedgerError(f"the lease has a VF for request {_shown(key)}, and there is no such request")
         address = _matching(value, *_VALUES["vf"], where=f"the VF leased for request {key}")
-        if address in vfs.values():
+        if address in taken:
             raise LedgerError(f"the lease has {address} for two requests")
+        taken.add(address)
         vfs[int(key)] = address
     serial = _integer(values["serial"], "serial of the lease")
     replaced = _object(values.get("replaced", {}), "replaced of the lease")
@@ -244,12 +250,19 @@ def _lease_members(lease: Lease) -> Dict[str, Any]:
 
 
 def _without_doubles(pairs: List[Tuple[str, Any]]) -> Dict[str, Any]:
-    members = dict(pairs)
-    if len(members) != len(pairs):
-        names = [name for name, _ in pairs]
-        double = next(name for name in names if names.count(name) > 1)
-        raise LedgerError(f"{_shown(double)} stands twice in it")
+    members: Dict[str, Any] = {}
+    for name, value in pairs:
+        if name in members:
+            raise LedgerError(f"{_shown(name)} stands twice in it")
+        members[name] = value
     return members
+
+
+def _short_integer(digits: str) -> int:
+    """`int` takes the square of the number of digits for it, before Python 3.12."""
+    if len(digits) > len(str(LARGEST)) + 1:
+        raise LedgerError(f"{_shown(digits)} is too large a number")
+    return int(digits)
 
 
 def _members(value: Any, where: str, required: Set[str], optional: Set[str]) -> Dict[str, Any]:

@@ -10,6 +10,9 @@ import itertools
 import re
 from typing import Collection, Iterator, List, NamedTuple, Optional, Sequence, Set
 
+from .errors import SriovError
+from .safetext import LONGEST, shortened
+
 # scanf passes over `_` after a first digit, and counts it as one of the digits that a field may have.
 _ENTRY = re.compile(
     "([+-]?)([0-9][0-9_]*)/"
@@ -87,6 +90,17 @@ def _numbers(used: Collection[int], count: int) -> Iterator[int]:
         return itertools.count(max(first, 0))
     taken = set(used)
     return (number for number in itertools.count() if number not in taken)
+
+
+def must_be_readable(vm: str, name: str, text: str) -> None:
+    """Refuses a VM with entries of more than `LONGEST` characters, whoever wrote them."""
+    if len(text) > LONGEST:
+        raise SriovError(
+            "SRIOV_BAD_ARGUMENT",
+            f"other_config:pci of {shortened(name, 60)} ({vm}) has {len(text)} characters, and more than {LONGEST} are not "
+            "read.",
+            f"Take it out: `{removal(vm)}`.",
+        )
 
 
 def without(vm: str, text: str, address: str) -> str:

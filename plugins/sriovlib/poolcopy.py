@@ -6,18 +6,16 @@ from . import hostconfig, ini, product
 from .host import Host
 from .hostconfig import HostConfig
 from .pool import COPY_KEY
-from .safetext import safe
+from .safetext import LONGEST, safe
 from .xapi import Xapi
-
-LARGEST = 64 * 1024  # characters; a pool-operator can write the key, and root reads it on every host
 
 
 def store(host: Host, session: Any) -> Optional[str]:
     """Copies the file as it is now, if the copy is another. What went wrong, where something did: the
     file itself counts, and the next change copies it again."""
     text = safe(hostconfig.as_bytes(hostconfig.read(host).document).decode("utf-8", "replace"))
-    if len(text) > LARGEST:
-        return f"{hostconfig.PATH} has more than {LARGEST} characters, so the pool has no copy of it."
+    if len(text) > LONGEST:
+        return f"{hostconfig.PATH} has more than {LONGEST} characters, so the pool has no copy of it."
     try:
         xapi = Xapi(host, session)
         ref = xapi.call("host.get_by_uuid", product.read(host).get("INSTALLATION_UUID", ""))
@@ -41,8 +39,8 @@ def store(host: Host, session: Any) -> Optional[str]:
 
 def interpret(text: str) -> HostConfig:
     """What a copy says; one that is too long is not read at all."""
-    if len(text) > LARGEST:
-        said = [f"host.other_config:{COPY_KEY} has {len(text)} characters, more than {LARGEST}"]
+    if len(text) > LONGEST:
+        said = [f"host.other_config:{COPY_KEY} has {len(text)} characters, more than {LONGEST}"]
         return HostConfig(ini.parse(""), {}, said, readable=False)
     return hostconfig.interpret(ini.parse(text))
 

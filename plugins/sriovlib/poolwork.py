@@ -48,11 +48,12 @@ class Work(NamedTuple):
     def vm(self, uuid: str) -> Vm:
         """A VM; one that became a template too, for what it was lent is taken back all the same."""
         vm = self.state.vms.get(uuid)
-        if vm is not None:
-            return vm
-        ref, record = poolstate.vm_record(self.xapi, uuid, template=True)
-        hosts = {member.ref: member.uuid for member in self.topology.members.values()}
-        return poolstate.vm_of(ref, record, hosts)
+        if vm is None:
+            ref, record = poolstate.vm_record(self.xapi, uuid, template=True)
+            hosts = {member.ref: member.uuid for member in self.topology.members.values()}
+            vm = poolstate.vm_of(ref, record, hosts)
+        pcientries.must_be_readable(uuid, vm.name, vm.pci or "")
+        return vm
 
     def entry(self, uuid: str) -> Entry:
         """What the ledger says of the VM; refuses where that cannot be read."""

@@ -18,6 +18,12 @@ def safe(text: str) -> str:
     return re.sub(_UNSAFE, "\ufffd", text)
 
 
+def line(text: str, longest: int = 2000) -> str:
+    """The text as one line of a log. Who names a VM may put line breaks into the name, to forge a line, or
+    bytes that a terminal obeys; syslog(3) takes neither a NUL nor a lone surrogate."""
+    return shortened(safe(" ".join(shortened(text, longest).splitlines())), longest)
+
+
 def shortened(text: str, longest: int = 200) -> str:
     """The text for a sentence: what a VM's owner writes may be megabytes."""
     return text if len(text) <= longest else text[: longest - 3] + "..."

@@ -91,6 +91,7 @@ def pool_of(host: Host, xapi: Xapi) -> Pool:
 
 def look(host: Host, xapi: Xapi, ref: str, vm: Record) -> View:
     """For a start of the VM with that reference and record; raises SriovError, or what `Xapi.call` raises."""
+    pcientries.must_be_readable(vm["uuid"], vm["name_label"], vm["other_config"].get("pci", ""))
     pool = pool_of(host, xapi)
     seen = inventory.look(host)
     if seen.owners is None:

@@ -187,3 +187,22 @@ def test_reinstating_another_vm_collects_too(pool: Administrator) -> None:
     pool.api("VM.destroy", pool.ref(gone))
     pool.call("reinstate_vfs", vm_uuid=vm, host_uuid=pool.box.hosts[1].uuid)
     assert pool.ledger(gone) is None
+
+
+def test_entries_of_pages_are_refused_and_cost_no_other_vm(pool: Administrator) -> None:
+    """A vm-admin may make a VM with any `pci`; more than 64 KiB of it are not read."""
+    odd = pool.vm("odd", ",".join(f"{number}/0000:07:10.0" for number in range(5000)))
+    for function, args in (("assign_vf", {"pf": "eth1"}), ("adopt_vm", {}), ("reinstate_vfs", {})):
+        code, message, hint = pool.refused(function, vm_uuid=odd, **args)
+        assert (code, f"odd ({odd})" in message) == ("SRIOV_BAD_ARGUMENT", True)
+        assert f"xe vm-param-remove uuid={odd} param-name=other-config param-key=pci" in hint
+    assert pool.call("assign_vf", vm_uuid=pool.vm("web"), pf="eth1")["request"] == 1
+    assert len(pool.call("list_assignments")["vms"]) == 2
+
+
+def test_what_iovirt_keys_say_in_pages_is_refused(pool: Administrator) -> None:
+    keys = {"pci": f"0/{VF}", "sriovmacs": "0/02:16:3e:00:00:0a" + "," * 70_000}
+    odd = pool.vm("odd", other_config=keys, affinity=pool.box.hosts[0].ref)
+    code, message, hint = pool.refused("adopt_vm", vm_uuid=odd)
+    assert (code, "sriovmacs" in message, "take that key out" in hint) == ("SRIOV_BAD_ARGUMENT", True, True)
+    assert len(message) < 500

@@ -6,7 +6,7 @@ from typing import Any, Dict, Optional
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from sriovlib import ledger
+from sriovlib import ledger, safetext
 from sriovlib.ledger import Choice, Entry, Lease, LedgerError, Request
 
 VM = "d58d9323-dddc-4624-a482-9f6ceb10670c"
@@ -142,12 +142,15 @@ def test_any_other_text_is_an_error(text: str) -> None:
 
 WRONG = {
     "is no JSON": "{",
-    "is no JSON (": "[" * 100_000,
+    "is no JSON (": "[" * 60_000,
     "the whole is no JSON object": "[]",
     "only version 1 is understood": changed(version=2),
     "its version is null": changed(version=None),
     "its version is true": changed(version=True),
     "stands twice": changed()[:-1] + ',"next":9}',
+    "`next` stands twice": changed()[:-1] + "".join(f',"n{n}":0' for n in range(4000)) + ',"next":9}',
+    f"`{'9' * 57}...` is too large a number": changed(next=0).replace('"next": 0', f'"next": {"9" * 60000}'),
+    "characters, more than 65536": changed(pci=" " * safetext.LONGEST),
     "has no nomigrate": changed(nomigrate=None),
     "has a `owner`, which is not known": changed(owner="me"),
     "nomigrate is neither": changed(nomigrate=1),

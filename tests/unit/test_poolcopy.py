@@ -6,7 +6,7 @@ from typing import Iterator
 import pytest
 from pyfakefs.fake_filesystem import FakeFilesystem
 from small_pool import SmallPool
-from sriovlib import frompool, hostconfig, poolcopy
+from sriovlib import frompool, hostconfig, poolcopy, safetext
 from sriovlib.errors import SriovError
 from sriovlib.host import Host
 
@@ -22,7 +22,7 @@ def test_a_copy_that_is_too_long_is_not_read_and_named(
     fs: FakeFilesystem, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     pool = SmallPool()
-    pool.other_config["sriov-conf"] = PF + "#" * poolcopy.LARGEST
+    pool.other_config["sriov-conf"] = PF + "#" * safetext.LONGEST
     monkeypatch.setattr(frompool, "logged_in", lambda _host: answering(pool))
     with pytest.raises(SriovError) as error:
         frompool.bring_back(Host())
@@ -32,7 +32,7 @@ def test_a_copy_that_is_too_long_is_not_read_and_named(
 
 def test_a_file_that_is_too_long_to_be_read_back_is_not_copied(fs: FakeFilesystem) -> None:
     pool = SmallPool()
-    fs.create_file(hostconfig.PATH, contents=PF + "#" * poolcopy.LARGEST)
+    fs.create_file(hostconfig.PATH, contents=PF + "#" * safetext.LONGEST)
     assert "the pool has no copy" in str(poolcopy.store(Host(), pool))
     assert pool.other_config == {}
 
