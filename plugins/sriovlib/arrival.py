@@ -115,29 +115,35 @@ def are_set(host: Host, requested: Mapping[str, Mapping[str, str]]) -> bool:
 
 
 def release(host: Host, addresses: Sequence[str]) -> List[str]:
-    """Sets the VFs back as they rest, the MAC first; what could not be, in sentences. One that is gone by
-    now has nothing to lose."""
-    complaints = []
+    """As `set_back`; the sentences alone."""
+    return list(set_back(host, addresses).values())
+
+
+def set_back(host: Host, addresses: Sequence[str]) -> Dict[str, str]:
+    """Sets the VFs back as they rest, the MAC first; those that are not so now, and why, in a sentence. One
+    that is gone by now has nothing to lose."""
+    kept: Dict[str, List[str]] = {}
     for interface, vfs in _by_interface(look(host), addresses).items():
+        by_number = {vf.number: vf for vf in vfs}
         changes = [change for vf in vfs for change in iplink.changes(vf.number, vf.now, vf.rest)]
         changes.sort(key=lambda change: change.settings != MAC)
         refused = iplink.apply(host, interface, changes)
-        kept = [vf for vf in vfs if any(changes[at][:2] == (vf.number, MAC) for at in refused)]
-        if kept:  # some drivers take no MAC of zeros, and any is better than the VM's
+        with_mac = {changes[at].number for at in refused if changes[at].settings == MAC}
+        if with_mac:  # some drivers take no MAC of zeros, and any is better than the VM's
             others = [
-                change for vf in kept for change in iplink.changes(vf.number, vf.now, _own_mac(host, vf))
+                change
+                for number in sorted(with_mac)
+                for change in iplink.changes(number, by_number[number].now, _own_mac(host, by_number[number]))
             ]
-            still = {others[at].number for at in iplink.apply(host, interface, others)}
-            refused = {
-                at: why
-                for at, why in refused.items()
-                if changes[at].settings != MAC or changes[at].number in still
-            }
-        complaints += [
-            f"VF {changes[at].number} of {interface} could not be set back, {changes[at].words}: {why}"
-            for at, why in sorted(refused.items())
-        ]
-    return complaints
+            with_mac = {others[at].number for at in iplink.apply(host, interface, others)}
+        for at, why in sorted(refused.items()):
+            number, settings, words = changes[at][:3]
+            if settings != MAC or number in with_mac:
+                kept.setdefault(by_number[number].address, []).append(f"{words}: {why}")
+    return {
+        address: f"{address} could not be set back, {'; '.join(refusals)}"
+        for address, refusals in kept.items()
+    }
 
 
 def _own_mac(host: Host, vf: Vf) -> Settings:

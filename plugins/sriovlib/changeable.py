@@ -60,7 +60,7 @@ def xapi_does_not_need(pf: PhysicalFunction, seen: Inventory, pool: Pool) -> Non
 
 
 def no_domain_has_a_vf(pf: PhysicalFunction, seen: Inventory) -> None:
-    """Refuses while a running domain has a VF of the PF, or may have one."""
+    """Refuses while a running domain has a VF of the PF, or may have one, or is about to."""
     own = [vf.address for vf in seen.vfs if vf.pf == pf.address]
     if own and seen.owners is None:
         raise SriovError(
@@ -75,6 +75,19 @@ def no_domain_has_a_vf(pf: PhysicalFunction, seen: Inventory) -> None:
             "SRIOV_VF_IN_USE",
             f"Running VMs have VFs of {_name(pf)}: {names}.",
             "Shut them down first; `force` does not help against that.",
+        )
+
+    for vf in own:
+        is_not_starting(vf, seen)
+
+
+def is_not_starting(vf: str, seen: Inventory) -> None:
+    """Refuses while a VM is being started with that VF: its settings are there, and its domain is not yet."""
+    if vf in seen.starting:
+        raise SriovError(
+            "SRIOV_VF_IN_USE",
+            f"The VM {seen.starting[vf]} is being started with {vf}.",
+            "Try again when it runs, or when its start has failed.",
         )
 
 

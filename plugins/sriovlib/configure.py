@@ -5,6 +5,7 @@ from typing import Any, Dict, Mapping, Tuple
 from . import (
     arguments,
     changeable,
+    departure,
     hostconfig,
     identity,
     ini,
@@ -46,6 +47,8 @@ def configure_vf(host: Host, session: Any, args: Mapping[str, str]) -> Dict[str,
         changeable.pf_is_not_needed(pf, seen)
         pool = changeable.known(seen.owners, listing.read_pool(host, session, seen))
         changeable.xapi_does_not_need(pf, seen, pool)
+        over = departure.ended(host, seen.owners or {}, pool.busy)
+        changeable.is_not_starting(address, seen.without_starts_of(over))
         record = next(r for r in listing.vf_records(seen, pool) if r["address"] == address)
         if record["state"] in (IN_USE, ASSIGNED):
             owner = record["assigned_to"]

@@ -1,36 +1,52 @@
 """VFs that a VM has left: its MAC goes at once, and all settings return to what they are without a VM."""
 
 import time
-from typing import Any, Collection, Dict, Mapping, Set
+from typing import Any, Collection, Dict, List, Mapping, Set
 
 from . import arguments, arrival, product, startnotes, xenstore
 from .host import LOCK_SECONDS, Host
+from .startnotes import STALE_SECONDS, Note
 from .xapi import Xapi, XapiFailure
 from .xenstore import Domain
 
+LONG_AGO = -STALE_SECONDS  # for a note that claims nothing, also soon after a boot
+NOBODY: Mapping[str, float] = {}
 REBOOT_LOCK_SECONDS = 5  # a guest waits, and what its VFs have it is given again
-STALE_SECONDS = 600  # no reboot takes that long: a VM without a domain has ended, and nobody has told us
 
 
 def release_vfs(host: Host, session: Any, args: Mapping[str, str]) -> Dict[str, Any]:
     """The plugin's `release_vfs`, for the master when a VM's lease goes to another host: a guest that shut
-    itself down ran no hook, so its MAC may still be here. `{vm_uuid, released: [address]}`; nothing is
-    done while the VM runs here. `vfs`: addresses that it was lent; without them, those that its last start
-    here was given."""
+    itself down ran no hook, so its MAC may still be here. `{vm_uuid, released: [address], not_released: [{vf,
+    why}]}`; nothing is done while the VM runs here. `vfs`: addresses that it was lent; without them, those
+    that its last start here was given. What could not be set back stays noted, for the next time."""
     vm_uuid = arguments.required_uuid(args, "vm_uuid")
     left = arguments.addresses(args, "vfs")
     if startnotes.read(host, vm_uuid) is None and not left:
-        return {"vm_uuid": vm_uuid, "released": []}
+        return _answer(vm_uuid, [], {})
     with host.lock("vfs", f"release_vfs of {vm_uuid}"):
-        note = startnotes.read(host, vm_uuid) or startnotes.Note(0, [], {})
+        noted = startnotes.read(host, vm_uuid)
+        note = noted or Note(0, [], {})
+        asked = sorted({*note.settings, *left})
         owners = xenstore.owners(host, host.run(xenstore.COMMAND, xenstore.SECONDS))
-        runs = owners is None or any(domain.vm_uuid == vm_uuid for domain in owners.values())
-        if runs or owners is None or (note.claims and _starts(host, session, vm_uuid)):
-            return {"vm_uuid": vm_uuid, "released": []}
-        released = {*note.settings, *left} - set(owners) - _of_others(host, vm_uuid, note)
-        _release(host, released)
-        startnotes.remove(host, vm_uuid)
-    return {"vm_uuid": vm_uuid, "released": sorted(released)}
+        if owners is None:
+            return _answer(
+                vm_uuid, [], dict.fromkeys(asked, "xenstore does not tell which VMs have which VFs")
+            )
+        if any(domain.vm_uuid == vm_uuid for domain in owners.values()):
+            return _answer(vm_uuid, [], dict.fromkeys(asked, "the VM runs here"))
+        if noted and _starts(host, session, vm_uuid):
+            return _answer(vm_uuid, [], dict.fromkeys(asked, "the VM is being started here"))
+        others = _of_others(host, vm_uuid, note)
+        kept = {vf: "another VM is being started with it, or was" for vf in asked if vf in others}
+        kept.update({vf: "a running VM has it" for vf in asked if vf in owners})
+        released = [vf for vf in asked if vf not in kept]
+        kept.update(_end(host, vm_uuid, note, released))
+    return _answer(vm_uuid, [vf for vf in released if vf not in kept], kept)
+
+
+def _answer(vm_uuid: str, released: List[str], kept: Mapping[str, str]) -> Dict[str, Any]:
+    not_released = [{"vf": vf, "why": kept[vf]} for vf in sorted(kept)]
+    return {"vm_uuid": vm_uuid, "released": released, "not_released": not_released}
 
 
 def _starts(host: Host, session: Any, vm_uuid: str) -> bool:
@@ -59,26 +75,39 @@ def leave(host: Host, vm_uuid: str, reboots: bool) -> None:
         answer = host.run(xenstore.COMMAND, xenstore.SECONDS)
         owners = xenstore.owners(host, answer)
         running = {address for address, domain in (owners or {}).items() if domain.vm_uuid != vm_uuid}
-        _release(host, set(note.settings) - running - _of_others(host, vm_uuid, note))
+        own = set(note.settings) - running - _of_others(host, vm_uuid, note)
         if reboots:
+            _release(host, own)
             startnotes.write(host, vm_uuid, note.devices, note.settings)
         else:
-            startnotes.remove(host, vm_uuid)
+            _end(host, vm_uuid, note, own)
 
 
-def sweep(host: Host, vm_uuid: str, running: Mapping[str, Domain]) -> None:
-    """VMs that ended without a word: a start that failed after its hook, a hook that was killed. The caller
-    holds the lock `vfs`; `running` are the devices of running domains, and one that reboots has none. What
-    another VM has by now is left to it."""
+def sweep(
+    host: Host, vm_uuid: str, running: Mapping[str, Domain], ended: Mapping[str, float] = NOBODY
+) -> None:
+    """VMs that ended without a word: a start that failed after its hook or that a later hook refused, a hook
+    that was killed, a guest that shut itself down. The caller holds the lock `vfs`; `running` are the devices
+    of running domains, and one that reboots has none. `ended`: VM -> the time of its note, where xapi says
+    that it is halted. What another VM has by now is left to it."""
     for uuid, note in startnotes.others(host, vm_uuid).items():
         stale = time.monotonic() - note.time > STALE_SECONDS and not startnotes.reboots(host, uuid)
-        if stale and not _may_be_up(uuid, note, running):
+        if (stale or ended.get(uuid) == note.time) and not _may_be_up(uuid, note, running):
             host.log(f"{uuid} was started here and does not run: its VFs are set back")
-            _release(host, set(note.settings) - set(running) - _of_others(host, uuid, note))
-            startnotes.remove(host, uuid)
+            _end(host, uuid, note, set(note.settings) - set(running) - _of_others(host, uuid, note))
 
 
-def _may_be_up(vm_uuid: str, note: startnotes.Note, running: Mapping[str, Domain]) -> bool:
+def ended(host: Host, running: Mapping[str, Domain], busy: Collection[str]) -> Dict[str, float]:
+    """VM -> the time of its note, of those that neither run nor start by what is known: `running` of domains,
+    `busy` of xapi, asked after the lock `vfs` was taken, which no start hook gets meanwhile."""
+    return {
+        uuid: note.time
+        for uuid, note in startnotes.others(host, "").items()
+        if uuid not in busy and not _may_be_up(uuid, note, running)
+    }
+
+
+def _may_be_up(vm_uuid: str, note: Note, running: Mapping[str, Domain]) -> bool:
     """Its domain is there, or one that xenstore cannot name has what it was given."""
     return any(
         domain.vm_uuid == vm_uuid or (domain.vm_uuid is None and address in note.devices)
@@ -98,7 +127,7 @@ def left_behind(host: Host, vm_uuid: str, devices: Set[str], running: Collection
     _release(host, stale)
 
 
-def _of_others(host: Host, vm_uuid: str, note: startnotes.Note) -> Set[str]:
+def _of_others(host: Host, vm_uuid: str, note: Note) -> Set[str]:
     """Devices that later starts were given: they have others' settings by now."""
     return {
         address
@@ -108,6 +137,22 @@ def _of_others(host: Host, vm_uuid: str, note: startnotes.Note) -> Set[str]:
     }
 
 
-def _release(host: Host, addresses: Set[str]) -> None:
-    for complaint in arrival.release(host, sorted(addresses)) if addresses else ():
+def _end(host: Host, vm_uuid: str, note: Note, addresses: Collection[str]) -> Dict[str, str]:
+    """Sets these VFs back and takes the note away; of what could not be set back (address -> why) one stays
+    that claims nothing, so that it is tried again at the next occasion."""
+    kept = _release(host, addresses)
+    try:
+        if kept:
+            startnotes.write(host, vm_uuid, [], {vf: note.settings.get(vf, {}) for vf in kept}, LONG_AGO)
+        else:
+            startnotes.remove(host, vm_uuid)
+    except OSError as error:  # no start of another VM waits for this
+        host.log(f"{vm_uuid}: its note stays as it is: {error.strerror}")
+    return kept
+
+
+def _release(host: Host, addresses: Collection[str]) -> Dict[str, str]:
+    kept = arrival.set_back(host, sorted(addresses)) if addresses else {}
+    for complaint in kept.values():
         host.log(complaint)
+    return kept

@@ -70,7 +70,7 @@ def _take(host: Host, vm_uuid: str, permitted: Permitted) -> None:
             raise _taken(address, f"the VM {starting[address]}, which is being started")
     wanted = permitted.wanted
     if known is not None:  # else nobody knows whose settings those are
-        departure.sweep(host, vm_uuid, running)
+        departure.sweep(host, vm_uuid, running, permitted.ended or departure.NOBODY)
         departure.left_behind(host, vm_uuid, set(permitted.devices).difference(wanted), running)
     # First noted, then set: what is set by a hook that is killed then is known, and swept up.
     _note(host, vm_uuid, permitted)

@@ -1,6 +1,6 @@
 """The host's PFs and VFs as hardware, kernel and xenstore show them, without any call to xapi."""
 
-from typing import Any, Dict, List, Mapping, NamedTuple, Optional, Sequence, Tuple
+from typing import Any, Collection, Dict, List, Mapping, NamedTuple, Optional, Sequence, Tuple
 
 from . import (
     VERSION,
@@ -15,6 +15,7 @@ from . import (
     ports,
     problems,
     product,
+    startnotes,
     vfsettings,
     xenstore,
 )
@@ -35,6 +36,7 @@ class Inventory(NamedTuple):
     owners: Optional[Dict[str, xenstore.Domain]]
     descriptions: Dict[Tuple[str, str], Optional[str]]
     evidence: Dict[str, List[kernellog.Evidence]]  # PF address -> what the kernel's log has against it
+    starting: Mapping[str, str] = {}  # address -> VM that is being started, and has no domain with it yet
 
     def interfaces(self, pf: pci.PhysicalFunction) -> List[str]:
         """dom0's interfaces of the PF and of its VFs."""
@@ -57,6 +59,14 @@ class Inventory(NamedTuple):
             return bool(names & self.network.management)
         perhaps = names if self.network.perhaps is None else names & self.network.perhaps
         return None if perhaps else False
+
+    def is_idle(self, vf: pci.VirtualFunction) -> bool:
+        """No domain is known to have it, and none is about to."""
+        return vf.address not in (self.owners or {}) and vf.address not in self.starting
+
+    def without_starts_of(self, vms: Collection[str]) -> "Inventory":
+        """As it is where these are known not to start."""
+        return self._replace(starting={vf: vm for vf, vm in self.starting.items() if vm not in vms})
 
     def state(self, vf: pci.VirtualFunction) -> Optional[str]:
         """`in-use` or `dom0`; None where it takes xapi to know."""
@@ -125,6 +135,7 @@ def look(host: Host) -> Inventory:
     dmesg = host.start(kernellog.COMMAND)
     pfs, vfs = pci.functions(host)
     vf_interfaces = _vf_interfaces(host, vfs)
+    owners = xenstore.owners(host, xenstore_ls.finish(xenstore.SECONDS))
     ids = {(pf.vendor_id, pf.device_id) for pf in pfs} | {(vf.vendor_id, vf.device_id) for vf in vfs}
     return Inventory(
         host_uuid=product.read(host).get("INSTALLATION_UUID"),
@@ -135,7 +146,8 @@ def look(host: Host) -> Inventory:
         descriptions=pciids.descriptions(host, ids) if ids else {},
         settings=iplink.parse(ip.finish()),
         evidence=kernellog.evidence(dmesg.finish()),
-        owners=xenstore.owners(host, xenstore_ls.finish(xenstore.SECONDS)),
+        owners=owners,
+        starting=startnotes.starting(host, owners or {}),
     )
 
 

@@ -12,7 +12,7 @@ from .inventory import Inventory
 
 class Drift(NamedTuple):
     """`number` is how many VFs to make, None where it is right; `untaken` are VFs that pciback should
-    hold; `changes` are settings. A VF that a running VM has is left alone: it is the VM's."""
+    hold; `changes` are settings. A VF of a VM that runs, or is being started, is the VM's."""
 
     number: Optional[int]
     untaken: List[str]
@@ -60,7 +60,7 @@ def plan(config: HostConfig, seen: Inventory, macs: Macs) -> List[PfPlan]:
 def drift(seen: Inventory, wanted: PfConfig, pf: pci.PhysicalFunction) -> Drift:
     """What differs on one PF. A setting that the driver does not tell is not drift."""
     vfs = [vf for vf in seen.vfs if vf.pf == pf.address]
-    idle = [vf for vf in vfs if vf.address not in (seen.owners or {})]
+    idle = [vf for vf in vfs if seen.is_idle(vf)]
     changes: List[iplink.Change] = []
     for vf in idle:
         now = seen.settings_of(vf)

@@ -101,6 +101,6 @@ def _holders(
 
 
 def _is_busy(vm: Dict[str, Any], host: str) -> bool:
-    if {"start", "start_on"}.intersection(vm["current_operations"].values()):
+    if {"start", "start_on", "resume", "resume_on"}.intersection(vm["current_operations"].values()):
         return True
     return vm["power_state"] in ("Running", "Paused") and vm["resident_on"] == host

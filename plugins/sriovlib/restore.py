@@ -108,7 +108,7 @@ def _restore_pf(host: Host, planned: PfPlan) -> str:
 
 def bring_to_count(host: Host, pf: pci.PhysicalFunction, wanted: PfConfig, seen: inventory.Inventory) -> None:
     """The VFs of one PF, held by pciback; raises SriovError or OSError. The caller holds the lock
-    `vfs`. VFs that a running VM has are never made anew, whoever asks."""
+    `vfs`. VFs of a VM that runs, or is being started, are never made anew, whoever asks."""
     bring_up(host, pf)
     vfs.clean_slots(host, pf.address)
     now = drift(seen, wanted, pf)
@@ -135,7 +135,8 @@ def bring_to_count(host: Host, pf: pci.PhysicalFunction, wanted: PfConfig, seen:
 
 
 def apply_settings(host: Host, pf: pci.PhysicalFunction, wanted: PfConfig) -> Optional[str]:
-    """The settings of all its VFs but those that running VMs have; what the driver refused, if it did."""
+    """The settings of all its VFs but those of VMs that run or are being started; what the driver refused,
+    if it did."""
     if not wanted.settings:
         return None
     if any(
@@ -150,7 +151,7 @@ def apply_settings(host: Host, pf: pci.PhysicalFunction, wanted: PfConfig) -> Op
     said = []
     for vf in seen.vfs:
         asked = wanted.settings.get(vf.number, {})
-        if vf.pf == pf.address and vf.address not in (seen.owners or {}) and asked:
+        if vf.pf == pf.address and seen.is_idle(vf) and asked:
             interface = seen.settings_interface(vf)
             if interface is None:
                 said.append(f"VF {vf.number} was not set: {inventory.why_no_settings(pf, vf)}")

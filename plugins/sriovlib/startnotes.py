@@ -4,8 +4,10 @@
 
 `time` is that of time.monotonic() (since boot, alike for all processes). `devices` are all that the start
 plugs, `settings` are those of our requests, in the ledger's words. A start that has been judged and has no
-domain yet is known by its note only, so a new note also keeps others off its devices, for CLAIM_SECONDS: in
-that time the domain is there, or the start has failed.
+domain yet is known by its note only, so a new note also keeps other starts off its devices, for CLAIM_SECONDS
+(in that time the domain is there, or the start has failed) or as long as xapi says that it is under way; and
+whoever changes VFs for any other reason leaves them alone, until xapi says that it is over, or STALE_SECONDS
+have passed.
 
 Beside it, for moments, `/run/sriov/reboot-<vm uuid>`: the VM's domain has ended and comes back. In a reboot
 xenopsd runs vm-post-destroy with a reboot's reason and then vm-pre-start with the arguments of any start, in
@@ -15,12 +17,15 @@ a start without such a mark is no reboot, as far as can be known without xapi.
 
 import json
 import time
-from typing import Dict, List, NamedTuple, Optional
+from typing import Collection, Dict, List, NamedTuple, Optional
 
 from .host import RUN_FOLDER, Host
 
 PREFIX, REBOOT_PREFIX = "start-", "reboot-"
 CLAIM_SECONDS = 60
+STALE_SECONDS = (
+    600  # no start or reboot takes that long: a VM without a domain has ended, and nobody has told us
+)
 MARK_SECONDS = 120  # from a domain's end to the start that follows in a reboot, at most
 
 
@@ -48,9 +53,16 @@ def read(host: Host, vm_uuid: str) -> Optional[Note]:
         return None
 
 
-def write(host: Host, vm_uuid: str, devices: List[str], settings: Dict[str, Dict[str, str]]) -> None:
-    """Raises OSError. The caller holds the lock `vfs`, so there is the folder."""
-    text = json.dumps({"time": time.monotonic(), "devices": devices, "settings": settings})
+def write(
+    host: Host,
+    vm_uuid: str,
+    devices: List[str],
+    settings: Dict[str, Dict[str, str]],
+    at: Optional[float] = None,
+) -> None:
+    """Raises OSError. The caller holds the lock `vfs`, so there is the folder. `at`: now, where not given."""
+    now = time.monotonic() if at is None else at
+    text = json.dumps({"time": now, "devices": devices, "settings": settings})
     host.replace_file(_path(vm_uuid), text.encode())
 
 
@@ -68,6 +80,19 @@ def others(host: Host, vm_uuid: str) -> Dict[str, Note]:
 def claims(host: Host, vm_uuid: str) -> Dict[str, Note]:
     """The notes of other VMs whose starts have just been let through, or that are rebooting."""
     return {uuid: note for uuid, note in others(host, vm_uuid).items() if note.claims or reboots(host, uuid)}
+
+
+def starting(host: Host, owned: Collection[str]) -> Dict[str, str]:
+    """Device -> the VM whose start here was let through and may be under way, as far as that is known without
+    xapi. `owned` are what running domains have: a domain comes before its devices, and those come one by
+    one, so a VM's domain is no sign that it has got them all."""
+    return {
+        address: uuid
+        for uuid, note in others(host, "").items()
+        if 0 <= time.monotonic() - note.time < STALE_SECONDS or reboots(host, uuid)
+        for address in note.devices
+        if address not in owned
+    }
 
 
 def older(host: Host, vm_uuid: str, seconds: float) -> Dict[str, Note]:

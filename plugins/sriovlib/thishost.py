@@ -17,7 +17,6 @@ from . import (
     survey,
     topology,
 )
-from .departure import STALE_SECONDS
 from .dom0needs import Known
 from .errors import SriovError
 from .guard import Device
@@ -27,6 +26,7 @@ from .ledger import Entry
 from .pifs import Record
 from .placement import Candidate, Held
 from .poolstate import PoolState, explained, vm_of
+from .startnotes import STALE_SECONDS
 from .topology import Member, Topology
 from .xapi import Xapi
 
@@ -109,8 +109,8 @@ def look(host: Host, xapi: Xapi, ref: str, vm: Record) -> View:
     older = startnotes.older(host, vm["uuid"], STALE_SECONDS)
     concerned = _concerned(pool, seen, named, is_copy)
     others = _others(xapi, vm["uuid"], {*concerned, *claims, *older, *pool.unreadable})
+    ended = {uuid: note.time for uuid, note in {**claims, **older}.items() if not _is_up(others.get(uuid))}
     claims.update({uuid: older[uuid] for uuid in older if _starts(others.get(uuid), pool.member)})
-    ended = {uuid: note.time for uuid, note in claims.items() if not _is_up(others.get(uuid))}
     running = {
         address: f"the running VM {domain.name or domain.vm_uuid or f'of domain {domain.domid}'}"
         for address, domain in seen.owners.items()

@@ -5,6 +5,7 @@ from typing import Any, Dict, List, Mapping, Optional, Tuple
 from . import (
     arguments,
     changeable,
+    departure,
     hostconfig,
     identity,
     ini,
@@ -45,10 +46,14 @@ def set_vf_count(host: Host, session: Any, args: Mapping[str, str]) -> Dict[str,
         pool = changeable.known(seen.owners, listing.read_pool(host, session, seen))
         changeable.xapi_does_not_need(pf, seen, pool)
         own = [vf for vf in listing.vf_records(seen, pool) if vf["pf"] == pf.address]
+        over = departure.ended(host, seen.owners or {}, pool.busy)
+        seen = seen.without_starts_of(over)
         if count != len(own):
             changeable.no_vm_has_a_vf(own, pool, force)
+            changeable.no_domain_has_a_vf(pf, seen)
         parameter = moduleparam.find(host, pf.driver)
         macs = identity.permanent_macs(host, seen.pfs)
+        departure.sweep(host, "", seen.owners or {}, over)
         before, after = _write_file(host, seen, macs, pf, count)
         try:
             if parameter is not None:

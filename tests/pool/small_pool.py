@@ -2,6 +2,8 @@
 
 from typing import Any, Dict, List
 
+import XenAPI
+
 HOST = "OpaqueRef:host"
 
 
@@ -36,6 +38,8 @@ class SmallPool:
             return HOST
         if method == "VM.get_all_records_where":
             return self.vms
+        if method == "VM.get_by_uuid" and params[0] not in [vm["uuid"] for vm in self.vms.values()]:
+            raise XenAPI.Failure(["UUID_INVALID", "VM", params[0]])
         if method == "PIF.get_all_records_where":
             return {
                 f"OpaqueRef:{device}": self._pif(device)

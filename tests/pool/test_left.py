@@ -1,5 +1,6 @@
 """A guest that shuts itself down runs no hook (vm_guest.py), so its MAC stays behind; not for long."""
 
+import os
 import sys
 from typing import Iterator
 
@@ -9,6 +10,7 @@ from box import PoolInABox
 from box_host import PLUGIN, set_plugin
 from estate import Estate, alike
 from sriovlib.vfsettings import NO_MAC
+from values import Failure
 
 pytestmark = pytest.mark.story
 
@@ -42,9 +44,27 @@ def test_its_mac_goes_with_the_request(estate: Estate) -> None:
 def test_a_running_vm_keeps_what_it_has(estate: Estate) -> None:
     vm = estate.with_vf("web")
     estate.start(vm, 0)
-    answer = estate.call("release_vfs", vm_uuid=estate.uuid(vm))
-    assert answer == {"vm_uuid": estate.uuid(vm), "released": []}
+    answer = estate.box.call(estate.box.hosts[0], "release_vfs", vm_uuid=estate.uuid(vm))
+    not_released = [{"vf": VF, "why": "the VM runs here"}]
+    assert answer == {"vm_uuid": estate.uuid(vm), "released": [], "not_released": not_released}
     assert estate.settings(0, VF)[0] == estate.mac(vm)
+
+
+@pytest.mark.parametrize("what", ["start", "reboot"])
+def test_what_a_later_hook_refuses_is_set_back_at_the_next_start_there(estate: Estate, what: str) -> None:
+    """xenopsd runs no hook after a refusal."""
+    vm, other = estate.with_vf("web", vlan="12"), estate.vm("by hand", "0/0000:07:10.4")
+    if what == "reboot":
+        estate.start(vm, 0)
+    script = estate.box.put_hook(estate.box.hosts[0], "vm-pre-start", "#!/bin/sh\nexit 2\n", "60-later")
+    with pytest.raises(Failure):
+        estate.box.reboot_from_inside(vm) if what == "reboot" else estate.start(vm, 0)
+    os.unlink(script)
+    assert (estate.box.power_state(vm), estate.settings(0, VF)) == ("Halted", (estate.mac(vm), 12))
+    estate.start(other, 0)
+    assert estate.settings(0, VF) == (NO_MAC, 0)
+    estate.start(vm, 0)
+    assert estate.settings(0, VF) == (estate.mac(vm), 12)
 
 
 def left(estate: Estate) -> str:
@@ -102,6 +122,7 @@ def test_addresses_of_a_release_are_looked_at(estate: Estate) -> None:
     estate.start(vm, 0)
     answer = estate.box.call(estate.box.hosts[0], "release_vfs", vm_uuid=estate.uuid(other), vfs=VF)
     assert (answer["released"], estate.settings(0, VF)[0]) == ([], estate.mac(vm))
+    assert answer["not_released"] == [{"vf": VF, "why": "a running VM has it"}]
     with pytest.raises(XenAPI.Failure) as failure:
         estate.box.call(estate.box.hosts[0], "release_vfs", vm_uuid=estate.uuid(other), vfs="07:10")
     assert failure.value.details[0] == "SRIOV_BAD_ARGUMENT"

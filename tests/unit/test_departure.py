@@ -1,15 +1,18 @@
 """VFs that a VM has left: also where its end was not told, and where somebody else has them by now."""
 
 import json
+import os
 import subprocess
 import sys
 import time
 from pathlib import Path
 from typing import Any, Dict
 
+import kernel_net
 import machine
 import pytest
 from machine import Machine
+from small_pool import SmallPool
 from sriovlib import arrival, departure, startnotes
 from sriovlib.vfsettings import NO_MAC
 from sriovlib.xenstore import Domain
@@ -51,6 +54,60 @@ def test_a_vm_that_ended_leaves_nothing(host: Machine) -> None:
     departure.leave(host, WEB, reboots=False)  # told twice
 
 
+class Broken:
+    """A card that takes no MAC of VF 0 any more, nor anything else of it."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        real = kernel_net.set_vf
+
+        def set_vf(sysfs: Any, title: str, index: int, changes: Dict[str, Any]) -> None:
+            if index == 0:
+                raise OSError(5, "Input/output error")
+            real(sysfs, title, index, changes)
+
+        self._real, self._monkeypatch = real, monkeypatch
+        monkeypatch.setattr(kernel_net, "set_vf", set_vf)
+
+    def mend(self) -> None:
+        self._monkeypatch.setattr(kernel_net, "set_vf", self._real)
+
+
+@pytest.mark.parametrize("how", ["leave", "sweep", "release_vfs"])
+def test_what_could_not_be_set_back_is_tried_again(
+    host: Machine, monkeypatch: pytest.MonkeyPatch, how: str
+) -> None:
+    came(host, WEB, VF0, ago=LONG)
+    session, card = SmallPool(), Broken(monkeypatch)
+    if how == "leave":
+        departure.leave(host, WEB, reboots=False)
+    elif how == "sweep":
+        departure.sweep(host, MAIL, {})
+    else:
+        answer = departure.release_vfs(host, session, {"vm_uuid": WEB, "vfs": VF1})
+        (kept,) = answer["not_released"]
+        assert (answer["released"], kept["vf"]) == ([VF1], VF0)
+        assert kept["why"].startswith(f"{VF0} could not be set back, mac {NO_MAC}: ")
+    note = startnotes.read(host, WEB)
+    assert note is not None
+    assert (note.devices, list(note.settings)) == ([], [VF0])
+    assert (startnotes.claims(host, MAIL), startnotes.starting(host, [])) == ({}, {})  # it stops nobody
+    card.mend()
+    if how == "release_vfs":
+        assert departure.release_vfs(host, session, {"vm_uuid": WEB})["released"] == [VF0]
+    else:
+        departure.sweep(host, MAIL, {})
+    assert (mac(host, VF0), startnotes.read(host, WEB)) == (NO_MAC, None)
+
+
+def test_a_release_that_nobody_can_judge_keeps_the_note(host: Machine) -> None:
+    came(host, WEB, VF0)
+    os.unlink(host.path("/usr/bin/xenstore-ls"))
+    answer = departure.release_vfs(host, SmallPool(), {"vm_uuid": WEB})
+    why = "xenstore does not tell which VMs have which VFs"
+    assert answer == {"vm_uuid": WEB, "released": [], "not_released": [{"vf": VF0, "why": why}]}
+    assert startnotes.read(host, WEB) is not None
+
+
 def test_one_that_reboots_leaves_its_note(host: Machine) -> None:
     came(host, WEB, VF0, ago=3600)
     departure.leave(host, WEB, reboots=True)
@@ -76,7 +133,7 @@ def test_what_a_later_start_was_given_is_its_own(host: Machine) -> None:
 
 
 def test_a_start_that_came_to_nothing_is_swept_up_by_a_later_one(host: Machine) -> None:
-    came(host, WEB, VF0, ago=departure.STALE_SECONDS + 1)
+    came(host, WEB, VF0, ago=startnotes.STALE_SECONDS + 1)
     departure.sweep(host, MAIL, running={})
     assert mac(host, VF0) == NO_MAC
     assert startnotes.read(host, WEB) is None
@@ -88,14 +145,14 @@ def test_what_another_vm_has_by_now_does_not_keep_the_rest_from_being_swept_up(h
     came(host, WEB, VF0)
     with host.lock("vfs", "a test"):
         arrival.arrive(host, settings)
-        note = {"time": -2 * departure.STALE_SECONDS, "devices": [VF0, VF1], "settings": settings}
+        note = {"time": -2 * startnotes.STALE_SECONDS, "devices": [VF0, VF1], "settings": settings}
         host.replace_file(f"/run/sriov/start-{WEB}", json.dumps(note).encode())
     departure.sweep(host, MAIL, {VF0: Domain(7, THIRD, "third")})
     assert (mac(host, VF0), mac(host, VF1)) == (MAC, NO_MAC)
     assert startnotes.read(host, WEB) is None
 
 
-LONG = departure.STALE_SECONDS + 1
+LONG = startnotes.STALE_SECONDS + 1
 
 
 @pytest.mark.parametrize(
