@@ -8,20 +8,26 @@ ocaml/networkd/lib/network_utils.ml, module Modprobe):
     # VFs-maxvfs-by-user: 4
     options igb max_vfs=4,0
 
-One value a port where the parameter is an array, in the order of the ports' addresses.
+Where the parameter is an array, each device takes the element of its own number: the driver counts all
+devices that it probes, SR-IOV or not, in the order of their addresses (`bd_number` in Intel's own igb and
+ixgbe), and one value alone is that of the first (kernel/params.c: param_array). Otherwise one number counts
+for all.
 """
 
+import fnmatch
 import re
-from typing import List, NamedTuple, Optional, Sequence
+from typing import Dict, List, NamedTuple, Optional, Set, Tuple
 
-from . import hostconfig
+from . import hostconfig, ini, initrd, modprobeconf, pci, pciback
 from .errors import SriovError
-from .host import NOT_FOUND, Host
+from .host import Host
+from .modprobeconf import Setting
 
-INITRD_SECONDS = 600
 UNFINISHED = (hostconfig.BOOT, "initrd")  # in /etc/sriov.conf: the driver whose initrd is still to be made
 
-_COMMENT = re.compile(r"\s*# ([^:]+):\s*(\S.*?)\s*")
+# Their arrays have one element a port (and one for both), not one a device (kernel: mlx4/main.c, num_vfs).
+_BY_PORT = ("mlx4_core",)
+_NUMBER = re.compile(r"0[xX](?P<hex>[0-9a-fA-F]{1,8})|0(?P<octal>[0-7]{1,10})|(?P<decimal>0|[1-9][0-9]{0,8})")
 
 
 class Parameter(NamedTuple):
@@ -36,29 +42,50 @@ class Parameter(NamedTuple):
     def path(self) -> str:
         return _path(self.driver)
 
-    def values(self, ports: int) -> List[int]:
-        """The counts in force at the next boot, port by port; a single value counts for all. Of several
-        `options` lines modprobe takes the last."""
-        found = list(self._option().finditer(self.text))
-        words = re.sub(r"\\\n", "", found[-1].group(2)).split(",") if found else []
-        numbers = [int(word) if word.isdecimal() else 0 for word in words]
-        if len(numbers) == 1:
-            numbers *= ports
-        return (numbers + [0] * ports)[:ports]
+    def with_value(self, value: str) -> str:
+        """The file's text with this value; every other line and option as it was."""
+        text, own = self.text, modprobeconf.in_text(self.text, self.path, self.driver, self.name)
+        places = [setting for setting in own if setting.command == "options"]
+        for setting in reversed(places):
+            text = text[: setting.start] + value + text[setting.end :]
+        if places:
+            return text
+        newline = "" if text.endswith("\n") else "\n"
+        return f"{text}{newline}options {self.driver} {self.name}={value}\n"
 
-    def with_values(self, values: Sequence[int], is_array: bool) -> str:
-        """The file's text with these counts; every other line and option as it was."""
-        option = ",".join(map(str, values)) if is_array else str(values[0])
-        if self._option().search(self.text):
-            return self._option().sub(lambda match: match.group(1) + option, self.text)
-        newline = "" if not self.text or self.text.endswith("\n") else "\n"
-        return f"{self.text}{newline}options {self.driver} {self.name}={option}\n"
 
-    def _option(self) -> "re.Pattern[str]":
-        """The option on a line `options DRIVER ...`, which a backslash continues on the next one."""
-        inside = r"(?:[^\n]|\\\n)*?"
-        before = rf"^[ \t]*options[ \t]+{re.escape(self.driver)}(?=[ \t]){inside}[ \t\n]"
-        return re.compile(rf"({before}{re.escape(self.name)}=)((?:[^\s\\]|\\\n)*)", re.MULTILINE)
+class Outlook(NamedTuple):
+    """What the next load of the driver gives a device. `count` is None where that is not known; `setting` is
+    None where no place gives the parameter a value, `place` that of the device among the driver's."""
+
+    devices: List[str]
+    is_array: bool
+    setting: Optional[Setting]
+
+    def vfs_of(self, address: str) -> Optional[int]:
+        words = self.setting.value.split(",") if self.setting else []
+        place = self.devices.index(address) if self.is_array else 0
+        return _number(words[place]) if place < len(words) else 0
+
+    def value_with(self, address: str, count: int) -> str:
+        """The parameter's value with another count for this device; for all where it is no array."""
+        if not self.is_array:
+            return str(count)
+        words = self.setting.value.split(",") if self.setting else []
+        words = [word or "0" for word in words] + ["0"] * (len(self.devices) - len(words))
+        words[self.devices.index(address)] = str(count)
+        return ",".join(words)
+
+
+def _number(word: str) -> Optional[int]:
+    """As the kernel reads it (kstrtoint, base 0); less than none is none. None for what it refuses."""
+    match = _NUMBER.fullmatch(word.lstrip("+"))
+    if match is None:
+        return 0 if re.fullmatch("-[0-9]{1,9}", word) else None
+    digits = match.groupdict()
+    if digits["hex"]:
+        return int(digits["hex"], 16)
+    return int(digits["octal"], 8) if digits["octal"] else int(digits["decimal"])
 
 
 def _path(driver: str) -> str:
@@ -66,65 +93,182 @@ def _path(driver: str) -> str:
 
 
 def find(host: Host, driver: Optional[str]) -> Optional[Parameter]:
-    """The driver's parameter, or None for a driver that makes VFs through sysfs."""
+    """The driver's parameter, or None for a driver that makes VFs through sysfs. Of two comments alike xapi
+    takes the first."""
+    if driver is None:
+        return None
     try:
-        text = host.read_bytes(_path(driver or "")).decode("utf-8", "surrogateescape")
+        text = host.read_bytes(_path(driver)).decode("utf-8", "surrogateescape")
     except OSError:
         return None
-    assert driver is not None
-    comments = {}
+    comments: Dict[str, str] = {}
     for line in text.splitlines():
-        match = _COMMENT.fullmatch(line)
-        if match:
-            comments[match.group(1).strip()] = match.group(2)
-    name = comments.get("VFs-param")
-    if not name:
+        name, _, value = line.strip().partition(":")
+        if name.startswith("# ") and value.strip():
+            comments.setdefault(name[2:].strip(), value.strip())
+    name = comments.get("VFs-param", "")
+    if not re.fullmatch("[A-Za-z0-9_-]+", name):
         return None
-    limits = [comments.get(f"VFs-maxvfs-by-{who}", "") for who in ("default", "user")]
-    numbers = [int(limit) for limit in limits if limit.isdecimal()]
+    limits = [ini.number(comments.get(f"VFs-maxvfs-by-{who}")) for who in ("default", "user")]
+    numbers = [limit for limit in limits if limit is not None]
     return Parameter(driver, name, min(numbers) if numbers else None, text)
 
 
-def is_array(host: Host, parameter: Parameter) -> bool:
-    """`modinfo` says `max_vfs:Maximum number ... (array of int)`."""
-    answer = host.run(["modinfo", "--parameters", parameter.driver])
-    for line in answer.stdout.splitlines():
-        name, _, description = line.partition(":")
-        if name.strip() == parameter.name:
-            return "(array of" in description
-    return False
-
-
-def set_values(host: Host, parameter: Parameter, values: Sequence[int], is_array: bool) -> bool:
-    """The file with these counts, and an initrd that has it; whether anything had to be done. A call
-    that is cut off before the initrd is there leaves a note, so that the next one makes it."""
-    text = parameter.with_values(values, is_array)
-    unfinished = hostconfig.read(host).document.get(*UNFINISHED) == parameter.driver
-    if text == parameter.text and not unfinished:
-        return False
-    section, key = UNFINISHED
-    hostconfig.update(host, section, {key: parameter.driver})
-    before = host.read_bytes(parameter.path)
-    try:
-        host.replace_file(parameter.path, text.encode("utf-8", "surrogateescape"))
-        _rebuild_initrd(host, parameter)
-    except BaseException:
-        host.replace_file(parameter.path, before)
-        hostconfig.update(host, section, {key: None})
-        raise
-    hostconfig.update(host, section, {key: None})
-    return True
-
-
-def _rebuild_initrd(host: Host, parameter: Parameter) -> None:
-    """By the host's own tool: dracut, as xapi calls it."""
-    release = host.run(["uname", "-r"]).stdout.strip()
-    answer = host.run(["dracut", "-f", f"/boot/initrd-{release}.img", release], seconds=INITRD_SECONDS)
-    if answer.status == NOT_FOUND:
-        answer = host.run(["update-initramfs", "-u", "-k", release], seconds=INITRD_SECONDS)
-    if answer.status != 0:
+def outlook(host: Host, parameter: Parameter, text: Optional[str] = None) -> Outlook:
+    """What the driver's next load gives its devices, with `text` in the file; `SRIOV_BOOT_CONFIG` where that
+    cannot be told."""
+    texts = {parameter.path: parameter.text if text is None else text}
+    settings = modprobeconf.settings(host, parameter.driver, parameter.name, texts)
+    found = _devices(host, parameter)
+    is_array = _is_array(host, parameter)
+    if is_array is None and len(found) > 1:
         raise SriovError(
             "SRIOV_BOOT_CONFIG",
-            f"The initrd could not be rebuilt for {parameter.path}: {answer.complaint}.",
-            "Mend what the tool says, then call again; the file is as it was.",
+            f"It is not known whether {parameter.name} of the driver {parameter.driver} is one number for "
+            f"all its {len(found)} devices or one for each.",
+            f"`modinfo --parameters {parameter.driver}` should say so; nothing was changed.",
         )
+    return Outlook(found, bool(is_array), settings[-1] if settings else None)
+
+
+def _is_array(host: Host, parameter: Parameter) -> Optional[bool]:
+    """`modinfo` says `max_vfs:Maximum number ... (array of int)`, the description may have several lines; a
+    loaded driver may show the values. None where neither tells."""
+    driver, name = parameter.driver.replace("-", "_"), parameter.name
+    answer = host.run(["modinfo", "--parameters", parameter.driver])
+    parts = re.split(r"^([A-Za-z_][\w-]*):", answer.stdout, flags=re.MULTILINE)
+    for title, description in zip(parts[1::2], parts[2::2]):
+        if title.replace("-", "_") == name.replace("-", "_"):
+            return bool(re.search(r"\(array of [^()]*\)\s*$", description))
+    shown = host.text(f"/sys/module/{driver}/parameters/{name}")
+    return True if shown and "," in shown else None
+
+
+def _devices(host: Host, parameter: Parameter) -> List[str]:
+    """The devices in the order in which the driver counts them when it is loaded: those that it has, and
+    those that it would get as well, for pciback or nobody has them only since then."""
+    names = host.names(f"/sys/bus/pci/drivers/{parameter.driver}")
+    own = [name for name in names if pci.parse_address(name) == name]
+    idle = _idle(host, {_kind(host, address) for address in own})
+    own += [address for address in idle if _is_of(host, address, parameter.driver)]
+    return sorted(own, key=pci.address_order)
+
+
+def _kind(host: Host, address: str) -> Tuple[Optional[str], Optional[str]]:
+    folder = f"{pci.DEVICES}/{address}"
+    return host.text(f"{folder}/vendor"), host.text(f"{folder}/class")
+
+
+def _idle(host: Host, kinds: Set[Tuple[Optional[str], Optional[str]]]) -> List[str]:
+    """Devices of these kinds that pciback or nobody has, but VFs and what pciback gets first at each boot:
+    built in, it takes what the kernel's command line hides."""
+    hidden = re.findall(r"\(([^()]*)\)", host.text(modprobeconf.COMMAND_LINE) or "")
+    first = {pci.parse_address(text) for text in hidden} if pciback.find(host).module is None else set()
+    found = []
+    for address in host.names(pci.DEVICES):
+        folder = f"{pci.DEVICES}/{address}"
+        if host.link(f"{folder}/driver") not in (None, pci.PCIBACK) or address in first:
+            continue
+        if _kind(host, address) in kinds and not host.exists(f"{folder}/physfn"):
+            found.append(address)
+    return found
+
+
+def _is_of(host: Host, address: str, driver: str) -> bool:
+    answer = host.run(["modinfo", "--field", "alias", driver])
+    if answer.status:
+        raise SriovError(
+            "SRIOV_BOOT_CONFIG",
+            f"It is not known whether {driver} counts {address} among its devices: {answer.complaint}.",
+            "Mend what the tool says, then call again; nothing was changed.",
+        )
+    alias = host.text(f"{pci.DEVICES}/{address}/modalias") or ""
+    return any(fnmatch.fnmatchcase(alias, pattern) for pattern in answer.stdout.split())
+
+
+def counts_by_port(parameter: Parameter) -> bool:
+    return parameter.driver in _BY_PORT
+
+
+def prepare(host: Host, parameter: Parameter, address: str, count: int) -> Tuple[str, Outlook]:
+    """The file's text that gives the device `count` VFs at the driver's next load, and what that load gives
+    then; `SRIOV_BOOT_CONFIG` where another place wins over the file. Changes nothing."""
+    now = outlook(host, parameter)
+    if address not in now.devices:
+        raise SriovError(
+            "SRIOV_BOOT_CONFIG",
+            f"The driver {parameter.driver} does not show {address} among its devices, so its place in "
+            f"{parameter.name} is not known.",
+            "Call again; nothing was changed.",
+        )
+    if now.vfs_of(address) == count:
+        return parameter.text, now
+    text = parameter.with_value(now.value_with(address, count))
+    after = outlook(host, parameter, text)
+    if after.vfs_of(address) != count:
+        raise SriovError("SRIOV_BOOT_CONFIG", *_who_wins(parameter, after, address, count))
+    return text, after
+
+
+def _who_wins(parameter: Parameter, now: Outlook, address: str, count: int) -> Tuple[str, str]:
+    assert now.setting is not None
+    words = f"{parameter.name}={now.setting.value}"
+    return (
+        f"{address} does not get {count} VFs when {parameter.driver} is loaded: {now.setting.place} says "
+        f"{words}, and wins over {parameter.path}.",
+        f"Take it out there, or write {parameter.name}={now.value_with(address, count)} there; then call "
+        "set_vf_count again.",
+    )
+
+
+def advice(host: Host, parameter: Parameter, address: str, wanted: int) -> Tuple[bool, str]:
+    """Whether a reboot brings the device its VFs, and what helps."""
+    try:
+        now = outlook(host, parameter)
+    except SriovError as error:
+        return False, f"{error.message} {error.hint}"
+    if address not in now.devices or now.vfs_of(address) != wanted:
+        if now.setting is None or now.setting.path == parameter.path or address not in now.devices:
+            return False, f"{parameter.path} does not ask for them: call set_vf_count with count={wanted}."
+        return False, " ".join(_who_wins(parameter, now, address, wanted))
+    missing = _missing(host, parameter, now)
+    if missing and missing.sure:
+        return False, missing.sentence
+    return True, "Reboot the host: its driver makes VFs when it is loaded."
+
+
+def _missing(host: Host, parameter: Parameter, now: Outlook) -> Optional[initrd.Finding]:
+    if now.setting is None or not now.setting.path.startswith("/etc/"):
+        return None
+    return initrd.against(host, parameter.driver, parameter.name, now.setting.path, now.setting.value)
+
+
+def set_text(host: Host, parameter: Parameter, text: str, after: Outlook) -> Tuple[bool, List[str]]:
+    """The file with this text, and an initrd that has it; whether anything had to be done, and what is to be
+    told. A call that is cut off before the initrd is there leaves a note, so that the next one makes it."""
+    unfinished = hostconfig.read(host).document.get(*UNFINISHED) == parameter.driver
+    if text == parameter.text and not unfinished:
+        missing = _missing(host, parameter, after)
+        if missing is None or not missing.sure:
+            return False, [missing.sentence] if missing else []
+    section, key = UNFINISHED
+    hostconfig.update(host, section, {key: parameter.driver})
+    try:
+        host.replace_file(parameter.path, text.encode("utf-8", "surrogateescape"))
+        initrd.rebuild(host, parameter.path)
+    except BaseException:
+        host.replace_file(parameter.path, parameter.text.encode("utf-8", "surrogateescape"))
+        _forget_unfinished(host)
+        raise
+    _forget_unfinished(host)
+    missing = _missing(host, parameter, after)
+    return True, [missing.sentence] if missing else []
+
+
+def _forget_unfinished(host: Host) -> None:
+    """A note that stays only has the initrd made once more."""
+    section, key = UNFINISHED
+    try:
+        hostconfig.update(host, section, {key: None})
+    except SriovError as error:
+        host.log(f"{error.code}: {error.message}")

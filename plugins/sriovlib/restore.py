@@ -121,7 +121,7 @@ def bring_to_count(host: Host, pf: pci.PhysicalFunction, wanted: PfConfig, seen:
         raise SriovError(
             "SRIOV_KERNEL_REFUSED",
             f"{pf.address} has {pf.num_vfs} VFs, not {now.number}: its driver {pf.driver} makes them.",
-            "Reboot the host; if that does not help, see the driver's file in /etc/modprobe.d.",
+            "`status` says what helps.",
         )
     if not host.is_writable(f"{pci.DEVICES}/{pf.address}/sriov_numvfs"):
         raise SriovError(

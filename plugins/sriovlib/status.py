@@ -78,10 +78,11 @@ def status(host: Host, session: Any, _args: Mapping[str, str]) -> Dict[str, Any]
     problems += [_config_error(error) for error in config.errors]
     macs = identity.permanent_macs(host, seen.pfs) if config.pfs else {}
     planned = plan.plan(config, seen, macs)
-    waiting = [one for one in planned if one.pf and one.drift and one.drift.number is not None]
-    waiting = [one for one in waiting if one.pf and moduleparam.find(host, one.pf.driver)]
+    waiting = False
     for one in planned:
-        problems += plan.problems(one, _against_drift(host, one, one in waiting))
+        reboot_helps, hint = _against_drift(host, one)
+        waiting = waiting or reboot_helps
+        problems += plan.problems(one, hint)
     desired_counts = {one.pf.address: one.wanted.vfs for one in planned if one.pf}
     errors = restore.last_errors(host)
     pfs = listing.pf_records(host, seen, pool)
@@ -114,17 +115,21 @@ def status(host: Host, session: Any, _args: Mapping[str, str]) -> Dict[str, Any]
     }
 
 
-def _against_drift(host: Host, planned: plan.PfPlan, waits_for_reboot: bool) -> str:
-    """What helps where a PF is not as the file wants it."""
-    if waits_for_reboot:
-        return "Reboot the host: its driver makes VFs when it is loaded."
-    made = planned.pf and drivercounts.made_for(host, planned.pf.address, planned.wanted.vfs)
-    if planned.pf and made == planned.pf.num_vfs:
-        return (
-            f"Its driver made {made} when it was asked for {planned.wanted.vfs}: call set_vf_count with "
-            f"count={made} to keep them."
+def _against_drift(host: Host, planned: plan.PfPlan) -> Tuple[bool, str]:
+    """Whether a reboot helps where a PF has not the VFs that the file wants; and what does."""
+    number = planned.drift.number if planned.drift else None
+    if planned.pf is None or number is None:
+        return False, plan.RESTORE
+    parameter = moduleparam.find(host, planned.pf.driver)
+    if parameter is not None:
+        return moduleparam.advice(host, parameter, planned.pf.address, number)
+    made = drivercounts.made_for(host, planned.pf.address, number)
+    if made == planned.pf.num_vfs:
+        return False, (
+            f"Its driver made {made} when it was asked for {number}: call set_vf_count with count={made} "
+            "to keep them."
         )
-    return plan.RESTORE
+    return False, plan.RESTORE
 
 
 def _iommu(host: Host, running: Optional[xen.Xen]) -> Tuple[Optional[iommu.Iommu], List[Problem]]:

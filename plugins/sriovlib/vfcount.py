@@ -173,32 +173,61 @@ def _by_parameter(
     if parameter.maximum is not None and count > parameter.maximum:
         raise arguments.bad("count", str(count), f"at most {parameter.maximum}, by {parameter.path}")
     pciback.load(host)
-    ports = [other for other in seen.pfs if other.driver == pf.driver]
-    is_array = moduleparam.is_array(host, parameter)
-    values = parameter.values(len(ports))
-    warnings: List[str] = []
-    if is_array:
-        values[ports.index(pf)] = count
-    else:
-        needed = [port.address for port in ports if seen.management(port) is not False]
-        if needed:
-            raise SriovError(
-                "SRIOV_MANAGEMENT_INTERFACE",
-                f"The driver {pf.driver} has one number of VFs for all its ports, and {needed[0]} carries, "
-                "or may carry, the host's management network.",
-                "Use a card with another driver.",
-            )
-        values = [count]
-        if len(ports) > 1:
-            others = ", ".join(port.address for port in ports if port != pf)
-            warnings.append(
-                f"The driver {pf.driver} has one number for all its ports: it counts for {others} too."
-            )
-    changed = moduleparam.set_values(host, parameter, values, is_array)
+    changed, warnings = False, []
+    if not moduleparam.counts_by_port(parameter):
+        text, after = moduleparam.prepare(host, parameter, pf.address, count)
+        warnings = _of_other_devices(host, seen, pf, parameter, after)
+        changed, told = moduleparam.set_text(host, parameter, text, after)
+        warnings += told
+    elif count != pf.num_vfs:
+        raise SriovError(
+            "SRIOV_BOOT_CONFIG",
+            f"The driver {pf.driver} counts its VFs by port, not by device: {parameter.path} is not changed.",
+            f"Write {parameter.name} there by hand, make the initrd anew, reboot, and call set_vf_count with "
+            "the number that there is then.",
+        )
     taken = [vf for vf in seen.vfs if vf.pf == pf.address and seen.state(vf) == inventory.DOM0]
     for vf in taken:
-        pciback.take(host, vf.address)
+        try:
+            pciback.take(host, vf.address)
+        except OSError as error:  # file and initrd are there: what fails last must not undo half of it
+            warnings.append(f"{vf.address} could not be taken from {vf.driver}: {error.strerror}.")
     return changed or bool(taken), warnings
+
+
+def _of_other_devices(
+    host: Host,
+    seen: inventory.Inventory,
+    pf: pci.PhysicalFunction,
+    parameter: moduleparam.Parameter,
+    after: moduleparam.Outlook,
+) -> List[str]:
+    """What the driver's other devices get: never VFs by this call on the port of the management network."""
+    others = [address for address in after.devices if address != pf.address]
+    ports = {port.address: port for port in seen.pfs}
+    managing = [address for address in others if address in ports and seen.management(ports[address])]
+    if after.is_array:
+        return [
+            f"{parameter.path} gives VFs to {address} too, which carries the management network, as before."
+            for address in managing
+            if after.vfs_of(address) != 0
+        ]
+    others = [address for address in others if host.exists(f"{pci.DEVICES}/{address}/sriov_totalvfs")]
+    needed = [
+        address for address in others if address not in ports or seen.management(ports[address]) is not False
+    ]
+    if needed:
+        raise SriovError(
+            "SRIOV_MANAGEMENT_INTERFACE",
+            f"The driver {pf.driver} has one number of VFs for all its ports, and {needed[0]} carries, "
+            "or may carry, the host's management network.",
+            "Use a card with another driver.",
+        )
+    if not others:
+        return []
+    return [
+        f"The driver {pf.driver} has one number for all its ports: it counts for {', '.join(others)} too."
+    ]
 
 
 def _unknown_to_xapi(

@@ -52,14 +52,24 @@ def uname(sysfs: Sysfs, arguments: Sequence[str], _input: str) -> Answer:
 
 
 def modinfo(sysfs: Sysfs, arguments: Sequence[str], _input: str) -> Answer:
-    """`modinfo --parameters DRIVER`: a driver that makes VFs by a parameter takes one value a port."""
-    option, driver = arguments
-    if option != "--parameters":
+    """`--parameters DRIVER`, and `--field alias DRIVER`: which devices it knows."""
+    driver = arguments[-1]
+    cards = [card for card in sysfs.description.cards if card.driver == driver]
+    if not cards:
+        return Answer(1, "", f"modinfo: ERROR: Module {driver} not found.\n")
+    if list(arguments[:-1]) == ["--field", "alias"]:
+        identities = sorted({tuple(int(part, 16) for part in card.device.split(":")) for card in cards})
+        return Answer(0, "".join("pci:v{:08X}d{:08X}sv*sd*bc*sc*i*\n".format(*both) for both in identities))
+    if list(arguments[:-1]) != ["--parameters"]:
         return not_imitated("modinfo", arguments)
-    cards = [card for card in sysfs.description.cards if card.driver == driver and card.sriov]
-    parameters = {card.sriov.parameter for card in cards if card.sriov and card.sriov.parameter}
-    text = "".join(f"{name}:Maximum number of virtual functions (array of uint)\n" for name in parameters)
-    return Answer(0, text + "debug:Debug level (0=none,...,16=all) (int)\n")
+    kinds = {
+        card.sriov.parameter: card.sriov.for_all for card in cards if card.sriov and card.sriov.parameter
+    }
+    text = "debug:Debug level (0=none,...,16=all) (int)\n"
+    for name, for_all in kinds.items():
+        kind = "uint" if for_all else "array of int"
+        text += f"{name}:Number of Virtual Functions: 0 = disable,\n1-63 enable (default 0) ({kind})\n"
+    return Answer(0, text)
 
 
 def ethtool(sysfs: Sysfs, arguments: Sequence[str], _input: str) -> Answer:
@@ -71,16 +81,6 @@ def ethtool(sysfs: Sysfs, arguments: Sequence[str], _input: str) -> Answer:
         if title in card.interfaces:
             return Answer(0, f"Permanent address: {card.macs[card.interfaces.index(title)]}\n")
     return Answer(1, "", "Cannot get device permanent address: No such device\n")
-
-
-def dracut(sysfs: Sysfs, arguments: Sequence[str], _input: str) -> Answer:
-    """`dracut -f IMAGE RELEASE`: the image holds what is in /etc/modprobe.d now."""
-    option, image, release = arguments
-    if option != "-f" or release != sysfs.description.kernel:
-        return not_imitated("dracut", arguments)
-    files = [f"/etc/modprobe.d/{title}" for title in sysfs.names("/etc/modprobe.d")]
-    sysfs.put(image, "".join(sysfs.text(path) for path in files))
-    return Answer()
 
 
 # -- lspci ---------------------------------------------------------------------------------------

@@ -5,6 +5,7 @@ import re
 from typing import Callable, Sequence, Tuple
 
 import kernel_drivers
+import kernel_modprobe
 import kernel_modules
 import kernel_pciback
 import kernel_sriov
@@ -30,7 +31,7 @@ def write(sysfs: Sysfs, path: str, text: str) -> None:
 def _bind(sysfs: Sysfs, path: str, text: str) -> None:
     title = path.split("/")[-2]
     device = kernel_drivers.checked_for_bind(sysfs, title, text.strip())
-    kernel_sriov.bind(sysfs, title, device, kernel_modules.configured_options(sysfs, title))
+    kernel_sriov.bind(sysfs, title, device, kernel_modprobe.options(sysfs, title))
 
 
 def _unbind(sysfs: Sysfs, path: str, text: str) -> None:

@@ -3,6 +3,7 @@
 from typing import List
 
 import kernel_drivers
+import kernel_modprobe
 import kernel_pciback
 import kernel_sriov
 from kernel_sysfs import Sysfs, name, resolved
@@ -35,7 +36,7 @@ def load(sysfs: Sysfs, module: str, options: str = "") -> None:
     if title not in loaded(sysfs) and available(sysfs, module):
         _write_loaded(sysfs, loaded(sysfs) + [title])
         sysfs.put(f"/sys/module/{title}/initstate", "live\n")
-        start_driver(sysfs, module, f"{configured_options(sysfs, module)} {options}")
+        start_driver(sysfs, module, f"{kernel_modprobe.options(sysfs, module)} {options}")
         settle(sysfs)
 
 
@@ -60,6 +61,7 @@ def start_driver(sysfs: Sysfs, module: str, options: str = "") -> None:
         _start_pciback(sysfs, module)
         return
     kernel_drivers.register(sysfs, module, module)
+    sysfs.state.setdefault("boards", {}).pop(module, None)  # what it counts its devices with
     for address in sysfs.names(BUS + "/devices"):
         device = sysfs.device(address)
         assert device is not None
@@ -101,27 +103,11 @@ def settle(sysfs: Sysfs) -> None:
     first = [device + "/virtfn0" for device in devices if sysfs.exists(device + "/virtfn0")]
     devices += [resolved(sysfs.root, link) for link in first]
     present = {kernel_drivers.identity(sysfs, device) for device in devices}
+    texts = kernel_modprobe.files(sysfs).values()
+    blacklisted = [title for text in texts for title in kernel_modprobe.lines(text, "blacklist")]
     for module, identity in kernel_drivers.modules(sysfs):
-        if identity in present and module not in _configured(sysfs, "blacklist"):
+        if identity in present and module not in blacklisted:
             load(sysfs, module)
-
-
-def configured_options(sysfs: Sysfs, module: str) -> str:
-    """What /etc/modprobe.d says for that module."""
-    lines = _configured(sysfs, "options")
-    return " ".join(rest for line in lines for title, _, rest in [line.partition(" ")] if title == module)
-
-
-def _configured(sysfs: Sysfs, keyword: str) -> List[str]:
-    """The rest of each line of /etc/modprobe.d that begins with the keyword."""
-    found = []
-    for file in sysfs.names("/etc/modprobe.d"):
-        if file.endswith(".conf"):
-            for line in sysfs.text(f"/etc/modprobe.d/{file}").splitlines():
-                first, _, rest = line.strip().partition(" ")
-                if first == keyword:
-                    found.append(rest.strip())
-    return found
 
 
 def _listed(sysfs: Sysfs, index: str, module: str) -> bool:

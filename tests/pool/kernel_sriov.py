@@ -147,15 +147,20 @@ def _show_number(sysfs: Sysfs, physical: str, count: int) -> None:
 
 
 def bind(sysfs: Sysfs, title: str, device: str, options: Optional[str] = None) -> None:
-    """A driver gets a device. A PF's driver with the option for it makes VFs at once, as the
-    drivers did before sysfs, and those that vendors ship still do: one number for each port."""
+    """A driver gets a device. A PF's driver with the option for it makes VFs at once, as the drivers did
+    before sysfs, and those that vendors ship still do: one number for all devices, or an array, of which each
+    device takes the element of its own number. The driver counts all that it probes, SR-IOV or not
+    (`bd_number` in Intel's own igb and ixgbe: igb_param.c); one value alone is element 0."""
     kernel_drivers.attach(sysfs, title, device)
-    card, index = sysfs.card(device)
+    boards = sysfs.state.setdefault("boards", {})
+    board = boards[title] = boards.get(title, -1) + 1
+    card, _ = sysfs.card(device)
     if options and card and card.sriov and card.sriov.parameter and title == card.driver:
-        match = re.search(rf"\b{card.sriov.parameter}=([\d,]+)", options)
-        numbers = match.group(1).split(",") if match else []
-        if index < len(numbers) and int(numbers[index]):
-            create(sysfs, device, min(int(numbers[index]), card.sriov.total))
+        found = re.findall(rf'\b{card.sriov.parameter}="?([\d,]+)', options)
+        numbers = found[-1].split(",") if found else []
+        place = 0 if card.sriov.for_all else board
+        if place < len(numbers) and int(numbers[place]):
+            create(sysfs, device, min(int(numbers[place]), card.sriov.total))
 
 
 def unbind(sysfs: Sysfs, device: str) -> None:

@@ -6,6 +6,7 @@ import uuid
 from typing import Any, Dict
 
 import commands
+import kernel_modprobe
 import kernel_modules
 import kernel_net
 import machine_boot
@@ -57,6 +58,9 @@ def disk(description: Description) -> Tree:
                 f"blacklist {name}\n" for name in description.blacklist
             ),
             "/etc/modprobe.d/sriov.conf": description.modprobe,
+            kernel_modprobe.image(description): kernel_modprobe.image_text(
+                description, {"/etc/modprobe.d/sriov.conf": description.modprobe}
+            ),
             "/etc/modules-load.d": {},
             "/etc/systemd/system": {},
             "/usr/lib/systemd/system": {},
@@ -143,7 +147,9 @@ def boot(sysfs: Sysfs) -> None:
     _hardware(sysfs, options.dom0)
     if description.pciback == "built-in":
         kernel_modules.start_driver(sysfs, "xen-pciback")
+    sysfs.state["early"] = True  # from the initrd, and with what it has
     kernel_modules.settle(sysfs)
+    sysfs.state["early"] = False
     for name in sysfs.names("/etc/modules-load.d"):
         for module in sysfs.text(f"/etc/modules-load.d/{name}").split():
             kernel_modules.load(sysfs, module)

@@ -19,6 +19,7 @@ class Sriov(NamedTuple):
     stride: int = 2
     driver: Optional[str] = None  # dom0's module for these VFs
     parameter: Optional[str] = None  # the PF driver's option that creates VFs when it is loaded
+    for_all: bool = False  # whether it is one number for all devices; else an array, one a device
     in_driver: bool = True  # whether the PF's driver can create VFs by sysfs
     makes: Optional[int] = None  # so many VFs, whatever the driver is asked for
     at_most: Optional[int] = None  # so many VFs, however many more the driver is asked for
@@ -87,6 +88,8 @@ class Description(NamedTuple):
     pciback: str = "built-in"  # or the name of its module, or "missing"
     blacklist: Tuple[str, ...] = XCPNG_BLACKLIST
     modprobe: str = ""  # what the administrator wrote into /etc/modprobe.d/sriov.conf
+    dracut_hostonly: bool = True  # else its images have nothing of /etc/modprobe.d
+    initrd_drivers: bool = True  # whether its images have the network cards' drivers
     hypervisor_log: Tuple[str, ...] = ()  # lines of this machine in `xl dmesg`
     kernel_log: Tuple[str, ...] = ()  # and in `dmesg`, at each boot
 

@@ -113,6 +113,7 @@ def test_modules_load_d_and_module_options_count_at_each_boot(tmp_path: Path) ->
     machine = default_host(str(tmp_path), pciback="xen-pciback")
     machine.replace_file("/etc/modules-load.d/pciback.conf", b"xen-pciback\n")
     machine.replace_file("/etc/modprobe.d/ixgbe.conf", b"options ixgbe max_vfs=63,2\n")
+    machine.run(["dracut", "-f", "/boot/initrd-4.19.0+1.img", "4.19.0+1"])
     machine.reboot()
     assert machine.exists("/sys/bus/pci/drivers/pciback")
     assert machine.number("/sys/class/net/eth1/device/sriov_numvfs") == 63

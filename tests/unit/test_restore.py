@@ -66,6 +66,23 @@ def test_where_xenstore_is_silent_vfs_that_there_are_stay(tmp_path: Path, pool: 
     assert present(host) == 6
 
 
+def test_where_xenstore_is_silent_settings_of_vfs_on_pciback_stay(tmp_path: Path, pool: SmallPool) -> None:
+    """A running VM may have any of them, and the VLAN is its own."""
+    host = machine.default_host(str(tmp_path))
+    count(host, pool, 4)
+    host.start_domain(WEB, "web", ["0000:07:10.2"])
+    assert host.run(["ip", "link", "set", "dev", "eth1", "vf", "1", "vlan", "12"]).status == 0
+    write(host, "[pf 0000:07:00.0]\nvfs = 4\n[vf 0000:07:00.0 1]\nvlan = 100\n")
+    host.replace_file("/var/lib/xcp/xapi", b"")  # its socket: the toolstack runs
+    os.unlink(host.path("/usr/bin/xenstore-ls"))
+    (error,) = errors(host)
+    assert "xenstore does not answer, so the settings of the VFs of 0000:07:00.0 are left alone" in error
+    assert "vlan 12" in host.run(["ip", "-details", "link", "show"]).stdout
+    os.unlink(host.path("/var/lib/xcp/xapi"))  # at boot xenstore comes later, and no VM runs
+    assert errors(host) == []
+    assert "vlan 100" in host.run(["ip", "-details", "link", "show"]).stdout
+
+
 def test_a_restore_that_waited_goes_by_the_file_as_it_is_then(tmp_path: Path, pool: SmallPool) -> None:
     host = machine.default_host(str(tmp_path))
     count(host, pool, 2)

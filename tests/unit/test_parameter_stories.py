@@ -1,0 +1,389 @@
+"""set_vf_count with drivers that make VFs by a module parameter: four ports of one card, other cards of the
+same driver, other files and the initrd."""
+
+import errno
+import json
+import os
+from pathlib import Path
+from typing import Any, Dict, List, Tuple
+
+import machine
+import pytest
+from machine import Done, Machine
+from machine_description import Card, Sriov
+from small_pool import SmallPool
+from sriovlib import calls, hostconfig, pciback, restore, vfs
+from sriovlib.errors import SriovError
+from sriovlib.host import Completed
+
+CONF, IMAGE = "/etc/modprobe.d/igb.conf", "/boot/initrd-4.19.0+1.img"
+COMMENTS = "# VFs-param: max_vfs\n# VFs-maxvfs-by-default: 7\n# VFs-maxvfs-by-user:\n"
+ETH2, ETH3 = "0000:05:00.2", "0000:05:00.3"
+
+
+def i350(first: int, addresses: Tuple[str, ...], **sriov: Any) -> Card:
+    """Ports of an I350, called eth<first> and so on."""
+    return Card(
+        addresses,
+        "8086:1521",
+        "I350 Gigabit Network Connection",
+        "igb",
+        interfaces=tuple(f"eth{first + index}" for index in range(len(addresses))),
+        macs=tuple(f"a0:36:9f:00:00:{first + index:02x}" for index in range(len(addresses))),
+        sriov=Sriov(
+            7, "1520", offset=128, stride=4, driver="igbvf", parameter="max_vfs", in_driver=False, **sriov
+        ),
+    )
+
+
+FOUR = tuple(f"0000:05:00.{port}" for port in range(4))
+I210 = Card(("0000:03:00.0",), "8086:1533", "I210", "igb", interfaces=("eth0",), macs=("a0:36:9f:00:00:00",))
+
+
+def igb_host(folder: Path, text: str, cards: Tuple[Card, ...] = (i350(0, FOUR),), **changes: Any) -> Machine:
+    """A host whose cards are all igb's; the management network is on eth1 if there is nothing else said."""
+    described: Dict[str, Any] = {"management_interface": "eth1", "interfaces": (), **changes}
+    host = machine.default_host(str(folder), cards=cards, **described)
+    host.replace_file(CONF, (COMMENTS + text).encode())
+    reboot(host)
+    return host
+
+
+def reboot(host: Machine) -> None:
+    """With an initrd that has the files as they are."""
+    host.run(["dracut", "-f", IMAGE, "4.19.0+1"])
+    host.reboot()
+
+
+def call(host: Machine, pool: SmallPool, function: str, **args: str) -> Dict[str, Any]:
+    answer: Dict[str, Any] = json.loads(calls.call(host, function, pool, args))
+    return answer
+
+
+def count(host: Machine, pool: SmallPool, pf: str, number: int) -> Dict[str, Any]:
+    return call(host, pool, "set_vf_count", pf=pf, count=str(number))
+
+
+def refused(host: Machine, pool: SmallPool, pf: str, number: int) -> SriovError:
+    before = [host.read(CONF), host.read(IMAGE), host.exists(hostconfig.PATH)]
+    with pytest.raises(SriovError) as error:
+        count(host, pool, pf, number)
+    assert [host.read(CONF), host.read(IMAGE), host.exists(hostconfig.PATH)] == before
+    return error.value
+
+
+def option(host: Machine) -> str:
+    return host.read(CONF)[len(COMMENTS) :]
+
+
+def present(host: Machine, addresses: Tuple[str, ...] = FOUR) -> List[int]:
+    return [len(vfs.present(host, address)) for address in addresses]
+
+
+def drift(host: Machine, pool: SmallPool) -> Dict[str, str]:
+    found = [problem for problem in call(host, pool, "status")["problems"] if problem["code"] == "DRIFT"]
+    assert len(found) == 1
+    return dict(found[0])
+
+
+@pytest.fixture
+def pool() -> SmallPool:
+    return SmallPool()
+
+
+def test_one_value_of_an_array_is_that_of_the_first_device(tmp_path: Path, pool: SmallPool) -> None:
+    host = igb_host(tmp_path, "options igb max_vfs=4\n")
+    assert present(host) == [4, 0, 0, 0]
+    assert count(host, pool, "eth3", 2)["reboot_required"] is True
+    assert option(host) == "options igb max_vfs=4,0,0,2\n"
+    host.reboot()
+    assert present(host) == [4, 0, 0, 2]  # none on eth1, the management port
+    assert [result.error for result in restore.restore(host)] == [None, None]
+    assert count(host, pool, "eth3", 2)["changed"] is False
+
+
+@pytest.mark.parametrize(
+    ("before", "after"),
+    [
+        ("", "0,0,0,2"),
+        ("options igb max_vfs=0,0,1,0,0,5,6\n", "0,0,1,2,0,5,6"),  # of cards that were taken out
+        ("options igb max_vfs=0x4,010\n", "0x4,010,0,2"),
+        ("options igb max_vfs=-1,,3\n", "-1,0,3,2"),
+    ],
+)
+def test_what_stands_for_other_devices_stays(
+    tmp_path: Path, pool: SmallPool, before: str, after: str
+) -> None:
+    host = machine.default_host(
+        str(tmp_path), cards=(i350(0, FOUR),), management_interface="eth1", interfaces=()
+    )
+    host.replace_file(CONF, (COMMENTS + before).encode())
+    count(host, pool, "eth3", 2)
+    assert option(host) == f"options igb max_vfs={after}\n"
+
+
+def test_positions_count_each_device_of_the_driver(tmp_path: Path, pool: SmallPool) -> None:
+    """An I210 cannot do SR-IOV, and igb counts it all the same."""
+    ports = ("0000:05:00.0", "0000:05:00.1")
+    host = igb_host(tmp_path, "", (I210, i350(1, ports)), management_interface="eth0")
+    count(host, pool, "eth1", 7)
+    assert option(host) == "options igb max_vfs=0,7,0\n"
+    host.reboot()
+    assert present(host, ports) == [7, 0]
+    assert restore.restore(host)[-1].error is None
+
+
+def test_a_device_that_only_a_vm_has_now_is_counted_and_one_that_boot_hides_is_not(
+    tmp_path: Path, pool: SmallPool
+) -> None:
+    ports = ("0000:05:00.0", "0000:05:00.1")
+    cards = (i350(0, ("0000:02:00.0",)), I210._replace(interfaces=("eth3",)), i350(1, ports))
+    host = igb_host(tmp_path, "", cards, management_interface="eth0")
+    for pf, value in (("eth1", "0,0,3,0"), ("eth2", "0,0,3,2")):
+        host.start_domain("11111111-2222-4333-8444-555555555555", "web", ["0000:03:00.0"])
+        count(host, pool, pf, 3 if pf == "eth1" else 2)
+        assert option(host) == f"options igb max_vfs={value}\n"
+        host.stop_domain("11111111-2222-4333-8444-555555555555")
+    with host.changed() as sysfs:
+        sysfs.put("/proc/cmdline", "root=LABEL=x xen-pciback.hide=(0000:03:00.0) console=hvc0\n")
+    host.replace_file(CONF, COMMENTS.encode())
+    count(host, pool, "eth1", 3)
+    assert option(host) == "options igb max_vfs=0,3,0\n"
+
+
+def test_a_port_that_cannot_be_read_keeps_its_number(tmp_path: Path, pool: SmallPool) -> None:
+    """Its attributes fail; the driver's folder still has it."""
+    host = igb_host(tmp_path, "options igb max_vfs=4,0,5,0\n")
+
+    class Broken(Machine):
+        def read_bytes(self, path: str) -> bytes:
+            if path.startswith(f"/sys/bus/pci/devices/{ETH2}/"):
+                raise OSError(errno.EIO, os.strerror(errno.EIO), path)
+            return super().read_bytes(path)
+
+    count(Broken(host.root), pool, "eth3", 2)
+    assert option(host) == "options igb max_vfs=4,0,5,2\n"
+
+
+def test_the_drivers_devices_cannot_be_listed(tmp_path: Path, pool: SmallPool) -> None:
+    host = igb_host(tmp_path, "options igb max_vfs=4,0,5,0\n")
+
+    class Broken(Machine):
+        def names(self, path: str) -> List[str]:
+            return [] if path == "/sys/bus/pci/drivers/igb" else super().names(path)
+
+    error = refused(Broken(host.root), pool, "eth3", 2)
+    assert (error.code, ETH3 in error.message) == ("SRIOV_BOOT_CONFIG", True)
+
+
+@pytest.mark.parametrize("modinfo", ["missing", "silent"])
+def test_array_or_not_cannot_be_told(tmp_path: Path, pool: SmallPool, modinfo: str) -> None:
+    host = igb_host(tmp_path, "options igb max_vfs=4\n")
+    if modinfo == "missing":
+        os.unlink(host.path("/sbin/modinfo"))
+    else:
+        host = Answering(host.root, "modinfo", "debug:Debug level (int)\n")
+    assert "one number for all" in refused(host, pool, "eth3", 2).message
+    assert present(host) == [4, 0, 0, 0]
+    with host.changed() as sysfs:  # some drivers show their values: these say that it is an array
+        sysfs.put("/sys/module/igb/parameters/max_vfs", "4,0\n")
+    count(host, pool, "eth3", 2)
+    assert option(host) == "options igb max_vfs=4,0,0,2\n"
+
+
+class Answering(Machine):
+    """The host, on which one command answers something else."""
+
+    def __init__(self, root: str, command: str, said: str, status: int = 0) -> None:
+        super().__init__(root)
+        self.command, self.said, self.status = command, said, status
+
+    def start(self, argv: Any, input_text: Any = None) -> Any:
+        if argv[0] == self.command:
+            return Done(Completed(argv, self.status, self.said, ""))
+        return super().start(argv, input_text)
+
+
+def test_one_number_for_all_devices_is_no_business_of_the_management_port(
+    tmp_path: Path, pool: SmallPool
+) -> None:
+    host = igb_host(tmp_path, "options igb max_vfs=0\n", (i350(0, FOUR, for_all=True),))
+    error = refused(host, pool, "eth3", 2)
+    assert (error.code, "0000:05:00.1" in error.message) == ("SRIOV_MANAGEMENT_INTERFACE", True)
+
+
+def test_one_number_for_all_devices_is_told(tmp_path: Path, pool: SmallPool) -> None:
+    host = machine.default_host(str(tmp_path), cards=(*default_management(), i350(1, FOUR, for_all=True)))
+    host.replace_file(CONF, COMMENTS.encode())
+    host.run(["dracut", "-f", IMAGE, "4.19.0+1"])
+    answer = count(host, pool, "eth3", 2)
+    assert option(host) == "options igb max_vfs=2\n"
+    assert f"counts for {FOUR[0]}, {FOUR[1]}, {FOUR[3]} too" in answer["warnings"][0]
+    host.reboot()
+    assert present(host) == [2, 2, 2, 2]
+
+
+def default_management() -> Tuple[Card, ...]:
+    from machine_description import intel_82599
+
+    return (intel_82599(("0000:02:00.0",), ("eth0",), ("00:16:3e:00:01:00",)),)
+
+
+def test_vfs_that_somebody_gave_the_management_port_are_named(tmp_path: Path, pool: SmallPool) -> None:
+    host = igb_host(tmp_path, "options igb max_vfs=0,3\n")
+    answer = count(host, pool, "eth3", 2)
+    assert option(host) == "options igb max_vfs=0,3,0,2\n"
+    assert "0000:05:00.1 too, which carries the management network" in answer["warnings"][0]
+
+
+@pytest.mark.parametrize(
+    ("path", "text", "place"),
+    [
+        (
+            "/etc/modprobe.d/zz.conf",
+            "# mine\noptions igb max_vfs=0,4,0,0\n",
+            "line 2 of /etc/modprobe.d/zz.conf",
+        ),
+        ("/lib/modprobe.d/zz.conf", "options igb max_vfs=0,4,0,0\n", "line 1 of /lib/modprobe.d/zz.conf"),
+        ("/proc/cmdline", "root=x igb.max_vfs=0,4,0,0\n", "the dom0 kernel's command line"),
+    ],
+)
+def test_a_line_that_wins_is_named(tmp_path: Path, pool: SmallPool, path: str, text: str, place: str) -> None:
+    host = igb_host(tmp_path, "options igb max_vfs=0,0,0,3\n")
+    with host.changed() as sysfs:
+        sysfs.put(path, text)
+    error = refused(host, pool, "eth3", 2)
+    assert error.code == "SRIOV_BOOT_CONFIG"
+    assert f"{place} says max_vfs=0,4,0,0, and wins over {CONF}" in error.message
+    assert "max_vfs=0,4,0,2" in error.hint
+
+
+def test_a_line_that_wins_and_agrees_is_left_alone(tmp_path: Path, pool: SmallPool) -> None:
+    host = igb_host(tmp_path, "options igb max_vfs=4,4\n")
+    host.replace_file("/etc/modprobe.d/zz.conf", b"options igb max_vfs=0,0,0,2\n")
+    reboot(host)
+    assert present(host) == [0, 0, 0, 2]
+    answer = count(host, pool, "eth3", 2)
+    assert (answer["reboot_required"], answer["warnings"][1:]) == (False, [])
+    assert option(host) == "options igb max_vfs=4,4\n"
+
+
+def test_a_line_before_ours_is_what_we_go_on_from(tmp_path: Path, pool: SmallPool) -> None:
+    host = igb_host(tmp_path, "")
+    host.replace_file("/etc/modprobe.d/aaa.conf", b"options igb max_vfs=0,0,5\n")
+    count(host, pool, "eth3", 2)
+    assert option(host) == "options igb max_vfs=0,0,5,2\n"
+
+
+def test_status_names_the_line_that_wins_and_asks_for_no_reboot(tmp_path: Path, pool: SmallPool) -> None:
+    host = igb_host(tmp_path, "")
+    count(host, pool, "eth3", 2)
+    assert drift(host, pool)["hint"].startswith("Reboot the host")
+    assert call(host, pool, "status")["reboot_required"] is True
+    host.replace_file("/etc/modprobe.d/zz.conf", b"options igb max_vfs=0,4,0,0\n")
+    reboot(host)
+    assert present(host)[3] == 0
+    assert "line 1 of /etc/modprobe.d/zz.conf says max_vfs=0,4,0,0" in drift(host, pool)["hint"]
+    assert call(host, pool, "status")["reboot_required"] is False
+    host.remove_file("/etc/modprobe.d/zz.conf")
+    host.replace_file(CONF, COMMENTS.encode())  # as an update of the driver's package would
+    assert "call set_vf_count with count=2" in drift(host, pool)["hint"]
+    assert "`status` says what helps" in str(restore.restore(host)[-1].error)
+
+
+def test_an_image_that_lacks_the_file_is_told(tmp_path: Path, pool: SmallPool) -> None:
+    """dracut takes /etc/modprobe.d in host-only mode only; the driver then has no VFs after the reboot."""
+    host = igb_host(tmp_path, "", dracut_hostonly=False)
+    for _ in range(2):  # calling again makes the image again, and looks again
+        (warning,) = count(host, pool, "eth3", 2)["warnings"]
+        assert f"{IMAGE} has the driver igb and not {CONF}" in warning
+        assert f'install_items+=" {CONF} "' in warning
+    host.reboot()
+    assert present(host) == [0, 0, 0, 0]
+    assert "install_items" in drift(host, pool)["hint"]
+    assert call(host, pool, "status")["reboot_required"] is False
+
+
+def test_an_image_without_the_driver_needs_no_file(tmp_path: Path, pool: SmallPool) -> None:
+    host = igb_host(tmp_path, "", dracut_hostonly=False, initrd_drivers=False)
+    assert count(host, pool, "eth3", 2)["warnings"] == []
+    host.reboot()
+    assert present(host) == [0, 0, 0, 2]
+
+
+def test_an_image_that_is_older_than_the_file_is_made_again(tmp_path: Path, pool: SmallPool) -> None:
+    """Somebody wrote the option by hand, and no image."""
+    host = igb_host(tmp_path, "")
+    host.replace_file(CONF, (COMMENTS + "options igb max_vfs=0,0,0,2\n").encode())
+    assert count(host, pool, "eth3", 2)["warnings"] == []
+    host.reboot()
+    assert present(host) == [0, 0, 0, 2]
+
+
+@pytest.mark.parametrize("lsinitrd", ["missing", "fails", "sees nothing"])
+def test_an_image_that_nobody_can_look_into_is_not_known(
+    tmp_path: Path, pool: SmallPool, lsinitrd: str
+) -> None:
+    host = igb_host(tmp_path, "")
+    if lsinitrd == "missing":
+        os.unlink(host.path("/usr/bin/lsinitrd"))
+    else:  # without skipcpio it shows the microcode in front of the image, and exits 0
+        host = Answering(host.root, "lsinitrd", "Early CPIO image\n", 1 if lsinitrd == "fails" else 0)
+    (warning,) = count(host, pool, "eth3", 2)["warnings"]
+    assert f"It is not known whether {IMAGE} has {CONF}" in warning
+    assert drift(host, pool)["hint"].startswith("Reboot the host")
+
+
+def test_ports_are_no_devices(tmp_path: Path, pool: SmallPool) -> None:
+    """mlx4's num_vfs=2,2,0 are VFs on port 1, on port 2 and on both, of one device."""
+    card = i350(1, ("0000:05:00.0",))._replace(driver="mlx4_core")
+    host = machine.default_host(str(tmp_path), cards=(*default_management(), card))
+    conf = "/etc/modprobe.d/mlx4_core.conf"
+    text = "# VFs-param: max_vfs\n# VFs-maxvfs-by-default: 7\noptions mlx4_core max_vfs=2,2,0\n"
+    host.replace_file(conf, text.encode())
+    with pytest.raises(SriovError) as error:
+        count(host, pool, "eth1", 3)
+    assert (error.value.code, "by port" in error.value.message) == ("SRIOV_BOOT_CONFIG", True)
+    assert host.read(conf) == text
+
+
+def test_a_vf_that_cannot_be_taken_over_is_a_warning(tmp_path: Path, pool: SmallPool) -> None:
+    """File and initrd are there by then, and half of it is not undone."""
+    host = igb_host(tmp_path, "options igb max_vfs=0,0,1,2\n", blacklist=())
+
+    class Stubborn(Machine):
+        def write_attribute(self, path: str, text: str) -> None:
+            if path.endswith("/driver/unbind"):
+                raise OSError(errno.EIO, os.strerror(errno.EIO), path)
+            super().write_attribute(path, text)
+
+    answer = count(Stubborn(host.root), pool, "eth3", 5)
+    assert len([warning for warning in answer["warnings"] if "could not be taken from igbvf" in warning]) == 2
+    assert option(host) == "options igb max_vfs=0,0,1,5\n"
+    assert hostconfig.read(host).pfs[ETH3].vfs == 5
+    count(host, pool, "eth3", 5)
+    there = vfs.present(host, ETH3)
+    assert [host.link(f"/sys/bus/pci/devices/{vf}/driver") for vf in there] == ["pciback"] * 2
+    assert pciback.slots(host) == set(there)
+    (other,) = vfs.present(host, ETH2)
+    assert host.link(f"/sys/bus/pci/devices/{other}/driver") == "igbvf"  # nobody asked for it
+
+
+def test_a_note_that_cannot_be_taken_away_undoes_nothing(
+    tmp_path: Path, pool: SmallPool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    host = igb_host(tmp_path, "")
+    update = hostconfig.update
+
+    def full(host: Any, section: str, values: Dict[str, Any]) -> None:
+        if values == {"initrd": None}:
+            raise SriovError("SRIOV_CONFIG_NOT_WRITTEN", "No space left on device.", "")
+        update(host, section, values)
+
+    monkeypatch.setattr(hostconfig, "update", full)
+    count(host, pool, "eth3", 2)
+    assert option(host) == "options igb max_vfs=0,0,0,2\n"
+    assert hostconfig.read(host).pfs[ETH3].vfs == 2
+    monkeypatch.undo()
+    count(host, pool, "eth3", 2)  # makes the initrd once more
+    assert hostconfig.read(host).document.get("boot", "initrd") is None
