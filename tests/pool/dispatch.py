@@ -36,7 +36,7 @@ def answer(xapi: "Xapi", origin: Origin, method: str, params: List[Any]) -> Any:
     def work(task: str) -> Any:
         return _run(name, call, context._replace(task=task), arguments)
 
-    return tasks.begin(xapi.database, method, origin.host, work, call.may_be_cancelled)
+    return tasks.begin(xapi.database, xapi.workers, method, origin.host, work, call.may_be_cancelled)
 
 
 def _arguments(name: str, call: Call, params: List[Any]) -> List[Any]:

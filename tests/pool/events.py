@@ -33,7 +33,7 @@ def since(context: Context, classes: List[str], token: str, timeout: float) -> D
         while True:
             news = changes.since(generation, wanted)
             left = end - time.monotonic()
-            if news.happened or left <= 0:
+            if news.happened or left <= 0 or xapi.life.over:
                 break
             changes.news.wait(left)
         reached = changes.generation if news.happened else generation
@@ -109,7 +109,7 @@ def following(context: Context) -> List[Dict[str, Any]]:
     with changes.news:
         while True:
             known = xapi.subscriptions.get(context.session)
-            if known is None or not xapi.database.exists("session", context.session):
+            if known is None or xapi.life.over or not xapi.database.exists("session", context.session):
                 raise Failure("SESSION_NOT_REGISTERED", f"trackid={context.session}")
             news = changes.since(known.told, _wanted(known.classes))
             if news.happened:

@@ -5,6 +5,7 @@ child that a program leaves behind with them open is not waited for.
 """
 
 import os
+import signal
 import subprocess
 import uuid
 from contextlib import contextmanager
@@ -12,13 +13,33 @@ from typing import IO, Any, Callable, ContextManager, Iterator, List, Mapping, N
 
 PATH = "/sbin:/usr/sbin:/bin:/usr/bin"
 
-AtWork = Callable[[Any], ContextManager[None]]  # told of what runs, which has a method `kill`
+AtWork = Callable[[Any], ContextManager[None]]  # told of what runs: a Process, or what is like one
 
 
 class Ended(NamedTuple):
     status: int  # negative: the signal
     stdout: bytes
     stderr: bytes
+
+
+class Process:
+    """A program that runs, the first of a group of processes. What it leaves behind is nobody's concern."""
+
+    left = False
+
+    def __init__(self, process: "subprocess.Popen[bytes]") -> None:
+        self._process = process
+
+    def kill(self) -> None:
+        self._process.kill()
+
+    def end(self) -> None:
+        """kill -9 for its whole group."""
+        if self._process.poll() is None:
+            os.killpg(self._process.pid, signal.SIGKILL)
+
+    def wait(self) -> int:
+        return self._process.wait()
 
 
 class Programs:
@@ -31,7 +52,7 @@ class Programs:
     def run(self, command: Sequence[bytes], environment: Mapping[str, str], at_work: AtWork) -> Ended:
         """Runs a file, without a shell; OSError where it cannot be started."""
         with _output("out") as stdout, _output("err") as stderr:
-            process = self._start(command, {"PATH": PATH, **environment}, stdout, stderr)
+            process: Any = self._start(command, {"PATH": PATH, **environment}, stdout, stderr)
             with at_work(process):
                 status: int = process.wait()
             return Ended(status, _whole(stdout), _whole(stderr))
@@ -39,15 +60,17 @@ class Programs:
     def _start(
         self, command: Sequence[bytes], environment: Mapping[str, str], stdout: IO[bytes], stderr: IO[bytes]
     ) -> Any:
-        """A subprocess.Popen, or what can be killed and waited for like one."""
-        return subprocess.Popen(
-            list(command),
-            stdin=subprocess.DEVNULL,
-            stdout=stdout,
-            stderr=stderr,
-            cwd="/",
-            env=environment,
-            start_new_session=True,
+        """A Process, or what is like one."""
+        return Process(
+            subprocess.Popen(
+                list(command),
+                stdin=subprocess.DEVNULL,
+                stdout=stdout,
+                stderr=stderr,
+                cwd="/",
+                env=environment,
+                start_new_session=True,
+            )
         )
 
 

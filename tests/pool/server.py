@@ -11,8 +11,9 @@ import socketserver
 import sys
 import threading
 import traceback
+from contextlib import suppress
 from http.server import BaseHTTPRequestHandler
-from typing import TYPE_CHECKING, Any, Dict, List, Optional, Tuple, cast
+from typing import TYPE_CHECKING, Any, Dict, List, Optional, Set, Tuple, cast
 
 import wire
 from calls import Origin
@@ -112,6 +113,16 @@ class _Listener(socketserver.ThreadingMixIn):
     timeout: Optional[float] = 0.0  # handle_request does not wait for a client that went away again
     xapi: "Xapi"
     origin: Origin
+    connections: Set[socket.socket]  # that are open, of all listeners
+
+    def process_request(self, request: Any, client_address: Any) -> None:
+        """In a thread of its own, which the connection ends with."""
+        self.connections.add(request)
+        self.xapi.workers.start("call", self.process_request_thread, request, client_address)
+
+    def shutdown_request(self, request: Any) -> None:
+        self.connections.discard(request)
+        super().shutdown_request(request)  # type: ignore[misc]
 
     def handle_error(self, _request: Any, _client_address: Any) -> None:
         """A client that went away before its answer is no mistake of ours."""
@@ -136,6 +147,7 @@ class Server:
         self._xapi = xapi
         self._lock = threading.Lock()
         self._listeners: Dict[_Listener, str] = {}  # and the host of each
+        self._connections: Set[socket.socket] = set()
         self._selector = selectors.DefaultSelector()
         self._thread: Optional[threading.Thread] = None
         self._waker, self._wakes = socket.socketpair()
@@ -156,6 +168,7 @@ class Server:
     def _add(self, listener: Any, origin: Origin) -> None:
         listener.xapi = self._xapi
         listener.origin = origin
+        listener.connections = self._connections
         with self._lock:
             self._listeners[listener] = origin.host
             self._selector.register(listener, selectors.EVENT_READ)
@@ -185,6 +198,7 @@ class Server:
         listener.server_close()
 
     def close(self) -> None:
+        """Nobody listens any more, and callers are hung up on. Who answers one may still be at work."""
         if self._thread is not None:
             self._waker.send(b".")
             self._thread.join()
@@ -192,6 +206,9 @@ class Server:
         with self._lock:
             for listener in list(self._listeners):
                 self._close(listener)
+        for connection in list(self._connections):
+            with suppress(OSError):  # the other end has just gone
+                connection.shutdown(socket.SHUT_RDWR)
         self._selector.close()
         self._waker.close()
         self._wakes.close()

@@ -1,6 +1,5 @@
 """Tasks: what an Async call leaves behind for its caller to watch. Imitates the tasks of plugin.json."""
 
-import threading
 import traceback
 from typing import Any, Callable, Dict
 
@@ -8,6 +7,7 @@ from calls import Call, Calls, Context
 from database import Database, new_ref
 from values import Failure, internal_error, now
 from wire import xml_value
+from workers import Workers
 
 
 class Cancelled(Failure):
@@ -18,13 +18,18 @@ class Cancelled(Failure):
 
 
 def begin(
-    database: Database, name: str, host: str, work: Callable[[str], Any], may_be_cancelled: bool = False
+    database: Database,
+    workers: Workers,
+    name: str,
+    host: str,
+    work: Callable[[str], Any],
+    may_be_cancelled: bool = False,
 ) -> str:
     """Does `work`, which is told its task, in a thread of its own; the reference of the task."""
     values: Dict[str, Any] = {"name_label": name, "resident_on": host, "created": now()}
     values["allowed_operations"] = ["cancel"] if may_be_cancelled else []
     task = database.create("task", values)
-    threading.Thread(target=_finish, args=(database, task, work), name=name, daemon=True).start()
+    workers.start(name, _finish, database, task, work)
     return task
 
 

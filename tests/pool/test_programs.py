@@ -1,9 +1,12 @@
 """A program that is forked (fork_server.py) finds and leaves what one that is started does."""
 
+import errno
 import json
 import os
 import signal
+import subprocess
 import sys
+import threading
 import time
 from contextlib import contextmanager
 from pathlib import Path
@@ -89,6 +92,62 @@ def test_it_can_be_killed(programs: Programs, tmp_path: Path) -> None:
 
     text = f"open({str(begun)!r}, 'w').close()\nimport time\ntime.sleep(600)\n"
     assert run(programs, tmp_path, text, killing).status == -signal.SIGKILL
+
+
+def test_one_that_is_killed_as_it_ends() -> None:
+    """The wish comes too late or not; the program's status is told either way."""
+
+    @contextmanager
+    def killing(process: Any) -> Iterator[None]:
+        thread = threading.Thread(target=lambda: [process.kill() for _ in range(2000)])
+        thread.start()
+        yield
+        thread.join()
+
+    words = [b"/bin/true"]
+    statuses = {FORKED.run(words, {}, killing).status for _ in range(20)}
+    statuses.add(FORKED.run(words, {}, unwatched).status)
+    assert statuses <= {0, -signal.SIGKILL}
+    assert 0 in statuses
+
+
+@pytest.mark.parametrize("mode", [0o644, 0o755], ids=["not executable", "no program"])
+@BOTH
+def test_what_cannot_be_executed(programs: Programs, tmp_path: Path, mode: int) -> None:
+    (tmp_path / "file").write_bytes(b"\0")
+    (tmp_path / "file").chmod(mode)
+    with pytest.raises(OSError) as error:  # noqa: PT011 (its number is what is asked for)
+        programs.run([os.fsencode(tmp_path / "file")], {}, unwatched)
+    assert error.value.errno == (errno.EACCES if mode == 0o644 else errno.ENOEXEC)
+
+
+A_RUN = """
+import sys
+from contextlib import contextmanager
+from forked_programs import FORKED
+@contextmanager
+def unwatched(_process):
+    yield
+FORKED.run([word.encode() for word in sys.argv[1:]], {}, unwatched)
+"""
+
+
+def test_programs_end_when_the_run_of_tests_is_killed(tmp_path: Path) -> None:
+    told = tmp_path / "told"
+    script = f"#!/bin/sh\nsleep 600 &\necho $$ $! >{told}.new\nmv {told}.new {told}\nwait\n"
+    (tmp_path / "script").write_text(script)
+    (tmp_path / "script").chmod(0o755)
+    environment = {**os.environ, "PYTHONPATH": os.path.dirname(os.path.abspath(__file__))}
+    run = subprocess.Popen([sys.executable, "-c", A_RUN, str(tmp_path / "script")], env=environment)
+    while not told.exists():
+        time.sleep(0.01)
+    run.kill()
+    run.wait()
+    for number in map(int, told.read_text().split()):
+        end = time.monotonic() + 60
+        while os.path.exists(f"/proc/{number}"):
+            assert time.monotonic() < end
+            time.sleep(0.01)
 
 
 @BOTH

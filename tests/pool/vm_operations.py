@@ -33,11 +33,13 @@ class Life:
     """What is known of VMs beside the database: in xapi's memory, and in that of each host's xenopsd."""
 
     def __init__(self, database: Database) -> None:
+        self._database = database
         self.changed = threading.Condition(database.lock)  # an operation has ended
         self.waiting = 0  # how many calls wait for their turn
         self.held = False  # they are woken late, as they may be
         self.stopped: Set[str] = set()  # tasks that a hard shutdown ends
         self.restarts = 0  # of the master's xapi
+        self.over = False  # nobody waits any more, for nothing
         self.pushed: Dict[str, Pushed] = {}  # by VM
         self.snapshots: Dict[str, Dict[str, Any]] = {}  # by snapshot: what its VM was
         self.clock = Clock()
@@ -77,6 +79,13 @@ class Life:
         with self.changed:
             self.restarts += 1
             self.changed.notify_all()
+
+    def end(self) -> None:
+        """All that wait let go: operations for their turn, and callers for events."""
+        with self.changed:
+            self.over = True
+            self._database.changes.news.notify_all()
+        self.forget_waiting()
 
 
 class Operation(NamedTuple):
@@ -119,6 +128,8 @@ def _take_turn(wanted: Operation, name: str, strict: bool) -> None:
     restarts = life.restarts
     while True:
         wanted.look_whether_cancelled()
+        if life.over:
+            raise tasks.Cancelled(wanted.task)
         refused = vm_rules.refusal(standing(wanted.xapi, wanted.vm), name, strict)
         if refused is None:
             return

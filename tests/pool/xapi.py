@@ -37,6 +37,7 @@ from reach import Reach
 from server import Server
 from values import Failure
 from vm_operations import Life
+from workers import Workers
 
 TABLES = (
     *(objects.CALLS, sessions.CALLS, tasks.CALLS, plugin_calls.CALLS, mastership.CALLS),
@@ -60,6 +61,7 @@ class Xapi:
         self.subscriptions: Dict[str, events.Subscription] = {}  # by session
         roles.make_roles(self)
         self.reach = Reach()
+        self.workers = Workers()
         self.life = Life(self.database)
         self._server = Server(self)
         self._sockets: Dict[str, str] = {}
@@ -180,8 +182,13 @@ class Xapi:
         self.database.set("host_metrics", self.database.get("host", host, "metrics"), "live", live)
 
     def close(self) -> None:
-        self.reach.let_all_go()
+        """Ends what it has begun: calls, tasks, programs and what these have started. When it returns nothing
+        of that is at work, in no folder of a host."""
+        self.reach.end()
+        self.life.end()
         self._server.close()
+        self.workers.wait()
+        self.reach.wait_for_the_rest()
 
     def __enter__(self) -> "Xapi":
         return self

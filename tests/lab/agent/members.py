@@ -26,7 +26,9 @@ SOCKETS = "/run/lab-members"
 
 
 class _Connection:
-    """What runs there, to whoever ends it."""
+    """What runs there, to whoever ends it (programs.Process)."""
+
+    left = False
 
     def __init__(self, connection: socket.socket) -> None:
         self._connection = connection
@@ -34,6 +36,8 @@ class _Connection:
     def kill(self) -> None:
         with suppress(OSError):
             self._connection.shutdown(socket.SHUT_RDWR)
+
+    end = kill
 
 
 class InMember(Programs):
