@@ -5,6 +5,7 @@ from typing import Any, Dict, List, Mapping, Optional, Sequence
 
 from . import arguments, copies, handentries, pcientries, poolstate, poolwork, survey, topology
 from .errors import SriovError
+from .handentries import Taken
 from .host import Host
 from .ledger import Entry, Request
 from .macs import chosen_mac
@@ -20,12 +21,15 @@ def adopt_vm(host: Host, session: Any, args: Mapping[str, str]) -> Dict[str, Any
 
     `{vm_uuid, host_uuid, changed, origin_uuid, vfs: [{request, vf, settings}], warnings}`;
     `origin_uuid` is the VM that a clone's entries are a copy of, else null; as an argument it settles what
-    cannot be told, `none` says that it is no copy.
+    cannot be told, `none` says that it is no copy. `trust_keys`: MACs and VLANs by iovirt's keys, which the
+    VM's owner can write, are what it shall have. `dry_run` writes nothing, and shows what those keys say.
     """
     vm_uuid = arguments.required_uuid(args, "vm_uuid")
     wanted = arguments.uuid(args, "host_uuid")
     no_copy = args.get("origin_uuid", "").strip().lower() == NONE
     origin_uuid = NONE if no_copy else arguments.uuid(args, "origin_uuid")
+    dry_run = arguments.boolean(args, "dry_run", False)
+    trust_keys = arguments.boolean(args, "trust_keys", False) or dry_run
     xapi = Xapi(host, session)
     pool = topology.read(host, xapi)
     _, record = poolstate.vm_record(xapi, vm_uuid)
@@ -52,11 +56,25 @@ def adopt_vm(host: Host, session: Any, args: Mapping[str, str]) -> Dict[str, Any
             )
         origin = _origin(at, vm, named, origin_uuid)
         if origin is not None:
-            return _adopt_clone(at, vm, entry, origin, wanted)
-        taken = handentries.taken(at, vm, entry, wanted)
-        answer = _write(at, vm, entry, taken.requests, taken.host, taken.vfs, None)
-        answer["warnings"] += taken.warnings
-        return answer
+            taken = _of_origin(at, vm, entry, origin, wanted)
+        else:
+            taken = handentries.taken(at, vm, entry, wanted, trust_keys)
+        changed = not dry_run and at.transaction.write(
+            poolwork.change(at, vm, taken.entry, taken.requests, taken.host, taken.vfs)
+        )
+        if not dry_run:
+            at.transaction.collect_garbage()
+    return {
+        "vm_uuid": vm_uuid,
+        "host_uuid": taken.host,
+        "changed": changed,
+        "origin_uuid": origin,
+        "vfs": [
+            {"request": request.number, "vf": taken.vfs[request.number], "settings": request.settings}
+            for request in taken.requests
+        ],
+        "warnings": [*(problem.message for problem in surveyed.problems), *taken.warnings],
+    }
 
 
 def _origin(at: Work, vm: Vm, named: Sequence[str], wanted: Optional[str]) -> Optional[str]:
@@ -82,7 +100,7 @@ def _origin(at: Work, vm: Vm, named: Sequence[str], wanted: Optional[str]) -> Op
     return found[0] if found else None
 
 
-def _adopt_clone(at: Work, vm: Vm, entry: Entry, origin: str, wanted: Optional[str]) -> Dict[str, Any]:
+def _of_origin(at: Work, vm: Vm, entry: Entry, origin: str, wanted: Optional[str]) -> Taken:
     """Copies of the origin's requests, with MACs and VFs of the clone's own; its copied entries go."""
     model = at.entry(origin)
     requests: List[Request] = []
@@ -102,28 +120,4 @@ def _adopt_clone(at: Work, vm: Vm, entry: Entry, origin: str, wanted: Optional[s
     alone = at._replace(held=at.held._replace(everywhere=by_hand))
     target = wanted or poolwork.best_host(alone, vm, requests, vm.affinity)
     vfs = poolwork.place(alone, vm, requests, target, {})
-    return _write(at, vm, entry, requests, target, vfs, origin)
-
-
-def _write(
-    at: Work,
-    vm: Vm,
-    entry: Entry,
-    requests: Sequence[Request],
-    target: str,
-    vfs: Mapping[int, str],
-    origin: Optional[str],
-) -> Dict[str, Any]:
-    changed = at.transaction.write(poolwork.change(at, vm, entry, requests, target, vfs))
-    at.transaction.collect_garbage()
-    return {
-        "vm_uuid": vm.uuid,
-        "host_uuid": target,
-        "changed": changed,
-        "origin_uuid": origin,
-        "vfs": [
-            {"request": request.number, "vf": vfs[request.number], "settings": request.settings}
-            for request in requests
-        ],
-        "warnings": [problem.message for problem in at.surveyed.problems],
-    }
+    return Taken(target, entry, requests, vfs, [])

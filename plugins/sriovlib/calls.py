@@ -49,7 +49,9 @@ FUNCTIONS: Dict[str, Function] = {
     ),
     "unassign_vf": Function("assignments", ("vm_uuid", "request", "vf", "all"), pool=True),
     "reinstate_vfs": Function("reinstate", ("vm_uuid", "host_uuid", "starting"), pool=True),
-    "adopt_vm": Function("adopt", ("vm_uuid", "host_uuid", "origin_uuid"), pool=True),
+    "adopt_vm": Function(
+        "adopt", ("vm_uuid", "host_uuid", "origin_uuid", "trust_keys", "dry_run"), pool=True
+    ),
     "list_assignments": Function("assignmentlist", ("vm_uuid", "host_uuid"), pool=True),
 }
 

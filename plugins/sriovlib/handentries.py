@@ -3,8 +3,9 @@ it had beside it. Decides; writes nothing."""
 
 from typing import Dict, List, NamedTuple, Optional, Sequence, Set
 
-from . import copies, inventory, iovirt, pcientries, poolstate, poolwork, vfsettings
+from . import copies, formersettings, inventory, pcientries, poolstate, poolwork
 from .errors import SriovError
+from .formersettings import Found
 from .ledger import Choice, Entry, Request
 from .macs import chosen_mac
 from .poolstate import Vm
@@ -13,29 +14,23 @@ from .safetext import listed, shortened
 from .survey import Surveyed
 
 
-class Found(NamedTuple):
-    """A VF that the VM's `pci` names, with what it had beside it."""
-
-    address: str
-    settings: Dict[str, str]
-    left_out: Dict[str, str]  # settings by iovirt's keys, of a VF that can have none
-
-
 class Taken(NamedTuple):
-    """What the VM is to have in the ledger: the VFs that it has, none is placed."""
+    """What the VM is to have in the ledger."""
 
     host: str  # UUID
+    entry: Entry  # what the ledger is to know of it before
     requests: List[Request]
     vfs: Dict[int, str]
     warnings: List[str]
 
 
-def taken(at: Work, vm: Vm, entry: Entry, wanted: Optional[str]) -> Taken:
-    """Each VF that an entry names becomes a request that it fits; other devices stay as they are."""
+def taken(at: Work, vm: Vm, entry: Entry, wanted: Optional[str], trust_keys: bool) -> Taken:
+    """Each VF that an entry names becomes a request that it fits; other devices stay as they are. Not
+    `trust_keys`: refuses what only the VM's own keys say."""
     entries = pcientries.entries(vm.pci or "")
     target = _host_of(at, vm, [one.address for one in entries if one.address], wanted)
     where = at.host(target)
-    found = _found(where, vm, entries)
+    found = formersettings.found(where, vm, entries)
     if not found:
         raise SriovError(
             "SRIOV_NOT_FOUND",
@@ -52,13 +47,16 @@ def taken(at: Work, vm: Vm, entry: Entry, wanted: Optional[str]) -> Taken:
             settings["mac"] = chosen_mac(at, vm.uuid, number, settings.get("mac"), requests)
         requests.append(Request(number, _choice(where, one.address), settings))
         vfs[number] = one.address
+    if not trust_keys:
+        formersettings.must_be_trusted(where, vm, found)
     addresses = set(vfs.values())
     warnings = [
         *_left(vm, where, entries, addresses),
         *(_left_out(where, one) for one in found if one.left_out),
+        *(_in_doubt(where, one) for one in found if one.mac_in_doubt),
         *_also_named(at, vm, where, addresses),
     ]
-    return Taken(target, requests, vfs, warnings)
+    return Taken(target, entry, requests, vfs, warnings)
 
 
 def _must_be_had(at: Work, vm: Vm, where: Surveyed, address: str) -> None:
@@ -113,6 +111,14 @@ def _left_out(where: Surveyed, one: Found) -> str:
     )
 
 
+def _in_doubt(where: Surveyed, one: Found) -> str:
+    return (
+        f"The MAC {one.mac_in_doubt} that {one.address} of {where.member.name} has is in no file, and its "
+        "guest's driver may have chosen it: its request has one that never changes instead. If it is to be "
+        f"that MAC: `unassign_vf` with vf={one.address}, then `assign_vf` with that vf and mac."
+    )
+
+
 def _not_the_same(at: Work, vm: Vm, address: str, holder: str) -> str:
     said = "If the entry means the VF of another host, call with host_uuid."
     if at.state.entries.get(holder, poolwork.NO_ENTRY).requests:
@@ -163,48 +169,6 @@ def _host_of(at: Work, vm: Vm, named: Sequence[str], wanted: Optional[str]) -> s
         else f"No host that answers has a VF that other_config:pci of {vm.name} (`{shown}`) names.",
         "Name the host by host_uuid, or set the VM's affinity.",
     )
-
-
-def _found(where: Surveyed, vm: Vm, entries: Sequence[pcientries.PciEntry]) -> List[Found]:
-    macs, vlans = iovirt.macs(vm.other_config), iovirt.vlans(vm.other_config)
-    for part in iovirt.unreadable(vm.other_config):
-        raise SriovError(
-            "SRIOV_BAD_ARGUMENT",
-            f"{vm.name} has `{shortened(part)}` in {iovirt.MACS} or {iovirt.VLANS}, which is not N/VALUE "
-            "with the number of an entry.",
-            "Put its other_config right, or take that key out.",
-        )
-    found: Dict[str, Found] = {}
-    for one in entries:
-        vf = where.vf(one.address) if one.address else None
-        if vf is None or one.address is None or one.address in found:
-            continue
-        settings: Dict[str, str] = {}
-        is_network = vf["no_settings"] is None
-        mac = macs.get(one.number or 0) or vf["mac"]
-        if mac and mac != vfsettings.NO_MAC:
-            settings["mac"] = mac
-        vlan = vlans.get(one.number or 0) or (str(vf["vlan"]) if vf["vlan"] else None)
-        if vlan and vlan != "0":
-            settings["vlan"] = vlan
-            if one.number not in vlans and vf["qos"]:
-                settings["qos"] = str(vf["qos"])
-        settings = {name: _value(vm, name, settings[name]) for name in settings}
-        found[one.address] = (
-            Found(one.address, settings, {}) if is_network else Found(one.address, {}, settings)
-        )
-    return list(found.values())
-
-
-def _value(vm: Vm, name: str, text: str) -> str:
-    try:
-        return vfsettings.as_text(vfsettings.parse_value(name, text))
-    except ValueError as accepted:
-        raise SriovError(
-            "SRIOV_BAD_ARGUMENT",
-            f"{vm.name} has `{shortened(text)}` as {name} of a VF, which takes {accepted}.",
-            f"Put its other_config right ({iovirt.MACS}, {iovirt.VLANS}), or take that key out.",
-        ) from None
 
 
 def _choice(where: Surveyed, address: str) -> Choice:

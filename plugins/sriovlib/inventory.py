@@ -113,18 +113,19 @@ def _vf_interfaces(host: Host, vfs: Sequence[pci.VirtualFunction]) -> Dict[str, 
     return found
 
 
-def configured_vfs(host: Host, seen: Inventory) -> Dict[str, Optional[int]]:
-    """PF address -> how many VFs /etc/sriov.conf wants it to have."""
+def configured(host: Host, seen: Inventory) -> Dict[str, hostconfig.PfConfig]:
+    """PF address -> what /etc/sriov.conf says of it."""
     config = hostconfig.read(host)
     if not config.pfs:
         return {}
     macs = identity.permanent_macs(host, seen.pfs)
-    found: Dict[str, Optional[int]] = {}
-    for pf in seen.pfs:
-        wanted = identity.section_of(pf, config.pfs.values(), seen.pfs, macs)
-        if wanted is not None:
-            found[pf.address] = wanted.vfs
-    return found
+    sections = {pf.address: identity.section_of(pf, config.pfs.values(), seen.pfs, macs) for pf in seen.pfs}
+    return {address: section for address, section in sections.items() if section is not None}
+
+
+def configured_vfs(host: Host, seen: Inventory) -> Dict[str, Optional[int]]:
+    """PF address -> how many VFs /etc/sriov.conf wants it to have."""
+    return {address: wanted.vfs for address, wanted in configured(host, seen).items()}
 
 
 def look(host: Host) -> Inventory:
@@ -221,19 +222,26 @@ def vf_record(seen: Inventory, vf: pci.VirtualFunction) -> Dict[str, Any]:
     return record
 
 
+def _configured_mac(wanted: Mapping[str, hostconfig.PfConfig], vf: pci.VirtualFunction) -> Optional[str]:
+    section = wanted.get(vf.pf)
+    return section.settings.get(vf.number, {}).get("mac") if section is not None else None
+
+
 def inventory(host: Host, _session: Any, _args: Mapping[str, str]) -> Dict[str, Any]:
     """The plugin's `inventory`. `owners_known` is false where xenstore does not answer. `others` are the
     addresses of all other PCI devices; `interfaces` has the PCI devices of dom0's interfaces; `needed` those
-    that dom0 needs, with what for in parts of a sentence, as far as that takes no xapi to know."""
+    that dom0 needs, with what for in parts of a sentence, as far as that takes no xapi to know. Each VF has
+    `configured_mac`, its MAC by /etc/sriov.conf or null, besides."""
     seen = look(host)
     listed = {pf.address for pf in seen.pfs} | {vf.address for vf in seen.vfs}
-    configured = configured_vfs(host, seen)
+    wanted = configured(host, seen)
+    counts = {address: section.vfs for address, section in wanted.items()}
     return {
         "version": VERSION,
         "host_uuid": seen.host_uuid,
         "owners_known": seen.owners is not None,
-        "pfs": [pf_record(seen, pf, host, configured) for pf in seen.pfs],
-        "vfs": [vf_record(seen, vf) for vf in seen.vfs],
+        "pfs": [pf_record(seen, pf, host, counts) for pf in seen.pfs],
+        "vfs": [{**vf_record(seen, vf), "configured_mac": _configured_mac(wanted, vf)} for vf in seen.vfs],
         "others": [name for name in host.names(pci.DEVICES) if name not in listed],
         "interfaces": dom0needs.interfaces(host),
         "needed": dom0needs.needs(host, seen.pfs, seen.vfs, seen.network, dom0needs.NOTHING, {}),

@@ -97,8 +97,8 @@ def must_be_readable(vm: str, name: str, text: str) -> None:
     if len(text) > LONGEST:
         raise SriovError(
             "SRIOV_BAD_ARGUMENT",
-            f"other_config:pci of {shortened(name, 60)} ({vm}) has {len(text)} characters, and more than {LONGEST} are not "
-            "read.",
+            f"other_config:pci of {shortened(name, 60)} ({vm}) has {len(text)} characters, and more than "
+            f"{LONGEST} are not read.",
             f"Take it out: `{removal(vm)}`.",
         )
 

@@ -21,7 +21,7 @@ VF, NEXT_VF = "0000:07:10.0", "0000:07:10.2"
 
 
 def by_iovirt(pool: Administrator, name: str, host: int, mac: str, vlan: str, **values: Any) -> str:
-    """A VM as iovirt left it: with a VF of the host that it ran on."""
+    """A VM as iovirt left it: with a VF of the host that it ran on. Its keys are the administrator's."""
     keys = {"pci": f"0/{VF}", "sriovmacs": f"0/{mac}", "sriovvlans": f"0/{vlan}"}
     return pool.vm(name, affinity=pool.box.hosts[host].ref, other_config=keys, **values)
 
@@ -39,7 +39,7 @@ def test_entries_by_hand_count_and_are_adopted(pool: Administrator) -> None:
     )
     new = pool.call("assign_vf", vm_uuid=pool.vm("new"), pf="eth1")
     assert new["vf"] not in (VF, "0000:07:10.2")
-    adopted = pool.call("adopt_vm", vm_uuid=old)
+    adopted = pool.call("adopt_vm", vm_uuid=old, trust_keys="true")
     assert (adopted["host_uuid"], adopted["origin_uuid"]) == (home.uuid, None)
     assert [(one["vf"], one["settings"]) for one in adopted["vfs"]] == [
         (VF, {"mac": "02:16:3e:00:00:0a"}),
@@ -47,6 +47,66 @@ def test_entries_by_hand_count_and_are_adopted(pool: Administrator) -> None:
     ]
     assert pool.pci(old) == f"0/{VF},1/0000:07:10.2,2/0000:00:1f.2"
     assert pool.refused("adopt_vm", vm_uuid=old)[0] == "SRIOV_BAD_ARGUMENT"
+
+
+def test_what_its_owner_could_have_written_is_shown_and_taken_only_if_so_told(pool: Administrator) -> None:
+    """A vm-admin writes sriovmacs and sriovvlans, but no `pci`; so VLAN 42 need not be what the VM shall
+    have."""
+    home = pool.box.hosts[0]
+    old = by_iovirt(pool, "old", 0, "02:16:3e:00:00:0a", "42")
+    before = pool.everything()
+    shown = pool.call("adopt_vm", vm_uuid=old, dry_run="true")
+    assert (shown["changed"], pool.everything()) == (False, before)
+    assert shown["vfs"] == [{"request": 1, "vf": VF, "settings": {"mac": "02:16:3e:00:00:0a", "vlan": "42"}}]
+    code, message, hint = pool.refused("adopt_vm", vm_uuid=old)
+    assert code == "SRIOV_BAD_ARGUMENT"
+    assert message == (
+        f"sriovmacs and sriovvlans of old ({old}), which its owner can write, say mac 02:16:3e:00:00:0a and "
+        f"vlan 42 for {VF} (which has mac 00:00:00:00:00:00 and vlan 0 now)."
+    )
+    assert "trust_keys=true" in hint
+    assert pool.call("adopt_vm", vm_uuid=old, trust_keys="true")["vfs"] == shown["vfs"]
+
+
+def test_keys_that_say_what_the_host_says_are_nothing_new(pool: Administrator) -> None:
+    pool.box.call(pool.box.hosts[0], "configure_vf", vf=VF, mac="02:16:3e:00:00:0a", vlan="42")
+    old = by_iovirt(pool, "old", 0, "02:16:3e:00:00:0a", "42")
+    (one,) = pool.call("adopt_vm", vm_uuid=old)["vfs"]
+    assert one["settings"] == {"mac": "02:16:3e:00:00:0a", "vlan": "42"}
+
+
+def test_without_the_keys_what_the_vf_has_is_taken(pool: Administrator) -> None:
+    pool.box.call(pool.box.hosts[0], "configure_vf", vf=VF, mac="02:16:3e:00:00:0c", vlan="7")
+    old = by_iovirt(pool, "old", 0, "02:16:3e:00:00:0a", "42")
+    hint = pool.refused("adopt_vm", vm_uuid=old)[2]
+    for key in ("sriovmacs", "sriovvlans"):
+        assert f"`xe vm-param-remove uuid={old} param-name=other-config param-key={key}`" in hint
+        pool.api("VM.remove_from_other_config", pool.ref(old), key)
+    (one,) = pool.call("adopt_vm", vm_uuid=old)["vfs"]
+    assert one["settings"] == {"mac": "02:16:3e:00:00:0c", "vlan": "7"}
+
+
+@pytest.mark.parametrize(
+    ("mac", "is_kept"),
+    [
+        ("82:16:3e:00:00:0c", False),  # as a guest's driver makes up, and igb shows until the next reset
+        ("00:1b:21:00:01:77", False),  # one of the card's own: another VM gets it with that VF
+        ("00:16:3e:00:00:0c", True),
+    ],
+)
+def test_a_mac_on_the_vf_that_no_file_has(pool: Administrator, mac: str, is_kept: bool) -> None:
+    home = pool.box.hosts[0]
+    assert home.machine.run(["ip", "link", "set", "dev", "eth1", "vf", "0", "mac", mac]).status == 0
+    old = pool.vm("old", affinity=home.ref, other_config={"pci": f"0/{VF}"})
+    adopted = pool.call("adopt_vm", vm_uuid=old)
+    (one,) = adopted["vfs"]
+    assert (one["settings"]["mac"] == mac, adopted["warnings"] == []) == (is_kept, is_kept)
+    if not is_kept:
+        (warning,) = adopted["warnings"]
+        assert f"The MAC {mac} that {VF} of host1 has is in no file" in warning
+        pool.call("unassign_vf", vm_uuid=old, vf=VF)  # as the warning says
+        pool.call("assign_vf", vm_uuid=old, vf=VF, mac=mac, host_uuid=home.uuid)
+        assert pool.listed(old)["requests"][0]["settings"]["mac"] == mac
 
 
 @pytest.mark.parametrize("order", [1, -1])
@@ -58,13 +118,13 @@ def test_one_address_on_two_hosts_is_two_vfs(pool: Administrator, order: int) ->
     second = by_iovirt(pool, "second", 1, "02:16:3e:00:00:0b", "99", uuid=uuids[1])
     (twice,) = pool.conflicts()
     assert (twice["code"], twice["vm_uuids"]) == ("VF_TWICE", sorted([first, second]))
-    (warning,) = pool.call("adopt_vm", vm_uuid=first)["warnings"]
+    (warning,) = pool.call("adopt_vm", vm_uuid=first, trust_keys="true")["warnings"]
     assert f"second ({second})" in warning
 
     (twice,) = pool.conflicts()
     assert (twice["code"], twice["host_uuid"]) == ("VF_TWICE", pool.box.hosts[0].uuid)
     assert "host_uuid" in twice["hint"]
-    adopted = pool.call("adopt_vm", vm_uuid=second)
+    adopted = pool.call("adopt_vm", vm_uuid=second, trust_keys="true")
     assert (adopted["host_uuid"], adopted["origin_uuid"]) == (pool.box.hosts[1].uuid, None)
     (one,) = adopted["vfs"]
     assert (one["vf"], one["settings"]) == (VF, {"mac": "02:16:3e:00:00:0b", "vlan": "99"})
@@ -74,7 +134,7 @@ def test_one_address_on_two_hosts_is_two_vfs(pool: Administrator, order: int) ->
 def test_two_by_hand_on_one_vf_of_a_host(pool: Administrator) -> None:
     first = by_iovirt(pool, "first", 0, "02:16:3e:00:00:0a", "42")
     second = by_iovirt(pool, "second", 0, "02:16:3e:00:00:0b", "99")
-    pool.call("adopt_vm", vm_uuid=first)
+    pool.call("adopt_vm", vm_uuid=first, trust_keys="true")
     refused = pool.refused("adopt_vm", vm_uuid=second)
     assert refused[0] == "SRIOV_VF_IN_USE"
     assert "first" in refused[1]
@@ -166,7 +226,7 @@ def test_a_vf_that_a_driver_of_dom0_has_is_kept_for_its_vm(pool: Administrator) 
     assert f"`set_vf_count` on that host with pf={FIRST} and count=4" in hint
     assert pool.pci(old) == f"0/{VF}"
     pool.box.call(home, "set_vf_count", pf=FIRST, count="4")
-    (one,) = pool.call("adopt_vm", vm_uuid=old)["vfs"]
+    (one,) = pool.call("adopt_vm", vm_uuid=old, trust_keys="true")["vfs"]
     assert (one["vf"], pool.pci(old)) == (VF, f"0/{VF}")
 
 
@@ -205,7 +265,7 @@ def test_a_number_beside_a_mac_that_no_entry_has(pool: Administrator) -> None:
     assert "take that key out" in hint
     pool.api("VM.remove_from_other_config", pool.ref(odd), "sriovvlans")
     pool.api("VM.add_to_other_config", pool.ref(odd), "sriovvlans", "00 / 7, ")
-    (one,) = pool.call("adopt_vm", vm_uuid=odd)["vfs"]
+    (one,) = pool.call("adopt_vm", vm_uuid=odd, trust_keys="true")["vfs"]
     assert one["settings"]["vlan"] == "7"
 
 

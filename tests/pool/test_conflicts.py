@@ -140,7 +140,7 @@ def test_two_entries_by_hand_of_which_one_is_a_copy(pool: Pool) -> None:
     copy = pool.clone(old, "copy")
     hint = pool.conflict("VF_TWICE")["hint"]
     assert "origin_uuid of the first" in hint
-    pool.call("adopt_vm", vm_uuid=old)
+    pool.call("adopt_vm", vm_uuid=old, trust_keys="true")
     assert f"origin_uuid={old}" in pool.conflict("VF_TWICE")["hint"]
     refused = pool.refused("adopt_vm", vm_uuid=copy)
     assert (refused[0], f"origin_uuid={old}" in refused[2]) == ("SRIOV_VF_IN_USE", True)
@@ -208,7 +208,7 @@ def test_a_vm_with_keys_of_its_own_is_no_copy(pool: Pool) -> None:
     pinned = {"affinity": pool.other.ref, "platform": {"nomigrate": "true"}}
     old = pool.vm("old", pci=f"0/{VF}", other_config=keys, **pinned)
     assert pool.conflict("VF_TWICE")["host_uuid"] == pool.one.uuid
-    adopted = pool.call("adopt_vm", vm_uuid=old)
+    adopted = pool.call("adopt_vm", vm_uuid=old, trust_keys="true")
     assert (adopted["host_uuid"], adopted["origin_uuid"]) == (pool.other.uuid, None)
     (vf,) = adopted["vfs"]
     assert (vf["vf"], vf["settings"]) == (VF, {"mac": "02:16:3e:00:00:0f", "vlan": "99"})
