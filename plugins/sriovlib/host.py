@@ -237,8 +237,20 @@ class Host:
             raise
         self._sync_folder(folder)
 
+    def rename(self, path: str, new_path: str) -> None:
+        """Gives a file another name in its folder, in the place of what has that name."""
+        os.rename(self.root + path, self.root + new_path)
+        self._sync_folder(os.path.dirname(self.root + new_path))
+
     def mode(self, path: str) -> int:
         return os.stat(self.root + path).st_mode & 0o7777
+
+    def modified(self, path: str) -> float:
+        """When the file was last written, in seconds."""
+        return os.stat(self.root + path).st_mtime
+
+    def is_link(self, path: str) -> bool:
+        return os.path.islink(self.root + path)
 
     def set_mode(self, path: str, mode: int) -> None:
         os.chmod(self.root + path, mode)
@@ -251,6 +263,13 @@ class Host:
         """Takes the file away; none there is as good."""
         self._discard(self.root + path)
 
+    def try_to_remove(self, path: str) -> None:
+        """As `remove_file`, where the outcome does not depend on it."""
+        try:
+            self.remove_file(path)
+        except OSError:
+            pass
+
     @staticmethod
     def _discard(path: str) -> None:
         try:
@@ -261,8 +280,12 @@ class Host:
     @staticmethod
     def _sync_folder(folder: str) -> None:
         """Makes a rename outlive a power cut. Where that fails (vfat, as an EFI system partition has,
-        cannot do it) the rename has happened all the same, so it is no failure of the write."""
-        descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+        cannot do it; or the folder cannot be opened) the rename has happened all the same, so it is no
+        failure of the write."""
+        try:
+            descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+        except OSError:
+            return
         try:
             os.fsync(descriptor)
         except OSError:
@@ -285,12 +308,14 @@ class Host:
     def lock(self, name: str, doing: str, seconds: float = LOCK_SECONDS) -> Iterator[None]:
         """Holds the host-wide lock `name`; it ends with the process, however that ends.
 
-        `doing` is what others read while they wait. After `seconds` of waiting: `SRIOV_BUSY`.
+        `doing` is what others read while they wait. Nobody but root may open the file: whoever can
+        read it could hold it. After `seconds` of waiting: `SRIOV_BUSY`.
         """
         path = f"{RUN_FOLDER}/{name}.lock"
         try:
             self.make_folder(RUN_FOLDER)
-            descriptor = os.open(self.path(path), os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
+            descriptor = os.open(self.path(path), os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+            os.fchmod(descriptor, 0o600)  # an older version made it for all to read
         except OSError as error:
             raise SriovError(
                 "SRIOV_NO_LOCK",
