@@ -8,7 +8,7 @@ when all that it takes to boot is there.
 
 import re
 from collections import Counter
-from typing import Dict, List, Mapping, NamedTuple, Optional, Sequence
+from typing import Dict, List, Mapping, NamedTuple, Optional, Sequence, Tuple
 
 from . import xenoption
 
@@ -18,6 +18,9 @@ SEPARATOR = "---"  # between what mboot.c32 loads: Xen, the dom0 kernel, its ini
 _LINE = re.compile(r"[^\n]*\n|[^\n]+")
 _WORD = re.compile(r"[^ \t\r\n]+")  # and nothing else parts words: bytes are kept as they are
 _XEN = re.compile(r"(?:.*/)?xen(?:[-._][^/]*)?\.gz")
+# What an entry can start (syslinux: kernel_types); mboot.c32 is started by the first two.
+_KERNELS = ("kernel", "com32", "linux", "boot", "bss", "pxe", "fdimage", "comboot", "config", "localboot")
+AMBIGUOUS = "\0"  # no label can be that
 _WAY_BACK = re.compile(r"safe|fallback", re.IGNORECASE)
 _MENUS = re.compile(r"(?:.*/)?(?:vesa)?menu\.c32", re.IGNORECASE)
 
@@ -27,12 +30,14 @@ class NotBootable(Exception):
 
 
 class Entry(NamedTuple):
-    """A boot entry: its label, its module, and the line (a number) of its last `append`."""
+    """A boot entry: its label, the module that it starts and the keyword that says how, and the line (a
+    number) of its last `append`."""
 
     label: str
     kernel: str
     append_line: Optional[int]
     is_menu_default: bool
+    kernel_keyword: str = "kernel"
 
 
 class Config(NamedTuple):
@@ -41,13 +46,21 @@ class Config(NamedTuple):
     lines: List[str]
     entries: List[Entry]
     default: Optional[str]  # the label that boots by itself
+    global_append_line: Optional[int] = None  # of the `append` before all labels: for entries without one
+    other_files: Tuple[int, ...] = ()  # lines by which extlinux or its menu reads another file
 
 
 def parse(data: bytes) -> Config:
-    """Latin-1 stands for bytes here: any byte goes through and comes out as it was."""
+    """Latin-1 stands for bytes here: any byte goes through and comes out as it was.
+
+    As extlinux and its menu read the file (syslinux: com32/elflink/ldlinux/readconfig.c): keywords in any
+    case, of a keyword given twice the last counts, of a label given twice the first.
+    """
     lines = _LINE.findall(data.decode("latin-1"))
     entries: List[Entry] = []
     directives: Dict[str, str] = {}
+    global_append: Optional[int] = None
+    others: List[int] = []
     in_help_text = False
     for number, line in enumerate(lines):
         words = _WORD.findall(line)
@@ -59,29 +72,42 @@ def parse(data: bytes) -> Config:
             continue
         elif keyword == "label":
             entries.append(Entry(value, "", None, False))
-        elif entries and keyword in ("kernel", "com32", "linux"):
-            entries[-1] = entries[-1]._replace(kernel=value)
-        elif entries and keyword == "append":
-            entries[-1] = entries[-1]._replace(append_line=number)
+        elif entries and keyword in _KERNELS:
+            entries[-1] = entries[-1]._replace(kernel=value, kernel_keyword=keyword)
+        elif keyword == "append":
+            if entries:
+                entries[-1] = entries[-1]._replace(append_line=number)
+            else:
+                global_append = number
+        elif keyword == "include" or (keyword == "menu" and value.lower() == "include"):
+            others.append(number)
         elif entries and keyword == "menu" and value.lower() == "default":
             entries[-1] = entries[-1]._replace(is_menu_default=True)
         elif keyword in ("default", "ontimeout", "ui"):
             directives[keyword] = value
-    return Config(lines, entries, _default(entries, directives))
+            if (
+                _MENUS.fullmatch(value) and len(words) > 2
+            ):  # the menu reads that file in the place of this one
+                others.append(number)
+    default = _default(entries, directives)
+    return Config(lines, entries, default, global_append, tuple(others))
 
 
 def _default(entries: Sequence[Entry], directives: Dict[str, str]) -> Optional[str]:
     """The label that boots when nobody types: `ontimeout`, else `default`; where a menu is shown (`ui
-    menu.c32`, or the menu as `default`) its own `menu default`, or its first entry."""
+    menu.c32`, or the menu as `default`) the label of `default`, else the last `menu default`, else the first
+    entry. AMBIGUOUS where menus of different ages would differ."""
     if "ontimeout" in directives:
         return directives["ontimeout"]
     default = directives.get("default")
     if "ui" not in directives and not (default and _MENUS.fullmatch(default)):
         return default
-    chosen = [entry.label for entry in entries if entry.is_menu_default]
+    marked = [entry.label for entry in entries if entry.is_menu_default]
     if default and not _MENUS.fullmatch(default):
-        chosen.append(default)
-    return (chosen + [entry.label for entry in entries] + [""])[0]
+        return default if not marked or marked[-1] == default else AMBIGUOUS
+    if marked:
+        return marked[-1]
+    return entries[0].label if entries else ""
 
 
 def is_way_back(label: str) -> bool:
@@ -119,6 +145,8 @@ def _starts_xen(config: Config, entry: Entry) -> bool:
 
 def _why_not_bootable(config: Config, entry: Entry) -> Optional[str]:
     """What mboot.c32 and Xen need: the module, and Xen, a kernel and an initrd with ` --- ` between."""
+    if entry.kernel_keyword not in _KERNELS[:2]:
+        return f"it starts `{entry.kernel}` by `{entry.kernel_keyword}`, not mboot.c32 by `kernel` or `com32`"
     if not re.fullmatch(r"(?:.*/)?mboot\.c32", entry.kernel, re.IGNORECASE):
         return f"its kernel is `{entry.kernel}`, not mboot.c32"
     words = _append_words(config, entry)
@@ -138,6 +166,8 @@ def normal_entries(config: Config) -> List[Entry]:
     count = Counter(entry.label for entry in config.entries)
     if not config.default:
         raise NotBootable("no `default` line says which entry boots")
+    if config.default == AMBIGUOUS:
+        raise NotBootable("`default` names another entry than the one that is marked `menu default`")
     if config.default not in count:
         raise NotBootable(f"the default is `{config.default}`, and no entry has that label")
     if is_way_back(config.default):
@@ -145,6 +175,11 @@ def normal_entries(config: Config) -> List[Entry]:
     if count[config.default] > 1:
         raise NotBootable(f"two entries are labelled `{config.default}`")
     default = next(entry for entry in config.entries if entry.label == config.default)
+    if default.append_line is None and config.global_append_line is not None:
+        raise NotBootable(
+            f"its default entry `{config.default}` has no `append` line of its own, and the one before all"
+            " labels is not for this entry alone"
+        )
     if not _starts_xen(config, default):
         raise NotBootable(f"its default entry `{config.default}` does not start Xen (no xen.gz in it)")
     reason = _why_not_bootable(config, default)
@@ -175,7 +210,17 @@ def unfit_entries(config: Config) -> List[str]:
 def xen_options(config: Config, entry: Entry) -> List[str]:
     """The options that the entry gives to Xen: between xen.gz and the next ` --- `."""
     words = _append_words(config, entry)
-    return _modules(words)[_xen_module(words) or 0][1:]
+    return _until_dom0(_modules(words)[_xen_module(words) or 0][1:])
+
+
+def _until_dom0(options: List[str]) -> List[str]:
+    """Behind a `--` they are dom0's (Xen: arch/x86/setup.c)."""
+    return options[: options.index("--")] if "--" in options else options
+
+
+def other_files(config: Config) -> List[str]:
+    """Why another file than this one may be what boots."""
+    return [f"its line {n + 1} (`{config.lines[n].strip()}`) reads another file" for n in config.other_files]
 
 
 def with_iommu(config: Config, wanted: Mapping[str, Sequence[str]]) -> bytes:
@@ -196,6 +241,7 @@ def _line_with_iommu(line: str, options: Sequence[str]) -> str:
     texts = [word.group() for word in words]
     start = 0 if _xen_module(texts) == 0 else texts.index(SEPARATOR) + 1
     xen = words[start : texts.index(SEPARATOR, start)]  # xen.gz and its options
+    xen = xen[: 1 + len(_until_dom0([word.group() for word in xen[1:]]))]
     old = [word for word in xen[1:] if xenoption.is_iommu(word.group())]
     ends = {word.start(): before.end() for before, word in zip(xen, xen[1:])}
     new = "".join(f" {option}" for option in options)

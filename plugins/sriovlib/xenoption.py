@@ -2,7 +2,8 @@
 
 Xen reads every `iommu=` of its command line, one after the other; each is a list of a boolean and
 of sub-options separated by commas, and the last boolean counts (Xen: docs/misc/xen-command-line,
-xen/drivers/passthrough/iommu.c). `no-iommu` is the same as `iommu=no` (xen/common/kernel.c).
+xen/drivers/passthrough/iommu.c). `no-iommu` is the same as `iommu=no`; quotes mean nothing to Xen, a boot
+loader's script takes them away or not (xen/common/kernel.c: parse_params).
 """
 
 from typing import List, Sequence
@@ -29,7 +30,10 @@ def parts(options: Sequence[str]) -> List[str]:
     found: List[str] = []
     for option in options:
         key, _, value = option.partition("=")
-        found.extend(["no"] if key == "no-iommu" else [part for part in value.split(",") if part])
+        if key == "iommu":
+            found.extend(part for part in value.split(",") if part)
+        elif not value:  # Xen refuses `no-iommu=...`
+            found.append("no")
     return found
 
 

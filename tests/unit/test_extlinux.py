@@ -155,6 +155,75 @@ def test_a_host_that_would_not_boot_by_itself_is_refused(old: bytes, new: bytes,
     assert reason in why_refused(ORIGINAL.replace(old, new, 1))
 
 
+@pytest.mark.parametrize(
+    ("keywords", "boots"),
+    [
+        ("ui menu.c32\ndefault xe", "xe"),  # the menu takes the label of `default`
+        ("default menu.c32", "xe"),  # its first entry
+        ("DEFAULT VESAMENU.C32", "xe"),
+        ("ui menu.c32", "xe"),
+        ("ui menu.c32\ndefault safe", "safe"),
+        ("default xe iommu=0", "xe"),  # more words are options behind the initrd
+        ("default safe\ndefault xe", "xe"),  # the last counts
+    ],
+)
+def test_which_entry_boots_by_itself(keywords: str, boots: str) -> None:
+    assert extlinux.parse(ORIGINAL.replace(b"default xe", keywords.encode())).default == boots
+
+
+def test_the_last_entry_that_is_marked_as_the_menus_default_counts() -> None:
+    data = ORIGINAL.replace(b"default xe", b"ui menu.c32")
+    for label in (b"safe", b"xe-serial"):
+        data = data.replace(b"label %s\n" % label, b"label %s\n  menu default\n" % label)
+    assert extlinux.parse(data).default == "safe"  # it comes later in the file
+
+
+def test_a_menu_whose_default_depends_on_its_age_is_refused() -> None:
+    data = ORIGINAL.replace(b"default xe", b"ui menu.c32\ndefault xe").replace(
+        b"label safe\n", b"label safe\n  menu default\n"
+    )
+    assert "another entry than the one that is marked" in why_refused(data)
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "reason"),
+    [
+        (b"  kernel mboot.c32", b"  linux mboot.c32", "it starts `mboot.c32` by `linux`"),
+        (
+            b"  kernel mboot.c32",
+            b"  kernel mboot.c32\n  config other.conf",
+            "it starts `other.conf` by `config`",
+        ),
+        (b"  kernel mboot.c32", b"  kernel mboot.c32\n  localboot 0x80", "it starts `0x80` by `localboot`"),
+    ],
+)
+def test_an_entry_that_starts_something_else_than_mboot_is_refused(
+    old: bytes, new: bytes, reason: str
+) -> None:
+    assert reason in why_refused(ORIGINAL.replace(old, new, 1))
+
+
+def test_com32_starts_mboot_as_kernel_does() -> None:
+    assert options(ORIGINAL.replace(b"  kernel mboot", b"  COM32 /boot/mboot")) == options(ORIGINAL)
+
+
+def test_an_append_line_of_all_entries_is_not_for_the_normal_one_alone() -> None:
+    line = next(line for line in ORIGINAL.split(b"\n") if b"append" in line)
+    data = ORIGINAL.replace(line + b"\n", b"", 1).replace(b"timeout 50", b"timeout 50\n" + line)
+    assert "has no `append` line of its own" in why_refused(data)
+
+
+def test_what_stands_behind_two_dashes_is_dom0s_and_not_xens() -> None:
+    data = ORIGINAL.replace(b"iommu=0 com1=9600 ---", b"com1=9600 -- iommu=0 ---", 1)
+    assert options(data)["xe"] == ["dom0_mem=752M", "com1=9600"]
+    assert turned_on(data) == data.replace(b"9600 --", b"9600 iommu=1 --", 1)
+
+
+def test_quotes_mean_nothing_to_xen_and_extlinux_leaves_them() -> None:
+    data = ORIGINAL.replace(b" iommu=0 com1", b' "iommu=1" com1', 1)
+    assert b'"iommu=1" com1=9600 iommu=1 ---' in turned_on(data)
+
+
 @given(st.integers(min_value=0, max_value=len(ORIGINAL)))
 def test_a_file_cut_short_anywhere_is_refused_or_still_boots(end: int) -> None:
     data = ORIGINAL[:end]

@@ -18,6 +18,7 @@ from sriovlib import xenoption
         (["iommu=1", "iommu=0"], "off"),  # and the last option
         (["iommu=0", "iommu=verbose"], "off"),
         (["no-iommu"], "off"),
+        (["iommu=1", "no-iommu=yes"], "on"),  # Xen refuses a value there
         (["iommu=verbose"], "default"),
         (["iommu=dom0-strict,no-intremap"], "default"),  # a negative sub-option is not the boolean
         (["iommu=force"], "on"),  # it demands one
