@@ -4,7 +4,7 @@ from contextlib import contextmanager
 from typing import Any, Dict, Iterator, List, Mapping, NamedTuple, Optional
 from urllib.parse import quote, unquote
 
-from . import arguments, bootconfig, hostconfig, xen, xenoption
+from . import arguments, bootconfig, bootfile, hostconfig, xen, xenoption
 from .errors import Problem, SriovError
 from .host import Host
 
@@ -13,8 +13,11 @@ from .host import Host
 BEFORE = hostconfig.XEN_BEFORE
 # Set while extlinux still has to run after a change, so that the next call completes a broken one.
 UNFINISHED = (hostconfig.BOOT, "regenerate")
+# What the first builds of 0.1.0 recorded on GRUB hosts, where they only read the entry that boots by default.
+OF_ALL_ENTRIES = "default"
 
 _RANK = {xenoption.OFF: 0, xenoption.DEFAULT: 1, xenoption.ON: 2}
+
 
 NOTHING_RECORDED = Problem(
     "NOTHING_RECORDED",
@@ -85,12 +88,19 @@ def disable_iommu(host: Host, _session: Any, args: Mapping[str, str]) -> Dict[st
         boot = bootconfig.find(host)
         before = boot.read()
         running = xen.parse(host.run(xen.COMMAND))
-        recorded = hostconfig.read(host).document.sections.get(BEFORE, {})
+        recorded = dict(hostconfig.read(host).document.sections.get(BEFORE, {}))
+        of_all = recorded.get(OF_ALL_ENTRIES)
+        if of_all is not None and OF_ALL_ENTRIES not in before:
+            recorded = {**{quote(label): of_all for label in before}, **recorded}
+            del recorded[OF_ALL_ENTRIES]
         there = {unquote(key): text.split() for key, text in recorded.items() if unquote(key) in before}
         wanted = {label: options for label, options in there.items() if options != before[label]}
         result = _change(host, boot, running, before, wanted, dry_run, record=False)
         if not dry_run:
-            hostconfig.update(host, BEFORE, {quote(label): None for label in there})
+            done: Dict[str, Optional[str]] = {quote(label): None for label in there}
+            if of_all is not None:
+                done[OF_ALL_ENTRIES] = None
+            hostconfig.update(host, BEFORE, done)
         gone = [unquote(key) for key in recorded if unquote(key) not in before]
         notes = [_not_put_back(label) for label in gone] if recorded else [NOTHING_RECORDED]
         result["problems"] = [note._asdict() for note in notes] + result["problems"]
@@ -112,6 +122,7 @@ def _alone(host: Host, doing: str, dry_run: bool) -> Iterator[None]:
         yield
     else:
         with host.lock("boot", doing):
+            bootconfig.recover(host)
             yield
 
 
@@ -124,14 +135,14 @@ def _change(
     host: Host,
     boot: bootconfig.BootConfig,
     running: Optional[xen.Xen],
-    before: bootconfig.Options,
-    wanted: bootconfig.Options,
+    before: bootfile.Options,
+    wanted: bootfile.Options,
     dry_run: bool,
     record: bool,
 ) -> Dict[str, Any]:
     """Writes `wanted`, in an order that a crash at any point leaves right or completable: the
     record of what was there, the boot configuration, extlinux."""
-    problems: List[Problem] = []
+    problems = boot.doubts()
     unfinished = hostconfig.read(host).document.get(*UNFINISHED) is not None
     changed = not dry_run and bool(wanted or unfinished)
     if changed:
@@ -156,8 +167,8 @@ def _change(
 def _write(
     host: Host,
     boot: bootconfig.BootConfig,
-    before: bootconfig.Options,
-    wanted: bootconfig.Options,
+    before: bootfile.Options,
+    wanted: bootfile.Options,
     record: bool,
 ) -> List[Problem]:
     section, key = UNFINISHED
@@ -174,7 +185,7 @@ def _write(
     try:
         hostconfig.update(host, section, {key: "yes"})
         problems = boot.write(wanted)
-    except bootconfig.NotPutBack:  # what is there is ours now, and the record says what was before
+    except bootfile.NotPutBack:  # what is there is ours now, and the record says what was before
         raise
     except BaseException:  # the boot configuration is as it was, so shall the record be
         _tidy(host, BEFORE, {label: recorded.get(label) for label in found})

@@ -140,7 +140,7 @@ def _iommu(host: Host, running: Optional[xen.Xen]) -> Tuple[Optional[iommu.Iommu
     except SriovError as error:  # the rest of the answer must not be lost for it
         found = [Problem(error.code.replace("SRIOV_", "", 1), error.message, error.hint)]
         return None, found + ([IOMMU_OFF] if running and not running.iommu_active else [])
-    problems = list(mmu.problems)
+    problems = [*mmu.problems, *boot.doubts()]
     if mmu.reboot_required:
         problems.append(REBOOT_PENDING)
     elif running and not running.iommu_active and iommu.NO_FIRMWARE_IOMMU not in problems:

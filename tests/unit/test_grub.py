@@ -1,13 +1,69 @@
-"""What xen-cmdline may do to a GRUB file, and what is harm."""
+"""What xen-cmdline makes of GRUB files as hosts have them, and which of it is harm. The tool is the one of
+tests/pool, which was compared with the real one."""
 
 import json
 from pathlib import Path
 from typing import List, Tuple
 
 import pytest
+import xen_cmdline
 from sriovlib import grub
 
 TRANSCRIPT = Path(__file__).parent.parent / "pool" / "transcripts" / "xen-cmdline.json"
+NORMAL = ("XCP-ng", "XCP-ng (Serial)")
+
+XCP_NG = """serial --unit=0 --speed=115200
+terminal_input serial console
+terminal_output serial console
+set default=0
+set timeout=5
+menuentry 'XCP-ng' {
+	search --label --set root root-vgdorj
+	multiboot2 /boot/xen.gz dom0_mem=7584M watchdog iommu=0
+	module2 /boot/vmlinuz root=LABEL=root-vgdorj ro
+	module2 /boot/initrd.img
+}
+menuentry 'XCP-ng (Serial)' {
+	search --label --set root root-vgdorj
+	multiboot2 /boot/xen.gz com1=115200,8n1 watchdog
+	module2 /boot/vmlinuz root=LABEL=root-vgdorj ro
+	module2 /boot/initrd.img
+}
+menuentry 'XCP-ng in Safe Mode' {
+	search --label --set root root-vgdorj
+	multiboot2 /boot/xen.gz nosmp
+	module2 /boot/vmlinuz ro
+	module2 /boot/initrd.img
+}
+menuentry 'XCP-ng (Xen 4.13.1 / Linux 4.19.0+1)' {
+	search --label --set root root-vgdorj
+	multiboot2 /boot/xen-fallback.gz watchdog
+	module2 /boot/vmlinuz-fallback ro
+	module2 /boot/initrd-fallback.img
+}
+"""
+FIRST = "menuentry 'XCP-ng' {\n"
+SEARCH = "\tsearch --label --set root root-vgdorj\n"
+SERIAL_LINES = "".join(XCP_NG.splitlines(keepends=True)[:3])
+OVERRIDE = """if [ -s $prefix/grubenv ]; then
+	load_env
+fi
+if [ -n "$override_entry" ]; then
+	set default=$override_entry
+fi
+"""
+
+
+def told(text: str, grubenv: str = "") -> str:
+    """The harm that the tool does to this file when it sets the option; empty for none."""
+    _, after = xen_cmdline.run(["--set-xen", "iommu=1"], text.replace("\r", ""), "XCP-ng")
+    assert after is not None
+    return grub.harm(text, after, NORMAL, grubenv) or ""
+
+
+def replaced(old: str, new: str, text: str = XCP_NG, times: int = 1) -> str:
+    assert old in text
+    return text.replace(old, new, times)
 
 
 def runs() -> List[Tuple[str, str, str]]:
@@ -23,57 +79,146 @@ def runs() -> List[Tuple[str, str, str]]:
 
 
 @pytest.mark.parametrize(("arguments", "before", "after"), runs(), ids=[run[0] for run in runs()])
-def test_what_the_real_tool_does_to_a_real_file_is_no_harm_with_one_key(
+def test_what_the_real_tool_does_to_a_real_file_is_no_harm_with_one_iommu_key(
     arguments: str, before: str, after: str
 ) -> None:
     spoils = arguments.startswith(("--set-xen", "--delete-xen")) and len(arguments.split()) > 2
     touches_other_options = "--set-dom0" in arguments or "--delete-dom0" in arguments
-    assert bool(grub.harm(before, after)) == (spoils or touches_other_options)
-
-
-FILE = """serial --unit=0 --speed=115200
-set default="0"
-set timeout=5
-menuentry "XCP-ng" --class xen {
-	search --label --set root root-abc --hint hd0,gpt1
-	multiboot2 /boot/xen.gz iommu=0 watchdog
-	module2 /boot/vmlinuz ro
-}
-menuentry 'memory test' {
-	linux16 /boot/memtest
-}
-"""
-AFTER = """serial --unit=0 --speed=115200
-terminal_input serial console
-set default=0
-set timeout=5
-if [ -s $prefix/grubenv ]; then
-	load_env
-fi
-menuentry 'XCP-ng' --class xen {
-	search --label --set root root-abc
-	multiboot2 /boot/xen.gz watchdog iommu=1
-	module2 /boot/vmlinuz ro
-}
-menuentry 'memory test' {
-	linux /boot/memtest
-}
-"""
-
-
-def test_its_own_words_for_the_same_are_no_harm() -> None:
-    assert grub.harm(FILE, AFTER) is None
+    assert bool(grub.harm(before, after, NORMAL)) == (spoils or touches_other_options)
 
 
 @pytest.mark.parametrize(
-    ("before", "after", "words"),
+    "text",
     [
-        (FILE + "}\n", AFTER, "the line `}` is lost"),  # of a submenu
-        (FILE + "fi\n", AFTER.replace("fi\n", "fi2\n"), "the line `fi` is lost"),
-        (FILE.replace("memory test", "XCP-ng"), AFTER, "boot entries are not what they were"),
-        (FILE, AFTER.replace("watchdog ", ""), "is lost"),
-        (FILE, AFTER.replace("vmlinuz ro", "vmlinuz"), "is lost"),
+        XCP_NG,
+        replaced("multiboot2", "xen_hypervisor", XCP_NG.replace("module2", "xen_module"), 9),
+        replaced(FIRST, OVERRIDE + FIRST),
+        XCP_NG[len(SERIAL_LINES) :],
+        replaced("set default=0\n", ""),
+        replaced("set default=0", 'set default="0"'),
+        replaced("set default=0", "set default='XCP-ng'"),
+        replaced("set default=0", "set default=xe"),  # no title: GRUB takes the first, and the tool too
+        replaced("\n", "\r\n", times=99),
+        replaced("'XCP-ng' {", '"XCP-ng" --class xen --id normal {'),
+        replaced("\t", "        ", times=99),
+        replaced(SEARCH, "\t# a note\n" + SEARCH),
+        replaced(SEARCH, SEARCH + "\tinsmod ext2\n\techo 'Loading Xen'\n"),
+        replaced(SEARCH, "\tunset override_entry\n\tsave_env override_entry\n" + SEARCH),
+        replaced(SEARCH, "\tsearch --no-floppy --fs-uuid --set=root 12ab-34cd\n"),
+        replaced("module2 /boot/initrd", "module2 --nounzip /boot/initrd"),
+        replaced("set timeout=5\n", "insmod part_gpt\nset timeout=5\n"),
+        replaced("set default=0\nset timeout=5\n", "set timeout=5\nset default=0\n"),
+        replaced("set timeout=5\n", "if [ $a = b ]; then\n\tset gfxmode=auto\nfi\nset timeout=5\n"),
+        replaced(
+            "menuentry 'XCP-ng in",
+            "submenu 'More' {\nmenuentry 'm' {\n\tlinux /m\n}\n}\nmenuentry 'XCP-ng in",
+        ),
+        XCP_NG + "menuentry 'XCP-ng upgrade' {\n\tmultiboot2 /boot/xen.gz a\n\tmodule2 /v b\n}\n",
+        XCP_NG + "menuentry 'memory test' {\n\tlinux /memtest\n}\n",
+        XCP_NG + "# the end\n\n",
     ],
+    ids=lambda _: "",
 )
-def test_what_is_lost_is_named(before: str, after: str, words: str) -> None:
-    assert words in str(grub.harm(before, after))
+def test_a_file_that_grub_reads_as_before_is_let_pass(text: str) -> None:
+    assert told(text) == ""
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        (replaced("set timeout=5", "set timeout=0"), "line 5 (`set timeout=0`) is lost"),
+        (replaced("serial --unit=0 --speed", "serial --port=0x3e8 --speed"), "line 1 (`serial --port=0x3e8"),
+        (replaced("--speed=115200\n", "--speed=115200 --rtscts=on\n"), "becomes `serial --unit=0"),
+        (replaced("terminal_output serial", "terminal_output gfxterm"), "becomes `terminal_output serial"),
+        (replaced("terminal_input serial console\n", ""), "`terminal_input serial console` is added"),
+        (replaced(SERIAL_LINES, "terminal_output gfxterm\n"), "line 1 (`terminal_output gfxterm`) is lost"),
+        (
+            replaced("set timeout=5\n", "if [ $a = b ]; then\nset timeout=1\nelse\nset timeout=9\nfi\n"),
+            "line 6 (`set timeout=1`) is lost, and GRUB would not understand",
+        ),
+        (
+            replaced("set timeout=5\n", "if [ $a = b ]; then\n\tset timeout=9\nfi\nset timeout=5\n"),
+            "line 8 (`set timeout=5`) comes at another place",
+        ),
+        (replaced("set timeout=5", "set timeout=7\nset timeout=5"), "line 5 (`set timeout=7`) is lost"),
+        (replaced(FIRST, "if [ $a = b ]; then\n" + FIRST) + "fi\n", "(`fi`) is lost, and GRUB"),
+        (
+            replaced(FIRST, "if [ $a = b ]; then\n" + FIRST) + "fi\nmenuentry 'm' {\n\tlinux /m\n}\n",
+            "`if [ -s $prefix/grubenv ]; then` is added",
+        ),
+        (
+            replaced(SEARCH, SEARCH + "\tif true; then\n").replace(".img\n}", ".img\n\tfi\n}", 1),
+            "GRUB would not",
+        ),
+        (replaced("watchdog iommu=0", "watchdog \\\n iommu=0"), "line 8 (`multiboot2"),
+        (
+            replaced("\tmodule2 /boot/initrd.img\n", "\tmodule2 /a.img\n\tmodule2 /b.img\n"),
+            "line 10 (`module2 /a",
+        ),
+        (
+            replaced(SEARCH, SEARCH + "\tset root=(hd0,1)\n"),
+            "line 8 (`set root=(hd0,1)`) in the entry `XCP-ng`",
+        ),
+        (replaced(SEARCH, SEARCH + SEARCH.replace("dorj", "other")), "line 7 (`search"),
+        (replaced("root-vgdorj\n", "root-vgdorj --hint hd0,gpt1\n"), "--hint hd0,gpt1`) in the entry"),
+        (replaced("watchdog iommu", '"watch  dog" iommu'), "line 8 (`multiboot2"),
+        (replaced("watchdog iommu=0", "watchdog -- iommu=0"), "line 8 (`multiboot2"),
+        (replaced("'XCP-ng' {", '"XCP-ng" --class "xen" {'), "line 6 (`menuentry"),
+        (replaced("set default=0", "set default=$saved"), "line 4 (`set default=$saved`) is lost"),
+        (
+            XCP_NG + "menuentry 'Windows' {\n\tchainloader +1\n}\n",
+            "`multiboot2 None None` is added in the entry `Win",
+        ),
+        (
+            XCP_NG + "menuentry 'Set-up' {\n\tfwsetup\n}\n",
+            "`multiboot2 None None` is added in the entry `Set-up`",
+        ),
+        (
+            XCP_NG + "menuentry 'Old' {\n\tmultiboot /xen.gz\n\tmodule /v\n}\n",
+            "`multiboot2 None None` is added",
+        ),
+        (
+            XCP_NG + "menuentry 'mt' {\n\tlinux16 /mt\n}\n",
+            "line 31 (`linux16 /mt`) in the entry `mt` is lost",
+        ),
+        (
+            XCP_NG + "menuentry 'mt' {\n\tlinux /mt\n\tinitrd16 /i\n}\n",
+            "(`initrd16 /i`) in the entry `mt` is lost",
+        ),
+        (
+            XCP_NG + "submenu 'More' {\nmenuentry 'm' {\n\tlinux /m\n}\n}\n",
+            "(`}`) is lost, and GRUB would not",
+        ),
+        (XCP_NG + "set x=1\n", "line 30 (`set x=1`) is lost"),
+        (XCP_NG + "function f {\n\techo a\n}\n", "line 30 (`function f {`) is lost"),
+        (
+            XCP_NG + XCP_NG[XCP_NG.index("menuentry 'XCP-ng (Xen") :].replace("4.13", "4.12"),
+            "is lost or becomes",
+        ),
+        (
+            XCP_NG.replace("set default=0", "set default=4")
+            + XCP_NG[XCP_NG.index("menuentry 'XCP-ng (Xen") :],
+            "line 4 (`set default=4`) is lost or becomes `set default=3`",
+        ),
+    ],
+    ids=lambda value: "" if "\n" in value else value,
+)
+def test_what_would_be_read_otherwise_is_named_with_its_line(text: str, words: str) -> None:
+    assert words in told(text)
+
+
+def test_an_entry_that_is_a_way_back_may_not_change_whatever_its_title_ends_with() -> None:
+    text = replaced("'XCP-ng in Safe Mode'", "'XCP-ng in Safe Mode (Serial)'")
+    assert "in the entry `XCP-ng in Safe Mode (Serial)` is lost or becomes" in told(text)
+
+
+def test_variables_of_grubenv_count_where_the_tool_brings_it_into_play() -> None:
+    grubenv = "# GRUB Environment Block\noverride_entry=2\nsaved_entry=1\n####"
+    assert "what grubenv beside it says of override_entry" in told(XCP_NG, grubenv)
+    assert told(XCP_NG, "# GRUB Environment Block\nsaved_entry=1\n####") == ""
+    assert told(replaced(FIRST, OVERRIDE + FIRST), grubenv) == ""  # it was in play
+
+
+def test_a_file_that_grub_does_not_understand_is_not_judged() -> None:
+    with pytest.raises(grub.ScriptError, match="line 30"):
+        grub.harm(XCP_NG + "fi\n", XCP_NG)

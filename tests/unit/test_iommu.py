@@ -9,7 +9,7 @@ import machine
 import pytest
 from faults import ended_at, full_at
 from machine import Done, Machine
-from sriovlib import calls, hostconfig
+from sriovlib import calls, extlinux, hostconfig
 from sriovlib.errors import SriovError
 from sriovlib.host import Completed
 
@@ -347,3 +347,71 @@ def test_without_xl_a_change_asks_for_a_reboot_all_the_same(tmp_path: Path) -> N
     answer = call(host, "enable_iommu")
     assert (answer["changed"], answer["active"], answer["reboot_required"]) == (True, None, True)
     assert codes(answer) == ["NO_XEN"]
+
+
+def test_what_a_call_that_was_cut_off_found_stays_the_record(host: Machine) -> None:
+    """By then the file may say what that call wrote."""
+    hostconfig.update(host, hostconfig.XEN_BEFORE, {"xe": "iommu=off,verbose"})
+    hostconfig.update(host, "boot", {"regenerate": "yes"})
+    call(host, "enable_iommu")
+    assert hostconfig.read(host).document.sections[hostconfig.XEN_BEFORE]["xe"] == "iommu=off,verbose"
+    assert call(host, "disable_iommu")["xen_option_after"] == "iommu=off,verbose"
+
+
+def test_what_the_last_whole_call_found_is_the_record(host: Machine) -> None:
+    hostconfig.update(host, hostconfig.XEN_BEFORE, {"xe": "iommu=off,verbose"})
+    call(host, "enable_iommu")
+    assert hostconfig.read(host).document.sections[hostconfig.XEN_BEFORE]["xe"] == "iommu=0"
+
+
+def test_a_refused_change_of_extlinux_conf_leaves_no_copy(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    host = machine.default_host(str(tmp_path), bootloader="extlinux", xen_options="iommu=0")
+    before, names = host.read_bytes(CONF), host.names("/boot")
+    start = Machine.start
+
+    def failing(self: Machine, argv: Any, input_text: Any = None) -> Any:
+        if argv[0] == "extlinux":
+            return Done(Completed(argv, 1, "", "extlinux: cannot open device /dev/sda1"))
+        return start(self, argv, input_text)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Machine, "start", failing)
+        assert refused(host, "enable_iommu").code == "SRIOV_BOOT_CONFIG"
+    assert (host.read_bytes(CONF), host.names("/boot")) == (before, names)
+    call(host, "enable_iommu")  # from now on there is one, and it stays the first
+    host.replace_file(CONF, before.replace(b"timeout 50", b"timeout 60"))
+    call(host, "enable_iommu")
+    assert host.read_bytes(CONF + ".before-sriov") == before
+
+
+@pytest.mark.parametrize(
+    "spoilt",
+    [
+        lambda data: data + b"\n",  # a line more
+        lambda data: data.replace(b"timeout 50", b"timeout 60"),  # another line
+        lambda data: data.replace(b"iommu=1", b"iommu=1,verbose"),  # other options
+    ],
+)
+def test_a_text_that_differs_in_more_than_the_options_is_never_written(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, spoilt: Any
+) -> None:
+    host = machine.default_host(str(tmp_path), bootloader="extlinux", xen_options="iommu=0")
+    before = host.read_bytes(CONF)
+    real = extlinux.with_iommu
+    monkeypatch.setattr(extlinux, "with_iommu", lambda config, wanted: spoilt(real(config, wanted)))
+    assert "could not be changed safely" in refused(host, "enable_iommu").message
+    assert host.read_bytes(CONF) == before
+
+
+@pytest.mark.parametrize(
+    "line", [b"ui menu.c32 other.conf", b"include more.conf", b"MENU INCLUDE /boot/more.conf More"]
+)
+def test_another_file_that_extlinux_or_its_menu_reads_is_named(tmp_path: Path, line: bytes) -> None:
+    host = machine.default_host(str(tmp_path), bootloader="extlinux", xen_options="iommu=0")
+    host.replace_file(CONF, host.read_bytes(CONF).replace(b"prompt 1", line))
+    answer = call(host, "enable_iommu")
+    assert (answer["changed"], codes(answer)) == (True, ["OTHER_BOOT_CONFIG"])
+    assert f"its line 4 (`{line.decode()}`) reads another file" in answer["problems"][0]["message"]
+    assert "OTHER_BOOT_CONFIG" in codes(call(host, "status"))

@@ -1,0 +1,372 @@
+"""enable_iommu and disable_iommu on hosts that boot by GRUB: what is refused, recorded and put back."""
+
+import errno
+import json
+import os
+import runpy
+from pathlib import Path
+from typing import Any, Dict, List
+
+import machine
+import pytest
+from machine import Done, Machine
+from sriovlib import bootconfig, calls, hostconfig, xencmdline
+from sriovlib.errors import SriovError
+from sriovlib.host import Completed
+
+GRUB = "/boot/grub/grub.cfg"
+BACKUP, UNDO = GRUB + ".before-sriov", GRUB + ".sriov-undo"
+SERIAL = b"menuentry 'XCP-ng (Serial)' {"
+
+
+@pytest.fixture
+def host(tmp_path: Path) -> Machine:
+    """A host whose normal entry turns the IOMMU off; its serial entry does so too."""
+    return machine.default_host(str(tmp_path), xen_options="dom0_mem=752M iommu=0 watchdog")
+
+
+def call(host: Machine, function: str, **args: str) -> Dict[str, Any]:
+    answer: Dict[str, Any] = json.loads(calls.call(host, function, None, args))
+    return answer
+
+
+def refused(host: Machine, function: str = "enable_iommu") -> SriovError:
+    """The call is refused, and nothing at all is other than it was."""
+    before = tree(host)
+    with pytest.raises(SriovError) as error:
+        call(host, function)
+    assert tree(host) == before
+    assert error.value.code == "SRIOV_BOOT_CONFIG"
+    return error.value
+
+
+def tree(host: Machine) -> Dict[str, Any]:
+    folder = os.path.dirname(GRUB)
+    found = {
+        name: (host.read_bytes(f"{folder}/{name}"), host.mode(f"{folder}/{name}"))
+        for name in host.names(folder)
+    }
+    return {**found, "conf": host.text(hostconfig.PATH)}
+
+
+def edit(host: Machine, old: bytes, new: bytes, times: int = 1) -> None:
+    data = host.read_bytes(GRUB)
+    assert old in data
+    host.replace_file(GRUB, data.replace(old, new, times))
+
+
+def options(host: Machine) -> Dict[str, List[str]]:
+    return bootconfig.find(host).read()
+
+
+def codes(answer: Dict[str, Any]) -> List[str]:
+    return [problem["code"] for problem in answer["problems"]]
+
+
+# -- each entry its own ----------------------------------------------------------------------------------
+
+
+def test_each_normal_entry_keeps_its_own_sub_options_and_gets_back_what_it_had(host: Machine) -> None:
+    edit(host, b"iommu=0 watchdog\n", b"iommu=verbose,off watchdog\n")
+    serial = host.read_bytes(GRUB).index(SERIAL)
+    data = host.read_bytes(GRUB)
+    host.replace_file(
+        GRUB, data[:serial] + data[serial:].replace(b"iommu=0", b"no-iommu iommu=dom0-strict", 1)
+    )
+    was = {"xe": ["iommu=verbose,off"], "xe-serial": ["no-iommu", "iommu=dom0-strict"]}
+    assert options(host) == was
+    call(host, "enable_iommu")
+    assert options(host) == {"xe": ["iommu=verbose,1"], "xe-serial": ["iommu=1,dom0-strict"]}
+    call(host, "disable_iommu")
+    assert options(host) == was
+    assert not hostconfig.read(host).document.sections
+
+
+def test_an_entry_that_is_as_it_shall_be_is_left_so(host: Machine) -> None:
+    """The tool gives all normal entries the same."""
+    edit(host, b"iommu=0 watchdog\n", b"iommu=1,verbose watchdog\n")
+    assert list(options(host)) == ["xe", "xe-serial"]
+    call(host, "enable_iommu")
+    assert options(host) == {"xe": ["iommu=1,verbose"], "xe-serial": ["iommu=1"]}
+    call(host, "disable_iommu")
+    assert options(host) == {"xe": ["iommu=1,verbose"], "xe-serial": ["iommu=0"]}
+
+
+def test_an_entry_that_had_none_has_none_again(host: Machine) -> None:
+    serial = host.read_bytes(GRUB).index(SERIAL)
+    data = host.read_bytes(GRUB)
+    host.replace_file(GRUB, data[:serial] + data[serial:].replace(b" iommu=0", b"", 1))
+    call(host, "enable_iommu")
+    assert options(host) == {"xe": ["iommu=1"], "xe-serial": ["iommu=1"]}
+    call(host, "disable_iommu")
+    assert options(host) == {"xe": ["iommu=0"], "xe-serial": []}
+
+
+def test_a_record_of_the_first_builds_is_put_back_in_all_entries(host: Machine) -> None:
+    call(host, "enable_iommu")
+    hostconfig.update(host, hostconfig.XEN_BEFORE, {"xe": None, "xe-serial": None, "default": "iommu=off"})
+    assert codes(call(host, "disable_iommu")) == []
+    assert options(host) == {"xe": ["iommu=off"], "xe-serial": ["iommu=off"]}
+    assert not hostconfig.read(host).document.sections
+
+
+# -- what an option is -----------------------------------------------------------------------------------
+
+
+def test_an_option_in_quotes_is_one_for_grub_takes_the_quotes_away(host: Machine) -> None:
+    edit(host, b"iommu=0", b'"iommu=1"', times=2)
+    answer = call(host, "enable_iommu")
+    assert (answer["changed"], answer["configured"], answer["xen_option"]) == (False, "on", "iommu=1")
+
+
+def test_a_quoted_option_is_replaced_and_put_back(host: Machine) -> None:
+    edit(host, b"iommu=0", b"'iommu=0'", times=2)
+    assert call(host, "enable_iommu")["xen_option_after"] == "iommu=1"
+    assert b"'iommu=0'" not in host.read_bytes(GRUB)[: host.read_bytes(GRUB).index(b"Safe Mode")]
+    assert call(host, "disable_iommu")["xen_option_after"] == "iommu=0"
+
+
+def test_an_option_in_a_comment_is_none(host: Machine) -> None:
+    edit(host, b"iommu=0 watchdog\n", b"watchdog # iommu=1\n")
+    assert options(host)["xe"] == []
+
+
+@pytest.mark.parametrize("ending", [b" # a note", b" -- quiet"])
+def test_an_option_that_would_land_where_xen_does_not_read_it_is_refused(
+    host: Machine, ending: bytes
+) -> None:
+    edit(host, b"iommu=0 watchdog\n", b"watchdog" + ending + b"\n")
+    error = refused(host)
+    assert "line " in error.message
+    assert "multiboot2 /boot/xen.gz" in error.message
+
+
+def test_options_that_a_variable_holds_are_not_known(host: Machine) -> None:
+    edit(host, b"iommu=0", b"$xen_options")
+    assert "line 8: what a variable holds" in refused(host).message
+    edit(host, b"$xen_options", b'dom0_max_vcpus="$count" iommu=0')
+    assert call(host, "enable_iommu")["xen_option_after"] == "iommu=1"
+
+
+# -- what is refused -------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "words"),
+    [
+        (b"set timeout=5", b"set timeout=0", "line 5 (`set timeout=0`) is lost"),
+        (b"terminal_output serial", b"terminal_output gfxterm", "line 3 (`terminal_output gfxterm console`)"),
+        (b"menuentry 'XCP-ng' {", b"if true; then\nmenuentry 'XCP-ng' {", "GRUB would not understand"),
+        (b"set default=0", b"set default=3", "did not change the entry that boots by default"),
+    ],
+)
+def test_what_the_tool_would_spoil_is_refused_with_the_file_as_it_was(
+    host: Machine, old: bytes, new: bytes, words: str
+) -> None:
+    os.chmod(host.path(GRUB), 0o640)
+    edit(host, old, new)
+    if b"if true" in new:
+        host.replace_file(GRUB, host.read_bytes(GRUB) + b"fi\n")
+    assert words in refused(host).message
+    assert host.mode(GRUB) == 0o640
+
+
+def test_what_grub_would_not_understand_already_is_refused_before_anything(host: Machine) -> None:
+    host.replace_file(GRUB, host.read_bytes(GRUB) + b"fi\n")
+    assert "cannot be read with certainty: line 36: `fi`" in refused(host).message
+
+
+def test_the_tool_takes_a_number_for_the_default_and_the_hint_says_so(host: Machine) -> None:
+    edit(host, b"set default=0", b"set default='XCP-ng'")
+    error = refused(host)
+    assert "KeyError: 'XCP-ng'" in error.message
+    assert "is the number of a normal entry (GRUB would take a title, the tool does not)" in error.hint
+
+
+def test_a_link_would_become_a_file(host: Machine) -> None:
+    os.rename(host.path(GRUB), host.path("/boot/grub.cfg"))
+    os.symlink("../grub.cfg", host.path(GRUB))
+    with pytest.raises(SriovError, match="is a link"):
+        call(host, "enable_iommu")
+    assert os.path.islink(host.path(GRUB))
+
+
+def test_an_entry_that_does_not_load_xen_is_not_the_default(host: Machine) -> None:
+    edit(
+        host, b"menuentry 'XCP-ng' {", b"menuentry 'memory test' {\n\tlinux /memtest\n}\nmenuentry 'XCP-ng' {"
+    )
+    assert "`memory test`, which" in refused(host).message
+
+
+def test_xen_loaded_twice_in_an_entry_is_not_known(host: Machine) -> None:
+    edit(host, b"\tmodule2", b"\tmultiboot2 /boot/xen-other.gz\n\tmodule2")
+    assert "Xen is loaded a second time" in refused(host).message
+
+
+def with_checker(monkeypatch: pytest.MonkeyPatch, verdict: Any) -> None:
+    """GRUB's own checker is installed; `verdict(text)` is its exit status."""
+    start = Machine.start
+
+    def checked(self: Machine, argv: Any, input_text: Any = None) -> Any:
+        if argv[0] in xencmdline.CHECKERS:
+            with open(argv[1], "rb") as file:
+                return Done(Completed(argv, verdict(file.read()), "", "Syntax error at line 9"))
+        return start(self, argv, input_text)
+
+    monkeypatch.setattr(Machine, "start", checked)
+
+
+def test_what_grubs_own_checker_refuses_is_put_back(host: Machine, monkeypatch: pytest.MonkeyPatch) -> None:
+    with_checker(monkeypatch, lambda data: int(b"iommu=1" in data))
+    assert "GRUB would refuse it (grub-script-check" in refused(host).message
+
+
+def test_a_checker_that_refused_the_file_already_is_no_witness(
+    host: Machine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with_checker(monkeypatch, lambda _: 1)
+    assert call(host, "enable_iommu")["changed"] is True
+
+
+# -- another file may be what boots ------------------------------------------------------------------------
+
+
+def test_a_second_grub_file_is_named(host: Machine) -> None:
+    os.mkdir(host.path("/boot/grub2"))
+    os.symlink("../grub/grub.cfg", host.path("/boot/grub2/grub.cfg"))
+    assert codes(call(host, "enable_iommu", dry_run="yes")) == []  # it is the same file
+    os.unlink(host.path("/boot/grub2/grub.cfg"))
+    host.replace_file("/boot/grub2/grub.cfg", host.read_bytes(GRUB))
+    assert codes(call(host, "enable_iommu")) == ["OTHER_BOOT_CONFIG"]
+
+
+def test_entries_that_another_file_brings_are_named(host: Machine) -> None:
+    edit(
+        host,
+        b"set timeout=5\n",
+        b"set timeout=5\nif [ -f $prefix/custom.cfg ]; then\n\tsource $prefix/custom.cfg\nfi\n",
+    )
+    answer = call(host, "enable_iommu")
+    assert codes(answer) == ["OTHER_BOOT_CONFIG"]
+    assert "line 7 (`source $prefix/custom.cfg`)" in answer["problems"][0]["message"]
+
+
+# -- faults --------------------------------------------------------------------------------------------
+
+
+def test_the_first_original_is_kept_and_no_other_copy(host: Machine) -> None:
+    original = host.read_bytes(GRUB)
+    os.chmod(host.path(GRUB), 0o640)
+    call(host, "enable_iommu")
+    call(host, "disable_iommu")
+    call(host, "enable_iommu")
+    assert host.names("/boot/grub") == ["grub.cfg", "grub.cfg.before-sriov"]
+    assert (host.read_bytes(BACKUP), host.mode(BACKUP), host.mode(GRUB)) == (original, 0o640, 0o640)
+
+
+@pytest.mark.parametrize("number", [errno.ENOSPC, errno.EROFS])
+def test_a_folder_that_takes_no_file_is_named_and_nothing_has_changed(
+    host: Machine, monkeypatch: pytest.MonkeyPatch, number: int
+) -> None:
+    def no_room(self: Any, path: str, data: bytes, mode: int = 0o644) -> None:
+        if path.startswith("/boot/"):
+            raise OSError(number, os.strerror(number))
+        replace(self, path, data, mode)
+
+    replace = Machine.replace_file
+    monkeypatch.setattr(Machine, "replace_file", no_room)
+    error = refused(host)
+    assert error.message == f"{GRUB} cannot be changed: {os.strerror(number)}."
+    assert error.hint.startswith("Nothing was changed. Make room in /boot/grub")
+
+
+def test_a_file_that_the_tool_began_and_could_not_finish_is_taken_away(
+    host: Machine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    start = Machine.start
+
+    def full(self: Machine, argv: Any, input_text: Any = None) -> Any:
+        if "--set-xen" in argv:
+            self.replace_file("/boot/grub/tmpa1b2c3", b"serial --un")
+            return Done(Completed(argv, 1, "", "OSError: [Errno 28] No space left on device"))
+        return start(self, argv, input_text)
+
+    monkeypatch.setattr(Machine, "start", full)
+    assert "No space left" in refused(host).message
+
+
+def cut_off(host: Machine, monkeypatch: pytest.MonkeyPatch, spoil: bytes = b"") -> bytes:
+    """enable_iommu is killed when the tool has just written the file (and has lost `spoil`); what it was."""
+    before = host.read_bytes(GRUB)
+    with monkeypatch.context() as patch:
+        patch.setattr(xencmdline.XenCmdline, "_judged", lambda *_: os._exit(9))
+        child = os.fork()
+        if child == 0:
+            call(host, "enable_iommu")
+            os._exit(0)
+        assert os.WEXITSTATUS(os.waitpid(child, 0)[1]) == 9
+    if spoil:
+        data = host.read_bytes(GRUB).replace(spoil, b"")
+        with open(host.path(GRUB), "wb") as file:
+            file.write(data)
+    assert (host.mode(GRUB), host.exists(UNDO)) == (0o600, True)
+    return before
+
+
+def test_a_call_cut_off_after_the_tool_wrote_is_completed_by_the_next(
+    host: Machine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    mode = host.mode(GRUB)
+    cut_off(host, monkeypatch)
+    answer = call(host, "enable_iommu")
+    assert (answer["configured"], host.mode(GRUB), host.exists(UNDO)) == ("on", mode, False)
+    assert call(host, "disable_iommu")["xen_option_after"] == "iommu=0"
+    assert not hostconfig.read(host).document.sections
+
+
+def test_what_was_spoilt_when_the_call_was_cut_off_is_named_and_put_back_by_the_boot_service(
+    host: Machine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    mode = host.mode(GRUB)
+    before = cut_off(host, monkeypatch, spoil=b"set timeout=5\n")
+    assert "BOOT_CHANGE_CUT_OFF" in codes(call(host, "status"))
+    assert boot_service(host, monkeypatch) == 0
+    assert (host.read_bytes(GRUB), host.mode(GRUB), host.exists(UNDO)) == (before, mode, False)
+    assert "BOOT_CHANGE_CUT_OFF" not in codes(call(host, "status"))
+
+
+def boot_service(host: Machine, monkeypatch: pytest.MonkeyPatch) -> int:
+    """hooks/boot/sriov-restore on this machine; its exit status."""
+    path = os.path.join(os.path.dirname(__file__), "../../hooks/boot/sriov-restore")
+    with monkeypatch.context() as patch:
+        patch.setattr("sriovlib.host.this_machine", lambda: host)
+        patch.setattr("sys.argv", ["sriov-restore"])
+        with pytest.raises(SystemExit) as ended:
+            runpy.run_path(path, run_name="__main__")
+    return int(ended.value.code or 0)
+
+
+def test_a_boot_file_that_cannot_be_put_back_is_named_and_the_vfs_are_restored_all_the_same(
+    host: Machine, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    cut_off(host, monkeypatch)
+
+    def read_only(_self: Any, _path: str, _new: str) -> None:
+        raise OSError(errno.EROFS, os.strerror(errno.EROFS))
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Machine, "rename", read_only)
+        assert boot_service(host, monkeypatch) == 0
+    assert f"put {UNDO} in its place" in capsys.readouterr().err
+
+
+def test_what_somebody_wrote_since_a_call_was_cut_off_stands(
+    host: Machine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    cut_off(host, monkeypatch)
+    later = os.stat(host.path(UNDO)).st_mtime + 3600
+    edit(host, b"set timeout=5", b"set timeout=9")
+    os.utime(host.path(GRUB), (later, later))
+    call(host, "enable_iommu")
+    assert b"set timeout=9" in host.read_bytes(GRUB)
+    assert not host.exists(UNDO)
