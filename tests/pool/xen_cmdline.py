@@ -120,7 +120,9 @@ class Understood(NamedTuple):
 def understood(text: str, brand: str) -> Understood:
     entries: Dict[str, Entry] = {}
     order: List[str] = []
-    default, timeout, serial, between, lines, entry = "0", None, None, [], [], None
+    between: List[List[str]] = []
+    lines: List[str] = []
+    default, timeout, serial, entry = "0", None, None, None
     for line in text.split("\n"):
         stripped = line.strip()
         begins = re.match(r"menuentry ['\"]([^']*)['\"](.*){", stripped)

@@ -7,7 +7,7 @@ from typing import List, Tuple
 
 import pytest
 import xen_cmdline
-from sriovlib import grub
+from sriovlib import grub, grubscript
 
 TRANSCRIPT = Path(__file__).parent.parent / "pool" / "transcripts" / "xen-cmdline.json"
 NORMAL = ("XCP-ng", "XCP-ng (Serial)")
@@ -220,5 +220,5 @@ def test_variables_of_grubenv_count_where_the_tool_brings_it_into_play() -> None
 
 
 def test_a_file_that_grub_does_not_understand_is_not_judged() -> None:
-    with pytest.raises(grub.ScriptError, match="line 30"):
+    with pytest.raises(grubscript.ScriptError, match="line 30"):
         grub.harm(XCP_NG + "fi\n", XCP_NG)
