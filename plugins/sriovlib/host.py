@@ -22,6 +22,10 @@ COMMAND_SECONDS = 30  # a dom0 command that takes longer hangs
 LOCK_SECONDS = 60
 NOT_FOUND, TIMED_OUT = 127, 124  # exit statuses as sh and timeout(1) use them
 
+# The kernel's own, which it should not let out and some drivers do (cxgb4: a slot without ARI). It does not
+# fit into an exit status, where it would read ENOMEM.
+_ENOTSUPP = 524
+
 
 class Completed(NamedTuple):
     """What a command did. `status` is 127 where there is no such command, 124 where it was killed
@@ -187,7 +191,7 @@ class Host:
                 self.write_attribute(path, text)
                 answer = 0
             except OSError as error:
-                answer = error.errno or 255
+                answer = errno.EOPNOTSUPP if error.errno == _ENOTSUPP else error.errno or 255
             finally:
                 os._exit(answer)
         deadline = time.monotonic() + seconds

@@ -10,6 +10,7 @@ from . import (
     iplink,
     kernellog,
     network,
+    nvme,
     pci,
     pciids,
     ports,
@@ -146,7 +147,7 @@ def look(host: Host) -> Inventory:
         network=network.look(host, addresses.finish()),
         descriptions=pciids.descriptions(host, ids) if ids else {},
         settings=iplink.parse(ip.finish()),
-        evidence=kernellog.evidence(dmesg.finish()),
+        evidence=kernellog.evidence(dmesg.finish(), {vf.address: vf.pf for vf in vfs}),
         owners=owners,
         starting=startnotes.starting(host, owners or {}),
     )
@@ -161,6 +162,7 @@ def pf_record(
     lost = [vf for vf in seen.vfs if vf.pf == pf.address and pf.ports and vf.port.interface is None]
     down = [port.interface for port in pf.ports if pci.is_up(host, port.interface) is False]
     reasons = problems.of_pf(pf, down, management, held, lost, seen.evidence.get(pf.address, []))
+    reasons += nvme.problems(host, pf, [vf for vf in seen.vfs if vf.pf == pf.address])
     return {
         "address": pf.address,
         "interface": pf.interface,

@@ -1,7 +1,7 @@
 """What the kernel's log says of SR-IOV: some refusals have their reason nowhere else."""
 
 import re
-from typing import Dict, List, NamedTuple, Optional
+from typing import Dict, List, Mapping, NamedTuple, Optional, Sequence, Tuple
 
 from .host import Completed
 
@@ -23,7 +23,9 @@ _EVIDENCE = (
     (DRIVER_WITHOUT_SRIOV, r"(?i)driver (?:does not|doesn't) support SR-?IOV configuration via sysfs"),
 )
 _DEVICE = r"\b([0-9a-f]{4,8}:[0-9a-f]{2}:[0-9a-f]{2}\.[0-7])"
-_ASSIGNED = rf"{_DEVICE}: (?:{_VF_BAR}|VF BAR \d).*: assigned"
+_BAR = rf"{_DEVICE}: (VF )?BAR (\d+)\b"
+# A VF is born (drivers/pci/probe.c, pci_setup_device): its PF had room for its VFs then.
+_BORN = rf"{_DEVICE}: \[[0-9a-f]{{4}}:[0-9a-f]{{4}}\] type "
 _LINK = r"(?i)\blink\b.*\b(?:up|down|ready)\b"
 
 
@@ -36,9 +38,14 @@ class Evidence(NamedTuple):
 
 def code_of(line: str) -> Optional[str]:
     """The code of `problems` that a line of the log is evidence of."""
+    found = _kind(line)
+    return None if found is None else _EVIDENCE[found][0]
+
+
+def _kind(line: str) -> Optional[int]:
     if not _is_of_vfs(line):
         return None
-    return next((code for code, pattern in _EVIDENCE if re.search(pattern, line)), None)
+    return next((at for at, (_, pattern) in enumerate(_EVIDENCE) if re.search(pattern, line)), None)
 
 
 def _is_of_vfs(line: str) -> bool:
@@ -57,15 +64,46 @@ def without_time(line: str) -> str:
     return re.sub(r"^\[[^\]]*\]\s*", "", line.strip())
 
 
-def evidence(answer: Completed) -> Dict[str, List[Evidence]]:
-    """PCI address -> what the log says against SR-IOV on it, each code once with its last line."""
-    found: Dict[str, Dict[str, Evidence]] = {}
-    for line in filter(_is_of_vfs, answer.stdout.splitlines()):
-        assigned = re.search(_ASSIGNED, line) if "assigned" in line else None
-        if assigned:  # the kernel found room in a later try
-            found.get(assigned.group(1), {}).pop(NO_MMIO_SPACE, None)
-        code = code_of(line)
-        address = re.search(_DEVICE, line) if code else None
-        if code and address:
-            found.setdefault(address.group(1), {})[code] = Evidence(code, without_time(line))
-    return {address: list(codes.values()) for address, codes in found.items()}
+def evidence(answer: Completed, vfs: Mapping[str, str]) -> Dict[str, List[Evidence]]:
+    """PCI address -> what the log says against SR-IOV on it: for each BAR and each kind of event the last
+    line, unless it is over. A BAR's is when the kernel found room in a later try, all of a PF's when one of
+    its VFs (`vfs`: address -> PF) was born later."""
+    found: Dict[str, Dict[Tuple[int, int], Evidence]] = {}
+    for line in answer.stdout.splitlines():
+        if vfs and "] type " in line:
+            born = re.search(_BORN, line)
+            if born and born.group(1) in vfs:
+                found.pop(vfs[born.group(1)], None)
+        if not _is_of_vfs(line):
+            continue
+        number = _number_of_bar(line)
+        kind = _kind(line)
+        address = re.search(_DEVICE, line)
+        if address is None:
+            continue
+        if kind is not None:
+            key = (kind, -1 if number is None else number)
+            found.setdefault(address.group(1), {})[key] = Evidence(_EVIDENCE[kind][0], without_time(line))
+        elif number is not None and ": assigned" in line:
+            of_device = found.get(address.group(1), {})
+            for key in [key for key in of_device if key[1] == number]:
+                del of_device[key]
+    return {address: list(kinds.values()) for address, kinds in found.items() if kinds}
+
+
+def _number_of_bar(line: str) -> Optional[int]:
+    """Of the VFs' BARs: `BAR 7` is what newer kernels call `VF BAR 0`."""
+    match = re.search(_BAR, line)
+    if match is None:
+        return None
+    return int(match.group(3)) if match.group(2) else int(match.group(3)) - 7
+
+
+def newer(before: Sequence[str], after: Sequence[str]) -> List[str]:
+    """The lines of the log that came after it was read the first time. Its ring drops the oldest, so that
+    what is left of the first reading is where the second one begins."""
+    for dropped in range(len(before)):
+        left = len(before) - dropped
+        if left <= len(after) and after[left - 1] == before[-1] and list(after[:left]) == before[dropped:]:
+            return list(after[left:])
+    return list(after)

@@ -1,14 +1,21 @@
 """pciback, the driver that holds devices for VMs: is it there, loaded by what, wanted at each boot."""
 
 import errno
+import re
 from typing import Any, Dict, Mapping, NamedTuple, Optional, Set
 
-from . import arguments, hostconfig, ini, pci
-from .errors import SriovError
+from . import arguments, hostconfig, ini, kernellog, pci
+from .errors import Problem, SriovError
 from .host import Host
 
 DRIVER = f"/sys/bus/pci/drivers/{pci.PCIBACK}"  # xenopsd takes this folder as the proof, so do we
 MODULES = ("xen-pciback", "pciback")  # today's name, and that of XenServer 5.6
+
+
+_UNREADABLE = re.compile(r"Error parsing pci_devs_to_hide at \"(.*)\"")
+_HIDE = re.compile(r"(?:^|\s)\"?(?:xen-)?pciback\.hide=([^\s\"]*)")
+# One entry as sscanf in drivers/xen/xen-pciback/pci_stub.c takes it, with or without a domain.
+_HIDDEN = re.compile(r"\s*\((?:[0-9a-fA-F]+:)?[0-9a-fA-F]+:(?:[0-9a-fA-F]+\.(?:[0-9a-fA-F]+|\*)|\*\.\*)\)\s*")
 
 
 class Pciback(NamedTuple):
@@ -29,6 +36,51 @@ def find(host: Host) -> Pciback:
     return Pciback(True, module.replace("_", "-"))
 
 
+NOT_THERE = Problem(
+    "NO_PCIBACK",
+    "The driver pciback is not there, so no device can be given to a VM.",
+    "Call load_pciback.",
+)
+
+
+def problem(host: Host) -> Problem:
+    """Why the driver is not there, and what helps."""
+    return _unreadable_list(host) or NOT_THERE
+
+
+def _unreadable_list(host: Host) -> Optional[Problem]:
+    """One entry of its list of devices to hide that the driver cannot read, and it does not register at all
+    (kernel: pci_stub.c, pcistub_init). The kernel's log says where; when that is gone, the command line."""
+    wrong = None
+    for line in host.run(kernellog.COMMAND).stdout.splitlines():
+        match = _UNREADABLE.search(line)
+        wrong = match.group(1) if match else wrong
+    wrong = wrong or _unreadable(host.text("/proc/cmdline") or "")
+    if wrong is None:
+        return None
+    return Problem(
+        "NO_PCIBACK",
+        f"The driver pciback is not there, so no device can be given to a VM: it cannot read its list of "
+        f"devices to hide (xen-pciback.hide) from `{wrong}` on, and so takes none at all.",
+        "Write that list again, each device as (0000:BB:DD.F) and nothing between them "
+        "(`/opt/xensource/libexec/xen-cmdline --get-dom0 xen-pciback.hide`, "
+        "`--set-dom0 xen-pciback.hide=...`), or delete it (`--delete-dom0 xen-pciback.hide`), then reboot. "
+        "A list in /etc/modprobe.d is changed there.",
+    )
+
+
+def _unreadable(command_line: str) -> Optional[str]:
+    """What the driver cannot read of the list on the kernel's command line, where there is something."""
+    for listed in _HIDE.findall(command_line)[-1:]:
+        rest = str(listed)
+        while rest:
+            match = _HIDDEN.match(rest)
+            if match is None:
+                return rest
+            rest = rest[match.end() :]
+    return None
+
+
 def load(host: Host) -> Pciback:
     """Makes sure that the driver is there now; `SRIOV_PCIBACK_UNAVAILABLE` where it cannot be."""
     found = find(host)
@@ -41,6 +93,9 @@ def load(host: Host) -> Pciback:
         if not found.loaded:
             tried.append(f"`{answer.complaint}`" if answer.status else f"`modprobe {module}`: no driver")
     if not found.loaded:
+        why = _unreadable_list(host)
+        if why is not None:
+            raise SriovError("SRIOV_PCIBACK_UNAVAILABLE", why.message, why.hint)
         raise SriovError(
             "SRIOV_PCIBACK_UNAVAILABLE",
             f"The dom0 kernel has no pciback driver. Tried {', '.join(tried)}.",

@@ -39,7 +39,9 @@ def of_pf(
             )
         )
     found += _driver(name, pf, evidence)
-    found += [_said_by_kernel(name, item) for item in evidence if item.code != kernellog.DRIVER_WITHOUT_SRIOV]
+    for code in (kernellog.NO_MMIO_SPACE, kernellog.NO_BUS_NUMBERS):
+        lines = [item.line for item in evidence if item.code == code]
+        found += [_said_by_kernel(name, Evidence(code, "; ".join(lines)))] if lines else []
     found += [
         Problem(
             "PF_DOWN",

@@ -34,11 +34,6 @@ REBOOT_PENDING = Problem(
     "Xen's command line was changed and the host has not been rebooted since.",
     "Reboot the host when its VMs permit.",
 )
-NO_PCIBACK = Problem(
-    "NO_PCIBACK",
-    "The driver pciback is not there, so no device can be given to a VM.",
-    "Call load_pciback.",
-)
 NO_SRIOV_DEVICE = Problem(
     "NO_SRIOV_DEVICE",
     "No PCI device of this host says that it can do SR-IOV.",
@@ -66,7 +61,7 @@ def status(host: Host, session: Any, _args: Mapping[str, str]) -> Dict[str, Any]
     mmu, problems = _iommu(host, running)
     driver = pciback.find(host)
     if not driver.loaded:
-        problems.append(NO_PCIBACK)
+        problems.append(pciback.problem(host))
     if not seen.pfs:
         problems.append(NO_SRIOV_DEVICE)
     if seen.owners is None:

@@ -6,26 +6,14 @@ import time
 from contextlib import contextmanager
 from typing import Iterator, List, Optional, Set
 
-from . import kernellog, pci, pciback
+from . import kernellog, pci, pciback, ports, refusal
 from .errors import SriovError
 from .host import Host
 
 WRITE_SECONDS = 60  # a bad driver can take minutes over sriov_numvfs, or for ever
 BIRTH_SECONDS = 60  # VFs of i40e appear some time after the write
+BUSY_SECONDS = 10  # a driver that says "try again"
 END_SECONDS = 2  # the kernel takes VFs away before the write returns
-
-_FIRMWARE_HINT = (
-    "Turn on SR-IOV and `above 4G decoding` in the firmware's set-up, or add pci=realloc to the dom0 "
-    "kernel's command line; the vendor's tool shows what the card's own firmware allows."
-)
-_HINTS = {
-    errno.ERANGE: "The card allows fewer; list_pfs shows how many (total_vfs).",
-    errno.ENOENT: "Use a driver that makes VFs through sysfs, or its module parameter.",
-    errno.EBUSY: "The driver is busy, or something else made VFs just now. If calling again does not help: "
-    "shut down the VMs that have VFs of this PF, then load its driver anew or reboot the host.",
-    errno.EPERM: "Some VF is still held by pciback or a guest; list_vfs shows which.",
-    errno.ETIMEDOUT: "The driver hangs in the kernel; see the kernel's log, and reboot the host.",
-}
 
 
 def addresses(pf: str, offset: int, stride: int, count: int) -> List[str]:
@@ -85,7 +73,7 @@ def make(host: Host, pf: str, count: int) -> int:
     or fewer than it is asked for. `SRIOV_KERNEL_REFUSED` where the kernel refuses, and then it has as many
     as before. The caller knows that no VM has one of them."""
     before = len(present(host, pf))
-    log_before = _log(host, pf)
+    log_before = _log(host)
     try:
         _make(host, pf, count)
     except OSError as error:
@@ -97,15 +85,15 @@ def make(host: Host, pf: str, count: int) -> int:
             "SRIOV_KERNEL_REFUSED",
             f"The kernel refused {refused}: {error.strerror}"
             f"{f' ({reason})' if reason else ''}; it has {failed or f'{before} as before'}.",
-            _hint(host, pf, error),
+            _hint(host, pf, error, reason),
         ) from error
     return len(present(host, pf))
 
 
-def _hint(host: Host, pf: str, error: OSError) -> str:
+def _hint(host: Host, pf: str, error: OSError, reason: str) -> str:
     number = error.errno or 0
     if not isinstance(error, StillThere) or number in (errno.EPERM, errno.ETIMEDOUT):
-        return _HINTS.get(number, _FIRMWARE_HINT)
+        return refusal.hint(number, reason)
     driver = host.link(f"{pci.DEVICES}/{pf}/driver") or "its driver"
     return (
         "See that no VM has one of them; then load its driver anew, which takes all its ports down meanwhile "
@@ -204,8 +192,16 @@ def _remove(host: Host, slots: Set[str]) -> None:
 
 
 def _write_count(host: Host, pf: str, count: int) -> None:
+    """A driver that is busy with something else is given time: i40e while it resets (EAGAIN)."""
     path = f"{pci.DEVICES}/{pf}/sriov_numvfs"
-    host.write_attribute_within(path, str(count), WRITE_SECONDS)
+    deadline = time.monotonic() + BUSY_SECONDS
+    while True:
+        try:
+            return host.write_attribute_within(path, str(count), WRITE_SECONDS)
+        except OSError as error:
+            if error.errno != errno.EAGAIN or time.monotonic() >= deadline:
+                raise
+            time.sleep(0.5)
 
 
 def _wait_for(host: Host, pf: str, asked: int) -> None:
@@ -222,13 +218,13 @@ def _wait_for(host: Host, pf: str, asked: int) -> None:
         time.sleep(0.05)
 
 
-def _log(host: Host, pf: str) -> List[str]:
-    return [line for line in host.run(kernellog.COMMAND).stdout.splitlines() if pf in line]
+def _log(host: Host) -> List[str]:
+    return host.run(kernellog.COMMAND).stdout.splitlines()
 
 
 def _reason(host: Host, pf: str, before: List[str]) -> str:
-    """What the kernel's log says of the PF since then: the only place where some refusals have a
-    reason; a known one rather than the last line."""
-    new = [line for line in _log(host, pf)[len(before) :] if not kernellog.is_of_link(line)]
-    known = [line for line in new if kernellog.code_of(line)]
-    return kernellog.without_time((known or new)[-1]) if new else ""
+    """What the kernel's log says of the PF since then: the only place where some refusals have a reason."""
+    interfaces = ports.own(host, pf)
+    driver = host.link(f"{pci.DEVICES}/{pf}/driver")
+    new = kernellog.newer(before, _log(host))
+    return refusal.cause([line for line in new if refusal.is_of(line, pf, interfaces, driver)])

@@ -144,7 +144,7 @@ def test_no_backend_folder_is_no_domain_and_no_xenstore_is_no_answer() -> None:
     ],
 )
 def test_what_the_kernel_log_has_against_a_device(line: str, code: str) -> None:
-    found = kernellog.evidence(said(f"[    0.0] Linux version 4.19\n{line}\n{line}\n"))
+    found = kernellog.evidence(said(f"[    0.0] Linux version 4.19\n{line}\n{line}\n"), {})
     assert [evidence.code for evidence in found["0000:07:00.0"]] == [code]
     assert not found["0000:07:00.0"][0].line.startswith("[")
 
@@ -152,7 +152,7 @@ def test_what_the_kernel_log_has_against_a_device(line: str, code: str) -> None:
 def test_other_bars_and_other_lines_are_no_evidence() -> None:
     log = "pci 0000:07:00.0: BAR 6: no space for [mem size 0x00080000 pref]\n"
     log += "ixgbe 0000:07:00.0: SR-IOV enabled with 63 VFs\n"
-    assert kernellog.evidence(said(log)) == {}
+    assert kernellog.evidence(said(log), {}) == {}
 
 
 PCI_IDS = """# comment

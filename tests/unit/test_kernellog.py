@@ -1,0 +1,291 @@
+"""What the kernel's log has against VFs, and what it is not to be blamed for any more."""
+
+import errno
+import os
+import time
+from typing import List, Optional
+
+import pytest
+from answering_host import AnsweringHost, add_interface, add_pf
+from pyfakefs.fake_filesystem import FakeFilesystem
+from sriovlib import host as host_module
+from sriovlib import inventory, kernellog, pciback, refusal, vfs
+from sriovlib.errors import SriovError
+from sriovlib.host import Completed
+
+PF = "0000:07:00.0"
+VF = "0000:07:10.0"
+BORN = f"pci {VF}: [8086:10ed] type 00 class 0x020000"
+NO_SPACE = f"pci {PF}: BAR {{}}: no space for [mem size 0x00100000 64bit pref]"
+ASSIGNED = f"pci {PF}: BAR {{}}: assigned [mem 0xfb000000-0xfb0fffff 64bit pref]"
+
+
+def codes(*lines: str) -> List[str]:
+    answer = Completed(["dmesg"], 0, "\n".join(lines) + "\n", "")
+    found = kernellog.evidence(answer, {VF: PF})
+    return [one.code for one in found.get(PF, ())]
+
+
+def test_room_that_was_found_in_a_later_try_is_no_problem() -> None:
+    assert codes(NO_SPACE.format(7)) == ["NO_MMIO_SPACE"]
+    assert codes(NO_SPACE.format(7), ASSIGNED.format(7)) == []
+    assert codes(ASSIGNED.format(7), NO_SPACE.format(7)) == ["NO_MMIO_SPACE"]
+
+
+def test_room_for_one_bar_is_no_room_for_another() -> None:
+    assert codes(NO_SPACE.format(7), NO_SPACE.format(10), ASSIGNED.format(7)) == ["NO_MMIO_SPACE"]
+    assert codes(NO_SPACE.format(7), NO_SPACE.format(10), ASSIGNED.format(10), ASSIGNED.format(7)) == []
+
+
+def test_a_bar_by_its_name_in_newer_kernels() -> None:
+    newer = f"pci {PF}: VF BAR 0 [mem 0xfb000000-0xfb0fffff]: assigned"
+    assert codes(NO_SPACE.format(7), newer) == []
+    assert codes(f"pci {PF}: VF BAR 3 [mem size 0x00100000]: can't assign; no space", newer) == [
+        "NO_MMIO_SPACE"
+    ]
+
+
+def test_a_bar_of_the_pf_itself_says_nothing_of_its_vfs() -> None:
+    assert codes(NO_SPACE.format(7), ASSIGNED.format(0)) == ["NO_MMIO_SPACE"]
+
+
+def test_a_reason_from_before_the_vfs_exist_is_over() -> None:
+    refused = f"ixgbe {PF}: not enough MMIO resources for SR-IOV"
+    out_of_buses = f"pci {PF}: can't enable 64 VFs (bus 0b out of range of [bus 07])"
+    assert codes(refused, out_of_buses) == ["NO_MMIO_SPACE", "NO_BUS_NUMBERS"]
+    assert codes(refused, out_of_buses, BORN) == []
+    assert codes(BORN, refused) == ["NO_MMIO_SPACE"]
+    assert codes(refused, "pci 0000:09:10.0: [8086:10ed] type 00 class 0x020000") == ["NO_MMIO_SPACE"]
+
+
+def test_status_names_a_code_once_with_all_its_lines(fs: FakeFilesystem) -> None:
+    add_pf(fs, PF, "8086:10fb", "ixgbe", 0)
+    add_interface(fs, PF, "eth1", "00:1b:21:00:01:00")
+    host = AnsweringHost({"dmesg": f"{NO_SPACE.format(7)}\n{NO_SPACE.format(10)}\n"})
+    told = inventory.inventory(host, None, {})["pfs"][0]["problems"]
+    (problem,) = [one for one in told if one["code"] == "NO_MMIO_SPACE"]
+    assert "BAR 7" in problem["message"]
+    assert "BAR 10" in problem["message"]
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "expected"),
+    [
+        (["a", "b"], ["a", "b", "c"], ["c"]),
+        (["a", "b"], ["b", "c", "d"], ["c", "d"]),  # the ring dropped `a`
+        (["a", "b"], ["c", "d"], ["c", "d"]),  # and all of it
+        (["a", "b"], ["a", "b"], []),
+        ([], ["a"], ["a"]),
+        (["a", "b"], [], []),
+        (["a", "b"], ["a", "b", "a", "b"], ["a", "b"]),  # no times, and the same once more
+    ],
+)
+def test_what_came_since_by_the_lines_and_not_by_their_number(
+    before: List[str], after: List[str], expected: List[str]
+) -> None:
+    assert kernellog.newer(before, after) == expected
+
+
+# -- the cause, and what helps -------------------------------------------------------------------
+
+ICE = [
+    f"[ 10.1] ice {PF}: Enabling 4 VFs",
+    f"[ 10.2] ice {PF}: Only 0 MSI-X interrupts available for SR-IOV. Not enough to support minimum of 2 "
+    "MSI-X interrupts per VF for 4 VFs",
+    f"[ 10.2] ice {PF}: Not enough resources for 4 VFs, err -28. Try with fewer number of VFs",
+    f"[ 10.3] ice {PF}: Failed to enable SR-IOV: -28",
+]
+IXGBE = (
+    f"ixgbe {PF}: Currently configured with 4 TCs, and 0 offloaded macvlans. Creating more than 31 VFs is "
+    "not allowed"
+)
+
+
+@pytest.mark.parametrize(
+    ("lines", "number", "cause", "helps"),
+    [
+        (ICE, errno.ENOSPC, "Only 0 MSI-X", "too few interrupts or queues"),
+        ([IXGBE], errno.EPERM, "more than 31", "at most 31"),
+        (
+            [
+                f"ixgbe {PF}: not enough MMIO resources for SR-IOV",
+                f"ixgbe {PF} eth1: Failed to enable PCI sriov: -12",
+            ],
+            errno.ENOMEM,
+            "not enough MMIO",
+            "above 4G",
+        ),
+        (
+            [
+                f"i40e {PF}: Unable to enable 64 VFs. Limited to 32 VFs due to device resource constraints.",
+            ],
+            errno.EPERM,
+            "Limited to 32",
+            "at most 32",
+        ),
+        (
+            [f"i40e {PF}: Unable to configure VFs, other operation is pending."],
+            errno.EAGAIN,
+            "is pending",
+            "again",
+        ),
+        (
+            [
+                f"pci {PF}: can't enable 64 VFs (bus 0b out of range of [bus 07])",
+                f"i40e {PF}: Failed to enable SR-IOV: -12",
+            ],
+            errno.ENOMEM,
+            "out of range",
+            "ARI",
+        ),
+        (
+            [
+                f"mlx5_core {PF}: mlx5_device_enable_sriov:83:(pid 9): failed to enable eswitch SRIOV (-5)",
+                f"mlx5_core {PF}: mlx5_sriov_enable:168:(pid 9): mlx5_device_enable_sriov failed : -5",
+            ],
+            errno.EIO,
+            "eswitch",
+            "firmware",
+        ),
+        (
+            [
+                f"bnxt_en {PF} eth1: Only able to reserve resources for 16 VFs.",
+                f"bnxt_en {PF} eth1: Requested VFs 32, can enable 16",
+            ],
+            errno.ENOMEM,
+            "16 VFs.",
+            "at most 16",
+        ),
+        (
+            [f"bnxt_en {PF} eth1: Reject SRIOV config request since if is down!"],
+            errno.EINVAL,
+            "if is down",
+            "interface up",
+        ),
+        (
+            [f"ice {PF}: SR-IOV cannot be configured - Device is in Safe Mode"],
+            errno.EOPNOTSUPP,
+            "Safe Mode",
+            "DDP",
+        ),
+        (
+            [
+                f"cxgb4 {PF}: Parent bridge 00:02.0 doesn't support ARI; can't instantiate Virtual Functions",
+            ],
+            errno.EOPNOTSUPP,
+            "ARI",
+            "ARI",
+        ),
+        (
+            [f"be2net {PF}: VF setup failed", f"be2net {PF}: SRIOV enable failed"],
+            errno.ENODEV,
+            "VF setup failed",
+            "driver",
+        ),
+        (
+            [f"qat {PF}: IOMMU should be enabled for SR-IOV to work correctly"],
+            errno.EFAULT,
+            "IOMMU should be",
+            "firmware",
+        ),
+        ([f"igb {PF}: Cannot modify SR-IOV while VFs are assigned"], errno.EPERM, "assigned", "list_vfs"),
+        ([], errno.EPERM, "", "list_vfs"),
+        ([], errno.ERANGE, "", "total_vfs"),
+        ([], errno.ENOMEM, "", "bus numbers"),
+    ],
+)
+def test_the_cause_stands_before_what_drivers_make_of_it(
+    lines: List[str], number: int, cause: str, helps: str
+) -> None:
+    noise = [f"[ 9.0] ixgbe {PF} eth1: NIC Link is Up 10 Gbps", ASSIGNED.format(7)] if lines else []
+    found = refusal.cause([*noise, *lines, *noise[:1]])
+    assert cause in found
+    assert not found.startswith("[")
+    assert helps in refusal.hint(number, found)
+
+
+@pytest.mark.parametrize(
+    ("line", "driver", "expected"),
+    [
+        (f"ice {PF}: Failed to enable SR-IOV: -28", None, True),
+        ("[qed_sriov_enable:4900(eth1)]Can't start IOV when device is recovering", None, True),
+        ("[qed_sriov_enable:4900(eth10)]Can't start IOV when device is recovering", None, False),
+        ("[ 10.3] cxgb4: Unable to instantiate 4 VFs", "cxgb4", True),
+        ("[ 10.3] cxgb4: Unable to instantiate 4 VFs", "ice", False),
+        ("ice 0000:08:00.0: Failed to enable SR-IOV: -28", "ice", False),
+    ],
+)
+def test_lines_that_name_the_interface_or_only_the_driver(
+    line: str, driver: Optional[str], expected: bool
+) -> None:
+    assert refusal.is_of(line, PF, ["eth1"], driver) == expected
+
+
+def test_a_driver_that_is_busy_is_asked_again(fs: FakeFilesystem, monkeypatch: pytest.MonkeyPatch) -> None:
+    """i40e while it resets: EAGAIN, also at boot."""
+    add_pf(fs, PF, "8086:1572", "i40e", 0)
+    monkeypatch.setattr(time, "sleep", lambda _seconds: None)
+    host = AnsweringHost({"dmesg": ""})
+    asked: List[str] = []
+
+    def busy_twice(path: str, text: str, _seconds: float) -> None:
+        asked.append(text)
+        if len(asked) < 3:
+            raise OSError(errno.EAGAIN, os.strerror(errno.EAGAIN), path)
+        raise OSError(errno.EIO, os.strerror(errno.EIO), path)
+
+    monkeypatch.setattr(host, "write_attribute_within", busy_twice)
+    with pytest.raises(SriovError, match="Input/output error"):
+        vfs.make(host, PF, 4)
+    assert asked == ["4", "4", "4"]
+
+
+def test_an_error_number_of_the_kernels_own(
+    tmp_path: "os.PathLike[str]", monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """cxgb4 answers 524 where the slot has no ARI; cut to an exit status it would be ENOMEM."""
+    host = host_module.Host(str(tmp_path))
+
+    def refuse(path: str, _text: str) -> None:
+        raise OSError(524, "Unknown error 524", path)
+
+    monkeypatch.setattr(host, "write_attribute", refuse)
+    with pytest.raises(OSError, match="sriov_numvfs") as refused:
+        host.write_attribute_within("/sriov_numvfs", "4", 5)
+    assert refused.value.errno == errno.EOPNOTSUPP
+
+
+# -- pciback -------------------------------------------------------------------------------------
+
+PARSE_ERROR = '[    0.5] xen-pciback: Error parsing pci_devs_to_hide at "(7.1)"\n'
+
+
+def test_pciback_that_could_not_read_its_list(fs: FakeFilesystem) -> None:
+    fs.create_dir("/proc")
+    problem = pciback.problem(AnsweringHost({"dmesg": PARSE_ERROR}))
+    assert problem.code == "NO_PCIBACK"
+    assert "`(7.1)`" in problem.message
+    assert "xen-pciback.hide" in problem.hint
+    with pytest.raises(SriovError) as refused:
+        pciback.load(AnsweringHost({"dmesg": PARSE_ERROR}))
+    assert refused.value.code == "SRIOV_PCIBACK_UNAVAILABLE"
+    assert "(7.1)" in refused.value.message
+
+
+@pytest.mark.parametrize(
+    ("hide", "wrong"),
+    [
+        ("(0000:07:00.1)(7.1)", "(7.1)"),
+        ("(0000:07:00.1),(0000:08:00.0)", ",(0000:08:00.0)"),
+        ("0000:07:00.1", "0000:07:00.1"),
+        ("(0000:07:00.1)(08:00.*)(0000:09:*.*)", None),
+        ("", None),
+    ],
+)
+def test_when_the_log_is_gone_the_command_line_tells(
+    fs: FakeFilesystem, hide: str, wrong: Optional[str]
+) -> None:
+    fs.create_file("/proc/cmdline", contents=f"root=LABEL=x xen-pciback.hide={hide} ro\n")
+    problem = pciback.problem(AnsweringHost())
+    assert (problem == pciback.NOT_THERE) == (wrong is None)
+    assert wrong is None or f"`{wrong}`" in problem.message
