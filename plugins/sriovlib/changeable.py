@@ -62,6 +62,13 @@ def xapi_does_not_need(pf: PhysicalFunction, seen: Inventory, pool: Pool) -> Non
 def no_domain_has_a_vf(pf: PhysicalFunction, seen: Inventory) -> None:
     """Refuses while a running domain has a VF of the PF, or may have one, or is about to."""
     own = [vf.address for vf in seen.vfs if vf.pf == pf.address]
+    if len(own) < pf.num_vfs:
+        raise SriovError(
+            "SRIOV_VF_IN_USE",
+            f"{_name(pf)} says that it has {pf.num_vfs} VFs, and sysfs shows {len(own)}: it is not known "
+            "whether VMs have the others.",
+            "Call again; if that does not help, see the kernel's log.",
+        )
     if own and seen.owners is None:
         raise SriovError(
             "SRIOV_VF_IN_USE",

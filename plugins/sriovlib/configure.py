@@ -63,18 +63,22 @@ def configure_vf(host: Host, session: Any, args: Mapping[str, str]) -> Dict[str,
             asked = {"qos": None, "vlan_protocol": None, **asked}
         wanted = {name: fresh[name] if value is None else value for name, value in asked.items()}
         _check(host, seen, vf, interface, now, wanted)
-        before, after = _write_file(host, seen, pf, vf.number, asked)
-        restore.bring_up(host, pf)
         changes = iplink.changes(vf.number, now, wanted)
-        refused = iplink.apply(host, interface, changes)
-        if refused:
+        before, after = _write_file(host, seen, pf, vf.number, asked)
+        try:
+            restore.bring_up(host, pf)
+            refused = iplink.apply(host, interface, changes)
+        except BaseException:
             _undo(host, vf, interface, now, before, after)
+            raise
+        if refused:
+            left = _undo(host, vf, interface, now, before, after)
             place, why = next(iter(refused.items()))
             raise SriovError(
                 "SRIOV_KERNEL_REFUSED",
                 f"The driver {pf.driver} refused {' and '.join(changes[place].settings)} "
-                f"(`{changes[place].words}`): {why}.",
-                "Leave that setting out; the VF is as it was before.",
+                f"(`{changes[place].words}`): {why}.{left}",
+                "Leave that setting out; what else this call named was taken back.",
             )
         shown = inventory.look(host)
         return next(r for r in listing.vf_records(shown, pool) if r["address"] == address)
@@ -160,12 +164,23 @@ def _undo(
     now: VfSettings,
     before: HostConfig,
     after: HostConfig,
-) -> None:
-    """Takes back what the kernel took before it refused, by a fresh look; then the file's sections."""
-    settings = inventory.look(host).settings.get(interface, {}).get(vf.number, UNKNOWN)
-    back = {name: value for name, value in now._asdict().items() if value is not None}
-    left = iplink.apply(host, interface, iplink.changes(vf.number, settings, back))
-    if left:
-        host.log(f"{vf.address} could not be set back: {'; '.join(left.values())}")
+) -> str:
+    """Takes back what the kernel took before it refused, by a fresh look; and the file's sections. Each of
+    the two whatever becomes of the other; what is not as before, in sentences."""
+    said = ""
+    try:
+        settings = inventory.look(host).settings.get(interface, {}).get(vf.number, UNKNOWN)
+        back = {name: value for name, value in now._asdict().items() if value is not None}
+        left = iplink.apply(host, interface, iplink.changes(vf.number, settings, back))
+        if left:
+            said += f" {vf.address} could not be set back: {'; '.join(left.values())}."
+    except Exception as error:
+        said += f" {vf.address} could not be set back: {error}."
     names = pfsections.differing(before, after)
-    hostconfig.edit(host, lambda config: ini.put_back(config.document, before.document, names))
+    try:
+        hostconfig.edit(host, lambda config: ini.put_back(config.document, before.document, names))
+    except SriovError as error:
+        said += f" {error.message} The file still asks for what was refused."
+    if said:
+        host.log(said.strip())
+    return said

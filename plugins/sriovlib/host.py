@@ -7,6 +7,7 @@ whole machine. Every path that the library uses is the absolute path of a real h
 import errno
 import fcntl
 import os
+import re
 import signal
 import subprocess
 import syslog
@@ -122,11 +123,9 @@ class Host:
             return None
 
     def number(self, path: str) -> Optional[int]:
-        """A decimal attribute, or None where it cannot be read or is no number."""
-        try:
-            return int(self.read(path))
-        except (OSError, ValueError):
-            return None
+        """A decimal attribute, or None where it cannot be read or is no number as the kernel writes one."""
+        found = re.fullmatch(r"-?[0-9]{1,19}", (self.text(path) or "").strip())
+        return int(found.group()) if found else None
 
     def exists(self, path: str) -> bool:
         return os.path.exists(self.root + path)

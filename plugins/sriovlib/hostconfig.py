@@ -35,6 +35,7 @@ _KEYS = {HOST: ("pciback",), BOOT: ("regenerate", "initrd"), XEN_BEFORE: None}  
 _SECTION = re.compile(r"pf (?P<pf>\S+)|vf (?P<of>\S+) (?P<number>0|[1-9][0-9]{0,5})")
 _GUID = re.compile(r"[0-9a-fA-F]{2}(?::[0-9a-fA-F]{2}){7}")
 
+_SHOWN = 300  # characters of what is wrong with a line
 Wrong = Callable[[str, str, str], None]  # section, key, what is wrong with it
 
 
@@ -80,7 +81,7 @@ def interpret(document: Document) -> HostConfig:
     pfs: Dict[str, PfConfig] = {}
 
     def wrong(section: str, key: str, text: str) -> None:
-        errors.append(f"line {document.places[section, key]}: {text}")
+        errors.append(f"line {document.places[section, key]}: {text[:_SHOWN]}")
 
     for section, values in document.sections.items():
         match = _SECTION.fullmatch(section)
@@ -118,10 +119,11 @@ def _vf_values(section: str, values: Dict[str, str], wrong: Wrong) -> Dict[str, 
         except KeyError:
             wrong(section, key, f"a VF has no setting `{key}`")
     contradiction = vfsettings.contradiction(settings, None)
-    if contradiction:
+    while contradiction:
         name, accepted = contradiction
         wrong(section, name, f"{name} takes {accepted}")
         del settings[name]
+        contradiction = vfsettings.contradiction(settings, None)
     return settings
 
 

@@ -120,7 +120,7 @@ def _physical_function(host: Host, address: str) -> Optional[PhysicalFunction]:
         driver=driver,
         numa_node=_numa_node(host, address),
         total_vfs=total,
-        num_vfs=host.number(f"{DEVICES}/{address}/sriov_numvfs") or 0,
+        num_vfs=_num_vfs(host, address),
         interfaces=found.every,
         pci_class=pci_class,
         ports=found.ports,
@@ -129,17 +129,23 @@ def _physical_function(host: Host, address: str) -> Optional[PhysicalFunction]:
     )
 
 
+def _num_vfs(host: Host, address: str) -> int:
+    """What the PF says, else how many there are: unread is not none."""
+    number = host.number(f"{DEVICES}/{address}/sriov_numvfs")
+    return len(_links(host, address)) if number is None else number
+
+
+def _links(host: Host, address: str) -> List[str]:
+    return [name for name in host.names(f"{DEVICES}/{address}") if re.fullmatch("virtfn[0-9]{1,5}", name)]
+
+
 def _virtual_functions(host: Host, pf: PhysicalFunction) -> List[VirtualFunction]:
     """The VFs of a PF by index, not by address: `virtfn10` comes after `virtfn9`."""
-    if pf.num_vfs == 0:
-        return []
     folder = f"{DEVICES}/{pf.address}"
     found = []
     identity = None
     on_ports = ports.of_vfs(host, pf.address, pf.driver, pf.ports, pf.num_vfs)
-    for name in host.names(folder):
-        if not name.startswith("virtfn") or not name[6:].isdecimal():
-            continue
+    for name in _links(host, pf.address):
         address = host.link(f"{folder}/{name}")
         if address is None:
             continue  # it vanished while we were reading
@@ -194,7 +200,7 @@ def is_up(host: Host, interface: Optional[str]) -> Optional[bool]:
     """Whether the interface is administratively up (IFF_UP in its flags); None where there is none,
     or it has just been renamed."""
     flags = host.text(f"/sys/class/net/{interface}/flags") if interface else None
-    return None if flags is None else bool(int(flags, 16) & 1)
+    return bool(int(flags, 16) & 1) if flags and re.fullmatch("0x[0-9a-fA-F]{1,8}", flags) else None
 
 
 def mac_of(host: Host, interface: Optional[str]) -> Optional[str]:

@@ -152,7 +152,7 @@ def _mlx4_counts(host: Host, address: str, name: str) -> Optional[Tuple[int, int
         words = str(cards.get(address, cards.get(address[len("0000:") :], ""))).split(";")
     else:
         words = text.split(",")
-    if not all(word.isdigit() for word in words) or len(words) > 3:
+    if not all(word.isdecimal() for word in words) or len(words) > 3:
         return None
     numbers = [int(word) for word in words]
     if len(numbers) == 1:

@@ -208,10 +208,10 @@ def _pciback(host: Host) -> str:
 
 def last_errors(host: Host) -> Dict[str, Optional[str]]:
     try:
-        found: Dict[str, Optional[str]] = json.loads(host.read(LAST))
-        return found
-    except (OSError, ValueError):
+        found = json.loads(host.read(LAST))
+    except (OSError, ValueError, RecursionError):
         return {}
+    return found if isinstance(found, dict) else {}
 
 
 def remember(host: Host, errors: Dict[str, Optional[str]]) -> None:

@@ -1,6 +1,8 @@
 """configure_vf: what a VF is set to now and at each boot; all of a call, or none of it."""
 
+import errno
 import json
+import os
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Dict, Iterator
@@ -10,7 +12,7 @@ import pytest
 from machine import Machine
 from machine_description import default_description
 from small_pool import SmallPool
-from sriovlib import calls, frompool, hostconfig, restore, vfsettings
+from sriovlib import calls, frompool, hostconfig, iplink, restore, vfsettings
 from sriovlib.errors import SriovError
 
 ETH1 = "0000:07:00.0"
@@ -174,6 +176,41 @@ def test_many_vfs_are_configured_by_few_processes(tmp_path: Path) -> None:
     assert [result.error for result in restore.restore(Counting(host.root))] == [None, None]
     assert restore.check(host) == []
     assert len(started) < 20
+
+
+def test_a_step_that_fails_leaves_vf_and_file_as_they_were(
+    host: Machine, pool: SmallPool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """No descriptor is left for `ip`: that is no answer of the kernel's, and counts as one."""
+    before = host.read(hostconfig.PATH)
+    apply, calls_of = iplink.apply, iter([True])
+
+    def once(*args: Any) -> Any:
+        if next(calls_of, False):
+            apply(*args)
+            raise OSError(errno.EMFILE, os.strerror(errno.EMFILE))
+        return apply(*args)
+
+    monkeypatch.setattr(iplink, "apply", once)
+    refused(host, pool, "07:10.2", vlan="12")
+    assert settings(host, pool)["0000:07:10.2"][1] == 0
+    assert host.read(hostconfig.PATH) == before
+
+
+def test_a_file_that_cannot_be_set_back_does_not_hide_what_was_refused(
+    host: Machine, pool: SmallPool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    edit, edits = hostconfig.edit, iter([False])
+
+    def full(*args: Any) -> Any:
+        if next(edits, True):
+            raise SriovError("SRIOV_CONFIG_NOT_WRITTEN", "/etc/sriov.conf could not be written.", "")
+        return edit(*args)
+
+    monkeypatch.setattr(hostconfig, "edit", full)
+    error = refused(host, pool, "07:10.2", vlan="12", link_state="enable")
+    assert (error.code, "still asks for what was refused" in error.message) == ("SRIOV_KERNEL_REFUSED", True)
+    assert settings(host, pool)["0000:07:10.2"][1] == 0
 
 
 @contextmanager
