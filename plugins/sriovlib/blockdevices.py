@@ -1,105 +1,186 @@
-"""Which PCI devices dom0's file systems, its swap and its storage repositories are on: through partitions,
-device mapper, LVM and md down to the disks, and by their place in /sys to their controllers."""
+"""Which PCI devices a block device of dom0 is on: through partitions, device mapper, LVM and md down to the
+disks, and by their place in /sys to their controllers."""
 
 import re
-from typing import Dict, Iterator, List, Mapping, Optional, Set, Tuple
+from typing import Dict, FrozenSet, Iterable, List, NamedTuple, Optional, Set
 
-from . import pci
+from . import network, pci
 from .host import Host
 
-MOUNTS, SWAPS = "/proc/self/mountinfo", "/proc/swaps"
-_BY_SCSI_ID = ("/dev/disk/by-id/scsi-{}", "/dev/mapper/{}", "/dev/disk/by-scsid/{}")
+BLOCK, UDEV = "/sys/class/block", "/run/udev/data"
+FC_HOSTS = "/sys/class/fc_host"
+ANY = "any"
+# What udev calls partitions (ID_FS_TYPE, of libblkid) that file systems and volumes are made of.
+ZFS, BTRFS, LVM = "zfs_member", "btrfs", "LVM2_member"
+ZVOL = "zvol"  # of a ZFS pool, whichever
+
 _SUBSYSTEM = "(/.*/nvme-subsystem/[^/]+)/"
+_VIRTUAL = "/sys/devices/virtual/block/"
+_OVER_NETWORK = re.compile(r"/net/([^/]+)/")
+# Made by software, and on no disk of this host, or only on what is seen without them.
+_ON_NO_DISK = re.compile(r"(ram|zram|nbd|rbd|td)[0-9a-z]+")
+_NO_DISK = re.compile(r"(sr|fd|loop|ram|zram|nbd|rbd)\d+")
+
+
+class Disks(NamedTuple):
+    """What something of dom0 is on: these PCI devices, and, where that is not all or not known, perhaps any
+    partition of these kinds: as udev calls them, ANY, or ZVOL."""
+
+    controllers: FrozenSet[str] = frozenset()
+    perhaps: FrozenSet[str] = frozenset()
+
+
+NOWHERE = Disks()
+UNKNOWN = Disks(perhaps=frozenset([ANY]))
+
+
+def one_of(kind: str) -> Disks:
+    return Disks(perhaps=frozenset([kind]))
+
+
+def together(parts: Iterable[Disks]) -> Disks:
+    of = list(parts)
+    return Disks(
+        frozenset().union(*(part.controllers for part in of)),
+        frozenset().union(*(part.perhaps for part in of)),
+    )
 
 
 def controller(path: Optional[str]) -> Optional[str]:
     """The PCI device that something in /sys belongs to: the last of those on the way to it."""
-    for part in reversed((path or "").split("/")):
-        if pci.parse_address(part) == part:
-            return part
-    return None
+    found = _devices(path or "")
+    return found[-1] if found else None
 
 
-def controllers(host: Host, folder: Optional[str]) -> Set[str]:
+def _devices(path: str) -> List[str]:
+    """The PCI device at the end of the way, behind those that make a PCI domain of their own (Intel's VMD:
+    linux, drivers/pci/controller/vmd.c): without one of them what is behind it is gone too."""
+    parts = path.split("/")
+    there = [(place, part) for place, part in enumerate(parts) if pci.parse_address(part) == part]
+    last = there[-1:]
+    bridges = [one for one in there if re.match(r"pci[0-9a-f]{4,8}:", (parts + [""])[one[0] + 1])]
+    return [part for _, part in [*bridges, *last]]
+
+
+def below(host: Host, folder: Optional[str]) -> Disks:
     """The PCI devices below a block device; `folder` is its real path in /sys. None for one that is on no
     disk of this host: of the network, or in memory."""
-    found: Set[str] = set()
+    found: List[Disks] = []
     seen: Set[str] = set()
     to_do = [folder]
     while to_do:
         place = to_do.pop()
-        if place is None or place in seen:
+        if place is None:
+            found.append(UNKNOWN)
+            continue
+        if place in seen:
             continue
         seen.add(place)
         if host.exists(f"{place}/partition"):
             place = place.rpartition("/")[0]
-        to_do += [host.real_path(f"{place}/slaves/{name}") for name in host.names(f"{place}/slaves")]
-        address = controller(place)
-        if address is not None:
-            found.add(address)
-        # NVMe with several paths: the disk is of the subsystem, which has a link to each controller
-        subsystem = re.match(_SUBSYSTEM, place) if "/nvme-subsystem/" in place else None
-        if subsystem:
-            top = subsystem.group(1)
-            ports = [host.real_path(f"{top}/{name}") for name in host.names(top) if name.startswith("nvme")]
-            found.update(address for address in map(controller, ports) if address)
+        lower = host.names(f"{place}/slaves")
+        to_do += [host.real_path(f"{place}/slaves/{name}") for name in lower]
+        if place.startswith(_VIRTUAL) and not lower:
+            found.append(_made_by_software(host, place))
+        else:
+            found.append(Disks(frozenset(_devices(place)) or _over_network(host, place)))
+    return together(found)
+
+
+def _over_network(host: Host, place: str) -> FrozenSet[str]:
+    """A disk that is on no controller: of software FCoE (it is below the interface), of NVMe with several
+    paths (of the subsystem, which has a link to each controller), NVMe over Fibre Channel."""
+    subsystem = re.match(_SUBSYSTEM, place)
+    if subsystem:
+        top = subsystem.group(1)
+        ports = [host.real_path(f"{top}/{name}") for name in host.names(top) if name.startswith("nvme")]
+        found = [_devices(port) or _fibre_channel(host, port) for port in ports if port]
+        return frozenset(address for addresses in found for address in addresses)
+    match = _OVER_NETWORK.search(place)
+    names = network.below(host, match.group(1)) if match else set()
+    nics = [host.real_path(f"{network.CLASS}/{name}/device") for name in names]
+    return frozenset(address for nic in nics for address in _devices(nic or ""))
+
+
+def _fibre_channel(host: Host, port: str) -> List[str]:
+    """The adapter of an NVMe controller of the fabrics: its `address` ends in the adapter's own port name
+    (linux: drivers/nvme/host/fc.c)."""
+    own = re.search(r"host_traddr=nn-0x[0-9a-f]+:pn-(0x[0-9a-f]+)", host.text(f"{port}/address") or "")
+    found = []
+    for name in host.names(FC_HOSTS):
+        if own and host.text(f"{FC_HOSTS}/{name}/port_name") == own.group(1):
+            found += _devices(host.real_path(f"{FC_HOSTS}/{name}") or "")
     return found
 
 
-def by_name(host: Host, path: str) -> Set[str]:
-    """The PCI devices below a block device that is called so in /dev, by whatever link."""
+def _made_by_software(host: Host, place: str) -> Disks:
+    """A block device with nothing below it that sysfs shows. A zvol is on its pool; what is below one of
+    DRBD, or of a kind that nobody knows here, may be any disk."""
+    name = place[len(_VIRTUAL) :]
+    if re.fullmatch(r"zd\d+", name):
+        return one_of(ZVOL)
+    if re.fullmatch(r"loop\d+", name):  # a file is on a file system that is mounted
+        file = host.text(f"{place}/loop/backing_file") or ""
+        return (by_name(host, file) or UNKNOWN) if file.startswith("/dev/") else NOWHERE
+    netif = host.text(f"{place}/netif")  # of ATA over Ethernet, which takes no IP address
+    if netif is not None:
+        over = [_over_network(host, f"/net/{interface}/") for interface in netif.split(",")]
+        return Disks(frozenset().union(*over))
+    return NOWHERE if _ON_NO_DISK.fullmatch(name) else UNKNOWN
+
+
+def by_name(host: Host, path: str) -> Optional[Disks]:
+    """The PCI devices below a block device that is called so in /dev, by whatever link; None where there is
+    no such device."""
     real = host.real_path(path) if path.startswith("/dev/") else None
     if real is None or not real.startswith("/dev/"):
-        return set()
+        return None
     name = real[len("/dev/") :].replace("/", "!")  # cciss/c0d0
-    return controllers(host, host.real_path(f"/sys/class/block/{name}"))
+    folder = host.real_path(f"{BLOCK}/{name}")
+    return None if folder is None else below(host, folder)
 
 
-def mounted(host: Host) -> Iterator[Tuple[str, Set[str]]]:
-    """Each mounted file system that is on disks: where, and on which PCI devices (kernel:
-    Documentation/filesystems/proc.rst, 3.5)."""
-    for line in (host.text(MOUNTS) or "").splitlines():
-        left, separator, right = line.partition(" - ")
-        fields, source = left.split(" "), right.split(" ")
-        if not separator or len(fields) < 5 or len(source) < 2:
+def name_of(host: Host, path: str) -> Optional[str]:
+    """What /sys calls the block device of that path."""
+    real = host.real_path(path)
+    return real[len("/dev/") :].replace("/", "!") if real and real.startswith("/dev/") else None
+
+
+def perhaps(host: Host, kinds: Iterable[str]) -> Set[str]:
+    """The PCI devices of all disks that may be of one of these kinds: udev says so of a partition, or cannot
+    tell what it is."""
+    wanted = set(kinds)
+    found: Set[str] = set()
+    names = host.names(BLOCK)
+    for name in names:
+        folder = host.real_path(f"{BLOCK}/{name}")
+        if folder is None or folder.startswith(_VIRTUAL) or _NO_DISK.fullmatch(name):
             continue
-        if fields[2].startswith("0:"):  # btrfs and the like have no device number of their own
-            found = by_name(host, _plain(source[1])) if source[1].startswith("/dev/") else set()
-        else:
-            found = controllers(host, host.real_path(f"/sys/dev/block/{fields[2]}"))
-        if found:
-            yield _plain(fields[4]), found
+        if ANY in wanted or _may_be(host, folder, wanted):
+            found |= below(host, folder).controllers
+    return found if names else _storage_controllers(host)
 
 
-def swap(host: Host) -> Set[str]:
-    """The PCI devices with swap space on them; a swap file is on a file system that is mounted."""
-    lines = (host.text(SWAPS) or "").splitlines()[1:]
-    names = [line.split()[0] for line in lines if " partition" in line.replace("\t", " ")]
-    return {address for name in names for address in by_name(host, _plain(name))}
+def _may_be(host: Host, folder: str, kinds: Set[str]) -> bool:
+    said = _udev(host, folder)
+    kind = said.get("ID_FS_TYPE")
+    if kind is not None:
+        return kind in kinds
+    has_partitions = any(host.exists(f"{folder}/{name}/partition") for name in host.names(folder))
+    return not has_partitions  # else they tell
 
 
-def repository(host: Host, device_config: Mapping[str, str]) -> Set[str]:
-    """The PCI devices of a storage repository, by the device_config of its PBD."""
-    paths: List[str] = [path.strip() for path in device_config.get("device", "").split(",") if path.strip()]
-    scsi_id = device_config.get("SCSIid", "")
-    if scsi_id and "/" not in scsi_id:
-        for pattern in _BY_SCSI_ID:
-            path = pattern.format(scsi_id)
-            paths += [path, *(f"{path}/{name}" for name in host.names(path))]
-    return {address for path in paths for address in by_name(host, path)}
+def _udev(host: Host, folder: str) -> Dict[str, str]:
+    """What udev has noted of a block device (systemd: src/libsystemd/sd-device, the file of a device)."""
+    lines = (host.text(f"{UDEV}/b{host.text(f'{folder}/dev')}") or "").splitlines()
+    return dict(line[2:].split("=", 1) for line in lines if line.startswith("E:") and "=" in line)
 
 
-def _plain(text: str) -> str:
-    """The kernel writes blanks and the like as `\\040` in these files."""
-    return re.sub(r"\\([0-7]{3})", lambda octal: chr(int(octal.group(1), 8)), text)
-
-
-def by_controller(host: Host) -> Dict[str, List[str]]:
-    """PCI device -> what is mounted from it, in words."""
-    found: Dict[str, List[str]] = {}
-    for place, addresses in mounted(host):
-        for address in addresses:
-            found.setdefault(address, []).append(f"the mounted file system {place}")
-    for address in swap(host):
-        found.setdefault(address, []).append("swap")
-    return found
+def _storage_controllers(host: Host) -> Set[str]:
+    """Where the kernel shows no block device: all that a driver of dom0 has."""
+    return {
+        address
+        for address in host.names(pci.DEVICES)
+        if (host.text(f"{pci.DEVICES}/{address}/class") or "").startswith("0x01")
+        and host.link(f"{pci.DEVICES}/{address}/driver") not in (None, pci.PCIBACK)
+    }

@@ -2,10 +2,11 @@
 
 from typing import Dict, List, Mapping, NamedTuple, Optional, Sequence, Set, Tuple
 
-from . import blockdevices, network, pci, remotedisks
+from . import blockdevices, dom0disks, network, pci, remotedisks
 from .host import Host
 from .network import Standing
 from .pci import PhysicalFunction, VirtualFunction
+from .repositories import Repository
 
 
 class Known(NamedTuple):
@@ -13,7 +14,7 @@ class Known(NamedTuple):
 
     attached: Set[str]  # interfaces below attached PIFs, bonds and VLANs resolved
     managed: Set[str]  # interfaces of PFs under xapi's own SR-IOV
-    repositories: Sequence[Tuple[str, Mapping[str, str]]]  # of plugged PBDs: the SR's name, device_config
+    repositories: Sequence[Repository]  # with a plugged PBD
 
 
 NOTHING = Known(set(), set(), ())
@@ -39,11 +40,8 @@ def needs(
     for address in remotedisks.boot_devices(host):
         if address not in found:
             found[address] = ["the NIC that the host booted from by iSCSI"]
-    for address, sentences in blockdevices.by_controller(host).items():
+    for address, sentences in dom0disks.by_controller(host, known.repositories).items():
         found.setdefault(address, []).extend(sentences)
-    for name, device_config in known.repositories:
-        for address in sorted(blockdevices.repository(host, device_config)):
-            found.setdefault(address, []).append(f"the storage repository {name}")
     for pf in pfs:
         if known.managed.intersection(pf.interfaces):
             for function in [pf.address, *(vf.address for vf in vfs if vf.pf == pf.address)]:

@@ -26,6 +26,7 @@ from .ledger import Entry
 from .pifs import Record
 from .placement import Candidate, Held
 from .poolstate import PoolState, explained, vm_of
+from .repositories import Repository
 from .startnotes import STALE_SECONDS
 from .topology import Member, Topology
 from .xapi import Xapi
@@ -41,7 +42,7 @@ class Pool(NamedTuple):
     member: Member  # this host
     enabled: bool  # this host takes VMs
     networks: Dict[str, Dict[str, Any]]  # records by reference
-    repositories: List[Any]  # see dom0needs.Known
+    repositories: List[Repository]  # see dom0needs.Known
     entries: Dict[str, Entry]  # the whole ledger, by VM
     unreadable: Dict[str, str]  # VM -> why its key in the ledger cannot be read
     other_config: Dict[str, str]  # the pool's
@@ -63,7 +64,7 @@ class View(NamedTuple):
 
 
 def pool_of(host: Host, xapi: Xapi) -> Pool:
-    """Six calls, one for each plugged repository; raises what `Xapi.call` raises."""
+    """Six calls, and three for each plugged repository; raises what `Xapi.call` raises."""
     uuid = topology.own_uuid(host)
     ((ref, record),) = xapi.call("host.get_all_records_where", f'field "uuid" = "{uuid}"').items()
     of_this_host = f'field "host" = "{ref}"'
@@ -72,21 +73,21 @@ def pool_of(host: Host, xapi: Xapi) -> Pool:
     pbds = xapi.call("PBD.get_all_records_where", of_this_host)
     ((pool_ref, pool),) = xapi.call("pool.get_all_records").items()
     entries, unreadable = ledger.read_all(ledger.settled(pool["other_config"]))
-    repositories = [
-        (pbd["SR"], pbd["device_config"])
-        for pbd in pbds.values()
-        if pbd["currently_attached"] and {"device", "SCSIid"}.intersection(pbd["device_config"])
-    ]
     return Pool(
         ref=pool_ref,
         member=Member(ref, uuid, record["name_label"], True, own_pifs),
         enabled=record["enabled"],
         networks=networks,
-        repositories=[(xapi.call("SR.get_name_label", sr), config) for sr, config in repositories],
+        repositories=[_repository(xapi, pbd) for pbd in pbds.values() if pbd["currently_attached"]],
         entries=entries,
         unreadable=unreadable,
         other_config=pool["other_config"],
     )
+
+
+def _repository(xapi: Xapi, pbd: Record) -> Repository:
+    name, kind, uuid = (xapi.call(f"SR.get_{field}", pbd["SR"]) for field in ("name_label", "type", "uuid"))
+    return Repository(name, kind, uuid, pbd["device_config"])
 
 
 def look(host: Host, xapi: Xapi, ref: str, vm: Record) -> View:

@@ -220,17 +220,33 @@ def test_it_is_not_placed_anew_where_a_foreign_entry_is_wrong(mixed: Estate) -> 
     assert mixed.pci(vm) == before
 
 
-def test_a_plugged_repository(estate: Estate) -> None:
+@pytest.mark.parametrize(
+    ("kind", "device_config"),
+    [
+        ("lvm", {"device": "/dev/sda3"}),
+        ("udev", {"location": "/dev/xapi/block"}),
+        ("a driver of tomorrow", {"backing": "what it likes"}),
+    ],
+)
+def test_a_plugged_repository(estate: Estate, kind: str, device_config: Dict[str, str]) -> None:
     database, host = estate.box.xapi.database, estate.box.hosts[1]
-    kept = {path: host.machine.read(path) for path in ("/proc/self/mountinfo", "/proc/swaps")}
-    put(host, dict.fromkeys(kept, ""))
-    repository = database.create("SR", {"name_label": "Local storage", "type": "lvm"})
+    nothing = {
+        "/proc/self/mountinfo": "21 1 0:5 / /proc rw - proc proc rw\n",
+        "/proc/swaps": "Filename\tType\tSize\tUsed\tPriority\n",
+    }
+    kept = {path: host.machine.read(path) for path in nothing}
+    put(host, nothing)
+    with host.machine.changed() as sysfs:
+        sysfs.link("/dev/xapi/block/sda", "/dev/sda")
+    repository = database.create("SR", {"name_label": "Local storage", "type": kind})
     plugged = {"host": host.ref, "SR": repository, "currently_attached": True}
-    pbd = database.create("PBD", {**plugged, "device_config": {"device": "/dev/sda3"}})
+    pbd = database.create("PBD", {**plugged, "device_config": device_config})
     vm = estate.vm("greedy", f"0/{SATA}")
     message = estate.refused(vm, 1)[1]
     database.destroy("PBD", pbd)
     put(host, kept)
+    with host.machine.changed() as sysfs:
+        sysfs.remove("/dev/xapi/block/sda")
     assert "the storage repository Local storage" in message
 
 

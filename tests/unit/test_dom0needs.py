@@ -7,8 +7,9 @@ import machine
 import pytest
 from machine import Machine
 from machine_description import SATA, Card, Disk, Interface, default_description
-from sriovlib import blockdevices, dom0needs, network, pci
+from sriovlib import dom0needs, network, pci
 from sriovlib.dom0needs import NOTHING, Known
+from sriovlib.repositories import Repository
 
 ETH0, ETH1, ETH2 = "0000:02:00.0", "0000:07:00.0", "0000:07:00.1"
 VF = "0000:07:10.0"
@@ -129,51 +130,9 @@ def test_a_storage_repository(tmp_path: Path, device_config: Dict[str, str]) -> 
     host = machine.default_host(str(tmp_path), **controllers(disk))
     with host.changed() as sysfs:
         sysfs.link("/dev/disk/by-id/scsi-3600-part3", "/dev/sda3")
-    found = needs(host, Known(set(), set(), [("Local storage", device_config)]))
+    repository = Repository("Local storage", "lvm", "7c6a1b0e", device_config)
+    found = needs(host, Known(set(), set(), [repository]))
     assert found[HBA] == ("the storage repository Local storage",)
-
-
-@pytest.mark.parametrize(
-    "device_config",
-    [
-        {},
-        {"location": "nas:/export"},
-        {"device": "/etc/passwd"},
-        {"device": "../../etc/passwd,,/dev/none"},
-        {"SCSIid": "../../sda"},
-    ],
-)
-def test_a_storage_repository_that_is_on_no_disk_of_ours(
-    tmp_path: Path, device_config: Dict[str, str]
-) -> None:
-    host = machine.default_host(str(tmp_path))
-    assert blockdevices.repository(host, device_config) == set()
-
-
-def test_an_nvme_disk_with_several_paths_is_on_all_its_controllers(tmp_path: Path) -> None:
-    """As /sys shows it since Linux 4.15: the disk is the subsystem's, which has a link to each controller."""
-    host = machine.default_host(str(tmp_path), **controllers())
-    top = "/sys/devices/virtual/nvme-subsystem/nvme-subsys0"
-    with host.changed() as sysfs:
-        for number, address in enumerate((HBA, NVME)):
-            place = f"{sysfs.device(address)}/nvme/nvme{number}"
-            sysfs.put(place + "/state", "live\n")
-            sysfs.link(f"{top}/nvme{number}", place)
-        sysfs.put(f"{top}/nvme0n1/dev", "259:0\n")
-        sysfs.link("/sys/dev/block/259:0", f"{top}/nvme0n1")
-        sysfs.put("/proc/self/mountinfo", "22 1 259:0 / /data rw,noatime shared:7 - ext4 /dev/nvme0n1 rw\n")
-    found = needs(host)
-    assert found[HBA] == found[NVME] == ("the mounted file system /data",)
-
-
-def test_a_file_system_without_a_device_number_of_its_own(tmp_path: Path) -> None:
-    host = machine.default_host(str(tmp_path))
-    with host.changed() as sysfs:
-        sysfs.put(
-            "/proc/self/mountinfo",
-            "22 1 0:41 / /b rw - btrfs /dev/sda3 rw\nrubbish\n23 1 0:9 / /n rw - nfs\n",
-        )
-    assert needs(host)[SATA] == ("the mounted file system /b", "swap")
 
 
 def test_the_recorded_host(tmp_path: Path) -> None:

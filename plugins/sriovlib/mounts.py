@@ -1,0 +1,126 @@
+"""dom0's mounted file systems and its swap space: what is on which disks (linux: Documentation/filesystems/
+proc.rst, 3.5). Unknown is what cannot be read, not nothing."""
+
+import re
+from typing import Dict, Iterable, List, NamedTuple, Optional
+
+from . import blockdevices, zfs
+from .blockdevices import Disks
+from .host import Host
+
+MOUNTS, SWAPS = "/proc/self/mountinfo", "/proc/swaps"
+BTRFS = "/sys/fs/btrfs"
+SECONDS = 10
+# File systems without a device number of their own that are in memory or show what the kernel knows ...
+_IN_MEMORY = set(
+    "anon_inodefs apparmorfs autofs bdev binder binfmt_misc bpf cgroup cgroup2 configfs cpuset debugfs "
+    "devfs devpts devtmpfs dlmfs efivarfs functionfs fusectl hugetlbfs ibasmfs mqueue nfsd nsfs "
+    "ocfs2_dlmfs pipefs proc pstore ramfs resctrl rootfs rpc_pipefs securityfs selinuxfs smackfs "
+    "sockfs sysfs tmpfs tracefs usbfs usbdevfs xenfs fuse.lxcfs fuse.gvfsd-fuse fuse.portal".split()
+)
+# ... and those of other hosts.
+_OF_NETWORK = set(
+    "9p afs ceph cifs coda glusterfs lustre mfs ncpfs nfs nfs4 orangefs smb3 smbfs virtiofs fuse.ceph "
+    "fuse.ceph-fuse fuse.glusterfs fuse.mfs fuse.rclone fuse.s3fs fuse.sshfs".split()
+)
+
+
+class Mount(NamedTuple):
+    place: str
+    number: str  # of its device, 8:1; 0:52 is one that the kernel made up
+    kind: str
+    source: str
+    options: str  # of the file system: lowerdir=/a:/b
+
+
+def read(host: Host) -> Optional[List[Mount]]:
+    """Later ones hide earlier ones at the same place; None where a line cannot be read."""
+    lines = (host.text(MOUNTS) or "").splitlines()
+    found = [_mount(line) for line in lines]
+    known = [mount for mount in found if mount is not None]
+    return known if lines and len(known) == len(lines) else None
+
+
+def _mount(line: str) -> Optional[Mount]:
+    left, separator, right = line.partition(" - ")
+    fields, others = left.split(" "), right.split(" ")
+    if not separator or len(fields) < 5 or not re.fullmatch(r"\d+:\d+", fields[2]):
+        return None
+    kind, source, options = (others + ["", ""])[:3]
+    return Mount(_plain(fields[4]), fields[2], kind, _plain(source), _plain(options))
+
+
+def at(mounts: Iterable[Mount], path: str) -> Optional[Mount]:
+    """The mounted file system that a path is on."""
+    found = None
+    for mount in mounts:
+        is_above = mount.place == "/" or f"{path}/".startswith(mount.place + "/")
+        if is_above and (found is None or len(mount.place) >= len(found.place)):
+            found = mount
+    return found
+
+
+Pools = Optional[Dict[str, Disks]]  # see zfs.pools
+
+
+def disks(host: Host, mount: Mount, mounts: Iterable[Mount], pools: Pools) -> Disks:
+    """What the file system is on."""
+    if not mount.number.startswith("0:"):
+        folder = host.real_path(f"/sys/dev/block/{mount.number}")
+        return blockdevices.below(host, folder)
+    if mount.kind in _IN_MEMORY or mount.kind in _OF_NETWORK:
+        return blockdevices.NOWHERE
+    if mount.kind == "zfs":
+        return zfs.of_source(pools, mount.source)
+    if mount.kind == "btrfs":
+        return _btrfs(host, mount.source)
+    if mount.kind in ("overlay", "overlayfs"):
+        return _overlay(mount, mounts)
+    parts = mount.source.split(":")  # bcachefs names all its disks
+    found = [blockdevices.by_name(host, part) for part in parts]
+    told = [one for one in found if one is not None]
+    return blockdevices.together(told) if len(told) == len(found) else blockdevices.UNKNOWN
+
+
+def _overlay(mount: Mount, mounts: Iterable[Mount]) -> Disks:
+    """Its layers are folders of other file systems, which are seen by themselves if they are mounted."""
+    named = re.findall(r"(?:lowerdir\+?|datadir\+?|upperdir|workdir)=([^,]*)", mount.options)
+    folders = [folder for value in named for folder in value.split(":") if folder]
+    others = [one for one in mounts if one != mount]
+    below = [at(others, folder) if folder.startswith("/") else None for folder in folders]
+    return blockdevices.NOWHERE if folders and all(below) else blockdevices.UNKNOWN
+
+
+def _btrfs(host: Host, source: str) -> Disks:
+    """All disks of the file system, of which the mount names one: as the kernel shows them (linux:
+    fs/btrfs/sysfs.c), else as `btrfs` does."""
+    name = blockdevices.name_of(host, source)
+    for identity in host.names(BTRFS):
+        devices = host.names(f"{BTRFS}/{identity}/devices")
+        if name is not None and name in devices:
+            folders = [host.real_path(f"{blockdevices.BLOCK}/{device}") for device in devices]
+            return blockdevices.together(blockdevices.below(host, folder) for folder in folders)
+    answer = host.run(["btrfs", "filesystem", "show", source], SECONDS)
+    total = re.search(r"Total devices (\d+)", answer.stdout)
+    found = [blockdevices.by_name(host, path) for path in re.findall(r"path (/dev/\S+)", answer.stdout)]
+    told = [one for one in [blockdevices.by_name(host, source), *found] if one is not None]
+    is_all = (
+        answer.status == 0 and total is not None and int(total.group(1)) == len(found) and None not in found
+    )
+    return blockdevices.together(told if is_all else [*told, blockdevices.one_of(blockdevices.BTRFS)])
+
+
+def swap(host: Host) -> Disks:
+    """What the swap space is on; a swap file is on a file system that is mounted."""
+    text = host.text(SWAPS)
+    if not text:  # it has a heading, if nothing else
+        return blockdevices.UNKNOWN
+    spaces = [line.split() for line in text.splitlines()[1:]]
+    names = [words[0] for words in spaces if words[1:2] != ["file"]]
+    found = [blockdevices.by_name(host, _plain(name)) for name in names]
+    return blockdevices.together(blockdevices.UNKNOWN if one is None else one for one in found)
+
+
+def _plain(text: str) -> str:
+    """The kernel writes blanks and the like as `\\040` in these files."""
+    return re.sub(r"\\([0-7]{3})", lambda octal: chr(int(octal.group(1), 8)), text)
