@@ -11,23 +11,19 @@ from .problems import MANAGEMENT_UNKNOWN
 _ANOTHER_PORT = "Use another port, or move the network to another one first."
 
 
-def _name(pf: PhysicalFunction) -> str:
-    return f"{pf.address} ({pf.interface})" if pf.interface else pf.address
-
-
 def pf_is_not_needed(pf: PhysicalFunction, seen: Inventory) -> None:
     """Refuses a PF that carries the management network, itself or by one of its VFs, or may do so; and one
     with a VF that dom0 has an IP address on."""
     if seen.management(pf):
         raise SriovError(
             "SRIOV_MANAGEMENT_INTERFACE",
-            f"{_name(pf)} carries the host's management network.",
+            f"{pf.name} carries the host's management network.",
             _ANOTHER_PORT,
         )
     if seen.management(pf) is None:
         raise SriovError(
             "SRIOV_NEEDED_BY_DOM0",
-            f"It is not known which port carries the management network, and {_name(pf)} may.",
+            f"It is not known which port carries the management network, and {pf.name} may.",
             f"{MANAGEMENT_UNKNOWN}, or use another port.",
         )
     of_vfs = set(seen.vf_interfaces.get(pf.address, ()))
@@ -35,7 +31,7 @@ def pf_is_not_needed(pf: PhysicalFunction, seen: Inventory) -> None:
     if needed:
         raise SriovError(
             "SRIOV_NEEDED_BY_DOM0",
-            f"A VF of {_name(pf)} is dom0's interface {needed[0]}, and dom0 "
+            f"A VF of {pf.name} is dom0's interface {needed[0]}, and dom0 "
             + ("may have" if seen.network.with_address is None else "has")
             + " an IP address on it.",
             "Take the address from it first (`ip address show`), or use another port.",
@@ -47,14 +43,14 @@ def xapi_does_not_need(pf: PhysicalFunction, seen: Inventory, pool: Pool) -> Non
     if pool.managed.intersection(pf.interfaces):
         raise SriovError(
             "SRIOV_MANAGED_BY_XAPI",
-            f"{_name(pf)} is under xapi's own SR-IOV.",
+            f"{pf.name} is under xapi's own SR-IOV.",
             "Destroy its network-sriov (`xe network-sriov-list`), or use another port.",
         )
     needed = pool.attached.intersection(seen.vf_interfaces.get(pf.address, ()))
     if needed:
         raise SriovError(
             "SRIOV_NEEDED_BY_DOM0",
-            f"A VF of {_name(pf)} is dom0's interface {sorted(needed)[0]}, and its PIF is attached.",
+            f"A VF of {pf.name} is dom0's interface {sorted(needed)[0]}, and its PIF is attached.",
             "Unplug and forget that PIF first (`xe pif-unplug`, `xe pif-forget`).",
         )
 
@@ -72,7 +68,7 @@ def no_domain_has_a_vf(pf: PhysicalFunction, seen: Inventory) -> None:
     if own and seen.owners is None:
         raise SriovError(
             "SRIOV_VF_IN_USE",
-            f"xenstore does not answer, so it is not known whether VMs have VFs of {_name(pf)}.",
+            f"xenstore does not answer, so it is not known whether VMs have VFs of {pf.name}.",
             "Call again when it answers.",
         )
     held = {address: (seen.owners or {})[address] for address in own if address in (seen.owners or {})}
@@ -80,7 +76,7 @@ def no_domain_has_a_vf(pf: PhysicalFunction, seen: Inventory) -> None:
         names = ", ".join(f"{owner.name or owner.vm_uuid or 'a VM'} ({vf})" for vf, owner in held.items())
         raise SriovError(
             "SRIOV_VF_IN_USE",
-            f"Running VMs have VFs of {_name(pf)}: {names}.",
+            f"Running VMs have VFs of {pf.name}: {names}.",
             "Shut them down first; `force` does not help against that.",
         )
 

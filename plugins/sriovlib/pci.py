@@ -54,6 +54,12 @@ class PhysicalFunction(NamedTuple):
         return self.pci_class.startswith("02")
 
     @property
+    def name(self) -> str:
+        """For people: the address, and its ports."""
+        ports = " and ".join(port.interface for port in self.ports)
+        return f"{self.address} ({ports})" if ports else self.address
+
+    @property
     def is_infiniband(self) -> bool:
         """By its first port, as `guid`; a port says what it is, and the class where there is none."""
         if self.ports:

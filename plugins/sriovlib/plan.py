@@ -81,9 +81,7 @@ def problems(planned: PfPlan, hint: str) -> List[Problem]:
     """As `status` lists them; `hint` is what helps against a drift of this PF."""
     found = [planned.problem] if planned.problem else []
     if planned.pf and planned.drift and planned.drift.sentences:
-        name = (
-            f"{planned.pf.address} ({planned.pf.interface})" if planned.pf.interface else planned.pf.address
-        )
+        name = planned.pf.name
         sentences = planned.drift.sentences
         more = f"; and {len(sentences) - 3} more" if len(sentences) > 3 else ""
         found.append(

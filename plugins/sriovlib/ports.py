@@ -19,7 +19,7 @@ MLX4 = "mlx4_core"
 CHELSIO = "1425"
 
 _INFINIBAND_BYTES = 20
-_ARPHRD_INFINIBAND = 32  # include/uapi/linux/if_arp.h
+_ARPHRD_INFINIBAND, _ARPHRD_NONE = 32, 0xFFFE  # include/uapi/linux/if_arp.h
 # Interfaces that stand for others, by phys_port_name: 3 (mlx5 before Linux 5.0: en_rep.c), pf0vf3, p0pf1vf3
 # (sfc), pf0vfr3 (ice), pf0sf88, c1pf0 (a SmartNIC's other hosts), pf0 (nfp). A port says p0, p0s1 or nothing.
 _REPRESENTOR = re.compile(r"\d+|.*(?:vfr?|sf)\d+|(?:c\d+)?pf\d+(?:s\d+)?")
@@ -76,15 +76,15 @@ def find(host: Host, address: str, vendor: str) -> Interfaces:
 
 
 def _ports(host: Host, address: str, names: Sequence[str]) -> Tuple[Port, ...]:
-    """Of an InfiniBand port the first interface: one of a partition (ib0.8001) has a `parent`."""
+    """Those interfaces that carry traffic of their own. One for VF settings alone has no link layer
+    (cxgb4_mgmt_setup); one of an InfiniBand partition (ib0.8001) has a `parent`."""
     found = []
     for name in names:
         folder = f"{DEVICES}/{address}/net/{name}"
-        if host.text(f"{folder}/parent") is None:
+        kind = host.number(f"{folder}/type")
+        if host.text(f"{folder}/parent") is None and kind != _ARPHRD_NONE:
             octets = (host.text(f"{folder}/address") or "").lower().split(":")
-            infiniband = (
-                len(octets) == _INFINIBAND_BYTES or host.number(f"{folder}/type") == _ARPHRD_INFINIBAND
-            )
+            infiniband = len(octets) == _INFINIBAND_BYTES or kind == _ARPHRD_INFINIBAND
             guid = ":".join(octets[-8:]) if infiniband and len(octets) == _INFINIBAND_BYTES else None
             found.append(Port(host.number(f"{folder}/dev_port") or 0, name, infiniband, guid))
     return tuple(found)

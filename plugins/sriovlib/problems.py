@@ -27,7 +27,7 @@ def of_pf(
     """Everything that keeps this PF from having VFs, or its VFs from VMs. `down` are its ports that are
     down, `management` whether it carries the management network (None: it may), `held` its VFs that dom0's
     drivers have, `lost` those on no port that is known."""
-    name = f"{pf.address} ({pf.interface})" if pf.interface else pf.address
+    name = pf.name
     found = []
     if pf.total_vfs == 0:
         found.append(

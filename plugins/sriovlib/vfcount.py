@@ -55,6 +55,7 @@ def set_vf_count(host: Host, session: Any, args: Mapping[str, str]) -> Dict[str,
         macs = identity.permanent_macs(host, seen.pfs)
         departure.sweep(host, "", seen.owners or {}, over)
         before, after = _write_file(host, seen, macs, pf, count)
+        log_before = vfs.log(host)
         try:
             if parameter is not None:
                 changed, warnings = _by_parameter(host, seen, pf, parameter, count)
@@ -65,7 +66,8 @@ def set_vf_count(host: Host, session: Any, args: Mapping[str, str]) -> Dict[str,
         restore.remember(host, {pf.address: None})  # nothing is undone from here on: the VFs are there
         there = vfs.present(host, pf.address)
         if parameter is None and len(there) != count:
-            warnings.append(_keep_what_there_is(host, seen, macs, pf, count, len(there)))
+            reason = vfs.reason_since(host, pf.address, log_before)
+            warnings.append(_keep_what_there_is(host, seen, macs, pf, count, len(there), reason))
         host.log(f"{pf.address}: {len(there)} VFs, {len(own)} before")
         unknown = _unknown_to_xapi(host, session, seen, pf, there)
         return {
@@ -101,10 +103,12 @@ def _keep_what_there_is(
     pf: pci.PhysicalFunction,
     asked: int,
     made: int,
+    reason: str,
 ) -> str:
     """A driver that makes another number than it is asked for does so at each boot: the file says what there
     is. The sentence to tell."""
     said = f"The driver {pf.driver} of {pf.address} made {made} VFs when it was asked for {asked}"
+    said += f" ({reason})" if reason else ""
     try:
         _write_file(host, seen, macs, pf, made)
         return f"{said}; that is what {hostconfig.PATH} says now."

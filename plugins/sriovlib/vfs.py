@@ -73,11 +73,11 @@ def make(host: Host, pf: str, count: int) -> int:
     or fewer than it is asked for. `SRIOV_KERNEL_REFUSED` where the kernel refuses, and then it has as many
     as before. The caller knows that no VM has one of them."""
     before = len(present(host, pf))
-    log_before = _log(host)
+    log_before = log(host)
     try:
         _make(host, pf, count)
     except OSError as error:
-        reason = _reason(host, pf, log_before)
+        reason = reason_since(host, pf, log_before)
         hangs = error.errno == errno.ETIMEDOUT and not isinstance(error, NotAllBorn)  # it would again
         failed = f"{len(present(host, pf))} now" if hangs else _back(host, pf, before)
         refused = f"to take the VFs of {pf} away" if isinstance(error, StillThere) else f"{count} VFs on {pf}"
@@ -218,13 +218,13 @@ def _wait_for(host: Host, pf: str, asked: int) -> None:
         time.sleep(0.05)
 
 
-def _log(host: Host) -> List[str]:
+def log(host: Host) -> List[str]:
     return host.run(kernellog.COMMAND).stdout.splitlines()
 
 
-def _reason(host: Host, pf: str, before: List[str]) -> str:
+def reason_since(host: Host, pf: str, before: List[str]) -> str:
     """What the kernel's log says of the PF since then: the only place where some refusals have a reason."""
     interfaces = ports.own(host, pf)
     driver = host.link(f"{pci.DEVICES}/{pf}/driver")
-    new = kernellog.newer(before, _log(host))
+    new = kernellog.newer(before, log(host))
     return refusal.cause([line for line in new if refusal.is_of(line, pf, interfaces, driver)])

@@ -66,6 +66,7 @@ def test_what_the_driver_makes_is_taken_at_once_and_kept(
     assert time.monotonic() - started < 10
     assert (answer["after"], answer["changed"]) == (made, True)
     assert f"made {made} VFs when it was asked for 4" in answer["warnings"][0]
+    assert made > 4 or "requested; only 3 enabled" in answer["warnings"][0]  # the kernel's own words
     assert hostconfig.read(host).pfs[QAT].vfs == made
     assert drivers(host, QAT) == ["pciback"] * made
     assert pciback.slots(host) == set(vfs.present(host, QAT))

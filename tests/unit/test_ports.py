@@ -170,7 +170,7 @@ def chelsio(fs: FakeFilesystem, ports: int = 4) -> AnsweringHost:
     card = "0000:05:00."
     for function in range(4):
         add_pf(fs, f"{card}{function}", "1425:5410", "cxgb4", 2)
-        add_interface(fs, f"{card}{function}", f"mgmtpf0,{function}", "00:00:00:00:00:00", carrier="")
+        add_interface(fs, f"{card}{function}", f"mgmtpf0,{function}", "", type=65534, carrier="")
     fs.create_file(f"{DEVICES}/{card}4/uevent", contents="DRIVER=cxgb4\nPCI_CLASS=20000\nPCI_ID=1425:5410\n")
     for port in range(ports):
         add_interface(fs, f"{card}4", f"eth{port + 1}", f"00:07:43:00:00:0{port}", dev_port=port)
@@ -210,6 +210,29 @@ def test_the_interface_that_tells_of_vfs_is_not_the_first(fs: FakeFilesystem) ->
     host = AnsweringHost(ip_shows("eth2", vfs=1, mac="02:00:00:00:00:05"))
     (vf,) = inventory.inventory(host, None, {})["vfs"]
     assert (vf["mac"], vf["interface"]) == ("02:00:00:00:00:05", None)
+
+
+def test_an_interface_for_settings_alone_is_no_port(fs: FakeFilesystem) -> None:
+    """It comes first by its name, and carries nothing."""
+    add_pf(fs, CONNECTX3, "1dad:1000", "newdriver", 1)
+    add_interface(fs, CONNECTX3, "eth1", "", type=65534, carrier="")
+    add_interface(fs, CONNECTX3, "eth2", "00:02:c9:00:00:02", type=1)
+    host = AnsweringHost(ip_shows("eth1", vfs=1, mac="02:00:00:00:00:05"))
+    answer = inventory.inventory(host, None, {})
+    assert [(pf["interface"], pf["mac"], pf["link_up"]) for pf in answer["pfs"]] == [
+        ("eth2", "00:02:c9:00:00:02", True)
+    ]
+    assert [(vf["interface"], vf["mac"]) for vf in answer["vfs"]] == [("eth2", "02:00:00:00:00:05")]
+
+
+def test_an_infiniband_partitions_interface_is_no_second_port(fs: FakeFilesystem) -> None:
+    add_pf(fs, CONNECTX3, "15b3:1017", "mlx5_core", 1, pci_class="020700")
+    address = "80:00:00:48:fe:80:00:00:00:00:00:00:f4:52:14:03:00:7b:cb:a1"
+    add_interface(fs, CONNECTX3, "ib0", address, type=32)
+    add_interface(fs, CONNECTX3, "ib0.8001", address, type=32, parent="ib0")
+    (pf,) = inventory.inventory(AnsweringHost(), None, {})["pfs"]
+    assert [port["interface"] for port in pf["ports"]] == ["ib0"]
+    assert pf["interfaces"] == ["ib0", "ib0.8001"]  # what stands on either counts
 
 
 # -- switchdev -----------------------------------------------------------------------------------
