@@ -61,7 +61,7 @@ def no_domain_has_a_vf(pf: PhysicalFunction, seen: Inventory) -> None:
     if len(own) < pf.num_vfs:
         raise SriovError(
             "SRIOV_VF_IN_USE",
-            f"{_name(pf)} says that it has {pf.num_vfs} VFs, and sysfs shows {len(own)}: it is not known "
+            f"{pf.name} says that it has {pf.num_vfs} VFs, and sysfs shows {len(own)}: it is not known "
             "whether VMs have the others.",
             "Call again; if that does not help, see the kernel's log.",
         )
