@@ -126,20 +126,20 @@ def outlook(host: Host, parameter: Parameter, text: Optional[str] = None) -> Out
             "SRIOV_BOOT_CONFIG",
             f"It is not known whether {parameter.name} of the driver {parameter.driver} is one number for "
             f"all its {len(found)} devices or one for each.",
-            f"`modinfo --parameters {parameter.driver}` should say so; nothing was changed.",
+            f"`modinfo --field parmtype {parameter.driver}` should say so; nothing was changed.",
         )
     return Outlook(found, bool(is_array), settings[-1] if settings else None)
 
 
 def _is_array(host: Host, parameter: Parameter) -> Optional[bool]:
-    """`modinfo` says `max_vfs:Maximum number ... (array of int)`, the description may have several lines; a
-    loaded driver may show the values. None where neither tells."""
-    driver, name = parameter.driver.replace("-", "_"), parameter.name
-    answer = host.run(["modinfo", "--parameters", parameter.driver])
-    parts = re.split(r"^([A-Za-z_][\w-]*):", answer.stdout, flags=re.MULTILINE)
-    for title, description in zip(parts[1::2], parts[2::2]):
-        if title.replace("-", "_") == name.replace("-", "_"):
-            return bool(re.search(r"\(array of [^()]*\)\s*$", description))
+    """`modinfo` says `max_vfs:array of int`, one line a parameter (--parameters has descriptions of several
+    lines in between); a loaded driver may show the values. None where neither tells."""
+    driver, name = parameter.driver.replace("-", "_"), parameter.name.replace("-", "_")
+    answer = host.run(["modinfo", "--field", "parmtype", parameter.driver])
+    for line in answer.stdout.splitlines():
+        title, _, kind = line.partition(":")
+        if title.replace("-", "_") == name:
+            return kind.startswith("array of ")
     shown = host.text(f"/sys/module/{driver}/parameters/{name}")
     return True if shown and "," in shown else None
 

@@ -176,7 +176,6 @@ def _by_parameter(
     """The driver's file for its next load; VFs that there are already are taken over."""
     if parameter.maximum is not None and count > parameter.maximum:
         raise arguments.bad("count", str(count), f"at most {parameter.maximum}, by {parameter.path}")
-    pciback.load(host)
     changed, warnings = False, []
     if not moduleparam.counts_by_port(parameter):
         text, after = moduleparam.prepare(host, parameter, pf.address, count)
@@ -190,6 +189,7 @@ def _by_parameter(
             f"Write {parameter.name} there by hand, make the initrd anew, reboot, and call set_vf_count with "
             "the number that there is then.",
         )
+    pciback.load(host)
     taken = [vf for vf in seen.vfs if vf.pf == pf.address and seen.state(vf) == inventory.DOM0]
     for vf in taken:
         try:

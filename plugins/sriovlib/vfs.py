@@ -13,7 +13,7 @@ from .host import Host
 WRITE_SECONDS = 60  # a bad driver can take minutes over sriov_numvfs, or for ever
 BIRTH_SECONDS = 60  # VFs of i40e appear some time after the write
 BUSY_SECONDS = 10  # a driver that says "try again"
-END_SECONDS = 2  # the kernel takes VFs away before the write returns
+END_SECONDS = 2  # the kernel takes VFs away, and says how many it made, before the write returns
 
 
 def addresses(pf: str, offset: int, stride: int, count: int) -> List[str]:
@@ -131,8 +131,9 @@ def _make(host: Host, pf: str, count: int) -> None:
 
 
 def _end_all(host: Host, pf: str) -> None:
-    """Takes all VFs away, and looks: igb, bound anew while a VM had a VF, does not know its VFs any more and
-    takes a 0 without doing anything (Linux 6.1; sriov_numvfs_store of drivers/pci does not look either)."""
+    """Takes all VFs away, and looks. igb, bound anew while a VM had a VF, does not know its VFs any more and
+    takes a 0 without doing anything (seen, Linux 6.1); bnxt_en refuses with a success (bnxt_sriov.c). The
+    kernel does not look either (drivers/pci, sriov_numvfs_store)."""
     try:
         _write_count(host, pf, 0)
     except OSError as error:
@@ -208,12 +209,15 @@ def _wait_for(host: Host, pf: str, asked: int) -> None:
     """Until each VF is there; the kernel tells of no event that would be the last one. How many that is,
     sriov_numvfs says at once where the driver made more (QAT: all that the card has) or fewer than it was
     asked for, which the kernel takes for a success (drivers/pci: "requested; only %d enabled")."""
-    deadline = time.monotonic() + BIRTH_SECONDS
+    begun = time.monotonic()
     while True:
-        there, says = len(present(host, pf)), _numbers(host, pf, "sriov_numvfs")[0]
+        there, says = len(present(host, pf)), host.number(f"{pci.DEVICES}/{pf}/sriov_numvfs")
         if there >= (says or asked):
             return
-        if time.monotonic() >= deadline:
+        waited = time.monotonic() - begun
+        if says == 0 and there == 0 and waited >= END_SECONDS:  # bnxt_en refuses so
+            raise NotAllBorn(errno.ENOSPC, f"its driver took the {asked}, and made none")
+        if waited >= BIRTH_SECONDS:
             raise NotAllBorn(errno.ETIMEDOUT, f"only {there} of {says or asked} VFs appeared")
         time.sleep(0.05)
 

@@ -52,7 +52,7 @@ def uname(sysfs: Sysfs, arguments: Sequence[str], _input: str) -> Answer:
 
 
 def modinfo(sysfs: Sysfs, arguments: Sequence[str], _input: str) -> Answer:
-    """`--parameters DRIVER`, and `--field alias DRIVER`: which devices it knows."""
+    """`--field alias DRIVER`: which devices it knows; `--field parmtype DRIVER`: what its parameters take."""
     driver = arguments[-1]
     cards = [card for card in sysfs.description.cards if card.driver == driver]
     if not cards:
@@ -60,16 +60,11 @@ def modinfo(sysfs: Sysfs, arguments: Sequence[str], _input: str) -> Answer:
     if list(arguments[:-1]) == ["--field", "alias"]:
         identities = sorted({tuple(int(part, 16) for part in card.device.split(":")) for card in cards})
         return Answer(0, "".join("pci:v{:08X}d{:08X}sv*sd*bc*sc*i*\n".format(*both) for both in identities))
-    if list(arguments[:-1]) != ["--parameters"]:
+    if list(arguments[:-1]) != ["--field", "parmtype"]:
         return not_imitated("modinfo", arguments)
-    kinds = {
-        card.sriov.parameter: card.sriov.for_all for card in cards if card.sriov and card.sriov.parameter
-    }
-    text = "debug:Debug level (0=none,...,16=all) (int)\n"
-    for name, for_all in kinds.items():
-        kind = "uint" if for_all else "array of int"
-        text += f"{name}:Number of Virtual Functions: 0 = disable,\n1-63 enable (default 0) ({kind})\n"
-    return Answer(0, text)
+    own = [card.sriov for card in cards if card.sriov and card.sriov.parameter]
+    kinds = {sriov.parameter: "uint" if sriov.for_all else "array of int" for sriov in own}
+    return Answer(0, "debug:int\n" + "".join(f"{name}:{kind}\n" for name, kind in kinds.items()))
 
 
 def ethtool(sysfs: Sysfs, arguments: Sequence[str], _input: str) -> Answer:

@@ -49,8 +49,9 @@ def set_number(sysfs: Sysfs, path: str, text: str) -> None:
         )
         refuse(errno.EBUSY, path)
     else:
-        made = sriov.makes or min(wanted, sriov.at_most or wanted)
-        create(sysfs, physical, made)
+        made = sriov.makes or (wanted if sriov.at_most is None else min(wanted, sriov.at_most))
+        if made:
+            create(sysfs, physical, made)
         if made != wanted:  # what the driver answers is not looked at further
             sysfs.say(f"{title} {name(physical)}: {wanted} VFs requested; only {made} enabled")
 

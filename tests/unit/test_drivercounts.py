@@ -77,6 +77,18 @@ def test_what_the_driver_makes_is_taken_at_once_and_kept(
     assert call(host, pool, "set_vf_count", pf=QAT, count=str(made))["changed"] is False
 
 
+def test_a_driver_that_takes_a_number_and_makes_none(
+    tmp_path: Path, pool: SmallPool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As bnxt_en does where the card has no room: the kernel calls it a success."""
+    monkeypatch.setattr(vfs, "END_SECONDS", 0.1)
+    host = quick_assist(tmp_path, at_most=0)
+    error = refused(host, pool, pf=QAT, count="4")
+    assert (error.code, "took the 4, and made none" in error.message) == ("SRIOV_KERNEL_REFUSED", True)
+    assert "only 0 enabled" in error.message
+    assert (pciback.slots(host), hostconfig.read(host).pfs) == (set(), {})
+
+
 def test_sections_of_vfs_that_the_driver_did_not_make_leave_the_file(tmp_path: Path, pool: SmallPool) -> None:
     management, card = default_description().cards
     assert card.sriov

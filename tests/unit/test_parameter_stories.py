@@ -182,7 +182,7 @@ def test_array_or_not_cannot_be_told(tmp_path: Path, pool: SmallPool, modinfo: s
     if modinfo == "missing":
         os.unlink(host.path("/sbin/modinfo"))
     else:
-        host = Answering(host.root, "modinfo", "debug:Debug level (int)\n")
+        host = Answering(host.root, "modinfo", "debug:int\n")
     assert "one number for all" in refused(host, pool, "eth3", 2).message
     assert present(host) == [4, 0, 0, 0]
     with host.changed() as sysfs:  # some drivers show their values: these say that it is an array
