@@ -1,17 +1,17 @@
 """A VM's settings onto the VFs that it is about to be given here, and off those that it had.
 
 Whoever calls holds the lock `vfs`. What a request leaves out, and what a VF has when no VM has it, is what
-/etc/sriov.conf says for that VF, else what the driver gives a fresh one. A MAC that stays on a VF captures
-its traffic, so a VF that a VM has left must lose it at once, and it is on one VF only.
+/etc/sriov.conf says for that VF, else what the driver gives a fresh one (fresh.py). A MAC that stays on a VF
+captures its traffic, so a VF that a VM has left must lose it at once, and it is on one VF only.
 """
 
 from typing import Any, Collection, Dict, Iterable, List, Mapping, NamedTuple, Optional, Sequence
 
-from . import hostconfig, identity, inventory, iplink, pci, product, restore, vfsettings
+from . import fresh, hostconfig, identity, inventory, iplink, pci, product, restore, vfsettings
 from .errors import SriovError
 from .host import Host
 from .ledger import derived_mac
-from .vfsettings import DEFAULT, FRESH, NO_MAC, UNKNOWN, VfSettings
+from .vfsettings import DEFAULT, NO_MAC, UNKNOWN, UNSET, VfSettings
 
 Settings = Dict[str, Any]
 MAC = ("mac",)  # the settings of a Change that says it
@@ -27,25 +27,48 @@ class Vf(NamedTuple):
     interface: Optional[str]  # by which it is set; None where it has no settings
     now: VfSettings
     rest: Settings
+    fresh: Mapping[str, Any]  # what the PF's driver gives a fresh one, as far as that is known
+
+    def changes(self, host: Host, wanted: Mapping[str, Any]) -> List[iplink.Change]:
+        """What has to be said; for a VF that can be set."""
+        no_limit = iplink.no_limit(host, self.pf, self.interface or "")
+        return iplink.changes(self.number, self.now, wanted, no_limit)
 
 
 def look(host: Host) -> Dict[str, Vf]:
     """All VFs of the host: a process for all, and with PFs in /etc/sriov.conf one for each PF."""
-    shown = host.start(iplink.COMMAND)
+    ip = host.start(iplink.COMMAND)
     pfs, vfs = pci.functions(host)
     config = hostconfig.read(host)
     macs = identity.permanent_macs(host, pfs) if config.pfs else {}
     sections = {pf.address: identity.section_of(pf, config.pfs.values(), pfs, macs) for pf in pfs}
-    settings = iplink.parse(shown.finish())
+    settings = iplink.read(host, ip.finish(), pfs)
     by_address = {pf.address: pf for pf in pfs}
     found = {}
     for vf in vfs:
         pf, section = by_address[vf.pf], sections[vf.pf]
-        rest = {**FRESH._asdict(), **(section.settings.get(vf.number, {}) if section else {})}
         interface = inventory.settings_interface(pf, vf, settings)
         now = settings.get(interface or "", {}).get(vf.number, UNKNOWN)
-        found[vf.address] = Vf(vf.address, vf.number, pf, vf, interface, now, rest)
+        configured = dict(section.settings.get(vf.number, {})) if section else {}
+        found[vf.address] = Vf(vf.address, vf.number, pf, vf, interface, now, configured, {})
+    shows = [fresh.Vf(vf.address, vf.pf.address, vf.now, bool(vf.rest)) for vf in found.values()]
+    known = fresh.known(host, shows)
+    for address, one in found.items():
+        given = known.get(one.pf.address, {})
+        rest = {**vfsettings.values(UNSET), **given, **one.rest}
+        found[address] = one._replace(rest=rest, fresh=given)
     return found
+
+
+def learn(host: Host, addresses: Iterable[str]) -> None:
+    """What fresh VFs of these PFs have, before one is another's; without a look where that is known."""
+    kept = fresh.kept(host)
+    if any(host.link(f"{pci.DEVICES}/{address}/physfn") not in kept for address in addresses):
+        _keep(host, look(host))
+
+
+def _keep(host: Host, there: Mapping[str, Vf]) -> None:
+    fresh.keep(host, {vf.pf.address: vf.fresh for vf in there.values()})
 
 
 def wait_for_links(host: Host, requested: Mapping[str, Mapping[str, str]]) -> None:
@@ -69,6 +92,7 @@ def arrive(host: Host, requested: Mapping[str, Mapping[str, str]], running: Coll
     looks whether MAC and VLAN are so; else SriovError, and the VFs are as they rest. `running` are VFs that
     running domains have: those keep what they have."""
     there = look(host)
+    _keep(host, there)
     wanted: Dict[str, Settings] = {}
     for address, settings in requested.items():
         vf = there.get(address)
@@ -125,7 +149,7 @@ def set_back(host: Host, addresses: Sequence[str]) -> Dict[str, str]:
     kept: Dict[str, List[str]] = {}
     for interface, vfs in _by_interface(look(host), addresses).items():
         by_number = {vf.number: vf for vf in vfs}
-        changes = [change for vf in vfs for change in iplink.changes(vf.number, vf.now, vf.rest)]
+        changes = [change for vf in vfs for change in vf.changes(host, vf.rest)]
         changes.sort(key=lambda change: change.settings != MAC)
         refused = iplink.apply(host, interface, changes)
         with_mac = {changes[at].number for at in refused if changes[at].settings == MAC}
@@ -133,7 +157,7 @@ def set_back(host: Host, addresses: Sequence[str]) -> Dict[str, str]:
             others = [
                 change
                 for number in sorted(with_mac)
-                for change in iplink.changes(number, by_number[number].now, _own_mac(host, by_number[number]))
+                for change in by_number[number].changes(host, _own_mac(host, by_number[number]))
             ]
             with_mac = {others[at].number for at in iplink.apply(host, interface, others)}
         for at, why in sorted(refused.items()):
@@ -164,7 +188,7 @@ def _by_interface(there: Mapping[str, Vf], addresses: Iterable[str]) -> Dict[str
 def _wanted(vf: Vf, settings: Mapping[str, str]) -> Settings:
     own = {name: vfsettings.parse_value(name, text) for name, text in settings.items() if text != DEFAULT}
     if own.get("vlan") == 0:  # untagged: then there is no QoS and no protocol either
-        own = {"qos": FRESH.qos, "vlan_protocol": FRESH.vlan_protocol, **own}
+        own = {"qos": UNSET.qos, "vlan_protocol": UNSET.vlan_protocol, **own}
     return {**vf.rest, **own}
 
 
@@ -182,7 +206,7 @@ def _set(
         host.log(complaint)
     for interface, vfs in _by_interface(there, wanted).items():
         restore.bring_up(host, vfs[0].pf)
-        changes = [change for vf in vfs for change in iplink.changes(vf.number, vf.now, wanted[vf.address])]
+        changes = [change for vf in vfs for change in vf.changes(host, wanted[vf.address])]
         refused = iplink.apply(host, interface, changes)
         for at, why in refused.items():
             raise SriovError(

@@ -21,7 +21,7 @@ from .errors import SriovError
 from .host import Host
 from .hostconfig import HostConfig
 from .inventory import ASSIGNED, IN_USE
-from .vfsettings import DEFAULT, FRESH, UNKNOWN, VfSettings
+from .vfsettings import DEFAULT, UNKNOWN, UNSET, VfSettings
 
 
 def configure_vf(host: Host, session: Any, args: Mapping[str, str]) -> Dict[str, Any]:
@@ -58,12 +58,16 @@ def configure_vf(host: Host, session: Any, args: Mapping[str, str]) -> Dict[str,
                 "Its settings belong to the VM; take the VF from it first.",
             )
         now = seen.settings_of(vf)
-        fresh = FRESH._asdict()
+        macs = identity.permanent_macs(host, seen.pfs)
+        section = identity.section_of(pf, hostconfig.read(host).pfs.values(), seen.pfs, macs)
+        given = restore.learn(host, seen, pf, section.settings if section else ())
+        fresh = {**vfsettings.values(UNSET), **given}
         if asked.get("vlan", 1) in (0, None):  # untagged: then there is no QoS and no protocol either
             asked = {"qos": None, "vlan_protocol": None, **asked}
-        wanted = {name: fresh[name] if value is None else value for name, value in asked.items()}
+        wanted = {name: fresh.get(name) if value is None else value for name, value in asked.items()}
+        wanted = {name: value for name, value in wanted.items() if value is not None}  # else left alone
         _check(host, seen, vf, interface, now, wanted)
-        changes = iplink.changes(vf.number, now, wanted)
+        changes = iplink.changes(vf.number, now, wanted, iplink.no_limit(host, pf, interface))
         before, after = _write_file(host, seen, pf, vf.number, asked)
         try:
             restore.bring_up(host, pf)
@@ -170,8 +174,7 @@ def _undo(
     said = ""
     try:
         settings = inventory.look(host).settings.get(interface, {}).get(vf.number, UNKNOWN)
-        back = {name: value for name, value in now._asdict().items() if value is not None}
-        left = iplink.apply(host, interface, iplink.changes(vf.number, settings, back))
+        left = iplink.apply(host, interface, iplink.changes(vf.number, settings, vfsettings.values(now)))
         if left:
             said += f" {vf.address} could not be set back: {'; '.join(left.values())}."
     except Exception as error:

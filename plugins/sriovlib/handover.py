@@ -72,6 +72,7 @@ def _take(host: Host, vm_uuid: str, permitted: Permitted) -> None:
     if known is not None:  # else nobody knows whose settings those are
         departure.sweep(host, vm_uuid, running, permitted.ended or departure.NOBODY)
         departure.left_behind(host, vm_uuid, set(permitted.devices).difference(wanted), running)
+    arrival.learn(host, wanted)
     # First noted, then set: what is set by a hook that is killed then is known, and swept up.
     _note(host, vm_uuid, permitted)
     if wanted:

@@ -37,6 +37,7 @@ class Inventory(NamedTuple):
     owners: Optional[Dict[str, xenstore.Domain]]
     descriptions: Dict[Tuple[str, str], Optional[str]]
     evidence: Dict[str, List[kernellog.Evidence]]  # PF address -> what the kernel's log has against it
+    cut_off: Mapping[str, str] = {}  # interface -> what `ip` said where it did not tell of all its VFs
     starting: Mapping[str, str] = {}  # address -> VM that is being started, and has no domain with it yet
 
     def interfaces(self, pf: pci.PhysicalFunction) -> List[str]:
@@ -137,6 +138,7 @@ def look(host: Host) -> Inventory:
     dmesg = host.start(kernellog.COMMAND)
     pfs, vfs = pci.functions(host)
     vf_interfaces = _vf_interfaces(host, vfs)
+    shown = ip.finish()
     owners = xenstore.owners(host, xenstore_ls.finish(xenstore.SECONDS))
     ids = {(pf.vendor_id, pf.device_id) for pf in pfs} | {(vf.vendor_id, vf.device_id) for vf in vfs}
     return Inventory(
@@ -146,11 +148,29 @@ def look(host: Host) -> Inventory:
         vf_interfaces=vf_interfaces,
         network=network.look(host, addresses.finish()),
         descriptions=pciids.descriptions(host, ids) if ids else {},
-        settings=iplink.parse(ip.finish()),
+        settings=iplink.read(host, shown, pfs),
         evidence=kernellog.evidence(dmesg.finish(), {vf.address: vf.pf for vf in vfs}),
         owners=owners,
+        cut_off={
+            name: said
+            for pf in pfs
+            for name in pf.settings_interfaces
+            for said in [iplink.cut_off(shown, name)]
+            if said
+        },
         starting=startnotes.starting(host, owners or {}),
     )
+
+
+def _untold(seen: Inventory, pf: pci.PhysicalFunction) -> Tuple[List[int], Optional[str]]:
+    """The VFs of the PF whose settings should be known and are not, and what `ip` said. Of a driver that
+    tells of none of its VFs, and of which `ip` says nothing, there is no more to know."""
+    own = [vf for vf in seen.vfs if vf.pf == pf.address]
+    untold = [
+        vf.number for vf in own if seen.settings_interface(vf) and seen.settings_of(vf) == vfsettings.UNKNOWN
+    ]
+    why = next((seen.cut_off[name] for name in pf.settings_interfaces if name in seen.cut_off), None)
+    return (untold, why) if why or len(untold) < len(own) else ([], None)
 
 
 def pf_record(
@@ -163,6 +183,7 @@ def pf_record(
     down = [port.interface for port in pf.ports if pci.is_up(host, port.interface) is False]
     reasons = problems.of_pf(pf, down, management, held, lost, seen.evidence.get(pf.address, []))
     reasons += nvme.problems(host, pf, [vf for vf in seen.vfs if vf.pf == pf.address])
+    reasons += problems.of_settings(pf, *_untold(seen, pf))
     return {
         "address": pf.address,
         "interface": pf.interface,

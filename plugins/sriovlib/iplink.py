@@ -4,18 +4,27 @@ import re
 from functools import lru_cache
 from typing import Any, Dict, List, Mapping, NamedTuple, Optional, Sequence, Tuple
 
+from . import pci, vfsettings
 from .host import Completed, Host
-from .vfsettings import FRESH, NO_MAC, VfSettings, as_text
+from .vfsettings import NO_MAC, UNSET, VfSettings, as_text
 
 COMMAND = ("ip", "-details", "link", "show")  # all interfaces of the host
 BATCH = ("ip", "-force", "-batch", "-")  # any number of changes; one that fails does not stop the others
+
+NO_VLAN = 4095  # what mlx4 says where there is none (kernel: mlx4/cmd.c, MLX4_VGT)
+# Drivers that tell the link's speed where no rate limits a VF, and take no 0 to end a limit; for a VF with
+# link_state enable it is what the fastest cards could do (kernel: qed_sriov.c, qed_get_vf_config and
+# qed_set_vf_rate).
+TELL_SPEED = ("qede",)
+FASTEST = (40000, 100000)
 
 _INTERFACE = re.compile(r"\d+: ([^:@\s]+)[:@]")
 _VF = re.compile(r"\s+vf (\d+)\s+(?:MAC|link/\S+) ([0-9a-fA-F:]+)(.*)")
 
 
 def parse(answer: Completed) -> Dict[str, Dict[int, VfSettings]]:
-    """Interface -> VF index -> settings, of what `COMMAND` printed; nothing where it failed.
+    """Interface -> VF index -> settings, of what `COMMAND` printed. Where it failed in the middle that is
+    what it had printed before: of the rest, see `cut_off`, nothing is known.
 
     Its text is read and not its JSON, which the `ip` of XCP-ng 8.3 does not have. The old one says
     `vf 0 MAC 02:..`, a new one `vf 0     link/ether 02:.. brd ff:..`; both leave out what is zero
@@ -23,7 +32,10 @@ def parse(answer: Completed) -> Dict[str, Dict[int, VfSettings]]:
     """
     found: Dict[str, Dict[int, VfSettings]] = {}
     vfs: Dict[int, VfSettings] = {}
-    for line in answer.stdout.splitlines() if answer.status == 0 else ():
+    lines = answer.stdout.splitlines()
+    if answer.status and not answer.stdout.endswith("\n"):
+        del lines[-1:]  # `vlan 1` may be the first half of 12
+    for line in lines:
         if line[:1] != " ":
             match = _INTERFACE.match(line)
             if match:
@@ -33,6 +45,17 @@ def parse(answer: Completed) -> Dict[str, Dict[int, VfSettings]]:
             if vf:
                 vfs[int(vf.group(1))] = _settings(vf.group(2).lower(), vf.group(3))
     return found
+
+
+def cut_off(answer: Completed, interface: str) -> Optional[str]:
+    """What `ip` says where it does not tell of all VFs of an interface; None where it says nothing. The
+    kernel cuts the list of more VFs than a netlink attribute's 64 KiB hold, about 220 (iproute2:
+    ip/ipaddress.c, print_linkinfo), and may give up at an interface and all behind it."""
+    said = [line.strip() for line in answer.stderr.splitlines() if line.strip()]
+    own = [line for line in said if line == f"Truncated VF list: {interface}"]
+    if own or answer.status == 0:
+        return own[0] if own else None
+    return said[-1] if said else f"exit status {answer.status}"
 
 
 _PART = re.compile(
@@ -55,7 +78,7 @@ def _settings(mac: str, rest: str) -> VfSettings:
     return VfSettings(
         # an InfiniBand port has an address of 20 bytes there, which is no MAC
         mac=mac if len(mac) == len(NO_MAC) else None,
-        vlan=int(words.get("vlan", 0)),
+        vlan=int(words.get("vlan", 0)) % NO_VLAN,
         qos=int(words.get("qos", 0)),
         vlan_protocol=words.get("vlan protocol", "802.1q").lower(),
         min_tx_rate=int(words.get("min_tx_rate", 0)),
@@ -66,9 +89,34 @@ def _settings(mac: str, rest: str) -> VfSettings:
     )
 
 
+def read(
+    host: Host, answer: Completed, pfs: Sequence[pci.PhysicalFunction]
+) -> Dict[str, Dict[int, VfSettings]]:
+    """As `parse`, of PFs of this host: what their drivers tell in ways of their own is as all tell it."""
+    found = parse(answer)
+    for pf in pfs:
+        for name in pf.settings_interfaces if pf.driver in TELL_SPEED else ():
+            found[name] = without_speed(found.get(name, {}), pci.speed(host, name))
+    return found
+
+
+def no_limit(host: Host, pf: pci.PhysicalFunction, interface: str) -> int:
+    """The rate that ends a limit, see `changes`."""
+    return (pci.speed(host, interface) or 0) if pf.driver in TELL_SPEED else 0
+
+
+def without_speed(vfs: Dict[int, VfSettings], speed: Optional[int]) -> Dict[int, VfSettings]:
+    """As a driver of `TELL_SPEED` would tell its VFs if it said 0 where there is no limit."""
+
+    def limits(vf: VfSettings) -> bool:
+        return vf.max_tx_rate != speed and not (vf.link_state == "enable" and vf.max_tx_rate in FASTEST)
+
+    return {number: vf if limits(vf) else vf._replace(max_tx_rate=0) for number, vf in vfs.items()}
+
+
 class Change(NamedTuple):
     """One line for `ip -batch`: settings of a VF that the kernel takes together. `tolerable`: the driver
-    tells none of them, and what is wanted is what a fresh VF has, so a driver that cannot is right."""
+    tells none of them, and what is wanted is none of it, so a driver that cannot is right."""
 
     number: int
     settings: Tuple[str, ...]
@@ -86,17 +134,25 @@ _GROUPS: Tuple[Tuple[str, ...], ...] = (
 )
 
 
-def changes(number: int, now: VfSettings, wanted: Mapping[str, Any]) -> List[Change]:
+_NONE_OF_IT = UNSET._replace(link_state="auto")
+
+
+def changes(number: int, now: VfSettings, wanted: Mapping[str, Any], no_limit: int = 0) -> List[Change]:
     """What has to be said to bring VF `number` from `now` to `wanted`. A setting that is not wanted is
-    not touched, one that is already so is not said again; one that the driver does not tell is."""
+    not touched, one that is already so is not said again; one that the driver does not tell is. `no_limit` is
+    what the driver takes for the end of a limit, in Mbit/s."""
     told = now._asdict()
-    before = FRESH._replace(**{name: value for name, value in told.items() if value is not None})
+    before = UNSET._replace(**vfsettings.values(now))
     after = before._replace(**wanted)
+    if before.max_tx_rate and not after.max_tx_rate:
+        after = after._replace(max_tx_rate=no_limit)
     found = []
     for group in _GROUPS:
         names = tuple(name for name in group if name in wanted)
         if any(told[name] is None or wanted[name] != told[name] for name in names):
-            tolerable = all(told[name] is None and wanted[name] == getattr(FRESH, name) for name in names)
+            tolerable = all(
+                told[name] is None and wanted[name] == getattr(_NONE_OF_IT, name) for name in names
+            )
             found.append(Change(number, names, _in_words(group, before, after), tolerable))
     return found
 

@@ -84,6 +84,22 @@ def of_pf(
     return found
 
 
+def of_settings(pf: pci.PhysicalFunction, untold: Sequence[int], why: Optional[str]) -> List[Problem]:
+    """`untold`: VFs whose settings are not known; `why`: what `ip` said."""
+    if not untold:
+        return []
+    name = f"{pf.address} ({pf.interface})" if pf.interface else pf.address
+    return [
+        Problem(
+            "SETTINGS_UNKNOWN",
+            f"The settings of {len(untold)} VFs of {name} are not known, the first is VF {untold[0]}: "
+            f"{why or '`ip` does not show all VFs that there are'}.",
+            "Where its driver was loaded anew while VMs had VFs of it, shut these VMs down and load it once "
+            "more, or reboot the host. Else use fewer VFs: the kernel shows about 220 of a port.",
+        )
+    ]
+
+
 def _on_no_port(name: str, pf: pci.PhysicalFunction, lost: Sequence[pci.VirtualFunction]) -> List[Problem]:
     """One for each reason."""
     numbers: Dict[str, List[int]] = {}

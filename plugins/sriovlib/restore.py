@@ -3,11 +3,12 @@ fails does not stop the others."""
 
 import json
 import time
-from typing import Callable, Dict, List, NamedTuple, Optional
+from typing import Any, Callable, Collection, Dict, List, Mapping, NamedTuple, Optional
 
 from . import (
     changeable,
     drivercounts,
+    fresh,
     hostconfig,
     identity,
     inventory,
@@ -132,6 +133,10 @@ def bring_to_count(host: Host, pf: pci.PhysicalFunction, wanted: PfConfig, seen:
             "they are made.",
         )
     drivercounts.note(host, pf.address, now.number, vfs.make(host, pf.address, now.number))
+    told = iplink.read(host, host.run(iplink.COMMAND), [pf])
+    fresh.born(
+        host, pf.address, [vf for name in pf.settings_interfaces for vf in told.get(name, {}).values()]
+    )
 
 
 def apply_settings(host: Host, pf: pci.PhysicalFunction, wanted: PfConfig) -> Optional[str]:
@@ -147,6 +152,7 @@ def apply_settings(host: Host, pf: pci.PhysicalFunction, wanted: PfConfig) -> Op
     seen = inventory.look(host)
     if seen.owners is None and any(vf.driver == pci.PCIBACK for vf in seen.vfs) and _vms_may_run(host):
         return f"xenstore does not answer, so the settings of the VFs of {pf.address} are left alone."
+    learn(host, seen, pf, wanted.settings)
     by_interface: Dict[str, List[iplink.Change]] = {}
     said = []
     for vf in seen.vfs:
@@ -157,7 +163,7 @@ def apply_settings(host: Host, pf: pci.PhysicalFunction, wanted: PfConfig) -> Op
                 said.append(f"VF {vf.number} was not set: {inventory.why_no_settings(pf, vf)}")
                 continue
             by_interface.setdefault(interface, []).extend(
-                iplink.changes(vf.number, seen.settings_of(vf), asked)
+                iplink.changes(vf.number, seen.settings_of(vf), asked, iplink.no_limit(host, pf, interface))
             )
     for interface, changes in by_interface.items():
         refused = iplink.apply(host, interface, changes)
@@ -166,6 +172,21 @@ def apply_settings(host: Host, pf: pci.PhysicalFunction, wanted: PfConfig) -> Op
             for at, why in refused.items()
         ]
     return f"{pf.address}: {'; '.join(said)}." if said else None
+
+
+def learn(
+    host: Host, seen: inventory.Inventory, pf: pci.PhysicalFunction, configured: Collection[int]
+) -> Mapping[str, Any]:
+    """What its driver gives a fresh VF, kept before a VF is changed. The caller holds the lock `vfs`;
+    `configured` are the numbers of VFs that /etc/sriov.conf has settings for."""
+    shows = [
+        fresh.Vf(vf.address, vf.pf, seen.settings_of(vf), vf.number in configured)
+        for vf in seen.vfs
+        if vf.pf == pf.address
+    ]
+    found = fresh.known(host, shows)
+    fresh.keep(host, found)
+    return found.get(pf.address, {})
 
 
 def _vms_may_run(host: Host) -> bool:

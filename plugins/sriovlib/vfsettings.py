@@ -20,12 +20,17 @@ class VfSettings(NamedTuple):
     link_state: Optional[str] = None  # auto, enable or disable
 
 
+def values(settings: VfSettings) -> Dict[str, Any]:
+    """Those that are known."""
+    return {name: value for name, value in settings._asdict().items() if value is not None}
+
+
 UNKNOWN = VfSettings()
 NAMES = VfSettings._fields
 NO_MAC = "00:00:00:00:00:00"
 DEFAULT = "default"  # in the place of a value: what the driver gives a fresh VF, and nothing in a file
-# What the kernel's drivers give a fresh VF (seen on igb; kernel: the drivers' own ndo_get_vf_config).
-FRESH = VfSettings(NO_MAC, 0, 0, "802.1q", 0, 0, spoof_check=True, trust=False, link_state="auto")
+# What none of it is to every driver. What else a fresh VF has is the driver's own affair: fresh.py.
+UNSET = VfSettings(NO_MAC, 0, 0, "802.1q", 0, 0, trust=False)
 
 _MAC = re.compile(r"[0-9a-fA-F]{2}(?::[0-9a-fA-F]{2}){5}")
 

@@ -150,7 +150,7 @@ def _link(sysfs: Sysfs, folder: str, details: bool) -> str:
     device = folder.partition("/net/")[0]
     if folder.startswith(device + "/net/") and not sysfs.is_virtual(device):
         new = sysfs.description.iproute >= (5, 0)
-        vfs = kernel_net.settings(sysfs, device)
+        vfs = kernel_net.told(sysfs, device, name(folder))
         text += "".join(f"\n    vf {number}{_vf(settings, new)}" for number, settings in enumerate(vfs))
     return text + "\n"
 

@@ -1,7 +1,10 @@
 """Network interfaces: their birth and end, up and down, and what a PF's driver keeps for each VF.
 
 The drivers' refusals: igb's measured on the lab host; ixgbe and i40e share them (their .ndo_set_vf_*
-functions in drivers/net/ethernet/intel); mlx5_core takes minimum rates and link states.
+functions in drivers/net/ethernet/intel); mlx5_core takes minimum rates and link states. What a new VF has
+differs, and how it is told (drivers/net/ethernet: their ndo_get_vf_config): be2net, mlx4 and mlx5 begin
+without spoof checking, and be2net's older chips refuse it (be_set_vf_spoofchk); mlx4 says 4095 where there is
+no VLAN (MLX4_VGT), qede the link's speed where there is no limit, and takes no 0 for one (qed_set_vf_rate).
 """
 
 import errno
@@ -32,17 +35,28 @@ class VfSettings(NamedTuple):
     trust: bool = False
 
 
-_NEW = VfSettings()
-
-
 class Policy(NamedTuple):
-    """What a PF's driver takes of `ip link set PF vf N ...`."""
+    """What a PF's driver takes of `ip link set PF vf N ...`, what it gives a new VF, and how it tells."""
 
     min_rate: bool = False
     link_state: bool = False
+    spoof_check: bool = True
+    new: VfSettings = VfSettings()
+    no_vlan: int = 0
+    tells_speed: bool = False
 
 
-POLICIES = {"mlx5_core": Policy(min_rate=True, link_state=True)}
+_UNCHECKED = VfSettings(spoof_check=False)
+POLICIES = {
+    "mlx5_core": Policy(min_rate=True, link_state=True, new=_UNCHECKED),
+    "mlx4_core": Policy(link_state=True, new=_UNCHECKED, no_vlan=4095),
+    "be2net": Policy(link_state=True, spoof_check=False, new=_UNCHECKED),
+    "qede": Policy(min_rate=True, link_state=True, tells_speed=True),
+}
+
+
+def _policy(sysfs: Sysfs, physical: str) -> Policy:
+    return POLICIES.get(sysfs.driver(physical) or "", Policy())
 
 
 def add_of_device(sysfs: Sysfs, device: str) -> None:
@@ -165,7 +179,17 @@ def set_up(sysfs: Sysfs, title: str, up: bool) -> None:
 
 def settings(sysfs: Sysfs, physical: str) -> List[VfSettings]:
     kept = sysfs.state["vfs"].get(name(physical), [])
-    return [VfSettings(**values) if values else _NEW for values in kept]
+    new = _policy(sysfs, physical).new
+    return [new._replace(**values) if values else new for values in kept]
+
+
+def told(sysfs: Sysfs, physical: str, title: str) -> List[VfSettings]:
+    """As the driver tells them."""
+    policy, (card, _) = _policy(sysfs, physical), sysfs.card(physical)
+    found = [one._replace(vlan=one.vlan or policy.no_vlan) for one in settings(sysfs, physical)]
+    if policy.tells_speed and card is not None and is_up(sysfs, title):
+        found = [one._replace(max_rate=one.max_rate or card.speed) for one in found]
+    return found
 
 
 def renew_settings(sysfs: Sysfs, physical: str, count: int) -> None:
@@ -194,6 +218,8 @@ def set_vf(sysfs: Sysfs, title: str, index: int, changes: Dict[str, Any]) -> Non
             refuse(reason, title)
         if not is_up(sysfs, title):  # measured: it takes them, and warns
             sysfs.say(f"{sysfs.driver(physical)} {name(physical)}: Bring the PF device up before use")
+        if _policy(sysfs, physical).tells_speed and part.get("max_rate") == 0:
+            del part["max_rate"]
         kept[index] = kept[index]._replace(**part)
         sysfs.state["vfs"][name(physical)][index].update(part)
 
@@ -201,7 +227,7 @@ def set_vf(sysfs: Sysfs, title: str, index: int, changes: Dict[str, Any]) -> Non
 def _refusal(
     sysfs: Sysfs, physical: str, title: str, wanted: VfSettings, part: Dict[str, Any]
 ) -> Optional[int]:
-    policy = POLICIES.get(sysfs.driver(physical) or "", Policy())
+    policy = _policy(sysfs, physical)
     if "mac" in part and int(wanted.mac[:2], 16) & 1:  # multicast
         return errno.EINVAL
     if "vlan" in part:
@@ -216,6 +242,8 @@ def _refusal(
             return errno.EINVAL
         if not linked or card is None or wanted.max_rate > card.speed:  # the link's speed is unknown
             return errno.EINVAL
+    if "spoof_check" in part and not policy.spoof_check:
+        return errno.EOPNOTSUPP
     if "link_state" in part and not policy.link_state:
         return errno.EOPNOTSUPP
     return None

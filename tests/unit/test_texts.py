@@ -58,8 +58,44 @@ def test_vf_settings_as_the_ip_of_centos_7_prints_them() -> None:
     assert (vfs[10].spoof_check, vfs[10].trust, vfs[10].link_state) == (None, None, None)
 
 
-def test_an_ip_that_fails_tells_nothing() -> None:
-    assert iplink.parse(said(recorded("xen-3-one-vf-on-pciback")["ip_link"], status=1)) == {}
+def test_an_ip_that_breaks_off_costs_what_it_had_not_printed_only() -> None:
+    text = recorded("xen-3-one-vf-on-pciback")["ip_link"]
+    assert iplink.parse(said(text, status=1)) == iplink.parse(said(text))
+    assert iplink.parse(said("", status=1)) == {}
+    line = "6: eth4: <UP> mtu 1500\n    vf 0 MAC 02:aa:00:00:00:01\n    vf 1 MAC 02:aa:00:00:00:02, vlan 1"
+    assert list(iplink.parse(said(line, status=-9))["eth4"]) == [0]  # it may have been about to say 12
+    assert iplink.parse(said(line))["eth4"][1].vlan == 1
+
+
+def test_what_ip_says_of_an_interface_that_it_does_not_tell_all_of() -> None:
+    truncated = said("", stderr="Truncated VF list: eth4\n")
+    assert iplink.cut_off(truncated, "eth4") == "Truncated VF list: eth4"
+    assert iplink.cut_off(truncated, "eth40") is None
+    broken = said("", status=1, stderr="Error: Buffer too small for object.\nDump terminated\n")
+    assert iplink.cut_off(broken, "eth4") == "Dump terminated"
+    assert iplink.cut_off(said("", status=1), "eth4") == "exit status 1"
+
+
+def test_a_vlan_of_4095_is_none() -> None:
+    """mlx4's way to say so."""
+    line = "6: eth4: <UP> mtu 1500\n    vf 0 MAC 00:00:00:00:00:00, vlan 4095, spoof checking off\n"
+    assert iplink.parse(said(line))["eth4"][0].vlan == 0
+
+
+@pytest.mark.parametrize(
+    ("told", "link_state", "means"),
+    [
+        (25000, "auto", 0),
+        (0, "auto", 0),
+        (10000, "auto", 10000),
+        (100000, "enable", 0),
+        (40000, "auto", 40000),
+    ],
+)
+def test_a_rate_as_high_as_the_link_is_none(told: int, link_state: str, means: int) -> None:
+    """qede's way to say so."""
+    vf = vfsettings.VfSettings(max_tx_rate=told, link_state=link_state)
+    assert iplink.without_speed({0: vf}, 25000)[0].max_tx_rate == means
 
 
 def test_the_recorded_xen() -> None:

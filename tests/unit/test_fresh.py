@@ -1,0 +1,156 @@
+"""What a setting left out means: what the driver of that card gives a fresh VF, not what another one does."""
+
+import json
+from pathlib import Path
+from typing import Any, Dict, List, Tuple
+
+import machine
+import pytest
+from machine import Machine
+from machine_description import Card, Sriov, default_description
+from small_pool import SmallPool
+from sriovlib import arrival, calls, fresh, handover, hostconfig, restore, startnotes
+from sriovlib.handover import Permitted
+from sriovlib.vfsettings import NO_MAC, VfSettings
+
+PF, VF0, VF1 = "0000:05:00.0", "0000:05:00.2", "0000:05:00.3"
+WEB, MAIL = "11111111-2222-4333-8444-555555555555", "66666666-2222-4333-8444-555555555555"
+MAC = "82:00:00:00:00:01"
+CODE = "SETTINGS_UNKNOWN"
+
+
+def host_with(folder: Path, driver: str, vfs: int = 2, how: str = "restore") -> Machine:
+    """A host with a card of that driver, whose VFs `sriov-restore` makes, or something else before us."""
+    card = Card(
+        (PF,),
+        "15b3:1015",
+        "a 25G card",
+        driver,
+        interfaces=("eth5",),
+        macs=("00:02:c9:00:00:01",),
+        sriov=Sriov(8, "1016", offset=2, stride=1),
+        speed=25000,
+    )
+    host = machine.default_host(str(folder), cards=(*default_description().cards, card))
+    if how == "restore":
+        host.replace_file(hostconfig.PATH, f"[pf {PF}]\nvfs = {vfs}\n".encode())
+        assert [one.error for one in restore.restore(host)] == [None, None]
+    else:
+        host.write_attribute(f"/sys/bus/pci/devices/{PF}/sriov_numvfs", str(vfs))
+    host.run(["ip", "link", "set", "dev", "eth5", "up"])
+    return host
+
+
+def settings(host: Machine, vf: str = VF0) -> Any:
+    now = arrival.look(host)[vf].now
+    return now.mac, now.vlan, now.max_tx_rate, now.spoof_check
+
+
+def starts(host: Machine, vm: str = WEB, vf: str = VF0, **wanted: str) -> None:
+    handover.arrive(host, vm, Permitted([vf], {vf: {"mac": MAC, **wanted}}, {}))
+
+
+def ends(host: Machine, vm: str = WEB, vf: str = VF0) -> None:
+    assert arrival.release(host, [vf]) == []
+    startnotes.remove(host, vm)
+
+
+DRIVERS = [("ixgbe", True), ("mlx5_core", False), ("mlx4_core", False), ("be2net", False), ("qede", True)]
+
+
+@pytest.mark.parametrize("how", ["restore", "before us"])
+@pytest.mark.parametrize(("driver", "checks"), DRIVERS)
+def test_a_start_changes_nothing_that_was_left_out(
+    tmp_path: Path, driver: str, checks: bool, how: str
+) -> None:
+    host = host_with(tmp_path, driver, how=how)
+    starts(host, vlan="12")
+    assert settings(host) == (MAC, 12, 0, checks)
+    ends(host)
+    assert settings(host) == (NO_MAC, 0, 0, checks)
+
+
+@pytest.mark.parametrize("driver", ["ixgbe", "mlx5_core", "qede"])
+@pytest.mark.parametrize("vfs", [1, 2])
+def test_what_a_vm_had_its_own_way_the_next_has_not(tmp_path: Path, driver: str, vfs: int) -> None:
+    """Also where there is no other VF to look at."""
+    host = host_with(tmp_path, driver, vfs, how="before us")
+    before = settings(host)
+    starts(host, spoof_check="off" if before[3] else "on", max_tx_rate="500", trust="on")
+    assert settings(host)[2:] == (500, not before[3])
+    ends(host)
+    assert settings(host) == before
+    starts(host, MAIL)
+    assert settings(host) == (MAC, *before[1:])
+
+
+def test_default_of_configure_vf_is_the_drivers_own(tmp_path: Path) -> None:
+    host, pool = host_with(tmp_path, "mlx5_core"), SmallPool()
+    calls.call(host, "configure_vf", pool, {"vf": VF0, "spoof_check": "on", "vlan": "7"})
+    assert settings(host)[1::2] == (7, True)
+    calls.call(host, "configure_vf", pool, {"vf": VF0, "spoof_check": "default", "vlan": "default"})
+    assert settings(host)[1::2] == (0, False)
+
+
+def test_where_no_fresh_vf_is_seen_the_setting_is_left_alone(tmp_path: Path) -> None:
+    """Each VF is configured, or was a VM's: who knows what the driver had given it."""
+    host = host_with(tmp_path, "be2net", how="before us")
+    host.run(["ip", "link", "set", "dev", "eth5", "vf", "1", "vlan", "99"])
+    host.replace_file(hostconfig.PATH, f"[pf {PF}]\nvfs = 2\n[vf {PF} 0]\nvlan = 5\n".encode())
+    starts(host)
+    assert settings(host) == (MAC, 5, 0, False)
+    assert fresh.kept(host).get(PF) is None
+
+
+@pytest.mark.parametrize(
+    ("untouched", "means"),
+    [
+        ([(0, False)], {"spoof_check": False}),
+        ([(0, False), (12, True)], {"spoof_check": False}),  # one with a VLAN was set by somebody
+        ([(0, False), (0, True)], {}),
+        ([(0, None)], {}),
+        ([], {}),
+    ],
+)
+def test_what_vfs_have_in_common(untouched: List[Tuple[int, Any]], means: Dict[str, Any]) -> None:
+    shown = [VfSettings(vlan=vlan, spoof_check=checks) for vlan, checks in untouched]
+    assert fresh.learned(shown, ["spoof_check"]) == means
+
+
+@pytest.mark.parametrize("text", ["", "[]", "{", '{"0000:05:00.0": 1}', "[" * 10000])
+def test_a_torn_note_is_none(tmp_path: Path, text: str) -> None:
+    host = machine.default_host(str(tmp_path))
+    host.make_folder("/run/sriov")
+    host.replace_file(fresh.PATH, text.encode())
+    assert fresh.kept(host) == {}
+    fresh.keep(host, {PF: {"spoof_check": False}})
+    assert fresh.kept(host) == {PF: {"spoof_check": False}}
+
+
+def test_an_ip_that_breaks_off_at_a_card_names_it_and_costs_no_other(tmp_path: Path) -> None:
+    host = host_with(tmp_path, "mlx5_core")
+    host.write_attribute("/sys/bus/pci/devices/0000:07:00.0/sriov_numvfs", "2")
+
+    class Breaking(Machine):
+        def run(self, argv: Any, seconds: float = 30, input_text: Any = None) -> Any:
+            return self.start(argv, input_text).finish(seconds)
+
+        def start(self, argv: Any, input_text: Any = None) -> Any:
+            done = super().start(argv, input_text).finish()
+            if list(argv)[:4] == ["ip", "-details", "link", "show"]:
+                text = done.stdout[: done.stdout.index("eth5")]
+                text = text[: text.rindex("\n") + 1]
+                done = done._replace(status=1, stdout=text, stderr="Dump terminated\n")
+            return machine.Done(done)
+
+    broken = Breaking(host.root)
+    shown = arrival.look(broken)
+    assert (shown["0000:07:10.0"].now.mac, shown[VF0].now.mac) == (NO_MAC, None)
+    told = json.loads(calls.call(broken, "list_pfs", SmallPool(), {}))
+    unknown = {pf["address"]: problem for pf in told for problem in pf["problems"] if problem["code"] == CODE}
+    assert list(unknown) == [PF]
+    assert unknown[PF]["message"] == (
+        f"The settings of 2 VFs of {PF} (eth5) are not known, the first is VF 0: Dump terminated."
+    )
+    starts(broken, vlan="12")
+    assert settings(host)[:2] == (MAC, 12)
