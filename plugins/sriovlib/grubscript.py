@@ -67,6 +67,8 @@ class _Token(NamedTuple):
 
 def parse(text: str) -> Nodes:
     """The commands of the file, in their order; raises ScriptError."""
+    if "\0" in text:  # which stands for something in `Word.text`
+        raise ScriptError(text.count("\n", 0, text.index("\0")) + 1, "there is a NUL in it")
     return _Parser(_tokens(text)).script()
 
 

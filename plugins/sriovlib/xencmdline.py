@@ -93,7 +93,7 @@ class XenCmdline(NamedTuple):
             for entry in entries if label in expected else []:
                 now = _options(self.path, entry)
                 if option and option not in now:
-                    raise self._not_changed(config, entry, label, now, option)
+                    raise self._not_changed(label, now, option)
                 if now != expected[label]:
                     edits.append((entry.loads_xen[0], expected[label]))
         text = config.text
@@ -101,11 +101,10 @@ class XenCmdline(NamedTuple):
             text = grubconfig.with_iommu(text, command, options)
         return text
 
-    def _not_changed(
-        self, config: Config, entry: Entry, label: str, now: Sequence[str], option: str
-    ) -> SriovError:
+    def _not_changed(self, label: str, now: Sequence[str], option: str) -> SriovError:
         which = "the entry that boots by default" if label == self.default else "an entry"
-        line = grubconfig.line(config, entry.loads_xen[0].line)
+        entry = self.entries[label][-1]
+        line = grubconfig.line(self.config, entry.loads_xen[0].line)
         return refused(
             f"xen-cmdline did not change {which}, `{entry.title}`: in {line} it has"
             f" `{' '.join(now) or 'no iommu option'}`, not `{option}`.",

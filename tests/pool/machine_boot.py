@@ -5,6 +5,7 @@ what a damaged configuration does: it never falls back to another entry.
 """
 
 import re
+import shlex
 from typing import List, NamedTuple
 
 from kernel_sysfs import Sysfs
@@ -112,12 +113,19 @@ def _boot_grub(sysfs: Sysfs, text: str) -> Options:
     if not 0 <= number < len(entries):
         raise DoesNotBoot(f"there is no entry {wanted}")
     body = entries[number][1]
-    xen = re.search(r"^\s*multiboot2 (\S+) ?(.*)$", body, re.MULTILINE)
-    modules = re.findall(r"^\s*module2 (\S+) ?(.*)$", body, re.MULTILINE)
-    if not xen or len(modules) != 2:
+    lines = [shlex.split(line, comments=True) for line in body.splitlines()]
+    xen = [words[1:] for words in lines if words[:1] == ["multiboot2"]]
+    modules = [words[1:] for words in lines if words[:1] == ["module2"]]
+    if len(xen) != 1 or len(modules) != 2:
         raise DoesNotBoot(f"entry {titles[number]} does not load Xen, Linux and an initrd")
-    _present(sysfs, xen.group(1), *(path for path, _ in modules))
-    return Options(xen.group(2).strip(), modules[0][1].strip())
+    _present(sysfs, xen[0][0], *(words[0] for words in modules))
+    return _options(xen[0][1:], modules[0][1:])
+
+
+def _options(xen: List[str], dom0: List[str]) -> Options:
+    """What Xen takes for its own: behind two dashes the options are dom0's."""
+    end = xen.index("--") if "--" in xen else len(xen)
+    return Options(" ".join(xen[:end]), " ".join(dom0 + xen[end + 1 :]))
 
 
 # -- extlinux ------------------------------------------------------------------------------------
@@ -154,10 +162,10 @@ def _boot_extlinux(sysfs: Sysfs, text: str) -> Options:
     if kernels[default] != "mboot.c32":
         raise DoesNotBoot(f"failed to load COM32 file {kernels[default]}")
     parts = [part.split() for part in appends[default].split(" --- ")]
-    if len(parts) != 3 or not all(parts) or "--" in parts[0]:
+    if len(parts) != 3 or not all(parts):
         raise DoesNotBoot("panic on CPU 0: dom0 kernel not specified. Check bootloader configuration")
     _present(sysfs, *(part[0] for part in parts))
-    return Options(" ".join(parts[0][1:]), " ".join(parts[1][1:]))
+    return _options(parts[0][1:], parts[1][1:])
 
 
 def _present(sysfs: Sysfs, *paths: str) -> None:

@@ -109,6 +109,22 @@ def test_a_reboot_leaves_only_what_is_on_the_disk(tmp_path: Path) -> None:
     assert machine.read("/etc/sriov.conf") == "[host]\n"
 
 
+@pytest.mark.parametrize(
+    ("options", "active"),
+    [
+        ('"iommu=1"', True),  # GRUB takes the quotes away
+        ("iommu=0 # iommu=1", False),  # a comment
+        ("iommu=0 -- iommu=1", False),  # dom0's, not Xen's
+    ],
+)
+def test_what_of_xens_line_reaches_xen(tmp_path: Path, options: str, active: bool) -> None:
+    machine = default_host(str(tmp_path), xen_options="iommu=0")
+    text = machine.read(GRUB).replace("iommu=0", options, 1)
+    machine.replace_file(GRUB, text.encode())
+    machine.reboot()
+    assert ("hvm_directio" in machine.run(["xl", "info"]).stdout) is active
+
+
 def test_modules_load_d_and_module_options_count_at_each_boot(tmp_path: Path) -> None:
     machine = default_host(str(tmp_path), pciback="xen-pciback")
     machine.replace_file("/etc/modules-load.d/pciback.conf", b"xen-pciback\n")

@@ -103,6 +103,8 @@ def test_what_the_real_tool_does_to_a_real_file_is_no_harm_with_one_iommu_key(
         replaced("\t", "        ", times=99),
         replaced(SEARCH, "\t# a note\n" + SEARCH),
         replaced(SEARCH, SEARCH + "\tinsmod ext2\n\techo 'Loading Xen'\n"),
+        replaced("\tmodule2 /boot/vmlinuz", "\techo 'Loading Linux'\n\tmodule2 /boot/vmlinuz"),
+        replaced(SEARCH, SEARCH + "\tset gfxpayload=keep\n"),
         replaced(SEARCH, "\tunset override_entry\n\tsave_env override_entry\n" + SEARCH),
         replaced(SEARCH, "\tsearch --no-floppy --fs-uuid --set=root 12ab-34cd\n"),
         replaced("module2 /boot/initrd", "module2 --nounzip /boot/initrd"),
@@ -158,6 +160,18 @@ def test_a_file_that_grub_reads_as_before_is_let_pass(text: str) -> None:
         (
             replaced(SEARCH, SEARCH + "\tset root=(hd0,1)\n"),
             "line 8 (`set root=(hd0,1)`) in the entry `XCP-ng`",
+        ),
+        (
+            replaced(SEARCH, SEARCH + "\tload_video\n"),
+            "(`load_video`) in the entry `XCP-ng` comes at another",
+        ),
+        (
+            replaced(SEARCH, SEARCH + "\tif true; then\n\t\tload_video\n\tfi\n"),
+            "(`if true; then`) in the entry `XCP-ng` comes at another place",
+        ),
+        (
+            replaced(SEARCH, "\tset label=root-vgdorj\n\tsearch --label --set root $label\n\tset label=x\n"),
+            "(`set lab",
         ),
         (replaced(SEARCH, SEARCH + SEARCH.replace("dorj", "other")), "line 7 (`search"),
         (replaced("root-vgdorj\n", "root-vgdorj --hint hd0,gpt1\n"), "--hint hd0,gpt1`) in the entry"),
