@@ -221,20 +221,24 @@ def _who_wins(parameter: Parameter, now: Outlook, address: str, count: int) -> T
     )
 
 
-def advice(host: Host, parameter: Parameter, address: str, wanted: int) -> Tuple[bool, str]:
-    """Whether a reboot brings the device its VFs, and what helps."""
+def advice(host: Host, parameter: Parameter, address: str, wanted: int, there: int) -> Tuple[bool, str]:
+    """Whether a reboot brings the device its VFs, and what helps; `there` is how many it has."""
     try:
         now = outlook(host, parameter)
     except SriovError as error:
         return False, f"{error.message} {error.hint}"
     if address not in now.devices or now.vfs_of(address) != wanted:
-        if now.setting is None or now.setting.path == parameter.path or address not in now.devices:
+        ours = now.setting is None or (now.setting.path, now.setting.command) == (parameter.path, "options")
+        if ours or address not in now.devices:
             return False, f"{parameter.path} does not ask for them: call set_vf_count with count={wanted}."
         return False, " ".join(_who_wins(parameter, now, address, wanted))
     missing = _missing(host, parameter, now)
     if missing and missing.sure:
         return False, missing.sentence
-    return True, "Reboot the host: its driver makes VFs when it is loaded."
+    return True, (
+        "Reboot the host: its driver makes VFs when it is loaded. If it was rebooted since, the driver makes "
+        f"no other number: call set_vf_count with count={there} to keep that."
+    )
 
 
 def _missing(host: Host, parameter: Parameter, now: Outlook) -> Optional[initrd.Finding]:

@@ -117,7 +117,7 @@ def _against_drift(host: Host, planned: plan.PfPlan) -> Tuple[bool, str]:
         return False, plan.RESTORE
     parameter = moduleparam.find(host, planned.pf.driver)
     if parameter is not None:
-        return moduleparam.advice(host, parameter, planned.pf.address, number)
+        return moduleparam.advice(host, parameter, planned.pf.address, number, planned.pf.num_vfs)
     made = drivercounts.made_for(host, planned.pf.address, number)
     if made == planned.pf.num_vfs:
         return False, (

@@ -190,7 +190,8 @@ def _by_parameter(
             "the number that there is then.",
         )
     pciback.load(host)
-    taken = [vf for vf in seen.vfs if vf.pf == pf.address and seen.state(vf) == inventory.DOM0]
+    own = [vf for vf in seen.vfs if vf.pf == pf.address and vf.driver != pci.PCIBACK]
+    taken = [vf for vf in own if seen.state(vf) != inventory.IN_USE]
     for vf in taken:
         try:
             pciback.take(host, vf.address)

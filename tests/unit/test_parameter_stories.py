@@ -1,89 +1,37 @@
 """set_vf_count with drivers that make VFs by a module parameter: four ports of one card, other cards of the
-same driver, other files and the initrd."""
+same driver, other files."""
 
 import errno
-import json
 import os
 from pathlib import Path
-from typing import Any, Dict, List, Tuple
+from typing import Any, Dict, List
 
 import machine
 import pytest
-from machine import Done, Machine
-from machine_description import Card, Sriov
+from igb_hosts import (
+    COMMENTS,
+    CONF,
+    ETH2,
+    ETH3,
+    FOUR,
+    I210,
+    IMAGE,
+    Answering,
+    call,
+    count,
+    default_management,
+    drift,
+    i350,
+    igb_host,
+    option,
+    present,
+    reboot,
+    refused,
+)
+from machine import Machine
 from small_pool import SmallPool
-from sriovlib import calls, hostconfig, pciback, restore, vfs
+from sriovlib import hostconfig, pciback, restore, vfs
 from sriovlib.errors import SriovError
-from sriovlib.host import Completed
-
-CONF, IMAGE = "/etc/modprobe.d/igb.conf", "/boot/initrd-4.19.0+1.img"
-COMMENTS = "# VFs-param: max_vfs\n# VFs-maxvfs-by-default: 7\n# VFs-maxvfs-by-user:\n"
-ETH2, ETH3 = "0000:05:00.2", "0000:05:00.3"
-
-
-def i350(first: int, addresses: Tuple[str, ...], **sriov: Any) -> Card:
-    """Ports of an I350, called eth<first> and so on."""
-    return Card(
-        addresses,
-        "8086:1521",
-        "I350 Gigabit Network Connection",
-        "igb",
-        interfaces=tuple(f"eth{first + index}" for index in range(len(addresses))),
-        macs=tuple(f"a0:36:9f:00:00:{first + index:02x}" for index in range(len(addresses))),
-        sriov=Sriov(
-            7, "1520", offset=128, stride=4, driver="igbvf", parameter="max_vfs", in_driver=False, **sriov
-        ),
-    )
-
-
-FOUR = tuple(f"0000:05:00.{port}" for port in range(4))
-I210 = Card(("0000:03:00.0",), "8086:1533", "I210", "igb", interfaces=("eth0",), macs=("a0:36:9f:00:00:00",))
-
-
-def igb_host(folder: Path, text: str, cards: Tuple[Card, ...] = (i350(0, FOUR),), **changes: Any) -> Machine:
-    """A host whose cards are all igb's; the management network is on eth1 if there is nothing else said."""
-    described: Dict[str, Any] = {"management_interface": "eth1", "interfaces": (), **changes}
-    host = machine.default_host(str(folder), cards=cards, **described)
-    host.replace_file(CONF, (COMMENTS + text).encode())
-    reboot(host)
-    return host
-
-
-def reboot(host: Machine) -> None:
-    """With an initrd that has the files as they are."""
-    host.run(["dracut", "-f", IMAGE, "4.19.0+1"])
-    host.reboot()
-
-
-def call(host: Machine, pool: SmallPool, function: str, **args: str) -> Dict[str, Any]:
-    answer: Dict[str, Any] = json.loads(calls.call(host, function, pool, args))
-    return answer
-
-
-def count(host: Machine, pool: SmallPool, pf: str, number: int) -> Dict[str, Any]:
-    return call(host, pool, "set_vf_count", pf=pf, count=str(number))
-
-
-def refused(host: Machine, pool: SmallPool, pf: str, number: int) -> SriovError:
-    before = [host.read(CONF), host.read(IMAGE), host.exists(hostconfig.PATH)]
-    with pytest.raises(SriovError) as error:
-        count(host, pool, pf, number)
-    assert [host.read(CONF), host.read(IMAGE), host.exists(hostconfig.PATH)] == before
-    return error.value
-
-
-def option(host: Machine) -> str:
-    return host.read(CONF)[len(COMMENTS) :]
-
-
-def present(host: Machine, addresses: Tuple[str, ...] = FOUR) -> List[int]:
-    return [len(vfs.present(host, address)) for address in addresses]
-
-
-def drift(host: Machine, pool: SmallPool) -> Dict[str, str]:
-    found = [problem for problem in call(host, pool, "status")["problems"] if problem["code"] == "DRIFT"]
-    assert len(found) == 1
-    return dict(found[0])
 
 
 @pytest.fixture
@@ -191,19 +139,6 @@ def test_array_or_not_cannot_be_told(tmp_path: Path, pool: SmallPool, modinfo: s
     assert option(host) == "options igb max_vfs=4,0,0,2\n"
 
 
-class Answering(Machine):
-    """The host, on which one command answers something else."""
-
-    def __init__(self, root: str, command: str, said: str, status: int = 0) -> None:
-        super().__init__(root)
-        self.command, self.said, self.status = command, said, status
-
-    def start(self, argv: Any, input_text: Any = None) -> Any:
-        if argv[0] == self.command:
-            return Done(Completed(argv, self.status, self.said, ""))
-        return super().start(argv, input_text)
-
-
 def test_one_number_for_all_devices_is_no_business_of_the_management_port(
     tmp_path: Path, pool: SmallPool
 ) -> None:
@@ -221,12 +156,6 @@ def test_one_number_for_all_devices_is_told(tmp_path: Path, pool: SmallPool) -> 
     assert f"counts for {FOUR[0]}, {FOUR[1]}, {FOUR[3]} too" in answer["warnings"][0]
     host.reboot()
     assert present(host) == [2, 2, 2, 2]
-
-
-def default_management() -> Tuple[Card, ...]:
-    from machine_description import intel_82599
-
-    return (intel_82599(("0000:02:00.0",), ("eth0",), ("00:16:3e:00:01:00",)),)
 
 
 def test_vfs_that_somebody_gave_the_management_port_are_named(tmp_path: Path, pool: SmallPool) -> None:
@@ -291,47 +220,23 @@ def test_status_names_the_line_that_wins_and_asks_for_no_reboot(tmp_path: Path, 
     assert "`status` says what helps" in str(restore.restore(host)[-1].error)
 
 
-def test_an_image_that_lacks_the_file_is_told(tmp_path: Path, pool: SmallPool) -> None:
-    """dracut takes /etc/modprobe.d in host-only mode only; the driver then has no VFs after the reboot."""
-    host = igb_host(tmp_path, "", dracut_hostonly=False)
-    for _ in range(2):  # calling again makes the image again, and looks again
-        (warning,) = count(host, pool, "eth3", 2)["warnings"]
-        assert f"{IMAGE} has the driver igb and not {CONF}" in warning
-        assert f'install_items+=" {CONF} "' in warning
-    host.reboot()
-    assert present(host) == [0, 0, 0, 0]
-    assert "install_items" in drift(host, pool)["hint"]
-    assert call(host, pool, "status")["reboot_required"] is False
+def test_a_command_in_the_place_of_loading_wins_in_the_file_itself(tmp_path: Path, pool: SmallPool) -> None:
+    text = "install igb /sbin/modprobe --ignore-install igb max_vfs=1,1,1,1 $CMDLINE_OPTS\n"
+    host = igb_host(tmp_path, text)
+    host.replace_file(hostconfig.PATH, f"[pf {ETH3}]\nvfs = 2\n".encode())
+    assert f"line 4 of {CONF} says max_vfs=1,1,1,1" in refused(host, pool, "eth3", 2).message
+    assert f"line 4 of {CONF} says max_vfs=1,1,1,1" in drift(host, pool)["hint"]
 
 
-def test_an_image_without_the_driver_needs_no_file(tmp_path: Path, pool: SmallPool) -> None:
-    host = igb_host(tmp_path, "", dracut_hostonly=False, initrd_drivers=False)
-    assert count(host, pool, "eth3", 2)["warnings"] == []
-    host.reboot()
-    assert present(host) == [0, 0, 0, 2]
-
-
-def test_an_image_that_is_older_than_the_file_is_made_again(tmp_path: Path, pool: SmallPool) -> None:
-    """Somebody wrote the option by hand, and no image."""
-    host = igb_host(tmp_path, "")
-    host.replace_file(CONF, (COMMENTS + "options igb max_vfs=0,0,0,2\n").encode())
-    assert count(host, pool, "eth3", 2)["warnings"] == []
-    host.reboot()
-    assert present(host) == [0, 0, 0, 2]
-
-
-@pytest.mark.parametrize("lsinitrd", ["missing", "fails", "sees nothing"])
-def test_an_image_that_nobody_can_look_into_is_not_known(
-    tmp_path: Path, pool: SmallPool, lsinitrd: str
-) -> None:
-    host = igb_host(tmp_path, "")
-    if lsinitrd == "missing":
-        os.unlink(host.path("/usr/bin/lsinitrd"))
-    else:  # without skipcpio it shows the microcode in front of the image, and exits 0
-        host = Answering(host.root, "lsinitrd", "Early CPIO image\n", 1 if lsinitrd == "fails" else 0)
-    (warning,) = count(host, pool, "eth3", 2)["warnings"]
-    assert f"It is not known whether {IMAGE} has {CONF}" in warning
-    assert drift(host, pool)["hint"].startswith("Reboot the host")
+def test_a_driver_that_makes_fewer_than_its_parameter_says(tmp_path: Path, pool: SmallPool) -> None:
+    """A reboot changes nothing about that: the hint leads out."""
+    host = igb_host(tmp_path, "options igb max_vfs=0,0,0,9\n")
+    host.replace_file(hostconfig.PATH, f"[pf {ETH3}]\nvfs = 9\n".encode())
+    assert present(host)[3] == 7
+    assert "count=7 to keep that" in drift(host, pool)["hint"]
+    count(host, pool, "eth3", 7)
+    assert option(host) == "options igb max_vfs=0,0,0,7\n"
+    assert [problem for problem in call(host, pool, "status")["problems"] if problem["code"] == "DRIFT"] == []
 
 
 def test_ports_are_no_devices(tmp_path: Path, pool: SmallPool) -> None:
