@@ -8,6 +8,7 @@ from .errors import Problem
 from .host import Host
 from .hostconfig import PATH, PfConfig
 from .pci import PhysicalFunction, mac_of
+from .ports import MLX4
 from .vfsettings import NO_MAC, is_mac
 
 _PERMANENT = r"Permanent address: ([0-9a-fA-F:]+)"
@@ -31,7 +32,9 @@ def permanent_macs(host: Host, pfs: Sequence[PhysicalFunction]) -> Dict[str, Opt
     is what counts, and sysfs shows it.
     """
     asked = {
-        pf: host.start(["ethtool", "-P", pf.interface]) for pf in pfs if pf.interface and not pf.is_infiniband
+        pf: host.start(["ethtool", "-P", pf.interface])
+        for pf in pfs
+        if pf.interface and not pf.is_infiniband and not _first_port_is_late(pf)
     }
     macs: Dict[str, Optional[str]] = {pf.address: pf.guid for pf in pfs}
     for pf, running in asked.items():
@@ -39,6 +42,12 @@ def permanent_macs(host: Host, pfs: Sequence[PhysicalFunction]) -> Dict[str, Opt
         burnt_in = match.group(1).lower() if match and is_mac(match.group(1)) else NO_MAC
         macs[pf.address] = mac_of(host, pf.interface) if burnt_in == NO_MAC else burnt_in
     return macs
+
+
+def _first_port_is_late(pf: PhysicalFunction) -> bool:
+    """A card with two ports on one function is known by the first, which may come after the second. (With
+    other drivers a function's only port may have any number.)"""
+    return pf.driver == MLX4 and pf.ports[0].number > 0
 
 
 def match(wanted: PfConfig, pfs: Sequence[PhysicalFunction], macs: Macs) -> Match:

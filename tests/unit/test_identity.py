@@ -125,6 +125,17 @@ def test_a_card_whose_interface_is_late_is_still_the_one(fs: FakeFilesystem) -> 
     assert match == Match(pci.functions(host)[0][0], None)
 
 
+def test_a_card_whose_second_port_is_there_first(fs: FakeFilesystem) -> None:
+    add_pf(fs, CARD, "15b3:1003", "mlx4_core", 0, pci_class="028000")
+    add_interface(fs, CARD, "eth2", "00:02:c9:00:00:02", dev_port=1)
+    (match,) = matched(AnsweringHost(), f"[pf {CARD}]\nmac = 00:02:c9:00:00:01\nvfs = 2\n")
+    assert (pf_of(match), match.problem) == (CARD, None)
+    add_interface(fs, CARD, "eth1", "00:02:c9:00:00:01", dev_port=0)
+    (match,) = matched(AnsweringHost(), f"[pf {CARD}]\nmac = 00:02:c9:00:00:99\nvfs = 2\n")
+    assert match.problem
+    assert match.problem.code == "OTHER_CARD"
+
+
 def test_a_card_of_another_kind_without_an_interface_is_not(fs: FakeFilesystem) -> None:
     add_pf(fs, CARD, "144d:a808", "nvme", 0, pci_class="010802")
     (match,) = matched(AnsweringHost(), f"[pf {CARD}]\nmac = 00:1b:21:00:01:00\nvfs = 2\n")
