@@ -105,10 +105,8 @@ def _left(vm: Vm, where: Surveyed, entries: Sequence[pcientries.PciEntry], taken
 
 def _left_out(where: Surveyed, one: Found) -> str:
     said = " and ".join(f"{name} {text}" for name, text in one.left_out.items())
-    return (
-        f"{one.address} of {where.member.name} gets no {said}: its PF has no network interface, so its VFs "
-        "have no such settings."
-    )
+    why = (where.vf(one.address) or {})["no_settings"]
+    return f"{one.address} of {where.member.name} gets no {said}: {why}."
 
 
 def _in_doubt(where: Surveyed, one: Found) -> str:
