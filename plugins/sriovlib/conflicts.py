@@ -22,6 +22,7 @@ def find(seen: Seen) -> List[Conflict]:
         entryconflicts.clones,
         leaseconflicts.leases,
         leaseconflicts.left_macs,
+        leaseconflicts.unlike_requests,
         entryconflicts.unlike_the_ledger,
         entryconflicts.dropped,
         deviceconflicts.devices,

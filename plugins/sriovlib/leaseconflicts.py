@@ -2,10 +2,11 @@
 
 from typing import Dict, Iterator, List, Mapping, Optional, Set, Tuple
 
-from . import inventory, placement
+from . import inventory, placement, renew, vfsettings
 from .ledger import Request
 from .seen import Conflict, Seen
 from .survey import Surveyed
+from .vfsettings import VfSettings
 
 
 def twice(seen: Seen) -> Iterator[Conflict]:
@@ -101,6 +102,30 @@ def left_macs(seen: Seen) -> Iterator[Conflict]:
                 host,
                 address,
             )
+
+
+def unlike_requests(seen: Seen) -> Iterator[Conflict]:
+    """VFs of running VMs that have other settings than their requests want."""
+    running = seen.surveyed.running()
+    for uuid, entry in sorted(seen.state.entries.items()):
+        lease = entry.lease
+        surveyed = seen.surveyed.hosts.get(lease.host) if lease else None
+        for request in entry.requests if lease and surveyed and uuid in seen.state.vms else ():
+            vf = surveyed.vf(lease.vfs.get(request.number, "")) if surveyed and lease else None
+            if vf is None or surveyed is None or running.get((surveyed.member.uuid, vf["address"])) != uuid:
+                continue
+            now = VfSettings(**{name: vf[name] for name in vfsettings.NAMES})
+            wrong = vfsettings.differing(request.settings, now)
+            if wrong:
+                yield Conflict(
+                    "VF_UNLIKE_REQUEST",
+                    f"{vf['address']} of {surveyed.member.name}, which {seen.state.name(uuid)} runs with, "
+                    f"has {renew.listed(wrong, now)}: was the driver of its PF loaded anew?",
+                    renew.HINT,
+                    [uuid],
+                    surveyed.member.uuid,
+                    vf["address"],
+                )
 
 
 def _gone_network(uuid: str, name: str, request: Request, networks: Mapping[str, str]) -> Optional[Conflict]:

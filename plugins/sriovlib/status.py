@@ -16,6 +16,7 @@ from . import (
     plan,
     poolcopy,
     product,
+    renew,
     restore,
     xen,
 )
@@ -71,6 +72,7 @@ def status(host: Host, session: Any, _args: Mapping[str, str]) -> Dict[str, Any]
     elif config.readable and not config.pfs and pool.copy and poolcopy.interpret(pool.copy).pfs:
         problems.append(CONFIG_IN_POOL)
     problems += [_config_error(error) for error in config.errors]
+    problems += renew.problems(host, seen)
     macs = identity.permanent_macs(host, seen.pfs) if config.pfs else {}
     planned = plan.plan(config, seen, macs)
     waiting = False

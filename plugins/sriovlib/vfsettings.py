@@ -79,6 +79,16 @@ def parse_value(name: str, text: str) -> Any:
     return value
 
 
+def differing(wanted: Mapping[str, str], now: VfSettings) -> Dict[str, str]:
+    """Of settings in the ledger's words those that are known to be others."""
+    found = {}
+    for name, text in wanted.items():
+        is_now = getattr(now, name)
+        if text != DEFAULT and is_now is not None and is_now != parse_value(name, text):
+            found[name] = text
+    return found
+
+
 def as_text(value: Any) -> str:
     """A value as `parse_value` reads it."""
     return ("on" if value else "off") if isinstance(value, bool) else str(value)

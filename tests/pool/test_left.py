@@ -9,6 +9,7 @@ import XenAPI
 from box import PoolInABox
 from box_host import PLUGIN, set_plugin
 from estate import Estate, alike
+from sriovlib import renew
 from sriovlib.vfsettings import NO_MAC
 from values import Failure
 
@@ -126,3 +127,19 @@ def test_addresses_of_a_release_are_looked_at(estate: Estate) -> None:
     with pytest.raises(XenAPI.Failure) as failure:
         estate.box.call(estate.box.hosts[0], "release_vfs", vm_uuid=estate.uuid(other), vfs="07:10")
     assert failure.value.details[0] == "SRIOV_BAD_ARGUMENT"
+
+
+def test_a_running_vm_whose_vf_has_lost_its_vlan_is_named(estate: Estate) -> None:
+    """The driver of its PF was loaded anew."""
+    vm, host = estate.with_vf("web", vlan="12"), estate.box.hosts[0]
+    estate.start(vm, 0)
+    assert estate.conflicts() == []
+    host.machine.run(["ip", "link", "set", "dev", "eth1", "vf", "0", "vlan", "0"])
+    (conflict,) = estate.conflicts()
+    assert (conflict["code"], conflict["vm_uuids"]) == ("VF_UNLIKE_REQUEST", [estate.uuid(vm)])
+    assert (conflict["host_uuid"], conflict["address"]) == (host.uuid, VF)
+    assert conflict["message"].endswith(
+        "runs with, has vlan 0, not 12: was the driver of its PF loaded anew?"
+    )
+    renew.renew(host.machine)
+    assert (estate.conflicts(), estate.settings(0, VF)) == ([], (estate.mac(vm), 12))

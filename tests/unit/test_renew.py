@@ -1,0 +1,105 @@
+"""A driver that was loaded anew under a running VM has forgotten what its VF was to have: somebody says so,
+and it is set again."""
+
+import json
+from pathlib import Path
+from typing import Any, List
+
+import machine
+import pytest
+from machine import Machine
+from small_pool import SmallPool
+from sriovlib import arrival, calls, handover, inventory, renew, startnotes
+from sriovlib.handover import Permitted
+from sriovlib.host import Completed
+from sriovlib.vfsettings import NO_MAC
+
+ETH1, VF = "0000:07:00.0", "0000:07:10.0"
+WEB = "11111111-2222-4333-8444-555555555555"
+MAC = "82:00:00:00:00:01"
+
+
+@pytest.fixture
+def host(tmp_path: Path) -> Machine:
+    """`web` runs with a VF in VLAN 12."""
+    made = machine.default_host(str(tmp_path))
+    made.write_attribute(f"/sys/bus/pci/devices/{ETH1}/sriov_numvfs", "2")
+    wanted = {"mac": MAC, "vlan": "12", "trust": "default"}
+    handover.arrive(made, WEB, Permitted([VF], {VF: wanted}, {}))
+    made.start_domain(WEB, "web", [VF])
+    return made
+
+
+def driver_is_loaded_anew(host: Machine) -> None:
+    host.run(["ip", "link", "set", "dev", "eth1", "vf", "0", "mac", NO_MAC, "vlan", "0"])
+
+
+def settings(host: Machine) -> Any:
+    now = arrival.look(host)[VF].now
+    return now.mac, now.vlan
+
+
+def named(host: Machine) -> List[str]:
+    told = json.loads(calls.call(host, "status", SmallPool(), {}))["problems"]
+    return [problem["message"] for problem in told if problem["code"] == "VF_UNLIKE_REQUEST"]
+
+
+def test_what_the_vf_has_lost_is_named_and_set_again(host: Machine) -> None:
+    assert named(host) == []
+    driver_is_loaded_anew(host)
+    assert named(host) == [
+        f"{VF} of the running VM web ({WEB}) has mac {NO_MAC}, not {MAC} and vlan 0, not 12: its driver was "
+        "loaded anew?"
+    ]
+    assert [result.error for result in renew.renew(host)] == [None]
+    assert (settings(host), named(host), renew.renew(host)) == ((MAC, 12), [], [])
+
+
+def test_only_the_pf_whose_driver_it_was(host: Machine) -> None:
+    driver_is_loaded_anew(host)
+    assert renew.renew(host, "0000:07:00.1") == []
+    assert settings(host) == (NO_MAC, 0)
+    renew.renew(host, ETH1)
+    assert settings(host) == (MAC, 12)
+
+
+def test_a_vm_that_has_ended_wants_nothing(host: Machine) -> None:
+    driver_is_loaded_anew(host)
+    host.stop_domain(WEB)
+    assert (named(host), renew.renew(host)) == ([], [])
+    assert startnotes.read(host, WEB) is not None
+
+
+class Forgetful(Machine):
+    """igb does not know the VFs any more: it tells of none, and takes nothing for them."""
+
+    def run(self, argv: Any, seconds: float = 30, input_text: Any = None) -> Any:
+        return self.start(argv, input_text).finish(seconds)
+
+    def start(self, argv: Any, input_text: Any = None) -> Any:
+        done = super().start(argv, input_text).finish()
+        if argv[:4] == ("ip", "-details", "link", "show"):
+            lines = [line for line in done.stdout.splitlines(True) if not line.startswith("    vf ")]
+            done = done._replace(stdout="".join(lines), stderr="Truncated VF list: eth1\n")
+        elif argv[0] == "ip" and "-batch" in argv:
+            said = "RTNETLINK answers: Invalid argument\nCommand failed -:1\n"
+            done = Completed(argv, 1, "", said)
+        return machine.Done(done)
+
+
+def test_where_the_driver_takes_nothing_the_vm_is_named(host: Machine) -> None:
+    forgetful = Forgetful(host.root)
+    (message,) = named(forgetful)
+    assert message == (
+        f"Whether {VF} of the running VM web ({WEB}) is as its start left it is not known: Truncated VF "
+        "list: eth1."
+    )
+    (result,) = renew.renew(forgetful)
+    assert result.error
+    assert "Invalid argument" in result.error
+    assert renew.HINT in result.error
+
+
+def test_a_driver_that_tells_nothing_is_no_news(host: Machine) -> None:
+    seen = inventory.look(host)._replace(settings={})
+    assert renew.find(host, seen) == []
