@@ -123,7 +123,8 @@ def clones(seen: Seen) -> Iterator[Conflict]:
 
 
 def unlike_the_ledger(seen: Seen) -> Iterator[Conflict]:
-    """Requests without a VF, or without nomigrate; entries of earlier leases, as after a revert."""
+    """Requests without a VF, without nomigrate, or whose VFs are plugged in another order; entries of earlier
+    leases, as after a revert."""
     for uuid, entry in sorted(seen.state.entries.items()):
         vm = seen.state.vms.get(uuid)
         if vm is None:
@@ -132,14 +133,21 @@ def unlike_the_ledger(seen: Seen) -> Iterator[Conflict]:
         named = pcientries.plugging_order(vm.pci or "")
         missing = [request.number for request in entry.requests if vfs.get(request.number) not in named]
         stale = [address for address in named if address in entry.past and address not in vfs.values()]
-        if (missing or stale) and not _origins(seen, vm):
+        own = [vfs[request.number] for request in entry.requests if request.number in vfs]
+        exchanged = pcientries.in_another_order(named, own)
+        if (missing or stale or exchanged) and not _origins(seen, vm):
             what = f"does not name the VFs of its requests {', '.join(map(str, missing))}" if missing else ""
+            order = (
+                f"plugs its VFs in another order than that of its requests: {', '.join(exchanged)}"
+                if exchanged
+                else ""
+            )
             old = f"names VFs that it does not have any more: {', '.join(stale)}" if stale else ""
             yield Conflict(
                 "STALE_ENTRIES",
-                f"other_config:pci of {vm.name} ({uuid}) {' and '.join(filter(None, (what, old)))} "
+                f"other_config:pci of {vm.name} ({uuid}) {' and '.join(filter(None, (what, old, order)))} "
                 f"(`{shortened(vm.pci or '')}`).",
-                "They are written anew at its next start, or now by `reinstate_vfs`."
+                _written_anew(vm)
                 if named
                 else "It starts without VFs; `reinstate_vfs` writes its entries anew.",
                 [uuid],
@@ -154,6 +162,12 @@ def unlike_the_ledger(seen: Seen) -> Iterator[Conflict]:
             )
 
 
+def _written_anew(vm: Vm) -> str:
+    if vm.power_state == "Halted":
+        return "They are written anew at its next start, or now by `reinstate_vfs`."
+    return "Shut it down and start it: they are written anew then. A reboot plugs what they say."
+
+
 def dropped(seen: Seen) -> Iterator[Conflict]:
     for vm in sorted(seen.state.vms.values(), key=lambda vm: vm.uuid):
         for one in pcientries.entries(vm.pci or ""):
@@ -164,4 +178,15 @@ def dropped(seen: Seen) -> Iterator[Conflict]:
                     f"({vm.uuid}), so the VM starts without that device.",
                     "Write it as N/DDDD:BB:DD.F, without blanks: 0/0000:07:10.0.",
                     [vm.uuid],
+                )
+            elif one.ignored:
+                yield Conflict(
+                    "ENTRY_DROPPED",
+                    f"xapi reads {one.address} of the entry `{shortened(one.text)}` in other_config:pci of "
+                    f"{vm.name} ({vm.uuid}), and ignores `{shortened(one.ignored)}` behind it.",
+                    "If that is to be a device too, write it as an entry of its own, with a comma between "
+                    "and a number of its own: 0/0000:07:10.0,1/0000:07:10.2. Else take it out.",
+                    [vm.uuid],
+                    None,
+                    one.address,
                 )

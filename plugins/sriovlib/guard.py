@@ -1,9 +1,9 @@
 """What a start may not take: judges the addresses that it will plug, by what is known of them. Looks at
 nothing itself.
 
-They are right if there is an entry for each request, each of these is a VF that fits its request and is free
-or leased here to the VM, and no entry takes from dom0 or from another VM. Whose an entry is the ledger says:
-the VM's owner could have written anything.
+They are right if there is an entry for each request, in the order of the requests, each of these is a VF
+that fits its request and is free or leased here to the VM, and no entry takes from dom0 or from another VM.
+Whose an entry is the ledger says: the VM's owner could have written anything.
 """
 
 from typing import List, Mapping, NamedTuple, Optional, Sequence, Set, Tuple
@@ -91,6 +91,13 @@ def judge(
             what = f"its VF {address} is not named" if address else "no VF is leased for it"
             message = f"Request {request.number} has no entry in other_config:pci: {what}."
             found.append(Refusal(NOT_PLACED, "", address, message, _placing(vm, host), True))
+    exchanged = pcientries.in_another_order(pcientries.plugging_order(pci), list(by_address))
+    if exchanged:
+        message = (
+            f"By other_config:pci (`{shortened(pci)}`) xapi would plug {', '.join(exchanged)} in this order, "
+            "which is not that of the VM's requests: its guest would see them exchanged."
+        )
+        found.append(Refusal(NOT_PLACED, pci, exchanged[0], message, _placing(vm, host), True))
     return found
 
 

@@ -28,9 +28,10 @@ def taken(at: Work, vm: Vm, entry: Entry, wanted: Optional[str], trust_keys: boo
     """Each VF that an entry names becomes a request that it fits; other devices stay as they are. Not
     `trust_keys`: refuses what only the VM's own keys say."""
     entries = pcientries.entries(vm.pci or "")
-    target = _host_of(at, vm, [one.address for one in entries if one.address], wanted)
+    plugged = pcientries.plugged(vm.pci or "")  # its requests are plugged in the order of their numbers
+    target = _host_of(at, vm, [one.address for one in plugged if one.address], wanted)
     where = at.host(target)
-    found = formersettings.found(where, vm, entries)
+    found = formersettings.found(where, vm, plugged)
     if not found:
         raise SriovError(
             "SRIOV_NOT_FOUND",
@@ -52,6 +53,7 @@ def taken(at: Work, vm: Vm, entry: Entry, wanted: Optional[str], trust_keys: boo
     addresses = set(vfs.values())
     warnings = [
         *_left(vm, where, entries, addresses),
+        *_ignored(vm, entries),
         *(_left_out(where, one) for one in found if one.left_out),
         *(_in_doubt(where, one) for one in found if one.mac_in_doubt),
         *_also_named(at, vm, where, addresses),
@@ -100,6 +102,15 @@ def _left(vm: Vm, where: Surveyed, entries: Sequence[pcientries.PciEntry], taken
     return [
         f"Of the entries of {vm.name} {listed(left)} stayed as they were: there is no such VF on "
         f"{where.member.name}."
+    ]
+
+
+def _ignored(vm: Vm, entries: Sequence[pcientries.PciEntry]) -> List[str]:
+    return [
+        f"xapi never read `{shortened(one.ignored)}` behind {one.address} in the entries of {vm.name}, so it "
+        "had no device by that."
+        for one in entries
+        if one.address and one.ignored
     ]
 
 

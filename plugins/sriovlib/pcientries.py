@@ -3,17 +3,23 @@
 It is a list of `N/DDDD:BB:DD.F` with commas between. xapi reads each entry with the pattern
 `%d/%04x:%02x:%02x.%01x` of OCaml's scanf and drops one that does not fit without a word; what follows the
 function it ignores. Entries are plugged by ascending N, those of one N in the reverse order of the text
-(xen-api: ocaml/xapi/pciops.ml; tests/pool/transcripts/passthrough.json).
+(xen-api: ocaml/xapi/pciops.ml; tests/pool/transcripts/passthrough.json). An address that stands twice has
+the later place: xenopsd keeps one record an address, which each entry writes anew with its position
+(ocaml/xapi/xapi_xenops.ml, pcis_of_vm; ocaml/xenopsd/lib/xenops_server.ml, import_metadata).
+
+A guest sees its devices in the order of plugging, so the VFs of a VM's requests are plugged by the numbers
+of the requests. Entries of others keep their numbers, and by them their places before, between and behind.
 """
 
 import itertools
 import re
-from typing import Collection, Iterator, List, NamedTuple, Optional, Sequence, Set
+from typing import Collection, Dict, Iterator, List, NamedTuple, Optional, Sequence, Set
 
 from .errors import SriovError
 from .safetext import LONGEST, shortened
 
-# scanf passes over `_` after a first digit, and counts it as one of the digits that a field may have.
+# scanf passes over `_` after a first digit, and counts it as one of the digits that a field may have; it
+# takes a sign before %d only, and no blanks (ocaml: stdlib/scanf.ml, scan_int_conversion).
 _ENTRY = re.compile(
     "([+-]?)([0-9][0-9_]*)/"
     "([0-9a-fA-F][0-9a-fA-F_]{0,3}):([0-9a-fA-F][0-9a-fA-F_]?):([0-9a-fA-F][0-9a-fA-F_]?)[.]([0-9a-fA-F])"
@@ -27,6 +33,7 @@ class PciEntry(NamedTuple):
     text: str  # as it stands there
     number: Optional[int]  # both None: xapi drops the entry
     address: Optional[str]  # what xapi will plug, `dddd:bb:dd.f`: there need not be such a device
+    ignored: str = ""  # what stands behind the address, without the blanks around it
 
 
 def entries(text: str) -> List[PciEntry]:
@@ -47,49 +54,71 @@ def _entry(text: str) -> PciEntry:
     if not LEAST <= number <= LARGEST:
         return dropped
     domain, bus, device, function = (int(field, 16) for field in fields)
-    return PciEntry(text, number, f"{domain:04x}:{bus:02x}:{device:02x}.{function:x}")
+    address = f"{domain:04x}:{bus:02x}:{device:02x}.{function:x}"
+    return PciEntry(text, number, address, text[match.end() :].strip())
+
+
+def plugged(text: str) -> List[PciEntry]:
+    """The entries that xapi takes, in the order in which their devices are plugged, each address once."""
+    taken = [entry for entry in reversed(entries(text)) if entry.address]
+    taken.sort(key=lambda entry: entry.number or 0)  # a stable sort
+    last = {entry.address: place for place, entry in enumerate(taken)}
+    return [taken[place] for place in sorted(last.values())]
 
 
 def plugging_order(text: str) -> List[str]:
     """The addresses as xapi plugs them, each once."""
-    plugged = [(entry.number, entry.address) for entry in reversed(entries(text)) if entry.address]
-    in_order = sorted(plugged, key=lambda pair: pair[0] or 0)  # a stable sort
-    return list(dict.fromkeys(address for _, address in in_order))
+    return [entry.address for entry in plugged(text) if entry.address]
+
+
+def in_another_order(named: Sequence[str], wanted: Sequence[str]) -> List[str]:
+    """Those of `wanted` that are `named`, as these are plugged; empty where that is their order there too."""
+    there = [address for address in named if address in wanted]
+    return [] if there == [address for address in wanted if address in there] else there
 
 
 def derive(before: str, old: Collection[str], new: Sequence[str]) -> str:
     """The text with our addresses `new` in the place of our addresses `old`; "" where nothing is left.
 
-    The entries of others stay as they are, where they are. Ours that stay keep place and number, written
-    in full, unless something else has that number too; the others of `new` follow at the end, in the order
-    of `new`, with numbers above all that there are.
+    The entries of others stay as they are, where they are. Ours are plugged in the order of `new`: they take
+    the numbers and places in the text that ours have, those of what stays before those of what goes, except
+    a number that something else has too; and then numbers above all that there are, at the end.
     """
-    ours = {*old, *new}
+    ours, new = {*old, *new}, list(dict.fromkeys(new))
     there = entries(before)
-    numbers = {entry.number for entry in there if entry.address not in ours}
-    kept: List[PciEntry] = []
-    placed: Set[str] = set()
-    for entry in there:
-        if entry.address is None or entry.address not in ours:
-            kept.append(entry)
-        elif entry.address in new and entry.address not in placed and entry.number not in numbers:
-            kept.append(entry._replace(text=f"{entry.number}/{entry.address}"))
-            placed.add(entry.address)
-            numbers.add(entry.number)
-    missing = [address for address in dict.fromkeys(new) if address not in placed]
-    used = [entry.number for entry in kept if entry.number is not None]
-    added = [f"{number}/{address}" for number, address in zip(_numbers(used, len(missing)), missing)]
-    return ",".join([entry.text for entry in kept] + added)
+    foreign = {entry.number for entry in there if entry.address not in ours and entry.number is not None}
+    numbers = _own_numbers([entry for entry in there if entry.address in ours], foreign, new)
+    fresh = itertools.islice(_unused({*foreign, *numbers}, len(new)), len(new) - len(numbers))
+    written = {number: f"{number}/{address}" for number, address in zip(sorted([*numbers, *fresh]), new)}
+    kept = [
+        entry.text if entry.address not in ours else written.pop(entry.number or 0, "") for entry in there
+    ]
+    return ",".join([text for text in kept if text] + list(written.values()))
 
 
-def _numbers(used: Collection[int], count: int) -> Iterator[int]:
+def _own_numbers(own: Sequence[PciEntry], foreign: Collection[int], new: Sequence[str]) -> List[int]:
+    """The numbers of our entries that entries for `new` can have, no more than these need."""
+    stay: Dict[Optional[str], int] = {}
+    go: Dict[int, None] = {}
+    taken = set(foreign)
+    for entry in own:
+        number = entry.number or 0
+        if number not in taken and entry.address not in stay:
+            taken.add(number)
+            if entry.address in new:
+                stay[entry.address] = number
+            else:
+                go[number] = None
+    return [*stay.values(), *go][: len(new)]
+
+
+def _unused(used: Set[int], count: int) -> Iterator[int]:
     """Numbers for new entries: those that follow the used ones; should xapi know none above them any more,
     the first that are not used."""
     first = max(used, default=-1) + 1
     if first + count <= LARGEST:
         return itertools.count(max(first, 0))
-    taken = set(used)
-    return (number for number in itertools.count() if number not in taken)
+    return (number for number in itertools.count() if number not in used)
 
 
 def must_be_readable(vm: str, name: str, text: str) -> None:
@@ -103,17 +132,17 @@ def must_be_readable(vm: str, name: str, text: str) -> None:
         )
 
 
-def without(vm: str, text: str, address: str) -> str:
-    """What to do, as a sentence, so that the VM's entries do not name the address any more."""
-    by_hand = "Take the entry out of the VM's other_config:pci."
-    if len(text) > _LONG:
-        return by_hand
-    rest = ",".join(entry.text for entry in entries(text) if entry.address != address)
+def without(vm: str, text: str, *addresses: str) -> str:
+    """What to do, as a sentence, so that the VM's entries do not name these addresses any more."""
+    take = f"Take the {'entry' if len(addresses) == 1 else 'entries'} out"
+    if len(text) > _LONG:  # for each of thousands of entries somebody may ask
+        return f"{take} of the VM's other_config:pci."
+    rest = ",".join(entry.text for entry in entries(text) if entry.address not in addresses)
     if not rest:
-        return f"Take the entry out: `{removal(vm)}`."
+        return f"{take}: `{removal(vm)}`."
     if not _PLAIN.fullmatch(rest):
-        return by_hand
-    return f"Take the entry out: `xe vm-param-set uuid={vm} other-config:pci={rest}`."
+        return f"{take} of the VM's other_config:pci."
+    return f"{take}: `xe vm-param-set uuid={vm} other-config:pci={rest}`."
 
 
 def removal(vm: str) -> str:

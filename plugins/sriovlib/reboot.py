@@ -16,7 +16,7 @@ from .host import Host
 from .pifs import Record
 from .startnotes import Note
 from .thishost import View
-from .xapi import Xapi
+from .xapi import Xapi, XapiFailure
 
 JUDGING_SECONDS = 20  # a guest waits
 
@@ -41,6 +41,7 @@ def reboot(
     text = vm["other_config"].get("pci", "")
     named = pcientries.plugging_order(text)
     added = _added(note, plugs, named)
+    _tell_of_another_order(host, session, vm, note, named)
     if not added:
         return _as_before(note)
     unnamed = [f"0/{address}" for address in added if address not in named]
@@ -62,6 +63,29 @@ def reboot(
     had = note or Note(0, [], {})
     own = {vf: settings[vf] for vf in settings if vf in added}
     return Permitted([*had.devices, *added], {**had.settings, **own}, None)
+
+
+def _tell_of_another_order(
+    host: Host, session: Any, vm: Record, note: Optional[Note], named: Sequence[str]
+) -> None:
+    """xenopsd has taken over where each device of a running VM has its place now, if it has taken over the
+    list (see above), and plugs them so. No reboot ends for that; but it is not to happen without a word."""
+    own = [address for address in note.devices if address in note.settings] if note else []
+    exchanged = pcientries.in_another_order(named, own)
+    if note is None or not exchanged or not set(note.devices).issubset(named):
+        return
+    message = (
+        f"{vm['name_label']} reboots, and its guest sees its VFs in another order than before "
+        f"({', '.join(exchanged)}; before: {', '.join(own)}): its other_config:pci was changed while it ran. "
+        "Shut it down and start it, and they are in the order of its requests again."
+    )
+    host.log(f"{vm['uuid']}: {message}")
+    try:
+        Xapi(host, session, JUDGING_SECONDS).call(
+            "message.create", "SRIOV_STALE_ENTRIES", start.MESSAGE_PRIORITY, "VM", vm["uuid"], message
+        )
+    except (XapiFailure, OSError) as error:  # a message is a comfort
+        host.log(f"{vm['uuid']}: no message: {error}")
 
 
 def unjudged(

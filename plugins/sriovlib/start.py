@@ -123,9 +123,13 @@ def _has_other_entries(host: Host, session: Any, ref: str, vm: Record) -> bool:
 
 def _start_again(host: Host, xapi: Xapi, view: View, ref: str, vm: Record) -> NoReturn:
     here = view.pool.member
-    now = ", ".join(pcientries.plugging_order(xapi.call("VM.get_other_config", ref).get("pci", "")))
-    has, those = f"The VM {vm['name_label']} did not have VFs of the host {here.name}, and has ", "with those"
-    has, those = (f"{has}{now} of it now", those) if now else (f"{has}none any more", "without")
+    now = pcientries.plugging_order(xapi.call("VM.get_other_config", ref).get("pci", ""))
+    before = pcientries.plugging_order(vm["other_config"].get("pci", ""))
+    has = f"The VM {vm['name_label']} did not have VFs of the host {here.name}, and has "
+    those = "with those" if now else "without"
+    if now and sorted(now) == sorted(before):
+        has = f"The VM {vm['name_label']} would have been given its VFs in another order, and has "
+    has += f"{', '.join(now)} of it now" if now else "none any more"
     if _is_cancelled(xapi, ref):
         raise SriovError(
             guard.NOT_PLACED,

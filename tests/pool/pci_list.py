@@ -15,7 +15,8 @@ _LARGEST = 2**62  # of OCaml's int
 
 def addresses(text: str) -> List[str]:
     """The addresses in the order in which they are plugged: by number, equal numbers in the reverse order
-    of the text; an address that is there twice, once."""
+    of the text. An address that is there twice has the later place: xenopsd keeps one record an address,
+    and writes it again with the later position (xen-api: xenops_server.ml, import_metadata)."""
     entries: List[Tuple[int, str]] = []
     for entry in text.split(","):
         match = _ENTRY.match(entry)
@@ -24,5 +25,8 @@ def addresses(text: str) -> List[str]:
             entries.append((int(match.group(1)), f"{domain:04x}:{bus:02x}:{device:02x}.{function:x}"))
     entries.reverse()
     entries.sort(key=lambda entry: entry[0])
-    once: Dict[str, None] = {address: None for _, address in entries}
-    return list(once)
+    last: Dict[str, None] = {}
+    for _, address in entries:
+        last.pop(address, None)
+        last[address] = None
+    return list(last)

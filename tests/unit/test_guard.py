@@ -77,6 +77,17 @@ def test_the_same_addresses_free_on_another_host_than_the_leases_are_right_too()
     assert judge(entry_of({1: VFS[0]}, host=THERE), f"0/{VFS[0]}", Held({(THERE, VFS[0]): VM}, {})) == []
 
 
+@pytest.mark.parametrize("pci", [f"0/{VFS[0]},0/{VFS[1]}", f"1/{VFS[0]},0/{VFS[1]}"])
+def test_vfs_that_would_be_plugged_in_another_order_than_the_requests(pci: str) -> None:
+    refusal = only(judge(TWO_VFS, pci))
+    assert (refusal.code, refusal.curable) == ("SRIOV_NOT_PLACED", True)
+    assert f"would plug {VFS[1]}, {VFS[0]} in this order" in refusal.message
+
+
+def test_entries_of_others_may_stand_anywhere_between() -> None:
+    assert judge(TWO_VFS, f"5/{VFS[1]},3/{GPU},0/{VFS[0]}") == []
+
+
 def test_a_vm_without_entries_starts_whatever_it_asked_for() -> None:
     assert judge(TWO_VFS, "") == []
     assert judge(None, "") == []
@@ -289,6 +300,8 @@ def test_a_start_that_is_right_takes_from_nobody_and_gives_each_request_its_vf(w
     if world.entry is not None and plugged:
         fitting = {vf.address for vf in world.candidates if vf.blocked is None and NETWORK in vf.networks}
         assert set(world.leased.values()) <= fitting.intersection(plugged)
+        own = [world.leased[number] for number in sorted(world.leased)]
+        assert [address for address in plugged if address in own] == own
         assert not set(plugged) & (set(world.entry.past) - set(world.leased.values()))
 
 

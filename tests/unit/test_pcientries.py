@@ -31,8 +31,24 @@ def test_what_xapi_drops_has_no_address() -> None:
         PciEntry("0/0000:07:10.0", 0, VF0),
         PciEntry(" 1/0000:07:10.2", None, None),
         PciEntry("07:10.4", None, None),
-        PciEntry("+03/0:7:10.6 (Mary)", 3, VF3),
+        PciEntry("+03/0:7:10.6 (Mary)", 3, VF3, "(Mary)"),
     ]
+
+
+@pytest.mark.parametrize(
+    ("text", "ignored"),
+    [
+        ("0/0000:0b:00.0;0/0000:0b:00.1", ";0/0000:0b:00.1"),
+        ("0/0000:0b:00.0 0/0000:0b:00.1", "0/0000:0b:00.1"),
+        ("0/0000:0b:00.0\n1/0000:0b:00.1", "1/0000:0b:00.1"),
+        ("0/0000:0b:00.01", "1"),
+        ("0/0000:0b:00.0 \n", ""),
+        ("0/0000:0b:00.0", ""),
+    ],
+)
+def test_what_stands_behind_an_address_xapi_does_not_read(text: str, ignored: str) -> None:
+    (entry,) = entries(text)
+    assert (entry.address, entry.ignored) == ("0000:0b:00.0", ignored)
 
 
 # By the source of OCaml's scanf: `_` is passed over, and takes a place of the field's width.
@@ -75,7 +91,7 @@ def test_a_vf_that_goes_leaves_the_numbers_of_the_others() -> None:
 def test_entries_of_others_stay_to_the_letter() -> None:
     before = f"7/{GPU.upper()}, 8/0000:81:00.1,typing error,0/{VF0}"
     assert derive(before, [VF0], [VF1, VF2]) == (
-        f"7/{GPU.upper()}, 8/0000:81:00.1,typing error,8/{VF1},9/{VF2}"
+        f"7/{GPU.upper()}, 8/0000:81:00.1,typing error,0/{VF1},8/{VF2}"
     )
 
 
@@ -86,6 +102,31 @@ def test_a_hand_written_entry_that_becomes_ours_is_written_in_full() -> None:
 def test_ours_give_way_where_another_entry_has_their_number() -> None:
     assert derive(f"0/{VF0},0/{GPU}", [VF0], [VF0]) == f"0/{GPU},1/{VF0}"
     assert derive(f"0/{VF0},0/{VF1}", [VF0, VF1], [VF0, VF1]) == f"0/{VF0},1/{VF1}"
+
+
+def test_ours_are_plugged_in_the_order_that_is_asked_for() -> None:
+    """Somebody exchanged their numbers, or gave all the same one."""
+    assert derive(f"0/{VF1},1/{VF0}", [VF0, VF1], [VF0, VF1]) == f"0/{VF0},1/{VF1}"
+    assert derive(f"0/{VF1},5/{GPU},9/{VF0}", [VF0, VF1], [VF0, VF1]) == f"0/{VF0},5/{GPU},9/{VF1}"
+    all_alike = f"0/{VF0},0/{GPU},0/{VF1},0/{VF2}"  # so does Xen Orchestra, as it attaches a device
+    assert derive(all_alike, [VF0, VF1, VF2], [VF0, VF1, VF2]) == f"0/{GPU},1/{VF0},2/{VF1},3/{VF2}"
+
+
+def test_a_vf_that_comes_back_is_plugged_in_its_place() -> None:
+    """Somebody took the first one's entry out; the second one must not come before it."""
+    assert derive(f"1/{VF1}", [VF0, VF1], [VF0, VF1]) == f"1/{VF0},2/{VF1}"
+
+
+def test_vfs_of_another_host_take_the_places_of_those_that_the_vm_had() -> None:
+    before = f"0/{VF0},1/{GPU},2/{VF1}"
+    assert derive(before, [VF0, VF1], [VF2, VF3]) == f"0/{VF2},1/{GPU},2/{VF3}"
+    assert derive(before, [VF0, VF1], [VF2, VF1]) == f"0/{VF2},1/{GPU},2/{VF1}"
+
+
+def test_an_address_that_stands_twice_is_plugged_at_its_later_place() -> None:
+    """xenopsd has one record of it, and writes its position twice."""
+    assert plugging_order(f"0/{VF0},1/{VF1},2/{VF0}") == [VF1, VF0]
+    assert plugging_order(f"0/{VF0},0/{VF1},0/{VF0}") == [VF1, VF0]
 
 
 def test_an_address_of_ours_that_stands_twice_stays_once() -> None:
@@ -101,6 +142,12 @@ def test_a_hint_does_not_repeat_a_long_text() -> None:
     text = ",".join(f"{number}/{VF0}" for number in range(5)) + f",5/{GPU}"
     assert f"other-config:pci=5/{GPU}" in pcientries.without("vm", text, VF0)
     assert len(pcientries.without("vm", text * 9, VF0)) < 100
+
+
+def test_a_hint_takes_several_addresses_out_at_once() -> None:
+    text = f"0/{VF0},1/{GPU},2/{VF1}"
+    assert f"other-config:pci=1/{GPU}`" in pcientries.without("vm", text, VF0, VF1)
+    assert pcientries.removal("vm") in pcientries.without("vm", text, VF0, VF1, GPU)
 
 
 OURS = [f"0000:07:10.{function}" for function in range(5)]
@@ -123,7 +170,7 @@ def test_others_keep_place_and_number_and_ours_are_just_the_new_ones(before: str
         entry for entry in entries(before) if entry.address not in OURS
     ]
     own = [entry for entry in after if entry.address in OURS]
-    assert sorted(str(entry.address) for entry in own) == sorted(new)
+    assert [one for one in plugging_order(derive(before, OURS, new)) if one in OURS] == new
     assert all(entry.text == f"{entry.number}/{entry.address}" for entry in own)
 
 
@@ -155,13 +202,14 @@ def test_what_comes_and_goes_leaves_the_text_of_others(before: str, new: List[st
     assert derive(derive(without, [], new), new, []) == without
 
 
-@given(subsets, subsets)
-def test_new_ones_are_plugged_last_and_in_their_order(first: List[str], second: List[str]) -> None:
-    before = derive("", [], first)
-    assert plugging_order(before) == first
-    after = plugging_order(derive(before, first, second))
-    stay = [address for address in first if address in second]
-    assert after == stay + [address for address in second if address not in first]
+@given(texts, subsets, st.lists(st.sampled_from(OTHERS), unique=True))
+def test_entries_of_others_are_plugged_in_their_own_order(
+    before: str, new: List[str], others: List[str]
+) -> None:
+    before = ",".join([before, *(f"{number}/{other}" for number, other in enumerate(others))])
+    assert [one for one in plugging_order(derive(before, OURS, new)) if one in OTHERS] == [
+        one for one in plugging_order(before) if one in OTHERS
+    ]
 
 
 @given(st.text(alphabet="0123456789abcdefABCDEF:./_+-, ", max_size=30))
