@@ -85,7 +85,7 @@ def configure_vf(host: Host, session: Any, args: Mapping[str, str]) -> Dict[str,
                 "Leave that setting out; what else this call named was taken back.",
             )
         shown = inventory.look(host)
-        return next(r for r in listing.vf_records(shown, pool) if r["address"] == address)
+        return next((r for r in listing.vf_records(shown, pool) if r["address"] == address), record)
 
 
 def _asked(args: Mapping[str, str]) -> Dict[str, Any]:

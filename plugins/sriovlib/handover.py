@@ -80,7 +80,7 @@ def _take(host: Host, vm_uuid: str, permitted: Permitted) -> None:
         try:
             arrival.arrive(host, wanted, others)
         except SriovError:
-            startnotes.remove(host, vm_uuid)
+            departure.come_to_nothing(host, vm_uuid, wanted)
             raise
 
 

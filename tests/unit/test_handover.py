@@ -2,14 +2,16 @@
 
 import os
 from pathlib import Path
-from typing import Dict, Optional
+from typing import Any, Dict, Optional
 
+import kernel_net
 import machine
 import pytest
 from machine import Machine
 from sriovlib import arrival, departure, handover, startnotes
 from sriovlib.errors import SriovError
 from sriovlib.handover import Permitted
+from sriovlib.vfsettings import NO_MAC
 
 VF0, VF1, NONE = "0000:07:10.0", "0000:07:10.2", "0000:07:1f.6"
 WEB, MAIL = "11111111-2222-4333-8444-555555555555", "66666666-2222-4333-8444-555555555555"
@@ -38,6 +40,27 @@ def refusal(host: Machine, vm: str, vf: str, ended: Optional[Dict[str, float]]) 
 def test_one_that_comes_to_nothing_leaves_no_note(host: Machine) -> None:
     assert refusal(host, WEB, NONE, {}) == "SRIOV_NOT_FOUND"
     assert startnotes.read(host, WEB) is None
+
+
+def test_what_a_refused_start_cannot_set_back_stays_noted(
+    host: Machine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The card takes the MAC and then nothing any more."""
+    real = kernel_net.set_vf
+
+    def set_vf(sysfs: Any, title: str, index: int, changes: Dict[str, Any]) -> None:
+        if changes.get("mac") != MAC:
+            raise OSError(5, "Input/output error")
+        real(sysfs, title, index, changes)
+
+    monkeypatch.setattr(kernel_net, "set_vf", set_vf)
+    assert refusal(host, WEB, VF0, {}) == "SRIOV_KERNEL_REFUSED"
+    note = startnotes.read(host, WEB)
+    assert note is not None
+    assert (note.devices, list(note.settings)) == ([], [VF0])
+    monkeypatch.setattr(kernel_net, "set_vf", real)
+    begins(host, MAIL, VF1, {})
+    assert (arrival.look(host)[VF0].now.mac, startnotes.read(host, WEB)) == (NO_MAC, None)
 
 
 def test_a_start_that_ended_keeps_nobody_off_and_one_that_began_since_does(host: Machine) -> None:
