@@ -31,7 +31,7 @@ class Inventory(NamedTuple):
     host_uuid: Optional[str]
     pfs: List[pci.PhysicalFunction]
     vfs: List[pci.VirtualFunction]
-    vf_interfaces: Dict[str, List[str]]  # PF address -> interfaces that dom0 made of its VFs
+    vf_interfaces: Dict[str, List[str]]  # PF address -> interfaces that dom0 has of its VFs
     network: network.Standing  # what of dom0 is on which interfaces
     settings: Dict[str, Dict[int, vfsettings.VfSettings]]  # interface -> VF index -> settings
     owners: Optional[Dict[str, xenstore.Domain]]
@@ -107,8 +107,11 @@ def why_no_settings(pf: pci.PhysicalFunction, vf: pci.VirtualFunction) -> str:
     return f"{pf.address} is no network card, so its VFs have no such settings"
 
 
-def _vf_interfaces(host: Host, vfs: Sequence[pci.VirtualFunction]) -> Dict[str, List[str]]:
-    found: Dict[str, List[str]] = {}
+def _vf_interfaces(
+    host: Host, pfs: Sequence[pci.PhysicalFunction], vfs: Sequence[pci.VirtualFunction]
+) -> Dict[str, List[str]]:
+    """Those of the VFs themselves, and in switchdev mode those that stand for VFs: they end with them."""
+    found = {pf.address: ports.standing_for_others(host, pf.address) for pf in pfs}
     for vf in vfs:
         if vf.driver is not None and vf.driver != pci.PCIBACK:
             found.setdefault(vf.pf, []).extend(ports.own(host, vf.address))
@@ -137,7 +140,7 @@ def look(host: Host) -> Inventory:
     addresses = host.start(network.COMMAND)
     dmesg = host.start(kernellog.COMMAND)
     pfs, vfs = pci.functions(host)
-    vf_interfaces = _vf_interfaces(host, vfs)
+    vf_interfaces = _vf_interfaces(host, pfs, vfs)
     shown = ip.finish()
     owners = xenstore.owners(host, xenstore_ls.finish(xenstore.SECONDS))
     ids = {(pf.vendor_id, pf.device_id) for pf in pfs} | {(vf.vendor_id, vf.device_id) for vf in vfs}

@@ -62,6 +62,12 @@ def own(host: Host, address: str) -> List[str]:
     return [name for _, name in sorted(found)]
 
 
+def standing_for_others(host: Host, address: str) -> List[str]:
+    """The other interfaces of the function."""
+    names = own(host, address)
+    return [name for name in host.names(f"{DEVICES}/{address}/net") if name not in names]
+
+
 def find(host: Host, address: str, vendor: str) -> Interfaces:
     """The interfaces of a PF."""
     names = own(host, address)

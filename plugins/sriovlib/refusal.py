@@ -74,6 +74,8 @@ def is_of(line: str, address: str, interfaces: Sequence[str], driver: Optional[s
     (qede), some only themselves (cxgb4)."""
     if address in line:
         return True
+    if not re.search(r"(?i)\bVFs?\b|IOV", line):
+        return False  # bridges and bonds speak of the interface, too
     if any(re.search(rf"(?<![\w.-]){re.escape(name)}(?![\w.-])", line) for name in interfaces):
         return True
     return driver is not None and kernellog.without_time(line).startswith(f"{driver}: ")

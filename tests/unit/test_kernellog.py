@@ -211,6 +211,7 @@ def test_the_cause_stands_before_what_drivers_make_of_it(
         ("[qed_sriov_enable:4900(eth1)]Can't start IOV when device is recovering", None, True),
         ("[qed_sriov_enable:4900(eth10)]Can't start IOV when device is recovering", None, False),
         ("[ 10.3] cxgb4: Unable to instantiate 4 VFs", "cxgb4", True),
+        ("[ 10.3] xenbr1: port 1(eth1) entered disabled state", None, False),
         ("[ 10.3] cxgb4: Unable to instantiate 4 VFs", "ice", False),
         ("ice 0000:08:00.0: Failed to enable SR-IOV: -28", "ice", False),
     ],
