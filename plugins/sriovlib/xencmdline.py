@@ -92,10 +92,11 @@ class XenCmdline(NamedTuple):
         for label, entries in _by_label(self.host, config, self.default).items():
             for entry in entries if label in expected else []:
                 now = _options(self.path, entry)
+                if now == expected[label]:
+                    continue
                 if option and option not in now:
                     raise self._not_changed(label, now, option)
-                if now != expected[label]:
-                    edits.append((entry.loads_xen[0], expected[label]))
+                edits.append((entry.loads_xen[0], expected[label]))
         text = config.text
         for command, options in sorted(edits, key=lambda edit: -edit[0].line):
             text = grubconfig.with_iommu(text, command, options)

@@ -102,6 +102,15 @@ def test_an_entry_that_had_none_has_none_again(host: Machine) -> None:
     assert options(host) == {"xe": ["iommu=0"], "xe-serial": []}
 
 
+def test_an_entry_that_the_tool_does_not_see_and_that_is_right_stops_nothing(host: Machine) -> None:
+    edit(host, b"menuentry 'XCP-ng' {", b"menuentry 'XCP-ng' \\\n{")
+    edit(host, b"iommu=0", b"iommu=1")
+    call(host, "enable_iommu")
+    assert options(host) == {"xe": ["iommu=1"], "xe-serial": ["iommu=1"]}
+    call(host, "disable_iommu")
+    assert options(host) == {"xe": ["iommu=1"], "xe-serial": ["iommu=0"]}
+
+
 def test_a_record_of_the_first_builds_is_put_back_in_all_entries(host: Machine) -> None:
     call(host, "enable_iommu")
     hostconfig.update(host, hostconfig.XEN_BEFORE, {"xe": None, "xe-serial": None, "default": "iommu=off"})
