@@ -3,7 +3,7 @@ requests and a lease."""
 
 from typing import Any, Dict, List, Mapping, Optional, Sequence
 
-from . import arguments, copies, handentries, pcientries, poolstate, poolwork, survey, topology
+from . import arguments, copies, handentries, ownlease, pcientries, poolstate, poolwork, survey, topology
 from .errors import SriovError
 from .handentries import Taken
 from .host import Host
@@ -11,6 +11,7 @@ from .ledger import Entry, Request
 from .macs import chosen_mac
 from .poolstate import Vm
 from .poolwork import Work
+from .safetext import listed
 from .xapi import Xapi
 
 NONE = "none"
@@ -59,6 +60,8 @@ def adopt_vm(host: Host, session: Any, args: Mapping[str, str]) -> Dict[str, Any
             taken = _of_origin(at, vm, entry, origin, wanted)
         else:
             taken = handentries.taken(at, vm, entry, wanted, trust_keys)
+            if origin_uuid is None and wanted is None:
+                _must_be_no_copy(at, vm, named, trust_keys)
         changed = not dry_run and at.transaction.write(
             poolwork.change(at, vm, taken.entry, taken.requests, taken.host, taken.vfs)
         )
@@ -98,6 +101,25 @@ def _origin(at: Work, vm: Vm, named: Sequence[str], wanted: Optional[str]) -> Op
             f"Say of which by origin_uuid; or origin_uuid={NONE} where they were written for this VM.",
         )
     return found[0] if found else None
+
+
+def _must_be_no_copy(at: Work, vm: Vm, named: Sequence[str], trust_keys: bool) -> None:
+    """Asks, where entries name what another VM is lent and nothing on the VM says that it is a copy: its
+    owner could have taken out what did. Keys of its own that are trusted answer that."""
+    ours = copies.lent(at.entry(vm.uuid))
+    those = ownlease.lessees(at.state.entries)
+    others = ownlease.lent_to_others(those, vm.uuid, [one for one in named if one not in ours])
+    lessees = sorted(set(others.values()))
+    if not lessees or (trust_keys and all(copies.has_keys_of_its_own(at.state, vm, one) for one in lessees)):
+        return
+    names = " or ".join(at.state.name(uuid) for uuid in lessees)
+    raise SriovError(
+        "SRIOV_BAD_ARGUMENT",
+        f"The entries of {vm.name} ({vm.uuid}) name {listed(sorted(others))}, of which {names} has the like: "
+        "they may be a copy of those, or mean another host's VFs.",
+        f"If it is a copy, call with origin_uuid={lessees[0]}. If they were written for this VM: with "
+        f"origin_uuid={NONE}, or with the host_uuid of the host that they mean.",
+    )
 
 
 def _of_origin(at: Work, vm: Vm, entry: Entry, origin: str, wanted: Optional[str]) -> Taken:

@@ -8,7 +8,7 @@ from .safetext import listed
 from .seen import Conflict, Seen
 
 MOST = 20
-_OF_ENTRIES = ("VF_TWICE", "ENTRY_DROPPED", "NO_SUCH_DEVICE", "NEEDED_BY_DOM0")
+_OF_ENTRIES = ("VF_TWICE", "NOT_ASSIGNED", "ENTRY_DROPPED", "NO_SUCH_DEVICE", "NEEDED_BY_DOM0")
 
 
 def find(seen: Seen) -> List[Conflict]:
@@ -20,6 +20,7 @@ def find(seen: Seen) -> List[Conflict]:
         leaseconflicts.twice,
         entryconflicts.by_hand,
         entryconflicts.clones,
+        entryconflicts.not_assigned,
         leaseconflicts.leases,
         leaseconflicts.left_macs,
         leaseconflicts.unlike_requests,

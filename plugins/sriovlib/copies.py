@@ -29,7 +29,7 @@ def origins(state: PoolState, vm: Vm, named: Sequence[str]) -> List[str]:
     for uuid, entry in state.entries.items():
         now = entry.lease.vfs.values() if entry.lease else ()
         shared = len(copied.intersection(lent(entry)))
-        if shared and uuid != vm.uuid and entry.requests and not _has_keys_of_its_own(state, vm, uuid):
+        if shared and uuid != vm.uuid and entry.requests and not has_keys_of_its_own(state, vm, uuid):
             serial = entry.lease.serial if entry.lease else 0
             found.append((shared, len(copied.intersection(now)), serial, uuid))
     found.sort(reverse=True)
@@ -50,7 +50,7 @@ def former_origins(state: PoolState, vm: Vm, named: Sequence[str]) -> List[str]:
         if uuid != vm.uuid
         and not entry.requests
         and copied.intersection(entry.past)
-        and not _has_keys_of_its_own(state, vm, uuid)
+        and not has_keys_of_its_own(state, vm, uuid)
     )
 
 
@@ -66,7 +66,7 @@ def all_origins(state: PoolState, vms: Iterable[Vm]) -> Set[str]:
     return found
 
 
-def _has_keys_of_its_own(state: PoolState, vm: Vm, origin: str) -> bool:
+def has_keys_of_its_own(state: PoolState, vm: Vm, origin: str) -> bool:
     other = state.vms.get(origin)
     return iovirt.are_own(vm.other_config, other.other_config if other else {})
 

@@ -3,7 +3,7 @@ the ledger. Pure."""
 
 from typing import Dict, Iterator, List, Sequence, Tuple
 
-from . import copies, holding, pcientries
+from . import copies, holding, ownlease, pcientries
 from .poolstate import Vm
 from .safetext import shortened
 from .seen import Conflict, Seen
@@ -39,11 +39,59 @@ def by_hand(seen: Seen) -> Iterator[Conflict]:
                     "VF_TWICE",
                     f"other_config:pci of {seen.state.name(uuid)} names {address}, which on "
                     f"{seen.host_name(host)} belongs to {seen.state.name(holder)}.",
-                    f"Its start there is refused. {_not_this(seen, uuid, address, holder)}",
+                    f"It is not started with it, on whatever host. {_not_this(seen, uuid, address, holder)}",
                     sorted([uuid, holder]),
                     host,
                     address,
                 )
+
+
+def not_assigned(seen: Seen) -> Iterator[Conflict]:
+    """Entries that a start refuses though nobody has the VF: see ownlease."""
+    entries, state = seen.state.entries, seen.state
+    unread = any(uuid in state.vms for uuid in state.unreadable)
+    those, wires = ownlease.lessees(entries), seen.topology.wires()
+    on_hosts: Dict[str, List[str]] = {}  # address -> hosts where it is in the network of VLANs
+    for host, one in seen.surveyed.hosts.items():
+        where = ownlease.vlans(entries.values(), host, one.candidates, wires)
+        where = where._replace(elsewhere=where.elsewhere or unread)
+        for candidate in one.candidates:
+            if candidate.blocked is None and ownlease.is_among(candidate, where):
+                on_hosts.setdefault(candidate.address, []).append(host)
+    leased = {address for _, address in holding.leased(entries, state.held_vms())}
+    for vm in sorted(state.vms.values(), key=lambda vm: vm.uuid):
+        others = [] if vm.uuid in state.unreadable or _origins(seen, vm) else seen.others(vm)
+        lent = ownlease.lent_to_others(those, vm.uuid, others)
+        for address in others:
+            named = (
+                f"other_config:pci of {state.name(vm.uuid)} names {address}, which no pool-admin gave to it"
+            )
+            if address in lent and address not in leased:
+                yield Conflict(
+                    "NOT_ASSIGNED",
+                    f"{named}; {state.name(lent[address])} was lent a VF of that address.",
+                    f"It is not started with it. {_not_this(seen, vm.uuid, address, lent[address])}",
+                    sorted([vm.uuid, lent[address]]),
+                    None,
+                    address,
+                )
+            for host in on_hosts.get(address, ()) if address not in lent else ():
+                yield Conflict(
+                    "NOT_ASSIGNED",
+                    f"{named}. On {seen.host_name(host)} it is in a network in which VMs have VFs in VLANs, "
+                    "and with it the guest could open them all.",
+                    f"It is not started with it there. {_given(seen, vm.uuid, address, host)}",
+                    [vm.uuid],
+                    host,
+                    address,
+                )
+
+
+def _given(seen: Seen, uuid: str, address: str, host: str) -> str:
+    call = f"`adopt_vm` with vm_uuid={uuid} and host_uuid={host} (dry_run=true shows what it would have)"
+    if _has_requests(seen, uuid):
+        call = f"`assign_vf` with vm_uuid={uuid}, vf={address} and host_uuid={host}"
+    return f"To give it: {call}. Else: {seen.without(uuid, address)}"
 
 
 def _has_requests(seen: Seen, uuid: str) -> bool:

@@ -15,6 +15,7 @@ from .placement import Candidate, Held
 from .safetext import shortened
 
 NEEDED, IN_USE, NOT_PLACED = "SRIOV_NEEDED_BY_DOM0", "SRIOV_VF_IN_USE", "SRIOV_NOT_PLACED"
+NOT_ASSIGNED = "SRIOV_NOT_ASSIGNED"
 
 
 class Device(NamedTuple):
@@ -27,6 +28,13 @@ class Device(NamedTuple):
     device: str  # vendor:device, as in `8086:10fb`
     carries: Tuple[str, ...]  # what of dom0 is on it, in parts of a sentence: "the management interface eth0"
     held_by: Optional[str]  # another VM that has it, running or by a lease here, as part of a sentence
+
+
+class OwnLease(NamedTuple):
+    """Why an entry for a VF needs a lease of the VM's own (see ownlease)."""
+
+    lent_to: Optional[str]  # UUID of another VM that is lent that address, of whatever host, or was
+    name: str  # of that VM; or of the network, where VMs have VFs in VLANs
 
 
 class Refusal(NamedTuple):
@@ -46,21 +54,19 @@ def judge(
     candidates: Sequence[Candidate],
     devices: Mapping[str, Device],
     held: Held,
-    origin: Optional[str] = None,
+    own_lease: Mapping[str, OwnLease],
 ) -> List[Refusal]:
     """All that is wrong with a start of the VM on this host; nothing where it is right.
 
     `entry`: what the ledger says of the VM, None if it has no key. `pci`: what this start will plug. `held`
     and `candidates` as for placement, at least of this host. `devices`: all that `pci` names; KeyError for
     one that is missing, as nobody may say that it takes nothing.
-    `origin`: the VM that entries without requests are a copy of, as part of a sentence.
+    `own_lease`: address -> why only a lease of the VM's own will do for it.
     A VM without entries starts, and a device that is not there takes nothing from anybody.
     """
     there = pcientries.entries(pci)
     if not there:
         return []
-    if origin is not None and not (entry and entry.requests):
-        return [_copied(vm, pci, origin)]
     leased = entry.lease.vfs if entry and entry.lease else {}
     by_address = {
         leased[request.number]: request
@@ -82,6 +88,12 @@ def judge(
             on_host = held.on_host.get((host, one.address))
             wrong = _taking(one, device, device.held_by or (on_host if on_host != vm else None))
             curable = False
+            why = own_lease.get(one.address)
+            if why and (wrong is None or (wrong[0] == IN_USE and why.lent_to)):
+                has_requests = bool(entry and entry.requests)
+                refusal = _unassigned(vm, pci, host, one, device, why, has_requests)
+                found.append(refusal._replace(message=wrong[1]) if wrong else refusal)
+                continue
         if wrong is not None:
             hint = _placing(vm, host) if curable else pcientries.without(vm, pci, one.address)
             found.append(Refusal(wrong[0], one.text, one.address, wrong[1], hint, curable))
@@ -134,16 +146,31 @@ def _unfit(
     return None
 
 
-def _copied(vm: str, pci: str, origin: str) -> Refusal:
+def _unassigned(
+    vm: str, pci: str, host: str, one: PciEntry, device: Device, why: OwnLease, has_requests: bool
+) -> Refusal:
+    names = f"The entry `{shortened(one.text)}` names {_named(device)}, which"
+    out = pcientries.without(vm, pci, device.address)
+    call = f"`adopt_vm` with vm_uuid={vm} and host_uuid={host} (dry_run=true shows what it would have)"
+    if has_requests:
+        call = f"`assign_vf` with vm_uuid={vm}, vf={device.address} and host_uuid={host}"
+    if why.lent_to is None:
+        message = (
+            f"{names} no pool-admin gave to the VM. VMs have VFs in VLANs in its network, {why.name}, and "
+            "with this one the guest could open them all."
+        )
+        return Refusal(
+            NOT_ASSIGNED, one.text, device.address, message, f"To give it: {call}. Else: {out}", False
+        )
     message = (
-        f"The entries of other_config:pci (`{shortened(pci)}`) are copies of those of {origin}, whose VFs "
-        "they name."
+        f"{names} no pool-admin gave to the VM. The VM {why.name} is lent a VF of that address, so the entry "
+        "may be a copy of its."
     )
     hint = (
-        f"Give it VFs of its own (`adopt_vm` with vm_uuid={vm}; with origin_uuid=none if it is no copy), or "
-        f"take the entries out: `{pcientries.removal(vm)}`."
+        f"If it is a copy: `adopt_vm` with vm_uuid={vm} and origin_uuid={why.lent_to} gives it VFs of its "
+        f"own; if it means this host's VF: with origin_uuid=none and host_uuid={host}. Else: {out}"
     )
-    return Refusal(IN_USE, pci, None, message, hint, False)
+    return Refusal(IN_USE, one.text, device.address, message, out if has_requests else hint, False)
 
 
 def _placing(vm: str, host: str) -> str:

@@ -56,7 +56,7 @@ def taken(at: Work, vm: Vm, entry: Entry, wanted: Optional[str], trust_keys: boo
         *_ignored(vm, entries),
         *(_left_out(where, one) for one in found if one.left_out),
         *(_in_doubt(where, one) for one in found if one.mac_in_doubt),
-        *_also_named(at, vm, where, addresses),
+        *_also_named(at, vm, addresses),
     ]
     return Taken(target, entry, requests, vfs, warnings)
 
@@ -135,7 +135,7 @@ def _not_the_same(at: Work, vm: Vm, address: str, holder: str) -> str:
     return f"{said} Else: {pcientries.without(vm.uuid, vm.pci or '', address)}"
 
 
-def _also_named(at: Work, vm: Vm, where: Surveyed, taken: Set[str]) -> List[str]:
+def _also_named(at: Work, vm: Vm, taken: Set[str]) -> List[str]:
     found = []
     for other in sorted(at.state.vms.values(), key=lambda other: (other.name, other.uuid)):
         lent = copies.lent(at.state.entries.get(other.uuid, poolwork.NO_ENTRY))
@@ -143,7 +143,7 @@ def _also_named(at: Work, vm: Vm, where: Surveyed, taken: Set[str]) -> List[str]
         if shared and other.uuid != vm.uuid:
             found.append(
                 f"The entries of {other.name} ({other.uuid}) name {listed(shared)} too: it does not start "
-                f"on {where.member.name} any more."
+                "with them any more, before it is adopted itself."
             )
     return found
 

@@ -12,7 +12,8 @@ of a VM's VFs is derived from it. Reads strictly and touches nothing.
  "pci": "0/0000:07:10.0",
  "past": ["0000:07:10.0"]}
 
-`lease`, in it `replaced`, and `device` of a request by network or device are left out where there is none.
+`lease`, in it `replaced` and `networks` (`{"3": ["<uuid>"]}`), and `device` of a request by network or device
+are left out where there is none.
 """
 
 import hashlib
@@ -70,6 +71,7 @@ class Lease(NamedTuple):
     replaced: Dict[
         str, int
     ]  # host -> when a start was last re-placed to it, in seconds by the master's clock
+    networks: Dict[int, List[str]]  # request in a VLAN that names no network -> those of its port
 
 
 class Entry(NamedTuple):
@@ -211,7 +213,7 @@ def _check_setting(name: str, text: str, where: str) -> None:
 
 
 def _lease(document: Any, requests: Tuple[Request, ...]) -> Lease:
-    values = _members(document, "lease", {"host", "vfs", "serial"}, {"replaced"})
+    values = _members(document, "lease", {"host", "vfs", "serial"}, {"replaced", "networks"})
     host = _matching(values["host"], _UUID, "the UUID of a host", where="host of the lease")
     vfs: Dict[int, str] = {}
     taken: Set[str] = set()
@@ -229,7 +231,17 @@ def _lease(document: Any, requests: Tuple[Request, ...]) -> Lease:
     for to, at in replaced.items():
         _matching(to, _UUID, "the UUID of a host", where="replaced of the lease")
         _integer(at, "the time in replaced of the lease")
-    return Lease(host, vfs, serial, replaced)
+    return Lease(host, vfs, serial, replaced, _networks(values.get("networks", {}), vfs))
+
+
+def _networks(document: Any, vfs: Dict[int, str]) -> Dict[int, List[str]]:
+    found: Dict[int, List[str]] = {}
+    for key, value in _object(document, "networks of the lease").items():
+        if not _NUMBER.fullmatch(key) or int(key) not in vfs:
+            raise LedgerError(f"the lease has networks for request {_shown(key)}, and no VF")
+        where = f"networks of request {key}"
+        found[int(key)] = [_matching(one, *_VALUES["network"], where=where) for one in _list(value, where)]
+    return found
 
 
 def _request_members(request: Request) -> Dict[str, Any]:
@@ -246,6 +258,8 @@ def _lease_members(lease: Lease) -> Dict[str, Any]:
     members: Dict[str, Any] = {"host": lease.host, "vfs": vfs, "serial": lease.serial}
     if lease.replaced:
         members["replaced"] = {host: lease.replaced[host] for host in sorted(lease.replaced)}
+    if lease.networks:
+        members["networks"] = {str(number): lease.networks[number] for number in sorted(lease.networks)}
     return members
 
 

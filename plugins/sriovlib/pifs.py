@@ -71,6 +71,24 @@ def networks(records: Mapping[str, Record], pifs: Pifs) -> List[Network]:
     ]
 
 
+def wires(records: Mapping[str, Record], pifs: Mapping[str, Record]) -> Dict[str, Set[str]]:
+    """UUID of a network -> those of all that stand on its ports, on one host or another: a trunk and its
+    VLANs. `pifs`: of all hosts."""
+    of_host: Dict[str, Dict[str, Record]] = {}
+    for ref, pif in pifs.items():
+        of_host.setdefault(pif["host"], {})[ref] = pif
+    found: Dict[str, Set[str]] = {}
+    for own in of_host.values():
+        on_port: Dict[str, Set[str]] = {}
+        for network in networks(records, own):
+            for interface in network.interfaces:
+                on_port.setdefault(interface, set()).add(network.uuid)
+        for uuids in on_port.values():
+            for uuid in uuids:
+                found.setdefault(uuid, set()).update(uuids)
+    return found
+
+
 def find_network(known: Sequence[Network], wanted: str) -> Network:
     """The network by UUID, bridge or unique name-label."""
     found = [network for network in known if wanted.lower() == network.uuid or wanted == network.bridge]

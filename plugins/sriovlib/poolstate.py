@@ -68,7 +68,12 @@ class PoolState(NamedTuple):
     def name(self, uuid: str) -> str:
         """What to call a VM in a sentence; whoever names it may write pages."""
         vm = self.vms.get(uuid)
-        return f"{shortened(' '.join(vm.name.splitlines()), 60)} ({uuid})" if vm else uuid
+        return named(vm.name, uuid) if vm else uuid
+
+
+def named(name: str, uuid: str) -> str:
+    """A VM in a sentence, in one line."""
+    return f"{shortened(' '.join(name.splitlines()), 60)} ({uuid})"
 
 
 def read(xapi: Xapi, topology: Topology) -> PoolState:

@@ -17,7 +17,7 @@ from typing import (
     Tuple,
 )
 
-from . import ledger, pcientries, placement, poolstate, survey
+from . import ledger, ownlease, pcientries, placement, poolstate, survey
 from .errors import SriovError
 from .host import Host
 from .ledger import Choice, Entry, Lease, Request
@@ -227,7 +227,8 @@ def change(
     else:
         if replaced is None:
             replaced = old.replaced if old and old.host == host else {}
-        lease = Lease(host, dict(vfs), at.state.next_serial, dict(replaced))
+        networks = _networks(at, requests, host, vfs)
+        lease = Lease(host, dict(vfs), at.state.next_serial, dict(replaced), networks)
     had = bool(entry.requests or ours.intersection(plugged) or cut_off)
     nomigrate, ours_nomigrate = _nomigrate(vm, entry, requests, had)
     after = Entry(
@@ -239,6 +240,23 @@ def change(
         past=tuple(sorted(ours.union(vfs.values()))),
     )
     return Change(vm, after, pci, nomigrate)
+
+
+def _networks(
+    at: Work, requests: Sequence[Request], host: str, vfs: Mapping[int, str]
+) -> Dict[int, List[str]]:
+    """Of requests in VLANs that name no network: on which their ports are, for starts on other hosts. See
+    ownlease."""
+    surveyed = at.surveyed.hosts.get(host)
+    wanted = [one for one in requests if ownlease.has_vlan(one) and one.choice.kind != "network"]
+    if surveyed is None or not wanted:
+        return {}
+    known = {one.address: one.networks | one.no_network for one in surveyed.candidates}
+    return {
+        one.number: sorted(known[vfs[one.number]] & surveyed.untagged)
+        for one in wanted
+        if vfs.get(one.number) in known
+    }
 
 
 def _nomigrate(vm: Vm, entry: Entry, requests: Sequence[Request], had: bool) -> Tuple[Optional[str], bool]:

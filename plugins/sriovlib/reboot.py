@@ -51,6 +51,8 @@ def reboot(
     if note is None and vm["resident_on"] != here.ref:  # one that runs elsewhere does not reboot here
         return start.start(host, session, ref, asked)
     added = [address for address in added if address in named or not _is_xapis(view, address)]
+    if note is None:  # it has run with them since before the package came
+        view = view._replace(own_lease={})
     refusals = [
         refusal if refusal.address in named else refusal._replace(hint=_START_ANEW)
         for refusal in _taking(view, asked)
@@ -120,9 +122,8 @@ def _as_before(note: Optional[Note]) -> Optional[Permitted]:
 
 
 def _taking(view: View, vm: Record) -> List[Refusal]:
-    """Whose copies the entries are is left out: it runs with them already."""
-    judged = view._replace(origin=None).judge(vm["uuid"], vm["other_config"]["pci"])
-    return [refusal for refusal in judged if refusal.code in (guard.NEEDED, guard.IN_USE)]
+    judged = view.judge(vm["uuid"], vm["other_config"]["pci"])
+    return [one for one in judged if one.code in (guard.NEEDED, guard.IN_USE, guard.NOT_ASSIGNED)]
 
 
 def _is_xapis(view: View, address: str) -> bool:

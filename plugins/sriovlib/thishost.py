@@ -10,22 +10,24 @@ from . import (
     holding,
     inventory,
     ledger,
+    ownlease,
     pci,
     pcientries,
     pifs,
+    poolstate,
     startnotes,
     survey,
     topology,
 )
 from .dom0needs import Known
 from .errors import SriovError
-from .guard import Device
+from .guard import Device, OwnLease
 from .host import Host
 from .inventory import Inventory
 from .ledger import Entry
 from .pifs import Record
 from .placement import Candidate, Held
-from .poolstate import PoolState, explained, vm_of
+from .poolstate import explained, vm_of
 from .repositories import Repository
 from .startnotes import STALE_SECONDS
 from .topology import Member, Topology
@@ -51,7 +53,7 @@ class Pool(NamedTuple):
 class View(NamedTuple):
     entry: Optional[Entry]  # what the ledger says of the VM
     pool: Pool
-    origin: Optional[str]  # the VM whose entries these are a copy of, in words
+    own_lease: Dict[str, OwnLease]  # what only a lease of the VM's own will do for
     candidates: Sequence[Candidate]
     devices: Dict[str, Device]
     ended: Dict[str, float]  # VM -> the time of its note: a start that came to nothing
@@ -59,7 +61,7 @@ class View(NamedTuple):
     def judge(self, vm_uuid: str, pci_text: str) -> List[guard.Refusal]:
         host = self.pool.member.uuid
         return guard.judge(
-            vm_uuid, self.entry, pci_text, host, self.candidates, self.devices, NOBODY, self.origin
+            vm_uuid, self.entry, pci_text, host, self.candidates, self.devices, NOBODY, self.own_lease
         )
 
 
@@ -105,11 +107,14 @@ def look(host: Host, xapi: Xapi, ref: str, vm: Record) -> View:
     entry = pool.entries.get(vm["uuid"])
     if entry is not None:
         entry = pool.entries[vm["uuid"]] = explained(entry, vm_of(ref, vm, {}), pool.other_config)
-    is_copy = not (entry and entry.requests)
+    ours = copies.lent(entry) if entry else ()
+    others_vfs = ownlease.lent_to_others(
+        ownlease.lessees(pool.entries), vm["uuid"], [address for address in named if address not in ours]
+    )
     claims = startnotes.claims(host, vm["uuid"])
     older = startnotes.older(host, vm["uuid"], STALE_SECONDS)
-    concerned = _concerned(pool, seen, named, is_copy)
-    others = _others(xapi, vm["uuid"], {*concerned, *claims, *older, *pool.unreadable})
+    concerned = _concerned(pool, seen, named)
+    others = _others(xapi, vm["uuid"], {*concerned, *others_vfs.values(), *claims, *older, *pool.unreadable})
     ended = {uuid: note.time for uuid, note in {**claims, **older}.items() if not _is_up(others.get(uuid))}
     claims.update({uuid: older[uuid] for uuid in older if _starts(others.get(uuid), pool.member)})
     running = {
@@ -124,12 +129,14 @@ def look(host: Host, xapi: Xapi, ref: str, vm: Record) -> View:
         if uuid not in ended
     }
     holders = {**_unreadable(pool, others), **_leased(pool, vm, others), **starting, **running}
-    origin = _origin(pool, ref, vm, others, named) if is_copy else None
+    candidates = _candidates(host, seen, pool)
+    own_lease = _in_vlans(xapi, pool, candidates, {*named}.difference(ours), others)
+    own_lease.update((address, OwnLease(uuid, _name(others, uuid))) for address, uuid in others_vfs.items())
     return View(
         entry=entry,
         pool=pool,
-        origin=origin,
-        candidates=_candidates(host, seen, pool),
+        own_lease=own_lease,
+        candidates=candidates,
         devices=_devices(host, seen, pool, named, holders),
         ended=ended,
     )
@@ -149,19 +156,18 @@ def _starts(vm: Optional[Record], here: Member) -> bool:
     )
 
 
-def _concerned(pool: Pool, seen: Inventory, named: Sequence[str], is_copy: bool) -> Set[str]:
+def _concerned(pool: Pool, seen: Inventory, named: Sequence[str]) -> Set[str]:
     """The VMs of the ledger of which more has to be known: lessees here of one of the devices, or of VFs of
-    one; and where the entries may be a copy, whoever was ever lent one."""
+    one."""
     asked = set(named)
     asked.update([vf.address for vf in seen.vfs if vf.pf in asked])
-    found = set()
-    for uuid, entry in pool.entries.items():
-        lent = set(copies.lent(entry) if is_copy else ())
-        if entry.lease is not None and entry.lease.host == pool.member.uuid:
-            lent.update(entry.lease.vfs.values())
-        if lent.intersection(asked):
-            found.add(uuid)
-    return found
+    return {
+        uuid
+        for uuid, entry in pool.entries.items()
+        if entry.lease is not None
+        and entry.lease.host == pool.member.uuid
+        and asked.intersection(entry.lease.vfs.values())
+    }
 
 
 def _others(xapi: Xapi, own: str, uuids: Set[str]) -> Dict[str, Record]:
@@ -202,14 +208,35 @@ def _unreadable(pool: Pool, others: Mapping[str, Record]) -> Dict[str, str]:
     }
 
 
-def _origin(
-    pool: Pool, ref: str, vm: Record, others: Mapping[str, Record], named: Sequence[str]
-) -> Optional[str]:
-    """As the master says it: of the whole ledger, for the origin may be a template by now, or gone."""
-    vms = {uuid: vm_of(record["ref"], record, {}) for uuid, record in others.items()}
-    state = PoolState(pool.ref, "", {}, pool.entries, {}, vms)
-    found = copies.origin_of(state, vm_of(ref, vm, {}), named)
-    return None if found is None else f"the VM {state.name(found)}"
+def _in_vlans(
+    xapi: Xapi,
+    pool: Pool,
+    candidates: Sequence[Candidate],
+    by_hand: Set[str],
+    others: Mapping[str, Record],
+) -> Dict[str, OwnLease]:
+    """Those of the VFs whose network has VFs in VLANs. A key that cannot be read may speak of any network."""
+    asked = [one for one in candidates if one.address in by_hand]
+    entries = pool.entries.values()
+    unread = bool(set(pool.unreadable).intersection(others))
+    if not asked or not (unread or any(map(ownlease.has_vlan, (one for e in entries for one in e.requests)))):
+        return {}
+    wires = pifs.wires(pool.networks, xapi.call("PIF.get_all_records"))
+    where = ownlease.vlans(entries, pool.member.uuid, candidates, wires)
+    where = where._replace(elsewhere=where.elsewhere or unread)
+    names = {record["uuid"]: record["name_label"] for record in pool.networks.values()}
+    return {
+        one.address: OwnLease(
+            None, " or ".join(sorted(names[uuid] for uuid in one.networks | one.no_network))
+        )
+        for one in asked
+        if ownlease.is_among(one, where)
+    }
+
+
+def _name(others: Mapping[str, Record], uuid: str) -> str:
+    """Of a VM; one that is gone, or a template by now, has its UUID only."""
+    return poolstate.named(others[uuid]["name_label"], uuid) if uuid in others else uuid
 
 
 def _candidates(host: Host, seen: Inventory, pool: Pool) -> List[Candidate]:

@@ -43,6 +43,11 @@ class Topology(NamedTuple):
         """All networks of the pool, with the interfaces of this host below each."""
         return pifs.networks(self.network_records, member.pifs)
 
+    def wires(self) -> Dict[str, Set[str]]:
+        """UUID of a network -> those of all that stand on its ports, on one host or another."""
+        every = {ref: pif for one in self.members.values() for ref, pif in one.pifs.items()}
+        return pifs.wires(self.network_records, every)
+
     def vlans(self) -> Dict[str, Set[Optional[int]]]:
         """UUID of a network -> the tags of its PIFs on all hosts, None for one without."""
         found: Dict[str, Set[Optional[int]]] = {}

@@ -186,7 +186,7 @@ def test_which_of_two_it_is_a_copy_of_is_asked(pool: Administrator) -> None:
 def test_a_clone_of_one_of_two_alike_needs_no_word(pool: Administrator) -> None:
     for name, host in (("one", 0), ("other", 1)):
         vm = pool.vm(name, affinity=pool.box.hosts[host].ref, other_config={"pci": f"0/{VF}"})
-        pool.call("adopt_vm", vm_uuid=vm)
+        pool.call("adopt_vm", vm_uuid=vm, host_uuid=pool.box.hosts[host].uuid)
     clone = pool.clone(vm, "a copy")
     (own,) = pool.call("adopt_vm", vm_uuid=clone)["vfs"]
     assert own["vf"] == NEXT_VF

@@ -32,8 +32,8 @@ def origins(estate: Estate, vm: str) -> List[str]:
 def is_refused_as_a_copy(estate: Estate, vm: str, host: int, origin: str) -> None:
     first, message, hint = estate.refused(vm, host)
     assert first.startswith("SRIOV_VF_IN_USE ")
-    assert f"are copies of those of the VM {origin}, whose VFs they name." in message
-    assert f"`adopt_vm` with vm_uuid={estate.uuid(vm)}" in hint
+    assert f"The VM {origin} is lent a VF of that address, so the entry may be a copy of its." in message
+    assert f"`adopt_vm` with vm_uuid={estate.uuid(vm)} and origin_uuid={origin}" in hint
 
 
 def test_vms_made_from_a_template_that_has_vfs(estate: Estate) -> None:

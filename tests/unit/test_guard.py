@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from sriovlib import guard, pcientries, start
-from sriovlib.guard import Device, Refusal
+from sriovlib.guard import Device, OwnLease, Refusal
 from sriovlib.ledger import Choice, Entry, Lease, Request
 from sriovlib.placement import Candidate, Held
 
@@ -44,7 +44,7 @@ def entry_of(vfs: Dict[int, str], host: str = HERE, past: Sequence[str] = ()) ->
     requests = tuple(Request(number, Choice("network", NETWORK), {}) for number in sorted(vfs))
     pci = pcientries.derive("", [], list(vfs.values()))
     known = tuple(sorted({*vfs.values(), *past}))
-    return Entry(requests, Lease(host, vfs, 7, {}), 9, True, pci, known)
+    return Entry(requests, Lease(host, vfs, 7, {}, {}), 9, True, pci, known)
 
 
 TWO_VFS = entry_of({1: VFS[0], 2: VFS[1]})
@@ -56,12 +56,12 @@ def judge(
     pci: str,
     held: Held = NOBODY,
     candidates: Sequence[Candidate] = CANDIDATES,
-    origin: Optional[str] = None,
+    own_lease: Optional[Dict[str, OwnLease]] = None,
     **changes: Any,
 ) -> List[Refusal]:
     """On this machine; `changes` are those of the first VF."""
     devices = {**MACHINE, VFS[0]: device(VFS[0], **changes)}
-    return guard.judge(VM, entry, pci, HERE, candidates, devices, held, origin)
+    return guard.judge(VM, entry, pci, HERE, candidates, devices, held, own_lease or {})
 
 
 def only(refusals: List[Refusal]) -> Refusal:
@@ -205,12 +205,32 @@ def test_entries_that_a_revert_brought_back_are_written_anew() -> None:
     assert only(judge(gave_all_back, f"0/{VFS[2]}")).curable
 
 
-def test_a_clone_is_told_whose_copy_it_is_even_where_the_vfs_are_free() -> None:
-    refusal = only(judge(None, PCI, origin="the VM web"))
-    assert (refusal.code, refusal.entry_text, refusal.curable) == ("SRIOV_VF_IN_USE", PCI, False)
-    assert "copies of those of the VM web" in refusal.message
-    assert f"`adopt_vm` with vm_uuid={VM}" in refusal.hint
-    assert judge(TWO_VFS, PCI, origin="the VM web") == []
+def test_an_address_that_another_vm_is_lent_takes_a_lease_of_ones_own() -> None:
+    """Also where it is lent to it of another host, and free here: the entry may be a copy."""
+    lent = {VFS[0]: OwnLease("uuid-of-web", "web (uuid-of-web)")}
+    refusal = only(judge(None, f"0/{VFS[0]},1/{GPU}", own_lease=lent))
+    assert (refusal.code, refusal.address, refusal.curable) == ("SRIOV_VF_IN_USE", VFS[0], False)
+    assert "web (uuid-of-web) is lent a VF of that address" in refusal.message
+    for call in (f"`adopt_vm` with vm_uuid={VM} and origin_uuid=uuid-of-web", f"none and host_uuid={HERE}"):
+        assert call in refusal.hint
+    assert refusal.hint.endswith(f"other-config:pci=1/{GPU}`.")
+    assert judge(TWO_VFS, PCI, own_lease=lent) == []  # its own, of another host or this
+
+    more = {VFS[2]: OwnLease("uuid-of-web", "web (uuid-of-web)")}
+    refusal = only(judge(TWO_VFS, f"{PCI},2/{VFS[2]}", own_lease=more))
+    assert refusal.hint == f"Take the entry out: `xe vm-param-set uuid={VM} other-config:pci={PCI}`."
+
+
+def test_a_vf_in_a_network_with_vlans_takes_one_too() -> None:
+    opens = {VFS[3]: OwnLease(None, "lan")}
+    refusal = only(judge(None, f"0/{VFS[3]}", own_lease=opens))
+    assert (refusal.code, refusal.curable) == ("SRIOV_NOT_ASSIGNED", False)
+    assert "VMs have VFs in VLANs in its network, lan," in refusal.message
+    assert f"`adopt_vm` with vm_uuid={VM} and host_uuid={HERE}" in refusal.hint
+    refusal = only(judge(TWO_VFS, f"{PCI},2/{VFS[3]}", own_lease=opens))
+    assert f"`assign_vf` with vm_uuid={VM}, vf={VFS[3]} and host_uuid={HERE}" in refusal.hint
+    taken = only(judge(None, f"0/{VFS[3]}", Held({(HERE, VFS[3]): "the VM db"}, {}), own_lease=opens))
+    assert taken.code == "SRIOV_VF_IN_USE"  # the nearer reason
 
 
 def test_all_that_is_wrong_is_said_at_once_and_each_address_once() -> None:
@@ -236,9 +256,9 @@ def test_ten_thousand_entries_are_judged_and_only_some_refusals_are_shown() -> N
     ]
     pci = ",".join(f"{number}/{address}" for number, address in enumerate(addresses))
     free = {address: device(address) for address in addresses}
-    assert guard.judge(VM, None, pci, HERE, [], free, NOBODY) == []
+    assert guard.judge(VM, None, pci, HERE, [], free, NOBODY, {}) == []
     taken = {address: device(address, held_by="the VM db") for address in addresses}
-    refusals = guard.judge(VM, None, pci, HERE, [], taken, NOBODY)
+    refusals = guard.judge(VM, None, pci, HERE, [], taken, NOBODY, {})
     assert len(refusals) == len(addresses)
     said = start.refused(refusals)
     assert said.message.count("held by the VM db") == start.SHOWN
@@ -282,7 +302,7 @@ class World:
         self.pci = ",".join(f"{number}/{address}" for number, address in enumerate(named))
 
     def judge(self) -> List[Refusal]:
-        return guard.judge(VM, self.entry, self.pci, HERE, self.candidates, self.devices, self.held)
+        return guard.judge(VM, self.entry, self.pci, HERE, self.candidates, self.devices, self.held, {})
 
 
 worlds = st.integers(0, 2**32).map(lambda seed: World(random.Random(seed)))

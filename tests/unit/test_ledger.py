@@ -18,7 +18,9 @@ WEB = Entry(
         Request(1, Choice("network", NETWORK), {"mac": "b2:1b:21:00:00:05", "vlan": "12"}),
         Request(3, Choice("pf", "0000:07:00.0", "8086:10fb"), {}),
     ),
-    lease=Lease(HOST, {1: "0000:07:10.0", 3: "0000:07:10.2"}, 17, {OTHER_HOST: 1_700_000_000}),
+    lease=Lease(
+        HOST, {1: "0000:07:10.0", 3: "0000:07:10.2"}, 17, {OTHER_HOST: 1_700_000_000}, {3: [NETWORK]}
+    ),
     next_number=4,
     nomigrate=True,
     pci="0/0000:07:10.0,1/0000:07:10.2",
@@ -53,7 +55,7 @@ def test_a_person_can_read_it() -> None:
         '"settings":{"mac":"b2:1b:21:00:00:05","vlan":"12"}},'
         '{"number":3,"by":"pf","value":"0000:07:00.0","device":"8086:10fb","settings":{}}],"next":4,'
         f'"lease":{{"host":"{HOST}","vfs":{{"1":"0000:07:10.0","3":"0000:07:10.2"}},"serial":17,'
-        f'"replaced":{{"{OTHER_HOST}":1700000000}}}},'
+        f'"replaced":{{"{OTHER_HOST}":1700000000}},"networks":{{"3":["{NETWORK}"]}}}},'
         '"nomigrate":true,"pci":"0/0000:07:10.0,1/0000:07:10.2",'
         '"past":["0000:07:10.0","0000:07:10.2","0000:07:11.0"]}'
     )
@@ -95,7 +97,9 @@ def entries(draw: Any) -> Entry:
         leased = [number for number in used if draw(st.booleans())]
         vfs = draw(st.lists(addresses, unique=True, min_size=len(leased), max_size=len(leased)))
         replaced = draw(st.dictionaries(uuids, st.integers(0, 2**40), max_size=2))
-        lease = Lease(draw(uuids), dict(zip(leased, vfs)), draw(st.integers(0, 2**53)), replaced)
+        networks = {number: draw(st.lists(uuids, max_size=2)) for number in leased if draw(st.booleans())}
+        serial = draw(st.integers(0, 2**53))
+        lease = Lease(draw(uuids), dict(zip(leased, vfs)), serial, replaced, networks)
     next_number = draw(st.integers(51, 99))
     past = tuple(draw(st.lists(addresses, max_size=3)))
     return Entry(requests, lease, next_number, draw(st.booleans()), draw(st.text()), past)
@@ -185,6 +189,9 @@ WRONG = {
     "serial of the lease is no whole number": with_lease(serial=1.0),
     "replaced of the lease is no JSON object": with_lease(replaced=[HOST, 1]),
     "replaced of the lease is `here`": with_lease(replaced={"here": 1}),
+    "networks for request `3`, and no VF": with_lease(networks={"3": [NETWORK]}),
+    "networks of request 1 is no list": with_lease(networks={"1": NETWORK}),
+    "networks of request 1 is `lan`": with_lease(networks={"1": ["lan"]}),
     "the time in replaced": with_lease(replaced={HOST: None}),
 }
 
@@ -201,8 +208,8 @@ def test_what_is_wrong_is_said(sentence: str) -> None:
     [
         WEB._replace(next_number=3),
         WEB._replace(pci=None),  # type: ignore[arg-type]
-        WEB._replace(lease=Lease(HOST, {}, 1, {HOST: None})),  # type: ignore[dict-item]
-        WEB._replace(lease=Lease(HOST, {2: "0000:07:10.0"}, 1, {})),
+        WEB._replace(lease=Lease(HOST, {}, 1, {HOST: None}, {})),  # type: ignore[dict-item]
+        WEB._replace(lease=Lease(HOST, {2: "0000:07:10.0"}, 1, {}, {})),
     ],
 )
 def test_nothing_is_written_that_could_not_be_read(entry: Entry) -> None:

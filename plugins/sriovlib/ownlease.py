@@ -1,0 +1,77 @@
+"""Which VFs a VM may have by a lease of its own only, whoever wrote its entry. Pure.
+
+Roles below pool-admin bring a VM with any `pci` into the pool: VM.create, VM.clone, VM.revert and an import
+carry it, and before xapi 26.12 so did VM.set_other_config (XSA-489; xen-api: ocaml/idl/datamodel_vm.ml,
+tests/pool/transcripts/roles.json). All else on a VM they can write. So whether an entry is a copy of another
+VM's cannot be seen on the VM; what others were lent can, in the ledger. And a VF without a VLAN of its own
+sends and takes tagged frames, so in a network of which VMs have VFs in VLANs it opens them all.
+"""
+
+from typing import Dict, Iterable, List, Mapping, NamedTuple, Sequence, Set
+
+from .copies import lent
+from .ledger import Entry, Request
+from .placement import Candidate
+
+
+def lessees(entries: Mapping[str, Entry]) -> Dict[str, List[str]]:
+    """Address -> the VMs with requests that are or were lent it, of whatever host, the last one first."""
+    found: Dict[str, List[str]] = {}
+    ranked = [(entry.lease.serial if entry.lease else -1, uuid) for uuid, entry in entries.items()]
+    for _, uuid in sorted(ranked, reverse=True):
+        for address in lent(entries[uuid]) if entries[uuid].requests else ():
+            found.setdefault(address, []).append(uuid)
+    return found
+
+
+def lent_to_others(those: Mapping[str, Sequence[str]], vm_uuid: str, named: Iterable[str]) -> Dict[str, str]:
+    """Of these addresses, those of which another VM is or was lent the like, and which. `those`: lessees."""
+    found = {}
+    for address in named:
+        others = [uuid for uuid in those.get(address, ()) if uuid != vm_uuid]
+        if others:
+            found[address] = others[0]
+    return found
+
+
+class Vlans(NamedTuple):
+    """Where VMs have VFs in VLANs."""
+
+    networks: Set[str]  # UUIDs
+    pfs: Set[str]  # of one host, in whatever network
+    elsewhere: bool  # of another host, and nobody knows in which network
+
+
+def has_vlan(request: Request) -> bool:
+    return request.settings.get("vlan", "default") not in ("default", "0")
+
+
+def vlans(
+    entries: Iterable[Entry], host: str, candidates: Iterable[Candidate], wires: Mapping[str, Set[str]]
+) -> Vlans:
+    """As the VMs' requests are. `wires`: network -> all that stand on its ports on some host (pifs.wires)."""
+    here = {candidate.address: candidate for candidate in candidates}
+    found = Vlans(set(), set(), False)
+    for entry in entries:
+        for request in filter(has_vlan, entry.requests):
+            if request.choice.kind == "network":
+                found.networks.add(request.choice.value)
+            if entry.lease is None or request.number not in entry.lease.vfs:
+                continue
+            vf = here.get(entry.lease.vfs[request.number]) if entry.lease.host == host else None
+            if vf is not None:
+                found.pfs.add(vf.pf)
+                found.networks.update(vf.networks)
+            elif request.choice.kind != "network":
+                known = entry.lease.networks.get(request.number)
+                found.networks.update(known or ())
+                found = found._replace(elsewhere=found.elsewhere or known is None)
+    for network in list(found.networks):
+        found.networks.update(wires.get(network, ()))
+    return found
+
+
+def is_among(candidate: Candidate, where: Vlans) -> bool:
+    """Whether the VF is in one of these networks, or may be."""
+    perhaps = candidate.networks | candidate.no_network
+    return candidate.pf in where.pfs or bool(perhaps & where.networks) or (where.elsewhere and bool(perhaps))

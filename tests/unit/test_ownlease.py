@@ -1,0 +1,127 @@
+"""Which VFs take a lease of the VM's own: where others have the like, and where others have VLANs."""
+
+from typing import Any, Dict, List, Optional, Sequence, Set
+
+import pytest
+from sriovlib import ownlease, pifs
+from sriovlib.ledger import Choice, Entry, Lease, Request
+from sriovlib.ownlease import Vlans
+from sriovlib.placement import Candidate
+
+HERE, THERE = "host-here", "host-there"
+LAN, LAN_12, DMZ = "lan", "lan-vlan-12", "dmz"
+VF, OTHER_VF, DMZ_VF = "0000:07:10.0", "0000:07:10.2", "0000:07:10.1"
+
+
+def candidate(
+    address: str, *networks: str, pf: str = "0000:07:00.0", perhaps: Sequence[str] = ()
+) -> Candidate:
+    return Candidate(address, 0, pf, "8086:10ed", "8086:10fb", frozenset(networks), None, frozenset(perhaps))
+
+
+CANDIDATES = [
+    candidate(VF, LAN, LAN_12),
+    candidate(OTHER_VF, LAN, LAN_12),
+    candidate(DMZ_VF, DMZ, pf="0000:07:00.1"),
+]
+WIRES = {LAN: {LAN, LAN_12}, LAN_12: {LAN, LAN_12}, DMZ: {DMZ}}
+
+
+def lent(
+    choice: Choice,
+    vlan: Optional[str],
+    address: str = VF,
+    host: str = HERE,
+    networks: Optional[Dict[int, List[str]]] = None,
+    past: Sequence[str] = (),
+    serial: int = 1,
+) -> Entry:
+    request = Request(1, choice, {} if vlan is None else {"vlan": vlan})
+    return Entry((request,), Lease(host, {1: address}, serial, {}, networks or {}), 2, True, "", tuple(past))
+
+
+BY_LAN, BY_VLAN, BY_PF = (
+    Choice("network", LAN),
+    Choice("network", LAN_12),
+    Choice("pf", "0000:07:00.0", "8086:10fb"),
+)
+
+
+def refused(*entries: Entry) -> Set[str]:
+    """The VFs of this host that an entry by hand may not name."""
+    where = ownlease.vlans(entries, HERE, CANDIDATES, WIRES)
+    return {one.address for one in CANDIDATES if ownlease.is_among(one, where)}
+
+
+def test_no_vlan_closes_nothing() -> None:
+    assert refused() == set()
+    assert refused(lent(BY_LAN, None), lent(BY_PF, "0", host=THERE), lent(BY_PF, "default")) == set()
+
+
+@pytest.mark.parametrize("choice", [BY_LAN, BY_VLAN])
+@pytest.mark.parametrize("host", [HERE, THERE])
+def test_a_vlan_closes_its_network_wherever_it_is_used(choice: Choice, host: str) -> None:
+    assert refused(lent(choice, "12", host=host)) == {VF, OTHER_VF}
+
+
+def test_a_vlan_on_a_port_of_this_host_closes_the_port() -> None:
+    assert refused(lent(BY_PF, "12")) == {VF, OTHER_VF}
+    alone = [candidate(VF), candidate(OTHER_VF), candidate(DMZ_VF, pf="0000:07:00.1")]  # without any PIF
+    where = ownlease.vlans([lent(BY_PF, "12")], HERE, alone, {})
+    assert [ownlease.is_among(one, where) for one in alone] == [True, True, False]
+
+
+def test_of_another_hosts_port_the_ledger_knows_the_network() -> None:
+    assert refused(lent(BY_PF, "12", host=THERE, networks={1: [DMZ]})) == {DMZ_VF}
+    assert refused(lent(BY_PF, "12", host=THERE, networks={1: []})) == set()
+
+
+def test_a_network_that_nobody_knows_may_be_any() -> None:
+    assert refused(lent(BY_PF, "12", host=THERE)) == {VF, OTHER_VF, DMZ_VF}
+    disk = candidate("0000:0a:00.1", pf="0000:0a:00.0")
+    assert not ownlease.is_among(disk, Vlans(set(), set(), elsewhere=True))
+
+
+def test_a_vf_that_may_be_on_a_port_of_the_network() -> None:
+    perhaps = candidate(VF, perhaps=[DMZ, LAN])
+    assert ownlease.is_among(perhaps, Vlans({LAN}, set(), elsewhere=False))
+
+
+def test_a_request_without_a_vf_is_in_its_network_only() -> None:
+    waits = lent(BY_PF, "12")._replace(lease=None)
+    assert refused(waits) == set()
+    assert refused(lent(BY_LAN, "12")._replace(lease=None)) == {VF, OTHER_VF}
+
+
+def test_who_was_lent_the_address_last_is_named() -> None:
+    entries = {
+        "own": lent(BY_LAN, None, VF, serial=9),
+        "first": lent(BY_LAN, None, VF, THERE, serial=1),
+        "second": lent(BY_LAN, None, OTHER_VF, THERE, past=[VF], serial=2),
+        "gave-all-back": Entry((), None, 2, False, "", (DMZ_VF,)),
+    }
+    found = ownlease.lent_to_others(ownlease.lessees(entries), "own", [VF, OTHER_VF, DMZ_VF])
+    assert found == {VF: "second", OTHER_VF: "second"}
+
+
+def pif(host: str, device: str, network: str, vlan: int = -1, **changes: Any) -> Dict[str, Any]:
+    plain = {
+        "physical": vlan < 0,
+        "sriov_logical_PIF_of": [],
+        "bond_master_of": [],
+        "bond_slave_of": pifs.NULL,
+    }
+    return {"host": host, "device": device, "network": network, "VLAN": vlan, **plain, **changes}
+
+
+def test_networks_that_share_a_wire_on_one_host_share_it_on_all() -> None:
+    """The VLAN's network stands on a port of the first host only; on the second there is just the trunk."""
+    records = {ref: {"uuid": ref, "name_label": ref, "bridge": ref} for ref in (LAN, LAN_12, DMZ)}
+    own = {
+        "1": pif(HERE, "eth1", LAN),
+        "2": pif(HERE, "eth1", LAN_12, 12),
+        "3": pif(HERE, "eth2", DMZ),
+        "4": pif(THERE, "eth1", LAN),
+        "5": pif(THERE, "eth3", DMZ),
+    }
+    assert pifs.wires(records, own) == WIRES
