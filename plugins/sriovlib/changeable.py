@@ -2,6 +2,7 @@
 
 from typing import Any, Dict, List, Mapping, Optional, Sequence, Union
 
+from . import vgpus
 from .errors import SriovError
 from .inventory import ASSIGNED, IN_USE, Inventory
 from .pci import PhysicalFunction
@@ -46,12 +47,24 @@ def xapi_does_not_need(pf: PhysicalFunction, seen: Inventory, pool: Pool) -> Non
             f"{pf.name} is under xapi's own SR-IOV.",
             "Destroy its network-sriov (`xe network-sriov-list`), or use another port.",
         )
+    gives_no_vgpus(pf, pool.vgpus)
     needed = pool.attached.intersection(seen.vf_interfaces.get(pf.address, ()))
     if needed:
         raise SriovError(
             "SRIOV_NEEDED_BY_DOM0",
             f"A VF of {pf.name} is dom0's interface {sorted(needed)[0]}, and its PIF is attached.",
             "Unplug and forget that PIF first (`xe pif-unplug`, `xe pif-forget`).",
+        )
+
+
+def gives_no_vgpus(pf: PhysicalFunction, by_xapi: vgpus.Told) -> None:
+    """Refuses a GPU whose VFs xapi gives to VMs as vGPUs; where xapi does not tell (UNTOLD), by its
+    driver."""
+    if vgpus.gives_vfs(vgpus.gpu(pf), by_xapi):
+        raise SriovError(
+            "SRIOV_MANAGED_BY_XAPI",
+            f"xapi gives the VFs of the GPU {pf.name} to VMs as vGPUs.",
+            "VMs get them by a vGPU (`xe vgpu-create`); leave this device to xapi.",
         )
 
 

@@ -2,11 +2,12 @@
 
 from typing import Dict, List, Mapping, NamedTuple, Optional, Sequence, Set, Tuple
 
-from . import blockdevices, dom0disks, network, pci, remotedisks
+from . import blockdevices, dom0disks, network, pci, remotedisks, vgpus
 from .host import Host
 from .network import Standing
 from .pci import PhysicalFunction, VirtualFunction
 from .repositories import Repository
+from .vgpus import UNTOLD, Told
 
 
 class Known(NamedTuple):
@@ -15,10 +16,11 @@ class Known(NamedTuple):
     attached: Set[str]  # interfaces below attached PIFs, bonds and VLANs resolved
     managed: Set[str]  # interfaces of PFs under xapi's own SR-IOV
     repositories: Sequence[Repository]  # with a plugged PBD
+    vgpus: Told = UNTOLD
 
 
 NOTHING = Known(set(), set(), ())
-MANAGED = "xapi's own SR-IOV"
+MANAGED, VGPUS = XAPIS = "xapi's own SR-IOV", "xapi's vGPUs"
 
 
 def needs(
@@ -46,6 +48,10 @@ def needs(
         if known.managed.intersection(pf.interfaces):
             for function in [pf.address, *(vf.address for vf in vfs if vf.pf == pf.address)]:
                 found.setdefault(function, []).append(MANAGED)
+        gpu = vgpus.gpu(pf)
+        of_xapi = [vf.address for vf in vfs if vf.pf == pf.address and vgpus.gives_vfs(gpu, known.vgpus)]
+        for function in [pf.address, *of_xapi] if vgpus.needs_pf(gpu, pf.num_vfs, known.vgpus) else of_xapi:
+            found.setdefault(function, []).append(VGPUS)
     for vf in vfs:
         on_pf = [sentence for sentence in found.get(vf.address, ()) if sentence not in found.get(vf.pf, ())]
         if vf.address in of_vms:

@@ -18,6 +18,7 @@ from . import (
     product,
     startnotes,
     vfsettings,
+    vgpus,
     xenstore,
 )
 from .host import Host
@@ -71,9 +72,12 @@ class Inventory(NamedTuple):
         return self._replace(starting={vf: vm for vf, vm in self.starting.items() if vm not in vms})
 
     def state(self, vf: pci.VirtualFunction) -> Optional[str]:
-        """`in-use` or `dom0`; None where it takes xapi to know."""
+        """`in-use`, `reserved` (its PF's driver is one of xapi's vGPUs) or `dom0`; None where it takes xapi
+        to know."""
         if self.owners is not None and vf.address in self.owners:
             return IN_USE
+        if vgpus.gpu(next(pf for pf in self.pfs if pf.address == vf.pf)).by_driver:
+            return RESERVED
         if vf.driver is not None and vf.driver != pci.PCIBACK:
             return DOM0
         return None
@@ -177,14 +181,20 @@ def _untold(seen: Inventory, pf: pci.PhysicalFunction) -> Tuple[List[int], Optio
 
 
 def pf_record(
-    seen: Inventory, pf: pci.PhysicalFunction, host: Host, configured: Mapping[str, Optional[int]]
+    seen: Inventory,
+    pf: pci.PhysicalFunction,
+    host: Host,
+    configured: Mapping[str, Optional[int]],
+    managed: bool = False,
 ) -> Dict[str, Any]:
-    """A PF with the keys of `list_pfs`, less those that only xapi knows."""
+    """A PF with the keys of `list_pfs`, less those that only xapi knows; `managed`: xapi has its VFs."""
     management = seen.management(pf)
     held = [vf for vf in seen.vfs if vf.pf == pf.address and seen.state(vf) == DOM0]
     lost = [vf for vf in seen.vfs if vf.pf == pf.address and pf.ports and vf.port.interface is None]
     down = [port.interface for port in pf.ports if pci.is_up(host, port.interface) is False]
-    reasons = problems.of_pf(pf, down, management, held, lost, seen.evidence.get(pf.address, []))
+    evidence = seen.evidence.get(pf.address, [])
+    managed = managed or vgpus.gpu(pf).by_driver
+    reasons = problems.of_pf(pf, down, management, held, lost, evidence, managed)
     reasons += nvme.problems(host, pf, [vf for vf in seen.vfs if vf.pf == pf.address])
     reasons += problems.of_settings(pf, *_untold(seen, pf))
     return {
@@ -196,6 +206,7 @@ def pf_record(
         "device_id": pf.device_id,
         "description": seen.descriptions[pf.vendor_id, pf.device_id],
         "driver": pf.driver,
+        "pci_class": pf.pci_class,
         "numa_node": pf.numa_node,
         "total_vfs": pf.total_vfs,
         "num_vfs": pf.num_vfs,
@@ -262,6 +273,8 @@ def inventory(host: Host, _session: Any, _args: Mapping[str, str]) -> Dict[str, 
     listed = {pf.address for pf in seen.pfs} | {vf.address for vf in seen.vfs}
     wanted = configured(host, seen)
     counts = {address: section.vfs for address, section in wanted.items()}
+    # Whether xapi gives a GPU that has no VFs out as a whole, it will say itself.
+    known = dom0needs.NOTHING._replace(vgpus=dict.fromkeys([pf.address for pf in seen.pfs], False))
     return {
         "version": VERSION,
         "host_uuid": seen.host_uuid,
@@ -270,5 +283,5 @@ def inventory(host: Host, _session: Any, _args: Mapping[str, str]) -> Dict[str, 
         "vfs": [{**vf_record(seen, vf), "configured_mac": _configured_mac(wanted, vf)} for vf in seen.vfs],
         "others": [name for name in host.names(pci.DEVICES) if name not in listed],
         "interfaces": dom0needs.interfaces(host),
-        "needed": dom0needs.needs(host, seen.pfs, seen.vfs, seen.network, dom0needs.NOTHING, {}),
+        "needed": dom0needs.needs(host, seen.pfs, seen.vfs, seen.network, known, {}),
     }

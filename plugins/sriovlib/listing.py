@@ -2,7 +2,7 @@
 
 from typing import Any, Dict, List, Mapping, Optional, Set, Union
 
-from . import arguments, inventory, pci, pool
+from . import arguments, inventory, pci, pool, vgpus
 from .errors import SriovError
 from .host import Host
 from .inventory import ASSIGNED, DOM0, FREE, IN_USE, RESERVED, STATES, Inventory
@@ -27,7 +27,7 @@ def read_pool(host: Host, session: Any, seen: Inventory) -> Union[Pool, Silence]
         silence = Silence("INSTALLATION_UUID is not in /etc/xensource-inventory")
     else:
         try:
-            return pool.read(Xapi(host, session), seen.host_uuid)
+            return pool.read(Xapi(host, session), seen.host_uuid, map(vgpus.gpu, seen.pfs))
         except Exception as error:  # the client's errors have no common class, and none may cost the answer
             silence = Silence(f"{type(error).__name__}: {error}")
     host.log(f"xapi does not tell of the pool, states and owners are unknown: {silence.why}")
@@ -48,18 +48,31 @@ def state_of(
         return known
     if vf.address in holders:
         return ASSIGNED
-    if known == DOM0:
+    if known == DOM0 and not vgpus.gives_vfs(_gpu_of(seen, vf), _told(xapi_pool)):
         return known
+    if known in (DOM0, RESERVED):
+        return RESERVED
     if isinstance(xapi_pool, Silence) or seen.owners is None:
         return None
     return RESERVED if managed else FREE
 
 
 def _managed(seen: Inventory, xapi_pool: Union[Pool, Silence]) -> Set[str]:
-    """PFs under xapi's own SR-IOV, by any of their ports."""
-    if isinstance(xapi_pool, Silence):
-        return set()
-    return {pf.address for pf in seen.pfs if xapi_pool.managed.intersection(pf.interfaces)}
+    """PFs under xapi's own SR-IOV, by any of their ports, and those of xapi's vGPUs."""
+    networks = set() if isinstance(xapi_pool, Silence) else xapi_pool.managed
+    return {
+        pf.address
+        for pf in seen.pfs
+        if networks.intersection(pf.interfaces) or vgpus.gives_vfs(vgpus.gpu(pf), _told(xapi_pool))
+    }
+
+
+def _told(xapi_pool: Union[Pool, Silence]) -> vgpus.Told:
+    return vgpus.UNTOLD if isinstance(xapi_pool, Silence) else xapi_pool.vgpus
+
+
+def _gpu_of(seen: Inventory, vf: pci.VirtualFunction) -> vgpus.Gpu:
+    return vgpus.gpu(next(pf for pf in seen.pfs if pf.address == vf.pf))
 
 
 def vf_records(seen: Inventory, xapi_pool: Union[Pool, Silence]) -> List[Dict[str, Any]]:
@@ -152,7 +165,7 @@ def pf_records(host: Host, seen: Inventory, xapi_pool: Union[Pool, Silence]) -> 
     records = []
     for pf in seen.pfs:
         states = [vf["state"] for vf in vfs if vf["pf"] == pf.address]
-        record = inventory.pf_record(seen, pf, host, configured)
+        record = inventory.pf_record(seen, pf, host, configured, pf.address in managed)
         record["network"] = known.network_of.get(pf.interface or "") if known else None
         record["free_vfs"] = None if None in states else states.count(FREE)
         record["managed_by"] = "xapi" if pf.address in managed else None

@@ -2,8 +2,9 @@
 
 from typing import Any, Dict, Iterable, List, Mapping, NamedTuple, Optional, Set
 
-from . import holding, ledger, pcientries, pifs
+from . import holding, ledger, pcientries, pifs, vgpus
 from .pifs import Network
+from .vgpus import Told
 from .xapi import Xapi
 
 COPY_KEY = "sriov-conf"  # in host.other_config
@@ -28,6 +29,7 @@ class Pool(NamedTuple):
     attached: Set[str]  # interfaces below PIFs that are attached
     busy: Set[str]  # UUIDs of VMs that run on this host, or are being started
     copy: Optional[str]  # the pool's copy of this host's /etc/sriov.conf
+    vgpus: Told  # of this host
     holders: Dict[str, Vm]  # address -> the VM that is leased the VF of this host, or has an entry for it
 
 
@@ -37,8 +39,9 @@ class Silence(NamedTuple):
     why: str
 
 
-def read(xapi: Xapi, host_uuid: str) -> Pool:
-    """Seven calls, of which one, the bulk read of all VMs, is heavy; raises what `Xapi.call` raises."""
+def read(xapi: Xapi, host_uuid: str, pfs: Iterable[vgpus.Gpu] = ()) -> Pool:
+    """Seven calls, of which one, the bulk read of all VMs, is heavy, and some for GPUs among the PFs; raises
+    what `Xapi.call` raises."""
     host = xapi.call("host.get_by_uuid", host_uuid)
     own = xapi.call("PIF.get_all_records_where", f'field "host" = "{host}"')
     networks = xapi.call("network.get_all_records")
@@ -73,6 +76,7 @@ def read(xapi: Xapi, host_uuid: str) -> Pool:
         },
         busy={record["uuid"] for record in vms.values() if _is_busy(record, host)},
         copy=other_config.get(COPY_KEY),
+        vgpus=vgpus.told(xapi, host, pfs),
         holders={
             address: known[uuid]
             for address, uuid in _holders(vms.values(), entries, unreadable, host, host_uuid).items()

@@ -23,10 +23,12 @@ def of_pf(
     held: Sequence[pci.VirtualFunction],
     lost: Sequence[pci.VirtualFunction],
     evidence: Sequence[Evidence],
+    managed: bool = False,
 ) -> List[Problem]:
     """Everything that keeps this PF from having VFs, or its VFs from VMs. `down` are its ports that are
     down, `management` whether it carries the management network (None: it may), `held` its VFs that dom0's
-    drivers have, `lost` those on no port that is known."""
+    drivers have, `lost` those on no port that is known. Where xapi has its VFs (`managed`), how they are
+    made and what has them is not ours to advise on."""
     name = pf.name
     found = []
     if pf.total_vfs == 0:
@@ -38,7 +40,8 @@ def of_pf(
                 "set-up, then power the host off and on.",
             )
         )
-    found += _driver(name, pf, evidence)
+    if not managed:
+        found += _driver(name, pf, evidence)
     for code in (kernellog.NO_MMIO_SPACE, kernellog.NO_BUS_NUMBERS):
         lines = [item.line for item in evidence if item.code == code]
         found += [_said_by_kernel(name, Evidence(code, "; ".join(lines)))] if lines else []
@@ -68,7 +71,7 @@ def of_pf(
                 f"{MANAGEMENT_UNKNOWN}, or use another port.",
             )
         )
-    if held:
+    if held and not managed:
         drivers = ", ".join(sorted({vf.driver or "" for vf in held}))
         found.append(
             Problem(

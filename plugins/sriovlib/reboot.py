@@ -128,4 +128,4 @@ def _taking(view: View, vm: Record) -> List[Refusal]:
 
 def _is_xapis(view: View, address: str) -> bool:
     """Whether xapi gave it to the VM itself, for a VIF."""
-    return dom0needs.MANAGED in view.devices[address].carries
+    return bool(set(dom0needs.XAPIS).intersection(view.devices[address].carries))

@@ -17,6 +17,7 @@ from . import (
     pci,
     pciback,
     vfs,
+    vgpus,
 )
 from .errors import SriovError
 from .host import RUN_FOLDER, Host
@@ -99,6 +100,7 @@ def _restore_pf(host: Host, planned: PfPlan) -> str:
     assert pf is not None
     seen = inventory.look(host)
     changeable.pf_is_not_needed(pf, seen)
+    changeable.gives_no_vgpus(pf, vgpus.UNTOLD)
     bring_to_count(host, pf, planned.wanted, seen)
     refused = apply_settings(host, pf, planned.wanted)
     if refused:

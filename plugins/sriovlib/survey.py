@@ -18,7 +18,7 @@ from typing import (
     Union,
 )
 
-from . import VERSION, inventory, pifs
+from . import VERSION, dom0needs, inventory, pifs, vgpus
 from .host import Host
 from .placement import Candidate
 from .topology import Member, Topology
@@ -148,10 +148,11 @@ def _ask(host: Host, session: Any, topology: Topology, member: Member) -> Union[
         else:
             xapi = Xapi(host, session, SECONDS)
             answer = json.loads(xapi.call("host.call_plugin", member.ref, "sriov", "inventory", {}))
+        told = vgpus.told(Xapi(host, session, SECONDS), member.ref, map(_gpu, answer["pfs"]))
         return Surveyed(
             member,
-            answer,
-            candidates(topology, member, answer),
+            _with_vgpus(answer, told),
+            candidates(topology, member, answer, told),
             answer["owners_known"],
             _untagged(topology, member),
         )
@@ -187,8 +188,11 @@ def _other_plugin(member: Member) -> HostProblem:
     )
 
 
-def candidates(topology: Topology, member: Member, seen: Mapping[str, Any]) -> List[Candidate]:
-    """The host's VFs, with the networks that the interface of each one's PF serves."""
+def candidates(
+    topology: Topology, member: Member, seen: Mapping[str, Any], told: vgpus.Told
+) -> List[Candidate]:
+    """The host's VFs, with the networks that the interface of each one's PF serves. `told`: what xapi says of
+    its GPUs."""
     networks: Dict[str, List[str]] = {}
     for network in topology.networks(member):
         for interface in network.interfaces:
@@ -206,11 +210,25 @@ def candidates(topology: Topology, member: Member, seen: Mapping[str, Any]) -> L
                 device=f"{vf['vendor_id']}:{vf['device_id']}",
                 pf_device=f"{pf['vendor_id']}:{pf['device_id']}",
                 networks=frozenset(networks.get(vf["interface"], ())),
-                blocked=_blocked(vf, pf, managed),
+                blocked=_blocked(vf, pf, managed, told),
                 no_network=_no_network(vf, pf, networks),
             )
         )
     return found
+
+
+def _gpu(pf: Mapping[str, Any]) -> vgpus.Gpu:
+    return vgpus.Gpu(pf["address"], pf["driver"], pf.get("pci_class") or "")
+
+
+def _with_vgpus(answer: Dict[str, Any], told: vgpus.Told) -> Dict[str, Any]:
+    """The host's inventory, with what xapi knows of its GPUs."""
+    needed = {address: list(what) for address, what in answer.get("needed", {}).items()}
+    for pf in answer["pfs"]:
+        said = needed.get(pf["address"], [])
+        if vgpus.needs_pf(_gpu(pf), pf["num_vfs"], told) and dom0needs.VGPUS not in said:
+            needed[pf["address"]] = [*said, dom0needs.VGPUS]
+    return {**answer, "needed": needed}
 
 
 def _untagged(topology: Topology, member: Member) -> Set[str]:
@@ -230,8 +248,12 @@ def _no_network(
     return frozenset(uuid for interface in pf["interfaces"] for uuid in networks.get(interface, ()))
 
 
-def _blocked(vf: Mapping[str, Any], pf: Mapping[str, Any], managed: Iterable[str]) -> Optional[str]:
+def _blocked(
+    vf: Mapping[str, Any], pf: Mapping[str, Any], managed: Iterable[str], told: vgpus.Told
+) -> Optional[str]:
     """Why no VM may be given the VF, where there is a reason."""
+    if vgpus.gives_vfs(_gpu(pf), told):
+        return f"xapi gives the VFs of the GPU {pf['address']} to VMs as vGPUs"
     if pf["management"]:
         return f"its PF {pf['interface'] or pf['address']} carries the management network"
     if pf["management"] is None:

@@ -18,6 +18,7 @@ from . import (
     startnotes,
     survey,
     topology,
+    vgpus,
 )
 from .dom0needs import Known
 from .errors import SriovError
@@ -31,6 +32,7 @@ from .poolstate import explained, vm_of
 from .repositories import Repository
 from .startnotes import STALE_SECONDS
 from .topology import Member, Topology
+from .vgpus import UNTOLD, Told
 from .xapi import Xapi
 
 NOBODY = Held({}, {})
@@ -48,6 +50,7 @@ class Pool(NamedTuple):
     entries: Dict[str, Entry]  # the whole ledger, by VM
     unreadable: Dict[str, str]  # VM -> why its key in the ledger cannot be read
     other_config: Dict[str, str]  # the pool's
+    vgpus: Told = UNTOLD  # what xapi says of this host's GPUs
 
 
 class View(NamedTuple):
@@ -103,6 +106,7 @@ def look(host: Host, xapi: Xapi, ref: str, vm: Record) -> View:
             "xenstore does not answer, so it is not known which VMs have which devices of this host.",
             "See whether xenstored runs, then start the VM again.",
         )
+    pool = pool._replace(vgpus=vgpus.told(xapi, pool.member.ref, map(vgpus.gpu, seen.pfs)))
     named = pcientries.plugging_order(vm["other_config"].get("pci", ""))
     entry = pool.entries.get(vm["uuid"])
     if entry is not None:
@@ -247,7 +251,7 @@ def _candidates(host: Host, seen: Inventory, pool: Pool) -> List[Candidate]:
     }
     here = pool.member
     alone = Topology(here.uuid, "", {here.uuid: here}, pool.networks)
-    return survey.candidates(alone, here, told)
+    return survey.candidates(alone, here, told, pool.vgpus)
 
 
 def _devices(
@@ -260,7 +264,7 @@ def _devices(
         if pif["currently_attached"]
         for device in pifs.devices(pif, own_pifs)
     }
-    known = Known(attached, pifs.managed(own_pifs), pool.repositories)
+    known = Known(attached, pifs.managed(own_pifs), pool.repositories, pool.vgpus)
     needs = dom0needs.needs(host, seen.pfs, seen.vfs, seen.network, known, holders)
     vfs = {vf.address: vf for vf in seen.vfs}
     return {

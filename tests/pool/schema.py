@@ -2,9 +2,10 @@
 
 fields.json names each field as xapi's database does, with two underscores in a nested name: those are the
 names that a query uses (records.json), while the API joins the parts with one. Its types come from
-recordings of a real xapi (transcripts, fields.json), but for Bond, VLAN, tunnel, SR and PBD, of which no
-object was there. A type reads `[rw ]KIND[ of CLASS.FIELD][ = DEFAULT]`: `rw` where the API has a setter; `of`
-names the reference field whose other end this one is (a VM's VIFs are `of VIF.VM`), so it is not stored.
+recordings of a real xapi (transcripts, fields.json), but for Bond, VLAN, tunnel, SR, PBD, PGPU and VGPU_type,
+of which no object was there. A type reads `[rw ]KIND[ of CLASS.FIELD][ = DEFAULT]`: `rw` where the API has a
+setter; `of` names the reference field whose other end this one is (a VM's VIFs are `of VIF.VM`), so it is not
+stored.
 """
 
 import json

@@ -21,6 +21,7 @@ import membership
 import network_calls
 import objects
 import pci_objects
+import pgpus
 import pifs
 import plugin_calls
 import roles
@@ -81,6 +82,7 @@ class Xapi:
 
     def _look_at_devices(self, host: str) -> None:
         pci_objects.look(self, host)
+        pgpus.look(self, host)
         pifs.refresh(self, host)
 
     @property

@@ -5,7 +5,7 @@ from typing import Any, Dict, List, Optional
 import pytest
 from answering_host import DEVICES, AnsweringHost, add_interface, add_pf, ip_shows, vf_address
 from pyfakefs.fake_filesystem import FakeFilesystem
-from sriovlib import arrival, inventory, pci, placement, survey
+from sriovlib import arrival, inventory, pci, placement, survey, vgpus
 from sriovlib.errors import SriovError
 from sriovlib.ledger import Choice, Request
 from sriovlib.pifs import Network
@@ -112,7 +112,7 @@ def candidates_of(host: AnsweringHost) -> List[Any]:
 
     member = Member("OpaqueRef:1", "host", "host", True, {})
     topology = TwoNetworks("host", "", {"host": member}, {})
-    return survey.candidates(topology, member, inventory.inventory(host, None, {}))
+    return survey.candidates(topology, member, inventory.inventory(host, None, {}), vgpus.UNTOLD)
 
 
 def test_a_vf_serves_the_network_of_its_own_port(fs: FakeFilesystem) -> None:

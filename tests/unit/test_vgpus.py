@@ -1,0 +1,133 @@
+"""Which GPUs' VFs are xapi's, by its PGPU records, and where it does not tell, by their driver."""
+
+from types import SimpleNamespace
+from typing import Any, Dict, List, Optional
+
+import pytest
+from pyfakefs.fake_filesystem import FakeFilesystem
+from small_dom0 import SmallDom0
+from sriovlib import changeable, dom0needs, hostconfig, inventory, listing, plan, reboot, restore, vgpus
+from sriovlib.errors import SriovError
+from sriovlib.guard import Device
+from sriovlib.pool import Silence
+from sriovlib.vgpus import Gpu
+
+A40, VF = "0000:41:00.0", "0000:41:00.4"
+
+
+def card(fs: FakeFilesystem, driver: Optional[str], pci_class: str = "30200", vfs: int = 1) -> SmallDom0:
+    """A card with one VF that the PF's driver has."""
+    top = "/sys/bus/pci/devices"
+    bound = f"DRIVER={driver}\n" if driver else ""
+    fs.create_file(f"{top}/{A40}/uevent", contents=f"{bound}PCI_CLASS={pci_class}\nPCI_ID=10DE:2235\n")
+    fs.create_file(f"{top}/{A40}/sriov_totalvfs", contents="32\n")
+    fs.create_file(f"{top}/{A40}/sriov_numvfs", contents=f"{vfs}\n")
+    if vfs:
+        fs.create_file(f"{top}/{VF}/uevent", contents=f"{bound}PCI_CLASS={pci_class}\nPCI_ID=10DE:2235\n")
+        fs.create_symlink(f"{top}/{VF}/driver", f"../../../bus/pci/drivers/{driver}")
+        fs.create_symlink(f"{top}/{A40}/virtfn0", f"../{VF}")
+    fs.create_file("/etc/xensource-inventory", contents="INSTALLATION_UUID='8c2f7d8e'\n")
+    return SmallDom0({"xenstore-ls": ""})
+
+
+def held(host: SmallDom0) -> List[str]:
+    (pf,) = inventory.inventory(host, None, {})["pfs"]
+    return [problem["code"] for problem in pf["problems"] if problem["code"] == "VF_HELD_BY_DOM0"]
+
+
+@pytest.mark.parametrize("driver", ["nvidia", "gim"])
+def test_while_xapi_is_silent_a_gpu_is_known_by_its_driver(fs: FakeFilesystem, driver: str) -> None:
+    host = card(fs, driver)
+    seen = inventory.look(host)
+    (vf,) = listing.vf_records(seen, Silence("it restarts"))
+    (pf,) = listing.pf_records(host, seen, Silence("it restarts"))
+    assert (vf["state"], pf["managed_by"], pf["free_vfs"]) == ("reserved", "xapi", 0)
+    assert held(host) == []
+
+
+@pytest.mark.parametrize(("driver", "pci_class"), [("nouveau", "30200"), ("gim", "20000")])
+def test_another_device_is_none(fs: FakeFilesystem, driver: str, pci_class: str) -> None:
+    host = card(fs, driver, pci_class)
+    (vf,) = listing.vf_records(inventory.look(host), Silence("it restarts"))
+    assert vf["state"] == "dom0"
+    assert held(host) == ["VF_HELD_BY_DOM0"]
+
+
+def test_at_boot_no_vfs_of_it_are_made(fs: FakeFilesystem) -> None:
+    host = card(fs, "nvidia", vfs=0)
+    (pf,) = inventory.look(host).pfs
+    wanted = hostconfig.PfConfig(A40, None, 4, {})
+    with pytest.raises(SriovError) as error:
+        restore._restore_pf(host, plan.PfPlan(wanted, pf, None, None))
+    assert error.value.code == "SRIOV_MANAGED_BY_XAPI"
+
+
+@pytest.mark.parametrize(
+    ("driver", "told", "of_vfs", "of_pf"),
+    [
+        ("nvidia", {A40: True}, True, True),
+        ("pciback", {A40: True}, True, True),  # xapi has given it to a VM as a whole, or means to
+        ("nvidia", {A40: False}, True, False),
+        ("nvidia", {}, True, True),
+        ("nouveau", {A40: False}, False, False),
+        ("nouveau", {}, False, False),
+    ],
+)
+def test_what_of_a_gpu_without_vfs_is_xapis(
+    driver: str, told: Dict[str, bool], of_vfs: bool, of_pf: bool
+) -> None:
+    gpu = Gpu(A40, driver, "030200")
+    assert vgpus.gives_vfs(gpu, told) == of_vfs
+    assert vgpus.needs_pf(gpu, 0, told) == of_pf
+    assert vgpus.needs_pf(gpu, 4, told) == of_vfs
+
+
+def test_the_vfs_and_the_pf_are_needed(fs: FakeFilesystem) -> None:
+    seen = inventory.look(card(fs, "nouveau"))
+    known = dom0needs.NOTHING._replace(vgpus={A40: True})
+    found = dom0needs.needs(SmallDom0(), seen.pfs, seen.vfs, seen.network, known, {})
+    assert found[A40] == found[VF] == ("xapi's vGPUs",)
+    with pytest.raises(SriovError) as error:
+        changeable.gives_no_vgpus(seen.pfs[0], known.vgpus)
+    assert error.value.code == "SRIOV_MANAGED_BY_XAPI"
+
+
+@pytest.mark.parametrize("carried", dom0needs.XAPIS)
+def test_what_xapi_gave_to_a_vm_itself_stays_with_it_at_a_reboot(carried: str) -> None:
+    device = Device(VF, True, True, A40, "10de:2235", (carried,), None)
+    view: Any = SimpleNamespace(devices={VF: device})
+    assert reboot._is_xapis(view, VF)
+    view.devices[VF] = device._replace(carries=("the mounted file system /",))
+    assert not reboot._is_xapis(view, VF)
+
+
+class Xapi:
+    """Answers with these records, and notes what it was asked."""
+
+    def __init__(self, **answers: Any) -> None:
+        self.answers = answers
+        self.asked: List[str] = []
+
+    def call(self, method: str, *params: Any) -> Any:
+        self.asked.append(method)
+        name = method.split(".")[1] if method.startswith("PCI.") else method.split(".")[0]
+        return self.answers[name][params[0]] if name == "get_pci_id" else self.answers[name]
+
+
+def test_xapi_is_asked_for_vgpu_types_that_are_vfs() -> None:
+    xapi: Any = Xapi(
+        PGPU={
+            "a": {"PCI": "pci-a", "supported_VGPU_types": ["whole", "quarter"]},
+            "b": {"PCI": "pci-b", "supported_VGPU_types": ["whole"]},
+        },
+        VGPU_type={"quarter": {}},
+        get_pci_id={"pci-a": A40, "pci-b": "0000:00:02.0"},
+    )
+    told = vgpus.told(xapi, "host", [Gpu(A40, "nvidia", "030200")])
+    assert told == {A40: True, "0000:00:02.0": False}
+
+
+def test_on_a_host_without_a_gpu_it_is_not_asked() -> None:
+    xapi: Any = Xapi()
+    assert vgpus.told(xapi, "host", [Gpu("0000:07:00.0", "ixgbe", "020000")]) == {}
+    assert xapi.asked == []
