@@ -87,10 +87,10 @@ def pf(args: Mapping[str, str], name: str = "pf") -> Optional[str]:
     """A PF by address (made full and lower-case) or by the name of its interface."""
     if name not in args:
         return None
-    address = pci.parse_address(args[name])
-    if address is None and not _INTERFACE.fullmatch(args[name]):
+    address, interface = pci.parse_address(args[name]), args[name].strip()
+    if address is None and not _INTERFACE.fullmatch(interface):
         raise bad(name, args[name], "a PCI address (0000:07:00.0 or 07:00.0) or an interface (eth2)")
-    return address or args[name]
+    return address or interface
 
 
 def required(name: str, value: Optional[str]) -> str:

@@ -32,7 +32,7 @@ PATH = "/etc/sriov.conf"
 
 HOST, BOOT, XEN_BEFORE = "host", "boot", "xen before enable_iommu"
 _KEYS = {HOST: ("pciback",), BOOT: ("regenerate", "initrd"), XEN_BEFORE: None}  # None: any key
-_SECTION = re.compile(r"pf (?P<pf>\S+)|vf (?P<of>\S+) (?P<number>0|[1-9][0-9]{0,5})")
+_SECTION = re.compile(r"pf\s+(?P<pf>\S+)|vf\s+(?P<of>\S+)\s+(?P<number>0|[1-9][0-9]{0,5})")
 _GUID = re.compile(r"[0-9a-fA-F]{2}(?::[0-9a-fA-F]{2}){7}")
 
 _SHOWN = 300  # characters of what is wrong with a line
@@ -76,7 +76,9 @@ def vf_section(pf_address: str, number: int) -> str:
 
 
 def interpret(document: Document) -> HostConfig:
-    """The meaning of the text: strict, line by line."""
+    """The meaning of the text: strict, line by line. In the result all sections have their addresses in
+    full, as the next change writes them."""
+    document = _in_full(document)
     errors = list(document.errors)
     pfs: Dict[str, PfConfig] = {}
 
@@ -88,8 +90,8 @@ def interpret(document: Document) -> HostConfig:
         address = (match.group("pf") or match.group("of")) if match else ""
         if section in _KEYS:
             _own_values(section, values, wrong)
-        elif match is None or pci.parse_address(address) != address:
-            wrong(section, "", f"[{section}] is no section of this file (addresses are written in full)")
+        elif match is None or pci.parse_address(address) is None:
+            wrong(section, "", f"[{section}] is no section of this file")
         elif match.group("pf"):
             pf = pfs.get(address, PfConfig(address, None, None, {}))
             pfs[address] = _pf_values(pf, section, values, wrong)
@@ -98,6 +100,18 @@ def interpret(document: Document) -> HostConfig:
             pf.settings[int(match.group("number"))] = _vf_values(section, values, wrong)
     _look_for_doubles(pfs, wrong)
     return HostConfig(document, pfs, errors)
+
+
+def _in_full(document: Document) -> Document:
+    """People write `[pf 3B:00.0]` too."""
+    names = {}
+    for section in document.sections:
+        match = _SECTION.fullmatch(section)
+        address = pci.parse_address(match.group("pf") or match.group("of")) if match else None
+        if match and address:
+            number = match.group("number")
+            names[section] = vf_section(address, int(number)) if number else pf_section(address)
+    return ini.renamed(document, names) if any(old != new for old, new in names.items()) else document
 
 
 def _own_values(section: str, values: Dict[str, str], wrong: Wrong) -> None:

@@ -2,7 +2,7 @@
 other line as it is; reading is strict, and an error names its line while the rest holds."""
 
 import re
-from typing import Dict, Iterable, List, NamedTuple, Optional, Tuple
+from typing import Dict, Iterable, List, Mapping, NamedTuple, Optional, Tuple
 
 TRUE, FALSE = ("yes", "true", "on", "1"), ("no", "false", "off", "0")
 
@@ -83,6 +83,16 @@ def changed(document: Document, section: str, values: Dict[str, Optional[str]]) 
     lines = list(document.lines)
     for key, value in values.items():
         lines = _with(lines, section, key, value)
+    return _understood(lines)
+
+
+def renamed(document: Document, names: Mapping[str, str]) -> Document:
+    """The document with other names (old -> new) of some sections; all else stays."""
+    lines = []
+    for line in document.lines:
+        heading = _SECTION.fullmatch(line)
+        new = names.get(heading.group(1).strip()) if heading else None
+        lines.append(line.replace(heading.group(1), new, 1) if heading and new is not None else line)
     return _understood(lines)
 
 

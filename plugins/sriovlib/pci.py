@@ -11,19 +11,21 @@ DEVICES = ports.DEVICES
 
 PCIBACK = "pciback"  # the driver's name in sysfs, whatever its module is called
 
-_ADDRESS = re.compile(r"(?:([0-9a-fA-F]{4,8}):)?([0-9a-fA-F]{2}):([01][0-9a-fA-F])\.([0-7])")
+_ADDRESS = re.compile(r"(?:([0-9a-fA-F]{1,8}):)?([0-9a-fA-F]{1,2}):([01]?[0-9a-fA-F])\.([0-7])")
 
 
 def parse_address(text: str) -> Optional[str]:
-    """The full lower-case form `DDDD:BB:DD.F` of an address, or None where it is none.
+    """The full lower-case form `DDDD:BB:DD.F` of an address, as sysfs has it, or None where it is none.
 
-    `BB:DD.F` means domain 0000; a domain has more than four digits behind an Intel VMD (`10000:01:00.0`).
+    It is understood as people and tools write it: `3B:00.0` (lspci; domain 0000), `00000000:3B:00.0`
+    (nvidia-smi), `0:3b:0.0` (Xen reads numbers of any width), with blanks around or a line's end. A domain
+    has more than four digits behind an Intel VMD (`10000:01:00.0`).
     """
-    match = _ADDRESS.fullmatch(text)
+    match = _ADDRESS.fullmatch(text.strip())
     if match is None:
         return None
-    domain, bus, slot, function = match.groups()
-    return f"{domain or '0000'}:{bus}:{slot}.{function}".lower()
+    domain, bus, slot, function = (int(field or "0", 16) for field in match.groups())
+    return f"{domain:04x}:{bus:02x}:{slot:02x}.{function}"
 
 
 def address_order(address: str) -> Tuple[int, int, int, int]:

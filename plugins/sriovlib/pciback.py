@@ -132,7 +132,8 @@ def load_pciback(host: Host, _session: Any, args: Mapping[str, str]) -> Dict[str
 
 def slots(host: Host) -> Set[str]:
     """The addresses that pciback takes when a device appears there; a slot outlives its device."""
-    return set((host.text(f"{DRIVER}/slots") or "").split())
+    found = map(pci.parse_address, (host.text(f"{DRIVER}/slots") or "").split())
+    return {address for address in found if address}
 
 
 def add_slot(host: Host, address: str) -> None:

@@ -245,7 +245,7 @@ def _unknown_to_xapi(
         xapi = Xapi(host, session)
         ref = xapi.call("host.get_by_uuid", seen.host_uuid)
         records = xapi.call("PCI.get_all_records_where", f'field "host" = "{ref}"')
-        return not {record["pci_id"] for record in records.values()}.issuperset(there)
+        return not {pci.parse_address(record["pci_id"]) for record in records.values()}.issuperset(there)
     except Exception as error:  # the client's errors have no common class, and the VFs are made
         host.log(f"xapi did not answer after set_vf_count: {error}")
         return True

@@ -3,13 +3,14 @@
 import re
 from typing import Dict, List, NamedTuple, Optional
 
+from . import pci
 from .host import Completed, Host
 
 BACKENDS = "/local/domain/0/backend/pci"
 COMMAND = ("xenstore-ls", "-f", BACKENDS)
 SECONDS = 10  # it answers at once, or its daemon is gone
 
-_DEVICE = re.compile(re.escape(BACKENDS) + r'/(\d+)/\d+/dev-\d+ = "([0-9a-fA-F:.]+)"')
+_DEVICE = re.compile(re.escape(BACKENDS) + r'/(\d+)/\d+/dev-\d+ = "([^"]*)"')
 _UUID = re.compile(r"[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 
 
@@ -32,9 +33,9 @@ def owners(host: Host, answer: Completed) -> Optional[Dict[str, Domain]]:
         # xenstore-ls: xs_directory (/local/domain/0/backend/pci): No such file or directory
         none = "xs_directory" in answer.stderr and "No such file" in answer.stderr
         return {} if none else None
-    devices = {match.group(2).lower(): int(match.group(1)) for match in _DEVICE.finditer(answer.stdout)}
-    domains = _domains(host, sorted(set(devices.values())))
-    return {address: domains[domid] for address, domid in devices.items() if domid in domains}
+    found = [(pci.parse_address(text), int(domid)) for domid, text in _DEVICE.findall(answer.stdout)]
+    domains = _domains(host, sorted({domid for _, domid in found}))
+    return {address: domains[domid] for address, domid in found if address and domid in domains}
 
 
 def _domains(host: Host, domids: List[int]) -> Dict[int, Domain]:

@@ -294,9 +294,7 @@ def test_a_vm_that_runs_on_another_host_holds_nothing_here(tmp_path: Path, pool:
 
 def test_the_file_is_read_strictly(tmp_path: Path) -> None:
     host = machine.default_host(str(tmp_path))
-    write(
-        host, "[pf 07:00.0]\nvfs = 2\n[vf 0000:07:00.0 01]\nvlan = 5\n[hots]\n[host]\npciback = yes # Mary\n"
-    )
+    write(host, "[pf 07:00]\nvfs = 2\n[vf 0000:07:00.0 01]\nvlan = 5\n[hots]\n[host]\npciback = yes # Mary\n")
     config = hostconfig.read(host)
     assert [error.split(":")[0] for error in config.errors] == ["line 1", "line 3", "line 5"]
     assert config.pciback

@@ -1,0 +1,60 @@
+"""A PCI address is understood as people and tools write it, wherever one is read, and is written in full."""
+
+import pytest
+from pyfakefs.fake_filesystem import FakeFilesystem
+from sriovlib import arguments, hostconfig, pciback, xenstore
+from sriovlib.host import Completed, Host
+
+PORT, VF = "0000:3b:00.0", "0000:3b:10.0"
+
+
+@pytest.mark.parametrize("text", ["0000:3B:00.0", "3b:00.0", "00000000:3B:00.0", " 0000:3b:00.0\n"])
+def test_as_an_argument(text: str) -> None:
+    assert arguments.pf({"pf": text}) == PORT
+    assert arguments.address({"vf": text}, "vf") == PORT
+
+
+def test_several_with_commas_between() -> None:
+    assert arguments.addresses({"vfs": "3B:10.0, 0000:3b:10.2,"}, "vfs") == [VF, "0000:3b:10.2"]
+
+
+def test_an_interface_with_blanks_around_is_one_too() -> None:
+    assert arguments.pf({"pf": " eth1\n"}) == "eth1"
+
+
+def test_in_the_sections_of_sriov_conf(fs: FakeFilesystem) -> None:
+    """The next change writes them in full; nobody's lines are lost."""
+    text = "[ pf 3B:00.0 ] # the fast card\nvfs = 4\n\n[vf 00000000:3B:00.0 2]\nvlan = 12\n"
+    fs.create_file(hostconfig.PATH, contents=text)
+    fs.create_dir("/run/sriov")
+    host = Host()
+    config = hostconfig.read(host)
+    assert (config.errors, list(config.pfs)) == ([], [PORT])
+    assert (config.pfs[PORT].vfs, config.pfs[PORT].settings) == (4, {2: {"vlan": 12}})
+    hostconfig.update(host, hostconfig.pf_section(PORT), {"vfs": "2"})
+    assert host.read(hostconfig.PATH) == (
+        f"[{hostconfig.pf_section(PORT)}] # the fast card\nvfs = 2\n\n[vf {PORT} 2]\nvlan = 12\n"
+    )
+
+
+def test_two_sections_of_one_port(fs: FakeFilesystem) -> None:
+    fs.create_file(hostconfig.PATH, contents=f"[pf {PORT}]\nvfs = 4\n[pf 3B:00.0]\nmac = 00:1b:21:00:01:00\n")
+    config = hostconfig.read(Host())
+    assert config.errors == [f"line 3: a second section [pf {PORT}]; both count"]
+    assert (config.pfs[PORT].vfs, config.pfs[PORT].mac) == (4, "00:1b:21:00:01:00")
+
+
+def test_in_pcibacks_slots(fs: FakeFilesystem) -> None:
+    fs.create_file(f"{pciback.DRIVER}/slots", contents="0000:3B:10.0\n0000:3b:10.2\n")
+    assert pciback.slots(Host()) == {VF, "0000:3b:10.2"}
+
+
+def test_in_xenstore() -> None:
+    class Xenstore(Host):
+        def run(self, *_args: object, **_more: object) -> Completed:
+            return Completed(("xenstore-read",), 0, "7\n/vm/d58d9323-dddc-4624-a482-9f6ceb10670c\nweb\n", "")
+
+    listing = f'{xenstore.BACKENDS}/7/0/dev-0 = "0000:3B:10.0 "\n{xenstore.BACKENDS}/7/0/dev-1 = ""\n'
+    owners = xenstore.owners(Xenstore(), Completed(("xenstore-ls",), 0, listing, ""))
+    assert owners is not None
+    assert {address: domain.name for address, domain in owners.items()} == {VF: "web"}
