@@ -4,6 +4,7 @@ the ledger. Pure."""
 from typing import Dict, Iterator, List, Sequence, Tuple
 
 from . import copies, holding, ownlease, pcientries
+from .errors import SriovError
 from .poolstate import Vm
 from .safetext import shortened
 from .seen import Conflict, Seen
@@ -218,6 +219,12 @@ def _written_anew(vm: Vm) -> str:
 
 def dropped(seen: Seen) -> Iterator[Conflict]:
     for vm in sorted(seen.state.vms.values(), key=lambda vm: vm.uuid):
+        try:
+            pcientries.must_be_readable(vm.uuid, vm.name, vm.other_config)
+        except SriovError as error:
+            yield Conflict(
+                "ENTRY_DROPPED", error.message, f"It is not started with them. {error.hint}", [vm.uuid]
+            )
         for one in pcientries.entries(vm.pci or ""):
             if one.address is None:
                 yield Conflict(

@@ -42,7 +42,7 @@ def _match(part: str) -> "Optional[re.Match[str]]":
 
 def are_own(other_config: Mapping[str, str], origin: Mapping[str, str]) -> bool:
     """Whether a VM has MACs or VLANs for its entries that its supposed origin does not have."""
-    numbers = {entry.number for entry in pcientries.entries(other_config.get("pci", ""))}
+    numbers = {entry.number for entry in pcientries.entries(pcientries.readable(other_config))}
     return any(
         number in numbers and there.get(number) != value
         for here, there in ((macs(other_config), macs(origin)), (vlans(other_config), vlans(origin)))

@@ -13,7 +13,7 @@ of the requests. Entries of others keep their numbers, and by them their places 
 
 import itertools
 import re
-from typing import Collection, Dict, Iterator, List, NamedTuple, Optional, Sequence, Set
+from typing import Collection, Dict, Iterator, List, Mapping, NamedTuple, Optional, Sequence, Set
 
 from .errors import SriovError
 from .safetext import LONGEST, shortened
@@ -121,12 +121,20 @@ def _unused(used: Set[int], count: int) -> Iterator[int]:
     return (number for number in itertools.count() if number not in used)
 
 
-def must_be_readable(vm: str, name: str, text: str) -> None:
+def readable(other_config: Mapping[str, str]) -> str:
+    """A VM's entries, of whatever VM; none where there are so many that nobody reads them, for no start goes
+    on with those (`must_be_readable`)."""
+    text = other_config.get("pci", "")
+    return text if len(text) <= LONGEST else ""
+
+
+def must_be_readable(vm: str, name: str, other_config: Mapping[str, str]) -> None:
     """Refuses a VM with entries of more than `LONGEST` characters, whoever wrote them."""
-    if len(text) > LONGEST:
+    length = len(other_config.get("pci", ""))
+    if length > LONGEST:
         raise SriovError(
             "SRIOV_BAD_ARGUMENT",
-            f"other_config:pci of {shortened(name, 60)} ({vm}) has {len(text)} characters, and more than "
+            f"other_config:pci of {shortened(name, 60)} ({vm}) has {length} characters, and more than "
             f"{LONGEST} are not read.",
             f"Take it out: `{removal(vm)}`.",
         )

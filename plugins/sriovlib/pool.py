@@ -54,7 +54,7 @@ def read(xapi: Xapi, host_uuid: str, pfs: Iterable[vgpus.Gpu] = ()) -> Pool:
         if vm["uuid"] in entries:
             entries[vm["uuid"]] = holding.explained(
                 entries[vm["uuid"]],
-                pcientries.plugging_order(vm["other_config"].get("pci", "")),
+                pcientries.plugging_order(pcientries.readable(vm["other_config"])),
                 vm["platform"].get("nomigrate"),
                 ledger.NEXT_PREFIX + vm["uuid"] in config,
             )
@@ -95,7 +95,7 @@ def _holders(
         holding.Vm(
             vm["uuid"],
             {host: host_uuid}.get(vm["resident_on"], "another") if vm["power_state"] != "Halted" else None,
-            pcientries.plugging_order(vm["other_config"].get("pci", "")),
+            pcientries.plugging_order(pcientries.readable(vm["other_config"])),
         )
         for vm in vms
     ]

@@ -25,7 +25,7 @@ class Vm(NamedTuple):
     operations: Tuple[str, ...]  # in progress: start, clone ...
     resident_on: Optional[str]
     affinity: Optional[str]
-    pci: Optional[str]  # other_config:pci
+    pci: Optional[str]  # other_config:pci; "" for one that nobody reads
     nomigrate: Optional[str]  # platform:nomigrate
     other_config: Mapping[str, str]
     is_a_template: bool = False
@@ -115,7 +115,7 @@ def vm_of(ref: str, record: Mapping[str, Any], hosts: Mapping[str, str]) -> Vm:
         tuple(sorted(record["current_operations"].values())),
         hosts.get(record["resident_on"]),
         hosts.get(record["affinity"]),
-        record["other_config"].get("pci"),
+        pcientries.readable(record["other_config"]) if "pci" in record["other_config"] else None,
         record["platform"].get("nomigrate"),
         record["other_config"],
         record["is_a_template"],

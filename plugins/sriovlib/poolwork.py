@@ -52,7 +52,7 @@ class Work(NamedTuple):
             ref, record = poolstate.vm_record(self.xapi, uuid, template=True)
             hosts = {member.ref: member.uuid for member in self.topology.members.values()}
             vm = poolstate.vm_of(ref, record, hosts)
-        pcientries.must_be_readable(uuid, vm.name, vm.pci or "")
+        pcientries.must_be_readable(uuid, vm.name, vm.other_config)
         return vm
 
     def entry(self, uuid: str) -> Entry:

@@ -97,7 +97,7 @@ def _repository(xapi: Xapi, pbd: Record) -> Repository:
 
 def look(host: Host, xapi: Xapi, ref: str, vm: Record) -> View:
     """For a start of the VM with that reference and record; raises SriovError, or what `Xapi.call` raises."""
-    pcientries.must_be_readable(vm["uuid"], vm["name_label"], vm["other_config"].get("pci", ""))
+    pcientries.must_be_readable(vm["uuid"], vm["name_label"], vm["other_config"])
     pool = pool_of(host, xapi)
     seen = inventory.look(host)
     if seen.owners is None:
@@ -208,7 +208,7 @@ def _unreadable(pool: Pool, others: Mapping[str, Record]) -> Dict[str, str]:
         address: f"the VM {others[uuid]['name_label']} ({uuid}), of which the ledger cannot be read"
         for uuid in pool.unreadable
         if uuid in others
-        for address in pcientries.plugging_order(others[uuid]["other_config"].get("pci", ""))
+        for address in pcientries.plugging_order(pcientries.readable(others[uuid]["other_config"]))
     }
 
 

@@ -197,7 +197,8 @@ def test_entries_of_pages_are_refused_and_cost_no_other_vm(pool: Administrator) 
         assert (code, f"odd ({odd})" in message) == ("SRIOV_BAD_ARGUMENT", True)
         assert f"xe vm-param-remove uuid={odd} param-name=other-config param-key=pci" in hint
     assert pool.call("assign_vf", vm_uuid=pool.vm("web"), pf="eth1")["request"] == 1
-    assert len(pool.call("list_assignments")["vms"]) == 2
+    conflict = pool.conflict("ENTRY_DROPPED")
+    assert (conflict["vm_uuids"], "It is not started with them." in conflict["hint"]) == ([odd], True)
 
 
 def test_what_iovirt_keys_say_in_pages_is_refused(pool: Administrator) -> None:

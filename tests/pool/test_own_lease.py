@@ -144,3 +144,13 @@ def test_a_key_that_cannot_be_read_may_speak_of_any_vlan(estate: Estate) -> None
     mine = estate.vm("mine", f"0/{FREE_VF}")
     assert estate.refused(mine, 1)[0].startswith("SRIOV_NOT_ASSIGNED ")
     assert "NOT_ASSIGNED" in codes(estate, mine)
+
+
+def test_entries_of_pages_stop_the_vm_that_has_them_and_no_other(estate: Estate) -> None:
+    pages = estate.vm("pages", ",".join(f"{number}/{FREE_VF}" for number in range(5000)))
+    first, message, hint = estate.refused(pages, 0)
+    assert (first.split()[0], "more than 65536 are not read" in message) == ("SRIOV_BAD_ARGUMENT", True)
+    assert f"xe vm-param-remove uuid={estate.uuid(pages)} param-name=other-config param-key=pci" in hint
+    web = estate.with_vf("web", vlan="12")
+    estate.start(web, 0)
+    assert codes(estate, pages) == ["ENTRY_DROPPED"]
