@@ -6,6 +6,7 @@ from . import hostconfig, identity, ini, pci, poolcopy, product
 from .errors import Problem, SriovError
 from .host import Host
 from .hostconfig import HostConfig
+from .safetext import line
 from .xapi import Xapi, logged_in
 
 _TOO_LONG = "Nothing that this product wrote is that long: look who wrote it, and take the key away."
@@ -13,7 +14,8 @@ _TOO_LONG = "Nothing that this product wrote is that long: look who wrote it, an
 
 def bring_back(host: Host) -> str:
     """Adds the sections of PFs and VFs from the copy whose PFs are those of this host; what else is in
-    this host's file (its Xen option before us) is of this installation, and stays."""
+    this host's file (its Xen option before us) is of this installation, and stays. Says what it added: a
+    pool-operator may have written the copy."""
     if hostconfig.read(host).pfs:
         raise SriovError(
             "SRIOV_BAD_ARGUMENT",
@@ -23,7 +25,11 @@ def bring_back(host: Host) -> str:
     copy = _mine(host, _copies(host))
     sections = [name for name in copy.document.sections if name.startswith(("pf ", "vf "))]
     hostconfig.edit(host, lambda config: ini.put_back(config.document, copy.document, sections))
-    return f"{hostconfig.PATH}: brought back from the pool, {len(copy.pfs)} PF sections"
+    lines = [f"{hostconfig.PATH}: brought back from the pool, {len(copy.pfs)} PF sections"]
+    for name in sections:
+        values = (f"{key} = {value}" for key, value in copy.document.sections[name].items())
+        lines.append(line(f"  [{name}] {', '.join(values)}"))
+    return "\n".join(lines)
 
 
 def _copies(host: Host) -> List[HostConfig]:

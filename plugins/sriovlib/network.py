@@ -65,7 +65,7 @@ def _bridges(host: Host) -> Optional[Dict[str, Any]]:
     network_config.ml)."""
     try:
         return dict(json.loads(host.read(NETWORKD))["bridge_config"])
-    except (OSError, ValueError, KeyError, TypeError):
+    except (OSError, ValueError, KeyError, TypeError, RecursionError):
         return None
 
 

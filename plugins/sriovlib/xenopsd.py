@@ -67,6 +67,6 @@ def _passthrough(host: Host, config: str) -> Optional[bool]:
     try:
         kind, builder = json.loads(host.read(config))["ty"]
         says = builder["pci_passthrough"]
-    except (OSError, ValueError, KeyError, TypeError):
+    except (OSError, ValueError, KeyError, TypeError, RecursionError):
         return None
     return says if says is False or (says is True and kind == "HVM") else None

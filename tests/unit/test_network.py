@@ -102,8 +102,21 @@ def test_networkd_tells_which_nic_is_below_the_bridge() -> None:
         '{"bridge_config": [["xenbr0", {"ports": [["eth9", {"interfaces": ["eth9"]}]]}]]}',
         '{"bridge_config": [["xenbr0", {"vlan": ["xenbr7", 12]}]]}',
         '{"bridge_config": [["xenbr0", null], 7]}',
+        "[" * 50_000,
     ],
-    ids=["missing", "empty", "cut", "none", "another", "no-bridge", "no-port", "no-nic", "no-parent", "null"],
+    ids=[
+        "missing",
+        "empty",
+        "cut",
+        "none",
+        "another",
+        "no-bridge",
+        "no-port",
+        "no-nic",
+        "no-parent",
+        "null",
+        "deep",
+    ],
 )
 def test_a_management_interface_that_leads_to_no_nic_closes_every_port(
     openvswitch: FakeFilesystem, text: str

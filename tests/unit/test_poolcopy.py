@@ -6,7 +6,7 @@ from typing import Iterator
 import pytest
 from pyfakefs.fake_filesystem import FakeFilesystem
 from small_pool import SmallPool
-from sriovlib import frompool, hostconfig, poolcopy, safetext
+from sriovlib import frompool, hostconfig, ini, poolcopy, safetext
 from sriovlib.errors import SriovError
 from sriovlib.host import Host
 
@@ -42,3 +42,19 @@ def test_a_file_with_a_byte_order_mark_is_copied_without_it(fs: FakeFilesystem) 
     fs.create_file(hostconfig.PATH, contents="\ufeff" + PF)
     assert poolcopy.store(Host(), pool) is None
     assert pool.other_config == {"sriov-conf": PF}
+
+
+def test_what_was_brought_back_is_said_line_by_line(
+    fs: FakeFilesystem, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A pool-operator may have written it: whoever brings it back sees VLAN 999, and no forged line."""
+    copy = hostconfig.interpret(ini.parse(PF + "[vf 0000:07:00.0 1]\nvlan = 999\ntrust = on\n# \x1b[2J\n"))
+    monkeypatch.setattr(frompool, "_mine", lambda _host, _copies: copy)
+    monkeypatch.setattr(frompool, "_copies", lambda _host: [copy])
+    fs.create_dir("/run/sriov")
+    fs.create_dir("/etc")
+    assert frompool.bring_back(Host()).splitlines() == [
+        "/etc/sriov.conf: brought back from the pool, 1 PF sections",
+        "  [pf 0000:07:00.0] vfs = 4",
+        "  [vf 0000:07:00.0 1] vlan = 999, trust = on",
+    ]

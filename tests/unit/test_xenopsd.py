@@ -51,7 +51,9 @@ def test_where_no_vm_has_devices_its_own_record_says_so(fs: FakeFilesystem) -> N
     assert plugs() == []
 
 
-@pytest.mark.parametrize("contents", ["{}", "", "[]", '{"ty": 1}', '{"ty": ["HVM", {}]}', config("no")])
+@pytest.mark.parametrize(
+    "contents", ["{}", "", "[]", "[" * 50_000, '{"ty": 1}', '{"ty": ["HVM", {}]}', config("no")]
+)
 def test_a_xenopsd_that_keeps_devices_elsewhere_tells_nothing(fs: FakeFilesystem, contents: str) -> None:
     """There is no folder PCI, and the VM's own record does not say that it has no devices."""
     fs.create_file(f"{CLASSIC}/VM/{WEB}/config", contents=contents)
