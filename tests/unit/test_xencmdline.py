@@ -191,6 +191,11 @@ def test_the_tool_takes_a_number_for_the_default_and_the_hint_says_so(host: Mach
     assert "is the number of a normal entry (GRUB would take a title, the tool does not)" in error.hint
 
 
+def test_a_default_that_a_variable_says_is_not_known(host: Machine) -> None:
+    edit(host, b"set default=0", b'set default="${saved_entry}"')
+    assert "does not tell which entry boots by itself" in refused(host).message
+
+
 def test_a_link_would_become_a_file(host: Machine) -> None:
     os.rename(host.path(GRUB), host.path("/boot/grub.cfg"))
     os.symlink("../grub.cfg", host.path(GRUB))
@@ -292,6 +297,7 @@ def test_a_file_that_the_tool_began_and_could_not_finish_is_taken_away(
     host: Machine, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     start = Machine.start
+    host.replace_file("/boot/grub/tmp-of-mine", b"not ours\n")
 
     def full(self: Machine, argv: Any, input_text: Any = None) -> Any:
         if "--set-xen" in argv:
@@ -301,6 +307,20 @@ def test_a_file_that_the_tool_began_and_could_not_finish_is_taken_away(
 
     monkeypatch.setattr(Machine, "start", full)
     assert "No space left" in refused(host).message
+
+
+def test_where_the_options_of_one_entry_cannot_be_written_the_tools_text_goes_too(
+    host: Machine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def no_room(self: Any, path: str, data: bytes, mode: int = 0o644) -> None:
+        if path == GRUB:
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        replace(self, path, data, mode)
+
+    edit(host, b"iommu=0 watchdog\n", b"iommu=0,verbose watchdog\n")  # the two differ
+    replace = Machine.replace_file
+    monkeypatch.setattr(Machine, "replace_file", no_room)
+    assert refused(host).message == f"{GRUB} cannot be changed: No space left on device."
 
 
 def cut_off(host: Machine, monkeypatch: pytest.MonkeyPatch, spoil: bytes = b"") -> bytes:
