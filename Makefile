@@ -9,7 +9,7 @@ shell_files = $$(scripts/files-in sh)
 benches = run restore assignments restarts
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test check rpm lab lab-full lab-shell bench bench-short clean venv python-3.6
+.PHONY: help demo test check rpm lab lab-full lab-shell bench bench-short mutants clean venv python-3.6
 
 help: ## list the targets
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/\1\t\2/p' $(MAKEFILE_LIST) | expand -t 12
@@ -53,6 +53,9 @@ bench: venv ## measure whole calls beside a plugin that does nothing
 bench-short: venv ## see that every bench still works: a minute, and no measurement
 	@[ "$$(id -u)" != 0 ] || scripts/need lspci=pciutils
 	@for bench in $(benches); do $(PYTHON) tests/bench/$$bench --short || exit; done
+
+mutants: venv ## break the library in small ways: which do no tests notice? (an hour; or MODULES="guard start" SAMPLE=20)
+	@$(PYTHON) scripts/mutants $(if $(SAMPLE),--sample $(SAMPLE)) $(MODULES)
 
 clean: ## remove all that the other targets made
 	rm -rf build .venv .mypy_cache .pytest_cache .ruff_cache .hypothesis
