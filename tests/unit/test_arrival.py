@@ -159,7 +159,67 @@ def test_a_card_without_a_network(tmp_path: Path) -> None:
     host.write_attribute("/sys/bus/pci/devices/0000:05:00.0/sriov_numvfs", "2")
     arrival.arrive(host, {"0000:05:00.1": {}})
     assert arrival.release(host, ["0000:05:00.1"]) == []
-    assert "is no network card" in refused(host, {"0000:05:00.1": {"vlan": "5"}}).message
+    arrival.arrive(host, {"0000:05:00.1": {"vlan": "default"}})
+    error = refused(host, {"0000:05:00.1": {"vlan": "5"}})
+    assert "is no network card" in error.message
+    assert error.hint.startswith("Give the VM another VF")
+
+
+def test_a_port_whose_driver_is_gone(host: Machine) -> None:
+    """A guest has a VF of it, so they stay."""
+    host.start_domain(WEB, "web", [VF0])
+    host.write_attribute(f"/sys/bus/pci/devices/{ETH1}/driver/unbind", ETH1)
+    error = refused(host, {VF1: {"mac": MAC}})
+    assert f"{VF1} cannot be set" in error.message
+    assert error.hint.startswith("See why its driver has made no interface")
+
+
+def test_whether_all_is_as_it_was_asked_for(host: Machine) -> None:
+    wanted = {VF0: {"mac": MAC, "vlan": "12"}, OTHER: {"vlan": "13"}}
+    assert arrival.are_set(host, {})
+    assert not arrival.are_set(host, wanted)
+    arrival.arrive(host, wanted)
+    assert arrival.are_set(host, wanted)
+    assert not arrival.are_set(host, {**wanted, OTHER: {"vlan": "14"}})
+    assert not arrival.are_set(host, {"0000:07:11.0": {}})  # one that is gone
+
+
+def test_macs_leave_before_anything_else(host: Machine, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whatever cuts that off: the VM may be up elsewhere already."""
+    arrival.arrive(host, {vf: {"mac": f"82:00:00:00:00:0{vf[-1]}", "vlan": "12"} for vf in (VF0, VF1)})
+    real, seen = kernel_net.set_vf, []
+
+    def watched(sysfs: Any, title: str, index: int, changes: Dict[str, Any]) -> None:
+        seen.extend(sorted(changes))
+        real(sysfs, title, index, changes)
+
+    monkeypatch.setattr(kernel_net, "set_vf", watched)
+    assert arrival.release(host, [VF0, VF1]) == []
+    assert seen[:2] == ["mac", "mac"]
+    assert "mac" not in seen[2:]
+
+
+def test_untagged_has_no_priority_either(host: Machine) -> None:
+    text = f"[pf {ETH1}]\nvfs = 2\n[vf {ETH1} 1]\nvlan = 7\nqos = 3\n"
+    host.replace_file(hostconfig.PATH, text.encode())
+    arrival.arrive(host, {VF1: {"mac": MAC}})
+    assert arrival.look(host)[VF1].now.qos == 3
+    arrival.arrive(host, {VF1: {"mac": MAC, "vlan": "0"}})
+    assert (arrival.look(host)[VF1].now.vlan, arrival.look(host)[VF1].now.qos) == (0, 0)
+
+
+@pytest.mark.parametrize("rate", ["max_tx_rate", "min_tx_rate"])
+def test_a_rate_needs_a_link(host: Machine, rate: str) -> None:
+    """A link that is down has no speed, and drivers take no rate then."""
+
+    def is_up() -> bool:
+        return "state UP" in host.run(["ip", "link", "show", "dev", "eth1"]).stdout
+
+    host.run(["ip", "link", "set", "dev", "eth1", "down"])
+    arrival.wait_for_links(host, {VF0: {"mac": MAC}})
+    assert not is_up()
+    arrival.wait_for_links(host, {VF0: {rate: "500"}})
+    assert is_up()
 
 
 def test_few_processes_however_many_vfs(tmp_path: Path) -> None:

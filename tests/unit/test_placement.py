@@ -187,8 +187,25 @@ def test_no_host_has_them_all() -> None:
     assert "No other live host" in raised.value.message
     with pytest.raises(NoFreeVf, match="Host h2 has no free VF for request 3"):
         choose_host(three, "vm", hosts, NOBODY, None)
-    with pytest.raises(NoFreeVf, match="No live host"):
-        choose_host(three, "vm", {}, NOBODY, None)
+    with pytest.raises(NoFreeVf, match="No live host") as raised:
+        choose_host(three, "vm", {}, NOBODY, "h1")
+    assert (raised.value.request, raised.value.host) == (1, "h1")
+    with pytest.raises(NoFreeVf) as raised:
+        choose_host(three, "vm", {"h1": vfs(FIRST, 1)}, NOBODY, None)
+    assert "other live host" not in raised.value.message
+
+
+def test_vfs_whose_port_is_not_known_are_named_to_who_wants_their_network() -> None:
+    """And to nobody else: by address they fit."""
+    unknown = [vf._replace(networks=frozenset(), no_network=frozenset([NETWORK])) for vf in vfs(FIRST, 1)]
+    why = refusal(asks(ANY_OF_NETWORK), {"h1": unknown}, NOBODY)
+    assert f"On which of its PF's ports {unknown[0].address} is, is not known or both." in why.message
+    for choice in (
+        Choice("network", OTHER_NETWORK),
+        Choice("device", "15b3:1014"),
+        Choice("device", NETWORK),
+    ):
+        assert "ports" not in refusal(asks(choice), {"h1": unknown}, NOBODY).message
 
 
 # All small pools: up to three hosts with VFs of two ports; networks, devices, holders, blocks as they come.
