@@ -114,8 +114,9 @@ def _fibre_channel(host: Host, port: str) -> List[str]:
 
 
 def _made_by_software(host: Host, place: str) -> Disks:
-    """A block device with nothing below it that sysfs shows. A zvol is on its pool; what is below one of
-    DRBD, or of a kind that nobody knows here, may be any disk."""
+    """A block device with nothing below it that sysfs shows. A zvol is on its pool; one of DRBD has its disk
+    on other hosts only, if this driver shows a disk below any (linux: drbd_nl.c, open_backing_dev); what is
+    below one of a kind that nobody knows here may be any disk."""
     name = place[len(_VIRTUAL) :]
     if re.fullmatch(r"zd\d+", name):
         return one_of(ZVOL)
@@ -126,6 +127,9 @@ def _made_by_software(host: Host, place: str) -> Disks:
     if netif is not None:
         over = [_over_network(host, f"/net/{interface}/") for interface in netif.split(",")]
         return Disks(frozenset().union(*over))
+    if name.startswith("drbd"):
+        others = [other for other in host.names(BLOCK) if other.startswith("drbd")]
+        return NOWHERE if any(host.names(f"{BLOCK}/{other}/slaves") for other in others) else UNKNOWN
     return NOWHERE if _ON_NO_DISK.fullmatch(name) else UNKNOWN
 
 

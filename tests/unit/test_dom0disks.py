@@ -235,6 +235,15 @@ def test_a_mounted_device_that_is_made_by_software(
     assert needed()["hba"] == expected
 
 
+def test_a_drbd_device_is_on_the_disk_below_it_or_on_other_hosts_only(fs: FakeFilesystem) -> None:
+    virtual(fs, "drbd1000", "147:1000", "sdb1")
+    virtual(fs, "drbd1001", "147:1001")
+    mount(
+        fs, "60 22 147:1000 / /d rw - ext4 /dev/drbd1000 rw", "61 22 147:1001 / /e rw - ext4 /dev/drbd1001 rw"
+    )
+    assert needed() == {"hba": ["the mounted file system /d"], "nvme": []}
+
+
 def test_a_disk_behind_a_vmd_is_on_the_vmd_too(fs: FakeFilesystem) -> None:
     place = f"{TOP}/0000:00:0e.0/pci10000:00/10000:00:02.0/10000:01:00.0/nvme/nvme1/nvme1n1"
     block(fs, place, "259:9")

@@ -9,9 +9,9 @@ import machine
 import pytest
 from faults import ended_at
 from machine import Machine
-from machine_description import Card, Sriov, default_description
+from machine_description import Card, Interface, Sriov, default_description
 from small_pool import SmallPool
-from sriovlib import calls, hostconfig, pciback, restore, vfs
+from sriovlib import calls, hostconfig, network, pciback, restore, vfs
 from sriovlib.errors import SriovError
 
 PF, ETH1 = "/sys/bus/pci/devices/0000:07:00.0", "0000:07:00.0"
@@ -157,6 +157,17 @@ def test_without_a_known_management_interface_no_port_with_an_address_is_touched
     host.replace_file("/etc/xensource-inventory", "\n".join(lines).encode())
     assert refused(host, pool, pf="eth0", count="2").code == "SRIOV_NEEDED_BY_DOM0"
     assert call(host, pool, pf="eth1", count="2")["after"] == 2
+
+
+def test_where_open_vswitch_does_not_tell_which_port_it_is_none_is_touched(
+    tmp_path: Path, pool: SmallPool
+) -> None:
+    bridge = Interface("xenbr0", "openvswitch", ("eth0",), ipv4="192.168.1.11/24")
+    host = machine.default_host(str(tmp_path), interfaces=(bridge,))
+    assert refused(host, pool, pf="eth0", count="2").code == "SRIOV_MANAGEMENT_INTERFACE"
+    host.replace_file(network.NETWORKD, b"")
+    for pf in ("eth0", "eth1"):
+        assert refused(host, pool, pf=pf, count="2").code == "SRIOV_NEEDED_BY_DOM0"
 
 
 @pytest.mark.parametrize("count", ["-1", "64", "x", "", "1.5", "0x4", "99999999999"])
