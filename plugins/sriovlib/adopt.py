@@ -135,11 +135,10 @@ def _of_origin(at: Work, vm: Vm, entry: Entry, origin: str, wanted: Optional[str
     entry = entry._replace(past=past, nomigrate=model.nomigrate)
     # Its copied entries keep no VF from it.
     by_hand = {
-        address: uuid
-        for address, uuid in at.held.everywhere.items()
-        if uuid != vm.uuid or address not in copies.lent(entry)
+        address: [uuid for uuid in those if uuid != vm.uuid or address not in copies.lent(entry)]
+        for address, those in at.held.by_hand.items()
     }
-    alone = at._replace(held=at.held._replace(everywhere=by_hand))
+    alone = at._replace(held=at.held._replace(by_hand=by_hand))
     target = wanted or poolwork.best_host(alone, vm, requests, vm.affinity)
     vfs = poolwork.place(alone, vm, requests, target, {})
     return Taken(target, entry, requests, vfs, [])

@@ -29,7 +29,7 @@ def find(seen: Seen) -> List[Conflict]:
         deviceconflicts.devices,
     ):
         found += check(seen)
-    return found
+    return [*found, *entryconflicts.giving_way(seen, found)]
 
 
 def readable(found: Sequence[Conflict], state: PoolState) -> List[Conflict]:

@@ -6,8 +6,10 @@ from typing import Dict, Iterator, List, Sequence, Tuple
 from . import copies, holding, ownlease, pcientries
 from .errors import SriovError
 from .poolstate import Vm
-from .safetext import shortened
+from .safetext import listed, shortened
 from .seen import Conflict, Seen
+
+_SAY_MORE = ("VF_TWICE", "NOT_ASSIGNED", "NEEDED_BY_DOM0")
 
 
 def by_hand(seen: Seen) -> Iterator[Conflict]:
@@ -45,6 +47,33 @@ def by_hand(seen: Seen) -> Iterator[Conflict]:
                     host,
                     address,
                 )
+
+
+def giving_way(seen: Seen, known: Sequence[Conflict]) -> Iterator[Conflict]:
+    """Entries by hand of VMs that do not run: they keep no VF from who asks for one. Without those of which
+    a conflict that is `known` says more."""
+    vfs = {one.address for surveyed in seen.surveyed.hosts.values() for one in surveyed.candidates}
+    said = {
+        (uuid, conflict.address)
+        for conflict in known
+        for uuid in (conflict.vm_uuids if conflict.code in _SAY_MORE else ())
+    }
+    copied = {conflict.vm_uuids[0] for conflict in known if conflict.code == "CLONE"}
+    for vm in sorted(seen.state.vms.values(), key=lambda vm: vm.uuid):
+        names = [] if vm.is_running or vm.uuid in {*copied, *seen.state.unreadable} else seen.others(vm)
+        names = [address for address in names if address in vfs and (vm.uuid, address) not in said]
+        if not names:
+            continue
+        keep = f"`adopt_vm` with vm_uuid={vm.uuid} makes them its own"
+        if _has_requests(seen, vm.uuid):
+            keep = f"`assign_vf` with vm_uuid={vm.uuid} and vf=ADDRESS makes one its own"
+        yield Conflict(
+            "GIVES_WAY",
+            f"other_config:pci of {seen.state.name(vm.uuid)} names {listed(names, 256)}, which it is not "
+            "lent: while it does not run, others are given that where nothing else is free.",
+            f"{keep}. Else: {seen.without(vm.uuid, *names)}",
+            [vm.uuid],
+        )
 
 
 def not_assigned(seen: Seen) -> Iterator[Conflict]:

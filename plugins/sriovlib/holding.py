@@ -36,20 +36,20 @@ def leased(entries: Mapping[str, Entry], vms: Iterable[Vm]) -> Dict[Tuple[str, s
 
 
 def by_hand(
-    entries: Mapping[str, Entry],
-    leases: Mapping[Tuple[str, str], str],
-    vms: Iterable[Vm],
-    unreadable: Collection[str] = (),
-) -> Dict[str, str]:
-    """Address -> VM with an entry for it, where no lease of the pool has that address: such an entry counts
-    on every host. One that runs comes before others. What a VM was lent before, and a revert brought back,
-    was not written by hand. Of a VM whose key in the ledger is `unreadable` all entries count so: it may be
-    lent them."""
+    entries: Mapping[str, Entry], leases: Mapping[Tuple[str, str], str], vms: Iterable[Vm]
+) -> Dict[str, List[Vm]]:
+    """Address -> the VMs with an entry for it, where no lease of the pool has that address; one that runs
+    comes last. What a VM was lent before, and a revert brought back, was not written by hand."""
     named = {address for _, address in leases}
     lent = {uuid: set(entry.past) for uuid, entry in entries.items()}
-    return {
-        address: vm.uuid
-        for vm in sorted(vms, key=lambda vm: (vm.running_on is not None, vm.uuid))
-        for address in vm.pci
-        if vm.uuid in unreadable or (address not in named and address not in lent.get(vm.uuid, ()))
-    }
+    found: Dict[str, List[Vm]] = {}
+    for vm in sorted(vms, key=lambda vm: (vm.running_on is not None, vm.uuid)):
+        for address in vm.pci:
+            if address not in named and address not in lent.get(vm.uuid, ()):
+                found.setdefault(address, []).append(vm)
+    return found
+
+
+def perhaps_lent(unreadable: Collection[str], vms: Iterable[Vm]) -> Dict[str, str]:
+    """Address -> VM that names it and may be lent it, for its key in the ledger is `unreadable`."""
+    return {address: vm.uuid for vm in vms if vm.uuid in unreadable for address in vm.pci}

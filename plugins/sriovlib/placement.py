@@ -4,7 +4,7 @@ A request keeps its VF while it can. Otherwise it gets one that is free on every
 that its VM starts anywhere with the same entries; then one of the PF with most free VFs.
 """
 
-from typing import Dict, FrozenSet, List, Mapping, NamedTuple, Optional, Sequence, Set, Tuple
+from typing import Collection, Dict, FrozenSet, List, Mapping, NamedTuple, Optional, Sequence, Set, Tuple
 
 from . import matching, pci
 from .errors import SriovError
@@ -31,7 +31,8 @@ class Held(NamedTuple):
     """Who has which VF; the VM that is looked at may be among them."""
 
     on_host: Mapping[Tuple[str, str], str]  # host and address -> VM or other holder: leases, running domains
-    everywhere: Mapping[str, str]  # address -> VM with an entry for it that no lease explains
+    everywhere: Mapping[str, str]  # address -> VM that may be lent it, of whatever host
+    by_hand: Mapping[str, Collection[str]] = {}  # address -> VMs with an entry for it that no lease explains
 
 
 class NoFreeVf(SriovError):
@@ -96,9 +97,10 @@ def place(
     """Number of the request -> address on that host, for all requests; NoFreeVf where that cannot be.
 
     Of all ways to do it, one that moves fewest requests from their `current` address, of these one with
-    most portable addresses, of these the one that spreads best: from the PF with most free VFs, then the
-    lowest PF and index. The order of what is given plays no part. An address that an entry of the VM's own
-    names, and no lease explains, is taken only where it is current, or asked for as such.
+    fewest that other VMs name by hand, of these one with most portable addresses, of these the one that
+    spreads best: from the PF with most free VFs, then the lowest PF and index. The order of what is given
+    plays no part. An address that an entry of the VM's own names, and no lease explains, is taken only where
+    it is current, or asked for as such.
     """
     requests = _in_order(requests)
     available = _available(requests, vm, host, hosts, held, current)
@@ -109,6 +111,7 @@ def place(
     }
     larger = 1 + len(requests) * (1 + max((len(row) for row in available.values()), default=0))
     portables = {choice: _portable(choice, vm, hosts, held) for choice in {one.choice for one in requests}}
+    meant = _meant_for_others(vm, held)
     costs = {}
     for request in requests:
         anywhere = portables[request.choice]
@@ -116,8 +119,9 @@ def place(
         costs[request.number] = {
             address: rank
             + (address not in anywhere) * larger
-            + (stay.get(request.number, address) != address) * larger**2
-            for rank, address in enumerate(_preference(available[request.number], anywhere, kept))
+            + (address in meant) * larger**2
+            + (stay.get(request.number, address) != address) * larger**3
+            for rank, address in enumerate(_preference(available[request.number], meant, anywhere, kept))
         }
     placed = matching.cheapest(costs)
     for request in requests:
@@ -132,10 +136,11 @@ def choose_host(
     """The preferred host if it has VFs for all the requests, else of those that have the one with most free
     VFs that fit; NoFreeVf of the one that comes first where none has."""
     by_number = {request.number: request for request in _in_order(requests)}
+    meant = _meant_for_others(vm, held)
     order = []
     for host in hosts:
         available = _available(requests, vm, host, hosts, held, {})
-        free = {candidate.address for row in available.values() for candidate in row}
+        free = {candidate.address for row in available.values() for candidate in row} - meant
         placed = matching.cheapest(
             {number: {candidate.address: 0 for candidate in available[number]} for number in by_number}
         )
@@ -163,6 +168,11 @@ def holder(host: str, address: str, vm: str, held: Held) -> Optional[str]:
     return next((one for one in holders if one is not None and one != vm), None)
 
 
+def _meant_for_others(vm: str, held: Held) -> Set[str]:
+    """What another VM names by hand: that is left to it as long as there is something else."""
+    return {address for address, those in held.by_hand.items() if {*those} - {vm}}
+
+
 def _available(
     requests: Sequence[Request],
     vm: str,
@@ -184,7 +194,7 @@ def _available(
             if fits(request.choice, candidate)
             and (
                 request.choice.kind == "vf"
-                or candidate.address not in held.everywhere
+                or vm not in held.by_hand.get(candidate.address, ())
                 or current.get(request.number) == candidate.address
             )
         ]
@@ -199,7 +209,9 @@ def _portable(choice: Choice, vm: str, hosts: Hosts, held: Held) -> FrozenSet[st
     return frozenset(address for address in common if portable_where(where, address, vm, held))
 
 
-def _preference(candidates: Sequence[Candidate], anywhere: FrozenSet[str], kept: Set[str]) -> List[str]:
+def _preference(
+    candidates: Sequence[Candidate], meant: Set[str], anywhere: FrozenSet[str], kept: Set[str]
+) -> List[str]:
     """Addresses, the best first. Taken one after the other they spread over the PFs: each is valued by how
     many VFs its PF still has when those before it are gone."""
     by_pf: Dict[str, List[Candidate]] = {}
@@ -207,10 +219,13 @@ def _preference(candidates: Sequence[Candidate], anywhere: FrozenSet[str], kept:
         by_pf.setdefault(candidate.pf, []).append(candidate)
     valued = []
     for pf, vfs in by_pf.items():
-        vfs.sort(key=lambda vf: (vf.address in kept, vf.address not in anywhere, vf.index))
+        vfs.sort(
+            key=lambda vf: (vf.address in kept, vf.address in meant, vf.address not in anywhere, vf.index)
+        )
         left = sum(1 for vf in vfs if vf.address not in kept)
         for taken, vf in enumerate(vfs):
-            order = (vf.address not in anywhere, taken - left, taken, pci.address_order(pf), vf.index)
+            worse = (vf.address in meant, vf.address not in anywhere)
+            order = (*worse, taken - left, taken, pci.address_order(pf), vf.index)
             valued.append((order, vf.address))
     return [address for _, address in sorted(valued)]
 

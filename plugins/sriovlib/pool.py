@@ -101,7 +101,10 @@ def _holders(
     ]
     leases = holding.leased(entries, found)
     own = {address: uuid for (where, address), uuid in leases.items() if where == host_uuid}
-    return {**holding.by_hand(entries, leases, found, unreadable), **own}
+    by_hand = {
+        address: vms[-1].uuid for address, vms in holding.by_hand(entries, leases, found).items() if vms
+    }
+    return {**by_hand, **holding.perhaps_lent(unreadable, found), **own}
 
 
 def _is_busy(vm: Dict[str, Any], host: str) -> bool:

@@ -29,6 +29,7 @@ class Vm(NamedTuple):
     nomigrate: Optional[str]  # platform:nomigrate
     other_config: Mapping[str, str]
     is_a_template: bool = False
+    starting_on: Optional[str] = None  # while it is started or resumed
 
     @property
     def is_running(self) -> bool:
@@ -60,10 +61,24 @@ class PoolState(NamedTuple):
         ]
 
     def held(self, running: Mapping[Tuple[str, str], str]) -> Held:
-        """Who holds which VF; `running` is what the hosts' xenstores say."""
+        """Who holds which VF; `running` is what the hosts' xenstores say. An entry by hand takes a VF on the
+        host where its VM runs or starts: roles below pool-admin bring halted VMs with any entries into the
+        pool (see ownlease), and none of these is to keep VFs from those who ask for them."""
         vms = self.held_vms()
         leased = holding.leased(self.entries, vms)
-        return Held({**leased, **running}, holding.by_hand(self.entries, leased, vms, self.unreadable))
+        by_hand = holding.by_hand(self.entries, leased, vms)
+        up = {
+            (host, address): vm.uuid
+            for address, those in by_hand.items()
+            for vm in those
+            for host in [vm.running_on or self.vms[vm.uuid].starting_on]
+            if host is not None
+        }
+        return Held(
+            {**up, **leased, **running},
+            holding.perhaps_lent(self.unreadable, vms),
+            {address: [vm.uuid for vm in those] for address, those in by_hand.items()},
+        )
 
     def name(self, uuid: str) -> str:
         """What to call a VM in a sentence; whoever names it may write pages."""
@@ -119,6 +134,7 @@ def vm_of(ref: str, record: Mapping[str, Any], hosts: Mapping[str, str]) -> Vm:
         record["platform"].get("nomigrate"),
         record["other_config"],
         record["is_a_template"],
+        hosts.get(record.get("scheduled_to_be_resident_on", "")),
     )
 
 

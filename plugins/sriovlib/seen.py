@@ -46,6 +46,6 @@ class Seen(NamedTuple):
         lent = copies.lent(entry) if entry else ()
         return [address for address in pcientries.plugging_order(vm.pci or "") if address not in lent]
 
-    def without(self, vm_uuid: str, address: str) -> str:
-        """How to take an address out of a VM's entries."""
-        return pcientries.without(vm_uuid, self.state.vms[vm_uuid].pci or "", address)
+    def without(self, vm_uuid: str, *addresses: str) -> str:
+        """How to take addresses out of a VM's entries."""
+        return pcientries.without(vm_uuid, self.state.vms[vm_uuid].pci or "", *addresses)

@@ -105,10 +105,11 @@ def test_hosts_with_other_versions_and_who_could_start_there(pool: Pool, tmp_pat
 
 def test_what_xapi_would_drop_or_no_host_has(pool: Pool) -> None:
     blank = pool.vm("blank", pci=f"0/{VF}, 1/{NEXT_VF}")
-    dropped = pool.conflict("ENTRY_DROPPED")
+    dropped, by_hand = pool.conflicts()
+    assert (dropped["code"], by_hand["code"]) == ("ENTRY_DROPPED", "GIVES_WAY")
     assert (dropped["vm_uuids"], f"` 1/{NEXT_VF}`" in dropped["message"]) == ([blank], True)
     pool.set_pci(blank, f"0/{VF},1/{NEXT_VF}")
-    assert pool.conflicts() == []
+    assert f"names {VF}, {NEXT_VF}, which" in pool.conflict("GIVES_WAY")["message"]
     pool.set_pci(blank, "0/0000:99:00.0")
     assert pool.conflict("NO_SUCH_DEVICE")["address"] == "0000:99:00.0"
 
@@ -192,12 +193,12 @@ def test_an_entry_that_somebody_writes_again(pool: Pool) -> None:
     web = pool.lent("web", VF)
     pool.call("unassign_vf", vm_uuid=web, all="true")
     pool.set_pci(web, f"0/{VF}")
-    assert pool.conflicts() == []
-    late = {"vm_uuid": pool.vm("late"), "vf": VF}
-    assert pool.refused("assign_vf", **late)[0] == "SRIOV_NO_FREE_VF"
+    assert pool.codes() == ["GIVES_WAY"]
     pool.box.link_hook(pool.one, "vm-pre-start", f"{HOOKS}/vm-pre-start")
     pool.box.start(pool.ref(web), pool.one)
     assert (pool.box.devices(pool.ref(web)), pool.pci(web)) == ([VF], f"0/{VF}")
+    late = {"vm_uuid": pool.vm("late"), "vf": VF, "host_uuid": pool.one.uuid}
+    assert pool.refused("assign_vf", **late)[0] == "SRIOV_NO_FREE_VF"
 
 
 def test_a_vm_with_keys_of_its_own_is_no_copy(pool: Pool) -> None:
@@ -271,7 +272,7 @@ def test_a_vms_own_vf_is_not_to_be_taken_out_by_hand(pool: Pool) -> None:
 def test_a_device_of_a_host_that_is_down(pool: Pool) -> None:
     set_vfs(pool.one, FIRST, 0)
     old = pool.vm("old", pci=f"0/{THIRD_VF}")
-    assert pool.conflicts() == []
+    assert pool.codes() == ["GIVES_WAY"]
     pool.box.lose(pool.other)
     nowhere = pool.conflict("NO_SUCH_DEVICE")
     assert (nowhere["vm_uuids"], nowhere["address"]) == ([old], THIRD_VF)

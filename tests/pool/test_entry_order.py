@@ -96,7 +96,8 @@ def test_an_adopted_vm_keeps_the_order_that_it_had(pool: Administrator) -> None:
 def test_text_that_xapi_ignores_behind_an_entry(pool: Administrator) -> None:
     web = pool.vm("web")
     pool.set_pci(web, f"0/{VF};0/{SECOND}")
-    dropped = pool.conflict("ENTRY_DROPPED")
+    dropped, _ = pool.conflicts()
+    assert dropped["code"] == "ENTRY_DROPPED"
     assert f"xapi reads {VF} of the entry" in dropped["message"]
     assert f"ignores `;0/{SECOND}`" in dropped["message"]
     assert dropped["address"] == VF

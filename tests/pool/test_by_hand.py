@@ -1,0 +1,65 @@
+"""Entries by hand: whoever brings a halted VM into the pool can write any, so only a running VM's keep a VF
+from others; and all that they name is said."""
+
+import pytest
+from administrator import Administrator
+from estate import Estate
+
+pytestmark = pytest.mark.story
+
+VFS = [f"0000:07:10.{number}" for number in (0, 2, 4, 6)]
+ALL = ",".join(f"{number}/{vf}" for number, vf in enumerate(VFS))
+
+
+def test_a_halted_vm_that_names_all_vfs_keeps_none_from_others(pool: Administrator) -> None:
+    """It came by an import, which takes no pool-admin."""
+    greedy = pool.vm("greedy", ALL)
+    conflict = pool.conflict("GIVES_WAY")
+    assert all(vf in conflict["message"] for vf in VFS)
+    assert f"`xe vm-param-remove uuid={greedy} param-name=other-config param-key=pci`" in conflict["hint"]
+    web = pool.vm("web")
+    home = pool.box.hosts[0].uuid
+    got = [pool.call("assign_vf", vm_uuid=web, pf="eth1", host_uuid=home)["vf"] for _ in VFS]
+    assert sorted(got) == VFS
+    twice = [one for one in pool.conflicts() if one["code"] == "VF_TWICE"]
+    assert [one["address"] for one in twice] == VFS
+    assert all(f"uuid={greedy}" in one["hint"] for one in twice)
+    assert len(twice) == len(pool.conflicts())
+
+
+def test_a_suspended_one_has_no_domain_either(pool: Administrator) -> None:
+    greedy = pool.vm("greedy", ALL)
+    pool.box.xapi.database.set("VM", pool.ref(greedy), "power_state", "Suspended")
+    web = pool.vm("web")
+    assert pool.call("assign_vf", vm_uuid=web, vf=VFS[0], host_uuid=pool.box.hosts[0].uuid)["vf"] == VFS[0]
+
+
+def test_what_it_names_is_left_to_it_while_there_is_something_else(pool: Administrator) -> None:
+    """An estate by hand that is adopted one VM after the other."""
+    pool.vm("old", f"0/{VFS[0]},1/{VFS[2]}")
+    web = pool.vm("web")
+    got = [pool.call("assign_vf", vm_uuid=web, pf="eth1")["vf"] for _ in VFS[:3]]
+    assert got == [VFS[1], VFS[3], VFS[0]]
+
+
+def test_a_start_elsewhere_is_placed_whatever_a_halted_vm_names(mixed: Estate) -> None:
+    mixed.vm("greedy", ",".join(f"{number}/{vf.replace(':07:', ':09:')}" for number, vf in enumerate(VFS)))
+    vm = mixed.with_vf("web")
+    assert mixed.refused(vm, 1)[0].startswith("SRIOV_RESTARTING ")
+    assert mixed.box.wait_for_calls()
+    assert mixed.box.devices(vm) == ["0000:09:10.0"]
+
+
+def test_a_running_vm_keeps_what_it_names_on_its_host_only(estate: Estate) -> None:
+    """Its entry was added while it ran, and is plugged when it reboots."""
+    vm = estate.vm("by hand", f"0/{VFS[0]}")
+    estate.start(vm, 0)
+    estate.set_pci(vm, f"0/{VFS[0]},1/{VFS[1]}")
+    web = estate.vm("web")
+    here, there = (
+        {"vm_uuid": estate.uuid(web), "vf": VFS[1], "host_uuid": host.uuid} for host in estate.box.hosts
+    )
+    with pytest.raises(Exception, match="SRIOV_NO_FREE_VF"):
+        estate.call("assign_vf", **here)
+    assert estate.call("assign_vf", **there)["vf"] == VFS[1]
+    assert "GIVES_WAY" not in [one["code"] for one in estate.conflicts()]
