@@ -24,6 +24,7 @@ def adopt_vm(host: Host, session: Any, args: Mapping[str, str]) -> Dict[str, Any
     `origin_uuid` is the VM that a clone's entries are a copy of, else null; as an argument it settles what
     cannot be told, `none` says that it is no copy. `trust_keys`: MACs and VLANs by iovirt's keys, which the
     VM's owner can write, are what it shall have. `dry_run` writes nothing, and shows what those keys say.
+    Of a VM that has requests by a call that was cut off, that call is completed.
     """
     vm_uuid = arguments.required_uuid(args, "vm_uuid")
     wanted = arguments.uuid(args, "host_uuid")
@@ -42,26 +43,17 @@ def adopt_vm(host: Host, session: Any, args: Mapping[str, str]) -> Dict[str, Any
         vm = at.vm(vm_uuid)
         poolstate.must_be_halted(vm)
         entry = at.entry(vm_uuid)
-        named = pcientries.plugging_order(vm.pci or "")
         if entry.requests:
-            raise SriovError(
-                "SRIOV_BAD_ARGUMENT",
-                f"{vm.name} ({vm_uuid}) has requests already.",
-                "Add others with `assign_vf`; `reinstate_vfs` writes its entries anew.",
-            )
-        if not named:
-            raise SriovError(
-                "SRIOV_NOT_FOUND",
-                f"{vm.name} ({vm_uuid}) has no entries in other_config:pci that xapi would plug.",
-                "Give it a VF with `assign_vf`; an entry is N/DDDD:BB:DD.F, without blanks.",
-            )
-        origin = _origin(at, vm, named, origin_uuid)
-        if origin is not None:
-            taken = _of_origin(at, vm, entry, origin, wanted)
+            origin, taken = None, _begun(at, vm, entry)
         else:
-            taken = handentries.taken(at, vm, entry, wanted, trust_keys)
-            if origin_uuid is None and wanted is None:
-                _must_be_no_copy(at, vm, named, trust_keys)
+            named = _named(vm)
+            origin = _origin(at, vm, named, origin_uuid)
+            if origin is not None:
+                taken = _of_origin(at, vm, entry, origin, wanted)
+            else:
+                taken = handentries.taken(at, vm, entry, wanted, trust_keys)
+                if origin_uuid is None and wanted is None:
+                    _must_be_no_copy(at, vm, named, trust_keys)
         changed = not dry_run and at.transaction.write(
             poolwork.change(at, vm, taken.entry, taken.requests, taken.host, taken.vfs)
         )
@@ -78,6 +70,28 @@ def adopt_vm(host: Host, session: Any, args: Mapping[str, str]) -> Dict[str, Any
         ],
         "warnings": [*(problem.message for problem in surveyed.problems), *taken.warnings],
     }
+
+
+def _begun(at: Work, vm: Vm, entry: Entry) -> Taken:
+    """What a call that was cut off has put into the ledger already."""
+    if entry.lease is None or not at.was_cut_off(vm.uuid):
+        raise SriovError(
+            "SRIOV_BAD_ARGUMENT",
+            f"{vm.name} ({vm.uuid}) has requests already.",
+            "Add others with `assign_vf`; `reinstate_vfs` writes its entries anew.",
+        )
+    return Taken(entry.lease.host, entry, list(entry.requests), dict(entry.lease.vfs), [])
+
+
+def _named(vm: Vm) -> List[str]:
+    named = pcientries.plugging_order(vm.pci or "")
+    if not named:
+        raise SriovError(
+            "SRIOV_NOT_FOUND",
+            f"{vm.name} ({vm.uuid}) has no entries in other_config:pci that xapi would plug.",
+            "Give it a VF with `assign_vf`; an entry is N/DDDD:BB:DD.F, without blanks.",
+        )
+    return named
 
 
 def _origin(at: Work, vm: Vm, named: Sequence[str], wanted: Optional[str]) -> Optional[str]:

@@ -270,7 +270,8 @@ def _warnings(at: Work, vm: Vm, vf: Mapping[str, Any], port: Mapping[str, Any], 
 
 
 def unassign_vf(host: Host, session: Any, args: Mapping[str, str]) -> Dict[str, Any]:
-    """The plugin's `unassign_vf`, on the master: takes requests, VFs and entries back."""
+    """The plugin's `unassign_vf`, on the master: takes requests, VFs and entries back. What was taken back
+    already, by a call that may have been cut off, is completed."""
     vm_uuid = arguments.required_uuid(args, "vm_uuid")
     given = [name for name in ("request", "vf", "all") if name in args]
     if len(given) != 1:
@@ -297,7 +298,8 @@ def unassign_vf(host: Host, session: Any, args: Mapping[str, str]) -> Dict[str, 
             for request in entry.requests
             if "all" in args or request.number == number or (address and vfs.get(request.number) == address)
         ]
-        if not gone and "all" not in args:
+        completes = not gone and (_had(entry, number, address) or at.was_cut_off(vm_uuid))
+        if not gone and not completes and "all" not in args:
             wanted = f"for {address}" if number is None else str(number)
             raise SriovError(
                 "SRIOV_NOT_FOUND",
@@ -305,21 +307,27 @@ def unassign_vf(host: Host, session: Any, args: Mapping[str, str]) -> Dict[str, 
                 f"It has: {_told(entry, vfs)}." if entry.requests else "It has none at all.",
             )
         kept = [request for request in entry.requests if request not in gone]
+        kept_vfs = {request.number: vfs[request.number] for request in kept if request.number in vfs}
         changed = False
         if entry != poolwork.NO_ENTRY:  # with nothing to take back too: a call may have been cut off
-            left = {request.number: vfs[request.number] for request in kept if request.number in vfs}
-            host_uuid = entry.lease.host if entry.lease else pool.own
-            changed = at.transaction.write(poolwork.change(at, vm, entry, kept, host_uuid, left))
+            own = entry.lease.host if entry.lease else pool.own
+            changed = at.transaction.write(poolwork.change(at, vm, entry, kept, own, kept_vfs))
         at.transaction.collect_garbage()
-    if gone and entry.lease is not None:
-        back = set(entry.lease.vfs.values()).difference(left.values())
-        poolwork.release(host, session, pool, entry.lease.host, vm_uuid, back)
+    back = {*vfs.values(), *(entry.past if completes else ())}.difference(kept_vfs.values())
+    hosts = [entry.lease.host] if entry.lease else [member.uuid for member in pool.live] if completes else []
+    for host_uuid in hosts if back and (gone or completes) else ():
+        poolwork.release(host, session, pool, host_uuid, vm_uuid, back)
     return {
         "vm_uuid": vm_uuid,
         "changed": changed,
         "unassigned": [{"request": request.number, "vf": vfs.get(request.number)} for request in gone],
         "requests": [request.number for request in kept],
     }
+
+
+def _had(entry: Entry, number: Optional[int], address: Optional[str]) -> bool:
+    """Whether the VM had that request, or one for that VF: no number is given out twice."""
+    return (number is not None and 0 < number < entry.next_number) or address in entry.past
 
 
 def _told(entry: Entry, vfs: Mapping[int, str]) -> str:

@@ -66,6 +66,11 @@ class Work(NamedTuple):
             )
         return self.state.entries.get(uuid, NO_ENTRY)
 
+    def was_cut_off(self, uuid: str) -> bool:
+        """Whether a call for the VM came to no end after it began to write: what the ledger says may not be
+        all done."""
+        return ledger.NEXT_PREFIX + uuid in self.state.other_config
+
     def host(self, uuid: str) -> survey.Surveyed:
         """The host, which must have told what it has."""
         found = self.surveyed.hosts.get(uuid)
@@ -215,7 +220,7 @@ def change(
     call was cut off from writing is what the ledger noted of it. `replaced` is of a start that is re-placed;
     without it a move to another host is a new beginning."""
     ours = set(entry.past).union(entry.lease.vfs.values() if entry.lease else ())
-    cut_off = ledger.NEXT_PREFIX + vm.uuid in at.state.other_config
+    cut_off = at.was_cut_off(vm.uuid)
     before = entry.pci if vm.pci is None and cut_off else vm.pci or ""
     plugged = pcientries.plugging_order(before)
     pci = pcientries.derive(before, ours, [vfs[one.number] for one in requests if one.number in vfs])

@@ -39,8 +39,6 @@ class Transaction:
             wrote = self._write(change)
             if wrote:
                 self._look_again(change, starting)
-            if ledger.NEXT_PREFIX + vm.uuid in self._state.other_config or wrote:
-                self._done(vm.uuid)
         except BaseException as error:
             left = self._take_back()
             if left is not None and isinstance(error, Exception):
@@ -49,6 +47,11 @@ class Transaction:
                 raise _gone(vm) from error
             raise
         self._back.clear()
+        if ledger.NEXT_PREFIX + vm.uuid in self._state.other_config or wrote:
+            try:
+                self._done(vm.uuid)
+            except Exception as error:  # all is as it is to be, and the next call takes the mark out
+                self._host.log(f"{ledger.NEXT_PREFIX}{vm.uuid} could not be taken out: {error}")
         return wrote
 
     def _write(self, change: Change) -> bool:
@@ -174,7 +177,12 @@ class Transaction:
     def collect_garbage(self) -> None:
         """Takes out the keys of VMs that are gone: templates and the like are still there, so xapi is asked
         for each. One that a copy of the VM's entries is known by stays. What fails here is left to the next
-        call: this one has done what it was asked for."""
+        call: this one has done what it was asked for. So it is with marks of calls that came to their end."""
+        for uuid in filter(self._is_complete, self._state.vms):
+            try:
+                self._done(uuid)
+            except Exception as error:  # the client's errors have no common class
+                self._host.log(f"{ledger.NEXT_PREFIX}{uuid} could not be taken out: {error}")
         origins: Optional[Set[str]] = None
         for uuid in {**self._state.entries, **self._state.unreadable}:
             if uuid in self._state.vms or not ledger.is_uuid(uuid):
@@ -186,6 +194,18 @@ class Transaction:
                         self._set_ledger(uuid, None)
             except Exception as error:  # the client's errors have no common class
                 self._host.log(f"{ledger.PREFIX}{uuid} could not be collected: {error}")
+
+    def _is_complete(self, uuid: str) -> bool:
+        """Whether a call's mark is there, and all that it was to write."""
+        waiting, vm = self._state.other_config.get(ledger.NEXT_PREFIX + uuid), self._state.vms[uuid]
+        if waiting is None or waiting != self._state.other_config.get(ledger.PREFIX + uuid):
+            return False
+        entry = self._state.entries.get(uuid)
+        if entry is None or (vm.pci or "") != entry.pci:
+            return False
+        if entry.requests:
+            return vm.nomigrate is not None
+        return not (entry.nomigrate and vm.nomigrate == "true")
 
     def _origins(self) -> Set[str]:
         """Of all copies that there are: VMs are made of templates and snapshots too."""

@@ -1,0 +1,113 @@
+"""A call that was cut off is completed by calling again, whatever it had come to; and one that has written all
+is no failure."""
+
+from typing import Any
+
+import pytest
+from caller import FOREIGN, WRITES, Caller, cut_at
+from sriovlib import adopt, assignments, ledger, reinstate
+from sriovlib.xapi import Xapi
+
+pytestmark = pytest.mark.story
+
+VF = "0000:07:10.0"
+
+
+def set_pci(caller: Caller, text: str) -> None:
+    caller.session.xenapi.VM.remove_from_other_config(caller.ref, "pci")
+    caller.session.xenapi.VM.add_to_other_config(caller.ref, "pci", text)
+
+
+def taken_back(caller: Caller) -> bool:
+    keys, of_vm, platform = caller.state()
+    return (
+        ledger.NEXT_PREFIX + caller.vm not in keys
+        and not caller.entry().requests
+        and (of_vm, platform) == ({"pci": FOREIGN}, {})
+    )
+
+
+@pytest.mark.parametrize("by", ["request", "vf"])
+def test_unassign_vf_once_more(caller: Caller, monkeypatch: pytest.MonkeyPatch, by: str) -> None:
+    released = []
+    monkeypatch.setattr(
+        "sriovlib.poolwork.release",
+        lambda _host, _session, _pool, host, _vm, vfs: released.append((host, *vfs)),
+    )
+    number, cut = 0, True
+    while cut:
+        number += 1
+        got = caller.act(assignments.assign_vf, pf="eth1")
+        args = {by: str(got[by])}
+        cut = cut_at(number, lambda args=args: caller.act(assignments.unassign_vf, **args))  # type: ignore[misc]
+        released.clear()
+        again = caller.act(assignments.unassign_vf, **args)
+        assert again["requests"] == []
+        assert taken_back(caller), number
+        assert (caller.box.hosts[0].uuid, got["vf"]) in released, number
+    assert number > 10
+
+
+def test_a_request_that_the_vm_never_had(caller: Caller) -> None:
+    caller.act(assignments.assign_vf, pf="eth1")
+    for args in ({"request": "2"}, {"request": "0"}, {"vf": "0000:07:10.6"}):
+        with pytest.raises(Exception, match="has no request") as refused:
+            caller.act(assignments.unassign_vf, **args)
+        assert getattr(refused.value, "code", "") == "SRIOV_NOT_FOUND"
+    assert len(caller.entry().requests) == 1
+
+
+def test_adopt_vm_once_more(caller: Caller) -> None:
+    number, cut, begun = 0, True, 0
+    while cut:
+        number += 1
+        set_pci(caller, f"{FOREIGN},007/{VF}")
+        cut = cut_at(number, lambda: caller.act(adopt.adopt_vm))
+        is_marked = ledger.NEXT_PREFIX + caller.vm in caller.pool_keys()
+        begun += is_marked and bool(caller.entry().requests)
+        if is_marked or not caller.entry().requests:
+            assert [one["vf"] for one in caller.act(adopt.adopt_vm)["vfs"]] == [VF], number
+        _, of_vm, platform = caller.state()
+        assert of_vm == {"pci": f"{FOREIGN},7/{VF}"}
+        assert platform == {"nomigrate": "true"}
+        assert ledger.NEXT_PREFIX + caller.vm not in caller.pool_keys()
+        caller.act(assignments.unassign_vf, all="true")
+    assert begun > 3
+
+
+def test_a_vm_that_has_requests_is_not_adopted(caller: Caller) -> None:
+    caller.act(assignments.assign_vf, pf="eth1")
+    with pytest.raises(Exception, match="has requests already"):
+        caller.act(adopt.adopt_vm)
+
+
+@pytest.mark.parametrize("function", [assignments.assign_vf, reinstate.reinstate_vfs])
+def test_a_mark_that_stays_undoes_nothing(
+    caller: Caller, monkeypatch: pytest.MonkeyPatch, function: Any
+) -> None:
+    """xapi goes away when all is written, but for the mark of a call that is under way; the next call, for
+    whatever VM, takes it out."""
+    if function == reinstate.reinstate_vfs:
+        caller.act(assignments.assign_vf, pf="eth1")
+        set_pci(caller, FOREIGN)
+    real, written = Xapi.call, []
+
+    def call(self: Xapi, method: str, *params: Any) -> Any:
+        written.extend([method] if method == WRITES else [])
+        if written and method == "pool.remove_from_other_config":
+            raise ConnectionRefusedError("xapi is not there")
+        return real(self, method, *params)
+
+    mark = ledger.NEXT_PREFIX + caller.vm
+    args = {"pf": "eth1"} if function == assignments.assign_vf else {}
+    with monkeypatch.context() as patch:
+        patch.setattr(Xapi, "call", call)
+        assert caller.act(function, **args)["vm_uuid"] == caller.vm
+    assert mark in caller.pool_keys()
+    entry = caller.entry()
+    assert entry.lease is not None
+    assert caller.state()[1] == {"pci": f"{FOREIGN},4/{VF}"} == {"pci": entry.pci}
+    first, caller.vm = caller.vm, str(caller.session.xenapi.VM.get_uuid(caller.box.add_vm("db")))
+    caller.act(assignments.assign_vf, pf="eth1")
+    assert mark not in caller.pool_keys()
+    assert ledger.PREFIX + first in caller.pool_keys()
