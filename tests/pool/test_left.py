@@ -54,7 +54,7 @@ def test_a_running_vm_keeps_what_it_has(estate: Estate) -> None:
 @pytest.mark.parametrize("what", ["start", "reboot"])
 def test_what_a_later_hook_refuses_is_set_back_at_the_next_start_there(estate: Estate, what: str) -> None:
     """xenopsd runs no hook after a refusal."""
-    vm, other = estate.with_vf("web", vlan="12"), estate.vm("by hand", "0/0000:07:10.4")
+    vm, other = estate.with_vf("web", vlan="12"), estate.with_vf("other")
     if what == "reboot":
         estate.start(vm, 0)
     script = estate.box.put_hook(estate.box.hosts[0], "vm-pre-start", "#!/bin/sh\nexit 2\n", "60-later")

@@ -176,10 +176,10 @@ def test_nobody_waits_for_anothers_link(estate: Estate, monkeypatch: pytest.Monk
 
 
 def test_a_lock_that_is_anothers_for_long_costs_no_reboot(estate: Estate) -> None:
-    vm, host = estate.with_vf("web", vlan="12"), estate.box.hosts[0].machine
-    by_hand = estate.vm("by hand", "0/0000:07:10.2")
-    for one in (vm, by_hand):
-        estate.start(one, 0)
+    host, by_hand = estate.box.hosts[0].machine, estate.vm("by hand", "0/0000:07:10.2")
+    estate.start(by_hand, 0)  # before there are VLANs in its network
+    vm = estate.with_vf("web", vlan="12")
+    estate.start(vm, 0)
     with host.lock("vfs", "sriov-restore"), ThreadPoolExecutor(2) as threads:
         list(threads.map(estate.box.reboot_from_inside, (vm, by_hand)))
     assert (estate.box.devices(vm), estate.box.devices(by_hand)) == ([VF], ["0000:07:10.2"])
@@ -330,6 +330,7 @@ def test_a_vf_by_hand_has_nobodys_mac(estate: Estate) -> None:
     estate.box.xapi.call("VM.destroy", gone)
     assert estate.settings(0, VF)[0] != NO_MAC
     vm = estate.vm("by hand", f"0/{VF}")
+    estate.call("unassign_vf", vm_uuid=estate.uuid(vm), all="true")  # forgets the VM that is gone
     estate.start(vm, 0)
     assert (estate.box.devices(vm), estate.settings(0, VF)) == ([VF], (NO_MAC, 0))
 
