@@ -1,5 +1,5 @@
-"""A call that was cut off is completed by calling again, whatever it had come to; and one that has written all
-is no failure."""
+"""A call that was cut off is completed by calling again, whatever it had come to; and one that has written
+all is no failure."""
 
 from typing import Any
 
