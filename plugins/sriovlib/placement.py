@@ -39,14 +39,16 @@ class NoFreeVf(SriovError):
     """There is no VF for a request: for the first one, in the order of numbers, that cannot be placed
     beside those before it."""
 
-    def __init__(self, request: int, host: str, why: str) -> None:
+    def __init__(self, request: Request, host: str, why: str, others: Sequence[str] = ()) -> None:
         super().__init__(
             "SRIOV_NO_FREE_VF",
             why,
             "list_vfs shows who has which VF: free one, make more with set_vf_count, or ask for another.",
         )
-        self.request = request
+        self.request = request.number
+        self.choice = request.choice
         self.host = host
+        self.hosts = (host, *others)  # that were asked
 
 
 def fits(choice: Choice, candidate: Candidate) -> bool:
@@ -126,7 +128,8 @@ def place(
     placed = matching.cheapest(costs)
     for request in requests:
         if request.number not in placed:
-            raise NoFreeVf(request.number, host, _why(request, vm, host, hosts, held))
+            why = _why(request, vm, host, hosts, held)
+            raise NoFreeVf(request, host, why)
     return {request.number: placed[request.number] for request in requests}
 
 
@@ -150,12 +153,14 @@ def choose_host(
         if not lacking:
             return host
     if not order:
-        raise NoFreeVf(min(by_number, default=0), preferred or "", "No live host of the pool told its VFs.")
+        first = min(requests, key=lambda request: request.number)
+        raise NoFreeVf(first, preferred or "", "No live host of the pool told its VFs.")
     _, _, host, lacking = min(order)
-    why = _why(by_number[lacking[0]], vm, host, hosts, held)
+    request = by_number[lacking[0]]
+    why = _why(request, vm, host, hosts, held)
     if len(order) > 1:
         why += " No other live host has VFs for all requests either."
-    raise NoFreeVf(lacking[0], host, why)
+    raise NoFreeVf(request, host, why, [uuid for uuid in hosts if uuid != host])
 
 
 def _in_order(requests: Sequence[Request]) -> List[Request]:

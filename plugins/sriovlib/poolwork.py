@@ -1,7 +1,6 @@
 """What all pool functions do alike: ask the hosts concerned, take the pool's lock, look at the pool once,
 decide, write."""
 
-import re
 import time
 from contextlib import contextmanager
 from typing import (
@@ -17,7 +16,7 @@ from typing import (
     Tuple,
 )
 
-from . import ledger, ownlease, pcientries, placement, poolstate, survey
+from . import ledger, nofreevf, ownlease, pcientries, placement, poolstate, survey
 from .errors import SriovError
 from .host import Host
 from .ledger import Choice, Entry, Lease, Request
@@ -31,7 +30,6 @@ from .xapi import Xapi
 LOCK = "pool"
 CALL_SECONDS, HOOK_SECONDS = 120, 60  # of waiting for the lock, if the caller says nothing else
 STALE_SECONDS = 15  # what hosts told before a longer wait than that may not be so any more
-_UUID = re.compile("[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 NO_ENTRY = Entry((), None, 1, False, "", ())
 
 
@@ -148,7 +146,7 @@ def place(
     try:
         return placement.place(requests, vm.uuid, host, at.surveyed.candidates, at.held, current)
     except NoFreeVf as error:
-        raise no_free_vf(at, error) from error
+        raise _no_free_vf(at, error) from error
 
 
 def release(host: Host, session: Any, pool: Topology, left: str, vm_uuid: str, vfs: Iterable[str]) -> None:
@@ -182,7 +180,11 @@ def best_host(at: Work, vm: Vm, requests: Sequence[Request], preferred: Optional
     try:
         return placement.choose_host(requests, vm.uuid, hosts, at.held, preferred)
     except NoFreeVf as error:
-        raise no_free_vf(at, error) from error
+        raise _no_free_vf(at, error) from error
+
+
+def _no_free_vf(at: Work, error: NoFreeVf) -> SriovError:
+    return nofreevf.as_error(error, at.topology, at.surveyed, lambda uuid: _name(at, uuid))
 
 
 def _name(at: Work, uuid: str) -> Optional[str]:
@@ -193,18 +195,6 @@ def _name(at: Work, uuid: str) -> Optional[str]:
         if record["uuid"] == uuid:
             return str(record["name_label"])
     return at.state.name(uuid) if uuid in at.state.vms else None
-
-
-def no_free_vf(at: Work, error: NoFreeVf) -> SriovError:
-    sentence = _UUID.sub(lambda match: _name(at, match.group()) or match.group(), error.message)
-    silent = " ".join(problem.message for problem in at.surveyed.problems)
-    hint = "Take a VF from another VM (`unassign_vf`), make more (`set_vf_count`), or name another host."
-    for uuid in _UUID.findall(error.message):
-        if f"network {uuid}" in error.message and _name(at, uuid) is None:
-            hint = (
-                f"That network is gone: take the request back (`unassign_vf` with request={error.request})."
-            )
-    return SriovError("SRIOV_NO_FREE_VF", f"{sentence} {silent}".strip(), hint)
 
 
 def change(

@@ -28,6 +28,14 @@ SECONDS = 10  # for one host's answer; a host that takes longer is left out
 _AT_ONCE = 64
 
 
+class Closed(NamedTuple):
+    """Why no VM is given VFs of a PF. As in an error; the message without its stop."""
+
+    code: str
+    message: str
+    hint: str
+
+
 class Surveyed(NamedTuple):
     """A host that answered: its inventory (of the plugin), and its VFs as placement takes them."""
 
@@ -36,6 +44,7 @@ class Surveyed(NamedTuple):
     candidates: List[Candidate]
     owners_known: bool  # else its xenstore is silent, and who runs with which VF is not known
     untagged: Set[str]  # networks that stand on its ports without a VLAN of their own
+    closed: Mapping[str, Closed] = {}  # PF -> why no VM is given VFs of it
 
     def vf(self, address: str) -> Optional[Dict[str, Any]]:
         return next((vf for vf in self.inventory["vfs"] if vf["address"] == address), None)
@@ -155,6 +164,7 @@ def _ask(host: Host, session: Any, topology: Topology, member: Member) -> Union[
             candidates(topology, member, answer, told),
             answer["owners_known"],
             _untagged(topology, member),
+            _closed_pfs(member, answer, told),
         )
     except XapiFailure as failure:
         if failure.details[0] == "XENAPI_MISSING_PLUGIN":
@@ -252,17 +262,47 @@ def _blocked(
     vf: Mapping[str, Any], pf: Mapping[str, Any], managed: Iterable[str], told: vgpus.Told
 ) -> Optional[str]:
     """Why no VM may be given the VF, where there is a reason."""
-    if vgpus.gives_vfs(_gpu(pf), told):
-        return f"xapi gives the VFs of the GPU {pf['address']} to VMs as vGPUs"
-    if pf["management"]:
-        return f"its PF {pf['interface'] or pf['address']} carries the management network"
-    if pf["management"] is None:
-        return f"its PF {pf['interface'] or pf['address']} may carry the management network"
-    for interface in pf["interfaces"]:
-        if interface in managed:
-            return f"xapi's own SR-IOV manages its PF {interface}"
+    closed = _closed(pf, managed, told)
+    if closed is not None:
+        return closed.message
     if vf["state"] == inventory.DOM0:
         return f"dom0's driver {vf['driver']} has it"
     if vf["address"].index(":") > 4:
         return "xapi cannot name a PCI domain above ffff"
+    return None
+
+
+def _closed_pfs(member: Member, answer: Mapping[str, Any], told: vgpus.Told) -> Dict[str, Closed]:
+    reasons = {
+        pf["address"]: _closed(pf, pifs.managed(member.pifs), told, "", f" of {member.name}")
+        for pf in answer["pfs"]
+    }
+    return {address: reason for address, reason in reasons.items() if reason is not None}
+
+
+def _closed(
+    pf: Mapping[str, Any], managed: Iterable[str], told: vgpus.Told, its: str = "its PF ", of: str = ""
+) -> Optional[Closed]:
+    """`its` stands before the PF's name, and `of` behind it."""
+    if vgpus.gives_vfs(_gpu(pf), told):
+        return Closed(
+            "SRIOV_MANAGED_BY_XAPI",
+            f"xapi gives the VFs of the GPU {pf['address']}{of} to VMs as vGPUs",
+            "VMs get them by a vGPU (`xe vgpu-create`).",
+        )
+    if pf["management"] is not False:
+        carries = "carries" if pf["management"] else "may carry"
+        return Closed(
+            "SRIOV_MANAGEMENT_INTERFACE",
+            f"{its}{pf['interface'] or pf['address']}{of} {carries} the management network",
+            "Its VFs are not given to VMs; use another port, or a network on another one.",
+        )
+    for interface in pf["interfaces"]:
+        if interface in managed:
+            return Closed(
+                "SRIOV_MANAGED_BY_XAPI",
+                f"xapi's own SR-IOV manages {its}{interface}{of}",
+                "VMs get VFs of it by a VIF in its SR-IOV network (`xe network-sriov-list`, "
+                "`xe vif-create`); or use another port.",
+            )
     return None

@@ -144,7 +144,7 @@ def test_networks_that_have_no_vfs_to_give(pool: Administrator) -> None:
         assert details[0] == "SRIOV_BAD_ARGUMENT"
         assert why in details[2]
     details = pool.refused("assign_vf", vm_uuid=vm, pf="eth1", host_uuid=home.uuid)
-    assert details[0] == "SRIOV_NO_FREE_VF"
+    assert details[0] == "SRIOV_MANAGED_BY_XAPI"
     assert "xapi's own SR-IOV" in details[1]
 
 
@@ -156,14 +156,14 @@ def test_vfs_that_dom0_or_xapi_needs_go_to_nobody(pool: Administrator) -> None:
     vm = pool.vm("a")
     (of_management,) = {vf["device_id"] for vf in pool.call("list_vfs", home, pf=MANAGEMENT)}
     first = pool.call("list_vfs", home, pf=MANAGEMENT)[0]["address"]
-    for args, why in (
-        ({"device": f"8086:{of_management}"}, "management"),
-        ({"vf": first}, "management"),
-        ({"network": "xenbr0"}, "management"),
-        ({"vf": VF}, "xapi's own SR-IOV"),
+    for args, code in (
+        ({"device": f"8086:{of_management}"}, "SRIOV_MANAGEMENT_INTERFACE"),
+        ({"vf": first}, "SRIOV_MANAGEMENT_INTERFACE"),
+        ({"network": "xenbr0"}, "SRIOV_MANAGEMENT_INTERFACE"),
+        ({"vf": VF}, "SRIOV_MANAGED_BY_XAPI"),
     ):
         details = pool.refused("assign_vf", vm_uuid=vm, host_uuid=home.uuid, **args)
-        assert (details[0], why in details[1]) == ("SRIOV_NO_FREE_VF", True), details
+        assert (details[0], home.name in details[1]) == (code, True), details
     given = {
         pool.call("assign_vf", vm_uuid=vm, device="8086:10ed", host_uuid=home.uuid)["vf"] for _ in "1234"
     }
