@@ -1,11 +1,12 @@
-"""What a start hook says of failures that nobody foresaw: xapi is not blamed for files."""
+"""What a start hook says of failures that nobody foresaw, and whether it judges a start or a reboot."""
 
 import socket
 from pathlib import Path
+from typing import Any
 
 import pytest
-from sriovlib import hooks
-from sriovlib.host import Host
+from sriovlib import hooks, reboot, startnotes
+from sriovlib.host import RUN_FOLDER, Host
 from sriovlib.xapi import XapiFailure
 
 
@@ -22,3 +23,23 @@ from sriovlib.xapi import XapiFailure
 def test_xapi_is_not_blamed_for_files(tmp_path: Path, error: Exception, code: str) -> None:
     refusal = hooks._unforeseen(Host(str(tmp_path)), "vm-pre-start", error)
     assert (refusal.code, str(error) in refusal.message) == (code, True)
+
+
+@pytest.mark.parametrize(
+    ("power_state", "judged_as"), [("Running", "reboot"), ("Paused", "reboot"), ("Halted", "start")]
+)
+def test_a_start_soon_after_a_reboot_that_came_to_nothing_is_judged_as_a_start(
+    fs: Any, monkeypatch: pytest.MonkeyPatch, power_state: str, judged_as: str
+) -> None:
+    """The mark of the reboot is still there; what the VM had then is not what it plugs now."""
+    vm_uuid, judged = "d58d9323-dddc-4624-a482-9f6ceb10670c", []
+    fs.create_dir(RUN_FOLDER)
+    startnotes.write(Host(), vm_uuid, ["0000:07:10.0"], {})
+    startnotes.mark_reboot(Host(), vm_uuid)
+    vm = {"power_state": power_state, "other_config": {"pci": "0/0000:07:10.2"}}
+    monkeypatch.setattr(hooks, "_ask", lambda *_args, **_more: (None, "ref", vm))
+    monkeypatch.setattr(hooks, "_start", lambda *_args: judged.append("start"))
+    monkeypatch.setattr(reboot, "reboot", lambda *_args: judged.append("reboot"))
+    hooks.pre_start(Host(), vm_uuid, "none")
+    assert judged == [judged_as]
+    assert not startnotes.reboots(Host(), vm_uuid)

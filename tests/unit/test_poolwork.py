@@ -1,0 +1,59 @@
+"""What hosts told before the pool's lock was had counts only if that did not take long."""
+
+from contextlib import contextmanager
+from typing import Any, Iterator, List
+
+import pytest
+from sriovlib import poolwork
+from sriovlib.poolstate import PoolState
+from sriovlib.survey import NOBODY, Survey
+from sriovlib.topology import Member, Topology
+
+MEMBER = Member("ref-1", "host-1", "host1", True, {})
+POOL = Topology("host-1", "host-1", {"host-1": MEMBER}, {})
+TOLD: Any = Survey({"host-1": None}, [])  # type: ignore[dict-item]
+
+
+class Master:
+    """Its lock is free after so many seconds."""
+
+    def __init__(self, waits: float) -> None:
+        self.now, self.waits = 1000.0, waits
+
+    def path(self, path: str) -> str:
+        return path
+
+    @contextmanager
+    def lock(self, *_args: Any) -> Iterator[None]:
+        self.now += self.waits
+        yield
+
+
+@pytest.mark.parametrize(
+    ("told", "waits", "asks_again"),
+    [
+        (TOLD, 0, False),
+        (TOLD, poolwork.STALE_SECONDS, False),
+        (TOLD, poolwork.STALE_SECONDS + 1, True),
+        (NOBODY, poolwork.STALE_SECONDS + 1, False),
+    ],
+)
+def test_after_a_long_wait_hosts_are_asked_once_more(
+    monkeypatch: pytest.MonkeyPatch, told: Survey, waits: float, asks_again: bool
+) -> None:
+    asked: List[Survey] = []
+
+    def again(_host: Any, _session: Any, _pool: Any, before: Survey) -> Survey:
+        asked.append(before)
+        return NOBODY
+
+    master: Any = Master(waits)
+    monkeypatch.setattr(poolwork.time, "monotonic", lambda: master.now)
+    monkeypatch.setattr(poolwork.survey, "again", again)
+    monkeypatch.setattr(Survey, "running", lambda _self: {})
+    monkeypatch.setattr(Survey, "without_unknown", lambda self, _leased: self)
+    state = PoolState("pool", "ref-1", {}, {}, {}, {})
+    monkeypatch.setattr(poolwork.poolstate, "read", lambda _xapi, _pool: state)
+    with poolwork.work(master, None, POOL, told, "a test") as at:
+        assert at.surveyed is (NOBODY if asks_again else told)
+    assert asked == ([told] if asks_again else [])
