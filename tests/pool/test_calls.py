@@ -67,17 +67,19 @@ def test_every_vf_has_its_state_and_its_owner(box: PoolInABox, host: BoxHost) ->
 def test_the_keys_are_those_of_the_contract(box: PoolInABox, host: BoxHost) -> None:
     vf_keys = (
         "address index pf interface network vendor_id device_id description driver numa_node mac vlan qos "
-        "vlan_protocol min_tx_rate max_tx_rate spoof_check trust link_state state assigned_to"
+        "vlan_protocol min_tx_rate max_tx_rate spoof_check trust link_state "
+        "no_port no_settings state assigned_to"
     )
     pf_keys = (
         "address interface mac network vendor_id device_id description driver numa_node total_vfs num_vfs "
-        "configured_vfs free_vfs management managed_by link_up speed problems"
+        "configured_vfs free_vfs management managed_by link_up speed guid interfaces ports problems"
     )
     told = box.call(host, "inventory")
     assert set(box.call(host, "list_vfs")[0]) == set(vf_keys.split())
     assert set(box.call(host, "list_pfs")[0]) == set(pf_keys.split())
-    assert set(told["vfs"][0]) == set(vf_keys.split()) - {"network"}
-    assert set(told["pfs"][0]) == set(pf_keys.split()) - {"network", "free_vfs", "managed_by"}
+    assert set(told["vfs"][0]) == {*vf_keys.split(), "configured_mac"} - {"network"}
+    by_xapi = {"network", "free_vfs", "managed_by"}
+    assert set(told["pfs"][0]) == {*pf_keys.split(), "pci_class"} - by_xapi
     assert set(box.call(host, "status")) == set(
         "version platform xen_version iommu pciback pfs vfs reboot_required problems".split()
     )
