@@ -151,14 +151,15 @@ def name_of(host: Host, path: str) -> Optional[str]:
 
 
 def perhaps(host: Host, kinds: Iterable[str]) -> Set[str]:
-    """The PCI devices of all disks that may be of one of these kinds: udev says so of a partition, or cannot
-    tell what it is."""
+    """The PCI devices of all disks that may be of one of these kinds: udev says so of a partition, or of what
+    is made of disks (RAID, multipath, encrypted), or cannot tell what it is. A hidden disk is one path to an
+    NVMe disk, which is seen by itself (linux: block/genhd.c, GENHD_FL_HIDDEN)."""
     wanted = set(kinds)
     found: Set[str] = set()
     names = host.names(BLOCK)
     for name in names:
         folder = host.real_path(f"{BLOCK}/{name}")
-        if folder is None or folder.startswith(_VIRTUAL) or _NO_DISK.fullmatch(name):
+        if folder is None or _NO_DISK.fullmatch(name) or host.text(f"{folder}/hidden") == "1":
             continue
         if ANY in wanted or _may_be(host, folder, wanted):
             found |= below(host, folder).controllers
@@ -170,6 +171,8 @@ def _may_be(host: Host, folder: str, kinds: Set[str]) -> bool:
     kind = said.get("ID_FS_TYPE")
     if kind is not None:
         return kind in kinds
+    if (host.text(f"{folder}/dm/uuid") or "").startswith("LVM-"):
+        return False  # a VM's disk, or part of another volume: of what dom0 uses itself udev tells the kind
     has_partitions = any(host.exists(f"{folder}/{name}/partition") for name in host.names(folder))
     return not has_partitions  # else they tell
 

@@ -117,6 +117,34 @@ def test_nor_does_a_disk_escape_of_which_udev_knows_nothing(zfs: FakeFilesystem)
     assert needed(zpool=1)["nvme"]
 
 
+@pytest.mark.parametrize(
+    ("name", "disk_is"),
+    [
+        ("md127", "linux_raid_member"),
+        ("dm-0", "mpath_member"),
+        ("dm-1", "crypto_LUKS"),
+        ("bcache0", "bcache"),
+    ],
+)
+def test_nor_does_a_disk_of_raid_multipath_or_encryption(
+    zfs: FakeFilesystem, name: str, disk_is: str
+) -> None:
+    kind(zfs, "8:17", disk_is)
+    virtual(zfs, name, "9:127", "sdb1")
+    kind(zfs, "9:127", "zfs_member")
+    mount(zfs, TANK)
+    assert needed(zpool=1)["hba"][0] == "the mounted file system /mnt/zfs, which may be on one of its disks"
+
+
+def test_the_paths_of_an_nvme_disk_are_not_disks_of_which_udev_knows_nothing(zfs: FakeFilesystem) -> None:
+    """The disk with several paths says what it is; its paths are hidden, without a number of their own."""
+    path = f"{TOP}/{NVME}/nvme/nvme0/nvme0c0n1"
+    block(zfs, path, "0:0")
+    zfs.create_file(f"{path}/hidden", contents="1\n")
+    mount(zfs, TANK)
+    assert needed(zpool=1)["nvme"] == []
+
+
 @pytest.mark.parametrize("lost", ["/dev/sdz1", "9234567890123456789"])
 def test_a_disk_of_the_pool_that_is_not_to_be_found_may_be_any(zfs: FakeFilesystem, lost: str) -> None:
     kind(zfs, "259:0", "zfs_member")
