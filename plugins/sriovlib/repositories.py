@@ -23,6 +23,7 @@ _OF_NETWORK = set(
 )
 _NETWORK_KEYS = ("server", "serverpath", "target", "targetIQN", "masterhost", "ips", "iqns")
 _ON_NO_DISK = ("dummy", "shm")
+_CD = re.compile(r"sr\d+")
 
 
 class Repository(NamedTuple):
@@ -49,12 +50,23 @@ def disks(host: Host, one: Repository, mounted: Optional[Sequence[Mount]], pools
     volume_group = one.device_config.get("group-name", "").strip()
     if volume_group:  # of LINSTOR: a group, or GROUP/POOL for a thin one
         found.append(lvm.group(host, volume_group.split("/")[0]))
-    if found and None not in found:
-        return blockdevices.together(part for part in found if part is not None)
     told = [part for part in found if part is not None]
+    if found and len(told) == len(found):
+        return _with_group(host, one, blockdevices.together(told))
     if one.kind in _GROUPS:
         return blockdevices.together([*told, lvm.group(host, _GROUPS[one.kind] + one.uuid)])
     return blockdevices.together(told if one.is_of_network else [*told, blockdevices.UNKNOWN])
+
+
+def _with_group(host: Host, one: Repository, told: Disks) -> Disks:
+    """An LVM repository is attached by the name of its volume group, and `device` says what that was made on
+    (LVHDSR.py, attach): a disk may be called otherwise by now, and the group may have got another. LVM is
+    asked where there is a disk that this could be; the file system of other drivers is seen as mounted."""
+    is_by_name = _GROUPS.get(one.kind) == _GROUPS["lvm"]
+    if not is_by_name or blockdevices.perhaps(host, [blockdevices.LVM]) <= told.controllers:
+        return told
+    group = lvm.group(host, _GROUPS[one.kind] + one.uuid)
+    return blockdevices.together([told, group]) if group.perhaps else group
 
 
 def _devices(host: Host, one: Repository) -> List[Optional[Disks]]:
@@ -109,9 +121,12 @@ def _existing(host: Host, path: str) -> str:
 
 def _links(host: Host, folder: str) -> Optional[Disks]:
     """A `udev` repository is a folder of links, which udev makes for what is plugged in (udevSR.py); one that
-    leads nowhere is of what was pulled out."""
+    leads nowhere is of what was pulled out. A CD drive keeps nothing of dom0's: its controller may go to a
+    VM."""
     try:
-        found = [blockdevices.by_name(host, f"{folder}/{name}") for name in host.listing(folder)]
+        paths = [f"{folder}/{name}" for name in host.listing(folder)]
     except OSError:
         return None
+    disks = [path for path in paths if not _CD.fullmatch(blockdevices.name_of(host, path) or "")]
+    found = [blockdevices.by_name(host, path) for path in disks]
     return blockdevices.together(part for part in found if part is not None)

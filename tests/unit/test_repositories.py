@@ -1,6 +1,6 @@
 """Which controllers a plugged storage repository is on, by its kind and the device_config of its PBD."""
 
-from typing import Dict
+from typing import Dict, Set
 
 import pytest
 import small_disks
@@ -51,6 +51,37 @@ def test_a_folder_of_links_to_what_is_plugged_in(fs: FakeFilesystem) -> None:
     assert needed(repository("udev", location="/dev/xapi/cd")) == {"hba": [], "nvme": []}
 
 
+def test_a_cd_drive_leaves_its_controller_free(fs: FakeFilesystem) -> None:
+    small_disks.block(fs, f"{small_disks.TOP}/{HBA}/ata3/host3/target3:0:0/3:0:0:0/block/sr0", "11:0")
+    fs.create_symlink("/dev/xapi/cd/sr0", "/dev/sr0")
+    assert needed(repository("udev", location="/dev/xapi/cd")) == {"hba": [], "nvme": []}
+
+
+@pytest.mark.parametrize(
+    ("volumes", "on"),
+    [(" /dev/nvme0n1\n", {"nvme"}), (" /dev/sdb1\n /dev/nvme0n1\n", {"hba", "nvme"})],
+    ids=["renamed", "extended"],
+)
+def test_an_lvm_repository_is_where_its_volume_group_is_by_now(
+    fs: FakeFilesystem, volumes: str, on: Set[str]
+) -> None:
+    """LVHDSR.py attaches the group by its name: the device in the PBD is that of the day it was made."""
+    kind(fs, "259:0", "LVM2_member")
+    said = needed(repository("lvm", device="/dev/sdb1"), vgs=volumes)
+    assert {name for name, what in said.items() if what == SR} == on
+
+
+def test_an_lvm_repository_where_lvm_does_not_answer_may_be_on_every_disk_of_lvm(fs: FakeFilesystem) -> None:
+    kind(fs, "259:0", "LVM2_member")
+    assert needed(repository("lvm", device="/dev/sdb1"), vgs=5) == {"hba": SR, "nvme": PERHAPS}
+
+
+def test_lvm_is_not_asked_where_a_repository_can_be_on_the_named_disk_only() -> None:
+    host = SmallDom0()
+    assert dom0disks.by_controller(host, [repository("lvm", device="/dev/sdb1")])[HBA] == SR
+    assert host.ran == []
+
+
 @pytest.mark.parametrize("group", ["linstor_group/thin_device", "linstor_group"])
 @pytest.mark.parametrize("command", ["vgs", "lvs"])
 def test_the_volume_group_of_linstor(group: str, command: str) -> None:
@@ -63,7 +94,7 @@ def test_the_volume_group_of_linstor(group: str, command: str) -> None:
 
 def test_its_active_volumes_count_where_lvm_does_not_answer(fs: FakeFilesystem) -> None:
     virtual(fs, "dm-3", "253:3", "nvme0n1", dm__name="linstor_group-thin_device_tdata")
-    virtual(fs, "dm-4", "253:4", "sdb1", dm__name="linstor_group--2-other")
+    virtual(fs, "dm-4", "253:4", "sdb1", dm__name="linstor_group--2-other", dm__uuid="LVM-x1")
     plugged = repository("linstor", group_name="linstor_group/thin_device")
     assert needed(plugged, vgs=5) == {"hba": [], "nvme": SR}
     kind(fs, "8:17", "LVM2_member")
