@@ -69,7 +69,7 @@ class View(NamedTuple):
 
 
 def pool_of(host: Host, xapi: Xapi) -> Pool:
-    """Six calls, and three for each plugged repository; raises what `Xapi.call` raises."""
+    """Six calls, and one for each plugged repository; raises what `Xapi.call` raises."""
     uuid = topology.own_uuid(host)
     ((ref, record),) = xapi.call("host.get_all_records_where", f'field "uuid" = "{uuid}"').items()
     of_this_host = f'field "host" = "{ref}"'
@@ -91,8 +91,8 @@ def pool_of(host: Host, xapi: Xapi) -> Pool:
 
 
 def _repository(xapi: Xapi, pbd: Record) -> Repository:
-    name, kind, uuid = (xapi.call(f"SR.get_{field}", pbd["SR"]) for field in ("name_label", "type", "uuid"))
-    return Repository(name, kind, uuid, pbd["device_config"])
+    record = xapi.call("SR.get_record", pbd["SR"])
+    return Repository(record["name_label"], record["type"], record["uuid"], pbd["device_config"])
 
 
 def look(host: Host, xapi: Xapi, ref: str, vm: Record) -> View:
