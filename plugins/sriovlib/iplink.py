@@ -5,7 +5,7 @@ from functools import lru_cache
 from typing import Any, Dict, List, Mapping, NamedTuple, Optional, Sequence, Tuple
 
 from . import pci, vfsettings
-from .host import Completed, Host
+from .host import NOT_FOUND, TIMED_OUT, Completed, Host
 from .vfsettings import NO_MAC, UNSET, VfSettings, as_text
 
 COMMAND = ("ip", "-details", "link", "show")  # all interfaces of the host
@@ -17,9 +17,13 @@ NO_VLAN = 4095  # what mlx4 says where there is none (kernel: mlx4/cmd.c, MLX4_V
 # qed_set_vf_rate).
 TELL_SPEED = ("qede",)
 FASTEST = (40000, 100000)
+# Drivers that know no limits, and tell a speed in their place (kernel: bnx2x_sriov.c, bnx2x_get_vf_config,
+# always 10 Gbit/s; liquidio/lio_main.c, liquidio_get_vf_config, the link's).
+WITHOUT_LIMITS = ("bnx2x", "liquidio")
 
 _INTERFACE = re.compile(r"\d+: ([^:@\s]+)[:@]")
-_VF = re.compile(r"\s+vf (\d+)\s+(?:MAC|link/\S+) ([0-9a-fA-F:]+)(.*)")
+_VF = re.compile(r"\s+vf (\d+)\s+(MAC|link/\S+) ([0-9a-fA-F:]+)(.*)")
+_GAVE_UP = "Dump terminated"
 
 
 def parse(answer: Completed) -> Dict[str, Dict[int, VfSettings]]:
@@ -38,24 +42,34 @@ def parse(answer: Completed) -> Dict[str, Dict[int, VfSettings]]:
     for line in lines:
         if line[:1] != " ":
             match = _INTERFACE.match(line)
-            if match:
-                vfs = found.setdefault(match.group(1), {})
+            vfs = found.setdefault(match.group(1), {}) if match else {}
         elif line.lstrip().startswith("vf "):
             vf = _VF.match(line)
             if vf:
-                vfs[int(vf.group(1))] = _settings(vf.group(2).lower(), vf.group(3))
+                vfs[int(vf.group(1))] = _settings(_mac(vf.group(2), vf.group(3)), vf.group(4))
     return found
 
 
 def cut_off(answer: Completed, interface: str) -> Optional[str]:
     """What `ip` says where it does not tell of all VFs of an interface; None where it says nothing. The
     kernel cuts the list of more VFs than a netlink attribute's 64 KiB hold, about 220 (iproute2:
-    ip/ipaddress.c, print_linkinfo), and may give up at an interface and all behind it."""
+    ip/ipaddress.c, print_linkinfo). Where it gives up at an interface, `ip` prints none at all, and from
+    4.12 on ends with status 0 (ipaddr_list_flush_or_save)."""
     said = [line.strip() for line in answer.stderr.splitlines() if line.strip()]
     own = [line for line in said if line == f"Truncated VF list: {interface}"]
-    if own or answer.status == 0:
+    if own or not _failed_to_tell(answer):
         return own[0] if own else None
     return said[-1] if said else f"exit status {answer.status}"
+
+
+def _failed_to_tell(answer: Completed) -> bool:
+    return answer.status != 0 or _GAVE_UP in answer.stderr
+
+
+def _mac(kind: str, octets: str) -> Optional[str]:
+    """Of an InfiniBand port it is no MAC. From 5.3 on `ip` prints 20 bytes for whatever is not Ethernet, as
+    cxgb4's interface for its VFs' settings (`link/none`), and the MAC is the first six of them."""
+    return None if kind == "link/infiniband" else octets.lower()[: len(NO_MAC)]
 
 
 _PART = re.compile(
@@ -68,7 +82,7 @@ def _words(rest: str) -> Mapping[str, str]:
     return dict(_PART.findall(rest))
 
 
-def _settings(mac: str, rest: str) -> VfSettings:
+def _settings(mac: Optional[str], rest: str) -> VfSettings:
     """One line's settings: `, vlan 100, qos 3, spoof checking on`. What is not understood is not told."""
     words = _words(rest)
 
@@ -76,8 +90,7 @@ def _settings(mac: str, rest: str) -> VfSettings:
         return words[name] == "on" if name in words else None
 
     return VfSettings(
-        # an InfiniBand port has an address of 20 bytes there, which is no MAC
-        mac=mac if len(mac) == len(NO_MAC) else None,
+        mac=mac,
         vlan=int(words.get("vlan", 0)) % NO_VLAN,
         qos=int(words.get("qos", 0)),
         vlan_protocol=words.get("vlan protocol", "802.1q").lower(),
@@ -92,11 +105,20 @@ def _settings(mac: str, rest: str) -> VfSettings:
 def read(
     host: Host, answer: Completed, pfs: Sequence[pci.PhysicalFunction]
 ) -> Dict[str, Dict[int, VfSettings]]:
-    """As `parse`, of PFs of this host: what their drivers tell in ways of their own is as all tell it."""
+    """As `parse`, of PFs of this host: what their drivers tell in ways of their own is as all tell it.
+    Where `ip` gave up, the PFs that it did not come to are asked for one by one."""
     found = parse(answer)
-    for pf in pfs:
-        for name in pf.settings_interfaces if pf.driver in TELL_SPEED else ():
+    names = [(pf, name) for pf in pfs for name in pf.settings_interfaces]
+    if _failed_to_tell(answer) and answer.status not in (NOT_FOUND, TIMED_OUT):
+        untold = [name for pf, name in names if len(found.get(name, {})) < pf.num_vfs]
+        for asked in [host.start([*COMMAND, "dev", name]) for name in untold]:
+            for name, vfs in parse(asked.finish()).items():
+                found.setdefault(name, {}).update(vfs)
+    for pf, name in names:
+        if pf.driver in TELL_SPEED:
             found[name] = without_speed(found.get(name, {}), pci.speed(host, name))
+        elif pf.driver in WITHOUT_LIMITS:
+            found[name] = {number: vf._replace(max_tx_rate=0) for number, vf in found.get(name, {}).items()}
     return found
 
 

@@ -4,7 +4,8 @@ The drivers' refusals: igb's measured on the lab host; ixgbe and i40e share them
 functions in drivers/net/ethernet/intel); mlx5_core takes minimum rates and link states. What a new VF has
 differs, and how it is told (drivers/net/ethernet: their ndo_get_vf_config): be2net, mlx4 and mlx5 begin
 without spoof checking, and be2net's older chips refuse it (be_set_vf_spoofchk); mlx4 says 4095 where there is
-no VLAN (MLX4_VGT), qede the link's speed where there is no limit, and takes no 0 for one (qed_set_vf_rate).
+no VLAN (MLX4_VGT), qede the link's speed where there is no limit, and takes no 0 for one (qed_set_vf_rate);
+bnx2x says 10 Gbit/s and knows no limit (bnx2x_get_vf_config).
 """
 
 import errno
@@ -44,6 +45,7 @@ class Policy(NamedTuple):
     new: VfSettings = VfSettings()
     no_vlan: int = 0
     tells_speed: bool = False
+    limits: bool = True
 
 
 _UNCHECKED = VfSettings(spoof_check=False)
@@ -52,6 +54,7 @@ POLICIES = {
     "mlx4_core": Policy(link_state=True, new=_UNCHECKED, no_vlan=4095),
     "be2net": Policy(link_state=True, spoof_check=False, new=_UNCHECKED),
     "qede": Policy(min_rate=True, link_state=True, tells_speed=True),
+    "bnx2x": Policy(link_state=True, new=VfSettings(max_rate=10000), limits=False),
 }
 
 
@@ -238,6 +241,8 @@ def _refusal(
     if "max_rate" in part or "min_rate" in part:
         card, _ = sysfs.card(physical)
         linked = is_up(sysfs, title) and card is not None and card.cable
+        if not policy.limits:
+            return errno.EOPNOTSUPP
         if wanted.min_rate and not policy.min_rate:
             return errno.EINVAL
         if not linked or card is None or wanted.max_rate > card.speed:  # the link's speed is unknown

@@ -55,7 +55,14 @@ def ends(host: Machine, vm: str = WEB, vf: str = VF0) -> None:
     startnotes.remove(host, vm)
 
 
-DRIVERS = [("ixgbe", True), ("mlx5_core", False), ("mlx4_core", False), ("be2net", False), ("qede", True)]
+DRIVERS = [
+    ("ixgbe", True),
+    ("mlx5_core", False),
+    ("mlx4_core", False),
+    ("be2net", False),
+    ("qede", True),
+    ("bnx2x", True),
+]
 
 
 @pytest.mark.parametrize("how", ["restore", "before us"])
@@ -137,10 +144,12 @@ def test_an_ip_that_breaks_off_at_a_card_names_it_and_costs_no_other(tmp_path: P
 
         def start(self, argv: Any, input_text: Any = None) -> Any:
             done = super().start(argv, input_text).finish()
-            if list(argv)[:4] == ["ip", "-details", "link", "show"]:
+            if list(argv) == ["ip", "-details", "link", "show"]:
                 text = done.stdout[: done.stdout.index("eth5")]
                 text = text[: text.rindex("\n") + 1]
                 done = done._replace(status=1, stdout=text, stderr="Dump terminated\n")
+            elif list(argv) == ["ip", "-details", "link", "show", "dev", "eth5"]:
+                done = done._replace(status=1, stdout="", stderr="RTNETLINK answers: Message too long\n")
             return machine.Done(done)
 
     broken = Breaking(host.root)
@@ -154,3 +163,23 @@ def test_an_ip_that_breaks_off_at_a_card_names_it_and_costs_no_other(tmp_path: P
     )
     starts(broken, vlan="12")
     assert settings(host)[:2] == (MAC, 12)
+
+
+def test_an_ip_that_gives_up_at_a_card_costs_no_other_its_settings(tmp_path: Path) -> None:
+    """As iproute2 does: nothing is printed of any interface, and the status is 0. Each PF is asked then."""
+    host = host_with(tmp_path, "mlx5_core")
+    starts(host, vlan="12")
+
+    class GivingUp(Machine):
+        def start(self, argv: Any, input_text: Any = None) -> Any:
+            done = super().start(argv, input_text).finish()
+            if list(argv) == ["ip", "-details", "link", "show"]:
+                done = done._replace(
+                    stdout="", stderr="Error: Buffer too small for object.\nDump terminated\n"
+                )
+            return machine.Done(done)
+
+    assert settings(GivingUp(host.root))[:2] == (MAC, 12)
+    assert [
+        vf["vlan"] for vf in json.loads(calls.call(GivingUp(host.root), "list_vfs", SmallPool(), {}))
+    ] == [12, 0]

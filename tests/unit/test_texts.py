@@ -76,6 +76,37 @@ def test_what_ip_says_of_an_interface_that_it_does_not_tell_all_of() -> None:
     assert iplink.cut_off(said("", status=1), "eth4") == "exit status 1"
 
 
+def test_an_ip_that_gave_up_and_says_that_all_is_well() -> None:
+    """From iproute2 4.12 on its status is 0 (findings/ip-link-show-gives-up-with-status-0.sh)."""
+    gave_up = said("", stderr="Error: Buffer too small for object.\nDump terminated\n")
+    assert iplink.cut_off(gave_up, "eth4") == "Dump terminated"
+
+
+def test_a_vfs_mac_where_the_interface_is_not_ethernet() -> None:
+    """From iproute2 5.3 on it has 20 bytes then: cxgb4's interface for settings alone is `none`."""
+    none, broadcast = ":00" * 14, "00:ff:ff:ff:ff:12:40:1b:ff:ff:00:00:00:00:00:00:ff:ff:ff:ff"
+    text = (
+        "7: mgmtpf0,0: <> mtu 0 qdisc noop state DOWN mode DEFAULT group default qlen 1000\n"
+        "    link/none  promiscuity 0  allmulti 0 minmtu 0 maxmtu 0 addrgenmode eui64 numtxqueues 1 \n"
+        f"    vf 0     link/none 06:44:3c:5a:00:01{none} brd 00:00:00:00:00:00{none}, vlan 12, "
+        "tx rate 100 (Mbps), max_tx_rate 100Mbps, link-state auto\n"
+        "8: ib0: <BROADCAST,MULTICAST> mtu 2044 qdisc mq state DOWN mode DEFAULT group default qlen 256\n"
+        f"    vf 0     link/infiniband 00:00:00:00:00:00{none} brd {broadcast}, spoof checking off, "
+        "NODE_GUID 00:00:00:00:00:00:00:00, PORT_GUID 00:00:00:00:00:00:00:00, link-state disable, "
+        "trust off, query_rss off\n"
+    )
+    shown = iplink.parse(said(text))
+    vf = shown["mgmtpf0,0"][0]
+    assert (vf.mac, vf.vlan, vf.max_tx_rate) == ("06:44:3c:5a:00:01", 12, 100)
+    vf = shown["ib0"][0]
+    assert (vf.mac, vf.trust, vf.link_state) == (None, False, "disable")
+
+
+def test_vfs_behind_a_line_that_is_no_interface_are_nobodys() -> None:
+    text = "6: eth4: <UP> mtu 1500\n: : <> mtu 0\n    vf 0 MAC 02:aa:00:00:00:01, vlan 12\n"
+    assert iplink.parse(said(text)) == {"eth4": {}}
+
+
 def test_a_vlan_of_4095_is_none() -> None:
     """mlx4's way to say so."""
     line = "6: eth4: <UP> mtu 1500\n    vf 0 MAC 00:00:00:00:00:00, vlan 4095, spoof checking off\n"
