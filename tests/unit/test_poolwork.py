@@ -1,10 +1,11 @@
 """What hosts told before the pool's lock was had counts only if that did not take long."""
 
+import time
 from contextlib import contextmanager
 from typing import Any, Iterator, List
 
 import pytest
-from sriovlib import poolwork
+from sriovlib import poolstate, poolwork, survey
 from sriovlib.poolstate import PoolState
 from sriovlib.survey import NOBODY, Survey
 from sriovlib.topology import Member, Topology
@@ -48,12 +49,12 @@ def test_after_a_long_wait_hosts_are_asked_once_more(
         return NOBODY
 
     master: Any = Master(waits)
-    monkeypatch.setattr(poolwork.time, "monotonic", lambda: master.now)
-    monkeypatch.setattr(poolwork.survey, "again", again)
+    monkeypatch.setattr(time, "monotonic", lambda: master.now)
+    monkeypatch.setattr(survey, "again", again)
     monkeypatch.setattr(Survey, "running", lambda _self: {})
     monkeypatch.setattr(Survey, "without_unknown", lambda self, _leased: self)
     state = PoolState("pool", "ref-1", {}, {}, {}, {})
-    monkeypatch.setattr(poolwork.poolstate, "read", lambda _xapi, _pool: state)
+    monkeypatch.setattr(poolstate, "read", lambda _xapi, _pool: state)
     with poolwork.work(master, None, POOL, told, "a test") as at:
         assert at.surveyed is (NOBODY if asks_again else told)
     assert asked == ([told] if asks_again else [])

@@ -1,6 +1,7 @@
 """Notes of starts: what is no note is none, whatever is in the file."""
 
 import json
+import time
 from typing import Any
 
 import pytest
@@ -58,14 +59,14 @@ def test_what_is_no_note(fs: Any, text: str) -> None:
 def test_an_older_note_is_one_that_claims_nothing_by_itself(
     fs: Any, monkeypatch: pytest.MonkeyPatch, age: float, is_older: bool
 ) -> None:
-    monkeypatch.setattr(startnotes.time, "monotonic", lambda: 8000.0)
+    monkeypatch.setattr(time, "monotonic", lambda: 8000.0)
     written(fs, json.dumps({"time": 8000.0 - age, "devices": [VF], "settings": {}}))
     assert list(startnotes.older(Host(), "another", 600)) == ([VM] if is_older else [])
     assert startnotes.older(Host(), VM, 600) == {}
 
 
 def test_a_note_of_a_vm_that_reboots_is_not_an_older_one(fs: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(startnotes.time, "monotonic", lambda: 8000.0)
+    monkeypatch.setattr(time, "monotonic", lambda: 8000.0)
     written(fs, json.dumps({"time": 7800.0, "devices": [VF], "settings": {}}))
     assert list(startnotes.older(Host(), "another", 600)) == [VM]
     startnotes.mark_reboot(Host(), VM)
