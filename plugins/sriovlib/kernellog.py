@@ -61,7 +61,8 @@ def is_of_link(line: str) -> bool:
 
 
 def without_time(line: str) -> str:
-    return re.sub(r"^\[[^\]]*\]\s*", "", line.strip())
+    """The line as its driver said it. Behind the time a kernel may name its caller (PRINTK_CALLER)."""
+    return re.sub(r"^\[[^\]]*\]\s*(?:\[ *[TC]\d+\]\s*)?", "", line.strip())
 
 
 def evidence(answer: Completed, vfs: Mapping[str, str]) -> Dict[str, List[Evidence]]:

@@ -151,7 +151,7 @@ def _driver(name: str, pf: pci.PhysicalFunction, evidence: Sequence[Evidence]) -
             "Use a driver that does, or give this one the number of VFs as a module parameter.",
         )
         for item in evidence
-        if item.code == code
+        if item.code == code and item.line.startswith(f"{pf.driver} ")  # and not of one that had it before
     ]
 
 

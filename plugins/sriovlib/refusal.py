@@ -72,7 +72,7 @@ def cause(lines: Sequence[str]) -> str:
 def is_of(line: str, address: str, interfaces: Sequence[str], driver: Optional[str]) -> bool:
     """Whether a line of the log may be about a PF: some drivers name the interface instead of the device
     (qede), some only themselves (cxgb4)."""
-    if address in line:
+    if re.search(rf"(?<![0-9a-f]){re.escape(address)}(?![0-9a-f])", line):  # 0000:... is in 10000:... too
         return True
     if not re.search(r"(?i)\bVFs?\b|IOV", line):
         return False  # bridges and bonds speak of the interface, too

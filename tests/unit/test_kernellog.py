@@ -68,6 +68,16 @@ def test_status_names_a_code_once_with_all_its_lines(fs: FakeFilesystem) -> None
     assert "BAR 10" in problem["message"]
 
 
+def test_what_a_former_driver_could_not_is_not_said_of_the_next_one(fs: FakeFilesystem) -> None:
+    """`echo 4 > sriov_numvfs` while pciback had the PF; then it was given back."""
+    add_pf(fs, PF, "8086:10fb", "ixgbe", 0)
+    add_interface(fs, PF, "eth1", "00:1b:21:00:01:00")
+    for driver, expected in (("pciback", []), ("ixgbe", ["DRIVER_WITHOUT_SRIOV"])):
+        line = f"[ 9.0] {driver} {PF}: driver does not support SR-IOV configuration via sysfs\n"
+        told = inventory.inventory(AnsweringHost({"dmesg": line}), None, {})["pfs"][0]["problems"]
+        assert [one["code"] for one in told if one["code"] == "DRIVER_WITHOUT_SRIOV"] == expected
+
+
 @pytest.mark.parametrize(
     ("before", "after", "expected"),
     [
@@ -214,6 +224,13 @@ def test_the_cause_stands_before_what_drivers_make_of_it(
         ("[ 10.3] xenbr1: port 1(eth1) entered disabled state", None, False),
         ("[ 10.3] cxgb4: Unable to instantiate 4 VFs", "ice", False),
         ("ice 0000:08:00.0: Failed to enable SR-IOV: -28", "ice", False),
+        (
+            f"[ 10.3] ice 1{PF}: Failed to enable SR-IOV: -28",
+            "ice",
+            False,
+        ),  # a domain of more than four digits
+        ("[ 10.3][   T12] cxgb4: Unable to instantiate 4 VFs", "cxgb4", True),  # CONFIG_PRINTK_CALLER
+        ("[ 10.3][ C1] cxgb4: Unable to instantiate 4 VFs", "cxgb4", True),
     ],
 )
 def test_lines_that_name_the_interface_or_only_the_driver(
