@@ -20,7 +20,7 @@ FOLDERS = (
 )
 COMMAND_LINE = "/proc/cmdline"
 
-_LINE = re.compile(r"(?:\\\n|[^\n])+")
+_LINE = re.compile(r"(?:\\[\s\S]|[^\n])+")  # `\\` is a backslash that continues nothing
 _WORD = re.compile(r'(?:\\\n|"[^"\n]*"|\S)+')
 
 
@@ -69,11 +69,10 @@ def _same(one: str, other: str) -> bool:
 
 def settings(host: Host, module: str, parameter: str, texts: Mapping[str, str]) -> List[Setting]:
     """All places that give the parameter a value, in the order in which the kernel sees them: the last one
-    counts. `texts` are files as they are going to be. A file that cannot be read may say anything:
-    `SRIOV_BOOT_CONFIG`."""
+    counts. `texts` are files as they are going to be."""
     found: List[Setting] = []
     for path in _files(host, texts):
-        text = texts[path] if path in texts else _read(host, path)
+        text = texts[path] if path in texts else read(host, path)
         found += in_text(text, path, module, parameter)
     # A command in the place of loading runs modprobe itself, and what it gives comes behind all else.
     found.sort(key=lambda setting: setting.command == "install")
@@ -90,7 +89,9 @@ def _files(host: Host, texts: Mapping[str, str]) -> List[str]:
     return [paths[name] for name in sorted(paths)]
 
 
-def _read(host: Host, path: str) -> str:
+def read(host: Host, path: str) -> str:
+    """The text of a file, "" where there is none; one that cannot be read may say anything:
+    `SRIOV_BOOT_CONFIG`."""
     try:
         return host.read_bytes(path).decode("utf-8", "surrogateescape")
     except (FileNotFoundError, IsADirectoryError):

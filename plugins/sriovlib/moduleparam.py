@@ -50,8 +50,9 @@ class Parameter(NamedTuple):
             text = text[: setting.start] + value + text[setting.end :]
         if places:
             return text
-        newline = "" if text.endswith("\n") else "\n"
-        return f"{text}{newline}options {self.driver} {self.name}={value}\n"
+        text += "" if text.endswith("\n") else "\n"
+        text += "\n" if text.endswith("\\\n") else ""  # that line would go on
+        return f"{text}options {self.driver} {self.name}={value}\n"
 
 
 class Outlook(NamedTuple):
@@ -94,13 +95,10 @@ def _path(driver: str) -> str:
 
 def find(host: Host, driver: Optional[str]) -> Optional[Parameter]:
     """The driver's parameter, or None for a driver that makes VFs through sysfs. Of two comments alike xapi
-    takes the first."""
+    takes the first. `SRIOV_BOOT_CONFIG` where the file cannot be read."""
     if driver is None:
         return None
-    try:
-        text = host.read_bytes(_path(driver)).decode("utf-8", "surrogateescape")
-    except OSError:
-        return None
+    text = modprobeconf.read(host, _path(driver))
     comments: Dict[str, str] = {}
     for line in text.splitlines():
         name, _, value = line.strip().partition(":")
@@ -229,6 +227,13 @@ def advice(host: Host, parameter: Parameter, address: str, wanted: int, there: i
         return False, f"{error.message} {error.hint}"
     if address not in now.devices or now.vfs_of(address) != wanted:
         ours = now.setting is None or (now.setting.path, now.setting.command) == (parameter.path, "options")
+        number = now.vfs_of(address) if address in now.devices else None
+        if ours and number and not now.is_array and len(now.devices) > 1:
+            return False, (
+                f"{parameter.path} gives each device of {parameter.driver} {number} VFs, for "
+                f"{parameter.name} is one number for all: call set_vf_count with count={number} to keep "
+                f"that, or with count={wanted} for each of its PFs in {hostconfig.PATH}."
+            )
         if ours or address not in now.devices:
             return False, f"{parameter.path} does not ask for them: call set_vf_count with count={wanted}."
         return False, " ".join(_who_wins(parameter, now, address, wanted))
@@ -239,6 +244,22 @@ def advice(host: Host, parameter: Parameter, address: str, wanted: int, there: i
         "Reboot the host: its driver makes VFs when it is loaded. If it was rebooted since, the driver makes "
         f"no other number: call set_vf_count with count={there} to keep that."
     )
+
+
+def changes_at_boot(host: Host, pf: pci.PhysicalFunction) -> Optional[str]:
+    """That a PF has more VFs than its driver's next load gives it, in a sentence."""
+    try:
+        parameter = find(host, pf.driver)
+        if parameter is None or counts_by_port(parameter):
+            return None
+        now = outlook(host, parameter)
+        number = now.vfs_of(pf.address) if pf.address in now.devices else None
+    except SriovError:  # nobody asks for anything here
+        return None
+    if number is None or number >= pf.num_vfs:  # of more than it has, a driver may have made fewer
+        return None
+    where = now.setting.place if now.setting else parameter.path
+    return f"{pf.name} has {pf.num_vfs} VFs, and {number} after the next boot, by {where}."
 
 
 def _missing(host: Host, parameter: Parameter, now: Outlook) -> Optional[initrd.Finding]:

@@ -81,6 +81,12 @@ def status(host: Host, session: Any, _args: Mapping[str, str]) -> Dict[str, Any]
         waiting = waiting or reboot_helps
         problems += plan.problems(one, hint)
     desired_counts = {one.pf.address: one.wanted.vfs for one in planned if one.pf}
+    leaving = [
+        moduleparam.changes_at_boot(host, pf)
+        for pf in seen.pfs
+        if pf.num_vfs and desired_counts.get(pf.address) is None
+    ]
+    problems += [REBOOT_PENDING._replace(message=sentence) for sentence in leaving if sentence]
     errors = restore.last_errors(host)
     pfs = listing.pf_records(host, seen, pool)
     states = [vf["state"] for vf in listing.vf_records(seen, pool)]
@@ -107,7 +113,7 @@ def status(host: Host, session: Any, _args: Mapping[str, str]) -> Dict[str, Any]
             for pf in pfs
         ],
         "vfs": _counts(states),
-        "reboot_required": True if waiting else mmu.reboot_required if mmu else None,
+        "reboot_required": True if waiting or any(leaving) else mmu.reboot_required if mmu else None,
         "problems": [problem._asdict() for problem in problems] + [p for pf in pfs for p in pf["problems"]],
     }
 
@@ -117,7 +123,10 @@ def _against_drift(host: Host, planned: plan.PfPlan) -> Tuple[bool, str]:
     number = planned.drift.number if planned.drift else None
     if planned.pf is None or number is None:
         return False, plan.RESTORE
-    parameter = moduleparam.find(host, planned.pf.driver)
+    try:
+        parameter = moduleparam.find(host, planned.pf.driver)
+    except SriovError as error:
+        return False, f"{error.message} {error.hint}"
     if parameter is not None:
         return moduleparam.advice(host, parameter, planned.pf.address, number, planned.pf.num_vfs)
     made = drivercounts.made_for(host, planned.pf.address, number)

@@ -21,6 +21,7 @@ from . import (
 from .errors import SriovError
 from .host import Host
 from .hostconfig import HostConfig, PfConfig, pf_section
+from .pool import Pool
 from .xapi import Xapi
 
 # What xapi keeps PCI objects of: storage, network and display (xen-api: xapi_pci.ml, managed_classes).
@@ -58,7 +59,7 @@ def set_vf_count(host: Host, session: Any, args: Mapping[str, str]) -> Dict[str,
         log_before = vfs.log(host)
         try:
             if parameter is not None:
-                changed, warnings = _by_parameter(host, seen, pf, parameter, count)
+                changed, warnings = _by_parameter(host, seen, pool, pf, parameter, count)
             else:
                 changed, warnings = _now(host, seen, macs, pf, after)
         except BaseException as error:
@@ -169,6 +170,7 @@ def _drivers(host: Host, pf: pci.PhysicalFunction) -> Dict[str, Optional[str]]:
 def _by_parameter(
     host: Host,
     seen: inventory.Inventory,
+    pool: Pool,
     pf: pci.PhysicalFunction,
     parameter: moduleparam.Parameter,
     count: int,
@@ -179,7 +181,7 @@ def _by_parameter(
     changed, warnings = False, []
     if not moduleparam.counts_by_port(parameter):
         text, after = moduleparam.prepare(host, parameter, pf.address, count)
-        warnings = _of_other_devices(host, seen, pf, parameter, after)
+        warnings = _of_other_devices(host, seen, pool, pf, parameter, after)
         changed, told = moduleparam.set_text(host, parameter, text, after)
         warnings += told
     elif count != pf.num_vfs:
@@ -203,11 +205,13 @@ def _by_parameter(
 def _of_other_devices(
     host: Host,
     seen: inventory.Inventory,
+    pool: Pool,
     pf: pci.PhysicalFunction,
     parameter: moduleparam.Parameter,
     after: moduleparam.Outlook,
 ) -> List[str]:
-    """What the driver's other devices get: never VFs by this call on the port of the management network."""
+    """What the driver's other devices get: by this call never VFs on the port of the management network, or
+    another number on one of xapi's own."""
     others = [address for address in after.devices if address != pf.address]
     ports = {port.address: port for port in seen.pfs}
     managing = [address for address in others if address in ports and seen.management(ports[address])]
@@ -227,6 +231,18 @@ def _of_other_devices(
             f"The driver {pf.driver} has one number of VFs for all its ports, and {needed[0]} carries, "
             "or may carry, the host's management network.",
             "Use a card with another driver.",
+        )
+    managed = [
+        address
+        for address in others
+        if address in ports and pool.managed.intersection(ports[address].interfaces)
+    ]
+    if managed:
+        raise SriovError(
+            "SRIOV_MANAGED_BY_XAPI",
+            f"The driver {pf.driver} has one number of VFs for all its ports, and {managed[0]} is under "
+            "xapi's own SR-IOV.",
+            "Destroy its network-sriov (`xe network-sriov-list`), or use a card with another driver.",
         )
     if not others:
         return []

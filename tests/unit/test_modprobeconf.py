@@ -40,6 +40,7 @@ def test_the_order_of_kmod(fs: FakeFilesystem) -> None:
 def test_lines_as_people_write_them(fs: FakeFilesystem) -> None:
     assert fs
     text = (
+        "# this does not go on \\\\\n"
         "options igb max_vfs=1 # a note\n"
         " \toptions  ig_b max_vfs=2\n"
         'options igb InterruptThrottleRate=1 max-vfs="3,4"\n'
@@ -51,7 +52,7 @@ def test_lines_as_people_write_them(fs: FakeFilesystem) -> None:
     )
     found = values(igb=text, zz="options igb max_vfs=6\n")
     assert [value for _, value in found] == ["1", "3,4", "6", "5"]  # what a command gives comes behind all
-    assert found[-1][0] == "line 9 of /etc/modprobe.d/igb.conf"
+    assert found[-1][0] == "line 10 of /etc/modprobe.d/igb.conf"
 
 
 def test_a_file_that_cannot_be_read_may_say_anything(fs: FakeFilesystem) -> None:

@@ -50,6 +50,51 @@ def test_one_value_of_an_array_is_that_of_the_first_device(tmp_path: Path, pool:
     assert count(host, pool, "eth3", 2)["changed"] is False
 
 
+@pytest.mark.parametrize("text", ["# the end \\\n", "options igb debug=1 \\"])
+def test_a_last_line_that_goes_on_does_not_swallow_ours(tmp_path: Path, pool: SmallPool, text: str) -> None:
+    host = igb_host(tmp_path, text)
+    count(host, pool, "eth3", 2)
+    assert option(host).splitlines()[-2:] == ["", "options igb max_vfs=0,0,0,2"]
+    host.reboot()
+    assert present(host) == [0, 0, 0, 2]
+
+
+def test_a_file_that_cannot_be_read_is_no_word_for_sysfs(tmp_path: Path, pool: SmallPool) -> None:
+    host = igb_host(tmp_path, "options igb max_vfs=0,0,0,2\n")
+    host.replace_file(hostconfig.PATH, f"[pf {ETH3}]\nvfs = 3\n".encode())
+
+    class Broken(Machine):
+        def read_bytes(self, path: str) -> bytes:
+            if path == CONF:
+                raise OSError(errno.EIO, os.strerror(errno.EIO), path)
+            return super().read_bytes(path)
+
+    with pytest.raises(SriovError) as error:
+        count(Broken(host.root), pool, "eth3", 4)
+    assert (error.value.code, f"{CONF} cannot be read" in error.value.message) == ("SRIOV_BOOT_CONFIG", True)
+    assert hostconfig.read(host).pfs[ETH3].vfs == 3
+    assert f"{CONF} cannot be read" in drift(Broken(host.root), pool)["hint"]
+    assert f"{CONF} cannot be read" in str(restore.restore(Broken(host.root))[-1].error)
+
+
+def test_vfs_that_go_at_the_next_boot_are_told_until_then(tmp_path: Path, pool: SmallPool) -> None:
+    host = igb_host(tmp_path, "options igb max_vfs=0,0,0,2\n")
+    assert call(host, pool, "status")["reboot_required"] is False
+    assert count(host, pool, "eth3", 0)["reboot_required"] is True
+    status = call(host, pool, "status")
+    (told,) = [problem["message"] for problem in status["problems"] if problem["code"] == "REBOOT_PENDING"]
+    assert "(eth3) has 2 VFs, and 0 after the next boot" in told
+    assert status["reboot_required"] is True
+    host.reboot()
+    assert call(host, pool, "status")["reboot_required"] is False
+
+
+def test_more_than_the_driver_makes_is_nothing_that_a_boot_changes(tmp_path: Path, pool: SmallPool) -> None:
+    host = igb_host(tmp_path, "options igb max_vfs=0,0,0,9\n")
+    assert present(host)[3] == 7
+    assert call(host, pool, "status")["reboot_required"] is False
+
+
 @pytest.mark.parametrize(
     ("before", "after"),
     [
@@ -156,6 +201,28 @@ def test_one_number_for_all_devices_is_told(tmp_path: Path, pool: SmallPool) -> 
     assert f"counts for {FOUR[0]}, {FOUR[1]}, {FOUR[3]} too" in answer["warnings"][0]
     host.reboot()
     assert present(host) == [2, 2, 2, 2]
+
+
+def test_one_number_for_all_devices_leads_to_one_number_in_the_file(tmp_path: Path, pool: SmallPool) -> None:
+    host = machine.default_host(str(tmp_path), cards=(*default_management(), i350(1, FOUR, for_all=True)))
+    host.replace_file(CONF, COMMENTS.encode())
+    for pf, number in (("eth3", 2), ("eth2", 4)):
+        count(host, pool, pf, number)
+    reboot(host)
+    restore.restore(host)
+    assert "count=4 to keep that, or with count=2 for each of its PFs" in drift(host, pool)["hint"]
+    count(host, pool, "eth3", 4)
+    assert [result.error for result in restore.restore(host)] == [None, None, None]
+    assert "DRIFT" not in [problem["code"] for problem in call(host, pool, "status")["problems"]]
+
+
+def test_one_number_for_all_devices_is_no_number_for_a_port_of_xapis(tmp_path: Path, pool: SmallPool) -> None:
+    host = machine.default_host(str(tmp_path), cards=(*default_management(), i350(1, FOUR, for_all=True)))
+    host.replace_file(CONF, (COMMENTS + "options igb max_vfs=7\n").encode())
+    reboot(host)
+    pool.managed = ["eth2"]
+    error = refused(host, pool, "eth3", 2)
+    assert (error.code, FOUR[1] in error.message) == ("SRIOV_MANAGED_BY_XAPI", True)
 
 
 def test_vfs_that_somebody_gave_the_management_port_are_named(tmp_path: Path, pool: SmallPool) -> None:
