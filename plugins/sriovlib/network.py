@@ -13,7 +13,7 @@ CLASS = "/sys/class/net"
 NETWORKD = "/var/lib/xcp/networkd.db"
 NETWORK_CONF = "/etc/xensource/network.conf"  # which kind of bridge networkd makes
 _DATAPATH = f"{CLASS}/ovs-system"  # that of Open vSwitch in the kernel
-_LOOPBACK = "772"  # /sys/class/net/lo/type (linux: include/uapi/linux/if_arp.h)
+_ETHERNET = "1"  # what `type` says (linux: include/uapi/linux/if_arp.h)
 
 
 class Address(NamedTuple):
@@ -106,21 +106,31 @@ def _with_address(host: Host, known: Optional[List[Address]]) -> Optional[Set[st
     found: Set[str] = set()
     for interface in {address.interface for address in known if not address.is_link_local}:
         stands_on = _below(host, interface, bridges or {})
-        is_certain = any(is_of_a_device(host, name) for name in stands_on)
-        if not is_certain and not _stands_on_nothing(host, interface, bridges):
+        lowest = [name for name in stands_on if _below(host, name, bridges or {}) == {name}]
+        # A NIC that networkd's file names and that is not there any more is nobody's.
+        there = [name for name in lowest if name == interface or host.exists(f"{CLASS}/{name}")]
+        is_certain = all(
+            is_of_a_device(host, name) or _stands_on_nothing(host, name, bridges) for name in there
+        )
+        if not there or not is_certain:
             return None
         found |= stands_on
     return found
 
 
 def _stands_on_nothing(host: Host, interface: str, bridges: Optional[Dict[str, Any]]) -> bool:
-    """Whether an interface below which no NIC is found is certain to have none. Only bridges of Open vSwitch
-    do not show in sysfs what they stand on, and networkd knows its own; it makes no others unless told so
-    (xen-api: ocaml/networkd/bin/network_server.ml, determine_backend). They are no DEVTYPE of their own
-    (linux: net/openvswitch/vport-internal_dev.c), as bridges, bonds and tunnels are."""
+    """Whether an interface below which nothing is found is certain to stand on no NIC. Only bridges of Open
+    vSwitch do not show in sysfs what they stand on, and networkd knows its own; it makes no others unless
+    told so (xen-api: ocaml/networkd/bin/network_server.ml, determine_backend). They are Ethernet, one end
+    only, and no DEVTYPE of their own (linux: net/openvswitch/vport-internal_dev.c), as bridges and bonds
+    are; loopback and tunnels over IP are not Ethernet, and a veth is the other end of another."""
     folder = f"{CLASS}/{interface}"
-    if interface == "lo" or host.text(f"{folder}/type") == _LOOPBACK:
+    if interface == "lo" or host.text(f"{folder}/type") not in (None, _ETHERNET):
         return True
+    if host.text(f"{folder}/iflink") != host.text(f"{folder}/ifindex"):
+        return True
+    if host.link(f"{folder}/device") is not None:
+        return True  # a guest's
     if any(host.exists(f"{folder}/{name}") for name in ("bridge", "bonding", "tun_flags")):
         return True
     if "DEVTYPE=" in (host.text(f"{folder}/uevent") or ""):

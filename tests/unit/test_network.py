@@ -193,9 +193,35 @@ def test_a_bridge_of_openvswitch_that_nobody_explains_may_stand_on_each_nic(brid
     assert needs(host)[ETH1] == ("the network interface eth1, which dom0 may have an IP address on",)
 
 
+@pytest.mark.parametrize("files", [{"uevent": "DEVTYPE=vlan\n"}, {"bridge/bridge_id": "8000"}, {}])
+def test_nor_does_what_is_made_over_such_a_bridge_hide_it(
+    bridge: FakeFilesystem, files: Dict[str, str]
+) -> None:
+    over(bridge, "ovsbr9", type="1\n", ifindex="9\n", iflink="9\n")
+    over(bridge, "over9", "ovsbr9", **files)
+    host = SmallDom0(address(("over9", "10.9.0.1/24")))
+    assert needs(host)[ETH1] == ("the network interface eth1, which dom0 may have an IP address on",)
+
+
+def test_nor_does_a_nic_beside_such_a_bridge(bridge: FakeFilesystem) -> None:
+    over(bridge, "ovsbr9")
+    over(bridge, "br0", "eth0", "ovsbr9", **{"bridge/bridge_id": "8000"})
+    host = SmallDom0(address(("br0", "10.9.0.1/24")))
+    assert needs(host)[ETH1] == ("the network interface eth1, which dom0 may have an IP address on",)
+
+
+def test_of_a_bridge_that_guests_use_only_the_nic_is_dom0s(bridge: FakeFilesystem) -> None:
+    over(bridge, "vif3.0", type="1\n")
+    bridge.create_symlink("/sys/devices/virtual/net/vif3.0/device", "/sys/devices/vif-3-0")
+    over(bridge, "br0", "eth0", "vif3.0", **{"bridge/bridge_id": "8000"})
+    assert ETH1 not in needs(SmallDom0(address(("br0", "10.9.0.1/24"))))
+
+
 @pytest.mark.parametrize(
     ("name", "files"),
     [
+        ("gre1", {"type": "778\n", "uevent": "INTERFACE=gre1\n"}),
+        ("veth0", {"type": "1\n", "ifindex": "7\n", "iflink": "8\n"}),
         ("xenapi", {"bridge/bridge_id": "8000"}),
         ("tap0", {"tun_flags": "0x1002\n"}),
         ("wg0", {"uevent": "DEVTYPE=wireguard\nINTERFACE=wg0\n"}),
