@@ -11,11 +11,11 @@ from .xapi import Xapi
 DISPLAY = "03"  # the class of a GPU, with or without a connector
 # The drivers of dom0 that such VFs need, by which a GPU is known where xapi does not tell.
 DRIVERS = ("nvidia", "gim")
-# VGPU_type.implementation of vGPUs that are VFs; every GPU has the type `passthrough` (xapi_vgpu_type.ml,
-# requires_passthrough).
-_TYPES = 'field "implementation" = "nvidia_sriov" or field "implementation" = "mxgpu"'
+# Every GPU has the type `passthrough`. Of the others the vGPUs are VFs, or parts of the PF: an NVIDIA T4 can
+# SR-IOV and gives parts, unless xapi is told otherwise (xapi_vgpu_type.ml, to_implementation, is_sriov).
+_TYPES = 'not (field "implementation" = "passthrough")'
 
-Told = Mapping[str, bool]  # PCI address of a GPU, of those that xapi knows -> whether its VFs can be vGPUs
+Told = Mapping[str, bool]  # PCI address of a GPU, of those that xapi knows -> whether it can give out vGPUs
 UNTOLD: Told = {}
 
 

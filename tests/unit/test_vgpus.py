@@ -4,6 +4,7 @@ from types import SimpleNamespace
 from typing import Any, Dict, List, Optional
 
 import pytest
+import query
 from pyfakefs.fake_filesystem import FakeFilesystem
 from small_dom0 import SmallDom0
 from sriovlib import changeable, dom0needs, hostconfig, inventory, listing, plan, reboot, restore, vgpus
@@ -114,7 +115,15 @@ class Xapi:
         return self.answers[name][params[0]] if name == "get_pci_id" else self.answers[name]
 
 
-def test_xapi_is_asked_for_vgpu_types_that_are_vfs() -> None:
+@pytest.mark.parametrize("implementation", ["nvidia_sriov", "mxgpu", "nvidia", "gvt_g"])
+def test_xapi_is_asked_for_types_of_vgpus_whether_they_are_vfs_or_parts(implementation: str) -> None:
+    """A T4 can SR-IOV, and its vGPUs are parts of the PF (`nvidia`): no VM may have it as a whole."""
+
+    def matches(row: Dict[str, str]) -> bool:
+        return query.parse(vgpus._TYPES)(lambda name: row[name])
+
+    assert matches({"implementation": implementation})
+    assert not matches({"implementation": "passthrough"})
     xapi: Any = Xapi(
         PGPU={
             "a": {"PCI": "pci-a", "supported_VGPU_types": ["whole", "quarter"]},
