@@ -11,6 +11,7 @@ from .pci import PhysicalFunction, mac_of
 from .ports import MLX4
 from .vfsettings import NO_MAC, is_mac
 
+_NET_ADDR_PERM = 0
 _PERMANENT = r"Permanent address: ([0-9a-fA-F:]+)"
 
 Macs = Mapping[str, Optional[str]]  # PF address -> permanent MAC, or GUID: eight bytes
@@ -25,7 +26,7 @@ class Match(NamedTuple):
 
 def permanent_macs(host: Host, pfs: Sequence[PhysicalFunction]) -> Dict[str, Optional[str]]:
     """The MACs that are burnt into the ports: their present ones may be a bond's. None without an
-    interface. All are asked at the same time.
+    interface, or where no MAC is the port's own. All are asked at the same time.
 
     An InfiniBand port has an address of 20 bytes, of which the first four are flags and a number that each
     boot chooses anew, and the last eight its GUID (RFC 4391, 9.1.1); `ethtool -P` prints all 20. So the GUID
@@ -40,8 +41,16 @@ def permanent_macs(host: Host, pfs: Sequence[PhysicalFunction]) -> Dict[str, Opt
     for pf, running in asked.items():
         match = re.search(_PERMANENT, running.finish().stdout)
         burnt_in = match.group(1).lower() if match and is_mac(match.group(1)) else NO_MAC
-        macs[pf.address] = mac_of(host, pf.interface) if burnt_in == NO_MAC else burnt_in
+        macs[pf.address] = _own_mac(host, pf.interface) if burnt_in == NO_MAC else burnt_in
     return macs
+
+
+def _own_mac(host: Host, interface: Optional[str]) -> Optional[str]:
+    """The present MAC of a port that tells no permanent one. One that its driver made up (nfp's flower
+    firmware) or somebody gave it is another after the next boot, and tells nothing of the card (linux:
+    include/uapi/linux/netdevice.h, NET_ADDR_PERM)."""
+    is_own = host.number(f"/sys/class/net/{interface}/addr_assign_type") in (None, _NET_ADDR_PERM)
+    return mac_of(host, interface) if is_own else None
 
 
 def _first_port_is_late(pf: PhysicalFunction) -> bool:

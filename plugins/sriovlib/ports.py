@@ -10,11 +10,12 @@ Most functions have one port, and all VFs are on it. Known to differ, by their s
 """
 
 import re
-from typing import List, Mapping, NamedTuple, Optional, Sequence, Tuple
+from typing import List, Mapping, NamedTuple, Optional, Pattern, Sequence, Tuple
 
 from .host import Host
 
 DEVICES = "/sys/bus/pci/devices"
+CLASS = "/sys/class/net"
 MLX4 = "mlx4_core"
 CHELSIO = "1425"
 
@@ -23,6 +24,10 @@ _ARPHRD_INFINIBAND, _ARPHRD_NONE = 32, 0xFFFE  # include/uapi/linux/if_arp.h
 # Interfaces that stand for others, by phys_port_name: 3 (mlx5 before Linux 5.0: en_rep.c), pf0vf3, p0pf1vf3
 # (sfc), pf0vfr3 (ice), pf0sf88, c1pf0 (a SmartNIC's other hosts), pf0 (nfp). A port says p0, p0s1 or nothing.
 _REPRESENTOR = re.compile(r"\d+|.*(?:vfr?|sf)\d+|(?:c\d+)?pf\d+(?:s\d+)?")
+# Devices below a function that have interfaces of it: virtio's has its only one
+# (0000:05:00.0/virtio2/net/eth0), a sub-function (mlx5_core.sf.4) one that is no port.
+_VIRTIO = re.compile(r"virtio\d+")
+_PARTS = re.compile(r"virtio\d+|\w+\.sf\.\d+")
 _PER_CARD = re.compile(r"([0-9a-f:.]+)-([\d;]+)")
 
 
@@ -52,41 +57,47 @@ class OfVf(NamedTuple):
     why: Optional[str] = None
 
 
+def _names(host: Host, address: str, parts: Pattern[str]) -> List[str]:
+    """The interfaces of the function, and of those devices below it that are called so."""
+    device = f"{DEVICES}/{address}"
+    folders = [device, *(f"{device}/{name}" for name in host.names(device) if parts.fullmatch(name))]
+    return [name for folder in folders for name in host.names(f"{folder}/net")]
+
+
 def own(host: Host, address: str) -> List[str]:
     """The function's interfaces, by port, without those that stand for VFs and the like."""
-    folder = f"{DEVICES}/{address}/net"
     found = []
-    for name in host.names(folder):
-        if not _REPRESENTOR.fullmatch(host.text(f"{folder}/{name}/phys_port_name") or ""):
-            found.append((host.number(f"{folder}/{name}/dev_port") or 0, name))
+    for name in _names(host, address, _VIRTIO):
+        if not _REPRESENTOR.fullmatch(host.text(f"{CLASS}/{name}/phys_port_name") or ""):
+            found.append((host.number(f"{CLASS}/{name}/dev_port") or 0, name))
     return [name for _, name in sorted(found)]
 
 
 def standing_for_others(host: Host, address: str) -> List[str]:
     """The other interfaces of the function."""
     names = own(host, address)
-    return [name for name in host.names(f"{DEVICES}/{address}/net") if name not in names]
+    return [name for name in _names(host, address, _PARTS) if name not in names]
 
 
 def find(host: Host, address: str, vendor: str) -> Interfaces:
     """The interfaces of a PF."""
     names = own(host, address)
     if vendor != CHELSIO or address[-1] not in "0123":
-        return Interfaces(_ports(host, address, names), tuple(names), tuple(names))
+        return Interfaces(_ports(host, names), tuple(names), tuple(names))
     with_ports = f"{address[:-1]}4"
-    there = _ports(host, with_ports, own(host, with_ports))
+    there = _ports(host, own(host, with_ports))
     ports = tuple(port for port in there if port.number == int(address[-1]))
     # Which port it uses is the firmware's choice where there is none of that number: it may be any.
     others = [port.interface for port in ports or there if port.interface not in names]
     return Interfaces(ports, (*others, *names), tuple(names))
 
 
-def _ports(host: Host, address: str, names: Sequence[str]) -> Tuple[Port, ...]:
+def _ports(host: Host, names: Sequence[str]) -> Tuple[Port, ...]:
     """Those interfaces that carry traffic of their own. One for VF settings alone has no link layer
     (cxgb4_mgmt_setup); one of an InfiniBand partition (ib0.8001) has a `parent`."""
     found = []
     for name in names:
-        folder = f"{DEVICES}/{address}/net/{name}"
+        folder = f"{CLASS}/{name}"
         kind = host.number(f"{folder}/type")
         if host.text(f"{folder}/parent") is None and kind != _ARPHRD_NONE:
             octets = (host.text(f"{folder}/address") or "").lower().split(":")

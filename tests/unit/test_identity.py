@@ -158,6 +158,17 @@ def test_the_burnt_in_mac_counts_and_not_a_bonds(fs: FakeFilesystem) -> None:
 # -- VFs of an InfiniBand card -------------------------------------------------------------------
 
 
+@pytest.mark.parametrize("kind", [1, 3])  # NET_ADDR_RANDOM, NET_ADDR_SET
+def test_a_mac_that_the_driver_made_up_tells_nothing_of_the_card(fs: FakeFilesystem, kind: int) -> None:
+    """nfp with flower firmware: each boot it is another (flower/main.c, nfp_flower_vnic_alloc)."""
+    add_pf(fs, CARD, "19ee:4000", "nfp", 2)
+    add_interface(fs, CARD, "eth1", "c6:01:02:03:04:05", addr_assign_type=kind)
+    host = AnsweringHost({ETHTOOL.format("eth1"): "Permanent address: 00:00:00:00:00:00\n"})
+    (pf,), _ = pci.functions(host)
+    assert identity.permanent_macs(host, [pf]) == {CARD: None}
+    assert matched(host, f"[pf {CARD}]\nmac = 8a:0f:0e:0d:0c:0b\nvfs = 2\n") == [Match(pf, None)]
+
+
 def an_infiniband_host(fs: FakeFilesystem) -> AnsweringHost:
     infiniband_card(fs)
     shown = ip_shows("ib0", vfs=2, mac=ipoib_address("00:00:00:00:00:00:00:00"))

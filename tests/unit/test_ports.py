@@ -235,6 +235,41 @@ def test_an_infiniband_partitions_interface_is_no_second_port(fs: FakeFilesystem
     assert pf["interfaces"] == ["ib0", "ib0.8001"]  # what stands on either counts
 
 
+# -- interfaces of devices that a function has -----------------------------------------------------
+
+
+def add_part(fs: FakeFilesystem, part: str, name: str) -> None:
+    folder = f"{DEVICES}/{CONNECTX3}/{part}/net/{name}"
+    for attribute, text in (("address", "52:54:00:00:00:01"), ("flags", "0x1003"), ("type", "1")):
+        fs.create_file(f"{folder}/{attribute}", contents=text + "\n")
+    fs.create_symlink(f"/sys/class/net/{name}", folder)
+    fs.create_symlink(f"{folder}/device", f"../../../{part}")
+
+
+def test_a_virtio_cards_interface_is_that_of_its_virtio_device(fs: FakeFilesystem) -> None:
+    """0000:03:00.0/virtio2/net/eth0: the management port all the same."""
+    add_pf(fs, CONNECTX3, "1af4:1041", "virtio-pci", 2)
+    add_part(fs, "virtio2", "eth0")
+    fs.create_file("/etc/xensource-inventory", contents="MANAGEMENT_INTERFACE='eth0'\n")
+    seen = inventory.look(AnsweringHost())
+    assert seen.pfs[0].interface == "eth0"
+    assert seen.management(seen.pfs[0]) is True
+    assert [vf.port.interface for vf in seen.vfs] == ["eth0", "eth0"]
+
+
+def test_the_interface_of_a_sub_function_is_no_port_and_counts_for_what_dom0_needs(
+    fs: FakeFilesystem,
+) -> None:
+    add_pf(fs, CONNECTX3, "15b3:101d", "mlx5_core", 1)
+    add_interface(fs, CONNECTX3, "eth1", "00:02:c9:00:00:01", phys_port_name="p0")
+    add_part(fs, "mlx5_core.sf.4", "eth7")
+    fs.create_file("/etc/xensource-inventory", contents="MANAGEMENT_INTERFACE='eth7'\n")
+    seen = inventory.look(AnsweringHost())
+    assert seen.pfs[0].interfaces == ("eth1",)
+    assert [vf.port.interface for vf in seen.vfs] == ["eth1"]
+    assert seen.management(seen.pfs[0]) is True
+
+
 # -- switchdev -----------------------------------------------------------------------------------
 
 
