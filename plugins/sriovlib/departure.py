@@ -68,6 +68,13 @@ def _starts(host: Host, session: Any, vm_uuid: str) -> bool:
 
 def leave(host: Host, vm_uuid: str, reboots: bool) -> None:
     """The VM's domain is no more; one that reboots will be given the same again. Raises SriovError."""
+    note = startnotes.read(host, vm_uuid)
+    if note is not None and not note.settings:  # nothing to set back, so nothing to wait for
+        if reboots:
+            startnotes.write(host, vm_uuid, note.devices, {})
+        else:
+            startnotes.remove(host, vm_uuid)
+        return
     with host.lock("vfs", f"the end of {vm_uuid}", REBOOT_LOCK_SECONDS if reboots else LOCK_SECONDS):
         note = startnotes.read(host, vm_uuid)
         if note is None:

@@ -7,9 +7,9 @@ behind by its being killed, so nothing comes after it, and what will be set is n
 from contextlib import ExitStack
 from typing import Dict, List, NamedTuple, Optional
 
-from . import arrival, departure, startnotes, xenstore
+from . import arrival, departure, startnotes, xenopsd, xenstore
 from .errors import SriovError
-from .host import LOCK_SECONDS, Host
+from .host import LOCK_SECONDS, RUN_FOLDER, Host
 from .xenstore import Domain
 
 REBOOT_SECONDS = 600  # of waiting for the lock, where a reboot cannot do without
@@ -95,10 +95,24 @@ def _owners(host: Host) -> Optional[Dict[str, Domain]]:
     return xenstore.owners(host, host.run(xenstore.COMMAND, xenstore.SECONDS))
 
 
-def _note(host: Host, vm_uuid: str, permitted: Permitted) -> None:
-    wanted = permitted.wanted
+def note_xapis(host: Host, vm_uuid: str) -> None:
+    """A VM without entries starts, with devices that xapi itself gives it (a GPU, a VF of its own SR-IOV):
+    its reboot is to know them. Takes no lock, for such a start waits for nothing of ours."""
     try:
-        startnotes.write(host, vm_uuid, list(permitted.devices), {vf: dict(wanted[vf]) for vf in wanted})
+        plugs = xenopsd.devices(host, vm_uuid)
+        if plugs:
+            host.make_folder(RUN_FOLDER)
+            startnotes.write(host, vm_uuid, plugs, {})
+    except OSError as error:
+        host.log(f"{vm_uuid}: its start could not be noted: {error.strerror}")
+
+
+def _note(host: Host, vm_uuid: str, permitted: Permitted) -> None:
+    """With what xapi itself gives the VM, which is no entry and is plugged again by a reboot all the same."""
+    wanted, devices = permitted.wanted, permitted.devices
+    xapis = [address for address in xenopsd.devices(host, vm_uuid) or () if address not in devices]
+    try:
+        startnotes.write(host, vm_uuid, [*devices, *xapis], {vf: dict(wanted[vf]) for vf in wanted})
     except OSError as error:
         host.log(f"{vm_uuid}: its start could not be noted: {error.strerror}")
         if permitted.ended is not None:  # a reboot's own note says the same already

@@ -22,7 +22,11 @@ REFUSED = 2
 SILENT_SECONDS = 10  # a xapi that does not answer for so long is taken for silent
 ANSWER_SECONDS = 30  # and so is one that takes that long for an answer
 REBOOT_SECONDS = 3  # or so long in a reboot that needs none
+# Or, as long as a toolstack takes to restart, in one that does: a guest that waits is better than a VM that
+# is halted, and whoever rebooted from inside is not there to start it.
+TOOLSTACK_SECONDS = 60
 
+XENOPSD = "/run/nonpersistent/xenopsd"  # see xenopsd.py, which takes longer to import than a plain start
 RUNNING = ("Running", "Paused")  # what a VM is said to be while it reboots
 REBOOTS = ("clean-reboot", "hard-reboot")  # the reasons of a VM's end that is none
 
@@ -83,7 +87,7 @@ def _start(host: Host, vm_uuid: str) -> None:
         except Silent as silent:
             _unless_it_plugs_nothing(host, vm_uuid, silent)
             return
-        if not _has_entries(vm) and note is None:
+        if not _has_entries(vm) and note is None and not _xenopsd_names_some(host, vm_uuid):
             return
         from . import handover, reboot, start, xenopsd
 
@@ -91,9 +95,11 @@ def _start(host: Host, vm_uuid: str) -> None:
         if vm["power_state"] in RUNNING:  # a reboot that could not be marked as one
             permitted = reboot.reboot(host, session, ref, vm, note, xenopsd.devices(host, vm_uuid))
         elif _has_entries(vm):
-            permitted = start.start(host, session, ref, vm)
+            permitted = start.start(host, session, ref, vm, xenopsd.devices(host, vm_uuid))
         else:
-            _release(host, vm_uuid, reboots=False)
+            if note is not None:
+                _release(host, vm_uuid, reboots=False)
+            handover.note_xapis(host, vm_uuid)
             return
     if permitted:
         handover.arrive(host, vm_uuid, permitted)
@@ -112,7 +118,7 @@ def _reboot(host: Host, vm_uuid: str) -> None:
     from . import handover, reboot
 
     as_before = note is not None and plugs is not None and not reboot.in_addition(note, plugs)
-    seconds, answer = (0, REBOOT_SECONDS) if as_before else (SILENT_SECONDS, SILENT_SECONDS)
+    seconds, answer = (0, REBOOT_SECONDS) if as_before else (TOOLSTACK_SECONDS, SILENT_SECONDS)
     with ExitStack() as stack:
         try:
             session, ref, vm = _ask(host, vm_uuid, stack, seconds, answer)
@@ -164,6 +170,12 @@ def _unless_it_plugs_nothing(host: Host, vm_uuid: str, silent: Silent) -> None:
     if xenopsd.devices(host, vm_uuid) != []:
         raise silent
     host.log(f"{vm_uuid} has no devices, so it starts all the same: {silent.message}")
+
+
+def _xenopsd_names_some(host: Host, vm_uuid: str) -> bool:
+    """Whether there may be devices that xapi gives to the VM by itself: as quick as can be, for all VMs
+    start."""
+    return any(host.exists(f"{XENOPSD}/{name}/PCI/{vm_uuid}") for name in host.names(XENOPSD))
 
 
 def _has_entries(vm: Dict[str, Any]) -> bool:

@@ -14,6 +14,7 @@ from .handover import Permitted
 from .host import Host
 from .ledger import Entry
 from .pifs import Record
+from .safetext import listed
 from .thishost import View
 from .xapi import Xapi, XapiFailure
 
@@ -30,8 +31,10 @@ class Restarting(SriovError):
         self.task = task
 
 
-def start(host: Host, session: Any, ref: str, vm: Record) -> Permitted:
-    """For a VM with entries. Raises SriovError where the start may not go on, and what xapi fails with."""
+def start(host: Host, session: Any, ref: str, vm: Record, plugs: Optional[Sequence[str]] = None) -> Permitted:
+    """For a VM with entries. Raises SriovError where the start may not go on, and what xapi fails with.
+    `plugs`: what xenopsd was told to plug (xenopsd.devices), where that is known."""
+    _must_be_told(vm, plugs)
     xapi = Xapi(host, session)
     view = _look(host, xapi, ref, vm)
     pci_text = vm["other_config"]["pci"]
@@ -53,6 +56,20 @@ def resume(host: Host, session: Any, ref: str, vm: Record) -> Permitted:
         hint = "Resume it where it was suspended, or shut it down (`xe vm-shutdown --force`) and start it."
         raise refused([refusal._replace(hint=hint) if refusal.curable else refusal for refusal in refusals])
     return Permitted(pcientries.plugging_order(pci_text), settings_of(view.entry), view.ended)
+
+
+def _must_be_told(vm: Record, plugs: Optional[Sequence[str]]) -> None:
+    """Refuses entries that are not those that this start plugs. xapi tells xenopsd what the entries are
+    before the hook runs, and lets them be written meanwhile (see xenopsd.py)."""
+    named = pcientries.plugging_order(pcientries.readable(vm["other_config"]))
+    untold = [] if plugs is None else [address for address in named if address not in plugs]
+    if untold:
+        raise SriovError(
+            guard.NOT_PLACED,
+            f"The entries of {vm['name_label']} were changed as it was being started: {listed(untold)} would "
+            "not be plugged, and what they named before would be, unseen.",
+            "Start the VM again.",
+        )
 
 
 def _look(host: Host, xapi: Xapi, ref: str, vm: Record) -> View:

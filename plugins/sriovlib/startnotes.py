@@ -3,11 +3,11 @@
 {"time": 8123.4, "devices": ["0000:07:10.0"], "settings": {"0000:07:10.0": {"mac": "82:..."}}}
 
 `time` is that of time.monotonic() (since boot, alike for all processes). `devices` are all that the start
-plugs, `settings` are those of our requests, in the ledger's words. A start that has been judged and has no
-domain yet is known by its note only, so a new note also keeps other starts off its devices, for CLAIM_SECONDS
-(in that time the domain is there, or the start has failed) or as long as xapi says that it is under way; and
-whoever changes VFs for any other reason leaves them alone, until xapi says that it is over, or STALE_SECONDS
-have passed.
+plugs, also what xapi itself gives the VM (GPUs, VFs of its own SR-IOV); `settings` are those of our
+requests, in the ledger's words. A start that has been judged and has no domain yet is known by its note
+only, so a new note also keeps other starts off its devices, for CLAIM_SECONDS (in that time the domain is
+there, or the start has failed) or as long as xapi says that it is under way; and whoever changes VFs for any
+other reason leaves them alone, until xapi says that it is over, or STALE_SECONDS have passed.
 
 Beside it, for moments, `/run/sriov/reboot-<vm uuid>`: the VM's domain has ended and comes back. In a reboot
 xenopsd runs vm-post-destroy with a reboot's reason and then vm-pre-start with the arguments of any start, in
@@ -60,7 +60,8 @@ def write(
     settings: Dict[str, Dict[str, str]],
     at: Optional[float] = None,
 ) -> None:
-    """Raises OSError. The caller holds the lock `vfs`, so there is the folder. `at`: now, where not given."""
+    """Raises OSError; there is the folder. The caller holds the lock `vfs`, where there are settings. `at`:
+    now, where not given."""
     now = time.monotonic() if at is None else at
     text = json.dumps({"time": now, "devices": devices, "settings": settings})
     host.replace_file(_path(vm_uuid), text.encode())

@@ -5,13 +5,14 @@ import json
 import os
 import threading
 import time
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from typing import Any, Iterator, List
 
 import pytest
 import vm_hooks
 from estate import Estate, calls_watched
-from sriovlib import startnotes
+from sriovlib import hooks, startnotes
 from values import Failure
 
 pytestmark = pytest.mark.story
@@ -173,7 +174,7 @@ def test_while_xapi_is_silent_a_reboot_takes_nothing_more(estate: Estate, before
     assert estate.pci(halted) == f"0/{VF}"
     estate.set_pci(vm, f"{before},1/{more}")
     estate.box.let_xenopsd_know(vm)
-    with estate.box.silent_xapi(estate.box.hosts[0]):
+    with estate.box.silent_xapi(estate.box.hosts[0]), estate.impatient(0):
         first, _, _ = refused_reboot(estate, vm)
     assert first.startswith("SRIOV_XAPI_SILENT ")
     assert estate.box.hosts[0].machine.exists("/sys/class/net/eth0")
@@ -199,7 +200,7 @@ def test_what_the_vm_had_is_plugged_again_whether_or_not_xapi_answers(estate: Es
 
 def test_where_neither_xapi_nor_xenopsd_tells_what_is_plugged_nothing_is(estate: Estate) -> None:
     vm = running_with(estate, "web", f"0/{VF}")
-    with xenopsd_keeps_no_files(estate), estate.box.silent_xapi(estate.box.hosts[0]):
+    with xenopsd_keeps_no_files(estate), estate.box.silent_xapi(estate.box.hosts[0]), estate.impatient(0):
         first, _, _ = refused_reboot(estate, vm)
     assert first.startswith("SRIOV_XAPI_SILENT ")
 
@@ -253,6 +254,20 @@ def test_a_vm_that_ran_before_the_package_came_waits_for_a_toolstack_that_restar
     with xapi_fails(estate, "VM.get_all_records_where", times=2):
         estate.box.reboot_from_inside(vm)
     assert estate.settings(0, VF) == (estate.mac(vm), 12)
+
+
+def test_and_for_as_long_as_a_toolstack_takes_to_restart(estate: Estate) -> None:
+    """A start would have been refused by then; a guest that reboots itself has nobody who starts it again."""
+    vm, began = estate.with_vf("web", vlan="12"), time.monotonic()
+    estate.start(vm, 0)
+    startnotes.remove(estate.box.hosts[0].machine, estate.uuid(vm))
+    with ThreadPoolExecutor(1) as threads:
+        with estate.box.silent_xapi(estate.box.hosts[0]):
+            reboots = threads.submit(estate.box.reboot_from_inside, vm)
+            time.sleep(hooks.SILENT_SECONDS + 1)
+        reboots.result()
+    assert time.monotonic() - began > hooks.SILENT_SECONDS
+    assert estate.box.devices(vm) == [VF]
 
 
 def test_what_runs_elsewhere_does_not_reboot_here(estate: Estate) -> None:

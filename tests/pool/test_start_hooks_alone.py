@@ -111,7 +111,7 @@ def test_nor_is_it_a_reboot_while_xapi_is_silent(estate: Estate, has_vf: bool) -
         estate.box.reboot(vm, hard=True)
     os.unlink(script)
     estate.set_pci(vm, f"0/{VF},7/{MANAGEMENT}")
-    with Gate(host, "10-before") as gate, ThreadPoolExecutor(1) as threads:
+    with estate.impatient(1), Gate(host, "10-before") as gate, ThreadPoolExecutor(1) as threads:
         again = threads.submit(outcome, estate, vm, 1)
         gate.wait_for(estate.uuid(vm))
         with estate.box.silent_xapi(host):
