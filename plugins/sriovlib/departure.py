@@ -102,11 +102,22 @@ def sweep(
     that was killed, a guest that shut itself down. The caller holds the lock `vfs`; `running` are the devices
     of running domains, and one that reboots has none. `ended`: VM -> the time of its note, where xapi says
     that it is halted. What another VM has by now is left to it."""
-    for uuid, note in startnotes.others(host, vm_uuid).items():
+    notes = startnotes.others(host, "")
+    latest = _latest(notes)
+    over: Dict[str, Note] = {}
+    own: Dict[str, Set[str]] = {}
+    for uuid, note in notes.items():
         stale = time.monotonic() - note.time > STALE_SECONDS and not startnotes.reboots(host, uuid)
-        if (stale or ended.get(uuid) == note.time) and not _may_be_up(uuid, note, running):
+        is_over = uuid != vm_uuid and (stale or ended.get(uuid) == note.time)
+        if is_over and not _may_be_up(uuid, note, running):
             host.log(f"{uuid} was started here and does not run: its VFs are set back")
-            _end(host, uuid, note, set(note.settings) - set(running) - _of_others(host, uuid, note))
+            over[uuid] = note
+            own[uuid] = {
+                vf for vf in note.settings if vf not in running and latest.get(vf, note.time) <= note.time
+            }
+    kept = _release(host, set().union(*own.values()))  # all at once: each look at the VFs takes processes
+    for uuid, note in over.items():
+        _forget(host, uuid, note, [vf for vf in own[uuid] if vf in kept])
 
 
 def ended(host: Host, running: Mapping[str, Domain], busy: Collection[str]) -> Dict[str, float]:
@@ -141,18 +152,29 @@ def left_behind(host: Host, vm_uuid: str, devices: Set[str], running: Collection
 
 def _of_others(host: Host, vm_uuid: str, note: Note) -> Set[str]:
     """Devices that later starts were given: they have others' settings by now."""
-    return {
-        address
-        for other in startnotes.others(host, vm_uuid).values()
-        if other.time > note.time
-        for address in other.devices
-    }
+    latest = _latest(startnotes.others(host, vm_uuid))
+    return {address for address in latest if latest[address] > note.time}
+
+
+def _latest(notes: Mapping[str, Note]) -> Dict[str, float]:
+    """Device -> the time of the last start that was given it."""
+    found: Dict[str, float] = {}
+    for note in notes.values():
+        for address in note.devices:
+            found[address] = max(note.time, found.get(address, note.time))
+    return found
 
 
 def _end(host: Host, vm_uuid: str, note: Note, addresses: Collection[str]) -> Dict[str, str]:
-    """Sets these VFs back and takes the note away; of what could not be set back (address -> why) one stays
-    that claims nothing, so that it is tried again at the next occasion."""
+    """Sets these VFs back and takes the note away; what could not be set back, address -> why."""
     kept = _release(host, addresses)
+    _forget(host, vm_uuid, note, kept)
+    return kept
+
+
+def _forget(host: Host, vm_uuid: str, note: Note, kept: Collection[str]) -> None:
+    """Takes the note away; of what could not be set back one stays that claims nothing, so that it is tried
+    again at the next occasion."""
     try:
         if kept:
             startnotes.write(host, vm_uuid, [], {vf: note.settings.get(vf, {}) for vf in kept}, LONG_AGO)
@@ -160,7 +182,6 @@ def _end(host: Host, vm_uuid: str, note: Note, addresses: Collection[str]) -> Di
             startnotes.remove(host, vm_uuid)
     except OSError as error:  # no start of another VM waits for this
         host.log(f"{vm_uuid}: its note stays as it is: {error.strerror}")
-    return kept
 
 
 def _release(host: Host, addresses: Collection[str]) -> Dict[str, str]:

@@ -40,17 +40,24 @@ class Note(NamedTuple):
 
 
 def read(host: Host, vm_uuid: str) -> Optional[Note]:
-    """The note of a VM; None where there is none, or nothing that could be one: not text, not JSON, nested
-    too deep, or with a time that no clock shows."""
+    """The note of a VM, without settings that nobody understands (of a newer version of ours); None where
+    there is none, or nothing that could be one: not text, not JSON, nested too deep, or with a time that no
+    clock shows."""
     try:
         found = json.loads(host.read(_path(vm_uuid)))
         return Note(
             float(found["time"]),
             [str(address) for address in found["devices"]],
-            {str(vf): dict(settings) for vf, settings in found["settings"].items()},
+            {str(vf): _understood(settings) for vf, settings in found["settings"].items()},
         )
     except (OSError, ValueError, KeyError, TypeError, AttributeError, OverflowError, RecursionError):
         return None
+
+
+def _understood(settings: Dict[str, str]) -> Dict[str, str]:
+    from . import vfsettings  # most starts know no settings
+
+    return {name: text for name, text in settings.items() if vfsettings.is_understood(name, text)}
 
 
 def write(

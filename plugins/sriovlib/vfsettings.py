@@ -79,6 +79,13 @@ def parse_value(name: str, text: str) -> Any:
     return value
 
 
+def is_understood(name: str, text: Any) -> bool:
+    """Whether this is a setting, and a value of it or `default`."""
+    if name not in _ACCEPTED or not isinstance(text, str):
+        return False
+    return text == DEFAULT or _ACCEPTED[name][0](text.strip()) is not None
+
+
 def differing(wanted: Mapping[str, str], now: VfSettings) -> Dict[str, str]:
     """Of settings in the ledger's words those that are known to be others."""
     found = {}

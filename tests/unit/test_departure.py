@@ -5,8 +5,9 @@ import os
 import subprocess
 import sys
 import time
+from functools import partial
 from pathlib import Path
-from typing import Any, Dict
+from typing import Any, Dict, List
 
 import kernel_net
 import machine
@@ -40,6 +41,11 @@ def came(host: Machine, vm_uuid: str, vf: str, mac: str = MAC, ago: float = 0) -
     path = f"/run/sriov/start-{vm_uuid}"
     note = json.loads(host.read(path))
     host.replace_file(path, json.dumps({**note, "time": note["time"] - ago}).encode())
+
+
+def _counted(seen: List[str], name: str, function: Any, *args: Any) -> Any:
+    seen.append(name)
+    return function(*args)
 
 
 def mac(host: Machine, vf: str) -> Any:
@@ -150,6 +156,23 @@ def test_what_another_vm_has_by_now_does_not_keep_the_rest_from_being_swept_up(h
     departure.sweep(host, MAIL, {VF0: Domain(7, THIRD, "third")})
     assert (mac(host, VF0), mac(host, VF1)) == (MAC, NO_MAC)
     assert startnotes.read(host, WEB) is None
+
+
+def test_many_vms_that_ended_without_a_word_are_swept_up_at_once(
+    host: Machine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A house full of guests that shut themselves down: the next start holds the lock meanwhile."""
+    came(host, WEB, VF0, ago=9000)
+    note = {"time": -9000, "devices": [VF0], "settings": {VF0: {"mac": MAC}}}
+    for number in range(39):
+        uuid = f"{number:08d}-2222-4333-8444-555555555555"
+        host.replace_file(f"/run/sriov/start-{uuid}", json.dumps(note).encode())
+    seen: List[str] = []
+    for module, name in ((startnotes, "read"), (arrival, "look")):
+        monkeypatch.setattr(module, name, partial(_counted, seen, name, getattr(module, name)))
+    departure.sweep(host, MAIL, running={})
+    assert (seen.count("read") <= 3 * 40, seen.count("look")) == (True, 1)
+    assert (mac(host, VF0), startnotes.others(host, MAIL)) == (NO_MAC, {})
 
 
 LONG = startnotes.STALE_SECONDS + 1

@@ -24,6 +24,15 @@ def test_a_note_is_read_as_it_was_written(fs: Any) -> None:
     assert (note.devices, note.settings, note.claims) == ([VF], {VF: {"vlan": "12"}}, True)
 
 
+def test_settings_that_nobody_understands_are_left_out(fs: Any) -> None:
+    """A newer version wrote the note, and an older one is installed again while the VM runs."""
+    settings = {"vlan": "12", "promiscuous": "on", "qos": "8", "trust": None, "mac": "default"}
+    written(fs, json.dumps({"time": 1.0, "devices": [VF], "settings": {VF: settings}}))
+    note = startnotes.read(Host(), VM)
+    assert note is not None
+    assert note.settings == {VF: {"vlan": "12", "mac": "default"}}
+
+
 @pytest.mark.parametrize(
     "text",
     [
