@@ -86,7 +86,7 @@ def test_none_is_given_to_a_vm(estate: Estate) -> None:
     for choice in ({"pf": A40}, {"vf": VF}, {"device": "10de:2235"}):
         with pytest.raises(Failure) as failure:
             estate.call("assign_vf", vm_uuid=vm, **choice)
-        assert failure.value.details[0] == "SRIOV_NO_FREE_VF"
+        assert failure.value.details[0] == "SRIOV_MANAGED_BY_XAPI"
         assert "vGPUs" in failure.value.details[1]
 
 
