@@ -10,8 +10,12 @@ from .host import Host
 
 CLASS = "010802"
 
-# nvme-cli: nvme-print-stdout.c, stdout_list_secondary_ctrl. VF numbers begin with 1 there, 0 is none.
-_SECONDARY = re.compile(r"SCS\s*:.*?: 0x([0-9a-fA-F]+).*?VFN\s*:.*?: 0x([0-9a-fA-F]+)", re.DOTALL)
+# nvme-cli: nvme-print-stdout.c, stdout_list_secondary_ctrl. VF numbers begin with 1 there, 0 is none. A zero
+# is 0x0000, and from version 2.10 on 0000 (`%#.04x`).
+_SECONDARY = re.compile(
+    r"^\s*SCS\s*:[^:\n]*:\s*(?:0x)?([0-9a-fA-F]+)\b.*\n\s*VFN\s*:[^:\n]*:\s*(?:0x)?([0-9a-fA-F]+)\b",
+    re.MULTILINE,
+)
 
 
 def problems(host: Host, pf: pci.PhysicalFunction, vfs: Sequence[pci.VirtualFunction]) -> List[Problem]:

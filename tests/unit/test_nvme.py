@@ -2,6 +2,7 @@
 
 from typing import List
 
+import pytest
 from answering_host import DEVICES, AnsweringHost, add_pf, vf_address
 from pyfakefs.fake_filesystem import FakeFilesystem
 from sriovlib import inventory
@@ -16,7 +17,7 @@ def card(fs: FakeFilesystem, vfs: int = 2) -> AnsweringHost:
     return AnsweringHost()
 
 
-def listed(*states: int) -> str:
+def listed(*states: int, zero: str = "0x0000") -> str:
     """As nvme-cli prints it."""
     text = (
         f"Identify Secondary Controller List:\n   NUMID  : Number of Identifiers           : {len(states)}\n"
@@ -27,9 +28,9 @@ def listed(*states: int) -> str:
             f"   SCEntry[{number - 1:<3}]:\n................\n"
             f"     SCID      : Secondary Controller Identifier : 0x{number:04x}\n"
             "     PCID      : Primary Controller Identifier   : 0x0041\n"
-            f"     SCS       : Secondary Controller State      : 0x{state:04x} ({word})\n"
+            f"     SCS       : Secondary Controller State      : {'0x0001' if state else zero} ({word})\n"
             f"     VFN       : Virtual Function Number         : 0x{number:04x}\n"
-            "     NVQ       : Num VQ Flex Resources Assigned  : 0x0000\n"
+            f"     NVQ       : Num VQ Flex Resources Assigned  : {zero}\n"
         )
     return text
 
@@ -48,6 +49,14 @@ def test_vfs_that_are_offline_are_named_with_what_brings_them_online(fs: FakeFil
     assert "are offline" in said
     assert said.index("-r 0 -a 8") < said.index("-a 9")
     assert "/dev/nvme0" in said
+
+
+@pytest.mark.parametrize("zero", ["0x0000", "0000"])  # the second from nvme-cli 2.10 on
+def test_vfs_that_are_all_offline(fs: FakeFilesystem, zero: str) -> None:
+    host = card(fs)
+    host.said = {LIST: listed(0, 0, zero=zero)}
+    (said,) = problems(host)
+    assert f"{vf_address(PF, 0)}, {vf_address(PF, 1)} of the NVMe controller {PF} are offline" in said
 
 
 def test_vfs_that_are_online_are_no_problem(fs: FakeFilesystem) -> None:
