@@ -83,10 +83,19 @@ def settings(host: Host, module: str, parameter: str, texts: Mapping[str, str]) 
 def _files(host: Host, texts: Mapping[str, str]) -> List[str]:
     paths = {path.rsplit("/", 1)[1]: path for path in texts}
     for folder in FOLDERS:
-        for name in host.names(folder):
+        for name in _names(host, folder):
             if name.endswith((".conf", ".alias")) and not name.startswith("."):
                 paths.setdefault(name, f"{folder}/{name}")
     return [paths[name] for name in sorted(paths)]
+
+
+def _names(host: Host, folder: str) -> List[str]:
+    try:
+        return host.listing(folder)
+    except (FileNotFoundError, NotADirectoryError):
+        return []
+    except OSError as error:
+        raise _unknown(folder, error) from error
 
 
 def read(host: Host, path: str) -> str:
@@ -97,11 +106,15 @@ def read(host: Host, path: str) -> str:
     except (FileNotFoundError, IsADirectoryError):
         return ""
     except OSError as error:
-        raise SriovError(
-            "SRIOV_BOOT_CONFIG",
-            f"{path} cannot be read ({error.strerror}), so it is not known what it gives drivers.",
-            "Mend it or take it away, then call again.",
-        ) from error
+        raise _unknown(path, error) from error
+
+
+def _unknown(path: str, error: OSError) -> SriovError:
+    return SriovError(
+        "SRIOV_BOOT_CONFIG",
+        f"{path} cannot be read ({error.strerror}), so it is not known what it gives drivers.",
+        "Mend it or take it away, then call again.",
+    )
 
 
 def _of_command_line(host: Host, module: str, parameter: str) -> List[Setting]:

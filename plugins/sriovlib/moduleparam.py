@@ -131,7 +131,8 @@ def outlook(host: Host, parameter: Parameter, text: Optional[str] = None) -> Out
 
 def _is_array(host: Host, parameter: Parameter) -> Optional[bool]:
     """`modinfo` says `max_vfs:array of int`, one line a parameter (--parameters has descriptions of several
-    lines in between); a loaded driver may show the values. None where neither tells."""
+    lines in between); a loaded driver may show the values. None where neither tells. `SRIOV_BOOT_CONFIG`
+    where the driver has no such parameter, as after an update: the kernel ignores such an option."""
     driver, name = parameter.driver.replace("-", "_"), parameter.name.replace("-", "_")
     answer = host.run(["modinfo", "--field", "parmtype", parameter.driver])
     for line in answer.stdout.splitlines():
@@ -139,6 +140,13 @@ def _is_array(host: Host, parameter: Parameter) -> Optional[bool]:
         if title.replace("-", "_") == name:
             return kind.startswith("array of ")
     shown = host.text(f"/sys/module/{driver}/parameters/{name}")
+    if shown is None and answer.status == 0:
+        raise SriovError(
+            "SRIOV_BOOT_CONFIG",
+            f"The driver {parameter.driver} has no parameter {parameter.name}, which {parameter.path} names.",
+            "Correct `# VFs-param:` there, or take that line out if the driver makes VFs through sysfs; then "
+            "call set_vf_count again.",
+        )
     return True if shown and "," in shown else None
 
 
@@ -147,6 +155,7 @@ def _devices(host: Host, parameter: Parameter) -> List[str]:
     those that it would get as well, for pciback or nobody has them only since then."""
     names = host.names(f"/sys/bus/pci/drivers/{parameter.driver}")
     own = [name for name in names if pci.parse_address(name) == name]
+    own = [name for name in own if not host.exists(f"{pci.DEVICES}/{name}/physfn")]  # VFs that it drives too
     idle = _idle(host, {_kind(host, address) for address in own})
     own += [address for address in idle if _is_of(host, address, parameter.driver)]
     return sorted(own, key=pci.address_order)
@@ -279,15 +288,29 @@ def set_text(host: Host, parameter: Parameter, text: str, after: Outlook) -> Tup
     section, key = UNFINISHED
     hostconfig.update(host, section, {key: parameter.driver})
     try:
-        host.replace_file(parameter.path, text.encode("utf-8", "surrogateescape"))
+        _write(host, parameter.path, text)
         initrd.rebuild(host, parameter.path)
-    except BaseException:
-        host.replace_file(parameter.path, parameter.text.encode("utf-8", "surrogateescape"))
+    except BaseException as error:
+        host.log(f"{parameter.path} is put back: {error}")
+        _write(host, parameter.path, parameter.text)
         _forget_unfinished(host)
         raise
     _forget_unfinished(host)
     missing = _missing(host, parameter, after)
     return True, [missing.sentence] if missing else []
+
+
+def _write(host: Host, path: str, text: str) -> None:
+    data = text.encode("utf-8", "surrogateescape")
+    try:
+        if host.read_bytes(path) != data:
+            host.replace_file(path, data)
+    except OSError as error:
+        raise SriovError(
+            "SRIOV_CONFIG_NOT_WRITTEN",
+            f"{path} could not be written: {error.strerror}.",
+            "Make room or make it writable, then call again.",
+        ) from error
 
 
 def _forget_unfinished(host: Host) -> None:

@@ -63,6 +63,12 @@ def test_a_file_that_cannot_be_read_may_say_anything(fs: FakeFilesystem) -> None
     fs.create_symlink("/etc/modprobe.d/dangling.conf", "/nowhere")
     assert values() == []
     fs.create_file("/etc/modprobe.d/zz.conf")
-    with pytest.raises(SriovError) as error:
-        modprobeconf.settings(Broken(), "igb", "max_vfs", {})
-    assert (error.value.code, "cannot be read" in error.value.message) == ("SRIOV_BOOT_CONFIG", True)
+
+    class Unlisted(Host):
+        def listing(self, path: str) -> List[str]:
+            raise OSError(errno.EIO, os.strerror(errno.EIO), path)
+
+    for host in (Broken(), Unlisted()):
+        with pytest.raises(SriovError) as error:
+            modprobeconf.settings(host, "igb", "max_vfs", {})
+        assert (error.value.code, "cannot be read" in error.value.message) == ("SRIOV_BOOT_CONFIG", True)

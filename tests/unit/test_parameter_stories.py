@@ -50,6 +50,34 @@ def test_one_value_of_an_array_is_that_of_the_first_device(tmp_path: Path, pool:
     assert count(host, pool, "eth3", 2)["changed"] is False
 
 
+def test_a_file_that_cannot_be_written_is_named(tmp_path: Path, pool: SmallPool) -> None:
+    host = igb_host(tmp_path, "")
+
+    class Immutable(Machine):  # chattr +i
+        def replace_file(self, path: str, data: bytes, *rest: Any) -> None:
+            if path == CONF:
+                raise OSError(errno.EPERM, os.strerror(errno.EPERM), path)
+            super().replace_file(path, data, *rest)
+
+    error = refused(Immutable(host.root), pool, "eth3", 2)
+    assert (error.code, f"{CONF} could not be written" in error.message) == ("SRIOV_CONFIG_NOT_WRITTEN", True)
+
+
+def test_vfs_that_the_driver_drives_itself_have_no_place(tmp_path: Path, pool: SmallPool) -> None:
+    """As bnx2x does: they are not there yet when it is loaded."""
+    last = "0000:06:00.0"
+    host = igb_host(
+        tmp_path, "options igb max_vfs=0,0,0,2\n", (i350(0, FOUR), i350(4, (last,))), blacklist=()
+    )
+    for vf in vfs.present(host, ETH3):
+        host.write_attribute(f"/sys/bus/pci/devices/{vf}/driver/unbind", vf)
+        with host.changed() as sysfs:
+            sysfs.put(f"/sys/bus/pci/drivers/igb/{vf}/physfn", "")
+    assert sorted(name for name in host.names("/sys/bus/pci/drivers/igb") if name > ETH3)
+    count(host, pool, "eth4", 3)
+    assert option(host) == "options igb max_vfs=0,0,0,2,3\n"
+
+
 @pytest.mark.parametrize("text", ["# the end \\\n", "options igb debug=1 \\"])
 def test_a_last_line_that_goes_on_does_not_swallow_ours(tmp_path: Path, pool: SmallPool, text: str) -> None:
     host = igb_host(tmp_path, text)
@@ -176,7 +204,8 @@ def test_array_or_not_cannot_be_told(tmp_path: Path, pool: SmallPool, modinfo: s
         os.unlink(host.path("/sbin/modinfo"))
     else:
         host = Answering(host.root, "modinfo", "debug:int\n")
-    assert "one number for all" in refused(host, pool, "eth3", 2).message
+    message = refused(host, pool, "eth3", 2).message
+    assert ("one number for all" if modinfo == "missing" else "igb has no parameter max_vfs") in message
     assert present(host) == [4, 0, 0, 0]
     with host.changed() as sysfs:  # some drivers show their values: these say that it is an array
         sysfs.put("/sys/module/igb/parameters/max_vfs", "4,0\n")
