@@ -1,12 +1,12 @@
 """Conflicts of leases: with each other, and with what their hosts have. Pure."""
 
-from typing import Dict, Iterator, List, Mapping, Optional, Set, Tuple
+from typing import Any, Dict, Iterator, List, Mapping, Optional, Set, Tuple
 
 from . import inventory, placement, renew, vfsettings
 from .ledger import Request
 from .seen import Conflict, Seen
 from .survey import Surveyed
-from .vfsettings import VfSettings
+from .vfsettings import DEFAULT, UNKNOWN, VfSettings
 
 
 def twice(seen: Seen) -> Iterator[Conflict]:
@@ -115,17 +115,26 @@ def unlike_requests(seen: Seen) -> Iterator[Conflict]:
             if vf is None or surveyed is None or running.get((surveyed.member.uuid, vf["address"])) != uuid:
                 continue
             now = VfSettings(**{name: vf[name] for name in vfsettings.NAMES})
-            wrong = vfsettings.differing(request.settings, now)
+            wrong = _unlike(request.settings, now, surveyed.pf(vf["pf"]))
             if wrong:
                 yield Conflict(
                     "VF_UNLIKE_REQUEST",
                     f"{vf['address']} of {surveyed.member.name}, which {seen.state.name(uuid)} runs with, "
-                    f"has {renew.listed(wrong, now)}: was the driver of its PF loaded anew?",
+                    f"has {wrong}: was the driver of its PF loaded anew?",
                     renew.HINT,
                     [uuid],
                     surveyed.member.uuid,
                     vf["address"],
                 )
+
+
+def _unlike(wanted: Mapping[str, str], now: VfSettings, pf: Optional[Mapping[str, Any]]) -> str:
+    """What a VF has that was to have something else; "" where all is well, or the driver never tells."""
+    untold = [problem for problem in (pf or {}).get("problems", ()) if problem["code"] == "SETTINGS_UNKNOWN"]
+    if untold and now == UNKNOWN and any(text != DEFAULT for text in wanted.values()):
+        return "settings that nobody knows"
+    wrong = vfsettings.differing(wanted, now)
+    return renew.listed(wrong, now) if wrong else ""
 
 
 def _gone_network(uuid: str, name: str, request: Request, networks: Mapping[str, str]) -> Optional[Conflict]:

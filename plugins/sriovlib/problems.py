@@ -97,8 +97,9 @@ def of_settings(pf: pci.PhysicalFunction, untold: Sequence[int], why: Optional[s
             "SETTINGS_UNKNOWN",
             f"The settings of {len(untold)} VFs of {name} are not known, the first is VF {untold[0]}: "
             f"{why or '`ip` does not show all VFs that there are'}.",
-            "Where its driver was loaded anew while VMs had VFs of it, shut these VMs down and load it once "
-            "more, or reboot the host. Else use fewer VFs: the kernel shows about 220 of a port.",
+            "Where its driver was loaded anew while VMs had VFs of it, shut these VMs down and reboot the "
+            "host: before that some drivers (igb) do not know the VFs. Else use fewer VFs: the kernel shows "
+            "about 220 of a port.",
         )
     ]
 

@@ -15,8 +15,8 @@ from .restore import Result
 from .vfsettings import UNKNOWN
 
 HINT = (
-    "Run /usr/libexec/xapi-sriov/hooks/boot/sriov-restore on its host: it sets what the driver takes. Else "
-    "shut the VM down, load the driver anew, and start it. Load no driver anew while VMs have VFs of it."
+    "Run /usr/libexec/xapi-sriov/hooks/boot/sriov-restore on its host: it sets what the driver takes. Where "
+    "it takes nothing (igb), shut the VM down and reboot the host. Load no driver while VMs have its VFs."
 )
 
 

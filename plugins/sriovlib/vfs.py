@@ -51,7 +51,11 @@ class NotAllBorn(OSError):
 
 
 class StillThere(OSError):
-    """VFs that were to go are there: the driver refused, or took the 0 and did not obey."""
+    """VFs that were to go are there: the driver refused."""
+
+
+class NotObeyed(StillThere):
+    """The driver took the 0, and did nothing."""
 
 
 def _slots_of(host: Host, pf: str) -> Set[str]:
@@ -77,7 +81,8 @@ def make(host: Host, pf: str, count: int) -> int:
     try:
         _make(host, pf, count)
     except OSError as error:
-        reason = reason_since(host, pf, log_before)
+        # a success has no reason, so whatever was said meanwhile was said of something else
+        reason = "" if isinstance(error, NotObeyed) else reason_since(host, pf, log_before)
         hangs = error.errno == errno.ETIMEDOUT and not isinstance(error, NotAllBorn)  # it would again
         failed = f"{len(present(host, pf))} now" if hangs else _back(host, pf, before)
         refused = f"to take the VFs of {pf} away" if isinstance(error, StillThere) else f"{count} VFs on {pf}"
@@ -95,11 +100,15 @@ def _hint(host: Host, pf: str, error: OSError, reason: str) -> str:
     if not isinstance(error, StillThere) or number in (errno.EPERM, errno.ETIMEDOUT):
         return refusal.hint(number, reason)
     driver = host.link(f"{pci.DEVICES}/{pf}/driver") or "its driver"
-    return (
-        "See that no VM has one of them; then load its driver anew, which takes all its ports down meanwhile "
-        f"(`modprobe -r {driver}`, `modprobe {driver}`), or reboot the host. set_vf_count with "
-        f"count={len(present(host, pf))} keeps them."
-    )
+    if isinstance(error, NotObeyed):  # igb looks for VFs as it comes only if told of some (igb_probe_vfs)
+        helps = f"reboot the host ({driver} that is loaded anew need not know them either)"
+    else:
+        helps = (
+            "load its driver anew, which takes all its ports down meanwhile "
+            f"(`modprobe -r {driver}`, `modprobe {driver}`), or reboot the host"
+        )
+    keeps = f"set_vf_count with count={len(present(host, pf))} keeps them."
+    return f"See that no VM has one of them; then {helps}. {keeps}"
 
 
 def _back(host: Host, pf: str, count: int) -> Optional[str]:
@@ -142,7 +151,7 @@ def _end_all(host: Host, pf: str) -> None:
     while present(host, pf) or _numbers(host, pf, "sriov_numvfs") != [0]:
         if time.monotonic() >= deadline:
             left = len(present(host, pf)) or _numbers(host, pf, "sriov_numvfs")[0]
-            raise StillThere(errno.EBUSY, f"its driver took the 0, and {left} VFs are still there")
+            raise NotObeyed(errno.EBUSY, f"its driver took the 0, and {left} VFs are still there")
         time.sleep(0.05)
 
 

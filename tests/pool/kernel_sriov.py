@@ -166,7 +166,9 @@ def bind(sysfs: Sysfs, title: str, device: str, options: Optional[str] = None) -
 
 def unbind(sysfs: Sysfs, device: str) -> None:
     """A PF's driver that goes takes the VFs with it, pciback's too; unless a guest has one: then all stay,
-    with nobody who knows them (seen with igb, Linux 6.1)."""
+    and pciback lets those go that no guest has (pci_stub.c, pci_stub_notifier). Nobody knows those that
+    stayed, whoever comes and goes, until the next boot (seen with igb, Linux 6.1: igb_main.c,
+    igb_probe_vfs)."""
     folders = sysfs.virtual(device) if sysfs.exists(device + "/sriov_numvfs") else []
     guests = {address for domain in sysfs.state["domains"].values() for address in domain["devices"]}
     if guests.intersection(map(name, folders)):
@@ -174,6 +176,10 @@ def unbind(sysfs: Sysfs, device: str) -> None:
         sysfs.say(f"{title} {name(device)}: {STILL_ASSIGNED.get(title, STILL_ASSIGNED['igb'])}")
         sysfs.state.setdefault("forgotten", []).append(device)
         kernel_net.renew_settings(sysfs, device, len(folders))
-    elif folders:
+    forgotten = device in sysfs.state.get("forgotten", [])
+    for folder in folders if forgotten else ():
+        if name(folder) not in guests and sysfs.driver(folder) == kernel_pciback.NAME:
+            kernel_drivers.detach(sysfs, folder)
+    if folders and not forgotten:
         _remove_all(sysfs, device)
     kernel_drivers.detach(sysfs, device)

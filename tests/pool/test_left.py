@@ -2,14 +2,15 @@
 
 import os
 import sys
-from typing import Iterator
+from typing import Any, Iterator
 
 import pytest
 import XenAPI
 from box import PoolInABox
 from box_host import PLUGIN, set_plugin
 from estate import Estate, alike
-from sriovlib import renew
+from machine import Done, Machine
+from sriovlib import assignmentlist, master, renew
 from sriovlib.vfsettings import NO_MAC
 from values import Failure
 
@@ -143,3 +144,27 @@ def test_a_running_vm_whose_vf_has_lost_its_vlan_is_named(estate: Estate) -> Non
     )
     renew.renew(host.machine)
     assert (estate.conflicts(), estate.settings(0, VF)) == ([], (estate.mac(vm), 12))
+
+
+def test_so_is_one_whose_vf_the_driver_does_not_know_any_more(
+    estate: Estate, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As igb: `ip` says that it does not show all VFs."""
+    vm, real = estate.with_vf("web", vlan="12"), Machine.start
+    estate.start(vm, 0)
+
+    def forgetful(self: Machine, argv: Any, input_text: Any = None) -> Any:
+        done = real(self, argv, input_text).finish()
+        if argv[:4] == ("ip", "-details", "link", "show"):
+            lines = [line for line in done.stdout.splitlines(True) if not line.startswith("    vf ")]
+            done = done._replace(stdout="".join(lines), stderr="Truncated VF list: eth1\n")
+        return Done(done)
+
+    monkeypatch.setattr(Machine, "start", forgetful)
+    with estate.box.session() as session:
+        here = estate.box.master.machine
+        told = master.act(here, session, "list_assignments", {}, assignmentlist.list_assignments)
+    (conflict,) = told["conflicts"]
+    assert (conflict["code"], conflict["vm_uuids"]) == ("VF_UNLIKE_REQUEST", [estate.uuid(vm)])
+    assert "has settings that nobody knows: was the driver of its PF loaded anew?" in conflict["message"]
+    assert "shut the VM down and reboot the host" in conflict["hint"]
