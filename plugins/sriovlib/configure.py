@@ -73,10 +73,10 @@ def configure_vf(host: Host, session: Any, args: Mapping[str, str]) -> Dict[str,
             restore.bring_up(host, pf)
             refused = iplink.apply(host, interface, changes)
         except BaseException:
-            _undo(host, vf, interface, now, before, after)
+            _undo(host, pf, vf, interface, now, before, after)
             raise
         if refused:
-            left = _undo(host, vf, interface, now, before, after)
+            left = _undo(host, pf, vf, interface, now, before, after)
             place, why = next(iter(refused.items()))
             raise SriovError(
                 "SRIOV_KERNEL_REFUSED",
@@ -163,6 +163,7 @@ def _write_file(
 
 def _undo(
     host: Host,
+    pf: pci.PhysicalFunction,
     vf: pci.VirtualFunction,
     interface: str,
     now: VfSettings,
@@ -174,7 +175,9 @@ def _undo(
     said = ""
     try:
         settings = inventory.look(host).settings.get(interface, {}).get(vf.number, UNKNOWN)
-        left = iplink.apply(host, interface, iplink.changes(vf.number, settings, vfsettings.values(now)))
+        no_limit = iplink.no_limit(host, pf, interface)
+        changes = iplink.changes(vf.number, settings, vfsettings.values(now), no_limit)
+        left = iplink.apply(host, interface, changes)
         if left:
             said += f" {vf.address} could not be set back: {'; '.join(left.values())}."
     except Exception as error:

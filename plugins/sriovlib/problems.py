@@ -8,7 +8,7 @@ from .kernellog import Evidence
 
 MANAGEMENT_UNKNOWN = (
     "See that MANAGEMENT_INTERFACE in /etc/xensource-inventory names the bridge of the management network "
-    "(xapi does), and that /var/lib/xcp/networkd.db names the ports of that bridge  (networkd "
+    "(xapi does), and that /var/lib/xcp/networkd.db names the ports of that bridge (networkd "
     "writes it: `systemctl status xcp-networkd`)"
 )
 

@@ -10,6 +10,7 @@ from machine import Machine
 from machine_description import Card, Sriov, default_description
 from small_pool import SmallPool
 from sriovlib import arrival, calls, fresh, handover, hostconfig, restore, startnotes
+from sriovlib.errors import SriovError
 from sriovlib.handover import Permitted
 from sriovlib.vfsettings import NO_MAC, VfSettings
 
@@ -97,6 +98,17 @@ def test_default_of_configure_vf_is_the_drivers_own(tmp_path: Path) -> None:
     assert settings(host)[1::2] == (7, True)
     calls.call(host, "configure_vf", pool, {"vf": VF0, "spoof_check": "default", "vlan": "default"})
     assert settings(host)[1::2] == (0, False)
+
+
+@pytest.mark.parametrize("driver", ["mlx5_core", "qede"])
+def test_what_configure_vf_takes_back_is_as_before(tmp_path: Path, driver: str) -> None:
+    """802.1ad is refused; the rate, which was taken, goes. qede takes no 0 for that (qed_set_vf_rate)."""
+    host = host_with(tmp_path, driver)
+    before = settings(host)
+    asked = {"vf": VF0, "max_tx_rate": "500", "vlan": "7", "vlan_protocol": "802.1ad"}
+    with pytest.raises(SriovError, match="vlan_protocol"):
+        calls.call(host, "configure_vf", SmallPool(), asked)
+    assert settings(host) == before
 
 
 def test_where_no_fresh_vf_is_seen_the_setting_is_left_alone(tmp_path: Path) -> None:
