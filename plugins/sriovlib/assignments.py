@@ -2,7 +2,18 @@
 
 from typing import Any, Dict, List, Mapping, NamedTuple, Optional, Tuple
 
-from . import arguments, copies, pifs, placement, poolstate, poolwork, survey, topology, vfsettings
+from . import (
+    arguments,
+    copies,
+    pcientries,
+    pifs,
+    placement,
+    poolstate,
+    poolwork,
+    survey,
+    topology,
+    vfsettings,
+)
 from .errors import SriovError
 from .host import Host
 from .ledger import Choice, Entry, Request
@@ -26,7 +37,7 @@ class Wish(NamedTuple):
 
 
 def assign_vf(host: Host, session: Any, args: Mapping[str, str]) -> Dict[str, Any]:
-    """The plugin's `assign_vf`, on the master."""
+    """The plugin's `assign_vf`, on the master. The same call once more completes one that was cut off."""
     vm_uuid = arguments.required_uuid(args, "vm_uuid")
     wish = _wish(args)
     xapi = Xapi(host, session)
@@ -56,26 +67,20 @@ def assign_vf(host: Host, session: Any, args: Mapping[str, str]) -> Dict[str, An
 
 def _assign(at: Work, vm: Vm, entry: Entry, wish: Wish) -> Dict[str, Any]:
     entry = copies.without_the_copy(at.state, vm, entry)
-    number = entry.next_number
-    target, choice = _target(at, vm, entry, wish)
-    # Placed before it has a MAC: whether it needs one depends on the device.
-    wanted = Request(number, choice, {})
-    requests = [*entry.requests, wanted]
+    begun = _begun(at, vm, entry, wish)
+    if begun is not None and entry.lease is not None:
+        number, target, requests = begun.number, entry.lease.host, list(entry.requests)
+    else:
+        number = entry.next_number
+        target, choice = _target(at, vm, entry, wish)
+        # Placed before it has a MAC: whether it needs one depends on the device.
+        requests = [*entry.requests, Request(number, choice, {})]
     vfs = poolwork.place(at, vm, requests, target, entry.lease.vfs if entry.lease else {})
     where = at.host(target)
     vf = where.vf(vfs[number]) or {}
     port = where.port(vf)
-    settings = dict(wish.settings)
-    if vf["no_settings"] is None:
-        _check_settings(settings, port["speed"])
-        settings["mac"] = chosen_mac(at, vm.uuid, number, settings.get("mac"))
-    elif settings:
-        raise arguments.bad(
-            sorted(settings)[0],
-            settings[sorted(settings)[0]],
-            f"nothing here: {vf['no_settings']}",
-        )
-    requests[-1] = wanted._replace(settings=settings)
+    if begun is None:
+        requests[-1] = requests[-1]._replace(settings=_settings(at, vm, number, wish, vf, port))
     at.transaction.write(poolwork.change(at, vm, entry, requests, target, vfs))
     at.transaction.collect_garbage()
     portable = all(
@@ -91,6 +96,42 @@ def _assign(at: Work, vm: Vm, entry: Entry, wish: Wish) -> Dict[str, Any]:
         "redundant": _redundant(at, target, vf["interface"]),
         "warnings": [*_warnings(at, vm, vf, port, portable), *_moved(entry, vfs)],
     }
+
+
+def _begun(at: Work, vm: Vm, entry: Entry, wish: Wish) -> Optional[Request]:
+    """The same request, of a call that was cut off before the VM's entries named its VF: that call is
+    completed, or the VM would have two."""
+    last = entry.requests[-1] if entry.requests else None
+    where = at.surveyed.hosts.get(entry.lease.host) if entry.lease else None
+    if last is None or entry.lease is None or where is None or not at.has_written_ledger(vm.uuid):
+        return None
+    if entry.lease.vfs.get(last.number) in pcientries.plugging_order(vm.pci or ""):
+        return None
+    settings = {name: text for name, text in last.settings.items() if name != "mac" or name in wish.settings}
+    is_same = (
+        last.number == entry.next_number - 1
+        and wish.host in (None, entry.lease.host)
+        and _choice(where, wish) == last.choice
+        and settings == wish.settings
+    )
+    return last if is_same else None
+
+
+def _settings(
+    at: Work, vm: Vm, number: int, wish: Wish, vf: Mapping[str, Any], port: Mapping[str, Any]
+) -> Dict[str, str]:
+    """What a new request gets beside its VF."""
+    settings = dict(wish.settings)
+    if vf["no_settings"] is None:
+        _check_settings(settings, port["speed"])
+        settings["mac"] = chosen_mac(at, vm.uuid, number, settings.get("mac"))
+    elif settings:
+        raise arguments.bad(
+            sorted(settings)[0],
+            settings[sorted(settings)[0]],
+            f"nothing here: {vf['no_settings']}",
+        )
+    return settings
 
 
 def _wish(args: Mapping[str, str]) -> Wish:

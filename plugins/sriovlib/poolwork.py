@@ -69,6 +69,11 @@ class Work(NamedTuple):
         all done."""
         return ledger.NEXT_PREFIX + uuid in self.state.other_config
 
+    def has_written_ledger(self, uuid: str) -> bool:
+        """Whether a call that was cut off had come so far that the VM's key is what it wrote."""
+        settled = ledger.settled(self.state.other_config)
+        return self.was_cut_off(uuid) and settled[ledger.PREFIX + uuid] == settled[ledger.NEXT_PREFIX + uuid]
+
     def host(self, uuid: str) -> survey.Surveyed:
         """The host, which must have told what it has."""
         found = self.surveyed.hosts.get(uuid)

@@ -57,6 +57,48 @@ def test_a_request_that_the_vm_never_had(caller: Caller) -> None:
     assert len(caller.entry().requests) == 1
 
 
+@pytest.mark.parametrize("vlan", ["12", "13"])
+def test_assign_vf_once_more(caller: Caller, vlan: str) -> None:
+    """As long as the VM's entries do not name the VF it is the same request; with other settings another."""
+    number, cut, begun = 0, True, 0
+    while cut:
+        number += 1
+        args = {"pf": "eth1", "host_uuid": caller.box.hosts[0].uuid}
+        cut = cut_at(number, lambda args=args: caller.act(assignments.assign_vf, vlan="12", **args))  # type: ignore[misc]
+        before = caller.entry().requests
+        is_named = VF in str(caller.state()[1].get("pci"))
+        got = caller.act(assignments.assign_vf, vlan=vlan, **args)
+        after = caller.entry().requests
+        if not before or (vlan == "12" and not is_named):
+            assert [one.number for one in after] == [got["request"]], number
+            assert before in ((), after)
+            assert caller.state()[1]["pci"] == f"{FOREIGN},4/{VF}"
+        else:
+            assert [one.settings["vlan"] for one in after] == ["12", vlan], number
+        begun += bool(before) and not is_named
+        caller.act(assignments.unassign_vf, all="true")
+    assert begun > 2
+
+
+def test_a_request_that_another_call_left_is_not_what_is_asked_for(caller: Caller) -> None:
+    """What was cut off took the second request back; the VM has the first one, and asks for one more."""
+    for _ in range(2):
+        caller.act(assignments.assign_vf, pf="eth1")
+    number, cut = 0, True
+    while cut:
+        number += 1
+        last = caller.entry().requests[-1].number
+        cut = cut_at(
+            number,
+            lambda last=last: caller.act(assignments.unassign_vf, request=str(last)),  # type: ignore[misc]
+        )
+        there = [one.number for one in caller.entry().requests]
+        got = caller.act(assignments.assign_vf, pf="eth1")["request"]
+        assert got not in there, number
+        for one in there[1:]:
+            caller.act(assignments.unassign_vf, request=str(one))
+
+
 def test_adopt_vm_once_more(caller: Caller) -> None:
     number, cut, begun = 0, True, 0
     while cut:
