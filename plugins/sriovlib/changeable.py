@@ -39,6 +39,18 @@ def pf_is_not_needed(pf: PhysicalFunction, seen: Inventory) -> None:
         )
 
 
+def vfs_have_no_disk(pf: PhysicalFunction, seen: Inventory, on_disks: Mapping[str, Sequence[str]]) -> None:
+    """Refuses a PF (NVMe) with a VF that a disk of dom0 is on. `on_disks`: see dom0disks.by_controller."""
+    for vf in seen.vfs:
+        if vf.pf == pf.address and on_disks.get(vf.address):
+            raise SriovError(
+                "SRIOV_NEEDED_BY_DOM0",
+                f"The VF {vf.address} of {pf.name} is the controller of dom0's disk with "
+                f"{on_disks[vf.address][0]}.",
+                "Take that out of use first (`umount`, `swapoff`, `zpool export`, `xe pbd-unplug`).",
+            )
+
+
 def xapi_does_not_need(pf: PhysicalFunction, seen: Inventory, pool: Pool) -> None:
     """Refuses a PF under xapi's own SR-IOV, and one with a VF that carries an attached PIF."""
     if pool.managed.intersection(pf.interfaces):

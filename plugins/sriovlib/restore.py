@@ -7,6 +7,7 @@ from typing import Any, Callable, Collection, Dict, List, Mapping, NamedTuple, O
 
 from . import (
     changeable,
+    dom0disks,
     drivercounts,
     fresh,
     hostconfig,
@@ -115,6 +116,11 @@ def bring_to_count(host: Host, pf: pci.PhysicalFunction, wanted: PfConfig, seen:
     bring_up(host, pf)
     vfs.clean_slots(host, pf.address)
     now = drift(seen, wanted, pf)
+    is_as_wanted = now.number is None and not now.untaken
+    if not is_as_wanted and any(
+        vf.pf == pf.address and vf.driver not in (None, pci.PCIBACK) for vf in seen.vfs
+    ):
+        changeable.vfs_have_no_disk(pf, seen, dom0disks.by_controller(host, ()))
     if now.number is None or drivercounts.made_for(host, pf.address, now.number) == pf.num_vfs:
         for address in now.untaken:
             pciback.take(host, address)

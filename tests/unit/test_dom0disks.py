@@ -7,7 +7,9 @@ import small_disks
 from pyfakefs.fake_filesystem import FakeFilesystem
 from small_disks import HBA, NVME, ROOT, SATA, SWAPS, TOP, block, kind, mount, needed, repository, virtual
 from small_dom0 import SmallDom0
-from sriovlib import dom0disks
+from sriovlib import dom0disks, inventory, restore
+from sriovlib.errors import SriovError
+from sriovlib.hostconfig import PfConfig
 
 
 @pytest.fixture(autouse=True)
@@ -305,6 +307,32 @@ def test_nvme_over_fibre_channel_is_on_the_adapter(fs: FakeFilesystem) -> None:
     fs.create_symlink("/sys/class/fc_host/host7", f"{TOP}/{HBA}/host7/fc_host/host7")
     mount(fs, "60 22 259:9 / /d rw - ext4 /dev/nvme1n1 rw")
     assert needed()["hba"] == ["the mounted file system /d"]
+
+
+@pytest.mark.parametrize("wanted", [0, 1, 4])
+def test_a_vf_that_a_disk_of_dom0_is_on_is_neither_taken_nor_made_anew(
+    fs: FakeFilesystem, wanted: int
+) -> None:
+    """NVMe with SR-IOV: dom0's own driver has the VF's controller."""
+    pf, vf = f"{TOP}/{NVME}", f"{TOP}/0000:05:00.1"
+    for device in (pf, vf):
+        fs.create_file(f"{device}/uevent", contents="DRIVER=nvme\nPCI_CLASS=10802\nPCI_ID=144D:A824\n")
+        fs.create_symlink(f"{device}/driver", "/sys/bus/pci/drivers/nvme")
+        fs.create_symlink(f"/sys/bus/pci/devices/{device.rsplit('/', 1)[1]}", device)
+    fs.create_file(f"{pf}/sriov_totalvfs", contents="32\n")
+    numvfs = fs.create_file(f"{pf}/sriov_numvfs", contents="1\n")
+    fs.create_symlink(f"{pf}/virtfn0", "../0000:05:00.1")
+    block(fs, f"{vf}/nvme/nvme1/nvme1n1", "259:9")
+    mount(fs, "60 22 259:9 / /d rw - ext4 /dev/nvme1n1 rw")
+    host = SmallDom0({"xenstore-ls": ""})
+    seen = inventory.look(host)
+    with pytest.raises(SriovError) as error:
+        restore.bring_to_count(host, seen.pfs[0], PfConfig(NVME, None, wanted, {}), seen)
+    assert (error.value.code, "the mounted file system /d" in error.value.message) == (
+        "SRIOV_NEEDED_BY_DOM0",
+        True,
+    )
+    assert numvfs.contents == "1\n"
 
 
 def test_a_disk_of_software_fcoe_is_on_the_nic_below_its_vlan(fs: FakeFilesystem) -> None:
