@@ -106,7 +106,8 @@ def arrive(host: Host, requested: Mapping[str, Mapping[str, str]], running: Coll
             raise SriovError(
                 "SRIOV_KERNEL_REFUSED",
                 f"{address} cannot be set: {inventory.why_no_settings(vf.pf, vf.function)}.",
-                "See why its driver has made no interface (`dmesg`), or give the VM a VF that can be set."
+                "Load the PF's own network driver (`dmesg` tells why it has made no interface), or give "
+                "the VM another VF."
                 if vf.pf.is_network and not vf.pf.ports
                 else "Give the VM another VF: unassign_vf takes this request back.",
             )

@@ -42,7 +42,9 @@ def configure_vf(host: Host, session: Any, args: Mapping[str, str]) -> Dict[str,
             raise SriovError(
                 "SRIOV_KERNEL_REFUSED" if late else "SRIOV_BAD_ARGUMENT",
                 f"The settings cannot be made: {inventory.why_no_settings(pf, vf)}.",
-                "Only VFs of Ethernet ports have a MAC, a VLAN and the like.",
+                "Load the PF's own network driver; `dmesg` tells why it has made no interface."
+                if late
+                else "Only VFs of Ethernet ports have a MAC, a VLAN and the like.",
             )
         changeable.pf_is_not_needed(pf, seen)
         pool = changeable.known(seen.owners, listing.read_pool(host, session, seen))

@@ -107,7 +107,10 @@ def why_no_settings(pf: pci.PhysicalFunction, vf: pci.VirtualFunction) -> str:
     if pf.ports and vf.port.why:
         return f"the VF {vf.address} is {vf.port.why}, so it cannot be given such settings"
     if pf.is_network:
-        return f"the PF {pf.address} of {vf.address} has no network interface, so it has no such settings"
+        driver = f"its driver is {pf.driver}" if pf.driver else "it has no driver"
+        return (
+            f"the PF {pf.address} of {vf.address} has no network interface ({driver}), so nothing can be set"
+        )
     return f"{pf.address} is no network card, so its VFs have no such settings"
 
 

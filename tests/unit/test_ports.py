@@ -5,7 +5,7 @@ from typing import Any, Dict, List, Optional
 import pytest
 from answering_host import DEVICES, AnsweringHost, add_interface, add_pf, ip_shows, vf_address
 from pyfakefs.fake_filesystem import FakeFilesystem
-from sriovlib import arrival, inventory, pci, placement, survey, vgpus
+from sriovlib import arrival, configure, inventory, pci, placement, survey, vgpus
 from sriovlib.errors import SriovError
 from sriovlib.ledger import Choice, Request
 from sriovlib.pifs import Network
@@ -160,6 +160,18 @@ def test_a_vf_on_both_ports_takes_no_settings(fs: FakeFilesystem) -> None:
     with pytest.raises(SriovError, match="on both ports"):
         arrival.arrive(host, {vf_address(CONNECTX3, 0): {"vlan": "12"}})
     arrival.arrive(host, {vf_address(CONNECTX3, 0): {}})
+
+
+def test_a_pf_that_only_vfio_holds(fs: FakeFilesystem) -> None:
+    """For DPDK, say: it has no interface, and no network driver that has said why."""
+    add_pf(fs, CONNECTX3, "8086:1592", "vfio-pci", 1)
+    vf = vf_address(CONNECTX3, 0)
+    with pytest.raises(SriovError, match="its driver is vfio-pci") as refused:
+        arrival.arrive(AnsweringHost(), {vf: {"vlan": "12"}})
+    assert "own network driver" in refused.value.hint
+    with pytest.raises(SriovError, match="its driver is vfio-pci") as refused:
+        configure.configure_vf(AnsweringHost(), None, {"vf": vf, "vlan": "12"})
+    assert "own network driver" in refused.value.hint
 
 
 # -- Chelsio -------------------------------------------------------------------------------------
