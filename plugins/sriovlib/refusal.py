@@ -21,14 +21,14 @@ _ANNOUNCED = re.compile(
     r"|IOV disabled|IOMMU should be enabled|reload all VF drivers|: enabling device|: assigned "
 )
 _CAUSE = re.compile(
-    r"(?i)\bonly\b|not enough|not (?:supported|capable|ready|available|initialized|allocated)|not allow"
-    r"|can(?:no|')t\b|unable|reject|insufficient|exceed|out of range|more than|no resources|are used by"
+    r"(?i)\bonly\b|at most|not enough|not (?:supported|capable|ready|available|initialized|allocated)"
+    r"|not allow|can(?:no|')t\b|unable|reject|insufficient|exceed|out of range|more than|no resources|are used by"
     r"|does ?n[o']t|(?:are|is|while) assigned|is pending|safe mode|limited to|limits number|refused|requires"
     r"|is down|timed? ?out|failed|failure|no space|is higher|available vfs"
 )
 _LIMIT = re.compile(
-    r"(?i)(?:creating more than|limited to|reserve resources for|can enable|supported is|number of VFs to"
-    r"|available vfs|allowed VFs)[ :(]*(\d+)"
+    r"(?i)(?:creating more than|start at most|limited to|reserve resources for|can enable|supported is"
+    r"|number of VFs to|available vfs|allowed VFs)[ :(]*(\d+)"
 )
 
 _FIRMWARE = (
@@ -40,6 +40,7 @@ _RESOURCES = (
     "The card has too few interrupts or queues left for so many VFs: make fewer, or leave it more of them "
     "(`ethtool -L` gives the PF fewer queues; RDMA and the like take some too)."
 )
+_SAID = "The driver says why: do away with that (see `dmesg` for what stands around it), then call again."
 _ASSIGNED = "Some VF is still held by pciback or a guest; list_vfs shows which."
 _BY_ERRNO = {
     errno.ERANGE: "The card allows fewer; list_pfs shows how many (total_vfs).",
@@ -88,12 +89,14 @@ def hint(number: int, reason: str) -> str:
         return _FIRMWARE
     if code == kernellog.NO_BUS_NUMBERS:
         return _BUSES
-    if re.search(r"(?i)if(?:ace)? is down|is down!", reason):
+    if re.search(r"(?i)\b(?:if|iface|interface|PF) is down", reason):  # bnxt_en, bnx2x
         return "Bring the PF's interface up (plug its PIF), then call again."
     if "safe mode" in reason.lower():
         return (
             "The driver lacks its firmware file (DDP package): install it (linux-firmware), reboot the host."
         )
+    if re.search(r"(?i)\bin (?:progress|process)\b|not ready|undergoing|is pending", reason):
+        return _BY_ERRNO[errno.EAGAIN]
     limit = _LIMIT.search(reason)
     if limit and int(limit.group(1)):
         return (
@@ -106,4 +109,6 @@ def hint(number: int, reason: str) -> str:
         return _RESOURCES
     if number == errno.ENOMEM and not reason:
         return f"The kernel ran out of bus numbers, address space or memory. {_FIRMWARE}"
+    if number not in _BY_ERRNO and _CAUSE.search(reason) and not _PASSED_ON.search(reason):
+        return _SAID
     return _BY_ERRNO.get(number, _FIRMWARE)

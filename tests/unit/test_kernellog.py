@@ -199,6 +199,24 @@ IXGBE = (
             "firmware",
         ),
         ([f"igb {PF}: Cannot modify SR-IOV while VFs are assigned"], errno.EPERM, "assigned", "list_vfs"),
+        (["[qed_sriov_enable:2488(eth1)]Can start at most 8 VFs"], errno.EINVAL, "Can start", "at most 8"),
+        (
+            [
+                "bnx2x: [bnx2x_sriov_configure:2521(eth1)]VF num configuration via sysfs not supported while "
+                "PF is down"
+            ],
+            errno.EINVAL,
+            "PF is down",
+            "interface up",
+        ),
+        (  # with a success, and no VFs
+            [f"bnxt_en {PF} eth1: Reject SRIOV config request when FW reset is in progress"],
+            errno.ENOSPC,
+            "FW reset",
+            "call again in a minute",
+        ),
+        ([f"ixgbe {PF} eth1: SRIOV is not supported with XDP"], errno.EINVAL, "XDP", "do away with that"),
+        ([f"i40e {PF}: Failed to enable SR-IOV: -12"], errno.ENOMEM, "-12", "above 4G"),
         ([], errno.EPERM, "", "list_vfs"),
         ([], errno.ERANGE, "", "total_vfs"),
         ([], errno.ENOMEM, "", "bus numbers"),
