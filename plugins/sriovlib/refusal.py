@@ -22,9 +22,9 @@ _ANNOUNCED = re.compile(
 )
 _CAUSE = re.compile(
     r"(?i)\bonly\b|at most|not enough|not (?:supported|capable|ready|available|initialized|allocated)"
-    r"|not allow|can(?:no|')t\b|unable|reject|insufficient|exceed|out of range|more than|no resources|are used by"
-    r"|does ?n[o']t|(?:are|is|while) assigned|is pending|safe mode|limited to|limits number|refused|requires"
-    r"|is down|timed? ?out|failed|failure|no space|is higher|available vfs"
+    r"|not allow|can(?:no|')t\b|unable|reject|insufficient|exceed|out of range|more than|no resources"
+    r"|are used by|does ?n[o']t|(?:are|is|while) assigned|is pending|safe mode|limited to|limits number"
+    r"|refused|requires|is down|timed? ?out|failed|failure|no space|is higher|available vfs"
 )
 _LIMIT = re.compile(
     r"(?i)(?:creating more than|start at most|limited to|reserve resources for|can enable|supported is"
