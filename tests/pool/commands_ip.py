@@ -40,8 +40,9 @@ def ip(sysfs: Sysfs, arguments: Sequence[str], input_text: str) -> Answer:
 
 
 def _addresses(sysfs: Sysfs) -> str:
-    """`ip -oneline address show`: those that dom0's interfaces were described with."""
-    lines = [
+    """`ip -oneline address show`: lo's, and those that dom0's interfaces were described with."""
+    lines = ["1: lo    inet 127.0.0.1/8 scope host lo\\       valid_lft forever preferred_lft forever\n"]
+    lines += [
         f"{number}: {one.name}    inet {one.ipv4} brd + scope global {one.name}\\       valid_lft forever\n"
         for number, one in enumerate(sysfs.description.interfaces, 2)
         if one.ipv4

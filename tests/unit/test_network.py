@@ -147,8 +147,12 @@ def test_an_inventory_that_cannot_be_read_closes_ports_with_an_address(bridge: F
     assert (refusal(host, "eth0"), refusal(host, "eth1")) == ("SRIOV_NEEDED_BY_DOM0", "")
 
 
-@pytest.mark.parametrize("says", [{}, {"ip": 1}])
-def test_addresses_that_cannot_be_read_close_every_port(bridge: FakeFilesystem, says: Dict[str, int]) -> None:
+@pytest.mark.parametrize(
+    "says",
+    [{}, {"ip": 1}, {"ip": ""}, {"ip": "1: lo    inet 127.0.0.1/8 scope host lo\n2: xenbr0    in"}],
+    ids=["no-ip", "fails", "says-nothing", "cut"],
+)
+def test_addresses_that_cannot_be_read_close_every_port(bridge: FakeFilesystem, says: Dict[str, Any]) -> None:
     host = SmallDom0(dict(says))
     assert needs(host)[ETH1] == ("the network interface eth1, which dom0 may have an IP address on",)
     bridge.remove("/etc/xensource-inventory")
