@@ -127,6 +127,8 @@ def bring_to_count(host: Host, pf: pci.PhysicalFunction, wanted: PfConfig, seen:
         return
     changeable.no_domain_has_a_vf(pf, seen)
     if moduleparam.find(host, pf.driver):
+        for address in now.untaken:  # those that there are can be given to VMs meanwhile
+            pciback.take(host, address)
         raise SriovError(
             "SRIOV_KERNEL_REFUSED",
             f"{pf.address} has {pf.num_vfs} VFs, not {now.number}: its driver {pf.driver} makes them.",

@@ -325,10 +325,13 @@ def test_a_command_in_the_place_of_loading_wins_in_the_file_itself(tmp_path: Pat
 
 
 def test_a_driver_that_makes_fewer_than_its_parameter_says(tmp_path: Path, pool: SmallPool) -> None:
-    """A reboot changes nothing about that: the hint leads out."""
-    host = igb_host(tmp_path, "options igb max_vfs=0,0,0,9\n")
+    """A reboot changes nothing about that: the hint leads out, and what there is can be used meanwhile."""
+    host = igb_host(tmp_path, "options igb max_vfs=0,0,0,9\n", blacklist=())
     host.replace_file(hostconfig.PATH, f"[pf {ETH3}]\nvfs = 9\n".encode())
-    assert present(host)[3] == 7
+    there = vfs.present(host, ETH3)
+    assert len(there) == 7
+    assert "has 7 VFs, not 9" in str(restore.restore(host)[-1].error)
+    assert {host.link(f"/sys/bus/pci/devices/{vf}/driver") for vf in there} == {"pciback"}
     assert "count=7 to keep that" in drift(host, pool)["hint"]
     count(host, pool, "eth3", 7)
     assert option(host) == "options igb max_vfs=0,0,0,7\n"
