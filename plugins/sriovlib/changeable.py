@@ -7,7 +7,7 @@ from .errors import SriovError
 from .inventory import ASSIGNED, IN_USE, Inventory
 from .pci import PhysicalFunction
 from .pool import Pool, Silence
-from .problems import MANAGEMENT_UNKNOWN
+from .problems import ADDRESSES_UNKNOWN, MANAGEMENT_UNKNOWN
 
 _ANOTHER_PORT = "Use another port, or move the network to another one first."
 
@@ -28,13 +28,18 @@ def pf_is_not_needed(pf: PhysicalFunction, seen: Inventory) -> None:
             f"{MANAGEMENT_UNKNOWN}, or use another port.",
         )
     of_vfs = set(seen.vf_interfaces.get(pf.address, ()))
-    needed = sorted(of_vfs if seen.network.with_address is None else of_vfs & seen.network.with_address)
+    if of_vfs and seen.network.with_address is None:
+        raise SriovError(
+            "SRIOV_NEEDED_BY_DOM0",
+            f"A VF of {pf.name} is dom0's interface {sorted(of_vfs)[0]}, and dom0 may have an IP address "
+            "on it.",
+            ADDRESSES_UNKNOWN,
+        )
+    needed = sorted(of_vfs & (seen.network.with_address or set()))
     if needed:
         raise SriovError(
             "SRIOV_NEEDED_BY_DOM0",
-            f"A VF of {pf.name} is dom0's interface {needed[0]}, and dom0 "
-            + ("may have" if seen.network.with_address is None else "has")
-            + " an IP address on it.",
+            f"A VF of {pf.name} is dom0's interface {needed[0]}, and dom0 has an IP address on it.",
             "Take the address from it first (`ip address show`), or use another port.",
         )
 

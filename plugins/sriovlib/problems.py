@@ -12,6 +12,11 @@ MANAGEMENT_UNKNOWN = (
     "writes it: `systemctl status xcp-networkd`)"
 )
 
+ADDRESSES_UNKNOWN = (
+    "See that `ip address show` answers, and that /var/lib/xcp/networkd.db names the ports of each bridge of "
+    "Open vSwitch that has an address there: one made by `ovs-vsctl add-br` is not known to networkd."
+)
+
 # Drivers that only hold a device: the PF's own driver has to make its VFs.
 _HOLDERS = (pci.PCIBACK, "pci-stub", "vfio-pci")
 

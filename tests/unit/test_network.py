@@ -197,6 +197,22 @@ def test_a_bridge_of_openvswitch_that_nobody_explains_may_stand_on_each_nic(brid
     assert needs(host)[ETH1] == ("the network interface eth1, which dom0 may have an IP address on",)
 
 
+def test_a_vf_of_dom0_that_may_have_an_address_has_a_hint_that_says_why(bridge: FakeFilesystem) -> None:
+    vf = "0000:07:10.0"
+    nic(bridge, "eth7", vf, "00:16:3e:00:00:07")
+    device = f"/sys/devices/pci0000:00/0000:00:01.0/{vf}"
+    for file in ("sriov_totalvfs", "sriov_numvfs"):
+        bridge.remove(f"{device}/{file}")
+    bridge.create_symlink(f"{device}/driver", "/sys/bus/pci/drivers/igbvf")
+    bridge.create_symlink(f"/sys/bus/pci/devices/{ETH1}/virtfn0", f"../{vf}")
+    over(bridge, "ovsbr9")
+    seen = inventory.look(SmallDom0(address(("ovsbr9", "10.9.0.1/24"))))
+    with pytest.raises(SriovError) as error:
+        changeable.pf_is_not_needed(next(pf for pf in seen.pfs if pf.interface == "eth1"), seen)
+    assert "eth7, and dom0 may have an IP address on it" in error.value.message
+    assert "`ovs-vsctl add-br`" in error.value.hint
+
+
 @pytest.mark.parametrize("files", [{"uevent": "DEVTYPE=vlan\n"}, {"bridge/bridge_id": "8000"}, {}])
 def test_nor_does_what_is_made_over_such_a_bridge_hide_it(
     bridge: FakeFilesystem, files: Dict[str, str]
