@@ -30,7 +30,7 @@ def list_assignments(host: Host, session: Any, args: Mapping[str, str]) -> Dict[
     state = poolstate.read(xapi, pool)
     if host_uuid is not None and host_uuid not in {*pool.members, *_leased_hosts(state)}:
         topology.member(pool, host_uuid)
-    seen = Seen(pool, surveyed, state, state.held(surveyed.running()))
+    seen = Seen(pool, surveyed, state, state.held(surveyed.running(), surveyed.starting()))
     serving: Serving = {}
     vms = [
         _row(seen, vm, serving)

@@ -270,8 +270,9 @@ def _configured_mac(wanted: Mapping[str, hostconfig.PfConfig], vf: pci.VirtualFu
 def inventory(host: Host, _session: Any, _args: Mapping[str, str]) -> Dict[str, Any]:
     """The plugin's `inventory`. `owners_known` is false where xenstore does not answer. `others` are the
     addresses of all other PCI devices; `interfaces` has the PCI devices of dom0's interfaces; `needed` those
-    that dom0 needs, with what for in parts of a sentence, as far as that takes no xapi to know. Each VF has
-    `configured_mac`, its MAC by /etc/sriov.conf or null, besides."""
+    that dom0 needs, with what for in parts of a sentence, as far as that takes no xapi to know; `starting`
+    those that a VM will have (its UUID) whose start was let through. Each VF has `configured_mac`, its MAC by
+    /etc/sriov.conf or null, besides."""
     seen = look(host)
     listed = {pf.address for pf in seen.pfs} | {vf.address for vf in seen.vfs}
     wanted = configured(host, seen)
@@ -286,5 +287,6 @@ def inventory(host: Host, _session: Any, _args: Mapping[str, str]) -> Dict[str, 
         "vfs": [{**vf_record(seen, vf), "configured_mac": _configured_mac(wanted, vf)} for vf in seen.vfs],
         "others": [name for name in host.names(pci.DEVICES) if name not in listed],
         "interfaces": dom0needs.interfaces(host),
+        "starting": dict(seen.starting),
         "needed": dom0needs.needs(host, seen.pfs, seen.vfs, seen.network, known, {}),
     }

@@ -60,20 +60,20 @@ class PoolState(NamedTuple):
             for vm in self.vms.values()
         ]
 
-    def held(self, running: Mapping[Tuple[str, str], str]) -> Held:
-        """Who holds which VF; `running` is what the hosts' xenstores say. An entry by hand takes a VF on the
-        host where its VM runs or starts: roles below pool-admin bring halted VMs with any entries into the
-        pool (see ownlease), and none of these is to keep VFs from those who ask for them."""
+    def held(self, running: Mapping[Tuple[str, str], str], starting: Mapping[Tuple[str, str], str]) -> Held:
+        """Who holds which VF; `running` is what the hosts' xenstores say, and `starting` what their notes of
+        starts do. An entry by hand takes a VF on the host where its VM runs, or where its start was let
+        through with it: roles below pool-admin bring halted VMs with any entries into the pool (see
+        ownlease), and none of these, nor a start that will be refused, is to keep VFs from those who ask."""
         vms = self.held_vms()
         leased = holding.leased(self.entries, vms)
         by_hand = holding.by_hand(self.entries, leased, vms)
-        up = {
-            (host, address): vm.uuid
-            for address, those in by_hand.items()
-            for vm in those
-            for host in [vm.running_on or self.vms[vm.uuid].starting_on]
-            if host is not None
-        }
+        up = {}
+        for address, those in by_hand.items():
+            for vm in those:
+                host = vm.running_on or self.vms[vm.uuid].starting_on
+                if host and (vm.running_on or starting.get((host, address)) == vm.uuid):
+                    up[host, address] = vm.uuid
         return Held(
             {**up, **leased, **running},
             holding.perhaps_lent(self.unreadable, vms),

@@ -113,7 +113,7 @@ def work(
             raise SriovError(
                 "SRIOV_BUSY", "The pool has another master since this call began.", "Call again."
             )
-        held = state.held(surveyed.running())
+        held = state.held(surveyed.running(), surveyed.starting())
         surveyed = surveyed.without_unknown(held.on_host)
         yield Work(xapi, pool, surveyed, state, held, Transaction(host, xapi, state))
 

@@ -89,6 +89,15 @@ class Survey(NamedTuple):
             if vf["assigned_to"] is not None
         }
 
+    def starting(self) -> Dict[Tuple[str, str], str]:
+        """(host, address) -> UUID of the VM whose start there was let through with the device, and which may
+        have no domain with it yet."""
+        return {
+            (uuid, address): vm
+            for uuid, surveyed in self.hosts.items()
+            for address, vm in surveyed.inventory.get("starting", {}).items()
+        }
+
     def without_unknown(self, leased: Container[Tuple[str, str]]) -> "Survey":
         """Where a host's xenstore is silent, a VF that no VM is lent may be a running VM's: it is not to be
         had. `leased` is by host and address."""

@@ -1,9 +1,13 @@
 """Entries by hand: whoever brings a halted VM into the pool can write any, so only a running VM's keep a VF
 from others; and all that they name is said."""
 
+import contextlib
+import threading
+
 import pytest
 from administrator import Administrator
-from estate import Estate
+from estate import Estate, Gate
+from values import Failure
 
 pytestmark = pytest.mark.story
 
@@ -63,3 +67,43 @@ def test_a_running_vm_keeps_what_it_names_on_its_host_only(estate: Estate) -> No
         estate.call("assign_vf", **here)
     assert estate.call("assign_vf", **there)["vf"] == VFS[1]
     assert "GIVES_WAY" not in [one["code"] for one in estate.conflicts()]
+
+
+def start(estate: Estate, vm: str) -> threading.Thread:
+    def begin() -> None:
+        with contextlib.suppress(Failure):  # one that is refused
+            estate.start(vm, 0)
+
+    thread = threading.Thread(target=begin)
+    thread.start()
+    return thread
+
+
+def test_a_start_that_will_be_refused_keeps_none_either(estate: Estate) -> None:
+    """Or who may start VMs would block all VFs, one refused start after the other."""
+    estate.with_vf("web", vlan="12")
+    greedy = estate.vm("greedy", ALL)
+    home = estate.box.hosts[0]
+    with Gate(home, "00-before-ours") as gate:
+        thread = start(estate, greedy)
+        gate.wait_for(estate.uuid(greedy))
+        mail = estate.uuid(estate.vm("mail"))
+        asked = {"vm_uuid": mail, "network": estate.network, "host_uuid": home.uuid}
+        assert estate.call("assign_vf", **asked)["vf"] == VFS[1]
+    thread.join()
+    assert estate.box.power_state(greedy) == "Halted"
+
+
+def test_a_start_that_was_let_through_keeps_its_vf(estate: Estate) -> None:
+    """Its domain is not there yet."""
+    by_hand = estate.vm("by hand", f"0/{VFS[1]}")
+    home = estate.box.hosts[0]
+    asked = {"vm_uuid": estate.uuid(estate.vm("web")), "vf": VFS[1]}
+    with Gate(home, "99-after-ours") as gate:
+        thread = start(estate, by_hand)
+        gate.wait_for(estate.uuid(by_hand))
+        with pytest.raises(Exception, match="SRIOV_NO_FREE_VF"):
+            estate.call("assign_vf", host_uuid=home.uuid, **asked)
+        assert estate.call("assign_vf", host_uuid=estate.box.hosts[1].uuid, **asked)["vf"] == VFS[1]
+    thread.join()
+    assert estate.box.devices(by_hand) == [VFS[1]]
