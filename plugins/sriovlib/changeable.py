@@ -8,6 +8,7 @@ from .inventory import ASSIGNED, IN_USE, Inventory
 from .pci import PhysicalFunction
 from .pool import Pool, Silence
 from .problems import ADDRESSES_UNKNOWN, MANAGEMENT_UNKNOWN
+from .startnotes import STALE_SECONDS
 
 _ANOTHER_PORT = "Use another port, or move the network to another one first."
 
@@ -120,7 +121,8 @@ def is_not_starting(vf: str, seen: Inventory) -> None:
         raise SriovError(
             "SRIOV_VF_IN_USE",
             f"The VM {seen.starting[vf]} is being started with {vf}.",
-            "Try again when it runs, or when its start has failed.",
+            "Try again when it runs. That a start has failed set_vf_count and configure_vf are told by xapi; "
+            f"sriov-restore, which asks nobody, goes by its age: {STALE_SECONDS // 60} minutes at most.",
         )
 
 

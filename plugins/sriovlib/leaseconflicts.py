@@ -120,7 +120,8 @@ def unlike_requests(seen: Seen) -> Iterator[Conflict]:
                 yield Conflict(
                     "VF_UNLIKE_REQUEST",
                     f"{vf['address']} of {surveyed.member.name}, which {seen.state.name(uuid)} runs with, "
-                    f"has {wrong}: was the driver of its PF loaded anew?",
+                    f"has {wrong}: was the driver of its PF loaded anew, or the VM "
+                    "started without the hook vm-pre-start of this package?",
                     renew.HINT,
                     [uuid],
                     surveyed.member.uuid,

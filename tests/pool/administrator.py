@@ -45,9 +45,8 @@ class Administrator:
         }
 
     def conflicts(self, **args: str) -> List[Dict[str, Any]]:
-        """This pool has no start hooks, so no VM runs with the settings of its requests: that is left out."""
-        found = self.call("list_assignments", **args)["conflicts"]
-        return [conflict for conflict in found if conflict["code"] != "VF_UNLIKE_REQUEST"]
+        found: List[Dict[str, Any]] = self.call("list_assignments", **args)["conflicts"]
+        return found
 
     def codes(self) -> List[str]:
         return [conflict["code"] for conflict in self.conflicts()]

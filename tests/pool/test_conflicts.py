@@ -83,7 +83,10 @@ def test_two_leases_on_one_vf(pool: Pool) -> None:
     assert (refused[0], f"db ({db})" in refused[1]) == ("SRIOV_NO_FREE_VF", True)
     pool.box.start(pool.ref(web), pool.one)
     assert holder(pool, "in-use") == web  # no hook of ours was there, and who runs keeps it
-    assert pool.conflict("VF_TWICE")["vm_uuids"] == sorted([web, db])
+    twice, unlike = pool.conflicts()
+    assert (twice["code"], twice["vm_uuids"]) == ("VF_TWICE", sorted([web, db]))
+    assert (unlike["code"], unlike["vm_uuids"]) == ("VF_UNLIKE_REQUEST", [web])  # nor has it its MAC
+    assert unlike["message"].endswith("or the VM started without the hook vm-pre-start of this package?")
 
 
 def test_a_guest_that_runs_with_what_another_was_lent(pool: Pool) -> None:
@@ -289,6 +292,7 @@ def test_a_vm_runs_elsewhere_than_its_vfs_are(pool: Pool) -> None:
     pool.box.shut_down(pool.ref(web))
     assert pool.conflicts() == []
     pool.call("reinstate_vfs", vm_uuid=web, host_uuid=pool.other.uuid)
+    pool.box.link_hook(pool.other, "vm-pre-start", f"{HOOKS}/vm-pre-start")
     pool.box.start(pool.ref(web), pool.other)
     assert pool.conflicts() == []
 

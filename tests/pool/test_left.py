@@ -140,7 +140,8 @@ def test_a_running_vm_whose_vf_has_lost_its_vlan_is_named(estate: Estate) -> Non
     assert (conflict["code"], conflict["vm_uuids"]) == ("VF_UNLIKE_REQUEST", [estate.uuid(vm)])
     assert (conflict["host_uuid"], conflict["address"]) == (host.uuid, VF)
     assert conflict["message"].endswith(
-        "runs with, has vlan 0, not 12: was the driver of its PF loaded anew?"
+        "runs with, has vlan 0, not 12: was the driver of its PF loaded anew, or the VM started "
+        "without the hook vm-pre-start of this package?"
     )
     renew.renew(host.machine)
     assert (estate.conflicts(), estate.settings(0, VF)) == ([], (estate.mac(vm), 12))
