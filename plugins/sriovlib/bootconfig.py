@@ -40,9 +40,13 @@ class Extlinux(NamedTuple):
             for entry in self.entries
         }
 
+    def rehearse(self, wanted: Options) -> None:
+        """Raises what `write` would raise, as far as that can be told without changing the file."""
+        self._check(extlinux.with_iommu(self.config, wanted), wanted)
+
     def write(self, wanted: Options) -> List[Problem]:
+        self.rehearse(wanted)
         data = extlinux.with_iommu(self.config, wanted)
-        self._check(data, wanted)
         before = File(self.data, self.host.mode(self.path))
         is_first = False
         try:

@@ -30,6 +30,7 @@ _GRUBS_OWN = frozenset(
     "default fallback timeout timeout_style root prefix cmdpath override_entry superusers theme".split()
 )
 _VARIABLE = re.compile(r"\0[vq]\{(\w+)\}")
+_ASSIGNMENT = re.compile(r"[A-Za-z_]\w*=", re.ASCII)
 # Commands that set no variable and load no system.
 _QUIET = frozenset("echo insmod true false test [ loadfont sleep clear".split())
 _TERMINAL = frozenset("serial terminal_input terminal_output".split())
@@ -87,11 +88,19 @@ def _without_override(was: Nodes, now: Nodes) -> Nodes:
 
 
 def _without_default(was: Nodes, now: Nodes) -> Nodes:
-    """The new commands without the `set default=0` that the tool writes where nothing says which entry boots:
-    the first one does anyway."""
-    if "default" in _read_variables(was) or any(grubconfig.default_value(node) is not None for node in was):
+    """The new commands without the `set default=0` that the tool writes first of all where it found none (it
+    sees `set default=` at the beginning of a line only): what it missed comes behind it, and else the first
+    entry boots anyway."""
+    there, written = _defaults(was), _defaults(now)
+    if "default" in _read_variables(was) or len(written) != len(there) + 1:
         return now
-    return tuple(node for node in now if grubconfig.default_value(node) != "0")
+    first = written[0]
+    return now[:first] + now[first + 1 :] if grubconfig.default_value(now[first]) == "0" else now
+
+
+def _defaults(nodes: Nodes) -> List[int]:
+    """The places of the commands that say which entry boots by itself."""
+    return [n for n, node in enumerate(nodes) if grubconfig.default_value(node) is not None]
 
 
 # -- sameness ------------------------------------------------------------------------------------------
@@ -105,6 +114,9 @@ class _Side(NamedTuple):
 
     def line(self, node: Node) -> str:
         return grubconfig.line(self.config, node.line)
+
+    def text(self, node: Node) -> str:
+        return grubconfig.whole_line(self.config, node.line)
 
     def shape(self, node: Node, may_differ: bool) -> Any:
         """The command without its place in the file, and without what may differ."""
@@ -149,17 +161,16 @@ def _difference(
                 return deeper
             new[other] = shapes[one]  # the same, but for an order that does not matter
     gone, added = _surplus(shapes, new), _surplus(new, shapes)
+    if gone and added:
+        lost = before[gone[0]]
+        old, instead = grubconfig.cut_pair(was.text(lost), now.text(after[added[0]]))
+        return f"{grubconfig.numbered(lost.line, old)}{inside} is lost or becomes `{instead}`"
     if gone:
-        instead = f" or becomes `{_text(now, after[added[0]])}`" if added else ""
-        return f"{was.line(before[gone[0]])}{inside} is lost{instead}"
+        return f"{was.line(before[gone[0]])}{inside} is lost"
     if added:
-        return f"`{_text(now, after[added[0]])}` is added{inside}"
+        return f"`{grubconfig.shown(now.config, after[added[0]].line)}` is added{inside}"
     moved = _moved(shapes, new, before)
     return None if moved is None else f"{was.line(before[moved])}{inside} comes at another place"
-
-
-def _text(side: _Side, node: Node) -> str:
-    return grubconfig.shown(side.config, node.line)
 
 
 def _surplus(these: Sequence[str], those: Sequence[str]) -> List[int]:
@@ -233,6 +244,8 @@ def _effects(node: Node) -> Optional[_Effects]:
         return None
     if words[0] == "set" and len(words) == 2:
         return reads, frozenset([words[1].partition("=")[0]])
+    if _ASSIGNMENT.match(words[0]):  # without `set`
+        return reads, frozenset([words[0].partition("=")[0]])
     if words[0] in _QUIET:
         return reads, frozenset()
     if words[0] in _TERMINAL:

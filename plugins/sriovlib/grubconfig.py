@@ -3,7 +3,7 @@ Xen. Pure text.
 """
 
 import re
-from typing import Iterator, List, NamedTuple, Optional, Sequence, Tuple
+from typing import FrozenSet, Iterator, List, NamedTuple, Optional, Sequence, Tuple
 
 from . import grubscript, xenoption
 from .grubscript import Command, Nodes, ScriptError, Word
@@ -36,24 +36,48 @@ class Config(NamedTuple):
     text: str
     nodes: Nodes
     entries: List[Entry]
-    default: Optional[Entry]  # the one that boots by itself
+    default: Optional[Entry]  # the one that boots by itself; None where that is not certain
+    unclear: int = 0  # then the line by which it is not
 
 
 def read(text: str) -> Config:
     """Raises ScriptError where GRUB would not understand the text."""
     nodes = grubscript.parse(text)
     entries = list(_entries(nodes, ()))
-    return Config(text, nodes, entries, _default(nodes, entries))
+    return Config(text, nodes, entries, *_default(nodes, entries))
 
 
 def line(config: Config, number: int) -> str:
     """A line of the file for people: its number and its text."""
-    return f"line {number} (`{shown(config, number)}`)"
+    return numbered(number, shown(config, number))
+
+
+def numbered(number: int, text: str) -> str:
+    return f"line {number} (`{text}`)"
 
 
 def shown(config: Config, number: int) -> str:
-    text = " ".join(config.text.split("\n")[number - 1].split())
+    return _cut(whole_line(config, number))
+
+
+def whole_line(config: Config, number: int) -> str:
+    return " ".join(config.text.split("\n")[number - 1].split())
+
+
+def _cut(text: str) -> str:
     return text if len(text) <= _SHOWN else text[:_SHOWN] + "..."
+
+
+def cut_pair(one: str, other: str) -> Tuple[str, str]:
+    """Two lines for people, each cut so that the first difference can be seen."""
+    same = next(
+        (n for n, pair in enumerate(zip(one, other)) if len(set(pair)) == 2), min(len(one), len(other))
+    )
+    if same < _SHOWN:
+        return _cut(one), _cut(other)
+    command = one.partition(" ")[0]
+    start = one.rfind(" ", 0, same - _SHOWN // 4) + 1
+    return f"{command} ...{_cut(one[start:])}", f"{command} ...{_cut(other[start:])}"
 
 
 def all_commands(nodes: Nodes) -> Iterator[Command]:
@@ -88,8 +112,7 @@ def _outside_of_entries(nodes: Nodes) -> Iterator[Command]:
 
 def _entries(nodes: Nodes, menu: Tuple[int, ...]) -> Iterator[Entry]:
     """The entries in the order in which GRUB numbers them, as if all conditions held."""
-    items = [command for command in _outside_of_functions(nodes) if command.name in _MENUS]
-    for number, command in enumerate(items):
+    for number, (command, _) in enumerate(_items(nodes)):
         place = (*menu, number)
         if command.name == "submenu":
             yield from _entries(command.block or (), place)
@@ -98,13 +121,18 @@ def _entries(nodes: Nodes, menu: Tuple[int, ...]) -> Iterator[Entry]:
             yield Entry(*title_and_id(command), place, command, loads)
 
 
-def _outside_of_functions(nodes: Nodes) -> Iterator[Command]:
+_Within = Tuple[Tuple[int, int], ...]
+
+
+def _items(nodes: Nodes, within: _Within = ()) -> Iterator[Tuple[Command, _Within]]:
+    """The entries and submenus of one menu, and which parts of which conditions, loops and functions each
+    stands in: GRUB may leave such an item out, or add it several times."""
     for node in nodes:
-        if isinstance(node, Command):
-            yield node
-        elif node.words[0] != "function":
-            for part in node.parts:
-                yield from _outside_of_functions(part)
+        if not isinstance(node, Command):
+            for number, part in enumerate(node.parts):
+                yield from _items(part, (*within, (id(node), number)))
+        elif node.name in _MENUS:
+            yield node, within
 
 
 def title_and_id(command: Command) -> Tuple[str, str]:
@@ -121,19 +149,56 @@ def title_and_id(command: Command) -> Tuple[str, str]:
     return title, identity
 
 
-def _default(nodes: Nodes, entries: Sequence[Entry]) -> Optional[Entry]:
-    values = [value for value in map(default_value, nodes) if value is not None]
-    place = place_of(values[-1] if values else "0", nodes)
-    return next((entry for entry in entries if entry.place == place), None)
+_Values = FrozenSet[Tuple[str, int]]  # a value, and the line that gives it
+
+
+def _default(nodes: Nodes, entries: Sequence[Entry]) -> Tuple[Optional[Entry], int]:
+    """The entry that boots by itself, or the line by which that is not certain. A variable beside a plain
+    value stands for an entry that is chosen for one boot."""
+    values = _values_of_default(nodes, frozenset([("0", 1)]))
+    lines = {place_of(value, nodes): line for value, line in values if "\0" not in value}
+    found = next((entry for entry in entries if entry.place in lines), None)
+    if found is None or len(lines) != 1:
+        return None, max(lines.values()) if lines else min(line for _, line in values)
+    unclear = _first_unclear(found.place, nodes)
+    return (None if unclear else found), unclear
+
+
+def _values_of_default(nodes: Nodes, values: _Values) -> _Values:
+    """What `default` may hold behind these commands, `values` being what it may hold before them."""
+    for node in nodes:
+        if isinstance(node, Command):
+            value = default_value(node)
+            values = values if value is None else frozenset([(value, node.line)])
+        elif node.words[0] != "function":
+            is_one_taken = node.words[0] == "if" and node.words[-1] == "else"
+            ways = [_values_of_default(part, values) for part in node.parts]
+            values = frozenset().union(*ways[1::2], ways[-1], () if is_one_taken else values)
+    return values
+
+
+def _first_unclear(place: Tuple[int, ...], nodes: Nodes) -> int:
+    """The line of the first item that may make another one of that place in the menu, for it depends on a
+    condition that the item there does not depend on, or the other way about; 0 for none."""
+    for number in place:
+        items = list(_items(nodes))
+        command, within = items[number]
+        for other, (each, around) in enumerate(items):
+            first, outer, inner = (each, around, within) if other < number else (command, within, around)
+            if inner[: len(outer)] != outer:
+                return first.line
+        nodes = command.block or ()
+    return 0
 
 
 def default_value(node: grubscript.Node) -> Optional[str]:
-    """What follows `set default=`, if the command is one."""
-    if isinstance(node, Command) and node.name == "set" and len(node.words) == 2:
-        name, equals, value = node.words[1].text.partition("=")
-        if name == "default" and equals:
-            return value
-    return None
+    """What the command gives to `default`: `set default=...`, or the same without `set`, which GRUB tries
+    last (script/execute.c: grub_script_execute_cmdline)."""
+    if not isinstance(node, Command):
+        return None
+    words = node.words[1:] if node.name == "set" else node.words
+    name, equals, value = words[0].text.partition("=") if words else ("", "", "")
+    return value if name == "default" and equals else None
 
 
 def place_of(value: str, nodes: Nodes) -> Optional[Tuple[int, ...]]:
@@ -145,7 +210,7 @@ def place_of(value: str, nodes: Nodes) -> Optional[Tuple[int, ...]]:
     place: Tuple[int, ...] = ()
     menu = nodes
     while True:
-        items = [command for command in _outside_of_functions(menu) if command.name in _MENUS]
+        items = [command for command, _ in _items(menu)]
         names = [title_and_id(command) for command in items]
         wanted, _, rest = value.partition(">")
         digits = re.match(r"[0-9]{1,5}", wanted)

@@ -145,6 +145,8 @@ def _change(
     problems = boot.doubts()
     unfinished = hostconfig.read(host).document.get(*UNFINISHED) is not None
     changed = not dry_run and bool(wanted or unfinished)
+    if dry_run and wanted:
+        boot.rehearse(wanted)
     if changed:
         problems += _write(host, boot, before, wanted, record)
     after = bootconfig.find(host).read() if changed else {**before, **wanted}

@@ -58,8 +58,15 @@ class XenCmdline(NamedTuple):
         """Nothing: xen-cmdline does all that the boot loader needs."""
         return []
 
+    def rehearse(self, _wanted: Options) -> None:
+        """Raises what `write` would raise, as far as that can be told without changing the file."""
+        self._call(
+            "--get-xen", "iommu"
+        )  # asked about the default entry, unlike --set-xen it fails on a title
+
     def write(self, wanted: Options) -> List[Problem]:
         """Gives these options to the entries with these labels, and leaves the others theirs."""
+        self.rehearse(wanted)
         before = bootfile.read(self.host, self.path)
         expected = {**self.read(), **wanted}
         asked = wanted[self.default] if self.default in wanted else next(iter(wanted.values()))
@@ -130,7 +137,7 @@ def _spoilt(path: str, harm: str) -> SriovError:
     return refused(
         f"xen-cmdline would have spoilt {path}: {harm}.",
         "Nothing was changed. The tool understands a plain file with different titles only: put the option on"
-        " Xen's line of the normal entries (multiboot2) by hand, or simplify the file.",
+        " Xen's line of the normal entries (multiboot2, xen_hypervisor) by hand, or simplify the file.",
     )
 
 
@@ -144,9 +151,11 @@ def _call(host: Host, *arguments: str) -> None:
     if answer.status != 0:
         raise refused(
             f"xen-cmdline cannot read or write this host's boot configuration ({answer.complaint}).",
-            "See that its `set default=` is the number of a normal entry (GRUB would take a title, the tool"
-            " does not), its `set timeout=` a plain number, that this entry gives Xen at least one option,"
-            " and that there is room beside the file.",
+            "Nothing was changed. See that its `set default=` is the number of a normal entry (GRUB would"
+            " take a title, the tool does not), its `set timeout=` a plain number, that each `multiboot2`,"
+            " `module2` and `linux` line has an option behind the file (some versions of the tool need one),"
+            " and that there is room beside the file; or put the option on Xen's line of the normal entries"
+            " by hand.",
         )
 
 
@@ -169,16 +178,17 @@ def find(host: Host, paths: Sequence[str]) -> XenCmdline:
     except ScriptError as error:
         raise _unreadable(path, error) from error
     if config.default is None:
+        where = grubconfig.line(config, config.unclear)
         raise refused(
-            f"{path} does not tell which entry boots by itself.",
-            "See that its `set default=` is the number of a normal entry, then call again.",
+            f"{path} does not tell which entry boots by itself: see {where}.",
+            "See that its `set default=` is the number of a normal entry, and that neither this line nor the"
+            " entries before that one depend on a condition; then call again.",
         )
     if not config.default.loads_xen:
         raise refused(
             f"The entry `{config.default.title}`, which {path} boots by itself, does not load Xen.",
             "Make a normal entry the default one, then call again.",
         )
-    _call(host, "--get-xen", "iommu")
     default = grubconfig.label(config.default, _brand(host))
     found = XenCmdline(host, path, config, default, _by_label(host, config, default))
     found.read()

@@ -7,7 +7,7 @@ from typing import List, Tuple
 
 import pytest
 import xen_cmdline
-from sriovlib import grub, grubscript
+from sriovlib import grub, grubconfig, grubscript
 
 TRANSCRIPT = Path(__file__).parent.parent / "pool" / "transcripts" / "xen-cmdline.json"
 NORMAL = ("XCP-ng", "XCP-ng (Serial)")
@@ -95,6 +95,8 @@ def test_what_the_real_tool_does_to_a_real_file_is_no_harm_with_one_iommu_key(
         replaced(FIRST, OVERRIDE + FIRST),
         XCP_NG[len(SERIAL_LINES) :],
         replaced("set default=0\n", ""),
+        replaced("set default=0", "default=0"),  # GRUB takes it, the tool writes a second one before it
+        replaced("set default=0", "  set default=0"),
         replaced("set default=0", 'set default="0"'),
         replaced("set default=0", "set default='XCP-ng'"),
         replaced("set default=0", "set default=xe"),  # no title: GRUB takes the first, and the tool too
@@ -219,6 +221,55 @@ def test_a_file_that_grub_reads_as_before_is_let_pass(text: str) -> None:
 )
 def test_what_would_be_read_otherwise_is_named_with_its_line(text: str, words: str) -> None:
     assert words in told(text)
+
+
+def test_the_words_that_changed_are_shown_in_a_long_line_too() -> None:
+    options = " ".join(f"option{number}=yes" for number in range(20))
+    assert (
+        "(`multiboot2 ...option19=yes -- quiet`) in the entry `XCP-ng` is lost or becomes"
+        " `multiboot2 ...option19=yes -- quiet iommu=1`"
+    ) in told(replaced("watchdog iommu=0", f"{options} -- quiet"))
+
+
+OWN = 'if [ "$override_entry" ]; then\n\tset default=$override_entry\n'
+FIRMWARE = "menuentry 'firmware' {\n\tfwsetup\n}\n"
+
+
+@pytest.mark.parametrize(
+    ("text", "title"),
+    [
+        (XCP_NG, "XCP-ng"),
+        (replaced("set default=0", "default=1"), "XCP-ng (Serial)"),
+        (replaced("set default=0", "set default=1 and=more"), "XCP-ng (Serial)"),
+        (replaced("set default=0\n", f"set default=1\n{OWN}fi\n"), "XCP-ng (Serial)"),
+        (replaced("set default=0\n", f"{OWN}else\n\tset default=1\nfi\n"), "XCP-ng (Serial)"),
+        (XCP_NG + f"if true; then\n{FIRMWARE}fi\n", "XCP-ng"),
+        (f"if true; then\n{XCP_NG}fi\n", "XCP-ng"),
+    ],
+    ids=lambda _: "",
+)
+def test_which_entry_boots_by_itself(text: str, title: str) -> None:
+    default = grubconfig.read(text).default
+    assert default is not None
+    assert default.title == title
+
+
+@pytest.mark.parametrize(
+    ("text", "line"),
+    [
+        (replaced("set default=0", 'set default="${saved_entry}"'), 4),
+        (replaced("set timeout", "if [ -e /x ]; then\n\tset default=1\nfi\nset timeout"), 6),
+        (replaced("set timeout", "while read a; do\n\tset default=1\ndone\nset timeout"), 6),
+        (replaced(FIRST, f"if true; then\n{FIRMWARE}fi\n{FIRST}"), 7),
+        (replaced(FIRST, f"function more {{\n{FIRMWARE}}}\nmore\n{FIRST}"), 7),
+        (f"if true; then\n{XCP_NG}fi\n{FIRMWARE}", 7),
+        (f"if true; then\n{XCP_NG}else\n{FIRMWARE}fi\n", 7),
+    ],
+    ids=lambda _: "",
+)
+def test_an_entry_that_boots_only_under_a_condition_is_not_certain(text: str, line: int) -> None:
+    config = grubconfig.read(text)
+    assert (config.default, config.unclear) == (None, line)
 
 
 def test_an_entry_that_is_a_way_back_may_not_change_whatever_its_title_ends_with() -> None:

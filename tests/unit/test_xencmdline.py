@@ -191,6 +191,17 @@ def test_the_tool_takes_a_number_for_the_default_and_the_hint_says_so(host: Mach
     assert "is the number of a normal entry (GRUB would take a title, the tool does not)" in error.hint
 
 
+def test_an_option_put_there_by_hand_counts_where_the_tool_cannot_read_the_file(host: Machine) -> None:
+    """So its hint leads to an end."""
+    edit(host, b"set default=0", b"set default='XCP-ng'")
+    with pytest.raises(SriovError, match="KeyError"):
+        call(host, "enable_iommu", dry_run="yes")
+    assert "by hand" in refused(host).hint
+    edit(host, b"iommu=0", b"iommu=1", times=2)
+    answer = call(host, "enable_iommu")
+    assert (answer["changed"], answer["configured"]) == (False, "on")
+
+
 def test_a_default_that_a_variable_says_is_not_known(host: Machine) -> None:
     edit(host, b"set default=0", b'set default="${saved_entry}"')
     assert "does not tell which entry boots by itself" in refused(host).message
