@@ -7,7 +7,7 @@ import os
 from typing import List, NamedTuple, Union
 
 from . import bootfile, extlinux, xencmdline, xenoption
-from .bootfile import File, Options, refused
+from .bootfile import Options, refused
 from .errors import Problem
 from .host import NOT_FOUND, Host
 from .xencmdline import XenCmdline
@@ -47,7 +47,7 @@ class Extlinux(NamedTuple):
     def write(self, wanted: Options) -> List[Problem]:
         self.rehearse(wanted)
         data = extlinux.with_iommu(self.config, wanted)
-        before = File(self.data, self.host.mode(self.path))
+        before = bootfile.read(self.host, self.path)._replace(data=self.data)
         is_first = False
         try:
             is_first = bootfile.keep_first(self.host, self.path, before)
@@ -72,10 +72,10 @@ class Extlinux(NamedTuple):
         return [
             Problem(
                 "BOOT_ENTRY_UNFIT",
-                f"The boot entry `{label}` of {self.path} would not boot, so it was left as it is.",
+                f"The boot entry `{label}` of {self.path} was left as it is: {why}.",
                 "Mend it or take it out.",
             )
-            for label in extlinux.unfit_entries(self.config)
+            for label, why in extlinux.unfit_entries(self.config).items()
         ]
 
     def _check(self, data: bytes, wanted: Options) -> None:

@@ -7,7 +7,7 @@ copy and puts it back.
 
 import os
 from contextlib import contextmanager
-from typing import Dict, Iterator, List, NamedTuple
+from typing import Dict, Iterator, List, NamedTuple, Tuple
 
 from .errors import Problem, SriovError
 from .host import COMMAND_SECONDS, Host
@@ -49,13 +49,18 @@ def cut_off(path: str) -> Problem:
 class File(NamedTuple):
     data: bytes
     mode: int
+    owner: Tuple[int, int]
 
 
 def read(host: Host, path: str) -> File:
     try:
-        return File(host.read_bytes(path), host.mode(path))
+        return _read(host, path)
     except OSError as error:
         raise refused(f"{path} cannot be read: {error.strerror}.", "Mend that, then call again.") from error
+
+
+def _read(host: Host, path: str) -> File:
+    return File(host.read_bytes(path), host.mode(path), host.owner(path))
 
 
 def keep_first(host: Host, path: str, file: File) -> bool:
@@ -86,17 +91,19 @@ def _not_put_back(path: str, error: OSError, reason: BaseException, copy: str) -
 @contextmanager
 def changed_by_tool(host: Host, path: str, before: File) -> Iterator[None]:
     """What is done within changes the file, or raises and has changed nothing: the file is put back, by a
-    rename, which needs no room on the disk. Its mode is what it was in any case."""
+    rename, which needs no room on the disk. Its owner and mode are what they were in any case."""
     undo = path + UNDO_SUFFIX
     folder = os.path.dirname(path)
     there = host.names(folder)
     try:
         host.replace_file(undo, before.data, before.mode)
+        host.set_owner(undo, before.owner)
     except OSError as error:
         host.try_to_remove(undo)
         raise _unwritable(path, error) from error
     try:
         yield
+        host.set_owner(path, before.owner)
         host.set_mode(path, before.mode)  # the tool leaves 0600
     except BaseException as error:
         _take_back(host, path, before, error)
@@ -119,7 +126,7 @@ def _unwritable(path: str, error: OSError) -> SriovError:
 def _take_back(host: Host, path: str, before: File, reason: BaseException) -> None:
     undo = path + UNDO_SUFFIX
     try:
-        if host.exists(path) and File(host.read_bytes(path), host.mode(path)) == before:
+        if host.exists(path) and _read(host, path) == before:
             host.try_to_remove(undo)
         else:
             host.rename(undo, path)

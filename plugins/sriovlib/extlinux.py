@@ -100,6 +100,9 @@ def _default(entries: Sequence[Entry], directives: Dict[str, str]) -> Optional[s
     if "ontimeout" in directives:
         return directives["ontimeout"]
     default = directives.get("default")
+    menu = directives.get("ui", "menu.c32")
+    if not _MENUS.fullmatch(menu):  # extlinux starts it in the place of its prompt
+        return menu
     if "ui" not in directives and not (default and _MENUS.fullmatch(default)):
         return default
     marked = [entry.label for entry in entries if entry.is_menu_default]
@@ -197,14 +200,15 @@ def _is_fit(config: Config, entry: Entry) -> bool:
     return _starts_xen(config, entry) and _why_not_bootable(config, entry) is None
 
 
-def unfit_entries(config: Config) -> List[str]:
-    """The labels of normal entries that start Xen and would not boot: they are left as they are."""
+def unfit_entries(config: Config) -> Dict[str, str]:
+    """The labels of normal entries that start Xen and are left as they are, and why."""
     fit = [entry.label for entry in normal_entries(config)]
-    return [
-        entry.label
-        for entry in config.entries
-        if entry.label in NORMAL_LABELS and entry.label not in fit and _starts_xen(config, entry)
-    ]
+    found: Dict[str, str] = {}
+    for entry in config.entries:
+        if entry.label in NORMAL_LABELS and entry.label not in fit and _starts_xen(config, entry):
+            reason = _why_not_bootable(config, entry)
+            found[entry.label] = f"it would not boot: {reason}" if reason else "two entries have that label"
+    return found
 
 
 def xen_options(config: Config, entry: Entry) -> List[str]:

@@ -13,7 +13,7 @@ import subprocess
 import syslog
 import time
 from contextlib import contextmanager
-from typing import Iterator, List, NamedTuple, Optional, Sequence
+from typing import Iterator, List, NamedTuple, Optional, Sequence, Tuple
 
 from .errors import SriovError
 from .safetext import line
@@ -247,6 +247,15 @@ class Host:
 
     def mode(self, path: str) -> int:
         return os.stat(self.root + path).st_mode & 0o7777
+
+    def owner(self, path: str) -> Tuple[int, int]:
+        """Who owns the file: the numbers of user and group."""
+        found = os.stat(self.root + path)
+        return found.st_uid, found.st_gid
+
+    def set_owner(self, path: str, owner: Tuple[int, int]) -> None:
+        if self.owner(path) != owner:  # some file systems know no owners, and refuse even to be asked
+            os.chown(self.root + path, *owner)
 
     def modified(self, path: str) -> float:
         """When the file was last written, in seconds."""

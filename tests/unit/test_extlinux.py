@@ -149,6 +149,7 @@ def test_words_of_a_help_text_are_no_entries() -> None:
         (b"9600 --- /boot", b"9600 -- /boot", "would not boot"),
         (b"label safe", b"label xe", "two entries are labelled `xe`"),
         (b"prompt 1", b"ontimeout nothing", "no entry has that label"),
+        (b"prompt 1", b"ui mboot.c32 /boot/xen.gz", "the default is `mboot.c32`"),  # no menu
     ],
 )
 def test_a_host_that_would_not_boot_by_itself_is_refused(old: bytes, new: bytes, reason: str) -> None:

@@ -331,7 +331,18 @@ def test_a_broken_entry_that_is_not_the_default_is_left_alone_and_named(tmp_path
     host.replace_file(CONF, broken)
     answer = call(host, "enable_iommu")
     assert (answer["changed"], codes(answer)) == (True, ["BOOT_ENTRY_UNFIT"])
+    assert "it would not boot: its append line" in answer["problems"][0]["message"]
     assert host.read_bytes(CONF)[serial:] == broken[serial:]
+
+
+def test_two_entries_of_one_label_are_left_alone_and_named_once(tmp_path: Path) -> None:
+    host = machine.default_host(str(tmp_path), bootloader="extlinux", xen_options="iommu=0")
+    data = host.read_bytes(CONF)
+    again = data[data.index(b"label xe-serial") :]
+    host.replace_file(CONF, data + again)
+    (problem,) = call(host, "enable_iommu")["problems"]
+    assert "`xe-serial` of /boot/extlinux.conf was left as it is: two entries have" in problem["message"]
+    assert host.read_bytes(CONF).endswith(again)
 
 
 def test_a_configuration_that_cannot_be_read_is_not_replaced(tmp_path: Path) -> None:

@@ -288,6 +288,18 @@ def test_the_first_original_is_kept_and_no_other_copy(host: Machine) -> None:
     assert (host.read_bytes(BACKUP), host.mode(BACKUP), host.mode(GRUB)) == (original, 0o640, 0o640)
 
 
+def test_the_file_keeps_its_owner(host: Machine) -> None:
+    if os.geteuid() == 0:
+        os.chown(host.path(GRUB), 1234, 4321)
+    owner = host.owner(GRUB)
+    call(host, "enable_iommu")
+    assert (host.owner(GRUB), host.owner(BACKUP)) == (owner, owner)
+    edit(host, b"set timeout=5", b"set timeout=0")
+    os.chmod(host.path(GRUB), 0o640)
+    refused(host, "disable_iommu")
+    assert (host.owner(GRUB), host.mode(GRUB)) == (owner, 0o640)
+
+
 @pytest.mark.parametrize("number", [errno.ENOSPC, errno.EROFS])
 def test_a_folder_that_takes_no_file_is_named_and_nothing_has_changed(
     host: Machine, monkeypatch: pytest.MonkeyPatch, number: int
