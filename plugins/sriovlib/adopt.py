@@ -3,7 +3,18 @@ requests and a lease."""
 
 from typing import Any, Dict, List, Mapping, Optional, Sequence
 
-from . import arguments, copies, handentries, ownlease, pcientries, poolstate, poolwork, survey, topology
+from . import (
+    arguments,
+    copies,
+    entryconflicts,
+    handentries,
+    ownlease,
+    pcientries,
+    poolstate,
+    poolwork,
+    survey,
+    topology,
+)
 from .errors import SriovError
 from .handentries import Taken
 from .host import Host
@@ -54,9 +65,9 @@ def adopt_vm(host: Host, session: Any, args: Mapping[str, str]) -> Dict[str, Any
                 taken = handentries.taken(at, vm, entry, wanted, trust_keys)
                 if origin_uuid is None and wanted is None:
                     _must_be_no_copy(at, vm, named, trust_keys)
-        changed = not dry_run and at.transaction.write(
-            poolwork.change(at, vm, taken.entry, taken.requests, taken.host, taken.vfs)
-        )
+        change = poolwork.change(at, vm, taken.entry, taken.requests, taken.host, taken.vfs)
+        stopped = entryconflicts.newly_refused(at.seen, change)
+        changed = not dry_run and at.transaction.write(change)
         if not dry_run:
             at.transaction.collect_garbage()
     return {
@@ -68,7 +79,7 @@ def adopt_vm(host: Host, session: Any, args: Mapping[str, str]) -> Dict[str, Any
             {"request": request.number, "vf": taken.vfs[request.number], "settings": request.settings}
             for request in taken.requests
         ],
-        "warnings": [*(problem.message for problem in surveyed.problems), *taken.warnings],
+        "warnings": [*(problem.message for problem in surveyed.problems), *taken.warnings, *stopped],
     }
 
 

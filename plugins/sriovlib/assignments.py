@@ -5,6 +5,7 @@ from typing import Any, Dict, List, Mapping, NamedTuple, Optional, Tuple
 from . import (
     arguments,
     copies,
+    entryconflicts,
     pcientries,
     pifs,
     placement,
@@ -81,7 +82,9 @@ def _assign(at: Work, vm: Vm, entry: Entry, wish: Wish) -> Dict[str, Any]:
     port = where.port(vf)
     if begun is None:
         requests[-1] = requests[-1]._replace(settings=_settings(at, vm, number, wish, vf, port))
-    at.transaction.write(poolwork.change(at, vm, entry, requests, target, vfs))
+    change = poolwork.change(at, vm, entry, requests, target, vfs)
+    stopped = entryconflicts.newly_refused(at.seen, change)
+    at.transaction.write(change)
     at.transaction.collect_garbage()
     portable = all(
         placement.portable(one.choice, vfs[one.number], vm.uuid, at.surveyed.candidates, at.held)
@@ -94,7 +97,7 @@ def _assign(at: Work, vm: Vm, entry: Entry, wish: Wish) -> Dict[str, Any]:
         "host_uuid": target,
         "portable": portable,
         "redundant": _redundant(at, target, vf["interface"]),
-        "warnings": [*_warnings(at, vm, vf, port, portable), *_moved(entry, vfs)],
+        "warnings": [*_warnings(at, vm, vf, port, portable), *_moved(entry, vfs), *stopped],
     }
 
 

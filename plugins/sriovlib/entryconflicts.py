@@ -1,13 +1,14 @@
 """Conflicts of what stands in the VMs' other_config:pci: with leases, with each other, and with
 the ledger. Pure."""
 
-from typing import Dict, Iterator, List, Sequence, Tuple
+from typing import Dict, Iterator, List, NamedTuple, Optional, Sequence, Tuple
 
 from . import copies, holding, ownlease, pcientries
 from .errors import SriovError
 from .poolstate import Vm
 from .safetext import listed, shortened
 from .seen import Conflict, Seen
+from .transaction import Change
 
 _SAY_MORE = ("VF_TWICE", "NOT_ASSIGNED", "NEEDED_BY_DOM0")
 
@@ -76,45 +77,97 @@ def giving_way(seen: Seen, known: Sequence[Conflict]) -> Iterator[Conflict]:
         )
 
 
-def not_assigned(seen: Seen) -> Iterator[Conflict]:
-    """Entries that a start refuses though nobody has the VF: see ownlease."""
+class Refused(NamedTuple):
+    """An entry by hand that a start refuses though nobody has the VF: see ownlease."""
+
+    vm: Vm
+    address: str
+    lent_to: Optional[str]  # UUID of another VM that is or was lent a VF of that address
+    hosts: List[str]  # else UUIDs of those on which it is in a network with VFs in VLANs
+    unsure: List[str]  # and of those on which it may be
+
+
+def refused(seen: Seen) -> Iterator[Refused]:
+    """In the order of the VMs' UUIDs."""
     entries, state = seen.state.entries, seen.state
     unread = any(uuid in state.vms for uuid in state.unreadable)
     those, wires = ownlease.lessees(entries), seen.topology.wires()
-    on_hosts: Dict[str, List[str]] = {}  # address -> hosts where it is in the network of VLANs
+    on_hosts: Dict[str, List[str]] = {}
+    perhaps_on: Dict[str, List[str]] = {}
     for host, one in seen.surveyed.hosts.items():
         where = ownlease.vlans(entries.values(), host, one.candidates, wires)
-        where = where._replace(elsewhere=where.elsewhere or unread)
+        perhaps = where._replace(elsewhere=where.elsewhere or unread)
         for candidate in one.candidates:
             if candidate.blocked is None and ownlease.is_among(candidate, where):
                 on_hosts.setdefault(candidate.address, []).append(host)
-    leased = {address for _, address in holding.leased(entries, state.held_vms())}
+            elif candidate.blocked is None and ownlease.is_among(candidate, perhaps):
+                perhaps_on.setdefault(candidate.address, []).append(host)
     for vm in sorted(state.vms.values(), key=lambda vm: vm.uuid):
         others = [] if vm.uuid in state.unreadable or _origins(seen, vm) else seen.others(vm)
         lent = ownlease.lent_to_others(those, vm.uuid, others)
         for address in others:
-            named = (
-                f"other_config:pci of {state.name(vm.uuid)} names {address}, which no pool-admin gave to it"
+            if address in lent:
+                yield Refused(vm, address, lent[address], [], [])
+            elif address in on_hosts or address in perhaps_on:
+                yield Refused(vm, address, None, on_hosts.get(address, []), perhaps_on.get(address, []))
+
+
+def not_assigned(seen: Seen) -> Iterator[Conflict]:
+    """What is `refused`, but for VFs that another VM is lent now: `by_hand` tells of those."""
+    leased = {address for _, address in holding.leased(seen.state.entries, seen.state.held_vms())}
+    unread = seen.names([uuid for uuid in seen.state.unreadable if uuid in seen.state.vms])
+    for vm, address, lent_to, hosts, unsure in refused(seen):
+        named = (
+            f"other_config:pci of {seen.state.name(vm.uuid)} names {address}, which no pool-admin gave to it"
+        )
+        if lent_to is not None and address not in leased:
+            yield Conflict(
+                "NOT_ASSIGNED",
+                f"{named}; {seen.state.name(lent_to)} was lent a VF of that address.",
+                f"It is not started with it. {_not_this(seen, vm.uuid, address, lent_to)}",
+                sorted([vm.uuid, lent_to]),
+                None,
+                address,
             )
-            if address in lent and address not in leased:
-                yield Conflict(
-                    "NOT_ASSIGNED",
-                    f"{named}; {state.name(lent[address])} was lent a VF of that address.",
-                    f"It is not started with it. {_not_this(seen, vm.uuid, address, lent[address])}",
-                    sorted([vm.uuid, lent[address]]),
-                    None,
-                    address,
-                )
-            for host in on_hosts.get(address, ()) if address not in lent else ():
-                yield Conflict(
-                    "NOT_ASSIGNED",
-                    f"{named}. On {seen.host_name(host)} it is in a network in which VMs have VFs in VLANs, "
-                    "and with it the guest could open them all.",
-                    f"It is not started with it there. {_given(seen, vm.uuid, address, host)}",
-                    [vm.uuid],
-                    host,
-                    address,
-                )
+        for host in hosts:
+            yield Conflict(
+                "NOT_ASSIGNED",
+                f"{named}. On {seen.host_name(host)} it is in a network in which VMs have VFs in VLANs, "
+                "and with it the guest could open them all.",
+                f"It is not started with it there. {_given(seen, vm.uuid, address, host)}",
+                [vm.uuid],
+                host,
+                address,
+            )
+        for host in unsure:
+            yield Conflict(
+                "NOT_ASSIGNED",
+                f"{named}. It may be in a network in which VMs have VFs in VLANs on {seen.host_name(host)}: "
+                f"the ledger's key of {unread} cannot be read.",
+                "It is not started with it there. Put that key right (LEDGER_UNREADABLE). "
+                f"{_given(seen, vm.uuid, address, host)}",
+                [vm.uuid],
+                host,
+                address,
+            )
+
+
+def newly_refused(seen: Seen, change: Change) -> List[str]:
+    """What a change of the ledger brings upon the entries by hand of other VMs, as warnings."""
+    entries = dict(seen.state.entries)
+    if change.entry is not None:
+        entries[change.vm.uuid] = change.entry
+    after = seen._replace(state=seen.state._replace(entries=entries))
+    known = {(one.vm.uuid, one.address) for one in refused(seen)}
+    found: Dict[str, List[str]] = {}
+    for one in refused(after):
+        if one.vm.uuid != change.vm.uuid and (one.vm.uuid, one.address) not in known:
+            found.setdefault(one.vm.uuid, []).append(one.address)
+    return [
+        f"{after.state.name(uuid)} does not start any more with {listed(addresses)}, which its entries name "
+        "and no pool-admin gave to it: `list_assignments` says where, why and what helps."
+        for uuid, addresses in found.items()
+    ]
 
 
 def _given(seen: Seen, uuid: str, address: str, host: str) -> str:

@@ -35,6 +35,7 @@ class OwnLease(NamedTuple):
 
     lent_to: Optional[str]  # UUID of another VM that is lent that address, of whatever host, or was
     name: str  # of that VM; or of the network, where VMs have VFs in VLANs
+    unread: str = ""  # or may have: names of VMs whose keys in the ledger cannot be read
 
 
 class Refusal(NamedTuple):
@@ -159,9 +160,14 @@ def _unassigned(
             f"{names} no pool-admin gave to the VM. VMs have VFs in VLANs in its network, {why.name}, and "
             "with this one the guest could open them all."
         )
-        return Refusal(
-            NOT_ASSIGNED, one.text, device.address, message, f"To give it: {call}. Else: {out}", False
-        )
+        hint = f"To give it: {call}. Else: {out}"
+        if why.unread:
+            message = (
+                f"{names} no pool-admin gave to the VM. Whether VMs have VFs in VLANs in its network, "
+                f"{why.name}, is not known, for the ledger's key of {why.unread} cannot be read."
+            )
+            hint = f"Put that key right (`list_assignments` says how). {hint}"
+        return Refusal(NOT_ASSIGNED, one.text, device.address, message, hint, False)
     message = (
         f"{names} no pool-admin gave to the VM. The VM {why.name} is lent a VF of that address, so the entry "
         "may be a copy of its."

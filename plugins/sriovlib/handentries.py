@@ -3,7 +3,7 @@ it had beside it. Decides; writes nothing."""
 
 from typing import Dict, List, NamedTuple, Optional, Sequence, Set
 
-from . import copies, formersettings, inventory, pcientries, poolstate, poolwork
+from . import formersettings, inventory, pcientries, poolstate, poolwork
 from .errors import SriovError
 from .formersettings import Found
 from .ledger import Choice, Entry, Request
@@ -56,7 +56,6 @@ def taken(at: Work, vm: Vm, entry: Entry, wanted: Optional[str], trust_keys: boo
         *_ignored(vm, entries),
         *(_left_out(where, one) for one in found if one.left_out),
         *(_in_doubt(where, one) for one in found if one.mac_in_doubt),
-        *_also_named(at, vm, addresses),
     ]
     return Taken(target, entry, requests, vfs, warnings)
 
@@ -133,19 +132,6 @@ def _not_the_same(at: Work, vm: Vm, address: str, holder: str) -> str:
     if at.state.entries.get(holder, poolwork.NO_ENTRY).requests:
         said += f" If {vm.name} is a copy of that VM, call with origin_uuid={holder}."
     return f"{said} Else: {pcientries.without(vm.uuid, vm.pci or '', address)}"
-
-
-def _also_named(at: Work, vm: Vm, taken: Set[str]) -> List[str]:
-    found = []
-    for other in sorted(at.state.vms.values(), key=lambda other: (other.name, other.uuid)):
-        lent = copies.lent(at.state.entries.get(other.uuid, poolwork.NO_ENTRY))
-        shared = sorted(taken.intersection(pcientries.plugging_order(other.pci or "")).difference(lent))
-        if shared and other.uuid != vm.uuid:
-            found.append(
-                f"The entries of {other.name} ({other.uuid}) name {listed(shared)} too: it does not start "
-                "with them any more, before it is adopted itself."
-            )
-    return found
 
 
 def _host_of(at: Work, vm: Vm, named: Sequence[str], wanted: Optional[str]) -> str:

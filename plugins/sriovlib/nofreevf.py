@@ -38,7 +38,12 @@ def as_error(
     sentence = _UUID.sub(lambda match: name(match.group()) or match.group(), error.message)
     hint = "Take a VF from another VM (`unassign_vf`), make more (`set_vf_count`), or name another host."
     kind, value, _ = error.choice
-    if kind == "network" and name(value) is None:
+    if error.own:
+        hint = (
+            f"Take the entries for {listed(error.own)} out of the VM's other_config:pci; or ask for one of "
+            "these by vf=ADDRESS, and it is that entry's VF."
+        )
+    elif kind == "network" and name(value) is None:
         hint = f"That network is gone: take the request back (`unassign_vf` with request={error.request})."
     elif kind == "network" and hosts and not pfs:
         ports = [f"{port} of {one.member.name}" for one in hosts for port in _ports(value, one, topology)]

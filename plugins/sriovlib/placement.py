@@ -39,7 +39,9 @@ class NoFreeVf(SriovError):
     """There is no VF for a request: for the first one, in the order of numbers, that cannot be placed
     beside those before it."""
 
-    def __init__(self, request: Request, host: str, why: str, others: Sequence[str] = ()) -> None:
+    def __init__(
+        self, request: Request, host: str, why: str, others: Sequence[str] = (), own: Sequence[str] = ()
+    ) -> None:
         super().__init__(
             "SRIOV_NO_FREE_VF",
             why,
@@ -49,6 +51,7 @@ class NoFreeVf(SriovError):
         self.choice = request.choice
         self.host = host
         self.hosts = (host, *others)  # that were asked
+        self.own = own  # VFs that would do, and that the VM's own entries by hand name
 
 
 def fits(choice: Choice, candidate: Candidate) -> bool:
@@ -129,7 +132,7 @@ def place(
     for request in requests:
         if request.number not in placed:
             why = _why(request, vm, host, hosts, held)
-            raise NoFreeVf(request, host, why)
+            raise NoFreeVf(request, host, why, own=_own_by_hand(request, vm, host, hosts, held))
     return {request.number: placed[request.number] for request in requests}
 
 
@@ -160,7 +163,8 @@ def choose_host(
     why = _why(request, vm, host, hosts, held)
     if len(order) > 1:
         why += " No other live host has VFs for all requests either."
-    raise NoFreeVf(request, host, why, [uuid for uuid in hosts if uuid != host])
+    others = [uuid for uuid in hosts if uuid != host]
+    raise NoFreeVf(request, host, why, others, _own_by_hand(request, vm, host, hosts, held))
 
 
 def _in_order(requests: Sequence[Request]) -> List[Request]:
@@ -235,6 +239,17 @@ def _preference(
     return [address for _, address in sorted(valued)]
 
 
+def _own_by_hand(request: Request, vm: str, host: str, hosts: Hosts, held: Held) -> List[str]:
+    return [
+        candidate.address
+        for candidate in hosts.get(host, ())
+        if fits(request.choice, candidate)
+        and candidate.blocked is None
+        and vm in held.by_hand.get(candidate.address, ())
+        and holder(host, candidate.address, vm, held) is None
+    ]
+
+
 def _why(request: Request, vm: str, host: str, hosts: Hosts, held: Held) -> str:
     """The sentence that counts."""
     kind, value, device = request.choice
@@ -253,11 +268,13 @@ def _why(request: Request, vm: str, host: str, hosts: Hosts, held: Held) -> str:
     open_to_vms = [candidate for candidate in fitting if candidate.blocked is None]
     holders = [holder(host, candidate.address, vm, held) for candidate in open_to_vms]
     others = [one for one in holders if one is not None]
-    own = len(holders) - len(others)
+    by_hand = len(_own_by_hand(request, vm, host, hosts, held))
+    own = len(holders) - len(others) - by_hand
     parts = [
         (len(others), f"held by {_listed(others)}"),
         (len(blocked), f"not to be had ({_listed(blocked)})"),
-        (own, "taken by the VM's other requests and entries"),
+        (own, "taken by the VM's other requests"),
+        (by_hand, "named by the VM's own entries by hand"),
     ]
     counts = ", ".join(f"{count} {what}" for count, what in parts if count)
     return (

@@ -22,6 +22,7 @@ from .host import Host
 from .ledger import Choice, Entry, Lease, Request
 from .placement import Held, NoFreeVf
 from .poolstate import PoolState, Vm
+from .seen import Seen
 from .survey import Survey
 from .topology import Member, Topology
 from .transaction import Change, Transaction
@@ -73,6 +74,10 @@ class Work(NamedTuple):
         """Whether a call that was cut off had come so far that the VM's key is what it wrote."""
         settled = ledger.settled(self.state.other_config)
         return self.was_cut_off(uuid) and settled[ledger.PREFIX + uuid] == settled[ledger.NEXT_PREFIX + uuid]
+
+    @property
+    def seen(self) -> Seen:
+        return Seen(self.topology, self.surveyed, self.state, self.held)
 
     def host(self, uuid: str) -> survey.Surveyed:
         """The host, which must have told what it has."""

@@ -222,19 +222,21 @@ def _in_vlans(
     """Those of the VFs whose network has VFs in VLANs. A key that cannot be read may speak of any network."""
     asked = [one for one in candidates if one.address in by_hand]
     entries = pool.entries.values()
-    unread = bool(set(pool.unreadable).intersection(others))
+    unread = " and ".join(_name(others, uuid) for uuid in sorted(set(pool.unreadable).intersection(others)))
     if not asked or not (unread or any(map(ownlease.has_vlan, (one for e in entries for one in e.requests)))):
         return {}
     wires = pifs.wires(pool.networks, xapi.call("PIF.get_all_records"))
     where = ownlease.vlans(entries, pool.member.uuid, candidates, wires)
-    where = where._replace(elsewhere=where.elsewhere or unread)
+    perhaps = where._replace(elsewhere=where.elsewhere or bool(unread))
     names = {record["uuid"]: record["name_label"] for record in pool.networks.values()}
     return {
         one.address: OwnLease(
-            None, " or ".join(sorted(names[uuid] for uuid in one.networks | one.no_network))
+            None,
+            " or ".join(sorted(names[uuid] for uuid in one.networks | one.no_network)),
+            "" if ownlease.is_among(one, where) else unread,
         )
         for one in asked
-        if ownlease.is_among(one, where)
+        if ownlease.is_among(one, perhaps)
     }
 
 

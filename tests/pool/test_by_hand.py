@@ -46,6 +46,18 @@ def test_what_it_names_is_left_to_it_while_there_is_something_else(pool: Adminis
     assert got == [VFS[1], VFS[3], VFS[0]]
 
 
+def test_a_vm_that_names_all_vfs_asks_for_one_of_them(pool: Administrator) -> None:
+    own = pool.vm("own", ALL)
+    asked = {"vm_uuid": own, "host_uuid": pool.box.hosts[0].uuid}
+    code, message, hint = pool.refused("assign_vf", pf="eth1", **asked)
+    assert (code, "4 named by the VM's own entries by hand" in message) == ("SRIOV_NO_FREE_VF", True)
+    assert "by vf=ADDRESS" in hint
+    pool.call("assign_vf", vf=VFS[0], **asked)
+    assert pool.listed(own)["requests"][0]["vf"] == VFS[0]
+    pool.set_pci(own, f"0/{VFS[0]},1/{VFS[1]}")
+    assert pool.call("assign_vf", pf="eth1", **asked)["vf"] == VFS[2]
+
+
 def test_a_start_elsewhere_is_placed_whatever_a_halted_vm_names(mixed: Estate) -> None:
     mixed.vm("greedy", ",".join(f"{number}/{vf.replace(':07:', ':09:')}" for number, vf in enumerate(VFS)))
     vm = mixed.with_vf("web")

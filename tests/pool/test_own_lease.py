@@ -90,6 +90,24 @@ def test_a_vf_that_nobody_has_in_a_network_of_vlans(estate: Estate, by: str) -> 
     assert codes(estate, mine) == []
 
 
+def test_who_gives_the_first_vlan_is_told_whom_that_stops(estate: Estate) -> None:
+    """VMs with entries by hand that have started for years; and those that a call changes nothing for."""
+    old, other = estate.vm("old", f"0/{FREE_VF}"), estate.uuid(estate.vm("other"))
+    web = {"vm_uuid": estate.uuid(estate.vm("web")), "host_uuid": estate.box.hosts[0].uuid}
+    assert estate.call("assign_vf", network=estate.network, **web)["warnings"] == []
+    (warning,) = estate.call("assign_vf", network=estate.network, vlan="12", **web)["warnings"]
+    assert warning.startswith(f"old ({estate.uuid(old)}) does not start any more with {FREE_VF}")
+    assert estate.call("assign_vf", vm_uuid=other, network=estate.network, vlan="12")["warnings"] == []
+
+
+def test_who_adopts_one_of_two_is_told_whom_that_stops(estate: Estate) -> None:
+    one, other = (estate.vm(name, f"0/{FREE_VF}") for name in ("one", "other"))
+    args = {"vm_uuid": estate.uuid(one), "host_uuid": estate.box.hosts[0].uuid}
+    for dry_run in ("true", "false"):
+        (warning,) = estate.call("adopt_vm", dry_run=dry_run, **args)["warnings"]
+        assert warning.startswith(f"other ({estate.uuid(other)}) does not start any more with {FREE_VF}")
+
+
 def test_a_vf_of_another_network_by_hand_goes_on_working(estate: Estate) -> None:
     with_vfs_on_eth2(estate)
     web = estate.vm("web")
@@ -142,8 +160,13 @@ def test_a_key_that_cannot_be_read_may_speak_of_any_vlan(estate: Estate) -> None
     estate.box.xapi.call("pool.remove_from_other_config", pool, key)
     estate.box.xapi.call("pool.add_to_other_config", pool, key, '{"version":2}')
     mine = estate.vm("mine", f"0/{FREE_VF}")
-    assert estate.refused(mine, 1)[0].startswith("SRIOV_NOT_ASSIGNED ")
-    assert "NOT_ASSIGNED" in codes(estate, mine)
+    first, message, hint = estate.refused(mine, 1)
+    assert first.startswith("SRIOV_NOT_ASSIGNED ")
+    assert f"the ledger's key of web ({estate.uuid(web)}) cannot be read" in message
+    assert hint.startswith("Put that key right")
+    told = [one for one in estate.conflicts() if one["code"] == "NOT_ASSIGNED"]
+    assert [one["vm_uuids"] for one in told] == [[estate.uuid(mine)]] * 2
+    assert all("cannot be read" in one["message"] for one in told)
 
 
 def test_entries_of_pages_stop_the_vm_that_has_them_and_no_other(estate: Estate) -> None:

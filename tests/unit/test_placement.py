@@ -164,7 +164,7 @@ def test_why_there_is_none() -> None:
     assert why.message == (
         "Host h1 has no free VF for request 2 (a VF of network network-a): of 8 that fit, 5 held by by hand, "
         "vm0, vm1 and 2 more, 2 not to be had (reserved by xapi's own SR-IOV), "
-        "1 taken by the VM's other requests and entries."
+        "1 taken by the VM's other requests."
     )
     none_fits = refusal(asks(Choice("vf", "0000:07:10.0", "15b3:1014")), hosts, NOBODY)
     assert none_fits.message == "Host h1 has no VF that fits request 1 (VF 0000:07:10.0, 15b3:1014)."
