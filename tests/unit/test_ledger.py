@@ -252,3 +252,23 @@ def test_a_derived_mac_is_local_unicast_and_no_well_known_one(vm: str, number: i
 def test_requests_of_a_pool_have_different_macs() -> None:
     vms = [f"00000000-0000-4000-8000-{index:012x}" for index in range(2000)]
     assert len({ledger.derived_mac(vm, number) for vm in vms for number in range(8)}) == 16_000
+
+
+def test_the_longest_text_and_the_largest_number() -> None:
+    blanks = safetext.LONGEST - len(ledger.render(WEB))
+    assert ledger.parse(ledger.render(WEB) + " " * blanks) == WEB
+    with pytest.raises(LedgerError, match="characters, more than"):
+        ledger.parse(ledger.render(WEB) + " " * (blanks + 1))
+    lease = ledger.parse(with_lease(serial=2**53)).lease
+    assert lease is not None
+    assert lease.serial == 2**53
+    with pytest.raises(LedgerError):
+        ledger.parse(with_lease(serial=2**53 + 1))
+
+
+def test_the_key_of_a_call_that_was_cut_off_stands_for_the_one_that_is_out() -> None:
+    out, new, old = {ledger.NEXT_PREFIX + VM: "new"}, ledger.PREFIX + VM, {ledger.PREFIX + VM: "old"}
+    assert ledger.settled(out) == {**out, new: "new"}
+    assert ledger.settled({**out, **old}) == {**out, **old}
+    assert ledger.key(out, VM) == ledger.NEXT_PREFIX + VM
+    assert ledger.key({**out, **old}, VM) == ledger.PREFIX + VM

@@ -309,3 +309,53 @@ def test_a_copy_that_speaks_of_no_pf_is_no_reinstalled_host(tmp_path: Path, pool
     count(host, pool, 0)
     assert "pciback" in pool.other_config["sriov-conf"]
     assert "CONFIG_IN_POOL" not in [problem["code"] for problem in call(host, pool, "status")["problems"]]
+
+
+def test_the_udev_rule_has_work_to_do_once_all_pfs_were_restored(tmp_path: Path) -> None:
+    """Not before: the boot service finds the PFs that are there by itself."""
+    host = machine.default_host(str(tmp_path))
+    restore.restore(host, ETH1)
+    assert not host.exists(restore.BEGUN)
+    restore.restore(host)
+    assert host.exists(restore.BEGUN)
+
+
+def test_where_no_time_is_left_the_other_pfs_say_so(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The unit would be killed, and nothing be told."""
+    host = machine.default_host(str(tmp_path))
+    write(host, f"[pf {ETH1}]\nvfs = 2\n[pf {ETH2}]\nvfs = 2\n")
+    monkeypatch.setattr(restore, "SECONDS", -1)
+    told = {result.step: result.error for result in restore.restore(host) if result.step != "pciback"}
+    assert told == dict.fromkeys((ETH1, ETH2), "no time was left for it; run sriov-restore again")
+    assert restore.last_errors(host)[ETH2] == told[ETH2]
+    assert (present(host), present(host, ETH2)) == (0, 0)
+
+
+def test_a_check_names_what_differs_and_a_pf_that_is_not_there(tmp_path: Path) -> None:
+    host = machine.default_host(str(tmp_path))
+    write(host, f"[pf {ETH1}]\nvfs = 2\n[pf 0000:99:00.0]\nvfs = 2\n")
+    differs, missing = sorted(restore.check(host))
+    assert differs == f"{ETH1}: should have 2 VFs"
+    assert missing.startswith("0000:99:00.0: /etc/sriov.conf speaks of the PF 0000:99:00.0")
+    assert present(host) == 0
+
+
+def test_a_port_that_is_down_is_brought_up_for_its_vfs(tmp_path: Path) -> None:
+    host = machine.default_host(str(tmp_path))
+    host.run(["ip", "link", "set", "dev", "eth1", "down"])
+    write(host, f"[pf {ETH1}]\nvfs = 2\n")
+    assert [result.done for result in restore.restore(host) if result.step == ETH1] == ["2 VFs"]
+    assert "state UP" in host.run(["ip", "link", "show", "dev", "eth1"]).stdout
+
+
+@pytest.mark.parametrize(("setting", "waits"), [("max_tx_rate", 1), ("min_tx_rate", 1), ("vlan", 0)])
+def test_a_rate_waits_for_the_link(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, setting: str, waits: int
+) -> None:
+    """Drivers take none before they know its speed."""
+    waited: List[str] = []
+    monkeypatch.setattr(restore, "wait_for_carrier", lambda _host, port: waited.append(port))
+    host = machine.default_host(str(tmp_path))
+    write(host, f"[pf {ETH1}]\nvfs = 2\n[vf {ETH1} 0]\n{setting} = 100\n")
+    restore.restore(host)
+    assert waited == ["eth1"] * waits
