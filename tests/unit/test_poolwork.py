@@ -51,6 +51,7 @@ def test_after_a_long_wait_hosts_are_asked_once_more(
     master: Any = Master(waits)
     monkeypatch.setattr(time, "monotonic", lambda: master.now)
     monkeypatch.setattr(survey, "again", again)
+    monkeypatch.setattr(Survey, "starting", lambda _self: {})
     monkeypatch.setattr(Survey, "running", lambda _self: {})
     monkeypatch.setattr(Survey, "without_unknown", lambda self, _leased: self)
     state = PoolState("pool", "ref-1", {}, {}, {}, {})
