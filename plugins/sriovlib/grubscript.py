@@ -229,8 +229,9 @@ class _Parser:
             self._newlines()
         return tuple(found)
 
-    def _commands(self, *ends: str) -> Nodes:
-        """At least one command, up to one of the reserved words `ends` or the brace `}`."""
+    def _commands(self, *ends: str, is_function: bool = False) -> Nodes:
+        """At least one command, up to one of the reserved words `ends` or the brace `}`, which may follow the
+        last command at once, but not in a function (parser.y: block, function)."""
         self._depth += 1
         if self._depth > _DEEPEST:
             self._fail("more blocks within blocks than a boot configuration has")
@@ -238,7 +239,7 @@ class _Parser:
         self._newlines()
         while True:
             found.append(self._command())
-            if self._is("}") and "}" in ends:
+            if self._is("}") and "}" in ends and not is_function:
                 break
             if not self._is("\n", ";"):
                 self._fail()
@@ -274,10 +275,10 @@ class _Parser:
             words.append(self._next().word)
         return tuple(words)
 
-    def _block(self) -> Nodes:
+    def _block(self, is_function: bool = False) -> Nodes:
         opened = self._next()
         try:
-            nodes = self._commands("}")
+            nodes = self._commands("}", is_function=is_function)
         except ScriptError as error:
             if self._is("end"):
                 raise ScriptError(opened.line, "the block that begins there has no end") from error
@@ -310,15 +311,11 @@ class _Parser:
         return Compound((start.word.text,), (condition, body), start.line)
 
     def _name(self) -> str:
-        token = self._next()
-        if (
-            token.kind != "word"
-            or not token.word.is_bare
-            or not re.fullmatch(r"[A-Za-z_]\w*", token.word.text)
-        ):
-            self._at -= 1
+        word = self._now.word
+        is_name = re.fullmatch(r"[A-Za-z_]\w*", word.text, re.ASCII) and word.is_bare
+        if not self._is("word") or not is_name or self._is_reserved():
             self._fail()
-        return token.word.text
+        return self._next().word.text
 
     def _for(self) -> Compound:
         line = self._next().line
@@ -340,4 +337,4 @@ class _Parser:
         self._newlines()
         if not self._is("{"):
             self._fail()
-        return Compound(("function", name), (self._block(),), line)
+        return Compound(("function", name), (self._block(is_function=True),), line)

@@ -91,6 +91,8 @@ def test_a_menu_entry_has_its_commands_in_a_block() -> None:
         ("for 'i' in a; do echo b; done\n", "`i`"),
         ("for i in a { echo b }\n", "`{`"),
         ("function f echo\n", "`echo`"),
+        ("function while {\n echo a\n}\n", "`while`"),
+        ("function f { echo a }\n", "`}`"),  # unlike a block
         ("if true; then\nfunction f {\n echo a\n}\nfi\n", "line 2: `function`"),
         ("echo a\necho \0v{a}\n", "line 2: there is a NUL"),
         ("if a; then " * 60 + "\n", "more blocks within blocks"),
