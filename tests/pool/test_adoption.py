@@ -52,7 +52,6 @@ def test_entries_by_hand_count_and_are_adopted(pool: Administrator) -> None:
 def test_what_its_owner_could_have_written_is_shown_and_taken_only_if_so_told(pool: Administrator) -> None:
     """A vm-admin writes sriovmacs and sriovvlans, but no `pci`; so VLAN 42 need not be what the VM shall
     have."""
-    home = pool.box.hosts[0]
     old = by_iovirt(pool, "old", 0, "02:16:3e:00:00:0a", "42")
     before = pool.everything()
     shown = pool.call("adopt_vm", vm_uuid=old, dry_run="true")

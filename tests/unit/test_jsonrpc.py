@@ -6,7 +6,7 @@ import socket
 import threading
 import time
 from pathlib import Path
-from typing import Any, Iterator
+from typing import Any
 
 import pytest
 from sriovlib import jsonrpc
@@ -36,9 +36,9 @@ class Xapi:
 
 
 @pytest.fixture(scope="module")
-def xapi(tmp_path_factory: Any) -> Iterator[Xapi]:
+def xapi(tmp_path_factory: Any) -> Xapi:
     folder: Path = tmp_path_factory.mktemp("xapi")
-    yield Xapi(str(folder / "xapi"))
+    return Xapi(str(folder / "xapi"))
 
 
 def with_body(body: str, status: str = "200 OK") -> bytes:
