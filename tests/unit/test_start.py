@@ -1,0 +1,80 @@
+"""What the start hook makes of the master's answer to a start that is wrong, or only leased elsewhere."""
+
+from types import SimpleNamespace
+from typing import Any, Dict, List, Sequence
+
+import pytest
+from sriovlib import guard, master, start
+from sriovlib.errors import SriovError
+from sriovlib.guard import Refusal
+from sriovlib.host import Host
+
+VM = {"uuid": "d58d9323-dddc-4624-a482-9f6ceb10670c", "name_label": "web", "other_config": {}}
+HERE = SimpleNamespace(uuid="11111111-0000-4000-8000-000000000001", name="host1")
+WRONG = Refusal(guard.IN_USE, "0/0000:07:10.0", "0000:07:10.0", "Another VM has it.", "Take another.", True)
+
+
+class Master:
+    """Answers as it is told, and keeps how it was asked."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch, answer: Any) -> None:
+        self.asked: List[Sequence[Any]] = []
+
+        def act(*args: Any) -> Any:
+            self.asked.append(args)
+            if isinstance(answer, SriovError):
+                raise answer
+            return answer
+
+        monkeypatch.setattr(master, "act", act)
+
+    def is_asked(self, refusals: Sequence[Refusal]) -> None:
+        view: Any = SimpleNamespace(pool=SimpleNamespace(member=HERE))
+        start._ask_master(Host(), None, view, "OpaqueRef:web", VM, refusals)
+
+    @property
+    def arguments(self) -> Dict[str, str]:
+        (asked,) = self.asked
+        return dict(asked[3])
+
+
+NOTHING_TO_DO = {"pci_changed": False}
+
+
+def test_a_wrong_start_that_the_master_finds_right_does_not_go_on(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Somebody has put it right meanwhile, or the master has not noticed it yet: the next start will tell."""
+    asked = Master(monkeypatch, NOTHING_TO_DO)
+    with pytest.raises(SriovError) as refused:
+        asked.is_asked([WRONG])
+    assert (refused.value.code, refused.value.message) == (guard.IN_USE, "Another VM has it.")
+
+
+def test_a_start_whose_lease_is_elsewhere_goes_on_once_it_is_here(monkeypatch: pytest.MonkeyPatch) -> None:
+    asked = Master(monkeypatch, NOTHING_TO_DO)
+    asked.is_asked([])
+    assert asked.arguments == {"vm_uuid": VM["uuid"], "host_uuid": HERE.uuid, "starting": "true"}
+
+
+def test_only_a_start_that_is_right_has_no_time_to_wait_for_the_master(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """A start that is wrong is not helped by going on without an answer."""
+    right = Master(monkeypatch, NOTHING_TO_DO)
+    right.is_asked([])
+    assert right.asked[0][-1] == start.LEASE_SECONDS
+    wrong = Master(monkeypatch, NOTHING_TO_DO)
+    with pytest.raises(SriovError):
+        wrong.is_asked([WRONG])
+    assert start.LEASE_SECONDS not in wrong.asked[0]
+
+
+@pytest.mark.parametrize(
+    ("said", "code"),
+    [("SRIOV_NO_FREE_VF", "SRIOV_NO_FREE_VF"), ("SRIOV_XAPI_SILENT", guard.NOT_PLACED)],
+)
+def test_why_the_master_does_not_help_is_said(monkeypatch: pytest.MonkeyPatch, said: str, code: str) -> None:
+    asked = Master(monkeypatch, SriovError(said, "It cannot.", "Do this."))
+    with pytest.raises(SriovError) as refused:
+        asked.is_asked([WRONG])
+    assert (refused.value.code, refused.value.hint) == (code, "Do this.")
+    assert refused.value.message == "It cannot. Another VM has it."
