@@ -123,7 +123,7 @@ def _origin(at: Work, vm: Vm, named: Sequence[str], wanted: Optional[str]) -> Op
             "SRIOV_BAD_ARGUMENT",
             f"The entries of {vm.name} ({vm.uuid}) may be a copy of those of {names}, which have other "
             "requests.",
-            f"Say of which by origin_uuid; or origin_uuid={NONE} where they were written for this VM.",
+            f"Say which by origin_uuid; or origin_uuid={NONE} if they were written for this VM.",
         )
     return found[0] if found else None
 
@@ -140,8 +140,8 @@ def _must_be_no_copy(at: Work, vm: Vm, named: Sequence[str], trust_keys: bool) -
     names = " or ".join(at.state.name(uuid) for uuid in lessees)
     raise SriovError(
         "SRIOV_BAD_ARGUMENT",
-        f"The entries of {vm.name} ({vm.uuid}) name {listed(sorted(others))}, of which {names} has the like: "
-        "they may be a copy of those, or mean another host's VFs.",
+        f"The entries of {vm.name} ({vm.uuid}) name {listed(sorted(others))}, and {names} has or had VFs "
+        "with these addresses: the entries may be a copy of its, or mean another host's VFs.",
         f"If it is a copy, call with origin_uuid={lessees[0]}. If they were written for this VM: with "
         f"origin_uuid={NONE}, or with the host_uuid of the host that they mean.",
     )

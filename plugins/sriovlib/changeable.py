@@ -121,8 +121,8 @@ def is_not_starting(vf: str, seen: Inventory) -> None:
         raise SriovError(
             "SRIOV_VF_IN_USE",
             f"The VM {seen.starting[vf]} is being started with {vf}.",
-            "Try again when it runs. That a start has failed set_vf_count and configure_vf are told by xapi; "
-            f"sriov-restore, which asks nobody, goes by its age: {STALE_SECONDS // 60} minutes at most.",
+            "Try again when it runs. If the start failed, set_vf_count and configure_vf know that from xapi; "
+            f"sriov-restore does not ask xapi and waits, {STALE_SECONDS // 60} minutes at most.",
         )
 
 

@@ -71,7 +71,7 @@ def giving_way(seen: Seen, known: Sequence[Conflict]) -> Iterator[Conflict]:
         yield Conflict(
             "GIVES_WAY",
             f"other_config:pci of {seen.state.name(vm.uuid)} names {listed(names, 256)}, which it is not "
-            "lent: while it does not run, others are given that where nothing else is free.",
+            "lent: while it does not run, other VMs are given these VFs where nothing else is free.",
             f"{keep}. Else: {seen.without(vm.uuid, *names)}",
             [vm.uuid],
         )

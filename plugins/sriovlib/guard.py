@@ -40,7 +40,6 @@ class OwnLease(NamedTuple):
 
 class Refusal(NamedTuple):
     code: str
-    entry_text: str  # as it stands in other_config:pci; "" where an entry is missing
     address: Optional[str]
     message: str
     hint: str
@@ -97,20 +96,20 @@ def judge(
                 continue
         if wrong is not None:
             hint = _placing(vm, host) if curable else pcientries.without(vm, pci, one.address)
-            found.append(Refusal(wrong[0], one.text, one.address, wrong[1], hint, curable))
+            found.append(Refusal(wrong[0], one.address, wrong[1], hint, curable))
     for request in entry.requests if entry else ():
         address = leased.get(request.number)
         if address not in seen:
             what = f"its VF {address} is not named" if address else "no VF is leased for it"
             message = f"Request {request.number} has no entry in other_config:pci: {what}."
-            found.append(Refusal(NOT_PLACED, "", address, message, _placing(vm, host), True))
+            found.append(Refusal(NOT_PLACED, address, message, _placing(vm, host), True))
     exchanged = pcientries.in_another_order(pcientries.plugging_order(pci), list(by_address))
     if exchanged:
         message = (
             f"By other_config:pci (`{shortened(pci)}`) xapi would plug {', '.join(exchanged)} in this order, "
             "which is not that of the VM's requests: its guest would see them exchanged."
         )
-        found.append(Refusal(NOT_PLACED, pci, exchanged[0], message, _placing(vm, host), True))
+        found.append(Refusal(NOT_PLACED, exchanged[0], message, _placing(vm, host), True))
     return found
 
 
@@ -167,7 +166,7 @@ def _unassigned(
                 f"{why.name}, is not known, for the ledger's key of {why.unread} cannot be read."
             )
             hint = f"Put that key right (`list_assignments` says how). {hint}"
-        return Refusal(NOT_ASSIGNED, one.text, device.address, message, hint, False)
+        return Refusal(NOT_ASSIGNED, device.address, message, hint, False)
     message = (
         f"{names} no pool-admin gave to the VM. The VM {why.name} is lent a VF of that address, so the entry "
         "may be a copy of its."
@@ -176,7 +175,7 @@ def _unassigned(
         f"If it is a copy: `adopt_vm` with vm_uuid={vm} and origin_uuid={why.lent_to} gives it VFs of its "
         f"own; if it means this host's VF: with origin_uuid=none and host_uuid={host}. Else: {out}"
     )
-    return Refusal(IN_USE, one.text, device.address, message, out if has_requests else hint, False)
+    return Refusal(IN_USE, device.address, message, out if has_requests else hint, False)
 
 
 def _placing(vm: str, host: str) -> str:

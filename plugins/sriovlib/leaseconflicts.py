@@ -133,7 +133,7 @@ def _unlike(wanted: Mapping[str, str], now: VfSettings, pf: Optional[Mapping[str
     """What a VF has that was to have something else; "" where all is well, or the driver never tells."""
     untold = [problem for problem in (pf or {}).get("problems", ()) if problem["code"] == "SETTINGS_UNKNOWN"]
     if untold and now == UNKNOWN and any(text != DEFAULT for text in wanted.values()):
-        return "settings that nobody knows"
+        return "settings that `ip` does not tell"
     wrong = vfsettings.differing(wanted, now)
     return renew.listed(wrong, now) if wrong else ""
 

@@ -262,7 +262,7 @@ def _why(request: Request, vm: str, host: str, hosts: Hosts, held: Held) -> str:
     fitting = [candidate for candidate in hosts.get(host, ()) if fits(request.choice, candidate)]
     if not fitting:
         lost = [one.address for one in hosts.get(host, ()) if kind == "network" and value in one.no_network]
-        why = f" On which of its PF's ports {_listed(lost)} is, is not known or both." if lost else ""
+        why = f" {_listed(lost)}: on both ports of the PF, or on one that is not known." if lost else ""
         return f"Host {host} has no VF that fits request {request.number} ({wanted}).{why}"
     blocked = [candidate.blocked for candidate in fitting if candidate.blocked is not None]
     open_to_vms = [candidate for candidate in fitting if candidate.blocked is None]

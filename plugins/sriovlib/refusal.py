@@ -40,7 +40,7 @@ _RESOURCES = (
     "The card has too few interrupts or queues left for so many VFs: make fewer, or leave it more of them "
     "(`ethtool -L` gives the PF fewer queues; RDMA and the like take some too)."
 )
-_SAID = "The driver says why: do away with that (see `dmesg` for what stands around it), then call again."
+_SAID = "The driver says why: remove that cause (`dmesg` has the lines around it), then call again."
 _ASSIGNED = "Some VF is still held by pciback or a guest; list_vfs shows which."
 _BY_ERRNO = {
     errno.ERANGE: "The card allows fewer; list_pfs shows how many (total_vfs).",
@@ -52,7 +52,7 @@ _BY_ERRNO = {
     errno.ETIMEDOUT: "The driver hangs in the kernel; see the kernel's log, and reboot the host.",
     errno.EIO: "The card's firmware refused, or does not answer: see the kernel's log, bring the card's "
     "firmware up to date, and power the host off and on.",
-    errno.ENODEV: "The driver has the card in no state to make VFs: see the kernel's log for why, then load "
+    errno.ENODEV: "The card is in a state in which its driver makes no VFs: see the kernel's log, then load "
     "the driver anew or reboot the host.",
     errno.EOPNOTSUPP: "The card, its slot or the mode that it is in cannot do it: turn on SR-IOV and ARI in "
     "the firmware's set-up, put the card into another slot, or see the vendor's tool.",

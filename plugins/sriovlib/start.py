@@ -67,7 +67,7 @@ def _must_be_told(vm: Record, plugs: Optional[Sequence[str]]) -> None:
         raise SriovError(
             guard.NOT_PLACED,
             f"The entries of {vm['name_label']} were changed as it was being started: {listed(untold)} would "
-            "not be plugged, and what they named before would be, unseen.",
+            "not be plugged, and what they named before would be, unchecked.",
             "Start the VM again.",
         )
 

@@ -101,7 +101,7 @@ def _hint(host: Host, pf: str, error: OSError, reason: str) -> str:
         return refusal.hint(number, reason)
     driver = host.link(f"{pci.DEVICES}/{pf}/driver") or "its driver"
     if isinstance(error, NotObeyed):  # igb looks for VFs as it comes only if told of some (igb_probe_vfs)
-        helps = f"reboot the host ({driver} that is loaded anew need not know them either)"
+        helps = f"reboot the host (loading {driver} anew may not help: it may not find them then either)"
     else:
         helps = (
             "load its driver anew, which takes all its ports down meanwhile "

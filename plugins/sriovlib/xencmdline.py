@@ -47,7 +47,9 @@ class XenCmdline(NamedTuple):
             found.append(bootfile.other_file(self.path, f"there is {' and '.join(others)} too"))
         for command in grubconfig.reads_other_files(self.config)[:1]:
             found.append(
-                bootfile.other_file(self.path, f"its {grubconfig.line(self.config, command.line)} reads more")
+                bootfile.other_file(
+                    self.path, f"its {grubconfig.line(self.config, command.line)} may read another file"
+                )
             )
         return found
 
@@ -60,9 +62,8 @@ class XenCmdline(NamedTuple):
 
     def rehearse(self, _wanted: Options) -> None:
         """Raises what `write` would raise, as far as that can be told without changing the file."""
-        self._call(
-            "--get-xen", "iommu"
-        )  # asked about the default entry, unlike --set-xen it fails on a title
+        # Asked about the default entry: unlike --set-xen, that fails where `default` is a title.
+        self._call("--get-xen", "iommu")
 
     def write(self, wanted: Options) -> List[Problem]:
         """Gives these options to the entries with these labels, and leaves the others theirs."""

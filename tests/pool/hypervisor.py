@@ -64,11 +64,11 @@ class Hypervisor:
         """The devices of the running domain, in the order in which they were plugged."""
         return list(self._plugged.get(uuid, []))
 
-    def arguments_of_hooks(self, uuid: str) -> List[str]:  # noqa: ARG002
+    def arguments_of_hooks(self, uuid: str) -> List[str]:  # noqa: ARG002 - another hypervisor needs it
         """What a hook is given beside the VM and the reason: nothing by the simulator (hooks.json)."""
         return []
 
-    def report(self, guest: Guest) -> Report:  # noqa: ARG002
+    def report(self, guest: Guest) -> Report:  # noqa: ARG002 - another hypervisor needs it
         """The simulator's guests have no known kind, and say nothing (vm-life.json)."""
         return Report("unspecified", False, {})
 

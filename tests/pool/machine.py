@@ -30,7 +30,7 @@ class Done(Running):
     def __init__(self, completed: Completed) -> None:
         self._completed = completed
 
-    def finish(self, seconds: float = COMMAND_SECONDS) -> Completed:  # noqa: ARG002
+    def finish(self, seconds: float = COMMAND_SECONDS) -> Completed:  # noqa: ARG002 - as of a real command
         return self._completed
 
 

@@ -25,7 +25,7 @@ def create_bond(
     members: List[str],
     mac: str,
     mode: str = "balance-slb",
-    properties: Dict[str, str] = {},  # noqa: B006
+    properties: Dict[str, str] = {},  # noqa: B006 - nobody changes it
 ) -> str:
     """The bond takes over what its members were: VLANs, VIFs (of VMs that are not running), IP address and
     management. The first member, or the one with the management interface, lends its MAC."""

@@ -167,5 +167,8 @@ def test_so_is_one_whose_vf_the_driver_does_not_know_any_more(
         told = master.act(here, session, "list_assignments", {}, assignmentlist.list_assignments)
     (conflict,) = told["conflicts"]
     assert (conflict["code"], conflict["vm_uuids"]) == ("VF_UNLIKE_REQUEST", [estate.uuid(vm)])
-    assert "has settings that nobody knows: was the driver of its PF loaded anew, or" in conflict["message"]
+    assert (
+        "has settings that `ip` does not tell: was the driver of its PF loaded anew, or"
+        in conflict["message"]
+    )
     assert "shut the VM down and reboot the host" in conflict["hint"]

@@ -44,7 +44,7 @@ def test_a_vm_power_admin_makes_her_clone_look_like_no_copy(estate: Estate) -> N
     assert codes(estate, clone) == ["VF_TWICE"]
 
     # The administrator says what it is.
-    with pytest.raises(Exception, match="they may be a copy of those") as asked:
+    with pytest.raises(Exception, match="the entries may be a copy of its") as asked:
         estate.call("adopt_vm", vm_uuid=estate.uuid(clone))
     assert "origin_uuid=none" in str(asked.value)
     estate.call("adopt_vm", vm_uuid=estate.uuid(clone), origin_uuid=estate.uuid(web))

@@ -64,7 +64,7 @@ def test_no_network_is_that_of_vfs_on_both_ports(pool: Administrator) -> None:
     for host in pool.box.hosts:
         with_two_ports(host, "4")
     said = pool.refused("assign_vf", vm_uuid=pool.vm("web"), network=pool.network("eth1"))
-    assert "is not known or both" in said[1]
+    assert "on both ports of the PF, or on one that is not known" in said[1]
     got = pool.call("assign_vf", vm_uuid=pool.vm("db"), pf=CARD)
     assert any("on both ports" in warning for warning in got["warnings"])
     assert [vf["network"] for vf in pool.call("list_vfs", pf=CARD)] == [None] * 4

@@ -102,7 +102,6 @@ def test_the_management_nic_is_never_taken_from_dom0() -> None:
     refusal = only(judge(TWO_VFS, f"{PCI},7/0:2:0.0"))
     assert refusal == Refusal(
         "SRIOV_NEEDED_BY_DOM0",
-        "7/0:2:0.0",
         MANAGEMENT,
         "The entry `7/0:2:0.0` names 0000:02:00.0 (8086:10fb), which dom0 needs for the management interface "
         "eth0.",
@@ -184,7 +183,6 @@ def test_each_request_needs_its_entry() -> None:
     refusal = only(judge(TWO_VFS, f"0/{VFS[0]}, 1/{VFS[1]}"))
     assert refusal == Refusal(
         "SRIOV_NOT_PLACED",
-        "",
         VFS[1],
         "Request 2 has no entry in other_config:pci: its VF 0000:07:10.1 is not named.",
         refusal.hint,

@@ -215,7 +215,7 @@ IXGBE = (
             "FW reset",
             "call again in a minute",
         ),
-        ([f"ixgbe {PF} eth1: SRIOV is not supported with XDP"], errno.EINVAL, "XDP", "do away with that"),
+        ([f"ixgbe {PF} eth1: SRIOV is not supported with XDP"], errno.EINVAL, "XDP", "remove that cause"),
         ([f"i40e {PF}: Failed to enable SR-IOV: -12"], errno.ENOMEM, "-12", "above 4G"),
         ([], errno.EPERM, "", "list_vfs"),
         ([], errno.ERANGE, "", "total_vfs"),

@@ -199,7 +199,7 @@ def test_vfs_whose_port_is_not_known_are_named_to_who_wants_their_network() -> N
     """And to nobody else: by address they fit."""
     unknown = [vf._replace(networks=frozenset(), no_network=frozenset([NETWORK])) for vf in vfs(FIRST, 1)]
     why = refusal(asks(ANY_OF_NETWORK), {"h1": unknown}, NOBODY)
-    assert f"On which of its PF's ports {unknown[0].address} is, is not known or both." in why.message
+    assert f"{unknown[0].address}: on both ports of the PF, or on one that is not known." in why.message
     for choice in (
         Choice("network", OTHER_NETWORK),
         Choice("device", "15b3:1014"),
