@@ -11,7 +11,7 @@ from sriovlib.host import Host
 
 VM = {"uuid": "d58d9323-dddc-4624-a482-9f6ceb10670c", "name_label": "web", "other_config": {}}
 HERE = SimpleNamespace(uuid="11111111-0000-4000-8000-000000000001", name="host1")
-WRONG = Refusal(guard.IN_USE, "0/0000:07:10.0", "0000:07:10.0", "Another VM has it.", "Take another.", True)
+WRONG = Refusal(guard.IN_USE, "0000:07:10.0", "Another VM has it.", "Take another.", True)
 
 
 class Master:
