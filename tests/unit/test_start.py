@@ -10,7 +10,7 @@ from sriovlib.guard import Refusal
 from sriovlib.host import Host
 
 VM = {"uuid": "d58d9323-dddc-4624-a482-9f6ceb10670c", "name_label": "web", "other_config": {}}
-HERE = SimpleNamespace(uuid="11111111-0000-4000-8000-000000000001", name="host1")
+HERE = SimpleNamespace(uuid="11111111-0000-4000-8000-000000000001", ref="OpaqueRef:host1", name="host1")
 WRONG = Refusal(guard.IN_USE, "0000:07:10.0", "Another VM has it.", "Take another.", True)
 
 
@@ -78,3 +78,26 @@ def test_why_the_master_does_not_help_is_said(monkeypatch: pytest.MonkeyPatch, s
         asked.is_asked([WRONG])
     assert (refused.value.code, refused.value.hint) == (code, "Do this.")
     assert refused.value.message == "It cannot. Another VM has it."
+
+
+def test_the_start_that_is_queued_is_no_paused_one_and_forces_nothing() -> None:
+    """HA's and the pool's own checks count for it as for the one that it stands for."""
+    asked: Dict[str, Sequence[Any]] = {}
+    answers = {
+        "VM.get_other_config": {"pci": "0/0000:07:10.2"},
+        "VM.get_current_operations": {},
+        "Async.VM.start_on": "OpaqueRef:task",
+        "task.get_uuid": "the task",
+        "message.create": "OpaqueRef:message",
+    }
+
+    def call(method: str, *params: Any) -> Any:
+        asked[method] = params
+        return answers[method]
+
+    view: Any = SimpleNamespace(pool=SimpleNamespace(member=HERE, enabled=True))
+    xapi: Any = SimpleNamespace(call=call)
+    with pytest.raises(start.Restarting) as queued:
+        start._start_again(Host(), xapi, view, "OpaqueRef:web", VM)
+    assert queued.value.task == "the task"
+    assert asked["Async.VM.start_on"] == ("OpaqueRef:web", HERE.ref, False, False)
