@@ -217,7 +217,8 @@ def place_of(value: str, nodes: Nodes) -> Optional[Tuple[int, ...]]:
         if digits:
             number = int(digits.group())
         else:
-            number = next((n for n, pair in enumerate(names) if wanted in pair), -1)
+            # an empty one is nobody's, not even of those without an id (menuentry_eq)
+            number = next((n for n, pair in enumerate(names) if wanted and wanted in pair), -1)
         if not 0 <= number < len(items):
             number, rest = 0, ""
         place = (*place, number)

@@ -28,6 +28,18 @@ def refused(host: Machine, function: str, **args: str) -> SriovError:
     return error.value
 
 
+def test_two_files_with_a_loader_beside_them_are_one_too_many(tmp_path: Path) -> None:
+    """Which of them this host boots by is not known."""
+    host = machine.default_host(str(tmp_path), bootloader="extlinux")
+    other = "/boot/extlinux/extlinux.conf"
+    host.make_folder("/boot/extlinux")
+    host.replace_file(other, host.read_bytes(CONF))
+    assert call(host, "enable_iommu", dry_run="true")["bootloader"] == "extlinux"
+    host.replace_file("/boot/extlinux/ldlinux.sys", b"")
+    error = refused(host, "enable_iommu")
+    assert (error.code, f"{CONF} and {other}" in error.message) == ("SRIOV_BOOT_CONFIG", True)
+
+
 def codes(answer: Dict[str, Any]) -> List[str]:
     return [problem["code"] for problem in answer["problems"]]
 

@@ -1,0 +1,85 @@
+"""Which entry of GRUB's menu is meant by a number, a title or an `--id`, and what Xen is told there."""
+
+from typing import List, Tuple
+
+import pytest
+from sriovlib import grubconfig, grubscript
+from sriovlib.grubscript import Command, ScriptError
+
+MENU = """menuentry 'XCP-ng' --class xcp --id normal { multiboot2 /boot/xen.gz }
+submenu "Older ones" --id=older {
+    menuentry '1' { multiboot2 /boot/xen-4.13.gz }
+    menuentry fallback --id=way-back --hotkey=f { multiboot2 /boot/xen-fallback.gz }
+}
+menuentry --unrestricted 'Serial' 'more words' { multiboot2 /boot/xen.gz }
+"""
+
+
+def command(text: str) -> Command:
+    (found,) = grubscript.parse(text)
+    assert isinstance(found, Command)
+    return found
+
+
+@pytest.mark.parametrize(
+    ("words", "told"),
+    [
+        ("menuentry 'XCP-ng' --class xcp --id normal", ("XCP-ng", "normal")),
+        ("menuentry fallback --id=way-back --hotkey=f", ("fallback", "way-back")),
+        ("menuentry --unrestricted 'Serial' 'more words'", ("Serial", "")),
+        ("menuentry --class xcp", ("", "")),
+    ],
+)
+def test_title_and_id(words: str, told: Tuple[str, str]) -> None:
+    assert grubconfig.title_and_id(command(words + " { true }")) == told
+
+
+@pytest.mark.parametrize(
+    ("default", "place"),
+    [
+        ("0", (0,)),
+        ("2", (2,)),
+        ("Serial", (2,)),
+        ("older>0", (1, 0)),
+        ("1>1", (1, 1)),
+        ("older>way-back", (1, 1)),
+        ("Older ones>fallback", (1, 1)),
+        ("1", (1, 0)),  # the first of a submenu, where nothing says which
+        ("more words", (0,)),  # there is none: the first one
+        ("9", (0,)),
+        ("", (0,)),
+    ],
+)
+def test_the_place_of_a_default(default: str, place: Tuple[int, ...]) -> None:
+    assert grubconfig.place_of(default, grubscript.parse(MENU)) == place
+
+
+def test_a_default_that_a_variable_says_has_no_place() -> None:
+    (word,) = command('"${saved_entry}"').words
+    assert grubconfig.place_of(word.text, grubscript.parse(MENU)) is None
+
+
+@pytest.mark.parametrize(
+    ("words", "options"),
+    [
+        ("/boot/xen.gz iommu=1 watchdog", ["iommu=1"]),
+        ('/boot/xen.gz "iommu=1" iommu=dom0-strict', ["iommu=1", "iommu=dom0-strict"]),
+        ('/boot/xen.gz title="$name" no-iommu', ["no-iommu"]),
+        ("/boot/xen.gz watchdog=iommu=1", []),
+    ],
+)
+def test_the_iommu_options_of_xen(words: str, options: List[str]) -> None:
+    assert grubconfig.iommu_options(command(f"multiboot2 {words}")) == options
+
+
+@pytest.mark.parametrize("words", ["$more", '"iommu=$on"', '"${which}=1"', '"iommu=1 watchdog"'])
+def test_options_that_only_grub_knows_are_not_guessed(words: str) -> None:
+    with pytest.raises(ScriptError):
+        grubconfig.iommu_options(command(f"multiboot2 /boot/xen.gz {words}"))
+
+
+def test_other_files_may_bring_entries_from_anywhere_but_from_an_entry() -> None:
+    """An entry that is chosen may do what it likes."""
+    text = "if true; then source /a; fi\nsubmenu more { configfile /b }\nmenuentry one { configfile /c }\n"
+    told = grubconfig.reads_other_files(grubconfig.read(MENU + text))
+    assert [one.words[1].text for one in told] == ["/a", "/b"]
