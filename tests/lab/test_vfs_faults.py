@@ -37,7 +37,7 @@ def test_one_pf_fails_and_the_others_are_restored(host: LabHost, say: Say) -> No
     assert [vf["driver"] for vf in of_nvme] == ["pciback"] * 3
     assert {vf["mac"] for vf in of_nvme} == {None}
     refused = refusal(host, "configure_vf", vf=of_nvme[0]["address"], mac="02:16:3e:00:00:30")
-    assert refused[0] == "SRIOV_KERNEL_REFUSED"
+    assert refused[0] == "SRIOV_BAD_ARGUMENT"
     say(f"NVMe is listed and has 3 VFs, and a MAC is refused: {refused[1]}")
 
     second = call(host, "list_vfs", pf=SECOND)
