@@ -130,7 +130,8 @@ def test_a_request_by_network_is_told_why_a_vf_on_both_ports_is_not_for_it(fs: F
     wanted = Request(1, Choice("network", "one"), {})
     with pytest.raises(placement.NoFreeVf) as refused:
         placement.place([wanted], "vm", "host", hosts, placement.Held({}, {}), {})
-    assert f"On which of its PF's ports {vf_address(CONNECTX3, 0)}" in str(refused.value)
+    both = ", ".join(vf_address(CONNECTX3, number) for number in range(2))
+    assert f"{both}: on both ports of the PF" in str(refused.value)
 
 
 def test_settings_are_those_of_the_vfs_own_port(fs: FakeFilesystem) -> None:
