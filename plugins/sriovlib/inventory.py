@@ -45,15 +45,23 @@ class Inventory(NamedTuple):
         """dom0's interfaces of the PF and of its VFs."""
         return [*pf.interfaces, *self.vf_interfaces.get(pf.address, ())]
 
+    def pf_of(self, vf: pci.VirtualFunction) -> pci.PhysicalFunction:
+        for pf in self.pfs:
+            if pf.address == vf.pf:
+                return pf
+        raise LookupError(vf.pf)
+
     def settings_interface(self, vf: pci.VirtualFunction) -> Optional[str]:
         """By which the VF is set and read; None where it has no settings, see `why_no_settings`."""
-        pf = next(pf for pf in self.pfs if pf.address == vf.pf)
-        return settings_interface(pf, vf, self.settings)
+        return settings_interface(self.pf_of(vf), vf, self.settings)
 
     def settings_of(self, vf: pci.VirtualFunction) -> vfsettings.VfSettings:
         """As they are now; `UNKNOWN` where nobody tells."""
-        interface = self.settings_interface(vf)
-        return self.settings.get(interface or "", {}).get(vf.number, vfsettings.UNKNOWN)
+        return self.settings_by(self.settings_interface(vf), vf.number)
+
+    def settings_by(self, interface: Optional[str], number: int) -> vfsettings.VfSettings:
+        """What is told of a VF by that interface."""
+        return self.settings.get(interface or "", {}).get(number, vfsettings.UNKNOWN)
 
     def management(self, pf: pci.PhysicalFunction) -> Optional[bool]:
         """Whether the PF carries the management network, itself or by a VF; None: it may."""
@@ -76,7 +84,7 @@ class Inventory(NamedTuple):
         to know."""
         if self.owners is not None and vf.address in self.owners:
             return IN_USE
-        if vgpus.gpu(next(pf for pf in self.pfs if pf.address == vf.pf)).by_driver:
+        if vgpus.gpu(self.pf_of(vf)).by_driver:
             return RESERVED
         if vf.driver is not None and vf.driver != pci.PCIBACK:
             return DOM0
@@ -176,8 +184,11 @@ def _untold(seen: Inventory, pf: pci.PhysicalFunction) -> Tuple[List[int], Optio
     """The VFs of the PF whose settings should be known and are not, and what `ip` said. Of a driver that
     tells of none of its VFs, and of which `ip` says nothing, there is no more to know."""
     own = [vf for vf in seen.vfs if vf.pf == pf.address]
+    by_interface = [(vf.number, settings_interface(pf, vf, seen.settings)) for vf in own]
     untold = [
-        vf.number for vf in own if seen.settings_interface(vf) and seen.settings_of(vf) == vfsettings.UNKNOWN
+        number
+        for number, interface in by_interface
+        if interface and seen.settings_by(interface, number) == vfsettings.UNKNOWN
     ]
     why = next((seen.cut_off[name] for name in pf.settings_interfaces if name in seen.cut_off), None)
     return (untold, why) if why or len(untold) < len(own) else ([], None)
@@ -238,8 +249,8 @@ def vf_record(seen: Inventory, vf: pci.VirtualFunction) -> Dict[str, Any]:
     takes xapi to tell, `assigned_to` where no running domain has it. `interface` is the port that it is on;
     `no_settings` and `no_port` are null, or why it can be given no settings, or is on no port that dom0
     knows."""
-    pf = next(pf for pf in seen.pfs if pf.address == vf.pf)
-    settings = seen.settings_of(vf)
+    pf = seen.pf_of(vf)
+    interface = settings_interface(pf, vf, seen.settings)
     owner = (seen.owners or {}).get(vf.address)
     record: Dict[str, Any] = {
         "address": vf.address,
@@ -252,9 +263,9 @@ def vf_record(seen: Inventory, vf: pci.VirtualFunction) -> Dict[str, Any]:
         "driver": vf.driver,
         "numa_node": vf.numa_node,
         "no_port": None if vf.port.interface or not pf.ports else f"the VF is {vf.port.why}",
-        "no_settings": why_no_settings(pf, vf) if seen.settings_interface(vf) is None else None,
+        "no_settings": why_no_settings(pf, vf) if interface is None else None,
     }
-    record.update(settings._asdict())
+    record.update(seen.settings_by(interface, vf.number)._asdict())
     record["state"] = seen.state(vf)
     record["assigned_to"] = (
         {"vm_uuid": owner.vm_uuid, "vm_name": owner.name, "power_state": None} if owner else None

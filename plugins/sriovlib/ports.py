@@ -189,8 +189,10 @@ def settings_interface(
 
     None where a setting might reach another port: mlx4 keeps settings for each port (en_netdev.c).
     """
+    if port in names and number in shown.get(port or "", {}):
+        return port
     answering = [name for name in names if number in shown.get(name, {})]
-    if port in answering or (port in names and not answering):
+    if port in names and not answering:
         return port
     if driver == MLX4 and port is None:
         return None
