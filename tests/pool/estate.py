@@ -82,6 +82,13 @@ class Estate:
         self.box.xapi.call("VM.remove_from_other_config", vm, "pci")
         self.box.xapi.call("VM.add_to_other_config", vm, "pci", pci)
 
+    def set_key(self, vm: str, text: str) -> None:
+        """Writes another text into the VM's key of the ledger, as a pool-operator may."""
+        (pool,) = self.box.xapi.database.refs("pool")
+        key = f"{ledger.PREFIX}{self.uuid(vm)}"
+        self.box.xapi.call("pool.remove_from_other_config", pool, key)
+        self.box.xapi.call("pool.add_to_other_config", pool, key, text)
+
     def lease(self, vm: str) -> Any:
         (pool,) = self.box.xapi.database.refs("pool")
         keys = ledger.settled(self.box.xapi.database.get("pool", pool, "other_config"))

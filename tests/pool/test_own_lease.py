@@ -155,10 +155,7 @@ def test_nor_is_it_plugged_by_a_reboot_if_it_was_added_while_the_vm_ran(estate: 
 
 def test_a_key_that_cannot_be_read_may_speak_of_any_vlan(estate: Estate) -> None:
     web = estate.with_vf("web")
-    (pool,) = estate.box.xapi.database.refs("pool")
-    key = f"sriov-vm-{estate.uuid(web)}"
-    estate.box.xapi.call("pool.remove_from_other_config", pool, key)
-    estate.box.xapi.call("pool.add_to_other_config", pool, key, '{"version":2}')
+    estate.set_key(web, '{"version":2}')
     mine = estate.vm("mine", f"0/{FREE_VF}")
     first, message, hint = estate.refused(mine, 1)
     assert first.startswith("SRIOV_NOT_ASSIGNED ")

@@ -301,10 +301,7 @@ def test_a_device_that_is_not_there_takes_nothing(estate: Estate) -> None:
 
 def test_a_ledger_that_cannot_be_read(estate: Estate) -> None:
     vm = estate.with_vf("web")
-    (pool,) = estate.box.xapi.database.refs("pool")
-    key = f"sriov-vm-{estate.uuid(vm)}"
-    estate.box.xapi.call("pool.remove_from_other_config", pool, key)
-    estate.box.xapi.call("pool.add_to_other_config", pool, key, "{")
+    estate.set_key(vm, "{")
     assert estate.refused(vm, 0)[0].startswith("SRIOV_LEDGER ")
     first, message, _ = estate.refused(estate.vm("other", f"0/{VF}"), 0)  # for it may be lent to the first
     assert first.startswith("SRIOV_VF_IN_USE ")

@@ -318,8 +318,7 @@ def in_ledger(estate: Estate, vm: str, old: str, new: str) -> None:
     (pool,) = database.refs("pool")
     text = database.get("pool", pool, "other_config")[key]
     assert old in text
-    estate.box.xapi.call("pool.remove_from_other_config", pool, key)
-    estate.box.xapi.call("pool.add_to_other_config", pool, key, text.replace(old, new))
+    estate.set_key(vm, text.replace(old, new))
 
 
 def test_a_vf_by_hand_has_nobodys_mac(estate: Estate) -> None:
