@@ -54,7 +54,7 @@ bench-short: venv ## see that every bench still works: a minute, and no measurem
 	@[ "$$(id -u)" != 0 ] || scripts/need lspci=pciutils
 	@for bench in $(benches); do $(PYTHON) tests/bench/$$bench --short || exit; done
 
-mutants: venv ## break the library in small ways: which do no tests notice? (an hour; or MODULES="guard start" SAMPLE=20)
+mutants: venv ## break the library in small ways: which do no tests notice? (an hour; or MODULES="starts.judge vf.restore" SAMPLE=20)
 	@$(PYTHON) scripts/mutants $(if $(SAMPLE),--sample $(SAMPLE)) $(MODULES)
 
 clean: ## remove all that the other targets made

@@ -5,8 +5,8 @@ from typing import Any, Dict, List
 
 from pyfakefs.fake_filesystem import FakeFilesystem
 from small_dom0 import SmallDom0
-from sriovlib import dom0disks
-from sriovlib.repositories import Repository
+from sriovlib import dom0_disks
+from sriovlib.storage_repositories import Repository
 
 SATA, HBA, NVME = "0000:00:1f.2", "0000:04:00.0", "0000:05:00.0"
 TOP = "/sys/devices/pci0000:00"
@@ -63,7 +63,7 @@ def kind(fs: FakeFilesystem, number: str, what: str) -> None:
 
 def needed(*plugged: Repository, **says: Any) -> Dict[str, List[str]]:
     """What is on the HBA, and on the NVMe controller; `says`: what commands print."""
-    found = dom0disks.by_controller(SmallDom0(says), plugged)
+    found = dom0_disks.by_controller(SmallDom0(says), plugged)
     assert found[SATA][0] == "the mounted file system /"
     return {"hba": found.get(HBA, []), "nvme": found.get(NVME, [])}
 

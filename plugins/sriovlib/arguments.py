@@ -4,18 +4,11 @@ import re
 from typing import List, Mapping, Optional, Sequence
 
 from . import pci
-from .errors import SriovError
+from .errors import SriovError, bad_argument
 from .ini import FALSE, TRUE
 
 _UUID = re.compile(r"[0-9a-fA-F]{8}(?:-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}")
 _INTERFACE = re.compile(r"[^\s/:]{1,15}")  # what the kernel allows as the name of one
-
-
-def bad(name: str, value: str, accepted: str) -> SriovError:
-    shown = value if len(value) <= 80 else value[:77] + "..."
-    return SriovError(
-        "SRIOV_BAD_ARGUMENT", f"Argument {name}: `{shown}` is not accepted.", f"It takes {accepted}."
-    )
 
 
 def known_only(function: str, args: Mapping[str, str], names: Sequence[str]) -> None:
@@ -36,7 +29,7 @@ def boolean(args: Mapping[str, str], name: str, default: bool) -> bool:
         return default
     word = args[name].strip().lower()
     if word not in TRUE + FALSE:
-        raise bad(name, args[name], "true, yes, on, 1 or false, no, off, 0")
+        raise bad_argument(name, args[name], "true, yes, on, 1 or false, no, off, 0")
     return word in TRUE
 
 
@@ -44,7 +37,7 @@ def choice(args: Mapping[str, str], name: str, choices: Sequence[str]) -> Option
     if name not in args:
         return None
     if args[name] not in choices:
-        raise bad(name, args[name], f"one of {', '.join(choices)}")
+        raise bad_argument(name, args[name], f"one of {', '.join(choices)}")
     return args[name]
 
 
@@ -52,7 +45,7 @@ def uuid(args: Mapping[str, str], name: str) -> Optional[str]:
     if name not in args:
         return None
     if not _UUID.fullmatch(args[name]):
-        raise bad(name, args[name], "a UUID such as 3f2b7a1e-58c4-4d0e-9a75-0d1c2b3a4f5e")
+        raise bad_argument(name, args[name], "a UUID such as 3f2b7a1e-58c4-4d0e-9a75-0d1c2b3a4f5e")
     return args[name].lower()
 
 
@@ -65,7 +58,7 @@ def device(args: Mapping[str, str], name: str) -> str:
     """Vendor and device in hexadecimal digits, as `lspci -n` shows them; lower-case."""
     value = required(name, args.get(name)).strip().lower()
     if not re.fullmatch("[0-9a-f]{4}:[0-9a-f]{4}", value):
-        raise bad(name, args[name], "vendor and device of a VF, such as 8086:10ed")
+        raise bad_argument(name, args[name], "vendor and device of a VF, such as 8086:10ed")
     return value
 
 
@@ -74,7 +67,7 @@ def address(args: Mapping[str, str], name: str) -> str:
     value = required(name, args.get(name))
     found = pci.parse_address(value)
     if found is None:
-        raise bad(name, value, "a PCI address (0000:07:10.0 or 07:10.0)")
+        raise bad_argument(name, value, "a PCI address (0000:07:10.0 or 07:10.0)")
     return found
 
 
@@ -89,7 +82,7 @@ def pf(args: Mapping[str, str], name: str = "pf") -> Optional[str]:
         return None
     address, interface = pci.parse_address(args[name]), args[name].strip()
     if address is None and not _INTERFACE.fullmatch(interface):
-        raise bad(name, args[name], "a PCI address (0000:07:00.0 or 07:00.0) or an interface (eth2)")
+        raise bad_argument(name, args[name], "a PCI address (0000:07:00.0 or 07:00.0) or an interface (eth2)")
     return address or interface
 
 
@@ -105,7 +98,7 @@ def number(args: Mapping[str, str], name: str) -> int:
     """A whole number, 0 or more, in decimal digits."""
     value = required(name, args.get(name)).strip()
     if not re.fullmatch("[0-9]{1,9}", value):
-        raise bad(name, args[name], "a whole number, 0 or more")
+        raise bad_argument(name, args[name], "a whole number, 0 or more")
     return int(value)
 
 
@@ -114,5 +107,5 @@ def text(args: Mapping[str, str], name: str, accepted: str) -> Optional[str]:
     if name not in args:
         return None
     if not args[name].strip():
-        raise bad(name, args[name], accepted)
+        raise bad_argument(name, args[name], accepted)
     return args[name]

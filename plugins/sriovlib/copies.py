@@ -8,9 +8,9 @@ the old plugin iovirt with keys that a copy would have from its origin.
 
 from typing import Iterable, List, Optional, Sequence, Set, Tuple
 
-from . import iovirt, pcientries
+from . import iovirt, pci_entries
 from .ledger import Choice, Entry
-from .poolstate import PoolState, Vm
+from .state import PoolState, Vm
 
 
 def lent(entry: Entry) -> List[str]:
@@ -61,7 +61,7 @@ def all_origins(state: PoolState, vms: Iterable[Vm]) -> Set[str]:
     for vm in vms:
         own = state.entries.get(vm.uuid)
         if not (own and own.requests):
-            named = pcientries.plugging_order(vm.pci or "")
+            named = pci_entries.plugging_order(vm.pci or "")
             found.update(origins(state, vm, named) or former_origins(state, vm, named))
     return found
 
@@ -79,7 +79,7 @@ def origin_of(state: PoolState, vm: Vm, named: Sequence[str]) -> Optional[str]:
 def without_the_copy(state: PoolState, vm: Vm, entry: Entry) -> Entry:
     """The entry of a VM that is to have VFs of its own: of a clone's copied entries, and of the copied
     platform:nomigrate, it knows that they are not by hand."""
-    origin = None if entry.requests else origin_of(state, vm, pcientries.plugging_order(vm.pci or ""))
+    origin = None if entry.requests else origin_of(state, vm, pci_entries.plugging_order(vm.pci or ""))
     if origin is None:
         return entry
     model = state.entries[origin]

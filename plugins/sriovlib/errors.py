@@ -27,3 +27,11 @@ class Problem(NamedTuple):
     code: str
     message: str
     hint: str
+
+
+def bad_argument(name: str, value: str, accepted: str) -> SriovError:
+    """`SRIOV_BAD_ARGUMENT` for a call's argument; `accepted` says what it takes."""
+    shown = value if len(value) <= 80 else value[:77] + "..."
+    return SriovError(
+        "SRIOV_BAD_ARGUMENT", f"Argument {name}: `{shown}` is not accepted.", f"It takes {accepted}."
+    )

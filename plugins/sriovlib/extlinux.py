@@ -10,7 +10,7 @@ import re
 from collections import Counter
 from typing import Dict, List, Mapping, NamedTuple, Optional, Sequence, Tuple
 
-from . import xenoption
+from . import iommu_option
 
 NORMAL_LABELS = ("xe", "xe-serial")
 SEPARATOR = "---"  # between what mboot.c32 loads: Xen, the dom0 kernel, its initrd
@@ -246,7 +246,7 @@ def _line_with_iommu(line: str, options: Sequence[str]) -> str:
     start = 0 if _xen_module(texts) == 0 else texts.index(SEPARATOR) + 1
     xen = words[start : texts.index(SEPARATOR, start)]  # xen.gz and its options
     xen = xen[: 1 + len(_until_dom0([word.group() for word in xen[1:]]))]
-    old = [word for word in xen[1:] if xenoption.is_iommu(word.group())]
+    old = [word for word in xen[1:] if iommu_option.is_iommu(word.group())]
     ends = {word.start(): before.end() for before, word in zip(xen, xen[1:])}
     new = "".join(f" {option}" for option in options)
     if not old:

@@ -7,7 +7,7 @@ behind by its being killed, so nothing comes after it, and what will be set is n
 from contextlib import ExitStack
 from typing import Dict, List, NamedTuple, Optional
 
-from . import arrival, departure, startnotes, xenopsd, xenstore
+from . import apply, release, start_notes, xenopsd, xenstore
 from .errors import SriovError
 from .host import LOCK_SECONDS, RUN_FOLDER, Host
 from .xenstore import Domain
@@ -34,12 +34,12 @@ def arrive(host: Host, vm_uuid: str, permitted: Permitted) -> None:
     A reboot does not fail because somebody is at work on the host's VFs for long: where its VFs are as its
     last start left them it goes on, and where they are not it waits for its turn.
     """
-    arrival.wait_for_links(host, permitted.wanted)
+    apply.wait_for_links(host, permitted.wanted)
     is_reboot = permitted.ended is None
     doing = f"the start of {vm_uuid}"
     with ExitStack() as stack:
         try:
-            seconds = departure.REBOOT_LOCK_SECONDS if is_reboot else LOCK_SECONDS
+            seconds = release.REBOOT_LOCK_SECONDS if is_reboot else LOCK_SECONDS
             stack.enter_context(host.lock("vfs", doing, seconds))
         except SriovError as error:
             if not is_reboot:
@@ -58,7 +58,7 @@ def _take(host: Host, vm_uuid: str, permitted: Permitted) -> None:
     running = known or {}
     starting = {
         address: uuid
-        for uuid, note in startnotes.claims(host, vm_uuid).items()
+        for uuid, note in start_notes.claims(host, vm_uuid).items()
         for address in note.devices
         if permitted.ended is not None and permitted.ended.get(uuid) != note.time
     }
@@ -70,17 +70,17 @@ def _take(host: Host, vm_uuid: str, permitted: Permitted) -> None:
             raise _taken(address, f"the VM {starting[address]}, which is being started")
     wanted = permitted.wanted
     if known is not None:  # else nobody knows whose settings those are
-        departure.sweep(host, vm_uuid, running, permitted.ended or departure.NOBODY)
-        departure.left_behind(host, vm_uuid, set(permitted.devices).difference(wanted), running)
-    arrival.learn(host, wanted)
+        release.sweep(host, vm_uuid, running, permitted.ended or release.NOBODY)
+        release.left_behind(host, vm_uuid, set(permitted.devices).difference(wanted), running)
+    apply.learn(host, wanted)
     # First noted, then set: what is set by a hook that is killed then is known, and swept up.
     _note(host, vm_uuid, permitted)
     if wanted:
-        others = set(arrival.look(host)).difference(wanted) if known is None else set(running)
+        others = set(apply.look(host)).difference(wanted) if known is None else set(running)
         try:
-            arrival.arrive(host, wanted, others)
+            apply.arrive(host, wanted, others)
         except SriovError:
-            departure.come_to_nothing(host, vm_uuid, wanted)
+            release.come_to_nothing(host, vm_uuid, wanted)
             raise
 
 
@@ -88,7 +88,7 @@ def _is_as_it_was(host: Host, vm_uuid: str, permitted: Permitted) -> bool:
     """Whether nothing is to be done for the VM, and nobody has what is its own."""
     running = _owners(host) or {}
     foreign = [address for address, domain in running.items() if domain.vm_uuid != vm_uuid]
-    return not set(permitted.devices).intersection(foreign) and arrival.are_set(host, permitted.wanted)
+    return not set(permitted.devices).intersection(foreign) and apply.are_set(host, permitted.wanted)
 
 
 def _owners(host: Host) -> Optional[Dict[str, Domain]]:
@@ -102,7 +102,7 @@ def note_xapis(host: Host, vm_uuid: str) -> None:
         plugs = xenopsd.devices(host, vm_uuid)
         if plugs:
             host.make_folder(RUN_FOLDER)
-            startnotes.write(host, vm_uuid, plugs, {})
+            start_notes.write(host, vm_uuid, plugs, {})
     except OSError as error:
         host.log(f"{vm_uuid}: its start could not be noted: {error.strerror}")
 
@@ -112,11 +112,11 @@ def _note(host: Host, vm_uuid: str, permitted: Permitted) -> None:
     wanted, devices = permitted.wanted, permitted.devices
     xapis = [address for address in xenopsd.devices(host, vm_uuid) or () if address not in devices]
     try:
-        startnotes.write(host, vm_uuid, [*devices, *xapis], {vf: dict(wanted[vf]) for vf in wanted})
+        start_notes.write(host, vm_uuid, [*devices, *xapis], {vf: dict(wanted[vf]) for vf in wanted})
     except OSError as error:
         host.log(f"{vm_uuid}: its start could not be noted: {error.strerror}")
         if permitted.ended is not None:  # a reboot's own note says the same already
-            startnotes.remove(host, vm_uuid)  # the next reboot must not go by what was before
+            start_notes.remove(host, vm_uuid)  # the next reboot must not go by what was before
 
 
 def _taken(address: str, holder: str) -> SriovError:

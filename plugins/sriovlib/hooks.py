@@ -10,10 +10,10 @@ import time
 from contextlib import ExitStack
 from typing import TYPE_CHECKING, Any, Callable, Dict, Optional, Sequence, Tuple
 
-from . import startnotes
+from . import start_notes
 from .errors import SriovError
 from .host import Host, this_machine
-from .xapi import CONNECTION_FAILS, Xapi, XapiFailure, logged_in
+from .session import CONNECTION_FAILS, Xapi, XapiFailure, logged_in
 
 if TYPE_CHECKING:
     from .handover import Permitted
@@ -71,16 +71,16 @@ def pre_start(host: Host, vm_uuid: str, _reason: str) -> None:
     """Returns where the VM may start. What a start plugs xapi knows; what a reboot plugs xenopsd does, and
     most of it is in the note of the VM's last start, so that it needs no xapi."""
     try:
-        if startnotes.reboots(host, vm_uuid):
+        if start_notes.reboots(host, vm_uuid):
             _reboot(host, vm_uuid)
         else:
             _start(host, vm_uuid)
     finally:
-        startnotes.unmark(host, vm_uuid)
+        start_notes.unmark(host, vm_uuid)
 
 
 def _start(host: Host, vm_uuid: str) -> None:
-    note = startnotes.read(host, vm_uuid)
+    note = start_notes.read(host, vm_uuid)
     with ExitStack() as stack:
         try:
             session, ref, vm = _ask(host, vm_uuid, stack)
@@ -111,7 +111,7 @@ def _reboot(host: Host, vm_uuid: str) -> None:
     before, asks nobody."""
     from . import xenopsd
 
-    note = startnotes.read(host, vm_uuid)
+    note = start_notes.read(host, vm_uuid)
     plugs = xenopsd.devices(host, vm_uuid)
     if note is None and plugs == []:
         return
@@ -154,12 +154,12 @@ def post_destroy(host: Host, vm_uuid: str, reason: str) -> None:
     """What the VM had on this host it has no more. Needs no xapi."""
     if reason in REBOOTS:
         try:
-            startnotes.mark_reboot(host, vm_uuid)
+            start_notes.mark_reboot(host, vm_uuid)
         except OSError as error:
             host.log(f"{vm_uuid}: that it reboots could not be noted: {error.strerror}")
     else:
-        startnotes.unmark(host, vm_uuid)
-    if startnotes.read(host, vm_uuid) is not None:
+        start_notes.unmark(host, vm_uuid)
+    if start_notes.read(host, vm_uuid) is not None:
         _release(host, vm_uuid, reason in REBOOTS)
 
 
@@ -184,10 +184,10 @@ def _has_entries(vm: Dict[str, Any]) -> bool:
 
 
 def _release(host: Host, vm_uuid: str, reboots: bool) -> None:
-    from . import departure
+    from . import release
 
     try:
-        departure.leave(host, vm_uuid, reboots)
+        release.leave(host, vm_uuid, reboots)
     except Exception as error:  # no start waits for this
         host.log(f"{vm_uuid}: its VFs could not be set back: {type(error).__name__}: {error}")
 
@@ -243,10 +243,10 @@ def _unforeseen(host: Host, hook: str, error: Exception) -> SriovError:
 
 
 def _print(refusal: SriovError, vm_uuid: str, host: Host) -> None:
-    from . import product
+    from . import xensource_inventory
     from .safetext import safe
 
-    words = [refusal.code, vm_uuid, product.read(host).get("INSTALLATION_UUID", "-")]
+    words = [refusal.code, vm_uuid, xensource_inventory.read(host).get("INSTALLATION_UUID", "-")]
     task = getattr(refusal, "task", None)  # of a start that is queued in the place of this one
     first = " ".join(words + ([task] if task else []))
     lines = [" ".join(line.splitlines()) for line in (first, refusal.message, refusal.hint) if line]

@@ -8,7 +8,7 @@ version 024 on: commit 87142801 of 2012; XCP-ng 8.3 and 9 have newer ones).
 import re
 from typing import NamedTuple, Optional
 
-from . import modprobeconf
+from . import modprobe_conf
 from .errors import SriovError
 from .host import NOT_FOUND, Host
 
@@ -64,7 +64,7 @@ def against(host: Host, driver: str, parameter: str, path: str, value: str) -> O
     if not re.search(rf"/{module}\.ko(\.\w+)?$", listing.stdout, re.MULTILINE):
         return None
     copy = host.run(["lsinitrd", "-f", path.lstrip("/"), image], seconds=LOOK_SECONDS)
-    given = modprobeconf.in_text(copy.stdout, path, driver, parameter)
+    given = modprobe_conf.in_text(copy.stdout, path, driver, parameter)
     if copy.status == 0 and given and given[-1].value == value:
         return None
     return Finding(

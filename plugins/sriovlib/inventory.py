@@ -4,21 +4,21 @@ from typing import Any, Collection, Dict, List, Mapping, NamedTuple, Optional, S
 
 from . import (
     VERSION,
-    dom0needs,
-    hostconfig,
-    identity,
-    iplink,
-    kernellog,
-    network,
+    dom0_devices,
+    ip_link,
+    kernel_log,
+    management_network,
     nvme,
     pci,
-    pciids,
+    pci_ids,
+    pf_sections,
     ports,
     problems,
-    product,
-    startnotes,
-    vfsettings,
+    sriov_conf,
+    start_notes,
+    vf_settings,
     vgpus,
+    xensource_inventory,
     xenstore,
 )
 from .host import Host
@@ -33,11 +33,11 @@ class Inventory(NamedTuple):
     pfs: List[pci.PhysicalFunction]
     vfs: List[pci.VirtualFunction]
     vf_interfaces: Dict[str, List[str]]  # PF address -> interfaces that dom0 has of its VFs
-    network: network.Standing  # what of dom0 is on which interfaces
-    settings: Dict[str, Dict[int, vfsettings.VfSettings]]  # interface -> VF index -> settings
+    network: management_network.Standing  # what of dom0 is on which interfaces
+    settings: Dict[str, Dict[int, vf_settings.VfSettings]]  # interface -> VF index -> settings
     owners: Optional[Dict[str, xenstore.Domain]]
     descriptions: Dict[Tuple[str, str], Optional[str]]
-    evidence: Dict[str, List[kernellog.Evidence]]  # PF address -> what the kernel's log has against it
+    evidence: Dict[str, List[kernel_log.Evidence]]  # PF address -> what the kernel's log has against it
     cut_off: Mapping[str, str] = {}  # interface -> what `ip` said where it did not tell of all its VFs
     starting: Mapping[str, str] = {}  # address -> VM that is being started, and has no domain with it yet
 
@@ -55,13 +55,13 @@ class Inventory(NamedTuple):
         """By which the VF is set and read; None where it has no settings, see `why_no_settings`."""
         return settings_interface(self.pf_of(vf), vf, self.settings)
 
-    def settings_of(self, vf: pci.VirtualFunction) -> vfsettings.VfSettings:
+    def settings_of(self, vf: pci.VirtualFunction) -> vf_settings.VfSettings:
         """As they are now; `UNKNOWN` where nobody tells."""
         return self.settings_by(self.settings_interface(vf), vf.number)
 
-    def settings_by(self, interface: Optional[str], number: int) -> vfsettings.VfSettings:
+    def settings_by(self, interface: Optional[str], number: int) -> vf_settings.VfSettings:
         """What is told of a VF by that interface."""
-        return self.settings.get(interface or "", {}).get(number, vfsettings.UNKNOWN)
+        return self.settings.get(interface or "", {}).get(number, vf_settings.UNKNOWN)
 
     def management(self, pf: pci.PhysicalFunction) -> Optional[bool]:
         """Whether the PF carries the management network, itself or by a VF; None: it may."""
@@ -133,13 +133,15 @@ def _vf_interfaces(
     return found
 
 
-def configured(host: Host, seen: Inventory) -> Dict[str, hostconfig.PfConfig]:
+def configured(host: Host, seen: Inventory) -> Dict[str, sriov_conf.PfConfig]:
     """PF address -> what /etc/sriov.conf says of it."""
-    config = hostconfig.read(host)
+    config = sriov_conf.read(host)
     if not config.pfs:
         return {}
-    macs = identity.permanent_macs(host, seen.pfs)
-    sections = {pf.address: identity.section_of(pf, config.pfs.values(), seen.pfs, macs) for pf in seen.pfs}
+    macs = pf_sections.permanent_macs(host, seen.pfs)
+    sections = {
+        pf.address: pf_sections.section_of(pf, config.pfs.values(), seen.pfs, macs) for pf in seen.pfs
+    }
     return {address: section for address, section in sections.items() if section is not None}
 
 
@@ -150,33 +152,33 @@ def configured_vfs(host: Host, seen: Inventory) -> Dict[str, Optional[int]]:
 
 def look(host: Host) -> Inventory:
     """The commands run while sysfs is read: starting a process takes longer than reading 100 VFs."""
-    ip = host.start(iplink.COMMAND)
+    ip = host.start(ip_link.COMMAND)
     xenstore_ls = host.start(xenstore.COMMAND)
-    addresses = host.start(network.COMMAND)
-    dmesg = host.start(kernellog.COMMAND)
+    addresses = host.start(management_network.COMMAND)
+    dmesg = host.start(kernel_log.COMMAND)
     pfs, vfs = pci.functions(host)
     vf_interfaces = _vf_interfaces(host, pfs, vfs)
     shown = ip.finish()
     owners = xenstore.owners(host, xenstore_ls.finish(xenstore.SECONDS))
     ids = {(pf.vendor_id, pf.device_id) for pf in pfs} | {(vf.vendor_id, vf.device_id) for vf in vfs}
     return Inventory(
-        host_uuid=product.read(host).get("INSTALLATION_UUID"),
+        host_uuid=xensource_inventory.read(host).get("INSTALLATION_UUID"),
         pfs=pfs,
         vfs=vfs,
         vf_interfaces=vf_interfaces,
-        network=network.look(host, addresses.finish()),
-        descriptions=pciids.descriptions(host, ids) if ids else {},
-        settings=iplink.read(host, shown, pfs),
-        evidence=kernellog.evidence(dmesg.finish(), {vf.address: vf.pf for vf in vfs}),
+        network=management_network.look(host, addresses.finish()),
+        descriptions=pci_ids.descriptions(host, ids) if ids else {},
+        settings=ip_link.read(host, shown, pfs),
+        evidence=kernel_log.evidence(dmesg.finish(), {vf.address: vf.pf for vf in vfs}),
         owners=owners,
         cut_off={
             name: said
             for pf in pfs
             for name in pf.settings_interfaces
-            for said in [iplink.cut_off(shown, name)]
+            for said in [ip_link.cut_off(shown, name)]
             if said
         },
-        starting=startnotes.starting(host, owners or {}),
+        starting=start_notes.starting(host, owners or {}),
     )
 
 
@@ -188,7 +190,7 @@ def _untold(seen: Inventory, pf: pci.PhysicalFunction) -> Tuple[List[int], Optio
     untold = [
         number
         for number, interface in by_interface
-        if interface and seen.settings_by(interface, number) == vfsettings.UNKNOWN
+        if interface and seen.settings_by(interface, number) == vf_settings.UNKNOWN
     ]
     why = next((seen.cut_off[name] for name in pf.settings_interfaces if name in seen.cut_off), None)
     return (untold, why) if why or len(untold) < len(own) else ([], None)
@@ -273,7 +275,7 @@ def vf_record(seen: Inventory, vf: pci.VirtualFunction) -> Dict[str, Any]:
     return record
 
 
-def _configured_mac(wanted: Mapping[str, hostconfig.PfConfig], vf: pci.VirtualFunction) -> Optional[str]:
+def _configured_mac(wanted: Mapping[str, sriov_conf.PfConfig], vf: pci.VirtualFunction) -> Optional[str]:
     section = wanted.get(vf.pf)
     return section.settings.get(vf.number, {}).get("mac") if section is not None else None
 
@@ -289,7 +291,7 @@ def inventory(host: Host, _session: Any, _args: Mapping[str, str]) -> Dict[str, 
     wanted = configured(host, seen)
     counts = {address: section.vfs for address, section in wanted.items()}
     # Whether xapi gives a GPU that has no VFs out as a whole, it will say itself.
-    known = dom0needs.NOTHING._replace(vgpus=dict.fromkeys([pf.address for pf in seen.pfs], False))
+    known = dom0_devices.NOTHING._replace(vgpus=dict.fromkeys([pf.address for pf in seen.pfs], False))
     return {
         "version": VERSION,
         "host_uuid": seen.host_uuid,
@@ -297,7 +299,7 @@ def inventory(host: Host, _session: Any, _args: Mapping[str, str]) -> Dict[str, 
         "pfs": [pf_record(seen, pf, host, counts) for pf in seen.pfs],
         "vfs": [{**vf_record(seen, vf), "configured_mac": _configured_mac(wanted, vf)} for vf in seen.vfs],
         "others": [name for name in host.names(pci.DEVICES) if name not in listed],
-        "interfaces": dom0needs.interfaces(host),
+        "interfaces": dom0_devices.interfaces(host),
         "starting": dict(seen.starting),
-        "needed": dom0needs.needs(host, seen.pfs, seen.vfs, seen.network, known, {}),
+        "needed": dom0_devices.needs(host, seen.pfs, seen.vfs, seen.network, known, {}),
     }

@@ -1,22 +1,22 @@
 """The IOMMU: is it on, will it be after a reboot, could it be; the calls that turn it on or put it back."""
 
 from contextlib import contextmanager
-from typing import Any, Dict, Iterator, List, Mapping, NamedTuple, Optional
+from typing import Any, Dict, Iterator, List, NamedTuple, Optional
 from urllib.parse import quote, unquote
 
-from . import arguments, bootconfig, bootfile, hostconfig, xen, xenoption
+from . import boot_file, bootloader, iommu_option, sriov_conf, xen
 from .errors import Problem, SriovError
 from .host import Host
 
 # What enable_iommu found, in /etc/sriov.conf: a key a boot entry. Written before the boot
 # configuration is changed, so that no crash can lose it.
-BEFORE = hostconfig.XEN_BEFORE
+BEFORE = sriov_conf.XEN_BEFORE
 # Set while extlinux still has to run after a change, so that the next call completes a broken one.
-UNFINISHED = (hostconfig.BOOT, "regenerate")
+UNFINISHED = (sriov_conf.BOOT, "regenerate")
 # What the first builds of 0.1.0 recorded on GRUB hosts, where they only read the entry that boots by default.
 OF_ALL_ENTRIES = "default"
 
-_RANK = {xenoption.OFF: 0, xenoption.DEFAULT: 1, xenoption.ON: 2}
+_RANK = {iommu_option.OFF: 0, iommu_option.DEFAULT: 1, iommu_option.ON: 2}
 
 
 NOTHING_RECORDED = Problem(
@@ -49,46 +49,44 @@ class Iommu(NamedTuple):
 
 def state(running: Optional[xen.Xen], options: List[str], bootloader: str) -> Iommu:
     """What the IOMMU options of the default boot entry mean beside the Xen that runs now. Pure."""
-    configured = xenoption.setting(options)
+    configured = iommu_option.setting(options)
     option = " ".join(options) or None
     if running is None:
         return Iommu(configured, None, False, bootloader, option, [NO_XEN])
-    booted = xenoption.setting(running.options)
+    booted = iommu_option.setting(running.options)
     step = _RANK[configured] - _RANK[booted]  # what a reboot would change: up or down
     reboot = step < 0 if running.iommu_active else step > 0
     problems = []
-    if not running.iommu_active and booted == configured == xenoption.ON:
+    if not running.iommu_active and booted == configured == iommu_option.ON:
         problems.append(NO_FIRMWARE_IOMMU)
     return Iommu(configured, running.iommu_active, reboot, bootloader, option, problems)
 
 
-def enable_iommu(host: Host, _session: Any, args: Mapping[str, str]) -> Dict[str, Any]:
-    """The plugin's `enable_iommu`: turns the IOMMU on in the boot configuration where it is neither on
+def enable(host: Host, dry_run: bool) -> Dict[str, Any]:
+    """Turns the IOMMU on in the boot configuration where it is neither on
     nor already active."""
-    dry_run = arguments.boolean(args, "dry_run", False)
     with _alone(host, "enable_iommu", dry_run):
-        boot = bootconfig.find(host)
+        boot = bootloader.find(host)
         before = boot.read()
         running = xen.parse(host.run(xen.COMMAND))
         active = running is not None and running.iommu_active
         wanted = {
-            label: [xenoption.turned_on(options)]
+            label: [iommu_option.turned_on(options)]
             for label, options in before.items()
             if not _is_fine(options, active)
         }
         return _change(host, boot, running, before, wanted, dry_run, record=True)
 
 
-def disable_iommu(host: Host, _session: Any, args: Mapping[str, str]) -> Dict[str, Any]:
-    """The plugin's `disable_iommu`: puts back what `enable_iommu` found; without a record it changes
+def disable(host: Host, dry_run: bool) -> Dict[str, Any]:
+    """Puts back what `enable_iommu` found; without a record it changes
     nothing and says so. What cannot be put back, because its boot entry is gone, stays recorded and
     is named."""
-    dry_run = arguments.boolean(args, "dry_run", False)
     with _alone(host, "disable_iommu", dry_run):
-        boot = bootconfig.find(host)
+        boot = bootloader.find(host)
         before = boot.read()
         running = xen.parse(host.run(xen.COMMAND))
-        recorded = dict(hostconfig.read(host).document.sections.get(BEFORE, {}))
+        recorded = dict(sriov_conf.read(host).document.sections.get(BEFORE, {}))
         of_all = recorded.get(OF_ALL_ENTRIES)
         if of_all is not None and OF_ALL_ENTRIES not in before:
             recorded = {**{quote(label): of_all for label in before}, **recorded}
@@ -100,7 +98,7 @@ def disable_iommu(host: Host, _session: Any, args: Mapping[str, str]) -> Dict[st
             done: Dict[str, Optional[str]] = {quote(label): None for label in there}
             if of_all is not None:
                 done[OF_ALL_ENTRIES] = None
-            hostconfig.update(host, BEFORE, done)
+            sriov_conf.update(host, BEFORE, done)
         gone = [unquote(key) for key in recorded if unquote(key) not in before]
         notes = [_not_put_back(label) for label in gone] if recorded else [NOTHING_RECORDED]
         result["problems"] = [note._asdict() for note in notes] + result["problems"]
@@ -111,7 +109,7 @@ def _not_put_back(label: str) -> Problem:
     return Problem(
         "NOT_PUT_BACK",
         f"enable_iommu changed the boot entry `{label}`, which is not there any more.",
-        f"Look at Xen's options of the entry in its place; {hostconfig.PATH} says what was there before.",
+        f"Look at Xen's options of the entry in its place; {sriov_conf.PATH} says what was there before.",
     )
 
 
@@ -122,34 +120,34 @@ def _alone(host: Host, doing: str, dry_run: bool) -> Iterator[None]:
         yield
     else:
         with host.lock("boot", doing):
-            bootconfig.recover(host)
+            bootloader.recover(host)
             yield
 
 
 def _is_fine(options: List[str], active: bool) -> bool:
-    setting = xenoption.setting(options)
-    return setting == xenoption.ON or (setting == xenoption.DEFAULT and active)
+    setting = iommu_option.setting(options)
+    return setting == iommu_option.ON or (setting == iommu_option.DEFAULT and active)
 
 
 def _change(
     host: Host,
-    boot: bootconfig.BootConfig,
+    boot: bootloader.BootConfig,
     running: Optional[xen.Xen],
-    before: bootfile.Options,
-    wanted: bootfile.Options,
+    before: boot_file.Options,
+    wanted: boot_file.Options,
     dry_run: bool,
     record: bool,
 ) -> Dict[str, Any]:
     """Writes `wanted`, in an order that a crash at any point leaves right or completable: the
     record of what was there, the boot configuration, extlinux."""
     problems = boot.doubts()
-    unfinished = hostconfig.read(host).document.get(*UNFINISHED) is not None
+    unfinished = sriov_conf.read(host).document.get(*UNFINISHED) is not None
     changed = not dry_run and bool(wanted or unfinished)
     if dry_run and wanted:
         boot.rehearse(wanted)
     if changed:
         problems += _write(host, boot, before, wanted, record)
-    after = bootconfig.find(host).read() if changed else {**before, **wanted}
+    after = bootloader.find(host).read() if changed else {**before, **wanted}
     options = (before if dry_run else after)[boot.default]
     now = state(running, options, boot.bootloader)
     if changed:
@@ -168,26 +166,26 @@ def _change(
 
 def _write(
     host: Host,
-    boot: bootconfig.BootConfig,
-    before: bootfile.Options,
-    wanted: bootfile.Options,
+    boot: bootloader.BootConfig,
+    before: boot_file.Options,
+    wanted: boot_file.Options,
     record: bool,
 ) -> List[Problem]:
     section, key = UNFINISHED
     if not wanted:
         problems = boot.regenerate()
-        hostconfig.update(host, section, {key: None})
+        sriov_conf.update(host, section, {key: None})
         return problems
-    config = hostconfig.read(host).document
+    config = sriov_conf.read(host).document
     recorded = config.sections.get(BEFORE, {})
     found = {quote(label): " ".join(before[label]) for label in wanted} if record else {}
     if config.get(section, key) is not None:  # an earlier call was cut off: what it found counts
         found = {label: text for label, text in found.items() if label not in recorded}
-    hostconfig.update(host, BEFORE, dict(found))
+    sriov_conf.update(host, BEFORE, dict(found))
     try:
-        hostconfig.update(host, section, {key: "yes"})
+        sriov_conf.update(host, section, {key: "yes"})
         problems = boot.write(wanted)
-    except bootfile.NotPutBack:  # what is there is ours now, and the record says what was before
+    except boot_file.NotPutBack:  # what is there is ours now, and the record says what was before
         raise
     except BaseException:  # the boot configuration is as it was, so shall the record be
         _tidy(host, BEFORE, {label: recorded.get(label) for label in found})
@@ -201,6 +199,6 @@ def _tidy(host: Host, section: str, values: Dict[str, Optional[str]]) -> None:
     """As `hostconfig.update`, where the outcome of the call is already decided: what cannot be written now
     (a full disk) does no harm, and the next call puts it right."""
     try:
-        hostconfig.update(host, section, values)
+        sriov_conf.update(host, section, values)
     except SriovError as error:
         host.log(str(error))

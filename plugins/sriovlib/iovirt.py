@@ -7,7 +7,7 @@ Its keys `sriovmacs` and `sriovvlans` are `N/MAC` and `N/VLAN`, with the N of th
 import re
 from typing import Dict, List, Mapping, Optional
 
-from . import pcientries
+from . import pci_entries
 from .safetext import LONGEST
 
 MACS, VLANS = "sriovmacs", "sriovvlans"
@@ -42,7 +42,7 @@ def _match(part: str) -> "Optional[re.Match[str]]":
 
 def are_own(other_config: Mapping[str, str], origin: Mapping[str, str]) -> bool:
     """Whether a VM has MACs or VLANs for its entries that its supposed origin does not have."""
-    numbers = {entry.number for entry in pcientries.entries(pcientries.readable(other_config))}
+    numbers = {entry.number for entry in pci_entries.entries(pci_entries.readable(other_config))}
     return any(
         number in numbers and there.get(number) != value
         for here, there in ((macs(other_config), macs(origin)), (vlans(other_config), vlans(origin)))

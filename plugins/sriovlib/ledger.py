@@ -16,12 +16,11 @@ of a VM's VFs is derived from it. Reads strictly and touches nothing.
 are left out where there is none.
 """
 
-import hashlib
 import json
 import re
 from typing import Any, Dict, List, Mapping, NamedTuple, Optional, Pattern, Set, Tuple
 
-from . import vfsettings
+from . import vf_settings
 from .safetext import LONGEST
 
 PREFIX = "sriov-vm-"
@@ -167,21 +166,6 @@ def is_uuid(text: str) -> bool:
     return bool(_UUID.fullmatch(text))
 
 
-def derived_mac(vm_uuid: str, number: int, attempt: int = 0) -> str:
-    """The MAC of a request to which none was given: the same for ever.
-
-    The first six bytes of the SHA-256 of `sriov <vm uuid> <number> <attempt>`, in the first of which the
-    upper bit is set and the lower four are 2: 82, 92, ... f2. That is locally administered and unicast, in
-    the quarter that IEEE 802c leaves to administrators, and out of the way of prefixes in wide use: 02:42
-    (containers), 52:54:00 (QEMU), fe:ff:ff (dom0's side of a VIF), 00:16:3e (Xen). xapi makes the MACs of
-    VIFs out of all locally administered ones, so a caller compares with those, and goes on to the next
-    attempt.
-    """
-    octets = bytearray(hashlib.sha256(f"sriov {vm_uuid.lower()} {number} {attempt}".encode()).digest()[:6])
-    octets[0] = octets[0] & 0x70 | 0x82
-    return ":".join(f"{octet:02x}" for octet in octets)
-
-
 def _request(document: Any) -> Request:
     values = _members(document, "a request", {"number", "by", "value", "settings"}, {"device"})
     number = _integer(values["number"], "the number of a request")
@@ -195,17 +179,17 @@ def _request(document: Any) -> Request:
     device = None
     if "device" in values:
         device = _matching(values["device"], *_VALUES["device"], where=f"device of {where}")
-    settings = _members(values["settings"], f"settings of {where}", set(), set(vfsettings.NAMES))
+    settings = _members(values["settings"], f"settings of {where}", set(), set(vf_settings.NAMES))
     for name, text in settings.items():
         _check_setting(name, _text(text, f"{name} of {where}"), where)
     return Request(number, Choice(kind, value, device), settings)
 
 
 def _check_setting(name: str, text: str, where: str) -> None:
-    if text == vfsettings.DEFAULT and name != "mac":
+    if text == vf_settings.DEFAULT and name != "mac":
         return
     try:
-        value = vfsettings.parse_value(name, text)
+        value = vf_settings.parse_value(name, text)
     except ValueError as accepted:
         raise LedgerError(f"{name} of {where} is {_shown(text)}, it takes {accepted}") from None
     if name == "mac" and text != value:

@@ -3,8 +3,8 @@
 import re
 from typing import List
 
-from . import blockdevices
-from .blockdevices import Disks
+from . import block_devices
+from .block_devices import Disks
 from .host import Host
 
 _NAME = re.compile(r"[A-Za-z0-9+_.][-A-Za-z0-9+_.]*")  # lvm(8), VALID NAMES
@@ -15,27 +15,27 @@ def group(host: Host, name: str) -> Disks:
     """The disks of a volume group: those below its active volumes, and its physical volumes, by `vgs` or at
     least, by `lvs`, those that it has something on."""
     if not _NAME.fullmatch(name):
-        return blockdevices.one_of(blockdevices.LVM)
-    active = blockdevices.together(_active(host, name))
+        return block_devices.one_of(block_devices.LVM)
+    active = block_devices.together(_active(host, name))
     for argv, pattern in (
         (("vgs", "--noheadings", "--options", "pv_name", name), r"\S.*"),
         (("lvs", "--all", "--noheadings", "--options", "devices", name), r"/dev/[^\s,(]+"),
     ):
         answer = host.run(argv, SECONDS)
         paths = [path.strip() for path in re.findall(pattern, answer.stdout)]
-        found = [blockdevices.by_name(host, path) for path in paths]
+        found = [block_devices.by_name(host, path) for path in paths]
         told = [one for one in found if one is not None]
         if answer.status == 0 and found and len(told) == len(found):
-            return blockdevices.together([active, *told])
-    return blockdevices.together([active, blockdevices.one_of(blockdevices.LVM)])
+            return block_devices.together([active, *told])
+    return block_devices.together([active, block_devices.one_of(block_devices.LVM)])
 
 
 def _active(host: Host, name: str) -> List[Disks]:
     """Device mapper calls a volume GROUP-VOLUME, with the hyphens of both doubled."""
     start = re.escape(name.replace("-", "--")) + "-(?!-)"
     return [
-        blockdevices.below(host, host.real_path(f"{blockdevices.BLOCK}/{device}"))
-        for device in host.names(blockdevices.BLOCK)
+        block_devices.below(host, host.real_path(f"{block_devices.BLOCK}/{device}"))
+        for device in host.names(block_devices.BLOCK)
         if device.startswith("dm-")
-        and re.match(start, host.text(f"{blockdevices.BLOCK}/{device}/dm/name") or "")
+        and re.match(start, host.text(f"{block_devices.BLOCK}/{device}/dm/name") or "")
     ]

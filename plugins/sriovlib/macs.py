@@ -2,10 +2,10 @@
 
 from typing import Optional, Sequence
 
-from . import ledger
+from . import vf_settings
 from .errors import SriovError
 from .ledger import Request
-from .poolwork import Work
+from .locked import Work
 
 _ATTEMPTS = 16
 
@@ -26,7 +26,7 @@ def chosen_mac(
             )
         return given
     for attempt in range(_ATTEMPTS):
-        mac = ledger.derived_mac(vm_uuid, number, attempt)
+        mac = vf_settings.derived_mac(vm_uuid, number, attempt)
         if _owner(at, mac, more) is None:
             return mac
     raise RuntimeError(f"{_ATTEMPTS} derived MACs in a row are taken")  # nobody lives to see it

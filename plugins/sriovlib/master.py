@@ -5,10 +5,10 @@ import http.client
 import json
 from typing import Any, Callable, Mapping
 
-from . import topology
+from . import hosts
 from .errors import SriovError
 from .host import Host
-from .xapi import Xapi, XapiFailure
+from .session import Xapi, XapiFailure
 
 OF_FILES = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EIO, errno.ENOLCK)  # no socket fails so
 SECONDS = 200  # for an answer of the master: waiting for its lock, hosts that do not answer, the writes
@@ -28,7 +28,7 @@ def act(
         xapi = Xapi(host, session)
         (pool,) = xapi.call("pool.get_all")
         master = xapi.call("pool.get_master", pool)
-        if xapi.call("host.get_by_uuid", topology.own_uuid(host)) == master:
+        if xapi.call("host.get_by_uuid", hosts.own_uuid(host)) == master:
             return function(host, session, args)
         return _forward(Xapi(host, session, seconds), master, name, args)
     except (XapiFailure, OSError, http.client.HTTPException, json.JSONDecodeError) as error:

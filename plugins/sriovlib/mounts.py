@@ -4,8 +4,8 @@ proc.rst, 3.5). Unknown is what cannot be read, not nothing."""
 import re
 from typing import Dict, Iterable, List, NamedTuple, Optional
 
-from . import blockdevices, zfs
-from .blockdevices import Disks
+from . import block_devices, zfs
+from .block_devices import Disks
 from .host import Host
 
 MOUNTS, SWAPS = "/proc/self/mountinfo", "/proc/swaps"
@@ -67,9 +67,9 @@ def disks(host: Host, mount: Mount, mounts: Iterable[Mount], pools: Pools) -> Di
     """What the file system is on."""
     if not mount.number.startswith("0:"):
         folder = host.real_path(f"/sys/dev/block/{mount.number}")
-        return blockdevices.below(host, folder)
+        return block_devices.below(host, folder)
     if mount.kind in _IN_MEMORY or mount.kind in _OF_NETWORK:
-        return blockdevices.NOWHERE
+        return block_devices.NOWHERE
     if mount.kind == "zfs":
         return zfs.of_source(pools, mount.source)
     if mount.kind == "btrfs":
@@ -77,9 +77,9 @@ def disks(host: Host, mount: Mount, mounts: Iterable[Mount], pools: Pools) -> Di
     if mount.kind in ("overlay", "overlayfs"):
         return _overlay(mount, mounts)
     parts = mount.source.split(":")  # bcachefs names all its disks
-    found = [blockdevices.by_name(host, part) for part in parts]
+    found = [block_devices.by_name(host, part) for part in parts]
     told = [one for one in found if one is not None]
-    return blockdevices.together(told) if len(told) == len(found) else blockdevices.UNKNOWN
+    return block_devices.together(told) if len(told) == len(found) else block_devices.UNKNOWN
 
 
 def _overlay(mount: Mount, mounts: Iterable[Mount]) -> Disks:
@@ -88,37 +88,37 @@ def _overlay(mount: Mount, mounts: Iterable[Mount]) -> Disks:
     folders = [folder for value in named for folder in value.split(":") if folder]
     others = [one for one in mounts if one != mount]
     below = [at(others, folder) if folder.startswith("/") else None for folder in folders]
-    return blockdevices.NOWHERE if folders and all(below) else blockdevices.UNKNOWN
+    return block_devices.NOWHERE if folders and all(below) else block_devices.UNKNOWN
 
 
 def _btrfs(host: Host, source: str) -> Disks:
     """All disks of the file system, of which the mount names one: as the kernel shows them (linux:
     fs/btrfs/sysfs.c), else as `btrfs` does."""
-    name = blockdevices.name_of(host, source)
+    name = block_devices.name_of(host, source)
     for identity in host.names(BTRFS):
         devices = host.names(f"{BTRFS}/{identity}/devices")
         if name is not None and name in devices:
-            folders = [host.real_path(f"{blockdevices.BLOCK}/{device}") for device in devices]
-            return blockdevices.together(blockdevices.below(host, folder) for folder in folders)
+            folders = [host.real_path(f"{block_devices.BLOCK}/{device}") for device in devices]
+            return block_devices.together(block_devices.below(host, folder) for folder in folders)
     answer = host.run(["btrfs", "filesystem", "show", source], SECONDS)
     total = re.search(r"Total devices (\d+)", answer.stdout)
-    found = [blockdevices.by_name(host, path) for path in re.findall(r"path (/dev/\S+)", answer.stdout)]
-    told = [one for one in [blockdevices.by_name(host, source), *found] if one is not None]
+    found = [block_devices.by_name(host, path) for path in re.findall(r"path (/dev/\S+)", answer.stdout)]
+    told = [one for one in [block_devices.by_name(host, source), *found] if one is not None]
     is_all = (
         answer.status == 0 and total is not None and int(total.group(1)) == len(found) and None not in found
     )
-    return blockdevices.together(told if is_all else [*told, blockdevices.one_of(blockdevices.BTRFS)])
+    return block_devices.together(told if is_all else [*told, block_devices.one_of(block_devices.BTRFS)])
 
 
 def swap(host: Host) -> Disks:
     """What the swap space is on; a swap file is on a file system that is mounted."""
     text = host.text(SWAPS)
     if not text:  # it has a heading, if nothing else
-        return blockdevices.UNKNOWN
+        return block_devices.UNKNOWN
     spaces = [line.split() for line in text.splitlines()[1:]]
     names = [words[0] for words in spaces if words[1:2] != ["file"]]
-    found = [blockdevices.by_name(host, _plain(name)) for name in names]
-    return blockdevices.together(blockdevices.UNKNOWN if one is None else one for one in found)
+    found = [block_devices.by_name(host, _plain(name)) for name in names]
+    return block_devices.together(block_devices.UNKNOWN if one is None else one for one in found)
 
 
 def _plain(text: str) -> str:

@@ -2,9 +2,9 @@
 
 import errno
 import re
-from typing import Any, Dict, Mapping, NamedTuple, Optional, Set
+from typing import Any, Dict, NamedTuple, Optional, Set
 
-from . import arguments, hostconfig, ini, kernellog, pci
+from . import ini, kernel_log, pci, sriov_conf
 from .errors import Problem, SriovError
 from .host import Host
 
@@ -52,7 +52,7 @@ def _unreadable_list(host: Host) -> Optional[Problem]:
     """One entry of its list of devices to hide that the driver cannot read, and it does not register at all
     (kernel: pci_stub.c, pcistub_init). The kernel's log says where; when that is gone, the command line."""
     wrong = None
-    for line in host.run(kernellog.COMMAND).stdout.splitlines():
+    for line in host.run(kernel_log.COMMAND).stdout.splitlines():
         match = _UNREADABLE.search(line)
         wrong = match.group(1) if match else wrong
     wrong = wrong or _unreadable(host.text("/proc/cmdline") or "")
@@ -104,19 +104,19 @@ def load(host: Host) -> Pciback:
     return found
 
 
-def load_pciback(host: Host, _session: Any, args: Mapping[str, str]) -> Dict[str, Any]:
-    """The plugin's `load_pciback`: the driver now, and at each boot or (not `persistent`) no more."""
-    persistent = arguments.boolean(args, "persistent", True)
+def keep_loaded(host: Host, persistent: bool) -> Dict[str, Any]:
+    """Loads the driver now, and at each boot or (not `persistent`) no more; `{loaded, changed, persistent,
+    module}`."""
     before = find(host)
     now = load(host)
 
-    def keep(config: hostconfig.HostConfig) -> ini.Document:
+    def keep(config: sriov_conf.HostConfig) -> ini.Document:
         if config.pciback == persistent:
             return config.document
-        return ini.changed(config.document, hostconfig.HOST, {"pciback": "yes" if persistent else None})
+        return ini.changed(config.document, sriov_conf.HOST, {"pciback": "yes" if persistent else None})
 
     try:
-        config, kept = hostconfig.edit(host, keep)
+        config, kept = sriov_conf.edit(host, keep)
     except SriovError:
         if not before.loaded and now.module:
             host.run(["modprobe", "--remove", now.module])

@@ -6,7 +6,7 @@ that its VM starts anywhere with the same entries; then one of the PF with most 
 
 from typing import Collection, Dict, FrozenSet, List, Mapping, NamedTuple, Optional, Sequence, Set, Tuple
 
-from . import matching, pci
+from . import least_cost, pci
 from .errors import SriovError
 from .ledger import Choice, Request
 
@@ -128,7 +128,7 @@ def place(
             + (stay.get(request.number, address) != address) * larger**3
             for rank, address in enumerate(_preference(available[request.number], meant, anywhere, kept))
         }
-    placed = matching.cheapest(costs)
+    placed = least_cost.cheapest(costs)
     for request in requests:
         if request.number not in placed:
             why = _why(request, vm, host, hosts, held)
@@ -147,7 +147,7 @@ def choose_host(
     for host in hosts:
         available = _available(requests, vm, host, hosts, held, {})
         free = {candidate.address for row in available.values() for candidate in row} - meant
-        placed = matching.cheapest(
+        placed = least_cost.cheapest(
             {number: {candidate.address: 0 for candidate in available[number]} for number in by_number}
         )
         lacking = [number for number in by_number if number not in placed]

@@ -2,9 +2,9 @@
 
 from typing import Dict, List, Optional, Sequence
 
-from . import kernellog, pci, ports
+from . import kernel_log, pci, ports
 from .errors import Problem
-from .kernellog import Evidence
+from .kernel_log import Evidence
 
 MANAGEMENT_UNKNOWN = (
     "See that MANAGEMENT_INTERFACE in /etc/xensource-inventory names the bridge of the management network "
@@ -47,7 +47,7 @@ def of_pf(
         )
     if not managed:
         found += _driver(name, pf, evidence)
-    for code in (kernellog.NO_MMIO_SPACE, kernellog.NO_BUS_NUMBERS):
+    for code in (kernel_log.NO_MMIO_SPACE, kernel_log.NO_BUS_NUMBERS):
         lines = [item.line for item in evidence if item.code == code]
         found += [_said_by_kernel(name, Evidence(code, "; ".join(lines)))] if lines else []
     found += [
@@ -131,7 +131,7 @@ def _on_no_port(name: str, pf: pci.PhysicalFunction, lost: Sequence[pci.VirtualF
 
 
 def _driver(name: str, pf: pci.PhysicalFunction, evidence: Sequence[Evidence]) -> List[Problem]:
-    code = kernellog.DRIVER_WITHOUT_SRIOV
+    code = kernel_log.DRIVER_WITHOUT_SRIOV
     if pf.num_vfs:
         return []  # it has made VFs, by whatever way
     if pf.driver is None:
@@ -162,7 +162,7 @@ def _driver(name: str, pf: pci.PhysicalFunction, evidence: Sequence[Evidence]) -
 
 
 def _said_by_kernel(name: str, item: Evidence) -> Problem:
-    if item.code == kernellog.NO_MMIO_SPACE:
+    if item.code == kernel_log.NO_MMIO_SPACE:
         return Problem(
             item.code,
             f"The kernel found no memory space for the VFs of {name}: {item.line}.",

@@ -8,21 +8,21 @@ added while the VM ran is plugged when it reboots, and one that was replaced is 
 
 from typing import Any, List, Optional, Sequence
 
-from . import dom0needs, guard, pcientries, start, thishost
+from . import dom0_devices, facts, judge, pci_entries, start
 from .errors import SriovError
-from .guard import Refusal
+from .facts import View
 from .handover import Permitted
 from .host import Host
-from .pifs import Record
-from .startnotes import Note
-from .thishost import View
-from .xapi import Xapi, XapiFailure
+from .judge import Refusal
+from .networks import Record
+from .session import Xapi, XapiFailure
+from .start_notes import Note
 
 JUDGING_SECONDS = 20  # a guest waits
 
 _START_ANEW = "Start the VM: its entries do not name this device any more."
 _CHANGED = SriovError(
-    guard.NOT_PLACED,
+    judge.NOT_PLACED,
     "The VM's entries were changed while it ran, and what xenopsd plugs now is not known.",
     "Start the VM: a start goes by its entries.",
 )
@@ -39,14 +39,14 @@ def reboot(
     xenopsd will plug (xenopsd.devices).
     """
     text = vm["other_config"].get("pci", "")
-    named = pcientries.plugging_order(text)
+    named = pci_entries.plugging_order(text)
     added = _added(note, plugs, named)
     _tell_of_another_order(host, session, vm, note, named)
     if not added:
         return _as_before(note)
     unnamed = [f"0/{address}" for address in added if address not in named]
     asked = {**vm, "other_config": {**vm["other_config"], "pci": ",".join(filter(None, [text, *unnamed]))}}
-    view = thishost.look(host, Xapi(host, session, JUDGING_SECONDS), ref, asked)
+    view = facts.look(host, Xapi(host, session, JUDGING_SECONDS), ref, asked)
     here = view.pool.member
     if note is None and vm["resident_on"] != here.ref:  # one that runs elsewhere does not reboot here
         return start.start(host, session, ref, asked)
@@ -73,7 +73,7 @@ def _tell_of_another_order(
     """xenopsd has taken over where each device of a running VM has its place now, if it has taken over the
     list (see above), and plugs them so. No reboot ends for that; but it is not to happen without a word."""
     own = [address for address in note.devices if address in note.settings] if note else []
-    exchanged = pcientries.in_another_order(named, own)
+    exchanged = pci_entries.in_another_order(named, own)
     if note is None or not exchanged or not set(note.devices).issubset(named):
         return
     message = (
@@ -123,9 +123,9 @@ def _as_before(note: Optional[Note]) -> Optional[Permitted]:
 
 def _taking(view: View, vm: Record) -> List[Refusal]:
     judged = view.judge(vm["uuid"], vm["other_config"]["pci"])
-    return [one for one in judged if one.code in (guard.NEEDED, guard.IN_USE, guard.NOT_ASSIGNED)]
+    return [one for one in judged if one.code in (judge.NEEDED, judge.IN_USE, judge.NOT_ASSIGNED)]
 
 
 def _is_xapis(view: View, address: str) -> bool:
     """Whether xapi gave it to the VM itself, for a VIF."""
-    return bool(set(dom0needs.XAPIS).intersection(view.devices[address].carries))
+    return bool(set(dom0_devices.XAPIS).intersection(view.devices[address].carries))

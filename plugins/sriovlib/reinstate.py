@@ -1,69 +1,69 @@
-"""`reinstate_vfs`: VFs of one host for all requests of a VM. What its start hook asks for, and whoever
-wants to spare it the detour."""
+"""VFs of one host for all requests of a VM: what its start hook and the call `reinstate_vfs` ask for."""
 
 import time
-from typing import Any, Dict, List, Mapping, Optional
+from typing import Any, Dict, List, Optional
 
-from . import arguments, pcientries, poolstate, poolwork, survey, topology
+from . import hosts, inventories, locked, pci_entries, state
 from .errors import SriovError
 from .host import Host
 from .ledger import Entry
-from .poolstate import Vm
-from .poolwork import Work
-from .xapi import Xapi
+from .locked import Work
+from .session import Xapi
+from .state import Vm
 
 # A VM is re-placed to one host once in that time, or a start could go round for ever; and to each, or two
 # starts on two hosts would take its VFs from each other for ever.
 AGAIN_SECONDS = 120
 
 
-def reinstate_vfs(
-    host: Host, session: Any, args: Mapping[str, str], seconds: Optional[float] = None
+def reinstate(
+    host: Host,
+    session: Any,
+    vm_uuid: str,
+    wanted: Optional[str],
+    starting: bool,
+    seconds: Optional[float] = None,
 ) -> Dict[str, Any]:
-    """The plugin's `reinstate_vfs`, on the master.
+    """Gives the VM VFs of one host for all its requests; see the call `reinstate_vfs` for what it returns.
 
-    The host: `host_uuid`, else the lease's if it is live (then it must tell what it has), else the VM's
-    affinity, else the one with most free VFs. `{vm_uuid, host_uuid, changed, pci_changed, vfs: [{request, vf,
-    before}], warnings}`; `pci_changed` says that a start which is in progress would plug other addresses.
-    `seconds` is how long to wait for the pool's lock at most.
+    The host: `wanted`, else the lease's if it is live (then it must tell what it has), else the VM's
+    affinity, else the one with most free VFs. `starting`: the VM's start hook asks. `seconds` is how long to
+    wait for the pool's lock at most.
     """
-    vm_uuid = arguments.required_uuid(args, "vm_uuid")
-    wanted = arguments.uuid(args, "host_uuid")
-    starting = arguments.boolean(args, "starting", False)
     xapi = Xapi(host, session)
-    pool = topology.read(host, xapi)
-    _, record = poolstate.vm_record(xapi, vm_uuid)
+    pool = hosts.read(host, xapi)
+    _, record = state.vm_record(xapi, vm_uuid)
     if wanted is not None:
-        topology.member(pool, wanted)
-    before = poolwork.entry_now(xapi, vm_uuid)
+        hosts.member(pool, wanted)
+    before = locked.entry_now(xapi, vm_uuid)
     choices = [request.choice for request in before.requests]
-    concerned = poolwork.concerned(pool, choices, [wanted, before.lease.host if before.lease else None])
-    surveyed = survey.survey(host, session, pool, concerned)
+    concerned = locked.concerned(pool, choices, [wanted, before.lease.host if before.lease else None])
+    surveyed = inventories.survey(host, session, pool, concerned)
     doing = f"reinstate_vfs for {record['name_label']} ({vm_uuid})"
     if seconds is None and starting:
-        seconds = poolwork.HOOK_SECONDS
-    with poolwork.work(host, session, pool, surveyed, doing, seconds) as at:
+        seconds = locked.HOOK_SECONDS
+    with locked.work(host, session, pool, surveyed, doing, seconds) as at:
         vm = at.vm(vm_uuid)
-        poolstate.must_be_halted(vm, starting)
+        state.must_be_halted(vm, starting)
         left = at.entry(vm_uuid).lease
         answer = _reinstate(at, vm, at.entry(vm_uuid), wanted, starting)
         if not starting:
             at.transaction.collect_garbage()
     if left is not None and left.host != answer["host_uuid"]:
-        poolwork.release(host, session, pool, left.host, vm_uuid, left.vfs.values())
+        locked.release(host, session, pool, left.host, vm_uuid, left.vfs.values())
     return answer
 
 
 def _reinstate(at: Work, vm: Vm, entry: Entry, wanted: Optional[str], starting: bool) -> Dict[str, Any]:
     if not entry.requests:  # entries of ours may be left, by a revert or by a call that was cut off
-        change = poolwork.change(at, vm, entry, (), wanted or at.topology.own, {})
-        changed = entry != poolwork.NO_ENTRY and at.transaction.write(change, starting)
+        change = locked.change(at, vm, entry, (), wanted or at.topology.own, {})
+        changed = entry != locked.NO_ENTRY and at.transaction.write(change, starting)
         return _answer(vm, wanted, changed, changed and change.pci != (vm.pci or ""), [], at)
     old = entry.lease
     target = wanted or _target(at, vm, entry)
-    vfs = poolwork.place(at, vm, entry.requests, target, old.vfs if old else {})
-    change = poolwork.change(at, vm, entry, entry.requests, target, vfs)
-    pci_changed = pcientries.plugging_order(change.pci) != pcientries.plugging_order(vm.pci or "")
+    vfs = locked.place(at, vm, entry.requests, target, old.vfs if old else {})
+    change = locked.change(at, vm, entry, entry.requests, target, vfs)
+    pci_changed = pci_entries.plugging_order(change.pci) != pci_entries.plugging_order(vm.pci or "")
     if starting and pci_changed:
         now = int(time.time())
         before = old.replaced if old else {}
@@ -76,7 +76,7 @@ def _reinstate(at: Work, vm: Vm, entry: Entry, wanted: Optional[str], starting: 
                 "It is started on several hosts at once, or somebody else writes its other_config:pci: see "
                 "who, then start it again in two minutes.",
             )
-        change = poolwork.change(at, vm, entry, entry.requests, target, vfs, {**lately, target: now})
+        change = locked.change(at, vm, entry, entry.requests, target, vfs, {**lately, target: now})
     changed = at.transaction.write(change, starting)
     numbers = [request.number for request in entry.requests]
     rows = [
@@ -103,4 +103,4 @@ def _target(at: Work, vm: Vm, entry: Entry) -> str:
     leased = at.topology.live_host(entry.lease.host) if entry.lease else None
     if leased is not None:
         return leased
-    return poolwork.best_host(at, vm, entry.requests, vm.affinity)
+    return locked.best_host(at, vm, entry.requests, vm.affinity)

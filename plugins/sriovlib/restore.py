@@ -6,24 +6,24 @@ import time
 from typing import Any, Callable, Collection, Dict, List, Mapping, NamedTuple, Optional
 
 from . import (
-    changeable,
-    dom0disks,
-    drivercounts,
-    fresh,
-    hostconfig,
-    identity,
+    create,
+    dom0_disks,
+    driver_counts,
+    driver_defaults,
+    in_use,
     inventory,
-    iplink,
-    moduleparam,
+    ip_link,
+    module_parameter,
     pci,
     pciback,
-    vfs,
+    pf_sections,
+    sriov_conf,
     vgpus,
 )
+from .drift import PfPlan, drift, plan
 from .errors import SriovError
 from .host import RUN_FOLDER, Host
-from .hostconfig import PfConfig
-from .plan import PfPlan, drift, plan
+from .sriov_conf import PfConfig
 
 LAST = f"{RUN_FOLDER}/restore.json"  # PF address -> its last error, for `status`
 # There once a restore of all PFs has begun: what the kernel binds earlier it finds by itself, and the udev
@@ -47,8 +47,8 @@ def restore(host: Host, only: Optional[str] = None) -> List[Result]:
     with host.lock("vfs", "sriov-restore"):
         if only is None:
             _note_begin(host)
-        config = hostconfig.read(host)
-        results = [Result(hostconfig.PATH, "", error) for error in config.errors]
+        config = sriov_conf.read(host)
+        results = [Result(sriov_conf.PATH, "", error) for error in config.errors]
         if wants_pciback(config):
             results += _one(host, "pciback", lambda: _pciback(host))
         for planned in _planned(host, config, inventory.look(host)):
@@ -74,18 +74,18 @@ def _note_begin(host: Host) -> None:
         host.log(f"{BEGUN}: {error.strerror}")
 
 
-def wants_pciback(config: hostconfig.HostConfig) -> bool:
+def wants_pciback(config: sriov_conf.HostConfig) -> bool:
     return config.pciback or any(pf.vfs for pf in config.pfs.values())
 
 
-def _planned(host: Host, config: hostconfig.HostConfig, seen: inventory.Inventory) -> List[PfPlan]:
-    return plan(config, seen, identity.permanent_macs(host, seen.pfs) if config.pfs else {})
+def _planned(host: Host, config: sriov_conf.HostConfig, seen: inventory.Inventory) -> List[PfPlan]:
+    return plan(config, seen, pf_sections.permanent_macs(host, seen.pfs) if config.pfs else {})
 
 
 def check(host: Host) -> List[str]:
     """What `restore` would change, in sentences; nothing is changed."""
-    config = hostconfig.read(host)
-    found = [f"{hostconfig.PATH}: {error}" for error in config.errors]
+    config = sriov_conf.read(host)
+    found = [f"{sriov_conf.PATH}: {error}" for error in config.errors]
     if wants_pciback(config) and not pciback.find(host).loaded:
         found.append("pciback: should be loaded")
     for planned in _planned(host, config, inventory.look(host)):
@@ -100,13 +100,13 @@ def _restore_pf(host: Host, planned: PfPlan) -> str:
     pf = planned.pf
     assert pf is not None
     seen = inventory.look(host)
-    changeable.pf_is_not_needed(pf, seen)
-    changeable.gives_no_vgpus(pf, vgpus.UNTOLD)
+    in_use.pf_is_not_needed(pf, seen)
+    in_use.gives_no_vgpus(pf, vgpus.UNTOLD)
     bring_to_count(host, pf, planned.wanted, seen)
     refused = apply_settings(host, pf, planned.wanted)
     if refused:
         raise SriovError("SRIOV_KERNEL_REFUSED", refused, "")
-    there, wanted = len(vfs.present(host, pf.address)), planned.wanted.vfs
+    there, wanted = len(create.present(host, pf.address)), planned.wanted.vfs
     return f"{there} VFs" if wanted in (None, there) else f"{there} VFs, all that its driver made of {wanted}"
 
 
@@ -114,19 +114,19 @@ def bring_to_count(host: Host, pf: pci.PhysicalFunction, wanted: PfConfig, seen:
     """The VFs of one PF, held by pciback; raises SriovError or OSError. The caller holds the lock
     `vfs`. VFs of a VM that runs, or is being started, are never made anew, whoever asks."""
     bring_up(host, pf)
-    vfs.clean_slots(host, pf.address)
+    create.clean_slots(host, pf.address)
     now = drift(seen, wanted, pf)
     is_as_wanted = now.number is None and not now.untaken
     if not is_as_wanted and any(
         vf.pf == pf.address and vf.driver not in (None, pci.PCIBACK) for vf in seen.vfs
     ):
-        changeable.vfs_have_no_disk(pf, seen, dom0disks.by_controller(host, ()))
-    if now.number is None or drivercounts.made_for(host, pf.address, now.number) == pf.num_vfs:
+        in_use.vfs_have_no_disk(pf, seen, dom0_disks.by_controller(host, ()))
+    if now.number is None or driver_counts.made_for(host, pf.address, now.number) == pf.num_vfs:
         for address in now.untaken:
             pciback.take(host, address)
         return
-    changeable.no_domain_has_a_vf(pf, seen)
-    if moduleparam.find(host, pf.driver):
+    in_use.no_domain_has_a_vf(pf, seen)
+    if module_parameter.find(host, pf.driver):
         for address in now.untaken:  # those that there are can be given to VMs meanwhile
             pciback.take(host, address)
         raise SriovError(
@@ -142,9 +142,9 @@ def bring_to_count(host: Host, pf: pci.PhysicalFunction, wanted: PfConfig, seen:
             f"Call set_vf_count with count={pf.num_vfs} to keep those that there are, or change it where "
             "they are made.",
         )
-    drivercounts.note(host, pf.address, now.number, vfs.make(host, pf.address, now.number))
-    told = iplink.read(host, host.run(iplink.COMMAND), [pf])
-    fresh.born(
+    driver_counts.note(host, pf.address, now.number, create.make(host, pf.address, now.number))
+    told = ip_link.read(host, host.run(ip_link.COMMAND), [pf])
+    driver_defaults.born(
         host, pf.address, [vf for name in pf.settings_interfaces for vf in told.get(name, {}).values()]
     )
 
@@ -163,7 +163,7 @@ def apply_settings(host: Host, pf: pci.PhysicalFunction, wanted: PfConfig) -> Op
     if seen.owners is None and any(vf.driver == pci.PCIBACK for vf in seen.vfs) and _vms_may_run(host):
         return f"xenstore does not answer, so the settings of the VFs of {pf.address} are left alone."
     learn(host, seen, pf, wanted.settings)
-    by_interface: Dict[str, List[iplink.Change]] = {}
+    by_interface: Dict[str, List[ip_link.Change]] = {}
     said = []
     for vf in seen.vfs:
         asked = wanted.settings.get(vf.number, {})
@@ -173,10 +173,10 @@ def apply_settings(host: Host, pf: pci.PhysicalFunction, wanted: PfConfig) -> Op
                 said.append(f"VF {vf.number} was not set: {inventory.why_no_settings(pf, vf)}")
                 continue
             by_interface.setdefault(interface, []).extend(
-                iplink.changes(vf.number, seen.settings_of(vf), asked, iplink.no_limit(host, pf, interface))
+                ip_link.changes(vf.number, seen.settings_of(vf), asked, ip_link.no_limit(host, pf, interface))
             )
     for interface, changes in by_interface.items():
-        refused = iplink.apply(host, interface, changes)
+        refused = ip_link.apply(host, interface, changes)
         said += [
             f"the driver {pf.driver} refused VF {changes[at].number} {changes[at].words}: {why}"
             for at, why in refused.items()
@@ -190,12 +190,12 @@ def learn(
     """What its driver gives a fresh VF, kept before a VF is changed. The caller holds the lock `vfs`;
     `configured` are the numbers of VFs that /etc/sriov.conf has settings for."""
     shows = [
-        fresh.Vf(vf.address, vf.pf, seen.settings_of(vf), vf.number in configured)
+        driver_defaults.Vf(vf.address, vf.pf, seen.settings_of(vf), vf.number in configured)
         for vf in seen.vfs
         if vf.pf == pf.address
     ]
-    found = fresh.known(host, shows)
-    fresh.keep(host, found)
+    found = driver_defaults.known(host, shows)
+    driver_defaults.keep(host, found)
     return found.get(pf.address, {})
 
 

@@ -4,19 +4,18 @@ The list of devices was read before the hook ran, so another one takes another s
 it, the hook queues `VM.start_on` for this host, which xapi runs next, and ends the present start.
 """
 
-from functools import partial
 from typing import Any, Dict, NoReturn, Optional, Sequence
 
-from . import guard, ledger, master, pcientries, poolstate, reinstate, thishost
+from . import facts, judge, ledger, master, pci_entries, reinstate, state
 from .errors import SriovError
-from .guard import Refusal
+from .facts import View
 from .handover import Permitted
 from .host import Host
+from .judge import Refusal
 from .ledger import Entry
-from .pifs import Record
+from .networks import Record
 from .safetext import listed
-from .thishost import View
-from .xapi import Xapi, XapiFailure
+from .session import Xapi, XapiFailure
 
 LEASE_SECONDS = 10  # for moving a lease, where the start does not need it
 SHOWN = 5  # of what is wrong with a start: a user reads no more, and there may be thousands
@@ -44,7 +43,7 @@ def start(host: Host, session: Any, ref: str, vm: Record, plugs: Optional[Sequen
     entry = view.entry
     if refusals or (entry and entry.lease and entry.lease.host != view.pool.member.uuid):
         _ask_master(host, session, view, ref, vm, refusals)
-    return Permitted(pcientries.plugging_order(pci_text), settings_of(entry), view.ended)
+    return Permitted(pci_entries.plugging_order(pci_text), settings_of(entry), view.ended)
 
 
 def resume(host: Host, session: Any, ref: str, vm: Record) -> Permitted:
@@ -55,17 +54,17 @@ def resume(host: Host, session: Any, ref: str, vm: Record) -> Permitted:
     if refusals:
         hint = "Resume it where it was suspended, or shut it down (`xe vm-shutdown --force`) and start it."
         raise refused([refusal._replace(hint=hint) if refusal.curable else refusal for refusal in refusals])
-    return Permitted(pcientries.plugging_order(pci_text), settings_of(view.entry), view.ended)
+    return Permitted(pci_entries.plugging_order(pci_text), settings_of(view.entry), view.ended)
 
 
 def _must_be_told(vm: Record, plugs: Optional[Sequence[str]]) -> None:
     """Refuses entries that are not those that this start plugs. xapi tells xenopsd what the entries are
     before the hook runs, and lets them be written meanwhile (see xenopsd.py)."""
-    named = pcientries.plugging_order(pcientries.readable(vm["other_config"]))
+    named = pci_entries.plugging_order(pci_entries.readable(vm["other_config"]))
     untold = [] if plugs is None else [address for address in named if address not in plugs]
     if untold:
         raise SriovError(
-            guard.NOT_PLACED,
+            judge.NOT_PLACED,
             f"The entries of {vm['name_label']} were changed as it was being started: {listed(untold)} would "
             "not be plugged, and what they named before would be, unchecked.",
             "Start the VM again.",
@@ -73,13 +72,13 @@ def _must_be_told(vm: Record, plugs: Optional[Sequence[str]]) -> None:
 
 
 def _look(host: Host, xapi: Xapi, ref: str, vm: Record) -> View:
-    view = thishost.look(host, xapi, ref, vm)
+    view = facts.look(host, xapi, ref, vm)
     why = view.pool.unreadable.get(vm["uuid"])
     if why is not None:
         raise SriovError(
             "SRIOV_LEDGER",
             f"pool.other_config:{ledger.PREFIX}{vm['uuid']} cannot be read: {why}.",
-            poolstate.put_right(vm["uuid"], view.pool.other_config),
+            state.put_right(vm["uuid"], view.pool.other_config),
         )
     return view
 
@@ -108,16 +107,20 @@ def _ask_master(
     here = view.pool.member
     asked = {"vm_uuid": vm["uuid"], "host_uuid": here.uuid, "starting": "true"}
     try:
-        if refusals:
-            answer = master.act(host, session, "reinstate_vfs", asked, reinstate.reinstate_vfs)
-        else:
-            in_time = partial(reinstate.reinstate_vfs, seconds=LEASE_SECONDS)
-            answer = master.act(host, session, "reinstate_vfs", asked, in_time, LEASE_SECONDS)
+        seconds = [] if refusals else [LEASE_SECONDS]
+        answer = master.act(
+            host,
+            session,
+            "reinstate_vfs",
+            asked,
+            lambda *_call: reinstate.reinstate(host, session, vm["uuid"], here.uuid, True, *seconds),
+            *seconds,
+        )
         is_wrong = bool(answer["pci_changed"])
     except SriovError as error:
         if refusals:
             why = f"{error.message} {refused(refusals).message}"
-            code = error.code if error.code == "SRIOV_NO_FREE_VF" else guard.NOT_PLACED
+            code = error.code if error.code == "SRIOV_NO_FREE_VF" else judge.NOT_PLACED
             raise SriovError(code, why, error.hint) from error
         host.log(f"{vm['uuid']}: its lease stays elsewhere: {error}")
         is_wrong = _has_other_entries(host, session, ref, vm)
@@ -135,13 +138,13 @@ def _has_other_entries(host: Host, session: Any, ref: str, vm: Record) -> bool:
         host.log(f"{vm['uuid']}: {error}")
         return False
     before = vm["other_config"].get("pci", "")
-    return pcientries.plugging_order(now.get("pci", "")) != pcientries.plugging_order(before)
+    return pci_entries.plugging_order(now.get("pci", "")) != pci_entries.plugging_order(before)
 
 
 def _start_again(host: Host, xapi: Xapi, view: View, ref: str, vm: Record) -> NoReturn:
     here = view.pool.member
-    now = pcientries.plugging_order(xapi.call("VM.get_other_config", ref).get("pci", ""))
-    before = pcientries.plugging_order(vm["other_config"].get("pci", ""))
+    now = pci_entries.plugging_order(xapi.call("VM.get_other_config", ref).get("pci", ""))
+    before = pci_entries.plugging_order(vm["other_config"].get("pci", ""))
     has = f"The VM {vm['name_label']} did not have VFs of the host {here.name}, and has "
     those = "with those" if now else "without"
     if now and sorted(now) == sorted(before):
@@ -149,7 +152,7 @@ def _start_again(host: Host, xapi: Xapi, view: View, ref: str, vm: Record) -> No
     has += f"{', '.join(now)} of it now" if now else "none any more"
     if _is_cancelled(xapi, ref):
         raise SriovError(
-            guard.NOT_PLACED,
+            judge.NOT_PLACED,
             f"{has}; but this start was cancelled, so it stays halted.",
             "Start it when it shall run: its VFs are right for this host now.",
         )
@@ -159,7 +162,7 @@ def _start_again(host: Host, xapi: Xapi, view: View, ref: str, vm: Record) -> No
         task = xapi.call("Async.VM.start_on", ref, here.ref, False, False)
     except XapiFailure as failure:
         raise SriovError(
-            guard.NOT_PLACED,
+            judge.NOT_PLACED,
             f"{has}; but xapi refuses to start it here again ({failure}), so it stays halted.",
             "Start it when the host takes VMs again, or on another host.",
         ) from failure

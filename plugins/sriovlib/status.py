@@ -4,26 +4,26 @@ from typing import Any, Dict, List, Mapping, Optional, Tuple
 
 from . import (
     VERSION,
-    bootconfig,
-    drivercounts,
-    hostconfig,
-    identity,
+    bootloader,
+    conf_copy,
+    drift,
+    driver_counts,
     inventory,
     iommu,
-    listing,
-    moduleparam,
+    list_vfs,
+    module_parameter,
     pciback,
-    plan,
-    poolcopy,
-    product,
-    renew,
+    pf_sections,
     restore,
+    restore_running,
+    sriov_conf,
     xen,
+    xensource_inventory,
 )
 from .errors import Problem, SriovError
 from .host import Host
 from .inventory import STATES
-from .pool import Silence
+from .usage import Silence
 
 IOMMU_OFF = Problem(
     "IOMMU_OFF",
@@ -42,7 +42,7 @@ NO_SRIOV_DEVICE = Problem(
 )
 CONFIG_IN_POOL = Problem(
     "CONFIG_IN_POOL",
-    f"{hostconfig.PATH} speaks of no PF, and the pool has a copy of it that does: was the host reinstalled?",
+    f"{sriov_conf.PATH} speaks of no PF, and the pool has a copy of it that does: was the host reinstalled?",
     "Run /usr/libexec/xapi-sriov/hooks/boot/sriov-restore --from-pool, or call set_vf_count anew.",
 )
 XENSTORE_SILENT = Problem(
@@ -56,8 +56,8 @@ def status(host: Host, session: Any, _args: Mapping[str, str]) -> Dict[str, Any]
     """The plugin's `status`: always compared with what is there now, nothing remembered."""
     xl = host.start(xen.COMMAND)
     seen = inventory.look(host)
-    pool = listing.read_pool(host, session, seen)
-    config = hostconfig.read(host)
+    pool = list_vfs.read_pool(host, session, seen)
+    config = sriov_conf.read(host)
     running = xen.parse(xl.finish())
     mmu, problems = _iommu(host, running)
     driver = pciback.find(host)
@@ -69,28 +69,28 @@ def status(host: Host, session: Any, _args: Mapping[str, str]) -> Dict[str, Any]
         problems.append(XENSTORE_SILENT)
     if isinstance(pool, Silence):
         problems.append(_xapi_silent(pool.why))
-    elif config.readable and not config.pfs and pool.copy and poolcopy.interpret(pool.copy).pfs:
+    elif config.readable and not config.pfs and pool.copy and conf_copy.interpret(pool.copy).pfs:
         problems.append(CONFIG_IN_POOL)
     problems += [_config_error(error) for error in config.errors]
-    problems += renew.problems(host, seen)
-    macs = identity.permanent_macs(host, seen.pfs) if config.pfs else {}
-    planned = plan.plan(config, seen, macs)
+    problems += restore_running.problems(host, seen)
+    macs = pf_sections.permanent_macs(host, seen.pfs) if config.pfs else {}
+    planned = drift.plan(config, seen, macs)
     waiting = False
     for one in planned:
         reboot_helps, hint = _against_drift(host, one)
         waiting = waiting or reboot_helps
-        problems += plan.problems(one, hint)
+        problems += drift.problems(one, hint)
     desired_counts = {one.pf.address: one.wanted.vfs for one in planned if one.pf}
     leaving = [
-        moduleparam.changes_at_boot(host, pf)
+        module_parameter.changes_at_boot(host, pf)
         for pf in seen.pfs
         if pf.num_vfs and desired_counts.get(pf.address) is None
     ]
     problems += [REBOOT_PENDING._replace(message=sentence) for sentence in leaving if sentence]
     errors = restore.last_errors(host)
-    pfs = listing.pf_records(host, seen, pool)
-    states = [vf["state"] for vf in listing.vf_records(seen, pool)]
-    noted = product.read(host)
+    pfs = list_vfs.pf_records(host, seen, pool)
+    states = [vf["state"] for vf in list_vfs.vf_records(seen, pool)]
+    noted = xensource_inventory.read(host)
     return {
         "version": VERSION,
         "platform": {"product": noted.get("PRODUCT_BRAND"), "version": noted.get("PRODUCT_VERSION")},
@@ -118,30 +118,30 @@ def status(host: Host, session: Any, _args: Mapping[str, str]) -> Dict[str, Any]
     }
 
 
-def _against_drift(host: Host, planned: plan.PfPlan) -> Tuple[bool, str]:
+def _against_drift(host: Host, planned: drift.PfPlan) -> Tuple[bool, str]:
     """Whether a reboot helps where a PF has not the VFs that the file wants; and what does."""
     number = planned.drift.number if planned.drift else None
     if planned.pf is None or number is None:
-        return False, plan.RESTORE
+        return False, drift.RESTORE
     try:
-        parameter = moduleparam.find(host, planned.pf.driver)
+        parameter = module_parameter.find(host, planned.pf.driver)
     except SriovError as error:
         return False, f"{error.message} {error.hint}"
     if parameter is not None:
-        return moduleparam.advice(host, parameter, planned.pf.address, number, planned.pf.num_vfs)
-    made = drivercounts.made_for(host, planned.pf.address, number)
+        return module_parameter.advice(host, parameter, planned.pf.address, number, planned.pf.num_vfs)
+    made = driver_counts.made_for(host, planned.pf.address, number)
     if made == planned.pf.num_vfs:
         return False, (
             f"Its driver made {made} when it was asked for {number}: call set_vf_count with count={made} "
             "to keep them."
         )
-    return False, plan.RESTORE
+    return False, drift.RESTORE
 
 
 def _iommu(host: Host, running: Optional[xen.Xen]) -> Tuple[Optional[iommu.Iommu], List[Problem]]:
     """The state of the IOMMU, and what is wrong with it."""
     try:
-        boot = bootconfig.find(host)
+        boot = bootloader.find(host)
         mmu = iommu.state(running, boot.read()[boot.default], boot.bootloader)
     except SriovError as error:  # the rest of the answer must not be lost for it
         found = [Problem(error.code.replace("SRIOV_", "", 1), error.message, error.hint)]
@@ -164,7 +164,7 @@ def _xapi_silent(why: str) -> Problem:
 
 def _config_error(error: str) -> Problem:
     return Problem(
-        "CONFIG_ERROR", f"{hostconfig.PATH}, {error}.", "Correct that line; the rest of the file holds."
+        "CONFIG_ERROR", f"{sriov_conf.PATH}, {error}.", "Correct that line; the rest of the file holds."
     )
 
 

@@ -3,12 +3,12 @@
 from contextlib import ExitStack
 from typing import Callable, List, NamedTuple, Optional, Set
 
-from . import copies, ledger, poolstate
+from . import copies, ledger, state
 from .errors import SriovError
 from .host import Host
 from .ledger import Entry
-from .poolstate import PoolState, Vm
-from .xapi import Xapi, XapiFailure, logged_in
+from .session import Xapi, XapiFailure, logged_in
+from .state import PoolState, Vm
 
 _TEMPLATES = 'field "is_a_template" = "true" or field "is_a_snapshot" = "true"'
 
@@ -152,9 +152,9 @@ class Transaction:
                 f"The VM {vm.name} ({vm.uuid}) became a template meanwhile.",
                 "Nothing was changed: a template gets no VFs.",
             )
-        now = poolstate.vm_of(vm.ref, record, {})
+        now = state.vm_of(vm.ref, record, {})
         try:
-            poolstate.must_be_halted(now, starting)
+            state.must_be_halted(now, starting)
         except SriovError as error:
             raise SriovError(
                 "SRIOV_BUSY",
@@ -210,7 +210,7 @@ class Transaction:
     def _origins(self) -> Set[str]:
         """Of all copies that there are: VMs are made of templates and snapshots too."""
         found = self._xapi.call("VM.get_all_records_where", _TEMPLATES)
-        templates = [poolstate.vm_of(ref, record, {}) for ref, record in found.items()]
+        templates = [state.vm_of(ref, record, {}) for ref, record in found.items()]
         return copies.all_origins(self._state, [*self._state.vms.values(), *templates])
 
     def _is_gone(self, uuid: str) -> bool:

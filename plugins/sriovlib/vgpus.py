@@ -3,18 +3,13 @@ take, like the PFs under its network_sriov. xapi has VFs made when a VM with a v
 one (xen-api: ocaml/xapi/vgpuops.ml, reserve_free_virtual_function; xapi_pgpu.ml, nvidia_vf_setup and
 mxgpu_vf_setup)."""
 
-from typing import Dict, Iterable, Mapping, NamedTuple, Optional
+from typing import Mapping, NamedTuple, Optional
 
 from .pci import PhysicalFunction
-from .xapi import Xapi
 
 DISPLAY = "03"  # the class of a GPU, with or without a connector
 # The drivers of dom0 that such VFs need, by which a GPU is known where xapi does not tell.
 DRIVERS = ("nvidia", "gim")
-# Every GPU has the type `passthrough`. Of the others the vGPUs are VFs, or parts of the PF: an NVIDIA T4 can
-# SR-IOV and gives parts, unless xapi is told otherwise (xapi_vgpu_type.ml, to_implementation, is_sriov).
-_TYPES = 'not (field "implementation" = "passthrough")'
-
 Told = Mapping[str, bool]  # PCI address of a GPU, of those that xapi knows -> whether it can give out vGPUs
 UNTOLD: Told = {}
 
@@ -33,19 +28,6 @@ class Gpu(NamedTuple):
 
 def gpu(pf: PhysicalFunction) -> Gpu:
     return Gpu(pf.address, pf.driver, pf.pci_class)
-
-
-def told(xapi: Xapi, host: str, pfs: Iterable[Gpu]) -> Dict[str, bool]:
-    """What xapi says of the host's GPUs, by their PGPU records; nothing is asked where no PF is a GPU. Raises
-    what `Xapi.call` raises."""
-    if not any(pf.pci_class.startswith(DISPLAY) for pf in pfs):
-        return {}
-    found = xapi.call("PGPU.get_all_records_where", f'field "host" = "{host}"')
-    types = set(xapi.call("VGPU_type.get_all_records_where", _TYPES)) if found else set()
-    return {
-        xapi.call("PCI.get_pci_id", record["PCI"]): bool(types.intersection(record["supported_VGPU_types"]))
-        for record in found.values()
-    }
 
 
 def gives_vfs(pf: Gpu, by_xapi: Told) -> bool:

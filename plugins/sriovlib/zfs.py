@@ -3,8 +3,8 @@
 import re
 from typing import Dict, List, Optional
 
-from . import blockdevices
-from .blockdevices import Disks
+from . import block_devices
+from .block_devices import Disks
 from .host import Host
 
 MODULE = "/sys/module/zfs"
@@ -14,7 +14,7 @@ SECONDS = 10
 
 def is_loaded(host: Host) -> bool:
     """Whether there can be pools. Where the module is not loaded, `zpool` would load it."""
-    zvols = (name for name in host.names(blockdevices.BLOCK) if re.fullmatch(r"zd\d+(p\d+)?", name))
+    zvols = (name for name in host.names(block_devices.BLOCK) if re.fullmatch(r"zd\d+(p\d+)?", name))
     return host.exists(MODULE) or any(zvols)
 
 
@@ -45,14 +45,14 @@ def _disks(host: Host, devices: List[str]) -> Disks:
     """A file is on a file system that is mounted."""
     on_disks = [path for path in devices if path.startswith("/dev/") or not path.startswith("/")]
     if not devices:
-        return blockdevices.one_of(blockdevices.ZFS)
-    found = [blockdevices.by_name(host, path) for path in on_disks]
-    return blockdevices.together(
-        blockdevices.one_of(blockdevices.ZFS) if one is None else one for one in found
+        return block_devices.one_of(block_devices.ZFS)
+    found = [block_devices.by_name(host, path) for path in on_disks]
+    return block_devices.together(
+        block_devices.one_of(block_devices.ZFS) if one is None else one for one in found
     )
 
 
 def of_source(known: Optional[Dict[str, Disks]], source: str) -> Disks:
     """Of a mounted data set: `tank/vm`, or `tank/vm@monday`."""
     pool = re.split("[/@]", source)[0]
-    return (known or {}).get(pool, blockdevices.one_of(blockdevices.ZFS))
+    return (known or {}).get(pool, block_devices.one_of(block_devices.ZFS))

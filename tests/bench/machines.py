@@ -17,7 +17,7 @@ from typing import Any, Dict, List, Optional, Sequence
 import machine
 from machine_description import Card, Description, Interface, Sriov, default_description
 from machine_devices import virtual_address
-from sriovlib import calls
+from sriovlib import table
 from sriovlib.host import Completed, Running
 
 REPOSITORY = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
@@ -163,7 +163,7 @@ def _write_commands(of: str, folder: str) -> Any:
     """A program for each command that `inventory` runs, which prints the machine's answer, and fails
     if it is run with other arguments. Returns the inventory."""
     recorder = _Recorder(of)
-    seen = calls.call(recorder, "inventory", None, {})
+    seen = table.call(recorder, "inventory", None, {})
     scripts: Dict[str, str] = {}
     for number, answer in enumerate(recorder.answers):
         name = answer.argv[0]

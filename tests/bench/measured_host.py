@@ -15,9 +15,9 @@ import box_host
 import XenAPI
 from bench import machines
 from bench.measure import Launcher, Sample, WentWrong
-from sriovlib import pool
+from sriovlib import usage
 from sriovlib.host import Host
-from sriovlib.xapi import Xapi
+from sriovlib.session import Xapi
 
 HERE = os.path.dirname(os.path.abspath(__file__))
 NOTHING = os.path.join(HERE, "dom0", "nothing")
@@ -68,7 +68,7 @@ class MeasuredHost:
         self._session = XenAPI.Session(url)
         self._session.login_with_password("root", "password", "1.0", "bench")
         client = _Remembering(Host(self.folder), self._session)
-        pool.read(client, machines.description(self.vfs).host_uuid)
+        usage.read(client, machines.description(self.vfs).host_uuid)
         for method, params in client.asked:
             call = {"jsonrpc": "2.0", "method": method, "id": 1}
             self._requests.append(json.dumps({**call, "params": [self._session._session, *params]}).encode())

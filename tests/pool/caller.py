@@ -6,9 +6,9 @@ from typing import Any, Callable, Dict, Iterator, List, Tuple
 
 import pytest
 from box import PoolInABox
-from sriovlib import ledger, master, poolwork
+from sriovlib import ledger, locked, master
 from sriovlib.errors import SriovError
-from sriovlib.xapi import Xapi
+from sriovlib.session import Xapi
 
 FOREIGN = "3/0000:00:1b.0"  # an entry by hand
 WRITES = "VM.add_to_other_config"  # the last of the writes of a call; then the VM is looked at again
@@ -42,7 +42,7 @@ class Caller:
     def entry(self) -> ledger.Entry:
         entries, unreadable = ledger.read_all(ledger.settled(self.state()[0]))
         assert unreadable == {}
-        return entries.get(self.vm, poolwork.NO_ENTRY)
+        return entries.get(self.vm, locked.NO_ENTRY)
 
 
 def cut_at(number: int, call: Callable[[], Any]) -> bool:

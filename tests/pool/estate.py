@@ -14,7 +14,7 @@ from box_host import BoxHost
 from calls import Context
 from machine import LOG
 from machine_description import Description, default_description, intel_82599
-from sriovlib import arrival, ledger, restore
+from sriovlib import apply, ledger, restore
 from values import Failure
 
 SCRIPTS = os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "..", "hooks", "xapi")
@@ -99,7 +99,7 @@ class Estate:
         return str(row["requests"][0]["settings"]["mac"])
 
     def settings(self, host: int, vf: str) -> Tuple[Any, Any]:
-        now = arrival.look(self.box.hosts[host].machine)[vf].now
+        now = apply.look(self.box.hosts[host].machine)[vf].now
         return now.mac, now.vlan
 
     def start(self, vm: str, host: int) -> None:

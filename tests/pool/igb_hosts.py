@@ -9,7 +9,7 @@ import pytest
 from machine import Done, Machine
 from machine_description import Card, Sriov, intel_82599
 from small_pool import SmallPool
-from sriovlib import calls, hostconfig, vfs
+from sriovlib import create, sriov_conf, table
 from sriovlib.errors import SriovError
 from sriovlib.host import Completed
 
@@ -53,7 +53,7 @@ def reboot(host: Machine) -> None:
 
 
 def call(host: Machine, pool: SmallPool, function: str, **args: str) -> Dict[str, Any]:
-    answer: Dict[str, Any] = json.loads(calls.call(host, function, pool, args))
+    answer: Dict[str, Any] = json.loads(table.call(host, function, pool, args))
     return answer
 
 
@@ -62,10 +62,10 @@ def count(host: Machine, pool: SmallPool, pf: str, number: int) -> Dict[str, Any
 
 
 def refused(host: Machine, pool: SmallPool, pf: str, number: int) -> SriovError:
-    before = [host.read(CONF), host.read(IMAGE), host.exists(hostconfig.PATH)]
+    before = [host.read(CONF), host.read(IMAGE), host.exists(sriov_conf.PATH)]
     with pytest.raises(SriovError) as error:
         count(host, pool, pf, number)
-    assert [host.read(CONF), host.read(IMAGE), host.exists(hostconfig.PATH)] == before
+    assert [host.read(CONF), host.read(IMAGE), host.exists(sriov_conf.PATH)] == before
     return error.value
 
 
@@ -74,7 +74,7 @@ def option(host: Machine) -> str:
 
 
 def present(host: Machine, addresses: Tuple[str, ...] = FOUR) -> List[int]:
-    return [len(vfs.present(host, address)) for address in addresses]
+    return [len(create.present(host, address)) for address in addresses]
 
 
 def drift(host: Machine, pool: SmallPool) -> Dict[str, str]:

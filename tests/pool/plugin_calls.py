@@ -20,7 +20,7 @@ class Dom0(NamedTuple):
     plugins: str  # the folder
     environment: Mapping[str, str] = {}  # variables beside PATH, which is all that xapi gives
     interpreter: Optional[str] = None  # a Python to run plugins with; None: each by its own #! line
-    machine: Any = None  # a sriovlib.host.Host: its files and devices; None: of no concern here
+    machine: Any = None  # a sriovlib.machine.host.Host: its files and devices; None: of no concern here
     programs: Programs = HERE  # how they are started
 
 

@@ -8,17 +8,17 @@ from typing import Any, Callable, Dict, List, Tuple
 import pytest
 import XenAPI
 from caller import FOREIGN, WRITES, Caller, cut_at, failed_at, meanwhile
-from sriovlib import assignments, jsonrpc, ledger, master, pcientries, poolwork, reinstate
+from sriovlib import assign_vf, jsonrpc, ledger, locked, master, pci_entries, reinstate_vfs
 from sriovlib.errors import SriovError
-from sriovlib.xapi import SECONDS, SOCKET, Xapi
+from sriovlib.session import SECONDS, SOCKET, Xapi
 
 pytestmark = pytest.mark.story
 
 
 CALLS: Dict[str, Tuple[Callable[..., Any], Dict[str, str]]] = {
-    "assign": (assignments.assign_vf, {"pf": "eth1", "vlan": "12"}),
-    "unassign": (assignments.unassign_vf, {"request": "1"}),
-    "reinstate": (reinstate.reinstate_vfs, {}),
+    "assign": (assign_vf.assign_vf, {"pf": "eth1", "vlan": "12"}),
+    "unassign": (assign_vf.unassign_vf, {"request": "1"}),
+    "reinstate": (reinstate_vfs.reinstate_vfs, {}),
 }
 
 
@@ -26,7 +26,7 @@ CALLS: Dict[str, Tuple[Callable[..., Any], Dict[str, str]]] = {
 def test_a_call_that_is_cut_off_loses_nothing(caller: Caller, name: str) -> None:
     """Killed before any of its calls to xapi; then the administrator calls again."""
     function, args = CALLS[name]
-    caller.act(assignments.assign_vf, pf="eth1", mac="02:16:3e:00:00:05")
+    caller.act(assign_vf.assign_vf, pf="eth1", mac="02:16:3e:00:00:05")
     first, number, cut = 1, 0, True
     while cut:
         number += 1
@@ -45,18 +45,18 @@ def test_a_call_that_is_cut_off_loses_nothing(caller: Caller, name: str) -> None
             assert (name, entry.requests) == ("unassign", ())
         if entry.requests:
             assert entry.requests[0].settings["mac"] == "02:16:3e:00:00:05"
-        caller.act(reinstate.reinstate_vfs)
+        caller.act(reinstate_vfs.reinstate_vfs)
         _, of_vm, platform = caller.state()
         leased = list(entry.lease.vfs.values()) if entry.lease else []
-        assert sorted(pcientries.plugging_order(of_vm["pci"])) == sorted(["0000:00:1b.0", *leased])
+        assert sorted(pci_entries.plugging_order(of_vm["pci"])) == sorted(["0000:00:1b.0", *leased])
         assert of_vm["pci"].split(",")[0] == FOREIGN
         assert ("nomigrate" in platform) == bool(entry.requests)
         if changed and name == "assign":
-            caller.act(assignments.unassign_vf, request=str(before.next_number))
+            caller.act(assign_vf.unassign_vf, request=str(before.next_number))
         elif changed:
             first = before.next_number
-            caller.act(assignments.assign_vf, pf="eth1", mac="02:16:3e:00:00:05")
-    caller.act(assignments.unassign_vf, all="true")
+            caller.act(assign_vf.assign_vf, pf="eth1", mac="02:16:3e:00:00:05")
+    caller.act(assign_vf.unassign_vf, all="true")
     _, of_vm, platform = caller.state()
     assert (of_vm, platform) == ({"pci": FOREIGN}, {})
     assert number > 10
@@ -65,7 +65,7 @@ def test_a_call_that_is_cut_off_loses_nothing(caller: Caller, name: str) -> None
 @pytest.mark.parametrize("name", CALLS)
 def test_what_xapi_fails_changes_nothing(caller: Caller, monkeypatch: pytest.MonkeyPatch, name: str) -> None:
     function, args = CALLS[name]
-    caller.act(assignments.assign_vf, pf="eth1")
+    caller.act(assign_vf.assign_vf, pf="eth1")
     if name == "reinstate":
         caller.session.xenapi.VM.remove_from_other_config(caller.ref, "pci")
         caller.session.xenapi.VM.add_to_other_config(caller.ref, "pci", FOREIGN)
@@ -100,7 +100,7 @@ def test_undoing_has_time_of_its_own(caller: Caller, monkeypatch: pytest.MonkeyP
 
     monkeypatch.setattr(jsonrpc, "call", call)
     with pytest.raises(SriovError) as refused:
-        caller.act(assignments.assign_vf, pf="eth1")
+        caller.act(assign_vf.assign_vf, pf="eth1")
     assert (refused.value.code, slow) == ("SRIOV_XAPI_SILENT", [WRITES])
     monkeypatch.undo()
     assert caller.state() == before
@@ -111,7 +111,7 @@ def test_what_cannot_be_collected_is_left_to_the_next_call(
 ) -> None:
     """The key of a VM that is gone: the call has done what it was asked for before it turned to that."""
     gone = caller.vm
-    caller.act(assignments.assign_vf, pf="eth1")
+    caller.act(assign_vf.assign_vf, pf="eth1")
     caller.session.xenapi.VM.destroy(caller.ref)
     caller.vm = str(caller.session.xenapi.VM.get_uuid(caller.box.add_vm("db")))
     real = Xapi.call
@@ -123,9 +123,9 @@ def test_what_cannot_be_collected_is_left_to_the_next_call(
 
     with monkeypatch.context() as patch:
         patch.setattr(Xapi, "call", failing)
-        assert caller.act(assignments.assign_vf, pf="eth1")["request"] == 1
+        assert caller.act(assign_vf.assign_vf, pf="eth1")["request"] == 1
     assert ledger.PREFIX + gone in caller.pool_keys()
-    caller.act(assignments.assign_vf, pf="eth1")
+    caller.act(assign_vf.assign_vf, pf="eth1")
     assert sorted(caller.pool_keys()) == [ledger.PREFIX + caller.vm]
 
 
@@ -136,13 +136,13 @@ def test_a_vm_with_requests_does_not_migrate_and_one_without_does(caller: Caller
     number, cut = 1, True
     while cut:
         number += 1
-        caller.act(assignments.assign_vf, pf="eth1")
+        caller.act(assign_vf.assign_vf, pf="eth1")
         if entries == "gone":
             caller.session.xenapi.VM.remove_from_other_config(caller.ref, "pci")
-        cut = cut_at(number, lambda: caller.act(assignments.unassign_vf, all="true"))
+        cut = cut_at(number, lambda: caller.act(assign_vf.unassign_vf, all="true"))
         if caller.entry().requests:
             assert caller.state()[2] == {"nomigrate": "true"}, number
-        caller.act(assignments.unassign_vf, all="true")
+        caller.act(assign_vf.unassign_vf, all="true")
         assert caller.state()[2] == {}, number
     assert number > 10
 
@@ -154,7 +154,7 @@ def test_no_room_in_run_is_no_reason_to_fail(caller: Caller, monkeypatch: pytest
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
     monkeypatch.setattr(os, "pwrite", full)
-    assert caller.act(assignments.assign_vf, pf="eth1")["request"] == 1
+    assert caller.act(assign_vf.assign_vf, pf="eth1")["request"] == 1
 
 
 def test_a_file_that_cannot_be_read_is_not_xapis_fault(
@@ -163,9 +163,9 @@ def test_a_file_that_cannot_be_read_is_not_xapis_fault(
     def broken(*_args: Any) -> Any:
         raise OSError(errno.EIO, "could not be read", "/etc/xensource-inventory")
 
-    monkeypatch.setattr(poolwork, "work", broken)
+    monkeypatch.setattr(locked, "work", broken)
     with pytest.raises(OSError, match="could not be read"):
-        caller.act(assignments.assign_vf, pf="eth1")
+        caller.act(assign_vf.assign_vf, pf="eth1")
 
 
 def test_the_callers_session_ends_while_it_writes(caller: Caller) -> None:
@@ -181,7 +181,7 @@ def test_the_callers_session_ends_while_it_writes(caller: Caller) -> None:
             jsonrpc.call(socket, "session.logout", [reference], time.monotonic() + SECONDS)
 
         with meanwhile(WRITES, end), pytest.raises(SriovError) as refused:
-            master.act(caller.host, short, "assign_vf", args, assignments.assign_vf)
+            master.act(caller.host, short, "assign_vf", args, assign_vf.assign_vf)
     assert (refused.value.code, "SESSION_INVALID" in refused.value.message) == ("SRIOV_XAPI_SILENT", True)
     assert "taken back" not in refused.value.message
     assert caller.state() == before
@@ -202,7 +202,7 @@ def test_a_write_that_stays_is_told_of(caller: Caller, monkeypatch: pytest.Monke
     with monkeypatch.context() as patch:
         patch.setattr(Xapi, "call", going)
         with pytest.raises(SriovError) as refused:
-            caller.act(assignments.assign_vf, pf="eth1")
+            caller.act(assign_vf.assign_vf, pf="eth1")
     assert "could not be taken back" in refused.value.message
     assert "list_assignments" in refused.value.hint
     assert caller.entry().requests

@@ -1,13 +1,13 @@
 """A call that gives VFs meets others: starts, a VM that goes, a new master, calls that hold the lock."""
 
-from functools import partial, update_wrapper
-from typing import Any, List
+from typing import Any, List, Mapping
 
 import pytest
 from caller import WRITES, Caller, meanwhile
-from sriovlib import assignments, poolwork, reinstate
+from sriovlib import assign_vf, locked, reinstate, reinstate_vfs
 from sriovlib.errors import SriovError
-from sriovlib.xapi import Xapi
+from sriovlib.host import Host
+from sriovlib.session import Xapi
 
 pytestmark = pytest.mark.story
 
@@ -20,7 +20,7 @@ def test_a_start_that_slips_in_takes_all_back(caller: Caller) -> None:
         database.add_to("VM", caller.ref, "current_operations", "OpaqueRef:1", "start")
 
     with meanwhile(WRITES, start), pytest.raises(SriovError) as refused:
-        caller.act(assignments.assign_vf, pf="eth1")
+        caller.act(assign_vf.assign_vf, pf="eth1")
     assert refused.value.code == "SRIOV_BUSY"
     assert "start" in refused.value.message
     assert caller.state() == before
@@ -34,7 +34,7 @@ def test_a_vm_that_becomes_a_template_meanwhile_gets_no_vf(caller: Caller) -> No
         caller.session.xenapi.VM.set_is_a_template(caller.ref, True)
 
     with meanwhile(WRITES, become), pytest.raises(SriovError) as refused:
-        caller.act(assignments.assign_vf, pf="eth1")
+        caller.act(assign_vf.assign_vf, pf="eth1")
     assert (refused.value.code, "template" in refused.value.message) == ("SRIOV_BUSY", True)
     assert caller.state() == before
 
@@ -49,7 +49,7 @@ def test_somebody_writes_the_same_key_meanwhile(caller: Caller) -> None:
 
     # asked for once before the lock is had; the second time is the second look
     with meanwhile("VM.get_record", write, 2), pytest.raises(SriovError) as refused:
-        caller.act(assignments.assign_vf, pf="eth1")
+        caller.act(assign_vf.assign_vf, pf="eth1")
     assert (refused.value.code, "other_config:pci" in refused.value.message) == ("SRIOV_BUSY", True)
     assert caller.state() == before
 
@@ -62,7 +62,7 @@ def test_a_vm_that_goes_meanwhile_leaves_nothing(caller: Caller, when: str) -> N
         caller.session.xenapi.VM.destroy(caller.ref)
 
     with meanwhile(when, destroy), pytest.raises(SriovError) as refused:
-        caller.act(assignments.assign_vf, pf="eth1")
+        caller.act(assign_vf.assign_vf, pf="eth1")
     assert (refused.value.code, caller.vm in refused.value.message) == ("SRIOV_NOT_FOUND", True)
     assert caller.pool_keys() == {}
 
@@ -81,28 +81,29 @@ def test_another_master_takes_all_back(caller: Caller, monkeypatch: pytest.Monke
     with monkeypatch.context() as patch:
         patch.setattr(Xapi, "call", deposed)
         with pytest.raises(SriovError) as refused:
-            caller.act(assignments.assign_vf, pf="eth1")
+            caller.act(assign_vf.assign_vf, pf="eth1")
     assert (refused.value.code, caller.state()) == ("SRIOV_BUSY", before)
 
 
 def test_who_holds_the_lock_is_named(caller: Caller, monkeypatch: pytest.MonkeyPatch) -> None:
     """After two minutes; after one where a start waits."""
-    assert (poolwork.CALL_SECONDS, poolwork.HOOK_SECONDS) == (120, 60)
-    monkeypatch.setattr(poolwork, "CALL_SECONDS", 0.2)
-    with caller.host.lock(poolwork.LOCK, "assign_vf for somebody"), pytest.raises(SriovError) as refused:
-        caller.act(assignments.assign_vf, pf="eth1")
+    assert (locked.CALL_SECONDS, locked.HOOK_SECONDS) == (120, 60)
+    monkeypatch.setattr(locked, "CALL_SECONDS", 0.2)
+    with caller.host.lock(locked.LOCK, "assign_vf for somebody"), pytest.raises(SriovError) as refused:
+        caller.act(assign_vf.assign_vf, pf="eth1")
     assert refused.value.code == "SRIOV_BUSY"
     assert "assign_vf for somebody" in refused.value.message
 
-    monkeypatch.setattr(poolwork, "CALL_SECONDS", 600)
-    monkeypatch.setattr(poolwork, "HOOK_SECONDS", 0.2)
-    with caller.host.lock(poolwork.LOCK, "assign_vf for somebody"), pytest.raises(SriovError) as refused:
-        caller.act(reinstate.reinstate_vfs, starting="true")
+    monkeypatch.setattr(locked, "CALL_SECONDS", 600)
+    monkeypatch.setattr(locked, "HOOK_SECONDS", 0.2)
+    with caller.host.lock(locked.LOCK, "assign_vf for somebody"), pytest.raises(SriovError) as refused:
+        caller.act(reinstate_vfs.reinstate_vfs, starting="true")
     assert "assign_vf for somebody" in refused.value.message
 
-    monkeypatch.setattr(poolwork, "HOOK_SECONDS", 600)  # a start that needs nothing waits less
-    real = reinstate.reinstate_vfs
-    in_time = update_wrapper(partial(real, seconds=0.2), real)
-    with caller.host.lock(poolwork.LOCK, "assign_vf for somebody"), pytest.raises(SriovError) as refused:
-        caller.act(in_time, starting="true")
+    def reinstate_in_time(host: Host, session: Any, args: Mapping[str, str]) -> Any:
+        return reinstate.reinstate(host, session, args["vm_uuid"], None, True, seconds=0.2)
+
+    monkeypatch.setattr(locked, "HOOK_SECONDS", 600)  # a start that needs nothing waits less
+    with caller.host.lock(locked.LOCK, "assign_vf for somebody"), pytest.raises(SriovError) as refused:
+        caller.act(reinstate_in_time, starting="true")
     assert "assign_vf for somebody" in refused.value.message

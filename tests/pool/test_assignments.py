@@ -7,7 +7,7 @@ import pytest
 import XenAPI
 from administrator import Administrator, two_hosts
 from box_host import set_plugin, set_vfs
-from sriovlib import ledger
+from sriovlib import vf_settings
 
 pytestmark = pytest.mark.story
 
@@ -314,7 +314,7 @@ def test_macs_are_had_once_in_the_pool(pool: Administrator) -> None:
 def test_a_derived_mac_is_nobody_elses_either(pool: Administrator) -> None:
     """The first that would come is a VIF's, the second another request's, the third a port's."""
     vm, other = pool.vm("a"), pool.vm("b")
-    first, second, third, fourth = (ledger.derived_mac(vm, 1, attempt) for attempt in range(4))
+    first, second, third, fourth = (vf_settings.derived_mac(vm, 1, attempt) for attempt in range(4))
     database = pool.box.xapi.database
     database.create("VIF", {"MAC": first.upper(), "VM": pool.ref(other)})
     pool.call("assign_vf", vm_uuid=other, pf="eth1", mac=second)

@@ -177,7 +177,7 @@ def test_what_is_not_there_is_not_found(box: PoolInABox, host: BoxHost, args: Di
 
 def test_a_xapi_that_does_not_answer_costs_owners_and_some_states(host: BoxHost) -> None:
     """The plugin as a program whose xapi is not there any more: its session is of no use."""
-    from sriovlib import calls
+    from sriovlib import table
 
     class Silent:
         _session = "OpaqueRef:gone"
@@ -185,10 +185,10 @@ def test_a_xapi_that_does_not_answer_costs_owners_and_some_states(host: BoxHost)
         def xenapi_request(self, _method: str, _params: Any) -> Any:
             raise ConnectionRefusedError
 
-    vfs = json.loads(calls.call(_without_socket(host), "list_vfs", Silent(), {}))
+    vfs = json.loads(table.call(_without_socket(host), "list_vfs", Silent(), {}))
     assert [vf["state"] for vf in vfs] == ["in-use", None, None, None, "dom0", "dom0", "dom0", "dom0"]
     assert vfs[0]["assigned_to"] == {"vm_uuid": WEB, "vm_name": "web", "power_state": None}
-    status = json.loads(calls.call(_without_socket(host), "status", Silent(), {}))
+    status = json.loads(table.call(_without_socket(host), "status", Silent(), {}))
     assert "XAPI_SILENT" in [problem["code"] for problem in status["problems"]]
     assert status["vfs"]["unknown"] == 3
 

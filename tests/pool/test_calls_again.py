@@ -5,8 +5,8 @@ from typing import Any
 
 import pytest
 from caller import FOREIGN, WRITES, Caller, cut_at
-from sriovlib import adopt, assignments, ledger, reinstate
-from sriovlib.xapi import Xapi
+from sriovlib import adopt_vm, assign_vf, ledger, reinstate_vfs
+from sriovlib.session import Xapi
 
 pytestmark = pytest.mark.story
 
@@ -31,17 +31,17 @@ def taken_back(caller: Caller) -> bool:
 def test_unassign_vf_once_more(caller: Caller, monkeypatch: pytest.MonkeyPatch, by: str) -> None:
     released = []
     monkeypatch.setattr(
-        "sriovlib.poolwork.release",
+        "sriovlib.locked.release",
         lambda _host, _session, _pool, host, _vm, vfs: released.append((host, *vfs)),
     )
     number, cut = 0, True
     while cut:
         number += 1
-        got = caller.act(assignments.assign_vf, pf="eth1")
+        got = caller.act(assign_vf.assign_vf, pf="eth1")
         args = {by: str(got[by])}
-        cut = cut_at(number, lambda args=args: caller.act(assignments.unassign_vf, **args))  # type: ignore[misc]
+        cut = cut_at(number, lambda args=args: caller.act(assign_vf.unassign_vf, **args))  # type: ignore[misc]
         released.clear()
-        again = caller.act(assignments.unassign_vf, **args)
+        again = caller.act(assign_vf.unassign_vf, **args)
         assert again["requests"] == []
         assert taken_back(caller), number
         assert (caller.box.hosts[0].uuid, got["vf"]) in released, number
@@ -49,10 +49,10 @@ def test_unassign_vf_once_more(caller: Caller, monkeypatch: pytest.MonkeyPatch, 
 
 
 def test_a_request_that_the_vm_never_had(caller: Caller) -> None:
-    caller.act(assignments.assign_vf, pf="eth1")
+    caller.act(assign_vf.assign_vf, pf="eth1")
     for args in ({"request": "2"}, {"request": "0"}, {"vf": "0000:07:10.6"}):
         with pytest.raises(Exception, match="has no request") as refused:
-            caller.act(assignments.unassign_vf, **args)
+            caller.act(assign_vf.unassign_vf, **args)
         assert getattr(refused.value, "code", "") == "SRIOV_NOT_FOUND"
     assert len(caller.entry().requests) == 1
 
@@ -64,10 +64,10 @@ def test_assign_vf_once_more(caller: Caller, vlan: str) -> None:
     while cut:
         number += 1
         args = {"pf": "eth1", "host_uuid": caller.box.hosts[0].uuid}
-        cut = cut_at(number, lambda args=args: caller.act(assignments.assign_vf, vlan="12", **args))  # type: ignore[misc]
+        cut = cut_at(number, lambda args=args: caller.act(assign_vf.assign_vf, vlan="12", **args))  # type: ignore[misc]
         before = caller.entry().requests
         is_named = VF in str(caller.state()[1].get("pci"))
-        got = caller.act(assignments.assign_vf, vlan=vlan, **args)
+        got = caller.act(assign_vf.assign_vf, vlan=vlan, **args)
         after = caller.entry().requests
         if not before or (vlan == "12" and not is_named):
             assert [one.number for one in after] == [got["request"]], number
@@ -76,27 +76,27 @@ def test_assign_vf_once_more(caller: Caller, vlan: str) -> None:
         else:
             assert [one.settings["vlan"] for one in after] == ["12", vlan], number
         begun += bool(before) and not is_named
-        caller.act(assignments.unassign_vf, all="true")
+        caller.act(assign_vf.unassign_vf, all="true")
     assert begun > 2
 
 
 def test_a_request_that_another_call_left_is_not_what_is_asked_for(caller: Caller) -> None:
     """What was cut off took the second request back; the VM has the first one, and asks for one more."""
     for _ in range(2):
-        caller.act(assignments.assign_vf, pf="eth1")
+        caller.act(assign_vf.assign_vf, pf="eth1")
     number, cut = 0, True
     while cut:
         number += 1
         last = caller.entry().requests[-1].number
         cut = cut_at(
             number,
-            lambda last=last: caller.act(assignments.unassign_vf, request=str(last)),  # type: ignore[misc]
+            lambda last=last: caller.act(assign_vf.unassign_vf, request=str(last)),  # type: ignore[misc]
         )
         there = [one.number for one in caller.entry().requests]
-        got = caller.act(assignments.assign_vf, pf="eth1")["request"]
+        got = caller.act(assign_vf.assign_vf, pf="eth1")["request"]
         assert got not in there, number
         for one in there[1:]:
-            caller.act(assignments.unassign_vf, request=str(one))
+            caller.act(assign_vf.unassign_vf, request=str(one))
 
 
 def test_adopt_vm_once_more(caller: Caller) -> None:
@@ -104,33 +104,33 @@ def test_adopt_vm_once_more(caller: Caller) -> None:
     while cut:
         number += 1
         set_pci(caller, f"{FOREIGN},007/{VF}")
-        cut = cut_at(number, lambda: caller.act(adopt.adopt_vm))
+        cut = cut_at(number, lambda: caller.act(adopt_vm.adopt_vm))
         is_marked = ledger.NEXT_PREFIX + caller.vm in caller.pool_keys()
         begun += is_marked and bool(caller.entry().requests)
         if is_marked or not caller.entry().requests:
-            assert [one["vf"] for one in caller.act(adopt.adopt_vm)["vfs"]] == [VF], number
+            assert [one["vf"] for one in caller.act(adopt_vm.adopt_vm)["vfs"]] == [VF], number
         _, of_vm, platform = caller.state()
         assert of_vm == {"pci": f"{FOREIGN},7/{VF}"}
         assert platform == {"nomigrate": "true"}
         assert ledger.NEXT_PREFIX + caller.vm not in caller.pool_keys()
-        caller.act(assignments.unassign_vf, all="true")
+        caller.act(assign_vf.unassign_vf, all="true")
     assert begun > 3
 
 
 def test_a_vm_that_has_requests_is_not_adopted(caller: Caller) -> None:
-    caller.act(assignments.assign_vf, pf="eth1")
+    caller.act(assign_vf.assign_vf, pf="eth1")
     with pytest.raises(Exception, match="has requests already"):
-        caller.act(adopt.adopt_vm)
+        caller.act(adopt_vm.adopt_vm)
 
 
-@pytest.mark.parametrize("function", [assignments.assign_vf, reinstate.reinstate_vfs])
+@pytest.mark.parametrize("function", [assign_vf.assign_vf, reinstate_vfs.reinstate_vfs])
 def test_a_mark_that_stays_undoes_nothing(
     caller: Caller, monkeypatch: pytest.MonkeyPatch, function: Any
 ) -> None:
     """xapi goes away when all is written, but for the mark of a call that is under way; the next call, for
     whatever VM, takes it out."""
-    if function == reinstate.reinstate_vfs:
-        caller.act(assignments.assign_vf, pf="eth1")
+    if function == reinstate_vfs.reinstate_vfs:
+        caller.act(assign_vf.assign_vf, pf="eth1")
         set_pci(caller, FOREIGN)
     real, written = Xapi.call, []
 
@@ -141,7 +141,7 @@ def test_a_mark_that_stays_undoes_nothing(
         return real(self, method, *params)
 
     mark = ledger.NEXT_PREFIX + caller.vm
-    args = {"pf": "eth1"} if function == assignments.assign_vf else {}
+    args = {"pf": "eth1"} if function == assign_vf.assign_vf else {}
     with monkeypatch.context() as patch:
         patch.setattr(Xapi, "call", call)
         assert caller.act(function, **args)["vm_uuid"] == caller.vm
@@ -150,6 +150,6 @@ def test_a_mark_that_stays_undoes_nothing(
     assert entry.lease is not None
     assert caller.state()[1] == {"pci": f"{FOREIGN},4/{VF}"} == {"pci": entry.pci}
     first, caller.vm = caller.vm, str(caller.session.xenapi.VM.get_uuid(caller.box.add_vm("db")))
-    caller.act(assignments.assign_vf, pf="eth1")
+    caller.act(assign_vf.assign_vf, pf="eth1")
     assert mark not in caller.pool_keys()
     assert ledger.PREFIX + first in caller.pool_keys()

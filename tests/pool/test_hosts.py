@@ -19,11 +19,11 @@ ASK = """#!/usr/bin/python3
 import sys
 sys.path.append("{library}")
 import XenAPIPlugin
-from sriovlib import xapi
 from sriovlib.host import this_machine
+from sriovlib.session import Xapi
 
 def ask(session, args):
-    found = xapi.Xapi(this_machine(), session)
+    found = Xapi(this_machine(), session)
     return found.call("host.call_plugin", args["host"], "sriov", "inventory", {{}})
 
 XenAPIPlugin.dispatch({{"ask": ask}})

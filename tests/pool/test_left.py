@@ -10,8 +10,8 @@ from box import PoolInABox
 from box_host import PLUGIN, set_plugin
 from estate import Estate, alike
 from machine import Done, Machine
-from sriovlib import assignmentlist, master, renew
-from sriovlib.vfsettings import NO_MAC
+from sriovlib import list_assignments, master, restore_running
+from sriovlib.vf_settings import NO_MAC
 from values import Failure
 
 pytestmark = pytest.mark.story
@@ -143,7 +143,7 @@ def test_a_running_vm_whose_vf_has_lost_its_vlan_is_named(estate: Estate) -> Non
         "runs with, has vlan 0, not 12: was the driver of its PF loaded anew, or the VM started "
         "without the hook vm-pre-start of this package?"
     )
-    renew.renew(host.machine)
+    restore_running.renew(host.machine)
     assert (estate.conflicts(), estate.settings(0, VF)) == ([], (estate.mac(vm), 12))
 
 
@@ -164,7 +164,7 @@ def test_so_is_one_whose_vf_the_driver_does_not_know_any_more(
     monkeypatch.setattr(Machine, "start", forgetful)
     with estate.box.session() as session:
         here = estate.box.master.machine
-        told = master.act(here, session, "list_assignments", {}, assignmentlist.list_assignments)
+        told = master.act(here, session, "list_assignments", {}, list_assignments.list_assignments)
     (conflict,) = told["conflicts"]
     assert (conflict["code"], conflict["vm_uuids"]) == ("VF_UNLIKE_REQUEST", [estate.uuid(vm)])
     assert (

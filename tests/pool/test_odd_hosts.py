@@ -11,13 +11,13 @@ from box import PoolInABox
 from box_host import BoxHost, set_plugin, set_vfs
 from sriovlib import (
     VERSION,
-    assignmentlist,
-    assignments,
+    assign_vf,
+    inventories,
     inventory,
+    list_assignments,
+    locked,
     master,
-    poolwork,
-    reinstate,
-    survey,
+    reinstate_vfs,
     xenstore,
 )
 from sriovlib.errors import SriovError
@@ -114,18 +114,18 @@ def test_the_master_cannot_look_at_itself(pool: Administrator, monkeypatch: pyte
         raise OSError(5, "Input/output error", "/sys/bus/pci/devices")
 
     monkeypatch.setattr(inventory, "inventory", broken)
-    (silent,) = act(pool, assignmentlist.list_assignments)["conflicts"]
+    (silent,) = act(pool, list_assignments.list_assignments)["conflicts"]
     assert (silent["code"], silent["host_uuid"]) == ("HOST_SILENT", home.uuid)
-    assert act(pool, assignments.assign_vf, vm_uuid=vm, pf="eth1")["host_uuid"] == other.uuid
-    assert not act(pool, reinstate.reinstate_vfs, vm_uuid=vm)["changed"]
+    assert act(pool, assign_vf.assign_vf, vm_uuid=vm, pf="eth1")["host_uuid"] == other.uuid
+    assert not act(pool, reinstate_vfs.reinstate_vfs, vm_uuid=vm)["changed"]
 
 
 def test_a_host_that_hangs_is_not_waited_for(pool: Administrator, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(survey, "SECONDS", 0.5)
+    monkeypatch.setattr(inventories, "SECONDS", 0.5)
     home, hangs = pool.box.hosts
     vm = pool.vm("a")
     with pool.box.hanging(hangs):
-        got = act(pool, assignments.assign_vf, vm_uuid=vm, pf="eth1")
+        got = act(pool, assign_vf.assign_vf, vm_uuid=vm, pf="eth1")
     assert (got["host_uuid"], "host2" in got["warnings"][0]) == (home.uuid, True)
 
 
@@ -133,17 +133,17 @@ def test_a_vm_is_not_moved_off_a_host_that_is_only_slow(
     pool: Administrator, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Unless the administrator says so."""
-    monkeypatch.setattr(survey, "SECONDS", 0.5)
+    monkeypatch.setattr(inventories, "SECONDS", 0.5)
     home, hangs = pool.box.hosts
     vm = pool.vm("a")
     pool.call("assign_vf", vm_uuid=vm, pf="eth1", host_uuid=hangs.uuid)
     before = pool.everything()
     with pool.box.hanging(hangs):
         with pytest.raises(SriovError) as refused:
-            act(pool, reinstate.reinstate_vfs, vm_uuid=vm)
+            act(pool, reinstate_vfs.reinstate_vfs, vm_uuid=vm)
         assert (refused.value.code, "host2" in refused.value.message) == ("SRIOV_NO_FREE_VF", True)
         assert pool.everything() == before
-        assert act(pool, reinstate.reinstate_vfs, vm_uuid=vm, host_uuid=home.uuid)["changed"]
+        assert act(pool, reinstate_vfs.reinstate_vfs, vm_uuid=vm, host_uuid=home.uuid)["changed"]
 
 
 def test_a_host_whose_xenstore_is_silent_lends_nothing_new(
@@ -157,11 +157,11 @@ def test_a_host_whose_xenstore_is_silent_lends_nothing_new(
     pool.set_pci(vm, None)
     monkeypatch.setattr(xenstore, "owners", lambda *_args: None)
     with pytest.raises(SriovError) as refused:
-        act(pool, assignments.assign_vf, vm_uuid=wanting, vf="0000:07:10.0", host_uuid=home.uuid)
+        act(pool, assign_vf.assign_vf, vm_uuid=wanting, vf="0000:07:10.0", host_uuid=home.uuid)
     assert refused.value.code == "SRIOV_NO_FREE_VF"
     assert "xenstore of host1 does not answer, so who has it is not known" in refused.value.message
-    assert act(pool, assignments.assign_vf, vm_uuid=wanting, pf="eth1")["host_uuid"] == other.uuid
-    assert act(pool, reinstate.reinstate_vfs, vm_uuid=vm)["vfs"][0]["vf"] == lent
+    assert act(pool, assign_vf.assign_vf, vm_uuid=wanting, pf="eth1")["host_uuid"] == other.uuid
+    assert act(pool, reinstate_vfs.reinstate_vfs, vm_uuid=vm)["vfs"][0]["vf"] == lent
 
 
 def test_hosts_whose_names_are_alike(pool: Administrator) -> None:
@@ -203,18 +203,18 @@ def test_a_vm_that_is_called_by_anothers_uuid(pool: Administrator) -> None:
 def test_what_hosts_told_before_a_long_wait(pool: Administrator, monkeypatch: pytest.MonkeyPatch) -> None:
     """While the call waits for the pool's lock, the master's VFs go. Then it asks again, and gives none that
     is not there; what was wrong with another host is still said."""
-    monkeypatch.setattr(poolwork, "STALE_SECONDS", 0)
+    monkeypatch.setattr(locked, "STALE_SECONDS", 0)
     home, other = pool.box.hosts
     (without,) = pool.box.add_hosts(1)
     set_plugin(without, None)
     real = Host.lock
 
     def waiting(self: Host, name: str, doing: str, seconds: float) -> Any:
-        if name == poolwork.LOCK:
+        if name == locked.LOCK:
             set_vfs(home, PORT, 0)
         return real(self, name, doing, seconds)
 
     monkeypatch.setattr(Host, "lock", waiting)
-    got = act(pool, assignments.assign_vf, vm_uuid=pool.vm("a"), network=pool.network("eth1"))
+    got = act(pool, assign_vf.assign_vf, vm_uuid=pool.vm("a"), network=pool.network("eth1"))
     assert got["host_uuid"] == other.uuid
     assert "host3" in got["warnings"][0]

@@ -12,7 +12,7 @@ import pytest
 from box import PoolInABox
 from sriovlib import jsonrpc
 from sriovlib.host import Host
-from sriovlib.xapi import SOCKET, OwnSession, Xapi, XapiFailure, logged_in
+from sriovlib.session import SOCKET, OwnSession, Xapi, XapiFailure, logged_in
 
 
 @pytest.fixture(scope="module")
@@ -45,7 +45,7 @@ def test_it_ends_where_its_user_failed(box: PoolInABox) -> None:
 def test_the_heavy_clients_are_not_imported(box: PoolInABox) -> None:
     program = (
         "import sys\n"
-        "from sriovlib.xapi import Xapi, logged_in\n"
+        "from sriovlib.session import Xapi, logged_in\n"
         "from sriovlib.host import Host\n"
         f"host = Host({box.hosts[0].machine.root!r})\n"
         "with logged_in(host) as session:\n"

@@ -12,9 +12,9 @@ from administrator import Administrator
 from box import PoolInABox
 from box_host import PLUGIN, BoxHost, plugin_of_version, set_plugin
 from machine_description import default_description
-from sriovlib import assignments, master
+from sriovlib import assign_vf, master
 from sriovlib.errors import SriovError
-from sriovlib.xapi import Xapi
+from sriovlib.session import Xapi
 
 pytestmark = pytest.mark.story
 
@@ -315,7 +315,7 @@ def test_the_master_changes_in_the_middle_of_a_call(pool: Pool, monkeypatch: pyt
     with pool.box.session() as session, monkeypatch.context() as patch:
         patch.setattr(Xapi, "call", call)
         with pytest.raises(SriovError) as caught:
-            master.act(first.machine, session, "assign_vf", args, assignments.assign_vf)
+            master.act(first.machine, session, "assign_vf", args, assign_vf.assign_vf)
     assert caught.value.code == "SRIOV_XAPI_SILENT"
     assert pool.codes() == ["STALE_ENTRIES"]
     assert pool.call("reinstate_vfs", vm_uuid=vm)["pci_changed"]

@@ -12,7 +12,7 @@ from typing import Any, Iterator, List
 import pytest
 import vm_hooks
 from estate import Estate, calls_watched
-from sriovlib import hooks, startnotes
+from sriovlib import hooks, start_notes
 from values import Failure
 
 pytestmark = pytest.mark.story
@@ -86,7 +86,7 @@ def test_a_reboot_does_not_take_the_management_nic(estate: Estate, before: str) 
 
 def test_nor_where_it_could_not_be_noted_that_it_is_a_reboot(estate: Estate) -> None:
     vm, plain = running_with(estate, "web", f"0/{VF}"), running_with(estate, "plain", "")
-    marks = [f"/run/sriov/{startnotes.REBOOT_PREFIX}{estate.uuid(one)}" for one in (vm, plain)]
+    marks = [f"/run/sriov/{start_notes.REBOOT_PREFIX}{estate.uuid(one)}" for one in (vm, plain)]
     for mark in marks:
         os.makedirs(estate.box.hosts[0].machine.path(mark))
     estate.set_pci(vm, f"0/{VF},7/{MANAGEMENT}")
@@ -249,7 +249,7 @@ def test_a_vm_that_ran_before_the_package_came_waits_for_a_toolstack_that_restar
     """Nothing is noted of it here, so only xapi knows what its VF is to have."""
     vm, machine = estate.with_vf("web", vlan="12"), estate.box.hosts[0].machine
     estate.start(vm, 0)
-    startnotes.remove(machine, estate.uuid(vm))
+    start_notes.remove(machine, estate.uuid(vm))
     machine.run(["ip", "link", "set", "dev", "eth1", "vf", "0", "vlan", "99"])
     with xapi_fails(estate, "VM.get_all_records_where", times=2):
         estate.box.reboot_from_inside(vm)
@@ -260,7 +260,7 @@ def test_and_for_as_long_as_a_toolstack_takes_to_restart(estate: Estate) -> None
     """A start would have been refused by then; a guest that reboots itself has nobody who starts it again."""
     vm, began = estate.with_vf("web", vlan="12"), time.monotonic()
     estate.start(vm, 0)
-    startnotes.remove(estate.box.hosts[0].machine, estate.uuid(vm))
+    start_notes.remove(estate.box.hosts[0].machine, estate.uuid(vm))
     with ThreadPoolExecutor(1) as threads:
         with estate.box.silent_xapi(estate.box.hosts[0]):
             reboots = threads.submit(estate.box.reboot_from_inside, vm)
@@ -288,8 +288,8 @@ def test_a_reboot_that_goes_on_without_the_lock_keeps_others_off_its_vf(estate: 
     """Until its domain is there, others know of it by its note only."""
     vm, machine = estate.with_vf("web"), estate.box.hosts[0].machine
     estate.start(vm, 0)
-    note = f"/run/sriov/{startnotes.PREFIX}{estate.uuid(vm)}"
+    note = f"/run/sriov/{start_notes.PREFIX}{estate.uuid(vm)}"
     machine.replace_file(note, json.dumps({**json.loads(machine.read(note)), "time": -90000}).encode())
     with machine.lock("vfs", "sriov-restore"):
         estate.box.reboot_from_inside(vm)
-    assert estate.uuid(vm) in startnotes.claims(machine, "another")
+    assert estate.uuid(vm) in start_notes.claims(machine, "another")

@@ -11,8 +11,8 @@ from typing import Callable, List
 import pytest
 from box_host import PLUGIN, set_plugin
 from estate import Estate, calls_watched
-from sriovlib import startnotes
-from sriovlib.vfsettings import NO_MAC
+from sriovlib import start_notes
+from sriovlib.vf_settings import NO_MAC
 from values import Failure
 
 pytestmark = pytest.mark.story
@@ -205,9 +205,9 @@ def test_a_start_that_another_hook_stopped_is_swept_up_later(mixed: Estate) -> N
         mixed.start(vm, 1)
     os.unlink(script)
     assert mixed.settings(1, VFS[1])[0] == mixed.mac(vm)  # nobody has told us
-    path = f"/run/sriov/{startnotes.PREFIX}{mixed.uuid(vm)}"
+    path = f"/run/sriov/{start_notes.PREFIX}{mixed.uuid(vm)}"
     note = json.loads(host.machine.read(path))
-    long_ago = json.dumps({**note, "time": note["time"] - startnotes.STALE_SECONDS})
+    long_ago = json.dumps({**note, "time": note["time"] - start_notes.STALE_SECONDS})
     host.machine.replace_file(path, long_ago.encode())
     mixed.start(other, 1)
     assert mixed.settings(1, VFS[1])[0] == NO_MAC

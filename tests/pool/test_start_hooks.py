@@ -8,8 +8,8 @@ import pytest
 from box_host import PLUGIN, BoxHost, set_plugin
 from estate import Estate, calls_watched
 from machine_description import SATA
-from sriovlib import startnotes
-from sriovlib.vfsettings import NO_MAC
+from sriovlib import start_notes
+from sriovlib.vf_settings import NO_MAC
 from values import Failure
 
 pytestmark = pytest.mark.story
@@ -47,7 +47,7 @@ def test_a_vm_starts_with_its_vf_and_its_settings_and_leaves_nothing(estate: Est
     assert estate.settings(0, VF) == (mac, 12)
     estate.box.shut_down(vm, hard=True)
     assert estate.settings(0, VF) == (NO_MAC, 0)
-    assert startnotes.read(estate.box.hosts[0].machine, estate.uuid(vm)) is None
+    assert start_notes.read(estate.box.hosts[0].machine, estate.uuid(vm)) is None
 
 
 def test_where_addresses_are_alike_it_starts_anywhere_and_nothing_changes(estate: Estate) -> None:
@@ -188,7 +188,7 @@ def test_a_vm_that_ran_before_the_package_came_reboots(estate: Estate) -> None:
     vm = estate.with_vf("web", vlan="12")
     host = estate.box.hosts[0]
     estate.start(vm, 0)
-    startnotes.remove(host.machine, estate.uuid(vm))
+    start_notes.remove(host.machine, estate.uuid(vm))
     host.machine.run(["ip", "link", "set", "dev", "eth1", "vf", "0", "vlan", "99"])
     estate.box.reboot(vm, hard=True)
     assert estate.settings(0, VF) == (estate.mac(vm), 12)

@@ -15,9 +15,9 @@ from typing import Any, Dict, Iterator, List, Tuple
 import pytest
 from calls import Context
 from estate import SCRIPTS, Estate, Gate, calls_watched
-from sriovlib import arrival, handover, restore, startnotes
+from sriovlib import apply, handover, restore, start_notes
 from sriovlib.host import Host
-from sriovlib.vfsettings import NO_MAC
+from sriovlib.vf_settings import NO_MAC
 from values import Failure
 
 pytestmark = pytest.mark.story
@@ -90,7 +90,7 @@ def test_a_start_soon_after_a_reboot_that_came_to_nothing_is_a_start(estate: Est
     with pytest.raises(Failure):
         estate.box.reboot(vm, hard=True)
     os.unlink(script)
-    assert startnotes.reboots(host.machine, estate.uuid(vm))
+    assert start_notes.reboots(host.machine, estate.uuid(vm))
     estate.set_pci(vm, f"{estate.pci(vm)},7/{MANAGEMENT}")
     assert outcome(estate, vm, 1) == "SRIOV_NEEDED_BY_DOM0"
     with Gate(host, "10-before") as gate, ThreadPoolExecutor(1) as threads:
@@ -142,12 +142,12 @@ def test_a_start_that_waits_for_minutes_keeps_its_vf(estate: Estate) -> None:
     """For memory, say: its hook was through long ago, and its domain is to come."""
     machine = estate.box.hosts[0].machine
     first, second = estate.vm("first", f"0/{VF}"), estate.vm("second", f"0/{VF}")
-    note = f"/run/sriov/{startnotes.PREFIX}{estate.uuid(first)}"
+    note = f"/run/sriov/{start_notes.PREFIX}{estate.uuid(first)}"
     with Gate(estate.box.hosts[0], "60-after") as gate, ThreadPoolExecutor(1) as threads:
         slow = threads.submit(outcome, estate, first, 0)
         gate.wait_for(estate.uuid(first))
         written = json.loads(machine.read(note))
-        early = {**written, "time": written["time"] - startnotes.CLAIM_SECONDS}
+        early = {**written, "time": written["time"] - start_notes.CLAIM_SECONDS}
         machine.replace_file(note, json.dumps(early).encode())
         _, message, _ = estate.refused(second, 0)
         gate.open()
@@ -172,7 +172,7 @@ def test_nobody_waits_for_anothers_link(estate: Estate, monkeypatch: pytest.Monk
     permitted = handover.Permitted([VF], {VF: {"max_tx_rate": "100"}}, {})
     handover.arrive(machine, estate.uuid(estate.vm("web")), permitted)
     assert waited == ["eth1"]
-    arrival.release(machine, [VF])
+    apply.release(machine, [VF])
 
 
 def test_a_lock_that_is_anothers_for_long_costs_no_reboot(estate: Estate) -> None:
@@ -208,7 +208,7 @@ def test_where_xenstore_does_not_answer_no_vf_is_swept_up(estate: Estate) -> Non
     for vm in (web, other):
         estate.start(vm, 0)
     machine = estate.box.hosts[0].machine
-    note = f"/run/sriov/{startnotes.PREFIX}{estate.uuid(web)}"
+    note = f"/run/sriov/{start_notes.PREFIX}{estate.uuid(web)}"
     machine.replace_file(note, json.dumps({**json.loads(machine.read(note)), "time": -90000}).encode())
     tool = machine.path("/usr/bin/xenstore-ls")
     os.rename(tool, f"{tool}.away")
@@ -221,7 +221,7 @@ def test_where_xenstore_does_not_answer_no_vf_is_swept_up(estate: Estate) -> Non
 @contextmanager
 def nothing_can_be_removed(estate: Estate, host: int, vm: str) -> Iterator[None]:
     """Root may do anything, so something that is no file stands where the mark of a reboot would."""
-    mark = estate.box.hosts[host].machine.path(f"/run/sriov/{startnotes.REBOOT_PREFIX}{estate.uuid(vm)}")
+    mark = estate.box.hosts[host].machine.path(f"/run/sriov/{start_notes.REBOOT_PREFIX}{estate.uuid(vm)}")
     os.makedirs(mark)
     try:
         yield
@@ -271,12 +271,13 @@ KILLED = """#!/usr/bin/python3
 import os, signal, sys
 sys.path[:0] = [{plugins!r}]
 import sitecustomize
-from sriovlib import arrival, hooks
-arrive = arrival.arrive
+from sriovlib import hooks
+from sriovlib import apply
+arrive = apply.arrive
 def arrive_and_die(*args):
     arrive(*args)
     os.kill(os.getpid(), signal.SIGKILL)
-arrival.arrive = arrive_and_die
+apply.arrive = arrive_and_die
 os._exit(hooks.run("vm-pre-start", sys.argv))
 """
 
@@ -304,7 +305,7 @@ def test_a_note_that_cannot_be_written_leaves_no_old_one(estate: Estate) -> None
     estate.start(vm, 0)
     estate.box.shut_down_from_inside(vm)
     in_ledger(estate, vm, '"vlan":"12"', '"vlan":"77"')
-    in_the_way = host.path(f"/run/sriov/.{startnotes.PREFIX}{estate.uuid(vm)}.sriov-new")
+    in_the_way = host.path(f"/run/sriov/.{start_notes.PREFIX}{estate.uuid(vm)}.sriov-new")
     os.mkdir(in_the_way)
     estate.start(vm, 0)
     os.rmdir(in_the_way)
@@ -371,4 +372,4 @@ def test_a_release_that_comes_late_leaves_a_start_alone(estate: Estate) -> None:
             gate.open()
         started.result()
     assert (estate.box.devices(vm), estate.settings(1, VF)) == ([VF], (estate.mac(vm), 12))
-    assert startnotes.read(host.machine, estate.uuid(vm)) is not None
+    assert start_notes.read(host.machine, estate.uuid(vm)) is not None

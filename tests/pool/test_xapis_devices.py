@@ -8,7 +8,7 @@ from typing import Iterator
 import pytest
 from box import PoolInABox
 from estate import Estate, Gate, alike, calls_watched
-from sriovlib import startnotes
+from sriovlib import start_notes
 
 pytestmark = pytest.mark.story
 
@@ -62,7 +62,7 @@ def test_so_does_one_that_has_a_vf_of_a_request_beside_it(estate: Estate) -> Non
 def test_and_one_that_has_run_since_before_the_package_came_once_xapi_has_answered(estate: Estate) -> None:
     vm = with_vif(estate, estate.vm("web"))
     estate.start(vm, 0)
-    startnotes.remove(estate.box.hosts[0].machine, estate.uuid(vm))
+    start_notes.remove(estate.box.hosts[0].machine, estate.uuid(vm))
     estate.box.reboot_from_inside(vm)
     with estate.box.silent_xapi(estate.box.hosts[0]), estate.impatient(0):
         estate.box.reboot_from_inside(vm)
@@ -78,7 +78,7 @@ def test_its_start_takes_one_call_and_waits_for_no_other_work_on_vfs(estate: Est
         estate.start(vm, 0)
         estate.box.shut_down(vm, hard=True)
     assert (seen.count("VM.get_all_records_where"), "pool.get_all_records" in seen) == (2, False)
-    assert startnotes.read(host.machine, estate.uuid(vm)) is None
+    assert start_notes.read(host.machine, estate.uuid(vm)) is None
 
 
 def test_what_was_added_beside_it_is_not_taken_for_xapis(estate: Estate) -> None:

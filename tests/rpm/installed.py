@@ -42,6 +42,7 @@ def linked_hooks(host: Dom0) -> Dict[str, str]:
 
 
 def compiled_modules(host: Dom0) -> Set[str]:
-    """The modules of which there is byte code, in the tree and in a copy of it."""
+    """The modules of which there is byte code, in the tree and in a copy of it, by path in the library."""
     code = [path for path in host.files() if path.startswith(TREE) and path.endswith(".pyc")]
-    return {os.path.basename(path).split(".")[0] + ".py" for path in code}
+    inside = [path.partition("/plugins/sriovlib/")[2].replace("__pycache__/", "") for path in code]
+    return {path.partition(".")[0] + ".py" for path in inside}

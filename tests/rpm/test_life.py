@@ -251,7 +251,7 @@ def test_the_watch_sees_what_an_ordinary_package_does(host: Dom0, tmp_path: Path
 
 def test_the_watch_sees_a_torn_library(host: Dom0, package: Package) -> None:
     host.rpm_succeeds("--install", package.path)
-    subprocess.run(["truncate", "--size=9", host.path(LIBRARY + "/host.py")], check=True)
+    subprocess.run(["truncate", "--size=9", host.path(LIBRARY + "/errors.py")], check=True)
     with watching(host, [package.library]) as watched:
         pass
     assert watched.stumbled == {"plugins/sriov: its library is not whole"}

@@ -70,13 +70,13 @@ def watching(dom0: Dom0, libraries: List[Library]) -> Iterator[Watched]:
 
 
 def library(folder: str) -> Library:
-    """The modules of a library folder; one that goes meanwhile is none."""
+    """The modules of a library folder, by path in it; one that goes meanwhile is none."""
     found = {}
-    for name in os.listdir(folder):
-        if name.endswith(".py"):
+    for package, _folders, names in os.walk(folder):
+        for path in (os.path.join(package, name) for name in names if name.endswith(".py")):
             try:
-                with open(os.path.join(folder, name), "rb") as file:
-                    found[name] = file.read()
+                with open(path, "rb") as file:
+                    found[os.path.relpath(path, folder)] = file.read()
             except FileNotFoundError:
                 pass
     return found

@@ -2,7 +2,7 @@
 
 import pytest
 from pyfakefs.fake_filesystem import FakeFilesystem
-from sriovlib import arguments, hostconfig, pciback, xenstore
+from sriovlib import arguments, pciback, sriov_conf, xenstore
 from sriovlib.host import Completed, Host
 
 PORT, VF = "0000:3b:00.0", "0000:3b:10.0"
@@ -25,21 +25,21 @@ def test_an_interface_with_blanks_around_is_one_too() -> None:
 def test_in_the_sections_of_sriov_conf(fs: FakeFilesystem) -> None:
     """The next change writes them in full; nobody's lines are lost."""
     text = "[ pf 3B:00.0 ] # the fast card\nvfs = 4\n\n[vf 00000000:3B:00.0 2]\nvlan = 12\n"
-    fs.create_file(hostconfig.PATH, contents=text)
+    fs.create_file(sriov_conf.PATH, contents=text)
     fs.create_dir("/run/sriov")
     host = Host()
-    config = hostconfig.read(host)
+    config = sriov_conf.read(host)
     assert (config.errors, list(config.pfs)) == ([], [PORT])
     assert (config.pfs[PORT].vfs, config.pfs[PORT].settings) == (4, {2: {"vlan": 12}})
-    hostconfig.update(host, hostconfig.pf_section(PORT), {"vfs": "2"})
-    assert host.read(hostconfig.PATH) == (
-        f"[{hostconfig.pf_section(PORT)}] # the fast card\nvfs = 2\n\n[vf {PORT} 2]\nvlan = 12\n"
+    sriov_conf.update(host, sriov_conf.pf_section(PORT), {"vfs": "2"})
+    assert host.read(sriov_conf.PATH) == (
+        f"[{sriov_conf.pf_section(PORT)}] # the fast card\nvfs = 2\n\n[vf {PORT} 2]\nvlan = 12\n"
     )
 
 
 def test_two_sections_of_one_port(fs: FakeFilesystem) -> None:
-    fs.create_file(hostconfig.PATH, contents=f"[pf {PORT}]\nvfs = 4\n[pf 3B:00.0]\nmac = 00:1b:21:00:01:00\n")
-    config = hostconfig.read(Host())
+    fs.create_file(sriov_conf.PATH, contents=f"[pf {PORT}]\nvfs = 4\n[pf 3B:00.0]\nmac = 00:1b:21:00:01:00\n")
+    config = sriov_conf.read(Host())
     assert config.errors == [f"line 3: a second section [pf {PORT}]; both count"]
     assert (config.pfs[PORT].vfs, config.pfs[PORT].mac) == (4, "00:1b:21:00:01:00")
 

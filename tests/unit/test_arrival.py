@@ -8,9 +8,9 @@ import machine
 import pytest
 from machine import Machine
 from machine_description import Card, Sriov, default_description
-from sriovlib import arrival, hostconfig
+from sriovlib import apply, sriov_conf
 from sriovlib.errors import SriovError
-from sriovlib.vfsettings import NO_MAC
+from sriovlib.vf_settings import NO_MAC
 
 ETH1, ETH2 = "0000:07:00.0", "0000:07:00.1"
 VF0, VF1 = "0000:07:10.0", "0000:07:10.2"  # of eth1
@@ -27,45 +27,45 @@ def host(tmp_path: Path) -> Machine:
     for port in (ETH1, ETH2):
         made.write_attribute(f"/sys/bus/pci/devices/{port}/sriov_numvfs", "2")
     text = f"[pf {ETH1}]\nvfs = 2\n[vf {ETH1} 1]\nmac = 02:00:00:00:00:99\nvlan = 7\ntrust = on\n"
-    made.replace_file(hostconfig.PATH, text.encode())
+    made.replace_file(sriov_conf.PATH, text.encode())
     return made
 
 
 def settings(host: Machine, address: str) -> Any:
-    now = arrival.look(host)[address].now
+    now = apply.look(host)[address].now
     return (now.mac, now.vlan, now.max_tx_rate, now.spoof_check, now.trust)
 
 
 def refused(host: Machine, requested: Dict[str, Dict[str, str]]) -> SriovError:
     with pytest.raises(SriovError) as error:
-        arrival.arrive(host, requested)
+        apply.arrive(host, requested)
     return error.value
 
 
 def test_settings_arrive_and_leave(host: Machine) -> None:
-    arrival.arrive(
+    apply.arrive(
         host, {VF0: {"mac": MAC, "vlan": "12", "max_tx_rate": "500", "spoof_check": "off", "trust": "on"}}
     )
     assert settings(host, VF0) == (MAC, 12, 500, False, True)
-    assert arrival.release(host, [VF0]) == []
+    assert apply.release(host, [VF0]) == []
     assert settings(host, VF0) == FRESH
 
 
 def test_what_a_request_leaves_out_is_what_the_file_says_and_so_is_what_remains(host: Machine) -> None:
-    arrival.arrive(host, {VF1: {"mac": MAC, "trust": "default"}})
+    apply.arrive(host, {VF1: {"mac": MAC, "trust": "default"}})
     assert settings(host, VF1) == (MAC, 7, 0, True, True)
-    assert arrival.release(host, [VF1]) == []
+    assert apply.release(host, [VF1]) == []
     assert settings(host, VF1) == ("02:00:00:00:00:99", 7, 0, True, True)
 
 
 def test_a_setting_of_whoever_had_the_vf_before_does_not_stay(host: Machine) -> None:
     host.run(["ip", "link", "set", "dev", "eth1", "vf", "0", "vlan", "99", "trust", "on"])
-    arrival.arrive(host, {VF0: {"mac": MAC}})
+    apply.arrive(host, {VF0: {"mac": MAC}})
     assert settings(host, VF0) == (MAC, 0, 0, True, False)
 
 
 def test_untagged_is_untagged_whatever_the_file_says(host: Machine) -> None:
-    arrival.arrive(host, {VF1: {"mac": MAC, "vlan": "0"}})
+    apply.arrive(host, {VF1: {"mac": MAC, "vlan": "0"}})
     assert settings(host, VF1)[1] == 0
 
 
@@ -82,7 +82,7 @@ def test_a_vf_that_is_gone(host: Machine) -> None:
     error = refused(host, {VF0: {"mac": MAC}, "0000:07:11.0": {"mac": "82:00:00:00:00:02"}})
     assert error.code == "SRIOV_NOT_FOUND"
     assert settings(host, VF0) == FRESH
-    assert arrival.release(host, ["0000:07:11.0"]) == []
+    assert apply.release(host, ["0000:07:11.0"]) == []
 
 
 def test_a_driver_that_says_yes_and_does_not(host: Machine, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -99,28 +99,28 @@ def test_a_driver_that_says_yes_and_does_not(host: Machine, monkeypatch: pytest.
 
 def test_a_pf_that_is_down_is_brought_up(host: Machine) -> None:
     host.run(["ip", "link", "set", "dev", "eth1", "down"])
-    arrival.arrive(host, {VF0: {"mac": MAC, "max_tx_rate": "500"}})
+    apply.arrive(host, {VF0: {"mac": MAC, "max_tx_rate": "500"}})
     assert settings(host, VF0)[2] == 500
 
 
 def test_a_mac_is_on_one_vf_only(host: Machine) -> None:
     """A VF that kept it, because its release was cut off, would take the VM's traffic."""
-    arrival.arrive(host, {OTHER: {"mac": MAC, "vlan": "12"}})
-    arrival.arrive(host, {VF0: {"mac": MAC, "vlan": "12"}})
+    apply.arrive(host, {OTHER: {"mac": MAC, "vlan": "12"}})
+    apply.arrive(host, {VF0: {"mac": MAC, "vlan": "12"}})
     assert settings(host, VF0)[:2] == (MAC, 12)
     assert settings(host, OTHER) == FRESH
 
 
 def test_a_running_vms_vf_is_left_alone(host: Machine) -> None:
-    arrival.arrive(host, {OTHER: {"mac": MAC}})
-    arrival.arrive(host, {VF0: {"mac": MAC}}, running=[OTHER])
+    apply.arrive(host, {OTHER: {"mac": MAC}})
+    apply.arrive(host, {VF0: {"mac": MAC}}, running=[OTHER])
     assert settings(host, OTHER)[0] == MAC
 
 
 def test_a_driver_that_takes_no_mac_of_zeros_is_given_another(
     host: Machine, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    arrival.arrive(host, {VF0: {"mac": MAC, "vlan": "12"}})
+    apply.arrive(host, {VF0: {"mac": MAC, "vlan": "12"}})
     real = kernel_net.set_vf
 
     def strict(sysfs: Any, title: str, index: int, changes: Dict[str, Any]) -> None:
@@ -129,20 +129,20 @@ def test_a_driver_that_takes_no_mac_of_zeros_is_given_another(
         real(sysfs, title, index, changes)
 
     monkeypatch.setattr(kernel_net, "set_vf", strict)
-    assert arrival.release(host, [VF0]) == []
+    assert apply.release(host, [VF0]) == []
     mac, *others = settings(host, VF0)
     assert mac not in (MAC, NO_MAC)
     assert tuple(others) == FRESH[1:]
 
 
 def test_what_could_not_be_set_back_is_said(host: Machine, monkeypatch: pytest.MonkeyPatch) -> None:
-    arrival.arrive(host, {VF0: {"mac": MAC, "vlan": "12"}})
+    apply.arrive(host, {VF0: {"mac": MAC, "vlan": "12"}})
 
     def broken(*_args: Any) -> None:
         raise OSError(5, "Input/output error")
 
     monkeypatch.setattr(kernel_net, "set_vf", broken)
-    said = arrival.release(host, [VF0])
+    said = apply.release(host, [VF0])
     assert said[0].startswith(f"{VF0} could not be set back, mac {NO_MAC}: ")
 
 
@@ -157,9 +157,9 @@ def test_a_card_without_a_network(tmp_path: Path) -> None:
     )
     host = machine.default_host(str(tmp_path), cards=(*default_description().cards, card))
     host.write_attribute("/sys/bus/pci/devices/0000:05:00.0/sriov_numvfs", "2")
-    arrival.arrive(host, {"0000:05:00.1": {}})
-    assert arrival.release(host, ["0000:05:00.1"]) == []
-    arrival.arrive(host, {"0000:05:00.1": {"vlan": "default"}})
+    apply.arrive(host, {"0000:05:00.1": {}})
+    assert apply.release(host, ["0000:05:00.1"]) == []
+    apply.arrive(host, {"0000:05:00.1": {"vlan": "default"}})
     error = refused(host, {"0000:05:00.1": {"vlan": "5"}})
     assert "is no network card" in error.message
     assert error.hint.startswith("Give the VM another VF")
@@ -177,17 +177,17 @@ def test_a_port_whose_driver_is_gone(host: Machine) -> None:
 
 def test_whether_all_is_as_it_was_asked_for(host: Machine) -> None:
     wanted = {VF0: {"mac": MAC, "vlan": "12"}, OTHER: {"vlan": "13"}}
-    assert arrival.are_set(host, {})
-    assert not arrival.are_set(host, wanted)
-    arrival.arrive(host, wanted)
-    assert arrival.are_set(host, wanted)
-    assert not arrival.are_set(host, {**wanted, OTHER: {"vlan": "14"}})
-    assert not arrival.are_set(host, {"0000:07:11.0": {}})  # one that is gone
+    assert apply.are_set(host, {})
+    assert not apply.are_set(host, wanted)
+    apply.arrive(host, wanted)
+    assert apply.are_set(host, wanted)
+    assert not apply.are_set(host, {**wanted, OTHER: {"vlan": "14"}})
+    assert not apply.are_set(host, {"0000:07:11.0": {}})  # one that is gone
 
 
 def test_macs_leave_before_anything_else(host: Machine, monkeypatch: pytest.MonkeyPatch) -> None:
     """Whatever cuts that off: the VM may be up elsewhere already."""
-    arrival.arrive(host, {vf: {"mac": f"82:00:00:00:00:0{vf[-1]}", "vlan": "12"} for vf in (VF0, VF1)})
+    apply.arrive(host, {vf: {"mac": f"82:00:00:00:00:0{vf[-1]}", "vlan": "12"} for vf in (VF0, VF1)})
     real, seen = kernel_net.set_vf, []
 
     def watched(sysfs: Any, title: str, index: int, changes: Dict[str, Any]) -> None:
@@ -195,18 +195,18 @@ def test_macs_leave_before_anything_else(host: Machine, monkeypatch: pytest.Monk
         real(sysfs, title, index, changes)
 
     monkeypatch.setattr(kernel_net, "set_vf", watched)
-    assert arrival.release(host, [VF0, VF1]) == []
+    assert apply.release(host, [VF0, VF1]) == []
     assert seen[:2] == ["mac", "mac"]
     assert "mac" not in seen[2:]
 
 
 def test_untagged_has_no_priority_either(host: Machine) -> None:
     text = f"[pf {ETH1}]\nvfs = 2\n[vf {ETH1} 1]\nvlan = 7\nqos = 3\n"
-    host.replace_file(hostconfig.PATH, text.encode())
-    arrival.arrive(host, {VF1: {"mac": MAC}})
-    assert arrival.look(host)[VF1].now.qos == 3
-    arrival.arrive(host, {VF1: {"mac": MAC, "vlan": "0"}})
-    assert (arrival.look(host)[VF1].now.vlan, arrival.look(host)[VF1].now.qos) == (0, 0)
+    host.replace_file(sriov_conf.PATH, text.encode())
+    apply.arrive(host, {VF1: {"mac": MAC}})
+    assert apply.look(host)[VF1].now.qos == 3
+    apply.arrive(host, {VF1: {"mac": MAC, "vlan": "0"}})
+    assert (apply.look(host)[VF1].now.vlan, apply.look(host)[VF1].now.qos) == (0, 0)
 
 
 @pytest.mark.parametrize("rate", ["max_tx_rate", "min_tx_rate"])
@@ -217,9 +217,9 @@ def test_a_rate_needs_a_link(host: Machine, rate: str) -> None:
         return "state UP" in host.run(["ip", "link", "show", "dev", "eth1"]).stdout
 
     host.run(["ip", "link", "set", "dev", "eth1", "down"])
-    arrival.wait_for_links(host, {VF0: {"mac": MAC}})
+    apply.wait_for_links(host, {VF0: {"mac": MAC}})
     assert not is_up()
-    arrival.wait_for_links(host, {VF0: {rate: "500"}})
+    apply.wait_for_links(host, {VF0: {rate: "500"}})
     assert is_up()
 
 
@@ -237,12 +237,12 @@ def test_few_processes_however_many_vfs(tmp_path: Path) -> None:
     host = Counting(made.root)
     requested = {
         address: {"mac": f"82:00:00:00:01:{number:02x}", "vlan": "12"}
-        for number, address in enumerate(arrival.look(host))
+        for number, address in enumerate(apply.look(host))
     }
     started.clear()
-    arrival.arrive(host, requested)
+    apply.arrive(host, requested)
     assert len(requested) == 126
     assert len(started) <= 4, started
     started.clear()
-    assert arrival.release(host, list(requested)) == []
+    assert apply.release(host, list(requested)) == []
     assert len(started) <= 3, started

@@ -12,7 +12,7 @@ import pytest
 from machine import Machine
 from machine_description import default_description
 from small_pool import SmallPool
-from sriovlib import calls, frompool, hostconfig, iplink, restore, vfsettings
+from sriovlib import conf_from_pool, ip_link, restore, sriov_conf, table, vf_settings
 from sriovlib.errors import SriovError
 
 ETH1 = "0000:07:00.0"
@@ -27,12 +27,12 @@ def pool() -> SmallPool:
 def host(tmp_path: Path, pool: SmallPool) -> Machine:
     """A host with 4 VFs on eth1."""
     made = machine.default_host(str(tmp_path))
-    calls.call(made, "set_vf_count", pool, {"pf": "eth1", "count": "4"})
+    table.call(made, "set_vf_count", pool, {"pf": "eth1", "count": "4"})
     return made
 
 
 def configure(host: Machine, pool: SmallPool, vf: str, **args: str) -> Dict[str, Any]:
-    answer: Dict[str, Any] = json.loads(calls.call(host, "configure_vf", pool, {"vf": vf, **args}))
+    answer: Dict[str, Any] = json.loads(table.call(host, "configure_vf", pool, {"vf": vf, **args}))
     return answer
 
 
@@ -43,7 +43,7 @@ def refused(host: Machine, pool: SmallPool, vf: str, **args: str) -> SriovError:
 
 
 def settings(host: Machine, pool: SmallPool) -> Dict[str, Any]:
-    vfs = json.loads(calls.call(host, "list_vfs", pool, {}))
+    vfs = json.loads(table.call(host, "list_vfs", pool, {}))
     keys = ("mac", "vlan", "qos", "max_tx_rate", "spoof_check", "trust")
     return {vf["address"]: tuple(vf[key] for key in keys) for vf in vfs}
 
@@ -65,14 +65,14 @@ def test_settings_are_there_now_and_after_a_boot(host: Machine, pool: SmallPool)
     assert [result.error for result in restore.restore(host)] == [None, None]
     assert settings(host, pool) == before
     assert restore.check(host) == []
-    assert pool.other_config["sriov-conf"] == host.read(hostconfig.PATH)
+    assert pool.other_config["sriov-conf"] == host.read(sriov_conf.PATH)
 
 
 def test_a_setting_that_is_not_given_stays(host: Machine, pool: SmallPool) -> None:
     configure(host, pool, "07:10.2", vlan="12", spoof_check="off")
     configure(host, pool, "07:10.2", trust="on")
     assert settings(host, pool)["0000:07:10.2"] == ("00:00:00:00:00:00", 12, 0, 0, False, True)
-    assert hostconfig.read(host).pfs[ETH1].settings == {1: {"vlan": 12, "spoof_check": False, "trust": True}}
+    assert sriov_conf.read(host).pfs[ETH1].settings == {1: {"vlan": 12, "spoof_check": False, "trust": True}}
 
 
 def test_default_takes_it_out_of_the_file_and_gives_what_a_fresh_vf_has(
@@ -81,7 +81,7 @@ def test_default_takes_it_out_of_the_file_and_gives_what_a_fresh_vf_has(
     configure(host, pool, "07:10.2", mac="02:00:00:00:00:05", vlan="12", trust="on")
     configure(host, pool, "07:10.2", mac="default", vlan="default", trust="default")
     assert settings(host, pool)["0000:07:10.2"] == ("00:00:00:00:00:00", 0, 0, 0, True, False)
-    assert hostconfig.read(host).pfs[ETH1].settings == {}
+    assert sriov_conf.read(host).pfs[ETH1].settings == {}
 
 
 @pytest.mark.parametrize(
@@ -106,15 +106,15 @@ def test_default_takes_it_out_of_the_file_and_gives_what_a_fresh_vf_has(
 def test_mistakes_are_named_before_anything_is_done(
     host: Machine, pool: SmallPool, args: Dict[str, str], words: str
 ) -> None:
-    before, file = settings(host, pool), host.read(hostconfig.PATH)
+    before, file = settings(host, pool), host.read(sriov_conf.PATH)
     error = refused(host, pool, "07:10.2", **args)
     assert error.code == "SRIOV_BAD_ARGUMENT"
     assert words in error.message + error.hint
-    assert (settings(host, pool), host.read(hostconfig.PATH)) == (before, file)
+    assert (settings(host, pool), host.read(sriov_conf.PATH)) == (before, file)
 
 
 def test_the_call_takes_every_setting_that_there_is() -> None:
-    assert calls.SETTINGS.split() == list(vfsettings.NAMES)
+    assert table.SETTINGS.split() == list(vf_settings.NAMES)
 
 
 def test_a_mac_is_had_once_on_a_host(host: Machine, pool: SmallPool) -> None:
@@ -126,13 +126,13 @@ def test_a_mac_is_had_once_on_a_host(host: Machine, pool: SmallPool) -> None:
 
 def test_all_or_none(host: Machine, pool: SmallPool) -> None:
     configure(host, pool, "07:10.2", vlan="7")
-    before, file = settings(host, pool), host.read(hostconfig.PATH)
+    before, file = settings(host, pool), host.read(sriov_conf.PATH)
     error = refused(
         host, pool, "07:10.2", mac="02:00:00:00:00:05", vlan="12", link_state="enable", trust="on"
     )
     assert error.code == "SRIOV_KERNEL_REFUSED"
     assert "link_state" in error.message
-    assert (settings(host, pool), host.read(hostconfig.PATH)) == (before, file)
+    assert (settings(host, pool), host.read(sriov_conf.PATH)) == (before, file)
 
 
 def test_what_is_already_so_is_no_error_even_where_the_driver_cannot(host: Machine, pool: SmallPool) -> None:
@@ -165,7 +165,7 @@ def test_many_vfs_are_configured_by_few_processes(tmp_path: Path) -> None:
     text = "[pf 0000:07:00.0]\nvfs = 63\n"
     for number in range(63):
         text += f"[vf 0000:07:00.0 {number}]\nmac = 02:00:00:00:00:{number:02x}\nvlan = {number + 1}\n"
-    host.replace_file(hostconfig.PATH, text.encode())
+    host.replace_file(sriov_conf.PATH, text.encode())
     started = []
 
     class Counting(Machine):
@@ -182,8 +182,8 @@ def test_a_step_that_fails_leaves_vf_and_file_as_they_were(
     host: Machine, pool: SmallPool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """No descriptor is left for `ip`: that is no answer of the kernel's, and counts as one."""
-    before = host.read(hostconfig.PATH)
-    apply, calls_of = iplink.apply, iter([True])
+    before = host.read(sriov_conf.PATH)
+    apply, calls_of = ip_link.apply, iter([True])
 
     def once(*args: Any) -> Any:
         if next(calls_of, False):
@@ -191,23 +191,23 @@ def test_a_step_that_fails_leaves_vf_and_file_as_they_were(
             raise OSError(errno.EMFILE, os.strerror(errno.EMFILE))
         return apply(*args)
 
-    monkeypatch.setattr(iplink, "apply", once)
+    monkeypatch.setattr(ip_link, "apply", once)
     refused(host, pool, "07:10.2", vlan="12")
     assert settings(host, pool)["0000:07:10.2"][1] == 0
-    assert host.read(hostconfig.PATH) == before
+    assert host.read(sriov_conf.PATH) == before
 
 
 def test_a_file_that_cannot_be_set_back_does_not_hide_what_was_refused(
     host: Machine, pool: SmallPool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    edit, edits = hostconfig.edit, iter([False])
+    edit, edits = sriov_conf.edit, iter([False])
 
     def full(*args: Any) -> Any:
         if next(edits, True):
             raise SriovError("SRIOV_CONFIG_NOT_WRITTEN", "/etc/sriov.conf could not be written.", "")
         return edit(*args)
 
-    monkeypatch.setattr(hostconfig, "edit", full)
+    monkeypatch.setattr(sriov_conf, "edit", full)
     error = refused(host, pool, "07:10.2", vlan="12", link_state="enable")
     assert (error.code, "still asks for what was refused" in error.message) == ("SRIOV_KERNEL_REFUSED", True)
     assert settings(host, pool)["0000:07:10.2"][1] == 0
@@ -223,12 +223,12 @@ def test_a_reinstalled_host_gets_its_file_back_from_the_pool(
 ) -> None:
     configure(host, pool, "07:10.2", vlan="12")
     new = machine.default_host(str(tmp_path / "new"))
-    monkeypatch.setattr(frompool, "logged_in", lambda _host: answering(pool))
+    monkeypatch.setattr(conf_from_pool, "logged_in", lambda _host: answering(pool))
     assert "CONFIG_IN_POOL" in [
-        p["code"] for p in json.loads(calls.call(new, "status", pool, {}))["problems"]
+        p["code"] for p in json.loads(table.call(new, "status", pool, {}))["problems"]
     ]
-    assert "1 PF section" in frompool.bring_back(new)
-    assert new.read(hostconfig.PATH) == host.read(hostconfig.PATH)
+    assert "1 PF section" in conf_from_pool.bring_back(new)
+    assert new.read(sriov_conf.PATH) == host.read(sriov_conf.PATH)
     restore.restore(new)
     assert settings(new, pool)["0000:07:10.2"][1] == 12
 
@@ -239,8 +239,8 @@ def test_another_hosts_copy_is_not_taken(
     assert host
     cards = default_description(7).cards
     other = machine.default_host(str(tmp_path / "other"), cards=cards)
-    monkeypatch.setattr(frompool, "logged_in", lambda _host: answering(pool))
+    monkeypatch.setattr(conf_from_pool, "logged_in", lambda _host: answering(pool))
     with pytest.raises(SriovError) as error:
-        frompool.bring_back(other)
+        conf_from_pool.bring_back(other)
     assert "another card" in error.value.message
-    assert not other.exists(hostconfig.PATH)
+    assert not other.exists(sriov_conf.PATH)

@@ -5,7 +5,7 @@ from typing import Any, Dict, Optional
 import pytest
 from sriovlib import copies
 from sriovlib.ledger import Choice, Entry, Lease, Request
-from sriovlib.poolstate import PoolState, Vm
+from sriovlib.state import PoolState, Vm
 
 MINE, FORMER, VF = "vm-mine", "vm-former", "0000:07:10.0"
 GAVE_BACK = Entry((), None, 3, True, "", (VF,))

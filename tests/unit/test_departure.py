@@ -14,8 +14,8 @@ import machine
 import pytest
 from machine import Machine
 from small_pool import SmallPool
-from sriovlib import arrival, departure, startnotes
-from sriovlib.vfsettings import NO_MAC
+from sriovlib import apply, release, release_vfs, start_notes
+from sriovlib.vf_settings import NO_MAC
 from sriovlib.xenstore import Domain
 
 ETH1 = "0000:07:00.0"
@@ -36,8 +36,8 @@ def came(host: Machine, vm_uuid: str, vf: str, mac: str = MAC, ago: float = 0) -
     """The start hook has let a start through, so many seconds ago."""
     settings = {vf: {"mac": mac, "vlan": "12"}}
     with host.lock("vfs", "a test"):
-        arrival.arrive(host, settings)
-        startnotes.write(host, vm_uuid, [vf, "0000:00:1b.0"], settings)
+        apply.arrive(host, settings)
+        start_notes.write(host, vm_uuid, [vf, "0000:00:1b.0"], settings)
     path = f"/run/sriov/start-{vm_uuid}"
     note = json.loads(host.read(path))
     host.replace_file(path, json.dumps({**note, "time": note["time"] - ago}).encode())
@@ -49,15 +49,15 @@ def _counted(seen: List[str], name: str, function: Any, *args: Any) -> Any:
 
 
 def mac(host: Machine, vf: str) -> Any:
-    return arrival.look(host)[vf].now.mac
+    return apply.look(host)[vf].now.mac
 
 
 def test_a_vm_that_ended_leaves_nothing(host: Machine) -> None:
     came(host, WEB, VF0)
-    departure.leave(host, WEB, reboots=False)
+    release.leave(host, WEB, reboots=False)
     assert mac(host, VF0) == NO_MAC
-    assert startnotes.read(host, WEB) is None
-    departure.leave(host, WEB, reboots=False)  # told twice
+    assert start_notes.read(host, WEB) is None
+    release.leave(host, WEB, reboots=False)  # told twice
 
 
 class Broken:
@@ -85,64 +85,64 @@ def test_what_could_not_be_set_back_is_tried_again(
     came(host, WEB, VF0, ago=LONG)
     session, card = SmallPool(), Broken(monkeypatch)
     if how == "leave":
-        departure.leave(host, WEB, reboots=False)
+        release.leave(host, WEB, reboots=False)
     elif how == "sweep":
-        departure.sweep(host, MAIL, {})
+        release.sweep(host, MAIL, {})
     else:
-        answer = departure.release_vfs(host, session, {"vm_uuid": WEB, "vfs": VF1})
+        answer = release_vfs.release_vfs(host, session, {"vm_uuid": WEB, "vfs": VF1})
         (kept,) = answer["not_released"]
         assert (answer["released"], kept["vf"]) == ([VF1], VF0)
         assert kept["why"].startswith(f"{VF0} could not be set back, mac {NO_MAC}: ")
-    note = startnotes.read(host, WEB)
+    note = start_notes.read(host, WEB)
     assert note is not None
     assert (note.devices, list(note.settings)) == ([], [VF0])
-    assert (startnotes.claims(host, MAIL), startnotes.starting(host, [])) == ({}, {})  # it stops nobody
+    assert (start_notes.claims(host, MAIL), start_notes.starting(host, [])) == ({}, {})  # it stops nobody
     card.mend()
     if how == "release_vfs":
-        assert departure.release_vfs(host, session, {"vm_uuid": WEB})["released"] == [VF0]
+        assert release_vfs.release_vfs(host, session, {"vm_uuid": WEB})["released"] == [VF0]
     else:
-        departure.sweep(host, MAIL, {})
-    assert (mac(host, VF0), startnotes.read(host, WEB)) == (NO_MAC, None)
+        release.sweep(host, MAIL, {})
+    assert (mac(host, VF0), start_notes.read(host, WEB)) == (NO_MAC, None)
 
 
 def test_a_release_that_nobody_can_judge_keeps_the_note(host: Machine) -> None:
     came(host, WEB, VF0)
     os.unlink(host.path("/usr/bin/xenstore-ls"))
-    answer = departure.release_vfs(host, SmallPool(), {"vm_uuid": WEB})
+    answer = release_vfs.release_vfs(host, SmallPool(), {"vm_uuid": WEB})
     why = "xenstore does not tell which VMs have which VFs"
     assert answer == {"vm_uuid": WEB, "released": [], "not_released": [{"vf": VF0, "why": why}]}
-    assert startnotes.read(host, WEB) is not None
+    assert start_notes.read(host, WEB) is not None
 
 
 def test_one_that_reboots_leaves_its_note(host: Machine) -> None:
     came(host, WEB, VF0, ago=3600)
-    departure.leave(host, WEB, reboots=True)
+    release.leave(host, WEB, reboots=True)
     assert mac(host, VF0) == NO_MAC
-    note = startnotes.read(host, WEB)
+    note = start_notes.read(host, WEB)
     assert note is not None
     assert note.settings == {VF0: {"mac": MAC, "vlan": "12"}}
-    assert list(startnotes.claims(host, MAIL)) == [WEB]  # nobody takes its VF meanwhile
+    assert list(start_notes.claims(host, MAIL)) == [WEB]  # nobody takes its VF meanwhile
 
 
 def test_what_another_domain_has_by_now_is_its_own(host: Machine) -> None:
     came(host, WEB, VF0)
     host.start_domain(MAIL, "mail", [VF0])
-    departure.leave(host, WEB, reboots=False)
+    release.leave(host, WEB, reboots=False)
     assert mac(host, VF0) == MAC
 
 
 def test_what_a_later_start_was_given_is_its_own(host: Machine) -> None:
     came(host, WEB, VF0, ago=5)
     came(host, MAIL, VF0, mac="82:00:00:00:00:02")
-    departure.leave(host, WEB, reboots=False)
+    release.leave(host, WEB, reboots=False)
     assert mac(host, VF0) == "82:00:00:00:00:02"
 
 
 def test_a_start_that_came_to_nothing_is_swept_up_by_a_later_one(host: Machine) -> None:
-    came(host, WEB, VF0, ago=startnotes.STALE_SECONDS + 1)
-    departure.sweep(host, MAIL, running={})
+    came(host, WEB, VF0, ago=start_notes.STALE_SECONDS + 1)
+    release.sweep(host, MAIL, running={})
     assert mac(host, VF0) == NO_MAC
-    assert startnotes.read(host, WEB) is None
+    assert start_notes.read(host, WEB) is None
 
 
 def test_what_another_vm_has_by_now_does_not_keep_the_rest_from_being_swept_up(host: Machine) -> None:
@@ -150,12 +150,12 @@ def test_what_another_vm_has_by_now_does_not_keep_the_rest_from_being_swept_up(h
     settings = {VF0: {"mac": MAC, "vlan": "12"}, VF1: {"mac": "82:00:00:00:00:02", "vlan": "12"}}
     came(host, WEB, VF0)
     with host.lock("vfs", "a test"):
-        arrival.arrive(host, settings)
-        note = {"time": -2 * startnotes.STALE_SECONDS, "devices": [VF0, VF1], "settings": settings}
+        apply.arrive(host, settings)
+        note = {"time": -2 * start_notes.STALE_SECONDS, "devices": [VF0, VF1], "settings": settings}
         host.replace_file(f"/run/sriov/start-{WEB}", json.dumps(note).encode())
-    departure.sweep(host, MAIL, {VF0: Domain(7, THIRD, "third")})
+    release.sweep(host, MAIL, {VF0: Domain(7, THIRD, "third")})
     assert (mac(host, VF0), mac(host, VF1)) == (MAC, NO_MAC)
-    assert startnotes.read(host, WEB) is None
+    assert start_notes.read(host, WEB) is None
 
 
 def test_many_vms_that_ended_without_a_word_are_swept_up_at_once(
@@ -168,14 +168,14 @@ def test_many_vms_that_ended_without_a_word_are_swept_up_at_once(
         uuid = f"{number:08d}-2222-4333-8444-555555555555"
         host.replace_file(f"/run/sriov/start-{uuid}", json.dumps(note).encode())
     seen: List[str] = []
-    for module, name in ((startnotes, "read"), (arrival, "look")):
+    for module, name in ((start_notes, "read"), (apply, "look")):
         monkeypatch.setattr(module, name, partial(_counted, seen, name, getattr(module, name)))
-    departure.sweep(host, MAIL, running={})
+    release.sweep(host, MAIL, running={})
     assert (seen.count("read") <= 3 * 40, seen.count("look")) == (True, 1)
-    assert (mac(host, VF0), startnotes.others(host, MAIL)) == (NO_MAC, {})
+    assert (mac(host, VF0), start_notes.others(host, MAIL)) == (NO_MAC, {})
 
 
-LONG = startnotes.STALE_SECONDS + 1
+LONG = start_notes.STALE_SECONDS + 1
 
 
 @pytest.mark.parametrize(
@@ -189,27 +189,27 @@ LONG = startnotes.STALE_SECONDS + 1
 )
 def test_a_vm_that_runs_or_may_is_left_alone(host: Machine, ago: float, running: Dict[str, Domain]) -> None:
     came(host, WEB, VF0, ago=ago)
-    departure.sweep(host, MAIL, running)
+    release.sweep(host, MAIL, running)
     assert mac(host, VF0) == MAC
-    assert startnotes.read(host, WEB) is not None
+    assert start_notes.read(host, WEB) is not None
 
 
 def test_so_is_one_that_is_rebooting_just_now(host: Machine) -> None:
     """It has no domain, and a note from the day it was started."""
     came(host, WEB, VF0, ago=LONG)
-    startnotes.mark_reboot(host, WEB)
-    assert list(startnotes.claims(host, MAIL)) == [WEB]
-    departure.sweep(host, MAIL, {})
+    start_notes.mark_reboot(host, WEB)
+    assert list(start_notes.claims(host, MAIL)) == [WEB]
+    release.sweep(host, MAIL, {})
     assert mac(host, VF0) == MAC
-    assert startnotes.read(host, WEB) is not None
+    assert start_notes.read(host, WEB) is not None
 
 
 def test_devices_without_settings_bring_none_of_somebody_elses(host: Machine) -> None:
     """But what a running domain has stays as it is."""
     came(host, WEB, VF0, ago=LONG)
-    departure.left_behind(host, MAIL, {VF0}, running=[VF0])
+    release.left_behind(host, MAIL, {VF0}, running=[VF0])
     assert mac(host, VF0) == MAC
-    departure.left_behind(host, MAIL, {VF0}, running=[])
+    release.left_behind(host, MAIL, {VF0}, running=[])
     assert mac(host, VF0) == NO_MAC
 
 
@@ -219,14 +219,14 @@ def test_devices_without_settings_bring_none_of_somebody_elses(host: Machine) ->
 def test_a_torn_note_is_none(host: Machine, text: str) -> None:
     with host.lock("vfs", "a test"):
         host.replace_file(f"/run/sriov/start-{WEB}", text.encode())
-    assert startnotes.read(host, WEB) is None
-    assert startnotes.others(host, MAIL) == {}
+    assert start_notes.read(host, WEB) is None
+    assert start_notes.others(host, MAIL) == {}
 
 
 def test_a_claim_ends() -> None:
     now = time.monotonic()
     ages: Dict[float, bool] = {0: True, 59: True, 61: False, -5: False}
-    assert {age: startnotes.Note(now - age, [], {}).claims for age in ages} == ages
+    assert {age: start_notes.Note(now - age, [], {}).claims for age in ages} == ages
 
 
 def test_a_hook_for_a_vm_without_devices_imports_little() -> None:
@@ -234,4 +234,12 @@ def test_a_hook_for_a_vm_without_devices_imports_little() -> None:
     folder = str(Path(__file__).resolve().parents[2] / "plugins")
     said = subprocess.check_output([sys.executable, "-c", program], cwd=folder, universal_newlines=True)
     modules = {name.partition(".")[2] for name in said.split()}
-    assert modules == {"errors", "hooks", "host", "jsonrpc", "safetext", "startnotes", "xapi"}
+    assert modules == {
+        "errors",
+        "host",
+        "safetext",
+        "hooks",
+        "start_notes",
+        "jsonrpc",
+        "session",
+    }

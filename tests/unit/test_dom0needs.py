@@ -7,9 +7,9 @@ import machine
 import pytest
 from machine import Machine
 from machine_description import SATA, Card, Disk, Interface, default_description
-from sriovlib import dom0needs, network, pci
-from sriovlib.dom0needs import NOTHING, Known
-from sriovlib.repositories import Repository
+from sriovlib import dom0_devices, management_network, pci
+from sriovlib.dom0_devices import NOTHING, Known
+from sriovlib.storage_repositories import Repository
 
 ETH0, ETH1, ETH2 = "0000:02:00.0", "0000:07:00.0", "0000:07:00.1"
 VF = "0000:07:10.0"
@@ -22,8 +22,8 @@ def needs(
     of_vms: Dict[str, str] = {},  # noqa: B006 - nobody changes it
 ) -> Dict[str, Tuple[str, ...]]:
     pfs, vfs = pci.functions(host)
-    standing = network.look(host, host.run(network.COMMAND))
-    return dom0needs.needs(host, pfs, vfs, standing, known, of_vms)
+    standing = management_network.look(host, host.run(management_network.COMMAND))
+    return dom0_devices.needs(host, pfs, vfs, standing, known, of_vms)
 
 
 def with_vfs(host: Machine, count: int = 2) -> Machine:

@@ -13,7 +13,7 @@ import pytest
 from machine import Machine
 from machine_description import Card, Sriov, default_description
 from small_pool import SmallPool
-from sriovlib import calls, hostconfig, pciback, restore, vfs
+from sriovlib import create, pciback, restore, sriov_conf, table
 from sriovlib.errors import SriovError
 
 QAT, ETH1 = "0000:1a:00.0", "0000:07:00.0"
@@ -39,7 +39,7 @@ def quick_assist(folder: Path, total: int = 16, **sriov: Any) -> Machine:
 
 
 def call(host: Machine, pool: SmallPool, function: str, **args: str) -> Dict[str, Any]:
-    answer: Dict[str, Any] = json.loads(calls.call(host, function, pool, args))
+    answer: Dict[str, Any] = json.loads(table.call(host, function, pool, args))
     return answer
 
 
@@ -50,7 +50,7 @@ def refused(host: Machine, pool: SmallPool, **args: str) -> SriovError:
 
 
 def drivers(host: Machine, pf: str) -> List[Any]:
-    return [host.link(f"/sys/bus/pci/devices/{vf}/driver") for vf in vfs.present(host, pf)]
+    return [host.link(f"/sys/bus/pci/devices/{vf}/driver") for vf in create.present(host, pf)]
 
 
 def drift(host: Machine, pool: SmallPool) -> List[Dict[str, str]]:
@@ -68,9 +68,9 @@ def test_what_the_driver_makes_is_taken_at_once_and_kept(
     assert (answer["after"], answer["changed"]) == (made, True)
     assert f"made {made} VFs when it was asked for 4" in answer["warnings"][0]
     assert made > 4 or "requested; only 3 enabled" in answer["warnings"][0]  # the kernel's own words
-    assert hostconfig.read(host).pfs[QAT].vfs == made
+    assert sriov_conf.read(host).pfs[QAT].vfs == made
     assert drivers(host, QAT) == ["pciback"] * made
-    assert pciback.slots(host) == set(vfs.present(host, QAT))
+    assert pciback.slots(host) == set(create.present(host, QAT))
     assert drift(host, pool) == []
     host.reboot()
     assert [result.error for result in restore.restore(host)] == [None, None]
@@ -82,12 +82,12 @@ def test_a_driver_that_takes_a_number_and_makes_none(
     tmp_path: Path, pool: SmallPool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """As bnxt_en does where the card has no room: the kernel calls it a success."""
-    monkeypatch.setattr(vfs, "END_SECONDS", 0.1)
+    monkeypatch.setattr(create, "END_SECONDS", 0.1)
     host = quick_assist(tmp_path, at_most=0)
     error = refused(host, pool, pf=QAT, count="4")
     assert (error.code, "took the 4, and made none" in error.message) == ("SRIOV_KERNEL_REFUSED", True)
     assert "only 0 enabled" in error.message
-    assert (pciback.slots(host), hostconfig.read(host).pfs) == (set(), {})
+    assert (pciback.slots(host), sriov_conf.read(host).pfs) == (set(), {})
 
 
 def test_sections_of_vfs_that_the_driver_did_not_make_leave_the_file(tmp_path: Path, pool: SmallPool) -> None:
@@ -96,16 +96,16 @@ def test_sections_of_vfs_that_the_driver_did_not_make_leave_the_file(tmp_path: P
     card = card._replace(sriov=card.sriov._replace(at_most=3))
     host = machine.default_host(str(tmp_path), cards=(management, card))
     text = "".join(f"[vf {ETH1} {number}]\nvlan = {number + 1}\n" for number in range(5))
-    host.replace_file(hostconfig.PATH, text.encode())
+    host.replace_file(sriov_conf.PATH, text.encode())
     assert call(host, pool, "set_vf_count", pf="eth1", count="5")["after"] == 3
-    config = hostconfig.read(host)
+    config = sriov_conf.read(host)
     assert (sorted(config.pfs[ETH1].settings), config.errors) == ([0, 1, 2], [])
 
 
 def test_a_boot_takes_what_the_driver_makes_and_asks_once(tmp_path: Path, pool: SmallPool) -> None:
     """The file was written by hand. Asked again, the driver refuses every other number, 0 too."""
     host = quick_assist(tmp_path, makes=16)
-    host.replace_file(hostconfig.PATH, f"[pf {QAT}]\nvfs = 4\n".encode())
+    host.replace_file(sriov_conf.PATH, f"[pf {QAT}]\nvfs = 4\n".encode())
     for _ in range(2):
         results = restore.restore(host)
         assert [result.error for result in results] == [None, None]
@@ -113,7 +113,7 @@ def test_a_boot_takes_what_the_driver_makes_and_asks_once(tmp_path: Path, pool: 
     assert drivers(host, QAT) == ["pciback"] * 16
     (problem,) = drift(host, pool)
     assert "count=16" in problem["hint"]
-    assert hostconfig.read(host).pfs[QAT].vfs == 4
+    assert sriov_conf.read(host).pfs[QAT].vfs == 4
     call(host, pool, "set_vf_count", pf=QAT, count="16")
     assert drift(host, pool) == []
 
@@ -127,7 +127,7 @@ def test_a_driver_that_takes_no_vf_away_is_named_with_what_helps(tmp_path: Path,
         assert f"to take the VFs of {QAT} away: Invalid argument" in error.message
         assert "modprobe -r c6xx" in error.hint
         assert "count=16 keeps them" in error.hint
-        assert hostconfig.read(host).pfs[QAT].vfs == 16
+        assert sriov_conf.read(host).pfs[QAT].vfs == 16
         assert drivers(host, QAT) == ["pciback"] * 16
 
 
@@ -135,7 +135,7 @@ def test_a_zero_that_the_driver_takes_and_does_not_obey(
     tmp_path: Path, pool: SmallPool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Seen with igb: bound anew while a VM had a VF, it does not know its VFs any more."""
-    monkeypatch.setattr(vfs, "END_SECONDS", 0.1)
+    monkeypatch.setattr(create, "END_SECONDS", 0.1)
     real = kernel_sriov._none
 
     def talking(sysfs: Any, physical: str, sriov: Any) -> None:
@@ -157,7 +157,7 @@ def test_a_zero_that_the_driver_takes_and_does_not_obey(
         assert "no VM has one" in error.hint
         assert "then reboot the host" in error.hint
         assert "Tx Unit Hang" not in error.message
-        assert hostconfig.read(host).pfs[ETH1].vfs == 4
+        assert sriov_conf.read(host).pfs[ETH1].vfs == 4
         assert drivers(host, ETH1) == ["pciback"] * 4
     host.run(["modprobe", "-r", "ixgbe"])  # which does not help
     host.run(["modprobe", "ixgbe"])
@@ -178,12 +178,12 @@ def test_links_that_stay_though_the_number_is_zero_are_vfs(
                 return
             super().write_attribute(path, text)
 
-    monkeypatch.setattr(vfs, "END_SECONDS", 0.1)
+    monkeypatch.setattr(create, "END_SECONDS", 0.1)
     host = machine.default_host(str(tmp_path))
     call(host, pool, "set_vf_count", pf="eth1", count="4")
     error = refused(Deaf(host.root), pool, pf="eth1", count="0")
     assert "4 VFs are still there" in error.message
-    assert hostconfig.read(host).pfs[ETH1].vfs == 4
+    assert sriov_conf.read(host).pfs[ETH1].vfs == 4
 
 
 def test_a_busy_drivers_hint_leads_out(tmp_path: Path, pool: SmallPool) -> None:
@@ -217,26 +217,26 @@ def test_what_fails_after_the_vfs_are_there_undoes_nothing(
     host.run(["modprobe", "xen-pciback"])
 
     def is_last(path: str, _text: str) -> bool:
-        there = len(vfs.present(host, ETH1)) == 4
+        there = len(create.present(host, ETH1)) == 4
         if path.endswith("sriov_numvfs") and not there:
             pciback.add_slot(host, "0000:07:1f.6")  # where the PF's last VF would be
         return path.endswith(tidied) and there
 
     answer = call(failing(host, is_last), pool, "set_vf_count", pf="eth1", count="4")
     assert (answer["after"], drivers(host, ETH1)) == (4, ["pciback"] * 4)
-    assert hostconfig.read(host).pfs[ETH1].vfs == 4
+    assert sriov_conf.read(host).pfs[ETH1].vfs == 4
 
 
 def test_settings_that_fail_after_the_vfs_are_there_are_a_warning(
     tmp_path: Path, pool: SmallPool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     host = machine.default_host(str(tmp_path))
-    host.replace_file(hostconfig.PATH, f"[vf {ETH1} 0]\nvlan = 5\n".encode())
+    host.replace_file(sriov_conf.PATH, f"[vf {ETH1} 0]\nvlan = 5\n".encode())
 
     def broken(*_: Any) -> None:
         raise OSError(errno.EMFILE, os.strerror(errno.EMFILE))
 
     monkeypatch.setattr(restore, "apply_settings", broken)
     answer = call(host, pool, "set_vf_count", pf="eth1", count="4")
-    assert (answer["after"], hostconfig.read(host).pfs[ETH1].vfs) == (4, 4)
+    assert (answer["after"], sriov_conf.read(host).pfs[ETH1].vfs) == (4, 4)
     assert "could not be applied" in answer["warnings"][0]

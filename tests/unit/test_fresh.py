@@ -9,10 +9,10 @@ import pytest
 from machine import Machine
 from machine_description import Card, Sriov, default_description
 from small_pool import SmallPool
-from sriovlib import arrival, calls, fresh, handover, hostconfig, restore, startnotes
+from sriovlib import apply, driver_defaults, handover, restore, sriov_conf, start_notes, table
 from sriovlib.errors import SriovError
 from sriovlib.handover import Permitted
-from sriovlib.vfsettings import NO_MAC, VfSettings
+from sriovlib.vf_settings import NO_MAC, VfSettings
 
 PF, VF0, VF1 = "0000:05:00.0", "0000:05:00.2", "0000:05:00.3"
 WEB, MAIL = "11111111-2222-4333-8444-555555555555", "66666666-2222-4333-8444-555555555555"
@@ -34,7 +34,7 @@ def host_with(folder: Path, driver: str, vfs: int = 2, how: str = "restore") -> 
     )
     host = machine.default_host(str(folder), cards=(*default_description().cards, card))
     if how == "restore":
-        host.replace_file(hostconfig.PATH, f"[pf {PF}]\nvfs = {vfs}\n".encode())
+        host.replace_file(sriov_conf.PATH, f"[pf {PF}]\nvfs = {vfs}\n".encode())
         assert [one.error for one in restore.restore(host)] == [None, None]
     else:
         host.write_attribute(f"/sys/bus/pci/devices/{PF}/sriov_numvfs", str(vfs))
@@ -43,7 +43,7 @@ def host_with(folder: Path, driver: str, vfs: int = 2, how: str = "restore") -> 
 
 
 def settings(host: Machine, vf: str = VF0) -> Any:
-    now = arrival.look(host)[vf].now
+    now = apply.look(host)[vf].now
     return now.mac, now.vlan, now.max_tx_rate, now.spoof_check
 
 
@@ -52,8 +52,8 @@ def starts(host: Machine, vm: str = WEB, vf: str = VF0, **wanted: str) -> None:
 
 
 def ends(host: Machine, vm: str = WEB, vf: str = VF0) -> None:
-    assert arrival.release(host, [vf]) == []
-    startnotes.remove(host, vm)
+    assert apply.release(host, [vf]) == []
+    start_notes.remove(host, vm)
 
 
 DRIVERS = [
@@ -94,9 +94,9 @@ def test_what_a_vm_had_its_own_way_the_next_has_not(tmp_path: Path, driver: str,
 
 def test_default_of_configure_vf_is_the_drivers_own(tmp_path: Path) -> None:
     host, pool = host_with(tmp_path, "mlx5_core"), SmallPool()
-    calls.call(host, "configure_vf", pool, {"vf": VF0, "spoof_check": "on", "vlan": "7"})
+    table.call(host, "configure_vf", pool, {"vf": VF0, "spoof_check": "on", "vlan": "7"})
     assert settings(host)[1::2] == (7, True)
-    calls.call(host, "configure_vf", pool, {"vf": VF0, "spoof_check": "default", "vlan": "default"})
+    table.call(host, "configure_vf", pool, {"vf": VF0, "spoof_check": "default", "vlan": "default"})
     assert settings(host)[1::2] == (0, False)
 
 
@@ -107,7 +107,7 @@ def test_what_configure_vf_takes_back_is_as_before(tmp_path: Path, driver: str) 
     before = settings(host)
     asked = {"vf": VF0, "max_tx_rate": "500", "vlan": "7", "vlan_protocol": "802.1ad"}
     with pytest.raises(SriovError, match="vlan_protocol"):
-        calls.call(host, "configure_vf", SmallPool(), asked)
+        table.call(host, "configure_vf", SmallPool(), asked)
     assert settings(host) == before
 
 
@@ -115,10 +115,10 @@ def test_where_no_fresh_vf_is_seen_the_setting_is_left_alone(tmp_path: Path) -> 
     """Each VF is configured, or was a VM's: who knows what the driver had given it."""
     host = host_with(tmp_path, "be2net", how="before us")
     host.run(["ip", "link", "set", "dev", "eth5", "vf", "1", "vlan", "99"])
-    host.replace_file(hostconfig.PATH, f"[pf {PF}]\nvfs = 2\n[vf {PF} 0]\nvlan = 5\n".encode())
+    host.replace_file(sriov_conf.PATH, f"[pf {PF}]\nvfs = 2\n[vf {PF} 0]\nvlan = 5\n".encode())
     starts(host)
     assert settings(host) == (MAC, 5, 0, False)
-    assert fresh.kept(host).get(PF) is None
+    assert driver_defaults.kept(host).get(PF) is None
 
 
 @pytest.mark.parametrize(
@@ -133,17 +133,17 @@ def test_where_no_fresh_vf_is_seen_the_setting_is_left_alone(tmp_path: Path) -> 
 )
 def test_what_vfs_have_in_common(untouched: List[Tuple[int, Any]], means: Dict[str, Any]) -> None:
     shown = [VfSettings(vlan=vlan, spoof_check=checks) for vlan, checks in untouched]
-    assert fresh.learned(shown, ["spoof_check"]) == means
+    assert driver_defaults.learned(shown, ["spoof_check"]) == means
 
 
 @pytest.mark.parametrize("text", ["", "[]", "{", '{"0000:05:00.0": 1}', "[" * 10000])
 def test_a_torn_note_is_none(tmp_path: Path, text: str) -> None:
     host = machine.default_host(str(tmp_path))
     host.make_folder("/run/sriov")
-    host.replace_file(fresh.PATH, text.encode())
-    assert fresh.kept(host) == {}
-    fresh.keep(host, {PF: {"spoof_check": False}})
-    assert fresh.kept(host) == {PF: {"spoof_check": False}}
+    host.replace_file(driver_defaults.PATH, text.encode())
+    assert driver_defaults.kept(host) == {}
+    driver_defaults.keep(host, {PF: {"spoof_check": False}})
+    assert driver_defaults.kept(host) == {PF: {"spoof_check": False}}
 
 
 def test_an_ip_that_breaks_off_at_a_card_names_it_and_costs_no_other(tmp_path: Path) -> None:
@@ -165,9 +165,9 @@ def test_an_ip_that_breaks_off_at_a_card_names_it_and_costs_no_other(tmp_path: P
             return machine.Done(done)
 
     broken = Breaking(host.root)
-    shown = arrival.look(broken)
+    shown = apply.look(broken)
     assert (shown["0000:07:10.0"].now.mac, shown[VF0].now.mac) == (NO_MAC, None)
-    told = json.loads(calls.call(broken, "list_pfs", SmallPool(), {}))
+    told = json.loads(table.call(broken, "list_pfs", SmallPool(), {}))
     unknown = {pf["address"]: problem for pf in told for problem in pf["problems"] if problem["code"] == CODE}
     assert list(unknown) == [PF]
     assert unknown[PF]["message"] == (
@@ -193,5 +193,5 @@ def test_an_ip_that_gives_up_at_a_card_costs_no_other_its_settings(tmp_path: Pat
 
     assert settings(GivingUp(host.root))[:2] == (MAC, 12)
     assert [
-        vf["vlan"] for vf in json.loads(calls.call(GivingUp(host.root), "list_vfs", SmallPool(), {}))
+        vf["vlan"] for vf in json.loads(table.call(GivingUp(host.root), "list_vfs", SmallPool(), {}))
     ] == [12, 0]

@@ -7,7 +7,7 @@ from typing import List, Tuple
 
 import pytest
 import xen_cmdline
-from sriovlib import grub, grubconfig, grubscript
+from sriovlib import grub_changes, grub_config, grub_script
 
 TRANSCRIPT = Path(__file__).parent.parent / "pool" / "transcripts" / "xen-cmdline.json"
 NORMAL = ("XCP-ng", "XCP-ng (Serial)")
@@ -58,7 +58,7 @@ def told(text: str, grubenv: str = "") -> str:
     """The harm that the tool does to this file when it sets the option; empty for none."""
     _, after = xen_cmdline.run(["--set-xen", "iommu=1"], text.replace("\r", ""), "XCP-ng")
     assert after is not None
-    return grub.harm(text, after, NORMAL, grubenv) or ""
+    return grub_changes.harm(text, after, NORMAL, grubenv) or ""
 
 
 def replaced(old: str, new: str, text: str = XCP_NG, times: int = 1) -> str:
@@ -84,7 +84,7 @@ def test_what_the_real_tool_does_to_a_real_file_is_no_harm_with_one_iommu_key(
 ) -> None:
     spoils = arguments.startswith(("--set-xen", "--delete-xen")) and len(arguments.split()) > 2
     touches_other_options = "--set-dom0" in arguments or "--delete-dom0" in arguments
-    assert bool(grub.harm(before, after, NORMAL)) == (spoils or touches_other_options)
+    assert bool(grub_changes.harm(before, after, NORMAL)) == (spoils or touches_other_options)
 
 
 @pytest.mark.parametrize(
@@ -249,7 +249,7 @@ FIRMWARE = "menuentry 'firmware' {\n\tfwsetup\n}\n"
     ids=lambda _: "",
 )
 def test_which_entry_boots_by_itself(text: str, title: str) -> None:
-    default = grubconfig.read(text).default
+    default = grub_config.read(text).default
     assert default is not None
     assert default.title == title
 
@@ -268,7 +268,7 @@ def test_which_entry_boots_by_itself(text: str, title: str) -> None:
     ids=lambda _: "",
 )
 def test_an_entry_that_boots_only_under_a_condition_is_not_certain(text: str, line: int) -> None:
-    config = grubconfig.read(text)
+    config = grub_config.read(text)
     assert (config.default, config.unclear) == (None, line)
 
 
@@ -285,5 +285,5 @@ def test_variables_of_grubenv_count_where_the_tool_brings_it_into_play() -> None
 
 
 def test_a_file_that_grub_does_not_understand_is_not_judged() -> None:
-    with pytest.raises(grubscript.ScriptError, match="line 30"):
-        grub.harm(XCP_NG + "fi\n", XCP_NG)
+    with pytest.raises(grub_script.ScriptError, match="line 30"):
+        grub_changes.harm(XCP_NG + "fi\n", XCP_NG)

@@ -3,8 +3,8 @@
 from typing import List, Tuple
 
 import pytest
-from sriovlib import grubconfig, grubscript
-from sriovlib.grubscript import Command, ScriptError
+from sriovlib import grub_config, grub_script
+from sriovlib.grub_script import Command, ScriptError
 
 MENU = """menuentry 'XCP-ng' --class xcp --id normal { multiboot2 /boot/xen.gz }
 submenu "Older ones" --id=older {
@@ -16,7 +16,7 @@ menuentry --unrestricted 'Serial' 'more words' { multiboot2 /boot/xen.gz }
 
 
 def command(text: str) -> Command:
-    (found,) = grubscript.parse(text)
+    (found,) = grub_script.parse(text)
     assert isinstance(found, Command)
     return found
 
@@ -31,7 +31,7 @@ def command(text: str) -> Command:
     ],
 )
 def test_title_and_id(words: str, told: Tuple[str, str]) -> None:
-    assert grubconfig.title_and_id(command(words + " { true }")) == told
+    assert grub_config.title_and_id(command(words + " { true }")) == told
 
 
 @pytest.mark.parametrize(
@@ -51,12 +51,12 @@ def test_title_and_id(words: str, told: Tuple[str, str]) -> None:
     ],
 )
 def test_the_place_of_a_default(default: str, place: Tuple[int, ...]) -> None:
-    assert grubconfig.place_of(default, grubscript.parse(MENU)) == place
+    assert grub_config.place_of(default, grub_script.parse(MENU)) == place
 
 
 def test_a_default_that_a_variable_says_has_no_place() -> None:
     (word,) = command('"${saved_entry}"').words
-    assert grubconfig.place_of(word.text, grubscript.parse(MENU)) is None
+    assert grub_config.place_of(word.text, grub_script.parse(MENU)) is None
 
 
 @pytest.mark.parametrize(
@@ -69,17 +69,17 @@ def test_a_default_that_a_variable_says_has_no_place() -> None:
     ],
 )
 def test_the_iommu_options_of_xen(words: str, options: List[str]) -> None:
-    assert grubconfig.iommu_options(command(f"multiboot2 {words}")) == options
+    assert grub_config.iommu_options(command(f"multiboot2 {words}")) == options
 
 
 @pytest.mark.parametrize("words", ["$more", '"iommu=$on"', '"${which}=1"', '"iommu=1 watchdog"'])
 def test_options_that_only_grub_knows_are_not_guessed(words: str) -> None:
     with pytest.raises(ScriptError):
-        grubconfig.iommu_options(command(f"multiboot2 /boot/xen.gz {words}"))
+        grub_config.iommu_options(command(f"multiboot2 /boot/xen.gz {words}"))
 
 
 def test_other_files_may_bring_entries_from_anywhere_but_from_an_entry() -> None:
     """An entry that is chosen may do what it likes."""
     text = "if true; then source /a; fi\nsubmenu more { configfile /b }\nmenuentry one { configfile /c }\n"
-    told = grubconfig.reads_other_files(grubconfig.read(MENU + text))
+    told = grub_config.reads_other_files(grub_config.read(MENU + text))
     assert [one.words[1].text for one in told] == ["/a", "/b"]

@@ -3,12 +3,12 @@
 from typing import List
 
 import pytest
-from sriovlib import grubscript
-from sriovlib.grubscript import Command, Compound, ScriptError
+from sriovlib import grub_script
+from sriovlib.grub_script import Command, Compound, ScriptError
 
 
 def words(text: str) -> List[str]:
-    (command,) = grubscript.parse(text)
+    (command,) = grub_script.parse(text)
     assert isinstance(command, Command)
     return [word.text for word in command.words]
 
@@ -38,14 +38,14 @@ def test_words_are_what_grub_makes_of_them(text: str, expected: List[str]) -> No
 
 def test_a_word_knows_its_place_in_the_file() -> None:
     text = "# first\r\nset 'a b'  c\r\n"
-    (command,) = grubscript.parse(text)
+    (command,) = grub_script.parse(text)
     assert isinstance(command, Command)
     assert command.line == 2
     assert [text[word.start : word.end] for word in command.words] == ["set", "'a b'", "c"]
 
 
 def test_conditions_loops_and_functions_are_kept() -> None:
-    nodes = grubscript.parse(
+    nodes = grub_script.parse(
         "function f {\n echo a\n}\n"
         "if [ -s a ]; then\n echo b; echo c\nelif true\nthen echo d\nelse f\nfi\n"
         "for i in 1 2; do echo $i; done\nwhile true; do echo e; done\n"
@@ -62,7 +62,7 @@ def test_conditions_loops_and_functions_are_kept() -> None:
 
 
 def test_a_menu_entry_has_its_commands_in_a_block() -> None:
-    (entry,) = grubscript.parse("menuentry 'a' {\n linux /x\n boot }\n")
+    (entry,) = grub_script.parse("menuentry 'a' {\n linux /x\n boot }\n")
     assert isinstance(entry, Command)
     assert entry.block is not None
     assert [node.line for node in entry.block] == [2, 3]
@@ -100,5 +100,5 @@ def test_a_menu_entry_has_its_commands_in_a_block() -> None:
 )
 def test_what_grub_refuses_is_refused_with_its_line(text: str, reason: str) -> None:
     with pytest.raises(ScriptError) as error:
-        grubscript.parse(text)
+        grub_script.parse(text)
     assert reason in str(error.value)

@@ -8,10 +8,10 @@ import kernel_net
 import machine
 import pytest
 from machine import Machine
-from sriovlib import arrival, departure, handover, startnotes
+from sriovlib import apply, handover, release, start_notes
 from sriovlib.errors import SriovError
 from sriovlib.handover import Permitted
-from sriovlib.vfsettings import NO_MAC
+from sriovlib.vf_settings import NO_MAC
 
 VF0, VF1, NONE = "0000:07:10.0", "0000:07:10.2", "0000:07:1f.6"
 WEB, MAIL = "11111111-2222-4333-8444-555555555555", "66666666-2222-4333-8444-555555555555"
@@ -39,7 +39,7 @@ def refusal(host: Machine, vm: str, vf: str, ended: Optional[Dict[str, float]]) 
 
 def test_one_that_comes_to_nothing_leaves_no_note(host: Machine) -> None:
     assert refusal(host, WEB, NONE, {}) == "SRIOV_NOT_FOUND"
-    assert startnotes.read(host, WEB) is None
+    assert start_notes.read(host, WEB) is None
 
 
 def test_what_a_refused_start_cannot_set_back_stays_noted(
@@ -55,20 +55,20 @@ def test_what_a_refused_start_cannot_set_back_stays_noted(
 
     monkeypatch.setattr(kernel_net, "set_vf", set_vf)
     assert refusal(host, WEB, VF0, {}) == "SRIOV_KERNEL_REFUSED"
-    note = startnotes.read(host, WEB)
+    note = start_notes.read(host, WEB)
     assert note is not None
     assert (note.devices, list(note.settings)) == ([], [VF0])
     monkeypatch.setattr(kernel_net, "set_vf", real)
     begins(host, MAIL, VF1, {})
-    assert (arrival.look(host)[VF0].now.mac, startnotes.read(host, WEB)) == (NO_MAC, None)
+    assert (apply.look(host)[VF0].now.mac, start_notes.read(host, WEB)) == (NO_MAC, None)
 
 
 def test_a_start_that_ended_keeps_nobody_off_and_one_that_began_since_does(host: Machine) -> None:
     begins(host, MAIL, VF0, {})
-    first = startnotes.read(host, MAIL)
+    first = start_notes.read(host, MAIL)
     assert first is not None
     begins(host, WEB, VF0, {MAIL: first.time})
-    startnotes.remove(host, WEB)
+    start_notes.remove(host, WEB)
     begins(host, MAIL, VF0, {})
     assert refusal(host, WEB, VF0, {MAIL: first.time}) == "SRIOV_VF_IN_USE"
 
@@ -77,7 +77,7 @@ def test_where_nobody_knows_who_runs_no_mac_is_taken_away(host: Machine) -> None
     begins(host, WEB, VF0, {})
     os.unlink(host.path("/usr/bin/xenstore-ls"))
     begins(host, MAIL, VF1, REBOOT)
-    assert arrival.look(host)[VF0].now.mac == MAC
+    assert apply.look(host)[VF0].now.mac == MAC
 
 
 def test_a_reboot_does_not_pass_by_the_lock_where_another_domain_has_its_vf(
@@ -85,7 +85,7 @@ def test_a_reboot_does_not_pass_by_the_lock_where_another_domain_has_its_vf(
 ) -> None:
     begins(host, WEB, VF0, {})
     host.start_domain(MAIL, "mail", [VF0])
-    monkeypatch.setattr(departure, "REBOOT_LOCK_SECONDS", 0)
+    monkeypatch.setattr(release, "REBOOT_LOCK_SECONDS", 0)
     monkeypatch.setattr(handover, "REBOOT_SECONDS", 0)
     with host.lock("vfs", "somebody's work"):
         assert refusal(host, WEB, VF0, REBOOT) == "SRIOV_BUSY"

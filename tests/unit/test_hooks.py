@@ -5,9 +5,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from sriovlib import hooks, reboot, startnotes
+from sriovlib import hooks, reboot, start_notes
 from sriovlib.host import RUN_FOLDER, Host
-from sriovlib.xapi import XapiFailure
+from sriovlib.session import XapiFailure
 
 
 @pytest.mark.parametrize(
@@ -34,12 +34,12 @@ def test_a_start_soon_after_a_reboot_that_came_to_nothing_is_judged_as_a_start(
     """The mark of the reboot is still there; what the VM had then is not what it plugs now."""
     vm_uuid, judged = "d58d9323-dddc-4624-a482-9f6ceb10670c", []
     fs.create_dir(RUN_FOLDER)
-    startnotes.write(Host(), vm_uuid, ["0000:07:10.0"], {})
-    startnotes.mark_reboot(Host(), vm_uuid)
+    start_notes.write(Host(), vm_uuid, ["0000:07:10.0"], {})
+    start_notes.mark_reboot(Host(), vm_uuid)
     vm = {"power_state": power_state, "other_config": {"pci": "0/0000:07:10.2"}}
     monkeypatch.setattr(hooks, "_ask", lambda *_args, **_more: (None, "ref", vm))
     monkeypatch.setattr(hooks, "_start", lambda *_args: judged.append("start"))
     monkeypatch.setattr(reboot, "reboot", lambda *_args: judged.append("reboot"))
     hooks.pre_start(Host(), vm_uuid, "none")
     assert judged == [judged_as]
-    assert not startnotes.reboots(Host(), vm_uuid)
+    assert not start_notes.reboots(Host(), vm_uuid)

@@ -5,9 +5,9 @@ from typing import Any, Dict, List, Optional
 import pytest
 from answering_host import DEVICES, AnsweringHost, add_interface, add_pf, ip_shows, vf_address
 from pyfakefs.fake_filesystem import FakeFilesystem
-from sriovlib import arrival, configure, hostconfig, identity, ini, inventory, pci, pfsections, restore
+from sriovlib import apply, configure_vf, ini, inventory, pci, pf_edits, pf_sections, restore, sriov_conf
 from sriovlib.errors import SriovError
-from sriovlib.identity import Match
+from sriovlib.pf_sections import Match
 
 CARD = "0000:3b:00.0"
 OTHER = "0000:5e:00.0"
@@ -33,10 +33,10 @@ def ethernet_card(fs: FakeFilesystem, address: str = CARD, mac: str = "00:1b:21:
 
 def matched(host: AnsweringHost, text: str) -> List[Match]:
     pfs, _ = pci.functions(host)
-    macs = identity.permanent_macs(host, pfs)
-    config = hostconfig.interpret(ini.parse(text))
+    macs = pf_sections.permanent_macs(host, pfs)
+    config = sriov_conf.interpret(ini.parse(text))
     assert config.errors == []
-    return [identity.match(wanted, pfs, macs) for wanted in config.pfs.values()]
+    return [pf_sections.match(wanted, pfs, macs) for wanted in config.pfs.values()]
 
 
 def pf_of(match: Match) -> Optional[str]:
@@ -101,16 +101,16 @@ def test_set_vf_count_writes_the_guid_and_takes_a_cut_mac_away(fs: FakeFilesyste
     infiniband_card(fs)
     host = AnsweringHost()
     pfs, _ = pci.functions(host)
-    macs = identity.permanent_macs(host, pfs)
-    before = hostconfig.interpret(ini.parse(f"[pf {CARD}]\nmac = 80:00:00:48:fe:80\nvfs = 2\n"))
-    document = pfsections.claim(before, pfs[0], pfs, macs)
+    macs = pf_sections.permanent_macs(host, pfs)
+    before = sriov_conf.interpret(ini.parse(f"[pf {CARD}]\nmac = 80:00:00:48:fe:80\nvfs = 2\n"))
+    document = pf_edits.claim(before, pfs[0], pfs, macs)
     assert document.get(f"pf {CARD}", "guid") == GUID
     assert document.get(f"pf {CARD}", "mac") is None
-    assert pf_of(matched(host, hostconfig.as_bytes(document).decode())[0]) == CARD
+    assert pf_of(matched(host, sriov_conf.as_bytes(document).decode())[0]) == CARD
 
 
 def test_a_guid_of_another_form_is_an_error_of_the_file() -> None:
-    config = hostconfig.interpret(ini.parse(f"[pf {CARD}]\nguid = f4:52:14:03:00:7b\n"))
+    config = sriov_conf.interpret(ini.parse(f"[pf {CARD}]\nguid = f4:52:14:03:00:7b\n"))
     assert "eight pairs" in config.errors[0]
 
 
@@ -165,7 +165,7 @@ def test_a_mac_that_the_driver_made_up_tells_nothing_of_the_card(fs: FakeFilesys
     add_interface(fs, CARD, "eth1", "c6:01:02:03:04:05", addr_assign_type=kind)
     host = AnsweringHost({ETHTOOL.format("eth1"): "Permanent address: 00:00:00:00:00:00\n"})
     (pf,), _ = pci.functions(host)
-    assert identity.permanent_macs(host, [pf]) == {CARD: None}
+    assert pf_sections.permanent_macs(host, [pf]) == {CARD: None}
     assert matched(host, f"[pf {CARD}]\nmac = 8a:0f:0e:0d:0c:0b\nvfs = 2\n") == [Match(pf, None)]
 
 
@@ -194,20 +194,20 @@ def test_a_vm_with_such_a_vf_starts(fs: FakeFilesystem) -> None:
     """An earlier build gave its request a MAC."""
     host = an_infiniband_host(fs)
     vf = vf_address(CARD, 0)
-    arrival.arrive(host, {vf: {"mac": "82:00:00:00:00:01"}})
-    assert arrival.release(host, [vf]) == []
+    apply.arrive(host, {vf: {"mac": "82:00:00:00:00:01"}})
+    assert apply.release(host, [vf]) == []
     assert not [said for said in host.asked if "-batch" in said]
 
 
 def test_a_vlan_of_such_a_vf_is_refused(fs: FakeFilesystem) -> None:
     with pytest.raises(SriovError, match="InfiniBand"):
-        arrival.arrive(an_infiniband_host(fs), {vf_address(CARD, 0): {"vlan": "12"}})
+        apply.arrive(an_infiniband_host(fs), {vf_address(CARD, 0): {"vlan": "12"}})
 
 
 def test_settings_of_such_a_vf_in_the_file_are_named_at_boot(fs: FakeFilesystem) -> None:
     host = an_infiniband_host(fs)
     pf = pci.functions(host)[0][0]
-    wanted = hostconfig.PfConfig(CARD, None, 2, {1: {"vlan": 12}}, GUID)
+    wanted = sriov_conf.PfConfig(CARD, None, 2, {1: {"vlan": 12}}, GUID)
     assert "VF 1 was not set" in str(restore.apply_settings(host, pf, wanted))
 
 
@@ -215,5 +215,5 @@ def test_configure_vf_says_that_it_has_no_such_settings(fs: FakeFilesystem) -> N
     host = an_infiniband_host(fs)
     fs.create_dir("/run")
     with pytest.raises(SriovError, match="InfiniBand") as refused:
-        configure.configure_vf(host, None, {"vf": vf_address(CARD, 0), "vlan": "12"})
+        configure_vf.configure_vf(host, None, {"vf": vf_address(CARD, 0), "vlan": "12"})
     assert refused.value.code == "SRIOV_BAD_ARGUMENT"

@@ -8,13 +8,13 @@ import machine
 import pytest
 from machine import Machine
 from machine_description import SATA, Card, Interface, Sriov, default_description
-from sriovlib import calls, pci
+from sriovlib import pci, table
 
 PF = "/sys/bus/pci/devices/{}"
 
 
 def inventory(host: Machine) -> Dict[str, Any]:
-    answer: Dict[str, Any] = json.loads(calls.call(host, "inventory", None, {}))
+    answer: Dict[str, Any] = json.loads(table.call(host, "inventory", None, {}))
     return answer
 
 
@@ -208,7 +208,7 @@ def test_texts_that_xapi_could_not_carry_are_made_safe(tmp_path: Path) -> None:
     host.replace_file(
         "/usr/share/hwdata/pci.ids", ids.replace(b"82599ES", b"82\x00\x1b[31m\xff599\x7f\xef\xbf\xbeES")
     )
-    text = calls.call(host, "inventory", None, {})
+    text = table.call(host, "inventory", None, {})
     assert text.isascii() if hasattr(text, "isascii") else text.encode("ascii")
     description = json.loads(text)["pfs"][1]["description"]
     assert description.startswith("Intel Corporation 82\ufffd\ufffd[31m\ufffd599\ufffd\ufffdES")

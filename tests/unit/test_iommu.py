@@ -9,7 +9,7 @@ import machine
 import pytest
 from faults import ended_at, full_at
 from machine import Done, Machine
-from sriovlib import calls, extlinux, hostconfig
+from sriovlib import extlinux, sriov_conf, table
 from sriovlib.errors import SriovError
 from sriovlib.host import Completed
 
@@ -18,7 +18,7 @@ GRUB = "/boot/grub/grub.cfg"
 
 
 def call(host: Machine, function: str, **args: str) -> Dict[str, Any]:
-    answer: Dict[str, Any] = json.loads(calls.call(host, function, None, args))
+    answer: Dict[str, Any] = json.loads(table.call(host, function, None, args))
     return answer
 
 
@@ -82,7 +82,7 @@ def test_off_to_on_over_a_reboot_and_back(host: Machine) -> None:
         "iommu=0",
         True,
     )
-    assert not hostconfig.read(host).document.sections
+    assert not sriov_conf.read(host).document.sections
     host.reboot()
     assert call(host, "status")["iommu"]["active"] is False
     if CONF in before:
@@ -99,7 +99,7 @@ def test_a_dry_run_says_what_it_would_write_and_writes_nothing(host: Machine) ->
     )
     assert answer["configured"] == "off"
     assert boot_files(host) == before
-    assert not host.exists(hostconfig.PATH)
+    assert not host.exists(sriov_conf.PATH)
 
 
 def test_sub_options_survive(tmp_path: Path) -> None:
@@ -198,7 +198,7 @@ def test_a_tool_that_fails_leaves_all_as_it_was(host: Machine, monkeypatch: pyte
     monkeypatch.setattr(Machine, "start", failing)
     assert refused(host, "enable_iommu").code == "SRIOV_BOOT_CONFIG"
     assert boot_files(host) == before
-    assert not host.exists(hostconfig.PATH)
+    assert not host.exists(sriov_conf.PATH)
 
 
 def test_a_default_entry_that_xen_cmdline_does_not_write_is_noticed(tmp_path: Path) -> None:
@@ -225,13 +225,13 @@ def test_ended_at_any_step_the_file_is_old_or_new_and_calling_again_completes(ho
     while True:
         number += 1
         host.replace_file(path, before)
-        host.remove_file(hostconfig.PATH)
+        host.remove_file(sriov_conf.PATH)
         host.remove_file(CONF + ".before-sriov")
         cut = ended_at(number, lambda: call(host, "enable_iommu"))
         assert host.read_bytes(path).count(b"\n") >= before.count(b"\n")
         assert call(host, "enable_iommu")["configured"] == "on"
         assert call(host, "enable_iommu")["changed"] is False
-        assert hostconfig.read(host).document.get(*("boot", "regenerate")) is None
+        assert sriov_conf.read(host).document.get(*("boot", "regenerate")) is None
         assert call(host, "disable_iommu")["xen_option_after"] == "iommu=0"
         if path == CONF:
             assert host.read_bytes(CONF) == before
@@ -248,7 +248,7 @@ def test_ended_at_any_step_disable_is_completed_by_the_next_call(host: Machine) 
         cut = ended_at(number, lambda: call(host, "disable_iommu"))
         call(host, "disable_iommu")
         assert call(host, "status")["iommu"]["xen_option"] == "iommu=0"
-        assert not hostconfig.read(host).document.sections
+        assert not sriov_conf.read(host).document.sections
         if not cut:
             assert number > 20
             return
@@ -272,7 +272,7 @@ def test_a_full_disk_at_any_step_changes_nothing_or_all(tmp_path: Path) -> None:
             assert "No space left" in full
             assert host.read_bytes(CONF) == before
         host.replace_file(CONF, before)
-        host.remove_file(hostconfig.PATH)
+        host.remove_file(sriov_conf.PATH)
         if count[0] < number:
             assert failures > 5
             return
@@ -332,7 +332,7 @@ def test_what_cannot_be_put_back_stays_recorded_and_is_named(tmp_path: Path) -> 
     host.replace_file(CONF, data)
     answer = call(host, "disable_iommu")
     assert "NOT_PUT_BACK" in codes(answer)
-    assert "xe" in hostconfig.read(host).document.sections[hostconfig.XEN_BEFORE]
+    assert "xe" in sriov_conf.read(host).document.sections[sriov_conf.XEN_BEFORE]
 
 
 def test_a_broken_entry_that_is_not_the_default_is_left_alone_and_named(tmp_path: Path) -> None:
@@ -359,7 +359,7 @@ def test_two_entries_of_one_label_are_left_alone_and_named_once(tmp_path: Path) 
 
 def test_a_configuration_that_cannot_be_read_is_not_replaced(tmp_path: Path) -> None:
     host = machine.default_host(str(tmp_path), xen_options="iommu=0")
-    os.mkdir(host.path(hostconfig.PATH))
+    os.mkdir(host.path(sriov_conf.PATH))
     assert refused(host, "enable_iommu").code == "SRIOV_CONFIG_NOT_WRITTEN"
     assert "CONFIG_ERROR" in codes(call(host, "status"))
 
@@ -374,17 +374,17 @@ def test_without_xl_a_change_asks_for_a_reboot_all_the_same(tmp_path: Path) -> N
 
 def test_what_a_call_that_was_cut_off_found_stays_the_record(host: Machine) -> None:
     """By then the file may say what that call wrote."""
-    hostconfig.update(host, hostconfig.XEN_BEFORE, {"xe": "iommu=off,verbose"})
-    hostconfig.update(host, "boot", {"regenerate": "yes"})
+    sriov_conf.update(host, sriov_conf.XEN_BEFORE, {"xe": "iommu=off,verbose"})
+    sriov_conf.update(host, "boot", {"regenerate": "yes"})
     call(host, "enable_iommu")
-    assert hostconfig.read(host).document.sections[hostconfig.XEN_BEFORE]["xe"] == "iommu=off,verbose"
+    assert sriov_conf.read(host).document.sections[sriov_conf.XEN_BEFORE]["xe"] == "iommu=off,verbose"
     assert call(host, "disable_iommu")["xen_option_after"] == "iommu=off,verbose"
 
 
 def test_what_the_last_whole_call_found_is_the_record(host: Machine) -> None:
-    hostconfig.update(host, hostconfig.XEN_BEFORE, {"xe": "iommu=off,verbose"})
+    sriov_conf.update(host, sriov_conf.XEN_BEFORE, {"xe": "iommu=off,verbose"})
     call(host, "enable_iommu")
-    assert hostconfig.read(host).document.sections[hostconfig.XEN_BEFORE]["xe"] == "iommu=0"
+    assert sriov_conf.read(host).document.sections[sriov_conf.XEN_BEFORE]["xe"] == "iommu=0"
 
 
 def test_a_refused_change_of_extlinux_conf_leaves_no_copy(

@@ -8,8 +8,8 @@ from typing import List, Optional
 import pytest
 from answering_host import AnsweringHost, add_interface, add_pf
 from pyfakefs.fake_filesystem import FakeFilesystem
+from sriovlib import create, inventory, kernel_log, kernel_refusal, pciback
 from sriovlib import host as host_module
-from sriovlib import inventory, kernellog, pciback, refusal, vfs
 from sriovlib.errors import SriovError
 from sriovlib.host import Completed
 
@@ -22,7 +22,7 @@ ASSIGNED = f"pci {PF}: BAR {{}}: assigned [mem 0xfb000000-0xfb0fffff 64bit pref]
 
 def codes(*lines: str) -> List[str]:
     answer = Completed(["dmesg"], 0, "\n".join(lines) + "\n", "")
-    found = kernellog.evidence(answer, {VF: PF})
+    found = kernel_log.evidence(answer, {VF: PF})
     return [one.code for one in found.get(PF, ())]
 
 
@@ -93,7 +93,7 @@ def test_what_a_former_driver_could_not_is_not_said_of_the_next_one(fs: FakeFile
 def test_what_came_since_by_the_lines_and_not_by_their_number(
     before: List[str], after: List[str], expected: List[str]
 ) -> None:
-    assert kernellog.newer(before, after) == expected
+    assert kernel_log.newer(before, after) == expected
 
 
 # -- the cause, and what helps -------------------------------------------------------------------
@@ -226,10 +226,10 @@ def test_the_cause_stands_before_what_drivers_make_of_it(
     lines: List[str], number: int, cause: str, helps: str
 ) -> None:
     noise = [f"[ 9.0] ixgbe {PF} eth1: NIC Link is Up 10 Gbps", ASSIGNED.format(7)] if lines else []
-    found = refusal.cause([*noise, *lines, *noise[:1]])
+    found = kernel_refusal.cause([*noise, *lines, *noise[:1]])
     assert cause in found
     assert not found.startswith("[")
-    assert helps in refusal.hint(number, found)
+    assert helps in kernel_refusal.hint(number, found)
 
 
 @pytest.mark.parametrize(
@@ -254,7 +254,7 @@ def test_the_cause_stands_before_what_drivers_make_of_it(
 def test_lines_that_name_the_interface_or_only_the_driver(
     line: str, driver: Optional[str], expected: bool
 ) -> None:
-    assert refusal.is_of(line, PF, ["eth1"], driver) == expected
+    assert kernel_refusal.is_of(line, PF, ["eth1"], driver) == expected
 
 
 def test_a_driver_that_is_busy_is_asked_again(fs: FakeFilesystem, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -272,7 +272,7 @@ def test_a_driver_that_is_busy_is_asked_again(fs: FakeFilesystem, monkeypatch: p
 
     monkeypatch.setattr(host, "write_attribute_within", busy_twice)
     with pytest.raises(SriovError, match="Input/output error"):
-        vfs.make(host, PF, 4)
+        create.make(host, PF, 4)
     assert asked == ["4", "4", "4"]
 
 

@@ -6,7 +6,7 @@ from typing import Any, Dict, Optional
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from sriovlib import ledger, safetext
+from sriovlib import ledger, safetext, vf_settings
 from sriovlib.ledger import Choice, Entry, Lease, LedgerError, Request
 
 VM = "d58d9323-dddc-4624-a482-9f6ceb10670c"
@@ -235,14 +235,14 @@ def test_one_bad_key_costs_no_other_vm_its_entry() -> None:
 
 
 def test_the_mac_of_a_request_never_changes() -> None:
-    assert ledger.derived_mac(VM, 1) == "e2:b2:f6:83:75:8f"
-    assert ledger.derived_mac(VM.upper(), 1) == ledger.derived_mac(VM, 1)
-    assert ledger.derived_mac(VM, 1, attempt=1) == "c2:bf:d5:df:7f:15"
+    assert vf_settings.derived_mac(VM, 1) == "e2:b2:f6:83:75:8f"
+    assert vf_settings.derived_mac(VM.upper(), 1) == vf_settings.derived_mac(VM, 1)
+    assert vf_settings.derived_mac(VM, 1, attempt=1) == "c2:bf:d5:df:7f:15"
 
 
 @given(uuids, numbers, st.integers(0, 9))
 def test_a_derived_mac_is_local_unicast_and_no_well_known_one(vm: str, number: int, attempt: int) -> None:
-    mac = ledger.derived_mac(vm, number, attempt)
+    mac = vf_settings.derived_mac(vm, number, attempt)
     octets = [int(octet, 16) for octet in mac.split(":")]
     assert len(octets) == 6
     assert mac == ":".join(f"{octet:02x}" for octet in octets)
@@ -251,7 +251,7 @@ def test_a_derived_mac_is_local_unicast_and_no_well_known_one(vm: str, number: i
 
 def test_requests_of_a_pool_have_different_macs() -> None:
     vms = [f"00000000-0000-4000-8000-{index:012x}" for index in range(2000)]
-    assert len({ledger.derived_mac(vm, number) for vm in vms for number in range(8)}) == 16_000
+    assert len({vf_settings.derived_mac(vm, number) for vm in vms for number in range(8)}) == 16_000
 
 
 def test_the_longest_text_and_the_largest_number() -> None:

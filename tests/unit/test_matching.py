@@ -5,7 +5,7 @@ from typing import Dict, List, Optional, Tuple
 
 from hypothesis import given
 from hypothesis import strategies as st
-from sriovlib import matching
+from sriovlib import least_cost
 
 Costs = Dict[int, Dict[str, int]]
 
@@ -30,14 +30,14 @@ def served(costs: Costs, way: Tuple[Optional[str], ...]) -> List[int]:
 
 @given(small)
 def test_nobody_gets_what_it_has_no_cost_for_and_nothing_goes_to_two(costs: Costs) -> None:
-    found = matching.cheapest(costs)
+    found = least_cost.cheapest(costs)
     assert all(thing in costs[taker] for taker, thing in found.items())
     assert len(set(found.values())) == len(found)
 
 
 @given(small)
 def test_as_many_as_can_be_are_served_and_the_first_come_first(costs: Costs) -> None:
-    found = matching.cheapest(costs)
+    found = least_cost.cheapest(costs)
     ways = [served(costs, way) for way in all_ways(costs)]
     assert len(found) == max(len(way) for way in ways)
     first: List[int] = []
@@ -49,7 +49,7 @@ def test_as_many_as_can_be_are_served_and_the_first_come_first(costs: Costs) -> 
 
 @given(small)
 def test_nothing_is_cheaper(costs: Costs) -> None:
-    found = matching.cheapest(costs)
+    found = least_cost.cheapest(costs)
     price = sum(costs[taker][thing] for taker, thing in found.items())
     for way in all_ways(costs):
         if sorted(served(costs, way)) == sorted(found):
@@ -60,5 +60,5 @@ def test_a_long_chain_of_exchanges() -> None:
     """Each taker but the last would take its own, and the next one's for more: the last needs the first's."""
     costs = {taker: {f"{taker}": 0, f"{taker + 1}": 5} for taker in range(200)}
     costs[200] = {"0": 0}
-    found = matching.cheapest(costs)
+    found = least_cost.cheapest(costs)
     assert found == {**{taker: f"{taker + 1}" for taker in range(200)}, 200: "0"}

@@ -6,7 +6,7 @@ from typing import Dict, List, Tuple
 
 import pytest
 from pyfakefs.fake_filesystem import FakeFilesystem
-from sriovlib import modprobeconf
+from sriovlib import modprobe_conf
 from sriovlib.errors import SriovError
 from sriovlib.host import Host
 
@@ -15,7 +15,7 @@ IGB = "/etc/modprobe.d/igb.conf"
 
 def values(**texts: str) -> List[Tuple[str, str]]:
     files: Dict[str, str] = {f"/etc/modprobe.d/{name}.conf": text for name, text in texts.items()}
-    found = modprobeconf.settings(Host(), "igb", "max_vfs", files)
+    found = modprobe_conf.settings(Host(), "igb", "max_vfs", files)
     return [(setting.place, setting.value) for setting in found]
 
 
@@ -70,5 +70,5 @@ def test_a_file_that_cannot_be_read_may_say_anything(fs: FakeFilesystem) -> None
 
     for host in (Broken(), Unlisted()):
         with pytest.raises(SriovError) as error:
-            modprobeconf.settings(host, "igb", "max_vfs", {})
+            modprobe_conf.settings(host, "igb", "max_vfs", {})
         assert (error.value.code, "cannot be read" in error.value.message) == ("SRIOV_BOOT_CONFIG", True)

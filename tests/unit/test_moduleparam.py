@@ -9,7 +9,7 @@ import pytest
 from machine import Machine
 from machine_description import default_description
 from small_pool import SmallPool
-from sriovlib import calls, moduleparam, restore, vfs
+from sriovlib import create, module_parameter, restore, table
 from sriovlib.errors import SriovError
 from sriovlib.host import Host
 
@@ -26,13 +26,13 @@ BY_PARAMETER = "# VFs-param: max_vfs\n# VFs-maxvfs-by-default: 63\n# mine\noptio
 def parameter(tmp_path: Path, text: str, driver: str = "igb") -> Any:
     (tmp_path / "etc/modprobe.d").mkdir(parents=True)
     (tmp_path / f"etc/modprobe.d/{driver}.conf").write_text(text)
-    return moduleparam.find(Host(str(tmp_path)), driver)
+    return module_parameter.find(Host(str(tmp_path)), driver)
 
 
 def test_the_comments_say_what_the_parameter_is(tmp_path: Path) -> None:
     found = parameter(tmp_path, IGB)
     assert (found.name, found.maximum) == ("max_vfs", 7)
-    assert moduleparam.find(Host(str(tmp_path)), None) is None
+    assert module_parameter.find(Host(str(tmp_path)), None) is None
 
 
 @pytest.mark.parametrize(
@@ -82,12 +82,12 @@ def host(tmp_path: Path) -> Machine:
 
 
 def call(host: Machine, **args: str) -> Dict[str, Any]:
-    answer: Dict[str, Any] = json.loads(calls.call(host, "set_vf_count", SmallPool(), args))
+    answer: Dict[str, Any] = json.loads(table.call(host, "set_vf_count", SmallPool(), args))
     return answer
 
 
 def test_the_next_boot_has_the_count_of_each_port(host: Machine) -> None:
-    assert [len(vfs.present(host, f"0000:07:00.{port}")) for port in (0, 1)] == [4, 2]
+    assert [len(create.present(host, f"0000:07:00.{port}")) for port in (0, 1)] == [4, 2]
     answer = call(host, pf="eth1", count="6")
     assert (answer["before"], answer["after"], answer["reboot_required"]) == (4, 4, True)
     assert host.read(CONF) == BY_PARAMETER.replace("4,2", "6,2")
@@ -95,7 +95,7 @@ def test_the_next_boot_has_the_count_of_each_port(host: Machine) -> None:
     assert "makes them" in str([r.error for r in restore.restore(host)])  # not before the reboot
     host.reboot()
     assert [result.error for result in restore.restore(host)] == [None, None]
-    there = vfs.present(host, "0000:07:00.0")
+    there = create.present(host, "0000:07:00.0")
     assert [host.link(f"/sys/bus/pci/devices/{vf}/driver") for vf in there] == ["pciback"] * 6
     assert call(host, pf="eth1", count="6")["reboot_required"] is False
 
@@ -115,7 +115,7 @@ def test_an_initrd_that_cannot_be_rebuilt_leaves_the_file_as_it_was(host: Machin
             )
 
     with pytest.raises(SriovError) as error:
-        calls.call(Broken(host.root), "set_vf_count", SmallPool(), {"pf": "eth1", "count": "6"})
+        table.call(Broken(host.root), "set_vf_count", SmallPool(), {"pf": "eth1", "count": "6"})
     assert error.value.code == "SRIOV_BOOT_CONFIG"
     assert host.read(CONF) == BY_PARAMETER
     assert not host.exists("/etc/sriov.conf")

@@ -7,7 +7,7 @@ from typing import Any, Dict, Tuple
 import pytest
 from pyfakefs.fake_filesystem import FakeFilesystem
 from small_dom0 import SmallDom0
-from sriovlib import changeable, dom0needs, inventory
+from sriovlib import dom0_devices, in_use, inventory
 from sriovlib.errors import SriovError
 
 ETH0, ETH1 = "0000:02:00.0", "0000:07:00.0"
@@ -68,7 +68,7 @@ def bridge(openvswitch: FakeFilesystem) -> FakeFilesystem:
 
 def needs(host: SmallDom0) -> Dict[str, Tuple[str, ...]]:
     seen = inventory.look(host)
-    return dom0needs.needs(host, seen.pfs, seen.vfs, seen.network, dom0needs.NOTHING, {})
+    return dom0_devices.needs(host, seen.pfs, seen.vfs, seen.network, dom0_devices.NOTHING, {})
 
 
 def refusal(host: SmallDom0, interface: str) -> str:
@@ -76,7 +76,7 @@ def refusal(host: SmallDom0, interface: str) -> str:
     seen = inventory.look(host)
     (pf,) = [pf for pf in seen.pfs if pf.interface == interface]
     try:
-        changeable.pf_is_not_needed(pf, seen)
+        in_use.pf_is_not_needed(pf, seen)
     except SriovError as error:
         return error.code
     return ""
@@ -208,7 +208,7 @@ def test_a_vf_of_dom0_that_may_have_an_address_has_a_hint_that_says_why(bridge: 
     over(bridge, "ovsbr9")
     seen = inventory.look(SmallDom0(address(("ovsbr9", "10.9.0.1/24"))))
     with pytest.raises(SriovError) as error:
-        changeable.pf_is_not_needed(next(pf for pf in seen.pfs if pf.interface == "eth1"), seen)
+        in_use.pf_is_not_needed(next(pf for pf in seen.pfs if pf.interface == "eth1"), seen)
     assert "eth7, and dom0 may have an IP address on it" in error.value.message
     assert "`ovs-vsctl add-br`" in error.value.hint
 

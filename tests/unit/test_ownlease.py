@@ -3,9 +3,9 @@
 from typing import Any, Dict, List, Optional, Sequence, Set
 
 import pytest
-from sriovlib import ownlease, pifs
+from sriovlib import networks, own_lease
 from sriovlib.ledger import Choice, Entry, Lease, Request
-from sriovlib.ownlease import Vlans
+from sriovlib.own_lease import Vlans
 from sriovlib.placement import Candidate
 
 HERE, THERE = "host-here", "host-there"
@@ -49,8 +49,8 @@ BY_LAN, BY_VLAN, BY_PF = (
 
 def refused(*entries: Entry) -> Set[str]:
     """The VFs of this host that an entry by hand may not name."""
-    where = ownlease.vlans(entries, HERE, CANDIDATES, WIRES)
-    return {one.address for one in CANDIDATES if ownlease.is_among(one, where)}
+    where = own_lease.vlans(entries, HERE, CANDIDATES, WIRES)
+    return {one.address for one in CANDIDATES if own_lease.is_among(one, where)}
 
 
 def test_no_vlan_closes_nothing() -> None:
@@ -67,8 +67,8 @@ def test_a_vlan_closes_its_network_wherever_it_is_used(choice: Choice, host: str
 def test_a_vlan_on_a_port_of_this_host_closes_the_port() -> None:
     assert refused(lent(BY_PF, "12")) == {VF, OTHER_VF}
     alone = [candidate(VF), candidate(OTHER_VF), candidate(DMZ_VF, pf="0000:07:00.1")]  # without any PIF
-    where = ownlease.vlans([lent(BY_PF, "12")], HERE, alone, {})
-    assert [ownlease.is_among(one, where) for one in alone] == [True, True, False]
+    where = own_lease.vlans([lent(BY_PF, "12")], HERE, alone, {})
+    assert [own_lease.is_among(one, where) for one in alone] == [True, True, False]
 
 
 def test_of_another_hosts_port_the_ledger_knows_the_network() -> None:
@@ -79,12 +79,12 @@ def test_of_another_hosts_port_the_ledger_knows_the_network() -> None:
 def test_a_network_that_nobody_knows_may_be_any() -> None:
     assert refused(lent(BY_PF, "12", host=THERE)) == {VF, OTHER_VF, DMZ_VF}
     disk = candidate("0000:0a:00.1", pf="0000:0a:00.0")
-    assert not ownlease.is_among(disk, Vlans(set(), set(), elsewhere=True))
+    assert not own_lease.is_among(disk, Vlans(set(), set(), elsewhere=True))
 
 
 def test_a_vf_that_may_be_on_a_port_of_the_network() -> None:
     perhaps = candidate(VF, perhaps=[DMZ, LAN])
-    assert ownlease.is_among(perhaps, Vlans({LAN}, set(), elsewhere=False))
+    assert own_lease.is_among(perhaps, Vlans({LAN}, set(), elsewhere=False))
 
 
 def test_a_request_without_a_vf_is_in_its_network_only() -> None:
@@ -100,7 +100,7 @@ def test_who_was_lent_the_address_last_is_named() -> None:
         "second": lent(BY_LAN, None, OTHER_VF, THERE, past=[VF], serial=2),
         "gave-all-back": Entry((), None, 2, False, "", (DMZ_VF,)),
     }
-    found = ownlease.lent_to_others(ownlease.lessees(entries), "own", [VF, OTHER_VF, DMZ_VF])
+    found = own_lease.lent_to_others(own_lease.lessees(entries), "own", [VF, OTHER_VF, DMZ_VF])
     assert found == {VF: "second", OTHER_VF: "second"}
 
 
@@ -109,7 +109,7 @@ def pif(host: str, device: str, network: str, vlan: int = -1, **changes: Any) ->
         "physical": vlan < 0,
         "sriov_logical_PIF_of": [],
         "bond_master_of": [],
-        "bond_slave_of": pifs.NULL,
+        "bond_slave_of": networks.NULL,
     }
     return {"host": host, "device": device, "network": network, "VLAN": vlan, **plain, **changes}
 
@@ -124,4 +124,4 @@ def test_networks_that_share_a_wire_on_one_host_share_it_on_all() -> None:
         "4": pif(THERE, "eth1", LAN),
         "5": pif(THERE, "eth3", DMZ),
     }
-    assert pifs.wires(records, own) == WIRES
+    assert networks.wires(records, own) == WIRES

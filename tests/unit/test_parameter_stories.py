@@ -30,7 +30,7 @@ from igb_hosts import (
 )
 from machine import Machine
 from small_pool import SmallPool
-from sriovlib import hostconfig, pciback, restore, vfs
+from sriovlib import create, pciback, restore, sriov_conf
 from sriovlib.errors import SriovError
 
 
@@ -69,7 +69,7 @@ def test_vfs_that_the_driver_drives_itself_have_no_place(tmp_path: Path, pool: S
     host = igb_host(
         tmp_path, "options igb max_vfs=0,0,0,2\n", (i350(0, FOUR), i350(4, (last,))), blacklist=()
     )
-    for vf in vfs.present(host, ETH3):
+    for vf in create.present(host, ETH3):
         host.write_attribute(f"/sys/bus/pci/devices/{vf}/driver/unbind", vf)
         with host.changed() as sysfs:
             sysfs.put(f"/sys/bus/pci/drivers/igb/{vf}/physfn", "")
@@ -89,7 +89,7 @@ def test_a_last_line_that_goes_on_does_not_swallow_ours(tmp_path: Path, pool: Sm
 
 def test_a_file_that_cannot_be_read_is_no_word_for_sysfs(tmp_path: Path, pool: SmallPool) -> None:
     host = igb_host(tmp_path, "options igb max_vfs=0,0,0,2\n")
-    host.replace_file(hostconfig.PATH, f"[pf {ETH3}]\nvfs = 3\n".encode())
+    host.replace_file(sriov_conf.PATH, f"[pf {ETH3}]\nvfs = 3\n".encode())
 
     class Broken(Machine):
         def read_bytes(self, path: str) -> bytes:
@@ -100,7 +100,7 @@ def test_a_file_that_cannot_be_read_is_no_word_for_sysfs(tmp_path: Path, pool: S
     with pytest.raises(SriovError) as error:
         count(Broken(host.root), pool, "eth3", 4)
     assert (error.value.code, f"{CONF} cannot be read" in error.value.message) == ("SRIOV_BOOT_CONFIG", True)
-    assert hostconfig.read(host).pfs[ETH3].vfs == 3
+    assert sriov_conf.read(host).pfs[ETH3].vfs == 3
     assert f"{CONF} cannot be read" in drift(Broken(host.root), pool)["hint"]
     assert f"{CONF} cannot be read" in str(restore.restore(Broken(host.root))[-1].error)
 
@@ -319,7 +319,7 @@ def test_status_names_the_line_that_wins_and_asks_for_no_reboot(tmp_path: Path, 
 def test_a_command_in_the_place_of_loading_wins_in_the_file_itself(tmp_path: Path, pool: SmallPool) -> None:
     text = "install igb /sbin/modprobe --ignore-install igb max_vfs=1,1,1,1 $CMDLINE_OPTS\n"
     host = igb_host(tmp_path, text)
-    host.replace_file(hostconfig.PATH, f"[pf {ETH3}]\nvfs = 2\n".encode())
+    host.replace_file(sriov_conf.PATH, f"[pf {ETH3}]\nvfs = 2\n".encode())
     assert f"line 4 of {CONF} says max_vfs=1,1,1,1" in refused(host, pool, "eth3", 2).message
     assert f"line 4 of {CONF} says max_vfs=1,1,1,1" in drift(host, pool)["hint"]
 
@@ -327,8 +327,8 @@ def test_a_command_in_the_place_of_loading_wins_in_the_file_itself(tmp_path: Pat
 def test_a_driver_that_makes_fewer_than_its_parameter_says(tmp_path: Path, pool: SmallPool) -> None:
     """A reboot changes nothing about that: the hint leads out, and what there is can be used meanwhile."""
     host = igb_host(tmp_path, "options igb max_vfs=0,0,0,9\n", blacklist=())
-    host.replace_file(hostconfig.PATH, f"[pf {ETH3}]\nvfs = 9\n".encode())
-    there = vfs.present(host, ETH3)
+    host.replace_file(sriov_conf.PATH, f"[pf {ETH3}]\nvfs = 9\n".encode())
+    there = create.present(host, ETH3)
     assert len(there) == 7
     assert "has 7 VFs, not 9" in str(restore.restore(host)[-1].error)
     assert {host.link(f"/sys/bus/pci/devices/{vf}/driver") for vf in there} == {"pciback"}
@@ -364,12 +364,12 @@ def test_a_vf_that_cannot_be_taken_over_is_a_warning(tmp_path: Path, pool: Small
     answer = count(Stubborn(host.root), pool, "eth3", 5)
     assert len([warning for warning in answer["warnings"] if "could not be taken from igbvf" in warning]) == 2
     assert option(host) == "options igb max_vfs=0,0,1,5\n"
-    assert hostconfig.read(host).pfs[ETH3].vfs == 5
+    assert sriov_conf.read(host).pfs[ETH3].vfs == 5
     count(host, pool, "eth3", 5)
-    there = vfs.present(host, ETH3)
+    there = create.present(host, ETH3)
     assert [host.link(f"/sys/bus/pci/devices/{vf}/driver") for vf in there] == ["pciback"] * 2
     assert pciback.slots(host) == set(there)
-    (other,) = vfs.present(host, ETH2)
+    (other,) = create.present(host, ETH2)
     assert host.link(f"/sys/bus/pci/devices/{other}/driver") == "igbvf"  # nobody asked for it
 
 
@@ -377,17 +377,17 @@ def test_a_note_that_cannot_be_taken_away_undoes_nothing(
     tmp_path: Path, pool: SmallPool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     host = igb_host(tmp_path, "")
-    update = hostconfig.update
+    update = sriov_conf.update
 
     def full(host: Any, section: str, values: Dict[str, Any]) -> None:
         if values == {"initrd": None}:
             raise SriovError("SRIOV_CONFIG_NOT_WRITTEN", "No space left on device.", "")
         update(host, section, values)
 
-    monkeypatch.setattr(hostconfig, "update", full)
+    monkeypatch.setattr(sriov_conf, "update", full)
     count(host, pool, "eth3", 2)
     assert option(host) == "options igb max_vfs=0,0,0,2\n"
-    assert hostconfig.read(host).pfs[ETH3].vfs == 2
+    assert sriov_conf.read(host).pfs[ETH3].vfs == 2
     monkeypatch.undo()
     count(host, pool, "eth3", 2)  # makes the initrd once more
-    assert hostconfig.read(host).document.get("boot", "initrd") is None
+    assert sriov_conf.read(host).document.get("boot", "initrd") is None

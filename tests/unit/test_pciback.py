@@ -7,12 +7,12 @@ from typing import Any, Dict
 import machine
 import pytest
 from machine import Machine
-from sriovlib import calls, hostconfig, restore
+from sriovlib import restore, sriov_conf, table
 from sriovlib.errors import SriovError
 
 
 def load(host: Machine, **args: str) -> Dict[str, Any]:
-    answer: Dict[str, Any] = json.loads(calls.call(host, "load_pciback", None, args))
+    answer: Dict[str, Any] = json.loads(table.call(host, "load_pciback", None, args))
     return answer
 
 
@@ -58,12 +58,12 @@ def test_a_kernel_without_it_is_refused_with_what_was_tried(tmp_path: Path) -> N
     assert error.value.code == "SRIOV_PCIBACK_UNAVAILABLE"
     assert "modprobe xen-pciback" in error.value.message
     assert "modprobe pciback" in error.value.message
-    assert not host.exists(hostconfig.PATH)
+    assert not host.exists(sriov_conf.PATH)
 
 
 def test_the_boot_service_names_what_failed(tmp_path: Path) -> None:
     host = machine.default_host(str(tmp_path), pciback="missing")
-    host.replace_file(hostconfig.PATH, b"[host]\npciback = yes\n")
+    host.replace_file(sriov_conf.PATH, b"[host]\npciback = yes\n")
     (result,) = restore.restore(host)
     assert result.step == "pciback"
     assert result.error

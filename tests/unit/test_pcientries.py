@@ -7,8 +7,8 @@ from typing import Any, Dict, List
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from sriovlib import pcientries
-from sriovlib.pcientries import LARGEST, PciEntry, derive, entries, plugging_order
+from sriovlib import pci_entries
+from sriovlib.pci_entries import LARGEST, PciEntry, derive, entries, plugging_order
 
 TRANSCRIPTS = Path(__file__).parent.parent / "pool" / "transcripts"
 STARTS = [
@@ -140,14 +140,14 @@ def test_numbers_at_the_end_of_the_range() -> None:
 
 def test_a_hint_does_not_repeat_a_long_text() -> None:
     text = ",".join(f"{number}/{VF0}" for number in range(5)) + f",5/{GPU}"
-    assert f"other-config:pci=5/{GPU}" in pcientries.without("vm", text, VF0)
-    assert len(pcientries.without("vm", text * 9, VF0)) < 100
+    assert f"other-config:pci=5/{GPU}" in pci_entries.without("vm", text, VF0)
+    assert len(pci_entries.without("vm", text * 9, VF0)) < 100
 
 
 def test_a_hint_takes_several_addresses_out_at_once() -> None:
     text = f"0/{VF0},1/{GPU},2/{VF1}"
-    assert f"other-config:pci=1/{GPU}`" in pcientries.without("vm", text, VF0, VF1)
-    assert pcientries.removal("vm") in pcientries.without("vm", text, VF0, VF1, GPU)
+    assert f"other-config:pci=1/{GPU}`" in pci_entries.without("vm", text, VF0, VF1)
+    assert pci_entries.removal("vm") in pci_entries.without("vm", text, VF0, VF1, GPU)
 
 
 OURS = [f"0000:07:10.{function}" for function in range(5)]
@@ -217,4 +217,4 @@ def test_any_text_can_be_read_and_only_its_commas_are_lost(text: str) -> None:
     assert ",".join(entry.text for entry in entries(text)) == ",".join(
         part for part in text.split(",") if part.strip()
     )
-    assert all((entry.number is None) == (entry.address is None) for entry in pcientries.entries(text))
+    assert all((entry.number is None) == (entry.address is None) for entry in pci_entries.entries(text))

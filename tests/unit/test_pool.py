@@ -3,9 +3,9 @@
 from typing import Any, ClassVar, Dict
 
 import pytest
-from sriovlib import pool
+from sriovlib import usage
 from sriovlib.host import Host
-from sriovlib.xapi import Xapi
+from sriovlib.session import Xapi
 
 NULL = "OpaqueRef:NULL"
 
@@ -75,11 +75,11 @@ class RecordedXapi(Xapi):
 
 
 @pytest.fixture
-def read() -> pool.Pool:
-    return pool.read(RecordedXapi(Host(), None), "uuid")
+def read() -> usage.Pool:
+    return usage.read(RecordedXapi(Host(), None), "uuid")
 
 
-def test_networks_stand_on_the_ports_below_bond_and_vlan(read: pool.Pool) -> None:
+def test_networks_stand_on_the_ports_below_bond_and_vlan(read: usage.Pool) -> None:
     assert {network.name: network.interfaces for network in read.networks} == {
         "net n0": {"eth0"},
         "net n1": {"eth1"},
@@ -92,7 +92,7 @@ def test_networks_stand_on_the_ports_below_bond_and_vlan(read: pool.Pool) -> Non
     }
 
 
-def test_a_port_serves_its_own_network_and_a_member_that_of_its_bond(read: pool.Pool) -> None:
+def test_a_port_serves_its_own_network_and_a_member_that_of_its_bond(read: usage.Pool) -> None:
     assert read.network_of == {
         "eth0": "uuid-n0",
         "eth1": "uuid-nb",
@@ -102,7 +102,7 @@ def test_a_port_serves_its_own_network_and_a_member_that_of_its_bond(read: pool.
     assert read.managed == {"eth3"}
 
 
-def test_a_running_vm_comes_before_a_halted_one_with_the_same_address(read: pool.Pool) -> None:
+def test_a_running_vm_comes_before_a_halted_one_with_the_same_address(read: usage.Pool) -> None:
     assert {address: vm.name for address, vm in read.holders.items()} == {
         "0000:07:10.0": "running",
         "0000:07:10.2": "halted",

@@ -6,7 +6,7 @@ from typing import Iterator
 import pytest
 from pyfakefs.fake_filesystem import FakeFilesystem
 from small_pool import SmallPool
-from sriovlib import frompool, hostconfig, ini, poolcopy, safetext
+from sriovlib import conf_copy, conf_from_pool, ini, safetext, sriov_conf
 from sriovlib.errors import SriovError
 from sriovlib.host import Host
 
@@ -23,24 +23,24 @@ def test_a_copy_that_is_too_long_is_not_read_and_named(
 ) -> None:
     pool = SmallPool()
     pool.other_config["sriov-conf"] = PF + "#" * safetext.LONGEST
-    monkeypatch.setattr(frompool, "logged_in", lambda _host: answering(pool))
+    monkeypatch.setattr(conf_from_pool, "logged_in", lambda _host: answering(pool))
     with pytest.raises(SriovError) as error:
-        frompool.bring_back(Host())
+        conf_from_pool.bring_back(Host())
     assert (error.value.code, "sriov-conf has 655" in error.value.message) == ("SRIOV_NOT_FOUND", True)
-    assert not fs.exists(hostconfig.PATH)
+    assert not fs.exists(sriov_conf.PATH)
 
 
 def test_a_file_that_is_too_long_to_be_read_back_is_not_copied(fs: FakeFilesystem) -> None:
     pool = SmallPool()
-    fs.create_file(hostconfig.PATH, contents=PF + "#" * safetext.LONGEST)
-    assert "the pool has no copy" in str(poolcopy.store(Host(), pool))
+    fs.create_file(sriov_conf.PATH, contents=PF + "#" * safetext.LONGEST)
+    assert "the pool has no copy" in str(conf_copy.store(Host(), pool))
     assert pool.other_config == {}
 
 
 def test_a_file_with_a_byte_order_mark_is_copied_without_it(fs: FakeFilesystem) -> None:
     pool = SmallPool()
-    fs.create_file(hostconfig.PATH, contents="\ufeff" + PF)
-    assert poolcopy.store(Host(), pool) is None
+    fs.create_file(sriov_conf.PATH, contents="\ufeff" + PF)
+    assert conf_copy.store(Host(), pool) is None
     assert pool.other_config == {"sriov-conf": PF}
 
 
@@ -48,12 +48,12 @@ def test_what_was_brought_back_is_said_line_by_line(
     fs: FakeFilesystem, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A pool-operator may have written it: whoever brings it back sees VLAN 999, and no forged line."""
-    copy = hostconfig.interpret(ini.parse(PF + "[vf 0000:07:00.0 1]\nvlan = 999\ntrust = on\n# \x1b[2J\n"))
-    monkeypatch.setattr(frompool, "_mine", lambda _host, _copies: copy)
-    monkeypatch.setattr(frompool, "_copies", lambda _host: [copy])
+    copy = sriov_conf.interpret(ini.parse(PF + "[vf 0000:07:00.0 1]\nvlan = 999\ntrust = on\n# \x1b[2J\n"))
+    monkeypatch.setattr(conf_from_pool, "_mine", lambda _host, _copies: copy)
+    monkeypatch.setattr(conf_from_pool, "_copies", lambda _host: [copy])
     fs.create_dir("/run/sriov")
     fs.create_dir("/etc")
-    assert frompool.bring_back(Host()).splitlines() == [
+    assert conf_from_pool.bring_back(Host()).splitlines() == [
         "/etc/sriov.conf: brought back from the pool, 1 PF sections",
         "  [pf 0000:07:00.0] vfs = 4",
         "  [vf 0000:07:00.0 1] vlan = 999, trust = on",

@@ -5,10 +5,10 @@ from contextlib import contextmanager
 from typing import Any, Iterator, List
 
 import pytest
-from sriovlib import poolstate, poolwork, survey
-from sriovlib.poolstate import PoolState
-from sriovlib.survey import NOBODY, Survey
-from sriovlib.topology import Member, Topology
+from sriovlib import inventories, locked, state
+from sriovlib.hosts import Member, Topology
+from sriovlib.inventories import NOBODY, Survey
+from sriovlib.state import PoolState
 
 MEMBER = Member("ref-1", "host-1", "host1", True, {})
 POOL = Topology("host-1", "host-1", {"host-1": MEMBER}, {})
@@ -34,9 +34,9 @@ class Master:
     ("told", "waits", "asks_again"),
     [
         (TOLD, 0, False),
-        (TOLD, poolwork.STALE_SECONDS, False),
-        (TOLD, poolwork.STALE_SECONDS + 1, True),
-        (NOBODY, poolwork.STALE_SECONDS + 1, False),
+        (TOLD, locked.STALE_SECONDS, False),
+        (TOLD, locked.STALE_SECONDS + 1, True),
+        (NOBODY, locked.STALE_SECONDS + 1, False),
     ],
 )
 def test_after_a_long_wait_hosts_are_asked_once_more(
@@ -50,12 +50,12 @@ def test_after_a_long_wait_hosts_are_asked_once_more(
 
     master: Any = Master(waits)
     monkeypatch.setattr(time, "monotonic", lambda: master.now)
-    monkeypatch.setattr(survey, "again", again)
+    monkeypatch.setattr(inventories, "again", again)
     monkeypatch.setattr(Survey, "starting", lambda _self: {})
     monkeypatch.setattr(Survey, "running", lambda _self: {})
     monkeypatch.setattr(Survey, "without_unknown", lambda self, _leased: self)
-    state = PoolState("pool", "ref-1", {}, {}, {}, {})
-    monkeypatch.setattr(poolstate, "read", lambda _xapi, _pool: state)
-    with poolwork.work(master, None, POOL, told, "a test") as at:
+    now = PoolState("pool", "ref-1", {}, {}, {}, {})
+    monkeypatch.setattr(state, "read", lambda _xapi, _pool: now)
+    with locked.work(master, None, POOL, told, "a test") as at:
         assert at.surveyed is (NOBODY if asks_again else told)
     assert asked == ([told] if asks_again else [])

@@ -9,10 +9,10 @@ import machine
 import pytest
 from machine import Machine
 from small_pool import SmallPool
-from sriovlib import arrival, calls, handover, inventory, renew, startnotes
+from sriovlib import apply, handover, inventory, restore_running, start_notes, table
 from sriovlib.handover import Permitted
 from sriovlib.host import Completed
-from sriovlib.vfsettings import NO_MAC
+from sriovlib.vf_settings import NO_MAC
 
 ETH1, VF = "0000:07:00.0", "0000:07:10.0"
 WEB = "11111111-2222-4333-8444-555555555555"
@@ -35,12 +35,12 @@ def driver_is_loaded_anew(host: Machine) -> None:
 
 
 def settings(host: Machine) -> Any:
-    now = arrival.look(host)[VF].now
+    now = apply.look(host)[VF].now
     return now.mac, now.vlan
 
 
 def named(host: Machine) -> List[str]:
-    told = json.loads(calls.call(host, "status", SmallPool(), {}))["problems"]
+    told = json.loads(table.call(host, "status", SmallPool(), {}))["problems"]
     return [problem["message"] for problem in told if problem["code"] == "VF_UNLIKE_REQUEST"]
 
 
@@ -51,23 +51,23 @@ def test_what_the_vf_has_lost_is_named_and_set_again(host: Machine) -> None:
         f"{VF} of the running VM web ({WEB}) has mac {NO_MAC}, not {MAC} and vlan 0, not 12: its driver was "
         "loaded anew?"
     ]
-    assert [result.error for result in renew.renew(host)] == [None]
-    assert (settings(host), named(host), renew.renew(host)) == ((MAC, 12), [], [])
+    assert [result.error for result in restore_running.renew(host)] == [None]
+    assert (settings(host), named(host), restore_running.renew(host)) == ((MAC, 12), [], [])
 
 
 def test_only_the_pf_whose_driver_it_was(host: Machine) -> None:
     driver_is_loaded_anew(host)
-    assert renew.renew(host, "0000:07:00.1") == []
+    assert restore_running.renew(host, "0000:07:00.1") == []
     assert settings(host) == (NO_MAC, 0)
-    renew.renew(host, ETH1)
+    restore_running.renew(host, ETH1)
     assert settings(host) == (MAC, 12)
 
 
 def test_a_vm_that_has_ended_wants_nothing(host: Machine) -> None:
     driver_is_loaded_anew(host)
     host.stop_domain(WEB)
-    assert (named(host), renew.renew(host)) == ([], [])
-    assert startnotes.read(host, WEB) is not None
+    assert (named(host), restore_running.renew(host)) == ([], [])
+    assert start_notes.read(host, WEB) is not None
 
 
 class Forgetful(Machine):
@@ -94,12 +94,12 @@ def test_where_the_driver_takes_nothing_the_vm_is_named(host: Machine) -> None:
         f"Whether {VF} of the running VM web ({WEB}) is as its start left it is not known: Truncated VF "
         "list: eth1."
     )
-    (result,) = renew.renew(forgetful)
+    (result,) = restore_running.renew(forgetful)
     assert result.error
     assert "Invalid argument" in result.error
-    assert renew.HINT in result.error
+    assert restore_running.HINT in result.error
 
 
 def test_a_driver_that_tells_nothing_is_no_news(host: Machine) -> None:
     seen = inventory.look(host)._replace(settings={})
-    assert renew.find(host, seen) == []
+    assert restore_running.find(host, seen) == []

@@ -7,7 +7,7 @@ import small_disks
 from pyfakefs.fake_filesystem import FakeFilesystem
 from small_disks import HBA, kind, mount, needed, repository, virtual
 from small_dom0 import SmallDom0
-from sriovlib import dom0disks
+from sriovlib import dom0_disks
 
 
 @pytest.fixture(autouse=True)
@@ -78,7 +78,7 @@ def test_an_lvm_repository_where_lvm_does_not_answer_may_be_on_every_disk_of_lvm
 
 def test_lvm_is_not_asked_where_a_repository_can_be_on_the_named_disk_only() -> None:
     host = SmallDom0()
-    assert dom0disks.by_controller(host, [repository("lvm", device="/dev/sdb1")])[HBA] == SR
+    assert dom0_disks.by_controller(host, [repository("lvm", device="/dev/sdb1")])[HBA] == SR
     assert host.ran == []
 
 
@@ -104,7 +104,7 @@ def test_its_active_volumes_count_where_lvm_does_not_answer(fs: FakeFilesystem) 
 @pytest.mark.parametrize("name", ["--help", "a b", "", "x;y"])
 def test_a_group_that_is_no_name_is_no_argument(name: str) -> None:
     host = SmallDom0({"vgs": "/dev/sdb1"})
-    dom0disks.by_controller(host, [repository("linstor", group_name=name)])
+    dom0_disks.by_controller(host, [repository("linstor", group_name=name)])
     assert host.ran == []
 
 
@@ -120,7 +120,7 @@ def test_a_group_that_is_no_name_is_no_argument(name: str) -> None:
 def test_where_the_device_is_called_otherwise_by_now_its_volume_group_tells(sr_type: str, group: str) -> None:
     line = f"vgs --noheadings --options pv_name {group}7c6a1b0e-1f7d-4b1c-8a55-2f2f27b1f9a1"
     plugged = repository(sr_type, device="/dev/disk/by-id/gone-part3")
-    assert dom0disks.by_controller(SmallDom0({line: " /dev/sdb1\n"}), [plugged])[HBA] == SR
+    assert dom0_disks.by_controller(SmallDom0({line: " /dev/sdb1\n"}), [plugged])[HBA] == SR
 
 
 @pytest.mark.parametrize(

@@ -12,7 +12,7 @@ import pytest
 from machine import Machine
 from machine_description import Card, Interface, Sriov, default_description
 from small_pool import SmallPool
-from sriovlib import calls, hostconfig, pciback, restore, vfs
+from sriovlib import create, pciback, restore, sriov_conf, table
 from sriovlib.errors import SriovError
 from sriovlib.host import Completed
 
@@ -26,7 +26,7 @@ def pool() -> SmallPool:
 
 
 def call(host: Machine, pool: SmallPool, function: str, **args: str) -> Any:
-    return json.loads(calls.call(host, function, pool, args))
+    return json.loads(table.call(host, function, pool, args))
 
 
 def count(host: Machine, pool: SmallPool, number: int, pf: str = "eth1") -> Dict[str, Any]:
@@ -35,7 +35,7 @@ def count(host: Machine, pool: SmallPool, number: int, pf: str = "eth1") -> Dict
 
 
 def write(host: Machine, text: str) -> None:
-    host.replace_file(hostconfig.PATH, text.encode())
+    host.replace_file(sriov_conf.PATH, text.encode())
 
 
 def errors(host: Machine) -> List[str]:
@@ -43,14 +43,14 @@ def errors(host: Machine) -> List[str]:
 
 
 def present(host: Machine, pf: str = ETH1) -> int:
-    return len(vfs.present(host, pf))
+    return len(create.present(host, pf))
 
 
 def test_a_running_vms_vf_is_never_made_anew(tmp_path: Path, pool: SmallPool) -> None:
     host = machine.default_host(str(tmp_path))
     count(host, pool, 4)
     host.start_domain(WEB, "web", ["0000:07:10.2"])
-    write(host, host.read(hostconfig.PATH).replace("vfs = 4", "vfs = 6"))
+    write(host, host.read(sriov_conf.PATH).replace("vfs = 4", "vfs = 6"))
     assert "web (0000:07:10.2)" in errors(host)[0]
     assert present(host) == 4
 
@@ -95,7 +95,7 @@ def test_a_restore_that_waited_goes_by_the_file_as_it_is_then(tmp_path: Path, po
     with host.lock("vfs", "a test"):
         os.write(go, b"!")
         time.sleep(0.2)  # long enough to read the file, had it not to wait; shorter proves less
-        write(host, host.read(hostconfig.PATH).replace("vfs = 2", "vfs = 7"))
+        write(host, host.read(sriov_conf.PATH).replace("vfs = 2", "vfs = 7"))
     assert os.waitpid(child, 0)[1] == 0
     assert present(host) == 7
 
@@ -112,7 +112,7 @@ def test_a_driver_that_hangs_keeps_no_lock(
                 signal.pause()
             super().write_attribute(path, text)
 
-    monkeypatch.setattr(vfs, "WRITE_SECONDS", 0.2)
+    monkeypatch.setattr(create, "WRITE_SECONDS", 0.2)
     monkeypatch.setattr(os, "kill", lambda pid, _signal: left_behind.append(pid))  # none reaches it
     with pytest.raises(SriovError):
         count(Hanging(host.root), pool, 4)
@@ -178,16 +178,16 @@ def test_ports_that_changed_places_keep_their_own_sections(tmp_path: Path, pool:
     assert errors(host) == []
     assert (present(host, ETH1), present(host, ETH2)) == (2, 4)
     count(host, pool, 3, "eth1")
-    assert host.read(hostconfig.PATH) == SWAPPED.replace("vfs = 2", "vfs = 3")
+    assert host.read(sriov_conf.PATH) == SWAPPED.replace("vfs = 2", "vfs = 3")
     count(host, pool, 0, "eth1")
-    assert list(hostconfig.read(host).pfs) == [ETH1]  # which means the port at eth2
+    assert list(sriov_conf.read(host).pfs) == [ETH1]  # which means the port at eth2
 
 
 def test_a_strangers_settings_do_not_go_to_the_card_in_its_place(tmp_path: Path, pool: SmallPool) -> None:
     host = machine.default_host(str(tmp_path))
     write(host, "[pf 0000:07:00.0]\nmac = 00:1b:21:99:99:99\nvfs = 8\n\n[vf 0000:07:00.0 0]\nvlan = 10\n")
     count(host, pool, 2)
-    assert hostconfig.read(host).pfs == {ETH1: hostconfig.PfConfig(ETH1, "00:1b:21:00:01:00", 2, {})}
+    assert sriov_conf.read(host).pfs == {ETH1: sriov_conf.PfConfig(ETH1, "00:1b:21:00:01:00", 2, {})}
 
 
 def test_a_device_without_a_mac_is_no_network_port_that_came_late(tmp_path: Path) -> None:
@@ -206,7 +206,7 @@ def test_settings_that_the_driver_refuses_are_told_and_the_vfs_are_there(
     host = machine.default_host(str(tmp_path))
     write(host, "[vf 0000:07:00.0 0]\nlink_state = enable\n")
     answer = count(host, pool, 6)
-    assert (answer["after"], hostconfig.read(host).pfs[ETH1].vfs) == (6, 6)
+    assert (answer["after"], sriov_conf.read(host).pfs[ETH1].vfs) == (6, 6)
     assert "link" in answer["warnings"][0] or "state" in answer["warnings"][0]
 
 
@@ -222,23 +222,23 @@ def test_vfs_that_come_too_late_are_given_up_and_the_former_ones_are_back(
             late = path.endswith(ETH1) and "virtfn5" in found
             return [name for name in found if name != "virtfn5"] if late else found
 
-    monkeypatch.setattr(vfs, "BIRTH_SECONDS", 0.2)
+    monkeypatch.setattr(create, "BIRTH_SECONDS", 0.2)
     with pytest.raises(SriovError) as error:
         count(Slow(host.root), pool, 6)
     assert "only 5 of 6" in error.value.message
     assert "2 as before" in error.value.message
-    assert [host.link(f"/sys/bus/pci/devices/{vf}/driver") for vf in vfs.present(host, ETH1)] == [
+    assert [host.link(f"/sys/bus/pci/devices/{vf}/driver") for vf in create.present(host, ETH1)] == [
         "pciback"
     ] * 2
-    assert pciback.slots(host) == set(vfs.present(host, ETH1))
+    assert pciback.slots(host) == set(create.present(host, ETH1))
 
 
 def test_slots_that_a_killed_call_left_are_taken_away(tmp_path: Path, pool: SmallPool) -> None:
     host = machine.default_host(str(tmp_path))
-    for address in vfs.expected(host, ETH1, 7):
+    for address in create.expected(host, ETH1, 7):
         pciback.add_slot(host, address)
     count(host, pool, 2)
-    assert pciback.slots(host) == set(vfs.present(host, ETH1))
+    assert pciback.slots(host) == set(create.present(host, ETH1))
 
 
 def test_an_ip_that_stops_at_a_word_it_does_not_know(tmp_path: Path, pool: SmallPool) -> None:
@@ -295,11 +295,11 @@ def test_a_vm_that_runs_on_another_host_holds_nothing_here(tmp_path: Path, pool:
 def test_the_file_is_read_strictly(tmp_path: Path) -> None:
     host = machine.default_host(str(tmp_path))
     write(host, "[pf 07:00]\nvfs = 2\n[vf 0000:07:00.0 01]\nvlan = 5\n[hots]\n[host]\npciback = yes # Mary\n")
-    config = hostconfig.read(host)
+    config = sriov_conf.read(host)
     assert [error.split(":")[0] for error in config.errors] == ["line 1", "line 3", "line 5"]
     assert config.pciback
-    hostconfig.update(host, hostconfig.HOST, {"pciback": "no"})
-    assert "pciback = no # Mary" in host.read(hostconfig.PATH)
+    sriov_conf.update(host, sriov_conf.HOST, {"pciback": "no"})
+    assert "pciback = no # Mary" in host.read(sriov_conf.PATH)
 
 
 def test_a_copy_that_speaks_of_no_pf_is_no_reinstalled_host(tmp_path: Path, pool: SmallPool) -> None:

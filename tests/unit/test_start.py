@@ -4,14 +4,14 @@ from types import SimpleNamespace
 from typing import Any, Dict, List, Sequence
 
 import pytest
-from sriovlib import guard, master, start
+from sriovlib import judge, master, start
 from sriovlib.errors import SriovError
-from sriovlib.guard import Refusal
 from sriovlib.host import Host
+from sriovlib.judge import Refusal
 
 VM = {"uuid": "d58d9323-dddc-4624-a482-9f6ceb10670c", "name_label": "web", "other_config": {}}
 HERE = SimpleNamespace(uuid="11111111-0000-4000-8000-000000000001", ref="OpaqueRef:host1", name="host1")
-WRONG = Refusal(guard.IN_USE, "0000:07:10.0", "Another VM has it.", "Take another.", True)
+WRONG = Refusal(judge.IN_USE, "0000:07:10.0", "Another VM has it.", "Take another.", True)
 
 
 class Master:
@@ -46,7 +46,7 @@ def test_a_wrong_start_that_the_master_finds_right_does_not_go_on(monkeypatch: p
     asked = Master(monkeypatch, NOTHING_TO_DO)
     with pytest.raises(SriovError) as refused:
         asked.is_asked([WRONG])
-    assert (refused.value.code, refused.value.message) == (guard.IN_USE, "Another VM has it.")
+    assert (refused.value.code, refused.value.message) == (judge.IN_USE, "Another VM has it.")
 
 
 def test_a_start_whose_lease_is_elsewhere_goes_on_once_it_is_here(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -70,7 +70,7 @@ def test_only_a_start_that_is_right_has_no_time_to_wait_for_the_master(
 
 @pytest.mark.parametrize(
     ("said", "code"),
-    [("SRIOV_NO_FREE_VF", "SRIOV_NO_FREE_VF"), ("SRIOV_XAPI_SILENT", guard.NOT_PLACED)],
+    [("SRIOV_NO_FREE_VF", "SRIOV_NO_FREE_VF"), ("SRIOV_XAPI_SILENT", judge.NOT_PLACED)],
 )
 def test_why_the_master_does_not_help_is_said(monkeypatch: pytest.MonkeyPatch, said: str, code: str) -> None:
     asked = Master(monkeypatch, SriovError(said, "It cannot.", "Do this."))

@@ -10,10 +10,10 @@ import machine
 import pytest
 from machine import Machine
 from small_pool import SmallPool
-from sriovlib import arrival, calls, departure, handover, hostconfig, restore, startnotes, vfs
+from sriovlib import apply, create, handover, release, restore, sriov_conf, start_notes, table
 from sriovlib.errors import SriovError
 from sriovlib.handover import Permitted
-from sriovlib.vfsettings import NO_MAC
+from sriovlib.vf_settings import NO_MAC
 
 ETH1, VF, OTHER = "0000:07:00.0", "0000:07:10.0", "0000:07:10.2"
 MAC = "82:00:00:00:00:01"
@@ -31,7 +31,7 @@ def pool() -> SmallPool:
 @pytest.fixture
 def host(tmp_path: Path) -> Machine:
     made = machine.default_host(str(tmp_path))
-    made.replace_file(hostconfig.PATH, FILE.encode())
+    made.replace_file(sriov_conf.PATH, FILE.encode())
     assert [one.error for one in restore.restore(made)] == [None, None]
     return made
 
@@ -59,7 +59,7 @@ def fails(pool: SmallPool) -> None:
 
 
 def call(host: Machine, pool: SmallPool, function: str, **args: str) -> Any:
-    return json.loads(calls.call(host, function, pool, args))
+    return json.loads(table.call(host, function, pool, args))
 
 
 def refused(host: Machine, pool: SmallPool, function: str, **args: str) -> SriovError:
@@ -69,7 +69,7 @@ def refused(host: Machine, pool: SmallPool, function: str, **args: str) -> Sriov
 
 
 def settings(host: Machine, address: str = VF) -> Any:
-    now = arrival.look(host)[address].now
+    now = apply.look(host)[address].now
     return now.mac, now.vlan
 
 
@@ -93,16 +93,16 @@ def test_restore_leaves_the_settings_of_a_starting_vm(host: Machine, pool: Small
 
 def test_restore_makes_no_vf_of_it_anew(host: Machine, pool: SmallPool) -> None:
     lets_through(host, pool)
-    host.replace_file(hostconfig.PATH, FILE.replace("vfs = 4", "vfs = 6").encode())
+    host.replace_file(sriov_conf.PATH, FILE.replace("vfs = 4", "vfs = 6").encode())
     (error,) = errors(host)
     assert error.startswith(f"The VM {web(pool)} is being started with {VF}.")
-    assert (settings(host), len(vfs.present(host, ETH1))) == ((MAC, 12), 4)
+    assert (settings(host), len(create.present(host, ETH1))) == ((MAC, 12), 4)
 
 
 def test_a_vm_that_reboots_is_starting(host: Machine, pool: SmallPool) -> None:
     """Its note is as old as its start, and it has no domain for a moment."""
     lets_through(host, pool, ago=90000)
-    startnotes.mark_reboot(host, web(pool))
+    start_notes.mark_reboot(host, web(pool))
     assert errors(host) == []
     assert settings(host) == (MAC, 12)
 
@@ -116,10 +116,10 @@ def test_a_domain_gets_its_devices_one_by_one(host: Machine, pool: SmallPool) ->
 
 
 def test_a_note_that_nobody_ends_stops_no_restore_for_ever(host: Machine, pool: SmallPool) -> None:
-    lets_through(host, pool, ago=startnotes.STALE_SECONDS + 1)
-    host.replace_file(hostconfig.PATH, FILE.replace("vfs = 4", "vfs = 6").encode())
+    lets_through(host, pool, ago=start_notes.STALE_SECONDS + 1)
+    host.replace_file(sriov_conf.PATH, FILE.replace("vfs = 4", "vfs = 6").encode())
     assert errors(host) == []
-    assert (settings(host), len(vfs.present(host, ETH1))) == ((NO_MAC, 100), 6)
+    assert (settings(host), len(create.present(host, ETH1))) == ((NO_MAC, 100), 6)
 
 
 def test_a_restore_that_has_looked_keeps_the_hook_waiting(
@@ -149,9 +149,9 @@ def test_set_vf_count_makes_no_vf_of_it_anew(host: Machine, pool: SmallPool, ent
     """Whatever the VM's entries say by now."""
     lets_through(host, pool)
     pool.vms["web"]["other_config"]["pci"] = entry
-    before = host.read(hostconfig.PATH)
+    before = host.read(sriov_conf.PATH)
     assert refused(host, pool, "set_vf_count", pf="eth1", count="6", force="true").code == "SRIOV_VF_IN_USE"
-    assert (settings(host), host.read(hostconfig.PATH)) == ((MAC, 12), before)
+    assert (settings(host), host.read(sriov_conf.PATH)) == ((MAC, 12), before)
 
 
 def test_the_same_count_again_leaves_its_settings(host: Machine, pool: SmallPool) -> None:
@@ -173,7 +173,7 @@ def test_a_start_that_xapi_knows_to_have_failed_stops_nobody(host: Machine, pool
     fails(pool)
     call(host, pool, "set_vf_count", pf="eth1", count="4")
     assert settings(host) == (NO_MAC, 100)
-    assert startnotes.read(host, web(pool)) is None
+    assert start_notes.read(host, web(pool)) is None
     lets_through(host, pool)
     fails(pool)
     pool.vms.clear()
@@ -190,5 +190,5 @@ def test_a_vm_that_is_resumed_is_starting(host: Machine, pool: SmallPool) -> Non
 def test_status_finds_nothing_wrong_with_it(host: Machine, pool: SmallPool) -> None:
     lets_through(host, pool)
     assert "DRIFT" not in [problem["code"] for problem in call(host, pool, "status")["problems"]]
-    departure.leave(host, web(pool), reboots=False)
+    release.leave(host, web(pool), reboots=False)
     assert settings(host) == (NO_MAC, 100)

@@ -5,7 +5,7 @@ import time
 from typing import Any
 
 import pytest
-from sriovlib import startnotes
+from sriovlib import start_notes
 from sriovlib.host import RUN_FOLDER, Host
 
 VM = "d58d9323-dddc-4624-a482-9f6ceb10670c"
@@ -18,8 +18,8 @@ def written(fs: Any, text: str) -> None:
 
 def test_a_note_is_read_as_it_was_written(fs: Any) -> None:
     fs.create_dir(RUN_FOLDER)
-    startnotes.write(Host(), VM, [VF], {VF: {"vlan": "12"}})
-    note = startnotes.read(Host(), VM)
+    start_notes.write(Host(), VM, [VF], {VF: {"vlan": "12"}})
+    note = start_notes.read(Host(), VM)
     assert note is not None
     assert (note.devices, note.settings, note.claims) == ([VF], {VF: {"vlan": "12"}}, True)
 
@@ -28,7 +28,7 @@ def test_settings_that_nobody_understands_are_left_out(fs: Any) -> None:
     """A newer version wrote the note, and an older one is installed again while the VM runs."""
     settings = {"vlan": "12", "promiscuous": "on", "qos": "8", "trust": None, "mac": "default"}
     written(fs, json.dumps({"time": 1.0, "devices": [VF], "settings": {VF: settings}}))
-    note = startnotes.read(Host(), VM)
+    note = start_notes.read(Host(), VM)
     assert note is not None
     assert note.settings == {VF: {"vlan": "12", "mac": "default"}}
 
@@ -50,8 +50,8 @@ def test_settings_that_nobody_understands_are_left_out(fs: Any) -> None:
 )
 def test_what_is_no_note(fs: Any, text: str) -> None:
     written(fs, text)
-    assert startnotes.read(Host(), VM) is None
-    assert startnotes.claims(Host(), "another") == {}
+    assert start_notes.read(Host(), VM) is None
+    assert start_notes.claims(Host(), "another") == {}
 
 
 @pytest.mark.parametrize(
@@ -59,8 +59,8 @@ def test_what_is_no_note(fs: Any, text: str) -> None:
     [
         (-1, False),  # of another boot: time.monotonic() begins anew
         (0, False),  # it claims its devices by itself
-        (startnotes.CLAIM_SECONDS - 1, False),
-        (startnotes.CLAIM_SECONDS, True),
+        (start_notes.CLAIM_SECONDS - 1, False),
+        (start_notes.CLAIM_SECONDS, True),
         (599, True),
         (600, False),
     ],
@@ -70,13 +70,13 @@ def test_an_older_note_is_one_that_claims_nothing_by_itself(
 ) -> None:
     monkeypatch.setattr(time, "monotonic", lambda: 8000.0)
     written(fs, json.dumps({"time": 8000.0 - age, "devices": [VF], "settings": {}}))
-    assert list(startnotes.older(Host(), "another", 600)) == ([VM] if is_older else [])
-    assert startnotes.older(Host(), VM, 600) == {}
+    assert list(start_notes.older(Host(), "another", 600)) == ([VM] if is_older else [])
+    assert start_notes.older(Host(), VM, 600) == {}
 
 
 def test_a_note_of_a_vm_that_reboots_is_not_an_older_one(fs: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(time, "monotonic", lambda: 8000.0)
     written(fs, json.dumps({"time": 7800.0, "devices": [VF], "settings": {}}))
-    assert list(startnotes.older(Host(), "another", 600)) == [VM]
-    startnotes.mark_reboot(Host(), VM)
-    assert startnotes.older(Host(), "another", 600) == {}
+    assert list(start_notes.older(Host(), "another", 600)) == [VM]
+    start_notes.mark_reboot(Host(), VM)
+    assert start_notes.older(Host(), "another", 600) == {}

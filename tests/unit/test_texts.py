@@ -6,7 +6,7 @@ from typing import Any, Dict, Optional, Sequence
 
 import pytest
 from machine import Done
-from sriovlib import iplink, kernellog, pciids, vfsettings, xen, xenstore
+from sriovlib import ip_link, kernel_log, pci_ids, vf_settings, xen, xenstore
 from sriovlib.host import Completed, Host
 
 RECORDINGS = Path(__file__).parent.parent / "pool" / "recordings"
@@ -22,9 +22,9 @@ def said(stdout: str = "", status: int = 0, stderr: str = "") -> Completed:
 
 
 def test_vf_settings_as_a_new_ip_prints_them() -> None:
-    vfs = iplink.parse(said(recorded("xen-3-one-vf-on-pciback")["ip_link"]))["enp1s0"]
+    vfs = ip_link.parse(said(recorded("xen-3-one-vf-on-pciback")["ip_link"]))["enp1s0"]
     assert sorted(vfs) == list(range(7))
-    assert vfs[0] == vfsettings.VfSettings(
+    assert vfs[0] == vf_settings.VfSettings(
         "02:11:22:33:44:55", 100, 3, "802.1q", 0, 100, spoof_check=True, trust=False, link_state="auto"
     )
     assert (vfs[1].vlan, vfs[1].max_tx_rate, vfs[1].spoof_check, vfs[1].trust) == (0, 0, False, True)
@@ -32,7 +32,7 @@ def test_vf_settings_as_a_new_ip_prints_them() -> None:
 
 def test_text_and_json_of_the_same_ip_agree() -> None:
     meta = recorded("xen-2-seven-vfs-on-two-pfs")
-    by_text = iplink.parse(said(meta["ip_link"]))
+    by_text = ip_link.parse(said(meta["ip_link"]))
     for link in json.loads(meta["ip_link_json"]):
         for vf in link.get("vfinfo_list", []):
             settings = by_text[link["ifname"]][vf["vf"]]
@@ -50,8 +50,8 @@ def test_vf_settings_as_the_ip_of_centos_7_prints_them() -> None:
         "max_tx_rate 500Mbps, min_tx_rate 100Mbps, spoof checking off, link-state enable, trust on\n"
         "    vf 10 MAC 00:00:00:00:00:00, tx rate 200 (Mbps)\n"
     )
-    vfs = iplink.parse(said(text))["eth4"]
-    assert vfs[0] == vfsettings.VfSettings(
+    vfs = ip_link.parse(said(text))["eth4"]
+    assert vfs[0] == vf_settings.VfSettings(
         "02:aa:00:00:00:01", 12, 3, "802.1ad", 100, 500, spoof_check=False, trust=True, link_state="enable"
     )
     assert vfs[10].max_tx_rate == 200
@@ -60,26 +60,26 @@ def test_vf_settings_as_the_ip_of_centos_7_prints_them() -> None:
 
 def test_an_ip_that_breaks_off_costs_what_it_had_not_printed_only() -> None:
     text = recorded("xen-3-one-vf-on-pciback")["ip_link"]
-    assert iplink.parse(said(text, status=1)) == iplink.parse(said(text))
-    assert iplink.parse(said("", status=1)) == {}
+    assert ip_link.parse(said(text, status=1)) == ip_link.parse(said(text))
+    assert ip_link.parse(said("", status=1)) == {}
     line = "6: eth4: <UP> mtu 1500\n    vf 0 MAC 02:aa:00:00:00:01\n    vf 1 MAC 02:aa:00:00:00:02, vlan 1"
-    assert list(iplink.parse(said(line, status=-9))["eth4"]) == [0]  # it may have been about to say 12
-    assert iplink.parse(said(line))["eth4"][1].vlan == 1
+    assert list(ip_link.parse(said(line, status=-9))["eth4"]) == [0]  # it may have been about to say 12
+    assert ip_link.parse(said(line))["eth4"][1].vlan == 1
 
 
 def test_what_ip_says_of_an_interface_that_it_does_not_tell_all_of() -> None:
     truncated = said("", stderr="Truncated VF list: eth4\n")
-    assert iplink.cut_off(truncated, "eth4") == "Truncated VF list: eth4"
-    assert iplink.cut_off(truncated, "eth40") is None
+    assert ip_link.cut_off(truncated, "eth4") == "Truncated VF list: eth4"
+    assert ip_link.cut_off(truncated, "eth40") is None
     broken = said("", status=1, stderr="Error: Buffer too small for object.\nDump terminated\n")
-    assert iplink.cut_off(broken, "eth4") == "Dump terminated"
-    assert iplink.cut_off(said("", status=1), "eth4") == "exit status 1"
+    assert ip_link.cut_off(broken, "eth4") == "Dump terminated"
+    assert ip_link.cut_off(said("", status=1), "eth4") == "exit status 1"
 
 
 def test_an_ip_that_gave_up_and_says_that_all_is_well() -> None:
     """From iproute2 4.12 on its status is 0 (findings/ip-link-show-gives-up-with-status-0.sh)."""
     gave_up = said("", stderr="Error: Buffer too small for object.\nDump terminated\n")
-    assert iplink.cut_off(gave_up, "eth4") == "Dump terminated"
+    assert ip_link.cut_off(gave_up, "eth4") == "Dump terminated"
 
 
 def test_a_vfs_mac_where_the_interface_is_not_ethernet() -> None:
@@ -95,7 +95,7 @@ def test_a_vfs_mac_where_the_interface_is_not_ethernet() -> None:
         "NODE_GUID 00:00:00:00:00:00:00:00, PORT_GUID 00:00:00:00:00:00:00:00, link-state disable, "
         "trust off, query_rss off\n"
     )
-    shown = iplink.parse(said(text))
+    shown = ip_link.parse(said(text))
     vf = shown["mgmtpf0,0"][0]
     assert (vf.mac, vf.vlan, vf.max_tx_rate) == ("06:44:3c:5a:00:01", 12, 100)
     vf = shown["ib0"][0]
@@ -104,13 +104,13 @@ def test_a_vfs_mac_where_the_interface_is_not_ethernet() -> None:
 
 def test_vfs_behind_a_line_that_is_no_interface_are_nobodys() -> None:
     text = "6: eth4: <UP> mtu 1500\n: : <> mtu 0\n    vf 0 MAC 02:aa:00:00:00:01, vlan 12\n"
-    assert iplink.parse(said(text)) == {"eth4": {}}
+    assert ip_link.parse(said(text)) == {"eth4": {}}
 
 
 def test_a_vlan_of_4095_is_none() -> None:
     """mlx4's way to say so."""
     line = "6: eth4: <UP> mtu 1500\n    vf 0 MAC 00:00:00:00:00:00, vlan 4095, spoof checking off\n"
-    assert iplink.parse(said(line))["eth4"][0].vlan == 0
+    assert ip_link.parse(said(line))["eth4"][0].vlan == 0
 
 
 @pytest.mark.parametrize(
@@ -125,8 +125,8 @@ def test_a_vlan_of_4095_is_none() -> None:
 )
 def test_a_rate_as_high_as_the_link_is_none(told: int, link_state: str, means: int) -> None:
     """qede's way to say so."""
-    vf = vfsettings.VfSettings(max_tx_rate=told, link_state=link_state)
-    assert iplink.without_speed({0: vf}, 25000)[0].max_tx_rate == means
+    vf = vf_settings.VfSettings(max_tx_rate=told, link_state=link_state)
+    assert ip_link.without_speed({0: vf}, 25000)[0].max_tx_rate == means
 
 
 def test_the_recorded_xen() -> None:
@@ -211,7 +211,7 @@ def test_no_backend_folder_is_no_domain_and_no_xenstore_is_no_answer() -> None:
     ],
 )
 def test_what_the_kernel_log_has_against_a_device(line: str, code: str) -> None:
-    found = kernellog.evidence(said(f"[    0.0] Linux version 4.19\n{line}\n{line}\n"), {})
+    found = kernel_log.evidence(said(f"[    0.0] Linux version 4.19\n{line}\n{line}\n"), {})
     assert [evidence.code for evidence in found["0000:07:00.0"]] == [code]
     assert not found["0000:07:00.0"][0].line.startswith("[")
 
@@ -219,7 +219,7 @@ def test_what_the_kernel_log_has_against_a_device(line: str, code: str) -> None:
 def test_other_bars_and_other_lines_are_no_evidence() -> None:
     log = "pci 0000:07:00.0: BAR 6: no space for [mem size 0x00080000 pref]\n"
     log += "ixgbe 0000:07:00.0: SR-IOV enabled with 63 VFs\n"
-    assert kernellog.evidence(said(log), {}) == {}
+    assert kernel_log.evidence(said(log), {}) == {}
 
 
 PCI_IDS = """# comment
@@ -238,7 +238,7 @@ C 02  Network controller
 def test_names_of_devices_from_pci_ids(tmp_path: Path) -> None:
     (tmp_path / "usr/share/hwdata").mkdir(parents=True)
     (tmp_path / "usr/share/hwdata/pci.ids").write_text(PCI_IDS)
-    names = pciids.descriptions(
+    names = pci_ids.descriptions(
         Host(str(tmp_path)), [("8086", "10ed"), ("8086", "1521"), ("8086", "1572"), ("1111", "10ed")]
     )
     assert names == {
@@ -247,4 +247,4 @@ def test_names_of_devices_from_pci_ids(tmp_path: Path) -> None:
         ("8086", "1572"): None,
         ("1111", "10ed"): None,
     }
-    assert pciids.descriptions(Host(str(tmp_path / "none")), [("8086", "10ed")]) == {("8086", "10ed"): None}
+    assert pci_ids.descriptions(Host(str(tmp_path / "none")), [("8086", "10ed")]) == {("8086", "10ed"): None}

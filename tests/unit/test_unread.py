@@ -11,7 +11,7 @@ import pytest
 from machine import Machine
 from pyfakefs.fake_filesystem import FakeFilesystem
 from small_pool import SmallPool
-from sriovlib import calls, hostconfig, ini, pci, restore, vfs
+from sriovlib import create, ini, pci, restore, sriov_conf, table
 from sriovlib.errors import SriovError
 from sriovlib.host import Host
 
@@ -26,7 +26,7 @@ def pool() -> SmallPool:
 
 
 def call(host: Machine, pool: SmallPool, function: str, **args: str) -> Dict[str, Any]:
-    answer: Dict[str, Any] = json.loads(calls.call(host, function, pool, args))
+    answer: Dict[str, Any] = json.loads(table.call(host, function, pool, args))
     return answer
 
 
@@ -49,14 +49,14 @@ def test_the_vfs_of_a_port_that_cannot_be_read_stay(tmp_path: Path, pool: SmallP
     host = machine.default_host(str(tmp_path))
     call(host, pool, "set_vf_count", pf="eth1", count="4")
     host.start_domain(WEB, "web", ["0000:07:10.2"])
-    host.replace_file(hostconfig.PATH, b"[pf 0000:07:00.0]\nvfs = 6\n")
+    host.replace_file(sriov_conf.PATH, b"[pf 0000:07:00.0]\nvfs = 6\n")
     unread = kind(host.root)
     with pytest.raises(SriovError) as error:
         call(unread, pool, "set_vf_count", pf="eth1", count="2")
     assert error.value.code == "SRIOV_VF_IN_USE"
     assert restore.restore(unread)[-1].error
-    assert len(vfs.present(host, "0000:07:00.0")) == 4
-    assert hostconfig.read(host).pfs["0000:07:00.0"].vfs == 6
+    assert len(create.present(host, "0000:07:00.0")) == 4
+    assert sriov_conf.read(host).pfs["0000:07:00.0"].vfs == 6
 
 
 @pytest.mark.parametrize("text", ["", "\n", SUPERSCRIPT, ARABIC, "1_0", "0x4", "9" * 5000, "(null)", "4 4"])
@@ -74,7 +74,7 @@ def test_links_that_are_no_vf(fs: FakeFilesystem) -> None:
     fs.create_file(f"{PF}/sriov_totalvfs", contents="7\n")
     fs.create_file(f"{PF}/uevent", contents="PCI_CLASS=20000\nPCI_ID=8086:10FB\n")
     fs.create_file("/sys/bus/pci/devices/0000:07:10.0/uevent", contents="PCI_ID=8086:10ED\n")
-    assert vfs.present(Host(), "0000:07:00.0") == ["0000:07:10.0"]
+    assert create.present(Host(), "0000:07:00.0") == ["0000:07:10.0"]
     (pf,), (vf,) = pci.functions(Host())
     assert (pf.num_vfs, vf.number) == (1, 1)
 
@@ -84,7 +84,7 @@ def test_values_of_the_file_that_are_none_are_named_by_their_line(value: str) ->
     keys = ["vlan", "qos", "max_tx_rate", "mac", "trust", "spoof_check", "link_state", "vlan_protocol", value]
     text = f"[pf 0000:07:00.0]\nvfs = {value}\n[vf 0000:07:00.0 0]\n"
     text += "".join(f"{key} = {value}\n" for key in keys)
-    config = hostconfig.interpret(ini.parse(text + f"[vf 0000:07:00.0 {value}]\nvlan = 1\n"))
+    config = sriov_conf.interpret(ini.parse(text + f"[vf 0000:07:00.0 {value}]\nvlan = 1\n"))
     pf = config.pfs["0000:07:00.0"]
     assert (pf.vfs, pf.settings[0]) == (None, {})
     assert len(config.errors) >= 10
@@ -93,8 +93,8 @@ def test_values_of_the_file_that_are_none_are_named_by_their_line(value: str) ->
 
 def test_each_contradiction_of_a_section_is_named(fs: FakeFilesystem) -> None:
     text = "[vf 0000:07:00.0 0]\nqos = 3\nvlan_protocol = 802.1ad\nmin_tx_rate = 9\nmax_tx_rate = 5\n"
-    fs.create_file(hostconfig.PATH, contents=text)
-    config = hostconfig.read(Host())
+    fs.create_file(sriov_conf.PATH, contents=text)
+    config = sriov_conf.read(Host())
     assert config.pfs["0000:07:00.0"].settings == {0: {"max_tx_rate": 5}}
     assert [error.split(":")[0] for error in config.errors] == ["line 2", "line 3", "line 4"]
 

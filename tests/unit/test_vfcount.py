@@ -11,7 +11,7 @@ from faults import ended_at
 from machine import Machine
 from machine_description import Card, Interface, Sriov, default_description
 from small_pool import SmallPool
-from sriovlib import calls, hostconfig, network, pciback, restore, vfs
+from sriovlib import create, management_network, pciback, restore, sriov_conf, table
 from sriovlib.errors import SriovError
 
 PF, ETH1 = "/sys/bus/pci/devices/0000:07:00.0", "0000:07:00.0"
@@ -29,7 +29,7 @@ def host(tmp_path: Path) -> Machine:
 
 
 def call(host: Machine, pool: SmallPool, **args: str) -> Dict[str, Any]:
-    answer: Dict[str, Any] = json.loads(calls.call(host, "set_vf_count", pool, args))
+    answer: Dict[str, Any] = json.loads(table.call(host, "set_vf_count", pool, args))
     return answer
 
 
@@ -40,11 +40,11 @@ def refused(host: Machine, pool: SmallPool, **args: str) -> SriovError:
 
 
 def drivers(host: Machine, pf: str = ETH1) -> List[Any]:
-    return [host.link(f"/sys/bus/pci/devices/{vf}/driver") for vf in vfs.present(host, pf)]
+    return [host.link(f"/sys/bus/pci/devices/{vf}/driver") for vf in create.present(host, pf)]
 
 
 def status(host: Machine, pool: SmallPool) -> Dict[str, Any]:
-    answer: Dict[str, Any] = json.loads(calls.call(host, "status", pool, {}))
+    answer: Dict[str, Any] = json.loads(table.call(host, "status", pool, {}))
     return answer
 
 
@@ -74,7 +74,7 @@ def test_vfs_are_born_on_pciback_and_come_back_at_each_boot(host: Machine, pool:
 
 def test_the_same_again_changes_nothing(host: Machine, pool: SmallPool) -> None:
     call(host, pool, pf="eth1", count="7")
-    pool.known = vfs.present(host, ETH1)
+    pool.known = create.present(host, ETH1)
     answer = call(host, pool, pf="07:00.0", count="7")
     assert (answer["changed"], answer["toolstack_restart_required"], answer["warnings"]) == (False, False, [])
 
@@ -99,15 +99,15 @@ def test_another_count_goes_through_none(host: Machine, pool: SmallPool, counts:
     answer = call(host, pool, pf="eth1", count=str(second))
     assert (answer["before"], answer["after"]) == (first, second)
     assert drivers(host) == ["pciback"] * second
-    assert pciback.slots(host) == set(vfs.present(host, ETH1))
+    assert pciback.slots(host) == set(create.present(host, ETH1))
 
 
 def test_none_takes_the_configuration_away(host: Machine, pool: SmallPool) -> None:
     call(host, pool, pf="eth1", count="7")
-    assert hostconfig.read(host).pfs[ETH1] == hostconfig.PfConfig(ETH1, "00:1b:21:00:01:00", 7, {})
-    assert pool.other_config["sriov-conf"] == host.read(hostconfig.PATH)
+    assert sriov_conf.read(host).pfs[ETH1] == sriov_conf.PfConfig(ETH1, "00:1b:21:00:01:00", 7, {})
+    assert pool.other_config["sriov-conf"] == host.read(sriov_conf.PATH)
     call(host, pool, pf="eth1", count="0")
-    assert hostconfig.read(host).pfs == {}
+    assert sriov_conf.read(host).pfs == {}
     assert "sriov-conf" not in pool.other_config
 
 
@@ -146,7 +146,7 @@ def test_management_port_and_xapis_own_sriov_are_out_of_bounds(host: Machine, po
     assert refused(host, pool, pf="eth0", count="2").code == "SRIOV_MANAGEMENT_INTERFACE"
     pool.managed = ["eth1"]
     assert refused(host, pool, pf="eth1", count="2").code == "SRIOV_MANAGED_BY_XAPI"
-    assert not host.exists(hostconfig.PATH)
+    assert not host.exists(sriov_conf.PATH)
 
 
 def test_without_a_known_management_interface_no_port_with_an_address_is_touched(
@@ -165,7 +165,7 @@ def test_where_open_vswitch_does_not_tell_which_port_it_is_none_is_touched(
     bridge = Interface("xenbr0", "openvswitch", ("eth0",), ipv4="192.168.1.11/24")
     host = machine.default_host(str(tmp_path), interfaces=(bridge,))
     assert refused(host, pool, pf="eth0", count="2").code == "SRIOV_MANAGEMENT_INTERFACE"
-    host.replace_file(network.NETWORKD, b"")
+    host.replace_file(management_network.NETWORKD, b"")
     for pf in ("eth0", "eth1"):
         assert refused(host, pool, pf=pf, count="2").code == "SRIOV_NEEDED_BY_DOM0"
 
@@ -181,7 +181,7 @@ def test_counts_that_are_none(host: Machine, pool: SmallPool, count: str) -> Non
 def test_pfs_that_are_none(host: Machine, pool: SmallPool, pf: str) -> None:
     assert refused(host, pool, pf=pf, count="2").code in ("SRIOV_NOT_FOUND", "SRIOV_BAD_ARGUMENT")
     assert refused(host, pool, count="2").code == "SRIOV_BAD_ARGUMENT"
-    assert not host.exists(hostconfig.PATH)
+    assert not host.exists(sriov_conf.PATH)
 
 
 def host_with(folder: Path, **sriov: Any) -> Machine:
@@ -208,7 +208,7 @@ def test_a_refusal_has_the_kernels_reason_and_leaves_nothing(
     assert words in error.message
     assert error.hint
     assert pciback.slots(host) == set()
-    assert not host.exists(hostconfig.PATH)
+    assert not host.exists(sriov_conf.PATH)
     assert status(host, pool)["pfs"][1]["last_error"]
 
 
@@ -223,8 +223,8 @@ def test_after_a_refusal_the_former_vfs_are_back(host: Machine, pool: SmallPool)
     error = refused(NoMore(host.root), pool, pf="eth1", count="20")
     assert "it has 4 as before" in error.message
     assert drivers(host) == ["pciback"] * 4
-    assert hostconfig.read(host).pfs[ETH1].vfs == 4
-    assert pciback.slots(host) == set(vfs.present(host, ETH1))
+    assert sriov_conf.read(host).pfs[ETH1].vfs == 4
+    assert pciback.slots(host) == set(create.present(host, ETH1))
 
 
 def test_the_link_that_comes_up_is_no_reason(host: Machine, pool: SmallPool) -> None:
@@ -255,7 +255,7 @@ def test_a_driver_that_hangs_is_left_behind(
                 time.sleep(600)
             super().write_attribute(path, text)
 
-    monkeypatch.setattr(vfs, "WRITE_SECONDS", 0.2)
+    monkeypatch.setattr(create, "WRITE_SECONDS", 0.2)
     error = refused(Hanging(host.root), pool, pf="eth1", count="4")
     assert "timed out" in error.message
     assert pciback.slots(host) == set()
@@ -291,18 +291,18 @@ def test_a_card_that_moved_is_found_by_its_mac(tmp_path: Path, pool: SmallPool) 
     management, card = default_description().cards
     moved = card._replace(addresses=("0000:0b:00.0", "0000:0b:00.1"))
     after = machine.default_host(str(tmp_path / "after"), cards=(management, moved))
-    after.replace_file(hostconfig.PATH, host.read_bytes(hostconfig.PATH))
+    after.replace_file(sriov_conf.PATH, host.read_bytes(sriov_conf.PATH))
     restore.restore(after)
     assert drivers(after, "0000:0b:00.0") == ["pciback"] * 4
     assert "PF_MOVED" in codes(after, pool)
     call(after, pool, pf="eth1", count="4")
-    assert list(hostconfig.read(after).pfs) == ["0000:0b:00.0"]
+    assert list(sriov_conf.read(after).pfs) == ["0000:0b:00.0"]
     assert "PF_MOVED" not in codes(after, pool)
 
 
 def test_another_card_at_the_address_is_not_touched(tmp_path: Path, pool: SmallPool) -> None:
     host = machine.default_host(str(tmp_path))
-    host.replace_file(hostconfig.PATH, b"[pf 0000:07:00.0]\nmac = 00:1b:21:99:99:99\nvfs = 4\n")
+    host.replace_file(sriov_conf.PATH, b"[pf 0000:07:00.0]\nmac = 00:1b:21:99:99:99\nvfs = 4\n")
     assert "another card" in str(restore.restore(host)[-1].error)
     assert drivers(host) == []
     assert "OTHER_CARD" in codes(host, pool)
@@ -310,9 +310,9 @@ def test_another_card_at_the_address_is_not_touched(tmp_path: Path, pool: SmallP
 
 def test_one_pf_that_fails_does_not_stop_the_others(host: Machine, pool: SmallPool) -> None:
     text = "[pf 0000:07:00.0]\nvfs = 99\n[pf 0000:07:00.1]\nvfs = 3\nnonsense\n[pf 0000:0f:00.0]\nvfs = 2\n"
-    host.replace_file(hostconfig.PATH, text.encode())
+    host.replace_file(sriov_conf.PATH, text.encode())
     results = {result.step: result.error for result in restore.restore(host)}
-    assert "line 5" in str(results[hostconfig.PATH])
+    assert "line 5" in str(results[sriov_conf.PATH])
     assert "refused 99 VFs" in str(results[ETH1])
     assert results["0000:07:00.1"] is None
     assert "none there" in str(results["0000:0f:00.0"])
@@ -340,7 +340,7 @@ def test_check_says_what_differs_and_changes_nothing(host: Machine, pool: SmallP
 def test_a_driver_that_was_loaded_again_gets_its_vfs_back(host: Machine, pool: SmallPool) -> None:
     call(host, pool, pf="eth1", count="3")
     call(host, pool, pf="eth2", count="2")
-    for address in vfs.present(host, ETH1):
+    for address in create.present(host, ETH1):
         pciback.release(host, address)
     host.write_attribute(PF + "/sriov_numvfs", "0")
     results = restore.restore(host, only=ETH1)
@@ -357,7 +357,7 @@ def test_two_callers_at_once_get_one_after_the_other(host: Machine, pool: SmallP
             os._exit(0)
         children.append(child)
     assert [os.waitpid(child, 0)[1] for child in children] == [0] * 3
-    made = hostconfig.read(host).pfs[ETH1].vfs
+    made = sriov_conf.read(host).pfs[ETH1].vfs
     assert made in (3, 5, 7)
     assert drivers(host) == ["pciback"] * made
 
@@ -371,10 +371,10 @@ def test_ended_at_any_step_a_boot_repairs_it(tmp_path: Path, pool: SmallPool) ->
         came_through = not ended_at(number, lambda: call(host, pool, pf="eth1", count="4"))
         host.reboot()
         assert [result.error for result in restore.restore(host)] == [None, None]
-        wanted = hostconfig.read(host).pfs[ETH1].vfs
+        wanted = sriov_conf.read(host).pfs[ETH1].vfs
         assert wanted in (2, 4)
         assert drivers(host) == ["pciback"] * wanted
-        assert pciback.slots(host) == set(vfs.present(host, ETH1))
+        assert pciback.slots(host) == set(create.present(host, ETH1))
     assert number > 14
 
 

@@ -7,10 +7,21 @@ import pytest
 import query
 from pyfakefs.fake_filesystem import FakeFilesystem
 from small_dom0 import SmallDom0
-from sriovlib import changeable, dom0needs, hostconfig, inventory, listing, plan, reboot, restore, vgpus
+from sriovlib import (
+    dom0_devices,
+    drift,
+    gpus,
+    in_use,
+    inventory,
+    list_vfs,
+    reboot,
+    restore,
+    sriov_conf,
+    vgpus,
+)
 from sriovlib.errors import SriovError
-from sriovlib.guard import Device
-from sriovlib.pool import Silence
+from sriovlib.judge import Device
+from sriovlib.usage import Silence
 from sriovlib.vgpus import Gpu
 
 A40, VF = "0000:41:00.0", "0000:41:00.4"
@@ -40,8 +51,8 @@ def held(host: SmallDom0) -> List[str]:
 def test_while_xapi_is_silent_a_gpu_is_known_by_its_driver(fs: FakeFilesystem, driver: str) -> None:
     host = card(fs, driver)
     seen = inventory.look(host)
-    (vf,) = listing.vf_records(seen, Silence("it restarts"))
-    (pf,) = listing.pf_records(host, seen, Silence("it restarts"))
+    (vf,) = list_vfs.vf_records(seen, Silence("it restarts"))
+    (pf,) = list_vfs.pf_records(host, seen, Silence("it restarts"))
     assert (vf["state"], pf["managed_by"], pf["free_vfs"]) == ("reserved", "xapi", 0)
     assert held(host) == []
 
@@ -49,7 +60,7 @@ def test_while_xapi_is_silent_a_gpu_is_known_by_its_driver(fs: FakeFilesystem, d
 @pytest.mark.parametrize(("driver", "pci_class"), [("nouveau", "30200"), ("gim", "20000")])
 def test_another_device_is_none(fs: FakeFilesystem, driver: str, pci_class: str) -> None:
     host = card(fs, driver, pci_class)
-    (vf,) = listing.vf_records(inventory.look(host), Silence("it restarts"))
+    (vf,) = list_vfs.vf_records(inventory.look(host), Silence("it restarts"))
     assert vf["state"] == "dom0"
     assert held(host) == ["VF_HELD_BY_DOM0"]
 
@@ -57,9 +68,9 @@ def test_another_device_is_none(fs: FakeFilesystem, driver: str, pci_class: str)
 def test_at_boot_no_vfs_of_it_are_made(fs: FakeFilesystem) -> None:
     host = card(fs, "nvidia", vfs=0)
     (pf,) = inventory.look(host).pfs
-    wanted = hostconfig.PfConfig(A40, None, 4, {})
+    wanted = sriov_conf.PfConfig(A40, None, 4, {})
     with pytest.raises(SriovError) as error:
-        restore._restore_pf(host, plan.PfPlan(wanted, pf, None, None))
+        restore._restore_pf(host, drift.PfPlan(wanted, pf, None, None))
     assert error.value.code == "SRIOV_MANAGED_BY_XAPI"
 
 
@@ -85,15 +96,15 @@ def test_what_of_a_gpu_without_vfs_is_xapis(
 
 def test_the_vfs_and_the_pf_are_needed(fs: FakeFilesystem) -> None:
     seen = inventory.look(card(fs, "nouveau"))
-    known = dom0needs.NOTHING._replace(vgpus={A40: True})
-    found = dom0needs.needs(SmallDom0(), seen.pfs, seen.vfs, seen.network, known, {})
+    known = dom0_devices.NOTHING._replace(vgpus={A40: True})
+    found = dom0_devices.needs(SmallDom0(), seen.pfs, seen.vfs, seen.network, known, {})
     assert found[A40] == found[VF] == ("xapi's vGPUs",)
     with pytest.raises(SriovError) as error:
-        changeable.gives_no_vgpus(seen.pfs[0], known.vgpus)
+        in_use.gives_no_vgpus(seen.pfs[0], known.vgpus)
     assert error.value.code == "SRIOV_MANAGED_BY_XAPI"
 
 
-@pytest.mark.parametrize("carried", dom0needs.XAPIS)
+@pytest.mark.parametrize("carried", dom0_devices.XAPIS)
 def test_what_xapi_gave_to_a_vm_itself_stays_with_it_at_a_reboot(carried: str) -> None:
     device = Device(VF, True, True, A40, "10de:2235", (carried,), None)
     view: Any = SimpleNamespace(devices={VF: device})
@@ -120,7 +131,7 @@ def test_xapi_is_asked_for_types_of_vgpus_whether_they_are_vfs_or_parts(implemen
     """A T4 can SR-IOV, and its vGPUs are parts of the PF (`nvidia`): no VM may have it as a whole."""
 
     def matches(row: Dict[str, str]) -> bool:
-        return query.parse(vgpus._TYPES)(lambda name: row[name])
+        return query.parse(gpus._TYPES)(lambda name: row[name])
 
     assert matches({"implementation": implementation})
     assert not matches({"implementation": "passthrough"})
@@ -132,11 +143,11 @@ def test_xapi_is_asked_for_types_of_vgpus_whether_they_are_vfs_or_parts(implemen
         VGPU_type={"quarter": {}},
         get_pci_id={"pci-a": A40, "pci-b": "0000:00:02.0"},
     )
-    told = vgpus.told(xapi, "host", [Gpu(A40, "nvidia", "030200")])
+    told = gpus.told(xapi, "host", [Gpu(A40, "nvidia", "030200")])
     assert told == {A40: True, "0000:00:02.0": False}
 
 
 def test_on_a_host_without_a_gpu_it_is_not_asked() -> None:
     xapi: Any = Xapi()
-    assert vgpus.told(xapi, "host", [Gpu("0000:07:00.0", "ixgbe", "020000")]) == {}
+    assert gpus.told(xapi, "host", [Gpu("0000:07:00.0", "ixgbe", "020000")]) == {}
     assert xapi.asked == []

@@ -10,7 +10,7 @@ from typing import Any, Dict, List
 import machine
 import pytest
 from machine import Done, Machine
-from sriovlib import bootconfig, calls, hostconfig, xencmdline
+from sriovlib import bootloader, sriov_conf, table, xen_cmdline
 from sriovlib.errors import SriovError
 from sriovlib.host import Completed
 
@@ -26,7 +26,7 @@ def host(tmp_path: Path) -> Machine:
 
 
 def call(host: Machine, function: str, **args: str) -> Dict[str, Any]:
-    answer: Dict[str, Any] = json.loads(calls.call(host, function, None, args))
+    answer: Dict[str, Any] = json.loads(table.call(host, function, None, args))
     return answer
 
 
@@ -46,7 +46,7 @@ def tree(host: Machine) -> Dict[str, Any]:
         name: (host.read_bytes(f"{folder}/{name}"), host.mode(f"{folder}/{name}"))
         for name in host.names(folder)
     }
-    return {**found, "conf": host.text(hostconfig.PATH)}
+    return {**found, "conf": host.text(sriov_conf.PATH)}
 
 
 def edit(host: Machine, old: bytes, new: bytes, times: int = 1) -> None:
@@ -56,7 +56,7 @@ def edit(host: Machine, old: bytes, new: bytes, times: int = 1) -> None:
 
 
 def options(host: Machine) -> Dict[str, List[str]]:
-    return bootconfig.find(host).read()
+    return bootloader.find(host).read()
 
 
 def codes(answer: Dict[str, Any]) -> List[str]:
@@ -79,7 +79,7 @@ def test_each_normal_entry_keeps_its_own_sub_options_and_gets_back_what_it_had(h
     assert options(host) == {"xe": ["iommu=verbose,1"], "xe-serial": ["iommu=1,dom0-strict"]}
     call(host, "disable_iommu")
     assert options(host) == was
-    assert not hostconfig.read(host).document.sections
+    assert not sriov_conf.read(host).document.sections
 
 
 def test_an_entry_that_is_as_it_shall_be_is_left_so(host: Machine) -> None:
@@ -113,10 +113,10 @@ def test_an_entry_that_the_tool_does_not_see_and_that_is_right_stops_nothing(hos
 
 def test_a_record_of_the_first_builds_is_put_back_in_all_entries(host: Machine) -> None:
     call(host, "enable_iommu")
-    hostconfig.update(host, hostconfig.XEN_BEFORE, {"xe": None, "xe-serial": None, "default": "iommu=off"})
+    sriov_conf.update(host, sriov_conf.XEN_BEFORE, {"xe": None, "xe-serial": None, "default": "iommu=off"})
     assert codes(call(host, "disable_iommu")) == []
     assert options(host) == {"xe": ["iommu=off"], "xe-serial": ["iommu=off"]}
-    assert not hostconfig.read(host).document.sections
+    assert not sriov_conf.read(host).document.sections
 
 
 # -- what an option is -----------------------------------------------------------------------------------
@@ -232,7 +232,7 @@ def with_checker(monkeypatch: pytest.MonkeyPatch, verdict: Any) -> None:
     start = Machine.start
 
     def checked(self: Machine, argv: Any, input_text: Any = None) -> Any:
-        if argv[0] in xencmdline.CHECKERS:
+        if argv[0] in xen_cmdline.CHECKERS:
             with open(argv[1], "rb") as file:
                 return Done(Completed(argv, verdict(file.read()), "", "Syntax error at line 9"))
         return start(self, argv, input_text)
@@ -350,7 +350,7 @@ def cut_off(host: Machine, monkeypatch: pytest.MonkeyPatch, spoil: bytes = b"") 
     """enable_iommu is killed when the tool has just written the file (and has lost `spoil`); what it was."""
     before = host.read_bytes(GRUB)
     with monkeypatch.context() as patch:
-        patch.setattr(xencmdline.XenCmdline, "_judged", lambda *_: os._exit(9))
+        patch.setattr(xen_cmdline.XenCmdline, "_judged", lambda *_: os._exit(9))
         child = os.fork()
         if child == 0:
             call(host, "enable_iommu")
@@ -372,7 +372,7 @@ def test_a_call_cut_off_after_the_tool_wrote_is_completed_by_the_next(
     answer = call(host, "enable_iommu")
     assert (answer["configured"], host.mode(GRUB), host.exists(UNDO)) == ("on", mode, False)
     assert call(host, "disable_iommu")["xen_option_after"] == "iommu=0"
-    assert not hostconfig.read(host).document.sections
+    assert not sriov_conf.read(host).document.sections
 
 
 def test_what_was_spoilt_when_the_call_was_cut_off_is_named_and_put_back_by_the_boot_service(

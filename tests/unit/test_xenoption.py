@@ -3,7 +3,7 @@
 from typing import List
 
 import pytest
-from sriovlib import xenoption
+from sriovlib import iommu_option
 
 
 @pytest.mark.parametrize(
@@ -27,7 +27,7 @@ from sriovlib import xenoption
     ],
 )
 def test_what_the_options_say(options: List[str], setting: str) -> None:
-    assert xenoption.setting(options) == setting
+    assert iommu_option.setting(options) == setting
 
 
 @pytest.mark.parametrize(
@@ -45,10 +45,10 @@ def test_what_the_options_say(options: List[str], setting: str) -> None:
     ],
 )
 def test_turning_on_keeps_every_sub_option(options: List[str], turned_on: str) -> None:
-    assert xenoption.turned_on(options) == turned_on
-    assert xenoption.setting([turned_on]) == "on"
+    assert iommu_option.turned_on(options) == turned_on
+    assert iommu_option.setting([turned_on]) == "on"
 
 
 def test_only_the_iommu_options_of_a_command_line_are_taken() -> None:
     options = "dom0_mem=752M iommu=0 no-iommu iommux=1 watchdog".split()
-    assert xenoption.iommu_options(options) == ["iommu=0", "no-iommu"]
+    assert iommu_option.iommu_options(options) == ["iommu=0", "no-iommu"]

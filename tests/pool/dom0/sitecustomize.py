@@ -2,8 +2,9 @@
 
 Python imports this module at its start, where the folder is on PYTHONPATH. Three variables say what to do:
 POOL_IN_A_BOX_XAPI is the url that `XenAPI.xapi_local()` reaches, as XenAPI writes it (`http://_a_b/` is the
-Unix socket /a/b); POOL_IN_A_BOX_MACHINE is the folder of the machine that `sriovlib.host.this_machine()`
-returns; POOL_IN_A_BOX_CLOCK is a file that says by how many seconds `time.time()` is ahead, if it is there.
+Unix socket /a/b); POOL_IN_A_BOX_MACHINE is the folder of the machine that
+`sriovlib.host.this_machine()` returns; POOL_IN_A_BOX_CLOCK is a file that says by how many seconds
+`time.time()` is ahead, if it is there.
 Nothing is imported before the program does so, and then the environment is as xapi leaves it.
 """
 

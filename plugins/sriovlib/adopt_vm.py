@@ -1,0 +1,169 @@
+"""`adopt_vm`: VFs that a VM was given by hand, by the old plugin `iovirt`, or by being a clone, become
+requests and a lease."""
+
+from typing import Any, Dict, List, Mapping, Optional, Sequence
+
+from . import (
+    arguments,
+    copies,
+    entries,
+    hand_entries,
+    hosts,
+    inventories,
+    locked,
+    own_lease,
+    pci_entries,
+    state,
+)
+from .errors import SriovError, bad_argument
+from .hand_entries import Taken
+from .host import Host
+from .ledger import Entry, Request
+from .locked import Work
+from .macs import chosen_mac
+from .safetext import listed
+from .session import Xapi
+from .state import Vm
+
+NONE = "none"
+
+
+def adopt_vm(host: Host, session: Any, args: Mapping[str, str]) -> Dict[str, Any]:
+    """The plugin's `adopt_vm`, on the master.
+
+    `{vm_uuid, host_uuid, changed, origin_uuid, vfs: [{request, vf, settings}], warnings}`;
+    `origin_uuid` is the VM that a clone's entries are a copy of, else null; as an argument it settles what
+    cannot be told, `none` says that it is no copy. `trust_keys`: MACs and VLANs by iovirt's keys, which the
+    VM's owner can write, are what it shall have. `dry_run` writes nothing, and shows what those keys say.
+    Of a VM that has requests by a call that was cut off, that call is completed.
+    """
+    vm_uuid = arguments.required_uuid(args, "vm_uuid")
+    wanted = arguments.uuid(args, "host_uuid")
+    no_copy = args.get("origin_uuid", "").strip().lower() == NONE
+    origin_uuid = NONE if no_copy else arguments.uuid(args, "origin_uuid")
+    dry_run = arguments.boolean(args, "dry_run", False)
+    trust_keys = arguments.boolean(args, "trust_keys", False) or dry_run
+    xapi = Xapi(host, session)
+    pool = hosts.read(host, xapi)
+    _, record = state.vm_record(xapi, vm_uuid)
+    if wanted is not None:
+        hosts.member(pool, wanted)
+    surveyed = inventories.survey(host, session, pool, pool.live)
+    doing = f"adopt_vm for {record['name_label']} ({vm_uuid})"
+    with locked.work(host, session, pool, surveyed, doing) as at:
+        vm = at.vm(vm_uuid)
+        state.must_be_halted(vm)
+        entry = at.entry(vm_uuid)
+        if entry.requests:
+            origin, taken = None, _begun(at, vm, entry)
+        else:
+            named = _named(vm)
+            origin = _origin(at, vm, named, origin_uuid)
+            if origin is not None:
+                taken = _of_origin(at, vm, entry, origin, wanted)
+            else:
+                taken = hand_entries.taken(at, vm, entry, wanted, trust_keys)
+                if origin_uuid is None and wanted is None:
+                    _must_be_no_copy(at, vm, named, trust_keys)
+        change = locked.change(at, vm, taken.entry, taken.requests, taken.host, taken.vfs)
+        stopped = entries.newly_refused(at.seen, change)
+        changed = not dry_run and at.transaction.write(change)
+        if not dry_run:
+            at.transaction.collect_garbage()
+    return {
+        "vm_uuid": vm_uuid,
+        "host_uuid": taken.host,
+        "changed": changed,
+        "origin_uuid": origin,
+        "vfs": [
+            {"request": request.number, "vf": taken.vfs[request.number], "settings": request.settings}
+            for request in taken.requests
+        ],
+        "warnings": [*(problem.message for problem in surveyed.problems), *taken.warnings, *stopped],
+    }
+
+
+def _begun(at: Work, vm: Vm, entry: Entry) -> Taken:
+    """What a call that was cut off has put into the ledger already."""
+    if entry.lease is None or not at.was_cut_off(vm.uuid):
+        raise SriovError(
+            "SRIOV_BAD_ARGUMENT",
+            f"{vm.name} ({vm.uuid}) has requests already.",
+            "Add others with `assign_vf`; `reinstate_vfs` writes its entries anew.",
+        )
+    return Taken(entry.lease.host, entry, list(entry.requests), dict(entry.lease.vfs), [])
+
+
+def _named(vm: Vm) -> List[str]:
+    named = pci_entries.plugging_order(vm.pci or "")
+    if not named:
+        raise SriovError(
+            "SRIOV_NOT_FOUND",
+            f"{vm.name} ({vm.uuid}) has no entries in other_config:pci that xapi would plug.",
+            "Give it a VF with `assign_vf`; an entry is N/DDDD:BB:DD.F, without blanks.",
+        )
+    return named
+
+
+def _origin(at: Work, vm: Vm, named: Sequence[str], wanted: Optional[str]) -> Optional[str]:
+    """The VM that this one is a copy of, as the call says or as it looks."""
+    if wanted == NONE:
+        return None
+    if wanted is not None:
+        if wanted == vm.uuid or not at.entry(wanted).requests:
+            raise bad_argument(
+                "origin_uuid", wanted, f"the UUID of another VM with requests, or {NONE} where it is no copy"
+            )
+        return wanted
+    found = copies.origins(at.state, vm, named)
+    unlike = [uuid for uuid in found if not copies.ask_for_the_same(at.entry(found[0]), at.entry(uuid))]
+    if unlike:
+        names = " or ".join(at.state.name(uuid) for uuid in (found[0], *unlike))
+        raise SriovError(
+            "SRIOV_BAD_ARGUMENT",
+            f"The entries of {vm.name} ({vm.uuid}) may be a copy of those of {names}, which have other "
+            "requests.",
+            f"Say which by origin_uuid; or origin_uuid={NONE} if they were written for this VM.",
+        )
+    return found[0] if found else None
+
+
+def _must_be_no_copy(at: Work, vm: Vm, named: Sequence[str], trust_keys: bool) -> None:
+    """Asks, where entries name what another VM is lent and nothing on the VM says that it is a copy: its
+    owner could have taken out what did. Keys of its own that are trusted answer that."""
+    ours = copies.lent(at.entry(vm.uuid))
+    those = own_lease.lessees(at.state.entries)
+    others = own_lease.lent_to_others(those, vm.uuid, [one for one in named if one not in ours])
+    lessees = sorted(set(others.values()))
+    if not lessees or (trust_keys and all(copies.has_keys_of_its_own(at.state, vm, one) for one in lessees)):
+        return
+    names = " or ".join(at.state.name(uuid) for uuid in lessees)
+    raise SriovError(
+        "SRIOV_BAD_ARGUMENT",
+        f"The entries of {vm.name} ({vm.uuid}) name {listed(sorted(others))}, and {names} has or had VFs "
+        "with these addresses: the entries may be a copy of its, or mean another host's VFs.",
+        f"If it is a copy, call with origin_uuid={lessees[0]}. If they were written for this VM: with "
+        f"origin_uuid={NONE}, or with the host_uuid of the host that they mean.",
+    )
+
+
+def _of_origin(at: Work, vm: Vm, entry: Entry, origin: str, wanted: Optional[str]) -> Taken:
+    """Copies of the origin's requests, with MACs and VFs of the clone's own; its copied entries go."""
+    model = at.entry(origin)
+    requests: List[Request] = []
+    for number, request in enumerate(model.requests, entry.next_number):
+        settings = dict(request.settings)
+        if "mac" in settings:
+            settings["mac"] = chosen_mac(at, vm.uuid, number, None, requests)
+        requests.append(Request(number, request.choice, settings))
+    past = tuple(sorted({*copies.lent(model), *entry.past}))
+    entry = entry._replace(past=past, nomigrate=model.nomigrate)
+    # Its copied entries keep no VF from it.
+    by_hand = {
+        address: [uuid for uuid in those if uuid != vm.uuid or address not in copies.lent(entry)]
+        for address, those in at.held.by_hand.items()
+    }
+    alone = at._replace(held=at.held._replace(by_hand=by_hand))
+    target = wanted or locked.best_host(alone, vm, requests, vm.affinity)
+    vfs = locked.place(alone, vm, requests, target, {})
+    return Taken(target, entry, requests, vfs, [])

@@ -1,0 +1,378 @@
+"""`assign_vf` and `unassign_vf`: an administrator says which VM wants a VF of what, and gets one."""
+
+from typing import Any, Dict, List, Mapping, NamedTuple, Optional, Tuple
+
+from . import (
+    arguments,
+    copies,
+    entries,
+    hosts,
+    inventories,
+    locked,
+    networks,
+    pci_entries,
+    placement,
+    state,
+    vf_settings,
+)
+from .errors import SriovError, bad_argument
+from .host import Host
+from .hosts import Topology
+from .inventories import Surveyed
+from .ledger import Choice, Entry, Request
+from .locked import Work
+from .macs import chosen_mac
+from .session import Xapi
+from .state import Vm
+
+KINDS = ("vf", "pf", "network", "device")
+
+
+class Wish(NamedTuple):
+    """What the call asked for. `value` as it was given, but for the UUID of a network."""
+
+    kind: str
+    value: str
+    settings: Dict[str, str]  # in the words of the ledger
+    host: Optional[str]  # UUID
+
+
+def assign_vf(host: Host, session: Any, args: Mapping[str, str]) -> Dict[str, Any]:
+    """The plugin's `assign_vf`, on the master. The same call once more completes one that was cut off."""
+    vm_uuid = arguments.required_uuid(args, "vm_uuid")
+    wish = _wish(args)
+    xapi = Xapi(host, session)
+    pool = hosts.read(host, xapi)
+    _, record = state.vm_record(xapi, vm_uuid)
+    name = f"{record['name_label']} ({vm_uuid})"
+    if wish.host is not None:
+        hosts.member(pool, wish.host)
+    if wish.kind == "network":
+        wish = _of_network(pool, wish)
+    _check_settings(wish.settings, None)
+    before = locked.entry_now(xapi, vm_uuid)
+    choices = [request.choice for request in before.requests] + [Choice(wish.kind, wish.value)]
+    concerned = locked.concerned(pool, choices, [wish.host, before.lease.host if before.lease else None])
+    if not concerned:
+        raise SriovError(
+            "SRIOV_NO_FREE_VF",
+            f"No live host of the pool has a port in the network {wish.value}.",
+            "See `xe pif-list` for the ports and their networks.",
+        )
+    surveyed = inventories.survey(host, session, pool, concerned)
+    with locked.work(host, session, pool, surveyed, f"assign_vf for {name}") as at:
+        vm = at.vm(vm_uuid)
+        state.must_be_halted(vm)
+        return _assign(at, vm, at.entry(vm_uuid), wish)
+
+
+def _assign(at: Work, vm: Vm, entry: Entry, wish: Wish) -> Dict[str, Any]:
+    entry = copies.without_the_copy(at.state, vm, entry)
+    begun = _begun(at, vm, entry, wish)
+    if begun is not None and entry.lease is not None:
+        number, target, requests = begun.number, entry.lease.host, list(entry.requests)
+    else:
+        number = entry.next_number
+        target, choice = _target(at, vm, entry, wish)
+        # Placed before it has a MAC: whether it needs one depends on the device.
+        requests = [*entry.requests, Request(number, choice, {})]
+    vfs = locked.place(at, vm, requests, target, entry.lease.vfs if entry.lease else {})
+    where = at.host(target)
+    vf = where.vf(vfs[number]) or {}
+    port = where.port(vf)
+    if begun is None:
+        requests[-1] = requests[-1]._replace(settings=_settings(at, vm, number, wish, vf, port))
+    change = locked.change(at, vm, entry, requests, target, vfs)
+    stopped = entries.newly_refused(at.seen, change)
+    at.transaction.write(change)
+    at.transaction.collect_garbage()
+    portable = all(
+        placement.portable(one.choice, vfs[one.number], vm.uuid, at.surveyed.candidates, at.held)
+        for one in requests
+    )
+    return {
+        "vm_uuid": vm.uuid,
+        "request": number,
+        "vf": vfs[number],
+        "host_uuid": target,
+        "portable": portable,
+        "redundant": _redundant(at, target, vf["interface"]),
+        "warnings": [*_warnings(at, vm, vf, port, portable), *_moved(entry, vfs), *stopped],
+    }
+
+
+def _begun(at: Work, vm: Vm, entry: Entry, wish: Wish) -> Optional[Request]:
+    """The same request, of a call that was cut off before the VM's entries named its VF: that call is
+    completed, or the VM would have two."""
+    last = entry.requests[-1] if entry.requests else None
+    where = at.surveyed.hosts.get(entry.lease.host) if entry.lease else None
+    if last is None or entry.lease is None or where is None or not at.has_written_ledger(vm.uuid):
+        return None
+    if entry.lease.vfs.get(last.number) in pci_entries.plugging_order(vm.pci or ""):
+        return None
+    settings = {name: text for name, text in last.settings.items() if name != "mac" or name in wish.settings}
+    is_same = (
+        last.number == entry.next_number - 1
+        and wish.host in (None, entry.lease.host)
+        and _choice(where, wish) == last.choice
+        and settings == wish.settings
+    )
+    return last if is_same else None
+
+
+def _settings(
+    at: Work, vm: Vm, number: int, wish: Wish, vf: Mapping[str, Any], port: Mapping[str, Any]
+) -> Dict[str, str]:
+    """What a new request gets beside its VF."""
+    settings = dict(wish.settings)
+    if vf["no_settings"] is None:
+        _check_settings(settings, port["speed"])
+        settings["mac"] = chosen_mac(at, vm.uuid, number, settings.get("mac"))
+    elif settings:
+        raise bad_argument(
+            sorted(settings)[0],
+            settings[sorted(settings)[0]],
+            f"nothing here: {vf['no_settings']}",
+        )
+    return settings
+
+
+def _wish(args: Mapping[str, str]) -> Wish:
+    given = [kind for kind in KINDS if kind in args]
+    if len(given) != 1:
+        raise SriovError(
+            "SRIOV_BAD_ARGUMENT",
+            f"assign_vf was told {' and '.join(given) if given else 'none'} of {', '.join(KINDS)}.",
+            "Say by exactly one of them which VF the VM shall have.",
+        )
+    (kind,) = given
+    value: Optional[str]
+    if kind == "vf":
+        value = arguments.address(args, "vf")
+    elif kind == "pf":
+        value = arguments.pf(args)
+    elif kind == "device":
+        value = arguments.device(args, "device")
+    else:
+        value = arguments.text(args, "network", "a network's UUID, name-label or bridge")
+    settings = {}
+    for name in vf_settings.NAMES:
+        if name not in args or args[name].strip() == "default":
+            continue  # what is not said is what /etc/sriov.conf says, or the driver
+        try:
+            settings[name] = vf_settings.as_text(vf_settings.parse_value(name, args[name]))
+        except ValueError as accepted:
+            raise bad_argument(name, args[name], f"{accepted}, or default") from None
+    return Wish(kind, value or "", settings, arguments.uuid(args, "host_uuid"))
+
+
+def _check_settings(settings: Mapping[str, str], speed: Optional[int]) -> None:
+    """Refuses settings that contradict each other, or the speed of the link in Mbit/s."""
+    values = {name: vf_settings.parse_value(name, text) for name, text in settings.items()}
+    wrong = vf_settings.contradiction(values, speed)
+    if wrong:
+        name, accepted = wrong
+        raise bad_argument(name, settings.get(name, ""), accepted)
+
+
+def _of_network(pool: Topology, wish: Wish) -> Wish:
+    """The wish with the network's UUID, and the tag that the network implies."""
+    network = hosts.request_network(pool, wish.value)
+    settings = dict(wish.settings)
+    if network["vlan"] is not None:
+        tag = str(network["vlan"])
+        if settings.setdefault("vlan", tag) != tag:
+            raise bad_argument(
+                "vlan", settings["vlan"], f"{tag} or nothing: the network {network['name']} has that tag"
+            )
+        protocol = settings.get("vlan_protocol", "802.1q")
+        if protocol != "802.1q":  # the tag of xapi's VLANs, on the kernel's bridges and on Open vSwitch
+            raise bad_argument(
+                "vlan_protocol",
+                protocol,
+                f"802.1q or nothing: the network {network['name']} is a VLAN of that",
+            )
+    return wish._replace(value=network["uuid"], settings=settings)
+
+
+def _target(at: Work, vm: Vm, entry: Entry, wish: Wish) -> Tuple[str, Choice]:
+    """The host that the VM's VFs are of, and the choice as the ledger keeps it. The lease's host where there
+    is one that is live, else the one that was asked for, else the VM's affinity, else the best."""
+    leased = at.topology.live_host(entry.lease.host) if entry.lease else None
+    if leased and wish.host and leased != wish.host:
+        raise SriovError(
+            "SRIOV_BAD_ARGUMENT",
+            f"The VFs of {vm.name} are on the host {at.topology.members[leased].name}, not on {wish.host}.",
+            "Leave host_uuid out, or move all of them first (`reinstate_vfs` with host_uuid).",
+        )
+    fixed = leased or wish.host
+    asked = {fixed: at.host(fixed)} if fixed else at.surveyed.hosts
+    options = {uuid: choice for uuid, one in asked.items() for choice in [_choice(one, wish)] if choice}
+    if not options:
+        raise _nothing(at, wish, asked)
+    if vm.affinity in options and not fixed:
+        fixed = vm.affinity
+    if fixed is not None:
+        return fixed, options[fixed]
+    if wish.kind in ("network", "device"):
+        choice = next(iter(options.values()))
+        requests = [*entry.requests, Request(entry.next_number, choice, {})]
+        return locked.best_host(at, vm, requests, None), choice
+    order = sorted(
+        options,
+        key=lambda uuid: (not asked[uuid].member.enabled, -_free(at, vm, uuid, options[uuid]), uuid),
+    )
+    for uuid in order:
+        try:
+            locked.place(at, vm, [*entry.requests, Request(entry.next_number, options[uuid], {})], uuid, {})
+        except SriovError:
+            continue
+        return uuid, options[uuid]
+    return order[0], options[order[0]]  # says what is lacking
+
+
+def _choice(where: Surveyed, wish: Wish) -> Optional[Choice]:
+    """The wish in the terms of one host; None where it has no such thing."""
+    if wish.kind == "pf":
+        pf = where.pf(wish.value)
+        if pf is None or pf["management"] is not False:
+            return None
+        if wish.value != pf["address"] and len(pf["ports"]) > 1:
+            raise bad_argument(
+                "pf",
+                wish.value,
+                f"a PF with one port, or an address; {pf['address']} has several ports, and VFs of each: "
+                "say by network, vf or pf=ADDRESS which VF is meant",
+            )
+        return Choice("pf", pf["address"], f"{pf['vendor_id']}:{pf['device_id']}")
+    if wish.kind == "vf":
+        vf = where.vf(wish.value)
+        return Choice("vf", vf["address"], f"{vf['vendor_id']}:{vf['device_id']}") if vf else None
+    return Choice(wish.kind, wish.value)
+
+
+def _nothing(at: Work, wish: Wish, asked: Mapping[str, Surveyed]) -> SriovError:
+    for one in asked.values():
+        pf = one.pf(wish.value) if wish.kind == "pf" else None
+        if pf is not None:  # _choice has passed it over
+            carries = "carries" if pf["management"] else "may carry"
+            return SriovError(
+                "SRIOV_MANAGEMENT_INTERFACE",
+                f"{wish.value} {carries} the management network of the host {one.member.name}.",
+                "Its VFs are not given to VMs; use another port.",
+            )
+    names = ", ".join(sorted(one.member.name for one in asked.values())) or "no host"
+    silent = " ".join(problem.message for problem in at.surveyed.problems)
+    what = {"pf": "an SR-IOV capable device", "vf": "a VF"}.get(wish.kind, "VFs of")
+    return SriovError(
+        "SRIOV_NOT_FOUND",
+        f"There is not {what} `{wish.value}` (asked: {names}). {silent}".strip(),
+        "list_pfs and list_vfs of a host show what it has.",
+    )
+
+
+def _free(at: Work, vm: Vm, uuid: str, choice: Choice) -> int:
+    def is_free(candidate: placement.Candidate) -> bool:
+        holder = at.held.on_host.get((uuid, candidate.address), at.held.everywhere.get(candidate.address))
+        return candidate.blocked is None and holder in (None, vm.uuid)
+
+    return sum(
+        placement.fits(choice, candidate) and is_free(candidate) for candidate in at.surveyed.candidates[uuid]
+    )
+
+
+def _redundant(at: Work, host: str, interface: Optional[str]) -> Optional[bool]:
+    """False for a VF of a bond's member: it goes down with that one port. Else null."""
+    return False if interface in networks.bonded(at.topology.members[host].pifs) else None
+
+
+def _moved(entry: Entry, vfs: Mapping[int, str]) -> List[str]:
+    before = entry.lease.vfs if entry.lease else {}
+    return [
+        f"Request {number} had {before[number]}, which it cannot have any more; it has {vfs[number]} now."
+        for number in sorted(before)
+        if vfs[number] != before[number]
+    ]
+
+
+def _warnings(at: Work, vm: Vm, vf: Mapping[str, Any], port: Mapping[str, Any], portable: bool) -> List[str]:
+    found = [problem.message for problem in at.surveyed.problems]
+    if port["interface"] is not None and port["link_up"] is False:
+        found.append(f"The link of {port['interface']} is down.")
+    if vf["no_port"] is not None:
+        found.append(f"Which network {vf['address']} is in is not known: {vf['no_port']}.")
+    if not portable:
+        found.append(
+            "On another host these addresses are other VFs or somebody else's, so the VM is given others "
+            "there as it starts."
+        )
+    if vm.nomigrate not in (None, "true"):
+        found.append(
+            f"platform:nomigrate of the VM is {vm.nomigrate}, and was left so: xapi will try to migrate it."
+        )
+    return found
+
+
+def unassign_vf(host: Host, session: Any, args: Mapping[str, str]) -> Dict[str, Any]:
+    """The plugin's `unassign_vf`, on the master: takes requests, VFs and entries back. What was taken back
+    already, by a call that may have been cut off, is completed."""
+    vm_uuid = arguments.required_uuid(args, "vm_uuid")
+    given = [name for name in ("request", "vf", "all") if name in args]
+    if len(given) != 1:
+        raise SriovError(
+            "SRIOV_BAD_ARGUMENT",
+            f"unassign_vf was told {' and '.join(given) if given else 'none'} of request, vf, all.",
+            "Say by exactly one of them what to take back; list_assignments shows the VM's requests.",
+        )
+    number = arguments.number(args, "request") if "request" in args else None
+    address = arguments.address(args, "vf") if "vf" in args else None
+    if "all" in args and not arguments.boolean(args, "all", False):
+        raise bad_argument("all", args["all"], "true; or name one by request or vf")
+    xapi = Xapi(host, session)
+    pool = hosts.read(host, xapi)
+    _, record = state.vm_record(xapi, vm_uuid, template=True)
+    doing = f"unassign_vf for {record['name_label']} ({vm_uuid})"
+    with locked.work(host, session, pool, inventories.NOBODY, doing) as at:
+        vm = at.vm(vm_uuid)
+        state.must_be_halted(vm)
+        entry = at.entry(vm_uuid)
+        vfs = dict(entry.lease.vfs) if entry.lease else {}
+        gone = [
+            request
+            for request in entry.requests
+            if "all" in args or request.number == number or (address and vfs.get(request.number) == address)
+        ]
+        completes = not gone and (_had(entry, number, address) or at.was_cut_off(vm_uuid))
+        if not gone and not completes and "all" not in args:
+            wanted = f"for {address}" if number is None else str(number)
+            raise SriovError(
+                "SRIOV_NOT_FOUND",
+                f"{vm.name} ({vm_uuid}) has no request {wanted}.",
+                f"It has: {_told(entry, vfs)}." if entry.requests else "It has none at all.",
+            )
+        kept = [request for request in entry.requests if request not in gone]
+        kept_vfs = {request.number: vfs[request.number] for request in kept if request.number in vfs}
+        changed = False
+        if entry != locked.NO_ENTRY:  # with nothing to take back too: a call may have been cut off
+            own = entry.lease.host if entry.lease else pool.own
+            changed = at.transaction.write(locked.change(at, vm, entry, kept, own, kept_vfs))
+        at.transaction.collect_garbage()
+    back = {*vfs.values(), *(entry.past if completes else ())}.difference(kept_vfs.values())
+    places = [entry.lease.host] if entry.lease else [member.uuid for member in pool.live] if completes else []
+    for host_uuid in places if back and (gone or completes) else ():
+        locked.release(host, session, pool, host_uuid, vm_uuid, back)
+    return {
+        "vm_uuid": vm_uuid,
+        "changed": changed,
+        "unassigned": [{"request": request.number, "vf": vfs.get(request.number)} for request in gone],
+        "requests": [request.number for request in kept],
+    }
+
+
+def _had(entry: Entry, number: Optional[int], address: Optional[str]) -> bool:
+    """Whether the VM had that request, or one for that VF: no number is given out twice."""
+    return (number is not None and 0 < number < entry.next_number) or address in entry.past
+
+
+def _told(entry: Entry, vfs: Mapping[int, str]) -> str:
+    return ", ".join(f"{request.number} ({vfs.get(request.number)})" for request in entry.requests)

@@ -1,0 +1,197 @@
+"""`configure_vf`: settings of a VF, now and at each boot; all that a call names, or none."""
+
+from typing import Any, Dict, Mapping, Tuple
+
+from . import (
+    arguments,
+    in_use,
+    ini,
+    inventory,
+    ip_link,
+    list_vfs,
+    needed_by_xapi,
+    pci,
+    pf_edits,
+    pf_sections,
+    release,
+    restore,
+    sriov_conf,
+    vf_settings,
+)
+from .errors import SriovError, bad_argument
+from .host import Host
+from .inventory import ASSIGNED, IN_USE
+from .sriov_conf import HostConfig
+from .vf_settings import DEFAULT, UNKNOWN, UNSET, VfSettings
+
+
+def configure_vf(host: Host, session: Any, args: Mapping[str, str]) -> Dict[str, Any]:
+    """The plugin's `configure_vf`; the VF as `list_vfs` shows it."""
+    address = arguments.address(args, "vf")
+    asked = _asked(args)
+    with host.lock("vfs", f"configure_vf {address}"):
+        seen = inventory.look(host)
+        vf = next((vf for vf in seen.vfs if vf.address == address), None)
+        if vf is None:
+            raise SriovError(
+                "SRIOV_NOT_FOUND", f"This host has no VF {address}.", "list_vfs shows those that there are."
+            )
+        pf = list_vfs.find_pf(seen, vf.pf)
+        interface = seen.settings_interface(vf)
+        if interface is None:
+            late = pf.is_network and not pf.ports and not pf.is_infiniband
+            raise SriovError(
+                "SRIOV_KERNEL_REFUSED" if late else "SRIOV_BAD_ARGUMENT",
+                f"The settings cannot be made: {inventory.why_no_settings(pf, vf)}.",
+                "Load the PF's own network driver; `dmesg` tells why it has made no interface."
+                if late
+                else "Only VFs of Ethernet ports have a MAC, a VLAN and the like.",
+            )
+        in_use.pf_is_not_needed(pf, seen)
+        pool = needed_by_xapi.known(seen.owners, list_vfs.read_pool(host, session, seen))
+        needed_by_xapi.is_not_needed(pf, seen, pool)
+        over = release.ended(host, seen.owners or {}, pool.busy)
+        in_use.is_not_starting(address, seen.without_starts_of(over))
+        record = next(r for r in list_vfs.vf_records(seen, pool) if r["address"] == address)
+        if record["state"] in (IN_USE, ASSIGNED):
+            owner = record["assigned_to"]
+            raise SriovError(
+                "SRIOV_VF_IN_USE",
+                f"The VM {owner['vm_name'] or owner['vm_uuid']} holds {address}.",
+                "Its settings belong to the VM; take the VF from it first.",
+            )
+        now = seen.settings_of(vf)
+        macs = pf_sections.permanent_macs(host, seen.pfs)
+        section = pf_sections.section_of(pf, sriov_conf.read(host).pfs.values(), seen.pfs, macs)
+        given = restore.learn(host, seen, pf, section.settings if section else ())
+        fresh = {**vf_settings.values(UNSET), **given}
+        if asked.get("vlan", 1) in (0, None):  # untagged: then there is no QoS and no protocol either
+            asked = {"qos": None, "vlan_protocol": None, **asked}
+        wanted = {name: fresh.get(name) if value is None else value for name, value in asked.items()}
+        wanted = {name: value for name, value in wanted.items() if value is not None}  # else left alone
+        _check(host, seen, vf, interface, now, wanted)
+        changes = ip_link.changes(vf.number, now, wanted, ip_link.no_limit(host, pf, interface))
+        before, after = _write_file(host, seen, pf, vf.number, asked)
+        try:
+            restore.bring_up(host, pf)
+            refused = ip_link.apply(host, interface, changes)
+        except BaseException:
+            _undo(host, pf, vf, interface, now, before, after)
+            raise
+        if refused:
+            left = _undo(host, pf, vf, interface, now, before, after)
+            place, why = next(iter(refused.items()))
+            raise SriovError(
+                "SRIOV_KERNEL_REFUSED",
+                f"The driver {pf.driver} refused {' and '.join(changes[place].settings)} "
+                f"(`{changes[place].words}`): {why}.{left}",
+                "Leave that setting out; what else this call named was taken back.",
+            )
+        shown = inventory.look(host)
+        return next((r for r in list_vfs.vf_records(shown, pool) if r["address"] == address), record)
+
+
+def _asked(args: Mapping[str, str]) -> Dict[str, Any]:
+    """Setting -> value, None for `default`."""
+    asked: Dict[str, Any] = {}
+    for name in vf_settings.NAMES:
+        if name in args:
+            try:
+                asked[name] = (
+                    None if args[name].strip() == DEFAULT else vf_settings.parse_value(name, args[name])
+                )
+            except ValueError as accepted:
+                raise bad_argument(name, args[name], f"{accepted}, or {DEFAULT}") from None
+    if not asked:
+        raise SriovError(
+            "SRIOV_BAD_ARGUMENT",
+            "configure_vf was given no setting.",
+            f"Give some of {', '.join(vf_settings.NAMES)}.",
+        )
+    return asked
+
+
+def _check(
+    host: Host,
+    seen: inventory.Inventory,
+    vf: pci.VirtualFunction,
+    interface: str,
+    now: VfSettings,
+    wanted: Mapping[str, Any],
+) -> None:
+    """What would contradict itself, the link or another VF, before anything is done."""
+    speed = pci.speed(host, vf.port.interface)
+    after = {**now._asdict(), **wanted}
+    for group in (("vlan", "qos", "vlan_protocol"), ("min_tx_rate", "max_tx_rate")):
+        touched = {name: after[name] for name in group if set(group).intersection(wanted)}
+        wrong = vf_settings.contradiction(touched, speed)
+        if wrong:
+            name, accepted = wrong
+            raise bad_argument(name, vf_settings.as_text(after[name]), accepted)
+    mac = str(wanted.get("mac", vf_settings.NO_MAC))
+    if mac == vf_settings.NO_MAC:
+        return
+    for other_interface, vfs in seen.settings.items():
+        for number, settings in vfs.items():
+            if settings.mac == mac and (other_interface, number) != (interface, vf.number):
+                raise bad_argument(
+                    "mac", mac, f"a MAC of its own; VF {number} of {other_interface} has this one"
+                )
+    for name in host.names("/sys/class/net"):
+        if pci.mac_of(host, name) == mac:
+            raise bad_argument("mac", mac, f"a MAC of its own; the interface {name} has this one")
+
+
+def _write_file(
+    host: Host, seen: inventory.Inventory, pf: pci.PhysicalFunction, number: int, asked: Mapping[str, Any]
+) -> Tuple[HostConfig, HostConfig]:
+    """The settings in the VF's section of the file. A MAC is had once in it."""
+    macs = pf_sections.permanent_macs(host, seen.pfs)
+
+    def change(config: HostConfig) -> ini.Document:
+        document = pf_edits.claim(config, pf, seen.pfs, macs)
+        heading = pf_edits.heading(document, pf, seen.pfs, macs)
+        for other in config.pfs.values():
+            for index, settings in other.settings.items():
+                own = (other.address, index) == (heading, number)
+                if not own and asked.get("mac") and settings.get("mac") == asked["mac"]:
+                    raise bad_argument(
+                        "mac", asked["mac"], f"a MAC of its own; VF {index} of {other.address} is to have it"
+                    )
+        values = {
+            name: None if value is None else vf_settings.as_text(value) for name, value in asked.items()
+        }
+        return ini.changed(document, sriov_conf.vf_section(heading, number), values)
+
+    return sriov_conf.edit(host, change)
+
+
+def _undo(
+    host: Host,
+    pf: pci.PhysicalFunction,
+    vf: pci.VirtualFunction,
+    interface: str,
+    now: VfSettings,
+    before: HostConfig,
+    after: HostConfig,
+) -> str:
+    """Takes back what the kernel took before it refused, by a fresh look; and the file's sections. Each of
+    the two whatever becomes of the other; what is not as before, in sentences."""
+    said = ""
+    try:
+        settings = inventory.look(host).settings.get(interface, {}).get(vf.number, UNKNOWN)
+        no_limit = ip_link.no_limit(host, pf, interface)
+        changes = ip_link.changes(vf.number, settings, vf_settings.values(now), no_limit)
+        left = ip_link.apply(host, interface, changes)
+        if left:
+            said += f" {vf.address} could not be set back: {'; '.join(left.values())}."
+    except Exception as error:
+        said += f" {vf.address} could not be set back: {error}."
+    names = pf_edits.differing(before, after)
+    try:
+        sriov_conf.edit(host, lambda config: ini.put_back(config.document, before.document, names))
+    except SriovError as error:
+        said += f" {error.message} The file still asks for what was refused."
+    if said:
+        host.log(said.strip())
+    return said

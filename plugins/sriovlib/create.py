@@ -1,0 +1,243 @@
+"""Making and unmaking the VFs of a PF: pciback waits for each at its birth, so no dom0 driver gets one."""
+
+import errno
+import re
+import time
+from contextlib import contextmanager
+from typing import Iterator, List, Optional, Set
+
+from . import kernel_log, kernel_refusal, pci, pciback, ports
+from .errors import SriovError
+from .host import Host
+
+WRITE_SECONDS = 60  # a bad driver can take minutes over sriov_numvfs, or for ever
+BIRTH_SECONDS = 60  # VFs of i40e appear some time after the write
+BUSY_SECONDS = 10  # a driver that says "try again"
+END_SECONDS = 2  # the kernel takes VFs away, and says how many it made, before the write returns
+
+
+def addresses(pf: str, offset: int, stride: int, count: int) -> List[str]:
+    """Where VFs 0 to count-1 will appear: the PF's routing ID (bus and function number, 16 bits) plus
+    offset plus n strides (PCIe SR-IOV; kernel: pci_iov_virtfn_bus and _devfn)."""
+    domain, bus, slot, function = pci.address_order(pf)
+    own = bus << 8 | slot << 3 | function
+    found = []
+    for number in range(count):
+        routing = own + offset + number * stride
+        found.append(f"{domain:04x}:{routing >> 8:02x}:{routing >> 3 & 31:02x}.{routing & 7}")
+    return found
+
+
+def _numbers(host: Host, pf: str, *names: str) -> List[int]:
+    return [host.number(f"{pci.DEVICES}/{pf}/{name}") or 0 for name in names]
+
+
+def expected(host: Host, pf: str, count: int) -> List[str]:
+    """The addresses by what the PF says now; none where it says no stride for several VFs."""
+    offset, stride = _numbers(host, pf, "sriov_offset", "sriov_stride")
+    return addresses(pf, offset, stride, count) if offset and (stride or count < 2) else []
+
+
+def present(host: Host, pf: str) -> List[str]:
+    """The VFs that there are, in the order of their numbers."""
+    folder = f"{pci.DEVICES}/{pf}"
+    links = [name for name in host.names(folder) if re.fullmatch("virtfn[0-9]{1,5}", name)]
+    found = [host.link(f"{folder}/{name}") for name in sorted(links, key=lambda name: int(name[6:]))]
+    return [address for address in found if address]
+
+
+class NotAllBorn(OSError):
+    """The kernel took the number, and fewer VFs appeared than it says."""
+
+
+class StillThere(OSError):
+    """VFs that were to go are there: the driver refused."""
+
+
+class NotObeyed(StillThere):
+    """The driver took the 0, and did nothing."""
+
+
+def _slots_of(host: Host, pf: str) -> Set[str]:
+    """pciback's slots for VFs that this PF has or could have."""
+    total = host.number(f"{pci.DEVICES}/{pf}/sriov_totalvfs") or 0
+    return pciback.slots(host).intersection(expected(host, pf, total))
+
+
+def clean_slots(host: Host, pf: str) -> None:
+    """Takes away slots of pciback for VFs of this PF that are not there: a call that was killed may
+    have left them, and each would seize what is born there next."""
+    for address in _slots_of(host, pf):
+        if not host.exists(f"{pci.DEVICES}/{address}"):
+            pciback.remove_slot(host, address)
+
+
+def make(host: Host, pf: str, count: int) -> int:
+    """Brings the PF to `count` VFs, all held by pciback; how many there are now, for a driver may make more
+    or fewer than it is asked for. `SRIOV_KERNEL_REFUSED` where the kernel refuses, and then it has as many
+    as before. The caller knows that no VM has one of them."""
+    before = len(present(host, pf))
+    log_before = log(host)
+    try:
+        _make(host, pf, count)
+    except OSError as error:
+        # a success has no reason, so whatever was said meanwhile was said of something else
+        reason = "" if isinstance(error, NotObeyed) else reason_since(host, pf, log_before)
+        hangs = error.errno == errno.ETIMEDOUT and not isinstance(error, NotAllBorn)  # it would again
+        failed = f"{len(present(host, pf))} now" if hangs else _back(host, pf, before)
+        refused = f"to take the VFs of {pf} away" if isinstance(error, StillThere) else f"{count} VFs on {pf}"
+        raise SriovError(
+            "SRIOV_KERNEL_REFUSED",
+            f"The kernel refused {refused}: {error.strerror}"
+            f"{f' ({reason})' if reason else ''}; it has {failed or f'{before} as before'}.",
+            _hint(host, pf, error, reason),
+        ) from error
+    return len(present(host, pf))
+
+
+def _hint(host: Host, pf: str, error: OSError, reason: str) -> str:
+    number = error.errno or 0
+    if not isinstance(error, StillThere) or number in (errno.EPERM, errno.ETIMEDOUT):
+        return kernel_refusal.hint(number, reason)
+    driver = host.link(f"{pci.DEVICES}/{pf}/driver") or "its driver"
+    if isinstance(error, NotObeyed):  # igb looks for VFs as it comes only if told of some (igb_probe_vfs)
+        helps = f"reboot the host (loading {driver} anew may not help: it may not find them then either)"
+    else:
+        helps = (
+            "load its driver anew, which takes all its ports down meanwhile "
+            f"(`modprobe -r {driver}`, `modprobe {driver}`), or reboot the host"
+        )
+    keeps = f"set_vf_count with count={len(present(host, pf))} keeps them."
+    return f"See that no VM has one of them; then {helps}. {keeps}"
+
+
+def _back(host: Host, pf: str, count: int) -> Optional[str]:
+    """After a refusal: the former number again; what there is instead where that fails too."""
+    try:
+        _make(host, pf, count)
+        return None
+    except OSError as error:
+        host.log(f"{pf}: could not get its {count} VFs back: {error.strerror}")
+        return f"{len(present(host, pf))}, not the {count} of before"
+
+
+def _make(host: Host, pf: str, count: int) -> None:
+    clean_slots(host, pf)
+    now = present(host, pf)
+    if len(now) != count:
+        for address in _slots_of(host, pf).union(now):  # one that came late has no link yet
+            pciback.release(host, address)
+        if now or _numbers(host, pf, "sriov_numvfs") != [0]:
+            _end_all(host, pf)
+        if count:
+            _bear(host, pf, count)
+    for address in present(host, pf):
+        pciback.take(host, address)
+    try:
+        clean_slots(host, pf)
+    except OSError as error:  # the VFs are there, and the next call cleans first
+        host.log(f"{pf}: a slot of pciback without a VF is left: {error.strerror}")
+
+
+def _end_all(host: Host, pf: str) -> None:
+    """Takes all VFs away, and looks. igb, bound anew while a VM had a VF, does not know its VFs any more and
+    takes a 0 without doing anything (seen, Linux 6.1); bnxt_en refuses with a success (bnxt_sriov.c). The
+    kernel does not look either (drivers/pci, sriov_numvfs_store)."""
+    try:
+        _write_count(host, pf, 0)
+    except OSError as error:
+        raise StillThere(error.errno, error.strerror) from error
+    deadline = time.monotonic() + END_SECONDS
+    while present(host, pf) or _numbers(host, pf, "sriov_numvfs") != [0]:
+        if time.monotonic() >= deadline:
+            left = len(present(host, pf)) or _numbers(host, pf, "sriov_numvfs")[0]
+            raise NotObeyed(errno.EBUSY, f"its driver took the 0, and {left} VFs are still there")
+        time.sleep(0.05)
+
+
+def _bear(host: Host, pf: str, count: int) -> None:
+    """The slots first, then the VFs. A slot that no VF of this PF came to is taken away again,
+    whatever happens: it would seize what is born there next."""
+    added: Set[str] = set()
+    try:
+        for address in sorted(set(expected(host, pf, count)) - pciback.slots(host)):
+            added.add(address)
+            pciback.add_slot(host, address)
+        with _nobody_but_pciback(host, pf):
+            _write_count(host, pf, count)
+            _wait_for(host, pf, count)
+    except NotAllBorn:
+        raise  # those that are late shall find their slots; making the former number ends them all
+    except BaseException:
+        _remove(host, added.difference(present(host, pf)))
+        raise
+    _remove(host, added.difference(present(host, pf)))
+
+
+@contextmanager
+def _nobody_but_pciback(host: Host, pf: str) -> Iterator[None]:
+    """The kernel asks drivers in the order in which they were loaded. Where pciback is a module, the driver
+    of the VFs may be older (igbvf; with mlx5_core or nvme it is the PF's own) and would get them at their
+    birth, slot or not. So nobody is asked for that time, and then pciback alone."""
+    autoprobe = f"{pci.DEVICES}/{pf}/sriov_drivers_autoprobe"  # Linux 4.12 and later
+    before = host.text(autoprobe)
+    if pciback.find(host).module is None or before is None:
+        yield
+        return
+    host.write_attribute(autoprobe, "0")
+    try:
+        yield
+        for address in present(host, pf):
+            pciback.keep_others_off(host, address)
+    finally:
+        try:
+            host.write_attribute(autoprobe, before)
+        except OSError as error:  # pciback.take can do without it
+            host.log(f"{autoprobe} could not be set back to {before}: {error.strerror}")
+
+
+def _remove(host: Host, slots: Set[str]) -> None:
+    for address in slots:
+        pciback.remove_slot(host, address)
+
+
+def _write_count(host: Host, pf: str, count: int) -> None:
+    """A driver that is busy with something else is given time: i40e while it resets (EAGAIN)."""
+    path = f"{pci.DEVICES}/{pf}/sriov_numvfs"
+    deadline = time.monotonic() + BUSY_SECONDS
+    while True:
+        try:
+            return host.write_attribute_within(path, str(count), WRITE_SECONDS)
+        except OSError as error:
+            if error.errno != errno.EAGAIN or time.monotonic() >= deadline:
+                raise
+            time.sleep(0.5)
+
+
+def _wait_for(host: Host, pf: str, asked: int) -> None:
+    """Until each VF is there; the kernel tells of no event that would be the last one. How many that is,
+    sriov_numvfs says at once where the driver made more (QAT: all that the card has) or fewer than it was
+    asked for, which the kernel takes for a success (drivers/pci: "requested; only %d enabled")."""
+    begun = time.monotonic()
+    while True:
+        there, says = len(present(host, pf)), host.number(f"{pci.DEVICES}/{pf}/sriov_numvfs")
+        if there >= (says or asked):
+            return
+        waited = time.monotonic() - begun
+        if says == 0 and there == 0 and waited >= END_SECONDS:  # bnxt_en refuses so
+            raise NotAllBorn(errno.ENOSPC, f"its driver took the {asked}, and made none")
+        if waited >= BIRTH_SECONDS:
+            raise NotAllBorn(errno.ETIMEDOUT, f"only {there} of {says or asked} VFs appeared")
+        time.sleep(0.05)
+
+
+def log(host: Host) -> List[str]:
+    return host.run(kernel_log.COMMAND).stdout.splitlines()
+
+
+def reason_since(host: Host, pf: str, before: List[str]) -> str:
+    """What the kernel's log says of the PF since then: the only place where some refusals have a reason."""
+    interfaces = ports.own(host, pf)
+    driver = host.link(f"{pci.DEVICES}/{pf}/driver")
+    new = kernel_log.newer(before, log(host))
+    return kernel_refusal.cause([line for line in new if kernel_refusal.is_of(line, pf, interfaces, driver)])

@@ -1,0 +1,94 @@
+"""What /etc/sriov.conf wants of each PF, beside what there is. Decides, and changes nothing; restore, its
+--check and `status` all go by it."""
+
+from typing import List, NamedTuple, Optional
+
+from . import ip_link, pci
+from .errors import Problem
+from .inventory import Inventory
+from .pf_sections import Macs, match
+from .sriov_conf import PATH, HostConfig, PfConfig
+
+
+class Drift(NamedTuple):
+    """`number` is how many VFs to make, None where it is right; `untaken` are VFs that pciback should
+    hold; `changes` are settings. A VF of a VM that runs, or is being started, is the VM's."""
+
+    number: Optional[int]
+    untaken: List[str]
+    changes: List[ip_link.Change]
+
+    @property
+    def sentences(self) -> List[str]:
+        found = []
+        if self.number is not None:
+            found.append(f"should have {self.number} VFs")
+        if self.untaken:
+            found.append(f"{len(self.untaken)} VFs are not held by pciback, the first is {self.untaken[0]}")
+        for change in self.changes:
+            found.append(f"VF {change.number} should have {change.words}")
+        return found
+
+
+class PfPlan(NamedTuple):
+    """One section of the file: the PF that it means (None: not to be touched), and what differs."""
+
+    wanted: PfConfig
+    pf: Optional[pci.PhysicalFunction]
+    problem: Optional[Problem]
+    drift: Optional[Drift]
+
+
+def plan(config: HostConfig, seen: Inventory, macs: Macs) -> List[PfPlan]:
+    """All sections, in the order of the file. A second one that means the same PF does not count."""
+    found: List[PfPlan] = []
+    for wanted in config.pfs.values():
+        pf, problem = match(wanted, seen.pfs, macs)
+        other = next((one.wanted for one in found if pf is not None and one.pf == pf), None)
+        if other is not None and pf is not None:
+            problem = Problem(
+                "PF_TWICE",
+                f"Two sections of {PATH} mean the PF {pf.address}: [pf {other.address}] counts, "
+                f"[pf {wanted.address}] does not.",
+                "Take one of them out.",
+            )
+            pf = None
+        found.append(PfPlan(wanted, pf, problem, drift(seen, wanted, pf) if pf else None))
+    return found
+
+
+def drift(seen: Inventory, wanted: PfConfig, pf: pci.PhysicalFunction) -> Drift:
+    """What differs on one PF. A setting that the driver does not tell is not drift."""
+    vfs = [vf for vf in seen.vfs if vf.pf == pf.address]
+    idle = [vf for vf in vfs if seen.is_idle(vf)]
+    changes: List[ip_link.Change] = []
+    for vf in idle:
+        now = seen.settings_of(vf)
+        asked = wanted.settings.get(vf.number, {})
+        told = {name: value for name, value in asked.items() if getattr(now, name) is not None}
+        changes += ip_link.changes(vf.number, now, told)
+    return Drift(
+        number=wanted.vfs if wanted.vfs is not None and wanted.vfs != len(vfs) else None,
+        untaken=[vf.address for vf in idle if wanted.vfs is not None and vf.driver != pci.PCIBACK],
+        changes=changes,
+    )
+
+
+RESTORE = "Run /usr/libexec/xapi-sriov/hooks/boot/sriov-restore."
+
+
+def problems(planned: PfPlan, hint: str) -> List[Problem]:
+    """As `status` lists them; `hint` is what helps against a drift of this PF."""
+    found = [planned.problem] if planned.problem else []
+    if planned.pf and planned.drift and planned.drift.sentences:
+        name = planned.pf.name
+        sentences = planned.drift.sentences
+        more = f"; and {len(sentences) - 3} more" if len(sentences) > 3 else ""
+        found.append(
+            Problem(
+                "DRIFT",
+                f"{name} is not as {PATH} wants it: {'; '.join(sentences[:3])}{more}.",
+                hint,
+            )
+        )
+    return found

@@ -1,0 +1,14 @@
+"""`enable_iommu` and `disable_iommu`: Xen's IOMMU at the next boot."""
+
+from typing import Any, Dict, Mapping
+
+from . import arguments, iommu
+from .host import Host
+
+
+def enable_iommu(host: Host, _session: Any, args: Mapping[str, str]) -> Dict[str, Any]:
+    return iommu.enable(host, arguments.boolean(args, "dry_run", False))
+
+
+def disable_iommu(host: Host, _session: Any, args: Mapping[str, str]) -> Dict[str, Any]:
+    return iommu.disable(host, arguments.boolean(args, "dry_run", False))

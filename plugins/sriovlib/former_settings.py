@@ -1,0 +1,117 @@
+"""What a VF that an entry by hand names had beside it: by /etc/sriov.conf, by itself, or by the keys of the
+old plugin `iovirt`, which the VM's owner may write. Pure.
+
+A MAC that `ip link` shows on a VF need not be an administrator's: igb, ixgbe and i40e show the one that the
+guest's driver chose, unless the PF was told one, and none of them says which it is (kernel: igb_main.c,
+igb_set_vf_mac_addr and IGB_VF_FLAG_PF_SET_MAC; ixgbe_sriov.c, ixgbe_set_vf_mac_addr; i40e_virtchnl_pf.c,
+default_lan_addr). A driver that was given none makes one up that is locally administered (eth_random_addr);
+some cards give their VFs ones of their own, beside the PF's.
+"""
+
+from typing import Any, Dict, List, Mapping, NamedTuple, Optional, Sequence, Tuple
+
+from . import iovirt, vf_settings
+from .errors import SriovError
+from .inventories import Surveyed
+from .pci_entries import PciEntry
+from .safetext import listed, shortened
+from .state import Vm
+
+
+class Found(NamedTuple):
+    """A VF that the VM's `pci` names, with what it had beside it."""
+
+    address: str
+    settings: Dict[str, str]
+    left_out: Dict[str, str]  # settings by iovirt's keys, of a VF that can have none
+    by_keys: Dict[str, str]  # of `settings`, what only iovirt's keys say
+    mac_in_doubt: Optional[str]  # the VF has it, and its guest's driver may have chosen it
+
+
+def found(where: Surveyed, vm: Vm, entries: Sequence[PciEntry]) -> List[Found]:
+    """For each entry that names a VF of that host; SriovError where iovirt's keys say nothing that can be."""
+    for part in iovirt.unreadable(vm.other_config):
+        raise SriovError(
+            "SRIOV_BAD_ARGUMENT",
+            f"{vm.name} has `{shortened(part)}` in {iovirt.MACS} or {iovirt.VLANS}, which is not N/VALUE "
+            "with the number of an entry.",
+            "Put its other_config right, or take that key out.",
+        )
+    macs, vlans = iovirt.macs(vm.other_config), iovirt.vlans(vm.other_config)
+    there: Dict[str, Found] = {}
+    for one in entries:
+        vf = where.vf(one.address) if one.address else None
+        if vf is None or one.address is None or one.address in there:
+            continue
+        number = one.number or 0
+        keys = {name: key[number] for name, key in (("mac", macs), ("vlan", vlans)) if number in key}
+        by_keys = {name: _value(vm, name, text) for name, text in keys.items()}
+        there[one.address] = _one(one.address, vf, where.pf(vf["pf"]) or {}, by_keys)
+    return list(there.values())
+
+
+def _one(address: str, vf: Mapping[str, Any], pf: Mapping[str, Any], by_keys: Dict[str, str]) -> Found:
+    if vf["no_settings"] is not None:
+        return Found(address, {}, by_keys, {}, None)
+    settings: Dict[str, str] = {}
+    mac, in_doubt = _mac(vf, pf)
+    if mac is not None:
+        settings["mac"] = mac
+    if vf["vlan"]:
+        settings["vlan"] = str(vf["vlan"])
+        if vf["qos"] and "vlan" not in by_keys:
+            settings["qos"] = str(vf["qos"])
+    news = {name: text for name, text in by_keys.items() if text != settings.get(name, "0")}
+    settings.update(by_keys)
+    if settings.get("vlan") == "0":
+        del settings["vlan"]
+    return Found(address, settings, {}, news, None if "mac" in by_keys else in_doubt)
+
+
+def _mac(vf: Mapping[str, Any], pf: Mapping[str, Any]) -> Tuple[Optional[str], Optional[str]]:
+    """The MAC that an administrator gave the VF; and one that is on it, and may be nobody's choice."""
+    if vf.get("configured_mac"):
+        return vf["configured_mac"], None
+    mac = vf["mac"]
+    if not mac or mac == vf_settings.NO_MAC:
+        return None, None
+    is_local = bool(int(mac[:2], 16) & 2)
+    of_the_card = mac[:8] == (pf.get("mac") or "")[:8].lower()
+    return (None, mac) if is_local or of_the_card else (mac, None)
+
+
+def must_be_trusted(where: Surveyed, vm: Vm, those: Sequence[Found]) -> None:
+    """Refuses what only the VM's own keys say, with what that is."""
+    said = [f"{_words(one.by_keys)} for {one.address} ({_now(where, one)})" for one in those if one.by_keys]
+    if not said:
+        return
+    keys = [key for key in (iovirt.MACS, iovirt.VLANS) if key in vm.other_config]
+    removals = " and ".join(
+        f"`xe vm-param-remove uuid={vm.uuid} param-name=other-config param-key={key}`" for key in keys
+    )
+    raise SriovError(
+        "SRIOV_BAD_ARGUMENT",
+        f"{' and '.join(keys)} of {vm.name} ({vm.uuid}), which its owner can write, say {listed(said)}.",
+        "If that is what it shall have, call again with trust_keys=true. If what the VFs have now is right: "
+        f"{removals}.",
+    )
+
+
+def _words(settings: Mapping[str, str]) -> str:
+    return " and ".join(f"{name} {settings[name]}" for name in sorted(settings))
+
+
+def _now(where: Surveyed, one: Found) -> str:
+    vf = where.vf(one.address) or {}
+    return f"which has {_words({name: str(vf[name]) for name in one.by_keys})} now"
+
+
+def _value(vm: Vm, name: str, text: str) -> str:
+    try:
+        return vf_settings.as_text(vf_settings.parse_value(name, text))
+    except ValueError as accepted:
+        raise SriovError(
+            "SRIOV_BAD_ARGUMENT",
+            f"{vm.name} has `{shortened(text)}` as {name} of a VF, which takes {accepted}.",
+            f"Put its other_config right ({iovirt.MACS}, {iovirt.VLANS}), or take that key out.",
+        ) from None

@@ -1,0 +1,23 @@
+"""What xapi says of a host's GPUs: which can give out vGPUs."""
+
+from typing import Dict, Iterable
+
+from . import vgpus
+from .session import Xapi
+
+# Every GPU has the type `passthrough`. Of the others the vGPUs are VFs, or parts of the PF: an NVIDIA T4 can
+# SR-IOV and gives parts, unless xapi is told otherwise (xapi_vgpu_type.ml, to_implementation, is_sriov).
+_TYPES = 'not (field "implementation" = "passthrough")'
+
+
+def told(xapi: Xapi, host: str, pfs: Iterable[vgpus.Gpu]) -> Dict[str, bool]:
+    """What xapi says of the host's GPUs, by their PGPU records; nothing is asked where no PF is a GPU. Raises
+    what `Xapi.call` raises."""
+    if not any(pf.pci_class.startswith(vgpus.DISPLAY) for pf in pfs):
+        return {}
+    found = xapi.call("PGPU.get_all_records_where", f'field "host" = "{host}"')
+    types = set(xapi.call("VGPU_type.get_all_records_where", _TYPES)) if found else set()
+    return {
+        xapi.call("PCI.get_pci_id", record["PCI"]): bool(types.intersection(record["supported_VGPU_types"]))
+        for record in found.values()
+    }

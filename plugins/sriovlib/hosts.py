@@ -1,0 +1,139 @@
+"""The pool's hosts, their PIFs and the networks: what a call reads once, before it takes the pool's lock."""
+
+from typing import Any, Dict, List, NamedTuple, Optional, Set
+
+from . import networks, xensource_inventory
+from .errors import SriovError, bad_argument
+from .host import Host
+from .networks import Network, Record
+from .session import Xapi
+
+
+class Member(NamedTuple):
+    """A host of the pool. `pifs` are its records by reference; where not `enabled`, xapi starts no VM."""
+
+    ref: str
+    uuid: str
+    name: str
+    live: bool
+    pifs: Dict[str, Record]
+    enabled: bool = True
+
+
+class Topology(NamedTuple):
+    own: str  # UUID of the host that this process runs on
+    master: str  # UUID
+    members: Dict[str, Member]  # by UUID
+    network_records: Dict[str, Record]
+
+    @property
+    def live(self) -> List[Member]:
+        return [member for member in self.members.values() if member.live]
+
+    def live_host(self, uuid: str) -> Optional[str]:
+        """The host, if it is live; None for one that is not, or left the pool."""
+        found = self.members.get(uuid)
+        return uuid if found is not None and found.live else None
+
+    def uuid_of(self, ref: str) -> Optional[str]:
+        """The UUID of a host by its reference; None for a null one or one that is gone."""
+        return next((member.uuid for member in self.members.values() if member.ref == ref), None)
+
+    def networks(self, member: Member) -> List[Network]:
+        """All networks of the pool, with the interfaces of this host below each."""
+        return networks.networks(self.network_records, member.pifs)
+
+    def wires(self) -> Dict[str, Set[str]]:
+        """UUID of a network -> those of all that stand on its ports, on one host or another."""
+        every = {ref: pif for one in self.members.values() for ref, pif in one.pifs.items()}
+        return networks.wires(self.network_records, every)
+
+    def vlans(self) -> Dict[str, Set[Optional[int]]]:
+        """UUID of a network -> the tags of its PIFs on all hosts, None for one without."""
+        found: Dict[str, Set[Optional[int]]] = {}
+        for one in self.members.values():
+            for pif in one.pifs.values():
+                if pif["network"] in self.network_records:
+                    uuid = self.network_records[pif["network"]]["uuid"]
+                    found.setdefault(uuid, set()).add(networks.vlan(pif))
+        return found
+
+
+def own_uuid(host: Host) -> str:
+    """This host's UUID; without one nothing can be said to xapi."""
+    found = xensource_inventory.read(host).get("INSTALLATION_UUID")
+    if found is None:
+        raise SriovError(
+            "SRIOV_XAPI_SILENT",
+            "INSTALLATION_UUID is not in /etc/xensource-inventory, so this host cannot be found in its pool.",
+            "Put that file right; the installer and xapi write it.",
+        )
+    return found
+
+
+def read(host: Host, xapi: Xapi) -> Topology:
+    """Six calls; raises what `Xapi.call` raises."""
+    (pool,) = xapi.call("pool.get_all")
+    master = xapi.call("pool.get_master", pool)
+    hosts = xapi.call("host.get_all_records")
+    metrics = xapi.call("host_metrics.get_all_records")
+    pif_records = xapi.call("PIF.get_all_records")
+    records = xapi.call("network.get_all_records")
+    of_host: Dict[str, Dict[str, Record]] = {ref: {} for ref in hosts}
+    for ref, pif in pif_records.items():
+        of_host.setdefault(pif["host"], {})[ref] = pif
+    members = {
+        record["uuid"]: Member(
+            ref,
+            record["uuid"],
+            record["name_label"],
+            bool(metrics.get(record["metrics"], {}).get("live")),
+            of_host[ref],
+            bool(record["enabled"]),
+        )
+        for ref, record in hosts.items()
+    }
+    return Topology(own_uuid(host), hosts[master]["uuid"], members, records)
+
+
+def member(topology: Topology, wanted: str) -> Member:
+    """The live host of that UUID."""
+    found = topology.members.get(wanted)
+    if found is None:
+        raise SriovError(
+            "SRIOV_NOT_FOUND", f"The pool has no host {wanted}.", "`xe host-list` shows those that it has."
+        )
+    if not found.live:
+        raise SriovError(
+            "SRIOV_NOT_FOUND",
+            f"The host {found.name} ({wanted}) does not answer its pool.",
+            "Start it, or give the UUID of one that is live.",
+        )
+    return found
+
+
+def request_network(topology: Topology, wanted: str) -> Dict[str, Any]:
+    """The network that a request may name, `{uuid, name, vlan}`; `SRIOV_BAD_ARGUMENT` for networks that
+    stand on no port of any host, on a tunnel, or on xapi's own SR-IOV."""
+    listed = [
+        Network(record["uuid"], record["name_label"], record["bridge"], set())
+        for record in topology.network_records.values()
+    ]
+    network = networks.find_network(listed, wanted)
+    ref = next(ref for ref, record in topology.network_records.items() if record["uuid"] == network.uuid)
+    own = [pif for one in topology.members.values() for pif in one.pifs.values() if pif["network"] == ref]
+    if not own:
+        raise bad_argument("network", wanted, "a network that stands on a port; this one is internal")
+    if all(pif["tunnel_access_PIF_of"] for pif in own):
+        raise bad_argument("network", wanted, "a network that stands on a port; this one is a tunnel")
+    if all(pif["sriov_logical_PIF_of"] or pif["sriov_physical_PIF_of"] for pif in own):
+        raise bad_argument(
+            "network",
+            wanted,
+            "a network without xapi's own SR-IOV; VMs get VFs of this one by a VIF (`xe vif-create`)",
+        )
+    tags = {networks.vlan(pif) for pif in own}
+    if len(tags) > 1:
+        shown = ", ".join(sorted("no tag" if tag is None else str(tag) for tag in tags))
+        raise bad_argument("network", wanted, f"a network with one VLAN on all hosts; this one has {shown}")
+    return {"uuid": network.uuid, "name": network.name, "vlan": tags.pop()}

@@ -1,0 +1,108 @@
+"""Whether a PF or VF may be changed: not while dom0 or a running VM needs it; what xapi knows of
+it is pool/needed_by_xapi.py's. Decides, and changes nothing."""
+
+from typing import Mapping, Sequence
+
+from . import vgpus
+from .errors import SriovError
+from .inventory import Inventory
+from .pci import PhysicalFunction
+from .problems import ADDRESSES_UNKNOWN, MANAGEMENT_UNKNOWN
+from .start_notes import STALE_SECONDS
+
+_ANOTHER_PORT = "Use another port, or move the network to another one first."
+
+
+def pf_is_not_needed(pf: PhysicalFunction, seen: Inventory) -> None:
+    """Refuses a PF that carries the management network, itself or by one of its VFs, or may do so; and one
+    with a VF that dom0 has an IP address on."""
+    if seen.management(pf):
+        raise SriovError(
+            "SRIOV_MANAGEMENT_INTERFACE",
+            f"{pf.name} carries the host's management network.",
+            _ANOTHER_PORT,
+        )
+    if seen.management(pf) is None:
+        raise SriovError(
+            "SRIOV_NEEDED_BY_DOM0",
+            f"It is not known which port carries the management network, and {pf.name} may.",
+            f"{MANAGEMENT_UNKNOWN}, or use another port.",
+        )
+    of_vfs = set(seen.vf_interfaces.get(pf.address, ()))
+    if of_vfs and seen.network.with_address is None:
+        raise SriovError(
+            "SRIOV_NEEDED_BY_DOM0",
+            f"A VF of {pf.name} is dom0's interface {sorted(of_vfs)[0]}, and dom0 may have an IP address "
+            "on it.",
+            ADDRESSES_UNKNOWN,
+        )
+    needed = sorted(of_vfs & (seen.network.with_address or set()))
+    if needed:
+        raise SriovError(
+            "SRIOV_NEEDED_BY_DOM0",
+            f"A VF of {pf.name} is dom0's interface {needed[0]}, and dom0 has an IP address on it.",
+            "Take the address from it first (`ip address show`), or use another port.",
+        )
+
+
+def vfs_have_no_disk(pf: PhysicalFunction, seen: Inventory, on_disks: Mapping[str, Sequence[str]]) -> None:
+    """Refuses a PF (NVMe) with a VF that a disk of dom0 is on. `on_disks`: see dom0disks.by_controller."""
+    for vf in seen.vfs:
+        if vf.pf == pf.address and on_disks.get(vf.address):
+            raise SriovError(
+                "SRIOV_NEEDED_BY_DOM0",
+                f"The VF {vf.address} of {pf.name} is the controller of dom0's disk with "
+                f"{on_disks[vf.address][0]}.",
+                "Take that out of use first (`umount`, `swapoff`, `zpool export`, `xe pbd-unplug`).",
+            )
+
+
+def gives_no_vgpus(pf: PhysicalFunction, by_xapi: vgpus.Told) -> None:
+    """Refuses a GPU whose VFs xapi gives to VMs as vGPUs; where xapi does not tell (UNTOLD), by its
+    driver."""
+    if vgpus.gives_vfs(vgpus.gpu(pf), by_xapi):
+        raise SriovError(
+            "SRIOV_MANAGED_BY_XAPI",
+            f"xapi gives the VFs of the GPU {pf.name} to VMs as vGPUs.",
+            "VMs get them by a vGPU (`xe vgpu-create`); leave this device to xapi.",
+        )
+
+
+def no_domain_has_a_vf(pf: PhysicalFunction, seen: Inventory) -> None:
+    """Refuses while a running domain has a VF of the PF, or may have one, or is about to."""
+    own = [vf.address for vf in seen.vfs if vf.pf == pf.address]
+    if len(own) < pf.num_vfs:
+        raise SriovError(
+            "SRIOV_VF_IN_USE",
+            f"{pf.name} says that it has {pf.num_vfs} VFs, and sysfs shows {len(own)}: it is not known "
+            "whether VMs have the others.",
+            "Call again; if that does not help, see the kernel's log.",
+        )
+    if own and seen.owners is None:
+        raise SriovError(
+            "SRIOV_VF_IN_USE",
+            f"xenstore does not answer, so it is not known whether VMs have VFs of {pf.name}.",
+            "Call again when it answers.",
+        )
+    held = {address: (seen.owners or {})[address] for address in own if address in (seen.owners or {})}
+    if held:
+        names = ", ".join(f"{owner.name or owner.vm_uuid or 'a VM'} ({vf})" for vf, owner in held.items())
+        raise SriovError(
+            "SRIOV_VF_IN_USE",
+            f"Running VMs have VFs of {pf.name}: {names}.",
+            "Shut them down first; `force` does not help against that.",
+        )
+
+    for vf in own:
+        is_not_starting(vf, seen)
+
+
+def is_not_starting(vf: str, seen: Inventory) -> None:
+    """Refuses while a VM is being started with that VF: its settings are there, and its domain is not yet."""
+    if vf in seen.starting:
+        raise SriovError(
+            "SRIOV_VF_IN_USE",
+            f"The VM {seen.starting[vf]} is being started with {vf}.",
+            "Try again when it runs. If the start failed, set_vf_count and configure_vf know that from xapi; "
+            f"sriov-restore does not ask xapi and waits, {STALE_SECONDS // 60} minutes at most.",
+        )

@@ -1,0 +1,103 @@
+"""`list_assignments`: who has which VF in the whole pool, and what does not fit together. Changes nothing."""
+
+from typing import Any, Dict, List, Mapping, Set
+
+from . import arguments, find, hosts, inventories, pci_entries, placement, state
+from .host import Host
+from .ledger import Choice
+from .session import Xapi
+from .state import PoolState, Vm
+from .view import Seen
+
+Serving = Dict[Choice, placement.Serving]
+
+
+def list_assignments(host: Host, session: Any, args: Mapping[str, str]) -> Dict[str, Any]:
+    """The plugin's `list_assignments`, on the master: `{vms, conflicts, hosts}`.
+
+    `vms`: those with requests or `pci` entries, `{vm_uuid, vm_name, power_state, resident_on, host_uuid,
+    requests: [{request, by, value, settings, vf, portable}], pci, others}`; `host_uuid` is the lease's,
+    `others` are the entries that are not ours. `hosts`: `{host_uuid, name, live, version}`, version null
+    where the host did not tell.
+    """
+    vm_uuid = arguments.uuid(args, "vm_uuid")
+    host_uuid = arguments.uuid(args, "host_uuid")
+    xapi = Xapi(host, session)
+    pool = hosts.read(host, xapi)
+    if vm_uuid is not None:
+        state.vm_record(xapi, vm_uuid)
+    surveyed = inventories.survey(host, session, pool, pool.live)
+    now = state.read(xapi, pool)
+    if host_uuid is not None and host_uuid not in {*pool.members, *_leased_hosts(now)}:
+        hosts.member(pool, host_uuid)
+    seen = Seen(pool, surveyed, now, now.held(surveyed.running(), surveyed.starting()))
+    serving: Serving = {}
+    vms = [
+        _row(seen, vm, serving)
+        for vm in sorted(now.vms.values(), key=lambda vm: (vm.name, vm.uuid))
+        if vm_uuid in (None, vm.uuid) and seen.has_vfs(vm) and host_uuid in (None, *_hosts_of(seen, vm))
+    ]
+    found = [
+        conflict
+        for conflict in find.find(seen)
+        if (vm_uuid is None or vm_uuid in conflict.vm_uuids)
+        and (host_uuid is None or conflict.host_uuid in (None, host_uuid))
+    ]
+    return {
+        "vms": vms,
+        "conflicts": [conflict._asdict() for conflict in find.readable(found, now)],
+        "hosts": [
+            {
+                "host_uuid": member.uuid,
+                "name": member.name,
+                "live": member.live,
+                "version": surveyed.hosts[member.uuid].inventory["version"]
+                if member.uuid in surveyed.hosts
+                else None,
+            }
+            for member in sorted(pool.members.values(), key=lambda member: (member.name, member.uuid))
+        ],
+    }
+
+
+def _leased_hosts(state: PoolState) -> Set[str]:
+    """Those that left the pool too."""
+    return {entry.lease.host for entry in state.entries.values() if entry.lease}
+
+
+def _hosts_of(seen: Seen, vm: Vm) -> List[str]:
+    entry = seen.state.entries.get(vm.uuid)
+    leased = entry.lease.host if entry and entry.lease else None
+    return [uuid for uuid in (leased, vm.resident_on) if uuid]
+
+
+def _row(seen: Seen, vm: Vm, serving: Serving) -> Dict[str, Any]:
+    """`serving` is filled as requests are met: many ask for the same."""
+    entry = seen.state.entries.get(vm.uuid)
+    vfs = entry.lease.vfs if entry and entry.lease else {}
+    requests = []
+    for request in entry.requests if entry else ():
+        address, choice = vfs.get(request.number), request.choice
+        if choice not in serving:
+            serving[choice] = placement.serving(choice, seen.surveyed.candidates)
+        requests.append(
+            {
+                "request": request.number,
+                "by": choice.kind,
+                "value": choice.value,
+                "settings": request.settings,
+                "vf": address,
+                "portable": address is not None
+                and placement.portable_where(serving[choice], address, vm.uuid, seen.held),
+            }
+        )
+    return {
+        "vm_uuid": vm.uuid,
+        "vm_name": vm.name,
+        "power_state": vm.power_state,
+        "resident_on": vm.resident_on,
+        "host_uuid": entry.lease.host if entry and entry.lease else None,
+        "requests": requests,
+        "pci": vm.pci,
+        "others": [one.text for one in pci_entries.entries(vm.pci or "") if one.address not in vfs.values()],
+    }

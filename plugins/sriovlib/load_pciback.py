@@ -1,0 +1,10 @@
+"""`load_pciback`: the driver that holds devices for VMs, now and at each boot."""
+
+from typing import Any, Dict, Mapping
+
+from . import arguments, pciback
+from .host import Host
+
+
+def load_pciback(host: Host, _session: Any, args: Mapping[str, str]) -> Dict[str, Any]:
+    return pciback.keep_loaded(host, arguments.boolean(args, "persistent", True))

@@ -1,0 +1,274 @@
+"""What all pool functions do alike: ask the hosts concerned, take the pool's lock, look at the pool once,
+decide, write."""
+
+import time
+from contextlib import contextmanager
+from typing import (
+    Any,
+    Dict,
+    Iterable,
+    Iterator,
+    List,
+    Mapping,
+    NamedTuple,
+    Optional,
+    Sequence,
+    Tuple,
+)
+
+from . import inventories, ledger, no_free_vf, own_lease, pci_entries, placement, state
+from .errors import SriovError
+from .host import Host
+from .hosts import Member, Topology
+from .inventories import Survey
+from .ledger import Choice, Entry, Lease, Request
+from .placement import Held, NoFreeVf
+from .session import Xapi
+from .state import PoolState, Vm
+from .transaction import Change, Transaction
+from .view import Seen
+
+LOCK = "pool"
+CALL_SECONDS, HOOK_SECONDS = 120, 60  # of waiting for the lock, if the caller says nothing else
+STALE_SECONDS = 15  # what hosts told before a longer wait than that may not be so any more
+NO_ENTRY = Entry((), None, 1, False, "", ())
+
+
+class Work(NamedTuple):
+    """The pool while its lock is held."""
+
+    xapi: Xapi
+    topology: Topology
+    surveyed: Survey
+    state: PoolState
+    held: Held
+    transaction: Transaction
+
+    def vm(self, uuid: str) -> Vm:
+        """A VM; one that became a template too, for what it was lent is taken back all the same."""
+        vm = self.state.vms.get(uuid)
+        if vm is None:
+            ref, record = state.vm_record(self.xapi, uuid, template=True)
+            hosts = {member.ref: member.uuid for member in self.topology.members.values()}
+            vm = state.vm_of(ref, record, hosts)
+        pci_entries.must_be_readable(uuid, vm.name, vm.other_config)
+        return vm
+
+    def entry(self, uuid: str) -> Entry:
+        """What the ledger says of the VM; refuses where that cannot be read."""
+        why = self.state.unreadable.get(uuid)
+        if why is not None:
+            raise SriovError(
+                "SRIOV_LEDGER",
+                f"pool.other_config:{ledger.key(self.state.other_config, uuid)} cannot be read: {why}.",
+                f"It is left as it is. {state.put_right(uuid, self.state.other_config)}",
+            )
+        return self.state.entries.get(uuid, NO_ENTRY)
+
+    def was_cut_off(self, uuid: str) -> bool:
+        """Whether a call for the VM came to no end after it began to write: what the ledger says may not be
+        all done."""
+        return ledger.NEXT_PREFIX + uuid in self.state.other_config
+
+    def has_written_ledger(self, uuid: str) -> bool:
+        """Whether a call that was cut off had come so far that the VM's key is what it wrote."""
+        settled = ledger.settled(self.state.other_config)
+        return self.was_cut_off(uuid) and settled[ledger.PREFIX + uuid] == settled[ledger.NEXT_PREFIX + uuid]
+
+    @property
+    def seen(self) -> Seen:
+        return Seen(self.topology, self.surveyed, self.state, self.held)
+
+    def host(self, uuid: str) -> inventories.Surveyed:
+        """The host, which must have told what it has."""
+        found = self.surveyed.hosts.get(uuid)
+        if found is not None:
+            return found
+        member = self.topology.members.get(uuid)
+        name = member.name if member else uuid
+        reasons = [problem for problem in self.surveyed.problems if problem.host_uuid == uuid]
+        if reasons:
+            raise SriovError("SRIOV_NO_FREE_VF", reasons[0].message, reasons[0].hint)
+        if member is not None and member.live:
+            raise SriovError(
+                "SRIOV_BUSY", f"The VM's VFs moved to the host {name} since this call began.", "Call again."
+            )
+        raise SriovError(
+            "SRIOV_NO_FREE_VF", f"The host {name} does not answer its pool.", "Start it, or use another host."
+        )
+
+
+@contextmanager
+def work(
+    host: Host,
+    session: Any,
+    pool: Topology,
+    surveyed: Survey,
+    doing: str,
+    seconds: Optional[float] = None,
+) -> Iterator[Work]:
+    """Holds the pool's lock of this host, its master; `SRIOV_BUSY` names who has it, after a wait."""
+    began = time.monotonic()
+    with host.lock(LOCK, doing, CALL_SECONDS if seconds is None else seconds):
+        if surveyed.hosts and time.monotonic() - began > STALE_SECONDS:
+            surveyed = inventories.again(host, session, pool, surveyed)
+        xapi = Xapi(host, session)
+        now = state.read(xapi, pool)
+        if pool.uuid_of(now.master_ref) != pool.own:
+            raise SriovError(
+                "SRIOV_BUSY", "The pool has another master since this call began.", "Call again."
+            )
+        held = now.held(surveyed.running(), surveyed.starting())
+        surveyed = surveyed.without_unknown(held.on_host)
+        yield Work(xapi, pool, surveyed, now, held, Transaction(host, xapi, now))
+
+
+def entry_now(xapi: Xapi, uuid: str) -> Entry:
+    """What the ledger says of a VM, without the lock: only to know which hosts to ask."""
+    (pool,) = xapi.call("pool.get_all")
+    text = ledger.settled(xapi.call("pool.get_other_config", pool)).get(ledger.PREFIX + uuid)
+    try:
+        return NO_ENTRY if text is None else ledger.parse(text)
+    except ledger.LedgerError:
+        return NO_ENTRY  # who works with it says so, under the lock
+
+
+def concerned(pool: Topology, choices: Iterable[Choice], more: Iterable[Optional[str]] = ()) -> List[Member]:
+    """The live hosts that may serve one of these choices, and those of `more`."""
+    found = [member for member in pool.live if member.uuid in more]
+    for choice in choices:
+        if choice.kind != "network":
+            return pool.live
+        for member in pool.live:
+            stands = any(
+                network.uuid == choice.value and network.interfaces for network in pool.networks(member)
+            )
+            if stands and member not in found:
+                found.append(member)
+    return found
+
+
+def place(
+    at: Work, vm: Vm, requests: Sequence[Request], host: str, current: Mapping[int, str]
+) -> Dict[int, str]:
+    """A VF of that host for each request; `SRIOV_NO_FREE_VF` says what there is and who has it."""
+    at.host(host)
+    try:
+        return placement.place(requests, vm.uuid, host, at.surveyed.candidates, at.held, current)
+    except NoFreeVf as error:
+        raise _no_free_vf(at, error) from error
+
+
+def release(host: Host, session: Any, pool: Topology, left: str, vm_uuid: str, vfs: Iterable[str]) -> None:
+    """The host that a VM's VFs were of sets them back, if it has not done so as the VM ended: a guest that
+    shut itself down ran no hook, and a MAC that stays on a VF makes its VM unreachable from there. Not under
+    the lock; a host that does not answer costs nothing."""
+    member = pool.members.get(left)
+    if member is None or not member.live:
+        return
+    try:
+        xapi = Xapi(host, session, inventories.SECONDS)
+        args = {"vm_uuid": vm_uuid, "vfs": ",".join(sorted(vfs))}
+        xapi.call("host.call_plugin", member.ref, "sriov", "release_vfs", args)
+    except Exception as error:  # the client's errors have no common class; the VM has what it was to have
+        host.log(f"{member.name} was not told that {vm_uuid} left it: {error}")
+
+
+def best_host(at: Work, vm: Vm, requests: Sequence[Request], preferred: Optional[str]) -> str:
+    """The host for all of these requests: the preferred one if it can, else of those that take VMs, else of
+    all, the one with most free VFs."""
+    hosts = at.surveyed.candidates
+    enabled = {
+        uuid: candidates
+        for uuid, candidates in hosts.items()
+        if uuid == preferred or at.topology.members[uuid].enabled
+    }
+    try:
+        return placement.choose_host(requests, vm.uuid, enabled, at.held, preferred)
+    except NoFreeVf:
+        pass
+    try:
+        return placement.choose_host(requests, vm.uuid, hosts, at.held, preferred)
+    except NoFreeVf as error:
+        raise _no_free_vf(at, error) from error
+
+
+def _no_free_vf(at: Work, error: NoFreeVf) -> SriovError:
+    return no_free_vf.as_error(error, at.topology, at.surveyed, lambda uuid: _name(at, uuid))
+
+
+def _name(at: Work, uuid: str) -> Optional[str]:
+    """What a person calls the host, network or VM; None for one that is gone."""
+    if uuid in at.topology.members:
+        return at.topology.members[uuid].name
+    for record in at.topology.network_records.values():
+        if record["uuid"] == uuid:
+            return str(record["name_label"])
+    return at.state.name(uuid) if uuid in at.state.vms else None
+
+
+def change(
+    at: Work,
+    vm: Vm,
+    entry: Entry,
+    requests: Sequence[Request],
+    host: str,
+    vfs: Mapping[int, str],
+    replaced: Optional[Mapping[str, int]] = None,
+) -> Change:
+    """The VM with these requests and this lease. Its `pci` is derived: entries of others stay. A key that a
+    call was cut off from writing is what the ledger noted of it. `replaced` is of a start that is re-placed;
+    without it a move to another host is a new beginning."""
+    ours = set(entry.past).union(entry.lease.vfs.values() if entry.lease else ())
+    cut_off = at.was_cut_off(vm.uuid)
+    before = entry.pci if vm.pci is None and cut_off else vm.pci or ""
+    plugged = pci_entries.plugging_order(before)
+    pci = pci_entries.derive(before, ours, [vfs[one.number] for one in requests if one.number in vfs])
+    old = entry.lease
+    if not requests:
+        lease = None
+    elif old is not None and (old.host, old.vfs) == (host, dict(vfs)) and replaced is None:
+        lease = old
+    else:
+        if replaced is None:
+            replaced = old.replaced if old and old.host == host else {}
+        networks = _networks(at, requests, host, vfs)
+        lease = Lease(host, dict(vfs), at.state.next_serial, dict(replaced), networks)
+    had = bool(entry.requests or ours.intersection(plugged) or cut_off)
+    nomigrate, ours_nomigrate = _nomigrate(vm, entry, requests, had)
+    after = Entry(
+        requests=tuple(requests),
+        lease=lease,
+        next_number=max([entry.next_number, *(request.number + 1 for request in requests)]),
+        nomigrate=ours_nomigrate,
+        pci=pci,
+        past=tuple(sorted(ours.union(vfs.values()))),
+    )
+    return Change(vm, after, pci, nomigrate)
+
+
+def _networks(
+    at: Work, requests: Sequence[Request], host: str, vfs: Mapping[int, str]
+) -> Dict[int, List[str]]:
+    """Of requests in VLANs that name no network: on which their ports are, for starts on other hosts. See
+    ownlease."""
+    surveyed = at.surveyed.hosts.get(host)
+    wanted = [one for one in requests if own_lease.has_vlan(one) and one.choice.kind != "network"]
+    if surveyed is None or not wanted:
+        return {}
+    known = {one.address: one.networks | one.no_network for one in surveyed.candidates}
+    return {
+        one.number: sorted(known[vfs[one.number]] & surveyed.untagged)
+        for one in wanted
+        if vfs.get(one.number) in known
+    }
+
+
+def _nomigrate(vm: Vm, entry: Entry, requests: Sequence[Request], had: bool) -> Tuple[Optional[str], bool]:
+    """What platform:nomigrate is to be, and whether it is ours. While the VM has no requests the ledger says
+    whether it was ours when it had: it is so again where a revert, or a copy, brought entries of then with
+    it, and still where a call was cut off (`had`); else somebody has set it since."""
+    is_ours = entry.nomigrate and had
+    if requests:
+        return (vm.nomigrate, is_ours) if vm.nomigrate is not None else ("true", True)
+    return None if is_ours and vm.nomigrate == "true" else vm.nomigrate, entry.nomigrate

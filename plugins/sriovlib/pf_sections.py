@@ -1,0 +1,134 @@
+"""Which card a section of /etc/sriov.conf means: a PF is known by its address and by its permanent MAC, an
+InfiniBand one by its GUID."""
+
+import re
+from typing import Dict, Iterable, Mapping, NamedTuple, Optional, Sequence
+
+from .errors import Problem
+from .host import Host
+from .pci import PhysicalFunction, mac_of
+from .ports import MLX4
+from .sriov_conf import PATH, PfConfig
+from .vf_settings import NO_MAC, is_mac
+
+_NET_ADDR_PERM = 0
+_PERMANENT = r"Permanent address: ([0-9a-fA-F:]+)"
+
+Macs = Mapping[str, Optional[str]]  # PF address -> permanent MAC, or GUID: eight bytes
+
+
+class Match(NamedTuple):
+    """The PF that is meant (None: not to be touched), and what is to be said of it."""
+
+    pf: Optional[PhysicalFunction]
+    problem: Optional[Problem]
+
+
+def permanent_macs(host: Host, pfs: Sequence[PhysicalFunction]) -> Dict[str, Optional[str]]:
+    """The MACs that are burnt into the ports: their present ones may be a bond's. None without an
+    interface, or where no MAC is the port's own. All are asked at the same time.
+
+    An InfiniBand port has an address of 20 bytes, of which the first four are flags and a number that each
+    boot chooses anew, and the last eight its GUID (RFC 4391, 9.1.1); `ethtool -P` prints all 20. So the GUID
+    is what counts, and sysfs shows it.
+    """
+    asked = {
+        pf: host.start(["ethtool", "-P", pf.interface])
+        for pf in pfs
+        if pf.interface and not pf.is_infiniband and not _first_port_is_late(pf)
+    }
+    macs: Dict[str, Optional[str]] = {pf.address: pf.guid for pf in pfs}
+    for pf, running in asked.items():
+        match = re.search(_PERMANENT, running.finish().stdout)
+        burnt_in = match.group(1).lower() if match and is_mac(match.group(1)) else NO_MAC
+        macs[pf.address] = _own_mac(host, pf.interface) if burnt_in == NO_MAC else burnt_in
+    return macs
+
+
+def _own_mac(host: Host, interface: Optional[str]) -> Optional[str]:
+    """The present MAC of a port that tells no permanent one. One that its driver made up (nfp's flower
+    firmware) or somebody gave it is another after the next boot, and tells nothing of the card (linux:
+    include/uapi/linux/netdevice.h, NET_ADDR_PERM)."""
+    is_own = host.number(f"/sys/class/net/{interface}/addr_assign_type") in (None, _NET_ADDR_PERM)
+    return mac_of(host, interface) if is_own else None
+
+
+def _first_port_is_late(pf: PhysicalFunction) -> bool:
+    """A card with two ports on one function is known by the first, which may come after the second. (With
+    other drivers a function's only port may have any number.)"""
+    return pf.driver == MLX4 and pf.ports[0].number > 0
+
+
+def match(wanted: PfConfig, pfs: Sequence[PhysicalFunction], macs: Macs) -> Match:
+    """Finds the PF of a section. Pure. At its own address is right if the MAC is; then the MAC counts,
+    where just one PF has it."""
+    there = next((pf for pf in pfs if pf.address == wanted.address), None)
+    known_by = wanted.known_by
+    if known_by is None:
+        return Match(there, None if there else _missing(wanted))
+    if there is not None and macs.get(there.address) == known_by:
+        return Match(there, None)
+    if there is not None and macs.get(there.address) is None and _may_be_late(there, wanted):
+        return Match(there, None)
+    same = [pf for pf in pfs if macs.get(pf.address) == known_by]
+    if len(same) > 1:
+        return Match(None, _several(wanted, same))
+    if same:
+        return Match(same[0], _moved(wanted, same[0]))
+    return Match(None, _another(wanted, there, macs.get(there.address)) if there else _missing(wanted))
+
+
+def _may_be_late(there: PhysicalFunction, wanted: PfConfig) -> bool:
+    """Whether its driver may only not have made its interface yet, so that it shows no MAC or GUID. One of
+    the class InfiniBand never has a MAC, and one of the class Ethernet no GUID; mlx4 is of neither."""
+    if there.pci_class.startswith("0207"):
+        return wanted.guid is not None
+    return there.is_network and (wanted.guid is None or not there.pci_class.startswith("0200"))
+
+
+def section_of(
+    pf: PhysicalFunction, sections: Iterable[PfConfig], pfs: Sequence[PhysicalFunction], macs: Macs
+) -> Optional[PfConfig]:
+    """The section that means this PF: the first one, as for `plan`."""
+    return next((wanted for wanted in sections if match(wanted, pfs, macs).pf == pf), None)
+
+
+def _missing(wanted: PfConfig) -> Problem:
+    return Problem(
+        "PF_MISSING",
+        f"{PATH} speaks of the PF {wanted.address}, and this host has none there.",
+        "Put the card back, or take its section out of the file.",
+    )
+
+
+def _moved(wanted: PfConfig, pf: PhysicalFunction) -> Problem:
+    return Problem(
+        "PF_MOVED",
+        f"The card of {wanted.address} ({wanted.known_by}) is at {pf.address} now; its VFs are made there.",
+        f"Call set_vf_count for {pf.address} to have {PATH} say so; give VMs VFs of the new place.",
+    )
+
+
+def _another(wanted: PfConfig, there: PhysicalFunction, mac: Optional[str]) -> Problem:
+    if there.is_infiniband and wanted.guid is None:
+        return Problem(
+            "OTHER_CARD",
+            f"The card at {wanted.address} is InfiniBand, and {PATH} has a MAC ({wanted.mac}) for it, which "
+            "does not tell whether it is the card that is meant; its VFs are not touched.",
+            f"Call set_vf_count for {wanted.address}: it writes the card's GUID.",
+        )
+    return Problem(
+        "OTHER_CARD",
+        f"At {wanted.address} sits another card ({mac or 'without a MAC'}, not {wanted.known_by}); "
+        "its VFs are not touched.",
+        f"Call set_vf_count for it if it is meant to have VFs, or take the section out of {PATH}.",
+    )
+
+
+def _several(wanted: PfConfig, pfs: Sequence[PhysicalFunction]) -> Problem:
+    return Problem(
+        "OTHER_CARD",
+        f"Several PFs have the {'GUID' if wanted.guid else 'MAC'} {wanted.known_by} of {wanted.address}: "
+        f"{', '.join(pf.address for pf in pfs)}; none of them is touched.",
+        f"Correct that section's address, or its {'guid' if wanted.guid else 'mac'}, in {PATH}.",
+    )

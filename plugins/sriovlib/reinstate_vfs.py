@@ -1,0 +1,18 @@
+"""`reinstate_vfs`: VFs of one host for all requests of a VM."""
+
+from typing import Any, Dict, Mapping
+
+from . import arguments, reinstate
+from .host import Host
+
+
+def reinstate_vfs(host: Host, session: Any, args: Mapping[str, str]) -> Dict[str, Any]:
+    """On the master. `{vm_uuid, host_uuid, changed, pci_changed, vfs: [{request, vf, before}], warnings}`;
+    `pci_changed` says that a start which is in progress would plug other addresses."""
+    return reinstate.reinstate(
+        host,
+        session,
+        arguments.required_uuid(args, "vm_uuid"),
+        arguments.uuid(args, "host_uuid"),
+        arguments.boolean(args, "starting", False),
+    )

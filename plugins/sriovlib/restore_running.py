@@ -1,0 +1,93 @@
+"""Running VMs whose VFs are not as their starts left them.
+
+A PF's driver that is loaded anew under running VMs has forgotten their VFs' MAC, VLAN, spoof check and rates
+(kernel: ixgbe_sriov.c, ixgbe_enable_sriov, makes fresh records for VFs that it finds), and igb does not know
+them any more. Nobody tells the VM, which is in another VLAN then.
+"""
+
+from typing import Dict, List, NamedTuple, Optional
+
+from . import inventory, ip_link, pci, start_notes, vf_settings
+from .errors import Problem, SriovError
+from .host import Host
+from .inventory import Inventory
+from .restore import Result
+from .vf_settings import UNKNOWN
+
+HINT = (
+    "Run /usr/libexec/xapi-sriov/hooks/boot/sriov-restore on its host: it sets what the driver takes. Where "
+    "it takes nothing (igb), shut the VM down and reboot the host. Load no driver while VMs have its VFs."
+)
+
+
+class Unlike(NamedTuple):
+    vm: str  # as people call it
+    vf: pci.VirtualFunction
+    wanted: Dict[str, str]  # the settings that are not so, in the ledger's words
+    message: str
+
+
+def find(host: Host, seen: Inventory) -> List[Unlike]:
+    """By the notes of the VMs' starts. What a driver never tells is nobody's fault."""
+    notes = start_notes.others(host, "")
+    found = []
+    for vf in seen.vfs:
+        owner = (seen.owners or {}).get(vf.address)
+        note = notes.get(owner.vm_uuid or "") if owner else None
+        wanted = note.settings.get(vf.address) if note else None
+        wanted = {name: text for name, text in (wanted or {}).items() if text != vf_settings.DEFAULT}
+        if owner is None or not wanted:
+            continue
+        name = f"{owner.name or owner.vm_uuid} ({owner.vm_uuid})"
+        now = seen.settings_of(vf)
+        cut_off = seen.cut_off.get(seen.settings_interface(vf) or "")
+        if now == UNKNOWN and cut_off:
+            said = f"Whether {vf.address} of the running VM {name} is as its start left it is not known: "
+            said += f"{cut_off}."
+            found.append(Unlike(name, vf, wanted, said))
+            continue
+        wrong = vf_settings.differing(wanted, now)
+        if wrong:
+            said = (
+                f"{vf.address} of the running VM {name} has {listed(wrong, now)}: its driver was loaded anew?"
+            )
+            found.append(Unlike(name, vf, {setting: wanted[setting] for setting in wrong}, said))
+    return found
+
+
+def listed(wrong: Dict[str, str], now: vf_settings.VfSettings) -> str:
+    """`vlan 0, not 12 and mac ...`."""
+    return " and ".join(
+        f"{setting} {vf_settings.as_text(getattr(now, setting))}, not {wrong[setting]}" for setting in wrong
+    )
+
+
+def problems(host: Host, seen: Inventory) -> List[Problem]:
+    """As `status` lists them."""
+    return [Problem("VF_UNLIKE_REQUEST", one.message, HINT) for one in find(host, seen)]
+
+
+def renew(host: Host, only: Optional[str] = None) -> List[Result]:
+    """Gives running VMs' VFs (of the PF `only`) the settings of their starts again, where they have lost
+    them."""
+    results = []
+    with host.lock("vfs", "sriov-restore"):
+        seen = inventory.look(host)
+        pfs = {pf.address: pf for pf in seen.pfs}
+        for one in find(host, seen):
+            interface = seen.settings_interface(one.vf)
+            if interface is None or only not in (None, one.vf.pf):
+                continue
+            values = {name: vf_settings.parse_value(name, text) for name, text in one.wanted.items()}
+            changes = ip_link.changes(
+                one.vf.number,
+                seen.settings_of(one.vf),
+                values,
+                ip_link.no_limit(host, pfs[one.vf.pf], interface),
+            )
+            refused = ip_link.apply(host, interface, changes)
+            why = "; ".join(f"{changes[at].words}: {said}" for at, said in refused.items())
+            host.log(f"{one.message} Set again: {why or 'all of it'}.")
+            error = SriovError("SRIOV_KERNEL_REFUSED", f"{one.message} The driver refused {why}.", HINT)
+            results.append(Result(one.vf.address, f"as {one.vm} wants it", str(error) if refused else None))
+    return results

@@ -1,0 +1,268 @@
+"""`set_vf_count`: the VFs of a PF now and at each boot, in a way that takes none from a VM."""
+
+from typing import Any, Dict, List, Mapping, Optional, Tuple
+
+from . import (
+    arguments,
+    create,
+    in_use,
+    ini,
+    inventory,
+    list_vfs,
+    module_parameter,
+    needed_by_xapi,
+    pci,
+    pciback,
+    pf_edits,
+    pf_sections,
+    release,
+    restore,
+    sriov_conf,
+)
+from .errors import SriovError, bad_argument
+from .host import Host
+from .session import Xapi
+from .sriov_conf import HostConfig, PfConfig, pf_section
+from .usage import Pool
+
+# What xapi keeps PCI objects of: storage, network and display (xen-api: xapi_pci.ml, managed_classes).
+_CLASSES_OF_XAPI = ("01", "02", "03")
+
+_UNKNOWN_TO_XAPI = (
+    "xapi does not know these VFs before its toolstack restarts (`xe-toolstack-restart`) or the host "
+    "reboots: a VM gets them all the same, but xapi would let it be suspended or migrated."
+)
+
+
+def set_vf_count(host: Host, session: Any, args: Mapping[str, str]) -> Dict[str, Any]:
+    """The plugin's `set_vf_count`."""
+    wanted_pf = arguments.required("pf", arguments.pf(args))
+    count = arguments.number(args, "count")
+    force = arguments.boolean(args, "force", False)
+    with host.lock("vfs", f"set_vf_count {wanted_pf}"):
+        seen = inventory.look(host)
+        pf = list_vfs.find_pf(seen, wanted_pf)
+        if count > pf.total_vfs:
+            raise bad_argument("count", args["count"], f"at most {pf.total_vfs}, what {pf.address} offers")
+        in_use.pf_is_not_needed(pf, seen)
+        pool = needed_by_xapi.known(seen.owners, list_vfs.read_pool(host, session, seen))
+        needed_by_xapi.is_not_needed(pf, seen, pool)
+        own = [vf for vf in list_vfs.vf_records(seen, pool) if vf["pf"] == pf.address]
+        over = release.ended(host, seen.owners or {}, pool.busy)
+        seen = seen.without_starts_of(over)
+        if count != len(own):
+            needed_by_xapi.no_vm_has_a_vf(own, pool, force)
+            in_use.no_domain_has_a_vf(pf, seen)
+        parameter = module_parameter.find(host, pf.driver)
+        macs = pf_sections.permanent_macs(host, seen.pfs)
+        release.sweep(host, "", seen.owners or {}, over)
+        before, after = _write_file(host, seen, macs, pf, count)
+        log_before = create.log(host)
+        try:
+            if parameter is not None:
+                changed, warnings = _by_parameter(host, seen, pool, pf, parameter, count)
+            else:
+                changed, warnings = _now(host, seen, macs, pf, after)
+        except BaseException as error:
+            raise _undone(host, pf, before, after, error) from error
+        restore.remember(host, {pf.address: None})  # nothing is undone from here on: the VFs are there
+        there = create.present(host, pf.address)
+        if parameter is None and len(there) != count:
+            reason = create.reason_since(host, pf.address, log_before)
+            warnings.append(_keep_what_there_is(host, seen, macs, pf, count, len(there), reason))
+        host.log(f"{pf.address}: {len(there)} VFs, {len(own)} before")
+        unknown = _unknown_to_xapi(host, session, seen, pf, there)
+        return {
+            "pf": pf.address,
+            "before": len(own),
+            "after": len(there),
+            "changed": changed or before is not after,
+            "reboot_required": parameter is not None and count != len(there),
+            "toolstack_restart_required": unknown,
+            "warnings": warnings + ([_UNKNOWN_TO_XAPI] if unknown else []),
+        }
+
+
+def _write_file(
+    host: Host, seen: inventory.Inventory, macs: pf_sections.Macs, pf: pci.PhysicalFunction, count: int
+) -> Tuple[HostConfig, HostConfig]:
+    """The file first: a host that dies in the middle gets at its boot what was asked for."""
+
+    def change(config: HostConfig) -> ini.Document:
+        document = pf_edits.claim(config, pf, seen.pfs, macs)
+        heading = pf_edits.heading(document, pf, seen.pfs, macs)
+        own = sriov_conf.interpret(document).pfs.get(heading)
+        document = pf_edits.without(document, own, count)
+        return ini.changed(document, pf_section(heading), {"vfs": str(count)}) if count else document
+
+    return sriov_conf.edit(host, change)
+
+
+def _keep_what_there_is(
+    host: Host,
+    seen: inventory.Inventory,
+    macs: pf_sections.Macs,
+    pf: pci.PhysicalFunction,
+    asked: int,
+    made: int,
+    reason: str,
+) -> str:
+    """A driver that makes another number than it is asked for does so at each boot: the file says what there
+    is. The sentence to tell."""
+    said = f"The driver {pf.driver} of {pf.address} made {made} VFs when it was asked for {asked}"
+    said += f" ({reason})" if reason else ""
+    try:
+        _write_file(host, seen, macs, pf, made)
+        return f"{said}; that is what {sriov_conf.PATH} says now."
+    except SriovError as error:
+        return f"{said}. {error.message} It still says {asked}."
+
+
+def _undone(
+    host: Host, pf: pci.PhysicalFunction, before: HostConfig, after: HostConfig, error: BaseException
+) -> BaseException:
+    """Puts our sections of the file back, and only those; the error to raise."""
+    names = pf_edits.differing(before, after)
+    said = ""
+    try:
+        sriov_conf.edit(host, lambda config: ini.put_back(config.document, before.document, names))
+    except SriovError as second:
+        said = f" And {second.message} The file still asks for what was refused."
+    restore.remember(host, {pf.address: str(error)})
+    if isinstance(error, SriovError):
+        return SriovError(error.code, error.message + said, error.hint)
+    if isinstance(error, OSError):
+        return SriovError(
+            "SRIOV_KERNEL_REFUSED",
+            f"The kernel refused a step for {pf.address}: {error.strerror} ({error.filename}).{said}",
+            "See the kernel's log (`dmesg`) and list_vfs.",
+        )
+    return error
+
+
+def _now(
+    host: Host,
+    seen: inventory.Inventory,
+    macs: pf_sections.Macs,
+    pf: pci.PhysicalFunction,
+    config: HostConfig,
+) -> Tuple[bool, List[str]]:
+    """What the file says, made so; whether that changed anything, and what is to be told."""
+    pciback.load(host)
+    wanted = pf_sections.section_of(pf, config.pfs.values(), seen.pfs, macs)
+    if wanted is None or wanted.vfs is None:
+        wanted = PfConfig(pf.address, None, 0, {})
+    before = _drivers(host, pf)
+    restore.bring_to_count(host, pf, wanted, seen)
+    try:
+        refused = restore.apply_settings(host, pf, wanted)
+    except Exception as error:  # the VFs are there: what fails last must not undo half of it
+        host.log(f"{pf.address}: settings failed: {type(error).__name__}: {error}")
+        refused = (
+            f"The settings of the VFs of {pf.address} could not be applied ({error}); sriov-restore does it."
+        )
+    return before != _drivers(host, pf), [refused] if refused else []
+
+
+def _drivers(host: Host, pf: pci.PhysicalFunction) -> Dict[str, Optional[str]]:
+    return {vf: host.link(f"{pci.DEVICES}/{vf}/driver") for vf in create.present(host, pf.address)}
+
+
+def _by_parameter(
+    host: Host,
+    seen: inventory.Inventory,
+    pool: Pool,
+    pf: pci.PhysicalFunction,
+    parameter: module_parameter.Parameter,
+    count: int,
+) -> Tuple[bool, List[str]]:
+    """The driver's file for its next load; VFs that there are already are taken over."""
+    if parameter.maximum is not None and count > parameter.maximum:
+        raise bad_argument("count", str(count), f"at most {parameter.maximum}, by {parameter.path}")
+    changed, warnings = False, []
+    if not module_parameter.counts_by_port(parameter):
+        text, after = module_parameter.prepare(host, parameter, pf.address, count)
+        warnings = _of_other_devices(host, seen, pool, pf, parameter, after)
+        changed, told = module_parameter.set_text(host, parameter, text, after)
+        warnings += told
+    elif count != pf.num_vfs:
+        raise SriovError(
+            "SRIOV_BOOT_CONFIG",
+            f"The driver {pf.driver} counts its VFs by port, not by device: {parameter.path} is not changed.",
+            f"Write {parameter.name} there by hand, make the initrd anew, reboot, and call set_vf_count with "
+            "the number that there is then.",
+        )
+    pciback.load(host)
+    own = [vf for vf in seen.vfs if vf.pf == pf.address and vf.driver != pci.PCIBACK]
+    taken = [vf for vf in own if seen.state(vf) != inventory.IN_USE]
+    for vf in taken:
+        try:
+            pciback.take(host, vf.address)
+        except OSError as error:  # file and initrd are there: what fails last must not undo half of it
+            warnings.append(f"{vf.address} could not be taken from {vf.driver}: {error.strerror}.")
+    return changed or bool(taken), warnings
+
+
+def _of_other_devices(
+    host: Host,
+    seen: inventory.Inventory,
+    pool: Pool,
+    pf: pci.PhysicalFunction,
+    parameter: module_parameter.Parameter,
+    after: module_parameter.Outlook,
+) -> List[str]:
+    """What the driver's other devices get: by this call never VFs on the port of the management network, or
+    another number on one of xapi's own."""
+    others = [address for address in after.devices if address != pf.address]
+    ports = {port.address: port for port in seen.pfs}
+    managing = [address for address in others if address in ports and seen.management(ports[address])]
+    if after.is_array:
+        return [
+            f"{parameter.path} gives VFs to {address} too, which carries the management network, as before."
+            for address in managing
+            if after.vfs_of(address) != 0
+        ]
+    others = [address for address in others if host.exists(f"{pci.DEVICES}/{address}/sriov_totalvfs")]
+    needed = [
+        address for address in others if address not in ports or seen.management(ports[address]) is not False
+    ]
+    if needed:
+        raise SriovError(
+            "SRIOV_MANAGEMENT_INTERFACE",
+            f"The driver {pf.driver} has one number of VFs for all its ports, and {needed[0]} carries, "
+            "or may carry, the host's management network.",
+            "Use a card with another driver.",
+        )
+    managed = [
+        address
+        for address in others
+        if address in ports and pool.managed.intersection(ports[address].interfaces)
+    ]
+    if managed:
+        raise SriovError(
+            "SRIOV_MANAGED_BY_XAPI",
+            f"The driver {pf.driver} has one number of VFs for all its ports, and {managed[0]} is under "
+            "xapi's own SR-IOV.",
+            "Destroy its network-sriov (`xe network-sriov-list`), or use a card with another driver.",
+        )
+    if not others:
+        return []
+    return [
+        f"The driver {pf.driver} has one number for all its ports: it counts for {', '.join(others)} too."
+    ]
+
+
+def _unknown_to_xapi(
+    host: Host, session: Any, seen: inventory.Inventory, pf: pci.PhysicalFunction, there: List[str]
+) -> bool:
+    """Whether xapi has yet to learn of VFs: it lists devices when it starts."""
+    if not there or not pf.pci_class.startswith(_CLASSES_OF_XAPI):
+        return False
+    try:
+        xapi = Xapi(host, session)
+        ref = xapi.call("host.get_by_uuid", seen.host_uuid)
+        records = xapi.call("PCI.get_all_records_where", f'field "host" = "{ref}"')
+        return not {pci.parse_address(record["pci_id"]) for record in records.values()}.issuperset(there)
+    except Exception as error:  # the client's errors have no common class, and the VFs are made
+        host.log(f"xapi did not answer after set_vf_count: {error}")
+        return True

@@ -1,0 +1,235 @@
+"""`/etc/sriov.conf`: what this host is meant to be, kept over reboots; read and edited by people too.
+
+[host]
+# load pciback at each boot
+pciback = yes
+
+[xen before enable_iommu]
+# a boot entry = the IOMMU options that it had (empty: none); disable_iommu puts them back
+xe = iommu=0
+
+[pf 0000:07:00.0]
+# the port's permanent MAC: it is found again when the card moves to another slot
+mac = 00:1b:21:00:01:00
+# (of an InfiniBand port its GUID: guid = f4:52:14:03:00:7b:cb:a1)
+vfs = 16
+
+[vf 0000:07:00.0 3]
+# settings of VF 3 of that PF; one that is not given is not touched
+mac = 02:00:00:00:00:03
+vlan = 12
+"""
+
+import re
+from typing import Any, Callable, Dict, List, NamedTuple, Optional, Tuple
+
+from . import ini, pci, vf_settings
+from .errors import SriovError
+from .host import Host
+from .ini import Document
+
+PATH = "/etc/sriov.conf"
+
+HOST, BOOT, XEN_BEFORE = "host", "boot", "xen before enable_iommu"
+_KEYS = {HOST: ("pciback",), BOOT: ("regenerate", "initrd"), XEN_BEFORE: None}  # None: any key
+_SECTION = re.compile(r"pf\s+(?P<pf>\S+)|vf\s+(?P<of>\S+)\s+(?P<number>0|[1-9][0-9]{0,5})")
+_GUID = re.compile(r"[0-9a-fA-F]{2}(?::[0-9a-fA-F]{2}){7}")
+
+_SHOWN = 300  # characters of what is wrong with a line
+Wrong = Callable[[str, str, str], None]  # section, key, what is wrong with it
+
+
+class PfConfig(NamedTuple):
+    """What the file says of one PF. `vfs` is None where it says nothing of their number."""
+
+    address: str
+    mac: Optional[str]
+    vfs: Optional[int]
+    settings: Dict[int, Dict[str, Any]]  # VF number -> setting -> value
+    guid: Optional[str] = None  # of an InfiniBand port, eight bytes; it has no MAC
+
+    @property
+    def known_by(self) -> Optional[str]:
+        """What the card is recognised by, wherever it sits."""
+        return self.guid or self.mac
+
+
+class HostConfig(NamedTuple):
+    """The whole file. `errors` are sentences, each with its line; what they speak of does not count."""
+
+    document: Document
+    pfs: Dict[str, PfConfig]
+    errors: List[str]
+    readable: bool = True  # False: the file is there, and nobody knows what it says
+
+    @property
+    def pciback(self) -> bool:
+        return bool(ini.boolean(self.document.get(HOST, "pciback")))
+
+
+def pf_section(address: str) -> str:
+    return f"pf {address}"
+
+
+def vf_section(pf_address: str, number: int) -> str:
+    return f"vf {pf_address} {number}"
+
+
+def interpret(document: Document) -> HostConfig:
+    """The meaning of the text: strict, line by line. In the result all sections have their addresses in
+    full, as the next change writes them."""
+    document = _in_full(document)
+    errors = list(document.errors)
+    pfs: Dict[str, PfConfig] = {}
+
+    def wrong(section: str, key: str, text: str) -> None:
+        errors.append(f"line {document.places[section, key]}: {text[:_SHOWN]}")
+
+    for section, values in document.sections.items():
+        match = _SECTION.fullmatch(section)
+        address = (match.group("pf") or match.group("of")) if match else ""
+        if section in _KEYS:
+            _own_values(section, values, wrong)
+        elif match is None or pci.parse_address(address) is None:
+            wrong(section, "", f"[{section}] is no section of this file")
+        elif match.group("pf"):
+            pf = pfs.get(address, PfConfig(address, None, None, {}))
+            pfs[address] = _pf_values(pf, section, values, wrong)
+        else:
+            pf = pfs.setdefault(address, PfConfig(address, None, None, {}))
+            pf.settings[int(match.group("number"))] = _vf_values(section, values, wrong)
+    _look_for_doubles(pfs, wrong)
+    return HostConfig(document, pfs, errors)
+
+
+def _in_full(document: Document) -> Document:
+    """People write `[pf 3B:00.0]` too."""
+    names = {}
+    for section in document.sections:
+        match = _SECTION.fullmatch(section)
+        address = pci.parse_address(match.group("pf") or match.group("of")) if match else None
+        if match and address:
+            number = match.group("number")
+            names[section] = vf_section(address, int(number)) if number else pf_section(address)
+    return ini.renamed(document, names) if any(old != new for old, new in names.items()) else document
+
+
+def _own_values(section: str, values: Dict[str, str], wrong: Wrong) -> None:
+    known = _KEYS[section]
+    for key in values:
+        if known is not None and key not in known:
+            wrong(section, key, f"[{section}] has no key `{key}`; it has {', '.join(known)}")
+    if section == HOST and "pciback" in values and ini.boolean(values["pciback"]) is None:
+        wrong(section, "pciback", f"pciback is `{values['pciback']}`, it takes yes or no")
+
+
+def _vf_values(section: str, values: Dict[str, str], wrong: Wrong) -> Dict[str, Any]:
+    settings: Dict[str, Any] = {}
+    for key, text in values.items():
+        try:
+            settings[key] = vf_settings.parse_value(key, text)
+        except ValueError as error:
+            wrong(section, key, f"{key} is `{text}`, it takes {error}")
+        except KeyError:
+            wrong(section, key, f"a VF has no setting `{key}`")
+    contradiction = vf_settings.contradiction(settings, None)
+    while contradiction:
+        name, accepted = contradiction
+        wrong(section, name, f"{name} takes {accepted}")
+        del settings[name]
+        contradiction = vf_settings.contradiction(settings, None)
+    return settings
+
+
+def _look_for_doubles(pfs: Dict[str, PfConfig], wrong: Wrong) -> None:
+    """One MAC for two VFs: the second one does not count."""
+    seen: Dict[str, str] = {}
+    for pf in pfs.values():
+        for number, settings in pf.settings.items():
+            section = vf_section(pf.address, number)
+            mac = settings.get("mac")
+            if mac in seen:
+                wrong(section, "mac", f"mac is {mac}, which [{seen[mac]}] has")
+                del settings["mac"]
+            elif mac:
+                seen[mac] = section
+            if pf.vfs is not None and number >= pf.vfs:
+                wrong(section, "", f"the PF has no VF {number}: vfs is {pf.vfs}")
+
+
+def _pf_values(pf: PfConfig, section: str, values: Dict[str, str], wrong: Wrong) -> PfConfig:
+    for key, text in values.items():
+        number = ini.number(text)
+        if key == "vfs" and number is not None:
+            pf = pf._replace(vfs=number)
+        elif key == "vfs":
+            wrong(section, key, f"vfs is `{text}`, it takes a number")
+        elif key == "mac" and vf_settings.is_mac(text):
+            pf = pf._replace(mac=text.lower())
+        elif key == "mac":
+            wrong(section, key, f"mac is `{text}`, it takes six pairs of hexadecimal digits with `:` between")
+        elif key == "guid" and _GUID.fullmatch(text):
+            pf = pf._replace(guid=text.lower())
+        elif key == "guid":
+            wrong(
+                section, key, f"guid is `{text}`, it takes eight pairs of hexadecimal digits with `:` between"
+            )
+        else:
+            wrong(section, key, f"a PF has no key `{key}`; it has mac, guid, vfs")
+    return pf
+
+
+def read(host: Host) -> HostConfig:
+    """The file; empty where there is none. A file that cannot be read at all is an error in it."""
+    try:
+        data = host.read_bytes(PATH)
+    except FileNotFoundError:
+        data = b""
+    except OSError as error:
+        said = [f"the file cannot be read: {error.strerror}"]
+        return HostConfig(ini.parse(""), {}, said, readable=False)
+    return interpret(ini.parse(data.decode("utf-8", "surrogateescape")))
+
+
+def as_bytes(document: Document) -> bytes:
+    return "".join(line + "\n" for line in document.lines).encode("utf-8", "surrogateescape")
+
+
+def _write(host: Host, document: Document) -> None:
+    """Replaces the file, whole or not at all; one that would be empty goes."""
+    try:
+        if document.lines:
+            host.replace_file(PATH, as_bytes(document))
+        else:
+            host.remove_file(PATH)
+    except OSError as error:
+        raise SriovError(
+            "SRIOV_CONFIG_NOT_WRITTEN",
+            f"{PATH} could not be written: {error.strerror}.",
+            "Make room or make it writable, then call again.",
+        ) from error
+
+
+def edit(host: Host, change: Callable[[HostConfig], Document]) -> Tuple[HostConfig, HostConfig]:
+    """Changes the file, as nobody else does meanwhile; what it was and what it is now.
+
+    A file that is there and cannot be read is not replaced: nobody knows what it says.
+    """
+    with host.lock("config", f"writing {PATH}"):
+        before = read(host)
+        if not before.readable:
+            raise SriovError(
+                "SRIOV_CONFIG_NOT_WRITTEN",
+                f"{PATH}: {before.errors[0]}.",
+                "Mend it or move it away, then call again; nothing was changed.",
+            )
+        document = change(before)
+        if document.lines == before.document.lines:
+            return before, before
+        _write(host, document)
+        return before, interpret(document)
+
+
+def update(host: Host, section: str, values: Dict[str, Optional[str]]) -> None:
+    """Sets or takes out (None) keys of one section."""
+    edit(host, lambda config: ini.changed(config.document, section, values))

@@ -1,0 +1,139 @@
+"""What each VM was given at its last start on this host: `/run/sriov/start-<vm uuid>`, empty after each boot.
+
+{"time": 8123.4, "devices": ["0000:07:10.0"], "settings": {"0000:07:10.0": {"mac": "82:..."}}}
+
+`time` is that of time.monotonic() (since boot, alike for all processes). `devices` are all that the start
+plugs, also what xapi itself gives the VM (GPUs, VFs of its own SR-IOV); `settings` are those of our
+requests, in the ledger's words. A start that has been judged and has no domain yet is known by its note
+only, so a new note also keeps other starts off its devices, for CLAIM_SECONDS (in that time the domain is
+there, or the start has failed) or as long as xapi says that it is under way; and whoever changes VFs for any
+other reason leaves them alone, until xapi says that it is over, or STALE_SECONDS have passed.
+
+Beside it, for moments, `/run/sriov/reboot-<vm uuid>`: the VM's domain has ended and comes back. In a reboot
+xenopsd runs vm-post-destroy with a reboot's reason and then vm-pre-start with the arguments of any start, in
+one operation (xen-api: ocaml/xenopsd/lib/xenops_server.ml, VM_reboot; tests/pool/transcripts/hooks.json). So
+a start without such a mark is no reboot, as far as can be known without xapi.
+"""
+
+import json
+import time
+from typing import Collection, Dict, List, NamedTuple, Optional
+
+from .host import RUN_FOLDER, Host
+
+PREFIX, REBOOT_PREFIX = "start-", "reboot-"
+CLAIM_SECONDS = 60
+STALE_SECONDS = (
+    600  # no start or reboot takes that long: a VM without a domain has ended, and nobody has told us
+)
+MARK_SECONDS = 120  # from a domain's end to the start that follows in a reboot, at most
+
+
+class Note(NamedTuple):
+    time: float
+    devices: List[str]
+    settings: Dict[str, Dict[str, str]]  # VF -> what its request wants
+
+    @property
+    def claims(self) -> bool:
+        return 0 <= time.monotonic() - self.time < CLAIM_SECONDS
+
+
+def read(host: Host, vm_uuid: str) -> Optional[Note]:
+    """The note of a VM, without settings that nobody understands (of a newer version of ours); None where
+    there is none, or nothing that could be one: not text, not JSON, nested too deep, or with a time that no
+    clock shows."""
+    try:
+        found = json.loads(host.read(_path(vm_uuid)))
+        return Note(
+            float(found["time"]),
+            [str(address) for address in found["devices"]],
+            {str(vf): _understood(settings) for vf, settings in found["settings"].items()},
+        )
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, OverflowError, RecursionError):
+        return None
+
+
+def _understood(settings: Dict[str, str]) -> Dict[str, str]:
+    from . import vf_settings  # most starts know no settings
+
+    return {name: text for name, text in settings.items() if vf_settings.is_understood(name, text)}
+
+
+def write(
+    host: Host,
+    vm_uuid: str,
+    devices: List[str],
+    settings: Dict[str, Dict[str, str]],
+    at: Optional[float] = None,
+) -> None:
+    """Raises OSError; there is the folder. The caller holds the lock `vfs`, where there are settings. `at`:
+    now, where not given."""
+    now = time.monotonic() if at is None else at
+    text = json.dumps({"time": now, "devices": devices, "settings": settings})
+    host.replace_file(_path(vm_uuid), text.encode())
+
+
+def remove(host: Host, vm_uuid: str) -> None:
+    host.remove_file(_path(vm_uuid))
+
+
+def others(host: Host, vm_uuid: str) -> Dict[str, Note]:
+    """The notes of all other VMs, by UUID."""
+    uuids = [name[len(PREFIX) :] for name in host.names(RUN_FOLDER) if name.startswith(PREFIX)]
+    found = {uuid: read(host, uuid) for uuid in uuids if uuid != vm_uuid}
+    return {uuid: note for uuid, note in found.items() if note is not None}
+
+
+def claims(host: Host, vm_uuid: str) -> Dict[str, Note]:
+    """The notes of other VMs whose starts have just been let through, or that are rebooting."""
+    return {uuid: note for uuid, note in others(host, vm_uuid).items() if note.claims or reboots(host, uuid)}
+
+
+def starting(host: Host, owned: Collection[str]) -> Dict[str, str]:
+    """Device -> the VM whose start here was let through and may be under way, as far as that is known without
+    xapi. `owned` are what running domains have: a domain comes before its devices, and those come one by
+    one, so a VM's domain is no sign that it has got them all."""
+    return {
+        address: uuid
+        for uuid, note in others(host, "").items()
+        if 0 <= time.monotonic() - note.time < STALE_SECONDS or reboots(host, uuid)
+        for address in note.devices
+        if address not in owned
+    }
+
+
+def older(host: Host, vm_uuid: str, seconds: float) -> Dict[str, Note]:
+    """The notes of other VMs that claim nothing by themselves any more, and are no older than that: a start
+    may wait so long for memory, and xapi knows whether it still does."""
+    now, known = time.monotonic(), claims(host, vm_uuid)
+    notes = others(host, vm_uuid).items()
+    return {uuid: note for uuid, note in notes if uuid not in known and 0 <= now - note.time < seconds}
+
+
+def mark_reboot(host: Host, vm_uuid: str) -> None:
+    """Takes no lock, for a reboot must not wait for others to be known as one. Raises OSError."""
+    host.make_folder(RUN_FOLDER)
+    host.replace_file(f"{RUN_FOLDER}/{REBOOT_PREFIX}{vm_uuid}", str(time.monotonic()).encode())
+
+
+def reboots(host: Host, vm_uuid: str) -> bool:
+    """Whether the VM's domain here has just ended in order to come back."""
+    try:
+        age = time.monotonic() - float(host.read(f"{RUN_FOLDER}/{REBOOT_PREFIX}{vm_uuid}"))
+    except (OSError, ValueError):
+        return False
+    return 0 <= age < MARK_SECONDS
+
+
+def unmark(host: Host, vm_uuid: str) -> None:
+    """A mark that stays (/run is read-only) ends by itself: no reason to refuse a start, or to leave a VM's
+    VFs as they are."""
+    try:
+        host.remove_file(f"{RUN_FOLDER}/{REBOOT_PREFIX}{vm_uuid}")
+    except OSError as error:
+        host.log(f"{vm_uuid}: the mark of its reboot could not be taken away: {error.strerror}")
+
+
+def _path(vm_uuid: str) -> str:
+    return f"{RUN_FOLDER}/{PREFIX}{vm_uuid}"

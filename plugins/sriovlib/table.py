@@ -1,0 +1,117 @@
+"""The plugin's functions: from text arguments to one JSON value, or an error that a person can use."""
+
+import json
+from importlib import import_module
+from typing import Any, Dict, Mapping, NamedTuple, Tuple
+
+from . import arguments
+from .errors import SriovError
+from .host import Host
+from .safetext import safe
+
+Arguments = Mapping[str, str]
+
+SETTINGS = "mac vlan qos vlan_protocol min_tx_rate max_tx_rate spoof_check trust link_state"
+
+
+class Function(NamedTuple):
+    """A plugin function: the module of the library that has it, under its own name, and its arguments;
+    whether it may write /etc/sriov.conf, of which the pool then gets a copy; whether it is a pool function,
+    which the master does. A call imports what it needs: that is most of what a call costs."""
+
+    module: str
+    arguments: Tuple[str, ...] = ()
+    writes: bool = False
+    pool: bool = False
+
+    def act(self, name: str, host: Host, session: Any, args: Arguments) -> Any:
+        function = getattr(import_module(f"sriovlib.{self.module}"), name)
+        if self.pool:
+            from . import master
+
+            return master.act(host, session, name, args, function)
+        return function(host, session, args)
+
+
+FUNCTIONS: Dict[str, Function] = {
+    "enable_iommu": Function("enable_iommu", ("dry_run",), writes=True),
+    "disable_iommu": Function("enable_iommu", ("dry_run",), writes=True),
+    "load_pciback": Function("load_pciback", ("persistent",), writes=True),
+    "inventory": Function("inventory"),
+    "list_pfs": Function("list_vfs"),
+    "list_vfs": Function("list_vfs", ("pf", "network", "state", "vm_uuid")),
+    "set_vf_count": Function("set_vf_count", ("pf", "count", "force"), writes=True),
+    "configure_vf": Function("configure_vf", ("vf", *SETTINGS.split()), writes=True),
+    "status": Function("status"),
+    "release_vfs": Function("release_vfs", ("vm_uuid", "vfs")),
+    "assign_vf": Function(
+        "assign_vf",
+        ("vm_uuid", "vf", "pf", "network", "device", "host_uuid", *SETTINGS.split()),
+        pool=True,
+    ),
+    "unassign_vf": Function("assign_vf", ("vm_uuid", "request", "vf", "all"), pool=True),
+    "reinstate_vfs": Function("reinstate_vfs", ("vm_uuid", "host_uuid", "starting"), pool=True),
+    "adopt_vm": Function(
+        "adopt_vm", ("vm_uuid", "host_uuid", "origin_uuid", "trust_keys", "dry_run"), pool=True
+    ),
+    "list_assignments": Function("list_assignments", ("vm_uuid", "host_uuid"), pool=True),
+}
+
+
+def call(host: Host, name: str, session: Any, args: Arguments) -> str:
+    """The answer of function `name` as JSON text; raises SriovError and nothing else.
+
+    An exception that nobody foresaw goes to the log with its traceback; the caller gets a sentence.
+    """
+    try:
+        function = FUNCTIONS.get(name)
+        if function is None:
+            raise SriovError(
+                "SRIOV_BAD_ARGUMENT",
+                f"The plugin sriov has no function `{name[:80]}`.",
+                f"It has {', '.join(sorted(FUNCTIONS))}.",
+            )
+        arguments.known_only(name, args, function.arguments)
+        result = function.act(name, host, session, args)
+        if function.writes and result.get("changed", True):
+            _copy(host, session, result)
+        return as_json(result)
+    except SriovError:
+        raise
+    except Exception as error:
+        import traceback  # takes milliseconds, and is hardly ever wanted
+
+        for line in traceback.format_exc().splitlines():
+            host.log(line)
+        raise SriovError(
+            "SRIOV_INTERNAL_ERROR",
+            f"{name} failed in a way that was not foreseen: {type(error).__name__}: {error}.",
+            "The system log of this host (`grep sriov /var/log/daemon.log`, or journalctl) has the details; "
+            "please report them.",
+        ) from error
+
+
+def _copy(host: Host, session: Any, result: Dict[str, Any]) -> None:
+    from . import conf_copy
+
+    missed = conf_copy.store(host, session)
+    if missed and "warnings" in result:
+        result["warnings"].append(missed)
+
+
+def as_json(value: Any) -> str:
+    """JSON in plain ASCII. Only a text with escapes in it can hold unsafe characters."""
+    text = json.dumps(value)
+    if "\\u" in text or "\x7f" in text or "\\b" in text or "\\f" in text or "\\r" in text:
+        return json.dumps(_safe_value(value))
+    return text
+
+
+def _safe_value(value: Any) -> Any:
+    if isinstance(value, str):
+        return safe(value)
+    if isinstance(value, dict):
+        return {safe(key): _safe_value(item) for key, item in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [_safe_value(item) for item in value]
+    return value
