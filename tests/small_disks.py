@@ -5,8 +5,8 @@ from typing import Any, Dict, List
 
 from pyfakefs.fake_filesystem import FakeFilesystem
 from small_dom0 import SmallDom0
-from sriovlib import dom0_disks
-from sriovlib.storage_repositories import Repository
+from sriovlib.machine import dom0_disks
+from sriovlib.machine.storage_repositories import Repository
 
 SATA, HBA, NVME = "0000:00:1f.2", "0000:04:00.0", "0000:05:00.0"
 TOP = "/sys/devices/pci0000:00"

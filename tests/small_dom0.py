@@ -2,7 +2,7 @@
 
 from typing import Dict, List, Optional, Sequence, Union
 
-from sriovlib.host import COMMAND_SECONDS, NOT_FOUND, Completed, Host, Running
+from sriovlib.machine.host import COMMAND_SECONDS, NOT_FOUND, Completed, Host, Running
 
 
 class _Ended(Running):

@@ -17,9 +17,9 @@ from . import (
 )
 from .errors import SriovError, bad_argument
 from .hand_entries import Taken
-from .host import Host
 from .ledger import Entry, Request
 from .locked import Work
+from .machine.host import Host
 from .macs import chosen_mac
 from .safetext import listed
 from .session import Xapi

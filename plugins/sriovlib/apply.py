@@ -7,19 +7,10 @@ captures its traffic, so a VF that a VM has left must lose it at once, and it is
 
 from typing import Any, Collection, Dict, Iterable, List, Mapping, NamedTuple, Optional, Sequence
 
-from . import (
-    driver_defaults,
-    inventory,
-    ip_link,
-    pci,
-    pf_sections,
-    restore,
-    sriov_conf,
-    vf_settings,
-    xensource_inventory,
-)
+from . import driver_defaults, inventory, ip_link, pf_sections, restore, sriov_conf, vf_settings
 from .errors import SriovError
-from .host import Host
+from .machine import pci, xensource_inventory
+from .machine.host import Host
 from .vf_settings import DEFAULT, NO_MAC, UNKNOWN, UNSET, VfSettings
 
 Settings = Dict[str, Any]

@@ -16,11 +16,11 @@ from . import (
     vf_settings,
 )
 from .errors import SriovError, bad_argument
-from .host import Host
 from .hosts import Topology
 from .inventories import Surveyed
 from .ledger import Choice, Entry, Request
 from .locked import Work
+from .machine.host import Host
 from .macs import chosen_mac
 from .session import Xapi
 from .state import Vm

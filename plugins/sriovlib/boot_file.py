@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from typing import Dict, Iterator, List, NamedTuple, Tuple
 
 from .errors import Problem, SriovError
-from .host import COMMAND_SECONDS, Host
+from .machine.host import COMMAND_SECONDS, Host
 
 BACKUP_SUFFIX = ".before-sriov"
 UNDO_SUFFIX = ".sriov-undo"

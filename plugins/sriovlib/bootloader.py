@@ -9,7 +9,7 @@ from typing import List, NamedTuple, Union
 from . import boot_file, extlinux, iommu_option, xen_cmdline
 from .boot_file import Options, refused
 from .errors import Problem
-from .host import NOT_FOUND, Host
+from .machine.host import NOT_FOUND, Host
 from .xen_cmdline import XenCmdline
 
 EXTLINUX_FILES = ("/boot/extlinux.conf", "/boot/extlinux/extlinux.conf")

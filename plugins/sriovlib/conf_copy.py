@@ -2,8 +2,9 @@
 
 from typing import Any, Dict, List, Optional
 
-from . import ini, sriov_conf, xensource_inventory
-from .host import Host
+from . import ini, sriov_conf
+from .machine import xensource_inventory
+from .machine.host import Host
 from .safetext import LONGEST, safe
 from .session import Xapi
 from .sriov_conf import HostConfig

@@ -2,9 +2,10 @@
 
 from typing import List
 
-from . import conf_copy, ini, pci, pf_sections, sriov_conf, xensource_inventory
+from . import conf_copy, ini, pf_sections, sriov_conf
 from .errors import Problem, SriovError
-from .host import Host
+from .machine import pci, xensource_inventory
+from .machine.host import Host
 from .safetext import line
 from .session import Xapi, logged_in
 from .sriov_conf import HostConfig

@@ -10,7 +10,6 @@ from . import (
     ip_link,
     list_vfs,
     needed_by_xapi,
-    pci,
     pf_edits,
     pf_sections,
     release,
@@ -19,8 +18,9 @@ from . import (
     vf_settings,
 )
 from .errors import SriovError, bad_argument
-from .host import Host
 from .inventory import ASSIGNED, IN_USE
+from .machine import pci
+from .machine.host import Host
 from .sriov_conf import HostConfig
 from .vf_settings import DEFAULT, UNKNOWN, UNSET, VfSettings
 

@@ -3,9 +3,10 @@
 
 from typing import List, NamedTuple, Optional
 
-from . import ip_link, pci
+from . import ip_link
 from .errors import Problem
 from .inventory import Inventory
+from .machine import pci
 from .pf_sections import Macs, match
 from .sriov_conf import PATH, HostConfig, PfConfig
 

@@ -10,7 +10,7 @@ import json
 from typing import Any, Dict, Iterable, List, Mapping, NamedTuple, Sequence
 
 from . import start_notes
-from .host import RUN_FOLDER, Host
+from .machine.host import RUN_FOLDER, Host
 from .vf_settings import VfSettings
 
 PATH = f"{RUN_FOLDER}/fresh.json"

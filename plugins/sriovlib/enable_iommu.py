@@ -3,7 +3,7 @@
 from typing import Any, Dict, Mapping
 
 from . import arguments, iommu
-from .host import Host
+from .machine.host import Host
 
 
 def enable_iommu(host: Host, _session: Any, args: Mapping[str, str]) -> Dict[str, Any]:

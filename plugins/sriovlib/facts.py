@@ -5,7 +5,6 @@ from typing import Any, Dict, List, Mapping, NamedTuple, Optional, Sequence, Set
 
 from . import (
     copies,
-    dom0_devices,
     gpus,
     holding,
     hosts,
@@ -15,26 +14,25 @@ from . import (
     ledger,
     networks,
     own_lease,
-    pci,
     pci_entries,
     start_notes,
     state,
-    vgpus,
 )
-from .dom0_devices import Known
 from .errors import SriovError
-from .host import Host
 from .hosts import Member, Topology
 from .inventory import Inventory
 from .judge import Device, OwnLease
 from .ledger import Entry
+from .machine import dom0_devices, pci, vgpus
+from .machine.dom0_devices import Known
+from .machine.host import Host
+from .machine.storage_repositories import Repository
+from .machine.vgpus import UNTOLD, Told
 from .networks import Record
 from .placement import Candidate, Held
 from .session import Xapi
 from .start_notes import STALE_SECONDS
 from .state import explained, vm_of
-from .storage_repositories import Repository
-from .vgpus import UNTOLD, Told
 
 NOBODY = Held({}, {})
 STARTS = {"start", "start_on", "resume", "resume_on"}

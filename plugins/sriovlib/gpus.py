@@ -2,7 +2,7 @@
 
 from typing import Dict, Iterable
 
-from . import vgpus
+from .machine import vgpus
 from .session import Xapi
 
 # Every GPU has the type `passthrough`. Of the others the vGPUs are VFs, or parts of the PF: an NVIDIA T4 can

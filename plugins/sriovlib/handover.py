@@ -7,10 +7,11 @@ behind by its being killed, so nothing comes after it, and what will be set is n
 from contextlib import ExitStack
 from typing import Dict, List, NamedTuple, Optional
 
-from . import apply, release, start_notes, xenopsd, xenstore
+from . import apply, release, start_notes
 from .errors import SriovError
-from .host import LOCK_SECONDS, RUN_FOLDER, Host
-from .xenstore import Domain
+from .machine import xenopsd, xenstore
+from .machine.host import LOCK_SECONDS, RUN_FOLDER, Host
+from .machine.xenstore import Domain
 
 REBOOT_SECONDS = 600  # of waiting for the lock, where a reboot cannot do without
 

@@ -2,9 +2,10 @@
 
 from typing import Any, Dict, List, NamedTuple, Optional, Set
 
-from . import networks, xensource_inventory
+from . import networks
 from .errors import SriovError, bad_argument
-from .host import Host
+from .machine import xensource_inventory
+from .machine.host import Host
 from .networks import Network, Record
 from .session import Xapi
 

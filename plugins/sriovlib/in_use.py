@@ -3,10 +3,10 @@ it is pool/needed_by_xapi.py's. Decides, and changes nothing."""
 
 from typing import Mapping, Sequence
 
-from . import vgpus
 from .errors import SriovError
 from .inventory import Inventory
-from .pci import PhysicalFunction
+from .machine import vgpus
+from .machine.pci import PhysicalFunction
 from .problems import ADDRESSES_UNKNOWN, MANAGEMENT_UNKNOWN
 from .start_notes import STALE_SECONDS
 

@@ -18,9 +18,10 @@ from typing import (
     Union,
 )
 
-from . import VERSION, dom0_devices, gpus, inventory, networks, vgpus
-from .host import Host
+from . import VERSION, gpus, inventory, networks
 from .hosts import Member, Topology
+from .machine import dom0_devices, vgpus
+from .machine.host import Host
 from .placement import Candidate
 from .session import Xapi, XapiFailure
 

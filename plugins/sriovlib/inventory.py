@@ -2,26 +2,20 @@
 
 from typing import Any, Collection, Dict, List, Mapping, NamedTuple, Optional, Sequence, Tuple
 
-from . import (
-    VERSION,
+from . import VERSION, ip_link, pf_sections, problems, sriov_conf, start_notes, vf_settings
+from .machine import (
     dom0_devices,
-    ip_link,
     kernel_log,
     management_network,
     nvme,
     pci,
     pci_ids,
-    pf_sections,
     ports,
-    problems,
-    sriov_conf,
-    start_notes,
-    vf_settings,
     vgpus,
     xensource_inventory,
     xenstore,
 )
-from .host import Host
+from .machine.host import Host
 
 IN_USE, ASSIGNED, DOM0, RESERVED, FREE = STATES = ("in-use", "assigned", "dom0", "reserved", "free")
 

@@ -4,9 +4,10 @@ from contextlib import contextmanager
 from typing import Any, Dict, Iterator, List, NamedTuple, Optional
 from urllib.parse import quote, unquote
 
-from . import boot_file, bootloader, iommu_option, sriov_conf, xen
+from . import boot_file, bootloader, iommu_option, sriov_conf
 from .errors import Problem, SriovError
-from .host import Host
+from .machine import xen
+from .machine.host import Host
 
 # What enable_iommu found, in /etc/sriov.conf: a key a boot entry. Written before the boot
 # configuration is changed, so that no crash can lose it.

@@ -4,8 +4,9 @@ import re
 from functools import lru_cache
 from typing import Any, Dict, List, Mapping, NamedTuple, Optional, Sequence, Tuple
 
-from . import pci, vf_settings
-from .host import NOT_FOUND, TIMED_OUT, Completed, Host
+from . import vf_settings
+from .machine import pci
+from .machine.host import NOT_FOUND, TIMED_OUT, Completed, Host
 from .vf_settings import NO_MAC, UNSET, VfSettings, as_text
 
 COMMAND = ("ip", "-details", "link", "show")  # all interfaces of the host

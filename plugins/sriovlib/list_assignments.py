@@ -3,8 +3,8 @@
 from typing import Any, Dict, List, Mapping, Set
 
 from . import arguments, find, hosts, inventories, pci_entries, placement, state
-from .host import Host
 from .ledger import Choice
+from .machine.host import Host
 from .session import Xapi
 from .state import PoolState, Vm
 from .view import Seen

@@ -2,10 +2,11 @@
 
 from typing import Any, Dict, List, Mapping, Optional, Set, Union
 
-from . import arguments, inventory, pci, usage, vgpus
+from . import arguments, inventory, usage
 from .errors import SriovError
-from .host import Host
 from .inventory import ASSIGNED, DOM0, FREE, IN_USE, RESERVED, STATES, Inventory
+from .machine import pci, vgpus
+from .machine.host import Host
 from .networks import find_network
 from .session import Xapi
 from .usage import Pool, Silence

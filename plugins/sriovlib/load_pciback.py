@@ -3,7 +3,7 @@
 from typing import Any, Dict, Mapping
 
 from . import arguments, pciback
-from .host import Host
+from .machine.host import Host
 
 
 def load_pciback(host: Host, _session: Any, args: Mapping[str, str]) -> Dict[str, Any]:

@@ -18,10 +18,10 @@ from typing import (
 
 from . import inventories, ledger, no_free_vf, own_lease, pci_entries, placement, state
 from .errors import SriovError
-from .host import Host
 from .hosts import Member, Topology
 from .inventories import Survey
 from .ledger import Choice, Entry, Lease, Request
+from .machine.host import Host
 from .placement import Held, NoFreeVf
 from .session import Xapi
 from .state import PoolState, Vm

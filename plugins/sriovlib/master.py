@@ -7,7 +7,7 @@ from typing import Any, Callable, Mapping
 
 from . import hosts
 from .errors import SriovError
-from .host import Host
+from .machine.host import Host
 from .session import Xapi, XapiFailure
 
 OF_FILES = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EIO, errno.ENOLCK)  # no socket fails so

@@ -18,10 +18,11 @@ import fnmatch
 import re
 from typing import Dict, List, NamedTuple, Optional, Set, Tuple
 
-from . import ini, initrd, modprobe_conf, pci, pciback, sriov_conf
+from . import ini, pciback, sriov_conf
 from .errors import SriovError
-from .host import Host
-from .modprobe_conf import Setting
+from .machine import initrd, modprobe_conf, pci
+from .machine.host import Host
+from .machine.modprobe_conf import Setting
 
 UNFINISHED = (sriov_conf.BOOT, "initrd")  # in /etc/sriov.conf: the driver whose initrd is still to be made
 

@@ -6,7 +6,7 @@ from typing import Any, Dict, List, Mapping, Optional, Sequence, Union
 from . import in_use
 from .errors import SriovError
 from .inventory import ASSIGNED, IN_USE, Inventory
-from .pci import PhysicalFunction
+from .machine.pci import PhysicalFunction
 from .usage import Pool, Silence
 
 

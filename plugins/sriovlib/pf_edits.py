@@ -3,7 +3,7 @@
 from typing import List, Optional, Sequence
 
 from . import ini
-from .pci import PhysicalFunction
+from .machine.pci import PhysicalFunction
 from .pf_sections import Macs, match, section_of
 from .sriov_conf import HostConfig, PfConfig, interpret, pf_section, vf_section
 

@@ -5,9 +5,9 @@ import re
 from typing import Dict, Iterable, Mapping, NamedTuple, Optional, Sequence
 
 from .errors import Problem
-from .host import Host
-from .pci import PhysicalFunction, mac_of
-from .ports import MLX4
+from .machine.host import Host
+from .machine.pci import PhysicalFunction, mac_of
+from .machine.ports import MLX4
 from .sriov_conf import PATH, PfConfig
 from .vf_settings import NO_MAC, is_mac
 

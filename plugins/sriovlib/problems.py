@@ -2,9 +2,9 @@
 
 from typing import Dict, List, Optional, Sequence
 
-from . import kernel_log, pci, ports
 from .errors import Problem
-from .kernel_log import Evidence
+from .machine import kernel_log, pci, ports
+from .machine.kernel_log import Evidence
 
 MANAGEMENT_UNKNOWN = (
     "See that MANAGEMENT_INTERFACE in /etc/xensource-inventory names the bridge of the management network "

@@ -8,12 +8,13 @@ added while the VM ran is plugged when it reboots, and one that was replaced is 
 
 from typing import Any, List, Optional, Sequence
 
-from . import dom0_devices, facts, judge, pci_entries, start
+from . import facts, judge, pci_entries, start
 from .errors import SriovError
 from .facts import View
 from .handover import Permitted
-from .host import Host
 from .judge import Refusal
+from .machine import dom0_devices
+from .machine.host import Host
 from .networks import Record
 from .session import Xapi, XapiFailure
 from .start_notes import Note

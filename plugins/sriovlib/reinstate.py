@@ -5,9 +5,9 @@ from typing import Any, Dict, List, Optional
 
 from . import hosts, inventories, locked, pci_entries, state
 from .errors import SriovError
-from .host import Host
 from .ledger import Entry
 from .locked import Work
+from .machine.host import Host
 from .session import Xapi
 from .state import Vm
 

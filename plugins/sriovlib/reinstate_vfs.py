@@ -3,7 +3,7 @@
 from typing import Any, Dict, Mapping
 
 from . import arguments, reinstate
-from .host import Host
+from .machine.host import Host
 
 
 def reinstate_vfs(host: Host, session: Any, args: Mapping[str, str]) -> Dict[str, Any]:

@@ -2,8 +2,9 @@
 
 from typing import Any, Dict, List, Mapping
 
-from . import arguments, release, start_notes, xensource_inventory, xenstore
-from .host import Host
+from . import arguments, release, start_notes
+from .machine import xensource_inventory, xenstore
+from .machine.host import Host
 from .session import Xapi, XapiFailure
 from .start_notes import Note
 

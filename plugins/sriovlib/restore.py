@@ -7,22 +7,20 @@ from typing import Any, Callable, Collection, Dict, List, Mapping, NamedTuple, O
 
 from . import (
     create,
-    dom0_disks,
     driver_counts,
     driver_defaults,
     in_use,
     inventory,
     ip_link,
     module_parameter,
-    pci,
     pciback,
     pf_sections,
     sriov_conf,
-    vgpus,
 )
 from .drift import PfPlan, drift, plan
 from .errors import SriovError
-from .host import RUN_FOLDER, Host
+from .machine import dom0_disks, pci, vgpus
+from .machine.host import RUN_FOLDER, Host
 from .sriov_conf import PfConfig
 
 LAST = f"{RUN_FOLDER}/restore.json"  # PF address -> its last error, for `status`

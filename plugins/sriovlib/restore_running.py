@@ -7,10 +7,11 @@ them any more. Nobody tells the VM, which is in another VLAN then.
 
 from typing import Dict, List, NamedTuple, Optional
 
-from . import inventory, ip_link, pci, start_notes, vf_settings
+from . import inventory, ip_link, start_notes, vf_settings
 from .errors import Problem, SriovError
-from .host import Host
 from .inventory import Inventory
+from .machine import pci
+from .machine.host import Host
 from .restore import Result
 from .vf_settings import UNKNOWN
 

@@ -7,8 +7,8 @@ from contextlib import contextmanager
 from typing import Any, Iterator
 
 from . import jsonrpc
-from .host import Host
 from .jsonrpc import NoJson, TornAnswer, XapiFailure
+from .machine.host import Host
 
 __all__ = ["CONNECTION_FAILS", "SECONDS", "SOCKET", "OwnSession", "Xapi", "XapiFailure", "logged_in"]
 

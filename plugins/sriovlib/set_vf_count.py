@@ -11,7 +11,6 @@ from . import (
     list_vfs,
     module_parameter,
     needed_by_xapi,
-    pci,
     pciback,
     pf_edits,
     pf_sections,
@@ -20,7 +19,8 @@ from . import (
     sriov_conf,
 )
 from .errors import SriovError, bad_argument
-from .host import Host
+from .machine import pci
+from .machine.host import Host
 from .session import Xapi
 from .sriov_conf import HostConfig, PfConfig, pf_section
 from .usage import Pool

@@ -23,10 +23,11 @@ vlan = 12
 import re
 from typing import Any, Callable, Dict, List, NamedTuple, Optional, Tuple
 
-from . import ini, pci, vf_settings
+from . import ini, vf_settings
 from .errors import SriovError
-from .host import Host
 from .ini import Document
+from .machine import pci
+from .machine.host import Host
 
 PATH = "/etc/sriov.conf"
 

@@ -10,9 +10,9 @@ from . import facts, judge, ledger, master, pci_entries, reinstate, state
 from .errors import SriovError
 from .facts import View
 from .handover import Permitted
-from .host import Host
 from .judge import Refusal
 from .ledger import Entry
+from .machine.host import Host
 from .networks import Record
 from .safetext import listed
 from .session import Xapi, XapiFailure

@@ -19,7 +19,7 @@ import json
 import time
 from typing import Collection, Dict, List, NamedTuple, Optional
 
-from .host import RUN_FOLDER, Host
+from .machine.host import RUN_FOLDER, Host
 
 PREFIX, REBOOT_PREFIX = "start-", "reboot-"
 CLAIM_SECONDS = 60

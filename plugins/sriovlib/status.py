@@ -17,12 +17,11 @@ from . import (
     restore,
     restore_running,
     sriov_conf,
-    xen,
-    xensource_inventory,
 )
 from .errors import Problem, SriovError
-from .host import Host
 from .inventory import STATES
+from .machine import xen, xensource_inventory
+from .machine.host import Host
 from .usage import Silence
 
 IOMMU_OFF = Problem(

@@ -6,7 +6,7 @@ from typing import Any, Dict, Mapping, NamedTuple, Tuple
 
 from . import arguments
 from .errors import SriovError
-from .host import Host
+from .machine.host import Host
 from .safetext import safe
 
 Arguments = Mapping[str, str]

@@ -5,8 +5,8 @@ from typing import Callable, List, NamedTuple, Optional, Set
 
 from . import copies, ledger, state
 from .errors import SriovError
-from .host import Host
 from .ledger import Entry
+from .machine.host import Host
 from .session import Xapi, XapiFailure, logged_in
 from .state import PoolState, Vm
 

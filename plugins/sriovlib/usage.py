@@ -2,10 +2,11 @@
 
 from typing import Any, Dict, Iterable, List, Mapping, NamedTuple, Optional, Set
 
-from . import gpus, holding, ledger, networks, pci_entries, vgpus
+from . import gpus, holding, ledger, networks, pci_entries
+from .machine import vgpus
+from .machine.vgpus import Told
 from .networks import Network
 from .session import Xapi
-from .vgpus import Told
 
 COPY_KEY = "sriov-conf"  # in host.other_config
 _REAL_VMS = " and ".join(

@@ -16,7 +16,7 @@ import XenAPI
 from bench import machines
 from bench.measure import Launcher, Sample, WentWrong
 from sriovlib import usage
-from sriovlib.host import Host
+from sriovlib.machine.host import Host
 from sriovlib.session import Xapi
 
 HERE = os.path.dirname(os.path.abspath(__file__))

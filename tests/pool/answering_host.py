@@ -3,7 +3,7 @@
 from typing import Dict, List, Mapping, Optional, Sequence
 
 from pyfakefs.fake_filesystem import FakeFilesystem
-from sriovlib.host import COMMAND_SECONDS, NOT_FOUND, Completed, Host, Running
+from sriovlib.machine.host import COMMAND_SECONDS, NOT_FOUND, Completed, Host, Running
 
 DEVICES = "/sys/bus/pci/devices"
 NET = "/sys/class/net"

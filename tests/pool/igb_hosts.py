@@ -11,7 +11,7 @@ from machine_description import Card, Sriov, intel_82599
 from small_pool import SmallPool
 from sriovlib import create, sriov_conf, table
 from sriovlib.errors import SriovError
-from sriovlib.host import Completed
+from sriovlib.machine.host import Completed
 
 CONF, IMAGE = "/etc/modprobe.d/igb.conf", "/boot/initrd-4.19.0+1.img"
 COMMENTS = "# VFs-param: max_vfs\n# VFs-maxvfs-by-default: 7\n# VFs-maxvfs-by-user:\n"

@@ -11,7 +11,7 @@ import os
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, Dict, Iterator, Optional, Sequence
 
-from sriovlib.host import COMMAND_SECONDS, Completed, Host, Running
+from sriovlib.machine.host import COMMAND_SECONDS, Completed, Host, Running
 
 if TYPE_CHECKING:
     from machine_description import Description

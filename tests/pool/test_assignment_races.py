@@ -6,7 +6,7 @@ import pytest
 from caller import WRITES, Caller, meanwhile
 from sriovlib import assign_vf, locked, reinstate, reinstate_vfs
 from sriovlib.errors import SriovError
-from sriovlib.host import Host
+from sriovlib.machine.host import Host
 from sriovlib.session import Xapi
 
 pytestmark = pytest.mark.story

@@ -19,7 +19,7 @@ ASK = """#!/usr/bin/python3
 import sys
 sys.path.append("{library}")
 import XenAPIPlugin
-from sriovlib.host import this_machine
+from sriovlib.machine.host import this_machine
 from sriovlib.session import Xapi
 
 def ask(session, args):

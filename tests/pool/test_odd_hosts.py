@@ -18,10 +18,10 @@ from sriovlib import (
     locked,
     master,
     reinstate_vfs,
-    xenstore,
 )
 from sriovlib.errors import SriovError
-from sriovlib.host import Host
+from sriovlib.machine import xenstore
+from sriovlib.machine.host import Host
 
 pytestmark = pytest.mark.story
 

@@ -11,7 +11,7 @@ from typing import Iterator
 import pytest
 from box import PoolInABox
 from sriovlib import jsonrpc
-from sriovlib.host import Host
+from sriovlib.machine.host import Host
 from sriovlib.session import SOCKET, OwnSession, Xapi, XapiFailure, logged_in
 
 
@@ -46,7 +46,7 @@ def test_the_heavy_clients_are_not_imported(box: PoolInABox) -> None:
     program = (
         "import sys\n"
         "from sriovlib.session import Xapi, logged_in\n"
-        "from sriovlib.host import Host\n"
+        "from sriovlib.machine.host import Host\n"
         f"host = Host({box.hosts[0].machine.root!r})\n"
         "with logged_in(host) as session:\n"
         "    Xapi(host, session).call('pool.get_all')\n"

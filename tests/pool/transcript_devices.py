@@ -7,7 +7,7 @@ import os
 import shutil
 from typing import Any, Dict, NamedTuple, Tuple
 
-from sriovlib.host import Host
+from sriovlib.machine.host import Host
 from transcript_player import NotPlayable, Step
 from transcript_vms import VmPlayer
 

@@ -202,7 +202,7 @@ class Xapi:
 def _machine(root: str) -> Any:
     """Files and devices, as the library sees them: beside us in a dom0, else in the repository."""
     sys.path.append(os.path.join(os.path.dirname(os.path.abspath(__file__)), "../../plugins"))
-    from sriovlib.host import Host
+    from sriovlib.machine.host import Host
 
     return Host(root)
 

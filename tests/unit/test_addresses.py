@@ -2,8 +2,9 @@
 
 import pytest
 from pyfakefs.fake_filesystem import FakeFilesystem
-from sriovlib import arguments, pciback, sriov_conf, xenstore
-from sriovlib.host import Completed, Host
+from sriovlib import arguments, pciback, sriov_conf
+from sriovlib.machine import xenstore
+from sriovlib.machine.host import Completed, Host
 
 PORT, VF = "0000:3b:00.0", "0000:3b:10.0"
 

@@ -15,8 +15,8 @@ import pytest
 from machine import Machine
 from small_pool import SmallPool
 from sriovlib import apply, release, release_vfs, start_notes
+from sriovlib.machine.xenstore import Domain
 from sriovlib.vf_settings import NO_MAC
-from sriovlib.xenstore import Domain
 
 ETH1 = "0000:07:00.0"
 VF0, VF1 = "0000:07:10.0", "0000:07:10.2"
@@ -236,7 +236,8 @@ def test_a_hook_for_a_vm_without_devices_imports_little() -> None:
     modules = {name.partition(".")[2] for name in said.split()}
     assert modules == {
         "errors",
-        "host",
+        "machine",
+        "machine.host",
         "safetext",
         "hooks",
         "start_notes",

@@ -7,9 +7,9 @@ import machine
 import pytest
 from machine import Machine
 from machine_description import SATA, Card, Disk, Interface, default_description
-from sriovlib import dom0_devices, management_network, pci
-from sriovlib.dom0_devices import NOTHING, Known
-from sriovlib.storage_repositories import Repository
+from sriovlib.machine import dom0_devices, management_network, pci
+from sriovlib.machine.dom0_devices import NOTHING, Known
+from sriovlib.machine.storage_repositories import Repository
 
 ETH0, ETH1, ETH2 = "0000:02:00.0", "0000:07:00.0", "0000:07:00.1"
 VF = "0000:07:10.0"

@@ -5,7 +5,7 @@ import stat
 from pathlib import Path
 
 from pyfakefs.fake_filesystem_unittest import Patcher
-from sriovlib.host import Host
+from sriovlib.machine.host import Host
 
 
 def test_a_lock_in_a_fake_tree_leaves_real_files_alone(tmp_path: Path) -> None:

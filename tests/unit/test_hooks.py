@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 from sriovlib import hooks, reboot, start_notes
-from sriovlib.host import RUN_FOLDER, Host
+from sriovlib.machine.host import RUN_FOLDER, Host
 from sriovlib.session import XapiFailure
 
 

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from sriovlib.host import Host
+from sriovlib.machine.host import Host
 
 
 def test_a_file_is_replaced_though_its_folder_cannot_be_opened_to_make_that_last(

@@ -11,7 +11,7 @@ from faults import ended_at, full_at
 from machine import Done, Machine
 from sriovlib import extlinux, sriov_conf, table
 from sriovlib.errors import SriovError
-from sriovlib.host import Completed
+from sriovlib.machine.host import Completed
 
 CONF = "/boot/extlinux.conf"
 GRUB = "/boot/grub/grub.cfg"

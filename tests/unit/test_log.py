@@ -4,7 +4,7 @@ import syslog
 from typing import Any, List, Tuple
 
 import pytest
-from sriovlib.host import Host
+from sriovlib.machine.host import Host
 
 
 @pytest.fixture

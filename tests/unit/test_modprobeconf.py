@@ -6,9 +6,9 @@ from typing import Dict, List, Tuple
 
 import pytest
 from pyfakefs.fake_filesystem import FakeFilesystem
-from sriovlib import modprobe_conf
 from sriovlib.errors import SriovError
-from sriovlib.host import Host
+from sriovlib.machine import modprobe_conf
+from sriovlib.machine.host import Host
 
 IGB = "/etc/modprobe.d/igb.conf"
 

@@ -11,7 +11,7 @@ from machine_description import default_description
 from small_pool import SmallPool
 from sriovlib import create, module_parameter, restore, table
 from sriovlib.errors import SriovError
-from sriovlib.host import Host
+from sriovlib.machine.host import Host
 
 # As the package intel-igb of XCP-ng brings it.
 IGB = """# VFs-param: max_vfs

@@ -4,7 +4,7 @@ from typing import Any, ClassVar, Dict
 
 import pytest
 from sriovlib import usage
-from sriovlib.host import Host
+from sriovlib.machine.host import Host
 from sriovlib.session import Xapi
 
 NULL = "OpaqueRef:NULL"

@@ -8,7 +8,7 @@ from pyfakefs.fake_filesystem import FakeFilesystem
 from small_pool import SmallPool
 from sriovlib import conf_copy, conf_from_pool, ini, safetext, sriov_conf
 from sriovlib.errors import SriovError
-from sriovlib.host import Host
+from sriovlib.machine.host import Host
 
 PF = "[pf 0000:07:00.0]\nvfs = 4\n"
 

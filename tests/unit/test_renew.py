@@ -11,7 +11,7 @@ from machine import Machine
 from small_pool import SmallPool
 from sriovlib import apply, handover, inventory, restore_running, start_notes, table
 from sriovlib.handover import Permitted
-from sriovlib.host import Completed
+from sriovlib.machine.host import Completed
 from sriovlib.vf_settings import NO_MAC
 
 ETH1, VF = "0000:07:00.0", "0000:07:10.0"

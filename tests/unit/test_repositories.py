@@ -7,7 +7,7 @@ import small_disks
 from pyfakefs.fake_filesystem import FakeFilesystem
 from small_disks import HBA, kind, mount, needed, repository, virtual
 from small_dom0 import SmallDom0
-from sriovlib import dom0_disks
+from sriovlib.machine import dom0_disks
 
 
 @pytest.fixture(autouse=True)

@@ -14,7 +14,7 @@ from machine_description import Card, Interface, Sriov, default_description
 from small_pool import SmallPool
 from sriovlib import create, pciback, restore, sriov_conf, table
 from sriovlib.errors import SriovError
-from sriovlib.host import Completed
+from sriovlib.machine.host import Completed
 
 ETH1, ETH2 = "0000:07:00.0", "0000:07:00.1"
 WEB = "11111111-2222-4333-8444-555555555555"

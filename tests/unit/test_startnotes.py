@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 from sriovlib import start_notes
-from sriovlib.host import RUN_FOLDER, Host
+from sriovlib.machine.host import RUN_FOLDER, Host
 
 VM = "d58d9323-dddc-4624-a482-9f6ceb10670c"
 VF = "0000:07:10.0"

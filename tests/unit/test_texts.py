@@ -6,8 +6,9 @@ from typing import Any, Dict, Optional, Sequence
 
 import pytest
 from machine import Done
-from sriovlib import ip_link, kernel_log, pci_ids, vf_settings, xen, xenstore
-from sriovlib.host import Completed, Host
+from sriovlib import ip_link, vf_settings
+from sriovlib.machine import kernel_log, pci_ids, xen, xenstore
+from sriovlib.machine.host import Completed, Host
 
 RECORDINGS = Path(__file__).parent.parent / "pool" / "recordings"
 

@@ -11,9 +11,10 @@ import pytest
 from machine import Machine
 from pyfakefs.fake_filesystem import FakeFilesystem
 from small_pool import SmallPool
-from sriovlib import create, ini, pci, restore, sriov_conf, table
+from sriovlib import create, ini, restore, sriov_conf, table
 from sriovlib.errors import SriovError
-from sriovlib.host import Host
+from sriovlib.machine import pci
+from sriovlib.machine.host import Host
 
 PF = "/sys/bus/pci/devices/0000:07:00.0"
 WEB = "11111111-2222-4333-8444-555555555555"

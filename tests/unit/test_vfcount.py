@@ -11,8 +11,9 @@ from faults import ended_at
 from machine import Machine
 from machine_description import Card, Interface, Sriov, default_description
 from small_pool import SmallPool
-from sriovlib import create, management_network, pciback, restore, sriov_conf, table
+from sriovlib import create, pciback, restore, sriov_conf, table
 from sriovlib.errors import SriovError
+from sriovlib.machine import management_network
 
 PF, ETH1 = "/sys/bus/pci/devices/0000:07:00.0", "0000:07:00.0"
 

@@ -7,22 +7,12 @@ import pytest
 import query
 from pyfakefs.fake_filesystem import FakeFilesystem
 from small_dom0 import SmallDom0
-from sriovlib import (
-    dom0_devices,
-    drift,
-    gpus,
-    in_use,
-    inventory,
-    list_vfs,
-    reboot,
-    restore,
-    sriov_conf,
-    vgpus,
-)
+from sriovlib import drift, gpus, in_use, inventory, list_vfs, reboot, restore, sriov_conf
 from sriovlib.errors import SriovError
 from sriovlib.judge import Device
+from sriovlib.machine import dom0_devices, vgpus
+from sriovlib.machine.vgpus import Gpu
 from sriovlib.usage import Silence
-from sriovlib.vgpus import Gpu
 
 A40, VF = "0000:41:00.0", "0000:41:00.4"
 

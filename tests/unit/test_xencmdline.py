@@ -12,7 +12,7 @@ import pytest
 from machine import Done, Machine
 from sriovlib import bootloader, sriov_conf, table, xen_cmdline
 from sriovlib.errors import SriovError
-from sriovlib.host import Completed
+from sriovlib.machine.host import Completed
 
 GRUB = "/boot/grub/grub.cfg"
 BACKUP, UNDO = GRUB + ".before-sriov", GRUB + ".sriov-undo"
@@ -390,7 +390,7 @@ def boot_service(host: Machine, monkeypatch: pytest.MonkeyPatch) -> int:
     """hooks/boot/sriov-restore on this machine; its exit status."""
     path = os.path.join(os.path.dirname(__file__), "../../hooks/boot/sriov-restore")
     with monkeypatch.context() as patch:
-        patch.setattr("sriovlib.host.this_machine", lambda: host)
+        patch.setattr("sriovlib.machine.host.this_machine", lambda: host)
         patch.setattr("sys.argv", ["sriov-restore"])
         with pytest.raises(SystemExit) as ended:
             runpy.run_path(path, run_name="__main__")

@@ -6,8 +6,8 @@ from typing import Any, Dict, List, Optional
 
 import pytest
 from pyfakefs.fake_filesystem import FakeFilesystem
-from sriovlib import xenopsd
-from sriovlib.host import Host
+from sriovlib.machine import xenopsd
+from sriovlib.machine.host import Host
 
 WEB, MAIL = "11111111-2222-4333-8444-555555555555", "66666666-2222-4333-8444-555555555555"
 VF, MANAGEMENT = "0000:07:10.0", "0000:02:00.0"

@@ -15,7 +15,7 @@ from hosts import describe_this_machine
 from members import Members
 from plugin_calls import Dom0
 from programs import HERE, Programs
-from sriovlib.host import this_machine
+from sriovlib.machine.host import this_machine
 from values import Failure
 from vm_operations import new_vm
 from xapi import Xapi

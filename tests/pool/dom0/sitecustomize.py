@@ -3,7 +3,7 @@
 Python imports this module at its start, where the folder is on PYTHONPATH. Three variables say what to do:
 POOL_IN_A_BOX_XAPI is the url that `XenAPI.xapi_local()` reaches, as XenAPI writes it (`http://_a_b/` is the
 Unix socket /a/b); POOL_IN_A_BOX_MACHINE is the folder of the machine that
-`sriovlib.host.this_machine()` returns; POOL_IN_A_BOX_CLOCK is a file that says by how many seconds
+`sriovlib.machine.host.this_machine()` returns; POOL_IN_A_BOX_CLOCK is a file that says by how many seconds
 `time.time()` is ahead, if it is there.
 Nothing is imported before the program does so, and then the environment is as xapi leaves it.
 """
@@ -62,7 +62,7 @@ def _reaches(url: str) -> "Change":
 
 
 def _is(folder: str) -> "Change":
-    """sriovlib.host: this machine is the one in `folder`."""
+    """sriovlib.machine.host: this machine is the one in `folder`."""
 
     def change(module: "Any") -> None:
         def this_machine() -> "Any":
@@ -100,7 +100,7 @@ def _install() -> None:
     if url is not None:
         changes["XenAPI"] = _reaches(url)
     if folder is not None:
-        changes["sriovlib.host"] = _is(folder)
+        changes["sriovlib.machine.host"] = _is(folder)
     sys.meta_path.insert(0, Changes(changes))
 
 

@@ -4,8 +4,8 @@
 import re
 from typing import List, Optional, Sequence, Set
 
+from ..errors import Problem
 from . import pci
-from .errors import Problem
 from .host import Host
 
 CLASS = "010802"

@@ -8,7 +8,7 @@ is found is passed, and the kernel takes the last of two alike (kernel/params.c)
 import re
 from typing import Iterator, List, Mapping, NamedTuple, Tuple
 
-from .errors import SriovError
+from ..errors import SriovError
 from .host import Host
 
 FOLDERS = (

@@ -15,8 +15,8 @@ import time
 from contextlib import contextmanager
 from typing import Iterator, List, NamedTuple, Optional, Sequence, Tuple
 
-from .errors import SriovError
-from .safetext import line
+from ..errors import SriovError
+from ..safetext import line
 
 RUN_FOLDER = "/run/sriov"  # locks and last results; empty after each boot
 COMMAND_SECONDS = 30  # a dom0 command that takes longer hangs

@@ -8,8 +8,8 @@ version 024 on: commit 87142801 of 2012; XCP-ng 8.3 and 9 have newer ones).
 import re
 from typing import NamedTuple, Optional
 
+from ..errors import SriovError
 from . import modprobe_conf
-from .errors import SriovError
 from .host import NOT_FOUND, Host
 
 REBUILD_SECONDS = 600

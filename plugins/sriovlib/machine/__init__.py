@@ -1,0 +1,1 @@
+"""This dom0: reads it and writes to it, and decides nothing."""
