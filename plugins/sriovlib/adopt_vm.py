@@ -22,8 +22,8 @@ from .locked import Work
 from .machine.host import Host
 from .macs import chosen_mac
 from .safetext import listed
-from .session import Xapi
 from .state import Vm
+from .xapi.session import Xapi
 
 NONE = "none"
 

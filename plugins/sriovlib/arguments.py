@@ -3,8 +3,8 @@
 import re
 from typing import List, Mapping, Optional, Sequence
 
+from .config.ini import FALSE, TRUE
 from .errors import SriovError, bad_argument
-from .ini import FALSE, TRUE
 from .machine import pci
 
 _UUID = re.compile(r"[0-9a-fA-F]{8}(?:-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}")

@@ -2,19 +2,8 @@
 
 from typing import Any, Dict, List, Mapping, NamedTuple, Optional, Tuple
 
-from . import (
-    arguments,
-    copies,
-    entries,
-    hosts,
-    inventories,
-    locked,
-    networks,
-    pci_entries,
-    placement,
-    state,
-    vf_settings,
-)
+from . import arguments, copies, entries, hosts, inventories, locked, networks, pci_entries, placement, state
+from .config import vf_settings
 from .errors import SriovError, bad_argument
 from .hosts import Topology
 from .inventories import Surveyed
@@ -22,8 +11,8 @@ from .ledger import Choice, Entry, Request
 from .locked import Work
 from .machine.host import Host
 from .macs import chosen_mac
-from .session import Xapi
 from .state import Vm
+from .xapi.session import Xapi
 
 KINDS = ("vf", "pf", "network", "device")
 

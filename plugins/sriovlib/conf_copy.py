@@ -2,13 +2,13 @@
 
 from typing import Any, Dict, List, Optional
 
-from . import ini, sriov_conf
+from .config import ini, sriov_conf
+from .config.sriov_conf import HostConfig
 from .machine import xensource_inventory
 from .machine.host import Host
 from .safetext import LONGEST, safe
-from .session import Xapi
-from .sriov_conf import HostConfig
 from .usage import COPY_KEY
+from .xapi.session import Xapi
 
 
 def store(host: Host, session: Any) -> Optional[str]:

@@ -4,11 +4,11 @@
 from typing import List, NamedTuple, Optional
 
 from . import ip_link
+from .config.pf_sections import Macs, match
+from .config.sriov_conf import PATH, HostConfig, PfConfig
 from .errors import Problem
 from .inventory import Inventory
 from .machine import pci
-from .pf_sections import Macs, match
-from .sriov_conf import PATH, HostConfig, PfConfig
 
 
 class Drift(NamedTuple):

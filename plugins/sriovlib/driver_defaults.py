@@ -10,8 +10,8 @@ import json
 from typing import Any, Dict, Iterable, List, Mapping, NamedTuple, Sequence
 
 from . import start_notes
+from .config.vf_settings import VfSettings
 from .machine.host import RUN_FOLDER, Host
-from .vf_settings import VfSettings
 
 PATH = f"{RUN_FOLDER}/fresh.json"
 OF_BORN = ("min_tx_rate", "max_tx_rate", "spoof_check", "trust", "link_state")

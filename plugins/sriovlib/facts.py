@@ -30,9 +30,9 @@ from .machine.storage_repositories import Repository
 from .machine.vgpus import UNTOLD, Told
 from .networks import Record
 from .placement import Candidate, Held
-from .session import Xapi
 from .start_notes import STALE_SECONDS
 from .state import explained, vm_of
+from .xapi.session import Xapi
 
 NOBODY = Held({}, {})
 STARTS = {"start", "start_on", "resume", "resume_on"}

@@ -10,7 +10,8 @@ some cards give their VFs ones of their own, beside the PF's.
 
 from typing import Any, Dict, List, Mapping, NamedTuple, Optional, Sequence, Tuple
 
-from . import iovirt, vf_settings
+from . import iovirt
+from .config import vf_settings
 from .errors import SriovError
 from .inventories import Surveyed
 from .pci_entries import PciEntry

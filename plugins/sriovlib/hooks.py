@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, Callable, Dict, Optional, Sequence, Tuple
 from . import start_notes
 from .errors import SriovError
 from .machine.host import Host, this_machine
-from .session import CONNECTION_FAILS, Xapi, XapiFailure, logged_in
+from .xapi.session import CONNECTION_FAILS, Xapi, XapiFailure, logged_in
 
 if TYPE_CHECKING:
     from .handover import Permitted

@@ -7,7 +7,7 @@ from .errors import SriovError, bad_argument
 from .machine import xensource_inventory
 from .machine.host import Host
 from .networks import Network, Record
-from .session import Xapi
+from .xapi.session import Xapi
 
 
 class Member(NamedTuple):

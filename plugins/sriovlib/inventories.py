@@ -23,7 +23,7 @@ from .hosts import Member, Topology
 from .machine import dom0_devices, vgpus
 from .machine.host import Host
 from .placement import Candidate
-from .session import Xapi, XapiFailure
+from .xapi.session import Xapi, XapiFailure
 
 SECONDS = 10  # for one host's answer; a host that takes longer is left out
 _AT_ONCE = 64

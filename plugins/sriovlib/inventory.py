@@ -2,7 +2,8 @@
 
 from typing import Any, Collection, Dict, List, Mapping, NamedTuple, Optional, Sequence, Tuple
 
-from . import VERSION, ip_link, pf_sections, problems, sriov_conf, start_notes, vf_settings
+from . import VERSION, ip_link, problems, start_notes
+from .config import pf_sections, sriov_conf, vf_settings
 from .machine import (
     dom0_devices,
     kernel_log,

@@ -4,7 +4,8 @@ from contextlib import contextmanager
 from typing import Any, Dict, Iterator, List, NamedTuple, Optional
 from urllib.parse import quote, unquote
 
-from . import boot_file, bootloader, iommu_option, sriov_conf
+from . import boot_file, bootloader, iommu_option
+from .config import sriov_conf
 from .errors import Problem, SriovError
 from .machine import xen
 from .machine.host import Host

@@ -2,10 +2,11 @@
 
 from typing import Any, Dict, Iterator, List, Mapping, Optional, Set, Tuple
 
-from . import inventory, placement, restore_running, vf_settings
+from . import inventory, placement, restore_running
+from .config import vf_settings
+from .config.vf_settings import DEFAULT, UNKNOWN, VfSettings
 from .inventories import Surveyed
 from .ledger import Request
-from .vf_settings import DEFAULT, UNKNOWN, VfSettings
 from .view import Conflict, Seen
 
 

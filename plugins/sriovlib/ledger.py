@@ -20,7 +20,7 @@ import json
 import re
 from typing import Any, Dict, List, Mapping, NamedTuple, Optional, Pattern, Set, Tuple
 
-from . import vf_settings
+from .config import vf_settings
 from .safetext import LONGEST
 
 PREFIX = "sriov-vm-"

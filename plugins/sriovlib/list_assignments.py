@@ -5,9 +5,9 @@ from typing import Any, Dict, List, Mapping, Set
 from . import arguments, find, hosts, inventories, pci_entries, placement, state
 from .ledger import Choice
 from .machine.host import Host
-from .session import Xapi
 from .state import PoolState, Vm
 from .view import Seen
+from .xapi.session import Xapi
 
 Serving = Dict[Choice, placement.Serving]
 

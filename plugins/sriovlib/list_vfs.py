@@ -8,8 +8,8 @@ from .inventory import ASSIGNED, DOM0, FREE, IN_USE, RESERVED, STATES, Inventory
 from .machine import pci, vgpus
 from .machine.host import Host
 from .networks import find_network
-from .session import Xapi
 from .usage import Pool, Silence
+from .xapi.session import Xapi
 
 # The keys of the two lists, in the order in which they are shown.
 VF_KEYS = (

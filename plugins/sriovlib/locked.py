@@ -23,10 +23,10 @@ from .inventories import Survey
 from .ledger import Choice, Entry, Lease, Request
 from .machine.host import Host
 from .placement import Held, NoFreeVf
-from .session import Xapi
 from .state import PoolState, Vm
 from .transaction import Change, Transaction
 from .view import Seen
+from .xapi.session import Xapi
 
 LOCK = "pool"
 CALL_SECONDS, HOOK_SECONDS = 120, 60  # of waiting for the lock, if the caller says nothing else

@@ -2,7 +2,7 @@
 
 from typing import Optional, Sequence
 
-from . import vf_settings
+from .config import vf_settings
 from .errors import SriovError
 from .ledger import Request
 from .locked import Work

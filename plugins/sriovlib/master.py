@@ -8,7 +8,7 @@ from typing import Any, Callable, Mapping
 from . import hosts
 from .errors import SriovError
 from .machine.host import Host
-from .session import Xapi, XapiFailure
+from .xapi.session import Xapi, XapiFailure
 
 OF_FILES = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EIO, errno.ENOLCK)  # no socket fails so
 SECONDS = 200  # for an answer of the master: waiting for its lock, hosts that do not answer, the writes

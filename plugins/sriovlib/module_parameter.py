@@ -18,7 +18,8 @@ import fnmatch
 import re
 from typing import Dict, List, NamedTuple, Optional, Set, Tuple
 
-from . import ini, pciback, sriov_conf
+from . import pciback
+from .config import ini, sriov_conf
 from .errors import SriovError
 from .machine import initrd, modprobe_conf, pci
 from .machine.host import Host

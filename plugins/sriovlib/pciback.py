@@ -4,7 +4,7 @@ import errno
 import re
 from typing import Any, Dict, NamedTuple, Optional, Set
 
-from . import ini, sriov_conf
+from .config import ini, sriov_conf
 from .errors import Problem, SriovError
 from .machine import kernel_log, pci
 from .machine.host import Host

@@ -8,8 +8,8 @@ from .errors import SriovError
 from .ledger import Entry
 from .locked import Work
 from .machine.host import Host
-from .session import Xapi
 from .state import Vm
+from .xapi.session import Xapi
 
 # A VM is re-placed to one host once in that time, or a start could go round for ever; and to each, or two
 # starts on two hosts would take its VFs from each other for ever.

@@ -5,8 +5,8 @@ from typing import Any, Dict, List, Mapping
 from . import arguments, release, start_notes
 from .machine import xensource_inventory, xenstore
 from .machine.host import Host
-from .session import Xapi, XapiFailure
 from .start_notes import Note
+from .xapi.session import Xapi, XapiFailure
 
 
 def release_vfs(host: Host, session: Any, args: Mapping[str, str]) -> Dict[str, Any]:

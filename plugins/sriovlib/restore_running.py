@@ -7,13 +7,14 @@ them any more. Nobody tells the VM, which is in another VLAN then.
 
 from typing import Dict, List, NamedTuple, Optional
 
-from . import inventory, ip_link, start_notes, vf_settings
+from . import inventory, ip_link, start_notes
+from .config import vf_settings
+from .config.vf_settings import UNKNOWN
 from .errors import Problem, SriovError
 from .inventory import Inventory
 from .machine import pci
 from .machine.host import Host
 from .restore import Result
-from .vf_settings import UNKNOWN
 
 HINT = (
     "Run /usr/libexec/xapi-sriov/hooks/boot/sriov-restore on its host: it sets what the driver takes. Where "

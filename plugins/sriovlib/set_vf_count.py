@@ -6,24 +6,21 @@ from . import (
     arguments,
     create,
     in_use,
-    ini,
     inventory,
     list_vfs,
     module_parameter,
     needed_by_xapi,
     pciback,
-    pf_edits,
-    pf_sections,
     release,
     restore,
-    sriov_conf,
 )
+from .config import ini, pf_edits, pf_sections, sriov_conf
+from .config.sriov_conf import HostConfig, PfConfig, pf_section
 from .errors import SriovError, bad_argument
 from .machine import pci
 from .machine.host import Host
-from .session import Xapi
-from .sriov_conf import HostConfig, PfConfig, pf_section
 from .usage import Pool
+from .xapi.session import Xapi
 
 # What xapi keeps PCI objects of: storage, network and display (xen-api: xapi_pci.ml, managed_classes).
 _CLASSES_OF_XAPI = ("01", "02", "03")

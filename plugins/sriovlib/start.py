@@ -15,7 +15,7 @@ from .ledger import Entry
 from .machine.host import Host
 from .networks import Record
 from .safetext import listed
-from .session import Xapi, XapiFailure
+from .xapi.session import Xapi, XapiFailure
 
 LEASE_SECONDS = 10  # for moving a lease, where the start does not need it
 SHOWN = 5  # of what is wrong with a start: a user reads no more, and there may be thousands

@@ -55,7 +55,7 @@ def read(host: Host, vm_uuid: str) -> Optional[Note]:
 
 
 def _understood(settings: Dict[str, str]) -> Dict[str, str]:
-    from . import vf_settings  # most starts know no settings
+    from .config import vf_settings  # most starts know no settings
 
     return {name: text for name, text in settings.items() if vf_settings.is_understood(name, text)}
 

@@ -8,7 +8,7 @@ from .hosts import Topology
 from .ledger import Entry
 from .placement import Held
 from .safetext import shortened
-from .session import Xapi, XapiFailure
+from .xapi.session import Xapi, XapiFailure
 
 _REAL_VMS = " and ".join(
     f'field "{name}" = "false"' for name in ("is_a_template", "is_a_snapshot", "is_control_domain")

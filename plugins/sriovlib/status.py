@@ -13,11 +13,10 @@ from . import (
     list_vfs,
     module_parameter,
     pciback,
-    pf_sections,
     restore,
     restore_running,
-    sriov_conf,
 )
+from .config import pf_sections, sriov_conf
 from .errors import Problem, SriovError
 from .inventory import STATES
 from .machine import xen, xensource_inventory

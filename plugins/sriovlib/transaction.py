@@ -7,8 +7,8 @@ from . import copies, ledger, state
 from .errors import SriovError
 from .ledger import Entry
 from .machine.host import Host
-from .session import Xapi, XapiFailure, logged_in
 from .state import PoolState, Vm
+from .xapi.session import Xapi, XapiFailure, logged_in
 
 _TEMPLATES = 'field "is_a_template" = "true" or field "is_a_snapshot" = "true"'
 

@@ -6,7 +6,7 @@ from . import gpus, holding, ledger, networks, pci_entries
 from .machine import vgpus
 from .machine.vgpus import Told
 from .networks import Network
-from .session import Xapi
+from .xapi.session import Xapi
 
 COPY_KEY = "sriov-conf"  # in host.other_config
 _REAL_VMS = " and ".join(

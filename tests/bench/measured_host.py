@@ -17,7 +17,7 @@ from bench import machines
 from bench.measure import Launcher, Sample, WentWrong
 from sriovlib import usage
 from sriovlib.machine.host import Host
-from sriovlib.session import Xapi
+from sriovlib.xapi.session import Xapi
 
 HERE = os.path.dirname(os.path.abspath(__file__))
 NOTHING = os.path.join(HERE, "dom0", "nothing")

@@ -8,7 +8,7 @@ import pytest
 from box import PoolInABox
 from sriovlib import ledger, locked, master
 from sriovlib.errors import SriovError
-from sriovlib.session import Xapi
+from sriovlib.xapi.session import Xapi
 
 FOREIGN = "3/0000:00:1b.0"  # an entry by hand
 WRITES = "VM.add_to_other_config"  # the last of the writes of a call; then the VM is looked at again

@@ -7,7 +7,7 @@ from caller import WRITES, Caller, meanwhile
 from sriovlib import assign_vf, locked, reinstate, reinstate_vfs
 from sriovlib.errors import SriovError
 from sriovlib.machine.host import Host
-from sriovlib.session import Xapi
+from sriovlib.xapi.session import Xapi
 
 pytestmark = pytest.mark.story
 

@@ -7,7 +7,7 @@ import pytest
 import XenAPI
 from administrator import Administrator, two_hosts
 from box_host import set_plugin, set_vfs
-from sriovlib import vf_settings
+from sriovlib.config import vf_settings
 
 pytestmark = pytest.mark.story
 

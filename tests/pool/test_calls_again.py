@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 from caller import FOREIGN, WRITES, Caller, cut_at
 from sriovlib import adopt_vm, assign_vf, ledger, reinstate_vfs
-from sriovlib.session import Xapi
+from sriovlib.xapi.session import Xapi
 
 pytestmark = pytest.mark.story
 

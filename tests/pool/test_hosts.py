@@ -20,7 +20,7 @@ import sys
 sys.path.append("{library}")
 import XenAPIPlugin
 from sriovlib.machine.host import this_machine
-from sriovlib.session import Xapi
+from sriovlib.xapi.session import Xapi
 
 def ask(session, args):
     found = Xapi(this_machine(), session)

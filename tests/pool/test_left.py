@@ -11,7 +11,7 @@ from box_host import PLUGIN, set_plugin
 from estate import Estate, alike
 from machine import Done, Machine
 from sriovlib import list_assignments, master, restore_running
-from sriovlib.vf_settings import NO_MAC
+from sriovlib.config.vf_settings import NO_MAC
 from values import Failure
 
 pytestmark = pytest.mark.story

@@ -10,9 +10,9 @@ from typing import Iterator
 
 import pytest
 from box import PoolInABox
-from sriovlib import jsonrpc
 from sriovlib.machine.host import Host
-from sriovlib.session import SOCKET, OwnSession, Xapi, XapiFailure, logged_in
+from sriovlib.xapi import jsonrpc
+from sriovlib.xapi.session import SOCKET, OwnSession, Xapi, XapiFailure, logged_in
 
 
 @pytest.fixture(scope="module")
@@ -45,7 +45,7 @@ def test_it_ends_where_its_user_failed(box: PoolInABox) -> None:
 def test_the_heavy_clients_are_not_imported(box: PoolInABox) -> None:
     program = (
         "import sys\n"
-        "from sriovlib.session import Xapi, logged_in\n"
+        "from sriovlib.xapi.session import Xapi, logged_in\n"
         "from sriovlib.machine.host import Host\n"
         f"host = Host({box.hosts[0].machine.root!r})\n"
         "with logged_in(host) as session:\n"

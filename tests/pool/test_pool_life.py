@@ -14,7 +14,7 @@ from box_host import PLUGIN, BoxHost, plugin_of_version, set_plugin
 from machine_description import default_description
 from sriovlib import assign_vf, master
 from sriovlib.errors import SriovError
-from sriovlib.session import Xapi
+from sriovlib.xapi.session import Xapi
 
 pytestmark = pytest.mark.story
 

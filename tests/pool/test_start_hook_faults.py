@@ -12,7 +12,7 @@ import pytest
 from box_host import PLUGIN, set_plugin
 from estate import Estate, calls_watched
 from sriovlib import start_notes
-from sriovlib.vf_settings import NO_MAC
+from sriovlib.config.vf_settings import NO_MAC
 from values import Failure
 
 pytestmark = pytest.mark.story

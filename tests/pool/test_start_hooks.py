@@ -9,7 +9,7 @@ from box_host import PLUGIN, BoxHost, set_plugin
 from estate import Estate, calls_watched
 from machine_description import SATA
 from sriovlib import start_notes
-from sriovlib.vf_settings import NO_MAC
+from sriovlib.config.vf_settings import NO_MAC
 from values import Failure
 
 pytestmark = pytest.mark.story

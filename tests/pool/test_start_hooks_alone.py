@@ -16,8 +16,8 @@ import pytest
 from calls import Context
 from estate import SCRIPTS, Estate, Gate, calls_watched
 from sriovlib import apply, handover, restore, start_notes
+from sriovlib.config.vf_settings import NO_MAC
 from sriovlib.machine.host import Host
-from sriovlib.vf_settings import NO_MAC
 from values import Failure
 
 pytestmark = pytest.mark.story

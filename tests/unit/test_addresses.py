@@ -2,7 +2,8 @@
 
 import pytest
 from pyfakefs.fake_filesystem import FakeFilesystem
-from sriovlib import arguments, pciback, sriov_conf
+from sriovlib import arguments, pciback
+from sriovlib.config import sriov_conf
 from sriovlib.machine import xenstore
 from sriovlib.machine.host import Completed, Host
 

@@ -15,8 +15,8 @@ import pytest
 from machine import Machine
 from small_pool import SmallPool
 from sriovlib import apply, release, release_vfs, start_notes
+from sriovlib.config.vf_settings import NO_MAC
 from sriovlib.machine.xenstore import Domain
-from sriovlib.vf_settings import NO_MAC
 
 ETH1 = "0000:07:00.0"
 VF0, VF1 = "0000:07:10.0", "0000:07:10.2"
@@ -241,6 +241,7 @@ def test_a_hook_for_a_vm_without_devices_imports_little() -> None:
         "safetext",
         "hooks",
         "start_notes",
-        "jsonrpc",
-        "session",
+        "xapi",
+        "xapi.jsonrpc",
+        "xapi.session",
     }

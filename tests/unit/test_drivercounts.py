@@ -13,7 +13,8 @@ import pytest
 from machine import Machine
 from machine_description import Card, Sriov, default_description
 from small_pool import SmallPool
-from sriovlib import create, pciback, restore, sriov_conf, table
+from sriovlib import create, pciback, restore, table
+from sriovlib.config import sriov_conf
 from sriovlib.errors import SriovError
 
 QAT, ETH1 = "0000:1a:00.0", "0000:07:00.0"

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from sriovlib import hooks, reboot, start_notes
 from sriovlib.machine.host import RUN_FOLDER, Host
-from sriovlib.session import XapiFailure
+from sriovlib.xapi.session import XapiFailure
 
 
 @pytest.mark.parametrize(

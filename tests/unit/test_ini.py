@@ -6,7 +6,7 @@ from typing import Dict
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from sriovlib import ini
+from sriovlib.config import ini
 
 WRITTEN_BY_HAND = """# VFs of the cluster, ask Mary first
 [host]

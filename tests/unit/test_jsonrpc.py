@@ -9,8 +9,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from sriovlib import jsonrpc
-from sriovlib.jsonrpc import NoJson, TornAnswer, XapiFailure
+from sriovlib.xapi import jsonrpc
+from sriovlib.xapi.jsonrpc import NoJson, TornAnswer, XapiFailure
 
 
 class Xapi:

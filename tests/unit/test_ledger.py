@@ -6,7 +6,8 @@ from typing import Any, Dict, Optional
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from sriovlib import ledger, safetext, vf_settings
+from sriovlib import ledger, safetext
+from sriovlib.config import vf_settings
 from sriovlib.ledger import Choice, Entry, Lease, LedgerError, Request
 
 VM = "d58d9323-dddc-4624-a482-9f6ceb10670c"

@@ -7,7 +7,8 @@ from typing import Any, Dict
 import machine
 import pytest
 from machine import Machine
-from sriovlib import restore, sriov_conf, table
+from sriovlib import restore, table
+from sriovlib.config import sriov_conf
 from sriovlib.errors import SriovError
 
 

@@ -5,7 +5,7 @@ from typing import Any, ClassVar, Dict
 import pytest
 from sriovlib import usage
 from sriovlib.machine.host import Host
-from sriovlib.session import Xapi
+from sriovlib.xapi.session import Xapi
 
 NULL = "OpaqueRef:NULL"
 

@@ -6,7 +6,8 @@ from typing import Iterator
 import pytest
 from pyfakefs.fake_filesystem import FakeFilesystem
 from small_pool import SmallPool
-from sriovlib import conf_copy, conf_from_pool, ini, safetext, sriov_conf
+from sriovlib import conf_copy, conf_from_pool, safetext
+from sriovlib.config import ini, sriov_conf
 from sriovlib.errors import SriovError
 from sriovlib.machine.host import Host
 

@@ -6,7 +6,8 @@ from typing import Any, Dict, Optional, Sequence
 
 import pytest
 from machine import Done
-from sriovlib import ip_link, vf_settings
+from sriovlib import ip_link
+from sriovlib.config import vf_settings
 from sriovlib.machine import kernel_log, pci_ids, xen, xenstore
 from sriovlib.machine.host import Completed, Host
 

@@ -11,7 +11,8 @@ import pytest
 from machine import Machine
 from pyfakefs.fake_filesystem import FakeFilesystem
 from small_pool import SmallPool
-from sriovlib import create, ini, restore, sriov_conf, table
+from sriovlib import create, restore, table
+from sriovlib.config import ini, sriov_conf
 from sriovlib.errors import SriovError
 from sriovlib.machine import pci
 from sriovlib.machine.host import Host

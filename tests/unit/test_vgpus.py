@@ -7,7 +7,8 @@ import pytest
 import query
 from pyfakefs.fake_filesystem import FakeFilesystem
 from small_dom0 import SmallDom0
-from sriovlib import drift, gpus, in_use, inventory, list_vfs, reboot, restore, sriov_conf
+from sriovlib import drift, gpus, in_use, inventory, list_vfs, reboot, restore
+from sriovlib.config import sriov_conf
 from sriovlib.errors import SriovError
 from sriovlib.judge import Device
 from sriovlib.machine import dom0_devices, vgpus

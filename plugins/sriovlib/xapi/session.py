@@ -6,9 +6,9 @@ import time
 from contextlib import contextmanager
 from typing import Any, Iterator
 
+from ..machine.host import Host
 from . import jsonrpc
 from .jsonrpc import NoJson, TornAnswer, XapiFailure
-from .machine.host import Host
 
 __all__ = ["CONNECTION_FAILS", "SECONDS", "SOCKET", "OwnSession", "Xapi", "XapiFailure", "logged_in"]
 

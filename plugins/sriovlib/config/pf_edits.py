@@ -2,8 +2,8 @@
 
 from typing import List, Optional, Sequence
 
+from ..machine.pci import PhysicalFunction
 from . import ini
-from .machine.pci import PhysicalFunction
 from .pf_sections import Macs, match, section_of
 from .sriov_conf import HostConfig, PfConfig, interpret, pf_section, vf_section
 

@@ -4,10 +4,10 @@ InfiniBand one by its GUID."""
 import re
 from typing import Dict, Iterable, Mapping, NamedTuple, Optional, Sequence
 
-from .errors import Problem
-from .machine.host import Host
-from .machine.pci import PhysicalFunction, mac_of
-from .machine.ports import MLX4
+from ..errors import Problem
+from ..machine.host import Host
+from ..machine.pci import PhysicalFunction, mac_of
+from ..machine.ports import MLX4
 from .sriov_conf import PATH, PfConfig
 from .vf_settings import NO_MAC, is_mac
 

@@ -23,11 +23,11 @@ vlan = 12
 import re
 from typing import Any, Callable, Dict, List, NamedTuple, Optional, Tuple
 
+from ..errors import SriovError
+from ..machine import pci
+from ..machine.host import Host
 from . import ini, vf_settings
-from .errors import SriovError
 from .ini import Document
-from .machine import pci
-from .machine.host import Host
 
 PATH = "/etc/sriov.conf"
 

@@ -1,0 +1,1 @@
+"""`/etc/sriov.conf`: its text, its words, and which device a section means."""
