@@ -2,7 +2,8 @@
 
 from typing import Any, Dict, Mapping
 
-from . import arguments, iommu
+from . import arguments
+from .boot import iommu
 from .machine.host import Host
 
 

@@ -4,18 +4,17 @@ from typing import Any, Dict, List, Mapping, Optional, Tuple
 
 from . import (
     VERSION,
-    bootloader,
     conf_copy,
     drift,
     driver_counts,
     inventory,
-    iommu,
     list_vfs,
     module_parameter,
     pciback,
     restore,
     restore_running,
 )
+from .boot import bootloader, iommu
 from .config import pf_sections, sriov_conf
 from .errors import Problem, SriovError
 from .inventory import STATES

@@ -5,7 +5,7 @@ from typing import Dict, List, Sequence
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from sriovlib import extlinux
+from sriovlib.boot import extlinux
 
 ORIGINAL = b"""# location mbr
 serial 0 115200

@@ -7,7 +7,7 @@ from typing import List, Tuple
 
 import pytest
 import xen_cmdline
-from sriovlib import grub_changes, grub_config, grub_script
+from sriovlib.boot import grub_changes, grub_config, grub_script
 
 TRANSCRIPT = Path(__file__).parent.parent / "pool" / "transcripts" / "xen-cmdline.json"
 NORMAL = ("XCP-ng", "XCP-ng (Serial)")

@@ -3,8 +3,8 @@
 from typing import List, Tuple
 
 import pytest
-from sriovlib import grub_config, grub_script
-from sriovlib.grub_script import Command, ScriptError
+from sriovlib.boot import grub_config, grub_script
+from sriovlib.boot.grub_script import Command, ScriptError
 
 MENU = """menuentry 'XCP-ng' --class xcp --id normal { multiboot2 /boot/xen.gz }
 submenu "Older ones" --id=older {

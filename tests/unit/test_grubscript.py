@@ -3,8 +3,8 @@
 from typing import List
 
 import pytest
-from sriovlib import grub_script
-from sriovlib.grub_script import Command, Compound, ScriptError
+from sriovlib.boot import grub_script
+from sriovlib.boot.grub_script import Command, Compound, ScriptError
 
 
 def words(text: str) -> List[str]:

@@ -3,7 +3,7 @@
 from typing import List
 
 import pytest
-from sriovlib import iommu_option
+from sriovlib.boot import iommu_option
 
 
 @pytest.mark.parametrize(

@@ -9,8 +9,8 @@ import os
 from contextlib import contextmanager
 from typing import Dict, Iterator, List, NamedTuple, Tuple
 
-from .errors import Problem, SriovError
-from .machine.host import COMMAND_SECONDS, Host
+from ..errors import Problem, SriovError
+from ..machine.host import COMMAND_SECONDS, Host
 
 BACKUP_SUFFIX = ".before-sriov"
 UNDO_SUFFIX = ".sriov-undo"

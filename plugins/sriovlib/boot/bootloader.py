@@ -6,10 +6,10 @@ Both ways answer with the IOMMU options of each normal boot entry, and take what
 import os
 from typing import List, NamedTuple, Union
 
+from ..errors import Problem
+from ..machine.host import NOT_FOUND, Host
 from . import boot_file, extlinux, iommu_option, xen_cmdline
 from .boot_file import Options, refused
-from .errors import Problem
-from .machine.host import NOT_FOUND, Host
 from .xen_cmdline import XenCmdline
 
 EXTLINUX_FILES = ("/boot/extlinux.conf", "/boot/extlinux/extlinux.conf")

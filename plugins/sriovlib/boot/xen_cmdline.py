@@ -8,13 +8,13 @@ the option has changed.
 
 from typing import Dict, List, NamedTuple, Optional, Sequence
 
+from ..errors import Problem, SriovError
+from ..machine import xensource_inventory
+from ..machine.host import NOT_FOUND, Host
 from . import boot_file, grub_changes, grub_config, iommu_option
 from .boot_file import Options, refused
-from .errors import Problem, SriovError
 from .grub_config import Config, Entry
 from .grub_script import ScriptError
-from .machine import xensource_inventory
-from .machine.host import NOT_FOUND, Host
 
 PROGRAM = "/opt/xensource/libexec/xen-cmdline"
 # Where the tool looks (xcp/bootloader.py: loadExisting); it changes the first that is there.

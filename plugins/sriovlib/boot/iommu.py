@@ -4,11 +4,11 @@ from contextlib import contextmanager
 from typing import Any, Dict, Iterator, List, NamedTuple, Optional
 from urllib.parse import quote, unquote
 
+from ..config import sriov_conf
+from ..errors import Problem, SriovError
+from ..machine import xen
+from ..machine.host import Host
 from . import boot_file, bootloader, iommu_option
-from .config import sriov_conf
-from .errors import Problem, SriovError
-from .machine import xen
-from .machine.host import Host
 
 # What enable_iommu found, in /etc/sriov.conf: a key a boot entry. Written before the boot
 # configuration is changed, so that no crash can lose it.
