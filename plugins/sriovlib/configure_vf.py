@@ -2,14 +2,15 @@
 
 from typing import Any, Dict, Mapping, Tuple
 
-from . import arguments, in_use, inventory, ip_link, list_vfs, needed_by_xapi, release, restore
+from . import arguments, list_vfs, needed_by_xapi, release
 from .config import ini, pf_edits, pf_sections, sriov_conf, vf_settings
 from .config.sriov_conf import HostConfig
 from .config.vf_settings import DEFAULT, UNKNOWN, UNSET, VfSettings
 from .errors import SriovError, bad_argument
-from .inventory import ASSIGNED, IN_USE
 from .machine import pci
 from .machine.host import Host
+from .vf import in_use, inventory, ip_link, restore
+from .vf.inventory import ASSIGNED, IN_USE
 
 
 def configure_vf(host: Host, session: Any, args: Mapping[str, str]) -> Dict[str, Any]:

@@ -9,18 +9,15 @@ from . import (
     holding,
     hosts,
     inventories,
-    inventory,
     judge,
     ledger,
     networks,
     own_lease,
     pci_entries,
-    start_notes,
     state,
 )
 from .errors import SriovError
 from .hosts import Member, Topology
-from .inventory import Inventory
 from .judge import Device, OwnLease
 from .ledger import Entry
 from .machine import dom0_devices, pci, vgpus
@@ -30,8 +27,10 @@ from .machine.storage_repositories import Repository
 from .machine.vgpus import UNTOLD, Told
 from .networks import Record
 from .placement import Candidate, Held
-from .start_notes import STALE_SECONDS
 from .state import explained, vm_of
+from .vf import inventory, start_notes
+from .vf.inventory import Inventory
+from .vf.start_notes import STALE_SECONDS
 from .xapi.session import Xapi
 
 NOBODY = Held({}, {})

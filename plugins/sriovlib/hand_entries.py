@@ -3,7 +3,7 @@ it had beside it. Decides; writes nothing."""
 
 from typing import Dict, List, NamedTuple, Optional, Sequence, Set
 
-from . import former_settings, inventory, locked, pci_entries, state
+from . import former_settings, locked, pci_entries, state
 from .errors import SriovError
 from .former_settings import Found
 from .inventories import Surveyed
@@ -12,6 +12,7 @@ from .locked import Work
 from .macs import chosen_mac
 from .safetext import listed, shortened
 from .state import Vm
+from .vf import inventory
 
 
 class Taken(NamedTuple):

@@ -10,9 +10,9 @@ import time
 from contextlib import ExitStack
 from typing import TYPE_CHECKING, Any, Callable, Dict, Optional, Sequence, Tuple
 
-from . import start_notes
 from .errors import SriovError
 from .machine.host import Host, this_machine
+from .vf import start_notes
 from .xapi.session import CONNECTION_FAILS, Xapi, XapiFailure, logged_in
 
 if TYPE_CHECKING:

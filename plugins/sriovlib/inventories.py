@@ -18,11 +18,12 @@ from typing import (
     Union,
 )
 
-from . import VERSION, gpus, inventory, networks
+from . import VERSION, gpus, networks
 from .hosts import Member, Topology
 from .machine import dom0_devices, vgpus
 from .machine.host import Host
 from .placement import Candidate
+from .vf import inventory
 from .xapi.session import Xapi, XapiFailure
 
 SECONDS = 10  # for one host's answer; a host that takes longer is left out

@@ -2,13 +2,14 @@
 
 from typing import Any, Dict, List, Mapping, Optional, Set, Union
 
-from . import arguments, inventory, usage
+from . import arguments, usage
 from .errors import SriovError
-from .inventory import ASSIGNED, DOM0, FREE, IN_USE, RESERVED, STATES, Inventory
 from .machine import pci, vgpus
 from .machine.host import Host
 from .networks import find_network
 from .usage import Pool, Silence
+from .vf import inventory
+from .vf.inventory import ASSIGNED, DOM0, FREE, IN_USE, RESERVED, STATES, Inventory
 from .xapi.session import Xapi
 
 # The keys of the two lists, in the order in which they are shown.

@@ -2,8 +2,9 @@
 
 from typing import Any, Dict, Mapping
 
-from . import arguments, pciback
+from . import arguments
 from .machine.host import Host
+from .vf import pciback
 
 
 def load_pciback(host: Host, _session: Any, args: Mapping[str, str]) -> Dict[str, Any]:

@@ -3,11 +3,11 @@ changes nothing."""
 
 from typing import Any, Dict, List, Mapping, Optional, Sequence, Union
 
-from . import in_use
 from .errors import SriovError
-from .inventory import ASSIGNED, IN_USE, Inventory
 from .machine.pci import PhysicalFunction
 from .usage import Pool, Silence
+from .vf import in_use
+from .vf.inventory import ASSIGNED, IN_USE, Inventory
 
 
 def is_not_needed(pf: PhysicalFunction, seen: Inventory, pool: Pool) -> None:

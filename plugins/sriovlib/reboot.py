@@ -16,7 +16,7 @@ from .judge import Refusal
 from .machine import dom0_devices
 from .machine.host import Host
 from .networks import Record
-from .start_notes import Note
+from .vf.start_notes import Note
 from .xapi.session import Xapi, XapiFailure
 
 JUDGING_SECONDS = 20  # a guest waits

@@ -2,10 +2,11 @@
 
 from typing import Any, Dict, List, Mapping
 
-from . import arguments, release, start_notes
+from . import arguments, release
 from .machine import xensource_inventory, xenstore
 from .machine.host import Host
-from .start_notes import Note
+from .vf import start_notes
+from .vf.start_notes import Note
 from .xapi.session import Xapi, XapiFailure
 
 

@@ -2,24 +2,14 @@
 
 from typing import Any, Dict, List, Mapping, Optional, Tuple
 
-from . import (
-    arguments,
-    create,
-    in_use,
-    inventory,
-    list_vfs,
-    module_parameter,
-    needed_by_xapi,
-    pciback,
-    release,
-    restore,
-)
+from . import arguments, list_vfs, needed_by_xapi, release
 from .config import ini, pf_edits, pf_sections, sriov_conf
 from .config.sriov_conf import HostConfig, PfConfig, pf_section
 from .errors import SriovError, bad_argument
 from .machine import pci
 from .machine.host import Host
 from .usage import Pool
+from .vf import create, in_use, inventory, module_parameter, pciback, restore
 from .xapi.session import Xapi
 
 # What xapi keeps PCI objects of: storage, network and display (xen-api: xapi_pci.ml, managed_classes).

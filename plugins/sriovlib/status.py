@@ -2,25 +2,15 @@
 
 from typing import Any, Dict, List, Mapping, Optional, Tuple
 
-from . import (
-    VERSION,
-    conf_copy,
-    drift,
-    driver_counts,
-    inventory,
-    list_vfs,
-    module_parameter,
-    pciback,
-    restore,
-    restore_running,
-)
+from . import VERSION, conf_copy, list_vfs
 from .boot import bootloader, iommu
 from .config import pf_sections, sriov_conf
 from .errors import Problem, SriovError
-from .inventory import STATES
 from .machine import xen, xensource_inventory
 from .machine.host import Host
 from .usage import Silence
+from .vf import drift, driver_counts, inventory, module_parameter, pciback, restore, restore_running
+from .vf.inventory import STATES
 
 IOMMU_OFF = Problem(
     "IOMMU_OFF",

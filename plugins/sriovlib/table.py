@@ -37,7 +37,7 @@ FUNCTIONS: Dict[str, Function] = {
     "enable_iommu": Function("enable_iommu", ("dry_run",), writes=True),
     "disable_iommu": Function("enable_iommu", ("dry_run",), writes=True),
     "load_pciback": Function("load_pciback", ("persistent",), writes=True),
-    "inventory": Function("inventory"),
+    "inventory": Function("vf.inventory"),
     "list_pfs": Function("list_vfs"),
     "list_vfs": Function("list_vfs", ("pf", "network", "state", "vm_uuid")),
     "set_vf_count": Function("set_vf_count", ("pf", "count", "force"), writes=True),

@@ -14,7 +14,8 @@ from box_host import BoxHost
 from calls import Context
 from machine import LOG
 from machine_description import Description, default_description, intel_82599
-from sriovlib import apply, ledger, restore
+from sriovlib import ledger
+from sriovlib.vf import apply, restore
 from values import Failure
 
 SCRIPTS = os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "..", "hooks", "xapi")

@@ -9,10 +9,11 @@ import pytest
 from machine import Done, Machine
 from machine_description import Card, Sriov, intel_82599
 from small_pool import SmallPool
-from sriovlib import create, table
+from sriovlib import table
 from sriovlib.config import sriov_conf
 from sriovlib.errors import SriovError
 from sriovlib.machine.host import Completed
+from sriovlib.vf import create
 
 CONF, IMAGE = "/etc/modprobe.d/igb.conf", "/boot/initrd-4.19.0+1.img"
 COMMENTS = "# VFs-param: max_vfs\n# VFs-maxvfs-by-default: 7\n# VFs-maxvfs-by-user:\n"

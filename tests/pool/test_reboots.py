@@ -12,7 +12,8 @@ from typing import Any, Iterator, List
 import pytest
 import vm_hooks
 from estate import Estate, calls_watched
-from sriovlib import hooks, start_notes
+from sriovlib import hooks
+from sriovlib.vf import start_notes
 from values import Failure
 
 pytestmark = pytest.mark.story

@@ -11,8 +11,8 @@ from typing import Callable, List
 import pytest
 from box_host import PLUGIN, set_plugin
 from estate import Estate, calls_watched
-from sriovlib import start_notes
 from sriovlib.config.vf_settings import NO_MAC
+from sriovlib.vf import start_notes
 from values import Failure
 
 pytestmark = pytest.mark.story

@@ -8,8 +8,8 @@ import pytest
 from box_host import PLUGIN, BoxHost, set_plugin
 from estate import Estate, calls_watched
 from machine_description import SATA
-from sriovlib import start_notes
 from sriovlib.config.vf_settings import NO_MAC
+from sriovlib.vf import start_notes
 from values import Failure
 
 pytestmark = pytest.mark.story

@@ -15,9 +15,10 @@ from typing import Any, Dict, Iterator, List, Tuple
 import pytest
 from calls import Context
 from estate import SCRIPTS, Estate, Gate, calls_watched
-from sriovlib import apply, handover, restore, start_notes
+from sriovlib import handover
 from sriovlib.config.vf_settings import NO_MAC
 from sriovlib.machine.host import Host
+from sriovlib.vf import apply, restore, start_notes
 from values import Failure
 
 pytestmark = pytest.mark.story
@@ -272,7 +273,7 @@ import os, signal, sys
 sys.path[:0] = [{plugins!r}]
 import sitecustomize
 from sriovlib import hooks
-from sriovlib import apply
+from sriovlib.vf import apply
 arrive = apply.arrive
 def arrive_and_die(*args):
     arrive(*args)

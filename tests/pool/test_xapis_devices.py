@@ -8,7 +8,7 @@ from typing import Iterator
 import pytest
 from box import PoolInABox
 from estate import Estate, Gate, alike, calls_watched
-from sriovlib import start_notes
+from sriovlib.vf import start_notes
 
 pytestmark = pytest.mark.story
 

@@ -2,10 +2,11 @@
 
 import pytest
 from pyfakefs.fake_filesystem import FakeFilesystem
-from sriovlib import arguments, pciback
+from sriovlib import arguments
 from sriovlib.config import sriov_conf
 from sriovlib.machine import xenstore
 from sriovlib.machine.host import Completed, Host
+from sriovlib.vf import pciback
 
 PORT, VF = "0000:3b:00.0", "0000:3b:10.0"
 

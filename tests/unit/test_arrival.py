@@ -8,10 +8,10 @@ import machine
 import pytest
 from machine import Machine
 from machine_description import Card, Sriov, default_description
-from sriovlib import apply
 from sriovlib.config import sriov_conf
 from sriovlib.config.vf_settings import NO_MAC
 from sriovlib.errors import SriovError
+from sriovlib.vf import apply
 
 ETH1, ETH2 = "0000:07:00.0", "0000:07:00.1"
 VF0, VF1 = "0000:07:10.0", "0000:07:10.2"  # of eth1

@@ -14,9 +14,10 @@ import machine
 import pytest
 from machine import Machine
 from small_pool import SmallPool
-from sriovlib import apply, release, release_vfs, start_notes
+from sriovlib import release, release_vfs
 from sriovlib.config.vf_settings import NO_MAC
 from sriovlib.machine.xenstore import Domain
+from sriovlib.vf import apply, start_notes
 
 ETH1 = "0000:07:00.0"
 VF0, VF1 = "0000:07:10.0", "0000:07:10.2"
@@ -240,7 +241,8 @@ def test_a_hook_for_a_vm_without_devices_imports_little() -> None:
         "machine.host",
         "safetext",
         "hooks",
-        "start_notes",
+        "vf",
+        "vf.start_notes",
         "xapi",
         "xapi.jsonrpc",
         "xapi.session",

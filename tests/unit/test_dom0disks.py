@@ -7,10 +7,10 @@ import small_disks
 from pyfakefs.fake_filesystem import FakeFilesystem
 from small_disks import HBA, NVME, ROOT, SATA, SWAPS, TOP, block, kind, mount, needed, repository, virtual
 from small_dom0 import SmallDom0
-from sriovlib import inventory, restore
 from sriovlib.config.sriov_conf import PfConfig
 from sriovlib.errors import SriovError
 from sriovlib.machine import dom0_disks
+from sriovlib.vf import inventory, restore
 
 
 @pytest.fixture(autouse=True)

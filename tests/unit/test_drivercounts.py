@@ -13,9 +13,10 @@ import pytest
 from machine import Machine
 from machine_description import Card, Sriov, default_description
 from small_pool import SmallPool
-from sriovlib import create, pciback, restore, table
+from sriovlib import table
 from sriovlib.config import sriov_conf
 from sriovlib.errors import SriovError
+from sriovlib.vf import create, pciback, restore
 
 QAT, ETH1 = "0000:1a:00.0", "0000:07:00.0"
 WEB = "11111111-2222-4333-8444-555555555555"

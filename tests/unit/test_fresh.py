@@ -9,11 +9,12 @@ import pytest
 from machine import Machine
 from machine_description import Card, Sriov, default_description
 from small_pool import SmallPool
-from sriovlib import apply, driver_defaults, handover, restore, start_notes, table
+from sriovlib import handover, table
 from sriovlib.config import sriov_conf
 from sriovlib.config.vf_settings import NO_MAC, VfSettings
 from sriovlib.errors import SriovError
 from sriovlib.handover import Permitted
+from sriovlib.vf import apply, driver_defaults, restore, start_notes
 
 PF, VF0, VF1 = "0000:05:00.0", "0000:05:00.2", "0000:05:00.3"
 WEB, MAIL = "11111111-2222-4333-8444-555555555555", "66666666-2222-4333-8444-555555555555"

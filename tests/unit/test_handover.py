@@ -8,10 +8,11 @@ import kernel_net
 import machine
 import pytest
 from machine import Machine
-from sriovlib import apply, handover, release, start_notes
+from sriovlib import handover, release
 from sriovlib.config.vf_settings import NO_MAC
 from sriovlib.errors import SriovError
 from sriovlib.handover import Permitted
+from sriovlib.vf import apply, start_notes
 
 VF0, VF1, NONE = "0000:07:10.0", "0000:07:10.2", "0000:07:1f.6"
 WEB, MAIL = "11111111-2222-4333-8444-555555555555", "66666666-2222-4333-8444-555555555555"

@@ -5,11 +5,12 @@ from typing import Any, Dict, List, Optional
 import pytest
 from answering_host import DEVICES, AnsweringHost, add_interface, add_pf, ip_shows, vf_address
 from pyfakefs.fake_filesystem import FakeFilesystem
-from sriovlib import apply, configure_vf, inventory, restore
+from sriovlib import configure_vf
 from sriovlib.config import ini, pf_edits, pf_sections, sriov_conf
 from sriovlib.config.pf_sections import Match
 from sriovlib.errors import SriovError
 from sriovlib.machine import pci
+from sriovlib.vf import apply, inventory, restore
 
 CARD = "0000:3b:00.0"
 OTHER = "0000:5e:00.0"

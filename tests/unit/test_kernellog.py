@@ -8,11 +8,11 @@ from typing import List, Optional
 import pytest
 from answering_host import AnsweringHost, add_interface, add_pf
 from pyfakefs.fake_filesystem import FakeFilesystem
-from sriovlib import create, inventory, kernel_refusal, pciback
 from sriovlib.errors import SriovError
 from sriovlib.machine import host as host_module
 from sriovlib.machine import kernel_log
 from sriovlib.machine.host import Completed
+from sriovlib.vf import create, inventory, kernel_refusal, pciback
 
 PF = "0000:07:00.0"
 VF = "0000:07:10.0"

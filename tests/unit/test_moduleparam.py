@@ -9,9 +9,10 @@ import pytest
 from machine import Machine
 from machine_description import default_description
 from small_pool import SmallPool
-from sriovlib import create, module_parameter, restore, table
+from sriovlib import table
 from sriovlib.errors import SriovError
 from sriovlib.machine.host import Host
+from sriovlib.vf import create, module_parameter, restore
 
 # As the package intel-igb of XCP-ng brings it.
 IGB = """# VFs-param: max_vfs

@@ -7,9 +7,9 @@ from typing import Any, Dict, Tuple
 import pytest
 from pyfakefs.fake_filesystem import FakeFilesystem
 from small_dom0 import SmallDom0
-from sriovlib import in_use, inventory
 from sriovlib.errors import SriovError
 from sriovlib.machine import dom0_devices
+from sriovlib.vf import in_use, inventory
 
 ETH0, ETH1 = "0000:02:00.0", "0000:07:00.0"
 NETWORKD = "/var/lib/xcp/networkd.db"

@@ -5,7 +5,7 @@ from typing import List
 import pytest
 from answering_host import DEVICES, AnsweringHost, add_pf, vf_address
 from pyfakefs.fake_filesystem import FakeFilesystem
-from sriovlib import inventory
+from sriovlib.vf import inventory
 
 PF = "0000:05:00.0"
 LIST = "nvme list-secondary /dev/nvme0"

@@ -30,9 +30,9 @@ from igb_hosts import (
 )
 from machine import Machine
 from small_pool import SmallPool
-from sriovlib import create, pciback, restore
 from sriovlib.config import sriov_conf
 from sriovlib.errors import SriovError
+from sriovlib.vf import create, pciback, restore
 
 
 @pytest.fixture

@@ -7,9 +7,10 @@ from typing import Any, Dict
 import machine
 import pytest
 from machine import Machine
-from sriovlib import restore, table
+from sriovlib import table
 from sriovlib.config import sriov_conf
 from sriovlib.errors import SriovError
+from sriovlib.vf import restore
 
 
 def load(host: Machine, **args: str) -> Dict[str, Any]:

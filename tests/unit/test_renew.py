@@ -9,10 +9,11 @@ import machine
 import pytest
 from machine import Machine
 from small_pool import SmallPool
-from sriovlib import apply, handover, inventory, restore_running, start_notes, table
+from sriovlib import handover, table
 from sriovlib.config.vf_settings import NO_MAC
 from sriovlib.handover import Permitted
 from sriovlib.machine.host import Completed
+from sriovlib.vf import apply, inventory, restore_running, start_notes
 
 ETH1, VF = "0000:07:00.0", "0000:07:10.0"
 WEB = "11111111-2222-4333-8444-555555555555"

@@ -12,10 +12,11 @@ import pytest
 from machine import Machine
 from machine_description import Card, Interface, Sriov, default_description
 from small_pool import SmallPool
-from sriovlib import create, pciback, restore, table
+from sriovlib import table
 from sriovlib.config import sriov_conf
 from sriovlib.errors import SriovError
 from sriovlib.machine.host import Completed
+from sriovlib.vf import create, pciback, restore
 
 ETH1, ETH2 = "0000:07:00.0", "0000:07:00.1"
 WEB = "11111111-2222-4333-8444-555555555555"

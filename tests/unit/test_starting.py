@@ -10,11 +10,12 @@ import machine
 import pytest
 from machine import Machine
 from small_pool import SmallPool
-from sriovlib import apply, create, handover, release, restore, start_notes, table
+from sriovlib import handover, release, table
 from sriovlib.config import sriov_conf
 from sriovlib.config.vf_settings import NO_MAC
 from sriovlib.errors import SriovError
 from sriovlib.handover import Permitted
+from sriovlib.vf import apply, create, restore, start_notes
 
 ETH1, VF, OTHER = "0000:07:00.0", "0000:07:10.0", "0000:07:10.2"
 MAC = "82:00:00:00:00:01"

@@ -5,8 +5,8 @@ import time
 from typing import Any
 
 import pytest
-from sriovlib import start_notes
 from sriovlib.machine.host import RUN_FOLDER, Host
+from sriovlib.vf import start_notes
 
 VM = "d58d9323-dddc-4624-a482-9f6ceb10670c"
 VF = "0000:07:10.0"

@@ -6,10 +6,10 @@ from typing import Any, Dict, Optional, Sequence
 
 import pytest
 from machine import Done
-from sriovlib import ip_link
 from sriovlib.config import vf_settings
 from sriovlib.machine import kernel_log, pci_ids, xen, xenstore
 from sriovlib.machine.host import Completed, Host
+from sriovlib.vf import ip_link
 
 RECORDINGS = Path(__file__).parent.parent / "pool" / "recordings"
 

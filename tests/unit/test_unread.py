@@ -11,11 +11,12 @@ import pytest
 from machine import Machine
 from pyfakefs.fake_filesystem import FakeFilesystem
 from small_pool import SmallPool
-from sriovlib import create, restore, table
+from sriovlib import table
 from sriovlib.config import ini, sriov_conf
 from sriovlib.errors import SriovError
 from sriovlib.machine import pci
 from sriovlib.machine.host import Host
+from sriovlib.vf import create, restore
 
 PF = "/sys/bus/pci/devices/0000:07:00.0"
 WEB = "11111111-2222-4333-8444-555555555555"

@@ -11,10 +11,11 @@ from faults import ended_at
 from machine import Machine
 from machine_description import Card, Interface, Sriov, default_description
 from small_pool import SmallPool
-from sriovlib import create, pciback, restore, table
+from sriovlib import table
 from sriovlib.config import sriov_conf
 from sriovlib.errors import SriovError
 from sriovlib.machine import management_network
+from sriovlib.vf import create, pciback, restore
 
 PF, ETH1 = "/sys/bus/pci/devices/0000:07:00.0", "0000:07:00.0"
 

@@ -5,13 +5,13 @@ import json
 import time
 from typing import Any, Callable, Collection, Dict, List, Mapping, NamedTuple, Optional
 
+from ..config import pf_sections, sriov_conf
+from ..config.sriov_conf import PfConfig
+from ..errors import SriovError
+from ..machine import dom0_disks, pci, vgpus
+from ..machine.host import RUN_FOLDER, Host
 from . import create, driver_counts, driver_defaults, in_use, inventory, ip_link, module_parameter, pciback
-from .config import pf_sections, sriov_conf
-from .config.sriov_conf import PfConfig
 from .drift import PfPlan, drift, plan
-from .errors import SriovError
-from .machine import dom0_disks, pci, vgpus
-from .machine.host import RUN_FOLDER, Host
 
 LAST = f"{RUN_FOLDER}/restore.json"  # PF address -> its last error, for `status`
 # There once a restore of all PFs has begun: what the kernel binds earlier it finds by itself, and the udev

@@ -6,7 +6,7 @@ fewer when they run out of queues or interrupts. Asking again would only end the
 import json
 from typing import Dict, List, Optional
 
-from .machine.host import RUN_FOLDER, Host
+from ..machine.host import RUN_FOLDER, Host
 
 NOTE = f"{RUN_FOLDER}/driver-counts.json"  # PF address -> the number asked for, and the number made
 

@@ -3,10 +3,10 @@ it is pool/needed_by_xapi.py's. Decides, and changes nothing."""
 
 from typing import Mapping, Sequence
 
-from .errors import SriovError
+from ..errors import SriovError
+from ..machine import vgpus
+from ..machine.pci import PhysicalFunction
 from .inventory import Inventory
-from .machine import vgpus
-from .machine.pci import PhysicalFunction
 from .problems import ADDRESSES_UNKNOWN, MANAGEMENT_UNKNOWN
 from .start_notes import STALE_SECONDS
 

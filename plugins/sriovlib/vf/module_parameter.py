@@ -18,12 +18,12 @@ import fnmatch
 import re
 from typing import Dict, List, NamedTuple, Optional, Set, Tuple
 
+from ..config import ini, sriov_conf
+from ..errors import SriovError
+from ..machine import initrd, modprobe_conf, pci
+from ..machine.host import Host
+from ..machine.modprobe_conf import Setting
 from . import pciback
-from .config import ini, sriov_conf
-from .errors import SriovError
-from .machine import initrd, modprobe_conf, pci
-from .machine.host import Host
-from .machine.modprobe_conf import Setting
 
 UNFINISHED = (sriov_conf.BOOT, "initrd")  # in /etc/sriov.conf: the driver whose initrd is still to be made
 

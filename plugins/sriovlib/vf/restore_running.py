@@ -7,13 +7,13 @@ them any more. Nobody tells the VM, which is in another VLAN then.
 
 from typing import Dict, List, NamedTuple, Optional
 
+from ..config import vf_settings
+from ..config.vf_settings import UNKNOWN
+from ..errors import Problem, SriovError
+from ..machine import pci
+from ..machine.host import Host
 from . import inventory, ip_link, start_notes
-from .config import vf_settings
-from .config.vf_settings import UNKNOWN
-from .errors import Problem, SriovError
 from .inventory import Inventory
-from .machine import pci
-from .machine.host import Host
 from .restore import Result
 
 HINT = (

@@ -3,12 +3,12 @@
 
 from typing import List, NamedTuple, Optional
 
+from ..config.pf_sections import Macs, match
+from ..config.sriov_conf import PATH, HostConfig, PfConfig
+from ..errors import Problem
+from ..machine import pci
 from . import ip_link
-from .config.pf_sections import Macs, match
-from .config.sriov_conf import PATH, HostConfig, PfConfig
-from .errors import Problem
 from .inventory import Inventory
-from .machine import pci
 
 
 class Drift(NamedTuple):

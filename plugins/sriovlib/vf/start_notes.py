@@ -19,7 +19,7 @@ import json
 import time
 from typing import Collection, Dict, List, NamedTuple, Optional
 
-from .machine.host import RUN_FOLDER, Host
+from ..machine.host import RUN_FOLDER, Host
 
 PREFIX, REBOOT_PREFIX = "start-", "reboot-"
 CLAIM_SECONDS = 60
@@ -55,7 +55,7 @@ def read(host: Host, vm_uuid: str) -> Optional[Note]:
 
 
 def _understood(settings: Dict[str, str]) -> Dict[str, str]:
-    from .config import vf_settings  # most starts know no settings
+    from ..config import vf_settings  # most starts know no settings
 
     return {name: text for name, text in settings.items() if vf_settings.is_understood(name, text)}
 

@@ -2,9 +2,9 @@
 
 from typing import Any, Collection, Dict, List, Mapping, NamedTuple, Optional, Sequence, Tuple
 
-from . import VERSION, ip_link, problems, start_notes
-from .config import pf_sections, sriov_conf, vf_settings
-from .machine import (
+from .. import VERSION
+from ..config import pf_sections, sriov_conf, vf_settings
+from ..machine import (
     dom0_devices,
     kernel_log,
     management_network,
@@ -16,7 +16,8 @@ from .machine import (
     xensource_inventory,
     xenstore,
 )
-from .machine.host import Host
+from ..machine.host import Host
+from . import ip_link, problems, start_notes
 
 IN_USE, ASSIGNED, DOM0, RESERVED, FREE = STATES = ("in-use", "assigned", "dom0", "reserved", "free")
 

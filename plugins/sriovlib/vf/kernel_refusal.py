@@ -4,7 +4,7 @@ import errno
 import re
 from typing import Optional, Sequence
 
-from .machine import kernel_log
+from ..machine import kernel_log
 
 # What drivers say when they pass an error on: the cause stands before it. By their sources: ice_sriov.c ("Not
 # enough resources for %d VFs, err %d", "Failed to start"), i40e, nfp and ena ("Failed to enable ..."), be2net

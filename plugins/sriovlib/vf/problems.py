@@ -2,9 +2,9 @@
 
 from typing import Dict, List, Optional, Sequence
 
-from .errors import Problem
-from .machine import kernel_log, pci, ports
-from .machine.kernel_log import Evidence
+from ..errors import Problem
+from ..machine import kernel_log, pci, ports
+from ..machine.kernel_log import Evidence
 
 MANAGEMENT_UNKNOWN = (
     "See that MANAGEMENT_INTERFACE in /etc/xensource-inventory names the bridge of the management network "

@@ -4,10 +4,10 @@ import errno
 import re
 from typing import Any, Dict, NamedTuple, Optional, Set
 
-from .config import ini, sriov_conf
-from .errors import Problem, SriovError
-from .machine import kernel_log, pci
-from .machine.host import Host
+from ..config import ini, sriov_conf
+from ..errors import Problem, SriovError
+from ..machine import kernel_log, pci
+from ..machine.host import Host
 
 DRIVER = f"/sys/bus/pci/drivers/{pci.PCIBACK}"  # xenopsd takes this folder as the proof, so do we
 MODULES = ("xen-pciback", "pciback")  # today's name, and that of XenServer 5.6

@@ -6,10 +6,10 @@ import time
 from contextlib import contextmanager
 from typing import Iterator, List, Optional, Set
 
+from ..errors import SriovError
+from ..machine import kernel_log, pci, ports
+from ..machine.host import Host
 from . import kernel_refusal, pciback
-from .errors import SriovError
-from .machine import kernel_log, pci, ports
-from .machine.host import Host
 
 WRITE_SECONDS = 60  # a bad driver can take minutes over sriov_numvfs, or for ever
 BIRTH_SECONDS = 60  # VFs of i40e appear some time after the write

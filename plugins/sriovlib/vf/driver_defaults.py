@@ -9,9 +9,9 @@ could not be learned is not there, and then the setting is left alone.
 import json
 from typing import Any, Dict, Iterable, List, Mapping, NamedTuple, Sequence
 
+from ..config.vf_settings import VfSettings
+from ..machine.host import RUN_FOLDER, Host
 from . import start_notes
-from .config.vf_settings import VfSettings
-from .machine.host import RUN_FOLDER, Host
 
 PATH = f"{RUN_FOLDER}/fresh.json"
 OF_BORN = ("min_tx_rate", "max_tx_rate", "spoof_check", "trust", "link_state")

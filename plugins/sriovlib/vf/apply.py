@@ -7,12 +7,12 @@ captures its traffic, so a VF that a VM has left must lose it at once, and it is
 
 from typing import Any, Collection, Dict, Iterable, List, Mapping, NamedTuple, Optional, Sequence
 
+from ..config import pf_sections, sriov_conf, vf_settings
+from ..config.vf_settings import DEFAULT, NO_MAC, UNKNOWN, UNSET, VfSettings
+from ..errors import SriovError
+from ..machine import pci, xensource_inventory
+from ..machine.host import Host
 from . import driver_defaults, inventory, ip_link, restore
-from .config import pf_sections, sriov_conf, vf_settings
-from .config.vf_settings import DEFAULT, NO_MAC, UNKNOWN, UNSET, VfSettings
-from .errors import SriovError
-from .machine import pci, xensource_inventory
-from .machine.host import Host
 
 Settings = Dict[str, Any]
 MAC = ("mac",)  # the settings of a Change that says it

@@ -4,10 +4,10 @@ import re
 from functools import lru_cache
 from typing import Any, Dict, List, Mapping, NamedTuple, Optional, Sequence, Tuple
 
-from .config import vf_settings
-from .config.vf_settings import NO_MAC, UNSET, VfSettings, as_text
-from .machine import pci
-from .machine.host import NOT_FOUND, TIMED_OUT, Completed, Host
+from ..config import vf_settings
+from ..config.vf_settings import NO_MAC, UNSET, VfSettings, as_text
+from ..machine import pci
+from ..machine.host import NOT_FOUND, TIMED_OUT, Completed, Host
 
 COMMAND = ("ip", "-details", "link", "show")  # all interfaces of the host
 BATCH = ("ip", "-force", "-batch", "-")  # any number of changes; one that fails does not stop the others
