@@ -2,16 +2,18 @@
 
 from typing import Any, Dict, List, Mapping, NamedTuple, Optional, Tuple
 
-from . import arguments, copies, entries, hosts, inventories, locked, networks, pci_entries, placement, state
+from . import arguments
 from .config import vf_settings
 from .errors import SriovError, bad_argument
-from .hosts import Topology
-from .inventories import Surveyed
-from .ledger import Choice, Entry, Request
-from .locked import Work
 from .machine.host import Host
-from .macs import chosen_mac
-from .state import Vm
+from .pool import copies, hosts, inventories, locked, networks, pci_entries, placement, state
+from .pool.conflicts import entries
+from .pool.hosts import Topology
+from .pool.inventories import Surveyed
+from .pool.ledger import Choice, Entry, Request
+from .pool.locked import Work
+from .pool.macs import chosen_mac
+from .pool.state import Vm
 from .xapi.session import Xapi
 
 KINDS = ("vf", "pf", "network", "device")

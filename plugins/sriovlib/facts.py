@@ -3,31 +3,20 @@ and the notes of other starts. Judges nothing; guard.py does."""
 
 from typing import Any, Dict, List, Mapping, NamedTuple, Optional, Sequence, Set
 
-from . import (
-    copies,
-    gpus,
-    holding,
-    hosts,
-    inventories,
-    judge,
-    ledger,
-    networks,
-    own_lease,
-    pci_entries,
-    state,
-)
+from . import judge
 from .errors import SriovError
-from .hosts import Member, Topology
 from .judge import Device, OwnLease
-from .ledger import Entry
 from .machine import dom0_devices, pci, vgpus
 from .machine.dom0_devices import Known
 from .machine.host import Host
 from .machine.storage_repositories import Repository
 from .machine.vgpus import UNTOLD, Told
-from .networks import Record
-from .placement import Candidate, Held
-from .state import explained, vm_of
+from .pool import copies, gpus, holding, hosts, inventories, ledger, networks, own_lease, pci_entries, state
+from .pool.hosts import Member, Topology
+from .pool.ledger import Entry
+from .pool.networks import Record
+from .pool.placement import Candidate, Held
+from .pool.state import explained, vm_of
 from .vf import inventory, start_notes
 from .vf.inventory import Inventory
 from .vf.start_notes import STALE_SECONDS

@@ -2,11 +2,13 @@
 
 from typing import Any, Dict, List, Mapping, Set
 
-from . import arguments, find, hosts, inventories, pci_entries, placement, state
-from .ledger import Choice
+from . import arguments
 from .machine.host import Host
-from .state import PoolState, Vm
-from .view import Seen
+from .pool import hosts, inventories, pci_entries, placement, state
+from .pool.conflicts import find
+from .pool.conflicts.view import Seen
+from .pool.ledger import Choice
+from .pool.state import PoolState, Vm
 from .xapi.session import Xapi
 
 Serving = Dict[Choice, placement.Serving]

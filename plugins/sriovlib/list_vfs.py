@@ -2,12 +2,13 @@
 
 from typing import Any, Dict, List, Mapping, Optional, Set, Union
 
-from . import arguments, usage
+from . import arguments
 from .errors import SriovError
 from .machine import pci, vgpus
 from .machine.host import Host
-from .networks import find_network
-from .usage import Pool, Silence
+from .pool import usage
+from .pool.networks import find_network
+from .pool.usage import Pool, Silence
 from .vf import inventory
 from .vf.inventory import ASSIGNED, DOM0, FREE, IN_USE, RESERVED, STATES, Inventory
 from .xapi.session import Xapi

@@ -6,14 +6,15 @@ it, the hook queues `VM.start_on` for this host, which xapi runs next, and ends 
 
 from typing import Any, Dict, NoReturn, Optional, Sequence
 
-from . import facts, judge, ledger, master, pci_entries, reinstate, state
+from . import facts, judge
 from .errors import SriovError
 from .facts import View
 from .handover import Permitted
 from .judge import Refusal
-from .ledger import Entry
 from .machine.host import Host
-from .networks import Record
+from .pool import ledger, master, pci_entries, reinstate, state
+from .pool.ledger import Entry
+from .pool.networks import Record
 from .safetext import listed
 from .xapi.session import Xapi, XapiFailure
 

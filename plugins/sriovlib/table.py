@@ -27,7 +27,7 @@ class Function(NamedTuple):
     def act(self, name: str, host: Host, session: Any, args: Arguments) -> Any:
         function = getattr(import_module(f"sriovlib.{self.module}"), name)
         if self.pool:
-            from . import master
+            from .pool import master
 
             return master.act(host, session, name, args, function)
         return function(host, session, args)
@@ -92,7 +92,7 @@ def call(host: Host, name: str, session: Any, args: Arguments) -> str:
 
 
 def _copy(host: Host, session: Any, result: Dict[str, Any]) -> None:
-    from . import conf_copy
+    from .pool import conf_copy
 
     missed = conf_copy.store(host, session)
     if missed and "warnings" in result:

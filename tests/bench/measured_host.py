@@ -15,8 +15,8 @@ import box_host
 import XenAPI
 from bench import machines
 from bench.measure import Launcher, Sample, WentWrong
-from sriovlib import usage
 from sriovlib.machine.host import Host
+from sriovlib.pool import usage
 from sriovlib.xapi.session import Xapi
 
 HERE = os.path.dirname(os.path.abspath(__file__))

@@ -10,7 +10,7 @@ import pytest
 import XenAPI
 from box import PoolInABox
 from box_host import set_vfs
-from sriovlib import ledger
+from sriovlib.pool import ledger
 
 
 class Administrator:

@@ -6,8 +6,8 @@ from typing import Any, Callable, Dict, Iterator, List, Tuple
 
 import pytest
 from box import PoolInABox
-from sriovlib import ledger, locked, master
 from sriovlib.errors import SriovError
+from sriovlib.pool import ledger, locked, master
 from sriovlib.xapi.session import Xapi
 
 FOREIGN = "3/0000:00:1b.0"  # an entry by hand

@@ -14,7 +14,7 @@ from box_host import BoxHost
 from calls import Context
 from machine import LOG
 from machine_description import Description, default_description, intel_82599
-from sriovlib import ledger
+from sriovlib.pool import ledger
 from sriovlib.vf import apply, restore
 from values import Failure
 

@@ -4,8 +4,8 @@ import itertools
 from typing import Any, Dict, FrozenSet, List, Mapping, NamedTuple, Optional, Sequence, Tuple
 
 from hypothesis import strategies as st
-from sriovlib.ledger import Choice, Request
-from sriovlib.placement import Candidate, Held, fits
+from sriovlib.pool.ledger import Choice, Request
+from sriovlib.pool.placement import Candidate, Held, fits
 
 NETWORK, OTHER_NETWORK = "network-a", "network-b"
 VF, PF = "8086:10ed", "8086:10fb"

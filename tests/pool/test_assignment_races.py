@@ -4,9 +4,10 @@ from typing import Any, List, Mapping
 
 import pytest
 from caller import WRITES, Caller, meanwhile
-from sriovlib import assign_vf, locked, reinstate, reinstate_vfs
+from sriovlib import assign_vf, reinstate_vfs
 from sriovlib.errors import SriovError
 from sriovlib.machine.host import Host
+from sriovlib.pool import locked, reinstate
 from sriovlib.xapi.session import Xapi
 
 pytestmark = pytest.mark.story

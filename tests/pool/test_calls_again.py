@@ -5,7 +5,8 @@ from typing import Any
 
 import pytest
 from caller import FOREIGN, WRITES, Caller, cut_at
-from sriovlib import adopt_vm, assign_vf, ledger, reinstate_vfs
+from sriovlib import adopt_vm, assign_vf, reinstate_vfs
+from sriovlib.pool import ledger
 from sriovlib.xapi.session import Xapi
 
 pytestmark = pytest.mark.story
@@ -31,7 +32,7 @@ def taken_back(caller: Caller) -> bool:
 def test_unassign_vf_once_more(caller: Caller, monkeypatch: pytest.MonkeyPatch, by: str) -> None:
     released = []
     monkeypatch.setattr(
-        "sriovlib.locked.release",
+        "sriovlib.pool.locked.release",
         lambda _host, _session, _pool, host, _vm, vfs: released.append((host, *vfs)),
     )
     number, cut = 0, True

@@ -10,7 +10,7 @@ from administrator import Administrator
 from box import PoolInABox
 from box_host import PLUGIN, plugin_of_version, set_plugin, set_vfs
 from machine_description import SATA, Card, default_description
-from sriovlib import ledger
+from sriovlib.pool import ledger
 from values import Failure
 
 HOOKS = os.path.join(os.path.dirname(PLUGIN), "../hooks/xapi")

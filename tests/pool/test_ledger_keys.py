@@ -5,7 +5,7 @@ import json
 
 import pytest
 from administrator import Administrator
-from sriovlib import ledger
+from sriovlib.pool import ledger
 
 pytestmark = pytest.mark.story
 

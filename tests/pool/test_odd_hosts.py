@@ -9,10 +9,11 @@ import pytest
 from administrator import Administrator
 from box import PoolInABox
 from box_host import BoxHost, set_plugin, set_vfs
-from sriovlib import VERSION, assign_vf, inventories, list_assignments, locked, master, reinstate_vfs
+from sriovlib import VERSION, assign_vf, list_assignments, reinstate_vfs
 from sriovlib.errors import SriovError
 from sriovlib.machine import xenstore
 from sriovlib.machine.host import Host
+from sriovlib.pool import inventories, locked, master
 from sriovlib.vf import inventory
 
 pytestmark = pytest.mark.story

@@ -12,9 +12,10 @@ import pytest
 from machine import Machine
 from machine_description import default_description
 from small_pool import SmallPool
-from sriovlib import conf_from_pool, table
+from sriovlib import table
 from sriovlib.config import sriov_conf, vf_settings
 from sriovlib.errors import SriovError
+from sriovlib.pool import conf_from_pool
 from sriovlib.vf import ip_link, restore
 
 ETH1 = "0000:07:00.0"

@@ -3,9 +3,9 @@
 from typing import Any, Dict, Optional
 
 import pytest
-from sriovlib import copies
-from sriovlib.ledger import Choice, Entry, Lease, Request
-from sriovlib.state import PoolState, Vm
+from sriovlib.pool import copies
+from sriovlib.pool.ledger import Choice, Entry, Lease, Request
+from sriovlib.pool.state import PoolState, Vm
 
 MINE, FORMER, VF = "vm-mine", "vm-former", "0000:07:10.0"
 GAVE_BACK = Entry((), None, 3, True, "", (VF,))

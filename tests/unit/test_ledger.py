@@ -6,9 +6,10 @@ from typing import Any, Dict, Optional
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from sriovlib import ledger, safetext
+from sriovlib import safetext
 from sriovlib.config import vf_settings
-from sriovlib.ledger import Choice, Entry, Lease, LedgerError, Request
+from sriovlib.pool import ledger
+from sriovlib.pool.ledger import Choice, Entry, Lease, LedgerError, Request
 
 VM = "d58d9323-dddc-4624-a482-9f6ceb10670c"
 NETWORK = "47815c66-7f5e-4fbc-9c81-4e6d6b13a6dc"

@@ -5,7 +5,7 @@ from typing import Dict, List, Optional, Tuple
 
 from hypothesis import given
 from hypothesis import strategies as st
-from sriovlib import least_cost
+from sriovlib.pool import least_cost
 
 Costs = Dict[int, Dict[str, int]]
 

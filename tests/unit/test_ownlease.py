@@ -3,10 +3,10 @@
 from typing import Any, Dict, List, Optional, Sequence, Set
 
 import pytest
-from sriovlib import networks, own_lease
-from sriovlib.ledger import Choice, Entry, Lease, Request
-from sriovlib.own_lease import Vlans
-from sriovlib.placement import Candidate
+from sriovlib.pool import networks, own_lease
+from sriovlib.pool.ledger import Choice, Entry, Lease, Request
+from sriovlib.pool.own_lease import Vlans
+from sriovlib.pool.placement import Candidate
 
 HERE, THERE = "host-here", "host-there"
 LAN, LAN_12, DMZ = "lan", "lan-vlan-12", "dmz"

@@ -7,8 +7,8 @@ from typing import Any, Dict, List
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from sriovlib import pci_entries
-from sriovlib.pci_entries import LARGEST, PciEntry, derive, entries, plugging_order
+from sriovlib.pool import pci_entries
+from sriovlib.pool.pci_entries import LARGEST, PciEntry, derive, entries, plugging_order
 
 TRANSCRIPTS = Path(__file__).parent.parent / "pool" / "transcripts"
 STARTS = [

@@ -24,9 +24,9 @@ from small_pools import (
     vfs,
     worlds,
 )
-from sriovlib import placement
-from sriovlib.ledger import Choice, Request
-from sriovlib.placement import Held, NoFreeVf, choose_host, fits, place, portable
+from sriovlib.pool import placement
+from sriovlib.pool.ledger import Choice, Request
+from sriovlib.pool.placement import Held, NoFreeVf, choose_host, fits, place, portable
 
 
 def test_a_vf_of_the_network() -> None:

@@ -3,8 +3,8 @@
 from typing import Any, ClassVar, Dict
 
 import pytest
-from sriovlib import usage
 from sriovlib.machine.host import Host
+from sriovlib.pool import usage
 from sriovlib.xapi.session import Xapi
 
 NULL = "OpaqueRef:NULL"

@@ -6,10 +6,11 @@ from typing import Iterator
 import pytest
 from pyfakefs.fake_filesystem import FakeFilesystem
 from small_pool import SmallPool
-from sriovlib import conf_copy, conf_from_pool, safetext
+from sriovlib import safetext
 from sriovlib.config import ini, sriov_conf
 from sriovlib.errors import SriovError
 from sriovlib.machine.host import Host
+from sriovlib.pool import conf_copy, conf_from_pool
 
 PF = "[pf 0000:07:00.0]\nvfs = 4\n"
 

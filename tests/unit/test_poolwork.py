@@ -5,10 +5,10 @@ from contextlib import contextmanager
 from typing import Any, Iterator, List
 
 import pytest
-from sriovlib import inventories, locked, state
-from sriovlib.hosts import Member, Topology
-from sriovlib.inventories import NOBODY, Survey
-from sriovlib.state import PoolState
+from sriovlib.pool import inventories, locked, state
+from sriovlib.pool.hosts import Member, Topology
+from sriovlib.pool.inventories import NOBODY, Survey
+from sriovlib.pool.state import PoolState
 
 MEMBER = Member("ref-1", "host-1", "host1", True, {})
 POOL = Topology("host-1", "host-1", {"host-1": MEMBER}, {})

@@ -5,12 +5,13 @@ from typing import Any, Dict, List, Optional
 import pytest
 from answering_host import DEVICES, AnsweringHost, add_interface, add_pf, ip_shows, vf_address
 from pyfakefs.fake_filesystem import FakeFilesystem
-from sriovlib import configure_vf, inventories, placement
+from sriovlib import configure_vf
 from sriovlib.errors import SriovError
-from sriovlib.hosts import Member, Topology
-from sriovlib.ledger import Choice, Request
 from sriovlib.machine import pci, vgpus
-from sriovlib.networks import Network
+from sriovlib.pool import inventories, placement
+from sriovlib.pool.hosts import Member, Topology
+from sriovlib.pool.ledger import Choice, Request
+from sriovlib.pool.networks import Network
 from sriovlib.vf import apply, inventory
 
 CONNECTX3 = "0000:03:00.0"

@@ -2,8 +2,8 @@
 
 from typing import Dict, Iterable
 
-from .machine import vgpus
-from .xapi.session import Xapi
+from ..machine import vgpus
+from ..xapi.session import Xapi
 
 # Every GPU has the type `passthrough`. Of the others the vGPUs are VFs, or parts of the PF: an NVIDIA T4 can
 # SR-IOV and gives parts, unless xapi is told otherwise (xapi_vgpu_type.ml, to_implementation, is_sriov).

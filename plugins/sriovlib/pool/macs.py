@@ -2,8 +2,8 @@
 
 from typing import Optional, Sequence
 
-from .config import vf_settings
-from .errors import SriovError
+from ..config import vf_settings
+from ..errors import SriovError
 from .ledger import Request
 from .locked import Work
 

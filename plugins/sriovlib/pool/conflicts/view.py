@@ -2,11 +2,11 @@
 
 from typing import List, NamedTuple, Optional, Sequence
 
-from . import copies, pci_entries
-from .hosts import Topology
-from .inventories import Survey
-from .placement import Held
-from .state import PoolState, Vm
+from .. import copies, pci_entries
+from ..hosts import Topology
+from ..inventories import Survey
+from ..placement import Held
+from ..state import PoolState, Vm
 
 
 class Conflict(NamedTuple):

@@ -2,11 +2,11 @@
 
 from typing import Any, Dict, Iterable, List, Mapping, NamedTuple, Optional, Set
 
+from ..machine import vgpus
+from ..machine.vgpus import Told
+from ..xapi.session import Xapi
 from . import gpus, holding, ledger, networks, pci_entries
-from .machine import vgpus
-from .machine.vgpus import Told
 from .networks import Network
-from .xapi.session import Xapi
 
 COPY_KEY = "sriov-conf"  # in host.other_config
 _REAL_VMS = " and ".join(

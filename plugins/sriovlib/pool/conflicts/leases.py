@@ -2,12 +2,12 @@
 
 from typing import Any, Dict, Iterator, List, Mapping, Optional, Set, Tuple
 
-from . import placement
-from .config import vf_settings
-from .config.vf_settings import DEFAULT, UNKNOWN, VfSettings
-from .inventories import Surveyed
-from .ledger import Request
-from .vf import inventory, restore_running
+from ...config import vf_settings
+from ...config.vf_settings import DEFAULT, UNKNOWN, VfSettings
+from ...vf import inventory, restore_running
+from .. import placement
+from ..inventories import Surveyed
+from ..ledger import Request
 from .view import Conflict, Seen
 
 

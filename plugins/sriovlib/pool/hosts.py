@@ -2,12 +2,12 @@
 
 from typing import Any, Dict, List, NamedTuple, Optional, Set
 
+from ..errors import SriovError, bad_argument
+from ..machine import xensource_inventory
+from ..machine.host import Host
+from ..xapi.session import Xapi
 from . import networks
-from .errors import SriovError, bad_argument
-from .machine import xensource_inventory
-from .machine.host import Host
 from .networks import Network, Record
-from .xapi.session import Xapi
 
 
 class Member(NamedTuple):

@@ -3,12 +3,12 @@
 import re
 from typing import Any, Callable, Dict, List, Optional, Sequence, Tuple
 
-from .errors import SriovError
+from ..errors import SriovError
+from ..safetext import listed
 from .hosts import Topology
 from .inventories import Survey, Surveyed
 from .ledger import Choice
 from .placement import NoFreeVf, fits
-from .safetext import listed
 
 _UUID = re.compile("[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 # Problems of a PF for which it has no VFs, or too few, or none that VMs could have.

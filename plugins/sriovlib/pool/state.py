@@ -2,13 +2,13 @@
 
 from typing import Any, Dict, List, Mapping, NamedTuple, Optional, Tuple
 
+from ..errors import SriovError
+from ..safetext import shortened
+from ..xapi.session import Xapi, XapiFailure
 from . import holding, ledger, pci_entries
-from .errors import SriovError
 from .hosts import Topology
 from .ledger import Entry
 from .placement import Held
-from .safetext import shortened
-from .xapi.session import Xapi, XapiFailure
 
 _REAL_VMS = " and ".join(
     f'field "{name}" = "false"' for name in ("is_a_template", "is_a_snapshot", "is_control_domain")

@@ -20,8 +20,8 @@ import json
 import re
 from typing import Any, Dict, List, Mapping, NamedTuple, Optional, Pattern, Set, Tuple
 
-from .config import vf_settings
-from .safetext import LONGEST
+from ..config import vf_settings
+from ..safetext import LONGEST
 
 PREFIX = "sriov-vm-"
 # Beside a VM's key while that is written anew: xapi changes a key by taking it out and putting it in.

@@ -2,8 +2,8 @@
 
 from typing import Any, Dict, List, Mapping, NamedTuple, Optional, Sequence, Set
 
-from .errors import SriovError, bad_argument
-from .safetext import shortened
+from ..errors import SriovError, bad_argument
+from ..safetext import shortened
 
 NULL = "OpaqueRef:NULL"
 

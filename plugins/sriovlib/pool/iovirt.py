@@ -7,8 +7,8 @@ Its keys `sriovmacs` and `sriovvlans` are `N/MAC` and `N/VLAN`, with the N of th
 import re
 from typing import Dict, List, Mapping, Optional
 
+from ..safetext import LONGEST
 from . import pci_entries
-from .safetext import LONGEST
 
 MACS, VLANS = "sriovmacs", "sriovvlans"
 

@@ -3,16 +3,16 @@ it had beside it. Decides; writes nothing."""
 
 from typing import Dict, List, NamedTuple, Optional, Sequence, Set
 
+from ..errors import SriovError
+from ..safetext import listed, shortened
+from ..vf import inventory
 from . import former_settings, locked, pci_entries, state
-from .errors import SriovError
 from .former_settings import Found
 from .inventories import Surveyed
 from .ledger import Choice, Entry, Request
 from .locked import Work
 from .macs import chosen_mac
-from .safetext import listed, shortened
 from .state import Vm
-from .vf import inventory
 
 
 class Taken(NamedTuple):

@@ -3,9 +3,9 @@ needs. Pure."""
 
 from typing import Dict, Iterator, List, Set, Tuple
 
-from . import networks
-from .hosts import Member
-from .inventories import Surveyed
+from .. import networks
+from ..hosts import Member
+from ..inventories import Surveyed
 from .view import Conflict, Seen
 
 

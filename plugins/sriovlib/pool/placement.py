@@ -6,10 +6,10 @@ that its VM starts anywhere with the same entries; then one of the PF with most 
 
 from typing import Collection, Dict, FrozenSet, List, Mapping, NamedTuple, Optional, Sequence, Set, Tuple
 
+from ..errors import SriovError
+from ..machine import pci
 from . import least_cost
-from .errors import SriovError
 from .ledger import Choice, Request
-from .machine import pci
 
 
 class Candidate(NamedTuple):

@@ -3,11 +3,11 @@ the ledger. Pure."""
 
 from typing import Dict, Iterator, List, NamedTuple, Optional, Sequence, Tuple
 
-from . import copies, holding, own_lease, pci_entries
-from .errors import SriovError
-from .safetext import listed, shortened
-from .state import Vm
-from .transaction import Change
+from ...errors import SriovError
+from ...safetext import listed, shortened
+from .. import copies, holding, own_lease, pci_entries
+from ..state import Vm
+from ..transaction import Change
 from .view import Conflict, Seen
 
 _SAY_MORE = ("VF_TWICE", "NOT_ASSIGNED", "NEEDED_BY_DOM0")

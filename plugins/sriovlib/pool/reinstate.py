@@ -3,13 +3,13 @@
 import time
 from typing import Any, Dict, List, Optional
 
+from ..errors import SriovError
+from ..machine.host import Host
+from ..xapi.session import Xapi
 from . import hosts, inventories, locked, pci_entries, state
-from .errors import SriovError
 from .ledger import Entry
 from .locked import Work
-from .machine.host import Host
 from .state import Vm
-from .xapi.session import Xapi
 
 # A VM is re-placed to one host once in that time, or a start could go round for ever; and to each, or two
 # starts on two hosts would take its VFs from each other for ever.

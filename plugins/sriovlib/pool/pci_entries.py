@@ -15,8 +15,8 @@ import itertools
 import re
 from typing import Collection, Dict, Iterator, List, Mapping, NamedTuple, Optional, Sequence, Set
 
-from .errors import SriovError
-from .safetext import LONGEST, shortened
+from ..errors import SriovError
+from ..safetext import LONGEST, shortened
 
 # scanf passes over `_` after a first digit, and counts it as one of the digits that a field may have; it
 # takes a sign before %d only, and no blanks (ocaml: stdlib/scanf.ml, scan_int_conversion).

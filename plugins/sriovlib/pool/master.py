@@ -5,10 +5,10 @@ import http.client
 import json
 from typing import Any, Callable, Mapping
 
+from ..errors import SriovError
+from ..machine.host import Host
+from ..xapi.session import Xapi, XapiFailure
 from . import hosts
-from .errors import SriovError
-from .machine.host import Host
-from .xapi.session import Xapi, XapiFailure
 
 OF_FILES = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EIO, errno.ENOLCK)  # no socket fails so
 SECONDS = 200  # for an answer of the master: waiting for its lock, hosts that do not answer, the writes

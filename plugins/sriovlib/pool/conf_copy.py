@@ -2,13 +2,13 @@
 
 from typing import Any, Dict, List, Optional
 
-from .config import ini, sriov_conf
-from .config.sriov_conf import HostConfig
-from .machine import xensource_inventory
-from .machine.host import Host
-from .safetext import LONGEST, safe
+from ..config import ini, sriov_conf
+from ..config.sriov_conf import HostConfig
+from ..machine import xensource_inventory
+from ..machine.host import Host
+from ..safetext import LONGEST, safe
+from ..xapi.session import Xapi
 from .usage import COPY_KEY
-from .xapi.session import Xapi
 
 
 def store(host: Host, session: Any) -> Optional[str]:

@@ -3,11 +3,11 @@ changes nothing."""
 
 from typing import Any, Dict, List, Mapping, Optional, Sequence, Union
 
-from .errors import SriovError
-from .machine.pci import PhysicalFunction
+from ..errors import SriovError
+from ..machine.pci import PhysicalFunction
+from ..vf import in_use
+from ..vf.inventory import ASSIGNED, IN_USE, Inventory
 from .usage import Pool, Silence
-from .vf import in_use
-from .vf.inventory import ASSIGNED, IN_USE, Inventory
 
 
 def is_not_needed(pf: PhysicalFunction, seen: Inventory, pool: Pool) -> None:

@@ -3,12 +3,12 @@
 from contextlib import ExitStack
 from typing import Callable, List, NamedTuple, Optional, Set
 
+from ..errors import SriovError
+from ..machine.host import Host
+from ..xapi.session import Xapi, XapiFailure, logged_in
 from . import copies, ledger, state
-from .errors import SriovError
 from .ledger import Entry
-from .machine.host import Host
 from .state import PoolState, Vm
-from .xapi.session import Xapi, XapiFailure, logged_in
 
 _TEMPLATES = 'field "is_a_template" = "true" or field "is_a_snapshot" = "true"'
 

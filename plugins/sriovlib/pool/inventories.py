@@ -18,13 +18,14 @@ from typing import (
     Union,
 )
 
-from . import VERSION, gpus, networks
+from .. import VERSION
+from ..machine import dom0_devices, vgpus
+from ..machine.host import Host
+from ..vf import inventory
+from ..xapi.session import Xapi, XapiFailure
+from . import gpus, networks
 from .hosts import Member, Topology
-from .machine import dom0_devices, vgpus
-from .machine.host import Host
 from .placement import Candidate
-from .vf import inventory
-from .xapi.session import Xapi, XapiFailure
 
 SECONDS = 10  # for one host's answer; a host that takes longer is left out
 _AT_ONCE = 64

@@ -10,12 +10,12 @@ some cards give their VFs ones of their own, beside the PF's.
 
 from typing import Any, Dict, List, Mapping, NamedTuple, Optional, Sequence, Tuple
 
+from ..config import vf_settings
+from ..errors import SriovError
+from ..safetext import listed, shortened
 from . import iovirt
-from .config import vf_settings
-from .errors import SriovError
 from .inventories import Surveyed
 from .pci_entries import PciEntry
-from .safetext import listed, shortened
 from .state import Vm
 
 

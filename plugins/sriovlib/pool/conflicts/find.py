@@ -2,9 +2,10 @@
 
 from typing import Dict, Iterator, List, Sequence, Tuple
 
-from . import devices, entries, leases, ledger, state
-from .safetext import listed
-from .state import PoolState
+from ...safetext import listed
+from .. import ledger, state
+from ..state import PoolState
+from . import devices, entries, leases
 from .view import Conflict, Seen
 
 MOST = 20

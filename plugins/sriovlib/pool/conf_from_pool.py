@@ -2,14 +2,14 @@
 
 from typing import List
 
+from ..config import ini, pf_sections, sriov_conf
+from ..config.sriov_conf import HostConfig
+from ..errors import Problem, SriovError
+from ..machine import pci, xensource_inventory
+from ..machine.host import Host
+from ..safetext import line
+from ..xapi.session import Xapi, logged_in
 from . import conf_copy
-from .config import ini, pf_sections, sriov_conf
-from .config.sriov_conf import HostConfig
-from .errors import Problem, SriovError
-from .machine import pci, xensource_inventory
-from .machine.host import Host
-from .safetext import line
-from .xapi.session import Xapi, logged_in
 
 _TOO_LONG = "Nothing that this product wrote is that long: look who wrote it, and take the key away."
 

@@ -16,17 +16,17 @@ from typing import (
     Tuple,
 )
 
+from ..errors import SriovError
+from ..machine.host import Host
+from ..xapi.session import Xapi
 from . import inventories, ledger, no_free_vf, own_lease, pci_entries, placement, state
-from .errors import SriovError
+from .conflicts.view import Seen
 from .hosts import Member, Topology
 from .inventories import Survey
 from .ledger import Choice, Entry, Lease, Request
-from .machine.host import Host
 from .placement import Held, NoFreeVf
 from .state import PoolState, Vm
 from .transaction import Change, Transaction
-from .view import Seen
-from .xapi.session import Xapi
 
 LOCK = "pool"
 CALL_SECONDS, HOOK_SECONDS = 120, 60  # of waiting for the lock, if the caller says nothing else
