@@ -2,7 +2,7 @@
 
 from typing import Any, Dict, Mapping, Tuple
 
-from . import arguments, list_vfs, release
+from . import arguments, list_vfs
 from .config import ini, pf_edits, pf_sections, sriov_conf, vf_settings
 from .config.sriov_conf import HostConfig
 from .config.vf_settings import DEFAULT, UNKNOWN, UNSET, VfSettings
@@ -10,6 +10,7 @@ from .errors import SriovError, bad_argument
 from .machine import pci
 from .machine.host import Host
 from .pool import needed_by_xapi
+from .starts import release
 from .vf import in_use, inventory, ip_link, restore
 from .vf.inventory import ASSIGNED, IN_USE
 

@@ -2,9 +2,10 @@
 
 from typing import Any, Dict, List, Mapping
 
-from . import arguments, release
+from . import arguments
 from .machine import xensource_inventory, xenstore
 from .machine.host import Host
+from .starts import release
 from .vf import start_notes
 from .vf.start_notes import Note
 from .xapi.session import Xapi, XapiFailure

@@ -2,7 +2,7 @@
 
 from typing import Any, Dict, List, Mapping, Optional, Tuple
 
-from . import arguments, list_vfs, release
+from . import arguments, list_vfs
 from .config import ini, pf_edits, pf_sections, sriov_conf
 from .config.sriov_conf import HostConfig, PfConfig, pf_section
 from .errors import SriovError, bad_argument
@@ -10,6 +10,7 @@ from .machine import pci
 from .machine.host import Host
 from .pool import needed_by_xapi
 from .pool.usage import Pool
+from .starts import release
 from .vf import create, in_use, inventory, module_parameter, pciback, restore
 from .xapi.session import Xapi
 

@@ -23,7 +23,7 @@ IMPATIENT = """#!/usr/bin/python3
 import os, sys
 sys.path[:0] = [{plugins!r}]
 import sitecustomize
-from sriovlib import hooks
+from sriovlib.starts import hooks
 hooks.SILENT_SECONDS = hooks.TOOLSTACK_SECONDS = 1
 os._exit(hooks.run("vm-pre-start", sys.argv))
 """

@@ -12,7 +12,7 @@ from typing import Any, Iterator, List
 import pytest
 import vm_hooks
 from estate import Estate, calls_watched
-from sriovlib import hooks
+from sriovlib.starts import hooks
 from sriovlib.vf import start_notes
 from values import Failure
 

@@ -15,9 +15,9 @@ from typing import Any, Dict, Iterator, List, Tuple
 import pytest
 from calls import Context
 from estate import SCRIPTS, Estate, Gate, calls_watched
-from sriovlib import handover
 from sriovlib.config.vf_settings import NO_MAC
 from sriovlib.machine.host import Host
+from sriovlib.starts import handover
 from sriovlib.vf import apply, restore, start_notes
 from values import Failure
 
@@ -272,7 +272,7 @@ KILLED = """#!/usr/bin/python3
 import os, signal, sys
 sys.path[:0] = [{plugins!r}]
 import sitecustomize
-from sriovlib import hooks
+from sriovlib.starts import hooks
 from sriovlib.vf import apply
 arrive = apply.arrive
 def arrive_and_die(*args):

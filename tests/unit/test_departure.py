@@ -14,9 +14,10 @@ import machine
 import pytest
 from machine import Machine
 from small_pool import SmallPool
-from sriovlib import release, release_vfs
+from sriovlib import release_vfs
 from sriovlib.config.vf_settings import NO_MAC
 from sriovlib.machine.xenstore import Domain
+from sriovlib.starts import release
 from sriovlib.vf import apply, start_notes
 
 ETH1 = "0000:07:00.0"
@@ -231,7 +232,9 @@ def test_a_claim_ends() -> None:
 
 
 def test_a_hook_for_a_vm_without_devices_imports_little() -> None:
-    program = "import sys, sriovlib.hooks; print(*[m for m in sys.modules if m.startswith('sriovlib.')])"
+    program = (
+        "import sys, sriovlib.starts.hooks; print(*[m for m in sys.modules if m.startswith('sriovlib.')])"
+    )
     folder = str(Path(__file__).resolve().parents[2] / "plugins")
     said = subprocess.check_output([sys.executable, "-c", program], cwd=folder, universal_newlines=True)
     modules = {name.partition(".")[2] for name in said.split()}
@@ -240,7 +243,8 @@ def test_a_hook_for_a_vm_without_devices_imports_little() -> None:
         "machine",
         "machine.host",
         "safetext",
-        "hooks",
+        "starts",
+        "starts.hooks",
         "vf",
         "vf.start_notes",
         "xapi",

@@ -9,11 +9,12 @@ import pytest
 from machine import Machine
 from machine_description import Card, Sriov, default_description
 from small_pool import SmallPool
-from sriovlib import handover, table
+from sriovlib import table
 from sriovlib.config import sriov_conf
 from sriovlib.config.vf_settings import NO_MAC, VfSettings
 from sriovlib.errors import SriovError
-from sriovlib.handover import Permitted
+from sriovlib.starts import handover
+from sriovlib.starts.handover import Permitted
 from sriovlib.vf import apply, driver_defaults, restore, start_notes
 
 PF, VF0, VF1 = "0000:05:00.0", "0000:05:00.2", "0000:05:00.3"

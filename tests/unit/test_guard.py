@@ -7,11 +7,11 @@ from typing import Any, Dict, List, Optional, Sequence
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from sriovlib import judge, start
-from sriovlib.judge import Device, OwnLease, Refusal
 from sriovlib.pool import pci_entries
 from sriovlib.pool.ledger import Choice, Entry, Lease, Request
 from sriovlib.pool.placement import Candidate, Held
+from sriovlib.starts import judge, start
+from sriovlib.starts.judge import Device, OwnLease, Refusal
 
 VM, HERE, THERE = "d58d9323-dddc-4624-a482-9f6ceb10670c", "host-here", "host-there"
 NETWORK, VF, PF = "network-a", "8086:10ed", "8086:10fb"

@@ -8,10 +8,10 @@ import kernel_net
 import machine
 import pytest
 from machine import Machine
-from sriovlib import handover, release
 from sriovlib.config.vf_settings import NO_MAC
 from sriovlib.errors import SriovError
-from sriovlib.handover import Permitted
+from sriovlib.starts import handover, release
+from sriovlib.starts.handover import Permitted
 from sriovlib.vf import apply, start_notes
 
 VF0, VF1, NONE = "0000:07:10.0", "0000:07:10.2", "0000:07:1f.6"

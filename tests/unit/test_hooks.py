@@ -5,8 +5,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from sriovlib import hooks, reboot
 from sriovlib.machine.host import RUN_FOLDER, Host
+from sriovlib.starts import hooks, reboot
 from sriovlib.vf import start_notes
 from sriovlib.xapi.session import XapiFailure
 

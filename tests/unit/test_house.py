@@ -9,7 +9,7 @@ import sriovlib
 LIBRARY = os.path.dirname(os.path.abspath(sriovlib.__file__))
 
 # From the top down: a package imports what stands below it; those of one line know nothing of each other.
-FLOORS = (("pool",), ("vf", "boot"), ("config", "xapi"), ("machine",), ("errors", "safetext"))
+FLOORS = (("starts",), ("pool",), ("vf", "boot"), ("config", "xapi"), ("machine",), ("errors", "safetext"))
 FLOOR_OF: Dict[str, int] = {part: number for number, parts in enumerate(FLOORS) for part in parts}
 
 

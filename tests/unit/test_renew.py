@@ -9,10 +9,11 @@ import machine
 import pytest
 from machine import Machine
 from small_pool import SmallPool
-from sriovlib import handover, table
+from sriovlib import table
 from sriovlib.config.vf_settings import NO_MAC
-from sriovlib.handover import Permitted
 from sriovlib.machine.host import Completed
+from sriovlib.starts import handover
+from sriovlib.starts.handover import Permitted
 from sriovlib.vf import apply, inventory, restore_running, start_notes
 
 ETH1, VF = "0000:07:00.0", "0000:07:10.0"

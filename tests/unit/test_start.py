@@ -4,11 +4,11 @@ from types import SimpleNamespace
 from typing import Any, Dict, List, Sequence
 
 import pytest
-from sriovlib import judge, start
 from sriovlib.errors import SriovError
-from sriovlib.judge import Refusal
 from sriovlib.machine.host import Host
 from sriovlib.pool import master
+from sriovlib.starts import judge, start
+from sriovlib.starts.judge import Refusal
 
 VM = {"uuid": "d58d9323-dddc-4624-a482-9f6ceb10670c", "name_label": "web", "other_config": {}}
 HERE = SimpleNamespace(uuid="11111111-0000-4000-8000-000000000001", ref="OpaqueRef:host1", name="host1")

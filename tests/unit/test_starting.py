@@ -10,11 +10,12 @@ import machine
 import pytest
 from machine import Machine
 from small_pool import SmallPool
-from sriovlib import handover, release, table
+from sriovlib import table
 from sriovlib.config import sriov_conf
 from sriovlib.config.vf_settings import NO_MAC
 from sriovlib.errors import SriovError
-from sriovlib.handover import Permitted
+from sriovlib.starts import handover, release
+from sriovlib.starts.handover import Permitted
 from sriovlib.vf import apply, create, restore, start_notes
 
 ETH1, VF, OTHER = "0000:07:00.0", "0000:07:10.0", "0000:07:10.2"

@@ -7,14 +7,15 @@ import pytest
 import query
 from pyfakefs.fake_filesystem import FakeFilesystem
 from small_dom0 import SmallDom0
-from sriovlib import list_vfs, reboot
+from sriovlib import list_vfs
 from sriovlib.config import sriov_conf
 from sriovlib.errors import SriovError
-from sriovlib.judge import Device
 from sriovlib.machine import dom0_devices, vgpus
 from sriovlib.machine.vgpus import Gpu
 from sriovlib.pool import gpus
 from sriovlib.pool.usage import Silence
+from sriovlib.starts import reboot
+from sriovlib.starts.judge import Device
 from sriovlib.vf import drift, in_use, inventory, restore
 
 A40, VF = "0000:41:00.0", "0000:41:00.4"

@@ -3,24 +3,24 @@ and the notes of other starts. Judges nothing; guard.py does."""
 
 from typing import Any, Dict, List, Mapping, NamedTuple, Optional, Sequence, Set
 
+from ..errors import SriovError
+from ..machine import dom0_devices, pci, vgpus
+from ..machine.dom0_devices import Known
+from ..machine.host import Host
+from ..machine.storage_repositories import Repository
+from ..machine.vgpus import UNTOLD, Told
+from ..pool import copies, gpus, holding, hosts, inventories, ledger, networks, own_lease, pci_entries, state
+from ..pool.hosts import Member, Topology
+from ..pool.ledger import Entry
+from ..pool.networks import Record
+from ..pool.placement import Candidate, Held
+from ..pool.state import explained, vm_of
+from ..vf import inventory, start_notes
+from ..vf.inventory import Inventory
+from ..vf.start_notes import STALE_SECONDS
+from ..xapi.session import Xapi
 from . import judge
-from .errors import SriovError
 from .judge import Device, OwnLease
-from .machine import dom0_devices, pci, vgpus
-from .machine.dom0_devices import Known
-from .machine.host import Host
-from .machine.storage_repositories import Repository
-from .machine.vgpus import UNTOLD, Told
-from .pool import copies, gpus, holding, hosts, inventories, ledger, networks, own_lease, pci_entries, state
-from .pool.hosts import Member, Topology
-from .pool.ledger import Entry
-from .pool.networks import Record
-from .pool.placement import Candidate, Held
-from .pool.state import explained, vm_of
-from .vf import inventory, start_notes
-from .vf.inventory import Inventory
-from .vf.start_notes import STALE_SECONDS
-from .xapi.session import Xapi
 
 NOBODY = Held({}, {})
 STARTS = {"start", "start_on", "resume", "resume_on"}

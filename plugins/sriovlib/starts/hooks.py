@@ -10,10 +10,10 @@ import time
 from contextlib import ExitStack
 from typing import TYPE_CHECKING, Any, Callable, Dict, Optional, Sequence, Tuple
 
-from .errors import SriovError
-from .machine.host import Host, this_machine
-from .vf import start_notes
-from .xapi.session import CONNECTION_FAILS, Xapi, XapiFailure, logged_in
+from ..errors import SriovError
+from ..machine.host import Host, this_machine
+from ..vf import start_notes
+from ..xapi.session import CONNECTION_FAILS, Xapi, XapiFailure, logged_in
 
 if TYPE_CHECKING:
     from .handover import Permitted
@@ -89,8 +89,8 @@ def _start(host: Host, vm_uuid: str) -> None:
             return
         if not _has_entries(vm) and note is None and not _xenopsd_names_some(host, vm_uuid):
             return
+        from ..machine import xenopsd
         from . import handover, reboot, start
-        from .machine import xenopsd
 
         permitted: Optional[Permitted]
         if vm["power_state"] in RUNNING:  # a reboot that could not be marked as one
@@ -110,7 +110,7 @@ def _reboot(host: Host, vm_uuid: str) -> None:
     """As a start where the record says that the VM does not run: then the reboot came to an end before it
     was through, and this is another start, so soon after it. One that plugs nothing, and was given nothing
     before, asks nobody."""
-    from .machine import xenopsd
+    from ..machine import xenopsd
 
     note = start_notes.read(host, vm_uuid)
     plugs = xenopsd.devices(host, vm_uuid)
@@ -166,7 +166,7 @@ def post_destroy(host: Host, vm_uuid: str, reason: str) -> None:
 
 def _unless_it_plugs_nothing(host: Host, vm_uuid: str, silent: Silent) -> None:
     """A VM without devices needs nobody's leave, where it is certain that it has none. Raises `silent`."""
-    from .machine import xenopsd
+    from ..machine import xenopsd
 
     if xenopsd.devices(host, vm_uuid) != []:
         raise silent
@@ -244,8 +244,8 @@ def _unforeseen(host: Host, hook: str, error: Exception) -> SriovError:
 
 
 def _print(refusal: SriovError, vm_uuid: str, host: Host) -> None:
-    from .machine import xensource_inventory
-    from .safetext import safe
+    from ..machine import xensource_inventory
+    from ..safetext import safe
 
     words = [refusal.code, vm_uuid, xensource_inventory.read(host).get("INSTALLATION_UUID", "-")]
     task = getattr(refusal, "task", None)  # of a start that is queued in the place of this one

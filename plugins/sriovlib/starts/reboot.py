@@ -8,17 +8,17 @@ added while the VM ran is plugged when it reboots, and one that was replaced is 
 
 from typing import Any, List, Optional, Sequence
 
+from ..errors import SriovError
+from ..machine import dom0_devices
+from ..machine.host import Host
+from ..pool import pci_entries
+from ..pool.networks import Record
+from ..vf.start_notes import Note
+from ..xapi.session import Xapi, XapiFailure
 from . import facts, judge, start
-from .errors import SriovError
 from .facts import View
 from .handover import Permitted
 from .judge import Refusal
-from .machine import dom0_devices
-from .machine.host import Host
-from .pool import pci_entries
-from .pool.networks import Record
-from .vf.start_notes import Note
-from .xapi.session import Xapi, XapiFailure
 
 JUDGING_SECONDS = 20  # a guest waits
 

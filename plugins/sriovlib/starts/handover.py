@@ -7,12 +7,12 @@ behind by its being killed, so nothing comes after it, and what will be set is n
 from contextlib import ExitStack
 from typing import Dict, List, NamedTuple, Optional
 
+from ..errors import SriovError
+from ..machine import xenopsd, xenstore
+from ..machine.host import LOCK_SECONDS, RUN_FOLDER, Host
+from ..machine.xenstore import Domain
+from ..vf import apply, start_notes
 from . import release
-from .errors import SriovError
-from .machine import xenopsd, xenstore
-from .machine.host import LOCK_SECONDS, RUN_FOLDER, Host
-from .machine.xenstore import Domain
-from .vf import apply, start_notes
 
 REBOOT_SECONDS = 600  # of waiting for the lock, where a reboot cannot do without
 

@@ -8,11 +8,11 @@ Whose an entry is the ledger says: the VM's owner could have written anything.
 
 from typing import List, Mapping, NamedTuple, Optional, Sequence, Set, Tuple
 
-from .pool import pci_entries, placement
-from .pool.ledger import Entry, Request
-from .pool.pci_entries import PciEntry
-from .pool.placement import Candidate, Held
-from .safetext import shortened
+from ..pool import pci_entries, placement
+from ..pool.ledger import Entry, Request
+from ..pool.pci_entries import PciEntry
+from ..pool.placement import Candidate, Held
+from ..safetext import shortened
 
 NEEDED, IN_USE, NOT_PLACED = "SRIOV_NEEDED_BY_DOM0", "SRIOV_VF_IN_USE", "SRIOV_NOT_PLACED"
 NOT_ASSIGNED = "SRIOV_NOT_ASSIGNED"

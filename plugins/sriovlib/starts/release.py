@@ -3,11 +3,11 @@
 import time
 from typing import Collection, Dict, Mapping, Set
 
-from .machine import xenstore
-from .machine.host import LOCK_SECONDS, Host
-from .machine.xenstore import Domain
-from .vf import apply, start_notes
-from .vf.start_notes import STALE_SECONDS, Note
+from ..machine import xenstore
+from ..machine.host import LOCK_SECONDS, Host
+from ..machine.xenstore import Domain
+from ..vf import apply, start_notes
+from ..vf.start_notes import STALE_SECONDS, Note
 
 LONG_AGO = -STALE_SECONDS  # for a note that claims nothing, also soon after a boot
 NOBODY: Mapping[str, float] = {}

@@ -6,17 +6,17 @@ it, the hook queues `VM.start_on` for this host, which xapi runs next, and ends 
 
 from typing import Any, Dict, NoReturn, Optional, Sequence
 
+from ..errors import SriovError
+from ..machine.host import Host
+from ..pool import ledger, master, pci_entries, reinstate, state
+from ..pool.ledger import Entry
+from ..pool.networks import Record
+from ..safetext import listed
+from ..xapi.session import Xapi, XapiFailure
 from . import facts, judge
-from .errors import SriovError
 from .facts import View
 from .handover import Permitted
 from .judge import Refusal
-from .machine.host import Host
-from .pool import ledger, master, pci_entries, reinstate, state
-from .pool.ledger import Entry
-from .pool.networks import Record
-from .safetext import listed
-from .xapi.session import Xapi, XapiFailure
 
 LEASE_SECONDS = 10  # for moving a lease, where the start does not need it
 SHOWN = 5  # of what is wrong with a start: a user reads no more, and there may be thousands
