@@ -17,7 +17,7 @@ from typing import Any, Dict, List, Optional, Sequence
 import machine
 from machine_description import Card, Description, Interface, Sriov, default_description
 from machine_devices import virtual_address
-from sriovlib import table
+from sriovlib.calls import table
 from sriovlib.machine.host import Completed, Running
 
 REPOSITORY = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))

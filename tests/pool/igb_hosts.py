@@ -9,7 +9,7 @@ import pytest
 from machine import Done, Machine
 from machine_description import Card, Sriov, intel_82599
 from small_pool import SmallPool
-from sriovlib import table
+from sriovlib.calls import table
 from sriovlib.config import sriov_conf
 from sriovlib.errors import SriovError
 from sriovlib.machine.host import Completed

@@ -8,7 +8,7 @@ from typing import Any, Callable, Dict, List, Tuple
 import pytest
 import XenAPI
 from caller import FOREIGN, WRITES, Caller, cut_at, failed_at, meanwhile
-from sriovlib import assign_vf, reinstate_vfs
+from sriovlib.calls import assign_vf, reinstate_vfs
 from sriovlib.errors import SriovError
 from sriovlib.pool import ledger, locked, master, pci_entries
 from sriovlib.xapi import jsonrpc

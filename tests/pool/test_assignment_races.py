@@ -4,7 +4,7 @@ from typing import Any, List, Mapping
 
 import pytest
 from caller import WRITES, Caller, meanwhile
-from sriovlib import assign_vf, reinstate_vfs
+from sriovlib.calls import assign_vf, reinstate_vfs
 from sriovlib.errors import SriovError
 from sriovlib.machine.host import Host
 from sriovlib.pool import locked, reinstate

@@ -177,7 +177,7 @@ def test_what_is_not_there_is_not_found(box: PoolInABox, host: BoxHost, args: Di
 
 def test_a_xapi_that_does_not_answer_costs_owners_and_some_states(host: BoxHost) -> None:
     """The plugin as a program whose xapi is not there any more: its session is of no use."""
-    from sriovlib import table
+    from sriovlib.calls import table
 
     class Silent:
         _session = "OpaqueRef:gone"

@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 from caller import FOREIGN, WRITES, Caller, cut_at
-from sriovlib import adopt_vm, assign_vf, reinstate_vfs
+from sriovlib.calls import adopt_vm, assign_vf, reinstate_vfs
 from sriovlib.pool import ledger
 from sriovlib.xapi.session import Xapi
 

@@ -10,7 +10,7 @@ from box import PoolInABox
 from box_host import PLUGIN, set_plugin
 from estate import Estate, alike
 from machine import Done, Machine
-from sriovlib import list_assignments
+from sriovlib.calls import list_assignments
 from sriovlib.config.vf_settings import NO_MAC
 from sriovlib.pool import master
 from sriovlib.vf import restore_running

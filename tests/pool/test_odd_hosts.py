@@ -9,7 +9,8 @@ import pytest
 from administrator import Administrator
 from box import PoolInABox
 from box_host import BoxHost, set_plugin, set_vfs
-from sriovlib import VERSION, assign_vf, list_assignments, reinstate_vfs
+from sriovlib import VERSION
+from sriovlib.calls import assign_vf, list_assignments, reinstate_vfs
 from sriovlib.errors import SriovError
 from sriovlib.machine import xenstore
 from sriovlib.machine.host import Host

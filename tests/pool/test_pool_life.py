@@ -12,7 +12,7 @@ from administrator import Administrator
 from box import PoolInABox
 from box_host import PLUGIN, BoxHost, plugin_of_version, set_plugin
 from machine_description import default_description
-from sriovlib import assign_vf
+from sriovlib.calls import assign_vf
 from sriovlib.errors import SriovError
 from sriovlib.pool import master
 from sriovlib.xapi.session import Xapi

@@ -2,7 +2,7 @@
 
 import pytest
 from pyfakefs.fake_filesystem import FakeFilesystem
-from sriovlib import arguments
+from sriovlib.calls import arguments
 from sriovlib.config import sriov_conf
 from sriovlib.machine import xenstore
 from sriovlib.machine.host import Completed, Host

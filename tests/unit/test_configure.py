@@ -12,7 +12,7 @@ import pytest
 from machine import Machine
 from machine_description import default_description
 from small_pool import SmallPool
-from sriovlib import table
+from sriovlib.calls import table
 from sriovlib.config import sriov_conf, vf_settings
 from sriovlib.errors import SriovError
 from sriovlib.pool import conf_from_pool

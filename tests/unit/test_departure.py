@@ -14,7 +14,7 @@ import machine
 import pytest
 from machine import Machine
 from small_pool import SmallPool
-from sriovlib import release_vfs
+from sriovlib.calls import release_vfs
 from sriovlib.config.vf_settings import NO_MAC
 from sriovlib.machine.xenstore import Domain
 from sriovlib.starts import release

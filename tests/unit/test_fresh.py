@@ -9,7 +9,7 @@ import pytest
 from machine import Machine
 from machine_description import Card, Sriov, default_description
 from small_pool import SmallPool
-from sriovlib import table
+from sriovlib.calls import table
 from sriovlib.config import sriov_conf
 from sriovlib.config.vf_settings import NO_MAC, VfSettings
 from sriovlib.errors import SriovError

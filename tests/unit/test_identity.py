@@ -5,7 +5,7 @@ from typing import Any, Dict, List, Optional
 import pytest
 from answering_host import DEVICES, AnsweringHost, add_interface, add_pf, ip_shows, vf_address
 from pyfakefs.fake_filesystem import FakeFilesystem
-from sriovlib import configure_vf
+from sriovlib.calls import configure_vf
 from sriovlib.config import ini, pf_edits, pf_sections, sriov_conf
 from sriovlib.config.pf_sections import Match
 from sriovlib.errors import SriovError

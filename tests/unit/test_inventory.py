@@ -8,7 +8,7 @@ import machine
 import pytest
 from machine import Machine
 from machine_description import SATA, Card, Interface, Sriov, default_description
-from sriovlib import table
+from sriovlib.calls import table
 from sriovlib.machine import pci
 
 PF = "/sys/bus/pci/devices/{}"

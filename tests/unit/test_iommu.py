@@ -9,8 +9,8 @@ import machine
 import pytest
 from faults import ended_at, full_at
 from machine import Done, Machine
-from sriovlib import table
 from sriovlib.boot import extlinux
+from sriovlib.calls import table
 from sriovlib.config import sriov_conf
 from sriovlib.errors import SriovError
 from sriovlib.machine.host import Completed

@@ -9,7 +9,7 @@ import pytest
 from machine import Machine
 from machine_description import default_description
 from small_pool import SmallPool
-from sriovlib import table
+from sriovlib.calls import table
 from sriovlib.errors import SriovError
 from sriovlib.machine.host import Host
 from sriovlib.vf import create, module_parameter, restore

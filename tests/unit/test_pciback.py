@@ -7,7 +7,7 @@ from typing import Any, Dict
 import machine
 import pytest
 from machine import Machine
-from sriovlib import table
+from sriovlib.calls import table
 from sriovlib.config import sriov_conf
 from sriovlib.errors import SriovError
 from sriovlib.vf import restore

@@ -9,7 +9,7 @@ import machine
 import pytest
 from machine import Machine
 from small_pool import SmallPool
-from sriovlib import table
+from sriovlib.calls import table
 from sriovlib.config.vf_settings import NO_MAC
 from sriovlib.machine.host import Completed
 from sriovlib.starts import handover

@@ -11,7 +11,7 @@ from faults import ended_at
 from machine import Machine
 from machine_description import Card, Interface, Sriov, default_description
 from small_pool import SmallPool
-from sriovlib import table
+from sriovlib.calls import table
 from sriovlib.config import sriov_conf
 from sriovlib.errors import SriovError
 from sriovlib.machine import management_network

@@ -7,7 +7,7 @@ import pytest
 import query
 from pyfakefs.fake_filesystem import FakeFilesystem
 from small_dom0 import SmallDom0
-from sriovlib import list_vfs
+from sriovlib.calls import list_vfs
 from sriovlib.config import sriov_conf
 from sriovlib.errors import SriovError
 from sriovlib.machine import dom0_devices, vgpus

@@ -10,8 +10,8 @@ from typing import Any, Dict, List
 import machine
 import pytest
 from machine import Done, Machine
-from sriovlib import table
 from sriovlib.boot import bootloader, xen_cmdline
+from sriovlib.calls import table
 from sriovlib.config import sriov_conf
 from sriovlib.errors import SriovError
 from sriovlib.machine.host import Completed

@@ -2,19 +2,19 @@
 
 from typing import Any, Dict, List, Mapping, NamedTuple, Optional, Tuple
 
+from ..config import vf_settings
+from ..errors import SriovError, bad_argument
+from ..machine.host import Host
+from ..pool import copies, hosts, inventories, locked, networks, pci_entries, placement, state
+from ..pool.conflicts import entries
+from ..pool.hosts import Topology
+from ..pool.inventories import Surveyed
+from ..pool.ledger import Choice, Entry, Request
+from ..pool.locked import Work
+from ..pool.macs import chosen_mac
+from ..pool.state import Vm
+from ..xapi.session import Xapi
 from . import arguments
-from .config import vf_settings
-from .errors import SriovError, bad_argument
-from .machine.host import Host
-from .pool import copies, hosts, inventories, locked, networks, pci_entries, placement, state
-from .pool.conflicts import entries
-from .pool.hosts import Topology
-from .pool.inventories import Surveyed
-from .pool.ledger import Choice, Entry, Request
-from .pool.locked import Work
-from .pool.macs import chosen_mac
-from .pool.state import Vm
-from .xapi.session import Xapi
 
 KINDS = ("vf", "pf", "network", "device")
 

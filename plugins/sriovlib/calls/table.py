@@ -4,10 +4,10 @@ import json
 from importlib import import_module
 from typing import Any, Dict, Mapping, NamedTuple, Tuple
 
+from ..errors import SriovError
+from ..machine.host import Host
+from ..safetext import safe
 from . import arguments
-from .errors import SriovError
-from .machine.host import Host
-from .safetext import safe
 
 Arguments = Mapping[str, str]
 
@@ -27,34 +27,34 @@ class Function(NamedTuple):
     def act(self, name: str, host: Host, session: Any, args: Arguments) -> Any:
         function = getattr(import_module(f"sriovlib.{self.module}"), name)
         if self.pool:
-            from .pool import master
+            from ..pool import master
 
             return master.act(host, session, name, args, function)
         return function(host, session, args)
 
 
 FUNCTIONS: Dict[str, Function] = {
-    "enable_iommu": Function("enable_iommu", ("dry_run",), writes=True),
-    "disable_iommu": Function("enable_iommu", ("dry_run",), writes=True),
-    "load_pciback": Function("load_pciback", ("persistent",), writes=True),
+    "enable_iommu": Function("calls.enable_iommu", ("dry_run",), writes=True),
+    "disable_iommu": Function("calls.enable_iommu", ("dry_run",), writes=True),
+    "load_pciback": Function("calls.load_pciback", ("persistent",), writes=True),
     "inventory": Function("vf.inventory"),
-    "list_pfs": Function("list_vfs"),
-    "list_vfs": Function("list_vfs", ("pf", "network", "state", "vm_uuid")),
-    "set_vf_count": Function("set_vf_count", ("pf", "count", "force"), writes=True),
-    "configure_vf": Function("configure_vf", ("vf", *SETTINGS.split()), writes=True),
-    "status": Function("status"),
-    "release_vfs": Function("release_vfs", ("vm_uuid", "vfs")),
+    "list_pfs": Function("calls.list_vfs"),
+    "list_vfs": Function("calls.list_vfs", ("pf", "network", "state", "vm_uuid")),
+    "set_vf_count": Function("calls.set_vf_count", ("pf", "count", "force"), writes=True),
+    "configure_vf": Function("calls.configure_vf", ("vf", *SETTINGS.split()), writes=True),
+    "status": Function("calls.status"),
+    "release_vfs": Function("calls.release_vfs", ("vm_uuid", "vfs")),
     "assign_vf": Function(
-        "assign_vf",
+        "calls.assign_vf",
         ("vm_uuid", "vf", "pf", "network", "device", "host_uuid", *SETTINGS.split()),
         pool=True,
     ),
-    "unassign_vf": Function("assign_vf", ("vm_uuid", "request", "vf", "all"), pool=True),
-    "reinstate_vfs": Function("reinstate_vfs", ("vm_uuid", "host_uuid", "starting"), pool=True),
+    "unassign_vf": Function("calls.assign_vf", ("vm_uuid", "request", "vf", "all"), pool=True),
+    "reinstate_vfs": Function("calls.reinstate_vfs", ("vm_uuid", "host_uuid", "starting"), pool=True),
     "adopt_vm": Function(
-        "adopt_vm", ("vm_uuid", "host_uuid", "origin_uuid", "trust_keys", "dry_run"), pool=True
+        "calls.adopt_vm", ("vm_uuid", "host_uuid", "origin_uuid", "trust_keys", "dry_run"), pool=True
     ),
-    "list_assignments": Function("list_assignments", ("vm_uuid", "host_uuid"), pool=True),
+    "list_assignments": Function("calls.list_assignments", ("vm_uuid", "host_uuid"), pool=True),
 }
 
 
@@ -92,7 +92,7 @@ def call(host: Host, name: str, session: Any, args: Arguments) -> str:
 
 
 def _copy(host: Host, session: Any, result: Dict[str, Any]) -> None:
-    from .pool import conf_copy
+    from ..pool import conf_copy
 
     missed = conf_copy.store(host, session)
     if missed and "warnings" in result:

@@ -2,9 +2,9 @@
 
 from typing import Any, Dict, Mapping
 
+from ..machine.host import Host
+from ..vf import pciback
 from . import arguments
-from .machine.host import Host
-from .vf import pciback
 
 
 def load_pciback(host: Host, _session: Any, args: Mapping[str, str]) -> Dict[str, Any]:

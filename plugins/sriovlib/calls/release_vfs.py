@@ -2,13 +2,13 @@
 
 from typing import Any, Dict, List, Mapping
 
+from ..machine import xensource_inventory, xenstore
+from ..machine.host import Host
+from ..starts import release
+from ..vf import start_notes
+from ..vf.start_notes import Note
+from ..xapi.session import Xapi, XapiFailure
 from . import arguments
-from .machine import xensource_inventory, xenstore
-from .machine.host import Host
-from .starts import release
-from .vf import start_notes
-from .vf.start_notes import Note
-from .xapi.session import Xapi, XapiFailure
 
 
 def release_vfs(host: Host, session: Any, args: Mapping[str, str]) -> Dict[str, Any]:

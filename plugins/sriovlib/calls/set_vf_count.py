@@ -2,17 +2,17 @@
 
 from typing import Any, Dict, List, Mapping, Optional, Tuple
 
+from ..config import ini, pf_edits, pf_sections, sriov_conf
+from ..config.sriov_conf import HostConfig, PfConfig, pf_section
+from ..errors import SriovError, bad_argument
+from ..machine import pci
+from ..machine.host import Host
+from ..pool import needed_by_xapi
+from ..pool.usage import Pool
+from ..starts import release
+from ..vf import create, in_use, inventory, module_parameter, pciback, restore
+from ..xapi.session import Xapi
 from . import arguments, list_vfs
-from .config import ini, pf_edits, pf_sections, sriov_conf
-from .config.sriov_conf import HostConfig, PfConfig, pf_section
-from .errors import SriovError, bad_argument
-from .machine import pci
-from .machine.host import Host
-from .pool import needed_by_xapi
-from .pool.usage import Pool
-from .starts import release
-from .vf import create, in_use, inventory, module_parameter, pciback, restore
-from .xapi.session import Xapi
 
 # What xapi keeps PCI objects of: storage, network and display (xen-api: xapi_pci.ml, managed_classes).
 _CLASSES_OF_XAPI = ("01", "02", "03")

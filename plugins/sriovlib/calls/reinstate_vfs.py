@@ -2,9 +2,9 @@
 
 from typing import Any, Dict, Mapping
 
+from ..machine.host import Host
+from ..pool import reinstate
 from . import arguments
-from .machine.host import Host
-from .pool import reinstate
 
 
 def reinstate_vfs(host: Host, session: Any, args: Mapping[str, str]) -> Dict[str, Any]:

@@ -2,17 +2,17 @@
 
 from typing import Any, Dict, Mapping, Tuple
 
+from ..config import ini, pf_edits, pf_sections, sriov_conf, vf_settings
+from ..config.sriov_conf import HostConfig
+from ..config.vf_settings import DEFAULT, UNKNOWN, UNSET, VfSettings
+from ..errors import SriovError, bad_argument
+from ..machine import pci
+from ..machine.host import Host
+from ..pool import needed_by_xapi
+from ..starts import release
+from ..vf import in_use, inventory, ip_link, restore
+from ..vf.inventory import ASSIGNED, IN_USE
 from . import arguments, list_vfs
-from .config import ini, pf_edits, pf_sections, sriov_conf, vf_settings
-from .config.sriov_conf import HostConfig
-from .config.vf_settings import DEFAULT, UNKNOWN, UNSET, VfSettings
-from .errors import SriovError, bad_argument
-from .machine import pci
-from .machine.host import Host
-from .pool import needed_by_xapi
-from .starts import release
-from .vf import in_use, inventory, ip_link, restore
-from .vf.inventory import ASSIGNED, IN_USE
 
 
 def configure_vf(host: Host, session: Any, args: Mapping[str, str]) -> Dict[str, Any]:

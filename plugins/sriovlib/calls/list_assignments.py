@@ -2,14 +2,14 @@
 
 from typing import Any, Dict, List, Mapping, Set
 
+from ..machine.host import Host
+from ..pool import hosts, inventories, pci_entries, placement, state
+from ..pool.conflicts import find
+from ..pool.conflicts.view import Seen
+from ..pool.ledger import Choice
+from ..pool.state import PoolState, Vm
+from ..xapi.session import Xapi
 from . import arguments
-from .machine.host import Host
-from .pool import hosts, inventories, pci_entries, placement, state
-from .pool.conflicts import find
-from .pool.conflicts.view import Seen
-from .pool.ledger import Choice
-from .pool.state import PoolState, Vm
-from .xapi.session import Xapi
 
 Serving = Dict[Choice, placement.Serving]
 

@@ -2,16 +2,16 @@
 
 from typing import Any, Dict, List, Mapping, Optional, Set, Union
 
+from ..errors import SriovError
+from ..machine import pci, vgpus
+from ..machine.host import Host
+from ..pool import usage
+from ..pool.networks import find_network
+from ..pool.usage import Pool, Silence
+from ..vf import inventory
+from ..vf.inventory import ASSIGNED, DOM0, FREE, IN_USE, RESERVED, STATES, Inventory
+from ..xapi.session import Xapi
 from . import arguments
-from .errors import SriovError
-from .machine import pci, vgpus
-from .machine.host import Host
-from .pool import usage
-from .pool.networks import find_network
-from .pool.usage import Pool, Silence
-from .vf import inventory
-from .vf.inventory import ASSIGNED, DOM0, FREE, IN_USE, RESERVED, STATES, Inventory
-from .xapi.session import Xapi
 
 # The keys of the two lists, in the order in which they are shown.
 VF_KEYS = (

@@ -2,9 +2,9 @@
 
 from typing import Any, Dict, Mapping
 
+from ..boot import iommu
+from ..machine.host import Host
 from . import arguments
-from .boot import iommu
-from .machine.host import Host
 
 
 def enable_iommu(host: Host, _session: Any, args: Mapping[str, str]) -> Dict[str, Any]:

@@ -2,16 +2,17 @@
 
 from typing import Any, Dict, List, Mapping, Optional, Tuple
 
-from . import VERSION, list_vfs
-from .boot import bootloader, iommu
-from .config import pf_sections, sriov_conf
-from .errors import Problem, SriovError
-from .machine import xen, xensource_inventory
-from .machine.host import Host
-from .pool import conf_copy
-from .pool.usage import Silence
-from .vf import drift, driver_counts, inventory, module_parameter, pciback, restore, restore_running
-from .vf.inventory import STATES
+from .. import VERSION
+from ..boot import bootloader, iommu
+from ..config import pf_sections, sriov_conf
+from ..errors import Problem, SriovError
+from ..machine import xen, xensource_inventory
+from ..machine.host import Host
+from ..pool import conf_copy
+from ..pool.usage import Silence
+from ..vf import drift, driver_counts, inventory, module_parameter, pciback, restore, restore_running
+from ..vf.inventory import STATES
+from . import list_vfs
 
 IOMMU_OFF = Problem(
     "IOMMU_OFF",

@@ -3,18 +3,18 @@ requests and a lease."""
 
 from typing import Any, Dict, List, Mapping, Optional, Sequence
 
+from ..errors import SriovError, bad_argument
+from ..machine.host import Host
+from ..pool import copies, hand_entries, hosts, inventories, locked, own_lease, pci_entries, state
+from ..pool.conflicts import entries
+from ..pool.hand_entries import Taken
+from ..pool.ledger import Entry, Request
+from ..pool.locked import Work
+from ..pool.macs import chosen_mac
+from ..pool.state import Vm
+from ..safetext import listed
+from ..xapi.session import Xapi
 from . import arguments
-from .errors import SriovError, bad_argument
-from .machine.host import Host
-from .pool import copies, hand_entries, hosts, inventories, locked, own_lease, pci_entries, state
-from .pool.conflicts import entries
-from .pool.hand_entries import Taken
-from .pool.ledger import Entry, Request
-from .pool.locked import Work
-from .pool.macs import chosen_mac
-from .pool.state import Vm
-from .safetext import listed
-from .xapi.session import Xapi
 
 NONE = "none"
 

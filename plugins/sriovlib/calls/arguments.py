@@ -3,9 +3,9 @@
 import re
 from typing import List, Mapping, Optional, Sequence
 
-from .config.ini import FALSE, TRUE
-from .errors import SriovError, bad_argument
-from .machine import pci
+from ..config.ini import FALSE, TRUE
+from ..errors import SriovError, bad_argument
+from ..machine import pci
 
 _UUID = re.compile(r"[0-9a-fA-F]{8}(?:-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}")
 _INTERFACE = re.compile(r"[^\s/:]{1,15}")  # what the kernel allows as the name of one
