@@ -8,7 +8,7 @@ import pytest
 from box import PoolInABox
 from sriovlib.errors import SriovError
 from sriovlib.pool import ledger, locked, master
-from sriovlib.xapi.session import Xapi
+from sriovlib.xapi.session import Xapi, XapiSilent
 
 FOREIGN = "3/0000:00:1b.0"  # an entry by hand
 WRITES = "VM.add_to_other_config"  # the last of the writes of a call; then the VM is looked at again
@@ -77,7 +77,7 @@ def failed_at(monkeypatch: pytest.MonkeyPatch, number: int, call: Callable[[], A
     def counted(self: Xapi, method: str, *params: Any) -> Any:
         methods.append(method)
         if len(methods) == number:
-            raise ConnectionRefusedError("xapi is not there")
+            raise XapiSilent("xapi is not there")
         return real(self, method, *params)
 
     with monkeypatch.context() as patch:

@@ -11,8 +11,8 @@ from caller import FOREIGN, WRITES, Caller, cut_at, failed_at, meanwhile
 from sriovlib.calls import assign_vf, reinstate_vfs
 from sriovlib.errors import SriovError
 from sriovlib.pool import ledger, locked, master, pci_entries
-from sriovlib.xapi import jsonrpc
-from sriovlib.xapi.session import SECONDS, SOCKET, Xapi
+from sriovlib.xapi import session as own_xapi
+from sriovlib.xapi.session import SECONDS, SOCKET, Xapi, XapiSilent
 
 pytestmark = pytest.mark.story
 
@@ -88,19 +88,19 @@ def test_undoing_has_time_of_its_own(caller: Caller, monkeypatch: pytest.MonkeyP
     """xapi becomes slow in the last write, until the call's time is up; what was written is taken back all
     the same."""
     before = caller.state()
-    real = jsonrpc.call
+    real = own_xapi.call_json
     slow: List[str] = []
 
     def call(path: str, method: str, params: Any, deadline: float) -> Any:
         if method == WRITES and not slow:
             slow.append(method)
             monkeypatch.setattr(time, "monotonic", lambda real=time.monotonic: real() + SECONDS)
-            raise OSError("timed out")
+            raise XapiSilent("timed out")
         if time.monotonic() > deadline:
-            raise OSError("timed out")
+            raise XapiSilent("timed out")
         return real(path, method, params, deadline)
 
-    monkeypatch.setattr(jsonrpc, "call", call)
+    monkeypatch.setattr(own_xapi, "call_json", call)
     with pytest.raises(SriovError) as refused:
         caller.act(assign_vf.assign_vf, pf="eth1")
     assert (refused.value.code, slow) == ("SRIOV_XAPI_SILENT", [WRITES])
@@ -120,7 +120,7 @@ def test_what_cannot_be_collected_is_left_to_the_next_call(
 
     def failing(self: Xapi, method: str, *params: Any) -> Any:
         if method == "pool.remove_from_other_config" and str(params[1]).endswith(gone):
-            raise ConnectionRefusedError("xapi is not there")
+            raise XapiSilent("xapi is not there")
         return real(self, method, *params)
 
     with monkeypatch.context() as patch:
@@ -180,7 +180,7 @@ def test_the_callers_session_ends_while_it_writes(caller: Caller) -> None:
         socket, reference = caller.host.path(SOCKET), short._session
 
         def end() -> None:
-            jsonrpc.call(socket, "session.logout", [reference], time.monotonic() + SECONDS)
+            own_xapi.call_json(socket, "session.logout", [reference], time.monotonic() + SECONDS)
 
         with meanwhile(WRITES, end), pytest.raises(SriovError) as refused:
             master.act(caller.host, short, "assign_vf", args, assign_vf.assign_vf)
@@ -198,7 +198,7 @@ def test_a_write_that_stays_is_told_of(caller: Caller, monkeypatch: pytest.Monke
     def going(self: Xapi, method: str, *params: Any) -> Any:
         written.extend([method] if method == WRITES else [])
         if written:
-            raise ConnectionRefusedError("xapi is not there")
+            raise XapiSilent("xapi is not there")
         return real(self, method, *params)
 
     with monkeypatch.context() as patch:

@@ -11,8 +11,16 @@ from typing import Iterator
 import pytest
 from box import PoolInABox
 from sriovlib.machine.host import Host
-from sriovlib.xapi import jsonrpc
-from sriovlib.xapi.session import SOCKET, OwnSession, Xapi, XapiFailure, logged_in
+from sriovlib.xapi.session import (
+    SOCKET,
+    NoJsonRpc,
+    NoSocket,
+    OwnSession,
+    Xapi,
+    XapiFailure,
+    XapiSilent,
+    logged_in,
+)
 
 
 @pytest.fixture(scope="module")
@@ -58,7 +66,7 @@ def test_the_heavy_clients_are_not_imported(box: PoolInABox) -> None:
 
 
 def test_no_xapi(tmp_path: Path) -> None:
-    with pytest.raises(FileNotFoundError), logged_in(Host(str(tmp_path))):
+    with pytest.raises(NoSocket), logged_in(Host(str(tmp_path))):
         pass
 
 
@@ -95,11 +103,11 @@ def answering(root: str, answer: bytes) -> Iterator[Host]:
     ],
 )
 def test_an_answer_that_is_none_is_no_result(tmp_path: Path, answer: bytes) -> None:
-    with answering(str(tmp_path), answer) as host, pytest.raises(jsonrpc.TornAnswer):
+    with answering(str(tmp_path), answer) as host, pytest.raises(XapiSilent):
         Xapi(host, OwnSession("OpaqueRef:session")).call("pool.get_all")
 
 
 def test_a_xapi_without_json(tmp_path: Path) -> None:
     page = b"HTTP/1.1 404 Not Found\r\nContent-Length: 0\r\n\r\n"
-    with answering(str(tmp_path), page) as host, pytest.raises(jsonrpc.NoJson):
+    with answering(str(tmp_path), page) as host, pytest.raises(NoJsonRpc):
         Xapi(host, OwnSession("OpaqueRef:session")).call("pool.get_all")

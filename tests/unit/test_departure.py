@@ -248,6 +248,5 @@ def test_a_hook_for_a_vm_without_devices_imports_little() -> None:
         "vf",
         "vf.start_notes",
         "xapi",
-        "xapi.jsonrpc",
         "xapi.session",
     }

@@ -1,29 +1,33 @@
 """What a start hook says of failures that nobody foresaw, and whether it judges a start or a reboot."""
 
-import socket
-from pathlib import Path
 from typing import Any
+from unittest.mock import Mock
 
 import pytest
 from sriovlib.machine.host import RUN_FOLDER, Host
 from sriovlib.starts import hooks, reboot
 from sriovlib.vf import start_notes
-from sriovlib.xapi.session import XapiFailure
+from sriovlib.xapi.session import XapiFailure, XapiSilent
 
 
 @pytest.mark.parametrize(
     ("error", "code"),
     [
-        (FileNotFoundError(2, "No such file or directory"), "SRIOV_XAPI_SILENT"),  # there is no socket
         (FileNotFoundError(2, "No such file or directory", "/sys/class/net"), "SRIOV_INTERNAL_ERROR"),
         (OSError(28, "No space left on device"), "SRIOV_INTERNAL_ERROR"),
-        (socket.timeout("timed out"), "SRIOV_XAPI_SILENT"),
+        (XapiSilent("timed out"), "SRIOV_XAPI_SILENT"),
         (XapiFailure(["HOST_OFFLINE"]), "SRIOV_XAPI_SILENT"),
     ],
 )
-def test_xapi_is_not_blamed_for_files(tmp_path: Path, error: Exception, code: str) -> None:
-    refusal = hooks._unforeseen(Host(str(tmp_path)), "vm-pre-start", error)
-    assert (refusal.code, str(error) in refusal.message) == (code, True)
+@pytest.mark.usefixtures("fs")
+def test_xapi_is_not_blamed_for_files(
+    monkeypatch: pytest.MonkeyPatch, capsysbinary: Any, error: Exception, code: str
+) -> None:
+    monkeypatch.setattr(hooks, "pre_start", Mock(side_effect=error))
+    assert hooks.run("vm-pre-start", ["hook", "-vmuuid", "a-vm"]) == hooks.REFUSED
+    first, message = capsysbinary.readouterr().out.decode().splitlines()[:2]
+    assert first == f"{code} a-vm -"
+    assert str(error) in message
 
 
 @pytest.mark.parametrize(

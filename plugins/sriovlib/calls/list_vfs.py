@@ -10,7 +10,7 @@ from ..pool.networks import find_network
 from ..pool.usage import Pool, Silence
 from ..vf import inventory
 from ..vf.inventory import ASSIGNED, DOM0, FREE, IN_USE, RESERVED, STATES, Inventory
-from ..xapi.session import Xapi
+from ..xapi.session import Xapi, XapiError
 from . import arguments
 
 # The keys of the two lists, in the order in which they are shown.
@@ -31,8 +31,8 @@ def read_pool(host: Host, session: Any, seen: Inventory) -> Union[Pool, Silence]
     else:
         try:
             return usage.read(Xapi(host, session), seen.host_uuid, map(vgpus.gpu, seen.pfs))
-        except Exception as error:  # the client's errors have no common class, and none may cost the answer
-            silence = Silence(f"{type(error).__name__}: {error}")
+        except XapiError as error:
+            silence = Silence(str(error))
     host.log(f"xapi does not tell of the pool, states and owners are unknown: {silence.why}")
     return silence
 

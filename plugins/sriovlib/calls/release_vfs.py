@@ -7,7 +7,7 @@ from ..machine.host import Host
 from ..starts import release
 from ..vf import start_notes
 from ..vf.start_notes import Note
-from ..xapi.session import Xapi, XapiFailure
+from ..xapi.session import Xapi, XapiFailure, XapiSilent
 from . import arguments
 
 
@@ -59,5 +59,5 @@ def _starts(host: Host, session: Any, vm_uuid: str) -> bool:
         )
     except XapiFailure as failure:
         return failure.details[0] != "UUID_INVALID"  # a VM that is gone does not start
-    except OSError:
+    except XapiSilent:
         return True

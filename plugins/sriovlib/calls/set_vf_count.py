@@ -11,7 +11,7 @@ from ..pool import needed_by_xapi
 from ..pool.usage import Pool
 from ..starts import release
 from ..vf import create, in_use, inventory, module_parameter, pciback, restore
-from ..xapi.session import Xapi
+from ..xapi.session import Xapi, XapiError
 from . import arguments, list_vfs
 
 # What xapi keeps PCI objects of: storage, network and display (xen-api: xapi_pci.ml, managed_classes).
@@ -252,6 +252,6 @@ def _unknown_to_xapi(
         ref = xapi.call("host.get_by_uuid", seen.host_uuid)
         records = xapi.call("PCI.get_all_records_where", f'field "host" = "{ref}"')
         return not {pci.parse_address(record["pci_id"]) for record in records.values()}.issuperset(there)
-    except Exception as error:  # the client's errors have no common class, and the VFs are made
+    except XapiError as error:  # the VFs are made
         host.log(f"xapi did not answer after set_vf_count: {error}")
         return True

@@ -7,7 +7,7 @@ from ..config.sriov_conf import HostConfig
 from ..machine import xensource_inventory
 from ..machine.host import Host
 from ..safetext import LONGEST, safe
-from ..xapi.session import Xapi
+from ..xapi.session import Xapi, XapiError
 from .usage import COPY_KEY
 
 
@@ -27,11 +27,11 @@ def store(host: Host, session: Any) -> Optional[str]:
         try:
             if text:
                 xapi.call("host.add_to_other_config", ref, COPY_KEY, text)
-        except Exception:
+        except XapiError:
             xapi.call("host.add_to_other_config", ref, COPY_KEY, before)
             raise
         return None
-    except Exception as error:  # the client's errors have no common class
+    except XapiError as error:
         host.log(f"the copy in host.other_config:{COPY_KEY} could not be written: {error}")
         return (
             f"The copy of {sriov_conf.PATH} in the pool (host.other_config:{COPY_KEY}) could not be written."

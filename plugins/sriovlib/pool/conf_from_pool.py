@@ -8,7 +8,7 @@ from ..errors import Problem, SriovError
 from ..machine import pci, xensource_inventory
 from ..machine.host import Host
 from ..safetext import line
-from ..xapi.session import Xapi, logged_in
+from ..xapi.session import Xapi, XapiError, logged_in
 from . import conf_copy
 
 _TOO_LONG = "Nothing that this product wrote is that long: look who wrote it, and take the key away."
@@ -40,7 +40,7 @@ def _copies(host: Host) -> List[HostConfig]:
             return conf_copy.fetch(
                 Xapi(host, session), xensource_inventory.read(host).get("INSTALLATION_UUID", "")
             )
-    except Exception as error:  # the client's errors have no common class
+    except XapiError as error:
         raise SriovError(
             "SRIOV_XAPI_SILENT", f"xapi does not answer ({error}).", "Call again when xapi runs."
         ) from error

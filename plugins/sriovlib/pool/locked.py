@@ -18,7 +18,7 @@ from typing import (
 
 from ..errors import SriovError
 from ..machine.host import Host
-from ..xapi.session import Xapi
+from ..xapi.session import Xapi, XapiError
 from . import inventories, ledger, no_free_vf, own_lease, pci_entries, placement, state
 from .conflicts.view import Seen
 from .hosts import Member, Topology
@@ -170,7 +170,7 @@ def release(host: Host, session: Any, pool: Topology, left: str, vm_uuid: str, v
         xapi = Xapi(host, session, inventories.SECONDS)
         args = {"vm_uuid": vm_uuid, "vfs": ",".join(sorted(vfs))}
         xapi.call("host.call_plugin", member.ref, "sriov", "release_vfs", args)
-    except Exception as error:  # the client's errors have no common class; the VM has what it was to have
+    except XapiError as error:  # the VM has what it was to have
         host.log(f"{member.name} was not told that {vm_uuid} left it: {error}")
 
 

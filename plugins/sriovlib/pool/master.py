@@ -1,16 +1,13 @@
 """Pool functions have one writer, the pool's master: a member hands the call on to it."""
 
-import errno
-import http.client
 import json
 from typing import Any, Callable, Mapping
 
 from ..errors import SriovError
 from ..machine.host import Host
-from ..xapi.session import Xapi, XapiFailure
+from ..xapi.session import Xapi, XapiError, XapiFailure, XapiSilent
 from . import hosts
 
-OF_FILES = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EIO, errno.ENOLCK)  # no socket fails so
 SECONDS = 200  # for an answer of the master: waiting for its lock, hosts that do not answer, the writes
 
 
@@ -31,12 +28,10 @@ def act(
         if xapi.call("host.get_by_uuid", hosts.own_uuid(host)) == master:
             return function(host, session, args)
         return _forward(Xapi(host, session, seconds), master, name, args)
-    except (XapiFailure, OSError, http.client.HTTPException, json.JSONDecodeError) as error:
-        if isinstance(error, OSError) and (error.filename is not None or error.errno in OF_FILES):
-            raise
+    except XapiError as error:
         raise SriovError(
             "SRIOV_XAPI_SILENT",
-            f"{name} could not be done, for xapi failed: {error or type(error).__name__}.",
+            f"{name} could not be done, for xapi failed: {error}.",
             "Call again; `xe host-list` and `xe task-list` show whether xapi answers.",
         ) from error
 
@@ -44,6 +39,8 @@ def act(
 def _forward(xapi: Xapi, master: str, name: str, args: Mapping[str, str]) -> Any:
     try:
         return json.loads(xapi.call("host.call_plugin", master, "sriov", name, dict(args)))
+    except ValueError as error:
+        raise XapiSilent(f"the master's answer is no JSON ({error})") from error
     except XapiFailure as failure:
         code, *details = failure.details
         if code.startswith("SRIOV_"):

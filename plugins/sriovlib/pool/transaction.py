@@ -5,7 +5,7 @@ from typing import Callable, List, NamedTuple, Optional, Set
 
 from ..errors import SriovError
 from ..machine.host import Host
-from ..xapi.session import Xapi, XapiFailure, logged_in
+from ..xapi.session import Xapi, XapiError, XapiFailure, logged_in
 from . import copies, ledger, state
 from .ledger import Entry
 from .state import PoolState, Vm
@@ -50,7 +50,7 @@ class Transaction:
         if ledger.NEXT_PREFIX + vm.uuid in self._state.other_config or wrote:
             try:
                 self._done(vm.uuid)
-            except Exception as error:  # all is as it is to be, and the next call takes the mark out
+            except XapiError as error:  # all is as it is to be, and the next call takes the mark out
                 self._host.log(f"{ledger.NEXT_PREFIX}{vm.uuid} could not be taken out: {error}")
         return wrote
 
@@ -78,7 +78,7 @@ class Transaction:
                 undo = self._back.pop()
                 try:
                     undo()
-                except Exception as error:  # the client's errors have no common class
+                except XapiError as error:
                     self._host.log(f"a write could not be taken back: {error}")
                     if not isinstance(error, XapiFailure) or error.details[0] != "HANDLE_INVALID":
                         left = left or error
@@ -96,9 +96,9 @@ class Transaction:
                 own = Xapi(self._host, sessions.enter_context(logged_in(self._host)))
                 if own.call("pool.get_master", self._state.pool_ref) == self._state.master_ref:
                     return own
-            except Exception as error:  # of a new master's member too, whose xapi lets nobody in
+            except XapiError as error:  # of a new master's member too, whose xapi lets nobody in
                 self._host.log(f"no session to take writes back with: {error}")
-        except Exception as error:  # then undoing fails too, and says so
+        except XapiError as error:  # then undoing fails too, and says so
             self._host.log(f"xapi does not answer: {error}")
         return again
 
@@ -181,7 +181,7 @@ class Transaction:
         for uuid in filter(self._is_complete, self._state.vms):
             try:
                 self._done(uuid)
-            except Exception as error:  # the client's errors have no common class
+            except XapiError as error:
                 self._host.log(f"{ledger.NEXT_PREFIX}{uuid} could not be taken out: {error}")
         origins: Optional[Set[str]] = None
         for uuid in {**self._state.entries, **self._state.unreadable}:
@@ -192,7 +192,7 @@ class Transaction:
                     origins = self._origins() if origins is None else origins
                     if uuid not in origins:
                         self._set_ledger(uuid, None)
-            except Exception as error:  # the client's errors have no common class
+            except XapiError as error:
                 self._host.log(f"{ledger.PREFIX}{uuid} could not be collected: {error}")
 
     def _is_complete(self, uuid: str) -> bool:

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, Callable, Dict, Optional, Sequence, Tuple
 from ..errors import SriovError
 from ..machine.host import Host, this_machine
 from ..vf import start_notes
-from ..xapi.session import CONNECTION_FAILS, Xapi, XapiFailure, logged_in
+from ..xapi.session import Xapi, XapiError, logged_in
 
 if TYPE_CHECKING:
     from .handover import Permitted
@@ -34,12 +34,11 @@ REBOOTS = ("clean-reboot", "hard-reboot")  # the reasons of a VM's end that is n
 class Silent(SriovError):
     """xapi does not answer, or fails."""
 
-    def __init__(self, why: str) -> None:
+    def __init__(self, why: XapiError) -> None:
         super().__init__(
             "SRIOV_XAPI_SILENT",
-            f"Whether the VM has devices that are not right here cannot be judged, for xapi fails: {why}.",
-            "Start the VM again; `xe host-list` and `xe task-list` show whether xapi and the pool's master "
-            "answer.",
+            f"Cannot check the VM's PCI devices on this host: xapi did not answer ({why}).",
+            "Start the VM again when `xe host-list` and `xe task-list` answer.",
         )
 
 
@@ -59,7 +58,10 @@ def run(hook: str, argv: Sequence[str]) -> int:
     except SriovError as error:
         refusal = error
         host.log(f"{hook} {vm_uuid}: {error.code}: {error}")
-    except Exception as error:
+    except XapiError as error:
+        refusal = Silent(error)
+        host.log(f"{hook} {vm_uuid}: {error}")
+    except Exception as error:  # a bug of ours must not let a start pass
         refusal = _unforeseen(host, hook, error)
     if hook == "vm-post-destroy":
         return 0  # the domain is gone: there is nothing left to refuse
@@ -209,10 +211,10 @@ def _ask(
             query = f'field "uuid" = "{vm_uuid}"'
             found = Xapi(host, session, answer).call("VM.get_all_records_where", query)
             return (session, *_must_be_there(found, vm_uuid))
-        except (XapiFailure, OSError) as error:
+        except XapiError as error:
             stack.close()
             if time.monotonic() >= deadline:
-                raise Silent(str(error) or type(error).__name__) from error
+                raise Silent(error) from error
         time.sleep(0.2)
 
 
@@ -227,10 +229,6 @@ def _must_be_there(found: Dict[str, Any], vm_uuid: str) -> Tuple[str, Dict[str, 
 
 
 def _unforeseen(host: Host, hook: str, error: Exception) -> SriovError:
-    no_socket = isinstance(error, FileNotFoundError) and error.filename is None
-    if no_socket or isinstance(error, (XapiFailure, *CONNECTION_FAILS)):  # and not any file that is missing
-        host.log(f"{hook}: {type(error).__name__}: {error}")
-        return Silent(str(error) or type(error).__name__)
     import traceback  # takes milliseconds, and is hardly ever wanted
 
     for line in traceback.format_exc().splitlines():

@@ -14,7 +14,7 @@ from ..machine.host import Host
 from ..pool import pci_entries
 from ..pool.networks import Record
 from ..vf.start_notes import Note
-from ..xapi.session import Xapi, XapiFailure
+from ..xapi.session import Xapi, XapiError
 from . import facts, judge, start
 from .facts import View
 from .handover import Permitted
@@ -88,7 +88,7 @@ def _tell_of_another_order(
         Xapi(host, session, JUDGING_SECONDS).call(
             "message.create", "SRIOV_STALE_ENTRIES", start.MESSAGE_PRIORITY, "VM", vm["uuid"], message
         )
-    except (XapiFailure, OSError) as error:  # a message is a comfort
+    except XapiError as error:  # a message is a comfort
         host.log(f"{vm['uuid']}: no message: {error}")
 
 

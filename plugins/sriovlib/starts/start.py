@@ -12,7 +12,7 @@ from ..pool import ledger, master, pci_entries, reinstate, state
 from ..pool.ledger import Entry
 from ..pool.networks import Record
 from ..safetext import listed
-from ..xapi.session import Xapi, XapiFailure
+from ..xapi.session import Xapi, XapiError, XapiFailure
 from . import facts, judge
 from .facts import View
 from .handover import Permitted
@@ -135,7 +135,7 @@ def _has_other_entries(host: Host, session: Any, ref: str, vm: Record) -> bool:
     """The master may have written before it failed."""
     try:
         now = Xapi(host, session).call("VM.get_other_config", ref)
-    except (XapiFailure, OSError) as error:
+    except XapiError as error:
         host.log(f"{vm['uuid']}: {error}")
         return False
     before = vm["other_config"].get("pci", "")
@@ -169,7 +169,7 @@ def _start_again(host: Host, xapi: Xapi, view: View, ref: str, vm: Record) -> No
         ) from failure
     try:
         uuid = xapi.call("task.get_uuid", task)
-    except (XapiFailure, OSError):
+    except XapiError:
         uuid = task  # the start is queued all the same
     restarting = Restarting(
         f"{has}. This start ends, and xapi starts it here again {those}.",
@@ -182,7 +182,7 @@ def _start_again(host: Host, xapi: Xapi, view: View, ref: str, vm: Record) -> No
         xapi.call(
             "message.create", "SRIOV_RESTARTING", MESSAGE_PRIORITY, "VM", vm["uuid"], restarting.message
         )
-    except (XapiFailure, OSError) as error:  # a message is a comfort
+    except XapiError as error:  # a message is a comfort
         host.log(f"{vm['uuid']}: no message: {error}")
     raise restarting
 

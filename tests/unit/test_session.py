@@ -9,8 +9,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from sriovlib.xapi import jsonrpc
-from sriovlib.xapi.jsonrpc import NoJson, TornAnswer, XapiFailure
+from sriovlib.xapi import session
+from sriovlib.xapi.session import NoJsonRpc, NoSocket, XapiFailure, XapiSilent
 
 
 class Xapi:
@@ -32,7 +32,7 @@ class Xapi:
                 connection.sendall(self.answer)
 
     def call(self) -> Any:
-        return jsonrpc.call(self.path, "VM.get_uuid", ["session"], time.monotonic() + 10)
+        return session.call_json(self.path, "VM.get_uuid", ["session"], time.monotonic() + 10)
 
 
 @pytest.fixture(scope="module")
@@ -54,8 +54,13 @@ def test_a_result_and_a_failure(xapi: Xapi) -> None:
         xapi.call()
     assert failed.value.details == ["HANDLE_INVALID", "VM", "OpaqueRef:no"]
     xapi.answer = with_body("no such page", "404 Not Found")
-    with pytest.raises(NoJson):
+    with pytest.raises(NoJsonRpc):
         xapi.call()
+
+
+def test_nobody_listens(tmp_path: Path) -> None:
+    with pytest.raises(NoSocket):
+        session.call_json(str(tmp_path / "none"), "VM.get_uuid", ["session"], time.monotonic() + 10)
 
 
 WHOLE = with_body('{"jsonrpc":"2.0","result":{"name":"VM"},"id":1}')
@@ -64,7 +69,7 @@ WHOLE = with_body('{"jsonrpc":"2.0","result":{"name":"VM"},"id":1}')
 def test_an_answer_that_breaks_off_anywhere(xapi: Xapi) -> None:
     for length in range(len(WHOLE)):
         xapi.answer = WHOLE[:length]
-        with pytest.raises(TornAnswer):
+        with pytest.raises(XapiSilent):
             xapi.call()
 
 
@@ -90,5 +95,5 @@ def test_an_answer_that_breaks_off_anywhere(xapi: Xapi) -> None:
 )
 def test_an_answer_that_is_none(xapi: Xapi, answer: bytes) -> None:
     xapi.answer = answer
-    with pytest.raises(TornAnswer):
+    with pytest.raises(XapiSilent):
         xapi.call()
