@@ -11,6 +11,8 @@ import vm_notes
 import vm_placement
 from vm_operations import new_vm
 
+HOOK_SCRIPT = os.path.abspath(f"{__file__}/../../../hooks/xapi/xapi-sriov")
+
 if TYPE_CHECKING:
     from box_host import BoxHost
     from xapi import Xapi
@@ -152,9 +154,9 @@ class BoxVMs:
         os.chmod(path, 0o755)
         return path
 
-    def link_hook(self, host: "BoxHost", hook: str, script: str, name: str = "50-xapi-sriov") -> None:
-        """A file of the repository as that hook, as the RPM links it."""
-        os.symlink(os.path.realpath(script), self._hook(host, hook, name))
+    def link_hook(self, host: "BoxHost", hook: str, name: str = "50-xapi-sriov") -> None:
+        """The repository's script as that hook, as the RPM links it."""
+        os.symlink(HOOK_SCRIPT, self._hook(host, hook, name))
 
     def _hook(self, host: "BoxHost", hook: str, name: str) -> str:
         folder = host.machine.path(f"/etc/xapi.d/{hook}")

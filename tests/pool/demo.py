@@ -20,7 +20,6 @@ from box import PoolInABox
 from box_host import PLUGIN, BoxHost
 from machine_description import default_description
 
-HOOKS = os.path.join(os.path.dirname(PLUGIN), "../hooks/xapi")
 BOOT_SERVICE = os.path.join(os.path.dirname(PLUGIN), "../hooks/boot/sriov-restore")
 XEN_OPTIONS = "dom0_mem=7584M,max:7584M watchdog iommu=0"
 
@@ -220,7 +219,7 @@ def main() -> None:
     with PoolInABox(descriptions, interpreter=sys.executable) as box, box.session() as session:
         for host in box.hosts:
             for hook in ("vm-pre-start", "vm-post-destroy"):
-                box.link_hook(host, hook, os.path.join(HOOKS, hook))
+                box.link_hook(host, hook)
         admin = Administrator(box, session)
         host_gets_vfs(admin, box.hosts[0])
         vms_get_vfs(admin, box)

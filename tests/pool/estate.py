@@ -18,7 +18,7 @@ from sriovlib.pool import ledger
 from sriovlib.vf import apply, restore
 from values import Failure
 
-SCRIPTS = os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "..", "hooks", "xapi")
+PLUGINS = os.path.abspath(f"{__file__}/../../../plugins")
 IMPATIENT = """#!/usr/bin/python3
 import os, sys
 sys.path[:0] = [{plugins!r}]
@@ -51,7 +51,7 @@ class Estate:
             box.call(host, "load_pciback")
             box.call(host, "set_vf_count", pf="eth1", count="4")
             for hook in HOOKS:
-                box.link_hook(host, hook, os.path.join(SCRIPTS, hook))
+                box.link_hook(host, hook)
 
     def call(self, function: str, **args: str) -> Any:
         """On a member: the master does it."""
@@ -140,8 +140,7 @@ class Estate:
         link = host.machine.path("/etc/xapi.d/vm-pre-start/50-xapi-sriov")
         ours = os.readlink(link)
         os.unlink(link)
-        plugins = os.path.abspath(os.path.join(SCRIPTS, "..", "..", "plugins"))
-        self.box.put_hook(host, "vm-pre-start", IMPATIENT.format(plugins=plugins), name="50-xapi-sriov")
+        self.box.put_hook(host, "vm-pre-start", IMPATIENT.format(plugins=PLUGINS), name="50-xapi-sriov")
         try:
             yield
         finally:

@@ -1,7 +1,6 @@
 """Estates that were configured by hand or by the old plugin `iovirt`, and VMs that were cloned: what becomes
 of them."""
 
-import os
 import sys
 import uuid
 from contextlib import ExitStack
@@ -13,7 +12,6 @@ from box import PoolInABox
 from box_host import PLUGIN, set_plugin, set_vfs
 from machine_description import Card, default_description
 
-HOOKS = os.path.join(os.path.dirname(PLUGIN), "../hooks/xapi")
 pytestmark = pytest.mark.story
 
 FIRST = "0000:07:00.0"  # eth1 of the usual host
@@ -310,7 +308,7 @@ def test_a_vf_of_a_disk_has_no_mac() -> None:
         assert [one["settings"] for one in adopted["vfs"]] == [{}]
         (warning,) = adopted["warnings"]
         assert f"{vf} of host1 gets no mac 02:16:3e:00:00:0b" in warning
-        box.link_hook(home, "vm-pre-start", f"{HOOKS}/vm-pre-start")
+        box.link_hook(home, "vm-pre-start")
         box.start(pool.ref(old), home)
         assert box.devices(pool.ref(old)) == [vf]
 

@@ -1,19 +1,17 @@
 """What `list_assignments` says of things that do not fit together, and that what it advises helps."""
 
 import json
-import os
 import sys
 from typing import Any, Iterator
 
 import pytest
 from administrator import Administrator
 from box import PoolInABox
-from box_host import PLUGIN, plugin_of_version, set_plugin, set_vfs
+from box_host import plugin_of_version, set_plugin, set_vfs
 from machine_description import SATA, Card, default_description
 from sriovlib.pool import ledger
 from values import Failure
 
-HOOKS = os.path.join(os.path.dirname(PLUGIN), "../hooks/xapi")
 pytestmark = pytest.mark.story
 
 FIRST, SECOND = "0000:07:00.0", "0000:07:00.1"  # eth1 and eth2 of the usual host
@@ -182,7 +180,7 @@ def test_a_revert_to_when_the_vm_had_a_vf(pool: Pool) -> None:
 
 def test_its_next_start_takes_the_entry_out_too(pool: Pool) -> None:
     web = reverted(pool)
-    pool.box.link_hook(pool.one, "vm-pre-start", f"{HOOKS}/vm-pre-start")
+    pool.box.link_hook(pool.one, "vm-pre-start")
     with pytest.raises(Failure) as refused:
         pool.box.start(pool.ref(web), pool.one)
     assert "SRIOV_RESTARTING" in refused.value.description[3]
@@ -197,7 +195,7 @@ def test_an_entry_that_somebody_writes_again(pool: Pool) -> None:
     pool.call("unassign_vf", vm_uuid=web, all="true")
     pool.set_pci(web, f"0/{VF}")
     assert pool.codes() == ["GIVES_WAY"]
-    pool.box.link_hook(pool.one, "vm-pre-start", f"{HOOKS}/vm-pre-start")
+    pool.box.link_hook(pool.one, "vm-pre-start")
     pool.box.start(pool.ref(web), pool.one)
     assert (pool.box.devices(pool.ref(web)), pool.pci(web)) == ([VF], f"0/{VF}")
     late = {"vm_uuid": pool.vm("late"), "vf": VF, "host_uuid": pool.one.uuid}
@@ -292,7 +290,7 @@ def test_a_vm_runs_elsewhere_than_its_vfs_are(pool: Pool) -> None:
     pool.box.shut_down(pool.ref(web))
     assert pool.conflicts() == []
     pool.call("reinstate_vfs", vm_uuid=web, host_uuid=pool.other.uuid)
-    pool.box.link_hook(pool.other, "vm-pre-start", f"{HOOKS}/vm-pre-start")
+    pool.box.link_hook(pool.other, "vm-pre-start")
     pool.box.start(pool.ref(web), pool.other)
     assert pool.conflicts() == []
 

@@ -13,8 +13,9 @@ from pathlib import Path
 from typing import Any, Dict, Iterator, List, Tuple
 
 import pytest
+from box_vms import HOOK_SCRIPT
 from calls import Context
-from estate import SCRIPTS, Estate, Gate, calls_watched
+from estate import PLUGINS, Estate, Gate, calls_watched
 from sriovlib.config.vf_settings import NO_MAC
 from sriovlib.machine.host import Host
 from sriovlib.starts import handover
@@ -262,7 +263,8 @@ def test_a_full_disk_lets_nothing_through(estate: Estate, environment: Dict[str,
 @pytest.mark.parametrize("hook", ["vm-pre-start", "vm-pre-resume"])
 @pytest.mark.parametrize("options", [["-I"], ["-I", "-u"]])
 def test_nor_does_a_package_that_is_not_whole(tmp_path: Path, hook: str, options: List[str]) -> None:
-    alone = shutil.copy(os.path.join(SCRIPTS, hook), str(tmp_path / hook))
+    (tmp_path / hook).mkdir()
+    alone = shutil.copy(HOOK_SCRIPT, str(tmp_path / hook / "50-xapi-sriov"))
     with open("/dev/full", "wb") as full:
         command = [sys.executable, *options, alone, "-vmuuid", "a"]
         assert subprocess.run(command, stdout=full).returncode == 2
@@ -288,8 +290,7 @@ def test_what_a_killed_hook_had_set_is_set_back_when_the_vm_starts_elsewhere(est
     link = host.machine.path("/etc/xapi.d/vm-pre-start/50-xapi-sriov")
     ours = os.readlink(link)
     os.unlink(link)
-    plugins = os.path.abspath(os.path.join(SCRIPTS, "..", "..", "plugins"))
-    estate.box.put_hook(host, "vm-pre-start", KILLED.format(plugins=plugins), name="50-xapi-sriov")
+    estate.box.put_hook(host, "vm-pre-start", KILLED.format(plugins=PLUGINS), name="50-xapi-sriov")
     with pytest.raises(Failure):
         estate.start(vm, 1)
     os.unlink(link)
