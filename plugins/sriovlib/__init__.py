@@ -3,11 +3,17 @@
 VERSION = "0.1.0"
 
 
-def hold() -> None:
-    """Entry points call this: the package waits for calls that still run before it removes the library, of
-    which they may load modules until they end."""
+def hold(entry: str) -> None:
+    """Entry points call this first, with their own `__file__`. Before the package removes a library it waits
+    for the calls that run, which may load modules of it until they end. A call whose link led to another
+    version before it could be waited for begins again there."""
     import fcntl
     import os
+    import sys
 
-    folder = os.open(os.path.dirname(os.path.abspath(__file__)), os.O_RDONLY | os.O_CLOEXEC)
+    library = os.path.dirname(os.path.abspath(__file__))
+    folder = os.open(library, os.O_RDONLY | os.O_CLOEXEC)
     fcntl.flock(folder, fcntl.LOCK_SH)  # until the process ends
+    tree = os.path.dirname(os.path.dirname(library))
+    if os.path.islink(entry) and not os.path.realpath(entry).startswith(tree + os.sep):
+        os.execv(entry, sys.argv)

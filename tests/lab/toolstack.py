@@ -95,11 +95,11 @@ def newer_package(version: str) -> str:
     folder = os.path.join(image.LAB, "rpm")
     with tempfile.TemporaryDirectory() as tree:
         subprocess.check_call(["cp", "-r", *parts, tree], cwd=image.REPOSITORY)
-        init = os.path.join(tree, "plugins", "sriovlib", "__init__.py")
-        with open(init) as file:
-            text = file.read()
-        with open(init, "w") as file:
-            file.write(re.sub('VERSION = ".*"', f'VERSION = "{version}"', text))
+        for name in ("plugins/sriovlib/__init__.py", "rpm/xapi-sriov.spec"):
+            with open(os.path.join(tree, name)) as file:
+                text = file.read()
+            with open(os.path.join(tree, name), "w") as file:
+                file.write(re.sub('^(VERSION = "|Version: )[0-9.]+', rf"\g<1>{version}", text, flags=re.M))
         shutil.rmtree(folder, ignore_errors=True)
         environment = dict(os.environ, SOURCE_DATE_EPOCH="1700000000")
         build = [os.path.join(tree, "scripts", "build-rpm"), folder]

@@ -12,7 +12,7 @@ from lab.toolstack import PUSHED, call
 
 FIRST, SECOND = "0000:01:00.0", "0000:02:00.0"  # the igb cards of a lab host
 
-RESTORE = "/usr/libexec/xapi-sriov/hooks/boot/sriov-restore"
+RESTORE = "/usr/sbin/sriov-restore"
 IN_ORDER = "Nothing differs from /etc/sriov.conf.\n"  # what its --check says then
 
 

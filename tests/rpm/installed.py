@@ -5,16 +5,9 @@ import os
 import xmlrpc.client
 from typing import Dict, Set
 
-from scratch import XAPI_D, Dom0
+from packages import HOME, PLUGIN, Package
+from scratch import Dom0
 
-TREE = "/usr/libexec/xapi-sriov"
-COPY = TREE + ".old"
-LIBRARY = TREE + "/plugins/sriovlib"
-PLUGIN = XAPI_D + "/plugins/sriov"
-HOOKS = {  # folder of xapi -> file of ours
-    f"{XAPI_D}/{hook}/50-xapi-sriov": f"{TREE}/hooks/xapi/{hook}"
-    for hook in ("vm-pre-start", "vm-pre-resume", "vm-post-destroy")
-}
 VM = "11111111-2222-4333-8444-555555555555"
 CONFIGURATION = "/etc/sriov.conf"
 ENABLED = "/etc/systemd/system/multi-user.target.wants/sriov-restore.service"
@@ -31,9 +24,9 @@ def answering_version(host: Dom0) -> str:
     return str(json.loads(answer["Value"])["version"])
 
 
-def linked_hooks(host: Dom0) -> Dict[str, str]:
-    """Where each entry of ours in a hook folder leads to. The one that needs no xapi is run."""
-    found = {path: os.readlink(host.path(path)) for path in HOOKS if os.path.lexists(host.path(path))}
+def links(host: Dom0, package: Package) -> Dict[str, str]:
+    """Where each entry point that is there leads to. The hook that needs no xapi is run."""
+    found = {path: os.readlink(host.path(path)) for path in package.links if os.path.lexists(host.path(path))}
     for path in found:
         if "vm-post-destroy" in path:
             ended = host.run(path, "-vmuuid", VM, "-reason", "hard-shutdown")
@@ -42,7 +35,7 @@ def linked_hooks(host: Dom0) -> Dict[str, str]:
 
 
 def compiled_modules(host: Dom0) -> Set[str]:
-    """The modules of which there is byte code, in the tree and in a copy of it, by path in the library."""
-    code = [path for path in host.files() if path.startswith(TREE) and path.endswith(".pyc")]
+    """The modules of which there is byte code, of any version, by path in the library."""
+    code = [path for path in host.files() if path.startswith(HOME) and path.endswith(".pyc")]
     inside = [path.partition("/plugins/sriovlib/")[2].replace("__pycache__/", "") for path in code]
     return {path.partition(".")[0] + ".py" for path in inside}

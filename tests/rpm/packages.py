@@ -10,6 +10,10 @@ from typing import Dict, NamedTuple, Sequence
 from scratch import XAPI_D
 from watch import Library, library
 
+HOME = "/usr/libexec/xapi-sriov"
+PLUGIN = XAPI_D + "/plugins/sriov"
+RESTORE = "/usr/sbin/sriov-restore"
+
 # What XCP-ng 8.3 has, as far as packages ask for it.
 OF_DOM0 = {"python3": "3.6.8", "iproute": "4.11.0", "kmod": "20", "/bin/sh": "", "/usr/bin/python3": ""}
 
@@ -30,6 +34,25 @@ class Package(NamedTuple):
     version: str
     library: Library
 
+    @property
+    def tree(self) -> str:
+        """Where it is on a host."""
+        return f"{HOME}/{self.version}-1"
+
+    @property
+    def library_folder(self) -> str:
+        return self.tree + "/plugins/sriovlib"
+
+    @property
+    def links(self) -> Dict[str, str]:
+        """The entry points: link -> what it leads to."""
+        hooks = ("vm-pre-start", "vm-pre-resume", "vm-post-destroy")
+        return {
+            PLUGIN: self.tree + "/plugins/sriov",
+            **{f"{XAPI_D}/{hook}/50-xapi-sriov": self.tree + "/hooks/xapi/xapi-sriov" for hook in hooks},
+            RESTORE: self.tree + "/hooks/boot/sriov-restore",
+        }
+
 
 def copy(tree: Path, folder: Path) -> Path:
     """What our package is built from, at another place."""
@@ -43,12 +66,16 @@ def copy(tree: Path, folder: Path) -> Path:
 
 def make_older(tree: Path) -> None:
     """Makes of a copy one of an older version, with a module and an entry point that we have no more."""
-    init = tree / "plugins" / "sriovlib" / "__init__.py"
-    init.write_text(re.sub('VERSION = ".*"', 'VERSION = "0.0.1"', init.read_text()))
+    for name, version in (
+        ("plugins/sriovlib/__init__.py", 'VERSION = "{}"'),
+        ("rpm/xapi-sriov.spec", "Version: {}"),
+    ):
+        text = (tree / name).read_text()
+        (tree / name).write_text(re.sub(version.format(r"[0-9.]+"), version.format("0.0.1"), text))
     (tree / "plugins" / "sriovlib" / "bygone.py").write_text('"""A subject that we have no more."""\n')
     common = tree / "rpm" / "scriptlets" / "common"
-    bygone = "vm-pre-reboot/50-xapi-sriov=hooks/boot/sriov-restore\n"
-    common.write_text(common.read_text().replace("plugins/sriov=", bygone + "plugins/sriov="))
+    bygone = XAPI_D + "/vm-pre-reboot/50-xapi-sriov=hooks/boot/sriov-restore\n"
+    common.write_text(common.read_text().replace(PLUGIN + "=", bygone + PLUGIN + "="))
 
 
 def build(tree: Path) -> Package:

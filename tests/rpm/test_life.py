@@ -13,17 +13,12 @@ import scratch
 import watch
 from installed import (
     CONFIGURATION,
-    COPY,
     ENABLED,
-    HOOKS,
-    LIBRARY,
-    PLUGIN,
-    TREE,
     answering_version,
     compiled_modules,
-    linked_hooks,
+    links,
 )
-from packages import Package
+from packages import PLUGIN, Package
 from scratch import XAPI_D, Dom0
 from watch import Library, watching
 
@@ -37,8 +32,7 @@ def test_a_new_installation(host: Dom0, package: Package, libraries: List[Librar
     # the folder of the other hooks was not there before
     assert watched.events == ["plugins/sriov MOVED_TO", "vm-pre-start/50-xapi-sriov MOVED_TO"]
 
-    assert os.readlink(host.path(PLUGIN)) == TREE + "/plugins/sriov"
-    assert linked_hooks(host) == HOOKS
+    assert links(host, package) == package.links
     assert answering_version(host) == package.version
     assert os.path.lexists(host.path(ENABLED))
     assert compiled_modules(host) == set(package.library)
@@ -60,16 +54,14 @@ def test_an_upgrade(host: Dom0, older: Package, package: Package, libraries: Lis
     with watching(host, libraries) as watched:
         host.rpm_succeeds("--upgrade", package.path)
     assert watched.stumbled == set()
-    # to the copy of the old version and to the new version, each at one go
-    for entry in ("plugins/sriov", *(path[len(XAPI_D) + 1 :] for path in HOOKS)):
-        assert [event for event in watched.events if event.startswith(entry)] == [entry + " MOVED_TO"] * 2
-    assert linked_hooks(host) == HOOKS
-
+    # to the new version, each at one go
+    for entry in (path[len(XAPI_D) + 1 :] for path in package.links if path.startswith(XAPI_D)):
+        assert [event for event in watched.events if event.startswith(entry)] == [entry + " MOVED_TO"]
+    assert links(host, package) == package.links
     assert answering_version(host) == package.version
     assert host.read(CONFIGURATION) == "# as the administrator wants it\n"
     assert not os.path.lexists(host.path(ENABLED))
-    left = [path for path in host.files() if "bygone" in path or BYGONE_HOOK in path or COPY in path]
-    assert left == []
+    assert [path for path in host.files() if BYGONE_HOOK in path or older.tree in path] == []
     assert compiled_modules(host) == set(package.library)
 
 
@@ -96,14 +88,14 @@ def test_every_call_during_an_upgrade_is_answered(host: Dom0, older: Package, pa
 
 def test_an_upgrade_waits_for_calls_that_run(host: Dom0, older: Package, package: Package) -> None:
     host.rpm_succeeds("--install", older.path)
-    library = os.open(host.path(LIBRARY), os.O_RDONLY)
+    library = os.open(host.path(older.library_folder), os.O_RDONLY)
     fcntl.flock(library, fcntl.LOCK_SH)  # as each call does
     upgrade = threading.Thread(target=host.rpm_succeeds, args=("--upgrade", package.path))
     upgrade.start()
     try:
         wait_until(lambda: somebody_waits_for(library))
-        assert os.readlink(host.path(PLUGIN)) == COPY + "/plugins/sriov"
-        assert watch.library(host.path(LIBRARY)) == older.library
+        assert links(host, package) == package.links
+        assert watch.library(host.path(older.library_folder)) == older.library
     finally:
         os.close(library)
         upgrade.join()
@@ -137,7 +129,7 @@ def test_an_erasure_leaves_nothing(host: Dom0, package: Package, libraries: List
     host.rpm_succeeds("--install", package.path)
     answering_version(host)
     host.write("/run/sriov/host.lock", "")
-    host.write(LIBRARY + "/__pycache__/host.cpython-36.pyc", "of another Python")
+    host.write(package.library_folder + "/__pycache__/errors.cpython-36.pyc", "of another Python")
     with watching(host, libraries) as watched:
         host.rpm_succeeds("--erase", "xapi-sriov")
     assert watched.stumbled == set()
@@ -251,7 +243,7 @@ def test_the_watch_sees_what_an_ordinary_package_does(host: Dom0, tmp_path: Path
 
 def test_the_watch_sees_a_torn_library(host: Dom0, package: Package) -> None:
     host.rpm_succeeds("--install", package.path)
-    subprocess.run(["truncate", "--size=9", host.path(LIBRARY + "/errors.py")], check=True)
+    subprocess.run(["truncate", "--size=9", host.path(package.library_folder + "/errors.py")], check=True)
     with watching(host, [package.library]) as watched:
         pass
     assert watched.stumbled == {"plugins/sriov: its library is not whole"}
