@@ -114,12 +114,12 @@ def test_one_address_on_two_hosts_is_two_vfs(pool: Administrator, order: int) ->
     first = by_iovirt(pool, "first", 0, "02:16:3e:00:00:0a", "42", uuid=uuids[0])
     second = by_iovirt(pool, "second", 1, "02:16:3e:00:00:0b", "99", uuid=uuids[1])
     (twice,) = pool.conflicts()
-    assert (twice["code"], twice["vm_uuids"]) == ("VF_TWICE", sorted([first, second]))
+    assert (twice["code"], twice["vm_uuids"]) == ("ENTRY_NOT_LEASED", sorted([first, second]))
     (warning,) = pool.call("adopt_vm", vm_uuid=first, trust_keys="true")["warnings"]
     assert f"second ({second})" in warning
 
     (twice,) = pool.conflicts()
-    assert (twice["code"], twice["host_uuid"]) == ("VF_TWICE", pool.box.hosts[0].uuid)
+    assert (twice["code"], twice["host_uuid"]) == ("ENTRY_NOT_LEASED", pool.box.hosts[0].uuid)
     assert "host_uuid" in twice["hint"]
     adopted = pool.call("adopt_vm", vm_uuid=second, trust_keys="true")
     assert (adopted["host_uuid"], adopted["origin_uuid"]) == (pool.box.hosts[1].uuid, None)
@@ -152,7 +152,7 @@ def test_a_real_clone_gets_the_requests_of_its_origin(pool: Administrator) -> No
     lent = pool.call("assign_vf", vm_uuid=web, network="xenbr1", vlan="12")["vf"]
     clone = pool.clone(web, "web copy")
     (conflict,) = pool.conflicts()
-    assert (conflict["code"], conflict["vm_uuids"]) == ("CLONE", [clone, web])
+    assert (conflict["code"], conflict["vm_uuids"]) == ("COPY", [clone, web])
     adopted = pool.call("adopt_vm", vm_uuid=clone)
     assert adopted["origin_uuid"] == web
     (own,) = adopted["vfs"]
@@ -253,7 +253,7 @@ def test_a_number_beside_a_mac_that_no_entry_has(pool: Administrator) -> None:
     keys = {"pci": f"0/{VF}", "sriovmacs": f"{'9' * 5000}/02:16:3e:00:00:0a", "sriovvlans": "00/7,\u0660/8"}
     pool.call("assign_vf", vm_uuid=pool.vm("web"), vf=VF, host_uuid=pool.box.hosts[1].uuid)
     odd = pool.vm("odd", affinity=pool.box.hosts[0].ref, other_config=keys, platform={"nomigrate": "true"})
-    assert pool.conflict("VF_TWICE")["address"] == VF  # by its VLAN it is no copy
+    assert pool.conflict("ENTRY_NOT_LEASED")["address"] == VF  # by its VLAN it is no copy
     _, message, _ = pool.refused("adopt_vm", vm_uuid=odd)
     assert "9999" in message
     pool.api("VM.remove_from_other_config", pool.ref(odd), "sriovmacs")

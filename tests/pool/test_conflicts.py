@@ -43,7 +43,7 @@ def test_an_entry_by_hand_beside_a_vms_own(pool: Pool) -> None:
     web = pool.lent("web", VF)
     db = pool.vm("db", pci=f"7/{VF}")
     pool.call("assign_vf", vm_uuid=db, vf=NEXT_VF, host_uuid=pool.one.uuid)
-    twice = pool.conflict("VF_TWICE")
+    twice = pool.conflict("ENTRY_NOT_LEASED")
     assert (twice["vm_uuids"], twice["host_uuid"], twice["address"]) == (
         sorted([web, db]),
         pool.one.uuid,
@@ -69,7 +69,7 @@ def test_two_leases_on_one_vf(pool: Pool) -> None:
     pool.set_ledger(web, old)
     pool.set_pci(web, f"0/{VF}")
     pool.api("VM.add_to_platform", pool.ref(web), "nomigrate", "true")
-    twice = pool.conflict("VF_TWICE")
+    twice = pool.conflict("LEASE_STALE")
     assert (twice["vm_uuids"], twice["host_uuid"], twice["address"]) == (
         sorted([web, db]),
         pool.one.uuid,
@@ -82,7 +82,7 @@ def test_two_leases_on_one_vf(pool: Pool) -> None:
     pool.box.start(pool.ref(web), pool.one)
     assert holder(pool, "in-use") == web  # no hook of ours was there, and who runs keeps it
     twice, unlike = pool.conflicts()
-    assert (twice["code"], twice["vm_uuids"]) == ("VF_TWICE", sorted([web, db]))
+    assert (twice["code"], twice["vm_uuids"]) == ("LEASE_STALE", sorted([web, db]))
     assert (unlike["code"], unlike["vm_uuids"]) == ("VF_UNLIKE_REQUEST", [web])  # nor has it its MAC
     assert unlike["message"].endswith("or the VM started without the hook vm-pre-start of this package?")
 
@@ -91,14 +91,14 @@ def test_a_guest_that_runs_with_what_another_was_lent(pool: Pool) -> None:
     """Plugged by hand, with `xl`."""
     web, guest = pool.lent("web", VF), pool.vm("guest")
     pool.one.machine.start_domain(guest, "guest", [VF])
-    twice = pool.conflict("VF_TWICE")
+    twice = pool.conflict("LEASE_STALE")
     assert (twice["vm_uuids"], twice["address"]) == (sorted([web, guest]), VF)
 
 
 def test_hosts_with_other_versions_and_who_could_start_there(pool: Pool, tmp_path: Any) -> None:
     web = pool.lent("web", VF)
     set_plugin(pool.other, plugin_of_version(str(tmp_path / "plugins"), "0.0.9"))
-    other = pool.conflict("HOST_OTHER_PLUGIN")
+    other = pool.conflict("HOST_WITHOUT_PLUGIN")
     assert (other["host_uuid"], other["vm_uuids"]) == (pool.other.uuid, [web])
     for said in ("0.0.9", "could be started there: web."):
         assert said in other["message"]
@@ -106,13 +106,13 @@ def test_hosts_with_other_versions_and_who_could_start_there(pool: Pool, tmp_pat
 
 def test_what_xapi_would_drop_or_no_host_has(pool: Pool) -> None:
     blank = pool.vm("blank", pci=f"0/{VF}, 1/{NEXT_VF}")
-    dropped, by_hand = pool.conflicts()
-    assert (dropped["code"], by_hand["code"]) == ("ENTRY_DROPPED", "GIVES_WAY")
+    by_hand, dropped = pool.conflicts()
+    assert (dropped["code"], by_hand["code"]) == ("ENTRY_INVALID", "ENTRY_NOT_LEASED")
     assert (dropped["vm_uuids"], f"` 1/{NEXT_VF}`" in dropped["message"]) == ([blank], True)
     pool.set_pci(blank, f"0/{VF},1/{NEXT_VF}")
-    assert f"names {VF}, {NEXT_VF}, which" in pool.conflict("GIVES_WAY")["message"]
+    assert f"names {VF}, {NEXT_VF}, which" in pool.conflict("ENTRY_NOT_LEASED")["message"]
     pool.set_pci(blank, "0/0000:99:00.0")
-    assert pool.conflict("NO_SUCH_DEVICE")["address"] == "0000:99:00.0"
+    assert pool.conflict("ENTRY_INVALID")["address"] == "0000:99:00.0"
 
 
 def test_thousands_of_entries_bury_nobody(pool: Pool) -> None:
@@ -125,11 +125,11 @@ def test_thousands_of_entries_bury_nobody(pool: Pool) -> None:
     blank = pool.vm("blank", pci=f" 0/{VF}")
     conflicts = pool.conflicts()
     assert len(json.dumps(conflicts)) < 60000  # their entries are 17,000 characters each
-    assert "ENTRY_DROPPED" in [one["code"] for one in conflicts if one["vm_uuids"] == [blank]]
-    twice = [one for one in conflicts if one["code"] == "VF_TWICE"]
+    assert "ENTRY_INVALID" in [one["code"] for one in conflicts if one["vm_uuids"] == [blank]]
+    twice = [one for one in conflicts if one["code"] == "ENTRY_NOT_LEASED"]
     assert [one["vm_uuids"] for one in twice] == [bombs] * 21
     assert "There are 980 more of these" in twice[-1]["message"]
-    nowhere = [one for one in conflicts if one["code"] == "NO_SUCH_DEVICE"]
+    nowhere = [one for one in conflicts if one["code"] == "ENTRY_INVALID" and blank not in one["vm_uuids"]]
     assert (len(nowhere), "1960 more" in nowhere[-1]["message"]) == (41, True)
     refused = pool.refused("adopt_vm", vm_uuid=bombs[0])
     assert (refused[0], len(refused[1]) < 400) == ("SRIOV_NOT_FOUND", True)
@@ -140,10 +140,10 @@ def test_two_entries_by_hand_of_which_one_is_a_copy(pool: Pool) -> None:
     keys = {"sriovmacs": "0/02:16:3e:00:00:0b", "sriovvlans": "0/12"}
     old = pool.vm("old", pci=f"0/{VF}", other_config=keys, affinity=pool.one.ref)
     copy = pool.clone(old, "copy")
-    hint = pool.conflict("VF_TWICE")["hint"]
+    hint = pool.conflict("ENTRY_NOT_LEASED")["hint"]
     assert "origin_uuid of the first" in hint
     pool.call("adopt_vm", vm_uuid=old, trust_keys="true")
-    assert f"origin_uuid={old}" in pool.conflict("VF_TWICE")["hint"]
+    assert f"origin_uuid={old}" in pool.conflict("ENTRY_NOT_LEASED")["hint"]
     refused = pool.refused("adopt_vm", vm_uuid=copy)
     assert (refused[0], f"origin_uuid={old}" in refused[2]) == ("SRIOV_VF_IN_USE", True)
     (own,) = pool.call("adopt_vm", vm_uuid=copy, origin_uuid=old)["vfs"]
@@ -155,7 +155,7 @@ def test_two_entries_by_hand_of_which_one_is_a_copy(pool: Pool) -> None:
 def test_two_entries_by_hand_for_what_is_no_vf(pool: Pool) -> None:
     for name in ("one", "other"):
         pool.vm(name, pci="0/0000:00:1f.3")
-    assert "adopt_vm" not in pool.conflict("VF_TWICE")["hint"]
+    assert "adopt_vm" not in pool.conflict("ENTRY_NOT_LEASED")["hint"]
 
 
 def reverted(pool: Pool) -> str:
@@ -170,7 +170,7 @@ def reverted(pool: Pool) -> str:
 
 def test_a_revert_to_when_the_vm_had_a_vf(pool: Pool) -> None:
     web = reverted(pool)
-    stale = pool.conflict("STALE_ENTRIES")
+    stale = pool.conflict("LEASE_STALE")
     assert (stale["vm_uuids"], VF in stale["message"]) == ([web], True)
     assert "reinstate_vfs" in stale["hint"]
     assert pool.call("reinstate_vfs", vm_uuid=web)["pci_changed"]
@@ -194,7 +194,7 @@ def test_an_entry_that_somebody_writes_again(pool: Pool) -> None:
     web = pool.lent("web", VF)
     pool.call("unassign_vf", vm_uuid=web, all="true")
     pool.set_pci(web, f"0/{VF}")
-    assert pool.codes() == ["GIVES_WAY"]
+    assert pool.codes() == ["ENTRY_NOT_LEASED"]
     pool.box.link_hook(pool.one, "vm-pre-start")
     pool.box.start(pool.ref(web), pool.one)
     assert (pool.box.devices(pool.ref(web)), pool.pci(web)) == ([VF], f"0/{VF}")
@@ -209,7 +209,7 @@ def test_a_vm_with_keys_of_its_own_is_no_copy(pool: Pool) -> None:
     keys = {"sriovmacs": "0/02:16:3e:00:00:0f", "sriovvlans": "0/99"}
     pinned = {"affinity": pool.other.ref, "platform": {"nomigrate": "true"}}
     old = pool.vm("old", pci=f"0/{VF}", other_config=keys, **pinned)
-    assert pool.conflict("VF_TWICE")["host_uuid"] == pool.one.uuid
+    assert pool.conflict("ENTRY_NOT_LEASED")["host_uuid"] == pool.one.uuid
     adopted = pool.call("adopt_vm", vm_uuid=old, trust_keys="true")
     assert (adopted["host_uuid"], adopted["origin_uuid"]) == (pool.other.uuid, None)
     (vf,) = adopted["vfs"]
@@ -218,7 +218,7 @@ def test_a_vm_with_keys_of_its_own_is_no_copy(pool: Pool) -> None:
 
     # Its clone has the same keys, and is one.
     copy = pool.clone(old, "copy")
-    clone = pool.conflict("CLONE")
+    clone = pool.conflict("COPY")
     assert clone["vm_uuids"] == [copy, old]
     assert "origin_uuid=none" in clone["hint"]
 
@@ -230,7 +230,7 @@ def test_what_dom0_needs(pool: Pool) -> None:
     assert set(found) == {
         (address, host.uuid) for address in (SECOND, SATA) for host in (pool.one, pool.other)
     }
-    assert {one["code"] for one in found.values()} == {"NEEDED_BY_DOM0"}
+    assert {one["code"] for one in found.values()} == {"ENTRY_INVALID"}
     assert "eth2, which an attached PIF uses" in found[SECOND, pool.one.uuid]["message"]
     disks = found[SATA, pool.other.uuid]
     assert "on host2 dom0 needs for the mounted file system / and swap." in disks["message"]
@@ -254,7 +254,7 @@ def test_a_port_without_sriov_that_carries_the_vms_network() -> None:
         pool = Administrator(box)
         pool.api("PIF.unplug", box.pif(box.hosts[0], "eth4"))
         greedy = pool.vm("greedy", pci="0/0000:03:00.0,1/0000:03:00.1")
-        needed = pool.conflict("NEEDED_BY_DOM0")
+        needed = pool.conflict("ENTRY_INVALID")
         assert (needed["vm_uuids"], needed["address"]) == ([greedy], "0000:03:00.0")
         assert "eth3, which an attached PIF uses" in needed["message"]
 
@@ -273,9 +273,9 @@ def test_a_vms_own_vf_is_not_to_be_taken_out_by_hand(pool: Pool) -> None:
 def test_a_device_of_a_host_that_is_down(pool: Pool) -> None:
     set_vfs(pool.one, FIRST, 0)
     old = pool.vm("old", pci=f"0/{THIRD_VF}")
-    assert pool.codes() == ["GIVES_WAY"]
+    assert pool.codes() == ["ENTRY_NOT_LEASED"]
     pool.box.lose(pool.other)
-    nowhere = pool.conflict("NO_SUCH_DEVICE")
+    nowhere = pool.conflict("ENTRY_INVALID")
     assert (nowhere["vm_uuids"], nowhere["address"]) == ([old], THIRD_VF)
     assert "host2" in nowhere["hint"]
 
@@ -284,7 +284,7 @@ def test_a_vm_runs_elsewhere_than_its_vfs_are(pool: Pool) -> None:
     """Its start could not reach the master, and went on."""
     web = pool.lent("web", VF)
     pool.box.start(pool.ref(web), pool.other)
-    elsewhere = pool.conflict("LEASE_ELSEWHERE")
+    elsewhere = pool.conflict("LEASE_STALE")
     assert (elsewhere["vm_uuids"], elsewhere["host_uuid"]) == ([web], pool.one.uuid)
     assert "runs on host2" in elsewhere["message"]
     pool.box.shut_down(pool.ref(web))
@@ -303,7 +303,7 @@ def test_a_network_that_goes(pool: Pool) -> None:
     pool.call("assign_vf", vm_uuid=web, network="doomed")
     for vlan in pool.api("VLAN.get_all"):
         pool.api("VLAN.destroy", vlan)
-    unfit = pool.conflict("LEASE_UNFIT")
+    unfit = pool.conflict("LEASE_STALE")
     assert (unfit["vm_uuids"], unfit["host_uuid"], unfit["address"]) == ([web], pool.one.uuid, VF)
     for said in ("request 1", "not of the network doomed"):
         assert said in unfit["message"]
@@ -311,7 +311,7 @@ def test_a_network_that_goes(pool: Pool) -> None:
 
     uuid = pool.api("network.get_uuid", network)
     pool.api("network.destroy", network)
-    unfit = pool.conflict("LEASE_UNFIT")
+    unfit = pool.conflict("REQUEST_STALE")
     assert f"Request 1 of web ({web}) is for a VF of the network {uuid}" in unfit["message"]
     pool.call("unassign_vf", vm_uuid=web, request="1")
     assert pool.conflicts() == []
@@ -325,7 +325,7 @@ def test_a_network_that_was_made_anew_with_another_vlan(pool: Pool) -> None:
     (vlan,) = pool.api("VLAN.get_all")
     pool.api("VLAN.destroy", vlan)
     pool.box.add_vlan(pool.one, "eth1", 10, "office")
-    unfit = pool.conflict("LEASE_UNFIT")
+    unfit = pool.conflict("REQUEST_STALE")
     assert unfit["vm_uuids"] == [web]
     assert "has VLAN 9, and its network office has VLAN 10 now" in unfit["message"]
     assert f"`unassign_vf` with vm_uuid={web} and request=1" in unfit["hint"]
@@ -337,7 +337,7 @@ def test_a_network_that_was_made_anew_with_another_vlan(pool: Pool) -> None:
 def test_somebody_takes_nomigrate_out(pool: Pool) -> None:
     web = pool.lent("web", VF)
     pool.api("VM.remove_from_platform", pool.ref(web), "nomigrate")
-    stale = pool.conflict("STALE_ENTRIES")
+    stale = pool.conflict("LEASE_STALE")
     assert (stale["vm_uuids"], "platform:nomigrate of web" in stale["message"]) == ([web], True)
     pool.call("reinstate_vfs", vm_uuid=web)
     assert (pool.nomigrate(web), pool.conflicts()) == ("true", [])
@@ -346,7 +346,7 @@ def test_somebody_takes_nomigrate_out(pool: Pool) -> None:
 def test_dom0_has_the_vf_that_a_vm_was_lent(pool: Pool) -> None:
     web = pool.lent("web", VF)
     pool.one.machine.run(["modprobe", "ixgbevf"])
-    needed = pool.conflict("NEEDED_BY_DOM0")
+    needed = pool.conflict("LEASE_STALE")
     assert (needed["vm_uuids"], needed["address"]) == ([web], VF)
     assert "`set_vf_count`" in needed["hint"]
     pool.box.call(pool.one, "set_vf_count", pf=FIRST, count="4")
@@ -359,7 +359,7 @@ def test_leases_of_a_host_that_left_are_found_by_it(pool: Pool) -> None:
     pool.box.eject(pool.other)
     listed = pool.call("list_assignments", host_uuid=pool.other.uuid)
     assert [vm["vm_uuid"] for vm in listed["vms"]] == [web]
-    assert [one["code"] for one in listed["conflicts"]] == ["LEASE_WITHOUT_HOST"]
+    assert [one["code"] for one in listed["conflicts"]] == ["LEASE_STALE"]
     pool.call("unassign_vf", vm_uuid=web, all="true")
     assert pool.refused("list_assignments", host_uuid=pool.other.uuid)[0] == "SRIOV_NOT_FOUND"
 

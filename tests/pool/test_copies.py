@@ -54,7 +54,7 @@ def test_a_clone_whose_origin_has_given_its_vfs_back(pool: Administrator) -> Non
     pool.call("assign_vf", vm_uuid=web, pf="eth1", vlan="12")
     copy = pool.clone(web, "web copy")
     pool.call("unassign_vf", vm_uuid=web, all="true")
-    clone = pool.conflict("CLONE")
+    clone = pool.conflict("COPY")
     assert clone["vm_uuids"] == [copy, web]
     assert f"xe vm-param-remove uuid={copy}" in clone["hint"]
     host = pool.box.hosts[0].uuid
@@ -69,7 +69,7 @@ def test_a_golden_image_becomes_a_template(pool: Administrator) -> None:
     pool.api("VM.set_is_a_template", pool.ref(golden), True)
     copy = pool.clone(golden, "from golden")
     pool.api("VM.set_is_a_template", pool.ref(copy), False)
-    assert pool.codes() == ["LEDGER_WITHOUT_VM", "CLONE"]
+    assert pool.codes() == ["REQUEST_STALE", "COPY"]
     assert pool.call("unassign_vf", vm_uuid=golden, all="true")["unassigned"] == [{"request": 1, "vf": VF}]
     assert (pool.pci(golden), pool.nomigrate(golden)) == (None, None)
 
@@ -112,7 +112,7 @@ def test_a_vm_that_was_reverted_to_before_it_had_any_device(pool: Administrator)
     pool.call("assign_vf", vm_uuid=web, pf="eth1")
     assert pool.pci(web) == f"0/0000:00:1f.3,1/{VF}"
     pool.api("VM.revert", snapshot)
-    assert pool.codes() == ["STALE_ENTRIES"]
+    assert pool.codes() == ["LEASE_STALE"]
     pool.call("reinstate_vfs", vm_uuid=web)
     assert (pool.nomigrate(web), pool.pci(web)) == ("true", f"0/{VF}")
 
@@ -124,7 +124,7 @@ def test_the_entries_of_another_lease_are_seen_and_written_anew(pool: Administra
     pool.call("unassign_vf", vm_uuid=web, all="true")
     pool.call("assign_vf", vm_uuid=web, vf=NEXT_VF)
     pool.api("VM.revert", snapshot)
-    assert pool.conflict("STALE_ENTRIES")["vm_uuids"] == [web]
+    assert pool.conflict("LEASE_STALE")["vm_uuids"] == [web]
     assert pool.call("reinstate_vfs", vm_uuid=web)["pci_changed"]
     assert pool.pci(web) == f"0/{NEXT_VF}"
 
@@ -147,7 +147,7 @@ def test_taking_all_out_of_a_clone_as_the_hint_says_lets_it_migrate(pool: Admini
     web = pool.vm("web")
     pool.call("assign_vf", vm_uuid=web, pf="eth1")
     clone = pool.clone(web, "copy")
-    hint = pool.conflict("CLONE")["hint"]
+    hint = pool.conflict("COPY")["hint"]
     for param, key in (("other-config", "pci"), ("platform", "nomigrate")):
         assert f"`xe vm-param-remove uuid={clone} param-name={param} param-key={key}`" in hint
         pool.api(f"VM.remove_from_{param.replace('-', '_')}", pool.ref(clone), key)
@@ -170,6 +170,6 @@ def test_a_name_of_pages_is_cut_and_has_one_line(pool: Administrator) -> None:
     long = pool.vm("we\nb" * 5000)
     pool.call("assign_vf", vm_uuid=long, pf="eth1")
     pool.clone(long, "copy")
-    message = pool.conflict("CLONE")["message"]
+    message = pool.conflict("COPY")["message"]
     assert "we bwe b" in message
     assert len(message) < 500

@@ -29,7 +29,7 @@ def messages(estate: Estate) -> List[Dict[str, Any]]:
 def test_a_start_does_not_exchange_the_guests_nics(estate: Estate, text: str) -> None:
     vm = two_vfs(estate)
     estate.set_pci(vm, text)
-    (stale,) = [one for one in estate.conflicts() if one["code"] == "STALE_ENTRIES"]
+    (stale,) = [one for one in estate.conflicts() if one["code"] == "LEASE_STALE"]
     assert f"in another order than that of its requests: {SECOND}, {VF}" in stale["message"]
     first, message, _ = estate.refused(vm, 0)
     assert first.startswith("SRIOV_RESTARTING ")
@@ -37,7 +37,7 @@ def test_a_start_does_not_exchange_the_guests_nics(estate: Estate, text: str) ->
     assert estate.box.wait_for_calls()
     assert estate.box.devices(vm) == [VF, SECOND]
     assert (estate.settings(0, VF)[1], estate.settings(0, SECOND)[1]) == (12, 13)
-    assert [one for one in estate.conflicts() if one["code"] == "STALE_ENTRIES"] == []
+    assert [one for one in estate.conflicts() if one["code"] == "LEASE_STALE"] == []
 
 
 def test_equal_numbers_in_the_right_order_are_right(estate: Estate) -> None:
@@ -66,7 +66,7 @@ def test_a_reboot_that_exchanges_them_goes_on_and_is_told_of(estate: Estate) -> 
     (told,) = messages(estate)[before:]
     assert told["name"] == "SRIOV_STALE_ENTRIES"
     assert f"({SECOND}, {VF}; before: {VF}, {SECOND})" in told["body"]
-    (stale,) = [one for one in estate.conflicts() if one["code"] == "STALE_ENTRIES"]
+    (stale,) = [one for one in estate.conflicts() if one["code"] == "LEASE_STALE"]
     assert "Shut it down and start it" in stale["hint"]
 
 
@@ -96,8 +96,8 @@ def test_an_adopted_vm_keeps_the_order_that_it_had(pool: Administrator) -> None:
 def test_text_that_xapi_ignores_behind_an_entry(pool: Administrator) -> None:
     web = pool.vm("web")
     pool.set_pci(web, f"0/{VF};0/{SECOND}")
-    dropped, _ = pool.conflicts()
-    assert dropped["code"] == "ENTRY_DROPPED"
+    _, dropped = pool.conflicts()
+    assert dropped["code"] == "ENTRY_INVALID"
     assert f"xapi reads {VF} of the entry" in dropped["message"]
     assert f"ignores `;0/{SECOND}`" in dropped["message"]
     assert dropped["address"] == VF

@@ -18,7 +18,7 @@ def test_keys_of_vms_that_are_gone_are_collected(pool: Administrator) -> None:
         pool.call("assign_vf", vm_uuid=one, pf="eth1")
     pool.api("VM.destroy", pool.ref(gone))
     pool.api("VM.set_is_a_template", pool.ref(template), True)
-    assert pool.codes() == ["LEDGER_WITHOUT_VM"] * 2
+    assert pool.codes() == ["REQUEST_STALE"] * 2
     pool.call("assign_vf", vm_uuid=vm, pf="eth1")
     assert pool.ledger(gone) is None
     assert pool.ledger(template) is not None
@@ -44,7 +44,7 @@ def test_a_key_stays_while_there_is_a_copy_of_its_vms_entries(pool: Administrato
     """Else nobody would know the clone for one, and it would start with its origin's VF in no VLAN."""
     copy = copied(pool, "clone")
     missing, clone = pool.conflicts()
-    assert (missing["code"], clone["code"]) == ("LEDGER_WITHOUT_VM", "CLONE")
+    assert (missing["code"], clone["code"]) == ("REQUEST_STALE", "COPY")
     assert clone["vm_uuids"] == [copy, *missing["vm_uuids"]]
     assert "It is not started with them." in clone["hint"]
 
@@ -58,7 +58,7 @@ def test_a_key_stays_while_there_is_a_copy_of_its_vms_entries(pool: Administrato
 @pytest.mark.parametrize("kind", ["template", "snapshot"])
 def test_nor_is_it_taken_out_while_such_vms_can_be_made(pool: Administrator, kind: str) -> None:
     copy = copied(pool, kind)
-    (origin,) = pool.conflict("LEDGER_WITHOUT_VM")["vm_uuids"]
+    (origin,) = pool.conflict("REQUEST_STALE")["vm_uuids"]
     made = pool.clone(copy, "made of it")
     pool.api("VM.set_is_a_template", pool.ref(made), False)
     (got,) = pool.call("adopt_vm", vm_uuid=made, origin_uuid=origin)["vfs"]
@@ -76,7 +76,7 @@ def test_the_key_of_a_vm_that_gave_all_back_stays_too(pool: Administrator) -> No
     pool.call("unassign_vf", vm_uuid=web, all="true")
     pool.api("VM.destroy", pool.ref(web))
     pool.call("assign_vf", vm_uuid=pool.vm("other"), pf="eth1")
-    assert [one["vm_uuids"] for one in pool.conflicts() if one["code"] == "CLONE"] == [[copy, web]]
+    assert [one["vm_uuids"] for one in pool.conflicts() if one["code"] == "COPY"] == [[copy, web]]
     pool.set_pci(copy, None)
     pool.call("assign_vf", vm_uuid=pool.vm("another"), pf="eth1")
     assert pool.conflicts() == []
@@ -166,7 +166,7 @@ def test_a_vm_whose_entries_are_out_altogether_is_told_what_writes_them(pool: Ad
     vm = pool.vm("web")
     pool.call("assign_vf", vm_uuid=vm, vf=VF, host_uuid=pool.box.hosts[0].uuid)
     pool.set_pci(vm, None)
-    assert pool.conflict("STALE_ENTRIES")["hint"].startswith("It starts without VFs; `reinstate_vfs`")
+    assert pool.conflict("LEASE_STALE")["hint"].startswith("It starts without VFs; `reinstate_vfs`")
     pool.call("reinstate_vfs", vm_uuid=vm)
     assert (pool.pci(vm), pool.conflicts()) == (f"0/{VF}", [])
 
@@ -175,7 +175,7 @@ def test_what_a_template_was_lent_is_taken_back_and_then_it_is_named_no_more(poo
     vm = pool.vm("template")
     pool.call("assign_vf", vm_uuid=vm, pf="eth1")
     pool.api("VM.set_is_a_template", pool.ref(vm), True)
-    assert f"vm_uuid={vm} and all=true" in pool.conflict("LEDGER_WITHOUT_VM")["hint"]
+    assert f"vm_uuid={vm} and all=true" in pool.conflict("REQUEST_STALE")["hint"]
     pool.call("unassign_vf", vm_uuid=vm, all="true")
     assert pool.conflicts() == []
 
@@ -197,7 +197,7 @@ def test_entries_of_pages_are_refused_and_cost_no_other_vm(pool: Administrator) 
         assert (code, f"odd ({odd})" in message) == ("SRIOV_BAD_ARGUMENT", True)
         assert f"xe vm-param-remove uuid={odd} param-name=other-config param-key=pci" in hint
     assert pool.call("assign_vf", vm_uuid=pool.vm("web"), pf="eth1")["request"] == 1
-    conflict = pool.conflict("ENTRY_DROPPED")
+    conflict = pool.conflict("ENTRY_INVALID")
     assert (conflict["vm_uuids"], "It is not started with them." in conflict["hint"]) == ([odd], True)
 
 

@@ -86,7 +86,11 @@ def left(estate: Estate) -> str:
 def test_a_mac_that_stayed_is_named_and_goes_as_the_hint_says(estate: Estate) -> None:
     vm, silent = left(estate), estate.box.hosts[1]
     (conflict,) = estate.conflicts()
-    assert (conflict["code"], conflict["host_uuid"], conflict["address"]) == ("MAC_LEFT", silent.uuid, VF)
+    assert (conflict["code"], conflict["host_uuid"], conflict["address"]) == (
+        "VF_NOT_RELEASED",
+        silent.uuid,
+        VF,
+    )
     assert estate.mac(vm) in conflict["message"]
     assert f"`release_vfs` with vm_uuid={estate.uuid(vm)} and vfs={VF} on {silent.name}" in conflict["hint"]
     assert estate.box.call(silent, "release_vfs", vm_uuid=estate.uuid(vm), vfs=VF)["released"] == [VF]
@@ -98,7 +102,7 @@ def test_where_the_mac_is_configured_the_vf_is_configured_anew(estate: Estate) -
     vm = estate.with_vf("web")
     estate.box.call(estate.box.hosts[1], "configure_vf", vf=VF, mac=estate.mac(vm))
     (conflict,) = estate.conflicts()
-    assert (conflict["code"], conflict["address"]) == ("MAC_LEFT", VF)
+    assert (conflict["code"], conflict["address"]) == ("VF_NOT_RELEASED", VF)
     assert f"`configure_vf` with vf={VF} and mac=default" in conflict["hint"]
     estate.box.call(estate.box.hosts[1], "configure_vf", vf=VF, mac="default")
     assert (estate.settings(1, VF)[0], estate.conflicts()) == (NO_MAC, [])

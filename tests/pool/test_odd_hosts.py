@@ -79,7 +79,7 @@ def test_an_inventory_that_makes_no_sense(pool: Administrator, tmp_path: Any) ->
     vm = pool.vm("a")
     for value in nonsense:
         answer_with(tmp_path, odd, {"Status": "Success", "Value": json.dumps(value)})
-        conflict = pool.conflict("HOST_OTHER_PLUGIN")
+        conflict = pool.conflict("HOST_WITHOUT_PLUGIN")
         assert (conflict["host_uuid"], "host2" in conflict["message"]) == (odd.uuid, True)
         got = pool.call("assign_vf", vm_uuid=vm, pf="eth1")
         assert (got["host_uuid"], "host2" in got["warnings"][0]) == (home.uuid, True)
@@ -93,7 +93,7 @@ def test_a_plugin_that_fails_or_knows_no_inventory(pool: Administrator, tmp_path
     odd = pool.box.hosts[1]
     unknown = ["SRIOV_BAD_ARGUMENT", "The plugin sriov has no function `inventory`.", "It has status."]
     answer_with(tmp_path, odd, {"Status": "Failure", "ErrorDescription": unknown})
-    assert pool.conflict("HOST_OTHER_PLUGIN")["host_uuid"] == odd.uuid
+    assert pool.conflict("HOST_WITHOUT_PLUGIN")["host_uuid"] == odd.uuid
     (tmp_path / "sriov").write_text("print('Traceback')\n")
     assert pool.conflict("HOST_SILENT")["host_uuid"] == odd.uuid
     answer_with(tmp_path, odd, {"Status": "Success", "Value": "<html>"})

@@ -72,7 +72,7 @@ def test_a_host_with_another_version_takes_part_and_is_named(pool: Pool, tmp_pat
     set_plugin(pool.box.hosts[1], plugin_of_version(folder, "0.0.9"))
     vm = pool.vm_with_vf("web", pool.box.hosts[1])
     (conflict,) = pool.conflicts()
-    assert conflict["code"] == "HOST_OTHER_PLUGIN"
+    assert conflict["code"] == "HOST_WITHOUT_PLUGIN"
     assert "0.0.9" in conflict["message"]
     assert pool.listed(vm)["host_uuid"] == pool.box.hosts[1].uuid
 
@@ -84,7 +84,7 @@ def test_vms_that_came_with_a_host_are_adopted(pool: Pool) -> None:
     new = pool.box.add_host(default_description(3))
     pool.call("set_vf_count", new, pf="eth1", count="4")
     came = pool.vm("came", affinity=new.ref, other_config={"pci": f"0/{VF}"}, platform={"nomigrate": "true"})
-    assert pool.codes() == ["CLONE"]  # that is what it looks like
+    assert pool.codes() == ["COPY"]  # that is what it looks like
     adopted = pool.call("adopt_vm", vm_uuid=came, host_uuid=new.uuid, origin_uuid="none")
     assert [one["vf"] for one in adopted["vfs"]] == [VF]
     assert pool.conflicts() == []
@@ -100,7 +100,7 @@ def test_vfs_of_an_ejected_host_are_had_from_another(pool: Pool) -> None:
     alone = pool.box.eject(goes)
     listed = pool.listed(vm)
     assert (listed["host_uuid"], listed["requests"][0]["portable"]) == (goes.uuid, True)
-    assert pool.codes() == ["LEASE_WITHOUT_HOST"] * 2
+    assert pool.codes() == ["LEASE_STALE"] * 2
     assert pool.call("list_vfs", home, state="assigned") == []
 
     moved = pool.call("reinstate_vfs", vm_uuid=vm)
@@ -145,7 +145,7 @@ def test_one_vf_of_a_host_that_left_goes_and_the_other_is_placed_anew(pool: Pool
     pool.call("assign_vf", vm_uuid=vm, network="xenbr1")
     pool.box.eject(pool.box.hosts[1])
     pool.call("unassign_vf", vm_uuid=vm, request="1")
-    assert pool.codes() == ["LEASE_WITHOUT_HOST"]
+    assert pool.codes() == ["LEASE_STALE"]
     assert pool.call("reinstate_vfs", vm_uuid=vm)["host_uuid"] == pool.box.hosts[0].uuid
     assert pool.conflicts() == []
 
@@ -174,7 +174,7 @@ def test_a_host_restored_on_a_fresh_disk(pool: Pool) -> None:
 
     set_plugin(host, PLUGIN)
     (conflict,) = pool.conflicts()
-    assert (conflict["code"], conflict["host_uuid"]) == ("LEASE_WITHOUT_VF", host.uuid)
+    assert (conflict["code"], conflict["host_uuid"]) == ("LEASE_STALE", host.uuid)
     assert "--from-pool" in conflict["hint"]
     problems = {problem["code"] for problem in pool.call("status", host)["problems"]}
     assert "CONFIG_IN_POOL" in problems
@@ -189,7 +189,7 @@ def test_a_host_restored_without_its_vfs_is_left(pool: Pool) -> None:
     home, host = pool.box.hosts
     vm = pool.vm_with_vf("web", host)
     pool.box.reinstall(host)
-    assert pool.codes() == ["LEASE_WITHOUT_VF"]
+    assert pool.codes() == ["LEASE_STALE"]
     assert pool.call("reinstate_vfs", vm_uuid=vm, host_uuid=home.uuid)["host_uuid"] == home.uuid
     assert pool.conflicts() == []
 
@@ -204,7 +204,7 @@ def test_a_host_installed_anew_under_another_uuid(pool: Pool) -> None:
     again = pool.box.add_host(
         default_description(2, host_uuid="0a0a0a0a-0000-4000-8000-00000000000a"), like=host
     )
-    assert pool.codes() == ["LEASE_WITHOUT_HOST"]
+    assert pool.codes() == ["LEASE_STALE"]
     moved = pool.call("reinstate_vfs", vm_uuid=vm, host_uuid=again.uuid)
     assert (moved["vfs"][0]["vf"], moved["pci_changed"]) == (VF, False)
     assert pool.conflicts() == []
@@ -318,7 +318,7 @@ def test_the_master_changes_in_the_middle_of_a_call(pool: Pool, monkeypatch: pyt
         with pytest.raises(SriovError) as caught:
             master.act(first.machine, session, "assign_vf", args, assign_vf.assign_vf)
     assert caught.value.code == "SRIOV_XAPI_SILENT"
-    assert pool.codes() == ["STALE_ENTRIES"]
+    assert pool.codes() == ["LEASE_STALE"]
     assert pool.call("reinstate_vfs", vm_uuid=vm)["pci_changed"]
     assert [request["vf"] for request in pool.listed(vm)["requests"]] == [VF]
     assert pool.conflicts() == []

@@ -27,7 +27,7 @@ def is_sound(estate: Estate, vm: str) -> None:
     """Nobody has what is not his, nothing is lost, and whoever is gone has left nothing."""
     running = estate.box.devices(vm)
     codes = {conflict["code"] for conflict in estate.conflicts()}
-    assert codes <= (set() if running else {"STALE_ENTRIES"})  # which its next start will see to
+    assert codes <= (set() if running else {"LEASE_STALE"})  # which its next start will see to
     vfs = list(estate.lease(vm)["vfs"].values())
     assert len(vfs) == 1
     assert running in ([], vfs)
@@ -42,7 +42,7 @@ def gets_there(estate: Estate, vm: str) -> None:
     whose entries are out altogether would start without VFs, and list_assignments names it."""
     told = []
     if estate.pci(vm) is None:
-        assert [conflict["code"] for conflict in estate.conflicts()] == ["STALE_ENTRIES"]
+        assert [conflict["code"] for conflict in estate.conflicts()] == ["LEASE_STALE"]
         estate.call("reinstate_vfs", vm_uuid=estate.uuid(vm), host_uuid=estate.box.hosts[1].uuid)
     for _ in range(3):
         assert estate.box.wait_for_calls()

@@ -21,7 +21,7 @@ def of_template(estate: Estate, template: str, name: str) -> str:
 def origins(estate: Estate, vm: str) -> List[str]:
     """Of which VMs `list_assignments` says that this one is a copy, and is not started."""
     (clone,) = [
-        one for one in estate.conflicts() if one["code"] == "CLONE" and estate.uuid(vm) in one["vm_uuids"]
+        one for one in estate.conflicts() if one["code"] == "COPY" and estate.uuid(vm) in one["vm_uuids"]
     ]
     assert "It is not started with them." in clone["hint"]
     copy, *found = clone["vm_uuids"]

@@ -145,7 +145,7 @@ def survey(host: Host, session: Any, topology: Topology, members: Iterable[Membe
             problems.append(
                 HostProblem(
                     member.uuid,
-                    "HOST_OTHER_PLUGIN",
+                    "HOST_WITHOUT_PLUGIN",
                     f"The host {member.name} has xapi-sriov {version}, the master {VERSION}.",
                     "Install the same version on all hosts of the pool.",
                 )
@@ -204,7 +204,7 @@ def _ask(host: Host, session: Any, topology: Topology, member: Member) -> Union[
 def _other_plugin(member: Member) -> HostProblem:
     return HostProblem(
         member.uuid,
-        "HOST_OTHER_PLUGIN",
+        "HOST_WITHOUT_PLUGIN",
         f"The xapi-sriov of the host {member.name} does not tell its VFs as the master's ({VERSION}) does.",
         "Install the same version on all hosts of the pool.",
     )

@@ -25,7 +25,7 @@ def devices(seen: Seen) -> Iterator[Conflict]:
             without = seen.without(vm.uuid, address)
             if address not in there:
                 yield Conflict(
-                    "NO_SUCH_DEVICE",
+                    "ENTRY_INVALID",
                     f"{named} no host has that answered.",
                     f"{_silent(seen)}{without} Or write the address that is meant (list_vfs).",
                     [vm.uuid],
@@ -34,7 +34,7 @@ def devices(seen: Seen) -> Iterator[Conflict]:
                 )
             for host, why in needed.get(address, ()):
                 yield Conflict(
-                    "NEEDED_BY_DOM0",
+                    "ENTRY_INVALID",
                     f"{named} on {seen.host_name(host)} {why}.",
                     f"The VM does not start there. If it means no other host's device: {without}",
                     [vm.uuid],

@@ -8,9 +8,7 @@ from ...safetext import listed, shortened
 from .. import copies, holding, own_lease, pci_entries
 from ..state import Vm
 from ..transaction import Change
-from .view import Conflict, Seen
-
-_SAY_MORE = ("VF_TWICE", "NOT_ASSIGNED", "NEEDED_BY_DOM0")
+from .view import ENTRY_CODES, Conflict, Seen
 
 
 def by_hand(seen: Seen) -> Iterator[Conflict]:
@@ -28,7 +26,7 @@ def by_hand(seen: Seen) -> Iterator[Conflict]:
     for address, uuids in sorted(named.items()):
         if len(uuids) > 1 and address not in leased:
             yield Conflict(
-                "VF_TWICE",
+                "ENTRY_NOT_LEASED",
                 f"other_config:pci of {seen.names(uuids)} name {address}.",
                 f"Whoever starts second on a host is refused. {_one_of(seen, address, uuids)}",
                 sorted(uuids),
@@ -40,7 +38,7 @@ def by_hand(seen: Seen) -> Iterator[Conflict]:
                 continue
             for host, holder in leased[address]:
                 yield Conflict(
-                    "VF_TWICE",
+                    "ENTRY_NOT_LEASED",
                     f"other_config:pci of {seen.state.name(uuid)} names {address}, which on "
                     f"{seen.host_name(host)} belongs to {seen.state.name(holder)}.",
                     f"It is not started with it, on whatever host. {_not_this(seen, uuid, address, holder)}",
@@ -57,9 +55,10 @@ def giving_way(seen: Seen, known: Sequence[Conflict]) -> Iterator[Conflict]:
     said = {
         (uuid, conflict.address)
         for conflict in known
-        for uuid in (conflict.vm_uuids if conflict.code in _SAY_MORE else ())
+        for uuid in conflict.vm_uuids
+        if conflict.code in ENTRY_CODES
     }
-    copied = {conflict.vm_uuids[0] for conflict in known if conflict.code == "CLONE"}
+    copied = {conflict.vm_uuids[0] for conflict in known if conflict.code == "COPY"}
     for vm in sorted(seen.state.vms.values(), key=lambda vm: vm.uuid):
         names = [] if vm.is_running or vm.uuid in {*copied, *seen.state.unreadable} else seen.others(vm)
         names = [address for address in names if address in vfs and (vm.uuid, address) not in said]
@@ -69,7 +68,7 @@ def giving_way(seen: Seen, known: Sequence[Conflict]) -> Iterator[Conflict]:
         if _has_requests(seen, vm.uuid):
             keep = f"`assign_vf` with vm_uuid={vm.uuid} and vf=ADDRESS makes one its own"
         yield Conflict(
-            "GIVES_WAY",
+            "ENTRY_NOT_LEASED",
             f"other_config:pci of {seen.state.name(vm.uuid)} names {listed(names, 256)}, which it is not "
             "lent: while it does not run, other VMs are given these VFs where nothing else is free.",
             f"{keep}. Else: {seen.without(vm.uuid, *names)}",
@@ -122,7 +121,7 @@ def not_assigned(seen: Seen) -> Iterator[Conflict]:
         )
         if lent_to is not None and address not in leased:
             yield Conflict(
-                "NOT_ASSIGNED",
+                "ENTRY_NOT_LEASED",
                 f"{named}; {seen.state.name(lent_to)} was lent a VF of that address.",
                 f"It is not started with it. {_not_this(seen, vm.uuid, address, lent_to)}",
                 sorted([vm.uuid, lent_to]),
@@ -131,7 +130,7 @@ def not_assigned(seen: Seen) -> Iterator[Conflict]:
             )
         for host in hosts:
             yield Conflict(
-                "NOT_ASSIGNED",
+                "ENTRY_NOT_LEASED",
                 f"{named}. On {seen.host_name(host)} it is in a network in which VMs have VFs in VLANs, "
                 "and with it the guest could open them all.",
                 f"It is not started with it there. {_given(seen, vm.uuid, address, host)}",
@@ -141,7 +140,7 @@ def not_assigned(seen: Seen) -> Iterator[Conflict]:
             )
         for host in unsure:
             yield Conflict(
-                "NOT_ASSIGNED",
+                "ENTRY_NOT_LEASED",
                 f"{named}. It may be in a network in which VMs have VFs in VLANs on {seen.host_name(host)}: "
                 f"the ledger's key of {unread} cannot be read.",
                 "It is not started with it there. Put that key right (LEDGER_UNREADABLE). "
@@ -229,7 +228,7 @@ def clones(seen: Seen) -> Iterator[Conflict]:
         if origins:
             names = " or ".join(seen.state.name(uuid) for uuid in origins)
             yield Conflict(
-                "CLONE",
+                "COPY",
                 f"The entries of {vm.name} ({vm.uuid}) are a copy of those of {names}: "
                 f"`{shortened(vm.pci or '')}`.",
                 "It is not started with them. Give it VFs of its own by `adopt_vm`; with origin_uuid=none if "
@@ -243,7 +242,7 @@ def clones(seen: Seen) -> Iterator[Conflict]:
         if former:
             names = " or ".join(seen.state.name(uuid) for uuid in former)
             yield Conflict(
-                "CLONE",
+                "COPY",
                 f"The entries of {vm.name} ({vm.uuid}) look like a copy of those that {names} had before all "
                 f"VFs were given back: `{shortened(vm.pci or '')}`.",
                 "It starts with them, in no VLAN. Take them out "
@@ -275,7 +274,7 @@ def unlike_the_ledger(seen: Seen) -> Iterator[Conflict]:
             )
             old = f"names VFs that it does not have any more: {', '.join(stale)}" if stale else ""
             yield Conflict(
-                "STALE_ENTRIES",
+                "LEASE_STALE",
                 f"other_config:pci of {vm.name} ({uuid}) {' and '.join(filter(None, (what, old, order)))} "
                 f"(`{shortened(vm.pci or '')}`).",
                 _written_anew(vm)
@@ -285,7 +284,7 @@ def unlike_the_ledger(seen: Seen) -> Iterator[Conflict]:
             )
         elif entry.requests and vm.nomigrate is None:
             yield Conflict(
-                "STALE_ENTRIES",
+                "LEASE_STALE",
                 f"platform:nomigrate of {vm.name} ({uuid}) was taken out, so xapi would suspend and migrate "
                 "it with its VFs.",
                 "`reinstate_vfs` sets it, while the VM is halted.",
@@ -305,12 +304,12 @@ def dropped(seen: Seen) -> Iterator[Conflict]:
             pci_entries.must_be_readable(vm.uuid, vm.name, vm.other_config)
         except SriovError as error:
             yield Conflict(
-                "ENTRY_DROPPED", error.message, f"It is not started with them. {error.hint}", [vm.uuid]
+                "ENTRY_INVALID", error.message, f"It is not started with them. {error.hint}", [vm.uuid]
             )
         for one in pci_entries.entries(vm.pci or ""):
             if one.address is None:
                 yield Conflict(
-                    "ENTRY_DROPPED",
+                    "ENTRY_INVALID",
                     f"xapi ignores the entry `{shortened(one.text)}` in other_config:pci of {vm.name} "
                     f"({vm.uuid}), so the VM starts without that device.",
                     "Write it as N/DDDD:BB:DD.F, without blanks: 0/0000:07:10.0.",
@@ -318,7 +317,7 @@ def dropped(seen: Seen) -> Iterator[Conflict]:
                 )
             elif one.ignored:
                 yield Conflict(
-                    "ENTRY_DROPPED",
+                    "ENTRY_INVALID",
                     f"xapi reads {one.address} of the entry `{shortened(one.text)}` in other_config:pci of "
                     f"{vm.name} ({vm.uuid}), and ignores `{shortened(one.ignored)}` behind it.",
                     "If that is to be a device too, write it as an entry of its own, with a comma between "

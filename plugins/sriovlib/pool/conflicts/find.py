@@ -6,10 +6,9 @@ from ...safetext import listed
 from .. import ledger, state
 from ..state import PoolState
 from . import devices, entries, leases
-from .view import Conflict, Seen
+from .view import ENTRY_CODES, Conflict, Seen
 
 MOST = 20
-_OF_ENTRIES = ("VF_TWICE", "NOT_ASSIGNED", "ENTRY_DROPPED", "NO_SUCH_DEVICE", "NEEDED_BY_DOM0")
 
 
 def find(seen: Seen) -> List[Conflict]:
@@ -26,11 +25,11 @@ def find(seen: Seen) -> List[Conflict]:
         leases.left_macs,
         leases.unlike_requests,
         entries.unlike_the_ledger,
-        entries.dropped,
         devices.devices,
     ):
         found += check(seen)
-    return [*found, *entries.giving_way(seen, found)]
+    found += entries.giving_way(seen, found)
+    return [*found, *entries.dropped(seen)]
 
 
 def readable(found: Sequence[Conflict], state: PoolState) -> List[Conflict]:
@@ -41,7 +40,7 @@ def readable(found: Sequence[Conflict], state: PoolState) -> List[Conflict]:
     left: Dict[str, List[Conflict]] = {}
     for conflict in found:
         of_each = [(conflict.code, uuid) for uuid in conflict.vm_uuids]
-        if conflict.code in _OF_ENTRIES and all(counts.get(one, 0) >= MOST for one in of_each):
+        if conflict.code in ENTRY_CODES and all(counts.get(one, 0) >= MOST for one in of_each):
             left.setdefault(conflict.code, []).append(conflict)
             continue
         kept.append(conflict)
@@ -79,10 +78,10 @@ def _ledger(seen: Seen) -> Iterator[Conflict]:
         if uuid in seen.state.vms or not entry.requests:
             continue
         yield Conflict(
-            "LEDGER_WITHOUT_VM",
+            "REQUEST_STALE",
             f"The ledger has requests of {uuid}, and the pool has no such VM (or it became a template).",
             "If the VM is gone, the next change of any VM takes the key out; but not while entries of a "
-            "clone, a template or a snapshot are copies of its, for the key is what they are known by (CLONE "
+            "clone, a template or a snapshot are copies of its, for the key is what they are known by (COPY "
             f"names the clones). If it is a template, `unassign_vf` with vm_uuid={uuid} and all=true takes "
             "back what it was lent: first give its clones VFs of their own (`adopt_vm`), or they start with "
             "its entries, in no VLAN.",

@@ -24,7 +24,7 @@ def twice(seen: Seen) -> Iterator[Conflict]:
     for (host, address), uuids in sorted(owners.items()):
         if len(uuids) > 1:
             yield Conflict(
-                "VF_TWICE",
+                "LEASE_STALE",
                 f"{address} of {seen.host_name(host)} belongs to {seen.names(uuids)}.",
                 "The running one keeps it, else the one that was given it last; the others are given other "
                 "VFs as they start (or now: `reinstate_vfs`).",
@@ -46,7 +46,7 @@ def leases(seen: Seen) -> Iterator[Conflict]:
         name, lease = seen.state.name(uuid), entry.lease
         if lease.host not in seen.topology.members:
             yield Conflict(
-                "LEASE_WITHOUT_HOST",
+                "LEASE_STALE",
                 f"The VFs of {name} are of the host {lease.host}, which left the pool.",
                 "Give it VFs of another host: `reinstate_vfs`, or `assign_vf` where it is to have one more.",
                 [uuid],
@@ -55,7 +55,7 @@ def leases(seen: Seen) -> Iterator[Conflict]:
             continue
         if vm.is_running and vm.resident_on not in (None, lease.host):
             yield Conflict(
-                "LEASE_ELSEWHERE",
+                "LEASE_STALE",
                 f"{name} runs on {seen.host_name(str(vm.resident_on))}, and the VFs that it is lent are of "
                 f"{seen.host_name(lease.host)}.",
                 "What it has there is its own as long as it runs. Its next start sees to it; or call "
@@ -95,7 +95,7 @@ def left_macs(seen: Seen) -> Iterator[Conflict]:
             if lease is not None and (lease.host, lent) == (host, address):
                 continue
             yield Conflict(
-                "MAC_LEFT",
+                "VF_NOT_RELEASED",
                 f"{address} of {name} has the MAC {vf['mac']} of {seen.state.name(uuid)}, whose VF it is "
                 f"not: from {name} the VM is not reached.",
                 f"Call `release_vfs` with vm_uuid={uuid} and vfs={address} on {name}; if the MAC is in that "
@@ -144,7 +144,7 @@ def _gone_network(uuid: str, name: str, request: Request, networks: Mapping[str,
     if request.choice.kind != "network" or request.choice.value in networks:
         return None
     return Conflict(
-        "LEASE_UNFIT",
+        "REQUEST_STALE",
         f"Request {request.number} of {name} is for a VF of the network {request.choice.value}, which the "
         "pool does not have any more.",
         f"{_take_back(uuid, request)} Then `assign_vf` gives it a VF of another.",
@@ -167,7 +167,7 @@ def _other_vlan(
     if tag is None or has == str(tag):
         return None
     return Conflict(
-        "LEASE_UNFIT",
+        "REQUEST_STALE",
         f"Request {request.number} of {name} has {f'VLAN {has}' if has else 'no VLAN'}, and its network "
         f"{networks[request.choice.value]} has VLAN {tag} now.",
         f"{_take_back(uuid, request)} Then `assign_vf` gives it a VF with that VLAN.",
@@ -183,7 +183,7 @@ def _not_right(
     candidate = next((one for one in where.candidates if one.address == address), None)
     if candidate is None:
         return Conflict(
-            "LEASE_WITHOUT_VF",
+            "LEASE_STALE",
             f"{name} has {address} of {host}, which has no such VF now.",
             "Make the VFs again (`set_vf_count`; for a host that was installed anew `sriov-restore "
             "--from-pool` on it), or give the VM others: `reinstate_vfs`, with host_uuid for another host's.",
@@ -191,7 +191,7 @@ def _not_right(
         )
     if not placement.fits(request.choice, candidate):
         return Conflict(
-            "LEASE_UNFIT",
+            "LEASE_STALE",
             f"{has}, and it is not {_wanted(request, networks)} any more.",
             "`reinstate_vfs` gives it another one, with host_uuid one of another host. If none has one, or "
             "it shall have none: "
@@ -202,7 +202,7 @@ def _not_right(
         vf = where.vf(address) or {}
         over = "`set_vf_count` with the number of VFs that there is takes it over from dom0's driver. "
         return Conflict(
-            "NEEDED_BY_DOM0",
+            "LEASE_STALE",
             f"{has}, which is not to be had: {candidate.blocked}.",
             f"{over if vf.get('state') == inventory.DOM0 else ''}The VM is given another one at its next "
             "start, if there is one, or now by `reinstate_vfs`.",
