@@ -2,8 +2,9 @@
 
 import errno
 import os
+import re
 from pathlib import Path
-from typing import Any
+from typing import Any, List
 
 import pytest
 from sriovlib.machine.host import Host
@@ -37,3 +38,56 @@ def test_nobody_but_root_can_open_a_lock_and_hold_it(tmp_path: Path, before: Any
         host.replace_file("/run/sriov/boot.lock", b"", before)
     with host.lock("boot", "a test"):
         assert os.stat(path).st_mode & 0o777 == 0o600
+
+
+@pytest.fixture
+def log(monkeypatch: pytest.MonkeyPatch) -> List[str]:
+    lines: List[str] = []
+    monkeypatch.setattr(Host, "_write_log", lambda _host, text, _priority: lines.append(text))
+    return lines
+
+
+def work(host: Host) -> None:
+    host.make_folder("/sys")
+    host.replace_file("/sys/numvfs", b"0")
+    host.write_attribute("/sys/numvfs", "7")
+    host.write_attribute_within("/sys/numvfs", "5", 9)
+    with pytest.raises(FileNotFoundError):
+        host.write_attribute_within("/sys/none", "7", 9)
+    host.run(["cat", "-", "/sys/none"], input_text="link set 1\nlink set 2\n")
+    host.remove_file("/sys/numvfs")
+
+
+def test_debug_logs_each_command_and_write_with_time_and_answer(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, log: List[str]
+) -> None:
+    monkeypatch.setenv("SRIOV_DEBUG", "1")
+    work(Host(str(tmp_path)))
+    assert [re.sub(r"\b[0-9]+ ms", "9 ms", line) for line in log] == [
+        "debug: 1 bytes > /sys/numvfs: 9 ms, done",
+        "debug: 7 > /sys/numvfs: 9 ms, done",
+        "debug: 5 > /sys/numvfs: 9 ms, done",
+        "debug: 7 > /sys/none: 9 ms, No such file or directory",
+        "debug: cat - /sys/none | link set 1 | link set 2: 9 ms, 1, "
+        "cat: /sys/none: No such file or directory",
+        "debug: remove /sys/numvfs: 9 ms, done",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("text", "is_on"),
+    [
+        ("", False),
+        ("[host]\npciback = yes\n", False),
+        ("[host]\ndebug = no\n", False),
+        ("[host]\n# debug = yes\n", False),
+        ("[xen before enable_iommu]\ndebug = yes\n", False),
+        ("# [x]\n[host] # of a boot\npciback = yes\ndebug = On # for a day\n", True),
+        ("[pf 0000:07:00.0]\n[host]\ndebug=1\n[boot]\n", True),
+    ],
+)
+def test_debug_is_a_key_of_the_file(tmp_path: Path, log: List[str], text: str, is_on: bool) -> None:
+    os.mkdir(tmp_path / "etc")
+    (tmp_path / "etc/sriov.conf").write_text(text)
+    work(Host(str(tmp_path)))
+    assert bool(log) == is_on

@@ -3,6 +3,8 @@
 [host]
 # load pciback at each boot
 pciback = yes
+# each command and each write goes to the system log (see Host.debug)
+debug = yes
 
 [xen before enable_iommu]
 # a boot entry = the IOMMU options that it had (empty: none); disable_iommu puts them back
@@ -32,7 +34,7 @@ from .ini import Document
 PATH = "/etc/sriov.conf"
 
 HOST, BOOT, XEN_BEFORE = "host", "boot", "xen before enable_iommu"
-_KEYS = {HOST: ("pciback",), BOOT: ("regenerate", "initrd"), XEN_BEFORE: None}  # None: any key
+_KEYS = {HOST: ("pciback", "debug"), BOOT: ("regenerate", "initrd"), XEN_BEFORE: None}  # None: any key
 _SECTION = re.compile(r"pf\s+(?P<pf>\S+)|vf\s+(?P<of>\S+)\s+(?P<number>0|[1-9][0-9]{0,5})")
 _GUID = re.compile(r"[0-9a-fA-F]{2}(?::[0-9a-fA-F]{2}){7}")
 
@@ -120,8 +122,8 @@ def _own_values(section: str, values: Dict[str, str], wrong: Wrong) -> None:
     for key in values:
         if known is not None and key not in known:
             wrong(section, key, f"[{section}] has no key `{key}`; it has {', '.join(known)}")
-    if section == HOST and "pciback" in values and ini.boolean(values["pciback"]) is None:
-        wrong(section, "pciback", f"pciback is `{values['pciback']}`, it takes yes or no")
+        elif section == HOST and ini.boolean(values[key]) is None:
+            wrong(section, key, f"{key} is `{values[key]}`, it takes yes or no")
 
 
 def _vf_values(section: str, values: Dict[str, str], wrong: Wrong) -> Dict[str, Any]:

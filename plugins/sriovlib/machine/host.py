@@ -13,7 +13,7 @@ import subprocess
 import syslog
 import time
 from contextlib import contextmanager
-from typing import Iterator, List, NamedTuple, Optional, Sequence, Tuple
+from typing import Callable, Iterator, List, NamedTuple, Optional, Sequence, Tuple
 
 from ..errors import SriovError
 from ..safetext import line
@@ -26,6 +26,8 @@ NOT_FOUND, TIMED_OUT = 127, 124  # exit statuses as sh and timeout(1) use them
 # The kernel's own, which it should not let out and some drivers do (cxgb4: a slot without ARI). It does not
 # fit into an exit status, where it would read ENOMEM.
 _ENOTSUPP = 524
+
+_ON = ("yes", "true", "on", "1")  # as config/ini.py has them
 
 
 class Completed(NamedTuple):
@@ -47,9 +49,17 @@ class Completed(NamedTuple):
 class Running:
     """A command that was started and goes on while we do something else."""
 
-    def __init__(self, argv: Sequence[str], input_text: Optional[str] = None) -> None:
+    def __init__(
+        self,
+        argv: Sequence[str],
+        input_text: Optional[str] = None,
+        trace: Optional[Callable[[str, float, str], None]] = None,
+    ) -> None:
+        """`trace`: see `Host.trace`."""
         self._argv = argv
         self._input = input_text
+        self._trace = trace
+        self._begun = time.monotonic()
         self._failed: Optional[Completed] = None
         try:
             self._process = subprocess.Popen(
@@ -68,6 +78,14 @@ class Running:
 
     def finish(self, seconds: float = COMMAND_SECONDS) -> Completed:
         """Waits for its end and says what it did; kills it after `seconds`."""
+        answer = self._finish(seconds)
+        if self._trace is not None:
+            lines = (self._input or "").splitlines()
+            said = f", {answer.stderr.strip().splitlines()[0]}" if answer.stderr.strip() else ""
+            self._trace(" | ".join([" ".join(self._argv), *lines]), self._begun, f"{answer.status}{said}")
+        return answer
+
+    def _finish(self, seconds: float) -> Completed:
         if self._failed is not None:
             return self._failed
         try:
@@ -89,8 +107,44 @@ class Running:
 class Host:
     """The machine that this process runs on, or (with `root`) a folder that looks like one."""
 
+    _debug: Optional[bool] = None  # None: not looked for yet
+
     def __init__(self, root: str = "") -> None:
         self.root = root.rstrip("/")
+
+    @property
+    def debug(self) -> bool:
+        """Whether commands and writes go to the system log: `SRIOV_DEBUG=1` in the environment, or `debug =
+        yes` under [host] in /etc/sriov.conf. Looked for once, and not before there is one to log."""
+        if self._debug is None:
+            self._debug = os.environ.get("SRIOV_DEBUG", "").lower() in _ON or self._debug_in_file()
+        return self._debug
+
+    def _debug_in_file(self) -> bool:
+        text = self.text("/etc/sriov.conf") or ""
+        section, found = "", False
+        for words in text.splitlines() if "debug" in text else ():
+            heading = re.match(r"\s*\[([^\]]*)\]", words)
+            section = heading.group(1).strip() if heading else section
+            pair = re.match(r"\s*debug\s*=\s*([^\s#;]*)\s*(?:[#;]|$)", words)
+            found = pair.group(1).lower() in _ON if pair and section == "host" else found
+        return found
+
+    def trace(self, what: str, begun: float, answer: str) -> None:
+        """One line of `debug`: what was done, in how many milliseconds, and the answer."""
+        self.log(f"debug: {what}: {(time.monotonic() - begun) * 1000:.0f} ms, {answer}")
+
+    @contextmanager
+    def _traced(self, what: str) -> Iterator[None]:
+        begun, answer = time.monotonic(), "done"
+        try:
+            yield
+        except OSError as error:
+            answer = error.strerror or str(error)
+            raise
+        finally:
+            if self.debug:
+                self.trace(what, begun, answer)
 
     # -- reading ---------------------------------------------------------------------------------
 
@@ -170,15 +224,20 @@ class Host:
 
     def write_attribute(self, path: str, text: str) -> None:
         """Gives `text` to the kernel in one write(2); raises the OSError that the kernel answers."""
-        descriptor = os.open(self.root + path, os.O_WRONLY | os.O_CLOEXEC)
-        try:
-            os.write(descriptor, text.encode())
-        finally:
-            os.close(descriptor)
+        with self._traced(f"{text} > {path}"):
+            descriptor = os.open(self.root + path, os.O_WRONLY | os.O_CLOEXEC)
+            try:
+                os.write(descriptor, text.encode())
+            finally:
+                os.close(descriptor)
 
     def write_attribute_within(self, path: str, text: str, seconds: float) -> None:
         """As `write_attribute`, in a process of its own: a driver that hangs in the kernel cannot be
         killed, but it can be left behind. Raises the kernel's OSError, or ETIMEDOUT."""
+        with self._traced(f"{text} > {path}"):
+            self._write_within(path, text, seconds)
+
+    def _write_within(self, path: str, text: str, seconds: float) -> None:
         child = os.fork()
         if child == 0:
             answer = 255
@@ -187,6 +246,7 @@ class Host:
                 for descriptor in range(3):  # whoever waits for our output must not wait for the child
                     os.dup2(null, descriptor)
                 os.closerange(3, 4096)  # nor must a lock of ours outlive us in it
+                self._debug = False  # the parent says it
                 self.write_attribute(path, text)
                 answer = 0
             except OSError as error:
@@ -213,6 +273,10 @@ class Host:
         a new one gets `mode`. The temporary file is in the same folder under a fixed name, so that
         one left over from a crash is taken away by the next write. Callers hold a lock.
         """
+        with self._traced(f"{len(data)} bytes > {path}"):
+            self._replace(path, data, mode)
+
+    def _replace(self, path: str, data: bytes, mode: int) -> None:
         real = os.path.realpath(self.root + path)
         folder, name = os.path.split(real)
         temporary = os.path.join(folder, f".{name}.sriov-new")
@@ -242,7 +306,8 @@ class Host:
 
     def rename(self, path: str, new_path: str) -> None:
         """Gives a file another name in its folder, in the place of what has that name."""
-        os.rename(self.root + path, self.root + new_path)
+        with self._traced(f"rename {path} {new_path}"):
+            os.rename(self.root + path, self.root + new_path)
         self._sync_folder(os.path.dirname(self.root + new_path))
 
     def mode(self, path: str) -> int:
@@ -273,7 +338,8 @@ class Host:
 
     def remove_file(self, path: str) -> None:
         """Takes the file away; none there is as good."""
-        self._discard(self.root + path)
+        with self._traced(f"remove {path}"):
+            self._discard(self.root + path)
 
     def try_to_remove(self, path: str) -> None:
         """As `remove_file`, where the outcome does not depend on it."""
@@ -309,7 +375,7 @@ class Host:
 
     def start(self, argv: Sequence[str], input_text: Optional[str] = None) -> Running:
         """Starts a dom0 command, found by PATH; its `finish` gives the answer. No shell, ever."""
-        return Running(argv, input_text)
+        return Running(argv, input_text, self.trace if self.debug else None)
 
     def run(
         self, argv: Sequence[str], seconds: float = COMMAND_SECONDS, input_text: Optional[str] = None
