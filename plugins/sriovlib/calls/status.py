@@ -32,7 +32,7 @@ NO_SRIOV_DEVICE = Problem(
 CONFIG_IN_POOL = Problem(
     "CONFIG_IN_POOL",
     f"{sriov_conf.PATH} speaks of no PF, and the pool has a copy of it that does: was the host reinstalled?",
-    "Run /usr/libexec/xapi-sriov/hooks/boot/sriov-restore --from-pool, or call set_vf_count anew.",
+    "Run `sriov-restore --from-pool`, or call set_vf_count anew.",
 )
 XENSTORE_SILENT = Problem(
     "XENSTORE_SILENT",

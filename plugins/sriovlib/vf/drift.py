@@ -75,7 +75,7 @@ def drift(seen: Inventory, wanted: PfConfig, pf: pci.PhysicalFunction) -> Drift:
     )
 
 
-RESTORE = "Run /usr/libexec/xapi-sriov/hooks/boot/sriov-restore."
+RESTORE = "Run `sriov-restore`."
 
 
 def problems(planned: PfPlan, hint: str) -> List[Problem]:

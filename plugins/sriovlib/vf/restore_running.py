@@ -17,7 +17,7 @@ from .inventory import Inventory
 from .restore import Result
 
 HINT = (
-    "Run /usr/libexec/xapi-sriov/hooks/boot/sriov-restore on its host: it sets what the driver takes. Where "
+    "Run `sriov-restore` on its host: it sets what the driver takes. Where "
     "it takes nothing (igb), shut the VM down and reboot the host. Load no driver while VMs have its VFs."
 )
 
