@@ -20,7 +20,7 @@ CODE = re.compile(r"[A-Z][A-Z0-9_]{3,}")
 OTHERS = set(
     "HANDLE_INVALID HOST_DISABLED SESSION_INVALID UUID_INVALID XENAPI_MISSING_PLUGIN "
     "DRIVER GUID ID_FS_TYPE INSTALLATION_UUID MANAGEMENT_INTERFACE PCI_CLASS PCI_ID PRODUCT_BRAND "
-    "PRODUCT_VERSION SRIOV_ VLAN".split()
+    "PRODUCT_VERSION SRIOV_ SRIOV_DEBUG VLAN".split()
 )
 INNER = {"NOT_FOUND"}  # of problems that only become part of an error's sentence
 SHORTENED = {"BOOT_CONFIG"}  # the error SRIOV_BOOT_CONFIG as `status` shows it
@@ -70,6 +70,18 @@ def test_readme_is_short() -> None:
     assert len(read("README.md").splitlines()) <= 200
 
 
+@pytest.mark.parametrize("name", ["docs/architecture.md", "CONTRIBUTING.md"])
+def test_files_and_folders_in_the_text_exist(name: str) -> None:
+    named = set(re.findall(r"`([a-z0-9_./-]+/[a-z0-9_.-]*|[a-z0-9_/-]+\.py)`", read(name)))
+    places = [ROOT, os.path.join(ROOT, "plugins/sriovlib")]
+    gone = [
+        one
+        for one in named
+        if one[0] != "/" and not any(os.path.exists(os.path.join(place, one)) for place in places)
+    ]
+    assert gone == []
+
+
 # -- codes -------------------------------------------------------------------------------------------------
 
 
@@ -85,7 +97,9 @@ def capitals_in_code() -> Set[str]:
 
 
 def test_errors_document_has_each_code_of_the_source_and_no_other() -> None:
-    documented = [code for row in rows(read("docs/errors.md")) for code in re.findall(r"`([A-Z0-9_]+)`", row[0])]
+    documented = [
+        code for row in rows(read("docs/errors.md")) for code in re.findall(r"`([A-Z0-9_]+)`", row[0])
+    ]
     assert sorted(set(documented)) == sorted((capitals_in_code() - OTHERS - INNER) | SHORTENED)
 
 
@@ -94,12 +108,12 @@ def test_errors_document_has_each_code_of_the_source_and_no_other() -> None:
 
 @pytest.mark.parametrize("name", sorted(FUNCTIONS))
 def test_calls_document_has_each_call_with_its_arguments(name: str) -> None:
-    (section,) = [
-        text for heading, text in sections(read("docs/calls.md")).items() if f"`{name}`" in heading
-    ]
+    (section,) = [text for heading, text in sections(read("docs/calls.md")).items() if f"`{name}`" in heading]
     settings = set(vf_settings.NAMES) if "configure_vf" in section else set()
     assert f"fn={name}" in section or name == "disable_iommu"
-    assert [one for one in FUNCTIONS[name].arguments if one not in settings and f"`{one}" not in section] == []
+    assert [
+        one for one in FUNCTIONS[name].arguments if one not in settings and f"`{one}" not in section
+    ] == []
 
 
 # -- sriov.conf --------------------------------------------------------------------------------------------
@@ -145,7 +159,11 @@ def values(row: List[str]) -> Tuple[List[str], List[str]]:
 
 @pytest.mark.parametrize(
     ("section", "row"),
-    [(section, row) for heading, section in [*HEADINGS.items(), (VF_HEADING, VF)] for row in rows(CONF[heading])],
+    [
+        (section, row)
+        for heading, section in [*HEADINGS.items(), (VF_HEADING, VF)]
+        for row in rows(CONF[heading])
+    ],
     ids=lambda one: one if isinstance(one, str) else one[0],
 )
 def test_conf_document_has_the_range_of_a_key(section: str, row: List[str]) -> None:
