@@ -9,7 +9,7 @@ shell_files = $$(scripts/files-in sh)
 benches = run restore assignments restarts
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test check docs rpm lab lab-full lab-shell bench bench-short mutants clean venv python-3.6
+.PHONY: help demo test check docs man rpm lab lab-full lab-shell bench bench-short mutants clean venv python-3.6
 
 help: ## list the targets
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/\1\t\2/p' $(MAKEFILE_LIST) | expand -t 12
@@ -36,6 +36,10 @@ check: venv python-3.6 ## format, lint, types, shell and package
 
 docs: venv ## run the commands in the documents and write their outputs
 	@$(PYTHON) scripts/write-docs
+
+man: ## make the man page sriov.conf(5): build/sriov.conf.5
+	@mkdir -p build
+	@scripts/man-page build/sriov.conf.5
 
 rpm: ## build the package: build/rpm/xapi-sriov-VERSION-1.noarch.rpm
 	@scripts/need rpmbuild=rpm

@@ -66,6 +66,18 @@ def test_relative_links_lead_to_a_file_and_a_heading_in_it(path: str) -> None:
     assert broken == []
 
 
+@pytest.mark.parametrize("path", DOCUMENTS, ids=[os.path.relpath(path, ROOT) for path in DOCUMENTS])
+def test_rows_of_a_table_have_as_many_cells_as_its_head(path: str) -> None:
+    tables = re.findall(r"(?:^\|.*\n)+", read(path), flags=re.MULTILINE)
+    uneven = [
+        row
+        for head, *others in (table.splitlines() for table in tables)
+        for row in others
+        if len(re.findall(r"(?<!\\)\|", row)) != len(re.findall(r"(?<!\\)\|", head))
+    ]
+    assert uneven == []
+
+
 def test_readme_is_short() -> None:
     assert len(read("README.md").splitlines()) <= 200
 
