@@ -49,6 +49,8 @@ class Completed(NamedTuple):
 class Running:
     """A command that was started and goes on while we do something else."""
 
+    _trace: Optional[Callable[[str, float, str], None]] = None
+
     def __init__(
         self,
         argv: Sequence[str],
