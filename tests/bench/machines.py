@@ -108,9 +108,9 @@ def forget_old_ones() -> None:
 def _key() -> str:
     """What the machines are made by, in short."""
     digest = hashlib.sha256()
-    imitation = os.path.join(REPOSITORY, "tests", "pool")
+    imitation = os.path.join(REPOSITORY, "tests", "imitation")
     sources = [__file__]
-    for pattern in ("machine*.py", "kernel*.py", "recordings/*.json"):
+    for pattern in ("machine/*.py", "kernel/*.py", "machine/recordings/*.json"):
         sources += sorted(glob.glob(os.path.join(imitation, pattern)))
     for path in sources:
         with open(path, "rb") as file:

@@ -1,6 +1,6 @@
 """What makes a lab host a XenServer host to our package: the agent that plays xapi, and calls from outside.
 
-The agent is the pool in a box (tests/pool), run in dom0; the client is the XenAPI that everybody uses.
+The agent is the pool in a box (tests/imitation), run in dom0; the client is the XenAPI that everybody uses.
 """
 
 import glob
@@ -21,6 +21,7 @@ from lab.errors import LabError
 from lab.host import COMMAND_SECONDS, LabHost, wait_for
 
 TESTS = os.path.join(image.REPOSITORY, "tests")
+IMITATION = os.path.join(TESTS, "imitation")
 LIBRARY = os.path.join(image.REPOSITORY, "plugins", "sriovlib")
 AGENT = os.path.join(image.HERE, "agent")
 PUSHED = os.path.join(image.HERE, "pushed")  # programs of ours for dom0
@@ -31,13 +32,18 @@ PASSWORD = "password"
 
 def bring(host: LabHost) -> None:
     """Puts the agent and the modules that every XenServer dom0 has into the host, and starts the agent."""
-    pool = os.path.join(TESTS, "pool")
-    modules = [path for path in glob.glob(f"{pool}/*.py") if not os.path.basename(path).startswith("test_")]
-    host.push(IN_DOM0, *modules, f"{pool}/fields.json", *glob.glob(f"{AGENT}/*.py"), LIBRARY)
-    host.push(PYTHON_PACKAGES, f"{pool}/dom0/XenAPIPlugin.py", os.path.dirname(XenAPI.__file__))
+    host.push(IN_DOM0, *imitation(), *glob.glob(f"{AGENT}/*.py"), LIBRARY)
+    host.push(PYTHON_PACKAGES, f"{IMITATION}/dom0/XenAPIPlugin.py", os.path.dirname(XenAPI.__file__))
     if host.exists("/boot/grub/grub.cfg"):
         host.push("/opt/xensource/libexec", os.path.join(PUSHED, "xen-cmdline"))
     host.run("systemctl restart xapi")
+
+
+def imitation() -> List[str]:
+    """The files of the imitation, less its tests; dom0 has them all in one folder."""
+    found = glob.glob(f"{IMITATION}/*.py") + glob.glob(f"{IMITATION}/[a-z]*/*.py")
+    of_tests = re.compile(r"/(test_|transcript_|dom0/)")
+    return [path for path in found if not of_tests.search(path)] + [f"{IMITATION}/xapi/fields.json"]
 
 
 @contextmanager

@@ -11,9 +11,11 @@ import subprocess
 import sys
 import textwrap
 import time
+from importlib import import_module
 from typing import Any, Dict, List, Sequence
 
-sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "../../plugins"))
+sys.path.append(os.path.abspath(f"{__file__}/../.."))
+sys.path.extend(import_module("python_path").FOLDERS)
 
 import XenAPI
 from box import PoolInABox

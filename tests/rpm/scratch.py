@@ -148,7 +148,7 @@ def make(folder: str, packages: str) -> Dom0:
     dom0 = Dom0(folder)
     modules = dom0.path("/usr/lib/python3/dist-packages")
     shutil.copytree(os.path.dirname(XenAPI.__file__), os.path.join(modules, "XenAPI"))
-    shutil.copy(os.path.join(ROOT, "tests", "pool", "dom0", "XenAPIPlugin.py"), modules)
+    shutil.copy(os.path.join(ROOT, "tests", "imitation", "dom0", "XenAPIPlugin.py"), modules)
     for name in ("/run", "/usr/lib/systemd/system", "/usr/share/licenses", "/var/tmp"):
         os.makedirs(dom0.path(name), exist_ok=True)
     dom0.write(XAPI_D + "/plugins/echo", "#!/bin/sh\necho\n", 0o755)

@@ -1,5 +1,5 @@
 """What xen-cmdline makes of GRUB files as hosts have them, and which of it is harm. The tool is the one of
-tests/pool, which was compared with the real one."""
+tests/imitation, which was compared with the real one."""
 
 import json
 from pathlib import Path
@@ -9,7 +9,7 @@ import pytest
 import xen_cmdline
 from sriovlib.boot import grub_changes, grub_config, grub_script
 
-TRANSCRIPT = Path(__file__).parent.parent / "pool" / "transcripts" / "xen-cmdline.json"
+TRANSCRIPT = Path(__file__).parent.parent / "imitation" / "transcripts" / "xen-cmdline.json"
 NORMAL = ("XCP-ng", "XCP-ng (Serial)")
 
 XCP_NG = """serial --unit=0 --speed=115200

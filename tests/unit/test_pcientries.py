@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from sriovlib.pool import pci_entries
 from sriovlib.pool.pci_entries import LARGEST, PciEntry, derive, entries, plugging_order
 
-TRANSCRIPTS = Path(__file__).parent.parent / "pool" / "transcripts"
+TRANSCRIPTS = Path(__file__).parent.parent / "imitation" / "transcripts"
 STARTS = [
     step
     for step in json.loads((TRANSCRIPTS / "passthrough.json").read_text())["steps"]

@@ -11,7 +11,7 @@ from sriovlib.machine import kernel_log, pci_ids, xen, xenstore
 from sriovlib.machine.host import Completed, Host
 from sriovlib.vf import ip_link
 
-RECORDINGS = Path(__file__).parent.parent / "pool" / "recordings"
+RECORDINGS = Path(__file__).parent.parent / "imitation" / "machine" / "recordings"
 
 
 def recorded(name: str) -> Dict[str, Any]:

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
     Change = Callable[[Any], None]
 
-POOL = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))  # where machine.py is
+IMITATION = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 
 
 class Changes:
@@ -66,7 +66,7 @@ def _is(folder: str) -> "Change":
 
     def change(module: "Any") -> None:
         def this_machine() -> "Any":
-            sys.path.append(POOL)
+            sys.path.extend(os.path.join(IMITATION, part) for part in ("machine", "kernel", "commands"))
             import machine
 
             return machine.Machine(folder)

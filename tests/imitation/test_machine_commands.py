@@ -11,8 +11,6 @@ import pytest
 from machine import Machine, create, default_host
 from machine_description import Card, Interface, Sriov, default_description, recorded_description
 
-HERE = os.path.dirname(os.path.abspath(__file__))
-
 
 @pytest.fixture
 def machine(tmp_path: Path) -> Machine:
@@ -288,10 +286,8 @@ for number in range(20):
 def test_processes_share_a_machine(tmp_path: Path) -> None:
     machine = default_host(str(tmp_path))
     machine.write_attribute("/sys/class/net/eth1/device/sriov_numvfs", "3")
-    plugins = os.path.join(os.path.dirname(os.path.dirname(HERE)), "plugins")
     writers = [
-        subprocess.Popen([sys.executable, "-c", WRITER, str(tmp_path), str(vf), HERE, plugins])
-        for vf in range(3)
+        subprocess.Popen([sys.executable, "-c", WRITER, str(tmp_path), str(vf), *sys.path]) for vf in range(3)
     ]
     assert [writer.wait() for writer in writers] == [0, 0, 0]
     assert ["vlan 119" in line for line in vf_lines(machine, "eth1")] == [True, True, True]
@@ -300,8 +296,7 @@ def test_processes_share_a_machine(tmp_path: Path) -> None:
 def test_a_plugin_process_loads_nothing_of_the_imitation_to_read() -> None:
     """It is what the benchmarks measure with."""
     code = "import sys; sys.path[:0] = sys.argv[1:]; import machine; print(*sorted(sys.modules))"
-    plugins = os.path.join(os.path.dirname(os.path.dirname(HERE)), "plugins")
-    answer = subprocess.run([sys.executable, "-c", code, HERE, plugins], stdout=subprocess.PIPE, check=True)
+    answer = subprocess.run([sys.executable, "-c", code, *sys.path], stdout=subprocess.PIPE, check=True)
     modules = answer.stdout.decode().split()
     assert "machine" in modules
     assert not [name for name in modules if name.startswith(("kernel", "commands", "machine_"))]

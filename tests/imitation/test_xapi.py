@@ -129,9 +129,17 @@ def test_the_program_is_the_xapi_of_its_machine(tmp_path: Path) -> None:
     inventory = tmp_path / "xensource-inventory"
     inventory.write_text(INVENTORY)
     socket = str(tmp_path / "xapi")
-    command = [sys.executable, os.path.join(HERE, "xapi.py"), "--unix", socket, "--password", "secret"]
+    command = [
+        sys.executable,
+        os.path.join(HERE, "xapi", "xapi.py"),
+        "--unix",
+        socket,
+        "--password",
+        "secret",
+    ]
     process = subprocess.Popen(
         [*command, "--plugins", str(folder), "--inventory", str(inventory), "--root", str(tmp_path)],
+        env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)},
         stdout=subprocess.PIPE,
         universal_newlines=True,
     )
@@ -149,7 +157,7 @@ def test_the_program_is_the_xapi_of_its_machine(tmp_path: Path) -> None:
 
 def run_xe(words: List[str], environment: Dict[str, str]) -> "subprocess.CompletedProcess[str]":
     return subprocess.run(
-        [sys.executable, os.path.join(HERE, "xe.py"), *words],
+        [sys.executable, os.path.join(HERE, "xapi", "xe.py"), *words],
         env={**os.environ, **environment},
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
