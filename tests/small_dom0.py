@@ -8,6 +8,7 @@ from sriovlib.machine.host import COMMAND_SECONDS, NOT_FOUND, Completed, Host, R
 class _Ended(Running):
     def __init__(self, answer: Completed) -> None:
         self._failed = answer
+        self._trace = None
 
 
 class SmallDom0(Host):

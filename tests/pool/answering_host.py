@@ -12,6 +12,7 @@ NET = "/sys/class/net"
 class _Answered(Running):
     def __init__(self, answer: Completed) -> None:
         self._failed = answer
+        self._trace = None
 
 
 class AnsweringHost(Host):

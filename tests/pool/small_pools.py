@@ -4,6 +4,8 @@ import itertools
 from typing import Any, Dict, FrozenSet, List, Mapping, NamedTuple, Optional, Sequence, Tuple
 
 from hypothesis import strategies as st
+from sriovlib.machine.pci import VirtualFunction
+from sriovlib.machine.ports import VfPort
 from sriovlib.pool.ledger import Choice, Request
 from sriovlib.pool.placement import Candidate, Held, fits
 
@@ -17,9 +19,14 @@ def vfs(pf: str, count: int, network: str = NETWORK, blocked: Optional[str] = No
     """VFs of a PF `0000:07:00.x`, at `0000:07:1x.n`."""
     place_of = pf.replace("00.", "1")
     return [
-        Candidate(f"{place_of}.{index}", index, pf, VF, PF, frozenset([network]), blocked)
+        Candidate(function(f"{place_of}.{index}", index, pf), PF, frozenset([network]), blocked)
         for index in range(count)
     ]
+
+
+def function(address: str, index: int, pf: str, device: str = VF) -> VirtualFunction:
+    vendor_id, device_id = device.split(":")
+    return VirtualFunction(address, index, pf, vendor_id, device_id, "pciback", None, VfPort(None))
 
 
 def asks(*choices: Choice) -> List[Request]:
@@ -64,7 +71,9 @@ def world_of(data: bytes, least: int, most: int) -> World:
     def vf(address: str) -> Candidate:
         pf, device = [FIRST, SECOND][int(address[9])], pick([VF] * 7 + ["15b3:1014"])
         blocked = pick([None] * 7 + ["held by dom0"])
-        return Candidate(address, int(address[11]), pf, device, PF, frozenset(pick(NETWORKS)), blocked)
+        return Candidate(
+            function(address, int(address[11]), pf, device), PF, frozenset(pick(NETWORKS)), blocked
+        )
 
     hosts = {f"h{number}": [vf(a) for a in ADDRESSES if pick([True] * 4 + [False])] for number in (1, 2, 3)}
     for name in ("h2", "h3"):

@@ -79,7 +79,7 @@ def test_the_keys_are_those_of_the_contract(box: PoolInABox, host: BoxHost) -> N
     assert set(box.call(host, "list_pfs")[0]) == set(pf_keys.split())
     assert set(told["vfs"][0]) == {*vf_keys.split(), "configured_mac"} - {"network"}
     by_xapi = {"network", "free_vfs", "managed_by"}
-    assert set(told["pfs"][0]) == {*pf_keys.split(), "pci_class"} - by_xapi
+    assert set(told["pfs"][0]) == {*pf_keys.split(), "pci_class", "settings_interfaces"} - by_xapi
     assert set(box.call(host, "status")) == set(
         "version platform xen_version iommu pciback pfs vfs reboot_required problems".split()
     )

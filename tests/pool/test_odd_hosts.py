@@ -15,7 +15,7 @@ from sriovlib.errors import SriovError
 from sriovlib.machine import xenstore
 from sriovlib.machine.host import Host
 from sriovlib.pool import inventories, locked, master
-from sriovlib.vf import inventory
+from sriovlib.vf import host_inventory
 
 pytestmark = pytest.mark.story
 
@@ -107,7 +107,7 @@ def test_the_master_cannot_look_at_itself(pool: Administrator, monkeypatch: pyte
     def broken(*_args: Any) -> Any:
         raise OSError(5, "Input/output error", "/sys/bus/pci/devices")
 
-    monkeypatch.setattr(inventory, "inventory", broken)
+    monkeypatch.setattr(host_inventory, "read", broken)
     (silent,) = act(pool, list_assignments.list_assignments)["conflicts"]
     assert (silent["code"], silent["host_uuid"]) == ("HOST_SILENT", home.uuid)
     assert act(pool, assign_vf.assign_vf, vm_uuid=vm, pf="eth1")["host_uuid"] == other.uuid

@@ -7,6 +7,8 @@ from typing import Any, Dict, List, Optional, Sequence
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from sriovlib.machine.pci import VirtualFunction
+from sriovlib.machine.ports import VfPort
 from sriovlib.pool import pci_entries
 from sriovlib.pool.ledger import Choice, Entry, Lease, Request
 from sriovlib.pool.placement import Candidate, Held
@@ -20,7 +22,13 @@ NOBODY = Held({}, {})
 VFS = [f"0000:07:10.{index}" for index in range(5)]
 PORT, MANAGEMENT, DISKS, GPU = "0000:07:00.0", "0000:02:00.0", "0000:03:00.0", "0000:81:00.0"
 CANDIDATES = [
-    Candidate(address, index, PORT, VF, PF, frozenset([NETWORK]), None) for index, address in enumerate(VFS)
+    Candidate(
+        VirtualFunction(address, index, PORT, "8086", "10ed", "pciback", None, VfPort(None)),
+        PF,
+        frozenset([NETWORK]),
+        None,
+    )
+    for index, address in enumerate(VFS)
 ]
 
 

@@ -10,7 +10,7 @@ from sriovlib.config import ini, pf_edits, pf_sections, sriov_conf
 from sriovlib.config.pf_sections import Match
 from sriovlib.errors import SriovError
 from sriovlib.machine import pci
-from sriovlib.vf import apply, inventory, restore
+from sriovlib.vf import apply, host_inventory, restore
 
 CARD = "0000:3b:00.0"
 OTHER = "0000:5e:00.0"
@@ -179,7 +179,7 @@ def an_infiniband_host(fs: FakeFilesystem) -> AnsweringHost:
 
 
 def told(host: AnsweringHost) -> Dict[str, Any]:
-    answer: Dict[str, Any] = inventory.inventory(host, None, {})
+    answer: Dict[str, Any] = host_inventory.read(host).to_json()
     return answer
 
 

@@ -10,6 +10,8 @@ from machine import Machine
 from machine_description import SATA, Card, Interface, Sriov, default_description
 from sriovlib.calls import table
 from sriovlib.machine import pci
+from sriovlib.vf import host_inventory
+from sriovlib.vf.host_inventory import HostInventory
 
 PF = "/sys/bus/pci/devices/{}"
 
@@ -67,6 +69,13 @@ def test_a_recorded_host(tmp_path: Path, recording: str, drivers: List[str]) -> 
     own = {name: address for name, address in answer["interfaces"].items() if address[8:] == "00.0"}
     assert sorted(own.values()) == ["0000:01:00.0", "0000:02:00.0"]
     assert "0000:00:02.0" in answer["interfaces"].values()  # virtio's, which has no PCI device of its own
+
+
+@pytest.mark.parametrize("recording", ["xen-2-seven-vfs-on-two-pfs", "xen-3-one-vf-on-pciback"])
+def test_the_master_reads_what_the_host_wrote(tmp_path: Path, recording: str) -> None:
+    host = machine.from_recording(str(tmp_path), recording)
+    told = host_inventory.read(host)
+    assert HostInventory.from_json(json.loads(json.dumps(told.to_json()))) == told
 
 
 def test_a_guest_that_runs_with_a_vf(tmp_path: Path) -> None:

@@ -12,7 +12,7 @@ from sriovlib.errors import SriovError
 from sriovlib.machine import host as host_module
 from sriovlib.machine import kernel_log
 from sriovlib.machine.host import Completed
-from sriovlib.vf import create, inventory, kernel_refusal, pciback
+from sriovlib.vf import create, host_inventory, kernel_refusal, pciback
 
 PF = "0000:07:00.0"
 VF = "0000:07:10.0"
@@ -63,7 +63,7 @@ def test_status_names_a_code_once_with_all_its_lines(fs: FakeFilesystem) -> None
     add_pf(fs, PF, "8086:10fb", "ixgbe", 0)
     add_interface(fs, PF, "eth1", "00:1b:21:00:01:00")
     host = AnsweringHost({"dmesg": f"{NO_SPACE.format(7)}\n{NO_SPACE.format(10)}\n"})
-    told = inventory.inventory(host, None, {})["pfs"][0]["problems"]
+    told = host_inventory.read(host).to_json()["pfs"][0]["problems"]
     (problem,) = [one for one in told if one["code"] == "NO_MMIO_SPACE"]
     assert "BAR 7" in problem["message"]
     assert "BAR 10" in problem["message"]
@@ -75,7 +75,7 @@ def test_what_a_former_driver_could_not_is_not_said_of_the_next_one(fs: FakeFile
     add_interface(fs, PF, "eth1", "00:1b:21:00:01:00")
     for driver, expected in (("pciback", []), ("ixgbe", ["DRIVER_WITHOUT_SRIOV"])):
         line = f"[ 9.0] {driver} {PF}: driver does not support SR-IOV configuration via sysfs\n"
-        told = inventory.inventory(AnsweringHost({"dmesg": line}), None, {})["pfs"][0]["problems"]
+        told = host_inventory.read(AnsweringHost({"dmesg": line})).to_json()["pfs"][0]["problems"]
         assert [one["code"] for one in told if one["code"] == "DRIVER_WITHOUT_SRIOV"] == expected
 
 

@@ -9,7 +9,7 @@ from pyfakefs.fake_filesystem import FakeFilesystem
 from small_dom0 import SmallDom0
 from sriovlib.errors import SriovError
 from sriovlib.machine import dom0_devices
-from sriovlib.vf import in_use, inventory
+from sriovlib.vf import host_inventory, in_use, inventory
 
 ETH0, ETH1 = "0000:02:00.0", "0000:07:00.0"
 NETWORKD = "/var/lib/xcp/networkd.db"
@@ -126,7 +126,7 @@ def test_a_management_interface_that_leads_to_no_nic_closes_every_port(
         openvswitch.create_file(NETWORKD, contents=text)
     host = SmallDom0(address(("xenbr0", "192.168.1.11/24")))
     assert {refusal(host, "eth0"), refusal(host, "eth1")} == {"SRIOV_NEEDED_BY_DOM0"}
-    assert [pf["management"] for pf in inventory.inventory(host, None, {})["pfs"]] == [None, None]
+    assert [pf["management"] for pf in host_inventory.read(host).to_json()["pfs"]] == [None, None]
     assert {"the network interface eth1, which may be the management interface"} == set(needs(host)[ETH1])
 
 
@@ -134,7 +134,7 @@ def test_a_management_interface_that_leads_to_no_nic_closes_every_port(
 def test_what_may_carry_the_management_network_is_said_of_the_port() -> None:
     (problem, _) = [
         problem
-        for pf in inventory.inventory(SmallDom0(address()), None, {})["pfs"]
+        for pf in host_inventory.read(SmallDom0(address())).to_json()["pfs"]
         for problem in pf["problems"]
         if problem["code"] == "PF_NEEDED_BY_DOM0"
     ]

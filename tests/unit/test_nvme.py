@@ -5,7 +5,7 @@ from typing import List
 import pytest
 from answering_host import DEVICES, AnsweringHost, add_pf, vf_address
 from pyfakefs.fake_filesystem import FakeFilesystem
-from sriovlib.vf import inventory
+from sriovlib.vf import host_inventory
 
 PF = "0000:05:00.0"
 LIST = "nvme list-secondary /dev/nvme0"
@@ -36,7 +36,7 @@ def listed(*states: int, zero: str = "0x0000") -> str:
 
 
 def problems(host: AnsweringHost) -> List[str]:
-    found = inventory.inventory(host, None, {})["pfs"][0]["problems"]
+    found = host_inventory.read(host).to_json()["pfs"][0]["problems"]
     return [f"{problem['message']} {problem['hint']}" for problem in found if problem["code"] == "VF_OFFLINE"]
 
 

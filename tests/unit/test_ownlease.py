@@ -3,6 +3,8 @@
 from typing import Any, Dict, List, Optional, Sequence, Set
 
 import pytest
+from sriovlib.machine.pci import VirtualFunction
+from sriovlib.machine.ports import VfPort
 from sriovlib.pool import networks, own_lease
 from sriovlib.pool.ledger import Choice, Entry, Lease, Request
 from sriovlib.pool.own_lease import Vlans
@@ -16,7 +18,8 @@ VF, OTHER_VF, DMZ_VF = "0000:07:10.0", "0000:07:10.2", "0000:07:10.1"
 def candidate(
     address: str, *networks: str, pf: str = "0000:07:00.0", perhaps: Sequence[str] = ()
 ) -> Candidate:
-    return Candidate(address, 0, pf, "8086:10ed", "8086:10fb", frozenset(networks), None, frozenset(perhaps))
+    vf = VirtualFunction(address, 0, pf, "8086", "10ed", "pciback", None, VfPort(None))
+    return Candidate(vf, "8086:10fb", frozenset(networks), None, frozenset(perhaps))
 
 
 CANDIDATES = [

@@ -64,9 +64,15 @@ def test_the_port_with_most_free_vfs_comes_first_then_the_lowest() -> None:
     held = Held({("h1", "0000:07:10.2"): "db"}, {})
     assert place(asks(ANY_OF_NETWORK), "vm", "h1", {"h1": TWO_PORTS}, held, {}) == {1: "0000:07:11.0"}
     second, first = vfs(SECOND, 1)[0], vfs(FIRST, 1)[0]
-    ports = {"h1": [second._replace(address=first.address), first._replace(address=second.address)]}
+    exchanged = [
+        one._replace(vf=one.vf._replace(address=other.address))
+        for one, other in ((second, first), (first, second))
+    ]
+    ports = {"h1": exchanged}
     assert place(asks(ANY_OF_NETWORK), "vm", "h1", ports, NOBODY, {}) == {1: second.address}
-    numbered_backwards = {"h1": [vf._replace(index=9 - vf.index) for vf in vfs(FIRST, 3)]}
+    numbered_backwards = {
+        "h1": [one._replace(vf=one.vf._replace(number=9 - one.number)) for one in vfs(FIRST, 3)]
+    }
     assert place(asks(ANY_OF_NETWORK), "vm", "h1", numbered_backwards, NOBODY, {}) == {1: "0000:07:10.2"}
 
 

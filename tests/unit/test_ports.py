@@ -12,7 +12,8 @@ from sriovlib.pool import inventories, placement
 from sriovlib.pool.hosts import Member, Topology
 from sriovlib.pool.ledger import Choice, Request
 from sriovlib.pool.networks import Network
-from sriovlib.vf import apply, inventory
+from sriovlib.vf import apply, host_inventory, inventory
+from sriovlib.vf.host_inventory import HostInventory
 
 CONNECTX3 = "0000:03:00.0"
 PARAMETER = "/sys/module/mlx4_core/parameters/num_vfs"
@@ -29,11 +30,11 @@ def connectx3(fs: FakeFilesystem, num_vfs: str, vfs: int, ports: int = 2) -> Ans
 
 
 def ports_of_vfs(host: AnsweringHost) -> List[Optional[str]]:
-    return [vf["interface"] for vf in inventory.inventory(host, None, {})["vfs"]]
+    return [vf["interface"] for vf in host_inventory.read(host).to_json()["vfs"]]
 
 
 def problems(host: AnsweringHost) -> Dict[str, str]:
-    (pf,) = inventory.inventory(host, None, {})["pfs"]
+    (pf,) = host_inventory.read(host).to_json()["pfs"]
     return {problem["code"]: problem["message"] for problem in pf["problems"]}
 
 
@@ -115,7 +116,8 @@ def candidates_of(host: AnsweringHost) -> List[Any]:
 
     member = Member("OpaqueRef:1", "host", "host", True, {})
     topology = TwoNetworks("host", "", {"host": member}, {})
-    return inventories.candidates(topology, member, inventory.inventory(host, None, {}), vgpus.UNTOLD)
+    told = HostInventory.from_json(host_inventory.read(host).to_json())
+    return inventories.candidates(topology, member, told.pfs, told.vfs.values(), vgpus.UNTOLD)
 
 
 def test_a_vf_serves_the_network_of_its_own_port(fs: FakeFilesystem) -> None:
@@ -143,7 +145,7 @@ def test_settings_are_those_of_the_vfs_own_port(fs: FakeFilesystem) -> None:
     first = ip_shows("eth1", vfs=2, mac="02:00:00:00:00:01")["ip -details link show"]
     second = ip_shows("eth2", vfs=2, mac="02:00:00:00:00:02")["ip -details link show"]
     host.said = {"ip -details link show": first + second}
-    vfs = inventory.inventory(host, None, {})["vfs"]
+    vfs = host_inventory.read(host).to_json()["vfs"]
     assert [vf["mac"] for vf in vfs] == ["02:00:00:00:00:01", "02:00:00:00:00:02"]
 
 
@@ -158,7 +160,7 @@ def test_a_vm_arrives_by_the_interface_of_its_vfs_port(fs: FakeFilesystem) -> No
 
 def test_a_vf_on_both_ports_takes_no_settings(fs: FakeFilesystem) -> None:
     host = connectx3(fs, "4", 4)
-    (vf, *_) = inventory.inventory(host, None, {})["vfs"]
+    (vf, *_) = host_inventory.read(host).to_json()["vfs"]
     assert vf["mac"] is None
     assert "on both ports" in vf["no_settings"]
     with pytest.raises(SriovError, match="on both ports"):
@@ -196,7 +198,7 @@ def chelsio(fs: FakeFilesystem, ports: int = 4) -> AnsweringHost:
 def test_the_vfs_of_a_chelsio_function_are_on_the_port_of_its_number(fs: FakeFilesystem) -> None:
     host = chelsio(fs)
     assert ports_of_vfs(host) == ["eth1", "eth1", "eth2", "eth2", "eth3", "eth3", "eth4", "eth4"]
-    pfs = inventory.inventory(host, None, {})["pfs"]
+    pfs = host_inventory.read(host).to_json()["pfs"]
     assert [(pf["interface"], pf["mac"]) for pf in pfs] == [
         (f"eth{port + 1}", f"00:07:43:00:00:0{port}") for port in range(4)
     ]
@@ -224,7 +226,7 @@ def test_the_interface_that_tells_of_vfs_is_not_the_first(fs: FakeFilesystem) ->
     add_interface(fs, CONNECTX3, "eth1", "00:02:c9:00:00:01")
     add_interface(fs, CONNECTX3, "eth2", "00:02:c9:00:00:02", dev_port=1)
     host = AnsweringHost(ip_shows("eth2", vfs=1, mac="02:00:00:00:00:05"))
-    (vf,) = inventory.inventory(host, None, {})["vfs"]
+    (vf,) = host_inventory.read(host).to_json()["vfs"]
     assert (vf["mac"], vf["interface"]) == ("02:00:00:00:00:05", None)
 
 
@@ -234,7 +236,7 @@ def test_an_interface_for_settings_alone_is_no_port(fs: FakeFilesystem) -> None:
     add_interface(fs, CONNECTX3, "eth1", "", type=65534, carrier="")
     add_interface(fs, CONNECTX3, "eth2", "00:02:c9:00:00:02", type=1)
     host = AnsweringHost(ip_shows("eth1", vfs=1, mac="02:00:00:00:00:05"))
-    answer = inventory.inventory(host, None, {})
+    answer = host_inventory.read(host).to_json()
     assert [(pf["interface"], pf["mac"], pf["link_up"]) for pf in answer["pfs"]] == [
         ("eth2", "00:02:c9:00:00:02", True)
     ]
@@ -246,7 +248,7 @@ def test_an_infiniband_partitions_interface_is_no_second_port(fs: FakeFilesystem
     address = "80:00:00:48:fe:80:00:00:00:00:00:00:f4:52:14:03:00:7b:cb:a1"
     add_interface(fs, CONNECTX3, "ib0", address, type=32)
     add_interface(fs, CONNECTX3, "ib0.8001", address, type=32, parent="ib0")
-    (pf,) = inventory.inventory(AnsweringHost(), None, {})["pfs"]
+    (pf,) = host_inventory.read(AnsweringHost()).to_json()["pfs"]
     assert [port["interface"] for port in pf["ports"]] == ["ib0"]
     assert pf["interfaces"] == ["ib0", "ib0.8001"]  # what stands on either counts
 

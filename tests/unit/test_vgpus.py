@@ -11,12 +11,12 @@ from sriovlib.calls import list_vfs
 from sriovlib.config import sriov_conf
 from sriovlib.errors import SriovError
 from sriovlib.machine import dom0_devices, vgpus
-from sriovlib.machine.vgpus import Gpu
+from sriovlib.machine.pci import PhysicalFunction
 from sriovlib.pool import gpus
 from sriovlib.pool.usage import Silence
 from sriovlib.starts import reboot
 from sriovlib.starts.judge import Device
-from sriovlib.vf import drift, in_use, inventory, restore
+from sriovlib.vf import drift, host_inventory, in_use, inventory, restore
 
 A40, VF = "0000:41:00.0", "0000:41:00.4"
 
@@ -36,17 +36,28 @@ def card(fs: FakeFilesystem, driver: Optional[str], pci_class: str = "30200", vf
     return SmallDom0({"xenstore-ls": ""})
 
 
+def gpu(driver: str, vfs: int = 0) -> PhysicalFunction:
+    return PhysicalFunction(A40, "10de", "2235", driver, None, 32, vfs, (), "030200", (), (), None)
+
+
 def held(host: SmallDom0) -> List[str]:
-    (pf,) = inventory.inventory(host, None, {})["pfs"]
+    (pf,) = host_inventory.read(host).to_json()["pfs"]
     return [problem["code"] for problem in pf["problems"] if problem["code"] == "VF_HELD_BY_DOM0"]
+
+
+def only_vf(host: SmallDom0) -> Dict[str, Any]:
+    (vf,) = list_vfs.vf_records(inventory.look(host), Silence("it restarts"))
+    return vf
 
 
 @pytest.mark.parametrize("driver", ["nvidia", "gim"])
 def test_while_xapi_is_silent_a_gpu_is_known_by_its_driver(fs: FakeFilesystem, driver: str) -> None:
     host = card(fs, driver)
-    seen = inventory.look(host)
-    (vf,) = list_vfs.vf_records(seen, Silence("it restarts"))
-    (pf,) = list_vfs.pf_records(host, seen, Silence("it restarts"))
+    seen, silence = inventory.look(host), Silence("it restarts")
+    vfs = host_inventory.vf_states(seen)
+    pfs = list_vfs.pf_states(host, seen, vfs, {}, silence)
+    (pf,) = list_vfs.pf_records(seen, pfs, list_vfs.joined(seen, vfs, silence), silence)
+    vf = only_vf(host)
     assert (vf["state"], pf["managed_by"], pf["free_vfs"]) == ("reserved", "xapi", 0)
     assert held(host) == []
 
@@ -54,8 +65,7 @@ def test_while_xapi_is_silent_a_gpu_is_known_by_its_driver(fs: FakeFilesystem, d
 @pytest.mark.parametrize(("driver", "pci_class"), [("nouveau", "30200"), ("gim", "20000")])
 def test_another_device_is_none(fs: FakeFilesystem, driver: str, pci_class: str) -> None:
     host = card(fs, driver, pci_class)
-    (vf,) = list_vfs.vf_records(inventory.look(host), Silence("it restarts"))
-    assert vf["state"] == "dom0"
+    assert only_vf(host)["state"] == "dom0"
     assert held(host) == ["VF_HELD_BY_DOM0"]
 
 
@@ -82,10 +92,9 @@ def test_at_boot_no_vfs_of_it_are_made(fs: FakeFilesystem) -> None:
 def test_what_of_a_gpu_without_vfs_is_xapis(
     driver: str, told: Dict[str, bool], of_vfs: bool, of_pf: bool
 ) -> None:
-    gpu = Gpu(A40, driver, "030200")
-    assert vgpus.gives_vfs(gpu, told) == of_vfs
-    assert vgpus.needs_pf(gpu, 0, told) == of_pf
-    assert vgpus.needs_pf(gpu, 4, told) == of_vfs
+    assert vgpus.gives_vfs(gpu(driver), told) == of_vfs
+    assert vgpus.needs_pf(gpu(driver), told) == of_pf
+    assert vgpus.needs_pf(gpu(driver, vfs=4), told) == of_vfs
 
 
 def test_the_vfs_and_the_pf_are_needed(fs: FakeFilesystem) -> None:
@@ -137,11 +146,11 @@ def test_xapi_is_asked_for_types_of_vgpus_whether_they_are_vfs_or_parts(implemen
         VGPU_type={"quarter": {}},
         get_pci_id={"pci-a": A40, "pci-b": "0000:00:02.0"},
     )
-    told = gpus.told(xapi, "host", [Gpu(A40, "nvidia", "030200")])
+    told = gpus.told(xapi, "host", [gpu("nvidia")])
     assert told == {A40: True, "0000:00:02.0": False}
 
 
 def test_on_a_host_without_a_gpu_it_is_not_asked() -> None:
     xapi: Any = Xapi()
-    assert gpus.told(xapi, "host", [Gpu("0000:07:00.0", "ixgbe", "020000")]) == {}
+    assert gpus.told(xapi, "host", [gpu("ixgbe")._replace(pci_class="020000")]) == {}
     assert xapi.asked == []

@@ -6,13 +6,14 @@ from ..config import vf_settings
 from ..errors import SriovError, bad_argument
 from ..machine.host import Host
 from ..pool import copies, hosts, inventories, locked, networks, pci_entries, placement, state
-from ..pool.conflicts import by_hand
+from ..pool.conflicts import entries
 from ..pool.hosts import Topology
 from ..pool.inventories import Surveyed
 from ..pool.ledger import Choice, Entry, Request
 from ..pool.locked import Work
 from ..pool.macs import chosen_mac
 from ..pool.state import Vm
+from ..vf.host_inventory import PortState, VfState
 from ..xapi.session import Xapi
 from . import arguments
 
@@ -69,12 +70,12 @@ def _assign(at: Work, vm: Vm, entry: Entry, wish: Wish) -> Dict[str, Any]:
         requests = [*entry.requests, Request(number, choice, {})]
     vfs = locked.place(at, vm, requests, target, entry.lease.vfs if entry.lease else {})
     where = at.host(target)
-    vf = where.vf(vfs[number]) or {}
-    port = where.port(vf)
+    vf = where.inventory.vfs[vfs[number]]
+    port = where.inventory.port_of(vf)
     if begun is None:
         requests[-1] = requests[-1]._replace(settings=_settings(at, vm, number, wish, vf, port))
     change = locked.change(at, vm, entry, requests, target, vfs)
-    stopped = by_hand.newly_refused(at.seen, change)
+    stopped = entries.newly_refused(at.seen, change)
     at.transaction.write(change)
     at.transaction.collect_garbage()
     portable = all(
@@ -87,7 +88,7 @@ def _assign(at: Work, vm: Vm, entry: Entry, wish: Wish) -> Dict[str, Any]:
         "vf": vfs[number],
         "host_uuid": target,
         "portable": portable,
-        "redundant": _redundant(at, target, vf["interface"]),
+        "redundant": _redundant(at, target, vf.function.port.interface),
         "warnings": [*_warnings(at, vm, vf, port, portable), *_moved(entry, vfs), *stopped],
     }
 
@@ -112,18 +113,18 @@ def _begun(at: Work, vm: Vm, entry: Entry, wish: Wish) -> Optional[Request]:
 
 
 def _settings(
-    at: Work, vm: Vm, number: int, wish: Wish, vf: Mapping[str, Any], port: Mapping[str, Any]
+    at: Work, vm: Vm, number: int, wish: Wish, vf: VfState, port: Optional[PortState]
 ) -> Dict[str, str]:
     """What a new request gets beside its VF."""
     settings = dict(wish.settings)
-    if vf["no_settings"] is None:
-        _check_settings(settings, port["speed"])
+    if vf.no_settings is None:
+        _check_settings(settings, port.speed if port else None)
         settings["mac"] = chosen_mac(at, vm.uuid, number, settings.get("mac"))
     elif settings:
         raise bad_argument(
             sorted(settings)[0],
             settings[sorted(settings)[0]],
-            f"nothing here: {vf['no_settings']}",
+            f"nothing here: {vf.no_settings}",
         )
     return settings
 
@@ -225,28 +226,28 @@ def _target(at: Work, vm: Vm, entry: Entry, wish: Wish) -> Tuple[str, Choice]:
 def _choice(where: Surveyed, wish: Wish) -> Optional[Choice]:
     """The wish in the terms of one host; None where it has no such thing."""
     if wish.kind == "pf":
-        pf = where.pf(wish.value)
-        if pf is None or pf["management"] is not False:
+        pf = where.inventory.pf(wish.value)
+        if pf is None or pf.management is not False:
             return None
-        if wish.value != pf["address"] and len(pf["ports"]) > 1:
+        if wish.value != pf.address and len(pf.ports) > 1:
             raise bad_argument(
                 "pf",
                 wish.value,
-                f"a PF with one port, or an address; {pf['address']} has several ports, and VFs of each: "
+                f"a PF with one port, or an address; {pf.address} has several ports, and VFs of each: "
                 "say by network, vf or pf=ADDRESS which VF is meant",
             )
-        return Choice("pf", pf["address"], f"{pf['vendor_id']}:{pf['device_id']}")
+        return Choice("pf", pf.address, pf.function.device)
     if wish.kind == "vf":
-        vf = where.vf(wish.value)
-        return Choice("vf", vf["address"], f"{vf['vendor_id']}:{vf['device_id']}") if vf else None
+        vf = where.inventory.vfs.get(wish.value)
+        return Choice("vf", vf.address, vf.device) if vf else None
     return Choice(wish.kind, wish.value)
 
 
 def _nothing(at: Work, wish: Wish, asked: Mapping[str, Surveyed]) -> SriovError:
     for one in asked.values():
-        pf = one.pf(wish.value) if wish.kind == "pf" else None
+        pf = one.inventory.pf(wish.value) if wish.kind == "pf" else None
         if pf is not None:  # _choice has passed it over
-            carries = "carries" if pf["management"] else "may carry"
+            carries = "carries" if pf.management else "may carry"
             return SriovError(
                 "SRIOV_MANAGEMENT_INTERFACE",
                 f"{wish.value} {carries} the management network of the host {one.member.name}.",
@@ -286,12 +287,12 @@ def _moved(entry: Entry, vfs: Mapping[int, str]) -> List[str]:
     ]
 
 
-def _warnings(at: Work, vm: Vm, vf: Mapping[str, Any], port: Mapping[str, Any], portable: bool) -> List[str]:
+def _warnings(at: Work, vm: Vm, vf: VfState, port: Optional[PortState], portable: bool) -> List[str]:
     found = [problem.message for problem in at.surveyed.problems]
-    if port["interface"] is not None and port["link_up"] is False:
-        found.append(f"The link of {port['interface']} is down.")
-    if vf["no_port"] is not None:
-        found.append(f"Which network {vf['address']} is in is not known: {vf['no_port']}.")
+    if port is not None and port.link_up is False:
+        found.append(f"The link of {port.port.interface} is down.")
+    if vf.function.port.why is not None:
+        found.append(f"{vf.address} is {vf.function.port.why}, so its network is not known.")
     if not portable:
         found.append(
             "On another host these addresses are other VFs or somebody else's, so the VM is given others "

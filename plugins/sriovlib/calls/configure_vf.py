@@ -26,7 +26,7 @@ def configure_vf(host: Host, session: Any, args: Mapping[str, str]) -> Dict[str,
             raise SriovError(
                 "SRIOV_NOT_FOUND", f"This host has no VF {address}.", "list_vfs shows those that there are."
             )
-        pf = list_vfs.find_pf(seen, vf.pf)
+        pf = seen.pf_of(vf)
         interface = seen.settings_interface(vf)
         if interface is None:
             late = pf.is_network and not pf.ports and not pf.is_infiniband

@@ -47,13 +47,13 @@ def list_assignments(host: Host, session: Any, args: Mapping[str, str]) -> Dict[
     ]
     return {
         "vms": vms,
-        "conflicts": [conflict._asdict() for conflict in find.readable(found, seen)],
+        "conflicts": [conflict._asdict() for conflict in find.readable(found, now)],
         "hosts": [
             {
                 "host_uuid": member.uuid,
                 "name": member.name,
                 "live": member.live,
-                "version": surveyed.hosts[member.uuid].inventory["version"]
+                "version": surveyed.hosts[member.uuid].inventory.version
                 if member.uuid in surveyed.hosts
                 else None,
             }

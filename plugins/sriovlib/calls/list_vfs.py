@@ -1,14 +1,16 @@
 """`list_vfs` and `list_pfs`: the host's inventory joined with one bulk read of the pool."""
 
-from typing import Any, Dict, List, Mapping, Optional, Set, Union
+from typing import Any, Dict, Iterable, List, Mapping, Optional, Sequence, Set, Union
 
+from ..config.sriov_conf import PfConfig
 from ..errors import SriovError
-from ..machine import pci, vgpus
+from ..machine import vgpus
 from ..machine.host import Host
 from ..pool import usage
 from ..pool.networks import find_network
 from ..pool.usage import Pool, Silence
-from ..vf import inventory
+from ..vf import host_inventory, inventory
+from ..vf.host_inventory import Owner, PfState, VfState
 from ..vf.inventory import ASSIGNED, DOM0, FREE, IN_USE, RESERVED, STATES, Inventory
 from ..xapi.session import Xapi, XapiError
 from . import arguments
@@ -30,34 +32,46 @@ def read_pool(host: Host, session: Any, seen: Inventory) -> Union[Pool, Silence]
         silence = Silence("INSTALLATION_UUID is not in /etc/xensource-inventory")
     else:
         try:
-            return usage.read(Xapi(host, session), seen.host_uuid, map(vgpus.gpu, seen.pfs))
+            return usage.read(Xapi(host, session), seen.host_uuid, seen.pfs)
         except XapiError as error:
             silence = Silence(str(error))
     host.log(f"xapi does not tell of the pool, states and owners are unknown: {silence.why}")
     return silence
 
 
-def state_of(
-    vf: pci.VirtualFunction,
-    managed: bool,
-    seen: Inventory,
-    xapi_pool: Union[Pool, Silence],
-    holders: Mapping[str, usage.Vm],
+def joined(seen: Inventory, vfs: Iterable[VfState], xapi_pool: Union[Pool, Silence]) -> List[VfState]:
+    """The host's VFs, with states and VMs as host and pool together show them. `vfs`: by the host alone."""
+    managed = _managed(seen, xapi_pool)
+    known = None if isinstance(xapi_pool, Silence) else xapi_pool
+    by_uuid = {vm.uuid: vm for vm in known.vms} if known else {}
+    found = []
+    for vf in vfs:
+        holder = known.holders.get(vf.address) if known else None
+        state = _state(vf, holder is not None, vf.function.pf in managed, seen, xapi_pool)
+        vm = holder if state == ASSIGNED else None
+        if state == IN_USE and vf.assigned_to:
+            vm = by_uuid.get(vf.assigned_to.vm_uuid or "")
+        owner = Owner(vm.uuid, vm.name, vm.power_state) if vm else vf.assigned_to
+        found.append(vf._replace(state=state, assigned_to=owner))
+    return found
+
+
+def _state(
+    vf: VfState, is_held: bool, is_managed: bool, seen: Inventory, xapi_pool: Union[Pool, Silence]
 ) -> Optional[str]:
-    """The first that applies, in the order of the contract; None where it takes a xapi (or a
-    xenstore) that does not answer."""
-    known = seen.state(vf)
-    if known == IN_USE:
-        return known
-    if vf.address in holders:
+    """The first that applies, in the order of the contract; None where it takes a xapi (or a xenstore) that
+    does not answer."""
+    if vf.state == IN_USE:
+        return IN_USE
+    if is_held:
         return ASSIGNED
-    if known == DOM0 and not vgpus.gives_vfs(_gpu_of(seen, vf), _told(xapi_pool)):
-        return known
-    if known in (DOM0, RESERVED):
+    if vf.state == DOM0 and not vgpus.gives_vfs(seen.pf_of(vf.function), _told(xapi_pool)):
+        return DOM0
+    if vf.state in (DOM0, RESERVED):
         return RESERVED
     if isinstance(xapi_pool, Silence) or seen.owners is None:
         return None
-    return RESERVED if managed else FREE
+    return RESERVED if is_managed else FREE
 
 
 def _managed(seen: Inventory, xapi_pool: Union[Pool, Silence]) -> Set[str]:
@@ -66,7 +80,7 @@ def _managed(seen: Inventory, xapi_pool: Union[Pool, Silence]) -> Set[str]:
     return {
         pf.address
         for pf in seen.pfs
-        if networks.intersection(pf.interfaces) or vgpus.gives_vfs(vgpus.gpu(pf), _told(xapi_pool))
+        if networks.intersection(pf.interfaces) or vgpus.gives_vfs(pf, _told(xapi_pool))
     }
 
 
@@ -74,34 +88,21 @@ def _told(xapi_pool: Union[Pool, Silence]) -> vgpus.Told:
     return vgpus.UNTOLD if isinstance(xapi_pool, Silence) else xapi_pool.vgpus
 
 
-def _gpu_of(seen: Inventory, vf: pci.VirtualFunction) -> vgpus.Gpu:
-    return vgpus.gpu(next(pf for pf in seen.pfs if pf.address == vf.pf))
+def _network(xapi_pool: Union[Pool, Silence], interface: Optional[str]) -> Optional[str]:
+    return None if isinstance(xapi_pool, Silence) else xapi_pool.network_of.get(interface or "")
+
+
+def vf_record(vf: VfState, xapi_pool: Union[Pool, Silence]) -> Dict[str, Any]:
+    """With the keys of `list_vfs`."""
+    record = vf.to_json()
+    record["network"] = _network(xapi_pool, vf.function.port.interface)
+    return {key: record[key] for key in VF_KEYS}
 
 
 def vf_records(seen: Inventory, xapi_pool: Union[Pool, Silence]) -> List[Dict[str, Any]]:
     """All VFs of the host with the keys of `list_vfs`."""
-    managed = _managed(seen, xapi_pool)
-    known = None if isinstance(xapi_pool, Silence) else xapi_pool
-    holders = known.holders if known else {}
-    by_uuid = {vm.uuid: vm for vm in known.vms} if known else {}
-    records = []
-    for vf in seen.vfs:
-        record = inventory.vf_record(seen, vf)
-        record["state"] = state_of(vf, vf.pf in managed, seen, xapi_pool, holders)
-        record["network"] = known.network_of.get(vf.port.interface or "") if known else None
-        vm = None
-        if record["state"] == IN_USE:
-            vm = by_uuid.get((record["assigned_to"] or {}).get("vm_uuid", ""))
-        elif record["state"] == ASSIGNED:
-            vm = holders[vf.address]
-        if vm is not None:
-            record["assigned_to"] = {
-                "vm_uuid": vm.uuid,
-                "vm_name": vm.name,
-                "power_state": vm.power_state,
-            }
-        records.append({key: record[key] for key in VF_KEYS})
-    return records
+    vfs = joined(seen, host_inventory.vf_states(seen), xapi_pool)
+    return [vf_record(vf, xapi_pool) for vf in vfs]
 
 
 def list_vfs(host: Host, session: Any, args: Mapping[str, str]) -> List[Dict[str, Any]]:
@@ -114,32 +115,19 @@ def list_vfs(host: Host, session: Any, args: Mapping[str, str]) -> List[Dict[str
     xapi_pool = read_pool(host, session, seen)
     port = None
     if pf is not None:
-        found = find_pf(seen, pf)
+        found = seen.find_pf(pf)
         port = pf if pf != found.address and len(found.ports) > 1 else None  # one of its ports
         pf = found.address
     devices = None if network is None else _interfaces_of(xapi_pool, network)
     return [
-        record
-        for record in vf_records(seen, xapi_pool)
-        if (pf is None or record["pf"] == pf)
-        and (port is None or record["interface"] == port)
-        and (devices is None or record["interface"] in devices)
-        and (state is None or record["state"] == state)
-        and (vm_uuid is None or (record["assigned_to"] or {}).get("vm_uuid") == vm_uuid)
+        vf_record(vf, xapi_pool)
+        for vf in joined(seen, host_inventory.vf_states(seen), xapi_pool)
+        if (pf is None or vf.function.pf == pf)
+        and (port is None or vf.function.port.interface == port)
+        and (devices is None or vf.function.port.interface in devices)
+        and (state is None or vf.state == state)
+        and (vm_uuid is None or (vf.assigned_to is not None and vf.assigned_to.vm_uuid == vm_uuid))
     ]
-
-
-def find_pf(seen: Inventory, wanted: str) -> pci.PhysicalFunction:
-    """The PF by address or interface; `SRIOV_NOT_FOUND` where the host has none such."""
-    for pf in seen.pfs:
-        if wanted == pf.address or wanted in pf.interfaces:
-            return pf
-    there = ", ".join(f"{pf.address} ({pf.interface or 'no interface'})" for pf in seen.pfs)
-    raise SriovError(
-        "SRIOV_NOT_FOUND",
-        f"This host has no SR-IOV capable device `{wanted}`.",
-        f"It has: {there}." if there else "It has none at all; list_pfs and status tell more.",
-    )
 
 
 def _interfaces_of(xapi_pool: Union[Pool, Silence], wanted: str) -> Set[str]:
@@ -156,23 +144,42 @@ def _interfaces_of(xapi_pool: Union[Pool, Silence], wanted: str) -> Set[str]:
 def list_pfs(host: Host, session: Any, _args: Mapping[str, str]) -> List[Dict[str, Any]]:
     """The plugin's `list_pfs`."""
     seen = inventory.look(host)
-    return pf_records(host, seen, read_pool(host, session, seen))
+    xapi_pool = read_pool(host, session, seen)
+    vfs = host_inventory.vf_states(seen)
+    pfs = pf_states(host, seen, vfs, inventory.configured(host, seen), xapi_pool)
+    return pf_records(seen, pfs, joined(seen, vfs, xapi_pool), xapi_pool)
 
 
-def pf_records(host: Host, seen: Inventory, xapi_pool: Union[Pool, Silence]) -> List[Dict[str, Any]]:
-    """All PFs of the host with the keys of `list_pfs`."""
-    configured = inventory.configured_vfs(host, seen)
-    known = None if isinstance(xapi_pool, Silence) else xapi_pool
+def pf_states(
+    host: Host,
+    seen: Inventory,
+    vfs: Sequence[VfState],
+    configured: Mapping[str, PfConfig],
+    xapi_pool: Union[Pool, Silence],
+) -> List[PfState]:
+    """The host's PFs. `vfs`: by the host alone; `configured`: see `inventory.configured`."""
     managed = _managed(seen, xapi_pool)
-    vfs = vf_records(seen, xapi_pool)
+    return [
+        host_inventory.pf_state(host, seen, pf, vfs, configured, pf.address in managed) for pf in seen.pfs
+    ]
+
+
+def pf_records(
+    seen: Inventory, pfs: Iterable[PfState], vfs: Iterable[VfState], xapi_pool: Union[Pool, Silence]
+) -> List[Dict[str, Any]]:
+    """With the keys of `list_pfs`. `vfs`: `joined`."""
+    managed = _managed(seen, xapi_pool)
+    states: Dict[str, List[Optional[str]]] = {}
+    for vf in vfs:
+        states.setdefault(vf.function.pf, []).append(vf.state)
     records = []
-    for pf in seen.pfs:
-        states = [vf["state"] for vf in vfs if vf["pf"] == pf.address]
-        record = inventory.pf_record(seen, pf, host, configured, pf.address in managed)
-        record["network"] = known.network_of.get(pf.interface or "") if known else None
-        record["free_vfs"] = None if None in states else states.count(FREE)
+    for pf in pfs:
+        own = states.get(pf.address, [])
+        record = pf.to_json()
+        record["network"] = _network(xapi_pool, pf.function.interface)
+        record["free_vfs"] = None if None in own else own.count(FREE)
         record["managed_by"] = "xapi" if pf.address in managed else None
         for port in record["ports"]:
-            port["network"] = known.network_of.get(port["interface"]) if known else None
+            port["network"] = _network(xapi_pool, port["interface"])
         records.append({key: record[key] for key in PF_KEYS})
     return records

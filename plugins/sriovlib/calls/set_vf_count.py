@@ -30,7 +30,7 @@ def set_vf_count(host: Host, session: Any, args: Mapping[str, str]) -> Dict[str,
     force = arguments.boolean(args, "force", False)
     with host.lock("vfs", f"set_vf_count {wanted_pf}"):
         seen = inventory.look(host)
-        pf = list_vfs.find_pf(seen, wanted_pf)
+        pf = seen.find_pf(wanted_pf)
         if count > pf.total_vfs:
             raise bad_argument("count", args["count"], f"at most {pf.total_vfs}, what {pf.address} offers")
         in_use.pf_is_not_needed(pf, seen)

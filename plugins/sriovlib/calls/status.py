@@ -10,7 +10,16 @@ from ..machine import xen, xensource_inventory
 from ..machine.host import Host
 from ..pool import conf_copy
 from ..pool.usage import Silence
-from ..vf import drift, driver_counts, inventory, module_parameter, pciback, restore, restore_running
+from ..vf import (
+    drift,
+    driver_counts,
+    host_inventory,
+    inventory,
+    module_parameter,
+    pciback,
+    restore,
+    restore_running,
+)
 from ..vf.inventory import STATES
 from . import list_vfs
 
@@ -63,6 +72,7 @@ def status(host: Host, session: Any, _args: Mapping[str, str]) -> Dict[str, Any]
     problems += [_config_error(error) for error in config.errors]
     problems += restore_running.problems(host, seen)
     macs = pf_sections.permanent_macs(host, seen.pfs) if config.pfs else {}
+    configured = inventory.sections(seen, config, macs)
     planned = drift.plan(config, seen, macs)
     waiting = False
     for one in planned:
@@ -77,8 +87,9 @@ def status(host: Host, session: Any, _args: Mapping[str, str]) -> Dict[str, Any]
     ]
     problems += [REBOOT_PENDING._replace(message=sentence) for sentence in leaving if sentence]
     errors = restore.last_errors(host)
-    pfs = list_vfs.pf_records(host, seen, pool)
-    states = [vf["state"] for vf in list_vfs.vf_records(seen, pool)]
+    vfs = host_inventory.vf_states(seen)
+    pfs = list_vfs.pf_states(host, seen, vfs, configured, pool)
+    states = [vf.state for vf in list_vfs.joined(seen, vfs, pool)]
     noted = xensource_inventory.read(host)
     return {
         "version": VERSION,
@@ -93,17 +104,17 @@ def status(host: Host, session: Any, _args: Mapping[str, str]) -> Dict[str, Any]
         "pciback": {**driver._asdict(), "persistent": config.pciback},
         "pfs": [
             {
-                "address": pf["address"],
-                "interface": pf["interface"],
-                "desired": desired_counts.get(pf["address"]),
-                "actual": pf["num_vfs"],
-                "last_error": errors.get(pf["address"]),
+                "address": pf.address,
+                "interface": pf.function.interface,
+                "desired": desired_counts.get(pf.address),
+                "actual": pf.function.num_vfs,
+                "last_error": errors.get(pf.address),
             }
             for pf in pfs
         ],
         "vfs": _counts(states),
         "reboot_required": True if waiting or any(leaving) else mmu.reboot_required if mmu else None,
-        "problems": [problem._asdict() for problem in problems] + [p for pf in pfs for p in pf["problems"]],
+        "problems": [one._asdict() for one in [*problems, *(one for pf in pfs for one in pf.problems)]],
     }
 
 

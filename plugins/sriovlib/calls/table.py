@@ -37,7 +37,7 @@ FUNCTIONS: Dict[str, Function] = {
     "enable_iommu": Function("calls.enable_iommu", ("dry_run",), writes=True),
     "disable_iommu": Function("calls.enable_iommu", ("dry_run",), writes=True),
     "load_pciback": Function("calls.load_pciback", ("persistent",), writes=True),
-    "inventory": Function("vf.inventory"),
+    "inventory": Function("calls.inventory"),
     "list_pfs": Function("calls.list_vfs"),
     "list_vfs": Function("calls.list_vfs", ("pf", "network", "state", "vm_uuid")),
     "set_vf_count": Function("calls.set_vf_count", ("pf", "count", "force"), writes=True),

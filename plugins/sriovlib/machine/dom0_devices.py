@@ -48,9 +48,8 @@ def needs(
         if known.managed.intersection(pf.interfaces):
             for function in [pf.address, *(vf.address for vf in vfs if vf.pf == pf.address)]:
                 found.setdefault(function, []).append(MANAGED)
-        gpu = vgpus.gpu(pf)
-        of_xapi = [vf.address for vf in vfs if vf.pf == pf.address and vgpus.gives_vfs(gpu, known.vgpus)]
-        for function in [pf.address, *of_xapi] if vgpus.needs_pf(gpu, pf.num_vfs, known.vgpus) else of_xapi:
+        of_xapi = [vf.address for vf in vfs if vf.pf == pf.address and vgpus.gives_vfs(pf, known.vgpus)]
+        for function in [pf.address, *of_xapi] if vgpus.needs_pf(pf, known.vgpus) else of_xapi:
             found.setdefault(function, []).append(VGPUS)
     for vf in vfs:
         on_pf = [sentence for sentence in found.get(vf.address, ()) if sentence not in found.get(vf.pf, ())]

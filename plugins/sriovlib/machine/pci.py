@@ -5,7 +5,7 @@ from typing import List, NamedTuple, Optional, Set, Tuple
 
 from . import ports
 from .host import Host
-from .ports import OfVf, Port
+from .ports import Port, VfPort
 
 DEVICES = ports.DEVICES
 
@@ -52,6 +52,11 @@ class PhysicalFunction(NamedTuple):
     guid: Optional[str]  # by which an InfiniBand card is known, of its first port
 
     @property
+    def device(self) -> str:
+        """Vendor and device, as in `8086:10fb`."""
+        return f"{self.vendor_id}:{self.device_id}"
+
+    @property
     def is_network(self) -> bool:
         return self.pci_class.startswith("02")
 
@@ -84,7 +89,12 @@ class VirtualFunction(NamedTuple):
     device_id: str
     driver: Optional[str]
     numa_node: Optional[int]
-    port: OfVf  # that it is on
+    port: VfPort
+
+    @property
+    def device(self) -> str:
+        """Vendor and device, as in `8086:10ed`."""
+        return f"{self.vendor_id}:{self.device_id}"
 
 
 def _uevent(host: Host, address: str) -> Optional[Tuple[str, str, Optional[str], str]]:
@@ -165,7 +175,7 @@ def _virtual_functions(host: Host, pf: PhysicalFunction) -> List[VirtualFunction
         vendor, device = identity[:2]
         # A VF has its PF's memory node: the kernel gives it the PF's bus (iov.c, virtfn_add_bus).
         number = int(name[6:])
-        port = on_ports[number] if number < len(on_ports) else OfVf(None, "newer than its PF's number")
+        port = on_ports[number] if number < len(on_ports) else VfPort(None, "newer than its PF's number")
         found.append(VirtualFunction(address, number, pf.address, vendor, device, driver, pf.numa_node, port))
     return sorted(found, key=lambda vf: vf.number)
 

@@ -49,9 +49,10 @@ class Interfaces(NamedTuple):
     settings: Tuple[str, ...]
 
 
-class OfVf(NamedTuple):
-    """The interface of the port that a VF is on; None where dom0 has none or cannot tell, and `why`: to
-    stand after "the VF is"."""
+class VfPort(NamedTuple):
+    """The port that a VF is on, by its interface. None where the PF has no ports, or where dom0 has no
+    interface of that port or cannot tell which it is: then `why` completes "the VF is ...".
+    """
 
     interface: Optional[str]
     why: Optional[str] = None
@@ -122,7 +123,9 @@ def guid(host: Host, address: str, ports: Sequence[Port]) -> Optional[str]:
     return None
 
 
-def of_vfs(host: Host, address: str, driver: Optional[str], ports: Sequence[Port], count: int) -> List[OfVf]:
+def of_vfs(
+    host: Host, address: str, driver: Optional[str], ports: Sequence[Port], count: int
+) -> List[VfPort]:
     """The port of each of the PF's `count` VFs, by their numbers."""
     by_number = {port.number: port.interface for port in ports}
     if driver == MLX4:
@@ -130,12 +133,12 @@ def of_vfs(host: Host, address: str, driver: Optional[str], ports: Sequence[Port
         if physical > 1:
             return _mlx4(host, address, by_number, count)
     if len(ports) == 1:
-        return [OfVf(ports[0].interface)] * count
+        return [VfPort(ports[0].interface)] * count
     if not ports:
-        return [OfVf(None, "of a PF that has no network interface")] * count
+        return [VfPort(None)] * count
     names = " and ".join(port.interface for port in ports)
     return [
-        OfVf(None, f"of a PF with the ports {names}, and the kernel does not tell on which it is")
+        VfPort(None, f"of a PF with the ports {names}, and the kernel does not tell on which it is")
     ] * count
 
 
@@ -145,19 +148,21 @@ def _mlx4_ports(host: Host, address: str, ports: Sequence[Port]) -> int:
     return max([attributes, *(port.number + 1 for port in ports)])
 
 
-def _mlx4(host: Host, address: str, by_number: Mapping[int, str], count: int) -> List[OfVf]:
+def _mlx4(host: Host, address: str, by_number: Mapping[int, str], count: int) -> List[VfPort]:
     told = [
         counts
         for counts in (_mlx4_counts(host, address, name) for name in ("num_vfs", "port_vfs"))
         if counts is not None and sum(counts) == count  # else these VFs were made by other numbers
     ]
     if not told:
-        return [OfVf(None, f"on a port that {MLX4}'s parameter num_vfs does not tell")] * count
-    found: List[OfVf] = []
+        return [VfPort(None, f"on a port that {MLX4}'s parameter num_vfs does not tell")] * count
+    found: List[VfPort] = []
     for number, vfs in enumerate(told[0][:2]):
         name = by_number.get(number)
-        found += [OfVf(name, None if name else f"on port {number + 1}, which dom0 has no interface of")] * vfs
-    return found + [OfVf(None, "on both ports")] * told[0][2]
+        found += [
+            VfPort(name, None if name else f"on port {number + 1}, which dom0 has no interface of")
+        ] * vfs
+    return found + [VfPort(None, "on both ports")] * told[0][2]
 
 
 def _mlx4_counts(host: Host, address: str, name: str) -> Optional[Tuple[int, int, int]]:

@@ -8,11 +8,12 @@ default_lan_addr). A driver that was given none makes one up that is locally adm
 some cards give their VFs ones of their own, beside the PF's.
 """
 
-from typing import Any, Dict, List, Mapping, NamedTuple, Optional, Sequence, Tuple
+from typing import Dict, List, Mapping, NamedTuple, Optional, Sequence, Tuple
 
 from ..config import vf_settings
 from ..errors import SriovError
 from ..safetext import listed, shortened
+from ..vf.host_inventory import PfState, VfState
 from . import iovirt
 from .inventories import Surveyed
 from .pci_entries import PciEntry
@@ -41,43 +42,43 @@ def found(where: Surveyed, vm: Vm, entries: Sequence[PciEntry]) -> List[Found]:
     macs, vlans = iovirt.macs(vm.other_config), iovirt.vlans(vm.other_config)
     there: Dict[str, Found] = {}
     for one in entries:
-        vf = where.vf(one.address) if one.address else None
+        vf = where.inventory.vfs.get(one.address or "")
         if vf is None or one.address is None or one.address in there:
             continue
         number = one.number or 0
         keys = {name: key[number] for name, key in (("mac", macs), ("vlan", vlans)) if number in key}
         by_keys = {name: _value(vm, name, text) for name, text in keys.items()}
-        there[one.address] = _one(one.address, vf, where.pf(vf["pf"]) or {}, by_keys)
+        there[one.address] = _one(vf, where.inventory.pf_of(vf), by_keys)
     return list(there.values())
 
 
-def _one(address: str, vf: Mapping[str, Any], pf: Mapping[str, Any], by_keys: Dict[str, str]) -> Found:
-    if vf["no_settings"] is not None:
-        return Found(address, {}, by_keys, {}, None)
+def _one(vf: VfState, pf: PfState, by_keys: Dict[str, str]) -> Found:
+    if vf.no_settings is not None:
+        return Found(vf.address, {}, by_keys, {}, None)
     settings: Dict[str, str] = {}
     mac, in_doubt = _mac(vf, pf)
     if mac is not None:
         settings["mac"] = mac
-    if vf["vlan"]:
-        settings["vlan"] = str(vf["vlan"])
-        if vf["qos"] and "vlan" not in by_keys:
-            settings["qos"] = str(vf["qos"])
+    if vf.settings.vlan:
+        settings["vlan"] = str(vf.settings.vlan)
+        if vf.settings.qos and "vlan" not in by_keys:
+            settings["qos"] = str(vf.settings.qos)
     news = {name: text for name, text in by_keys.items() if text != settings.get(name, "0")}
     settings.update(by_keys)
     if settings.get("vlan") == "0":
         del settings["vlan"]
-    return Found(address, settings, {}, news, None if "mac" in by_keys else in_doubt)
+    return Found(vf.address, settings, {}, news, None if "mac" in by_keys else in_doubt)
 
 
-def _mac(vf: Mapping[str, Any], pf: Mapping[str, Any]) -> Tuple[Optional[str], Optional[str]]:
+def _mac(vf: VfState, pf: PfState) -> Tuple[Optional[str], Optional[str]]:
     """The MAC that an administrator gave the VF; and one that is on it, and may be nobody's choice."""
-    if vf.get("configured_mac"):
-        return vf["configured_mac"], None
-    mac = vf["mac"]
+    if vf.configured_mac:
+        return vf.configured_mac, None
+    mac = vf.settings.mac
     if not mac or mac == vf_settings.NO_MAC:
         return None, None
     is_local = bool(int(mac[:2], 16) & 2)
-    of_the_card = mac[:8] == (pf.get("mac") or "")[:8].lower()
+    of_the_card = mac[:8] == (pf.mac or "")[:8].lower()
     return (None, mac) if is_local or of_the_card else (mac, None)
 
 
@@ -103,8 +104,8 @@ def _words(settings: Mapping[str, str]) -> str:
 
 
 def _now(where: Surveyed, one: Found) -> str:
-    vf = where.vf(one.address) or {}
-    return f"which has {_words({name: str(vf[name]) for name in one.by_keys})} now"
+    now = where.inventory.vfs[one.address].settings
+    return f"which has {_words({name: str(getattr(now, name)) for name in one.by_keys})} now"
 
 
 def _value(vm: Vm, name: str, text: str) -> str:

@@ -3,6 +3,7 @@
 from typing import Dict, Iterable
 
 from ..machine import vgpus
+from ..machine.pci import PhysicalFunction
 from ..xapi.session import Xapi
 
 # Every GPU has the type `passthrough`. Of the others the vGPUs are VFs, or parts of the PF: an NVIDIA T4 can
@@ -10,9 +11,9 @@ from ..xapi.session import Xapi
 _TYPES = 'not (field "implementation" = "passthrough")'
 
 
-def told(xapi: Xapi, host: str, pfs: Iterable[vgpus.Gpu]) -> Dict[str, bool]:
-    """What xapi says of the host's GPUs, by their PGPU records; nothing is asked where no PF is a GPU. Raises
-    what `Xapi.call` raises."""
+def told(xapi: Xapi, host: str, pfs: Iterable[PhysicalFunction]) -> Dict[str, bool]:
+    """As `vgpus.Told`, from the host's PGPU records; without a GPU among the PFs xapi is not asked. `host` is
+    a reference. Raises what `Xapi.call` raises."""
     if not any(pf.pci_class.startswith(vgpus.DISPLAY) for pf in pfs):
         return {}
     found = xapi.call("PGPU.get_all_records_where", f'field "host" = "{host}"')

@@ -45,7 +45,7 @@ def taken(at: Work, vm: Vm, entry: Entry, wanted: Optional[str], trust_keys: boo
     for number, one in enumerate(found, entry.next_number):
         _must_be_had(at, vm, where, one.address)
         settings = dict(one.settings)
-        if (where.vf(one.address) or {})["no_settings"] is None:
+        if where.inventory.vfs[one.address].no_settings is None:
             settings["mac"] = chosen_mac(at, vm.uuid, number, settings.get("mac"), requests)
         requests.append(Request(number, _choice(where, one.address), settings))
         vfs[number] = one.address
@@ -83,14 +83,14 @@ def _must_be_had(at: Work, vm: Vm, where: Surveyed, address: str) -> None:
     candidate = next(one for one in where.candidates if one.address == address)
     if candidate.blocked is None:
         return
-    vf = where.vf(address) or {}
-    pf = where.pf(vf["pf"]) or {}
+    vf = where.inventory.vfs[address]
+    pf = where.inventory.pf_of(vf)
     hint = f"Give the VM another VF (`assign_vf`). {pci_entries.without(vm.uuid, vm.pci or '', address)}"
-    if vf["state"] == inventory.DOM0 and pf["management"] is False:
+    if vf.state == inventory.DOM0 and pf.management is False:
         # So they are between two starts where iovirt did not keep dom0's drivers away.
         hint = (
-            f"`set_vf_count` on that host with pf={pf['address']} and count={pf['num_vfs']}, the number that "
-            "there is, takes them over from dom0's driver; then call again."
+            f"`set_vf_count` on that host with pf={pf.address} and count={pf.function.num_vfs} (the present "
+            "number) takes them over from dom0's driver; then call again."
         )
     raise SriovError("SRIOV_NEEDED_BY_DOM0", f"{named} is not to be had: {candidate.blocked}.", hint)
 
@@ -116,7 +116,7 @@ def _ignored(vm: Vm, entries: Sequence[pci_entries.PciEntry]) -> List[str]:
 
 def _left_out(where: Surveyed, one: Found) -> str:
     said = " and ".join(f"{name} {text}" for name, text in one.left_out.items())
-    why = (where.vf(one.address) or {})["no_settings"]
+    why = where.inventory.vfs[one.address].no_settings
     return f"{one.address} of {where.member.name} gets no {said}: {why}."
 
 
@@ -142,7 +142,7 @@ def _host_of(at: Work, vm: Vm, named: Sequence[str], wanted: Optional[str]) -> s
     having: Set[str] = {
         uuid
         for uuid, one in at.surveyed.hosts.items()
-        if any(one.vf(address) is not None for address in named)
+        if any(address in one.inventory.vfs for address in named)
     }
     if vm.affinity in having:
         return str(vm.affinity)

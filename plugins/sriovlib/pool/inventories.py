@@ -21,7 +21,9 @@ from typing import (
 from .. import VERSION
 from ..machine import dom0_devices, vgpus
 from ..machine.host import Host
-from ..vf import inventory
+from ..machine.pci import PhysicalFunction
+from ..vf import host_inventory, inventory
+from ..vf.host_inventory import HostInventory, OtherPlugin, PfState, VfState
 from ..xapi.session import Xapi, XapiFailure
 from . import gpus, networks
 from .hosts import Member, Topology
@@ -40,30 +42,13 @@ class Closed(NamedTuple):
 
 
 class Surveyed(NamedTuple):
-    """A host that answered: its inventory (of the plugin), and its VFs as placement takes them."""
+    """A host that answered: its inventory, and its VFs as placement takes them."""
 
     member: Member
-    inventory: Dict[str, Any]
+    inventory: HostInventory
     candidates: List[Candidate]
-    owners_known: bool  # else its xenstore is silent, and who runs with which VF is not known
     untagged: Set[str]  # networks that stand on its ports without a VLAN of their own
     closed: Mapping[str, Closed] = {}  # PF -> why no VM is given VFs of it
-
-    def vf(self, address: str) -> Optional[Dict[str, Any]]:
-        return next((vf for vf in self.inventory["vfs"] if vf["address"] == address), None)
-
-    def pf(self, wanted: str) -> Optional[Dict[str, Any]]:
-        """By address or interface."""
-        return next(
-            (pf for pf in self.inventory["pfs"] if wanted == pf["address"] or wanted in pf["interfaces"]),
-            None,
-        )
-
-    def port(self, vf: Mapping[str, Any]) -> Dict[str, Any]:
-        """The port that the VF is on; of one that is on no port that is known, the PF's first, which has the
-        same keys."""
-        pf = self.pf(vf["pf"]) or {}
-        return next((port for port in pf["ports"] if port["interface"] == vf["interface"]), pf)
 
 
 class HostProblem(NamedTuple):
@@ -86,10 +71,10 @@ class Survey(NamedTuple):
     def running(self) -> Dict[Tuple[str, str], str]:
         """(host, address) -> UUID of the VM whose domain has the VF, as each host's xenstore says."""
         return {
-            (uuid, vf["address"]): vf["assigned_to"]["vm_uuid"] or "a domain without a VM"
+            (uuid, vf.address): vf.assigned_to.vm_uuid or "a domain without a VM"
             for uuid, surveyed in self.hosts.items()
-            for vf in surveyed.inventory["vfs"]
-            if vf["assigned_to"] is not None
+            for vf in surveyed.inventory.vfs.values()
+            if vf.assigned_to is not None
         }
 
     def starting(self) -> Dict[Tuple[str, str], str]:
@@ -98,7 +83,7 @@ class Survey(NamedTuple):
         return {
             (uuid, address): vm
             for uuid, surveyed in self.hosts.items()
-            for address, vm in surveyed.inventory.get("starting", {}).items()
+            for address, vm in surveyed.inventory.starting.items()
         }
 
     def without_unknown(self, leased: Container[Tuple[str, str]]) -> "Survey":
@@ -106,7 +91,7 @@ class Survey(NamedTuple):
         had. `leased` is by host and address."""
         hosts = dict(self.hosts)
         for uuid, one in self.hosts.items():
-            if not one.owners_known:
+            if not one.inventory.owners_known:
                 why = f"xenstore of {one.member.name} does not answer, so who has it is not known"
                 candidates = [
                     candidate
@@ -140,7 +125,7 @@ def survey(host: Host, session: Any, topology: Topology, members: Iterable[Membe
             continue
         member = answer.member
         found[member.uuid] = answer
-        version = answer.inventory["version"]
+        version = answer.inventory.version
         if version != VERSION:
             problems.append(
                 HostProblem(
@@ -163,20 +148,21 @@ def again(host: Host, session: Any, topology: Topology, before: Survey) -> Surve
 def _ask(host: Host, session: Any, topology: Topology, member: Member) -> Union[Surveyed, HostProblem]:
     """The inventory of a host, our own without a detour; or the problem that there is with it: none of them
     may cost the pool its answer."""
+    xapi = Xapi(host, session, SECONDS)
     try:
         if member.uuid == topology.own:
-            answer = inventory.inventory(host, session, {})
+            answer = host_inventory.read(host)
         else:
-            xapi = Xapi(host, session, SECONDS)
-            answer = json.loads(xapi.call("host.call_plugin", member.ref, "sriov", "inventory", {}))
-        told = gpus.told(Xapi(host, session, SECONDS), member.ref, map(_gpu, answer["pfs"]))
+            text = xapi.call("host.call_plugin", member.ref, "sriov", "inventory", {})
+            answer = HostInventory.from_json(json.loads(text))
+        pfs = [pf.function for pf in answer.pfs.values()]
+        told = gpus.told(xapi, member.ref, pfs)
         return Surveyed(
             member,
-            _with_vgpus(answer, told),
-            candidates(topology, member, answer, told),
-            answer["owners_known"],
+            answer._replace(needed=_with_vgpus(answer.needed, pfs, told)),
+            candidates(topology, member, answer.pfs, answer.vfs.values(), told),
             _untagged(topology, member),
-            _closed_pfs(member, answer, told),
+            _closed_pfs(member, answer.pfs.values(), told),
         )
     except XapiFailure as failure:
         if failure.details[0] == "XENAPI_MISSING_PLUGIN":
@@ -189,7 +175,7 @@ def _ask(host: Host, session: Any, topology: Topology, member: Member) -> Union[
         if failure.details[0] == "SRIOV_BAD_ARGUMENT":
             return _other_plugin(member)
         why = str(failure)
-    except (KeyError, TypeError, AttributeError):
+    except OtherPlugin:
         return _other_plugin(member)
     except Exception as error:  # the client's errors have no common class
         why = str(error) or type(error).__name__
@@ -211,46 +197,42 @@ def _other_plugin(member: Member) -> HostProblem:
 
 
 def candidates(
-    topology: Topology, member: Member, seen: Mapping[str, Any], told: vgpus.Told
+    topology: Topology,
+    member: Member,
+    pfs: Mapping[str, PfState],
+    vfs: Iterable[VfState],
+    told: vgpus.Told,
 ) -> List[Candidate]:
-    """The host's VFs, with the networks that the interface of each one's PF serves. `told`: what xapi says of
-    its GPUs."""
+    """The host's VFs, each with the networks that its port serves. `pfs`: by address; `told`: what xapi says
+    of the host's GPUs."""
     serves: Dict[str, List[str]] = {}
     for network in topology.networks(member):
         for interface in network.interfaces:
             serves.setdefault(interface, []).append(network.uuid)
     managed = networks.managed(member.pifs)
-    pfs = {pf["address"]: pf for pf in seen["pfs"]}
-    found = []
-    for vf in seen["vfs"]:
-        pf = pfs[vf["pf"]]
-        found.append(
-            Candidate(
-                address=vf["address"],
-                index=vf["index"],
-                pf=vf["pf"],
-                device=f"{vf['vendor_id']}:{vf['device_id']}",
-                pf_device=f"{pf['vendor_id']}:{pf['device_id']}",
-                networks=frozenset(serves.get(vf["interface"], ())),
-                blocked=_blocked(vf, pf, managed, told),
-                no_network=_no_network(vf, pf, serves),
-            )
+    closed = {address: _closed(pf, managed, told) for address, pf in pfs.items()}
+    return [
+        Candidate(
+            vf.function,
+            pf_device=pfs[vf.function.pf].function.device,
+            networks=frozenset(serves.get(vf.function.port.interface or "", ())),
+            blocked=_blocked(vf, closed[vf.function.pf]),
+            no_network=_no_network(vf, pfs[vf.function.pf], serves),
         )
+        for vf in vfs
+    ]
+
+
+def _with_vgpus(
+    needed: Mapping[str, List[str]], pfs: Iterable[PhysicalFunction], told: vgpus.Told
+) -> Dict[str, List[str]]:
+    """What dom0 needs, with what xapi knows of the host's GPUs."""
+    found = dict(needed)
+    for pf in pfs:
+        said = found.get(pf.address, [])
+        if vgpus.needs_pf(pf, told) and dom0_devices.VGPUS not in said:
+            found[pf.address] = [*said, dom0_devices.VGPUS]
     return found
-
-
-def _gpu(pf: Mapping[str, Any]) -> vgpus.Gpu:
-    return vgpus.Gpu(pf["address"], pf["driver"], pf.get("pci_class") or "")
-
-
-def _with_vgpus(answer: Dict[str, Any], told: vgpus.Told) -> Dict[str, Any]:
-    """The host's inventory, with what xapi knows of its GPUs."""
-    needed = {address: list(what) for address, what in answer.get("needed", {}).items()}
-    for pf in answer["pfs"]:
-        said = needed.get(pf["address"], [])
-        if vgpus.needs_pf(_gpu(pf), pf["num_vfs"], told) and dom0_devices.VGPUS not in said:
-            needed[pf["address"]] = [*said, dom0_devices.VGPUS]
-    return {**answer, "needed": needed}
 
 
 def _untagged(topology: Topology, member: Member) -> Set[str]:
@@ -261,55 +243,48 @@ def _untagged(topology: Topology, member: Member) -> Set[str]:
     }
 
 
-def _no_network(
-    vf: Mapping[str, Any], pf: Mapping[str, Any], networks: Mapping[str, List[str]]
-) -> FrozenSet[str]:
-    """The networks that the VF may or may not be in: on which port it is, is not known."""
-    if vf["no_port"] is None:
+def _no_network(vf: VfState, pf: PfState, networks: Mapping[str, List[str]]) -> FrozenSet[str]:
+    """The networks that the VF may or may not be in, where its port is not known."""
+    if vf.function.port.why is None:
         return frozenset()
-    return frozenset(uuid for interface in pf["interfaces"] for uuid in networks.get(interface, ()))
+    return frozenset(uuid for interface in pf.function.interfaces for uuid in networks.get(interface, ()))
 
 
-def _blocked(
-    vf: Mapping[str, Any], pf: Mapping[str, Any], managed: Iterable[str], told: vgpus.Told
-) -> Optional[str]:
+def _blocked(vf: VfState, closed: Optional[Closed]) -> Optional[str]:
     """Why no VM may be given the VF, where there is a reason."""
-    closed = _closed(pf, managed, told)
     if closed is not None:
         return closed.message
-    if vf["state"] == inventory.DOM0:
-        return f"dom0's driver {vf['driver']} has it"
-    if vf["address"].index(":") > 4:
+    if vf.state == inventory.DOM0:
+        return f"dom0's driver {vf.function.driver} has it"
+    if vf.address.index(":") > 4:
         return "xapi cannot name a PCI domain above ffff"
     return None
 
 
-def _closed_pfs(member: Member, answer: Mapping[str, Any], told: vgpus.Told) -> Dict[str, Closed]:
-    reasons = {
-        pf["address"]: _closed(pf, networks.managed(member.pifs), told, "", f" of {member.name}")
-        for pf in answer["pfs"]
-    }
+def _closed_pfs(member: Member, pfs: Iterable[PfState], told: vgpus.Told) -> Dict[str, Closed]:
+    managed = networks.managed(member.pifs)
+    reasons = {pf.address: _closed(pf, managed, told, "", f" of {member.name}") for pf in pfs}
     return {address: reason for address, reason in reasons.items() if reason is not None}
 
 
 def _closed(
-    pf: Mapping[str, Any], managed: Iterable[str], told: vgpus.Told, its: str = "its PF ", of: str = ""
+    pf: PfState, managed: Iterable[str], told: vgpus.Told, its: str = "its PF ", of: str = ""
 ) -> Optional[Closed]:
     """`its` stands before the PF's name, and `of` behind it."""
-    if vgpus.gives_vfs(_gpu(pf), told):
+    if vgpus.gives_vfs(pf.function, told):
         return Closed(
             "SRIOV_MANAGED_BY_XAPI",
-            f"xapi gives the VFs of the GPU {pf['address']}{of} to VMs as vGPUs",
+            f"xapi gives the VFs of the GPU {pf.address}{of} to VMs as vGPUs",
             "VMs get them by a vGPU (`xe vgpu-create`).",
         )
-    if pf["management"] is not False:
-        carries = "carries" if pf["management"] else "may carry"
+    if pf.management is not False:
+        carries = "carries" if pf.management else "may carry"
         return Closed(
             "SRIOV_MANAGEMENT_INTERFACE",
-            f"{its}{pf['interface'] or pf['address']}{of} {carries} the management network",
+            f"{its}{pf.function.interface or pf.address}{of} {carries} the management network",
             "Its VFs are not given to VMs; use another port, or a network on another one.",
         )
-    for interface in pf["interfaces"]:
+    for interface in pf.function.interfaces:
         if interface in managed:
             return Closed(
                 "SRIOV_MANAGED_BY_XAPI",

@@ -1,10 +1,11 @@
 """What to say where there is no VF for a request: what the hosts asked have instead, and what helps. Pure."""
 
 import re
-from typing import Any, Callable, Dict, List, Optional, Sequence, Tuple
+from typing import Callable, List, Optional, Sequence, Tuple
 
-from ..errors import SriovError
+from ..errors import Problem, SriovError
 from ..safetext import listed
+from ..vf.host_inventory import PfState
 from .hosts import Topology
 from .inventories import Survey, Surveyed
 from .ledger import Choice
@@ -30,7 +31,7 @@ def as_error(
     hosts = [surveyed.hosts[uuid] for uuid in error.hosts if uuid in surveyed.hosts]
     silent = " ".join(problem.message for problem in surveyed.problems)
     pfs = [(where, pf) for where in hosts for pf in _serving(error.choice, where, topology)]
-    closed = [where.closed.get(pf["address"]) for where, pf in pfs]
+    closed = [where.closed.get(pf.address) for where, pf in pfs]
     reasons = [one for one in closed if one is not None]
     if reasons and len(reasons) == len(closed):
         said = "; ".join(dict.fromkeys(one.message for one in reasons))
@@ -52,21 +53,21 @@ def as_error(
     else:
         causes = _causes(pfs)
         if causes:
-            sentence += f" {causes[0]['message']}"
-            hint = causes[0]["hint"]
+            sentence += f" {causes[0].message}"
+            hint = causes[0].hint
     return SriovError("SRIOV_NO_FREE_VF", f"{sentence} {silent}".strip(), hint)
 
 
-def _serving(choice: Choice, where: Surveyed, topology: Topology) -> List[Dict[str, Any]]:
+def _serving(choice: Choice, where: Surveyed, topology: Topology) -> List[PfState]:
     """The PFs of the host whose VFs would do, whether there are any or not."""
     of_vfs = {one.pf for one in where.candidates if fits(choice, one)}
     ports = _ports(choice.value, where, topology) if choice.kind == "network" else []
     return [
         pf
-        for pf in where.inventory["pfs"]
-        if pf["address"] in of_vfs
-        or (choice.kind == "pf" and pf["address"] == choice.value)
-        or set(ports).intersection(pf["interfaces"])
+        for pf in where.inventory.pfs.values()
+        if pf.address in of_vfs
+        or (choice.kind == "pf" and pf.address == choice.value)
+        or set(ports).intersection(pf.function.interfaces)
     ]
 
 
@@ -75,5 +76,5 @@ def _ports(network: str, where: Surveyed, topology: Topology) -> List[str]:
     return sorted(port for one in networks if one.uuid == network for port in one.interfaces)
 
 
-def _causes(pfs: Sequence[Tuple[Surveyed, Dict[str, Any]]]) -> List[Dict[str, str]]:
-    return [problem for _, pf in pfs for problem in pf["problems"] if problem["code"] in _CAUSES]
+def _causes(pfs: Sequence[Tuple[Surveyed, PfState]]) -> List[Problem]:
+    return [problem for _, pf in pfs for problem in pf.problems if problem.code in _CAUSES]

@@ -8,21 +8,35 @@ from typing import Collection, Dict, FrozenSet, List, Mapping, NamedTuple, Optio
 
 from ..errors import SriovError
 from ..machine import pci
+from ..machine.pci import VirtualFunction
 from . import least_cost
 from .ledger import Choice, Request
 
 
 class Candidate(NamedTuple):
-    """A VF of a host."""
+    """A VF, and what a VM's request has to know of it."""
 
-    address: str
-    index: int  # type: ignore[assignment] # a tuple's own `index` is not asked for
-    pf: str
-    device: str  # vendor:device of the VF, as in `8086:154c`
-    pf_device: str
+    vf: VirtualFunction
+    pf_device: str  # vendor:device of its PF
     networks: FrozenSet[str]  # UUIDs of the networks that it can serve
     blocked: Optional[str]  # why no VM may have it, to stand after "it is": `held by dom0`
-    no_network: FrozenSet[str] = frozenset()  # networks that it may be in: on which port it is, nobody knows
+    no_network: FrozenSet[str] = frozenset()  # networks that it may be in: its port is not known
+
+    @property
+    def address(self) -> str:
+        return self.vf.address
+
+    @property
+    def number(self) -> int:
+        return self.vf.number
+
+    @property
+    def pf(self) -> str:
+        return self.vf.pf
+
+    @property
+    def device(self) -> str:
+        return self.vf.device
 
 
 Hosts = Mapping[str, Sequence[Candidate]]  # uuid -> VFs, of the live hosts that answered
@@ -230,12 +244,12 @@ def _preference(
     valued = []
     for pf, vfs in by_pf.items():
         vfs.sort(
-            key=lambda vf: (vf.address in kept, vf.address in meant, vf.address not in anywhere, vf.index)
+            key=lambda vf: (vf.address in kept, vf.address in meant, vf.address not in anywhere, vf.number)
         )
         left = sum(1 for vf in vfs if vf.address not in kept)
         for taken, vf in enumerate(vfs):
             worse = (vf.address in meant, vf.address not in anywhere)
-            order = (*worse, taken - left, taken, pci.address_order(pf), vf.index)
+            order = (*worse, taken - left, taken, pci.address_order(pf), vf.number)
             valued.append((order, vf.address))
     return [address for _, address in sorted(valued)]
 

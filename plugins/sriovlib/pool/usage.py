@@ -2,7 +2,7 @@
 
 from typing import Any, Dict, Iterable, List, Mapping, NamedTuple, Optional, Set
 
-from ..machine import vgpus
+from ..machine.pci import PhysicalFunction
 from ..machine.vgpus import Told
 from ..xapi.session import Xapi
 from . import gpus, holding, ledger, networks, pci_entries
@@ -40,7 +40,7 @@ class Silence(NamedTuple):
     why: str
 
 
-def read(xapi: Xapi, host_uuid: str, pfs: Iterable[vgpus.Gpu] = ()) -> Pool:
+def read(xapi: Xapi, host_uuid: str, pfs: Iterable[PhysicalFunction] = ()) -> Pool:
     """Seven calls, of which one, the bulk read of all VMs, is heavy, and some for GPUs among the PFs; raises
     what `Xapi.call` raises."""
     host = xapi.call("host.get_by_uuid", host_uuid)

@@ -4,7 +4,7 @@ and the notes of other starts. Judges nothing; guard.py does."""
 from typing import Any, Dict, List, Mapping, NamedTuple, Optional, Sequence, Set
 
 from ..errors import SriovError
-from ..machine import dom0_devices, pci, vgpus
+from ..machine import dom0_devices, pci
 from ..machine.dom0_devices import Known
 from ..machine.host import Host
 from ..machine.storage_repositories import Repository
@@ -15,7 +15,7 @@ from ..pool.ledger import Entry
 from ..pool.networks import Record
 from ..pool.placement import Candidate, Held
 from ..pool.state import explained, vm_of
-from ..vf import inventory, start_notes
+from ..vf import host_inventory, inventory, start_notes
 from ..vf.inventory import Inventory
 from ..vf.start_notes import STALE_SECONDS
 from ..xapi.session import Xapi
@@ -93,7 +93,7 @@ def look(host: Host, xapi: Xapi, ref: str, vm: Record) -> View:
             "xenstore does not answer, so it is not known which VMs have which devices of this host.",
             "See whether xenstored runs, then start the VM again.",
         )
-    pool = pool._replace(vgpus=gpus.told(xapi, pool.member.ref, map(vgpus.gpu, seen.pfs)))
+    pool = pool._replace(vgpus=gpus.told(xapi, pool.member.ref, seen.pfs))
     named = pci_entries.plugging_order(vm["other_config"].get("pci", ""))
     entry = pool.entries.get(vm["uuid"])
     if entry is not None:
@@ -236,13 +236,11 @@ def _name(others: Mapping[str, Record], uuid: str) -> str:
 
 def _candidates(host: Host, seen: Inventory, pool: Pool) -> List[Candidate]:
     """As the master makes them of this host's `inventory`."""
-    told = {
-        "pfs": [inventory.pf_record(seen, pf, host, {}) for pf in seen.pfs],
-        "vfs": [inventory.vf_record(seen, vf) for vf in seen.vfs],
-    }
+    vfs = host_inventory.vf_states(seen)
+    pfs = {pf.address: host_inventory.pf_state(host, seen, pf, vfs, {}) for pf in seen.pfs}
     here = pool.member
     alone = Topology(here.uuid, "", {here.uuid: here}, pool.networks)
-    return inventories.candidates(alone, here, told, pool.vgpus)
+    return inventories.candidates(alone, here, pfs, vfs, pool.vgpus)
 
 
 def _devices(

@@ -60,7 +60,7 @@ def vfs_have_no_disk(pf: PhysicalFunction, seen: Inventory, on_disks: Mapping[st
 def gives_no_vgpus(pf: PhysicalFunction, by_xapi: vgpus.Told) -> None:
     """Refuses a GPU whose VFs xapi gives to VMs as vGPUs; where xapi does not tell (UNTOLD), by its
     driver."""
-    if vgpus.gives_vfs(vgpus.gpu(pf), by_xapi):
+    if vgpus.gives_vfs(pf, by_xapi):
         raise SriovError(
             "SRIOV_MANAGED_BY_XAPI",
             f"xapi gives the VFs of the GPU {pf.name} to VMs as vGPUs.",

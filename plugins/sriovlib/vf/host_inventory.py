@@ -1,0 +1,345 @@
+"""What a host tells its pool: its PFs and VFs as one type, taken here or read from the JSON of another host's
+`inventory`."""
+
+from typing import Any, Dict, List, Mapping, NamedTuple, Optional, Sequence, Tuple
+
+from .. import VERSION
+from ..config import vf_settings
+from ..config.sriov_conf import PfConfig
+from ..config.vf_settings import VfSettings
+from ..errors import Problem
+from ..machine import dom0_devices, nvme, pci, vgpus
+from ..machine.host import Host
+from ..machine.pci import PhysicalFunction, VirtualFunction
+from ..machine.ports import Port, VfPort
+from . import inventory, problems
+from .inventory import DOM0, Inventory
+
+
+class OtherPlugin(Exception):
+    """What a host answered is no inventory as this version tells it."""
+
+
+class Owner(NamedTuple):
+    """The VM that has a VF: of a running domain without `power_state`, which is xapi's to tell."""
+
+    vm_uuid: Optional[str]
+    vm_name: Optional[str]
+    power_state: Optional[str] = None
+
+
+class VfState(NamedTuple):
+    """A VF with its settings and who has it. `state` is one of `inventory.STATES`, None where it takes xapi
+    to tell; `no_settings` says in a sentence why the VF can have none."""
+
+    function: VirtualFunction
+    description: Optional[str]
+    settings: VfSettings
+    no_settings: Optional[str]
+    state: Optional[str]
+    assigned_to: Optional[Owner]
+    configured_mac: Optional[str] = None  # by /etc/sriov.conf
+
+    @property
+    def address(self) -> str:
+        return self.function.address
+
+    @property
+    def device(self) -> str:
+        return self.function.device
+
+    def to_json(self) -> Dict[str, Any]:
+        """With the keys of `list_vfs`, less `network`, and with `configured_mac`."""
+        vf = self.function
+        return {
+            "address": vf.address,
+            "index": vf.number,
+            "pf": vf.pf,
+            "interface": vf.port.interface,
+            "vendor_id": vf.vendor_id,
+            "device_id": vf.device_id,
+            "description": self.description,
+            "driver": vf.driver,
+            "numa_node": vf.numa_node,
+            "no_port": vf.port.why,
+            "no_settings": self.no_settings,
+            **self.settings._asdict(),
+            "state": self.state,
+            "assigned_to": self.assigned_to._asdict() if self.assigned_to else None,
+            "configured_mac": self.configured_mac,
+        }
+
+    @staticmethod
+    def from_json(told: Mapping[str, Any]) -> "VfState":
+        owner = told["assigned_to"]
+        return VfState(
+            function=VirtualFunction(
+                address=told["address"],
+                number=told["index"],
+                pf=told["pf"],
+                vendor_id=told["vendor_id"],
+                device_id=told["device_id"],
+                driver=told["driver"],
+                numa_node=told["numa_node"],
+                port=VfPort(told["interface"], told["no_port"]),
+            ),
+            description=told["description"],
+            settings=VfSettings(*(told[name] for name in vf_settings.NAMES)),
+            no_settings=told["no_settings"],
+            state=told["state"],
+            assigned_to=None if owner is None else Owner(owner["vm_uuid"], owner["vm_name"]),
+            configured_mac=told["configured_mac"],
+        )
+
+
+class PortState(NamedTuple):
+    """A port, and how it is now. `mac`: of an Ethernet port; `speed`: in Mbit/s, None without a link."""
+
+    port: Port
+    mac: Optional[str]
+    link_up: Optional[bool]
+    speed: Optional[int]
+
+    def to_json(self) -> Dict[str, Any]:
+        return {
+            "number": self.port.number,
+            "interface": self.port.interface,
+            "mac": self.mac,
+            "guid": self.port.guid,
+            "link_layer": "infiniband" if self.port.infiniband else "ethernet",
+            "link_up": self.link_up,
+            "speed": self.speed,
+        }
+
+    @staticmethod
+    def from_json(told: Mapping[str, Any]) -> "PortState":
+        is_infiniband = told["link_layer"] == "infiniband"
+        port = Port(told["number"], told["interface"], is_infiniband, told["guid"])
+        return PortState(port, told["mac"], told["link_up"], told["speed"])
+
+
+class PfState(NamedTuple):
+    """A PF with its ports and all that keeps it from having VFs, or its VFs from VMs."""
+
+    function: PhysicalFunction
+    description: Optional[str]
+    configured_vfs: Optional[int]  # by /etc/sriov.conf
+    management: Optional[bool]  # it carries the management network; None: it may
+    ports: Tuple[PortState, ...]
+    problems: List[Problem]
+
+    @property
+    def address(self) -> str:
+        return self.function.address
+
+    @property
+    def mac(self) -> Optional[str]:
+        """Of the first port."""
+        return self.ports[0].mac if self.ports else None
+
+    def to_json(self) -> Dict[str, Any]:
+        """With the keys of `list_pfs` less those that only xapi knows, and with what the pool needs
+        besides."""
+        pf = self.function
+        return {
+            "address": pf.address,
+            "interface": pf.interface,
+            "mac": self.mac,
+            "guid": pf.guid,
+            "vendor_id": pf.vendor_id,
+            "device_id": pf.device_id,
+            "description": self.description,
+            "driver": pf.driver,
+            "pci_class": pf.pci_class,
+            "numa_node": pf.numa_node,
+            "total_vfs": pf.total_vfs,
+            "num_vfs": pf.num_vfs,
+            "configured_vfs": self.configured_vfs,
+            "management": self.management,
+            "link_up": self.ports[0].link_up if self.ports else None,
+            "speed": self.ports[0].speed if self.ports else None,
+            "ports": [port.to_json() for port in self.ports],
+            "interfaces": list(pf.interfaces),
+            "settings_interfaces": list(pf.settings_interfaces),
+            "problems": [problem._asdict() for problem in self.problems],
+        }
+
+    @staticmethod
+    def from_json(told: Mapping[str, Any]) -> "PfState":
+        ports = tuple(PortState.from_json(port) for port in told["ports"])
+        return PfState(
+            function=PhysicalFunction(
+                address=told["address"],
+                vendor_id=told["vendor_id"],
+                device_id=told["device_id"],
+                driver=told["driver"],
+                numa_node=told["numa_node"],
+                total_vfs=told["total_vfs"],
+                num_vfs=told["num_vfs"],
+                interfaces=tuple(told["interfaces"]),
+                pci_class=told["pci_class"],
+                ports=tuple(one.port for one in ports),
+                settings_interfaces=tuple(told["settings_interfaces"]),
+                guid=told["guid"],
+            ),
+            description=told["description"],
+            configured_vfs=told["configured_vfs"],
+            management=told["management"],
+            ports=ports,
+            problems=[Problem(**problem) for problem in told["problems"]],
+        )
+
+
+class HostInventory(NamedTuple):
+    """The answer of the plugin's `inventory`."""
+
+    version: str
+    host_uuid: Optional[str]
+    owners_known: bool  # false where xenstore does not answer
+    pfs: Dict[str, PfState]  # by address, as are the VFs
+    vfs: Dict[str, VfState]
+    others: List[str]  # addresses of all other PCI devices
+    interfaces: Dict[str, str]  # dom0's interface -> its PCI device
+    starting: Dict[str, str]  # address -> UUID of the VM whose start with it was let through
+    needed: Dict[str, List[str]]  # address -> what dom0 needs it for, in parts of a sentence
+
+    def pf(self, wanted: str) -> Optional[PfState]:
+        """By address or interface."""
+        return self.pfs.get(wanted) or next(
+            (pf for pf in self.pfs.values() if wanted in pf.function.interfaces), None
+        )
+
+    def pf_of(self, vf: VfState) -> PfState:
+        return self.pfs[vf.function.pf]
+
+    def port_of(self, vf: VfState) -> Optional[PortState]:
+        """The port that the VF is on; where that is not known the PF's first."""
+        ports = self.pf_of(vf).ports
+        own = (one for one in ports if one.port.interface == vf.function.port.interface)
+        return next(own, ports[0] if ports else None)
+
+    def to_json(self) -> Dict[str, Any]:
+        return {
+            **self._asdict(),
+            "pfs": [pf.to_json() for pf in self.pfs.values()],
+            "vfs": [vf.to_json() for vf in self.vfs.values()],
+        }
+
+    @staticmethod
+    def from_json(told: Any) -> "HostInventory":
+        """What another host's `inventory` answered; raises OtherPlugin."""
+        try:
+            found = HostInventory(
+                version=str(told["version"]),
+                host_uuid=told["host_uuid"],
+                owners_known=bool(told["owners_known"]),
+                pfs={pf["address"]: PfState.from_json(pf) for pf in told["pfs"]},
+                vfs={vf["address"]: VfState.from_json(vf) for vf in told["vfs"]},
+                others=list(told["others"]),
+                interfaces=dict(told["interfaces"]),
+                starting=dict(told["starting"]),
+                needed={address: list(what) for address, what in told["needed"].items()},
+            )
+        except (KeyError, TypeError, ValueError, AttributeError) as error:
+            raise OtherPlugin(f"{type(error).__name__}: {error}") from error
+        if not found.pfs.keys() >= {vf.function.pf for vf in found.vfs.values()}:
+            raise OtherPlugin("a VF of a PF that is not listed")
+        return found
+
+
+def read(host: Host) -> HostInventory:
+    """This host's, without any call to xapi; `needed` as far as dom0 tells it."""
+    seen = inventory.look(host)
+    configured = inventory.configured(host, seen)
+    vfs = vf_states(seen, configured)
+    there = {vf.address: vf for vf in vfs}
+    # Whether xapi gives a GPU that has no VFs out as a whole, it says itself.
+    known = dom0_devices.NOTHING._replace(vgpus=dict.fromkeys([pf.address for pf in seen.pfs], False))
+    needed = dom0_devices.needs(host, seen.pfs, seen.vfs, seen.network, known, {})
+    return HostInventory(
+        version=VERSION,
+        host_uuid=seen.host_uuid,
+        owners_known=seen.owners is not None,
+        pfs={pf.address: pf_state(host, seen, pf, vfs, configured) for pf in seen.pfs},
+        vfs=there,
+        others=[name for name in host.names(pci.DEVICES) if name not in there and name not in seen.pf_at],
+        interfaces=dom0_devices.interfaces(host),
+        starting=dict(seen.starting),
+        needed={address: list(what) for address, what in needed.items()},
+    )
+
+
+def pf_state(
+    host: Host,
+    seen: Inventory,
+    pf: PhysicalFunction,
+    vfs: Sequence[VfState],
+    configured: Mapping[str, PfConfig],
+    managed: bool = False,
+) -> PfState:
+    """`vfs`: see `vf_states`; `configured`: see `inventory.configured`; `managed`: xapi
+    has the PF's VFs."""
+    own = [vf for vf in vfs if vf.function.pf == pf.address]
+    management = seen.management(pf)
+    down = [port.interface for port in pf.ports if pci.is_up(host, port.interface) is False]
+    found = problems.of_pf(
+        pf,
+        down,
+        management,
+        [vf.function for vf in own if vf.state == DOM0],
+        [vf.function for vf in own if vf.function.port.why is not None],
+        seen.evidence.get(pf.address, []),
+        managed or vgpus.has_vgpu_driver(pf),
+    )
+    found += nvme.problems(host, pf, [vf.function for vf in own])
+    found += problems.of_settings(pf, *_untold(seen, pf, own))
+    section = configured.get(pf.address)
+    return PfState(
+        function=pf,
+        description=seen.descriptions[pf.vendor_id, pf.device_id],
+        configured_vfs=section.vfs if section else None,
+        management=management,
+        ports=tuple(
+            PortState(
+                port,
+                pci.mac_of(host, port.interface),
+                pci.link_up(host, port.interface),
+                pci.speed(host, port.interface),
+            )
+            for port in pf.ports
+        ),
+        problems=found,
+    )
+
+
+def _untold(seen: Inventory, pf: PhysicalFunction, own: Sequence[VfState]) -> Tuple[List[int], Optional[str]]:
+    """The VFs of the PF whose settings should be known and are not, and what `ip` said. Where `ip` says
+    nothing, a driver that tells of none of its VFs never does."""
+    untold = [
+        vf.function.number for vf in own if vf.no_settings is None and vf.settings == vf_settings.UNKNOWN
+    ]
+    why = next((seen.cut_off[name] for name in pf.settings_interfaces if name in seen.cut_off), None)
+    return (untold, why) if why or len(untold) < len(own) else ([], None)
+
+
+def vf_states(seen: Inventory, configured: Optional[Mapping[str, PfConfig]] = None) -> List[VfState]:
+    """`assigned_to` is the running domain's VM, if one has the VF. `configured`: see `inventory.configured`;
+    without it `configured_mac` is not known."""
+    sections = {address: section.settings for address, section in (configured or {}).items()}
+    owners = seen.owners or {}
+    found = []
+    for vf in seen.vfs:
+        interface = seen.settings_interface(vf)
+        owner = owners.get(vf.address)
+        found.append(
+            VfState(
+                vf,
+                seen.descriptions[vf.vendor_id, vf.device_id],
+                seen.settings_by(interface, vf.number),
+                inventory.why_no_settings(seen.pf_of(vf), vf) if interface is None else None,
+                seen.state(vf),
+                Owner(owner.vm_uuid, owner.name) if owner else None,
+                sections.get(vf.pf, {}).get(vf.number, {}).get("mac"),
+            )
+        )
+    return found
