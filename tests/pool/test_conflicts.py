@@ -84,7 +84,7 @@ def test_two_leases_on_one_vf(pool: Pool) -> None:
     twice, unlike = pool.conflicts()
     assert (twice["code"], twice["vm_uuids"]) == ("LEASE_STALE", sorted([web, db]))
     assert (unlike["code"], unlike["vm_uuids"]) == ("VF_UNLIKE_REQUEST", [web])  # nor has it its MAC
-    assert unlike["message"].endswith("or the VM started without the hook vm-pre-start of this package?")
+    assert unlike["message"].endswith("or the VM started without this package's hook.")
 
 
 def test_a_guest_that_runs_with_what_another_was_lent(pool: Pool) -> None:
@@ -312,7 +312,7 @@ def test_a_network_that_goes(pool: Pool) -> None:
     uuid = pool.api("network.get_uuid", network)
     pool.api("network.destroy", network)
     unfit = pool.conflict("REQUEST_STALE")
-    assert f"Request 1 of web ({web}) is for a VF of the network {uuid}" in unfit["message"]
+    assert f"Request 1 of VM web ({web}) is for a VF of network {uuid}" in unfit["message"]
     pool.call("unassign_vf", vm_uuid=web, request="1")
     assert pool.conflicts() == []
 
@@ -338,7 +338,7 @@ def test_somebody_takes_nomigrate_out(pool: Pool) -> None:
     web = pool.lent("web", VF)
     pool.api("VM.remove_from_platform", pool.ref(web), "nomigrate")
     stale = pool.conflict("LEASE_STALE")
-    assert (stale["vm_uuids"], "platform:nomigrate of web" in stale["message"]) == ([web], True)
+    assert (stale["vm_uuids"], "platform:nomigrate of VM web" in stale["message"]) == ([web], True)
     pool.call("reinstate_vfs", vm_uuid=web)
     assert (pool.nomigrate(web), pool.conflicts()) == ("true", [])
 

@@ -46,7 +46,7 @@ def test_a_key_stays_while_there_is_a_copy_of_its_vms_entries(pool: Administrato
     missing, clone = pool.conflicts()
     assert (missing["code"], clone["code"]) == ("REQUEST_STALE", "COPY")
     assert clone["vm_uuids"] == [copy, *missing["vm_uuids"]]
-    assert "It is not started with them." in clone["hint"]
+    assert "It does not start with them." in clone["hint"]
 
     (got,) = pool.call("adopt_vm", vm_uuid=copy)["vfs"]  # as the hint advises
     assert got["settings"]["vlan"] == "12"
@@ -198,7 +198,7 @@ def test_entries_of_pages_are_refused_and_cost_no_other_vm(pool: Administrator) 
         assert f"xe vm-param-remove uuid={odd} param-name=other-config param-key=pci" in hint
     assert pool.call("assign_vf", vm_uuid=pool.vm("web"), pf="eth1")["request"] == 1
     conflict = pool.conflict("ENTRY_INVALID")
-    assert (conflict["vm_uuids"], "It is not started with them." in conflict["hint"]) == ([odd], True)
+    assert (conflict["vm_uuids"], "does not start with them." in conflict["hint"]) == ([odd], True)
 
 
 def test_what_iovirt_keys_say_in_pages_is_refused(pool: Administrator) -> None:

@@ -60,7 +60,7 @@ def test_what_another_vm_was_lent_and_is_not_any_more(estate: Estate) -> None:
     estate.call("unassign_vf", vm_uuid=estate.uuid(web), all="true")
     for vm in (reserve, web):
         estate.call("assign_vf", vm_uuid=estate.uuid(vm), vf="0000:07:10.4" if vm == web else FREE_VF)
-    assert "was lent a VF of that address" in estate.conflicts()[0]["message"]
+    assert "was leased a VF of that address" in estate.conflicts()[0]["message"]
     assert codes(estate, clone) == ["ENTRY_NOT_LEASED"]
     assert estate.refused(clone, 1)[0].startswith("SRIOV_VF_IN_USE ")
 
@@ -96,7 +96,7 @@ def test_who_gives_the_first_vlan_is_told_whom_that_stops(estate: Estate) -> Non
     web = {"vm_uuid": estate.uuid(estate.vm("web")), "host_uuid": estate.box.hosts[0].uuid}
     assert estate.call("assign_vf", network=estate.network, **web)["warnings"] == []
     (warning,) = estate.call("assign_vf", network=estate.network, vlan="12", **web)["warnings"]
-    assert warning.startswith(f"old ({estate.uuid(old)}) does not start any more with {FREE_VF}")
+    assert warning.startswith(f"VM old ({estate.uuid(old)}) does not start any more with {FREE_VF}")
     assert estate.call("assign_vf", vm_uuid=other, network=estate.network, vlan="12")["warnings"] == []
 
 
@@ -105,7 +105,7 @@ def test_who_adopts_one_of_two_is_told_whom_that_stops(estate: Estate) -> None:
     args = {"vm_uuid": estate.uuid(one), "host_uuid": estate.box.hosts[0].uuid}
     for dry_run in ("true", "false"):
         (warning,) = estate.call("adopt_vm", dry_run=dry_run, **args)["warnings"]
-        assert warning.startswith(f"other ({estate.uuid(other)}) does not start any more with {FREE_VF}")
+        assert warning.startswith(f"VM other ({estate.uuid(other)}) does not start any more with {FREE_VF}")
 
 
 def test_a_vf_of_another_network_by_hand_goes_on_working(estate: Estate) -> None:

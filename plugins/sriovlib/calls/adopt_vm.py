@@ -6,7 +6,7 @@ from typing import Any, Dict, List, Mapping, Optional, Sequence
 from ..errors import SriovError, bad_argument
 from ..machine.host import Host
 from ..pool import copies, hand_entries, hosts, inventories, locked, own_lease, pci_entries, state
-from ..pool.conflicts import entries
+from ..pool.conflicts import by_hand
 from ..pool.hand_entries import Taken
 from ..pool.ledger import Entry, Request
 from ..pool.locked import Work
@@ -57,7 +57,7 @@ def adopt_vm(host: Host, session: Any, args: Mapping[str, str]) -> Dict[str, Any
                 if origin_uuid is None and wanted is None:
                     _must_be_no_copy(at, vm, named, trust_keys)
         change = locked.change(at, vm, taken.entry, taken.requests, taken.host, taken.vfs)
-        stopped = entries.newly_refused(at.seen, change)
+        stopped = by_hand.newly_refused(at.seen, change)
         changed = not dry_run and at.transaction.write(change)
         if not dry_run:
             at.transaction.collect_garbage()

@@ -6,7 +6,7 @@ from ..config import vf_settings
 from ..errors import SriovError, bad_argument
 from ..machine.host import Host
 from ..pool import copies, hosts, inventories, locked, networks, pci_entries, placement, state
-from ..pool.conflicts import entries
+from ..pool.conflicts import by_hand
 from ..pool.hosts import Topology
 from ..pool.inventories import Surveyed
 from ..pool.ledger import Choice, Entry, Request
@@ -75,7 +75,7 @@ def _assign(at: Work, vm: Vm, entry: Entry, wish: Wish) -> Dict[str, Any]:
     if begun is None:
         requests[-1] = requests[-1]._replace(settings=_settings(at, vm, number, wish, vf, port))
     change = locked.change(at, vm, entry, requests, target, vfs)
-    stopped = entries.newly_refused(at.seen, change)
+    stopped = by_hand.newly_refused(at.seen, change)
     at.transaction.write(change)
     at.transaction.collect_garbage()
     portable = all(

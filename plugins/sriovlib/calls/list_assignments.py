@@ -47,7 +47,7 @@ def list_assignments(host: Host, session: Any, args: Mapping[str, str]) -> Dict[
     ]
     return {
         "vms": vms,
-        "conflicts": [conflict._asdict() for conflict in find.readable(found, now)],
+        "conflicts": [conflict._asdict() for conflict in find.readable(found, seen)],
         "hosts": [
             {
                 "host_uuid": member.uuid,

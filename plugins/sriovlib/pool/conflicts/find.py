@@ -1,40 +1,38 @@
-"""What does not fit together in the pool: between the ledger, the VMs, their entries and the hosts. Pure."""
+"""All conflicts of the pool: between the ledger, the VMs, their entries and the hosts. Pure."""
 
 from typing import Dict, Iterator, List, Sequence, Tuple
 
 from ...safetext import listed
 from .. import ledger, state
-from ..state import PoolState
-from . import devices, entries, leases
+from . import by_hand, invalid, leases, settings
 from .view import ENTRY_CODES, Conflict, Seen
 
 MOST = 20
 
 
 def find(seen: Seen) -> List[Conflict]:
-    """All conflicts of the pool, in the order of the checks below."""
+    """In the order of the checks below."""
     found: List[Conflict] = []
     for check in (
         _hosts,
         _ledger,
         leases.twice,
-        entries.by_hand,
-        entries.clones,
-        entries.not_assigned,
-        leases.leases,
-        leases.left_macs,
-        leases.unlike_requests,
-        entries.unlike_the_ledger,
-        devices.devices,
+        by_hand.named_twice,
+        by_hand.copied,
+        by_hand.not_assigned,
+        leases.stale,
+        leases.other_entries,
+        settings.not_released,
+        settings.unlike_requests,
+        invalid.devices,
     ):
         found += check(seen)
-    found += entries.giving_way(seen, found)
-    return [*found, *entries.dropped(seen)]
+    found += by_hand.giving_way(seen, found)
+    return [*found, *invalid.ignored(seen)]
 
 
-def readable(found: Sequence[Conflict], state: PoolState) -> List[Conflict]:
-    """Of what entries can bring about, for whoever writes a VM's other_config can bring about thousands:
-    `MOST` of a kind for each VM. What is about VMs that have as many already is one conflict a kind."""
+def readable(found: Sequence[Conflict], seen: Seen) -> List[Conflict]:
+    """Of `ENTRY_CODES` `MOST` for each code and VM, and one conflict a code that counts those left out."""
     kept: List[Conflict] = []
     counts: Dict[Tuple[str, str], int] = {}
     left: Dict[str, List[Conflict]] = {}
@@ -48,9 +46,9 @@ def readable(found: Sequence[Conflict], state: PoolState) -> List[Conflict]:
             counts[one] = counts.get(one, 0) + 1
     for code, more in left.items():
         uuids = sorted({uuid for conflict in more for uuid in conflict.vm_uuids})
-        names = listed([state.name(uuid) for uuid in uuids], 5)
-        message = f"There are {len(more)} more of these, of VMs that have {MOST} already: {names}."
-        kept.append(Conflict(code, message, "Mend those that are listed, and others are.", uuids))
+        names = listed([seen.vm(uuid) for uuid in uuids], 5)
+        message = f"There are {len(more)} more of these, of VMs with {MOST} above: {names}."
+        kept.append(Conflict(code, message, "Resolve those above, and the next ones are listed.", uuids))
     return kept
 
 
@@ -66,6 +64,7 @@ def _hosts(seen: Seen) -> Iterator[Conflict]:
 
 
 def _ledger(seen: Seen) -> Iterator[Conflict]:
+    """Keys that cannot be read, and those of VMs that are gone."""
     for uuid, why in sorted(seen.state.unreadable.items()):
         key = ledger.key(seen.state.other_config, uuid)
         yield Conflict(
@@ -75,15 +74,14 @@ def _ledger(seen: Seen) -> Iterator[Conflict]:
             [uuid],
         )
     for uuid, entry in sorted(seen.state.entries.items()):
-        if uuid in seen.state.vms or not entry.requests:
-            continue
-        yield Conflict(
-            "REQUEST_STALE",
-            f"The ledger has requests of {uuid}, and the pool has no such VM (or it became a template).",
-            "If the VM is gone, the next change of any VM takes the key out; but not while entries of a "
-            "clone, a template or a snapshot are copies of its, for the key is what they are known by (COPY "
-            f"names the clones). If it is a template, `unassign_vf` with vm_uuid={uuid} and all=true takes "
-            "back what it was lent: first give its clones VFs of their own (`adopt_vm`), or they start with "
-            "its entries, in no VLAN.",
-            [uuid],
-        )
+        if uuid not in seen.state.vms and entry.requests:
+            yield Conflict(
+                "REQUEST_STALE",
+                f"The ledger has requests of VM {uuid}, which is gone or became a template.",
+                "If the VM is gone, the next change of any VM removes its key, unless entries of a clone, a "
+                "template or a snapshot are copies of its own: they are known by the key (COPY names the "
+                f"clones). If it is a template, `unassign_vf` with vm_uuid={uuid} and all=true takes its VFs "
+                "back. Before that, give its clones VFs of their own (`adopt_vm`), or they start with its "
+                "entries, in no VLAN.",
+                [uuid],
+            )

@@ -18,11 +18,12 @@ A conflict's code says what is to be done; its message and hint are its own:
 | `LEDGER_UNREADABLE` | repair the VM's key in the ledger, or remove it | the same |
 """
 
-from typing import List, NamedTuple, Optional, Sequence
+from typing import Dict, Iterator, List, NamedTuple, Optional, Sequence, Tuple
 
-from .. import copies, pci_entries
+from .. import copies, holding, pci_entries
 from ..hosts import Topology
 from ..inventories import Survey
+from ..ledger import Entry, Lease
 from ..placement import Held
 from ..state import PoolState, Vm
 
@@ -49,23 +50,54 @@ class Seen(NamedTuple):
     state: PoolState
     held: Held
 
+    def vms(self) -> List[Vm]:
+        """By UUID."""
+        return [vm for _, vm in sorted(self.state.vms.items())]
+
+    def leases(self) -> Iterator[Tuple[str, Entry, Lease]]:
+        """Of VMs that the pool has, by UUID."""
+        for uuid, entry in sorted(self.state.entries.items()):
+            if uuid in self.state.vms and entry.lease is not None:
+                yield uuid, entry, entry.lease
+
+    def leased(self) -> Dict[str, List[Tuple[str, str]]]:
+        """Address -> the hosts on which a VM is leased it, and that VM's UUID."""
+        found: Dict[str, List[Tuple[str, str]]] = {}
+        leases = holding.leased(self.state.entries, self.state.held_vms())
+        for (host, address), holder in sorted(leases.items()):
+            found.setdefault(address, []).append((host, holder))
+        return found
+
+    def has_requests(self, vm_uuid: str) -> bool:
+        entry = self.state.entries.get(vm_uuid)
+        return bool(entry and entry.requests)
+
     def has_vfs(self, vm: Vm) -> bool:
-        entry = self.state.entries.get(vm.uuid)
-        return bool(vm.pci or (entry and entry.requests) or vm.uuid in self.state.unreadable)
+        return bool(vm.pci) or self.has_requests(vm.uuid) or vm.uuid in self.state.unreadable
 
-    def host_name(self, uuid: str) -> str:
+    def host(self, uuid: str) -> str:
+        """A host in a sentence."""
         member = self.topology.members.get(uuid)
-        return member.name if member else f"the host {uuid}, which left the pool"
+        return member.name if member else f"host {uuid}, which left the pool"
 
-    def names(self, uuids: Sequence[str]) -> str:
-        """Of VMs."""
-        return " and ".join(self.state.name(uuid) for uuid in sorted(uuids))
+    def vm(self, uuid: str) -> str:
+        """A VM in a sentence."""
+        return f"VM {self.state.name(uuid)}"
+
+    def vms_named(self, uuids: Sequence[str], joined: str = " and ") -> str:
+        return joined.join(map(self.vm, uuids))
 
     def others(self, vm: Vm) -> List[str]:
-        """The addresses that the VM names, and neither is nor was lent: those are not ours."""
+        """The addresses in the VM's entries that no lease of its own explains, of today or earlier."""
         entry = self.state.entries.get(vm.uuid)
-        lent = copies.lent(entry) if entry else ()
-        return [address for address in pci_entries.plugging_order(vm.pci or "") if address not in lent]
+        own = copies.lent(entry) if entry else ()
+        return [address for address in pci_entries.plugging_order(vm.pci or "") if address not in own]
+
+    def origins(self, vm: Vm) -> List[str]:
+        """The VMs whose entries this one's may be a copy of, where it has no requests of its own."""
+        if self.has_requests(vm.uuid) or vm.uuid in self.state.unreadable:
+            return []
+        return copies.origins(self.state, vm, pci_entries.plugging_order(vm.pci or ""))
 
     def without(self, vm_uuid: str, *addresses: str) -> str:
         """How to take addresses out of a VM's entries."""

@@ -1,0 +1,211 @@
+"""Entries that no lease explains: those of copies, and those that somebody wrote. Pure."""
+
+from typing import Dict, Iterator, List, NamedTuple, Optional, Sequence
+
+from ...safetext import listed, shortened
+from .. import copies, own_lease, pci_entries
+from ..state import Vm
+from ..transaction import Change
+from .view import ENTRY_CODES, Conflict, Seen
+
+NOT_LEASED, COPY = "ENTRY_NOT_LEASED", "COPY"
+
+
+def named_twice(seen: Seen) -> Iterator[Conflict]:
+    """Entries by hand for what another VM is leased, or names too."""
+    named: Dict[str, List[str]] = {}
+    for vm in seen.vms():
+        for address in seen.others(vm):
+            named.setdefault(address, []).append(vm.uuid)
+    leased = seen.leased()
+    suspects = {uuid for address in leased for uuid in named.get(address, ())}
+    copied = {uuid for uuid in suspects if seen.origins(seen.state.vms[uuid])}  # `copied` tells of these
+    for address, uuids in sorted(named.items()):
+        if len(uuids) > 1 and address not in leased:
+            yield Conflict(
+                NOT_LEASED,
+                f"{address} is in other_config:pci of {seen.vms_named(uuids)}, and leased to no VM.",
+                f"The second of them that starts on a host is refused. {_one_of(seen, address, uuids)}",
+                uuids,
+                None,
+                address,
+            )
+        for uuid in uuids if address in leased else ():
+            for host, holder in leased[address] if uuid not in copied else ():
+                yield Conflict(
+                    NOT_LEASED,
+                    f"{address} is in other_config:pci of {seen.vm(uuid)}, and on {seen.host(host)} it is "
+                    f"leased to {seen.vm(holder)}.",
+                    f"The VM does not start with it on any host. {_not_this(seen, uuid, address, holder)}",
+                    sorted([uuid, holder]),
+                    host,
+                    address,
+                )
+
+
+def giving_way(seen: Seen, known: Sequence[Conflict]) -> Iterator[Conflict]:
+    """Entries by hand of VMs that do not run, which keep no VF from a request. Without those of which a
+    conflict that is `known` says more."""
+    vfs = {one.address for surveyed in seen.surveyed.hosts.values() for one in surveyed.candidates}
+    said = {(uuid, one.address) for one in known if one.code in ENTRY_CODES for uuid in one.vm_uuids}
+    without = {*seen.state.unreadable, *(one.vm_uuids[0] for one in known if one.code == COPY)}
+    for vm in seen.vms():
+        names = [] if vm.is_running or vm.uuid in without else seen.others(vm)
+        names = [address for address in names if address in vfs and (vm.uuid, address) not in said]
+        if not names:
+            continue
+        keep = f"`adopt_vm` with vm_uuid={vm.uuid} leases them to it"
+        if seen.has_requests(vm.uuid):
+            keep = f"`assign_vf` with vm_uuid={vm.uuid} and vf=ADDRESS leases it one of them"
+        yield Conflict(
+            NOT_LEASED,
+            f"other_config:pci of {seen.vm(vm.uuid)} names {listed(names, 256)}, which it is not leased: "
+            "while it does not run, other VMs get these VFs where nothing else is free.",
+            f"{keep}. Else: {seen.without(vm.uuid, *names)}",
+            [vm.uuid],
+        )
+
+
+class Refused(NamedTuple):
+    """An entry by hand that a start refuses though no VM has the VF: see own_lease."""
+
+    vm: Vm
+    address: str
+    lent_to: Optional[str]  # UUID of another VM that is or was leased a VF of that address
+    hosts: List[str]  # else UUIDs of those on which it is in a network with VFs in VLANs
+    unsure: List[str]  # and of those on which it may be
+
+
+def refused(seen: Seen) -> Iterator[Refused]:
+    """By the VMs' UUIDs."""
+    entries, state = seen.state.entries, seen.state
+    unread = any(uuid in state.vms for uuid in state.unreadable)
+    lessees, wires = own_lease.lessees(entries), seen.topology.wires()
+    on_hosts: Dict[str, List[str]] = {}
+    perhaps_on: Dict[str, List[str]] = {}
+    for host, one in seen.surveyed.hosts.items():
+        where = own_lease.vlans(entries.values(), host, one.candidates, wires)
+        perhaps = where._replace(elsewhere=where.elsewhere or unread)
+        for candidate in one.candidates:
+            if candidate.blocked is None and own_lease.is_among(candidate, where):
+                on_hosts.setdefault(candidate.address, []).append(host)
+            elif candidate.blocked is None and own_lease.is_among(candidate, perhaps):
+                perhaps_on.setdefault(candidate.address, []).append(host)
+    for vm in seen.vms():
+        others = [] if vm.uuid in state.unreadable or seen.origins(vm) else seen.others(vm)
+        lent = own_lease.lent_to_others(lessees, vm.uuid, others)
+        for address in others:
+            if address in lent:
+                yield Refused(vm, address, lent[address], [], [])
+            elif address in on_hosts or address in perhaps_on:
+                yield Refused(vm, address, None, on_hosts.get(address, []), perhaps_on.get(address, []))
+
+
+def not_assigned(seen: Seen) -> Iterator[Conflict]:
+    """What is `refused`, but for VFs that another VM is leased now: `named_twice` tells of those."""
+    leased = seen.leased()
+    unread = seen.vms_named(sorted(uuid for uuid in seen.state.unreadable if uuid in seen.state.vms))
+    for vm, address, lent_to, hosts, unsure in refused(seen):
+        named = f"other_config:pci of {seen.vm(vm.uuid)} names {address}, which no pool-admin gave it"
+        if lent_to is not None and address not in leased:
+            yield Conflict(
+                NOT_LEASED,
+                f"{named}; {seen.vm(lent_to)} was leased a VF of that address.",
+                f"The VM does not start with it. {_not_this(seen, vm.uuid, address, lent_to)}",
+                sorted([vm.uuid, lent_to]),
+                None,
+                address,
+            )
+        for host in (*hosts, *unsure):
+            where, first = "in a network where VMs have VFs in VLANs", ""
+            why = f"it is {where}, and with it the guest could join all of them"
+            if host in unsure:
+                why = f"it may be {where}: the ledger's key of {unread} cannot be read"
+                first = "Repair that key (LEDGER_UNREADABLE). "
+            call = f"`adopt_vm` with vm_uuid={vm.uuid} and host_uuid={host} (dry_run=true shows what it gets)"
+            if seen.has_requests(vm.uuid):
+                call = f"`assign_vf` with vm_uuid={vm.uuid}, vf={address} and host_uuid={host}"
+            yield Conflict(
+                NOT_LEASED,
+                f"{named}. On {seen.host(host)} {why}.",
+                f"The VM does not start with it there. {first}To give it the VF: {call}. "
+                f"Else: {seen.without(vm.uuid, address)}",
+                [vm.uuid],
+                host,
+                address,
+            )
+
+
+def newly_refused(seen: Seen, change: Change) -> List[str]:
+    """Warnings of the entries by hand of other VMs with which these no longer start after the change."""
+    entries = dict(seen.state.entries)
+    if change.entry is not None:
+        entries[change.vm.uuid] = change.entry
+    after = seen._replace(state=seen.state._replace(entries=entries))
+    known = {(one.vm.uuid, one.address) for one in refused(seen)}
+    found: Dict[str, List[str]] = {}
+    for one in refused(after):
+        if one.vm.uuid != change.vm.uuid and (one.vm.uuid, one.address) not in known:
+            found.setdefault(one.vm.uuid, []).append(one.address)
+    return [
+        f"{after.vm(uuid)} does not start any more with {listed(addresses)}, which its entries name and no "
+        "pool-admin gave it: `list_assignments` says where, why and what to do."
+        for uuid, addresses in found.items()
+    ]
+
+
+def _one_of(seen: Seen, address: str, uuids: Sequence[str]) -> str:
+    """What to do where several VMs name what no VM is leased."""
+    is_vf = any(address in surveyed.inventory.vfs for surveyed in seen.surveyed.hosts.values())
+    if not is_vf or all(map(seen.has_requests, uuids)):
+        return "Take the entry out of all but one of them."
+    said = (
+        "Call `adopt_vm` for the VM whose VF it is; then for another, with origin_uuid of the first if it is "
+        "a copy of that, or with host_uuid if it is for the VF of another host."
+    )
+    # adopt_vm is for VMs without requests
+    return " ".join([said, *(seen.without(uuid, address) for uuid in uuids if seen.has_requests(uuid))])
+
+
+def _not_this(seen: Seen, uuid: str, address: str, holder: str) -> str:
+    """What to do where a VM names what another one is or was leased."""
+    if seen.has_requests(uuid):
+        return seen.without(uuid, address)
+    return (
+        f"If the VM is a copy of {seen.vm(holder)}, `adopt_vm` with origin_uuid={holder} gives it VFs of its "
+        "own; if the entry is for another host's VF, call `adopt_vm` with that host_uuid. Else: "
+        f"{seen.without(uuid, address)}"
+    )
+
+
+def copied(seen: Seen) -> Iterator[Conflict]:
+    """VMs that carry another VM's entries: see pool/copies."""
+    for vm in seen.vms():
+        if vm.uuid in seen.state.unreadable:
+            continue
+        origins = seen.origins(vm)
+        former = (
+            [] if origins else copies.former_origins(seen.state, vm, pci_entries.plugging_order(vm.pci or ""))
+        )
+        if not origins and not former:
+            continue
+        names, entries = seen.vms_named([*origins, *former], " or "), f"`{shortened(vm.pci or '')}`"
+        out = f"`{pci_entries.removal(vm.uuid)}`"
+        if vm.nomigrate is not None:
+            out += f" and `xe vm-param-remove uuid={vm.uuid} param-name=platform param-key=nomigrate`"
+        if origins:
+            said = f"{seen.vm(vm.uuid)} has a copy of the entries of {names}: {entries}."
+            hint = (
+                "It does not start with them. `adopt_vm` gives it VFs of its own; with origin_uuid=none if "
+                f"it is no copy. If it needs no VFs: {out}."
+            )
+        else:
+            said = (
+                f"{seen.vm(vm.uuid)} has entries like those that {names} had before all VFs were taken back: "
+                f"{entries}."
+            )
+            hint = (
+                f"It starts with them, in no VLAN. Take them out ({out}), and call `assign_vf` if it needs "
+                "VFs; if it is no copy, call `adopt_vm` with origin_uuid=none."
+            )
+        yield Conflict(COPY, said, hint, [vm.uuid, *origins, *former])
