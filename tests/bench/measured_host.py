@@ -16,7 +16,7 @@ import XenAPI
 from bench import machines
 from bench.measure import Launcher, Sample, WentWrong
 from sriovlib.machine.host import Host
-from sriovlib.pool import usage
+from sriovlib.pool import state
 from sriovlib.xapi.session import Xapi
 
 HERE = os.path.dirname(os.path.abspath(__file__))
@@ -68,7 +68,7 @@ class MeasuredHost:
         self._session = XenAPI.Session(url)
         self._session.login_with_password("root", "password", "1.0", "bench")
         client = _Remembering(Host(self.folder), self._session)
-        usage.read(client, machines.description(self.vfs).host_uuid)
+        state.read_here(client, machines.description(self.vfs).host_uuid, ())
         for method, params in client.asked:
             call = {"jsonrpc": "2.0", "method": method, "id": 1}
             self._requests.append(json.dumps({**call, "params": [self._session._session, *params]}).encode())

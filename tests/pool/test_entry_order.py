@@ -33,7 +33,7 @@ def test_a_start_does_not_exchange_the_guests_nics(estate: Estate, text: str) ->
     assert f"in another order than that of its requests: {SECOND}, {VF}" in stale["message"]
     first, message, _ = estate.refused(vm, 0)
     assert first.startswith("SRIOV_RESTARTING ")
-    assert f"its VFs in another order, and has {VF}, {SECOND} of it now" in message
+    assert f"its VFs in another order than its requests, and now has {VF}, {SECOND}" in message
     assert estate.box.wait_for_calls()
     assert estate.box.devices(vm) == [VF, SECOND]
     assert (estate.settings(0, VF)[1], estate.settings(0, SECOND)[1]) == (12, 13)

@@ -36,7 +36,7 @@ def test_a_vm_power_admin_makes_her_clone_look_like_no_copy(estate: Estate) -> N
     for host in (0, 1):
         first, message, hint = estate.refused(clone, host)
         assert first.startswith("SRIOV_VF_IN_USE ")
-        said = ["which is held by the VM web", "is lent a VF of that address, so the entry may be a copy"][
+        said = ["which is held by VM web", "has or had a lease of that address, so the entry may be a copy"][
             host
         ]
         assert said in message
@@ -76,7 +76,7 @@ def test_a_vf_that_nobody_has_in_a_network_of_vlans(estate: Estate, by: str) -> 
     for host in (0, 1):
         first, message, hint = estate.refused(mine, host)
         assert first.startswith("SRIOV_NOT_ASSIGNED ")
-        assert "VMs have VFs in VLANs in its network, Pool-wide network associated with eth1," in message
+        assert "VMs have VFs in VLANs in its network, Pool-wide network associated with eth1:" in message
         assert f"`adopt_vm` with vm_uuid={estate.uuid(mine)}" in hint
     assert codes(estate, mine) == ["ENTRY_NOT_LEASED"] * 2
 
@@ -160,7 +160,7 @@ def test_a_key_that_cannot_be_read_may_speak_of_any_vlan(estate: Estate) -> None
     first, message, hint = estate.refused(mine, 1)
     assert first.startswith("SRIOV_NOT_ASSIGNED ")
     assert f"the ledger's key of web ({estate.uuid(web)}) cannot be read" in message
-    assert hint.startswith("Put that key right")
+    assert hint.startswith("Repair that key")
     told = [one for one in estate.conflicts() if one["code"] == "ENTRY_NOT_LEASED"]
     assert [one["vm_uuids"] for one in told] == [[estate.uuid(mine)]] * 2
     assert all("cannot be read" in one["message"] for one in told)

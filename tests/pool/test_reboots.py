@@ -104,7 +104,7 @@ def test_a_reboot_does_not_take_the_vf_of_a_halted_vm(estate: Estate, before: st
     estate.set_pci(vm, f"{before},1/{VF}")
     first, message, _ = refused_reboot(estate, vm)
     assert first.startswith("SRIOV_VF_IN_USE ")
-    assert f"the VM halted ({estate.uuid(halted)}), to which it is leased" in message
+    assert f"VM halted ({estate.uuid(halted)}), to which it is leased" in message
     estate.start(halted, 0)
     assert estate.box.devices(halted) == [VF]
 

@@ -145,7 +145,7 @@ def test_a_start_that_was_cancelled_is_not_queued_again(mixed: Estate) -> None:
         gate.open()
         assert mixed.box.wait_for_calls()
     assert mixed.box.power_state(vm) == "Halted"
-    assert "this start was cancelled" in mixed.log(1)
+    assert "This start was cancelled" in mixed.log(1)
     mixed.start(vm, 1)  # as the hint says
     assert mixed.box.devices(vm) == ["0000:09:10.0"]
 

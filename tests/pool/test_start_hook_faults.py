@@ -194,7 +194,7 @@ def test_two_starts_of_vms_with_one_address(mixed: Estate) -> None:
         assert told.result() == "started"
     os.unlink(script)
     assert first.startswith("SRIOV_VF_IN_USE ")
-    assert "is being started" in message
+    assert "which is starting" in message
     assert mixed.box.devices(one) == [VFS[1]]
 
 

@@ -126,7 +126,7 @@ def test_a_reverted_vm_that_was_to_have_none_any_more_is_told_so(estate: Estate)
     estate.box.xapi.call("VM.revert", snapshot)
     first, message, _ = estate.refused(vm, 0)
     assert first.startswith("SRIOV_RESTARTING ")
-    assert "has none any more. This start ends, and xapi starts it here again without." in message
+    assert "were removed. This start is stopped; a new one is queued on this host." in message
     assert estate.box.wait_for_calls()
     assert estate.box.devices(vm) == []
 

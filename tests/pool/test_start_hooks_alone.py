@@ -154,7 +154,7 @@ def test_a_start_that_waits_for_minutes_keeps_its_vf(estate: Estate) -> None:
         _, message, _ = estate.refused(second, 0)
         gate.open()
         assert slow.result() == "started"
-    assert message.endswith(f"held by the VM first ({estate.uuid(first)}), which is being started.")
+    assert message.endswith(f"held by VM first ({estate.uuid(first)}), which is starting.")
     estate.box.shut_down_from_inside(first)  # its note stays, and claims nothing
     assert outcome(estate, second, 0) == "started"
 

@@ -32,7 +32,7 @@ def origins(estate: Estate, vm: str) -> List[str]:
 def is_refused_as_a_copy(estate: Estate, vm: str, host: int, origin: str) -> None:
     first, message, hint = estate.refused(vm, host)
     assert first.startswith("SRIOV_VF_IN_USE ")
-    assert f"The VM {origin} is lent a VF of that address, so the entry may be a copy of its." in message
+    assert f"VM {origin} has or had a lease of that address, so the entry may be a copy." in message
     assert f"`adopt_vm` with vm_uuid={estate.uuid(vm)} and origin_uuid={origin}" in hint
 
 

@@ -103,6 +103,6 @@ def test_entries_that_are_changed_as_the_vm_is_being_started_are_not_what_is_plu
         gate.open()
         first, message, hint = lines.result()
     assert first.startswith("SRIOV_NOT_PLACED ")
-    assert message.startswith(f"The entries of web were changed as it was being started: {OURS} would not be")
+    assert message.startswith(f"The entries of web were changed while it was starting: {OURS} would not be")
     assert hint == "Start the VM again."
     assert host.machine.exists("/sys/class/net/eth0")

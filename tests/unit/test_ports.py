@@ -9,7 +9,7 @@ from sriovlib.calls import configure_vf
 from sriovlib.errors import SriovError
 from sriovlib.machine import pci, vgpus
 from sriovlib.pool import inventories, placement
-from sriovlib.pool.hosts import Member, Topology
+from sriovlib.pool.hosts import Member
 from sriovlib.pool.ledger import Choice, Request
 from sriovlib.pool.networks import Network
 from sriovlib.vf import apply, host_inventory, inventory
@@ -110,14 +110,10 @@ def networks_of_vfs(host: AnsweringHost) -> List[List[str]]:
 
 
 def candidates_of(host: AnsweringHost) -> List[Any]:
-    class TwoNetworks(Topology):
-        def networks(self, _member: Member) -> List[Network]:
-            return [Network("one", "one", "xenbr1", {"eth1"}), Network("two", "two", "xenbr2", {"eth2"})]
-
+    known = [Network("one", "one", "xenbr1", {"eth1"}), Network("two", "two", "xenbr2", {"eth2"})]
     member = Member("OpaqueRef:1", "host", "host", True, {})
-    topology = TwoNetworks("host", "", {"host": member}, {})
     told = HostInventory.from_json(host_inventory.read(host).to_json())
-    return inventories.candidates(topology, member, told.pfs, told.vfs.values(), vgpus.UNTOLD)
+    return inventories.candidates(known, member, told.pfs, told.vfs.values(), vgpus.UNTOLD)
 
 
 def test_a_vf_serves_the_network_of_its_own_port(fs: FakeFilesystem) -> None:

@@ -6,12 +6,27 @@ from typing import Any, Dict, List, Sequence
 import pytest
 from sriovlib.errors import SriovError
 from sriovlib.machine.host import Host
+from sriovlib.machine.vgpus import UNTOLD
 from sriovlib.pool import master
+from sriovlib.pool.hosts import Member, OwnHost
+from sriovlib.pool.placement import Held
+from sriovlib.pool.state import Pool, PoolState, Vm
 from sriovlib.starts import judge, start
-from sriovlib.starts.judge import Refusal
+from sriovlib.starts.judge import Refusal, View
 
-VM = {"uuid": "d58d9323-dddc-4624-a482-9f6ceb10670c", "name_label": "web", "other_config": {}}
-HERE = SimpleNamespace(uuid="11111111-0000-4000-8000-000000000001", ref="OpaqueRef:host1", name="host1")
+UUID = "d58d9323-dddc-4624-a482-9f6ceb10670c"
+HERE = Member("OpaqueRef:host1", "11111111-0000-4000-8000-000000000001", "host1", True, {})
+VM = Vm("OpaqueRef:web", UUID, "web", "Halted", ("start",), None, None, "0/0000:07:10.0", None, {})
+VIEW: Any = View(
+    VM,
+    Pool(OwnHost(HERE, {}, UNTOLD, {}), PoolState("", "", {}, {}, {}, {UUID: VM})),
+    Held({}, {}),
+    {},
+    [],
+    {},
+    {},
+    {},
+)
 WRONG = Refusal(judge.IN_USE, "0000:07:10.0", "Another VM has it.", "Take another.", True)
 
 
@@ -30,8 +45,7 @@ class Master:
         monkeypatch.setattr(master, "act", act)
 
     def is_asked(self, refusals: Sequence[Refusal]) -> None:
-        view: Any = SimpleNamespace(pool=SimpleNamespace(member=HERE))
-        start._ask_master(Host(), None, view, "OpaqueRef:web", VM, refusals)
+        start._ask_master(Host(), None, VIEW, refusals)
 
     @property
     def arguments(self) -> Dict[str, str]:
@@ -53,7 +67,7 @@ def test_a_wrong_start_that_the_master_finds_right_does_not_go_on(monkeypatch: p
 def test_a_start_whose_lease_is_elsewhere_goes_on_once_it_is_here(monkeypatch: pytest.MonkeyPatch) -> None:
     asked = Master(monkeypatch, NOTHING_TO_DO)
     asked.is_asked([])
-    assert asked.arguments == {"vm_uuid": VM["uuid"], "host_uuid": HERE.uuid, "starting": "true"}
+    assert asked.arguments == {"vm_uuid": UUID, "host_uuid": HERE.uuid, "starting": "true"}
 
 
 def test_only_a_start_that_is_right_has_no_time_to_wait_for_the_master(
@@ -96,9 +110,12 @@ def test_the_start_that_is_queued_is_no_paused_one_and_forces_nothing() -> None:
         asked[method] = params
         return answers[method]
 
-    view: Any = SimpleNamespace(pool=SimpleNamespace(member=HERE, enabled=True))
     xapi: Any = SimpleNamespace(call=call)
     with pytest.raises(start.Restarting) as queued:
-        start._start_again(Host(), xapi, view, "OpaqueRef:web", VM)
+        start._start_again(Host(), xapi, VIEW)
     assert queued.value.task == "the task"
+    assert queued.value.message == (
+        "VM web had no VFs on host1 and has been given 0000:07:10.2. This start is stopped; a new one is "
+        "queued on this host."
+    )
     assert asked["Async.VM.start_on"] == ("OpaqueRef:web", HERE.ref, False, False)

@@ -55,28 +55,26 @@ def test_what_is_no_note(fs: Any, text: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("age", "is_older"),
+    ("age", "is_under_way"),
     [
         (-1, False),  # of another boot: time.monotonic() begins anew
-        (0, False),  # it claims its devices by itself
-        (start_notes.CLAIM_SECONDS - 1, False),
-        (start_notes.CLAIM_SECONDS, True),
+        (0, True),
         (599, True),
         (600, False),
     ],
 )
-def test_an_older_note_is_one_that_claims_nothing_by_itself(
-    fs: Any, monkeypatch: pytest.MonkeyPatch, age: float, is_older: bool
+def test_a_start_is_under_way_for_ten_minutes_at_most(
+    fs: Any, monkeypatch: pytest.MonkeyPatch, age: float, is_under_way: bool
 ) -> None:
     monkeypatch.setattr(time, "monotonic", lambda: 8000.0)
     written(fs, json.dumps({"time": 8000.0 - age, "devices": [VF], "settings": {}}))
-    assert list(start_notes.older(Host(), "another", 600)) == ([VM] if is_older else [])
-    assert start_notes.older(Host(), VM, 600) == {}
+    assert list(start_notes.under_way(Host(), "another")) == ([VM] if is_under_way else [])
+    assert start_notes.under_way(Host(), VM) == {}
 
 
-def test_a_note_of_a_vm_that_reboots_is_not_an_older_one(fs: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_reboot_is_under_way_however_old_its_note_is(fs: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(time, "monotonic", lambda: 8000.0)
-    written(fs, json.dumps({"time": 7800.0, "devices": [VF], "settings": {}}))
-    assert list(start_notes.older(Host(), "another", 600)) == [VM]
+    written(fs, json.dumps({"time": 10.0, "devices": [VF], "settings": {}}))
+    assert start_notes.under_way(Host(), "another") == {}
     start_notes.mark_reboot(Host(), VM)
-    assert start_notes.older(Host(), "another", 600) == {}
+    assert list(start_notes.under_way(Host(), "another")) == [VM]

@@ -1,6 +1,5 @@
 """Which GPUs' VFs are xapi's, by its PGPU records, and where it does not tell, by their driver."""
 
-from types import SimpleNamespace
 from typing import Any, Dict, List, Optional
 
 import pytest
@@ -13,7 +12,7 @@ from sriovlib.errors import SriovError
 from sriovlib.machine import dom0_devices, vgpus
 from sriovlib.machine.pci import PhysicalFunction
 from sriovlib.pool import gpus
-from sriovlib.pool.usage import Silence
+from sriovlib.pool.state import Silence
 from sriovlib.starts import reboot
 from sriovlib.starts.judge import Device
 from sriovlib.vf import drift, host_inventory, in_use, inventory, restore
@@ -110,10 +109,8 @@ def test_the_vfs_and_the_pf_are_needed(fs: FakeFilesystem) -> None:
 @pytest.mark.parametrize("carried", dom0_devices.XAPIS)
 def test_what_xapi_gave_to_a_vm_itself_stays_with_it_at_a_reboot(carried: str) -> None:
     device = Device(VF, True, True, A40, "10de:2235", (carried,), None)
-    view: Any = SimpleNamespace(devices={VF: device})
-    assert reboot._is_xapis(view, VF)
-    view.devices[VF] = device._replace(carries=("the mounted file system /",))
-    assert not reboot._is_xapis(view, VF)
+    assert reboot._is_xapis(device)
+    assert not reboot._is_xapis(device._replace(carries=("the mounted file system /",)))
 
 
 class Xapi:

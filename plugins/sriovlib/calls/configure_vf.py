@@ -40,7 +40,7 @@ def configure_vf(host: Host, session: Any, args: Mapping[str, str]) -> Dict[str,
         in_use.pf_is_not_needed(pf, seen)
         pool = needed_by_xapi.known(seen.owners, list_vfs.read_pool(host, session, seen))
         needed_by_xapi.is_not_needed(pf, seen, pool)
-        over = release.ended(host, seen.owners or {}, pool.busy)
+        over = release.ended(host, seen.owners or {}, pool.state.busy_on(pool.here.member.uuid))
         in_use.is_not_starting(address, seen.without_starts_of(over))
         record = next(r for r in list_vfs.vf_records(seen, pool) if r["address"] == address)
         if record["state"] in (IN_USE, ASSIGNED):

@@ -29,7 +29,7 @@ def list_assignments(host: Host, session: Any, args: Mapping[str, str]) -> Dict[
     if vm_uuid is not None:
         state.vm_record(xapi, vm_uuid)
     surveyed = inventories.survey(host, session, pool, pool.live)
-    now = state.read(xapi, pool)
+    now = state.read(xapi, pool.uuids)
     if host_uuid is not None and host_uuid not in {*pool.members, *_leased_hosts(now)}:
         hosts.member(pool, host_uuid)
     seen = Seen(pool, surveyed, now, now.held(surveyed.running(), surveyed.starting()))

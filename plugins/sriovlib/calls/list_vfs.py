@@ -6,9 +6,8 @@ from ..config.sriov_conf import PfConfig
 from ..errors import SriovError
 from ..machine import vgpus
 from ..machine.host import Host
-from ..pool import usage
-from ..pool.networks import find_network
-from ..pool.usage import Pool, Silence
+from ..pool import networks, state
+from ..pool.state import Pool, Silence
 from ..vf import host_inventory, inventory
 from ..vf.host_inventory import Owner, PfState, VfState
 from ..vf.inventory import ASSIGNED, DOM0, FREE, IN_USE, RESERVED, STATES, Inventory
@@ -32,7 +31,7 @@ def read_pool(host: Host, session: Any, seen: Inventory) -> Union[Pool, Silence]
         silence = Silence("INSTALLATION_UUID is not in /etc/xensource-inventory")
     else:
         try:
-            return usage.read(Xapi(host, session), seen.host_uuid, seen.pfs)
+            return state.read_here(Xapi(host, session), seen.host_uuid, seen.pfs)
         except XapiError as error:
             silence = Silence(str(error))
     host.log(f"xapi does not tell of the pool, states and owners are unknown: {silence.why}")
@@ -43,10 +42,11 @@ def joined(seen: Inventory, vfs: Iterable[VfState], xapi_pool: Union[Pool, Silen
     """The host's VFs, with states and VMs as host and pool together show them. `vfs`: by the host alone."""
     managed = _managed(seen, xapi_pool)
     known = None if isinstance(xapi_pool, Silence) else xapi_pool
-    by_uuid = {vm.uuid: vm for vm in known.vms} if known else {}
+    holders = known.state.assigned(known.here.member.uuid) if known else {}
+    by_uuid = known.state.vms if known else {}
     found = []
     for vf in vfs:
-        holder = known.holders.get(vf.address) if known else None
+        holder = holders.get(vf.address)
         state = _state(vf, holder is not None, vf.function.pf in managed, seen, xapi_pool)
         vm = holder if state == ASSIGNED else None
         if state == IN_USE and vf.assigned_to:
@@ -76,20 +76,20 @@ def _state(
 
 def _managed(seen: Inventory, xapi_pool: Union[Pool, Silence]) -> Set[str]:
     """PFs under xapi's own SR-IOV, by any of their ports, and those of xapi's vGPUs."""
-    networks = set() if isinstance(xapi_pool, Silence) else xapi_pool.managed
+    by_xapi = set() if isinstance(xapi_pool, Silence) else xapi_pool.here.managed
     return {
         pf.address
         for pf in seen.pfs
-        if networks.intersection(pf.interfaces) or vgpus.gives_vfs(pf, _told(xapi_pool))
+        if by_xapi.intersection(pf.interfaces) or vgpus.gives_vfs(pf, _told(xapi_pool))
     }
 
 
 def _told(xapi_pool: Union[Pool, Silence]) -> vgpus.Told:
-    return vgpus.UNTOLD if isinstance(xapi_pool, Silence) else xapi_pool.vgpus
+    return vgpus.UNTOLD if isinstance(xapi_pool, Silence) else xapi_pool.here.vgpus
 
 
 def _network(xapi_pool: Union[Pool, Silence], interface: Optional[str]) -> Optional[str]:
-    return None if isinstance(xapi_pool, Silence) else xapi_pool.network_of.get(interface or "")
+    return None if isinstance(xapi_pool, Silence) else xapi_pool.here.network_of.get(interface or "")
 
 
 def vf_record(vf: VfState, xapi_pool: Union[Pool, Silence]) -> Dict[str, Any]:
@@ -109,7 +109,7 @@ def list_vfs(host: Host, session: Any, args: Mapping[str, str]) -> List[Dict[str
     """The plugin's `list_vfs`, filtered by `pf`, `network`, `state`, `vm_uuid`."""
     pf = arguments.pf(args)
     network = arguments.text(args, "network", "a network's UUID, name-label or bridge")
-    state = arguments.choice(args, "state", STATES)
+    wanted = arguments.choice(args, "state", STATES)
     vm_uuid = arguments.uuid(args, "vm_uuid")
     seen = inventory.look(host)
     xapi_pool = read_pool(host, session, seen)
@@ -125,7 +125,7 @@ def list_vfs(host: Host, session: Any, args: Mapping[str, str]) -> List[Dict[str
         if (pf is None or vf.function.pf == pf)
         and (port is None or vf.function.port.interface == port)
         and (devices is None or vf.function.port.interface in devices)
-        and (state is None or vf.state == state)
+        and (wanted is None or vf.state == wanted)
         and (vm_uuid is None or (vf.assigned_to is not None and vf.assigned_to.vm_uuid == vm_uuid))
     ]
 
@@ -138,7 +138,7 @@ def _interfaces_of(xapi_pool: Union[Pool, Silence], wanted: str) -> Set[str]:
             f"xapi does not tell of the pool ({xapi_pool.why}), so `{wanted}` cannot be looked up.",
             "Filter by `pf` instead, or call again when xapi answers.",
         )
-    return find_network(xapi_pool.networks, wanted).interfaces
+    return networks.find_network(xapi_pool.here.networks, wanted).interfaces
 
 
 def list_pfs(host: Host, session: Any, _args: Mapping[str, str]) -> List[Dict[str, Any]]:

@@ -8,7 +8,7 @@ from ..errors import SriovError, bad_argument
 from ..machine import pci
 from ..machine.host import Host
 from ..pool import needed_by_xapi
-from ..pool.usage import Pool
+from ..pool.state import Pool
 from ..starts import release
 from ..vf import create, in_use, inventory, module_parameter, pciback, restore
 from ..xapi.session import Xapi, XapiError
@@ -37,7 +37,7 @@ def set_vf_count(host: Host, session: Any, args: Mapping[str, str]) -> Dict[str,
         pool = needed_by_xapi.known(seen.owners, list_vfs.read_pool(host, session, seen))
         needed_by_xapi.is_not_needed(pf, seen, pool)
         own = [vf for vf in list_vfs.vf_records(seen, pool) if vf["pf"] == pf.address]
-        over = release.ended(host, seen.owners or {}, pool.busy)
+        over = release.ended(host, seen.owners or {}, pool.state.busy_on(pool.here.member.uuid))
         seen = seen.without_starts_of(over)
         if count != len(own):
             needed_by_xapi.no_vm_has_a_vf(own, pool, force)
@@ -225,7 +225,7 @@ def _of_other_devices(
     managed = [
         address
         for address in others
-        if address in ports and pool.managed.intersection(ports[address].interfaces)
+        if address in ports and pool.here.managed.intersection(ports[address].interfaces)
     ]
     if managed:
         raise SriovError(

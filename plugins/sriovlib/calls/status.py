@@ -9,7 +9,7 @@ from ..errors import Problem, SriovError
 from ..machine import xen, xensource_inventory
 from ..machine.host import Host
 from ..pool import conf_copy
-from ..pool.usage import Silence
+from ..pool.state import Pool, Silence
 from ..vf import (
     drift,
     driver_counts,
@@ -67,7 +67,7 @@ def status(host: Host, session: Any, _args: Mapping[str, str]) -> Dict[str, Any]
         problems.append(XENSTORE_SILENT)
     if isinstance(pool, Silence):
         problems.append(_xapi_silent(pool.why))
-    elif config.readable and not config.pfs and pool.copy and conf_copy.interpret(pool.copy).pfs:
+    elif config.readable and not config.pfs and _has_copy(pool):
         problems.append(CONFIG_IN_POOL)
     problems += [_config_error(error) for error in config.errors]
     problems += restore_running.problems(host, seen)
@@ -160,6 +160,11 @@ def _xapi_silent(why: str) -> Problem:
         f"xapi does not tell of the pool ({why}): which VFs are assigned, reserved or free is not known.",
         "See that xapi runs and that the session is alive, then call again.",
     )
+
+
+def _has_copy(pool: Pool) -> bool:
+    text = pool.here.other_config.get(conf_copy.COPY_KEY)
+    return bool(text and conf_copy.interpret(text).pfs)
 
 
 def _config_error(error: str) -> Problem:

@@ -8,7 +8,8 @@ from ..machine import xensource_inventory
 from ..machine.host import Host
 from ..safetext import LONGEST, safe
 from ..xapi.session import Xapi, XapiError
-from .usage import COPY_KEY
+
+COPY_KEY = "sriov-conf"  # in host.other_config
 
 
 def store(host: Host, session: Any) -> Optional[str]:

@@ -1,12 +1,14 @@
-"""The pool's hosts, their PIFs and the networks: what a call reads once, before it takes the pool's lock."""
+"""The pool's hosts, their PIFs and the networks: all of them for a pool function, or this host alone."""
 
-from typing import Any, Dict, List, NamedTuple, Optional, Set
+from typing import Any, Dict, Iterable, List, NamedTuple, Optional, Set
 
 from ..errors import SriovError, bad_argument
 from ..machine import xensource_inventory
 from ..machine.host import Host
-from ..xapi.session import Xapi
-from . import networks
+from ..machine.pci import PhysicalFunction
+from ..machine.vgpus import Told
+from ..xapi.session import Xapi, XapiFailure
+from . import gpus, networks
 from .networks import Network, Record
 
 
@@ -21,9 +23,39 @@ class Member(NamedTuple):
     enabled: bool = True
 
 
+class OwnHost(NamedTuple):
+    """This host, by what xapi knows of it."""
+
+    member: Member
+    network_records: Dict[str, Record]
+    vgpus: Told  # what xapi says of its GPUs
+    other_config: Dict[str, str]  # of the host
+
+    @property
+    def managed(self) -> Set[str]:
+        """The interfaces under xapi's own SR-IOV (network_sriov)."""
+        return networks.managed(self.member.pifs)
+
+    @property
+    def attached(self) -> Set[str]:
+        """The interfaces below PIFs that are attached."""
+        return networks.attached(self.member.pifs)
+
+    @property
+    def networks(self) -> List[Network]:
+        """All networks of the pool, with the interfaces of this host below each."""
+        return networks.networks(self.network_records, self.member.pifs)
+
+    @property
+    def network_of(self) -> Dict[str, str]:
+        """Interface -> UUID of the network that it serves."""
+        return networks.network_of(self.network_records, self.member.pifs)
+
+
 class Topology(NamedTuple):
+    """All hosts of the pool."""
+
     own: str  # UUID of the host that this process runs on
-    master: str  # UUID
     members: Dict[str, Member]  # by UUID
     network_records: Dict[str, Record]
 
@@ -36,9 +68,10 @@ class Topology(NamedTuple):
         found = self.members.get(uuid)
         return uuid if found is not None and found.live else None
 
-    def uuid_of(self, ref: str) -> Optional[str]:
-        """The UUID of a host by its reference; None for a null one or one that is gone."""
-        return next((member.uuid for member in self.members.values() if member.ref == ref), None)
+    @property
+    def uuids(self) -> Dict[str, str]:
+        """Reference of a host -> its UUID."""
+        return {member.ref: member.uuid for member in self.members.values()}
 
     def networks(self, member: Member) -> List[Network]:
         """All networks of the pool, with the interfaces of this host below each."""
@@ -73,9 +106,7 @@ def own_uuid(host: Host) -> str:
 
 
 def read(host: Host, xapi: Xapi) -> Topology:
-    """Six calls; raises what `Xapi.call` raises."""
-    (pool,) = xapi.call("pool.get_all")
-    master = xapi.call("pool.get_master", pool)
+    """Four calls; raises what `Xapi.call` raises."""
     hosts = xapi.call("host.get_all_records")
     metrics = xapi.call("host_metrics.get_all_records")
     pif_records = xapi.call("PIF.get_all_records")
@@ -94,7 +125,22 @@ def read(host: Host, xapi: Xapi) -> Topology:
         )
         for ref, record in hosts.items()
     }
-    return Topology(own_uuid(host), hosts[master]["uuid"], members, records)
+    return Topology(own_uuid(host), members, records)
+
+
+def read_own(xapi: Xapi, uuid: str, pfs: Iterable[PhysicalFunction]) -> OwnHost:
+    """The host that this process runs on. Three calls, and some for GPUs among its PFs."""
+    found = xapi.call("host.get_all_records_where", f'field "uuid" = "{uuid}"')
+    if not found:
+        raise XapiFailure(["UUID_INVALID", "host", uuid])  # as host.get_by_uuid does
+    ((ref, record),) = found.items()
+    pifs = xapi.call("PIF.get_all_records_where", f'field "host" = "{ref}"')
+    return OwnHost(
+        Member(ref, uuid, record["name_label"], True, pifs, bool(record["enabled"])),
+        xapi.call("network.get_all_records"),
+        gpus.told(xapi, ref, pfs),
+        record["other_config"],
+    )
 
 
 def member(topology: Topology, wanted: str) -> Member:

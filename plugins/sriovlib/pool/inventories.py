@@ -27,6 +27,7 @@ from ..vf.host_inventory import HostInventory, OtherPlugin, PfState, VfState
 from ..xapi.session import Xapi, XapiFailure
 from . import gpus, networks
 from .hosts import Member, Topology
+from .networks import Network
 from .placement import Candidate
 
 SECONDS = 10  # for one host's answer; a host that takes longer is left out
@@ -160,7 +161,7 @@ def _ask(host: Host, session: Any, topology: Topology, member: Member) -> Union[
         return Surveyed(
             member,
             answer._replace(needed=_with_vgpus(answer.needed, pfs, told)),
-            candidates(topology, member, answer.pfs, answer.vfs.values(), told),
+            candidates(topology.networks(member), member, answer.pfs, answer.vfs.values(), told),
             _untagged(topology, member),
             _closed_pfs(member, answer.pfs.values(), told),
         )
@@ -197,16 +198,16 @@ def _other_plugin(member: Member) -> HostProblem:
 
 
 def candidates(
-    topology: Topology,
+    known: Iterable[Network],
     member: Member,
     pfs: Mapping[str, PfState],
     vfs: Iterable[VfState],
     told: vgpus.Told,
 ) -> List[Candidate]:
-    """The host's VFs, each with the networks that its port serves. `pfs`: by address; `told`: what xapi says
-    of the host's GPUs."""
+    """The host's VFs, each with the networks that its port serves. `known`: the pool's networks with the
+    interfaces of this host; `pfs`: by address; `told`: what xapi says of the host's GPUs."""
     serves: Dict[str, List[str]] = {}
-    for network in topology.networks(member):
+    for network in known:
         for interface in network.interfaces:
             serves.setdefault(interface, []).append(network.uuid)
     managed = networks.managed(member.pifs)

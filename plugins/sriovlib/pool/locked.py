@@ -49,8 +49,7 @@ class Work(NamedTuple):
         vm = self.state.vms.get(uuid)
         if vm is None:
             ref, record = state.vm_record(self.xapi, uuid, template=True)
-            hosts = {member.ref: member.uuid for member in self.topology.members.values()}
-            vm = state.vm_of(ref, record, hosts)
+            vm = state.vm_of(ref, record, self.topology.uuids)
         pci_entries.must_be_readable(uuid, vm.name, vm.other_config)
         return vm
 
@@ -113,8 +112,8 @@ def work(
         if surveyed.hosts and time.monotonic() - began > STALE_SECONDS:
             surveyed = inventories.again(host, session, pool, surveyed)
         xapi = Xapi(host, session)
-        now = state.read(xapi, pool)
-        if pool.uuid_of(now.master_ref) != pool.own:
+        now = state.read(xapi, pool.uuids)
+        if pool.uuids.get(now.master_ref) != pool.own:
             raise SriovError(
                 "SRIOV_BUSY", "The pool has another master since this call began.", "Call again."
             )

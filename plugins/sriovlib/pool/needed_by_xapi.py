@@ -7,19 +7,19 @@ from ..errors import SriovError
 from ..machine.pci import PhysicalFunction
 from ..vf import in_use
 from ..vf.inventory import ASSIGNED, IN_USE, Inventory
-from .usage import Pool, Silence
+from .state import Pool, Silence
 
 
 def is_not_needed(pf: PhysicalFunction, seen: Inventory, pool: Pool) -> None:
     """Refuses a PF under xapi's own SR-IOV, and one with a VF that carries an attached PIF."""
-    if pool.managed.intersection(pf.interfaces):
+    if pool.here.managed.intersection(pf.interfaces):
         raise SriovError(
             "SRIOV_MANAGED_BY_XAPI",
             f"{pf.name} is under xapi's own SR-IOV.",
             "Destroy its network-sriov (`xe network-sriov-list`), or use another port.",
         )
-    in_use.gives_no_vgpus(pf, pool.vgpus)
-    needed = pool.attached.intersection(seen.vf_interfaces.get(pf.address, ()))
+    in_use.gives_no_vgpus(pf, pool.here.vgpus)
+    needed = pool.here.attached.intersection(seen.vf_interfaces.get(pf.address, ()))
     if needed:
         raise SriovError(
             "SRIOV_NEEDED_BY_DOM0",
@@ -31,9 +31,8 @@ def is_not_needed(pf: PhysicalFunction, seen: Inventory, pool: Pool) -> None:
 def no_vm_has_a_vf(vfs: Sequence[Dict[str, Any]], pool: Pool, force: bool) -> None:
     """Of VFs as `list_vfs` shows them: refuses while a running VM of this host has one, or one that is
     starting; while another VM's entry names one, unless forced."""
-    running = [
-        vf for vf in vfs if vf["state"] == IN_USE or (vf["assigned_to"] or {}).get("vm_uuid") in pool.busy
-    ]
+    busy = pool.state.busy_on(pool.here.member.uuid)
+    running = [vf for vf in vfs if vf["state"] == IN_USE or (vf["assigned_to"] or {}).get("vm_uuid") in busy]
     if running:
         raise SriovError(
             "SRIOV_VF_IN_USE",

@@ -48,6 +48,11 @@ def managed(pifs: Pifs) -> Set[str]:
     return {pif["device"] for pif in pifs.values() if pif["physical"] and pif["sriov_physical_PIF_of"]}
 
 
+def attached(pifs: Pifs) -> Set[str]:
+    """The interfaces below PIFs that are attached, with SR-IOV or without."""
+    return {device for pif in pifs.values() if pif["currently_attached"] for device in devices(pif, pifs)}
+
+
 def bonded(pifs: Pifs) -> Set[str]:
     """The interfaces that are members of a bond."""
     return {pif["device"] for pif in pifs.values() if pif["bond_slave_of"] != NULL}
@@ -68,6 +73,15 @@ def networks(records: Mapping[str, Record], pifs: Pifs) -> List[Network]:
         Network(record["uuid"], record["name_label"], record["bridge"], interfaces.get(ref, set()))
         for ref, record in records.items()
     ]
+
+
+def network_of(records: Mapping[str, Record], pifs: Pifs) -> Dict[str, str]:
+    """Interface -> UUID of the network that it serves."""
+    return {
+        pif["device"]: records[serving(pif, pifs)["network"]]["uuid"]
+        for pif in pifs.values()
+        if pif["physical"] and serving(pif, pifs)["network"] in records
+    }
 
 
 def wires(records: Mapping[str, Record], pifs: Mapping[str, Record]) -> Dict[str, Set[str]]:

@@ -1,22 +1,30 @@
-"""The ledger and the VMs of the pool as they are now: read under the pool's lock, before a write."""
+"""The one model of the pool: its ledger and its VMs, read once, and by them who holds which VF.
 
-from typing import Any, Dict, List, Mapping, NamedTuple, Optional, Tuple
+Pool functions and list_vfs read all VMs, a start only those that concern it. What was not read is not there:
+a part of the pool says so (`asked`), and takes no VM for gone that it did not ask for.
+"""
+
+from typing import Any, Dict, FrozenSet, Iterable, List, Mapping, NamedTuple, Optional, Set, Tuple
 
 from ..errors import SriovError
+from ..machine.pci import PhysicalFunction
 from ..safetext import shortened
 from ..xapi.session import Xapi, XapiFailure
-from . import holding, ledger, pci_entries
-from .hosts import Topology
+from . import hosts, ledger, pci_entries
+from .hosts import OwnHost
 from .ledger import Entry
+from .networks import NULL
 from .placement import Held
 
+OnHost = Dict[Tuple[str, str], str]  # UUID of a host, and address -> UUID of a VM
+STARTS = {"start", "start_on", "resume", "resume_on"}
 _REAL_VMS = " and ".join(
     f'field "{name}" = "false"' for name in ("is_a_template", "is_a_snapshot", "is_control_domain")
 )
 
 
 class Vm(NamedTuple):
-    """What concerns us of a VM's record. Hosts are UUIDs."""
+    """What concerns us of a VM's record. Hosts are UUIDs; of a host that was not read, its reference."""
 
     ref: str
     uuid: str
@@ -35,14 +43,31 @@ class Vm(NamedTuple):
     def is_running(self) -> bool:
         return self.power_state in ("Running", "Paused")
 
+    @property
+    def is_idle(self) -> bool:
+        """Halted, and nothing is being done to it."""
+        return self.power_state == "Halted" and not self.operations
+
+    @property
+    def named(self) -> List[str]:
+        """The addresses of its entries, as xapi plugs them."""
+        return pci_entries.plugging_order(self.pci or "")
+
 
 class PoolState(NamedTuple):
     pool_ref: str
     master_ref: str
     other_config: Dict[str, str]  # the pool's
-    entries: Dict[str, Entry]  # by UUID of the VM
+    entries: Dict[str, Entry]  # the whole ledger, by UUID of the VM
     unreadable: Dict[str, str]  # UUID of the VM -> why its key in the ledger cannot be read
     vms: Dict[str, Vm]  # real ones: no templates, snapshots, control domains
+    asked: Optional[FrozenSet[str]] = None  # the VMs that were asked for, where not all were
+
+    def vm(self, uuid: str) -> Optional[Vm]:
+        """None for one that is gone, or a template by now; LookupError for one that was not asked for."""
+        if self.asked is not None and uuid not in self.asked:
+            raise LookupError(f"nobody asked xapi for the VM {uuid}")
+        return self.vms.get(uuid)
 
     @property
     def next_serial(self) -> int:
@@ -50,65 +75,166 @@ class PoolState(NamedTuple):
         last = max((entry.lease.serial for entry in self.entries.values() if entry.lease), default=0)
         return min(last + 1, ledger.LARGEST)
 
-    def held_vms(self) -> List[holding.Vm]:
-        return [
-            holding.Vm(
-                vm.uuid,
-                vm.resident_on if vm.is_running else None,
-                pci_entries.plugging_order(vm.pci or ""),
-            )
-            for vm in self.vms.values()
-        ]
-
-    def held(self, running: Mapping[Tuple[str, str], str], starting: Mapping[Tuple[str, str], str]) -> Held:
-        """Who holds which VF; `running` is what the hosts' xenstores say, and `starting` what their notes of
-        starts do. An entry by hand takes a VF on the host where its VM runs, or where its start was let
-        through with it: roles below pool-admin bring halted VMs with any entries into the pool (see
-        ownlease), and none of these, nor a start that will be refused, is to keep VFs from those who ask."""
-        vms = self.held_vms()
-        leased = holding.leased(self.entries, vms)
-        by_hand = holding.by_hand(self.entries, leased, vms)
-        up = {}
-        for address, those in by_hand.items():
-            for vm in those:
-                host = vm.running_on or self.vms[vm.uuid].starting_on
-                if host and (vm.running_on or starting.get((host, address)) == vm.uuid):
-                    up[host, address] = vm.uuid
+    def held(self, running: OnHost, starting: OnHost) -> Held:
+        """Who holds which VF; of a part of the pool, of those that its VMs have. `running` is what the hosts'
+        xenstores say. `starting` is what the notes of starts there say: one counts while xapi says that the
+        VM starts or runs on that host. An entry by hand takes a VF on the host where its VM runs: roles
+        below pool-admin bring halted VMs with any entries into the pool (see own_lease), and none of these,
+        nor a start that will be refused, may keep VFs from those who ask."""
+        leased = self.leased()
+        by_hand = self._by_hand(leased) if self.asked is None else {}
+        plugged = {
+            (vm.resident_on, address): vm.uuid
+            for address, vms in by_hand.items()
+            for vm in vms
+            if vm.is_running and vm.resident_on
+        }
+        begun = {
+            (host, address): uuid
+            for (host, address), uuid in starting.items()
+            if uuid in self.vms and host in (self.vms[uuid].starting_on, self.vms[uuid].resident_on)
+        }
         return Held(
-            {**up, **leased, **running},
-            holding.perhaps_lent(self.unreadable, vms),
-            {address: [vm.uuid for vm in those] for address, those in by_hand.items()},
+            {**plugged, **leased, **begun, **running},
+            {address: vm.uuid for vm in self._vms(self.unreadable) for address in vm.named},
+            {address: [vm.uuid for vm in vms] for address, vms in by_hand.items()},
         )
 
+    def assigned(self, host: str) -> Dict[str, Vm]:
+        """Address -> the VM that a VF of the host is assigned to: by a lease there, or by an entry of a VM,
+        whether it runs or not, for an address that is in no lease of the pool."""
+        held = self.held({}, {})
+        found = {address: [*uuids][-1] for address, uuids in held.by_hand.items()}
+        found.update(held.everywhere)
+        found.update({address: uuid for (where, address), uuid in held.on_host.items() if where == host})
+        return {address: self.vms[uuid] for address, uuid in found.items()}
+
+    def leased(self) -> OnHost:
+        """Of two leases on one VF a running VM's counts, else the one with the higher serial. A VM that is
+        gone has none."""
+        leases = [
+            (vm.is_running and vm.resident_on == lease.host, lease.serial, vm.uuid, lease)
+            for vm in self._vms(self.entries)
+            for lease in [self.entries[vm.uuid].lease]
+            if lease is not None
+        ]
+        return {
+            (lease.host, address): uuid
+            for _, _, uuid, lease in sorted(leases, key=lambda one: one[:3])
+            for address in lease.vfs.values()
+        }
+
+    def _by_hand(self, leased: OnHost) -> Dict[str, List[Vm]]:
+        """Address -> the VMs with an entry for it, where no lease of the pool has that address; one that runs
+        comes last. What a VM was leased before, and a revert brought back, was not written by hand."""
+        in_leases = {address for _, address in leased}
+        found: Dict[str, List[Vm]] = {}
+        for vm in sorted(self.vms.values(), key=lambda vm: (vm.is_running, vm.uuid)):
+            past = self.entries[vm.uuid].past if vm.uuid in self.entries else ()
+            for address in vm.named:
+                if address not in in_leases and address not in past:
+                    found.setdefault(address, []).append(vm)
+        return found
+
+    def _vms(self, uuids: Iterable[str]) -> List[Vm]:
+        return [self.vms[uuid] for uuid in uuids if uuid in self.vms]
+
+    def busy_on(self, host: str) -> Set[str]:
+        """The VMs that run on the host, or are being started."""
+        return {
+            vm.uuid
+            for vm in self.vms.values()
+            if STARTS.intersection(vm.operations) or (vm.is_running and vm.resident_on == host)
+        }
+
     def name(self, uuid: str) -> str:
-        """What to call a VM in a sentence; whoever names it may write pages."""
+        """A VM in a sentence; one that is gone has its UUID only."""
         vm = self.vms.get(uuid)
         return named(vm.name, uuid) if vm else uuid
 
 
+class Pool(NamedTuple):
+    """What xapi tells this host."""
+
+    here: OwnHost
+    state: PoolState
+
+
+class Silence(NamedTuple):
+    """Why the pool is not known: that costs the owners and some states, not the answer."""
+
+    why: str
+
+
 def named(name: str, uuid: str) -> str:
-    """A VM in a sentence, in one line."""
+    """A VM in a sentence, in one line; whoever names it may write pages."""
     return f"{shortened(' '.join(name.splitlines()), 60)} ({uuid})"
 
 
-def read(xapi: Xapi, topology: Topology) -> PoolState:
-    """Two calls: the pool's record, and all VMs at once."""
-    ((pool_ref, pool),) = xapi.call("pool.get_all_records").items()
-    records = xapi.call("VM.get_all_records_where", _REAL_VMS)
-    other_config = pool["other_config"]
-    entries, unreadable = ledger.read_all(ledger.settled(other_config))
-    hosts = {member.ref: member.uuid for member in topology.members.values()}
-    vms = [vm_of(ref, record, hosts) for ref, record in records.items()]
+def read(xapi: Xapi, uuids: Mapping[str, str]) -> PoolState:
+    """Two calls: the pool's record, and all VMs at once. `uuids`: reference of a host -> its UUID."""
+    state = read_ledger(xapi)._replace(asked=None)
+    return _with_vms(state, xapi.call("VM.get_all_records_where", _REAL_VMS), uuids)
+
+
+def read_here(xapi: Xapi, own: str, pfs: Iterable[PhysicalFunction]) -> Pool:
+    """Five calls, of which one, the bulk read of all VMs, is heavy, and some for GPUs among the PFs. `own`:
+    UUID of this host."""
+    here = hosts.read_own(xapi, own, pfs)
+    return Pool(here, read(xapi, {here.member.ref: own}))
+
+
+def read_ledger(xapi: Xapi) -> PoolState:
+    """One call: the pool's record; no VM is asked for."""
+    ((ref, pool),) = xapi.call("pool.get_all_records").items()
+    entries, unreadable = ledger.read_all(ledger.settled(pool["other_config"]))
+    return PoolState(ref, pool["master"], pool["other_config"], entries, unreadable, {}, frozenset())
+
+
+def with_vms(xapi: Xapi, state: PoolState, wanted: Iterable[str], uuids: Mapping[str, str]) -> PoolState:
+    """A part of the pool with these VMs besides, as far as they are VMs: one call, where there is something
+    to ask for. A key of the ledger, or a note's file, may end in whatever somebody has written."""
+    asked = set(wanted)
+    query = " or ".join(f'field "uuid" = "{uuid}"' for uuid in sorted(filter(ledger.is_uuid, asked)))
+    records = xapi.call("VM.get_all_records_where", query) if query else {}
+    return _with_vms(state._replace(asked=(state.asked or frozenset()).union(asked)), records, uuids)
+
+
+def with_vm(state: PoolState, vm: Vm) -> PoolState:
+    """A part of the pool with a VM that was read already."""
+    return _with([vm], state._replace(asked=(state.asked or frozenset()).union([vm.uuid])))
+
+
+def _with_vms(state: PoolState, records: Mapping[str, Any], uuids: Mapping[str, str]) -> PoolState:
+    return _with(
+        [
+            vm_of(ref, record, uuids)
+            for ref, record in records.items()
+            if not (record["is_a_template"] or record["is_a_snapshot"])
+        ],
+        state,
+    )
+
+
+def _with(vms: Iterable[Vm], state: PoolState) -> PoolState:
+    entries, by_uuid = dict(state.entries), dict(state.vms)
     for vm in vms:
+        by_uuid[vm.uuid] = vm
         if vm.uuid in entries:
-            entries[vm.uuid] = explained(entries[vm.uuid], vm, other_config)
-    return PoolState(pool_ref, pool["master"], other_config, entries, unreadable, {vm.uuid: vm for vm in vms})
+            entries[vm.uuid] = explained(entries[vm.uuid], vm, state.other_config)
+    return state._replace(entries=entries, vms=by_uuid)
 
 
 def explained(entry: Entry, vm: Vm, other_config: Mapping[str, str]) -> Entry:
-    """What the ledger says of the VM, by what it has now; see holding. `other_config` is the pool's."""
-    named = pci_entries.plugging_order(vm.pci or "")
-    return holding.explained(entry, named, vm.nomigrate, ledger.NEXT_PREFIX + vm.uuid in other_config)
+    """The VM's entry without what it does not explain of the addresses that its `pci` names: those of a VM
+    without requests that has lost the platform:nomigrate which was ours. A revert brings that back with the
+    entries, so these somebody wrote. (While a call is cut off that has taken it out, they are left of it.)
+    `other_config` is the pool's."""
+    if entry.requests or not entry.nomigrate or vm.nomigrate is not None:
+        return entry
+    if ledger.NEXT_PREFIX + vm.uuid in other_config:
+        return entry
+    return entry._replace(past=tuple(address for address in entry.past if address not in vm.named))
 
 
 def put_right(uuid: str, other_config: Mapping[str, str]) -> str:
@@ -120,22 +246,26 @@ def put_right(uuid: str, other_config: Mapping[str, str]) -> str:
     )
 
 
-def vm_of(ref: str, record: Mapping[str, Any], hosts: Mapping[str, str]) -> Vm:
-    """A VM's record, with hosts by UUID (`hosts`: reference -> UUID)."""
+def vm_of(ref: str, record: Mapping[str, Any], uuids: Mapping[str, str]) -> Vm:
+    """A VM's record. `uuids`: reference of a host -> its UUID."""
     return Vm(
         ref,
         record["uuid"],
         record["name_label"],
         record["power_state"],
         tuple(sorted(record["current_operations"].values())),
-        hosts.get(record["resident_on"]),
-        hosts.get(record["affinity"]),
+        _host(record["resident_on"], uuids),
+        uuids.get(record["affinity"]),
         pci_entries.readable(record["other_config"]) if "pci" in record["other_config"] else None,
         record["platform"].get("nomigrate"),
         record["other_config"],
         record["is_a_template"],
-        hosts.get(record.get("scheduled_to_be_resident_on", "")),
+        _host(record.get("scheduled_to_be_resident_on", NULL), uuids),
     )
+
+
+def _host(ref: str, uuids: Mapping[str, str]) -> Optional[str]:
+    return None if ref == NULL else uuids.get(ref, ref)
 
 
 def vm_record(xapi: Xapi, uuid: str, template: bool = False) -> Tuple[str, Dict[str, Any]]:

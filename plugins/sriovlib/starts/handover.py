@@ -5,10 +5,10 @@ behind by its being killed, so nothing comes after it, and what will be set is n
 """
 
 from contextlib import ExitStack
-from typing import Dict, List, NamedTuple, Optional
+from typing import Dict, List, NamedTuple, Optional, Sequence
 
 from ..errors import SriovError
-from ..machine import xenopsd, xenstore
+from ..machine import xenstore
 from ..machine.host import LOCK_SECONDS, RUN_FOLDER, Host
 from ..machine.xenstore import Domain
 from ..vf import apply, start_notes
@@ -22,7 +22,8 @@ class Permitted(NamedTuple):
 
     devices: List[str]  # that xapi will plug
     settings: Dict[str, Dict[str, str]]  # VF -> what its request wants
-    ended: Optional[Dict[str, float]]  # starts that came to nothing (thishost.View); None in a reboot
+    ended: Optional[Dict[str, float]]  # starts that came to nothing (judge.View); None in a reboot
+    plugs: Optional[Sequence[str]] = None  # what xenopsd plugs (xenopsd.devices); None: unknown
 
     @property
     def wanted(self) -> Dict[str, Dict[str, str]]:
@@ -97,14 +98,13 @@ def _owners(host: Host) -> Optional[Dict[str, Domain]]:
     return xenstore.owners(host, host.run(xenstore.COMMAND, xenstore.SECONDS))
 
 
-def note_xapis(host: Host, vm_uuid: str) -> None:
+def note_xapis(host: Host, vm_uuid: str, plugs: Optional[Sequence[str]]) -> None:
     """A VM without entries starts, with devices that xapi itself gives it (a GPU, a VF of its own SR-IOV):
     its reboot is to know them. Takes no lock, for such a start waits for nothing of ours."""
     try:
-        plugs = xenopsd.devices(host, vm_uuid)
         if plugs:
             host.make_folder(RUN_FOLDER)
-            start_notes.write(host, vm_uuid, plugs, {})
+            start_notes.write(host, vm_uuid, list(plugs), {})
     except OSError as error:
         host.log(f"{vm_uuid}: its start could not be noted: {error.strerror}")
 
@@ -112,7 +112,7 @@ def note_xapis(host: Host, vm_uuid: str) -> None:
 def _note(host: Host, vm_uuid: str, permitted: Permitted) -> None:
     """With what xapi itself gives the VM, which is no entry and is plugged again by a reboot all the same."""
     wanted, devices = permitted.wanted, permitted.devices
-    xapis = [address for address in xenopsd.devices(host, vm_uuid) or () if address not in devices]
+    xapis = [address for address in permitted.plugs or () if address not in devices]
     try:
         start_notes.write(host, vm_uuid, [*devices, *xapis], {vf: dict(wanted[vf]) for vf in wanted})
     except OSError as error:

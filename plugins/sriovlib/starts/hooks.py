@@ -94,15 +94,16 @@ def _start(host: Host, vm_uuid: str) -> None:
         from ..machine import xenopsd
         from . import handover, reboot, start
 
+        plugs = xenopsd.devices(host, vm_uuid)
         permitted: Optional[Permitted]
         if vm["power_state"] in RUNNING:  # a reboot that could not be marked as one
-            permitted = reboot.reboot(host, session, ref, vm, note, xenopsd.devices(host, vm_uuid))
+            permitted = reboot.reboot(host, session, ref, vm, note, plugs)
         elif _has_entries(vm):
-            permitted = start.start(host, session, ref, vm, xenopsd.devices(host, vm_uuid))
+            permitted = start.start(host, session, ref, vm, plugs)
         else:
             if note is not None:
                 _release(host, vm_uuid, reboots=False)
-            handover.note_xapis(host, vm_uuid)
+            handover.note_xapis(host, vm_uuid, plugs)
             return
     if permitted:
         handover.arrive(host, vm_uuid, permitted)
@@ -147,9 +148,10 @@ def pre_resume(host: Host, vm_uuid: str, _reason: str) -> None:
             return
         if not _has_entries(vm):
             return
+        from ..machine import xenopsd
         from . import handover, start
 
-        permitted = start.resume(host, session, ref, vm)
+        permitted = start.resume(host, session, ref, vm, xenopsd.devices(host, vm_uuid))
     handover.arrive(host, vm_uuid, permitted)
 
 

@@ -1,17 +1,18 @@
-"""What a start may not take: judges the addresses that it will plug, by what is known of them. Looks at
-nothing itself.
+"""What a start may not take: judges the addresses that it will plug, by what facts.py gathered. Pure.
 
 They are right if there is an entry for each request, in the order of the requests, each of these is a VF
 that fits its request and is free or leased here to the VM, and no entry takes from dom0 or from another VM.
 Whose an entry is the ledger says: the VM's owner could have written anything.
 """
 
-from typing import List, Mapping, NamedTuple, Optional, Sequence, Set, Tuple
+from typing import Dict, List, Mapping, NamedTuple, Optional, Sequence, Tuple
 
-from ..pool import pci_entries, placement
+from ..machine.xenstore import Domain
+from ..pool import pci_entries, placement, state
 from ..pool.ledger import Entry, Request
 from ..pool.pci_entries import PciEntry
 from ..pool.placement import Candidate, Held
+from ..pool.state import Pool, Vm
 from ..safetext import shortened
 
 NEEDED, IN_USE, NOT_PLACED = "SRIOV_NEEDED_BY_DOM0", "SRIOV_VF_IN_USE", "SRIOV_NOT_PLACED"
@@ -27,15 +28,35 @@ class Device(NamedTuple):
     pf: Optional[str]  # of a VF
     device: str  # vendor:device, as in `8086:10fb`
     carries: Tuple[str, ...]  # what of dom0 is on it, in parts of a sentence: "the management interface eth0"
-    held_by: Optional[str]  # another VM that has it, running or by a lease here, as part of a sentence
+    held_by: Optional[str]  # another VM that has it, see `holder`
 
 
 class OwnLease(NamedTuple):
-    """Why an entry for a VF needs a lease of the VM's own (see ownlease)."""
+    """Why an entry for a VF needs a lease of the VM's own (see own_lease)."""
 
-    lent_to: Optional[str]  # UUID of another VM that is lent that address, of whatever host, or was
+    leased_to: Optional[str]  # UUID of another VM that has or had a lease of that address, of whatever host
     name: str  # of that VM; or of the network, where VMs have VFs in VLANs
     unread: str = ""  # or may have: names of VMs whose keys in the ledger cannot be read
+
+
+class View(NamedTuple):
+    vm: Vm  # with what this start will plug as its `pci`
+    pool: Pool  # of the VMs those that concern the start
+    held: Held
+    domains: Mapping[str, Domain]  # device -> the running domain that has it
+    candidates: Sequence[Candidate]  # this host's VFs
+    devices: Mapping[str, Device]  # all that the VM names: no other can be judged
+    own_lease: Mapping[str, OwnLease]  # what only a lease of the VM's own will do for
+    ended: Dict[str, float]  # VM -> the time of its note: a start that came to nothing
+
+    @property
+    def host(self) -> str:
+        return self.pool.here.member.uuid
+
+    @property
+    def entry(self) -> Optional[Entry]:
+        """What the ledger says of the VM; None if it has no key."""
+        return self.pool.state.entries.get(self.vm.uuid)
 
 
 class Refusal(NamedTuple):
@@ -46,83 +67,85 @@ class Refusal(NamedTuple):
     curable: bool  # the master could put it right by giving the VM other VFs of this host
 
 
-def judge(
-    vm: str,
-    entry: Optional[Entry],
-    pci: str,
-    host: str,
-    candidates: Sequence[Candidate],
-    devices: Mapping[str, Device],
-    held: Held,
-    own_lease: Mapping[str, OwnLease],
-) -> List[Refusal]:
-    """All that is wrong with a start of the VM on this host; nothing where it is right.
+def holder(view: View, address: str) -> Optional[str]:
+    """Another VM that has the device here, as part of a sentence; of more the one that has it now."""
+    who = placement.holder(view.host, address, view.vm.uuid, view.held)
+    if who is None:
+        return None
+    domain, part = view.domains.get(address), view.pool.state
+    if domain is not None and domain.vm_uuid != view.vm.uuid:
+        name = domain.name or domain.vm_uuid or f"of domain {domain.domid}"
+        return f"the running VM {state.named(name, domain.vm_uuid) if domain.vm_uuid else name}"
+    lease = part.entries[who].lease if who in part.entries else None
+    if lease is not None and lease.host == view.host and address in lease.vfs.values():
+        return f"VM {part.name(who)}, to which it is leased"
+    if who in part.unreadable:
+        return f"VM {part.name(who)}, whose key in the ledger cannot be read"
+    return f"VM {part.name(who)}, which is starting"
 
-    `entry`: what the ledger says of the VM, None if it has no key. `pci`: what this start will plug. `held`
-    and `candidates` as for placement, at least of this host. `devices`: all that `pci` names; KeyError for
-    one that is missing, as nobody may say that it takes nothing.
-    `own_lease`: address -> why only a lease of the VM's own will do for it.
-    A VM without entries starts, and a device that is not there takes nothing from anybody.
-    """
-    there = pci_entries.entries(pci)
+
+def judge(view: View) -> List[Refusal]:
+    """All that is wrong with a start of the VM on this host; nothing where it is right. A VM without entries
+    starts, and a device that is not there takes nothing from anybody."""
+    vm, entry = view.vm, view.entry
+    there: Dict[str, PciEntry] = {}  # of two entries for an address the first
+    for one in pci_entries.entries(vm.pci or ""):
+        if one.address is not None:
+            there.setdefault(one.address, one)
     if not there:
         return []
     leased = entry.lease.vfs if entry and entry.lease else {}
-    by_address = {
-        leased[request.number]: request
-        for request in (entry.requests if entry else ())
-        if request.number in leased
-    }
+    requests = entry.requests if entry else ()
+    by_address = {leased[one.number]: one for one in requests if one.number in leased}
     found: List[Refusal] = []
-    seen: Set[str] = set()
-    for one in there:
-        if one.address is None or one.address in seen:
-            continue
-        seen.add(one.address)
-        device = devices[one.address]
-        if one.address in by_address or (entry and one.address in entry.past):
-            who = device.held_by or placement.holder(host, one.address, vm, held)
-            wrong = _taking(one, device, who) or _unfit(one, device, by_address.get(one.address), candidates)
-            curable = True
+    for address, one in there.items():
+        if address in by_address or (entry and address in entry.past):
+            refusal = _of_ours(view, one, view.devices[address], by_address.get(address))
         else:
-            on_host = held.on_host.get((host, one.address))
-            wrong = _taking(one, device, device.held_by or (on_host if on_host != vm else None))
-            curable = False
-            why = own_lease.get(one.address)
-            if why and (wrong is None or (wrong[0] == IN_USE and why.lent_to)):
-                has_requests = bool(entry and entry.requests)
-                refusal = _unassigned(vm, pci, host, one, device, why, has_requests)
-                found.append(refusal._replace(message=wrong[1]) if wrong else refusal)
-                continue
-        if wrong is not None:
-            hint = _placing(vm, host) if curable else pci_entries.without(vm, pci, one.address)
-            found.append(Refusal(wrong[0], one.address, wrong[1], hint, curable))
-    for request in entry.requests if entry else ():
-        address = leased.get(request.number)
-        if address not in seen:
-            what = f"its VF {address} is not named" if address else "no VF is leased for it"
+            refusal = _of_others(view, one, view.devices[address])
+        found += [refusal] if refusal else []
+    for request in requests:
+        vf = leased.get(request.number)
+        if vf not in there:
+            what = f"its VF {vf} is not named" if vf else "no VF is leased for it"
             message = f"Request {request.number} has no entry in other_config:pci: {what}."
-            found.append(Refusal(NOT_PLACED, address, message, _placing(vm, host), True))
-    exchanged = pci_entries.in_another_order(pci_entries.plugging_order(pci), list(by_address))
+            found.append(Refusal(NOT_PLACED, vf, message, _placing(view), True))
+    exchanged = pci_entries.in_another_order(vm.named, list(by_address))
     if exchanged:
         message = (
-            f"By other_config:pci (`{shortened(pci)}`) xapi would plug {', '.join(exchanged)} in this order, "
-            "which is not that of the VM's requests: its guest would see them exchanged."
+            f"By other_config:pci (`{shortened(vm.pci or '')}`) xapi would plug {', '.join(exchanged)} in "
+            "this order, which is not that of the VM's requests: its guest would see them exchanged."
         )
-        found.append(Refusal(NOT_PLACED, exchanged[0], message, _placing(vm, host), True))
+        found.append(Refusal(NOT_PLACED, exchanged[0], message, _placing(view), True))
     return found
 
 
 _Wrong = Optional[Tuple[str, str]]  # code and sentence
 
 
-def _taking(one: PciEntry, device: Device, holder: Optional[str]) -> _Wrong:
+def _of_ours(view: View, one: PciEntry, device: Device, request: Optional[Request]) -> Optional[Refusal]:
+    """An entry for what the VM is or was leased."""
+    wrong = _taking(one, device) or _unfit(one, device, request, view.candidates)
+    return Refusal(wrong[0], device.address, wrong[1], _placing(view), True) if wrong else None
+
+
+def _of_others(view: View, one: PciEntry, device: Device) -> Optional[Refusal]:
+    """An entry that somebody else wrote."""
+    wrong, why = _taking(one, device), view.own_lease.get(device.address)
+    if why and (wrong is None or (wrong[0] == IN_USE and why.leased_to)):
+        refusal = _unassigned(view, one, device, why)
+        return refusal._replace(message=wrong[1]) if wrong else refusal
+    hint = pci_entries.without(view.vm.uuid, view.vm.pci or "", device.address)
+    return Refusal(wrong[0], device.address, wrong[1], hint, False) if wrong else None
+
+
+def _taking(one: PciEntry, device: Device) -> _Wrong:
     """From dom0 or from another VM."""
     names = f"The entry `{shortened(one.text)}` names {_named(device)}"
     if device.carries:
         return NEEDED, f"{names}, which dom0 needs for {_listed(device.carries)}."
-    if holder is not None:
-        return IN_USE, f"{names}, which is held by {holder}."
+    if device.held_by is not None:
+        return IN_USE, f"{names}, which is held by {device.held_by}."
     return None
 
 
@@ -138,50 +161,45 @@ def _unfit(
         return NOT_PLACED, f"{said}, and this host has no device {device.address}."
     candidate = next((vf for vf in candidates if vf.address == device.address), None)
     if candidate is None:
-        return NOT_PLACED, f"{said}, and {_named(device)} is no VF that this host could give."
+        return NOT_PLACED, f"{said}, and {_named(device)} is not a VF that this host can give to a VM."
     if not placement.fits(request.choice, candidate):
         return NOT_PLACED, f"{said}, which {_named(device)} of this host does not fit."
     if candidate.blocked is not None:
-        return NEEDED, f"{said}, and {_named(device)} is not to be had: {candidate.blocked}."
+        return NEEDED, f"{said}, and {_named(device)} cannot be given to a VM: {candidate.blocked}."
     return None
 
 
-def _unassigned(
-    vm: str, pci: str, host: str, one: PciEntry, device: Device, why: OwnLease, has_requests: bool
-) -> Refusal:
-    names = f"The entry `{shortened(one.text)}` names {_named(device)}, which"
-    out = pci_entries.without(vm, pci, device.address)
-    call = f"`adopt_vm` with vm_uuid={vm} and host_uuid={host} (dry_run=true shows what it would have)"
-    if has_requests:
-        call = f"`assign_vf` with vm_uuid={vm}, vf={device.address} and host_uuid={host}"
-    if why.lent_to is None:
-        message = (
-            f"{names} no pool-admin gave to the VM. VMs have VFs in VLANs in its network, {why.name}, and "
-            "with this one the guest could open them all."
+def _unassigned(view: View, one: PciEntry, device: Device, why: OwnLease) -> Refusal:
+    vm, has_requests = view.vm.uuid, bool(view.entry and view.entry.requests)
+    names = (
+        f"The entry `{shortened(one.text)}` names {_named(device)}, which no pool-admin assigned to the VM."
+    )
+    out = pci_entries.without(vm, view.vm.pci or "", device.address)
+    if why.leased_to is not None:
+        message = f"{names} VM {why.name} has or had a lease of that address, so the entry may be a copy."
+        hint = (
+            f"If it is a copy, give the VM VFs of its own: `adopt_vm` with vm_uuid={vm} and "
+            f"origin_uuid={why.leased_to}. If it means this host's VF: with origin_uuid=none and "
+            f"host_uuid={view.host}. Else: {out}"
         )
-        hint = f"To give it: {call}. Else: {out}"
-        if why.unread:
-            message = (
-                f"{names} no pool-admin gave to the VM. Whether VMs have VFs in VLANs in its network, "
-                f"{why.name}, is not known, for the ledger's key of {why.unread} cannot be read."
-            )
-            hint = f"Put that key right (`list_assignments` says how). {hint}"
-        return Refusal(NOT_ASSIGNED, device.address, message, hint, False)
-    message = (
-        f"{names} no pool-admin gave to the VM. The VM {why.name} is lent a VF of that address, so the entry "
-        "may be a copy of its."
-    )
-    hint = (
-        f"If it is a copy: `adopt_vm` with vm_uuid={vm} and origin_uuid={why.lent_to} gives it VFs of its "
-        f"own; if it means this host's VF: with origin_uuid=none and host_uuid={host}. Else: {out}"
-    )
-    return Refusal(IN_USE, device.address, message, out if has_requests else hint, False)
+        return Refusal(IN_USE, device.address, message, out if has_requests else hint, False)
+    call = f"`adopt_vm` with vm_uuid={vm} and host_uuid={view.host} (dry_run=true shows what it would have)"
+    if has_requests:
+        call = f"`assign_vf` with vm_uuid={vm}, vf={device.address} and host_uuid={view.host}"
+    message = f"{names} VMs have VFs in VLANs in its network, {why.name}: the guest could open them all."
+    hint = f"To assign it: {call}. Else: {out}"
+    if why.unread:
+        message = (
+            f"{names} Whether VMs have VFs in VLANs in its network, {why.name}, is unknown: the ledger's key "
+            f"of {why.unread} cannot be read."
+        )
+        hint = f"Repair that key (`list_assignments` says how). {hint}"
+    return Refusal(NOT_ASSIGNED, device.address, message, hint, False)
 
 
-def _placing(vm: str, host: str) -> str:
-    return (
-        f"`reinstate_vfs` with vm_uuid={vm} and host_uuid={host} gives it VFs of this host, if there are any."
-    )
+def _placing(view: View) -> str:
+    call = f"`reinstate_vfs` with vm_uuid={view.vm.uuid} and host_uuid={view.host}"
+    return f"To give the VM free VFs of this host, call {call}."
 
 
 def _named(device: Device) -> str:

@@ -14,9 +14,8 @@ from ..pool.networks import Record
 from ..safetext import listed
 from ..xapi.session import Xapi, XapiError, XapiFailure
 from . import facts, judge
-from .facts import View
 from .handover import Permitted
-from .judge import Refusal
+from .judge import Refusal, View
 
 LEASE_SECONDS = 10  # for moving a lease, where the start does not need it
 SHOWN = 5  # of what is wrong with a start: a user reads no more, and there may be thousands
@@ -31,55 +30,61 @@ class Restarting(SriovError):
         self.task = task
 
 
-def start(host: Host, session: Any, ref: str, vm: Record, plugs: Optional[Sequence[str]] = None) -> Permitted:
-    """For a VM with entries. Raises SriovError where the start may not go on, and what xapi fails with.
-    `plugs`: what xenopsd was told to plug (xenopsd.devices), where that is known."""
-    _must_be_told(vm, plugs)
-    xapi = Xapi(host, session)
-    view = _look(host, xapi, ref, vm)
-    pci_text = vm["other_config"]["pci"]
-    refusals = view.judge(vm["uuid"], pci_text)
-    if refusals and not all(refusal.curable for refusal in refusals):
+def start(
+    host: Host, session: Any, ref: str, record: Record, plugs: Optional[Sequence[str]] = None
+) -> Permitted:
+    """For a VM with entries. Raises SriovError where the start may not go on, and XapiError. `plugs`: what
+    xenopsd was told to plug (xenopsd.devices), where that is known."""
+    _must_be_told(record, plugs)
+    view = _look(host, Xapi(host, session), ref, record)
+    refusals = judge.judge(view)
+    if not all(refusal.curable for refusal in refusals):
         raise refused([refusal for refusal in refusals if not refusal.curable])
-    entry = view.entry
-    if refusals or (entry and entry.lease and entry.lease.host != view.pool.member.uuid):
-        _ask_master(host, session, view, ref, vm, refusals)
-    return Permitted(pci_entries.plugging_order(pci_text), settings_of(entry), view.ended)
+    lease = view.entry.lease if view.entry else None
+    if refusals or (lease and lease.host != view.host):
+        _ask_master(host, session, view, refusals)
+    return _permitted(view, plugs)
 
 
-def resume(host: Host, session: Any, ref: str, vm: Record) -> Permitted:
+def resume(
+    host: Host, session: Any, ref: str, record: Record, plugs: Optional[Sequence[str]] = None
+) -> Permitted:
     """As `start`, but what is wrong stays wrong: a VM in memory looks for just the VFs that it had."""
-    view = _look(host, Xapi(host, session), ref, vm)
-    pci_text = vm["other_config"]["pci"]
-    refusals = view.judge(vm["uuid"], pci_text)
+    view = _look(host, Xapi(host, session), ref, record)
+    refusals = judge.judge(view)
     if refusals:
         hint = "Resume it where it was suspended, or shut it down (`xe vm-shutdown --force`) and start it."
         raise refused([refusal._replace(hint=hint) if refusal.curable else refusal for refusal in refusals])
-    return Permitted(pci_entries.plugging_order(pci_text), settings_of(view.entry), view.ended)
+    return _permitted(view, plugs)
 
 
-def _must_be_told(vm: Record, plugs: Optional[Sequence[str]]) -> None:
+def _permitted(view: View, plugs: Optional[Sequence[str]]) -> Permitted:
+    return Permitted(view.vm.named, settings_of(view.entry), view.ended, plugs)
+
+
+def _must_be_told(record: Record, plugs: Optional[Sequence[str]]) -> None:
     """Refuses entries that are not those that this start plugs. xapi tells xenopsd what the entries are
-    before the hook runs, and lets them be written meanwhile (see xenopsd.py)."""
-    named = pci_entries.plugging_order(pci_entries.readable(vm["other_config"]))
+    before the hook runs, and lets them be written meanwhile (see machine/xenopsd.py)."""
+    named = pci_entries.plugging_order(pci_entries.readable(record["other_config"]))
     untold = [] if plugs is None else [address for address in named if address not in plugs]
     if untold:
         raise SriovError(
             judge.NOT_PLACED,
-            f"The entries of {vm['name_label']} were changed as it was being started: {listed(untold)} would "
-            "not be plugged, and what they named before would be, unchecked.",
+            f"The entries of {record['name_label']} were changed while it was starting: {listed(untold)} "
+            "would not be plugged, and what they named before would be, unchecked.",
             "Start the VM again.",
         )
 
 
-def _look(host: Host, xapi: Xapi, ref: str, vm: Record) -> View:
-    view = facts.look(host, xapi, ref, vm)
-    why = view.pool.unreadable.get(vm["uuid"])
-    if why is not None:
+def _look(host: Host, xapi: Xapi, ref: str, record: Record) -> View:
+    view = facts.look(host, xapi, ref, record)
+    part, uuid = view.pool.state, view.vm.uuid
+    if uuid in part.unreadable:
+        key = ledger.key(part.other_config, uuid)
         raise SriovError(
             "SRIOV_LEDGER",
-            f"pool.other_config:{ledger.PREFIX}{vm['uuid']} cannot be read: {why}.",
-            state.put_right(vm["uuid"], view.pool.other_config),
+            f"pool.other_config:{key} cannot be read: {part.unreadable[uuid]}.",
+            state.put_right(uuid, part.other_config),
         )
     return view
 
@@ -100,21 +105,19 @@ def refused(refusals: Sequence[Refusal]) -> SriovError:
 # -- the master -----------------------------------------------------------------------------------
 
 
-def _ask_master(
-    host: Host, session: Any, view: View, ref: str, vm: Record, refusals: Sequence[Refusal]
-) -> None:
+def _ask_master(host: Host, session: Any, view: View, refusals: Sequence[Refusal]) -> None:
     """Returns where the start may go on. Where nothing is wrong but the lease names another host, the
     master not moving it is no reason against the start."""
-    here = view.pool.member
-    asked = {"vm_uuid": vm["uuid"], "host_uuid": here.uuid, "starting": "true"}
+    vm = view.vm.uuid
+    asked = {"vm_uuid": vm, "host_uuid": view.host, "starting": "true"}
+    seconds = [] if refusals else [LEASE_SECONDS]
     try:
-        seconds = [] if refusals else [LEASE_SECONDS]
         answer = master.act(
             host,
             session,
             "reinstate_vfs",
             asked,
-            lambda *_call: reinstate.reinstate(host, session, vm["uuid"], here.uuid, True, *seconds),
+            lambda *_call: reinstate.reinstate(host, session, vm, view.host, True, *seconds),
             *seconds,
         )
         is_wrong = bool(answer["pci_changed"])
@@ -123,48 +126,53 @@ def _ask_master(
             why = f"{error.message} {refused(refusals).message}"
             code = error.code if error.code == "SRIOV_NO_FREE_VF" else judge.NOT_PLACED
             raise SriovError(code, why, error.hint) from error
-        host.log(f"{vm['uuid']}: its lease stays elsewhere: {error}")
-        is_wrong = _has_other_entries(host, session, ref, vm)
+        host.log(f"{vm}: its lease stays on another host: {error}")
+        is_wrong = _has_other_entries(host, session, view)
     if is_wrong:
-        _start_again(host, Xapi(host, session), view, ref, vm)
+        _start_again(host, Xapi(host, session), view)
     if refusals:  # the master sees nothing wrong: somebody has put it right, or has not noticed it yet
         raise refused(refusals)
 
 
-def _has_other_entries(host: Host, session: Any, ref: str, vm: Record) -> bool:
+def _entries_now(xapi: Xapi, view: View) -> Sequence[str]:
+    return pci_entries.plugging_order(xapi.call("VM.get_other_config", view.vm.ref).get("pci", ""))
+
+
+def _has_other_entries(host: Host, session: Any, view: View) -> bool:
     """The master may have written before it failed."""
     try:
-        now = Xapi(host, session).call("VM.get_other_config", ref)
+        return _entries_now(Xapi(host, session), view) != view.vm.named
     except XapiError as error:
-        host.log(f"{vm['uuid']}: {error}")
+        host.log(f"{view.vm.uuid}: {error}")
         return False
-    before = vm["other_config"].get("pci", "")
-    return pci_entries.plugging_order(now.get("pci", "")) != pci_entries.plugging_order(before)
 
 
-def _start_again(host: Host, xapi: Xapi, view: View, ref: str, vm: Record) -> NoReturn:
-    here = view.pool.member
-    now = pci_entries.plugging_order(xapi.call("VM.get_other_config", ref).get("pci", ""))
-    before = pci_entries.plugging_order(vm["other_config"].get("pci", ""))
-    has = f"The VM {vm['name_label']} did not have VFs of the host {here.name}, and has "
-    those = "with those" if now else "without"
-    if now and sorted(now) == sorted(before):
-        has = f"The VM {vm['name_label']} would have been given its VFs in another order, and has "
-    has += f"{', '.join(now)} of it now" if now else "none any more"
-    if _is_cancelled(xapi, ref):
+def _start_again(host: Host, xapi: Xapi, view: View) -> NoReturn:
+    here, vm = view.pool.here.member, view.vm
+    now = _entries_now(xapi, view)
+    if not now:
+        changed = f"VM {vm.name} has no requests, and its entries for VFs that it had before were removed"
+    elif sorted(now) == sorted(vm.named):
+        changed = f"VM {vm.name} had its VFs in another order than its requests, and now has {', '.join(now)}"
+    else:
+        lease = view.entry.lease if view.entry else None
+        had = "could not keep its VFs on" if lease and lease.host == view.host else "had no VFs on"
+        changed = f"VM {vm.name} {had} {here.name} and has been given {', '.join(now)}"
+    if _is_cancelled(xapi, vm.ref):
         raise SriovError(
             judge.NOT_PLACED,
-            f"{has}; but this start was cancelled, so it stays halted.",
-            "Start it when it shall run: its VFs are right for this host now.",
+            f"{changed}. This start was cancelled, so the VM stays halted.",
+            "Start it when you need it: its VFs are right for this host now.",
         )
     try:
-        if not view.pool.enabled:
+        if not view.pool.here.member.enabled:
             raise XapiFailure(["HOST_DISABLED", here.uuid])
-        task = xapi.call("Async.VM.start_on", ref, here.ref, False, False)
+        task = xapi.call("Async.VM.start_on", vm.ref, here.ref, False, False)
     except XapiFailure as failure:
         raise SriovError(
             judge.NOT_PLACED,
-            f"{has}; but xapi refuses to start it here again ({failure}), so it stays halted.",
+            f"{changed}. This start is stopped, and xapi refuses a new one on this host ({failure}), so the "
+            "VM stays halted.",
             "Start it when the host takes VMs again, or on another host.",
         ) from failure
     try:
@@ -172,19 +180,22 @@ def _start_again(host: Host, xapi: Xapi, view: View, ref: str, vm: Record) -> No
     except XapiError:
         uuid = task  # the start is queued all the same
     restarting = Restarting(
-        f"{has}. This start ends, and xapi starts it here again {those}.",
-        f"There is nothing to do. `xe task-list uuid={uuid}` shows that start; should it be refused, because "
-        "the host is evacuated or upgraded, the VM stays halted. It does not stay paused, if it was to be: "
-        "call reinstate_vfs before such a start.",
+        f"{changed}. This start is stopped; a new one is queued on this host.",
+        f"Nothing to do: `xe task-list uuid={uuid}` shows the new start. If that is refused, because the "
+        "host is being evacuated or upgraded, the VM stays halted. It starts running, even if this start was "
+        "to leave it paused. To avoid the second start, call `reinstate_vfs` before you start the VM.",
         uuid,
     )
-    try:
-        xapi.call(
-            "message.create", "SRIOV_RESTARTING", MESSAGE_PRIORITY, "VM", vm["uuid"], restarting.message
-        )
-    except XapiError as error:  # a message is a comfort
-        host.log(f"{vm['uuid']}: no message: {error}")
+    tell(host, xapi, vm.uuid, "SRIOV_RESTARTING", restarting.message)
     raise restarting
+
+
+def tell(host: Host, xapi: Xapi, vm_uuid: str, code: str, message: str) -> None:
+    """A message of xapi's for the VM; a start does not fail for want of one."""
+    try:
+        xapi.call("message.create", code, MESSAGE_PRIORITY, "VM", vm_uuid, message)
+    except XapiError as error:
+        host.log(f"{vm_uuid}: no message: {error}")
 
 
 def _is_cancelled(xapi: Xapi, ref: str) -> bool:

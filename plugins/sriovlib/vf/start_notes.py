@@ -90,25 +90,26 @@ def claims(host: Host, vm_uuid: str) -> Dict[str, Note]:
     return {uuid: note for uuid, note in others(host, vm_uuid).items() if note.claims or reboots(host, uuid)}
 
 
+def under_way(host: Host, vm_uuid: str) -> Dict[str, Note]:
+    """The notes of other VMs whose starts were let through and may be under way, as far as that is known
+    without xapi: a start may wait long for memory."""
+    return {
+        uuid: note
+        for uuid, note in others(host, vm_uuid).items()
+        if 0 <= time.monotonic() - note.time < STALE_SECONDS or reboots(host, uuid)
+    }
+
+
 def starting(host: Host, owned: Collection[str]) -> Dict[str, str]:
     """Device -> the VM whose start here was let through and may be under way, as far as that is known without
     xapi. `owned` are what running domains have: a domain comes before its devices, and those come one by
     one, so a VM's domain is no sign that it has got them all."""
     return {
         address: uuid
-        for uuid, note in others(host, "").items()
-        if 0 <= time.monotonic() - note.time < STALE_SECONDS or reboots(host, uuid)
+        for uuid, note in under_way(host, "").items()
         for address in note.devices
         if address not in owned
     }
-
-
-def older(host: Host, vm_uuid: str, seconds: float) -> Dict[str, Note]:
-    """The notes of other VMs that claim nothing by themselves any more, and are no older than that: a start
-    may wait so long for memory, and xapi knows whether it still does."""
-    now, known = time.monotonic(), claims(host, vm_uuid)
-    notes = others(host, vm_uuid).items()
-    return {uuid: note for uuid, note in notes if uuid not in known and 0 <= now - note.time < seconds}
 
 
 def mark_reboot(host: Host, vm_uuid: str) -> None:

@@ -87,15 +87,8 @@ def _needed(surveyed: Surveyed) -> Dict[str, str]:
     parts: Dict[str, List[str]] = {
         address: list(sentences) for address, sentences in surveyed.inventory.needed.items()
     }
-    pifs = surveyed.member.pifs
-    attached = {
-        interface
-        for pif in pifs.values()
-        if pif["currently_attached"]
-        for interface in networks.devices(pif, pifs)
-    }
     interfaces = surveyed.inventory.interfaces
-    for interface in sorted(attached.intersection(interfaces)):
+    for interface in sorted(networks.attached(surveyed.member.pifs).intersection(interfaces)):
         said = parts.setdefault(interfaces[interface], [])
         if f"the management interface {interface}" not in said:
             said.append(f"the network interface {interface}, which an attached PIF uses")

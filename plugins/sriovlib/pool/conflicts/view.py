@@ -20,7 +20,7 @@ A conflict's code says what is to be done; its message and hint are its own:
 
 from typing import Dict, Iterator, List, NamedTuple, Optional, Sequence, Tuple
 
-from .. import copies, holding, pci_entries
+from .. import copies, pci_entries
 from ..hosts import Topology
 from ..inventories import Survey
 from ..ledger import Entry, Lease
@@ -63,7 +63,7 @@ class Seen(NamedTuple):
     def leased(self) -> Dict[str, List[Tuple[str, str]]]:
         """Address -> the hosts on which a VM is leased it, and that VM's UUID."""
         found: Dict[str, List[Tuple[str, str]]] = {}
-        leases = holding.leased(self.state.entries, self.state.held_vms())
+        leases = self.state.leased()
         for (host, address), holder in sorted(leases.items()):
             found.setdefault(address, []).append((host, holder))
         return found

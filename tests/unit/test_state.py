@@ -1,0 +1,125 @@
+"""The model of the pool: who has which VF, which port serves which network."""
+
+from typing import Any, ClassVar, Dict
+
+import pytest
+from sriovlib.machine.host import Host
+from sriovlib.pool import state
+from sriovlib.pool.networks import NULL
+from sriovlib.pool.state import Pool
+from sriovlib.xapi.session import Xapi, XapiFailure
+
+
+def pif(device: str, network: str, **changes: Any) -> Dict[str, Any]:
+    record: Dict[str, Any] = {
+        "device": device,
+        "network": network,
+        "physical": True,
+        "VLAN": "-1",
+        "bond_slave_of": NULL,
+        "bond_master_of": [],
+        "sriov_physical_PIF_of": [],
+        "sriov_logical_PIF_of": [],
+        "currently_attached": True,
+    }
+    record.update(changes)
+    return record
+
+
+def vm(uuid: str, name: str, power_state: str, **other_config: str) -> Dict[str, Any]:
+    return {
+        "uuid": uuid,
+        "name_label": name,
+        "power_state": power_state,
+        "other_config": other_config,
+        "resident_on": "OpaqueRef:another" if power_state == "Running" else NULL,
+        "affinity": NULL,
+        "platform": {},
+        "current_operations": {},
+        "is_a_template": False,
+        "is_a_snapshot": False,
+    }
+
+
+class RecordedXapi(Xapi):
+    """A pool with a bond of eth1 and eth2, a VLAN on it, and eth3 under xapi's own SR-IOV."""
+
+    answers: ClassVar[Dict[str, Any]] = {
+        "host.get_all_records_where": {
+            "OpaqueRef:host": {"name_label": "host1", "enabled": True, "other_config": {}}
+        },
+        "PIF.get_all_records_where": {
+            "p0": pif("eth0", "n0"),
+            "p1": pif("eth1", "n1", bond_slave_of="b"),
+            "p2": pif("eth2", "n2", bond_slave_of="b"),
+            "p3": pif("bond0", "nb", physical=False, bond_master_of=["b"]),
+            "p4": pif("bond0", "nv", physical=False, VLAN="7"),
+            "p5": pif("eth3", "n3", sriov_physical_PIF_of=["s"]),
+            "p6": pif("eth3", "ns", physical=False, sriov_logical_PIF_of=["s"]),
+            "p7": pif("eth0", "nv0", physical=False, VLAN="5"),
+        },
+        "network.get_all_records": {
+            ref: {"uuid": f"uuid-{ref}", "name_label": f"net {ref}", "bridge": f"br-{ref}"}
+            for ref in ("n0", "n1", "n2", "nb", "nv", "n3", "ns", "nv0")
+        },
+        "pool.get_all_records": {"OpaqueRef:pool": {"master": "OpaqueRef:host", "other_config": {}}},
+        "VM.get_all_records_where": {
+            "v1": vm("2", "halted", "Halted", pci="0/0000:07:10.0,1/0000:07:10.2"),
+            "v2": vm("3", "running", "Running", pci="0/0000:07:10.0"),
+            "v3": vm("1", "plain", "Running"),
+        },
+    }
+
+    def call(self, method: str, *_params: Any) -> Any:
+        return self.answers[method]
+
+
+@pytest.fixture
+def read() -> Pool:
+    return state.read_here(RecordedXapi(Host(), None), "host", ())
+
+
+def test_networks_stand_on_the_ports_below_bond_and_vlan(read: Pool) -> None:
+    assert {network.name: network.interfaces for network in read.here.networks} == {
+        "net n0": {"eth0"},
+        "net n1": {"eth1"},
+        "net n2": {"eth2"},
+        "net nb": {"eth1", "eth2"},
+        "net nv": {"eth1", "eth2"},
+        "net n3": {"eth3"},
+        "net ns": {"eth3"},
+        "net nv0": {"eth0"},
+    }
+
+
+def test_a_port_serves_its_own_network_and_a_member_that_of_its_bond(read: Pool) -> None:
+    assert read.here.network_of == {
+        "eth0": "uuid-n0",
+        "eth1": "uuid-nb",
+        "eth2": "uuid-nb",
+        "eth3": "uuid-n3",
+    }
+    assert read.here.managed == {"eth3"}
+
+
+def test_a_running_vm_comes_before_a_halted_one_with_the_same_address(read: Pool) -> None:
+    assert {address: vm.name for address, vm in read.state.assigned("host").items()} == {
+        "0000:07:10.0": "running",
+        "0000:07:10.2": "halted",
+    }
+
+
+def test_a_host_that_xapi_does_not_know(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(RecordedXapi.answers, "host.get_all_records_where", {})
+    with pytest.raises(XapiFailure):
+        state.read_here(RecordedXapi(Host(), None), "host", ())
+
+
+def test_a_vm_that_was_not_asked_for_is_not_taken_for_gone() -> None:
+    xapi = RecordedXapi(Host(), None)
+    part = state.with_vms(xapi, state.read_ledger(xapi), ["no-uuid"], {})
+    assert part.vm("no-uuid") is None
+    with pytest.raises(LookupError):
+        part.vm("2")
+    part = state.with_vm(part, state.vm_of("v1", vm("2", "halted", "Halted"), {}))
+    assert part.vm("2") is not None
