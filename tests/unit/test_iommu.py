@@ -3,13 +3,14 @@
 import json
 import os
 from pathlib import Path
-from typing import Any, Dict, List
+from typing import Any, Dict, List, Tuple
 
 import machine
 import pytest
 from faults import ended_at, full_at
 from machine import Done, Machine
-from sriovlib.boot import extlinux
+from small_pool import SmallPool
+from sriovlib.boot import bootloader, extlinux
 from sriovlib.calls import table
 from sriovlib.config import sriov_conf
 from sriovlib.errors import SriovError
@@ -20,7 +21,7 @@ GRUB = "/boot/grub/grub.cfg"
 
 
 def call(host: Machine, function: str, **args: str) -> Dict[str, Any]:
-    answer: Dict[str, Any] = json.loads(table.call(host, function, None, args))
+    answer: Dict[str, Any] = json.loads(table.call(host, function, SmallPool(), args))
     return answer
 
 
@@ -28,18 +29,6 @@ def refused(host: Machine, function: str, **args: str) -> SriovError:
     with pytest.raises(SriovError) as error:
         call(host, function, **args)
     return error.value
-
-
-def test_two_files_with_a_loader_beside_them_are_one_too_many(tmp_path: Path) -> None:
-    """Which of them this host boots by is not known."""
-    host = machine.default_host(str(tmp_path), bootloader="extlinux")
-    other = "/boot/extlinux/extlinux.conf"
-    host.make_folder("/boot/extlinux")
-    host.replace_file(other, host.read_bytes(CONF))
-    assert call(host, "enable_iommu", dry_run="true")["bootloader"] == "extlinux"
-    host.replace_file("/boot/extlinux/ldlinux.sys", b"")
-    error = refused(host, "enable_iommu")
-    assert (error.code, f"{CONF} and {other}" in error.message) == ("SRIOV_BOOT_CONFIG", True)
 
 
 def codes(answer: Dict[str, Any]) -> List[str]:
@@ -52,6 +41,18 @@ def host(request: Any, tmp_path: Path) -> Machine:
     return machine.default_host(
         str(tmp_path), bootloader=request.param, xen_options="dom0_mem=752M iommu=0 watchdog"
     )
+
+
+def fails(monkeypatch: pytest.MonkeyPatch, word: str) -> None:
+    """Commands with that word fail."""
+    start = Machine.start
+
+    def failing(self: Machine, argv: Any, input_text: Any = None) -> Any:
+        if word in argv:
+            return Done(Completed(argv, 1, "", "extlinux: no previous syslinux boot sector found"))
+        return start(self, argv, input_text)
+
+    monkeypatch.setattr(Machine, "start", failing)
 
 
 def boot_files(host: Machine) -> Dict[str, bytes]:
@@ -104,13 +105,6 @@ def test_a_dry_run_says_what_it_would_write_and_writes_nothing(host: Machine) ->
     assert not host.exists(sriov_conf.PATH)
 
 
-def test_sub_options_survive(tmp_path: Path) -> None:
-    host = machine.default_host(
-        str(tmp_path), bootloader="extlinux", xen_options="iommu=verbose,off,dom0-strict"
-    )
-    assert call(host, "enable_iommu")["xen_option_after"] == "iommu=verbose,1,dom0-strict"
-
-
 def test_default_and_active_is_left_alone(tmp_path: Path) -> None:
     host = machine.default_host(str(tmp_path))
     answer = call(host, "enable_iommu")
@@ -145,81 +139,6 @@ def test_safe_mode_and_fallback_keep_their_bytes(host: Machine) -> None:
         assert data[data.index(word) :] == before[path][before[path].index(word) :]
 
 
-def test_owner_mode_and_first_original_are_kept(tmp_path: Path) -> None:
-    host = machine.default_host(str(tmp_path), bootloader="extlinux", xen_options="iommu=0")
-    path, original = host.path(CONF), host.read_bytes(CONF)
-    os.chmod(path, 0o640)
-    if os.geteuid() == 0:
-        os.chown(path, 1234, 4321)
-    owner = os.stat(path).st_uid, os.stat(path).st_gid
-    call(host, "enable_iommu")
-    call(host, "disable_iommu")
-    call(host, "enable_iommu")
-    after = os.stat(path)
-    assert (after.st_uid, after.st_gid, after.st_mode & 0o7777) == (*owner, 0o640)
-    assert host.read_bytes(CONF + ".before-sriov") == original
-    assert sorted(name for name in host.names("/boot") if name.startswith((".", "extlinux.conf"))) == [
-        "extlinux.conf",
-        "extlinux.conf.before-sriov",
-    ]
-
-
-def test_a_link_goes_on_pointing_to_the_file(tmp_path: Path) -> None:
-    host = machine.default_host(str(tmp_path), bootloader="extlinux", xen_options="iommu=0")
-    os.rename(host.path(CONF), host.path("/boot/real.conf"))
-    os.symlink("real.conf", host.path(CONF))
-    call(host, "enable_iommu")
-    assert os.readlink(host.path(CONF)) == "real.conf"
-    assert b"iommu=1" in host.read_bytes("/boot/real.conf")
-
-
-def test_an_old_extlinux_takes_the_folder_alone(tmp_path: Path) -> None:
-    host = machine.default_host(str(tmp_path), bootloader="extlinux", extlinux=3, xen_options="iommu=0")
-    assert call(host, "enable_iommu")["problems"] == []
-    host.reboot()
-    assert call(host, "status")["iommu"]["active"] is True
-
-
-def test_extlinux_runs_on_no_folder_but_that_of_its_loader(tmp_path: Path) -> None:
-    host = machine.default_host(str(tmp_path), bootloader="extlinux", xen_options="iommu=0")
-    os.rename(host.path("/boot/ldlinux.sys"), host.path("/ldlinux.sys"))
-    answer = call(host, "enable_iommu")
-    assert (answer["changed"], codes(answer)) == (True, ["BOOTLOADER_NOT_UPDATED"])
-
-
-def test_a_tool_that_fails_leaves_all_as_it_was(host: Machine, monkeypatch: pytest.MonkeyPatch) -> None:
-    before = boot_files(host)
-    tool = "extlinux" if CONF in before else "--set-xen"
-    start = Machine.start
-
-    def failing(self: Machine, argv: Any, input_text: Any = None) -> Any:
-        if tool in argv:
-            return Done(Completed(argv, 1, "", "extlinux: no previous syslinux boot sector found"))
-        return start(self, argv, input_text)
-
-    monkeypatch.setattr(Machine, "start", failing)
-    assert refused(host, "enable_iommu").code == "SRIOV_BOOT_CONFIG"
-    assert boot_files(host) == before
-    assert not host.exists(sriov_conf.PATH)
-
-
-def test_a_default_entry_that_xen_cmdline_does_not_write_is_noticed(tmp_path: Path) -> None:
-    host = machine.default_host(str(tmp_path), xen_options="iommu=0")
-    grub = host.read_bytes(GRUB).replace(b"set default=0", b"set default=3")
-    host.replace_file(GRUB, grub)
-    error = refused(host, "enable_iommu")
-    assert error.code == "SRIOV_BOOT_CONFIG"
-    assert "did not change the entry that boots by default" in error.message
-    assert host.read_bytes(GRUB) == grub
-
-
-def test_a_host_with_neither_is_told_so(tmp_path: Path) -> None:
-    host = machine.default_host(str(tmp_path), bootloader="extlinux")
-    os.unlink(host.path(CONF))
-    assert refused(host, "enable_iommu").code == "SRIOV_BOOT_CONFIG"
-    assert "BOOT_CONFIG" in codes(call(host, "status"))
-
-
 def test_ended_at_any_step_the_file_is_old_or_new_and_calling_again_completes(host: Machine) -> None:
     path = CONF if host.exists(CONF) else GRUB
     before = boot_files(host)[path]
@@ -233,7 +152,6 @@ def test_ended_at_any_step_the_file_is_old_or_new_and_calling_again_completes(ho
         assert host.read_bytes(path).count(b"\n") >= before.count(b"\n")
         assert call(host, "enable_iommu")["configured"] == "on"
         assert call(host, "enable_iommu")["changed"] is False
-        assert sriov_conf.read(host).document.get(*("boot", "regenerate")) is None
         assert call(host, "disable_iommu")["xen_option_after"] == "iommu=0"
         if path == CONF:
             assert host.read_bytes(CONF) == before
@@ -256,30 +174,6 @@ def test_ended_at_any_step_disable_is_completed_by_the_next_call(host: Machine) 
             return
 
 
-def test_a_full_disk_at_any_step_changes_nothing_or_all(tmp_path: Path) -> None:
-    host = machine.default_host(str(tmp_path), bootloader="extlinux", xen_options="iommu=0")
-    before = host.read_bytes(CONF)
-    number = 0
-    failures = 0
-    while True:
-        number += 1
-        with full_at(number) as count:
-            try:
-                call(host, "enable_iommu")
-                full = ""
-            except SriovError as error:
-                full = error.message
-        if full:
-            failures += 1
-            assert "No space left" in full
-            assert host.read_bytes(CONF) == before
-        host.replace_file(CONF, before)
-        host.remove_file(sriov_conf.PATH)
-        if count[0] < number:
-            assert failures > 5
-            return
-
-
 def test_two_callers_at_once_write_one_after_the_other(host: Machine) -> None:
     children = []
     for _ in range(4):
@@ -290,73 +184,6 @@ def test_two_callers_at_once_write_one_after_the_other(host: Machine) -> None:
         children.append(child)
     assert [os.waitpid(child, 0)[1] for child in children] == [0] * 4
     assert call(host, "disable_iommu")["xen_option_after"] == "iommu=0"
-
-
-def test_what_xen_cmdline_would_spoil_is_noticed_and_put_back(tmp_path: Path) -> None:
-    host = machine.default_host(str(tmp_path), xen_options="iommu=0")
-    grub = host.read_bytes(GRUB) + b"if [ x$more = x1 ]; then\n\tset timeout=1\nfi\n"
-    host.replace_file(GRUB, grub)
-    start = Machine.start
-
-    class Real(Machine):
-        """The real tool drops what stands behind the last entry."""
-
-        def start(self, argv: Any, input_text: Any = None) -> Any:
-            done = start(self, argv, input_text)
-            if "--set-xen" in argv:
-                data = self.read_bytes(GRUB)
-                self.replace_file(GRUB, data[: data.rindex(b"}") + 2])
-            return done
-
-    error = refused(Real(host.root), "enable_iommu")
-    assert error.code == "SRIOV_BOOT_CONFIG"
-    assert "would have spoilt" in error.message
-    assert host.read_bytes(GRUB) == grub
-
-
-def test_the_grub_file_keeps_its_mode_and_its_first_original(tmp_path: Path) -> None:
-    host = machine.default_host(str(tmp_path), xen_options="iommu=0")
-    original = host.read_bytes(GRUB)
-    os.chmod(host.path(GRUB), 0o644)
-    call(host, "enable_iommu")
-    assert os.stat(host.path(GRUB)).st_mode & 0o7777 == 0o644
-    assert host.read_bytes(GRUB + ".before-sriov") == original
-
-
-def test_what_cannot_be_put_back_stays_recorded_and_is_named(tmp_path: Path) -> None:
-    host = machine.default_host(str(tmp_path), bootloader="extlinux", xen_options="iommu=0")
-    call(host, "enable_iommu")
-    data = (
-        host.read_bytes(CONF)
-        .replace(b"default xe\n", b"default new\n")
-        .replace(b"label xe\n", b"label new\n")
-    )
-    host.replace_file(CONF, data)
-    answer = call(host, "disable_iommu")
-    assert "NOT_PUT_BACK" in codes(answer)
-    assert "xe" in sriov_conf.read(host).document.sections[sriov_conf.XEN_BEFORE]
-
-
-def test_a_broken_entry_that_is_not_the_default_is_left_alone_and_named(tmp_path: Path) -> None:
-    host = machine.default_host(str(tmp_path), bootloader="extlinux", xen_options="iommu=0")
-    before = host.read_bytes(CONF)
-    serial = before.index(b"label xe-serial")
-    broken = before[:serial] + before[serial:].replace(b" --- ", b" -- ", 1)
-    host.replace_file(CONF, broken)
-    answer = call(host, "enable_iommu")
-    assert (answer["changed"], codes(answer)) == (True, ["BOOT_ENTRY_UNFIT"])
-    assert "it would not boot: its append line" in answer["problems"][0]["message"]
-    assert host.read_bytes(CONF)[serial:] == broken[serial:]
-
-
-def test_two_entries_of_one_label_are_left_alone_and_named_once(tmp_path: Path) -> None:
-    host = machine.default_host(str(tmp_path), bootloader="extlinux", xen_options="iommu=0")
-    data = host.read_bytes(CONF)
-    again = data[data.index(b"label xe-serial") :]
-    host.replace_file(CONF, data + again)
-    (problem,) = call(host, "enable_iommu")["problems"]
-    assert "`xe-serial` of /boot/extlinux.conf was left as it is: two entries have" in problem["message"]
-    assert host.read_bytes(CONF).endswith(again)
 
 
 def test_a_configuration_that_cannot_be_read_is_not_replaced(tmp_path: Path) -> None:
@@ -374,69 +201,191 @@ def test_without_xl_a_change_asks_for_a_reboot_all_the_same(tmp_path: Path) -> N
     assert codes(answer) == ["NO_XEN"]
 
 
-def test_what_a_call_that_was_cut_off_found_stays_the_record(host: Machine) -> None:
-    """By then the file may say what that call wrote."""
-    sriov_conf.update(host, sriov_conf.XEN_BEFORE, {"xe": "iommu=off,verbose"})
-    sriov_conf.update(host, "boot", {"regenerate": "yes"})
-    call(host, "enable_iommu")
-    assert sriov_conf.read(host).document.sections[sriov_conf.XEN_BEFORE]["xe"] == "iommu=off,verbose"
-    assert call(host, "disable_iommu")["xen_option_after"] == "iommu=off,verbose"
-
-
 def test_what_the_last_whole_call_found_is_the_record(host: Machine) -> None:
     sriov_conf.update(host, sriov_conf.XEN_BEFORE, {"xe": "iommu=off,verbose"})
     call(host, "enable_iommu")
     assert sriov_conf.read(host).document.sections[sriov_conf.XEN_BEFORE]["xe"] == "iommu=0"
 
 
-def test_a_refused_change_of_extlinux_conf_leaves_no_copy(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    host = machine.default_host(str(tmp_path), bootloader="extlinux", xen_options="iommu=0")
-    before, names = host.read_bytes(CONF), host.names("/boot")
-    start = Machine.start
-
-    def failing(self: Machine, argv: Any, input_text: Any = None) -> Any:
-        if argv[0] == "extlinux":
-            return Done(Completed(argv, 1, "", "extlinux: cannot open device /dev/sda1"))
-        return start(self, argv, input_text)
-
+def test_a_tool_that_fails_leaves_all_as_it_was(host: Machine, monkeypatch: pytest.MonkeyPatch) -> None:
+    before = boot_files(host)
+    folder = os.path.dirname(next(iter(before)))
+    names = host.names(folder)
     with monkeypatch.context() as patch:
-        patch.setattr(Machine, "start", failing)
+        fails(patch, "extlinux" if CONF in before else "--set-xen")
         assert refused(host, "enable_iommu").code == "SRIOV_BOOT_CONFIG"
-    assert (host.read_bytes(CONF), host.names("/boot")) == (before, names)
-    call(host, "enable_iommu")  # from now on there is one, and it stays the first
-    host.replace_file(CONF, before.replace(b"timeout 50", b"timeout 60"))
-    call(host, "enable_iommu")
-    assert host.read_bytes(CONF + ".before-sriov") == before
+    assert (boot_files(host), host.names(folder)) == (before, names)
+    assert not host.exists(sriov_conf.PATH)
+
+
+# -- extlinux.conf ---------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def old(tmp_path: Path) -> Machine:
+    """A host that boots by extlinux."""
+    return machine.default_host(str(tmp_path), bootloader="extlinux", xen_options="iommu=0")
+
+
+def edit(host: Machine, *edits: Tuple[bytes, bytes]) -> bytes:
+    data = host.read_bytes(CONF)
+    for one, other in edits:
+        assert one in data
+        data = data.replace(one, other)
+    host.replace_file(CONF, data)
+    return data
+
+
+def test_two_files_with_a_loader_beside_them_are_one_too_many(old: Machine) -> None:
+    """Which of them this host boots by is not known."""
+    other = "/boot/extlinux/extlinux.conf"
+    old.make_folder("/boot/extlinux")
+    old.replace_file(other, old.read_bytes(CONF))
+    assert call(old, "enable_iommu", dry_run="true")["bootloader"] == "extlinux"
+    old.replace_file("/boot/extlinux/ldlinux.sys", b"")
+    error = refused(old, "enable_iommu")
+    assert (error.code, f"{CONF} and {other}" in error.message) == ("SRIOV_BOOT_CONFIG", True)
+
+
+def test_a_host_with_neither_boot_configuration_is_told_so(old: Machine) -> None:
+    os.unlink(old.path(CONF))
+    assert refused(old, "enable_iommu").code == "SRIOV_BOOT_CONFIG"
+    assert "BOOT_CONFIG" in codes(call(old, "status"))
+
+
+def test_extlinux_conf_keeps_owner_and_mode_and_its_first_original(old: Machine) -> None:
+    original = old.read_bytes(CONF)
+    os.chmod(old.path(CONF), 0o640)
+    if os.geteuid() == 0:
+        os.chown(old.path(CONF), 1234, 4321)
+    owner = old.owner(CONF)
+    for function in ("enable_iommu", "disable_iommu", "enable_iommu"):
+        call(old, function)
+    edit(old, (b"timeout 50", b"timeout 60"))
+    call(old, "disable_iommu")
+    assert (old.owner(CONF), old.mode(CONF)) == (owner, 0o640)
+    assert old.read_bytes(CONF + ".before-sriov") == original
+    assert sorted(name for name in old.names("/boot") if name.startswith((".", "extlinux.conf"))) == [
+        "extlinux.conf",
+        "extlinux.conf.before-sriov",
+    ]
+
+
+def test_a_link_goes_on_pointing_to_the_file(old: Machine) -> None:
+    os.rename(old.path(CONF), old.path("/boot/real.conf"))
+    os.symlink("real.conf", old.path(CONF))
+    call(old, "enable_iommu")
+    assert os.readlink(old.path(CONF)) == "real.conf"
+    assert b"iommu=1" in old.read_bytes("/boot/real.conf")
+
+
+@pytest.mark.parametrize("is_link", [False, True])
+def test_a_change_of_extlinux_conf_that_was_cut_off_is_named_and_put_back(
+    old: Machine, is_link: bool
+) -> None:
+    if is_link:
+        os.rename(old.path(CONF), old.path("/boot/real.conf"))
+        os.symlink("real.conf", old.path(CONF))
+    before = old.read_bytes(CONF)
+    old.replace_file(("/boot/real.conf" if is_link else CONF) + ".sriov-undo", before)
+    edit(old, (b"iommu=0", b"iommu=1"))
+    assert "BOOT_CHANGE_CUT_OFF" in codes(call(old, "status"))
+    bootloader.recover(old)
+    assert (old.read_bytes(CONF), os.path.islink(old.path(CONF))) == (before, is_link)
+    assert "BOOT_CHANGE_CUT_OFF" not in codes(call(old, "status"))
+
+
+def test_an_old_extlinux_takes_the_folder_alone(tmp_path: Path) -> None:
+    host = machine.default_host(str(tmp_path), bootloader="extlinux", extlinux=3, xen_options="iommu=0")
+    assert call(host, "enable_iommu")["problems"] == []
+    host.reboot()
+    assert call(host, "status")["iommu"]["active"] is True
+
+
+def test_extlinux_runs_on_no_folder_but_that_of_its_loader(old: Machine) -> None:
+    os.rename(old.path("/boot/ldlinux.sys"), old.path("/ldlinux.sys"))
+    answer = call(old, "enable_iommu")
+    assert (answer["changed"], codes(answer)) == (True, ["BOOTLOADER_NOT_UPDATED"])
+
+
+def test_a_full_disk_at_any_step_changes_nothing_or_all(old: Machine) -> None:
+    before = old.read_bytes(CONF)
+    number = failures = 0
+    while True:
+        number += 1
+        with full_at(number) as count:
+            try:
+                call(old, "enable_iommu")
+                said = ""
+            except SriovError as error:
+                said = error.message
+        if said:
+            failures += 1
+            assert "No space left" in said
+            assert old.read_bytes(CONF) == before
+        old.replace_file(CONF, before)
+        old.remove_file(sriov_conf.PATH)
+        if count[0] < number:
+            assert failures > 5
+            return
+
+
+def test_an_entry_that_is_gone_stays_recorded_and_is_named(old: Machine) -> None:
+    call(old, "enable_iommu")
+    edit(old, (b"default xe\n", b"default new\n"), (b"label xe\n", b"label new\n"))
+    assert "NOT_PUT_BACK" in codes(call(old, "disable_iommu"))
+    assert "xe" in sriov_conf.read(old).document.sections[sriov_conf.XEN_BEFORE]
+
+
+def test_a_broken_entry_that_is_not_the_default_is_left_alone_and_named(old: Machine) -> None:
+    before = old.read_bytes(CONF)
+    serial = before.index(b"label xe-serial")
+    broken = before[:serial] + before[serial:].replace(b" --- ", b" -- ", 1)
+    old.replace_file(CONF, broken)
+    answer = call(old, "enable_iommu")
+    assert (answer["changed"], codes(answer)) == (True, ["BOOT_ENTRY_UNFIT"])
+    assert "it would not boot: its append line" in answer["problems"][0]["message"]
+    assert old.read_bytes(CONF)[serial:] == broken[serial:]
+
+
+def test_two_entries_of_one_label_are_left_alone_and_named_once(old: Machine) -> None:
+    data = old.read_bytes(CONF)
+    again = data[data.index(b"label xe-serial") :]
+    old.replace_file(CONF, data + again)
+    (problem,) = call(old, "enable_iommu")["problems"]
+    assert "`xe-serial` of /boot/extlinux.conf was left as it is: two entries have" in problem["message"]
+    assert old.read_bytes(CONF).endswith(again)
 
 
 @pytest.mark.parametrize(
     "spoilt",
     [
-        lambda data: data + b"\n",  # a line more
-        lambda data: data.replace(b"timeout 50", b"timeout 60"),  # another line
-        lambda data: data.replace(b"iommu=1", b"iommu=1,verbose"),  # other options
+        lambda text: text + "\n",  # a line more
+        lambda text: text.replace("timeout 50", "timeout 60"),  # another line
+        lambda text: text.replace("iommu=1", "iommu=1,verbose"),  # other options
     ],
 )
 def test_a_text_that_differs_in_more_than_the_options_is_never_written(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, spoilt: Any
+    old: Machine, monkeypatch: pytest.MonkeyPatch, spoilt: Any
 ) -> None:
-    host = machine.default_host(str(tmp_path), bootloader="extlinux", xen_options="iommu=0")
-    before = host.read_bytes(CONF)
+    before = old.read_bytes(CONF)
     real = extlinux.with_iommu
-    monkeypatch.setattr(extlinux, "with_iommu", lambda config, wanted: spoilt(real(config, wanted)))
-    assert "could not be changed safely" in refused(host, "enable_iommu").message
-    assert host.read_bytes(CONF) == before
+
+    def with_iommu(config: extlinux.Config, wanted: Any) -> Any:
+        text = real(config, wanted)
+        return spoilt(text) if any(wanted.values()) else text
+
+    monkeypatch.setattr(extlinux, "with_iommu", with_iommu)
+    assert "cannot be changed safely" in refused(old, "enable_iommu").message
+    assert old.read_bytes(CONF) == before
 
 
 @pytest.mark.parametrize(
     "line", [b"ui menu.c32 other.conf", b"include more.conf", b"MENU INCLUDE /boot/more.conf More"]
 )
-def test_another_file_that_extlinux_or_its_menu_reads_is_named(tmp_path: Path, line: bytes) -> None:
-    host = machine.default_host(str(tmp_path), bootloader="extlinux", xen_options="iommu=0")
-    host.replace_file(CONF, host.read_bytes(CONF).replace(b"prompt 1", line))
-    answer = call(host, "enable_iommu")
+def test_another_file_that_extlinux_or_its_menu_reads_is_named(old: Machine, line: bytes) -> None:
+    edit(old, (b"prompt 1", line))
+    answer = call(old, "enable_iommu")
     assert (answer["changed"], codes(answer)) == (True, ["OTHER_BOOT_CONFIG"])
     assert f"its line 4 (`{line.decode()}`) reads another file" in answer["problems"][0]["message"]
-    assert "OTHER_BOOT_CONFIG" in codes(call(host, "status"))
+    assert "OTHER_BOOT_CONFIG" in codes(call(old, "status"))

@@ -1,8 +1,8 @@
-"""A file of the boot loader that is being changed: its copies, and how it gets back what it held.
+"""A boot loader's file while it is changed: whatever fails, it holds the old text or the new one.
 
-Beside the file stands `.before-sriov`, the first original, once a call has changed something; and while
-xen-cmdline is at work `.sriov-undo`, the file as it was. If the call is cut off then, the next one finds the
-copy and puts it back.
+`PATH.before-sriov` is the first original, kept from the first change on. `PATH.sriov-undo` is the file as it
+was before the change that is under way: a call that is cut off leaves it, and the next call, or the boot
+service, puts it back.
 """
 
 import os
@@ -18,32 +18,40 @@ UNDO_SUFFIX = ".sriov-undo"
 _CALL_SECONDS = 4 * COMMAND_SECONDS
 _TEMPORARY = "tmp"  # how the names of Python's mkstemp begin, which xen-cmdline writes its files with
 
-
 Options = Dict[str, List[str]]  # label of a boot entry -> its options that are about the IOMMU
 
 
 class NotPutBack(SriovError):
-    """The change failed, and what was there could not be put back: the new text stands."""
+    """The change failed, and the old file could not be put back: the new text stands."""
 
 
 def refused(message: str, hint: str) -> SriovError:
     return SriovError("SRIOV_BOOT_CONFIG", message, hint)
 
 
+def unreadable(path: str, error: OSError) -> SriovError:
+    return refused(f"{path} cannot be read: {error.strerror}.", "Make it readable, then call again.")
+
+
 def other_file(path: str, why: str) -> Problem:
     return Problem(
         "OTHER_BOOT_CONFIG",
         f"This host may boot by another file than {path}: {why}.",
-        "See which file this host boots with, and that Xen's iommu option is in it, before you reboot.",
+        "Before you reboot, check which file this host boots by, and that Xen's iommu option is in it.",
     )
 
 
-def cut_off(path: str) -> Problem:
-    return Problem(
-        "BOOT_CHANGE_CUT_OFF",
-        f"A call that changed {path} was cut off before it had looked at the new text.",
-        "Call enable_iommu or disable_iommu again before this host boots: it first puts the file back.",
-    )
+def cut_off(host: Host, path: str) -> List[Problem]:
+    """The problem that a change of the file was cut off, if it was."""
+    if not host.exists((host.real_path(path) or path) + UNDO_SUFFIX):
+        return []
+    return [
+        Problem(
+            "BOOT_CHANGE_CUT_OFF",
+            f"A call that changed {path} was cut off before it had checked the new text.",
+            "Before this host boots, call enable_iommu or disable_iommu again: it first puts the file back.",
+        )
+    ]
 
 
 class File(NamedTuple):
@@ -56,44 +64,19 @@ def read(host: Host, path: str) -> File:
     try:
         return _read(host, path)
     except OSError as error:
-        raise refused(f"{path} cannot be read: {error.strerror}.", "Mend that, then call again.") from error
+        raise unreadable(path, error) from error
 
 
 def _read(host: Host, path: str) -> File:
     return File(host.read_bytes(path), host.mode(path), host.owner(path))
 
 
-def keep_first(host: Host, path: str, file: File) -> bool:
-    """Keeps the first original of the file beside it; whether it was not there yet."""
-    if host.exists(path + BACKUP_SUFFIX):
-        return False
-    host.replace_file(path + BACKUP_SUFFIX, file.data, file.mode)
-    return True
-
-
-def put_back(host: Host, path: str, file: File, reason: BaseException) -> None:
-    """Writes what the file held, where it holds something else now; raises NotPutBack."""
-    try:
-        if host.read_bytes(path) != file.data:
-            host.replace_file(path, file.data)
-    except OSError as error:
-        raise _not_put_back(path, error, reason, path + BACKUP_SUFFIX) from reason
-
-
-def _not_put_back(path: str, error: OSError, reason: BaseException, copy: str) -> NotPutBack:
-    return NotPutBack(
-        "SRIOV_BOOT_CONFIG",
-        f"{reason} Then {path} could not be put back: {error.strerror}. The new text stands.",
-        f"Before this host boots again, put {copy} in its place, or make room and call again.",
-    )
-
-
 @contextmanager
-def changed_by_tool(host: Host, path: str, before: File) -> Iterator[None]:
-    """What is done within changes the file, or raises and has changed nothing: the file is put back, by a
-    rename, which needs no room on the disk. Its owner and mode are what they were in any case."""
-    undo = path + UNDO_SUFFIX
-    folder = os.path.dirname(path)
+def changed(host: Host, path: str, before: File) -> Iterator[None]:
+    """What is done within changes the file, or raises and has changed nothing: the file is put back by a
+    rename, which needs no room on the disk. It keeps its owner and mode in any case."""
+    path = host.real_path(path) or path  # a link goes on pointing to it
+    undo, folder = path + UNDO_SUFFIX, os.path.dirname(path)
     there = host.names(folder)
     try:
         host.replace_file(undo, before.data, before.mode)
@@ -104,11 +87,11 @@ def changed_by_tool(host: Host, path: str, before: File) -> Iterator[None]:
     try:
         yield
         host.set_owner(path, before.owner)
-        host.set_mode(path, before.mode)  # the tool leaves 0600
+        host.set_mode(path, before.mode)  # xen-cmdline leaves 0600
     except BaseException as error:
         _take_back(host, path, before, error)
         for name in host.names(folder):
-            if name not in there and name.startswith(_TEMPORARY):  # the tool's, where it ran out of room
+            if name not in there and name.startswith(_TEMPORARY):  # xen-cmdline's, where the disk was full
                 host.try_to_remove(f"{folder}/{name}")
         if isinstance(error, OSError):
             raise _unwritable(path, error) from error
@@ -131,7 +114,11 @@ def _take_back(host: Host, path: str, before: File, reason: BaseException) -> No
         else:
             host.rename(undo, path)
     except OSError as error:
-        raise _not_put_back(path, error, reason, undo) from reason
+        raise NotPutBack(
+            "SRIOV_BOOT_CONFIG",
+            f"{reason} Then {path} could not be put back: {error.strerror}. The new text stands.",
+            f"Before this host boots again, put {undo} in its place, or make room and call again.",
+        ) from reason
 
 
 def _finish(host: Host, path: str) -> None:
@@ -143,18 +130,24 @@ def _finish(host: Host, path: str) -> None:
         else:
             host.rename(undo, path + BACKUP_SUFFIX)
     except OSError as error:
-        host.log(f"{undo} could not be taken away: {error.strerror}")
+        host.log(f"{undo} could not be removed: {error.strerror}")
 
 
 def recover(host: Host, path: str) -> None:
-    """After a call that was cut off while the tool was at work: puts back what the file held. What somebody
-    has written long after that call stands. Raises OSError."""
+    """Puts the old file back after a call that was cut off. What somebody has written long after that call
+    stands."""
+    path = host.real_path(path) or path
     undo = path + UNDO_SUFFIX
-    if not host.exists(undo):
-        return
-    is_later = host.exists(path) and host.modified(path) > host.modified(undo) + _CALL_SECONDS
-    if is_later:
-        _finish(host, path)
-    else:
-        host.rename(undo, path)
-        host.log(f"{path} is as it was: a call that changed it was cut off")
+    try:
+        if not host.exists(undo):
+            return
+        if host.exists(path) and host.modified(path) > host.modified(undo) + _CALL_SECONDS:
+            _finish(host, path)
+        else:
+            host.rename(undo, path)
+            host.log(f"{path} was put back: a call that changed it was cut off")
+    except OSError as error:
+        raise refused(
+            f"{path} could not be put back after a call that was cut off: {error.strerror}.",
+            f"Before this host boots again, put {undo} in its place.",
+        ) from error

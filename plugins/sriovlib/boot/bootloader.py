@@ -1,6 +1,6 @@
 """Xen's command line for the next boot: read and changed by the host's xen-cmdline, else in extlinux.conf.
 
-Both ways answer with the IOMMU options of each normal boot entry, and take what they shall become.
+Both ways tell the IOMMU options of each normal boot entry, and take new ones.
 """
 
 import os
@@ -8,7 +8,7 @@ from typing import List, NamedTuple, Union
 
 from ..errors import Problem
 from ..machine.host import NOT_FOUND, Host
-from . import boot_file, extlinux, iommu_option, xen_cmdline
+from . import boot_file, extlinux, xen_cmdline
 from .boot_file import Options, refused
 from .xen_cmdline import XenCmdline
 
@@ -22,9 +22,7 @@ class Extlinux(NamedTuple):
 
     host: Host
     path: str
-    data: bytes
     config: extlinux.Config
-    entries: List[extlinux.Entry]
 
     @property
     def bootloader(self) -> str:
@@ -35,93 +33,72 @@ class Extlinux(NamedTuple):
         return self.config.default or ""
 
     def read(self) -> Options:
-        return {
-            entry.label: iommu_option.iommu_options(extlinux.xen_options(self.config, entry))
-            for entry in self.entries
-        }
+        return extlinux.iommu_options(self.config)
+
+    def doubts(self) -> List[Problem]:
+        """A change that was cut off, and why this host may boot by another file than this one."""
+        others = [boot_file.other_file(self.path, why) for why in extlinux.other_files(self.config)]
+        return boot_file.cut_off(self.host, self.path) + others
 
     def rehearse(self, wanted: Options) -> None:
         """Raises what `write` would raise, as far as that can be told without changing the file."""
-        self._check(extlinux.with_iommu(self.config, wanted), wanted)
+        self._changed(wanted)
 
     def write(self, wanted: Options) -> List[Problem]:
-        self.rehearse(wanted)
-        data = extlinux.with_iommu(self.config, wanted)
-        before = boot_file.read(self.host, self.path)._replace(data=self.data)
-        is_first = False
-        try:
-            is_first = boot_file.keep_first(self.host, self.path, before)
-            self.host.replace_file(self.path, data)
-            return self._unfit() + self.regenerate()
-        except BaseException as error:
-            boot_file.put_back(self.host, self.path, before, error)
-            if is_first:
-                self.host.try_to_remove(self.path + boot_file.BACKUP_SUFFIX)
-            if isinstance(error, OSError):
-                raise refused(
-                    f"{self.path} could not be replaced: {error.strerror}.",
-                    "Make room or make it writable, then call again; the old file is as it was.",
-                ) from error
-            raise
-
-    def doubts(self) -> List[Problem]:
-        """Why this host may boot by another file than this one."""
-        return [boot_file.other_file(self.path, why) for why in extlinux.other_files(self.config)]
-
-    def _unfit(self) -> List[Problem]:
-        return [
+        text = self._changed(wanted)
+        before = boot_file.read(self.host, self.path)._replace(data=self.config.text.encode("latin-1"))
+        unfit = [
             Problem(
                 "BOOT_ENTRY_UNFIT",
                 f"The boot entry `{label}` of {self.path} was left as it is: {why}.",
-                "Mend it or take it out.",
+                "Correct it or remove it.",
             )
             for label, why in extlinux.unfit_entries(self.config).items()
         ]
+        with boot_file.changed(self.host, self.path, before):
+            self.host.replace_file(self.path, text.encode("latin-1"))
+            return unfit + self._run_extlinux()
 
-    def _check(self, data: bytes, wanted: Options) -> None:
-        """Parses the new text before it replaces the old one: nothing but the wanted options may
-        differ, and every changed entry must still boot."""
-        new = extlinux.parse(data)
-        options = {
-            entry.label: iommu_option.iommu_options(extlinux.xen_options(new, entry))
-            for entry in extlinux.normal_entries(new)
-        }
-        own = {entry.append_line for entry in self.entries}
-        same = [
-            old == line or number in own
-            for number, (old, line) in enumerate(zip(self.config.lines, new.lines))
-        ]
-        if options != {**self.read(), **wanted} or len(new.lines) != len(self.config.lines) or not all(same):
+    def _changed(self, wanted: Options) -> str:
+        """The new text, parsed before it replaces the old one: nothing but the wanted options may differ,
+        and every changed entry must still boot."""
+        text = extlinux.with_iommu(self.config, wanted)
+        new = extlinux.parse(text.encode("latin-1"))
+        old_options, options = self.read(), extlinux.iommu_options(new)
+        without: Options = {label: [] for label in old_options}
+        rest = [extlinux.with_iommu(config, without) for config in (self.config, new)]
+        if options != {**old_options, **wanted} or rest[0] != rest[1]:
             raise refused(
-                f"{self.path} is written in a way that could not be changed safely.",
+                f"{self.path} is written in a way that cannot be changed safely.",
                 "Put the IOMMU option into its normal entries by hand. Nothing was changed.",
             )
+        return text
 
-    def regenerate(self) -> List[Problem]:
-        """Runs extlinux on the one folder that holds its loader and this configuration: with any
-        other folder of the same disk it exits 0 and ruins the boot sector."""
+    def _run_extlinux(self) -> List[Problem]:
+        """On the one folder that holds its loader and this configuration: with any other folder of the same
+        disk it exits 0 and ruins the boot sector."""
         folder = os.path.dirname(self.path)
         if not _has_loader(self.host, folder):
-            return [_not_regenerated(f"there is no {LOADER_FILES[0]} in {folder}")]
+            return [_not_updated(f"there is no {LOADER_FILES[0]} in {folder}")]
         answer = self.host.run(["extlinux", "--update", folder])
         if answer.status == USAGE:  # extlinux 3 takes the folder alone, as the first hosts did
             answer = self.host.run(["extlinux", folder])
         if answer.status == NOT_FOUND:
-            return [_not_regenerated("this host has no command extlinux")]
+            return [_not_updated("this host has no command extlinux")]
         if answer.status != 0:
             raise refused(
                 f"The boot loader could not be updated: {answer.complaint}.",
-                f"{self.path} is as it was before; mend what extlinux says, then call again.",
+                f"{self.path} is as it was. Resolve what extlinux says, then call again.",
             )
         return []
 
 
-def _not_regenerated(why: str) -> Problem:
+def _not_updated(why: str) -> Problem:
     return Problem(
         "BOOTLOADER_NOT_UPDATED",
         f"The boot configuration is changed, but extlinux was not run: {why}.",
-        "extlinux reads its configuration at each boot, so the change counts if it is the file that "
-        "this host boots with; check that before you reboot.",
+        "extlinux reads its configuration at each boot, so the change counts if this host boots by that "
+        "file; check it before you reboot.",
     )
 
 
@@ -136,32 +113,31 @@ def find(host: Host) -> BootConfig:
     paths = [path for path in EXTLINUX_FILES if host.exists(path)]
     if not paths:
         raise refused(
-            f"There is neither {xen_cmdline.PROGRAM} with a grub.cfg nor {EXTLINUX_FILES[0]} on this host.",
-            "Put iommu=1 on Xen's command line in the way that this host's boot loader wants.",
+            f"This host has neither {xen_cmdline.PROGRAM} with a grub.cfg nor {EXTLINUX_FILES[0]}.",
+            "Put iommu=1 on Xen's command line in the way of this host's boot loader.",
         )
     with_loader = [path for path in paths if _has_loader(host, os.path.dirname(path))]
     if len(with_loader) > 1:
         raise refused(
             f"There are two boot configurations with a loader beside them: {' and '.join(with_loader)}.",
-            "Take away the one that this host does not boot with, then call again.",
+            "Remove the one that this host does not boot by, then call again.",
         )
     path = (with_loader or paths)[0]
+    config = extlinux.parse(boot_file.read(host, path).data)
     try:
-        data = host.read_bytes(path)
-        config = extlinux.parse(data)
-        return Extlinux(host, path, data, config, extlinux.normal_entries(config))
-    except OSError as error:
-        raise refused(f"{path} cannot be read: {error.strerror}.", "Mend that, then call again.") from error
+        extlinux.normal_entries(config)
     except extlinux.NotBootable as reason:
         raise refused(
             f"{path} is not changed: {reason}.",
-            "Mend it before this host boots again, then call again.",
+            "Correct it before this host boots again, then call again.",
         ) from reason
+    return Extlinux(host, path, config)
 
 
 def recover(host: Host) -> None:
-    """Completes or takes back what a call left that was cut off; the caller holds the lock `boot`."""
-    xen_cmdline.recover(host)
+    """Takes back what a call wrote that was cut off; the caller holds the lock `boot`."""
+    for path in (*xen_cmdline.FILES, *EXTLINUX_FILES):
+        boot_file.recover(host, path)
 
 
 def _has_loader(host: Host, folder: str) -> bool:

@@ -273,16 +273,5 @@ def iommu_options(command: Command) -> List[str]:
 
 
 def with_iommu(text: str, command: Command, options: Sequence[str]) -> str:
-    """The file with these IOMMU options in that command: the old ones go, the new ones stand at the end of
-    Xen's options, as xen-cmdline writes them."""
-    file = _file(command)
-    last = command.words[file]
-    spans: List[Tuple[int, int, str]] = []
-    for word in xen_words(command):
-        if iommu_option.is_iommu(word.text):
-            spans.append((last.end, word.end, ""))
-        last = word
-    spans.append((last.end, last.end, "".join(f" {option}" for option in options)))
-    for start, end, new in reversed(spans):
-        text = text[:start] + new + text[end:]
-    return text
+    """The file with these IOMMU options in that command."""
+    return iommu_option.replaced(text, (command.words[_file(command)], *xen_words(command)), options)

@@ -13,8 +13,6 @@ from . import boot_file, bootloader, iommu_option
 # What enable_iommu found, in /etc/sriov.conf: a key a boot entry. Written before the boot
 # configuration is changed, so that no crash can lose it.
 BEFORE = sriov_conf.XEN_BEFORE
-# Set while extlinux still has to run after a change, so that the next call completes a broken one.
-UNFINISHED = (sriov_conf.BOOT, "regenerate")
 # What the first builds of 0.1.0 recorded on GRUB hosts, where they only read the entry that boots by default.
 OF_ALL_ENTRIES = "default"
 
@@ -140,11 +138,9 @@ def _change(
     dry_run: bool,
     record: bool,
 ) -> Dict[str, Any]:
-    """Writes `wanted`, in an order that a crash at any point leaves right or completable: the
-    record of what was there, the boot configuration, extlinux."""
+    """Writes `wanted`. Whatever is cut off, the next call completes or takes back."""
     problems = boot.doubts()
-    unfinished = sriov_conf.read(host).document.get(*UNFINISHED) is not None
-    changed = not dry_run and bool(wanted or unfinished)
+    changed = not dry_run and bool(wanted)
     if dry_run and wanted:
         boot.rehearse(wanted)
     if changed:
@@ -173,34 +169,16 @@ def _write(
     wanted: boot_file.Options,
     record: bool,
 ) -> List[Problem]:
-    section, key = UNFINISHED
-    if not wanted:
-        problems = boot.regenerate()
-        sriov_conf.update(host, section, {key: None})
-        return problems
-    config = sriov_conf.read(host).document
-    recorded = config.sections.get(BEFORE, {})
+    recorded = sriov_conf.read(host).document.sections.get(BEFORE, {})
     found = {quote(label): " ".join(before[label]) for label in wanted} if record else {}
-    if config.get(section, key) is not None:  # an earlier call was cut off: what it found counts
-        found = {label: text for label, text in found.items() if label not in recorded}
     sriov_conf.update(host, BEFORE, dict(found))
     try:
-        sriov_conf.update(host, section, {key: "yes"})
-        problems = boot.write(wanted)
-    except boot_file.NotPutBack:  # what is there is ours now, and the record says what was before
+        return boot.write(wanted)
+    except boot_file.NotPutBack:  # the new text stands, and the record says what was before
         raise
-    except BaseException:  # the boot configuration is as it was, so shall the record be
-        _tidy(host, BEFORE, {label: recorded.get(label) for label in found})
-        _tidy(host, section, {key: None})
+    except BaseException:  # the boot configuration is as it was, and so must the record be
+        try:
+            sriov_conf.update(host, BEFORE, {label: recorded.get(label) for label in found})
+        except SriovError as error:  # on a full disk; what the call ends with is decided
+            host.log(str(error))
         raise
-    _tidy(host, section, {key: None})
-    return problems
-
-
-def _tidy(host: Host, section: str, values: Dict[str, Optional[str]]) -> None:
-    """As `hostconfig.update`, where the outcome of the call is already decided: what cannot be written now
-    (a full disk) does no harm, and the next call puts it right."""
-    try:
-        sriov_conf.update(host, section, values)
-    except SriovError as error:
-        host.log(str(error))

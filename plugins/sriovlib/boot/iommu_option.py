@@ -6,7 +6,7 @@ xen/drivers/passthrough/iommu.c). `no-iommu` is the same as `iommu=no`; quotes m
 loader's script takes them away or not (xen/common/kernel.c: parse_params).
 """
 
-from typing import List, Sequence
+from typing import Any, List, Sequence, Tuple
 
 ON, OFF, DEFAULT = "on", "off", "default"
 
@@ -61,3 +61,22 @@ def turned_on(options: Sequence[str]) -> str:
         return "iommu=" + ",".join(["1", *said])
     kept = ["1" if number == booleans[-1] else part for number, part in enumerate(said)]
     return "iommu=" + ",".join(part for number, part in enumerate(kept) if number not in booleans[:-1])
+
+
+def replaced(text: str, words: Sequence[Any], options: Sequence[str]) -> str:
+    """A boot configuration with these IOMMU options in the place of those that Xen has now. `words` are the
+    file that is Xen and its options, each with its `text`, `start` and `end`.
+
+    The first new option stands in the place of the first old one, so that turning on and putting back gives
+    the very same bytes; where there was none they stand behind Xen's other options.
+    """
+    old = [number for number, word in enumerate(words) if number and is_iommu(word.text)]
+    new = "".join(f" {option}" for option in options)
+    spans: List[Tuple[int, int, str]] = [(words[n - 1].end, words[n].end, "") for n in old]
+    if not old:
+        spans = [(words[-1].end, words[-1].end, new)]
+    elif new:  # what is between the words stays
+        spans[0] = (words[old[0]].start, words[old[0]].end, new[1:])
+    for start, end, instead in reversed(spans):
+        text = text[:start] + instead + text[end:]
+    return text

@@ -39,10 +39,8 @@ class XenCmdline(NamedTuple):
         return {label: _options(self.path, found[-1]) for label, found in self.entries.items()}
 
     def doubts(self) -> List[Problem]:
-        """Why this host may boot by another file than this one."""
-        found = []
-        if self.host.exists(self.path + boot_file.UNDO_SUFFIX):
-            found.append(boot_file.cut_off(self.path))
+        """A change that was cut off, and why this host may boot by another file than this one."""
+        found = boot_file.cut_off(self.host, self.path)
         others = [path for path in files(self.host) if path != self.path and not self._is_same(path)]
         if others:
             found.append(boot_file.other_file(self.path, f"there is {' and '.join(others)} too"))
@@ -57,14 +55,10 @@ class XenCmdline(NamedTuple):
     def _is_same(self, path: str) -> bool:
         return self.host.real_path(path) == self.host.real_path(self.path)
 
-    def regenerate(self) -> List[Problem]:
-        """Nothing: xen-cmdline does all that the boot loader needs."""
-        return []
-
     def rehearse(self, _wanted: Options) -> None:
         """Raises what `write` would raise, as far as that can be told without changing the file."""
         # Asked about the default entry: unlike --set-xen, that fails where `default` is a title.
-        self._call("--get-xen", "iommu")
+        _call(self.host, "--get-xen", "iommu")
 
     def write(self, wanted: Options) -> List[Problem]:
         """Gives these options to the entries with these labels, and leaves the others theirs."""
@@ -73,8 +67,8 @@ class XenCmdline(NamedTuple):
         expected = {**self.read(), **wanted}
         asked = wanted[self.default] if self.default in wanted else next(iter(wanted.values()))
         option = iommu_option.as_one(asked) if asked else None
-        with boot_file.changed_by_tool(self.host, self.path, before):
-            self._call("--set-xen", option) if option else self._call("--delete-xen", "iommu")
+        with boot_file.changed(self.host, self.path, before):
+            _call(self.host, *(("--set-xen", option) if option else ("--delete-xen", "iommu")))
             text = self._judged(_text(before.data), _text(self.host.read_bytes(self.path)))
             new = self._tuned(grub_config.read(text), expected, option)
             if new != text:
@@ -82,9 +76,6 @@ class XenCmdline(NamedTuple):
                 self.host.replace_file(self.path, new.encode("latin-1"))
             self._ask_grub()
         return []
-
-    def _call(self, *arguments: str) -> None:
-        _call(self.host, *arguments)
 
     def _judged(self, before: str, after: str) -> str:
         normal = [entry.title for found in self.entries.values() for entry in found]
@@ -231,15 +222,3 @@ def _by_label(host: Host, config: Config, default: str) -> Dict[str, List[Entry]
     for entries in found.values():  # of two with one label the one that boots counts
         entries.sort(key=lambda entry: entry is config.default)
     return found
-
-
-def recover(host: Host) -> None:
-    """Takes back what the tool wrote for a call that was cut off before it was judged."""
-    for path in FILES:
-        try:
-            boot_file.recover(host, path)
-        except OSError as error:
-            raise refused(
-                f"{path} could not be put back after a call that was cut off: {error.strerror}.",
-                f"Before this host boots again, put {path}{boot_file.UNDO_SUFFIX} in its place.",
-            ) from error

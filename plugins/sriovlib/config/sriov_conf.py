@@ -34,7 +34,7 @@ from .ini import Document
 PATH = "/etc/sriov.conf"
 
 HOST, BOOT, XEN_BEFORE = "host", "boot", "xen before enable_iommu"
-_KEYS = {HOST: ("pciback", "debug"), BOOT: ("regenerate", "initrd"), XEN_BEFORE: None}  # None: any key
+_KEYS = {HOST: ("pciback", "debug"), BOOT: ("initrd",), XEN_BEFORE: None}  # None: any key
 _SECTION = re.compile(r"pf\s+(?P<pf>\S+)|vf\s+(?P<of>\S+)\s+(?P<number>0|[1-9][0-9]{0,5})")
 _GUID = re.compile(r"[0-9a-fA-F]{2}(?::[0-9a-fA-F]{2}){7}")
 

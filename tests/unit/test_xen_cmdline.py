@@ -10,6 +10,7 @@ from typing import Any, Dict, List
 import machine
 import pytest
 from machine import Done, Machine
+from small_pool import SmallPool
 from sriovlib.boot import bootloader, xen_cmdline
 from sriovlib.calls import table
 from sriovlib.config import sriov_conf
@@ -28,7 +29,7 @@ def host(tmp_path: Path) -> Machine:
 
 
 def call(host: Machine, function: str, **args: str) -> Dict[str, Any]:
-    answer: Dict[str, Any] = json.loads(table.call(host, function, None, args))
+    answer: Dict[str, Any] = json.loads(table.call(host, function, SmallPool(), args))
     return answer
 
 
