@@ -246,7 +246,7 @@ def test_an_infiniband_partitions_interface_is_no_second_port(fs: FakeFilesystem
     add_interface(fs, CONNECTX3, "ib0.8001", address, type=32, parent="ib0")
     (pf,) = host_inventory.read(AnsweringHost()).to_json()["pfs"]
     assert [port["interface"] for port in pf["ports"]] == ["ib0"]
-    assert pf["interfaces"] == ["ib0", "ib0.8001"]  # what stands on either counts
+    assert pf["interfaces"] == ("ib0", "ib0.8001")  # what stands on either counts
 
 
 # -- interfaces of devices that a function has -----------------------------------------------------

@@ -14,7 +14,7 @@ from small_pool import SmallPool
 from sriovlib.calls import table
 from sriovlib.config import ini, sriov_conf
 from sriovlib.errors import SriovError
-from sriovlib.machine import pci
+from sriovlib.machine import pci, sysfs
 from sriovlib.machine.host import Host
 from sriovlib.vf import create, restore
 
@@ -68,7 +68,7 @@ def test_attributes_that_are_no_number(fs: FakeFilesystem, text: str) -> None:
     fs.create_file("/sys/class/net/eth1/flags", contents=text.replace("0x", ""))
     assert Host().number(f"{PF}/sriov_totalvfs") is None
     assert pci.functions(Host()) == ([], [])
-    assert pci.is_up(Host(), "eth1") is None
+    assert sysfs.is_up(Host(), "eth1") is None
 
 
 def test_links_that_are_no_vf(fs: FakeFilesystem) -> None:

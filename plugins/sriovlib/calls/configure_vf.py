@@ -6,7 +6,7 @@ from ..config import ini, pf_edits, pf_sections, sriov_conf, vf_settings
 from ..config.sriov_conf import HostConfig
 from ..config.vf_settings import DEFAULT, UNKNOWN, UNSET, VfSettings
 from ..errors import SriovError, bad_argument
-from ..machine import pci
+from ..machine import pci, sysfs
 from ..machine.host import Host
 from ..pool import needed_by_xapi
 from ..starts import release
@@ -110,7 +110,7 @@ def _check(
     wanted: Mapping[str, Any],
 ) -> None:
     """What would contradict itself, the link or another VF, before anything is done."""
-    speed = pci.speed(host, vf.port.interface)
+    speed = sysfs.speed(host, vf.port.interface)
     after = {**now._asdict(), **wanted}
     for group in (("vlan", "qos", "vlan_protocol"), ("min_tx_rate", "max_tx_rate")):
         touched = {name: after[name] for name in group if set(group).intersection(wanted)}
@@ -127,8 +127,8 @@ def _check(
                 raise bad_argument(
                     "mac", mac, f"a MAC of its own; VF {number} of {other_interface} has this one"
                 )
-    for name in host.names("/sys/class/net"):
-        if pci.mac_of(host, name) == mac:
+    for name in host.names(sysfs.INTERFACES):
+        if sysfs.mac_of(host, name) == mac:
             raise bad_argument("mac", mac, f"a MAC of its own; the interface {name} has this one")
 
 

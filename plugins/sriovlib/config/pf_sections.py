@@ -5,8 +5,9 @@ import re
 from typing import Dict, Iterable, Mapping, NamedTuple, Optional, Sequence
 
 from ..errors import Problem
+from ..machine import sysfs
 from ..machine.host import Host
-from ..machine.pci import PhysicalFunction, mac_of
+from ..machine.pci import PhysicalFunction
 from ..machine.ports import MLX4
 from .sriov_conf import PATH, PfConfig
 from .vf_settings import NO_MAC, is_mac
@@ -49,8 +50,8 @@ def _own_mac(host: Host, interface: Optional[str]) -> Optional[str]:
     """The present MAC of a port that tells no permanent one. One that its driver made up (nfp's flower
     firmware) or somebody gave it is another after the next boot, and tells nothing of the card (linux:
     include/uapi/linux/netdevice.h, NET_ADDR_PERM)."""
-    is_own = host.number(f"/sys/class/net/{interface}/addr_assign_type") in (None, _NET_ADDR_PERM)
-    return mac_of(host, interface) if is_own else None
+    is_own = host.number(sysfs.interface(interface or "", "addr_assign_type")) in (None, _NET_ADDR_PERM)
+    return sysfs.mac_of(host, interface) if is_own else None
 
 
 def _first_port_is_late(pf: PhysicalFunction) -> bool:

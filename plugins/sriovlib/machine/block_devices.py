@@ -4,7 +4,7 @@ disks, and by their place in /sys to their controllers."""
 import re
 from typing import Dict, FrozenSet, Iterable, List, NamedTuple, Optional, Set
 
-from . import management_network, pci
+from . import management_network, pci, sysfs
 from .host import Host
 
 BLOCK, UDEV = "/sys/class/block", "/run/udev/data"
@@ -56,7 +56,7 @@ def _devices(path: str) -> List[str]:
     """The PCI device at the end of the way, behind those that make a PCI domain of their own (Intel's VMD:
     linux, drivers/pci/controller/vmd.c): without one of them what is behind it is gone too."""
     parts = path.split("/")
-    there = [(place, part) for place, part in enumerate(parts) if pci.parse_address(part) == part]
+    there = [(place, part) for place, part in enumerate(parts) if pci.is_address(part)]
     last = there[-1:]
     bridges = [one for one in there if re.match(r"pci[0-9a-f]{4,8}:", (parts + [""])[one[0] + 1])]
     return [part for _, part in [*bridges, *last]]
@@ -98,7 +98,7 @@ def _over_network(host: Host, place: str) -> FrozenSet[str]:
         return frozenset(address for addresses in found for address in addresses)
     match = _OVER_NETWORK.search(place)
     names = management_network.below(host, match.group(1)) if match else set()
-    nics = [host.real_path(f"{management_network.CLASS}/{name}/device") for name in names]
+    nics = [host.real_path(sysfs.interface(name, "device")) for name in names]
     return frozenset(address for nic in nics for address in _devices(nic or ""))
 
 
@@ -188,6 +188,6 @@ def _storage_controllers(host: Host) -> Set[str]:
     return {
         address
         for address in host.names(pci.DEVICES)
-        if (host.text(f"{pci.DEVICES}/{address}/class") or "").startswith("0x01")
-        and host.link(f"{pci.DEVICES}/{address}/driver") not in (None, pci.PCIBACK)
+        if (host.text(sysfs.device(address, "class")) or "").startswith("0x01")
+        and host.link(sysfs.device(address, "driver")) not in (None, pci.PCIBACK)
     }

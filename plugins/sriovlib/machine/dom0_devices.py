@@ -2,7 +2,7 @@
 
 from typing import Dict, List, Mapping, NamedTuple, Optional, Sequence, Set, Tuple
 
-from . import block_devices, dom0_disks, management_network, pci, remote_disks, vgpus
+from . import block_devices, dom0_disks, pci, remote_disks, sysfs, vgpus
 from .host import Host
 from .management_network import Standing
 from .pci import PhysicalFunction, VirtualFunction
@@ -62,16 +62,16 @@ def needs(
 
 def interfaces(host: Host) -> Dict[str, str]:
     """dom0's interfaces that are of a PCI device -> its address."""
-    found = {name: _device(host, name) for name in host.names(management_network.CLASS)}
+    found = {name: _device(host, name) for name in host.names(sysfs.INTERFACES)}
     return {name: address for name, address in found.items() if address is not None}
 
 
 def _device(host: Host, interface: str) -> Optional[str]:
-    link = f"{management_network.CLASS}/{interface}/device"
+    link = sysfs.interface(interface, "device")
     device = host.link(link)
     if device is None or device.startswith("vif-"):
         return None  # a bridge, bond or VLAN; a guest's
-    if pci.parse_address(device) == device:
+    if pci.is_address(device):
         return device
     return block_devices.controller(host.real_path(link))  # one of virtio has its PCI device above it
 

@@ -5,14 +5,13 @@ import json
 import re
 from typing import Any, Dict, List, NamedTuple, Optional, Set
 
-from . import xensource_inventory
+from . import sysfs, xensource_inventory
 from .host import Completed, Host
 
 COMMAND = ("ip", "-oneline", "address", "show")
-CLASS = "/sys/class/net"
 NETWORKD = "/var/lib/xcp/networkd.db"
 NETWORK_CONF = "/etc/xensource/network.conf"  # which kind of bridge networkd makes
-_DATAPATH = f"{CLASS}/ovs-system"  # that of Open vSwitch in the kernel
+_DATAPATH = sysfs.interface("ovs-system")  # that of Open vSwitch in the kernel
 _ETHERNET = "1"  # what `type` says (linux: include/uapi/linux/if_arp.h)
 
 
@@ -52,8 +51,8 @@ def _below(host: Host, interface: str, bridges: Dict[str, Any]) -> Set[str]:
         if name in found:
             continue
         found.add(name)
-        lower = [entry[6:] for entry in host.names(f"{CLASS}/{name}") if entry.startswith("lower_")]
-        to_do += lower + host.names(f"{CLASS}/{name}/brif") + _openvswitch(bridges.get(name))
+        lower = [entry[6:] for entry in host.names(sysfs.interface(name)) if entry.startswith("lower_")]
+        to_do += lower + host.names(sysfs.interface(name, "brif")) + _openvswitch(bridges.get(name))
     return found
 
 
@@ -84,7 +83,7 @@ def _openvswitch(entry: Any) -> List[str]:
 
 def is_of_a_device(host: Host, interface: str) -> bool:
     """Whether the interface is a NIC of this host, or a VF of one: not made by software, nor a guest's."""
-    device = host.link(f"{CLASS}/{interface}/device")
+    device = host.link(sysfs.interface(interface, "device"))
     return device is not None and not device.startswith("vif-")
 
 
@@ -107,7 +106,7 @@ def _with_address(host: Host, known: Optional[List[Address]]) -> Optional[Set[st
         stands_on = _below(host, interface, bridges or {})
         lowest = [name for name in stands_on if _below(host, name, bridges or {}) == {name}]
         # A NIC that networkd's file names and that is not there any more is nobody's.
-        there = [name for name in lowest if name == interface or host.exists(f"{CLASS}/{name}")]
+        there = [name for name in lowest if name == interface or host.exists(sysfs.interface(name))]
         is_certain = all(
             is_of_a_device(host, name) or _stands_on_nothing(host, name, bridges) for name in there
         )
@@ -123,7 +122,7 @@ def _stands_on_nothing(host: Host, interface: str, bridges: Optional[Dict[str, A
     told so (xen-api: ocaml/networkd/bin/network_server.ml, determine_backend). They are Ethernet, one end
     only, and no DEVTYPE of their own (linux: net/openvswitch/vport-internal_dev.c), as bridges and bonds
     are; loopback and tunnels over IP are not Ethernet, and a veth is the other end of another."""
-    folder = f"{CLASS}/{interface}"
+    folder = sysfs.interface(interface)
     if interface == "lo" or host.text(f"{folder}/type") not in (None, _ETHERNET):
         return True
     if host.text(f"{folder}/iflink") != host.text(f"{folder}/ifindex"):

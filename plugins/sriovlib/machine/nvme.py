@@ -5,7 +5,7 @@ import re
 from typing import List, Optional, Sequence, Set
 
 from ..errors import Problem
-from . import pci
+from . import pci, sysfs
 from .host import Host
 
 CLASS = "010802"
@@ -22,7 +22,7 @@ def problems(host: Host, pf: pci.PhysicalFunction, vfs: Sequence[pci.VirtualFunc
     """That VFs of an NVMe card are offline, or may be."""
     if pf.pci_class != CLASS or not vfs or pf.driver != "nvme":
         return []
-    devices = host.names(f"{pci.DEVICES}/{pf.address}/nvme")
+    devices = host.names(sysfs.device(pf.address, "nvme"))
     device = f"/dev/{devices[0]}" if devices else "/dev/nvmeN"
     online = _online_by_sysfs(host, vfs)
     listed = _online_by_command(host, device) if devices else None
@@ -50,7 +50,7 @@ def _online_by_sysfs(host: Host, vfs: Sequence[pci.VirtualFunction]) -> Set[int]
     """VFs of which dom0's own driver has a controller that lives."""
     found = set()
     for vf in vfs:
-        folder = f"{pci.DEVICES}/{vf.address}/nvme"
+        folder = sysfs.device(vf.address, "nvme")
         if any(host.text(f"{folder}/{name}/state") == "live" for name in host.names(folder)):
             found.add(vf.number)
     return found

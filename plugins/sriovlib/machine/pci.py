@@ -3,14 +3,14 @@
 import re
 from typing import List, NamedTuple, Optional, Set, Tuple
 
-from . import ports
+from . import ports, sysfs
 from .host import Host
 from .ports import Port, VfPort
 
-DEVICES = ports.DEVICES
-
+DEVICES = sysfs.DEVICES
 PCIBACK = "pciback"  # the driver's name in sysfs, whatever its module is called
 
+_SYSFS = re.compile(r"[0-9a-f]{4,8}:[0-9a-f]{2}:[01][0-9a-f]\.[0-7]")
 _ADDRESS = re.compile(r"(?:([0-9a-fA-F]{1,8}):)?([0-9a-fA-F]{1,2}):([01]?[0-9a-fA-F])\.([0-7])")
 
 
@@ -26,6 +26,11 @@ def parse_address(text: str) -> Optional[str]:
         return None
     domain, bus, slot, function = (int(field or "0", 16) for field in match.groups())
     return f"{domain:04x}:{bus:02x}:{slot:02x}.{function}"
+
+
+def is_address(text: str) -> bool:
+    """Whether it is an address as sysfs writes it."""
+    return _SYSFS.fullmatch(text) is not None
 
 
 def address_order(address: str) -> Tuple[int, int, int, int]:
@@ -101,7 +106,7 @@ def _uevent(host: Host, address: str) -> Optional[Tuple[str, str, Optional[str],
     """Vendor, device, driver and class of a device in one read; None where the device has gone.
 
     A VF's own `config` begins with ffffffff, so the kernel's attributes are the source."""
-    text = host.text(f"{DEVICES}/{address}/uevent")
+    text = host.text(sysfs.device(address, "uevent"))
     if text is None:
         return None
     values = dict(line.split("=", 1) for line in text.splitlines() if "=" in line)
@@ -118,12 +123,12 @@ def identity(host: Host, address: str) -> str:
 
 
 def _numa_node(host: Host, address: str) -> Optional[int]:
-    node = host.number(f"{DEVICES}/{address}/numa_node")
+    node = host.number(sysfs.device(address, "numa_node"))
     return None if node is None or node < 0 else node
 
 
 def _physical_function(host: Host, address: str) -> Optional[PhysicalFunction]:
-    total = host.number(f"{DEVICES}/{address}/sriov_totalvfs")
+    total = host.number(sysfs.device(address, "sriov_totalvfs"))
     if total is None:
         return None
     identity = _uevent(host, address)
@@ -149,17 +154,17 @@ def _physical_function(host: Host, address: str) -> Optional[PhysicalFunction]:
 
 def _num_vfs(host: Host, address: str) -> int:
     """What the PF says, else how many there are: unread is not none."""
-    number = host.number(f"{DEVICES}/{address}/sriov_numvfs")
+    number = host.number(sysfs.device(address, "sriov_numvfs"))
     return len(_links(host, address)) if number is None else number
 
 
 def _links(host: Host, address: str) -> List[str]:
-    return [name for name in host.names(f"{DEVICES}/{address}") if re.fullmatch("virtfn[0-9]{1,5}", name)]
+    return [name for name in host.names(sysfs.device(address)) if re.fullmatch("virtfn[0-9]{1,5}", name)]
 
 
 def _virtual_functions(host: Host, pf: PhysicalFunction) -> List[VirtualFunction]:
     """The VFs of a PF by index, not by address: `virtfn10` comes after `virtfn9`."""
-    folder = f"{DEVICES}/{pf.address}"
+    folder = sysfs.device(pf.address)
     found = []
     identity = None
     on_ports = ports.of_vfs(host, pf.address, pf.driver, pf.ports, pf.num_vfs)
@@ -169,8 +174,8 @@ def _virtual_functions(host: Host, pf: PhysicalFunction) -> List[VirtualFunction
             continue  # it vanished while we were reading
         if identity is None:  # all VFs of a PF are one device (PCIe SR-IOV: VF Device ID)
             identity = _uevent(host, address)
-        driver = host.link(f"{DEVICES}/{address}/driver")
-        if identity is None or (driver is None and not host.exists(f"{DEVICES}/{address}")):
+        driver = host.link(sysfs.device(address, "driver"))
+        if identity is None or (driver is None and not host.exists(sysfs.device(address))):
             continue
         vendor, device = identity[:2]
         # A VF has its PF's memory node: the kernel gives it the PF's bus (iov.c, virtfn_add_bus).
@@ -188,7 +193,7 @@ def functions(host: Host) -> Tuple[List[PhysicalFunction], List[VirtualFunction]
     pfs: List[PhysicalFunction] = []
     vfs: List[VirtualFunction] = []
     known: Set[str] = set()
-    addresses = [name for name in host.names(DEVICES) if parse_address(name) == name]
+    addresses = [name for name in host.names(DEVICES) if is_address(name)]
     for address in sorted(addresses, key=lambda text: (len(text), text)):  # as address_order, and quicker
         if address in known:
             continue  # with hundreds of VFs, not asking each whether it is a PF is worth it
@@ -199,29 +204,3 @@ def functions(host: Host) -> Tuple[List[PhysicalFunction], List[VirtualFunction]
             vfs.extend(of_pf)
             known.update(vf.address for vf in of_pf)
     return pfs, vfs
-
-
-def link_up(host: Host, interface: Optional[str]) -> Optional[bool]:
-    """Whether the port has a link; None without an interface. A port that is down reads EINVAL."""
-    if interface is None:
-        return None
-    return host.text(f"/sys/class/net/{interface}/carrier") == "1"
-
-
-def speed(host: Host, interface: Optional[str]) -> Optional[int]:
-    """Of the link, in Mbit/s; None without an interface or a link (then it reads EINVAL, or -1)."""
-    found = host.number(f"/sys/class/net/{interface}/speed") if interface else None
-    return found if found and found > 0 else None
-
-
-def is_up(host: Host, interface: Optional[str]) -> Optional[bool]:
-    """Whether the interface is administratively up (IFF_UP in its flags); None where there is none,
-    or it has just been renamed."""
-    flags = host.text(f"/sys/class/net/{interface}/flags") if interface else None
-    return bool(int(flags, 16) & 1) if flags and re.fullmatch("0x[0-9a-fA-F]{1,8}", flags) else None
-
-
-def mac_of(host: Host, interface: Optional[str]) -> Optional[str]:
-    """The interface's present MAC; None without one, as an InfiniBand port, whose address has 20 bytes."""
-    found = None if interface is None else host.text(f"/sys/class/net/{interface}/address")
-    return found if found is None or len(found) == len("00:00:00:00:00:00") else None

@@ -12,10 +12,9 @@ Most functions have one port, and all VFs are on it. Known to differ, by their s
 import re
 from typing import List, Mapping, NamedTuple, Optional, Pattern, Sequence, Tuple
 
+from . import sysfs
 from .host import Host
 
-DEVICES = "/sys/bus/pci/devices"
-CLASS = "/sys/class/net"
 MLX4 = "mlx4_core"
 CHELSIO = "1425"
 
@@ -60,7 +59,7 @@ class VfPort(NamedTuple):
 
 def _names(host: Host, address: str, parts: Pattern[str]) -> List[str]:
     """The interfaces of the function, and of those devices below it that are called so."""
-    device = f"{DEVICES}/{address}"
+    device = sysfs.device(address)
     folders = [device, *(f"{device}/{name}" for name in host.names(device) if parts.fullmatch(name))]
     return [name for folder in folders for name in host.names(f"{folder}/net")]
 
@@ -69,8 +68,8 @@ def own(host: Host, address: str) -> List[str]:
     """The function's interfaces, by port, without those that stand for VFs and the like."""
     found = []
     for name in _names(host, address, _VIRTIO):
-        if not _REPRESENTOR.fullmatch(host.text(f"{CLASS}/{name}/phys_port_name") or ""):
-            found.append((host.number(f"{CLASS}/{name}/dev_port") or 0, name))
+        if not _REPRESENTOR.fullmatch(host.text(sysfs.interface(name, "phys_port_name")) or ""):
+            found.append((host.number(sysfs.interface(name, "dev_port")) or 0, name))
     return [name for _, name in sorted(found)]
 
 
@@ -98,7 +97,7 @@ def _ports(host: Host, names: Sequence[str]) -> Tuple[Port, ...]:
     (cxgb4_mgmt_setup); one of an InfiniBand partition (ib0.8001) has a `parent`."""
     found = []
     for name in names:
-        folder = f"{CLASS}/{name}"
+        folder = sysfs.interface(name)
         kind = host.number(f"{folder}/type")
         if host.text(f"{folder}/parent") is None and kind != _ARPHRD_NONE:
             octets = (host.text(f"{folder}/address") or "").lower().split(":")
@@ -113,7 +112,7 @@ def guid(host: Host, address: str, ports: Sequence[Port]) -> Optional[str]:
     no interface shows it (ib_ipoib is not loaded; kernel: drivers/infiniband/core/sysfs.c)."""
     if ports and (ports[0].guid or not ports[0].infiniband):
         return ports[0].guid
-    folder = f"{DEVICES}/{address}/infiniband"
+    folder = sysfs.device(address, "infiniband")
     for name in host.names(folder):
         port = f"{folder}/{name}/ports/1"
         gid = (host.text(f"{port}/gids/0") or "").lower().replace(":", "")
@@ -144,7 +143,7 @@ def of_vfs(
 
 def _mlx4_ports(host: Host, address: str, ports: Sequence[Port]) -> int:
     """How many ports the card has, be they Ethernet or InfiniBand, with an interface or without."""
-    attributes = sum(host.exists(f"{DEVICES}/{address}/mlx4_port{number}") for number in (1, 2))
+    attributes = sum(host.exists(sysfs.device(address, f"mlx4_port{number}")) for number in (1, 2))
     return max([attributes, *(port.number + 1 for port in ports)])
 
 

@@ -4,7 +4,7 @@ such a disk is for is left out: dom0 has it."""
 import re
 from typing import Dict, List, Sequence
 
-from . import management_network
+from . import management_network, sysfs
 from .host import Host
 from .management_network import Address
 
@@ -85,18 +85,18 @@ def _called(host: Host, name: str, by_address: Dict[str, str]) -> List[str]:
     and keeps its own beside it."""
     if not name:
         return []
-    if host.exists(f"{management_network.CLASS}/{name}"):
+    if host.exists(sysfs.interface(name)):
         return [name]
     local = by_address.get(name.partition("%")[0].lower())
     if local is not None:
         return [local]
     return [
         interface
-        for interface in host.names(management_network.CLASS)
+        for interface in host.names(sysfs.INTERFACES)
         if management_network.is_of_a_device(host, interface)
         and name.lower()
         in (
-            host.text(f"{management_network.CLASS}/{interface}/address"),
-            host.text(f"{management_network.CLASS}/{interface}/bonding_slave/perm_hwaddr"),
+            host.text(sysfs.interface(interface, "address")),
+            host.text(sysfs.interface(interface, "bonding_slave/perm_hwaddr")),
         )
     ]

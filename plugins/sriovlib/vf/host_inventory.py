@@ -1,19 +1,35 @@
 """What a host tells its pool: its PFs and VFs as one type, taken here or read from the JSON of another host's
 `inventory`."""
 
-from typing import Any, Dict, List, Mapping, NamedTuple, Optional, Sequence, Tuple
+from typing import Any, Dict, Iterable, List, Mapping, NamedTuple, Optional, Sequence, Tuple
 
 from .. import VERSION
 from ..config import vf_settings
 from ..config.sriov_conf import PfConfig
 from ..config.vf_settings import VfSettings
 from ..errors import Problem
-from ..machine import dom0_devices, nvme, pci, vgpus
+from ..machine import dom0_devices, nvme, sysfs, vgpus
 from ..machine.host import Host
 from ..machine.pci import PhysicalFunction, VirtualFunction
 from ..machine.ports import Port, VfPort
 from . import inventory, problems
 from .inventory import DOM0, Inventory
+
+# Fields that the JSON has under their own names.
+_OF_DEVICE = ("address", "vendor_id", "device_id", "driver", "numa_node")
+_OF_VF = (*_OF_DEVICE, "pf")
+_OF_VF_STATE = ("description", "no_settings", "state", "configured_mac")
+_OF_PF = (*_OF_DEVICE, "pci_class", "total_vfs", "num_vfs", "guid", "interfaces", "settings_interfaces")
+_OF_PF_STATE = ("description", "configured_vfs", "management")
+
+
+def _fields(value: Any, names: Iterable[str]) -> Dict[str, Any]:
+    """As `_asdict`, which takes several times as long on Python 3.6."""
+    return {name: getattr(value, name) for name in names}
+
+
+def _picked(told: Mapping[str, Any], names: Iterable[str]) -> Dict[str, Any]:
+    return {name: told[name] for name in names}
 
 
 class OtherPlugin(Exception):
@@ -50,45 +66,25 @@ class VfState(NamedTuple):
 
     def to_json(self) -> Dict[str, Any]:
         """With the keys of `list_vfs`, less `network`, and with `configured_mac`."""
-        vf = self.function
         return {
-            "address": vf.address,
-            "index": vf.number,
-            "pf": vf.pf,
-            "interface": vf.port.interface,
-            "vendor_id": vf.vendor_id,
-            "device_id": vf.device_id,
-            "description": self.description,
-            "driver": vf.driver,
-            "numa_node": vf.numa_node,
-            "no_port": vf.port.why,
-            "no_settings": self.no_settings,
-            **self.settings._asdict(),
-            "state": self.state,
+            **_fields(self.function, _OF_VF),
+            "index": self.function.number,
+            "interface": self.function.port.interface,
+            "no_port": self.function.port.why,
+            **_fields(self.settings, vf_settings.NAMES),
+            **_fields(self, _OF_VF_STATE),
             "assigned_to": self.assigned_to._asdict() if self.assigned_to else None,
-            "configured_mac": self.configured_mac,
         }
 
     @staticmethod
     def from_json(told: Mapping[str, Any]) -> "VfState":
+        port = VfPort(told["interface"], told["no_port"])
         owner = told["assigned_to"]
         return VfState(
-            function=VirtualFunction(
-                address=told["address"],
-                number=told["index"],
-                pf=told["pf"],
-                vendor_id=told["vendor_id"],
-                device_id=told["device_id"],
-                driver=told["driver"],
-                numa_node=told["numa_node"],
-                port=VfPort(told["interface"], told["no_port"]),
-            ),
-            description=told["description"],
-            settings=VfSettings(*(told[name] for name in vf_settings.NAMES)),
-            no_settings=told["no_settings"],
-            state=told["state"],
-            assigned_to=None if owner is None else Owner(owner["vm_uuid"], owner["vm_name"]),
-            configured_mac=told["configured_mac"],
+            VirtualFunction(number=told["index"], port=port, **_picked(told, _OF_VF)),
+            settings=VfSettings(**_picked(told, vf_settings.NAMES)),
+            assigned_to=Owner(**owner) if owner else None,
+            **_picked(told, _OF_VF_STATE),
         )
 
 
@@ -138,55 +134,32 @@ class PfState(NamedTuple):
         return self.ports[0].mac if self.ports else None
 
     def to_json(self) -> Dict[str, Any]:
-        """With the keys of `list_pfs` less those that only xapi knows, and with what the pool needs
+        """With the keys of `list_pfs`, less those that only xapi knows, and with what the pool needs
         besides."""
-        pf = self.function
+        first = self.ports[0] if self.ports else None
         return {
-            "address": pf.address,
-            "interface": pf.interface,
+            **_fields(self.function, _OF_PF),
+            "interface": self.function.interface,
             "mac": self.mac,
-            "guid": pf.guid,
-            "vendor_id": pf.vendor_id,
-            "device_id": pf.device_id,
-            "description": self.description,
-            "driver": pf.driver,
-            "pci_class": pf.pci_class,
-            "numa_node": pf.numa_node,
-            "total_vfs": pf.total_vfs,
-            "num_vfs": pf.num_vfs,
-            "configured_vfs": self.configured_vfs,
-            "management": self.management,
-            "link_up": self.ports[0].link_up if self.ports else None,
-            "speed": self.ports[0].speed if self.ports else None,
+            "link_up": first.link_up if first else None,
+            "speed": first.speed if first else None,
             "ports": [port.to_json() for port in self.ports],
-            "interfaces": list(pf.interfaces),
-            "settings_interfaces": list(pf.settings_interfaces),
+            **_fields(self, _OF_PF_STATE),
             "problems": [problem._asdict() for problem in self.problems],
         }
 
     @staticmethod
     def from_json(told: Mapping[str, Any]) -> "PfState":
         ports = tuple(PortState.from_json(port) for port in told["ports"])
+        function = PhysicalFunction(ports=tuple(one.port for one in ports), **_picked(told, _OF_PF))
         return PfState(
-            function=PhysicalFunction(
-                address=told["address"],
-                vendor_id=told["vendor_id"],
-                device_id=told["device_id"],
-                driver=told["driver"],
-                numa_node=told["numa_node"],
-                total_vfs=told["total_vfs"],
-                num_vfs=told["num_vfs"],
-                interfaces=tuple(told["interfaces"]),
-                pci_class=told["pci_class"],
-                ports=tuple(one.port for one in ports),
-                settings_interfaces=tuple(told["settings_interfaces"]),
-                guid=told["guid"],
+            function._replace(
+                interfaces=tuple(function.interfaces),
+                settings_interfaces=tuple(function.settings_interfaces),
             ),
-            description=told["description"],
-            configured_vfs=told["configured_vfs"],
-            management=told["management"],
             ports=ports,
             problems=[Problem(**problem) for problem in told["problems"]],
+            **_picked(told, _OF_PF_STATE),
         )
 
 
@@ -262,7 +235,7 @@ def read(host: Host) -> HostInventory:
         owners_known=seen.owners is not None,
         pfs={pf.address: pf_state(host, seen, pf, vfs, configured) for pf in seen.pfs},
         vfs=there,
-        others=[name for name in host.names(pci.DEVICES) if name not in there and name not in seen.pf_at],
+        others=[name for name in host.names(sysfs.DEVICES) if name not in there and name not in seen.pf_at],
         interfaces=dom0_devices.interfaces(host),
         starting=dict(seen.starting),
         needed={address: list(what) for address, what in needed.items()},
@@ -281,7 +254,7 @@ def pf_state(
     has the PF's VFs."""
     own = [vf for vf in vfs if vf.function.pf == pf.address]
     management = seen.management(pf)
-    down = [port.interface for port in pf.ports if pci.is_up(host, port.interface) is False]
+    down = [port.interface for port in pf.ports if sysfs.is_up(host, port.interface) is False]
     found = problems.of_pf(
         pf,
         down,
@@ -302,9 +275,9 @@ def pf_state(
         ports=tuple(
             PortState(
                 port,
-                pci.mac_of(host, port.interface),
-                pci.link_up(host, port.interface),
-                pci.speed(host, port.interface),
+                sysfs.mac_of(host, port.interface),
+                sysfs.link_up(host, port.interface),
+                sysfs.speed(host, port.interface),
             )
             for port in pf.ports
         ),

@@ -114,7 +114,7 @@ def _is_infiniband(pf: pci.PhysicalFunction, vf: pci.VirtualFunction) -> bool:
     """By its port; of one that may be on several, whether one of them is."""
     if not pf.ports:
         return pf.is_infiniband
-    return any(port.infiniband for port in pf.ports if vf.port.interface in (None, port.interface))
+    return any(port.infiniband and vf.port.interface in (None, port.interface) for port in pf.ports)
 
 
 def why_no_settings(pf: pci.PhysicalFunction, vf: pci.VirtualFunction) -> str:

@@ -6,7 +6,7 @@ from typing import Any, Dict, List, Mapping, NamedTuple, Optional, Sequence, Tup
 
 from ..config import vf_settings
 from ..config.vf_settings import NO_MAC, UNSET, VfSettings, as_text
-from ..machine import pci
+from ..machine import pci, sysfs
 from ..machine.host import NOT_FOUND, TIMED_OUT, Completed, Host
 
 COMMAND = ("ip", "-details", "link", "show")  # all interfaces of the host
@@ -117,7 +117,7 @@ def read(
                 found.setdefault(name, {}).update(vfs)
     for pf, name in names:
         if pf.driver in TELL_SPEED:
-            found[name] = without_speed(found.get(name, {}), pci.speed(host, name))
+            found[name] = without_speed(found.get(name, {}), sysfs.speed(host, name))
         elif pf.driver in WITHOUT_LIMITS:
             found[name] = {number: vf._replace(max_tx_rate=0) for number, vf in found.get(name, {}).items()}
     return found
@@ -125,7 +125,7 @@ def read(
 
 def no_limit(host: Host, pf: pci.PhysicalFunction, interface: str) -> int:
     """The rate that ends a limit, see `changes`."""
-    return (pci.speed(host, interface) or 0) if pf.driver in TELL_SPEED else 0
+    return (sysfs.speed(host, interface) or 0) if pf.driver in TELL_SPEED else 0
 
 
 def without_speed(vfs: Dict[int, VfSettings], speed: Optional[int]) -> Dict[int, VfSettings]:

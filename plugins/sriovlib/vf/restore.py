@@ -8,7 +8,7 @@ from typing import Any, Callable, Collection, Dict, List, Mapping, NamedTuple, O
 from ..config import pf_sections, sriov_conf
 from ..config.sriov_conf import PfConfig
 from ..errors import SriovError
-from ..machine import dom0_disks, pci, vgpus
+from ..machine import dom0_disks, pci, sysfs, vgpus
 from ..machine.host import RUN_FOLDER, Host
 from . import create, driver_counts, driver_defaults, in_use, inventory, ip_link, module_parameter, pciback
 from .drift import PfPlan, drift, plan
@@ -195,7 +195,7 @@ def _vms_may_run(host: Host) -> bool:
 def wait_for_carrier(host: Host, interface: str) -> None:
     """Most drivers take a rate only once they know the speed of the link; gives up after a while."""
     deadline = time.monotonic() + CARRIER_SECONDS
-    while not pci.link_up(host, interface) and time.monotonic() < deadline:
+    while not sysfs.link_up(host, interface) and time.monotonic() < deadline:
         time.sleep(0.1)
 
 
@@ -203,7 +203,7 @@ def bring_up(host: Host, pf: pci.PhysicalFunction) -> None:
     """A PF that is down passes no traffic of its VFs, some drivers (bnxt_en) make none and most take
     no rates. Best effort: what matters of it is said by `status`."""
     for port in pf.ports:
-        if pci.is_up(host, port.interface) is False:
+        if sysfs.is_up(host, port.interface) is False:
             answer = host.run(["ip", "link", "set", "dev", port.interface, "up"])
             if answer.status:
                 host.log(f"{pf.address}: {answer.complaint}")
