@@ -53,7 +53,8 @@ class Pool(NamedTuple):
 
     def ledger(self, vm: Vm) -> Dict[str, Any]:
         (pool,) = self.session.xenapi.pool.get_all()
-        text = self.session.xenapi.pool.get_other_config(pool)[f"sriov-vm-{vm.uuid}"]
+        keys = self.session.xenapi.pool.get_other_config(pool)
+        (text,) = [keys[name] for name in keys if name.startswith(f"sriov-vm-{vm.uuid}.")]
         return dict(json.loads(text))
 
 

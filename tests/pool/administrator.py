@@ -100,15 +100,17 @@ class Administrator:
 
     def ledger(self, vm: str) -> Any:
         """The VM's key in it, as JSON."""
-        text = self.pool_keys().get(ledger.PREFIX + vm)
-        return None if text is None else json.loads(text)
+        keys = ledger.keys(self.pool_keys()).get(vm)
+        return json.loads(keys[-1].text) if keys else None
 
     def set_ledger(self, vm: str, text: Optional[str]) -> None:
         """Somebody writes into it, or takes the key out."""
         (pool,) = self.api("pool.get_all")
-        self.api("pool.remove_from_other_config", pool, ledger.PREFIX + vm)
+        names = [key.name for key in ledger.keys(self.pool_keys()).get(vm, [])]
+        for name in names:
+            self.api("pool.remove_from_other_config", pool, name)
         if text is not None:
-            self.api("pool.add_to_other_config", pool, ledger.PREFIX + vm, text)
+            self.api("pool.add_to_other_config", pool, (names or [ledger.PREFIX + vm])[-1], text)
 
     def network(self, device: str) -> str:
         """The network of the hosts' ports of that name."""

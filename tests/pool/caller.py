@@ -40,9 +40,13 @@ class Caller:
         return self.pool_keys(), record["other_config"], record["platform"]
 
     def entry(self) -> ledger.Entry:
-        entries, unreadable = ledger.read_all(ledger.settled(self.state()[0]))
-        assert unreadable == {}
-        return entries.get(self.vm, locked.NO_ENTRY)
+        found = ledger.read(self.pool_keys())
+        assert found.unreadable == {}
+        return found.entries.get(self.vm, locked.NO_ENTRY)
+
+    def key_names(self) -> List[str]:
+        """Those of the VM in the ledger; two of a call that was cut off."""
+        return [key.name for key in ledger.keys(self.pool_keys()).get(self.vm, [])]
 
 
 def cut_at(number: int, call: Callable[[], Any]) -> bool:

@@ -83,17 +83,20 @@ class Estate:
         self.box.xapi.call("VM.remove_from_other_config", vm, "pci")
         self.box.xapi.call("VM.add_to_other_config", vm, "pci", pci)
 
+    def key(self, vm: str) -> ledger.Key:
+        """The VM's key in the ledger that counts."""
+        (pool,) = self.box.xapi.database.refs("pool")
+        return ledger.keys(self.box.xapi.database.get("pool", pool, "other_config"))[self.uuid(vm)][-1]
+
     def set_key(self, vm: str, text: str) -> None:
         """Writes another text into the VM's key of the ledger, as a pool-operator may."""
         (pool,) = self.box.xapi.database.refs("pool")
-        key = f"{ledger.PREFIX}{self.uuid(vm)}"
+        key = self.key(vm).name
         self.box.xapi.call("pool.remove_from_other_config", pool, key)
         self.box.xapi.call("pool.add_to_other_config", pool, key, text)
 
     def lease(self, vm: str) -> Any:
-        (pool,) = self.box.xapi.database.refs("pool")
-        keys = ledger.settled(self.box.xapi.database.get("pool", pool, "other_config"))
-        return json.loads(keys[ledger.PREFIX + self.uuid(vm)])["lease"]
+        return json.loads(self.key(vm).text)["lease"]
 
     def mac(self, vm: str) -> str:
         (row,) = self.call("list_assignments", vm_uuid=self.uuid(vm))["vms"]

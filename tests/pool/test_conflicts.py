@@ -9,7 +9,6 @@ from administrator import Administrator
 from box import PoolInABox
 from box_host import plugin_of_version, set_plugin, set_vfs
 from machine_description import SATA, Card, default_description
-from sriovlib.pool import ledger
 from values import Failure
 
 pytestmark = pytest.mark.story
@@ -62,7 +61,7 @@ def holder(pool: Pool, state: str) -> Any:
 def test_two_leases_on_one_vf(pool: Pool) -> None:
     """A backup of the pool's database was restored: a key of then beside one of now."""
     web = pool.lent("web", VF)
-    old = pool.pool_keys()[ledger.PREFIX + web]
+    old = json.dumps(pool.ledger(web))
     pool.lent("mail", NEXT_VF)
     pool.call("unassign_vf", vm_uuid=web, all="true")
     db = pool.lent("db", VF)
@@ -190,7 +189,7 @@ def test_its_next_start_takes_the_entry_out_too(pool: Pool) -> None:
 
 
 def test_an_entry_that_somebody_writes_again(pool: Pool) -> None:
-    """For what the VM was lent once, by hand now: no revert, for nomigrate did not come back with it."""
+    """For what the VM was lent once, by hand now: no revert, for the mark did not come back with it."""
     web = pool.lent("web", VF)
     pool.call("unassign_vf", vm_uuid=web, all="true")
     pool.set_pci(web, f"0/{VF}")

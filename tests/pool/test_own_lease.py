@@ -2,7 +2,7 @@
 which another one is lent the like, nor one that opens others' VLANs. Estates by hand go on working where
 neither is so."""
 
-from typing import List
+from typing import List, Optional
 
 import pytest
 from estate import Estate
@@ -22,15 +22,19 @@ def with_vfs_on_eth2(estate: Estate) -> None:
         estate.box.call(host, "set_vf_count", pf="eth2", count="2")
 
 
-def test_a_vm_power_admin_makes_her_clone_look_like_no_copy(estate: Estate) -> None:
-    """She takes out what tells a clone, and puts in what a clone would not have: the VF of the other host
-    would be hers, in no VLAN."""
-    web = estate.with_vf("web", vlan="12")
+@pytest.mark.parametrize("mark", [None, "its own UUID", "another VM"])
+def test_a_vm_power_admin_changes_the_mark_of_her_clone(estate: Estate, mark: Optional[str]) -> None:
+    """And puts in what a clone would not have: the VF of the other host would be hers, in no VLAN."""
+    web, other = estate.with_vf("web", vlan="12"), estate.uuid(estate.vm("other"))
     if not estate.box.xapi.users.get("viktor"):
         estate.box.add_user("viktor", "vm-power-admin")
     with estate.box.session("viktor") as viktor:
         clone = viktor.xenapi.VM.clone(web, "mine")
         viktor.xenapi.VM.remove_from_platform(clone, "nomigrate")
+        viktor.xenapi.VM.remove_from_other_config(clone, "sriov-vm")
+        if mark:
+            own = mark == "its own UUID"
+            viktor.xenapi.VM.add_to_other_config(clone, "sriov-vm", estate.uuid(clone) if own else other)
         viktor.xenapi.VM.add_to_other_config(clone, "sriovvlans", "0/0")
         viktor.xenapi.VM.set_affinity(clone, estate.box.hosts[1].ref)
     for host in (0, 1):
@@ -51,6 +55,21 @@ def test_a_vm_power_admin_makes_her_clone_look_like_no_copy(estate: Estate) -> N
     estate.start(clone, 1)
     (vf,) = estate.box.devices(clone)
     assert estate.settings(1, vf) == (estate.mac(clone), 12)
+
+
+@pytest.mark.parametrize("mark", [None, "another VM"])
+def test_a_changed_mark_costs_its_own_vm_nothing(estate: Estate, mark: Optional[str]) -> None:
+    """It starts with its VF and settings; the next change of it writes the mark again."""
+    web, other = estate.with_vf("web", vlan="12"), estate.with_vf("other", vlan="13")
+    estate.box.xapi.call("VM.remove_from_other_config", web, "sriov-vm")
+    if mark:
+        estate.box.xapi.call("VM.add_to_other_config", web, "sriov-vm", estate.uuid(other))
+    assert estate.conflicts() == []
+    estate.start(web, 0)
+    assert estate.settings(0, VF) == (estate.mac(web), 12)
+    estate.box.shut_down(web)
+    estate.call("assign_vf", vm_uuid=estate.uuid(web), network=estate.network)
+    assert estate.box.xapi.database.get("VM", web, "other_config")["sriov-vm"] == estate.uuid(web)
 
 
 def test_what_another_vm_was_lent_and_is_not_any_more(estate: Estate) -> None:

@@ -83,8 +83,8 @@ def test_vms_that_came_with_a_host_are_adopted(pool: Pool) -> None:
     pool.vm_with_vf("web", pool.box.hosts[0])
     new = pool.box.add_host(default_description(3))
     pool.call("set_vf_count", new, pf="eth1", count="4")
-    came = pool.vm("came", affinity=new.ref, other_config={"pci": f"0/{VF}"}, platform={"nomigrate": "true"})
-    assert pool.codes() == ["COPY"]  # that is what it looks like
+    came = pool.vm("came", affinity=new.ref, other_config={"pci": f"0/{VF}"})
+    assert pool.codes() == ["ENTRY_NOT_LEASED"]
     adopted = pool.call("adopt_vm", vm_uuid=came, host_uuid=new.uuid, origin_uuid="none")
     assert [one["vf"] for one in adopted["vfs"]] == [VF]
     assert pool.conflicts() == []

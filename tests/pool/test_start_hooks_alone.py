@@ -317,9 +317,7 @@ def test_a_note_that_cannot_be_written_leaves_no_old_one(estate: Estate) -> None
 
 def in_ledger(estate: Estate, vm: str, old: str, new: str) -> None:
     """Somebody edits the VM's key."""
-    key, database = f"sriov-vm-{estate.uuid(vm)}", estate.box.xapi.database
-    (pool,) = database.refs("pool")
-    text = database.get("pool", pool, "other_config")[key]
+    text = estate.key(vm).text
     assert old in text
     estate.set_key(vm, text.replace(old, new))
 

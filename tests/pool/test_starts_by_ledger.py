@@ -23,7 +23,7 @@ def origins(estate: Estate, vm: str) -> List[str]:
     (clone,) = [
         one for one in estate.conflicts() if one["code"] == "COPY" and estate.uuid(vm) in one["vm_uuids"]
     ]
-    assert "It is not started with them." in clone["hint"]
+    assert "It does not start with them." in clone["hint"]
     copy, *found = clone["vm_uuids"]
     assert copy == estate.uuid(vm)
     return list(found)

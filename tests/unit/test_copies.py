@@ -1,4 +1,4 @@
-"""Entries that look like a copy of what a VM had before it gave all back: told of, where it may be one."""
+"""Which VM another one is a copy of, by its mark as far as the ledger confirms it."""
 
 from typing import Any, Dict, Optional
 
@@ -7,38 +7,44 @@ from sriovlib.pool import copies
 from sriovlib.pool.ledger import Choice, Entry, Lease, Request
 from sriovlib.pool.state import PoolState, Vm
 
-MINE, FORMER, VF = "vm-mine", "vm-former", "0000:07:10.0"
-GAVE_BACK = Entry((), None, 3, True, "", (VF,))
+MINE, WEB, FORMER, VF = "vm-mine", "vm-web", "vm-former", "0000:07:10.0"
 REQUEST = Request(1, Choice("network", "lan"), {})
-HAS_ONE = Entry((REQUEST,), Lease("host", {1: "0000:07:10.2"}, 4, {}, {}), 2, True, "", ())
+HAS = Entry((REQUEST,), Lease("host", {1: VF}, 4, {}, {}), 2, True, "")
+HAD = Entry((), None, 3, True, "", (VF,))
 
 
-def vm(uuid: str, nomigrate: Optional[str], **other_config: str) -> Vm:
-    return Vm("ref", uuid, uuid, "Halted", (), None, None, f"0/{VF}", nomigrate, other_config)
+def origin(mark: Optional[str], own: Optional[Entry] = None, **state: Any) -> Optional[str]:
+    """Of a VM with that mark, and an entry for that VF."""
+    other_config = {"pci": f"0/{VF}", **({} if mark is None else {"sriov-vm": mark})}
+    vm = Vm("ref", MINE, MINE, "Halted", (), None, None, f"0/{VF}", None, other_config)
+    entries: Dict[str, Entry] = {WEB: HAS, FORMER: HAD, **({} if own is None else {MINE: own})}
+    pool: Any = PoolState("pool", "master", {}, entries, {}, {MINE: vm})
+    return copies.origin(pool._replace(**state), vm)
 
 
-def former_origins(of: Vm, **entries: Entry) -> Any:
-    known: Dict[str, Entry] = {FORMER: GAVE_BACK, **{f"vm-{name}": one for name, one in entries.items()}}
-    state = PoolState("pool", "master", {}, known, {}, {MINE: of})
-    return copies.former_origins(state, of, [VF])
+@pytest.mark.parametrize(("mark", "found"), [(WEB, WEB), (FORMER, FORMER), (None, None), (MINE, None)])
+def test_the_mark_names_it(mark: Optional[str], found: Optional[str]) -> None:
+    assert origin(mark) == found
 
 
-def test_a_copy_of_a_vm_that_has_given_its_vfs_back() -> None:
-    assert former_origins(vm(MINE, "true")) == [FORMER]
+def test_a_mark_of_a_vm_that_the_ledger_does_not_know() -> None:
+    assert origin("vm-of-another-pool") is None
 
 
-def test_an_entry_without_the_nomigrate_that_a_copy_has_is_by_hand() -> None:
-    assert former_origins(vm(MINE, None)) == []
+def test_a_mark_of_a_vm_with_other_vfs() -> None:
+    """Somebody changed it."""
+    elsewhere = HAS._replace(lease=Lease("host", {1: "0000:07:10.2"}, 4, {}, {}))
+    assert origin(WEB, entries={WEB: elsewhere}) is None
 
 
-def test_a_vm_with_requests_has_entries_of_its_own() -> None:
-    assert former_origins(vm(MINE, "true"), mine=HAS_ONE) == []
+def test_a_vm_with_requests_is_no_copy() -> None:
+    assert origin(WEB, HAS) is None
 
 
-@pytest.mark.parametrize(("past", "found"), [((), [FORMER]), (("0000:07:10.2",), [FORMER]), ((VF,), [])])
-def test_what_a_vm_had_itself_a_revert_has_brought_back(past: Any, found: Any) -> None:
-    assert former_origins(vm(MINE, "true"), mine=Entry((), None, 2, True, "", past)) == found
+def test_a_vm_whose_key_cannot_be_read_is_not_called_a_copy() -> None:
+    assert origin(WEB, unreadable={MINE: "it is no JSON"}) is None
 
 
-def test_a_vm_that_has_requests_now_is_no_former_origin() -> None:
-    assert former_origins(vm(MINE, "true"), former=HAS_ONE._replace(past=(VF,))) == []
+@pytest.mark.parametrize(("past", "found"), [((), WEB), (("0000:07:10.2",), WEB), ((VF,), None)])
+def test_what_a_revert_brought_back_is_no_copy(past: Any, found: Any) -> None:
+    assert origin(WEB, Entry((), None, 2, True, "", past)) == found

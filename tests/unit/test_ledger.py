@@ -1,7 +1,7 @@
 """The ledger: what is kept of a VM's VFs is read back exactly, and nothing doubtful is taken for it."""
 
 import json
-from typing import Any, Dict, Optional
+from typing import Any, Dict, List, Optional
 
 import pytest
 from hypothesis import given
@@ -220,20 +220,23 @@ def test_nothing_is_written_that_could_not_be_read(entry: Entry) -> None:
 
 
 def test_one_bad_key_costs_no_other_vm_its_entry() -> None:
-    other = "d58d9323-dddc-4624-a482-000000000000"
-    entries, unreadable = ledger.read_all(
+    bad, odd = "d58d9323-dddc-4624-a482-000000000000", "d58d9323-dddc-4624-a482-000000000001"
+    text = ledger.render(WEB)
+    found = ledger.read(
         {
-            "sriov-vm-" + VM: ledger.render(WEB),
-            "sriov-vm-" + other: "{}",
-            "sriov-vm-web": ledger.render(WEB),
+            f"sriov-vm-{VM}.7": text,
+            f"sriov-vm-{bad}.1": "{}",
+            f"sriov-vm-{odd}.3": text,
+            f"sriov-vm-{odd}.04": text,
+            "sriov-vm-web": text,
             "sriov-vmware": "not ours",
             "auto_poweron": "true",
         }
     )
-    assert entries == {VM: WEB}
-    assert set(unreadable) == {other, "web"}
-    assert "version" in unreadable[other]
-    assert "UUID" in unreadable["web"]
+    assert found.entries == {VM: WEB}
+    assert set(found.unreadable) == {bad, odd, "web"}
+    assert "version" in found.unreadable[bad]
+    assert "name is not sriov-vm-UUID.SERIAL" in found.unreadable[odd] == found.unreadable["web"]
 
 
 def test_the_mac_of_a_request_never_changes() -> None:
@@ -268,9 +271,35 @@ def test_the_longest_text_and_the_largest_number() -> None:
         ledger.parse(with_lease(serial=2**53 + 1))
 
 
-def test_the_key_of_a_call_that_was_cut_off_stands_for_the_one_that_is_out() -> None:
-    out, new, old = {ledger.NEXT_PREFIX + VM: "new"}, ledger.PREFIX + VM, {ledger.PREFIX + VM: "old"}
-    assert ledger.settled(out) == {**out, new: "new"}
-    assert ledger.settled({**out, **old}) == {**out, **old}
-    assert ledger.key(out, VM) == ledger.NEXT_PREFIX + VM
-    assert ledger.key({**out, **old}, VM) == ledger.PREFIX + VM
+ONE, TWO, TEN = (f"sriov-vm-{VM}.{serial}" for serial in (1, 2, 10))
+PLAIN, WAITING = f"sriov-vm-{VM}", f"sriov-next-{VM}"  # as 0.1.0's first builds wrote them
+
+
+@pytest.mark.parametrize(
+    ("names", "counts", "cut_off", "following"),
+    [
+        ([ONE], ONE, False, TWO),
+        ([TEN, TWO], TEN, True, f"sriov-vm-{VM}.11"),
+        ([PLAIN], PLAIN, False, ONE),
+        ([WAITING], WAITING, True, ONE),
+        ([WAITING, PLAIN], PLAIN, True, ONE),
+        ([ONE, PLAIN, WAITING], ONE, True, TWO),
+    ],
+)
+def test_the_key_with_the_highest_serial_counts(
+    names: List[str], counts: str, cut_off: bool, following: str
+) -> None:
+    keys = ledger.keys({name: f"text of {name}" for name in names})[VM]
+    assert (keys[-1].name, keys[-1].text) == (counts, f"text of {counts}")
+    assert ledger.was_cut_off(keys) is cut_off
+    assert ledger.next_name(VM, keys) == following
+
+
+def test_a_vm_without_a_key() -> None:
+    assert ledger.next_name(VM, []) == ONE
+    assert not ledger.was_cut_off([])
+
+
+def test_a_serial_after_which_there_is_none() -> None:
+    with pytest.raises(LedgerError, match="no serial is left"):
+        ledger.next_name(VM, ledger.keys({f"{PLAIN}.{10**16 - 1}": ""})[VM])

@@ -49,14 +49,14 @@ def adopt_vm(host: Host, session: Any, args: Mapping[str, str]) -> Dict[str, Any
             origin, taken = None, _begun(at, vm, entry)
         else:
             named = _named(vm)
-            origin = _origin(at, vm, named, origin_uuid)
+            origin = _origin(at, vm, origin_uuid)
             if origin is not None:
                 taken = _of_origin(at, vm, entry, origin, wanted)
             else:
                 taken = hand_entries.taken(at, vm, entry, wanted, trust_keys)
                 if origin_uuid is None and wanted is None:
                     _must_be_no_copy(at, vm, named, trust_keys)
-        change = locked.change(at, vm, taken.entry, taken.requests, taken.host, taken.vfs)
+        change = at.change(vm, taken.entry, taken.requests, taken.host, taken.vfs)
         stopped = by_hand.newly_refused(at.seen, change)
         changed = not dry_run and at.transaction.write(change)
         if not dry_run:
@@ -96,8 +96,8 @@ def _named(vm: Vm) -> List[str]:
     return named
 
 
-def _origin(at: Work, vm: Vm, named: Sequence[str], wanted: Optional[str]) -> Optional[str]:
-    """The VM that this one is a copy of, as the call says or as it looks."""
+def _origin(at: Work, vm: Vm, wanted: Optional[str]) -> Optional[str]:
+    """The VM with requests that this one is a copy of, by the argument, else by its mark."""
     if wanted == NONE:
         return None
     if wanted is not None:
@@ -106,23 +106,26 @@ def _origin(at: Work, vm: Vm, named: Sequence[str], wanted: Optional[str]) -> Op
                 "origin_uuid", wanted, f"the UUID of another VM with requests, or {NONE} where it is no copy"
             )
         return wanted
-    found = copies.origins(at.state, vm, named)
-    unlike = [uuid for uuid in found if not copies.ask_for_the_same(at.entry(found[0]), at.entry(uuid))]
-    if unlike:
-        names = " or ".join(at.state.name(uuid) for uuid in (found[0], *unlike))
+    marked = copies.origin(at.state, vm)
+    if marked is None or not at.entry(marked).requests:
+        return None
+    rivals = copies.rivals(at.state, vm, marked)
+    if rivals:
+        names = " and ".join(at.state.name(uuid) for uuid in rivals)
         raise SriovError(
             "SRIOV_BAD_ARGUMENT",
-            f"The entries of {vm.name} ({vm.uuid}) may be a copy of those of {names}, which have other "
-            "requests.",
-            f"Say which by origin_uuid; or origin_uuid={NONE} if they were written for this VM.",
+            f"{vm.name} ({vm.uuid}) is marked as a copy of {at.state.name(marked)}, but {names} with other "
+            "requests has or had the VFs of these addresses too.",
+            f"Confirm it by origin_uuid={marked}, or name another; origin_uuid={NONE} if the entries were "
+            "written for this VM.",
         )
-    return found[0] if found else None
+    return marked
 
 
 def _must_be_no_copy(at: Work, vm: Vm, named: Sequence[str], trust_keys: bool) -> None:
     """Asks, where entries name what another VM is lent and nothing on the VM says that it is a copy: its
     owner could have taken out what did. Keys of its own that are trusted answer that."""
-    ours = copies.lent(at.entry(vm.uuid))
+    ours = at.entry(vm.uuid).ever_leased
     those = own_lease.lessees(at.state.entries)
     others = own_lease.lent_to_others(those, vm.uuid, [one for one in named if one not in ours])
     lessees = sorted(set(others.values()))
@@ -147,11 +150,11 @@ def _of_origin(at: Work, vm: Vm, entry: Entry, origin: str, wanted: Optional[str
         if "mac" in settings:
             settings["mac"] = chosen_mac(at, vm.uuid, number, None, requests)
         requests.append(Request(number, request.choice, settings))
-    past = tuple(sorted({*copies.lent(model), *entry.past}))
+    past = tuple(sorted({*model.ever_leased, *entry.past}))
     entry = entry._replace(past=past, nomigrate=model.nomigrate)
     # Its copied entries keep no VF from it.
     by_hand = {
-        address: [uuid for uuid in those if uuid != vm.uuid or address not in copies.lent(entry)]
+        address: [uuid for uuid in those if uuid != vm.uuid or address not in entry.ever_leased]
         for address, those in at.held.by_hand.items()
     }
     alone = at._replace(held=at.held._replace(by_hand=by_hand))

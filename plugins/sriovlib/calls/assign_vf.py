@@ -74,7 +74,7 @@ def _assign(at: Work, vm: Vm, entry: Entry, wish: Wish) -> Dict[str, Any]:
     port = where.inventory.port_of(vf)
     if begun is None:
         requests[-1] = requests[-1]._replace(settings=_settings(at, vm, number, wish, vf, port))
-    change = locked.change(at, vm, entry, requests, target, vfs)
+    change = at.change(vm, entry, requests, target, vfs)
     stopped = by_hand.newly_refused(at.seen, change)
     at.transaction.write(change)
     at.transaction.collect_garbage()
@@ -98,7 +98,7 @@ def _begun(at: Work, vm: Vm, entry: Entry, wish: Wish) -> Optional[Request]:
     completed, or the VM would have two."""
     last = entry.requests[-1] if entry.requests else None
     where = at.surveyed.hosts.get(entry.lease.host) if entry.lease else None
-    if last is None or entry.lease is None or where is None or not at.has_written_ledger(vm.uuid):
+    if last is None or entry.lease is None or where is None or not at.was_cut_off(vm.uuid):
         return None
     if entry.lease.vfs.get(last.number) in pci_entries.plugging_order(vm.pci or ""):
         return None
@@ -347,7 +347,7 @@ def unassign_vf(host: Host, session: Any, args: Mapping[str, str]) -> Dict[str, 
         changed = False
         if entry != locked.NO_ENTRY:  # with nothing to take back too: a call may have been cut off
             own = entry.lease.host if entry.lease else pool.own
-            changed = at.transaction.write(locked.change(at, vm, entry, kept, own, kept_vfs))
+            changed = at.transaction.write(at.change(vm, entry, kept, own, kept_vfs))
         at.transaction.collect_garbage()
     back = {*vfs.values(), *(entry.past if completes else ())}.difference(kept_vfs.values())
     places = [entry.lease.host] if entry.lease else [member.uuid for member in pool.live] if completes else []

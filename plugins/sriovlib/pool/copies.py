@@ -1,101 +1,69 @@
-"""Whether a VM's `pci` entries are a copy of another VM's, which `VM.clone` and others make. Pure.
+"""Of which VM another one is a copy: a clone, a snapshot, a template, a restored or imported VM. Pure.
 
-xapi notes nowhere what a clone was made of (tests/pool/transcripts/vm-life.json), so it is told by what it
-carries: addresses that another VM is or was lent, and `platform:nomigrate`, which a VM has before it has an
-entry of ours. An entry by hand for the same address of another host mostly comes without that, and one of
-the old plugin iovirt with keys that a copy would have from its origin.
+A VM with requests has its own UUID in `other_config:sriov-vm`. xapi copies that with all of other_config, so
+where the mark is another UUID the VM is a copy of that one. The VM's owner can write it, so it is a mark and
+no right: it counts only where the ledger confirms it, and no start is allowed by it (own_lease judges by the
+ledger alone).
 """
 
-from typing import Iterable, List, Optional, Sequence, Set, Tuple
+from typing import Dict, Iterable, List, Optional, Set, Tuple
 
-from . import iovirt, pci_entries
+from . import iovirt
 from .ledger import Choice, Entry
 from .state import PoolState, Vm
 
 
-def lent(entry: Entry) -> List[str]:
-    """The addresses that the VM is lent, or was."""
-    return sorted({*entry.past, *(entry.lease.vfs.values() if entry.lease else ())})
+def origin(state: PoolState, vm: Vm) -> Optional[str]:
+    """The UUID of the VM that this one's entries are a copy of; its key in the ledger is there, with requests
+    or without. None for a VM with requests of its own, and for one whose entries name no VF that is or was
+    leased to the VM of its mark."""
+    marked = vm.mark
+    own, model = state.entries.get(vm.uuid), state.entries.get(marked or "")
+    if model is None or marked == vm.uuid or (own and own.requests) or vm.uuid in state.unreadable:
+        return None
+    copied = set(vm.named).difference(own.ever_leased if own else ())
+    return marked if copied.intersection(model.ever_leased) else None
 
 
-def origins(state: PoolState, vm: Vm, named: Sequence[str]) -> List[str]:
-    """The VMs whose VFs these entries may be a copy of, the one that was lent them last first. They have
-    most of the addresses, and of those most at present."""
-    if vm.nomigrate is None or not named:
-        return []
-    own = state.entries.get(vm.uuid)
-    copied = set(named).difference(lent(own) if own else ())  # after a revert
-    found: List[Tuple[int, int, int, str]] = []
-    for uuid, entry in state.entries.items():
-        now = entry.lease.vfs.values() if entry.lease else ()
-        shared = len(copied.intersection(lent(entry)))
-        if shared and uuid != vm.uuid and entry.requests and not has_keys_of_its_own(state, vm, uuid):
-            serial = entry.lease.serial if entry.lease else 0
-            found.append((shared, len(copied.intersection(now)), serial, uuid))
-    found.sort(reverse=True)
-    return [uuid for *rank, _, uuid in found if rank == list(found[0][:2])]
-
-
-def former_origins(state: PoolState, vm: Vm, named: Sequence[str]) -> List[str]:
-    """Of a VM that has no `origins`: VMs that gave all their VFs back, and that its entries may be a copy of
-    from before. Entries by hand for an address that was lent once look the same, and take from nobody: they
-    are told of, not refused."""
-    own = state.entries.get(vm.uuid)
-    if vm.nomigrate is None or (own and own.requests):
-        return []
-    copied = set(named).difference(lent(own) if own else ())
+def rivals(state: PoolState, vm: Vm, marked: str) -> List[str]:
+    """The VMs with other requests that were leased as many of the VFs that the entries name: from these only
+    the mark tells the origin, and the VM's owner may have written that."""
+    named = set(vm.named)
+    shared = {uuid: len(named.intersection(entry.ever_leased)) for uuid, entry in state.entries.items()}
     return sorted(
         uuid
         for uuid, entry in state.entries.items()
-        if uuid != vm.uuid
-        and not entry.requests
-        and copied.intersection(entry.past)
-        and not has_keys_of_its_own(state, vm, uuid)
+        if uuid not in (vm.uuid, marked)
+        and entry.requests
+        and shared[uuid] >= shared[marked]
+        and _asked(entry) != _asked(state.entries[marked])
     )
 
 
-def all_origins(state: PoolState, vms: Iterable[Vm]) -> Set[str]:
-    """The VMs that entries of these are a copy of, or look like one: whose keys in the ledger tell a copy
-    from entries by hand, also when they are gone themselves."""
-    found: Set[str] = set()
-    for vm in vms:
-        own = state.entries.get(vm.uuid)
-        if not (own and own.requests):
-            named = pci_entries.plugging_order(vm.pci or "")
-            found.update(origins(state, vm, named) or former_origins(state, vm, named))
-    return found
+def _asked(entry: Entry) -> List[Tuple[Choice, Dict[str, str]]]:
+    """What copies of it would ask for: all but the MACs, which are a VM's own."""
+    return [
+        (one.choice, {name: text for name, text in one.settings.items() if name != "mac"})
+        for one in entry.requests
+    ]
 
 
-def has_keys_of_its_own(state: PoolState, vm: Vm, origin: str) -> bool:
-    other = state.vms.get(origin)
-    return iovirt.are_own(vm.other_config, other.other_config if other else {})
-
-
-def origin_of(state: PoolState, vm: Vm, named: Sequence[str]) -> Optional[str]:
-    """The likeliest of `origins`."""
-    return next(iter(origins(state, vm, named)), None)
+def origins(state: PoolState, vms: Iterable[Vm]) -> Set[str]:
+    """The VMs that these are copies of: their keys are needed even when they are gone themselves."""
+    return {uuid for uuid in (origin(state, vm) for vm in vms) if uuid is not None}
 
 
 def without_the_copy(state: PoolState, vm: Vm, entry: Entry) -> Entry:
-    """The entry of a VM that is to have VFs of its own: of a clone's copied entries, and of the copied
-    platform:nomigrate, it knows that they are not by hand."""
-    origin = None if entry.requests else origin_of(state, vm, pci_entries.plugging_order(vm.pci or ""))
-    if origin is None:
+    """The entry of a VM that gets VFs of its own: it knows that what a copy brought with it, entries and
+    platform:nomigrate, was not written for this VM."""
+    uuid = origin(state, vm)
+    if uuid is None:
         return entry
-    model = state.entries[origin]
-    return entry._replace(past=tuple(sorted({*lent(model), *entry.past})), nomigrate=model.nomigrate)
+    model = state.entries[uuid]
+    return entry._replace(past=tuple(sorted({*model.ever_leased, *entry.past})), nomigrate=model.nomigrate)
 
 
-def ask_for_the_same(one: Entry, other: Entry) -> bool:
-    """Whether copies of the two would get the same: all but the MACs, which are a VM's own."""
-    return _asked(one) == _asked(other)
-
-
-def _asked(entry: Entry) -> List[Tuple[Choice, List[Tuple[str, str]]]]:
-    return [
-        (
-            request.choice,
-            sorted((name, text) for name, text in request.settings.items() if name != "mac"),
-        )
-        for request in entry.requests
-    ]
+def has_keys_of_its_own(state: PoolState, vm: Vm, other: str) -> bool:
+    """Whether the VM has MACs or VLANs in keys of the old plugin iovirt that the other one does not have."""
+    there = state.vms.get(other)
+    return iovirt.are_own(vm.other_config, there.other_config if there else {})

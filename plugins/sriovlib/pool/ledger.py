@@ -1,7 +1,7 @@
-"""The ledger: which VFs a VM asked for and was lent, as text in the pool and as values; what else is kept
-of a VM's VFs is derived from it. Reads strictly and touches nothing.
+"""The ledger: which VFs each VM asked for and is leased, as text in the pool and as values. Reads strictly;
+touches nothing.
 
-`pool.other_config` has one key a VM, `sriov-vm-<vm uuid>`, of compact JSON:
+A VM's key in `pool.other_config` is `sriov-vm-UUID.SERIAL`, of compact JSON:
 
 {"version": 1,
  "requests": [{"number": 1, "by": "network", "value": "<uuid>", "settings": {"mac": "b2:...", "vlan": "12"}},
@@ -14,22 +14,29 @@ of a VM's VFs is derived from it. Reads strictly and touches nothing.
 
 `lease`, in it `replaced` and `networks` (`{"3": ["<uuid>"]}`), and `device` of a request by network or device
 are left out where there is none.
+
+Each change adds a key with the next serial, and takes the one before out when all is written: xapi can only
+add a key and remove one, each in one step (xen-api: ocaml/database/db_cache_impl.ml,
+process_structured_field). So the key with the highest serial counts, and two mean that a call was cut off.
 """
 
 import json
 import re
-from typing import Any, Dict, List, Mapping, NamedTuple, Optional, Pattern, Set, Tuple
+from typing import Any, Dict, List, Mapping, NamedTuple, Optional, Pattern, Sequence, Set, Tuple
 
 from ..config import vf_settings
 from ..safetext import LONGEST
 
 PREFIX = "sriov-vm-"
-# Beside a VM's key while that is written anew: xapi changes a key by taking it out and putting it in.
-NEXT_PREFIX = "sriov-next-"
+MARK = "sriov-vm"  # in VM.other_config of a VM with requests: its own UUID, see copies
 VERSION = 1
 LARGEST = 2**53  # what every JSON reader keeps exact
 
 _UUID = re.compile("[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}")
+# 0.1.0's first builds wrote keys without a serial, the new text as `sriov-next-UUID` before `sriov-vm-UUID`.
+_KEY = re.compile(f"sriov-(vm|next)-({_UUID.pattern})(.*)", re.DOTALL)
+_SERIAL = re.compile("[.]([1-9][0-9]{0,15})")
+_WAITING, _NO_SERIAL, _ODD = -1, 0, 10**16  # in the place of a serial: the first two are of those builds
 # What a VM can be given: xapi's entries hold no domain of more than four digits.
 _ADDRESS = re.compile("[0-9a-f]{4}:[0-9a-f]{2}:[01][0-9a-f][.][0-7]")
 _DEVICE = re.compile("[0-9a-f]{4}:[0-9a-f]{4}")
@@ -81,7 +88,28 @@ class Entry(NamedTuple):
     next_number: int  # for the next request
     nomigrate: bool  # platform:nomigrate was set by us, when the VM last had requests
     pci: str  # the VM's other_config:pci as we last wrote it, with the entries of others
-    past: Tuple[str, ...] = ()  # the addresses that it was ever lent: what a revert or a clone brings back
+    past: Tuple[str, ...] = ()  # all addresses that were ever leased to it: a revert may bring entries back
+
+    @property
+    def ever_leased(self) -> List[str]:
+        """The addresses of its VFs, now and before."""
+        return sorted({*self.past, *(self.lease.vfs.values() if self.lease else ())})
+
+
+class Key(NamedTuple):
+    """A key of pool.other_config that holds a VM's entry, or held it before."""
+
+    name: str
+    serial: int
+    text: str
+
+
+class Ledger(NamedTuple):
+    """By UUID of the VM; of a key whose name has none, by what stands in its place."""
+
+    entries: Dict[str, Entry]
+    unreadable: Dict[str, str]  # why the key that counts cannot be read
+    keys: Dict[str, List[Key]]  # by serial; the last one counts
 
 
 def parse(text: str) -> Entry:
@@ -130,36 +158,50 @@ def render(entry: Entry) -> str:
     return text
 
 
-def read_all(other_config: Mapping[str, str]) -> Tuple[Dict[str, Entry], Dict[str, str]]:
-    """VM uuid -> entry, and VM uuid -> why its key cannot be read, of all keys of a pool's other_config."""
-    entries: Dict[str, Entry] = {}
-    unreadable: Dict[str, str] = {}
-    for key, text in other_config.items():
-        if not key.startswith(PREFIX):
-            continue
-        uuid = key[len(PREFIX) :]
+def read(other_config: Mapping[str, str]) -> Ledger:
+    """All entries in a pool's other_config."""
+    found = Ledger({}, {}, keys(other_config))
+    for uuid, those in found.keys.items():
         try:
-            if not _UUID.fullmatch(uuid):
-                raise LedgerError("the key does not end with the UUID of a VM")
-            entries[uuid] = parse(text)
+            if not is_uuid(uuid) or those[-1].serial == _ODD:
+                raise LedgerError(f"its name is not {PREFIX}UUID.SERIAL")
+            found.entries[uuid] = parse(those[-1].text)
         except LedgerError as error:
-            unreadable[uuid] = str(error)
-    return entries, unreadable
-
-
-def settled(other_config: Mapping[str, str]) -> Dict[str, str]:
-    """The pool's other_config with what a call that was cut off was about to write: a VM's key that is out
-    is the one waiting beside it."""
-    found = dict(other_config)
-    for key, text in other_config.items():
-        if key.startswith(NEXT_PREFIX):
-            found.setdefault(PREFIX + key[len(NEXT_PREFIX) :], text)
+            found.unreadable[uuid] = str(error)
     return found
 
 
-def key(other_config: Mapping[str, str], uuid: str) -> str:
-    """The key that `settled` has a VM's text of."""
-    return PREFIX + uuid if PREFIX + uuid in other_config else NEXT_PREFIX + uuid
+def keys(other_config: Mapping[str, str]) -> Dict[str, List[Key]]:
+    """UUID of a VM -> its keys in a pool's other_config by serial, without a look at what they hold."""
+    found: Dict[str, List[Key]] = {}
+    for name, text in other_config.items():
+        match = _KEY.fullmatch(name)
+        if match is not None:
+            form, uuid, rest = match.groups()
+            serial = _SERIAL.fullmatch(rest)
+            if serial is not None and form == "vm":
+                number = int(serial.group(1))
+            else:
+                number = _ODD if rest else _NO_SERIAL if form == "vm" else _WAITING
+            found.setdefault(uuid, []).append(Key(name, number, text))
+        elif name.startswith(PREFIX):
+            found.setdefault(name[len(PREFIX) :], []).append(Key(name, _ODD, text))
+    for those in found.values():
+        those.sort(key=lambda key: (key.serial, key.name))
+    return found
+
+
+def was_cut_off(those: Sequence[Key]) -> bool:
+    """Whether a call came to no end after it had written the VM's key: the VM may not be as that says."""
+    return len(those) > 1 or (bool(those) and those[0].serial == _WAITING)
+
+
+def next_name(uuid: str, those: Sequence[Key]) -> str:
+    """The key for the VM's next entry; LedgerError where no serial is left."""
+    serial = max(those[-1].serial if those else 0, 0) + 1
+    if serial >= _ODD:
+        raise LedgerError(f"no serial is left after {those[-1].name}")
+    return f"{PREFIX}{uuid}.{serial}"
 
 
 def is_uuid(text: str) -> bool:

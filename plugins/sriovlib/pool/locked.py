@@ -13,20 +13,20 @@ from typing import (
     NamedTuple,
     Optional,
     Sequence,
-    Tuple,
 )
 
 from ..errors import SriovError
 from ..machine.host import Host
 from ..xapi.session import Xapi, XapiError
-from . import inventories, ledger, no_free_vf, own_lease, pci_entries, placement, state
+from . import change, inventories, ledger, no_free_vf, pci_entries, placement, state
+from .change import Change
 from .conflicts.view import Seen
 from .hosts import Member, Topology
 from .inventories import Survey
-from .ledger import Choice, Entry, Lease, Request
+from .ledger import Choice, Entry, Request
 from .placement import Held, NoFreeVf
 from .state import PoolState, Vm
-from .transaction import Change, Transaction
+from .transaction import Transaction
 
 LOCK = "pool"
 CALL_SECONDS, HOOK_SECONDS = 120, 60  # of waiting for the lock, if the caller says nothing else
@@ -57,22 +57,28 @@ class Work(NamedTuple):
         """What the ledger says of the VM; refuses where that cannot be read."""
         why = self.state.unreadable.get(uuid)
         if why is not None:
+            key = self.state.keys[uuid][-1].name
             raise SriovError(
                 "SRIOV_LEDGER",
-                f"pool.other_config:{ledger.key(self.state.other_config, uuid)} cannot be read: {why}.",
-                f"It is left as it is. {state.put_right(uuid, self.state.other_config)}",
+                f"pool.other_config:{key} cannot be read: {why}.",
+                f"It is left as it is. {state.put_right(uuid, key)}",
             )
         return self.state.entries.get(uuid, NO_ENTRY)
 
     def was_cut_off(self, uuid: str) -> bool:
-        """Whether a call for the VM came to no end after it began to write: what the ledger says may not be
-        all done."""
-        return ledger.NEXT_PREFIX + uuid in self.state.other_config
+        """Whether a call for the VM was cut off after it had written the ledger."""
+        return ledger.was_cut_off(self.state.keys.get(uuid, ()))
 
-    def has_written_ledger(self, uuid: str) -> bool:
-        """Whether a call that was cut off had come so far that the VM's key is what it wrote."""
-        settled = ledger.settled(self.state.other_config)
-        return self.was_cut_off(uuid) and settled[ledger.PREFIX + uuid] == settled[ledger.NEXT_PREFIX + uuid]
+    def change(
+        self,
+        vm: Vm,
+        entry: Entry,
+        requests: Sequence[Request],
+        host: str,
+        vfs: Mapping[int, str],
+        replaced: Optional[Mapping[str, int]] = None,
+    ) -> Change:
+        return change.changed(self.state, self.surveyed, vm, entry, requests, host, vfs, replaced)
 
     @property
     def seen(self) -> Seen:
@@ -125,9 +131,9 @@ def work(
 def entry_now(xapi: Xapi, uuid: str) -> Entry:
     """What the ledger says of a VM, without the lock: only to know which hosts to ask."""
     (pool,) = xapi.call("pool.get_all")
-    text = ledger.settled(xapi.call("pool.get_other_config", pool)).get(ledger.PREFIX + uuid)
+    keys = ledger.keys(xapi.call("pool.get_other_config", pool)).get(uuid)
     try:
-        return NO_ENTRY if text is None else ledger.parse(text)
+        return ledger.parse(keys[-1].text) if keys else NO_ENTRY
     except ledger.LedgerError:
         return NO_ENTRY  # who works with it says so, under the lock
 
@@ -204,70 +210,3 @@ def _name(at: Work, uuid: str) -> Optional[str]:
         if record["uuid"] == uuid:
             return str(record["name_label"])
     return at.state.name(uuid) if uuid in at.state.vms else None
-
-
-def change(
-    at: Work,
-    vm: Vm,
-    entry: Entry,
-    requests: Sequence[Request],
-    host: str,
-    vfs: Mapping[int, str],
-    replaced: Optional[Mapping[str, int]] = None,
-) -> Change:
-    """The VM with these requests and this lease. Its `pci` is derived: entries of others stay. A key that a
-    call was cut off from writing is what the ledger noted of it. `replaced` is of a start that is re-placed;
-    without it a move to another host is a new beginning."""
-    ours = set(entry.past).union(entry.lease.vfs.values() if entry.lease else ())
-    cut_off = at.was_cut_off(vm.uuid)
-    before = entry.pci if vm.pci is None and cut_off else vm.pci or ""
-    plugged = pci_entries.plugging_order(before)
-    pci = pci_entries.derive(before, ours, [vfs[one.number] for one in requests if one.number in vfs])
-    old = entry.lease
-    if not requests:
-        lease = None
-    elif old is not None and (old.host, old.vfs) == (host, dict(vfs)) and replaced is None:
-        lease = old
-    else:
-        if replaced is None:
-            replaced = old.replaced if old and old.host == host else {}
-        networks = _networks(at, requests, host, vfs)
-        lease = Lease(host, dict(vfs), at.state.next_serial, dict(replaced), networks)
-    had = bool(entry.requests or ours.intersection(plugged) or cut_off)
-    nomigrate, ours_nomigrate = _nomigrate(vm, entry, requests, had)
-    after = Entry(
-        requests=tuple(requests),
-        lease=lease,
-        next_number=max([entry.next_number, *(request.number + 1 for request in requests)]),
-        nomigrate=ours_nomigrate,
-        pci=pci,
-        past=tuple(sorted(ours.union(vfs.values()))),
-    )
-    return Change(vm, after, pci, nomigrate)
-
-
-def _networks(
-    at: Work, requests: Sequence[Request], host: str, vfs: Mapping[int, str]
-) -> Dict[int, List[str]]:
-    """Of requests in VLANs that name no network: on which their ports are, for starts on other hosts. See
-    ownlease."""
-    surveyed = at.surveyed.hosts.get(host)
-    wanted = [one for one in requests if own_lease.has_vlan(one) and one.choice.kind != "network"]
-    if surveyed is None or not wanted:
-        return {}
-    known = {one.address: one.networks | one.no_network for one in surveyed.candidates}
-    return {
-        one.number: sorted(known[vfs[one.number]] & surveyed.untagged)
-        for one in wanted
-        if vfs.get(one.number) in known
-    }
-
-
-def _nomigrate(vm: Vm, entry: Entry, requests: Sequence[Request], had: bool) -> Tuple[Optional[str], bool]:
-    """What platform:nomigrate is to be, and whether it is ours. While the VM has no requests the ledger says
-    whether it was ours when it had: it is so again where a revert, or a copy, brought entries of then with
-    it, and still where a call was cut off (`had`); else somebody has set it since."""
-    is_ours = entry.nomigrate and had
-    if requests:
-        return (vm.nomigrate, is_ours) if vm.nomigrate is not None else ("true", True)
-    return None if is_ours and vm.nomigrate == "true" else vm.nomigrate, entry.nomigrate

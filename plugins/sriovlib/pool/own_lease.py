@@ -9,7 +9,6 @@ sends and takes tagged frames, so in a network of which VMs have VFs in VLANs it
 
 from typing import Dict, Iterable, List, Mapping, NamedTuple, Sequence, Set
 
-from .copies import lent
 from .ledger import Entry, Request
 from .placement import Candidate
 
@@ -19,7 +18,7 @@ def lessees(entries: Mapping[str, Entry]) -> Dict[str, List[str]]:
     found: Dict[str, List[str]] = {}
     ranked = [(entry.lease.serial if entry.lease else -1, uuid) for uuid, entry in entries.items()]
     for _, uuid in sorted(ranked, reverse=True):
-        for address in lent(entries[uuid]) if entries[uuid].requests else ():
+        for address in entries[uuid].ever_leased if entries[uuid].requests else ():
             found.setdefault(address, []).append(uuid)
     return found
 

@@ -56,13 +56,13 @@ def reinstate(
 
 def _reinstate(at: Work, vm: Vm, entry: Entry, wanted: Optional[str], starting: bool) -> Dict[str, Any]:
     if not entry.requests:  # entries of ours may be left, by a revert or by a call that was cut off
-        change = locked.change(at, vm, entry, (), wanted or at.topology.own, {})
+        change = at.change(vm, entry, (), wanted or at.topology.own, {})
         changed = entry != locked.NO_ENTRY and at.transaction.write(change, starting)
         return _answer(vm, wanted, changed, changed and change.pci != (vm.pci or ""), [], at)
     old = entry.lease
     target = wanted or _target(at, vm, entry)
     vfs = locked.place(at, vm, entry.requests, target, old.vfs if old else {})
-    change = locked.change(at, vm, entry, entry.requests, target, vfs)
+    change = at.change(vm, entry, entry.requests, target, vfs)
     pci_changed = pci_entries.plugging_order(change.pci) != pci_entries.plugging_order(vm.pci or "")
     if starting and pci_changed:
         now = int(time.time())
@@ -76,7 +76,7 @@ def _reinstate(at: Work, vm: Vm, entry: Entry, wanted: Optional[str], starting: 
                 "It is started on several hosts at once, or somebody else writes its other_config:pci: see "
                 "who, then start it again in two minutes.",
             )
-        change = locked.change(at, vm, entry, entry.requests, target, vfs, {**lately, target: now})
+        change = at.change(vm, entry, entry.requests, target, vfs, {**lately, target: now})
     changed = at.transaction.write(change, starting)
     numbers = [request.number for request in entry.requests]
     rows = [

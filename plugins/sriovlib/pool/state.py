@@ -4,7 +4,7 @@ Pool functions and list_vfs read all VMs, a start only those that concern it. Wh
 a part of the pool says so (`asked`), and takes no VM for gone that it did not ask for.
 """
 
-from typing import Any, Dict, FrozenSet, Iterable, List, Mapping, NamedTuple, Optional, Set, Tuple
+from typing import Any, Dict, FrozenSet, Iterable, List, Mapping, NamedTuple, Optional, Sequence, Set, Tuple
 
 from ..errors import SriovError
 from ..machine.pci import PhysicalFunction
@@ -12,7 +12,7 @@ from ..safetext import shortened
 from ..xapi.session import Xapi, XapiFailure
 from . import hosts, ledger, pci_entries
 from .hosts import OwnHost
-from .ledger import Entry
+from .ledger import MARK, Entry, Key
 from .networks import NULL
 from .placement import Held
 
@@ -49,6 +49,11 @@ class Vm(NamedTuple):
         return self.power_state == "Halted" and not self.operations
 
     @property
+    def mark(self) -> Optional[str]:
+        """The UUID of the VM that has, or had, requests with these entries (see copies)."""
+        return self.other_config.get(MARK)
+
+    @property
     def named(self) -> List[str]:
         """The addresses of its entries, as xapi plugs them."""
         return pci_entries.plugging_order(self.pci or "")
@@ -57,7 +62,7 @@ class Vm(NamedTuple):
 class PoolState(NamedTuple):
     pool_ref: str
     master_ref: str
-    other_config: Dict[str, str]  # the pool's
+    keys: Dict[str, List[Key]]  # of the ledger, see there
     entries: Dict[str, Entry]  # the whole ledger, by UUID of the VM
     unreadable: Dict[str, str]  # UUID of the VM -> why its key in the ledger cannot be read
     vms: Dict[str, Vm]  # real ones: no templates, snapshots, control domains
@@ -187,8 +192,8 @@ def read_here(xapi: Xapi, own: str, pfs: Iterable[PhysicalFunction]) -> Pool:
 def read_ledger(xapi: Xapi) -> PoolState:
     """One call: the pool's record; no VM is asked for."""
     ((ref, pool),) = xapi.call("pool.get_all_records").items()
-    entries, unreadable = ledger.read_all(ledger.settled(pool["other_config"]))
-    return PoolState(ref, pool["master"], pool["other_config"], entries, unreadable, {}, frozenset())
+    entries, unreadable, keys = ledger.read(pool["other_config"])
+    return PoolState(ref, pool["master"], keys, entries, unreadable, {}, frozenset())
 
 
 def with_vms(xapi: Xapi, state: PoolState, wanted: Iterable[str], uuids: Mapping[str, str]) -> PoolState:
@@ -221,28 +226,26 @@ def _with(vms: Iterable[Vm], state: PoolState) -> PoolState:
     for vm in vms:
         by_uuid[vm.uuid] = vm
         if vm.uuid in entries:
-            entries[vm.uuid] = explained(entries[vm.uuid], vm, state.other_config)
+            entries[vm.uuid] = explained(entries[vm.uuid], vm, state.keys[vm.uuid])
     return state._replace(entries=entries, vms=by_uuid)
 
 
-def explained(entry: Entry, vm: Vm, other_config: Mapping[str, str]) -> Entry:
+def explained(entry: Entry, vm: Vm, keys: Sequence[Key]) -> Entry:
     """The VM's entry without what it does not explain of the addresses that its `pci` names: those of a VM
-    without requests that has lost the platform:nomigrate which was ours. A revert brings that back with the
-    entries, so these somebody wrote. (While a call is cut off that has taken it out, they are left of it.)
-    `other_config` is the pool's."""
-    if entry.requests or not entry.nomigrate or vm.nomigrate is not None:
-        return entry
-    if ledger.NEXT_PREFIX + vm.uuid in other_config:
+    without requests and without a mark (see copies). A revert brings the mark back with the entries (or, to a
+    snapshot from before there were marks, a platform:nomigrate that was ours), so somebody wrote these. Where
+    a call was cut off after it had removed the mark, they are left of it. `keys`: the VM's in the ledger."""
+    is_reverted = vm.mark is not None or (entry.nomigrate and vm.nomigrate is not None)
+    if entry.requests or is_reverted or ledger.was_cut_off(keys):
         return entry
     return entry._replace(past=tuple(address for address in entry.past if address not in vm.named))
 
 
-def put_right(uuid: str, other_config: Mapping[str, str]) -> str:
+def put_right(uuid: str, key: str) -> str:
     """What to do with a VM's key that cannot be read."""
-    key = ledger.key(other_config, uuid)
     return (
-        "Put it right; or take it out (`xe pool-param-remove uuid=POOL param-name=other-config "
-        f"param-key={key}`), and the VM's entries with it (`{pci_entries.removal(uuid)}`), and assign anew."
+        "Correct it; or remove it (`xe pool-param-remove uuid=POOL param-name=other-config "
+        f"param-key={key}`) and the VM's entries (`{pci_entries.removal(uuid)}`), then assign VFs again."
     )
 
 

@@ -1,42 +1,53 @@
-"""What a pool function writes: the ledger, a VM's `pci` and its `platform:nomigrate`. All of it, or none."""
+"""Writes what a call decided of a VM: its key in the ledger, its other_config:pci, its marks. All of it, or
+nothing."""
 
 from contextlib import ExitStack
-from typing import Callable, List, NamedTuple, Optional, Set
+from typing import List, NamedTuple, Optional, Sequence, Set, Tuple
 
 from ..errors import SriovError
 from ..machine.host import Host
 from ..xapi.session import Xapi, XapiError, XapiFailure, logged_in
 from . import copies, ledger, state
-from .ledger import Entry
+from .change import Change
+from .ledger import Key
 from .state import PoolState, Vm
 
 _TEMPLATES = 'field "is_a_template" = "true" or field "is_a_snapshot" = "true"'
 
 
-class Change(NamedTuple):
-    """How a VM is to be in the end. `entry` None: no key in the ledger; `pci` "": no key on the VM."""
+class Write(NamedTuple):
+    """One key of a map in a record; None where it is not there."""
 
-    vm: Vm
-    entry: Optional[Entry]
-    pci: str
-    nomigrate: Optional[str]
+    field: str  # as in `VM.other_config`
+    ref: str
+    key: str
+    before: Optional[str]
+    after: Optional[str]
 
 
 class Transaction:
-    """Writes one after the other, each of which can be taken back."""
+    """Writes one key after the other, each of which can be taken back.
+
+    xapi replaces a whole map only (`VM.set_other_config`), which would lose what another client wrote into
+    it meanwhile; so a key is removed and added. Its `add_to` fails where the key is there already, its
+    `remove_from` where it is not does nothing (xen-api: ocaml/database/db_cache_impl.ml).
+    """
 
     def __init__(self, host: Host, xapi: Xapi, state: PoolState) -> None:
         self._host = host
         self._xapi = xapi
         self._state = state
-        self._back: List[Callable[[], None]] = []
+        self._written: List[Write] = []
+        self._found_origins: Optional[Set[str]] = None
 
     def write(self, change: Change, starting: bool = False) -> bool:
-        """Makes the VM so, and looks at it again: a start that slipped in, or a pool with another master,
-        takes everything back. Whether anything was written."""
-        vm = change.vm
+        """Makes the VM so, and looks at it again: if a start slipped in, or the pool has another master,
+        everything is taken back. Whether anything was written."""
+        vm, keys = change.vm, self._state.keys.get(change.vm.uuid, [])
+        wrote, writes = self._planned(change, keys)
         try:
-            wrote = self._write(change)
+            for write in writes:
+                self._put(write)
             if wrote:
                 self._look_again(change, starting)
         except BaseException as error:
@@ -46,40 +57,63 @@ class Transaction:
             if isinstance(error, XapiFailure) and error.details[0] == "HANDLE_INVALID":
                 raise _gone(vm) from error
             raise
-        self._back.clear()
-        if ledger.NEXT_PREFIX + vm.uuid in self._state.other_config or wrote:
-            try:
-                self._done(vm.uuid)
-            except XapiError as error:  # all is as it is to be, and the next call takes the mark out
-                self._host.log(f"{ledger.NEXT_PREFIX}{vm.uuid} could not be taken out: {error}")
+        self._written.clear()
+        is_new = any(write.field == "pool.other_config" for write in writes)
+        self._remove_keys(keys if is_new else keys[:-1])
         return wrote
 
-    def _write(self, change: Change) -> bool:
-        vm, text = change.vm, _text(change)
-        wrote = False
-        # The ledger first: it knows whether platform:nomigrate is ours before that is there, and a VM that
-        # has requests has it. The entries last: as long as they are wrong, a call that was cut off shows.
-        known = self._state.other_config.get(ledger.PREFIX + vm.uuid)
-        if text != known or vm.pci != (change.pci or None):
-            self._ledger(vm.uuid, text)
-            wrote |= text != known
-        wrote |= self._key("VM", vm.ref, "platform", "nomigrate", vm.nomigrate, change.nomigrate)
-        wrote |= self._key("VM", vm.ref, "other_config", "pci", vm.pci, change.pci or None)
-        return wrote
+    def _planned(self, change: Change, keys: Sequence[Key]) -> Tuple[bool, List[Write]]:
+        """Whether anything changes, and the writes. The ledger first: it says whether platform:nomigrate is
+        ours before that is there. A new key even if only the VM changes: two keys are the sign of a call that
+        was cut off. The VM has its mark as long as it has entries, so that no copy is without."""
+        vm = change.vm
+        nomigrate = Write("VM.platform", vm.ref, "nomigrate", vm.nomigrate, change.nomigrate)
+        mark = Write("VM.other_config", vm.ref, ledger.MARK, vm.mark, change.mark)
+        pci = Write("VM.other_config", vm.ref, "pci", vm.pci, change.pci or None)
+        of_vm = [nomigrate, mark, pci] if change.mark else [nomigrate, pci, mark]
+        of_vm = [write for write in of_vm if write.before != write.after]
+        name, text = _key(change, keys)
+        is_other = not keys or keys[-1].text != text
+        cut_off = ledger.was_cut_off(keys)
+        writes = list(of_vm)
+        if is_other or (of_vm and not cut_off) or (cut_off and len(keys) == 1):
+            writes.insert(0, Write("pool.other_config", self._state.pool_ref, name, None, text))
+        return is_other or bool(of_vm), writes
+
+    def _put(self, write: Write) -> None:
+        self._written.append(write)
+        try:
+            self._set(write, write.before is not None, write.after)
+        except XapiFailure as failure:
+            if failure.details[0] != "MAP_DUPLICATE_KEY":
+                raise
+            self._written.pop()  # what is there now is not ours to take back
+            raise SriovError(
+                "SRIOV_BUSY",
+                f"Another client wrote {write.field}:{write.key} during this call.",
+                "Call again.",
+            ) from failure
+
+    def _set(self, write: Write, remove: bool, text: Optional[str]) -> None:
+        class_name, field = write.field.split(".")
+        if remove:
+            self._xapi.call(f"{class_name}.remove_from_{field}", write.ref, write.key)
+        if text is not None:
+            self._xapi.call(f"{class_name}.add_to_{field}", write.ref, write.key, text)
 
     def _take_back(self) -> Optional[Exception]:
-        """Undoes every write, the last first, in time of its own; or what the first that stays failed with.
-        The ledger tells the rest. What a VM that is gone had went with it."""
+        """Undoes every write, the last first, with time of its own; returns what the first failed with that
+        stays. What a VM that is gone had went with it."""
         left: Optional[Exception] = None
         with ExitStack() as sessions:
-            if self._back:
+            if self._written:
                 self._xapi = self._able_to_undo(sessions)
-            while self._back:
-                undo = self._back.pop()
+            while self._written:
+                write = self._written.pop()
                 try:
-                    undo()
+                    self._set(write, True, write.before)
                 except XapiError as error:
-                    self._host.log(f"a write could not be taken back: {error}")
+                    self._host.log(f"{write.field}:{write.key} could not be set back: {error}")
                     if not isinstance(error, XapiFailure) or error.details[0] != "HANDLE_INVALID":
                         left = left or error
         return left
@@ -102,54 +136,14 @@ class Transaction:
             self._host.log(f"xapi does not answer: {error}")
         return again
 
-    def _ledger(self, uuid: str, text: Optional[str]) -> None:
-        """Also where only `pci` changes: what waits beside the key tells of a call that was cut off there."""
-        before = ledger.settled(self._state.other_config).get(ledger.PREFIX + uuid)
-
-        def back() -> None:
-            self._set_ledger(uuid, before)
-            self._done(uuid)
-
-        self._back.append(back)
-        self._set_ledger(uuid, text)
-
-    def _set_ledger(self, uuid: str, text: Optional[str]) -> None:
-        """At every moment the old text or the new is there: a cut between the two calls that a change of
-        a key takes must not lose a VM's requests. The text that waits beside it stays until all is written
-        (`_done`), as the sign of a call that was cut off."""
-        pool, key, waiting = self._state.pool_ref, ledger.PREFIX + uuid, ledger.NEXT_PREFIX + uuid
-        self._xapi.call("pool.remove_from_other_config", pool, waiting)
-        if text is not None:
-            self._xapi.call("pool.add_to_other_config", pool, waiting, text)
-        self._xapi.call("pool.remove_from_other_config", pool, key)
-        if text is not None:
-            self._xapi.call("pool.add_to_other_config", pool, key, text)
-
-    def _done(self, uuid: str) -> None:
-        self._xapi.call("pool.remove_from_other_config", self._state.pool_ref, ledger.NEXT_PREFIX + uuid)
-
-    def _key(
-        self, class_name: str, ref: str, field: str, key: str, before: Optional[str], after: Optional[str]
-    ) -> bool:
-        if before == after:
-            return False
-
-        def put(text: Optional[str]) -> None:
-            self._xapi.call(f"{class_name}.remove_from_{field}", ref, key)
-            if text is not None:
-                self._xapi.call(f"{class_name}.add_to_{field}", ref, key, text)
-
-        self._back.append(lambda: put(before))
-        put(after)
-        return True
-
     def _look_again(self, change: Change, starting: bool) -> None:
         vm = change.vm
+        name = f"{vm.name} ({vm.uuid})"
         record = self._xapi.call("VM.get_record", vm.ref)
         if record["is_a_template"] and not vm.is_a_template:
             raise SriovError(
                 "SRIOV_BUSY",
-                f"The VM {vm.name} ({vm.uuid}) became a template meanwhile.",
+                f"The VM {name} became a template during this call.",
                 "Nothing was changed: a template gets no VFs.",
             )
         now = state.vm_of(vm.ref, record, {})
@@ -158,60 +152,59 @@ class Transaction:
         except SriovError as error:
             raise SriovError(
                 "SRIOV_BUSY",
-                f"Something began with the VM {vm.name} ({vm.uuid}) meanwhile: "
-                f"it is {now.power_state.lower()}, in progress: {', '.join(now.operations) or 'nothing'}.",
+                f"The VM {name} did not stay halted during this call: it is {now.power_state.lower()}, in "
+                f"progress: {', '.join(now.operations) or 'nothing'}.",
                 "Nothing was changed; call again when that has ended.",
             ) from error
-        if (now.pci or "", now.nomigrate) != (change.pci, change.nomigrate):
+        if (now.pci or "", now.nomigrate, now.mark) != (change.pci, change.nomigrate, change.mark):
             raise SriovError(
                 "SRIOV_BUSY",
-                f"Somebody else wrote other_config:pci or platform:nomigrate of the VM {vm.name} ({vm.uuid}) "
-                "meanwhile.",
+                f"Another client wrote other_config:pci, other_config:{ledger.MARK} or platform:nomigrate of "
+                f"the VM {name} during this call.",
                 "They are as they were before this call; call again.",
             )
         if self._xapi.call("pool.get_master", self._state.pool_ref) != self._state.master_ref:
-            raise SriovError(
-                "SRIOV_BUSY", "The pool has another master since this call began.", "Call again."
-            )
+            raise SriovError("SRIOV_BUSY", "The pool got another master during this call.", "Call again.")
 
     def collect_garbage(self) -> None:
-        """Takes out the keys of VMs that are gone: templates and the like are still there, so xapi is asked
-        for each. One that a copy of the VM's entries is known by stays. What fails here is left to the next
-        call: this one has done what it was asked for. So it is with marks of calls that came to their end."""
-        for uuid in filter(self._is_complete, self._state.vms):
-            try:
-                self._done(uuid)
-            except XapiError as error:
-                self._host.log(f"{ledger.NEXT_PREFIX}{uuid} could not be taken out: {error}")
-        origins: Optional[Set[str]] = None
-        for uuid in {**self._state.entries, **self._state.unreadable}:
-            if uuid in self._state.vms or not ledger.is_uuid(uuid):
+        """Removes old keys of calls that were cut off when all was written, and the keys of VMs that are
+        gone, except while there are copies of them. A template is no VM here and yet not gone, so xapi is
+        asked for each. What fails is left to the next call."""
+        for uuid, keys in self._state.keys.items():
+            if uuid in self._state.vms:
+                if len(keys) > 1 and self._is_complete(uuid):
+                    self._remove_keys(keys[:-1])
                 continue
             try:
-                if self._is_gone(uuid):
-                    origins = self._origins() if origins is None else origins
-                    if uuid not in origins:
-                        self._set_ledger(uuid, None)
+                if ledger.is_uuid(uuid) and self._is_gone(uuid) and uuid not in self._origins():
+                    self._remove_keys(keys)
             except XapiError as error:
-                self._host.log(f"{ledger.PREFIX}{uuid} could not be collected: {error}")
+                self._host.log(f"{keys[-1].name} could not be collected: {error}")
+
+    def _remove_keys(self, keys: Sequence[Key]) -> None:
+        """Not worth failing for: the next call does it."""
+        try:
+            for key in keys:
+                self._xapi.call("pool.remove_from_other_config", self._state.pool_ref, key.name)
+        except XapiError as error:
+            self._host.log(f"pool.other_config:{key.name} could not be removed: {error}")
 
     def _is_complete(self, uuid: str) -> bool:
-        """Whether a call's mark is there, and all that it was to write."""
-        waiting, vm = self._state.other_config.get(ledger.NEXT_PREFIX + uuid), self._state.vms[uuid]
-        if waiting is None or waiting != self._state.other_config.get(ledger.PREFIX + uuid):
-            return False
-        entry = self._state.entries.get(uuid)
+        """Whether the VM is as its entry says."""
+        vm, entry = self._state.vms[uuid], self._state.entries.get(uuid)
         if entry is None or (vm.pci or "") != entry.pci:
             return False
         if entry.requests:
-            return vm.nomigrate is not None
-        return not (entry.nomigrate and vm.nomigrate == "true")
+            return vm.nomigrate is not None and vm.mark == uuid
+        return vm.mark != uuid and not (entry.nomigrate and vm.nomigrate == "true")
 
     def _origins(self) -> Set[str]:
         """Of all copies that there are: VMs are made of templates and snapshots too."""
-        found = self._xapi.call("VM.get_all_records_where", _TEMPLATES)
-        templates = [state.vm_of(ref, record, {}) for ref, record in found.items()]
-        return copies.all_origins(self._state, [*self._state.vms.values(), *templates])
+        if self._found_origins is None:
+            found = self._xapi.call("VM.get_all_records_where", _TEMPLATES)
+            templates = [state.vm_of(ref, record, {}) for ref, record in found.items()]
+            self._found_origins = copies.origins(self._state, [*self._state.vms.values(), *templates])
+        return self._found_origins
 
     def _is_gone(self, uuid: str) -> bool:
         try:
@@ -223,16 +216,18 @@ class Transaction:
         return False
 
 
-def _text(change: Change) -> Optional[str]:
-    """What the ledger is to say of the VM."""
+def _key(change: Change, keys: Sequence[Key]) -> Tuple[str, str]:
+    """Name and text of the VM's next key."""
+    vm = change.vm
     try:
-        return ledger.render(change.entry) if change.entry else None
+        return ledger.next_name(vm.uuid, keys), ledger.render(change.entry)
     except ledger.LedgerError as error:
+        name = keys[-1].name if keys else ledger.PREFIX + vm.uuid
         raise SriovError(
             "SRIOV_LEDGER",
-            f"What {change.vm.name} ({change.vm.uuid}) would have cannot be kept: {error}.",
-            f"Put its key in the pool right ({ledger.PREFIX}{change.vm.uuid} of pool.other_config), or take "
-            "back all that it has (`unassign_vf` with all=true), then that key out.",
+            f"What {vm.name} ({vm.uuid}) would have cannot be written to the ledger: {error}.",
+            f"Correct pool.other_config:{name}; or take back all VFs of the VM (`unassign_vf` with "
+            "all=true), then remove that key.",
         ) from error
 
 
@@ -240,15 +235,15 @@ def _left_behind(vm: Vm, error: Exception, left: Exception) -> SriovError:
     return SriovError(
         "SRIOV_XAPI_SILENT",
         f"{vm.name} ({vm.uuid}) could not be changed ({getattr(error, 'message', error)}), and something "
-        f"that was written already could not be taken back ({left}).",
-        "See what it has in `list_assignments`, then call again; `reinstate_vfs` makes its entries what its "
-        "requests say.",
+        f"that was already written could not be taken back ({left}).",
+        "See what it has in `list_assignments`, then call again; `reinstate_vfs` sets its entries to what "
+        "its requests say.",
     )
 
 
 def _gone(vm: Vm) -> SriovError:
     return SriovError(
         "SRIOV_NOT_FOUND",
-        f"The VM {vm.name} ({vm.uuid}) went away meanwhile.",
+        f"The VM {vm.name} ({vm.uuid}) was destroyed during this call.",
         "`xe vm-list` shows the VMs of the pool.",
     )

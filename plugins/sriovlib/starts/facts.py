@@ -8,7 +8,7 @@ from ..machine import dom0_devices, pci
 from ..machine.dom0_devices import Known
 from ..machine.host import Host
 from ..machine.storage_repositories import Repository
-from ..pool import copies, hosts, inventories, networks, own_lease, pci_entries, state
+from ..pool import hosts, inventories, networks, own_lease, pci_entries, state
 from ..pool.hosts import OwnHost
 from ..pool.ledger import Entry
 from ..pool.networks import Record
@@ -37,7 +37,7 @@ def look(host: Host, xapi: Xapi, ref: str, record: Record) -> View:
     uuids = {here.member.ref: here.member.uuid}
     vm = state.vm_of(ref, record, uuids)
     part = state.with_vm(state.read_ledger(xapi), vm)
-    ours = copies.lent(part.entries[vm.uuid]) if vm.uuid in part.entries else ()
+    ours = part.entries[vm.uuid].ever_leased if vm.uuid in part.entries else ()
     foreign = [address for address in vm.named if address not in ours]
     lessees = own_lease.lent_to_others(own_lease.lessees(part.entries), vm.uuid, foreign)
     notes = start_notes.under_way(host, vm.uuid)

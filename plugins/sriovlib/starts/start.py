@@ -8,7 +8,7 @@ from typing import Any, Dict, NoReturn, Optional, Sequence
 
 from ..errors import SriovError
 from ..machine.host import Host
-from ..pool import ledger, master, pci_entries, reinstate, state
+from ..pool import master, pci_entries, reinstate, state
 from ..pool.ledger import Entry
 from ..pool.networks import Record
 from ..safetext import listed
@@ -80,11 +80,11 @@ def _look(host: Host, xapi: Xapi, ref: str, record: Record) -> View:
     view = facts.look(host, xapi, ref, record)
     part, uuid = view.pool.state, view.vm.uuid
     if uuid in part.unreadable:
-        key = ledger.key(part.other_config, uuid)
+        key = part.keys[uuid][-1].name
         raise SriovError(
             "SRIOV_LEDGER",
             f"pool.other_config:{key} cannot be read: {part.unreadable[uuid]}.",
-            state.put_right(uuid, part.other_config),
+            state.put_right(uuid, key),
         )
     return view
 

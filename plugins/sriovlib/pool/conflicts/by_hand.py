@@ -3,9 +3,9 @@
 from typing import Dict, Iterator, List, NamedTuple, Optional, Sequence
 
 from ...safetext import listed, shortened
-from .. import copies, own_lease, pci_entries
+from .. import copies, ledger, own_lease, pci_entries
+from ..change import Change
 from ..state import Vm
-from ..transaction import Change
 from .view import ENTRY_CODES, Conflict, Seen
 
 NOT_LEASED, COPY = "ENTRY_NOT_LEASED", "COPY"
@@ -19,7 +19,7 @@ def named_twice(seen: Seen) -> Iterator[Conflict]:
             named.setdefault(address, []).append(vm.uuid)
     leased = seen.leased()
     suspects = {uuid for address in leased for uuid in named.get(address, ())}
-    copied = {uuid for uuid in suspects if seen.origins(seen.state.vms[uuid])}  # `copied` tells of these
+    copied = {uuid for uuid in suspects if seen.is_copy(seen.state.vms[uuid])}  # `copied` tells of these
     for address, uuids in sorted(named.items()):
         if len(uuids) > 1 and address not in leased:
             yield Conflict(
@@ -92,7 +92,7 @@ def refused(seen: Seen) -> Iterator[Refused]:
             elif candidate.blocked is None and own_lease.is_among(candidate, perhaps):
                 perhaps_on.setdefault(candidate.address, []).append(host)
     for vm in seen.vms():
-        others = [] if vm.uuid in state.unreadable or seen.origins(vm) else seen.others(vm)
+        others = [] if vm.uuid in state.unreadable or seen.is_copy(vm) else seen.others(vm)
         lent = own_lease.lent_to_others(lessees, vm.uuid, others)
         for address in others:
             if address in lent:
@@ -138,9 +138,7 @@ def not_assigned(seen: Seen) -> Iterator[Conflict]:
 
 def newly_refused(seen: Seen, change: Change) -> List[str]:
     """Warnings of the entries by hand of other VMs with which these no longer start after the change."""
-    entries = dict(seen.state.entries)
-    if change.entry is not None:
-        entries[change.vm.uuid] = change.entry
+    entries = {**seen.state.entries, change.vm.uuid: change.entry}
     after = seen._replace(state=seen.state._replace(entries=entries))
     known = {(one.vm.uuid, one.address) for one in refused(seen)}
     found: Dict[str, List[str]] = {}
@@ -181,31 +179,34 @@ def _not_this(seen: Seen, uuid: str, address: str, holder: str) -> str:
 def copied(seen: Seen) -> Iterator[Conflict]:
     """VMs that carry another VM's entries: see pool/copies."""
     for vm in seen.vms():
-        if vm.uuid in seen.state.unreadable:
+        origin = copies.origin(seen.state, vm)
+        if origin is None:
             continue
-        origins = seen.origins(vm)
-        former = (
-            [] if origins else copies.former_origins(seen.state, vm, pci_entries.plugging_order(vm.pci or ""))
-        )
-        if not origins and not former:
-            continue
-        names, entries = seen.vms_named([*origins, *former], " or "), f"`{shortened(vm.pci or '')}`"
-        out = f"`{pci_entries.removal(vm.uuid)}`"
-        if vm.nomigrate is not None:
-            out += f" and `xe vm-param-remove uuid={vm.uuid} param-name=platform param-key=nomigrate`"
-        if origins:
-            said = f"{seen.vm(vm.uuid)} has a copy of the entries of {names}: {entries}."
+        name, entries = seen.vm(origin), f"`{shortened(vm.pci or '')}`"
+        out = _removal(vm)
+        if seen.has_requests(origin):
+            said = f"{seen.vm(vm.uuid)} has a copy of the entries of {name}: {entries}."
             hint = (
                 "It does not start with them. `adopt_vm` gives it VFs of its own; with origin_uuid=none if "
-                f"it is no copy. If it needs no VFs: {out}."
+                f"they were written for it. If it needs no VFs: {out}."
             )
         else:
             said = (
-                f"{seen.vm(vm.uuid)} has entries like those that {names} had before all VFs were taken back: "
-                f"{entries}."
+                f"{seen.vm(vm.uuid)} has a copy of the entries that {name} had before all its VFs were "
+                f"taken back: {entries}."
             )
             hint = (
-                f"It starts with them, in no VLAN. Take them out ({out}), and call `assign_vf` if it needs "
-                "VFs; if it is no copy, call `adopt_vm` with origin_uuid=none."
+                f"It starts with them, in no VLAN. Take them out ({out}), or call `assign_vf`, which "
+                "replaces them by a VF of its own; if they were written for it, call `adopt_vm` with "
+                "origin_uuid=none."
             )
-        yield Conflict(COPY, said, hint, [vm.uuid, *origins, *former])
+        yield Conflict(COPY, said, hint, [vm.uuid, origin])
+
+
+def _removal(vm: Vm) -> str:
+    """What takes out all that a copy brought with it."""
+    commands = [pci_entries.removal(vm.uuid)]
+    commands.append(f"xe vm-param-remove uuid={vm.uuid} param-name=other-config param-key={ledger.MARK}")
+    if vm.nomigrate is not None:
+        commands.append(f"xe vm-param-remove uuid={vm.uuid} param-name=platform param-key=nomigrate")
+    return " and ".join(f"`{command}`" for command in commands)

@@ -3,7 +3,7 @@
 from typing import Dict, Iterator, List, Sequence, Tuple
 
 from ...safetext import listed
-from .. import ledger, state
+from .. import state
 from . import by_hand, invalid, leases, settings
 from .view import ENTRY_CODES, Conflict, Seen
 
@@ -66,11 +66,11 @@ def _hosts(seen: Seen) -> Iterator[Conflict]:
 def _ledger(seen: Seen) -> Iterator[Conflict]:
     """Keys that cannot be read, and those of VMs that are gone."""
     for uuid, why in sorted(seen.state.unreadable.items()):
-        key = ledger.key(seen.state.other_config, uuid)
+        key = seen.state.keys[uuid][-1].name
         yield Conflict(
             "LEDGER_UNREADABLE",
             f"pool.other_config:{key} ({seen.state.name(uuid)}) cannot be read: {why}.",
-            state.put_right(uuid, seen.state.other_config),
+            state.put_right(uuid, key),
             [uuid],
         )
     for uuid, entry in sorted(seen.state.entries.items()):

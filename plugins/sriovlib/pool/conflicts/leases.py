@@ -160,7 +160,7 @@ def other_entries(seen: Seen) -> Iterator[Conflict]:
             wrong.append(f"names VFs that it does not have any more: {', '.join(old)}")
         if exchanged:
             wrong.append(f"plugs its VFs in another order than that of its requests: {', '.join(exchanged)}")
-        if wrong and not seen.origins(vm):
+        if wrong and not seen.is_copy(vm):
             yield Conflict(
                 STALE,
                 f"other_config:pci of {seen.vm(uuid)} {' and '.join(wrong)} (`{shortened(vm.pci or '')}`).",

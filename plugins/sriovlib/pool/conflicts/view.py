@@ -84,20 +84,19 @@ class Seen(NamedTuple):
         """A VM in a sentence."""
         return f"VM {self.state.name(uuid)}"
 
-    def vms_named(self, uuids: Sequence[str], joined: str = " and ") -> str:
-        return joined.join(map(self.vm, uuids))
+    def vms_named(self, uuids: Sequence[str]) -> str:
+        return " and ".join(map(self.vm, uuids))
 
     def others(self, vm: Vm) -> List[str]:
         """The addresses in the VM's entries that no lease of its own explains, of today or earlier."""
         entry = self.state.entries.get(vm.uuid)
-        own = copies.lent(entry) if entry else ()
+        own = entry.ever_leased if entry else ()
         return [address for address in pci_entries.plugging_order(vm.pci or "") if address not in own]
 
-    def origins(self, vm: Vm) -> List[str]:
-        """The VMs whose entries this one's may be a copy of, where it has no requests of its own."""
-        if self.has_requests(vm.uuid) or vm.uuid in self.state.unreadable:
-            return []
-        return copies.origins(self.state, vm, pci_entries.plugging_order(vm.pci or ""))
+    def is_copy(self, vm: Vm) -> bool:
+        """Of a VM with requests: the conflict COPY tells of its entries."""
+        origin = copies.origin(self.state, vm)
+        return origin is not None and self.has_requests(origin)
 
     def without(self, vm_uuid: str, *addresses: str) -> str:
         """How to take addresses out of a VM's entries."""

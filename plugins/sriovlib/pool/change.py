@@ -1,0 +1,91 @@
+"""How a VM is to be after a call: its entry in the ledger, its other_config:pci, and what marks it. Decides
+only; a Transaction writes it."""
+
+from typing import Dict, List, Mapping, NamedTuple, Optional, Sequence, Tuple
+
+from . import ledger, own_lease, pci_entries
+from .inventories import Survey
+from .ledger import Entry, Lease, Request
+from .state import PoolState, Vm
+
+
+class Change(NamedTuple):
+    vm: Vm  # as it was read
+    entry: Entry
+    pci: str  # "": no key on the VM
+    nomigrate: Optional[str]  # platform:nomigrate
+    mark: Optional[str]  # see copies
+
+
+def changed(
+    state: PoolState,
+    surveyed: Survey,
+    vm: Vm,
+    entry: Entry,
+    requests: Sequence[Request],
+    host: str,
+    vfs: Mapping[int, str],
+    replaced: Optional[Mapping[str, int]] = None,
+) -> Change:
+    """The VM with these requests, and with these VFs of that host for them (request -> address).
+
+    Entries of others stay in its `pci`. Where a call was cut off after it had removed that key, the ledger
+    has what stood there. `replaced`: of a start that is re-placed; else a lease on another host has none.
+    """
+    ours = set(entry.ever_leased)
+    cut_off = ledger.was_cut_off(state.keys.get(vm.uuid, ()))
+    before = entry.pci if vm.pci is None and cut_off else vm.pci or ""
+    pci = pci_entries.derive(before, ours, [vfs[one.number] for one in requests if one.number in vfs])
+    old = entry.lease
+    if not requests:
+        lease = None
+    elif old is not None and (old.host, old.vfs) == (host, dict(vfs)) and replaced is None:
+        lease = old
+    else:
+        if replaced is None:
+            replaced = old.replaced if old and old.host == host else {}
+        networks = _networks(surveyed, requests, host, vfs)
+        lease = Lease(host, dict(vfs), state.next_serial, dict(replaced), networks)
+    had = bool(entry.requests or cut_off or ours.intersection(pci_entries.plugging_order(before)))
+    nomigrate, ours_nomigrate = _nomigrate(vm, entry, requests, had)
+    after = Entry(
+        requests=tuple(requests),
+        lease=lease,
+        next_number=max([entry.next_number, *(request.number + 1 for request in requests)]),
+        nomigrate=ours_nomigrate,
+        pci=pci,
+        past=tuple(sorted(ours.union(vfs.values()))),
+    )
+    mark = vm.mark
+    if requests:
+        mark = vm.uuid
+    elif mark == vm.uuid:
+        mark = None
+    return Change(vm, after, pci, nomigrate, mark)
+
+
+def _networks(
+    surveyed: Survey, requests: Sequence[Request], host: str, vfs: Mapping[int, str]
+) -> Dict[int, List[str]]:
+    """Of requests in VLANs that name no network: the networks of their ports, for starts on other hosts (see
+    own_lease)."""
+    where = surveyed.hosts.get(host)
+    wanted = [one for one in requests if own_lease.has_vlan(one) and one.choice.kind != "network"]
+    if where is None or not wanted:
+        return {}
+    known = {one.address: one.networks | one.no_network for one in where.candidates}
+    return {
+        one.number: sorted(known[vfs[one.number]] & where.untagged)
+        for one in wanted
+        if vfs.get(one.number) in known
+    }
+
+
+def _nomigrate(vm: Vm, entry: Entry, requests: Sequence[Request], had: bool) -> Tuple[Optional[str], bool]:
+    """What platform:nomigrate is to be, and whether we set it. The ledger of a VM without requests says so of
+    the time when it had some. That counts where the VM is still as it was then: after a revert, in a copy,
+    where a call was cut off (`had`); else somebody has set it since."""
+    is_ours = entry.nomigrate and had
+    if requests:
+        return (vm.nomigrate, is_ours) if vm.nomigrate is not None else ("true", True)
+    return None if is_ours and vm.nomigrate == "true" else vm.nomigrate, entry.nomigrate
