@@ -26,7 +26,11 @@ from small_pools import (
 )
 from sriovlib.pool import placement
 from sriovlib.pool.ledger import Choice, Request
-from sriovlib.pool.placement import Held, NoFreeVf, choose_host, fits, place, portable
+from sriovlib.pool.placement import Held, NoFreeVf, choose_host, fits, place
+
+
+def portable(choice: Choice, address: str, vm: str, hosts: placement.Hosts, held: Held) -> bool:
+    return placement.portable(placement.serving(choice, hosts), address, vm, held)
 
 
 def test_a_vf_of_the_network() -> None:
@@ -164,7 +168,7 @@ def test_why_there_is_none() -> None:
     assert (why.request, why.host) == (2, "h1")
     assert why.message == (
         "Host h1 has no free VF for request 2 (a VF of network network-a): of 8 that fit, 5 held by by hand, "
-        "vm0, vm1 and 2 more, 2 not to be had (reserved by xapi's own SR-IOV), "
+        "vm0, vm1 and 2 more, 2 that no VM can have (reserved by xapi's own SR-IOV), "
         "1 taken by the VM's other requests."
     )
     none_fits = refusal(asks(Choice("vf", "0000:07:10.0", "15b3:1014")), hosts, NOBODY)

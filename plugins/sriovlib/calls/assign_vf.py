@@ -79,7 +79,9 @@ def _assign(at: Work, vm: Vm, entry: Entry, wish: Wish) -> Dict[str, Any]:
     at.transaction.write(change)
     at.transaction.collect_garbage()
     portable = all(
-        placement.portable(one.choice, vfs[one.number], vm.uuid, at.surveyed.candidates, at.held)
+        placement.portable(
+            placement.serving(one.choice, at.surveyed.candidates), vfs[one.number], vm.uuid, at.held
+        )
         for one in requests
     )
     return {

@@ -1,17 +1,15 @@
 """`list_assignments`: who has which VF in the whole pool, and what does not fit together. Changes nothing."""
 
-from typing import Any, Dict, List, Mapping, Set
+from typing import Any, Dict, Mapping
 
 from ..machine.host import Host
 from ..pool import hosts, inventories, pci_entries, placement, state
 from ..pool.conflicts import find
 from ..pool.conflicts.view import Seen
 from ..pool.ledger import Choice
-from ..pool.state import PoolState, Vm
+from ..pool.state import Vm
 from ..xapi.session import Xapi
 from . import arguments
-
-Serving = Dict[Choice, placement.Serving]
 
 
 def list_assignments(host: Host, session: Any, args: Mapping[str, str]) -> Dict[str, Any]:
@@ -30,14 +28,15 @@ def list_assignments(host: Host, session: Any, args: Mapping[str, str]) -> Dict[
         state.vm_record(xapi, vm_uuid)
     surveyed = inventories.survey(host, session, pool, pool.live)
     now = state.read(xapi, pool.uuids)
-    if host_uuid is not None and host_uuid not in {*pool.members, *_leased_hosts(now)}:
+    leased_hosts = {entry.lease.host for entry in now.entries.values() if entry.lease}  # also those that left
+    if host_uuid is not None and host_uuid not in {*pool.members, *leased_hosts}:
         hosts.member(pool, host_uuid)
     seen = Seen(pool, surveyed, now, now.held(surveyed.running(), surveyed.starting()))
-    serving: Serving = {}
-    vms = [
+    serving: Dict[Choice, placement.Serving] = {}
+    rows = [
         _row(seen, vm, serving)
         for vm in sorted(now.vms.values(), key=lambda vm: (vm.name, vm.uuid))
-        if vm_uuid in (None, vm.uuid) and seen.has_vfs(vm) and host_uuid in (None, *_hosts_of(seen, vm))
+        if vm_uuid in (None, vm.uuid) and seen.has_vfs(vm)
     ]
     found = [
         conflict
@@ -45,35 +44,23 @@ def list_assignments(host: Host, session: Any, args: Mapping[str, str]) -> Dict[
         if (vm_uuid is None or vm_uuid in conflict.vm_uuids)
         and (host_uuid is None or conflict.host_uuid in (None, host_uuid))
     ]
+    versions = {uuid: one.inventory.version for uuid, one in surveyed.hosts.items()}
     return {
-        "vms": vms,
+        "vms": [row for row in rows if host_uuid in (None, row["host_uuid"], row["resident_on"])],
         "conflicts": [conflict._asdict() for conflict in find.readable(found, seen)],
         "hosts": [
             {
                 "host_uuid": member.uuid,
                 "name": member.name,
                 "live": member.live,
-                "version": surveyed.hosts[member.uuid].inventory.version
-                if member.uuid in surveyed.hosts
-                else None,
+                "version": versions.get(member.uuid),
             }
             for member in sorted(pool.members.values(), key=lambda member: (member.name, member.uuid))
         ],
     }
 
 
-def _leased_hosts(state: PoolState) -> Set[str]:
-    """Those that left the pool too."""
-    return {entry.lease.host for entry in state.entries.values() if entry.lease}
-
-
-def _hosts_of(seen: Seen, vm: Vm) -> List[str]:
-    entry = seen.state.entries.get(vm.uuid)
-    leased = entry.lease.host if entry and entry.lease else None
-    return [uuid for uuid in (leased, vm.resident_on) if uuid]
-
-
-def _row(seen: Seen, vm: Vm, serving: Serving) -> Dict[str, Any]:
+def _row(seen: Seen, vm: Vm, serving: Dict[Choice, placement.Serving]) -> Dict[str, Any]:
     """`serving` is filled as requests are met: many ask for the same."""
     entry = seen.state.entries.get(vm.uuid)
     vfs = entry.lease.vfs if entry and entry.lease else {}
@@ -90,7 +77,7 @@ def _row(seen: Seen, vm: Vm, serving: Serving) -> Dict[str, Any]:
                 "settings": request.settings,
                 "vf": address,
                 "portable": address is not None
-                and placement.portable_where(serving[choice], address, vm.uuid, seen.held),
+                and placement.portable(serving[choice], address, vm.uuid, seen.held),
             }
         )
     return {

@@ -1,9 +1,9 @@
-"""What to say where there is no VF for a request: what the hosts asked have instead, and what helps. Pure."""
+"""Why there is no VF for a request, as users are told: what the hosts have instead, and what helps. Pure."""
 
 import re
-from typing import Callable, List, Optional, Sequence, Tuple
+from typing import Callable, List, Optional
 
-from ..errors import Problem, SriovError
+from ..errors import SriovError
 from ..safetext import listed
 from ..vf.host_inventory import PfState
 from .hosts import Topology
@@ -31,9 +31,8 @@ def as_error(
     hosts = [surveyed.hosts[uuid] for uuid in error.hosts if uuid in surveyed.hosts]
     silent = " ".join(problem.message for problem in surveyed.problems)
     pfs = [(where, pf) for where in hosts for pf in _serving(error.choice, where, topology)]
-    closed = [where.closed.get(pf.address) for where, pf in pfs]
-    reasons = [one for one in closed if one is not None]
-    if reasons and len(reasons) == len(closed):
+    reasons = [where.closed[pf.address] for where, pf in pfs if pf.address in where.closed]
+    if reasons and len(reasons) == len(pfs):
         said = "; ".join(dict.fromkeys(one.message for one in reasons))
         return SriovError(reasons[0].code, f"{said}. {silent}".strip(), reasons[0].hint)
     sentence = _UUID.sub(lambda match: name(match.group()) or match.group(), error.message)
@@ -51,7 +50,7 @@ def as_error(
         sentence += f" Its ports are no SR-IOV capable devices ({listed(ports)})." if ports else ""
         hint = "Use a network on a port that `list_pfs` shows."
     else:
-        causes = _causes(pfs)
+        causes = [one for _, pf in pfs for one in pf.problems if one.code in _CAUSES]
         if causes:
             sentence += f" {causes[0].message}"
             hint = causes[0].hint
@@ -74,7 +73,3 @@ def _serving(choice: Choice, where: Surveyed, topology: Topology) -> List[PfStat
 def _ports(network: str, where: Surveyed, topology: Topology) -> List[str]:
     networks = topology.networks(where.member)
     return sorted(port for one in networks if one.uuid == network for port in one.interfaces)
-
-
-def _causes(pfs: Sequence[Tuple[Surveyed, PfState]]) -> List[Problem]:
-    return [problem for _, pf in pfs for problem in pf.problems if problem.code in _CAUSES]

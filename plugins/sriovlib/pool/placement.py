@@ -1,4 +1,4 @@
-"""Which VF for which request: decides from what hosts have and who holds it, and asks nobody.
+"""Which VF a request gets, and on which host: by what hosts have and who holds it. Pure.
 
 A request keeps its VF while it can. Otherwise it gets one that is free on every host that could serve it, so
 that its VM starts anywhere with the same entries; then one of the PF with most free VFs.
@@ -9,6 +9,7 @@ from typing import Collection, Dict, FrozenSet, List, Mapping, NamedTuple, Optio
 from ..errors import SriovError
 from ..machine import pci
 from ..machine.pci import VirtualFunction
+from ..safetext import listed
 from . import least_cost
 from .ledger import Choice, Request
 
@@ -40,13 +41,14 @@ class Candidate(NamedTuple):
 
 
 Hosts = Mapping[str, Sequence[Candidate]]  # uuid -> VFs, of the live hosts that answered
+Serving = Mapping[str, FrozenSet[str]]  # uuid of a host that can serve a request -> addresses that fit it
 
 
 class Held(NamedTuple):
-    """Who has which VF; the VM that is looked at may be among them."""
+    """Who has which VF; the VM in question may be among them."""
 
     on_host: Mapping[Tuple[str, str], str]  # host and address -> VM or other holder: leases, running domains
-    everywhere: Mapping[str, str]  # address -> VM that may be lent it, of whatever host
+    everywhere: Mapping[str, str]  # address -> VM that may be leased it, of whatever host
     by_hand: Mapping[str, Collection[str]] = {}  # address -> VMs with an entry for it that no lease explains
 
 
@@ -80,7 +82,10 @@ def fits(choice: Choice, candidate: Candidate) -> bool:
     return choice.value == candidate.device
 
 
-Serving = Mapping[str, FrozenSet[str]]
+def holder(host: str, address: str, vm: str, held: Held) -> Optional[str]:
+    """Who has the address there, other than the VM itself."""
+    holders = (held.on_host.get((host, address)), held.everywhere.get(address))
+    return next((one for one in holders if one is not None and one != vm), None)
 
 
 def serving(choice: Choice, hosts: Hosts) -> Serving:
@@ -93,14 +98,9 @@ def serving(choice: Choice, hosts: Hosts) -> Serving:
     return found
 
 
-def portable(choice: Choice, address: str, vm: str, hosts: Hosts, held: Held) -> bool:
+def portable(where: Serving, address: str, vm: str, held: Held) -> bool:
     """Whether the VM can have this address wherever its request can be served: on every host with a VF that
-    fits and is not blocked, the address is such a VF and nobody but the VM holds it; there is such a host."""
-    return portable_where(serving(choice, hosts), address, vm, held)
-
-
-def portable_where(where: Serving, address: str, vm: str, held: Held) -> bool:
-    """The same, for those who ask of many addresses."""
+    fits and is not blocked, the address is such a VF and only the VM holds it; there is such a host."""
     return bool(where) and all(
         address in fitting and holder(host, address, vm, held) is None for host, fitting in where.items()
     )
@@ -125,29 +125,30 @@ def place(
     requests = _in_order(requests)
     available = _available(requests, vm, host, hosts, held, current)
     stay = {
-        request.number: current[request.number]
-        for request in requests
-        if current.get(request.number) in {candidate.address for candidate in available[request.number]}
+        number: current[number]
+        for number, candidates in available.items()
+        if current.get(number) in {candidate.address for candidate in candidates}
     }
     larger = 1 + len(requests) * (1 + max((len(row) for row in available.values()), default=0))
-    portables = {choice: _portable(choice, vm, hosts, held) for choice in {one.choice for one in requests}}
+    where = {choice: serving(choice, hosts) for choice in {one.choice for one in requests}}
     meant = _meant_for_others(vm, held)
     costs = {}
-    for request in requests:
-        anywhere = portables[request.choice]
-        kept = {address for number, address in stay.items() if number != request.number}
-        costs[request.number] = {
+    for number, choice in [(request.number, request.choice) for request in requests]:
+        anywhere = {
+            one.address for one in available[number] if portable(where[choice], one.address, vm, held)
+        }
+        kept = {address for other, address in stay.items() if other != number}
+        costs[number] = {
             address: rank
             + (address not in anywhere) * larger
             + (address in meant) * larger**2
-            + (stay.get(request.number, address) != address) * larger**3
-            for rank, address in enumerate(_preference(available[request.number], meant, anywhere, kept))
+            + (stay.get(number, address) != address) * larger**3
+            for rank, address in enumerate(_preference(available[number], meant, anywhere, kept))
         }
     placed = least_cost.cheapest(costs)
     for request in requests:
         if request.number not in placed:
-            why = _why(request, vm, host, hosts, held)
-            raise NoFreeVf(request, host, why, own=_own_by_hand(request, vm, host, hosts, held))
+            raise _no_free_vf(request, vm, host, hosts, held)
     return {request.number: placed[request.number] for request in requests}
 
 
@@ -174,26 +175,15 @@ def choose_host(
         first = min(requests, key=lambda request: request.number)
         raise NoFreeVf(first, preferred or "", "No live host of the pool told its VFs.")
     _, _, host, lacking = min(order)
-    request = by_number[lacking[0]]
-    why = _why(request, vm, host, hosts, held)
-    if len(order) > 1:
-        why += " No other live host has VFs for all requests either."
-    others = [uuid for uuid in hosts if uuid != host]
-    raise NoFreeVf(request, host, why, others, _own_by_hand(request, vm, host, hosts, held))
+    raise _no_free_vf(by_number[lacking[0]], vm, host, hosts, held, [one for one in hosts if one != host])
 
 
 def _in_order(requests: Sequence[Request]) -> List[Request]:
     return sorted(requests, key=lambda request: request.number)
 
 
-def holder(host: str, address: str, vm: str, held: Held) -> Optional[str]:
-    """Whoever has the address there, but for the VM itself."""
-    holders = (held.on_host.get((host, address)), held.everywhere.get(address))
-    return next((one for one in holders if one is not None and one != vm), None)
-
-
 def _meant_for_others(vm: str, held: Held) -> Set[str]:
-    """What another VM names by hand: that is left to it as long as there is something else."""
+    """What another VM names by hand: it keeps that as long as there is something else."""
     return {address for address, those in held.by_hand.items() if {*those} - {vm}}
 
 
@@ -226,15 +216,8 @@ def _available(
     }
 
 
-def _portable(choice: Choice, vm: str, hosts: Hosts, held: Held) -> FrozenSet[str]:
-    """All portable addresses."""
-    where = serving(choice, hosts)
-    common = frozenset.intersection(*where.values()) if where else frozenset()
-    return frozenset(address for address in common if portable_where(where, address, vm, held))
-
-
 def _preference(
-    candidates: Sequence[Candidate], meant: Set[str], anywhere: FrozenSet[str], kept: Set[str]
+    candidates: Sequence[Candidate], meant: Set[str], anywhere: Set[str], kept: Set[str]
 ) -> List[str]:
     """Addresses, the best first. Taken one after the other they spread over the PFs: each is valued by how
     many VFs its PF still has when those before it are gone."""
@@ -254,19 +237,10 @@ def _preference(
     return [address for _, address in sorted(valued)]
 
 
-def _own_by_hand(request: Request, vm: str, host: str, hosts: Hosts, held: Held) -> List[str]:
-    return [
-        candidate.address
-        for candidate in hosts.get(host, ())
-        if fits(request.choice, candidate)
-        and candidate.blocked is None
-        and vm in held.by_hand.get(candidate.address, ())
-        and holder(host, candidate.address, vm, held) is None
-    ]
-
-
-def _why(request: Request, vm: str, host: str, hosts: Hosts, held: Held) -> str:
-    """The sentence that counts."""
+def _no_free_vf(
+    request: Request, vm: str, host: str, hosts: Hosts, held: Held, others: Sequence[str] = ()
+) -> NoFreeVf:
+    """The error, with what has the VFs of that host. `others`: further hosts without VFs for all requests."""
     kind, value, device = request.choice
     wanted = {
         "network": f"a VF of network {value}",
@@ -275,30 +249,32 @@ def _why(request: Request, vm: str, host: str, hosts: Hosts, held: Held) -> str:
         "device": f"a VF {value}",
     }[kind]
     fitting = [candidate for candidate in hosts.get(host, ()) if fits(request.choice, candidate)]
-    if not fitting:
-        lost = [one.address for one in hosts.get(host, ()) if kind == "network" and value in one.no_network]
-        why = f" {_listed(lost)}: on both ports of the PF, or on one that is not known." if lost else ""
-        return f"Host {host} has no VF that fits request {request.number} ({wanted}).{why}"
+    open_to_vms = [candidate.address for candidate in fitting if candidate.blocked is None]
+    holders = {address: holder(host, address, vm, held) for address in open_to_vms}
+    by_others = [one for one in holders.values() if one is not None]
     blocked = [candidate.blocked for candidate in fitting if candidate.blocked is not None]
-    open_to_vms = [candidate for candidate in fitting if candidate.blocked is None]
-    holders = [holder(host, candidate.address, vm, held) for candidate in open_to_vms]
-    others = [one for one in holders if one is not None]
-    by_hand = len(_own_by_hand(request, vm, host, hosts, held))
-    own = len(holders) - len(others) - by_hand
-    parts = [
-        (len(others), f"held by {_listed(others)}"),
-        (len(blocked), f"not to be had ({_listed(blocked)})"),
-        (own, "taken by the VM's other requests"),
-        (by_hand, "named by the VM's own entries by hand"),
-    ]
-    counts = ", ".join(f"{count} {what}" for count, what in parts if count)
-    return (
-        f"Host {host} has no free VF for request {request.number} ({wanted}): "
-        f"of {len(fitting)} that fit, {counts}."
-    )
+    own = [one for one in open_to_vms if holders[one] is None and vm in held.by_hand.get(one, ())]
+    if fitting:
+        parts = [
+            (len(by_others), f"held by {_names(by_others)}"),
+            (len(blocked), f"that no VM can have ({_names(blocked)})"),
+            (len(open_to_vms) - len(by_others) - len(own), "taken by the VM's other requests"),
+            (len(own), "named by the VM's own entries by hand"),
+        ]
+        counts = ", ".join(f"{count} {what}" for count, what in parts if count)
+        why = (
+            f"Host {host} has no free VF for request {request.number} ({wanted}): of {len(fitting)} that fit"
+        )
+        why += f", {counts}."
+    else:
+        lost = [one.address for one in hosts.get(host, ()) if kind == "network" and value in one.no_network]
+        why = f"Host {host} has no VF that fits request {request.number} ({wanted})."
+        why += f" {_names(lost)}: on both ports of the PF, or on one that is not known." if lost else ""
+    if others:
+        why += " No other live host has VFs for all requests either."
+    return NoFreeVf(request, host, why, others, own)
 
 
-def _listed(names: Sequence[str]) -> str:
+def _names(names: Sequence[str]) -> str:
     """Each once, the first three by name."""
-    once = sorted(set(names))
-    return ", ".join(once[:3]) + (f" and {len(once) - 3} more" if len(once) > 3 else "")
+    return listed(sorted(set(names)), 3)
