@@ -1,6 +1,6 @@
 """Errors that a caller sees: a stable code, what happened, what to do about it."""
 
-from typing import NamedTuple
+from typing import Callable, NamedTuple
 
 
 class SriovError(Exception):
@@ -27,6 +27,20 @@ class Problem(NamedTuple):
     code: str
     message: str
     hint: str
+
+
+def unforeseen(what: str, error: Exception, log: Callable[[str], None]) -> SriovError:
+    """`SRIOV_INTERNAL_ERROR` for a bug of ours, while it is handled; its traceback goes to the log."""
+    import traceback  # takes milliseconds, and is hardly ever wanted
+
+    for line in traceback.format_exc().splitlines():
+        log(line)
+    return SriovError(
+        "SRIOV_INTERNAL_ERROR",
+        f"{what} failed unexpectedly: {type(error).__name__}: {error}.",
+        "Please report it, with the lines of this host's system log (`grep sriov /var/log/daemon.log`, or "
+        "journalctl).",
+    )
 
 
 def bad_argument(name: str, value: str, accepted: str) -> SriovError:

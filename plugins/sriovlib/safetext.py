@@ -7,6 +7,8 @@ from typing import Sequence
 # are refused: what reads them all is a start, or a call that holds the pool's lock.
 LONGEST = 64 * 1024
 
+UUID = "[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}"  # a pattern, as xapi writes them
+
 # One of these in a result or an error, and the caller gets INTERNAL_ERROR and nothing else. (Written as
 # what is refused: a class of all that is allowed takes milliseconds to compile. Compiled when there is
 # something to look at: most answers are plain.)

@@ -2,6 +2,7 @@
 is not what the VM asked for."""
 
 import random
+from types import SimpleNamespace
 from typing import Any, Dict, List, Mapping, Optional, Sequence
 
 import pytest
@@ -75,10 +76,11 @@ def view(
     candidates: Sequence[Candidate] = CANDIDATES,
     own_lease: Optional[Dict[str, OwnLease]] = None,
 ) -> View:
+    nobody: Any = SimpleNamespace(owners={})
     here = OwnHost(Member("ref-host", HERE, "host1", True, {}), {}, UNTOLD, {})
     vm, entries = vm_of(VM, "web", pci), {} if entry is None else {VM: entry}
     state = PoolState("pool", "ref-host", {}, entries, {}, {VM: vm, DB: vm_of(DB, "db")}, frozenset([VM, DB]))
-    return View(vm, Pool(here, state), Held({}, {}), {}, candidates, devices, own_lease or {}, {})
+    return View(vm, Pool(here, state), Held({}, {}), nobody, candidates, devices, own_lease or {}, {})
 
 
 def judged(entry: Optional[Entry], pci: str, **more: Any) -> List[Refusal]:
@@ -252,9 +254,11 @@ def test_holder_in_words() -> None:
     leases = held.pool.state._replace(entries={DB: entry_of({1: VFS[0]})})
     leased = held._replace(pool=held.pool._replace(state=leases))
     assert judge.holder(leased, VFS[0]) == f"VM db ({DB}), to which it is leased"
-    runs = leased._replace(domains={VFS[0]: Domain(7, DB, "db")})
+    domain: Any = SimpleNamespace(owners={VFS[0]: Domain(7, DB, "db")})
+    runs = leased._replace(seen=domain)
     assert judge.holder(runs, VFS[0]) == f"the running VM db ({DB})"
-    unnamed = held._replace(domains={VFS[0]: Domain(7, None, None)}, held=Held({(HERE, VFS[0]): ""}, {}))
+    unknown: Any = SimpleNamespace(owners={VFS[0]: Domain(7, None, None)})
+    unnamed = held._replace(seen=unknown, held=Held({(HERE, VFS[0]): ""}, {}))
     assert judge.holder(unnamed, VFS[0]) == "the running VM of domain 7"
     unread = held.pool.state._replace(unreadable={DB: "no JSON"})
     perhaps = seen._replace(pool=seen.pool._replace(state=unread), held=Held({}, {VFS[0]: DB}))

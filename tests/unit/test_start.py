@@ -17,11 +17,12 @@ from sriovlib.starts.judge import Refusal, View
 UUID = "d58d9323-dddc-4624-a482-9f6ceb10670c"
 HERE = Member("OpaqueRef:host1", "11111111-0000-4000-8000-000000000001", "host1", True, {})
 VM = Vm("OpaqueRef:web", UUID, "web", "Halted", ("start",), None, None, "0/0000:07:10.0", None, {})
-VIEW: Any = View(
+NOTHING: Any = None
+VIEW = View(
     VM,
     Pool(OwnHost(HERE, {}, UNTOLD, {}), PoolState("", "", {}, {}, {}, {UUID: VM})),
     Held({}, {}),
-    {},
+    NOTHING,
     [],
     {},
     {},

@@ -6,8 +6,8 @@ from typing import List, Mapping, Optional, Sequence
 from ..config.ini import FALSE, TRUE
 from ..errors import SriovError, bad_argument
 from ..machine import pci
+from ..safetext import UUID
 
-_UUID = re.compile(r"[0-9a-fA-F]{8}(?:-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}")
 _INTERFACE = re.compile(r"[^\s/:]{1,15}")  # what the kernel allows as the name of one
 
 
@@ -44,7 +44,7 @@ def choice(args: Mapping[str, str], name: str, choices: Sequence[str]) -> Option
 def uuid(args: Mapping[str, str], name: str) -> Optional[str]:
     if name not in args:
         return None
-    if not _UUID.fullmatch(args[name]):
+    if not re.fullmatch(UUID, args[name].lower()):
         raise bad_argument(name, args[name], "a UUID such as 3f2b7a1e-58c4-4d0e-9a75-0d1c2b3a4f5e")
     return args[name].lower()
 

@@ -4,7 +4,7 @@ import json
 from importlib import import_module
 from typing import Any, Dict, Mapping, NamedTuple, Tuple
 
-from ..errors import SriovError
+from ..errors import SriovError, unforeseen
 from ..machine.host import Host
 from ..safetext import safe
 from . import arguments
@@ -79,16 +79,7 @@ def call(host: Host, name: str, session: Any, args: Arguments) -> str:
     except SriovError:
         raise
     except Exception as error:
-        import traceback  # takes milliseconds, and is hardly ever wanted
-
-        for line in traceback.format_exc().splitlines():
-            host.log(line)
-        raise SriovError(
-            "SRIOV_INTERNAL_ERROR",
-            f"{name} failed in a way that was not foreseen: {type(error).__name__}: {error}.",
-            "The system log of this host (`grep sriov /var/log/daemon.log`, or journalctl) has the details; "
-            "please report them.",
-        ) from error
+        raise unforeseen(name, error, host.log) from error
 
 
 def _copy(host: Host, session: Any, result: Dict[str, Any]) -> None:

@@ -18,6 +18,7 @@ from typing import Callable, Iterator, List, NamedTuple, Optional, Sequence, Tup
 from ..errors import SriovError
 from ..safetext import line
 
+XENOPSD = "/run/nonpersistent/xenopsd"  # see xenopsd.py, which most starts do not import
 RUN_FOLDER = "/run/sriov"  # locks and last results; empty after each boot
 COMMAND_SECONDS = 30  # a dom0 command that takes longer hangs
 LOCK_SECONDS = 60

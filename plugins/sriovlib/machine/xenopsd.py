@@ -14,9 +14,9 @@ import json
 from typing import List, Optional, Tuple
 
 from . import pci
-from .host import Host
+from .host import XENOPSD, Host
 
-FOLDERS = ("/run/nonpersistent/xenopsd", "/var/run/nonpersistent/xenopsd")
+FOLDERS = (XENOPSD, f"/var{XENOPSD}")
 DEVICE, UNFINISHED = "pci.", ".tmp"
 
 

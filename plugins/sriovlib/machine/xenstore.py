@@ -3,6 +3,7 @@
 import re
 from typing import Dict, List, NamedTuple, Optional
 
+from ..safetext import UUID
 from . import pci
 from .host import Completed, Host
 
@@ -11,7 +12,7 @@ COMMAND = ("xenstore-ls", "-f", BACKENDS)
 SECONDS = 10  # it answers at once, or its daemon is gone
 
 _DEVICE = re.compile(re.escape(BACKENDS) + r'/(\d+)/\d+/dev-\d+ = "([^"]*)"')
-_UUID = re.compile(r"[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}")
+_UUID = re.compile(UUID)
 
 
 class Domain(NamedTuple):

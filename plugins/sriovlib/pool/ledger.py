@@ -25,16 +25,16 @@ import re
 from typing import Any, Dict, List, Mapping, NamedTuple, Optional, Pattern, Sequence, Set, Tuple
 
 from ..config import vf_settings
-from ..safetext import LONGEST
+from ..safetext import LONGEST, UUID
 
 PREFIX = "sriov-vm-"
 MARK = "sriov-vm"  # in VM.other_config of a VM with requests: its own UUID, see copies
 VERSION = 1
 LARGEST = 2**53  # what every JSON reader keeps exact
 
-_UUID = re.compile("[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}")
+_UUID = re.compile(UUID)
 # 0.1.0's first builds wrote keys without a serial, the new text as `sriov-next-UUID` before `sriov-vm-UUID`.
-_KEY = re.compile(f"sriov-(vm|next)-({_UUID.pattern})(.*)", re.DOTALL)
+_KEY = re.compile(f"sriov-(vm|next)-({UUID})(.*)", re.DOTALL)
 _SERIAL = re.compile("[.]([1-9][0-9]{0,15})")
 _WAITING, _NO_SERIAL, _ODD = -1, 0, 10**16  # in the place of a serial: the first two are of those builds
 # What a VM can be given: xapi's entries hold no domain of more than four digits.

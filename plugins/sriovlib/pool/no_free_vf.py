@@ -4,14 +4,14 @@ import re
 from typing import Callable, List, Optional
 
 from ..errors import SriovError
-from ..safetext import listed
+from ..safetext import UUID, listed
 from ..vf.host_inventory import PfState
 from .hosts import Topology
 from .inventories import Survey, Surveyed
 from .ledger import Choice
 from .placement import NoFreeVf, fits
 
-_UUID = re.compile("[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}")
+_UUID = re.compile(UUID)
 # Problems of a PF for which it has no VFs, or too few, or none that VMs could have.
 _CAUSES = (
     "DRIVER_WITHOUT_SRIOV",

@@ -53,7 +53,7 @@ def look(host: Host, xapi: Xapi, ref: str, record: Record) -> View:
         vm=vm,
         pool=Pool(here, part),
         held=held,
-        domains=seen.owners,
+        seen=seen,
         candidates=_candidates(host, seen, here),
         devices={},
         own_lease={address: OwnLease(uuid, part.name(uuid)) for address, uuid in lessees.items()},
@@ -61,7 +61,7 @@ def look(host: Host, xapi: Xapi, ref: str, record: Record) -> View:
     )
     in_vlans = _in_vlans(xapi, view, {*foreign}.difference(lessees))
     view = view._replace(own_lease={**in_vlans, **view.own_lease})
-    return view._replace(devices=_devices(host, seen, view, _repositories(xapi, here)))
+    return view._replace(devices=_devices(host, view, _repositories(xapi, here)))
 
 
 def _has_ended(part: PoolState, uuid: str) -> bool:
@@ -125,9 +125,8 @@ def _candidates(host: Host, seen: Inventory, here: OwnHost) -> List[Candidate]:
     return inventories.candidates(here.networks, here.member, pfs, vfs, here.vgpus)
 
 
-def _devices(
-    host: Host, seen: Inventory, view: View, repositories: Sequence[Repository]
-) -> Dict[str, Device]:
+def _devices(host: Host, view: View, repositories: Sequence[Repository]) -> Dict[str, Device]:
+    seen = view.seen
     vfs = {vf.address: vf for vf in seen.vfs}
     holders = {address: judge.holder(view, address) for address in {*vfs, *view.vm.named}}
     known = Known(view.pool.here.attached, view.pool.here.managed, repositories, view.pool.here.vgpus)

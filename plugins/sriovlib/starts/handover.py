@@ -12,6 +12,7 @@ from ..machine import xenstore
 from ..machine.host import LOCK_SECONDS, RUN_FOLDER, Host
 from ..machine.xenstore import Domain
 from ..vf import apply, start_notes
+from ..vf.inventory import Inventory
 from . import release
 
 REBOOT_SECONDS = 600  # of waiting for the lock, where a reboot cannot do without
@@ -23,6 +24,7 @@ class Permitted(NamedTuple):
     devices: List[str]  # that xapi will plug
     settings: Dict[str, Dict[str, str]]  # VF -> what its request wants
     ended: Optional[Dict[str, float]]  # starts that came to nothing (judge.View); None in a reboot
+    seen: Optional[Inventory] = None  # what it was judged by; None where that took no look
     plugs: Optional[Sequence[str]] = None  # what xenopsd plugs (xenopsd.devices); None: unknown
 
     @property

@@ -10,8 +10,8 @@ import time
 from contextlib import ExitStack
 from typing import TYPE_CHECKING, Any, Callable, Dict, Optional, Sequence, Tuple
 
-from ..errors import SriovError
-from ..machine.host import Host, this_machine
+from ..errors import SriovError, unforeseen
+from ..machine.host import XENOPSD, Host, this_machine
 from ..vf import start_notes
 from ..xapi.session import Xapi, XapiError, logged_in
 
@@ -19,14 +19,13 @@ if TYPE_CHECKING:
     from .handover import Permitted
 
 REFUSED = 2
-SILENT_SECONDS = 10  # a xapi that does not answer for so long is taken for silent
-ANSWER_SECONDS = 30  # and so is one that takes that long for an answer
-REBOOT_SECONDS = 3  # or so long in a reboot that needs none
-# Or, as long as a toolstack takes to restart, in one that does: a guest that waits is better than a VM that
-# is halted, and whoever rebooted from inside is not there to start it.
+SILENT_SECONDS = 10  # for how long xapi is asked again while it does not answer
+ANSWER_SECONDS = 30  # for one answer
+REBOOT_SECONDS = 3  # for one in a reboot that can do without
+# For how long a reboot that needs xapi asks again: as long as a toolstack takes to restart. A guest that
+# waits is better than a halted VM, and whoever rebooted from inside is not there to start it.
 TOOLSTACK_SECONDS = 60
 
-XENOPSD = "/run/nonpersistent/xenopsd"  # see xenopsd.py, which takes longer to import than a plain start
 RUNNING = ("Running", "Paused")  # what a VM is said to be while it reboots
 REBOOTS = ("clean-reboot", "hard-reboot")  # the reasons of a VM's end that is none
 
@@ -62,7 +61,8 @@ def run(hook: str, argv: Sequence[str]) -> int:
         refusal = Silent(error)
         host.log(f"{hook} {vm_uuid}: {error}")
     except Exception as error:  # a bug of ours must not let a start pass
-        refusal = _unforeseen(host, hook, error)
+        refusal = unforeseen(hook, error, host.log)
+        refusal.hint += " To start the VM without VFs, remove its other_config:pci."
     if hook == "vm-post-destroy":
         return 0  # the domain is gone: there is nothing left to refuse
     _print(refusal, vm_uuid, host)
@@ -156,12 +156,12 @@ def pre_resume(host: Host, vm_uuid: str, _reason: str) -> None:
 
 
 def post_destroy(host: Host, vm_uuid: str, reason: str) -> None:
-    """What the VM had on this host it has no more. Needs no xapi."""
+    """Releases the VFs that the VM had on this host. Needs no xapi."""
     if reason in REBOOTS:
         try:
             start_notes.mark_reboot(host, vm_uuid)
         except OSError as error:
-            host.log(f"{vm_uuid}: that it reboots could not be noted: {error.strerror}")
+            host.log(f"{vm_uuid}: its reboot could not be noted: {error.strerror}")
     else:
         start_notes.unmark(host, vm_uuid)
     if start_notes.read(host, vm_uuid) is not None:
@@ -169,17 +169,16 @@ def post_destroy(host: Host, vm_uuid: str, reason: str) -> None:
 
 
 def _unless_it_plugs_nothing(host: Host, vm_uuid: str, silent: Silent) -> None:
-    """A VM without devices needs nobody's leave, where it is certain that it has none. Raises `silent`."""
+    """Raises `silent`, unless it is certain that the VM has no devices."""
     from ..machine import xenopsd
 
     if xenopsd.devices(host, vm_uuid) != []:
         raise silent
-    host.log(f"{vm_uuid} has no devices, so it starts all the same: {silent.message}")
+    host.log(f"{vm_uuid} has no devices, so it starts without a check: {silent.message}")
 
 
 def _xenopsd_names_some(host: Host, vm_uuid: str) -> bool:
-    """Whether there may be devices that xapi gives to the VM by itself: as quick as can be, for all VMs
-    start."""
+    """Whether xapi may give devices to the VM by itself (GPUs, VFs of its own SR-IOV). Each start asks."""
     return any(host.exists(f"{XENOPSD}/{name}/PCI/{vm_uuid}") for name in host.names(XENOPSD))
 
 
@@ -194,7 +193,7 @@ def _release(host: Host, vm_uuid: str, reboots: bool) -> None:
     try:
         release.leave(host, vm_uuid, reboots)
     except Exception as error:  # no start waits for this
-        host.log(f"{vm_uuid}: its VFs could not be set back: {type(error).__name__}: {error}")
+        host.log(f"{vm_uuid}: its VFs could not be released: {type(error).__name__}: {error}")
 
 
 def _ask(
@@ -212,34 +211,18 @@ def _ask(
             session = stack.enter_context(logged_in(host, answer))
             query = f'field "uuid" = "{vm_uuid}"'
             found = Xapi(host, session, answer).call("VM.get_all_records_where", query)
-            return (session, *_must_be_there(found, vm_uuid))
+            break
         except XapiError as error:
             stack.close()
             if time.monotonic() >= deadline:
                 raise Silent(error) from error
         time.sleep(0.2)
-
-
-def _must_be_there(found: Dict[str, Any], vm_uuid: str) -> Tuple[str, Dict[str, Any]]:
     for ref, record in found.items():
-        return ref, record
+        return session, ref, record
     raise SriovError(
         "SRIOV_NOT_FOUND",
-        f"xapi knows no VM {vm_uuid}, so nobody knows which devices it would take.",
+        f"Cannot check the devices of VM {vm_uuid}: xapi has no such VM.",
         "See `xe vm-list`.",
-    )
-
-
-def _unforeseen(host: Host, hook: str, error: Exception) -> SriovError:
-    import traceback  # takes milliseconds, and is hardly ever wanted
-
-    for line in traceback.format_exc().splitlines():
-        host.log(line)
-    return SriovError(
-        "SRIOV_INTERNAL_ERROR",
-        f"{hook} failed in a way that was not foreseen: {type(error).__name__}: {error}.",
-        "The system log of this host (`grep sriov /var/log/daemon.log`, or journalctl) has the details; "
-        "please report them. To start the VM without VFs, take other_config:pci out.",
     )
 
 

@@ -7,13 +7,13 @@ Whose an entry is the ledger says: the VM's owner could have written anything.
 
 from typing import Dict, List, Mapping, NamedTuple, Optional, Sequence, Tuple
 
-from ..machine.xenstore import Domain
 from ..pool import pci_entries, placement, state
 from ..pool.ledger import Entry, Request
 from ..pool.pci_entries import PciEntry
 from ..pool.placement import Candidate, Held
 from ..pool.state import Pool, Vm
 from ..safetext import shortened
+from ..vf.inventory import Inventory
 
 NEEDED, IN_USE, NOT_PLACED = "SRIOV_NEEDED_BY_DOM0", "SRIOV_VF_IN_USE", "SRIOV_NOT_PLACED"
 NOT_ASSIGNED = "SRIOV_NOT_ASSIGNED"
@@ -43,7 +43,7 @@ class View(NamedTuple):
     vm: Vm  # with what this start will plug as its `pci`
     pool: Pool  # of the VMs those that concern the start
     held: Held
-    domains: Mapping[str, Domain]  # device -> the running domain that has it
+    seen: Inventory  # this host
     candidates: Sequence[Candidate]  # this host's VFs
     devices: Mapping[str, Device]  # all that the VM names: no other can be judged
     own_lease: Mapping[str, OwnLease]  # what only a lease of the VM's own will do for
@@ -72,7 +72,7 @@ def holder(view: View, address: str) -> Optional[str]:
     who = placement.holder(view.host, address, view.vm.uuid, view.held)
     if who is None:
         return None
-    domain, part = view.domains.get(address), view.pool.state
+    domain, part = (view.seen.owners or {}).get(address), view.pool.state
     if domain is not None and domain.vm_uuid != view.vm.uuid:
         name = domain.name or domain.vm_uuid or f"of domain {domain.domid}"
         return f"the running VM {state.named(name, domain.vm_uuid) if domain.vm_uuid else name}"

@@ -65,7 +65,7 @@ def reboot(
     settings = start.settings_of(view.entry) if lease and lease.host == view.host else {}
     had = note or Note(0, [], {})
     own = {vf: settings[vf] for vf in settings if vf in added}
-    return Permitted([*had.devices, *added], {**had.settings, **own}, None, plugs)
+    return Permitted([*had.devices, *added], {**had.settings, **own}, None, view.seen, plugs)
 
 
 def _tell_of_another_order(
@@ -115,7 +115,7 @@ def _added(note: Optional[Note], plugs: Optional[Sequence[str]], named: Sequence
 
 
 def _as_before(note: Optional[Note], plugs: Optional[Sequence[str]]) -> Optional[Permitted]:
-    return Permitted(note.devices, note.settings, None, plugs) if note else None
+    return Permitted(note.devices, note.settings, None, None, plugs) if note else None
 
 
 def _is_xapis(device: judge.Device) -> bool:

@@ -59,7 +59,7 @@ def resume(
 
 
 def _permitted(view: View, plugs: Optional[Sequence[str]]) -> Permitted:
-    return Permitted(view.vm.named, settings_of(view.entry), view.ended, plugs)
+    return Permitted(view.vm.named, settings_of(view.entry), view.ended, view.seen, plugs)
 
 
 def _must_be_told(record: Record, plugs: Optional[Sequence[str]]) -> None:
