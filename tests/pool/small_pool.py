@@ -29,6 +29,10 @@ class SmallPool:
             "name_label": name,
             "power_state": power_state,
             "other_config": {"pci": pci},
+            "platform": {},
+            "is_a_template": False,
+            "is_a_snapshot": False,
+            "affinity": "OpaqueRef:NULL",
             "resident_on": HOST if power_state != "Halted" else "OpaqueRef:NULL",
             "current_operations": {},
         }
@@ -57,8 +61,12 @@ class SmallPool:
             return ""
         if method == "host.get_other_config":
             return self.other_config
+        if method == "host.get_all_records_where":
+            return {HOST: {"name_label": "host", "enabled": True, "other_config": self.other_config}}
         if method == "host.get_all_records":
             return {HOST: {"uuid": "another", "other_config": self.other_config}}
+        if method == "pool.get_all_records":
+            return {"OpaqueRef:pool": {"master": HOST, "other_config": self.ledger}}
         if method == "pool.get_all":
             return ["OpaqueRef:pool"]
         if method == "pool.get_other_config":

@@ -153,7 +153,7 @@ def test_a_host_whose_xenstore_is_silent_lends_nothing_new(
     with pytest.raises(SriovError) as refused:
         act(pool, assign_vf.assign_vf, vm_uuid=wanting, vf="0000:07:10.0", host_uuid=home.uuid)
     assert refused.value.code == "SRIOV_NO_FREE_VF"
-    assert "xenstore of host1 does not answer, so who has it is not known" in refused.value.message
+    assert "xenstore of host1 does not answer, so its owner is not known" in refused.value.message
     assert act(pool, assign_vf.assign_vf, vm_uuid=wanting, pf="eth1")["host_uuid"] == other.uuid
     assert act(pool, reinstate_vfs.reinstate_vfs, vm_uuid=vm)["vfs"][0]["vf"] == lent
 
@@ -167,7 +167,7 @@ def test_hosts_whose_names_are_alike(pool: Administrator) -> None:
     set_plugin(ten, None)
     pool.box.lose(one, noticed=False)
     refused = pool.refused("assign_vf", vm_uuid=pool.vm("a"), pf="eth1", host_uuid=one.uuid)
-    assert refused[1].startswith("The host host1 did not tell what VFs it has")
+    assert refused[1].startswith("Host host1 did not answer")
     troubles = {conflict["host_uuid"]: conflict["code"] for conflict in pool.conflicts()}
     assert troubles == {ten.uuid: "HOST_WITHOUT_PLUGIN", one.uuid: "HOST_SILENT"}
 

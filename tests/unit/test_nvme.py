@@ -56,7 +56,7 @@ def test_vfs_that_are_all_offline(fs: FakeFilesystem, zero: str) -> None:
     host = card(fs)
     host.said = {LIST: listed(0, 0, zero=zero)}
     (said,) = problems(host)
-    assert f"{vf_address(PF, 0)}, {vf_address(PF, 1)} of the NVMe controller {PF} are offline" in said
+    assert f"{vf_address(PF, 0)}, {vf_address(PF, 1)} are offline" in said
 
 
 def test_vfs_that_are_online_are_no_problem(fs: FakeFilesystem) -> None:

@@ -26,7 +26,7 @@ PF_KEYS = (
 
 
 def read_pool(host: Host, session: Any, seen: Inventory) -> Union[Pool, Silence]:
-    """The pool, or why xapi did not tell."""
+    """The pool, or why xapi did not answer."""
     if seen.host_uuid is None:
         silence = Silence("INSTALLATION_UUID is not in /etc/xensource-inventory")
     else:
@@ -34,7 +34,7 @@ def read_pool(host: Host, session: Any, seen: Inventory) -> Union[Pool, Silence]
             return state.read_here(Xapi(host, session), seen.host_uuid, seen.pfs)
         except XapiError as error:
             silence = Silence(str(error))
-    host.log(f"xapi does not tell of the pool, states and owners are unknown: {silence.why}")
+    host.log(f"xapi did not answer, so states and owners of VFs are unknown: {silence.why}")
     return silence
 
 
@@ -135,7 +135,7 @@ def _interfaces_of(xapi_pool: Union[Pool, Silence], wanted: str) -> Set[str]:
     if isinstance(xapi_pool, Silence):
         raise SriovError(
             "SRIOV_XAPI_SILENT",
-            f"xapi does not tell of the pool ({xapi_pool.why}), so `{wanted}` cannot be looked up.",
+            f"Network `{wanted}` cannot be looked up: xapi did not answer ({xapi_pool.why}).",
             "Filter by `pf` instead, or call again when xapi answers.",
         )
     return networks.find_network(xapi_pool.here.networks, wanted).interfaces

@@ -1,4 +1,4 @@
-"""`status`: how this host stands with SR-IOV, and every reason why VFs cannot be had or given."""
+"""`status`: SR-IOV on this host, and every reason why it has no VFs or VMs cannot have them."""
 
 from typing import Any, Dict, List, Mapping, Optional, Tuple
 
@@ -35,23 +35,23 @@ REBOOT_PENDING = Problem(
 )
 NO_SRIOV_DEVICE = Problem(
     "NO_SRIOV_DEVICE",
-    "No PCI device of this host says that it can do SR-IOV.",
-    "Turn SR-IOV on in the firmware's set-up, if the host has a card that can do it.",
+    "This host has no PCI device that is SR-IOV capable.",
+    "If it has such a card, turn SR-IOV on in the firmware's set-up.",
 )
 CONFIG_IN_POOL = Problem(
     "CONFIG_IN_POOL",
-    f"{sriov_conf.PATH} speaks of no PF, and the pool has a copy of it that does: was the host reinstalled?",
-    "Run `sriov-restore --from-pool`, or call set_vf_count anew.",
+    f"{sriov_conf.PATH} names no PF, and the pool's copy of it does: was the host reinstalled?",
+    "Run `sriov-restore --from-pool`, or call set_vf_count again.",
 )
 XENSTORE_SILENT = Problem(
     "XENSTORE_SILENT",
-    "xenstore does not answer, so it is not known which VFs running VMs have.",
-    "See that this is the control domain of a Xen host and that its toolstack runs.",
+    "xenstore does not answer, so the VFs of running VMs are not known.",
+    "Check that this is the control domain of a Xen host and that its toolstack runs.",
 )
 
 
 def status(host: Host, session: Any, _args: Mapping[str, str]) -> Dict[str, Any]:
-    """The plugin's `status`: always compared with what is there now, nothing remembered."""
+    """The plugin's `status`, compared with what is there now."""
     xl = host.start(xen.COMMAND)
     seen = inventory.look(host)
     pool = list_vfs.read_pool(host, session, seen)
@@ -119,7 +119,7 @@ def status(host: Host, session: Any, _args: Mapping[str, str]) -> Dict[str, Any]
 
 
 def _against_drift(host: Host, planned: drift.PfPlan) -> Tuple[bool, str]:
-    """Whether a reboot helps where a PF has not the VFs that the file wants; and what does."""
+    """Whether a reboot gives the PF the VFs that the file wants, and what to do."""
     number = planned.drift.number if planned.drift else None
     if planned.pf is None or number is None:
         return False, drift.RESTORE
@@ -157,8 +157,8 @@ def _iommu(host: Host, running: Optional[xen.Xen]) -> Tuple[Optional[iommu.Iommu
 def _xapi_silent(why: str) -> Problem:
     return Problem(
         "XAPI_SILENT",
-        f"xapi does not tell of the pool ({why}): which VFs are assigned, reserved or free is not known.",
-        "See that xapi runs and that the session is alive, then call again.",
+        f"xapi did not answer ({why}), so it is not known which VFs are assigned, reserved or free.",
+        "Check that xapi runs and that the session is alive, then call again.",
     )
 
 

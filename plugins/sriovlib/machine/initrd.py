@@ -1,4 +1,4 @@
-"""The initrd that dom0 boots with: made anew by the host's own tool, and looked into.
+"""The initrd that dom0 boots with: rebuilt by the host's own tool, and what it has.
 
 A driver that the initrd has is loaded there, with the options of the initrd's own /etc/modprobe.d. dracut
 puts that folder into an image in host-only mode only (modules.d/90kernel-modules/module-setup.sh, from
@@ -35,12 +35,12 @@ def rebuild(host: Host, why: str) -> None:
         raise SriovError(
             "SRIOV_BOOT_CONFIG",
             f"The initrd could not be rebuilt for {why}: {answer.complaint}.",
-            "Mend what the tool says, then call again; the file is as it was.",
+            "Correct what the tool reports, then call again; the file is as it was.",
         )
 
 
 class Finding(NamedTuple):
-    """What speaks against an initrd; not `sure` where nobody could look."""
+    """What is wrong with an initrd; not `sure` where it could not be read."""
 
     sure: bool
     sentence: str
@@ -57,8 +57,8 @@ def against(host: Host, driver: str, parameter: str, path: str, value: str) -> O
     if listing.status != 0 or f"lib/modules/{release}" not in listing.stdout:
         return Finding(
             False,
-            f"It is not known whether {image} has {path} ({listing.complaint}): if the VFs are not there "
-            "after the reboot, it has not.",
+            f"{image} could not be read ({listing.complaint}), so it is not known whether it has {path}: if "
+            "the VFs are missing after the reboot, it has not.",
         )
     module = re.escape(driver).replace("_", "[-_]").replace(r"\-", "[-_]")
     if not re.search(rf"/{module}\.ko(\.\w+)?$", listing.stdout, re.MULTILINE):

@@ -112,8 +112,8 @@ def read(host: Host, path: str) -> str:
 def _unknown(path: str, error: OSError) -> SriovError:
     return SriovError(
         "SRIOV_BOOT_CONFIG",
-        f"{path} cannot be read ({error.strerror}), so it is not known what it gives drivers.",
-        "Mend it or take it away, then call again.",
+        f"{path} cannot be read ({error.strerror}), so the options that it gives drivers are not known.",
+        "Correct or remove it, then call again.",
     )
 
 

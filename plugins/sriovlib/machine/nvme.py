@@ -35,8 +35,8 @@ def problems(host: Host, pf: pci.PhysicalFunction, vfs: Sequence[pci.VirtualFunc
     return [
         Problem(
             "VF_OFFLINE",
-            f"The VFs {names}{more} of the NVMe controller {pf.address} {are}: a guest's driver finds no "
-            "controller in one that is.",
+            f"NVMe controller {pf.address}: VFs {names}{more} {are}: a guest's driver finds no controller in "
+            "an offline VF.",
             f"With nvme-cli, for each: `nvme list-secondary {device}` shows its controller C (the one whose "
             f"VFN is the VF's index plus 1); `nvme virt-mgmt {device} -c C -r 0 -a 8 -n QUEUES`, the same "
             "with `-r 1` for interrupts, `echo 1 > /sys/bus/pci/devices/VF/reset`, then "

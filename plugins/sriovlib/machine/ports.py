@@ -136,9 +136,7 @@ def of_vfs(
     if not ports:
         return [VfPort(None)] * count
     names = " and ".join(port.interface for port in ports)
-    return [
-        VfPort(None, f"of a PF with the ports {names}, and the kernel does not tell on which it is")
-    ] * count
+    return [VfPort(None, f"on one of the ports {names}, and the kernel does not tell which")] * count
 
 
 def _mlx4_ports(host: Host, address: str, ports: Sequence[Port]) -> int:

@@ -1,5 +1,5 @@
-"""What the live hosts of the pool have: their inventories, asked for side by side, and what placement
-makes of them."""
+"""The inventories of the pool's live hosts, asked for at the same time, and their VFs as placement takes
+them."""
 
 import json
 from concurrent.futures import ThreadPoolExecutor
@@ -35,7 +35,7 @@ _AT_ONCE = 64
 
 
 class Closed(NamedTuple):
-    """Why no VM is given VFs of a PF. As in an error; the message without its stop."""
+    """Why no VM is given VFs of a PF, as in an error; the message has no full stop."""
 
     code: str
     message: str
@@ -53,7 +53,7 @@ class Surveyed(NamedTuple):
 
 
 class HostProblem(NamedTuple):
-    """A Problem with a host: it did not answer, or has another version."""
+    """A host that did not answer, or has another version."""
 
     host_uuid: str
     code: str
@@ -79,8 +79,8 @@ class Survey(NamedTuple):
         }
 
     def starting(self) -> Dict[Tuple[str, str], str]:
-        """(host, address) -> UUID of the VM whose start there was let through with the device, and which may
-        have no domain with it yet."""
+        """(host, address) -> UUID of the VM that is being started there with the device, and may have no
+        domain yet."""
         return {
             (uuid, address): vm
             for uuid, surveyed in self.hosts.items()
@@ -88,12 +88,12 @@ class Survey(NamedTuple):
         }
 
     def without_unknown(self, leased: Container[Tuple[str, str]]) -> "Survey":
-        """Where a host's xenstore is silent, a VF that no VM is lent may be a running VM's: it is not to be
-        had. `leased` is by host and address."""
+        """Where a host's xenstore does not answer, a VF without a lease may be a running VM's, so it is
+        blocked. `leased`: hosts and addresses."""
         hosts = dict(self.hosts)
         for uuid, one in self.hosts.items():
             if not one.inventory.owners_known:
-                why = f"xenstore of {one.member.name} does not answer, so who has it is not known"
+                why = f"xenstore of {one.member.name} does not answer, so its owner is not known"
                 candidates = [
                     candidate
                     if candidate.blocked or (uuid, candidate.address) in leased
@@ -108,7 +108,7 @@ NOBODY = Survey({}, [])
 
 
 def survey(host: Host, session: Any, topology: Topology, members: Iterable[Member]) -> Survey:
-    """Asks these hosts, each for at most `SECONDS`, all at once; our own without a detour."""
+    """Asks these hosts at the same time, each for at most `SECONDS`; this host without a call."""
     asked = list(members)
     with ThreadPoolExecutor(max(1, min(len(asked), _AT_ONCE))) as threads:
         others = [
@@ -132,7 +132,7 @@ def survey(host: Host, session: Any, topology: Topology, members: Iterable[Membe
                 HostProblem(
                     member.uuid,
                     "HOST_WITHOUT_PLUGIN",
-                    f"The host {member.name} has xapi-sriov {version}, the master {VERSION}.",
+                    f"Host {member.name} has xapi-sriov {version}, the master {VERSION}.",
                     "Install the same version on all hosts of the pool.",
                 )
             )
@@ -140,15 +140,14 @@ def survey(host: Host, session: Any, topology: Topology, members: Iterable[Membe
 
 
 def again(host: Host, session: Any, topology: Topology, before: Survey) -> Survey:
-    """Asks those once more that answered before; of the others nothing new is known."""
+    """Asks the hosts that answered before once more; the problems with the others stay."""
     now = survey(host, session, topology, [topology.members[uuid] for uuid in before.hosts])
     others = [problem for problem in before.problems if problem.host_uuid not in before.hosts]
     return Survey(now.hosts, [*now.problems, *others])
 
 
 def _ask(host: Host, session: Any, topology: Topology, member: Member) -> Union[Surveyed, HostProblem]:
-    """The inventory of a host, our own without a detour; or the problem that there is with it: none of them
-    may cost the pool its answer."""
+    """The host's inventory, or the problem with it: no single host may cost the pool its answer."""
     xapi = Xapi(host, session, SECONDS)
     try:
         if member.uuid == topology.own:
@@ -170,7 +169,7 @@ def _ask(host: Host, session: Any, topology: Topology, member: Member) -> Union[
             return HostProblem(
                 member.uuid,
                 "HOST_WITHOUT_PLUGIN",
-                f"The host {member.name} does not have xapi-sriov, so no VM gets VFs there.",
+                f"Host {member.name} does not have xapi-sriov, so no VM gets VFs there.",
                 "Install the package on it.",
             )
         if failure.details[0] == "SRIOV_BAD_ARGUMENT":
@@ -183,8 +182,8 @@ def _ask(host: Host, session: Any, topology: Topology, member: Member) -> Union[
     return HostProblem(
         member.uuid,
         "HOST_SILENT",
-        f"The host {member.name} did not tell what VFs it has: {why}.",
-        "See why it does not answer (`xe host-call-plugin host-uuid=... plugin=sriov fn=inventory`).",
+        f"Host {member.name} did not answer `inventory`: {why}.",
+        "Call it by hand to see why: `xe host-call-plugin host-uuid=... plugin=sriov fn=inventory`.",
     )
 
 
@@ -192,7 +191,7 @@ def _other_plugin(member: Member) -> HostProblem:
     return HostProblem(
         member.uuid,
         "HOST_WITHOUT_PLUGIN",
-        f"The xapi-sriov of the host {member.name} does not tell its VFs as the master's ({VERSION}) does.",
+        f"Host {member.name} answers `inventory` otherwise than the master's xapi-sriov {VERSION}.",
         "Install the same version on all hosts of the pool.",
     )
 
