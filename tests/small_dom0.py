@@ -2,7 +2,8 @@
 
 from typing import Dict, List, Optional, Sequence, Union
 
-from sriovlib.machine.host import COMMAND_SECONDS, NOT_FOUND, Completed, Host, Running
+from sriovlib.machine.command import COMMAND_SECONDS, NOT_FOUND, Completed, Running
+from sriovlib.machine.host import Host
 
 
 class _Ended(Running):

@@ -18,7 +18,7 @@ import machine
 from machine_description import Card, Description, Interface, Sriov, default_description
 from machine_devices import virtual_address
 from sriovlib.calls import table
-from sriovlib.machine.host import Completed, Running
+from sriovlib.machine.command import Completed, Running
 
 REPOSITORY = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 BUILD = os.path.join(REPOSITORY, "build", "bench")

@@ -3,7 +3,8 @@
 from typing import Dict, List, Mapping, Optional, Sequence
 
 from pyfakefs.fake_filesystem import FakeFilesystem
-from sriovlib.machine.host import COMMAND_SECONDS, NOT_FOUND, Completed, Host, Running
+from sriovlib.machine.command import COMMAND_SECONDS, NOT_FOUND, Completed, Running
+from sriovlib.machine.host import Host
 
 DEVICES = "/sys/bus/pci/devices"
 NET = "/sys/class/net"

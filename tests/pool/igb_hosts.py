@@ -12,7 +12,7 @@ from small_pool import SmallPool
 from sriovlib.calls import table
 from sriovlib.config import sriov_conf
 from sriovlib.errors import SriovError
-from sriovlib.machine.host import Completed
+from sriovlib.machine.command import Completed
 from sriovlib.vf import create
 
 CONF, IMAGE = "/etc/modprobe.d/igb.conf", "/boot/initrd-4.19.0+1.img"

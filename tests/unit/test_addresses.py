@@ -5,7 +5,8 @@ from pyfakefs.fake_filesystem import FakeFilesystem
 from sriovlib.calls import arguments
 from sriovlib.config import sriov_conf
 from sriovlib.machine import xenstore
-from sriovlib.machine.host import Completed, Host
+from sriovlib.machine.command import Completed
+from sriovlib.machine.host import Host
 from sriovlib.vf import pciback
 
 PORT, VF = "0000:3b:00.0", "0000:3b:10.0"

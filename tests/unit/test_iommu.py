@@ -14,7 +14,7 @@ from sriovlib.boot import bootloader, extlinux
 from sriovlib.calls import table
 from sriovlib.config import sriov_conf
 from sriovlib.errors import SriovError
-from sriovlib.machine.host import Completed
+from sriovlib.machine.command import Completed
 
 CONF = "/boot/extlinux.conf"
 GRUB = "/boot/grub/grub.cfg"

@@ -11,7 +11,7 @@ from pyfakefs.fake_filesystem import FakeFilesystem
 from sriovlib.errors import SriovError
 from sriovlib.machine import host as host_module
 from sriovlib.machine import kernel_log
-from sriovlib.machine.host import Completed
+from sriovlib.machine.command import Completed
 from sriovlib.vf import create, host_inventory, kernel_refusal, pciback
 
 PF = "0000:07:00.0"

@@ -11,7 +11,7 @@ from machine import Machine
 from small_pool import SmallPool
 from sriovlib.calls import table
 from sriovlib.config.vf_settings import NO_MAC
-from sriovlib.machine.host import Completed
+from sriovlib.machine.command import Completed
 from sriovlib.starts import handover
 from sriovlib.starts.handover import Permitted
 from sriovlib.vf import apply, inventory, restore_running, start_notes

@@ -15,7 +15,7 @@ from small_pool import SmallPool
 from sriovlib.calls import table
 from sriovlib.config import sriov_conf
 from sriovlib.errors import SriovError
-from sriovlib.machine.host import Completed
+from sriovlib.machine.command import Completed
 from sriovlib.vf import create, pciback, restore
 
 ETH1, ETH2 = "0000:07:00.0", "0000:07:00.1"

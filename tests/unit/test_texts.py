@@ -8,7 +8,8 @@ import pytest
 from machine import Done
 from sriovlib.config import vf_settings
 from sriovlib.machine import kernel_log, pci_ids, xen, xenstore
-from sriovlib.machine.host import Completed, Host
+from sriovlib.machine.command import Completed
+from sriovlib.machine.host import Host
 from sriovlib.vf import ip_link
 
 RECORDINGS = Path(__file__).parent.parent / "imitation" / "machine" / "recordings"

@@ -15,7 +15,7 @@ from sriovlib.boot import bootloader, xen_cmdline
 from sriovlib.calls import table
 from sriovlib.config import sriov_conf
 from sriovlib.errors import SriovError
-from sriovlib.machine.host import Completed
+from sriovlib.machine.command import Completed
 
 GRUB = "/boot/grub/grub.cfg"
 BACKUP, UNDO = GRUB + ".before-sriov", GRUB + ".sriov-undo"

@@ -10,7 +10,8 @@ from contextlib import contextmanager
 from typing import Dict, Iterator, List, NamedTuple, Tuple
 
 from ..errors import Problem, SriovError
-from ..machine.host import COMMAND_SECONDS, Host
+from ..machine.command import COMMAND_SECONDS
+from ..machine.host import Host
 
 BACKUP_SUFFIX = ".before-sriov"
 UNDO_SUFFIX = ".sriov-undo"

@@ -7,7 +7,8 @@ import os
 from typing import List, NamedTuple, Union
 
 from ..errors import Problem
-from ..machine.host import NOT_FOUND, Host
+from ..machine.command import NOT_FOUND
+from ..machine.host import Host
 from . import boot_file, extlinux, xen_cmdline
 from .boot_file import Options, refused
 from .xen_cmdline import XenCmdline

@@ -10,7 +10,8 @@ from typing import Dict, List, NamedTuple, Optional, Sequence
 
 from ..errors import Problem, SriovError
 from ..machine import xensource_inventory
-from ..machine.host import NOT_FOUND, Host
+from ..machine.command import NOT_FOUND
+from ..machine.host import Host
 from . import boot_file, grub_changes, grub_config, iommu_option
 from .boot_file import Options, refused
 from .grub_config import Config, Entry

@@ -10,7 +10,8 @@ from typing import NamedTuple, Optional
 
 from ..errors import SriovError
 from . import modprobe_conf
-from .host import NOT_FOUND, Host
+from .command import NOT_FOUND
+from .host import Host
 
 REBUILD_SECONDS = 600
 LOOK_SECONDS = 120

@@ -3,7 +3,7 @@
 import re
 from typing import Dict, List, Mapping, NamedTuple, Optional, Sequence, Tuple
 
-from .host import Completed
+from .command import Completed
 
 COMMAND = ("dmesg",)
 

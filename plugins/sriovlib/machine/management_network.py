@@ -6,7 +6,8 @@ import re
 from typing import Any, Dict, List, NamedTuple, Optional, Set
 
 from . import sysfs, xensource_inventory
-from .host import Completed, Host
+from .command import Completed
+from .host import Host
 
 COMMAND = ("ip", "-oneline", "address", "show")
 NETWORKD = "/var/lib/xcp/networkd.db"

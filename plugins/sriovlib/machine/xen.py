@@ -2,7 +2,7 @@
 
 from typing import List, NamedTuple, Optional
 
-from .host import Completed
+from .command import Completed
 
 COMMAND = ("xl", "info")
 

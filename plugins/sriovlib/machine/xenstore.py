@@ -5,7 +5,8 @@ from typing import Dict, List, NamedTuple, Optional
 
 from ..safetext import UUID
 from . import pci
-from .host import Completed, Host
+from .command import Completed
+from .host import Host
 
 BACKENDS = "/local/domain/0/backend/pci"
 COMMAND = ("xenstore-ls", "-f", BACKENDS)

@@ -7,7 +7,8 @@ from typing import Any, Dict, List, Mapping, NamedTuple, Optional, Sequence, Tup
 from ..config import vf_settings
 from ..config.vf_settings import NO_MAC, UNSET, VfSettings, as_text
 from ..machine import pci, sysfs
-from ..machine.host import NOT_FOUND, TIMED_OUT, Completed, Host
+from ..machine.command import NOT_FOUND, TIMED_OUT, Completed
+from ..machine.host import Host
 
 COMMAND = ("ip", "-details", "link", "show")  # all interfaces of the host
 BATCH = ("ip", "-force", "-batch", "-")  # any number of changes; one that fails does not stop the others

@@ -6,7 +6,7 @@ from importlib import import_module
 from typing import Any, NamedTuple, NoReturn, Optional, Sequence
 
 from kernel_sysfs import Sysfs
-from sriovlib.machine.host import NOT_FOUND, Completed
+from sriovlib.machine.command import NOT_FOUND, Completed
 
 PATH = ("/sbin", "/usr/sbin", "/bin", "/usr/bin")  # as xapi gives it to plugins
 

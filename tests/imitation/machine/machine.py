@@ -11,7 +11,8 @@ import os
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, Dict, Iterator, Optional, Sequence
 
-from sriovlib.machine.host import COMMAND_SECONDS, Completed, Host, Running
+from sriovlib.machine.command import COMMAND_SECONDS, Completed, Running
+from sriovlib.machine.host import Host
 
 if TYPE_CHECKING:
     from machine_description import Description
