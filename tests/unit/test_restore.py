@@ -291,7 +291,7 @@ def test_a_vm_that_runs_on_another_host_holds_nothing_here(tmp_path: Path, pool:
     pool.vms["elsewhere"]["current_operations"] = {"OpaqueRef:task": "start_on"}
     with pytest.raises(SriovError) as error:
         call(host, pool, "set_vf_count", pf="eth1", count="0", force="yes")
-    assert "run or start" in error.value.message
+    assert "running or starting VMs" in error.value.message
 
 
 def test_the_file_is_read_strictly(tmp_path: Path) -> None:

@@ -117,9 +117,9 @@ def test_a_host_that_xapi_does_not_know(monkeypatch: pytest.MonkeyPatch) -> None
 
 def test_a_vm_that_was_not_asked_for_is_not_taken_for_gone() -> None:
     xapi = RecordedXapi(Host(), None)
-    part = state.with_vms(xapi, state.read_ledger(xapi), ["no-uuid"], {})
+    part = state.read_ledger(xapi).with_vms(state.read_vms(xapi, ["no-uuid"], {}), ["no-uuid"])
     assert part.vm("no-uuid") is None
     with pytest.raises(LookupError):
         part.vm("2")
-    part = state.with_vm(part, state.vm_of("v1", vm("2", "halted", "Halted"), {}))
+    part = part.with_vms([state.vm_of("v1", vm("2", "halted", "Halted"), {})], ["2"])
     assert part.vm("2") is not None

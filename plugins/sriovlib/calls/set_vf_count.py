@@ -40,7 +40,7 @@ def set_vf_count(host: Host, session: Any, args: Mapping[str, str]) -> Dict[str,
         over = release.ended(host, seen.owners or {}, pool.state.busy_on(pool.here.member.uuid))
         seen = seen.without_starts_of(over)
         if count != len(own):
-            needed_by_xapi.no_vm_has_a_vf(own, pool, force)
+            needed_by_xapi.no_vm_has_a_vf(pf, own, pool, force)
             in_use.no_domain_has_a_vf(pf, seen)
         parameter = module_parameter.find(host, pf.driver)
         macs = pf_sections.permanent_macs(host, seen.pfs)

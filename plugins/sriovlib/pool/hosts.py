@@ -99,8 +99,8 @@ def own_uuid(host: Host) -> str:
     if found is None:
         raise SriovError(
             "SRIOV_XAPI_SILENT",
-            "INSTALLATION_UUID is not in /etc/xensource-inventory, so this host cannot be found in its pool.",
-            "Put that file right; the installer and xapi write it.",
+            "/etc/xensource-inventory has no INSTALLATION_UUID, so this host cannot be found in its pool.",
+            "Correct that file; the installer and xapi write it.",
         )
     return found
 
@@ -148,13 +148,13 @@ def member(topology: Topology, wanted: str) -> Member:
     found = topology.members.get(wanted)
     if found is None:
         raise SriovError(
-            "SRIOV_NOT_FOUND", f"The pool has no host {wanted}.", "`xe host-list` shows those that it has."
+            "SRIOV_NOT_FOUND", f"The pool has no host {wanted}.", "`xe host-list` lists its hosts."
         )
     if not found.live:
         raise SriovError(
             "SRIOV_NOT_FOUND",
-            f"The host {found.name} ({wanted}) does not answer its pool.",
-            "Start it, or give the UUID of one that is live.",
+            f"Host {found.name} ({wanted}) is not live.",
+            "Start it, or give the UUID of a live host.",
         )
     return found
 

@@ -110,10 +110,10 @@ def find_network(known: Sequence[Network], wanted: str) -> Network:
         raise SriovError(
             "SRIOV_NOT_FOUND",
             f"The pool has no network `{shortened(wanted)}`.",
-            "Give a network's UUID, its name-label or its bridge; `xe network-list` lists them.",
+            "Give the UUID, name-label or bridge of a network; `xe network-list` lists them.",
         )
     if len(found) > 1:
         raise bad_argument(
-            "network", wanted, f"a unique name; {len(found)} networks are called so, give the UUID of one"
+            "network", wanted, f"a unique name; {len(found)} networks have this one, give a UUID"
         )
     return found[0]

@@ -18,9 +18,12 @@ from .placement import Held
 
 OnHost = Dict[Tuple[str, str], str]  # UUID of a host, and address -> UUID of a VM
 STARTS = {"start", "start_on", "resume", "resume_on"}
-_REAL_VMS = " and ".join(
-    f'field "{name}" = "false"' for name in ("is_a_template", "is_a_snapshot", "is_control_domain")
+_NO_VMS = (
+    ("is_a_snapshot", "a snapshot", "Give the UUID of its VM."),
+    ("is_a_template", "a template", "Make a VM of it first (`xe vm-install`)."),
+    ("is_control_domain", "a host's control domain", "Give the UUID of a VM."),
 )
+_REAL_VMS = " and ".join(f'field "{name}" = "false"' for name, _, _ in _NO_VMS)
 
 
 class Vm(NamedTuple):
@@ -73,6 +76,17 @@ class PoolState(NamedTuple):
         if self.asked is not None and uuid not in self.asked:
             raise LookupError(f"nobody asked xapi for the VM {uuid}")
         return self.vms.get(uuid)
+
+    def with_vms(self, vms: Iterable[Vm], asked: Optional[Iterable[str]]) -> "PoolState":
+        """With these besides, and what the ledger says of each by what it is now. `asked`: the UUIDs that
+        were asked for, None for all of the pool."""
+        entries, by_uuid = dict(self.entries), dict(self.vms)
+        for vm in vms:
+            by_uuid[vm.uuid] = vm
+            if vm.uuid in entries:
+                entries[vm.uuid] = explained(entries[vm.uuid], vm, self.keys[vm.uuid])
+        known = None if asked is None else (self.asked or frozenset()).union(asked)
+        return self._replace(entries=entries, vms=by_uuid, asked=known)
 
     @property
     def next_serial(self) -> int:
@@ -178,8 +192,8 @@ def named(name: str, uuid: str) -> str:
 
 def read(xapi: Xapi, uuids: Mapping[str, str]) -> PoolState:
     """Two calls: the pool's record, and all VMs at once. `uuids`: reference of a host -> its UUID."""
-    state = read_ledger(xapi)._replace(asked=None)
-    return _with_vms(state, xapi.call("VM.get_all_records_where", _REAL_VMS), uuids)
+    state = read_ledger(xapi)
+    return state.with_vms(_vms(xapi.call("VM.get_all_records_where", _REAL_VMS), uuids), None)
 
 
 def read_here(xapi: Xapi, own: str, pfs: Iterable[PhysicalFunction]) -> Pool:
@@ -196,38 +210,19 @@ def read_ledger(xapi: Xapi) -> PoolState:
     return PoolState(ref, pool["master"], keys, entries, unreadable, {}, frozenset())
 
 
-def with_vms(xapi: Xapi, state: PoolState, wanted: Iterable[str], uuids: Mapping[str, str]) -> PoolState:
-    """A part of the pool with these VMs besides, as far as they are VMs: one call, where there is something
-    to ask for. A key of the ledger, or a note's file, may end in whatever somebody has written."""
-    asked = set(wanted)
-    query = " or ".join(f'field "uuid" = "{uuid}"' for uuid in sorted(filter(ledger.is_uuid, asked)))
-    records = xapi.call("VM.get_all_records_where", query) if query else {}
-    return _with_vms(state._replace(asked=(state.asked or frozenset()).union(asked)), records, uuids)
+def read_vms(xapi: Xapi, wanted: Iterable[str], uuids: Mapping[str, str]) -> List[Vm]:
+    """Those of them that are VMs: one call, where there is something to ask for. A key of the ledger, or a
+    note's file, may end in whatever somebody has written."""
+    query = " or ".join(f'field "uuid" = "{uuid}"' for uuid in sorted(filter(ledger.is_uuid, wanted)))
+    return _vms(xapi.call("VM.get_all_records_where", query), uuids) if query else []
 
 
-def with_vm(state: PoolState, vm: Vm) -> PoolState:
-    """A part of the pool with a VM that was read already."""
-    return _with([vm], state._replace(asked=(state.asked or frozenset()).union([vm.uuid])))
-
-
-def _with_vms(state: PoolState, records: Mapping[str, Any], uuids: Mapping[str, str]) -> PoolState:
-    return _with(
-        [
-            vm_of(ref, record, uuids)
-            for ref, record in records.items()
-            if not (record["is_a_template"] or record["is_a_snapshot"])
-        ],
-        state,
-    )
-
-
-def _with(vms: Iterable[Vm], state: PoolState) -> PoolState:
-    entries, by_uuid = dict(state.entries), dict(state.vms)
-    for vm in vms:
-        by_uuid[vm.uuid] = vm
-        if vm.uuid in entries:
-            entries[vm.uuid] = explained(entries[vm.uuid], vm, state.keys[vm.uuid])
-    return state._replace(entries=entries, vms=by_uuid)
+def _vms(records: Mapping[str, Any], uuids: Mapping[str, str]) -> List[Vm]:
+    return [
+        vm_of(ref, record, uuids)
+        for ref, record in records.items()
+        if not (record["is_a_template"] or record["is_a_snapshot"])
+    ]
 
 
 def explained(entry: Entry, vm: Vm, keys: Sequence[Key]) -> Entry:
@@ -281,47 +276,38 @@ def vm_record(xapi: Xapi, uuid: str, template: bool = False) -> Tuple[str, Dict[
         if failure.details[0] not in ("UUID_INVALID", "HANDLE_INVALID"):
             raise
         raise SriovError(
-            "SRIOV_NOT_FOUND", f"The pool has no VM {uuid}.", "`xe vm-list` shows those that it has."
+            "SRIOV_NOT_FOUND", f"The pool has no VM {uuid}.", "`xe vm-list` lists its VMs."
         ) from failure
-    name = f"{record['name_label']} ({uuid})"
-    kinds: List[Tuple[str, str, str]] = [
-        ("is_a_snapshot", "a snapshot", "Give the UUID of its VM."),
-        ("is_a_template", "a template", "Make a VM of it first (`xe vm-install`)."),
-        ("is_control_domain", "a host's control domain", "Give the UUID of a VM."),
-    ]
-    for field, what, hint in kinds:
+    for field, what, hint in _NO_VMS:
         if record[field] and not (template and field == "is_a_template"):
-            raise SriovError("SRIOV_BAD_ARGUMENT", f"{name} is {what}, which gets no VFs.", hint)
+            said = f"{named(record['name_label'], uuid)} is {what} and gets no VFs."
+            raise SriovError("SRIOV_BAD_ARGUMENT", said, hint)
     return ref, record
 
 
 def must_be_halted(vm: Vm, starting: bool = False) -> None:
     """Refuses a VM whose VFs cannot be changed now: one that is not halted, or that something is being done
     to. `starting`: its start hook asks, so exactly one start is in progress."""
-    name = f"{vm.name} ({vm.uuid})"
+    name = f"VM {named(vm.name, vm.uuid)}"
     if vm.power_state == "Suspended":
         raise SriovError(
             "SRIOV_VM_NOT_HALTED",
-            f"The VM {name} is suspended, and what it had when it was suspended is what it will look for.",
+            f"{name} is suspended, and looks for the VFs that it had then when it is resumed.",
             "Resume it and shut it down first; or `xe vm-reset-powerstate --force`, which loses its memory.",
         )
     if vm.power_state != "Halted":
         raise SriovError(
             "SRIOV_VM_NOT_HALTED",
-            f"The VM {name} is {vm.power_state.lower()}.",
-            "Shut it down first; VFs come and go with a start.",
+            f"{name} is {vm.power_state.lower()}.",
+            "Shut it down first: a VM's VFs change when it starts.",
+        )
+    if starting and not vm.operations:
+        raise SriovError(
+            "SRIOV_BAD_ARGUMENT",
+            f"{name} is not starting.",
+            "Leave `starting` out: it is for the start hook.",
         )
     starts = [operation for operation in vm.operations if operation in ("start", "start_on")]
-    others = len(vm.operations) - len(starts)
-    if others or len(starts) != (1 if starting else 0):
-        if starting and not vm.operations:
-            raise SriovError(
-                "SRIOV_BAD_ARGUMENT",
-                f"The VM {name} is not being started.",
-                "Only its start hook says `starting`; leave it out.",
-            )
-        raise SriovError(
-            "SRIOV_BUSY",
-            f"The VM {name} is in the middle of something: {', '.join(vm.operations)}.",
-            "Call again when it has ended.",
-        )
+    if len(starts) != starting or len(vm.operations) != starting:
+        doing = ", ".join(vm.operations)
+        raise SriovError("SRIOV_BUSY", f"{name}: in progress: {doing}.", "Call again when that has ended.")

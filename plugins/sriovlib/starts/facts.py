@@ -36,13 +36,14 @@ def look(host: Host, xapi: Xapi, ref: str, record: Record) -> View:
     here = hosts.read_own(xapi, hosts.own_uuid(host), seen.pfs)
     uuids = {here.member.ref: here.member.uuid}
     vm = state.vm_of(ref, record, uuids)
-    part = state.with_vm(state.read_ledger(xapi), vm)
+    part = state.read_ledger(xapi).with_vms([vm], [vm.uuid])
     ours = part.entries[vm.uuid].ever_leased if vm.uuid in part.entries else ()
     foreign = [address for address in vm.named if address not in ours]
     lessees = own_lease.lent_to_others(own_lease.lessees(part.entries), vm.uuid, foreign)
     notes = start_notes.under_way(host, vm.uuid)
     concerned = {*_lessees(part.entries, here, seen, vm.named), *lessees.values(), *notes, *part.unreadable}
-    part = state.with_vms(xapi, part, concerned - {vm.uuid}, uuids)
+    concerned.discard(vm.uuid)
+    part = part.with_vms(state.read_vms(xapi, concerned, uuids), concerned)
     ended = {uuid: note.time for uuid, note in notes.items() if _has_ended(part, uuid)}
     own = here.member.uuid
     held = part.held(
@@ -67,7 +68,7 @@ def look(host: Host, xapi: Xapi, ref: str, record: Record) -> View:
 def _has_ended(part: PoolState, uuid: str) -> bool:
     """Whether a start came to nothing: the VM is gone, or halted with nothing in progress."""
     vm = part.vm(uuid)
-    return vm is None or (vm.power_state == "Halted" and not vm.operations)
+    return vm is None or vm.is_idle
 
 
 def _lessees(entries: Mapping[str, Entry], here: OwnHost, seen: Inventory, named: Sequence[str]) -> List[str]:
