@@ -140,17 +140,22 @@ def _word(source: str, at: int, line: int) -> Tuple[str, bool, int]:
             parts.append(quoted)
             is_bare = False
         elif letter == "$":
-            match = _VARIABLE.match(source, at)
-            if not match:
-                raise ScriptError(line, "a `$` is not followed by a name")
-            parts.append(f"\0v{{{match.group(1) or match.group(2)}}}")
-            is_bare, at = False, match.end()
+            said, at = _variable(source, at, line, "v")
+            parts.append(said)
+            is_bare = False
         elif letter in _WORD_ENDS:
             break
         else:
             parts.append(letter)
             at += 1
     return "".join(parts), is_bare, min(at, len(source))
+
+
+def _variable(source: str, at: int, line: int, mark: str) -> Tuple[str, int]:
+    match = _VARIABLE.match(source, at)
+    if not match:
+        raise ScriptError(line, "a `$` is not followed by a name")
+    return f"\0{mark}{{{match.group(1) or match.group(2)}}}", match.end()
 
 
 def _literal(letter: str) -> str:
@@ -172,11 +177,8 @@ def _quoted(source: str, at: int, line: int, is_translated: bool) -> Tuple[str, 
                 parts.append("\\" + _literal(following))
             at += 2
         elif letter == "$" and not is_translated:
-            match = _VARIABLE.match(source, at)
-            if not match:
-                raise ScriptError(line, "a `$` is not followed by a name")
-            parts.append(f"\0q{{{match.group(1) or match.group(2)}}}")
-            at = match.end()
+            said, at = _variable(source, at, line, "q")
+            parts.append(said)
         else:
             parts.append(_literal(letter))
             at += 1
@@ -218,15 +220,18 @@ class _Parser:
         while self._is("\n"):
             self._at += 1
 
+    def _end_of_command(self) -> None:
+        if not self._is("\n", ";"):
+            self._fail()
+        self._at += 1
+        self._newlines()
+
     def script(self) -> Nodes:
         found: List[Node] = []
         self._newlines()
         while not self._is("end"):
             found.append(self._function() if self._is_reserved("function") else self._command())
-            if not self._is("\n", ";"):
-                self._fail()
-            self._at += 1
-            self._newlines()
+            self._end_of_command()
         return tuple(found)
 
     def _commands(self, *ends: str, is_function: bool = False) -> Nodes:
@@ -241,10 +246,7 @@ class _Parser:
             found.append(self._command())
             if self._is("}") and "}" in ends and not is_function:
                 break
-            if not self._is("\n", ";"):
-                self._fail()
-            self._at += 1
-            self._newlines()
+            self._end_of_command()
             if (self._is("}") and "}" in ends) or self._is_reserved(*ends):
                 break
         self._depth -= 1
@@ -304,11 +306,13 @@ class _Parser:
 
     def _loop(self) -> Compound:
         start = self._next()
-        condition = self._commands("do")
+        return Compound((start.word.text,), (self._commands("do"), self._body()), start.line)
+
+    def _body(self) -> Nodes:
         self._take("do")
         body = self._commands("done")
         self._take("done")
-        return Compound((start.word.text,), (condition, body), start.line)
+        return body
 
     def _name(self) -> str:
         word = self._now.word
@@ -322,14 +326,8 @@ class _Parser:
         name = self._name()
         self._take("in")
         words = [word.text for word in self._words()]
-        if not self._is("\n", ";"):
-            self._fail()
-        self._at += 1
-        self._newlines()
-        self._take("do")
-        body = self._commands("done")
-        self._take("done")
-        return Compound(("for", name, *words), (body,), line)
+        self._end_of_command()
+        return Compound(("for", name, *words), (self._body(),), line)
 
     def _function(self) -> Compound:
         line = self._next().line
