@@ -3,9 +3,10 @@
 import errno
 import json
 import os
+import re
 import runpy
 from pathlib import Path
-from typing import Any, Dict, List
+from typing import Any, Callable, Dict, List, Tuple
 
 import machine
 import pytest
@@ -19,7 +20,6 @@ from sriovlib.machine.command import Completed
 
 GRUB = "/boot/grub/grub.cfg"
 BACKUP, UNDO = GRUB + ".before-sriov", GRUB + ".sriov-undo"
-SERIAL = b"menuentry 'XCP-ng (Serial)' {"
 
 
 @pytest.fixture
@@ -69,49 +69,47 @@ def codes(answer: Dict[str, Any]) -> List[str]:
 # -- each entry its own ----------------------------------------------------------------------------------
 
 
-def test_each_normal_entry_keeps_its_own_sub_options_and_gets_back_what_it_had(host: Machine) -> None:
-    edit(host, b"iommu=0 watchdog\n", b"iommu=verbose,off watchdog\n")
-    serial = host.read_bytes(GRUB).index(SERIAL)
-    data = host.read_bytes(GRUB)
-    host.replace_file(
-        GRUB, data[:serial] + data[serial:].replace(b"iommu=0", b"no-iommu iommu=dom0-strict", 1)
-    )
-    was = {"xe": ["iommu=verbose,off"], "xe-serial": ["no-iommu", "iommu=dom0-strict"]}
-    assert options(host) == was
-    call(host, "enable_iommu")
-    assert options(host) == {"xe": ["iommu=verbose,1"], "xe-serial": ["iommu=1,dom0-strict"]}
-    call(host, "disable_iommu")
-    assert options(host) == was
+NORMAL = b"menuentry 'XCP-ng' {"
+
+
+@pytest.mark.parametrize(
+    ("edits", "was", "on"),
+    [
+        # each keeps its own sub-options
+        (
+            [(b"iommu=0", b"iommu=verbose,off"), (b"iommu=0", b"no-iommu iommu=dom0-strict")],
+            ["iommu=verbose,off", "no-iommu iommu=dom0-strict"],
+            ["iommu=verbose,1", "iommu=1,dom0-strict"],
+        ),
+        # one that is on already stays so: the tool gives all normal entries the same
+        ([(b"iommu=0", b"iommu=1,verbose")], ["iommu=1,verbose", "iommu=0"], ["iommu=1,verbose", "iommu=1"]),
+        # one that had none has none again
+        (
+            [(b"iommu=0", b"iommu=off"), (b" iommu=0", b""), (b"iommu=off", b"iommu=0")],
+            ["iommu=0", ""],
+            ["iommu=1", "iommu=1"],
+        ),
+        # one that the tool does not see, and that is on already, stops nothing
+        (
+            [(NORMAL, NORMAL[:-1] + b"\\\n{"), (b"iommu=0", b"iommu=1")],
+            ["iommu=1", "iommu=0"],
+            ["iommu=1", "iommu=1"],
+        ),
+    ],
+    ids=["sub-options", "on", "none", "unseen"],
+)
+def test_each_normal_entry_gets_back_what_it_had(
+    host: Machine, edits: List[Tuple[bytes, bytes]], was: List[str], on: List[str]
+) -> None:
+    for old, new in edits:
+        edit(host, old, new)
+    for function, expected in ((None, was), ("enable_iommu", on), ("disable_iommu", was)):
+        if function:
+            call(host, function)
+        assert {label: " ".join(found) for label, found in options(host).items()} == dict(
+            zip(("xe", "xe-serial"), expected)
+        )
     assert not sriov_conf.read(host).document.sections
-
-
-def test_an_entry_that_is_as_it_shall_be_is_left_so(host: Machine) -> None:
-    """The tool gives all normal entries the same."""
-    edit(host, b"iommu=0 watchdog\n", b"iommu=1,verbose watchdog\n")
-    assert list(options(host)) == ["xe", "xe-serial"]
-    call(host, "enable_iommu")
-    assert options(host) == {"xe": ["iommu=1,verbose"], "xe-serial": ["iommu=1"]}
-    call(host, "disable_iommu")
-    assert options(host) == {"xe": ["iommu=1,verbose"], "xe-serial": ["iommu=0"]}
-
-
-def test_an_entry_that_had_none_has_none_again(host: Machine) -> None:
-    serial = host.read_bytes(GRUB).index(SERIAL)
-    data = host.read_bytes(GRUB)
-    host.replace_file(GRUB, data[:serial] + data[serial:].replace(b" iommu=0", b"", 1))
-    call(host, "enable_iommu")
-    assert options(host) == {"xe": ["iommu=1"], "xe-serial": ["iommu=1"]}
-    call(host, "disable_iommu")
-    assert options(host) == {"xe": ["iommu=0"], "xe-serial": []}
-
-
-def test_an_entry_that_the_tool_does_not_see_and_that_is_right_stops_nothing(host: Machine) -> None:
-    edit(host, b"menuentry 'XCP-ng' {", b"menuentry 'XCP-ng' \\\n{")
-    edit(host, b"iommu=0", b"iommu=1")
-    call(host, "enable_iommu")
-    assert options(host) == {"xe": ["iommu=1"], "xe-serial": ["iommu=1"]}
-    call(host, "disable_iommu")
-    assert options(host) == {"xe": ["iommu=1"], "xe-serial": ["iommu=0"]}
 
 
 def test_a_record_of_the_first_builds_is_put_back_in_all_entries(host: Machine) -> None:
@@ -125,14 +123,11 @@ def test_a_record_of_the_first_builds_is_put_back_in_all_entries(host: Machine) 
 # -- what an option is -----------------------------------------------------------------------------------
 
 
-def test_an_option_in_quotes_is_one_for_grub_takes_the_quotes_away(host: Machine) -> None:
+def test_an_option_in_quotes_is_read_replaced_and_put_back(host: Machine) -> None:
     edit(host, b"iommu=0", b'"iommu=1"', times=2)
     answer = call(host, "enable_iommu")
     assert (answer["changed"], answer["configured"], answer["xen_option"]) == (False, "on", "iommu=1")
-
-
-def test_a_quoted_option_is_replaced_and_put_back(host: Machine) -> None:
-    edit(host, b"iommu=0", b"'iommu=0'", times=2)
+    edit(host, b'"iommu=1"', b"'iommu=0'", times=2)
     assert call(host, "enable_iommu")["xen_option_after"] == "iommu=1"
     assert b"'iommu=0'" not in host.read_bytes(GRUB)[: host.read_bytes(GRUB).index(b"Safe Mode")]
     assert call(host, "disable_iommu")["xen_option_after"] == "iommu=0"
@@ -141,15 +136,6 @@ def test_a_quoted_option_is_replaced_and_put_back(host: Machine) -> None:
 def test_an_option_in_a_comment_is_none(host: Machine) -> None:
     edit(host, b"iommu=0 watchdog\n", b"watchdog # iommu=1\n")
     assert options(host)["xe"] == []
-
-
-@pytest.mark.parametrize("ending", [b" # a note", b" -- quiet"])
-def test_an_option_that_would_land_where_xen_does_not_read_it_is_refused(
-    host: Machine, ending: bytes
-) -> None:
-    edit(host, b"iommu=0 watchdog\n", b"watchdog" + ending + b"\n")
-    message = refused(host).message
-    assert "line 8 (`multiboot2 /boot/xen.gz" in message
 
 
 def test_options_that_a_variable_holds_are_not_known(host: Machine) -> None:
@@ -169,9 +155,14 @@ def test_options_that_a_variable_holds_are_not_known(host: Machine) -> None:
         (b"terminal_output serial", b"terminal_output gfxterm", "line 3 (`terminal_output gfxterm console`)"),
         (b"menuentry 'XCP-ng' {", b"if true; then\nmenuentry 'XCP-ng' {", "GRUB would not understand"),
         (b"set default=0", b"set default=3", "did not change the entry that boots by default"),
+        (b"iommu=0 watchdog\n", b"watchdog # a note\n", "line 8 (`multiboot2 /boot/xen.gz"),
+        (b"iommu=0 watchdog\n", b"watchdog -- quiet\n", "line 8 (`multiboot2 /boot/xen.gz"),
+        (b"set default=0", b'set default="${saved_entry}"', "does not tell which entry boots by itself"),
+        (NORMAL, b"menuentry 'memory test' {\n\tlinux /memtest\n}\n" + NORMAL, "`memory test`, which"),
+        (b"\tmodule2", b"\tmultiboot2 /boot/xen-other.gz\n\tmodule2", "Xen is loaded a second time"),
     ],
 )
-def test_what_the_tool_would_spoil_is_refused_with_the_file_as_it_was(
+def test_what_is_not_certain_or_would_be_spoilt_is_refused_with_the_file_as_it_was(
     host: Machine, old: bytes, new: bytes, words: str
 ) -> None:
     os.chmod(host.path(GRUB), 0o640)
@@ -187,27 +178,18 @@ def test_what_grub_would_not_understand_already_is_refused_before_anything(host:
     assert "cannot be read with certainty: line 36: `fi`" in refused(host).message
 
 
-def test_the_tool_takes_a_number_for_the_default_and_the_hint_says_so(host: Machine) -> None:
-    edit(host, b"set default=0", b"set default='XCP-ng'")
-    error = refused(host)
-    assert "KeyError: 'XCP-ng'" in error.message
-    assert "is the number of a normal entry (GRUB would take a title, the tool does not)" in error.hint
-
-
 def test_an_option_put_there_by_hand_counts_where_the_tool_cannot_read_the_file(host: Machine) -> None:
     """So its hint leads to an end."""
     edit(host, b"set default=0", b"set default='XCP-ng'")
     with pytest.raises(SriovError, match="KeyError"):
         call(host, "enable_iommu", dry_run="yes")
-    assert "by hand" in refused(host).hint
+    error = refused(host)
+    assert "KeyError: 'XCP-ng'" in error.message
+    assert "is the number of a normal entry (GRUB would take a title, the tool does not)" in error.hint
+    assert "by hand" in error.hint
     edit(host, b"iommu=0", b"iommu=1", times=2)
     answer = call(host, "enable_iommu")
     assert (answer["changed"], answer["configured"]) == (False, "on")
-
-
-def test_a_default_that_a_variable_says_is_not_known(host: Machine) -> None:
-    edit(host, b"set default=0", b'set default="${saved_entry}"')
-    assert "does not tell which entry boots by itself" in refused(host).message
 
 
 def test_a_link_would_become_a_file(host: Machine) -> None:
@@ -218,29 +200,38 @@ def test_a_link_would_become_a_file(host: Machine) -> None:
     assert os.path.islink(host.path(GRUB))
 
 
-def test_an_entry_that_does_not_load_xen_is_not_the_default(host: Machine) -> None:
-    edit(
-        host, b"menuentry 'XCP-ng' {", b"menuentry 'memory test' {\n\tlinux /memtest\n}\nmenuentry 'XCP-ng' {"
-    )
-    assert "`memory test`, which" in refused(host).message
+def answering(monkeypatch: pytest.MonkeyPatch, answer: Callable[[Machine, Any], Any]) -> None:
+    """Commands for which `answer` has an exit status and words on stderr end so."""
+    start = Machine.start
 
+    def answered(self: Machine, argv: Any, input_text: Any = None) -> Any:
+        said = answer(self, argv)
+        return Done(Completed(argv, said[0], "", said[1])) if said else start(self, argv, input_text)
 
-def test_xen_loaded_twice_in_an_entry_is_not_known(host: Machine) -> None:
-    edit(host, b"\tmodule2", b"\tmultiboot2 /boot/xen-other.gz\n\tmodule2")
-    assert "Xen is loaded a second time" in refused(host).message
+    monkeypatch.setattr(Machine, "start", answered)
 
 
 def with_checker(monkeypatch: pytest.MonkeyPatch, verdict: Any) -> None:
     """GRUB's own checker is installed; `verdict(text)` is its exit status."""
-    start = Machine.start
 
-    def checked(self: Machine, argv: Any, input_text: Any = None) -> Any:
-        if argv[0] in xen_cmdline.CHECKERS:
-            with open(argv[1], "rb") as file:
-                return Done(Completed(argv, verdict(file.read()), "", "Syntax error at line 9"))
-        return start(self, argv, input_text)
+    def checked(_host: Machine, argv: Any) -> Any:
+        if argv[0] not in xen_cmdline.CHECKERS:
+            return None
+        return verdict(Path(argv[1]).read_bytes()), "Syntax error at line 9"
 
-    monkeypatch.setattr(Machine, "start", checked)
+    answering(monkeypatch, checked)
+
+
+def no_room(monkeypatch: pytest.MonkeyPatch, pattern: str, number: int = errno.ENOSPC) -> None:
+    """Files with such paths cannot be written."""
+    replace = Machine.replace_file
+
+    def failing(self: Any, path: str, data: bytes, mode: int = 0o644) -> None:
+        if re.fullmatch(pattern, path):
+            raise OSError(number, os.strerror(number))
+        replace(self, path, data, mode)
+
+    monkeypatch.setattr(Machine, "replace_file", failing)
 
 
 def test_what_grubs_own_checker_refuses_is_put_back(host: Machine, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -281,39 +272,27 @@ def test_entries_that_another_file_brings_are_named(host: Machine) -> None:
 # -- faults --------------------------------------------------------------------------------------------
 
 
-def test_the_first_original_is_kept_and_no_other_copy(host: Machine) -> None:
+def test_the_file_keeps_owner_and_mode_and_the_first_original_stays_beside_it(host: Machine) -> None:
     original = host.read_bytes(GRUB)
     os.chmod(host.path(GRUB), 0o640)
-    call(host, "enable_iommu")
-    call(host, "disable_iommu")
-    call(host, "enable_iommu")
-    assert host.names("/boot/grub") == ["grub.cfg", "grub.cfg.before-sriov"]
-    assert (host.read_bytes(BACKUP), host.mode(BACKUP), host.mode(GRUB)) == (original, 0o640, 0o640)
-
-
-def test_the_file_keeps_its_owner(host: Machine) -> None:
     if os.geteuid() == 0:
         os.chown(host.path(GRUB), 1234, 4321)
     owner = host.owner(GRUB)
-    call(host, "enable_iommu")
-    assert (host.owner(GRUB), host.owner(BACKUP)) == (owner, owner)
+    for function in ("enable_iommu", "disable_iommu", "enable_iommu"):
+        call(host, function)
+    assert host.names("/boot/grub") == ["grub.cfg", "grub.cfg.before-sriov"]
+    assert host.read_bytes(BACKUP) == original
     edit(host, b"set timeout=5", b"set timeout=0")
-    os.chmod(host.path(GRUB), 0o640)
     refused(host, "disable_iommu")
-    assert (host.owner(GRUB), host.mode(GRUB)) == (owner, 0o640)
+    for path in (GRUB, BACKUP):
+        assert (host.owner(path), host.mode(path)) == (owner, 0o640)
 
 
 @pytest.mark.parametrize("number", [errno.ENOSPC, errno.EROFS])
 def test_a_folder_that_takes_no_file_is_named_and_nothing_has_changed(
     host: Machine, monkeypatch: pytest.MonkeyPatch, number: int
 ) -> None:
-    def no_room(self: Any, path: str, data: bytes, mode: int = 0o644) -> None:
-        if path.startswith("/boot/"):
-            raise OSError(number, os.strerror(number))
-        replace(self, path, data, mode)
-
-    replace = Machine.replace_file
-    monkeypatch.setattr(Machine, "replace_file", no_room)
+    no_room(monkeypatch, "/boot/.*", number)
     error = refused(host)
     assert error.message == f"{GRUB} cannot be changed: {os.strerror(number)}."
     assert error.hint.startswith("Nothing was changed. Make room in /boot/grub")
@@ -322,30 +301,23 @@ def test_a_folder_that_takes_no_file_is_named_and_nothing_has_changed(
 def test_a_file_that_the_tool_began_and_could_not_finish_is_taken_away(
     host: Machine, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    start = Machine.start
     host.replace_file("/boot/grub/tmp-of-mine", b"not ours\n")
 
-    def full(self: Machine, argv: Any, input_text: Any = None) -> Any:
-        if "--set-xen" in argv:
-            self.replace_file("/boot/grub/tmpa1b2c3", b"serial --un")
-            return Done(Completed(argv, 1, "", "OSError: [Errno 28] No space left on device"))
-        return start(self, argv, input_text)
+    def full(self: Machine, argv: Any) -> Any:
+        if "--set-xen" not in argv:
+            return None
+        self.replace_file("/boot/grub/tmpa1b2c3", b"serial --un")
+        return 1, "OSError: [Errno 28] No space left on device"
 
-    monkeypatch.setattr(Machine, "start", full)
+    answering(monkeypatch, full)
     assert "No space left" in refused(host).message
 
 
 def test_where_the_options_of_one_entry_cannot_be_written_the_tools_text_goes_too(
     host: Machine, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def no_room(self: Any, path: str, data: bytes, mode: int = 0o644) -> None:
-        if path == GRUB:
-            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
-        replace(self, path, data, mode)
-
     edit(host, b"iommu=0 watchdog\n", b"iommu=0,verbose watchdog\n")  # the two differ
-    replace = Machine.replace_file
-    monkeypatch.setattr(Machine, "replace_file", no_room)
+    no_room(monkeypatch, GRUB)
     assert refused(host).message == f"{GRUB} cannot be changed: No space left on device."
 
 
