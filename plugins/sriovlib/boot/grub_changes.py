@@ -66,7 +66,7 @@ def _lost_line(was: Config, after: str) -> str:
         there -= Counter(line.strip() for line in _OVERRIDE_TEXT.splitlines())
     for number, line in enumerate(was.text.split("\n"), 1):
         if line.split()[:1] and line.split()[0] not in grub_config.LOADS_XEN and not there[line.strip()]:
-            return f"{grub_config.line(was, number)} is lost, and "
+            return f"{was.line(number)} is lost, and "
         there[line.strip()] -= 1
     return ""
 
@@ -111,12 +111,6 @@ class _Side(NamedTuple):
 
     config: Config
     normal: Container[str]
-
-    def line(self, node: Node) -> str:
-        return grub_config.line(self.config, node.line)
-
-    def text(self, node: Node) -> str:
-        return grub_config.whole_line(self.config, node.line)
 
     def shape(self, node: Node, may_differ: bool) -> Any:
         """The command without its place in the file, and without what may differ."""
@@ -163,14 +157,16 @@ def _difference(
     gone, added = _surplus(shapes, new), _surplus(new, shapes)
     if gone and added:
         lost = before[gone[0]]
-        old, instead = grub_config.cut_pair(was.text(lost), now.text(after[added[0]]))
+        old, instead = grub_config.cut_pair(
+            was.config.text_of(lost.line), now.config.text_of(after[added[0]].line)
+        )
         return f"{grub_config.numbered(lost.line, old)}{inside} is lost or becomes `{instead}`"
     if gone:
-        return f"{was.line(before[gone[0]])}{inside} is lost"
+        return f"{was.config.line(before[gone[0]].line)}{inside} is lost"
     if added:
-        return f"`{grub_config.shown(now.config, after[added[0]].line)}` is added{inside}"
+        return f"`{grub_config.cut(now.config.text_of(after[added[0]].line))}` is added{inside}"
     moved = _moved(shapes, new, before)
-    return None if moved is None else f"{was.line(before[moved])}{inside} comes at another place"
+    return None if moved is None else f"{was.config.line(before[moved].line)}{inside} comes at another place"
 
 
 def _surplus(these: Sequence[str], those: Sequence[str]) -> List[int]:

@@ -39,6 +39,14 @@ class Config(NamedTuple):
     default: Optional[Entry]  # the one that boots by itself; None where that is not certain
     unclear: int = 0  # then the line by which it is not
 
+    def text_of(self, number: int) -> str:
+        """A line of the file, with one blank between its words."""
+        return " ".join(self.text.split("\n")[number - 1].split())
+
+    def line(self, number: int) -> str:
+        """A line of the file for people: its number and its text."""
+        return numbered(number, cut(self.text_of(number)))
+
 
 def read(text: str) -> Config:
     """Raises ScriptError where GRUB would not understand the text."""
@@ -47,24 +55,11 @@ def read(text: str) -> Config:
     return Config(text, nodes, entries, *_default(nodes, entries))
 
 
-def line(config: Config, number: int) -> str:
-    """A line of the file for people: its number and its text."""
-    return numbered(number, shown(config, number))
-
-
 def numbered(number: int, text: str) -> str:
     return f"line {number} (`{text}`)"
 
 
-def shown(config: Config, number: int) -> str:
-    return _cut(whole_line(config, number))
-
-
-def whole_line(config: Config, number: int) -> str:
-    return " ".join(config.text.split("\n")[number - 1].split())
-
-
-def _cut(text: str) -> str:
+def cut(text: str) -> str:
     return text if len(text) <= _SHOWN else text[:_SHOWN] + "..."
 
 
@@ -74,37 +69,27 @@ def cut_pair(one: str, other: str) -> Tuple[str, str]:
         (n for n, pair in enumerate(zip(one, other)) if len(set(pair)) == 2), min(len(one), len(other))
     )
     if same < _SHOWN:
-        return _cut(one), _cut(other)
+        return cut(one), cut(other)
     command = one.partition(" ")[0]
     start = one.rfind(" ", 0, same - _SHOWN // 4) + 1
-    return f"{command} ...{_cut(one[start:])}", f"{command} ...{_cut(other[start:])}"
+    return f"{command} ...{cut(one[start:])}", f"{command} ...{cut(other[start:])}"
 
 
-def all_commands(nodes: Nodes) -> Iterator[Command]:
-    """Every command, those in blocks and conditions too."""
+def all_commands(nodes: Nodes, left_out: str = "") -> Iterator[Command]:
+    """Every command, those in blocks and conditions too, but for commands of the name `left_out`."""
     for node in nodes:
+        if isinstance(node, Command) and node.name == left_out:
+            continue
         if isinstance(node, Command):
             yield node
-            yield from all_commands(node.block or ())
-        else:
-            for part in node.parts:
-                yield from all_commands(part)
+        for part in [node.block or ()] if isinstance(node, Command) else node.parts:
+            yield from all_commands(part, left_out)
 
 
 def reads_other_files(config: Config) -> List[Command]:
     """The commands outside of entries by which other files may bring entries of their own."""
-    return [command for command in _outside_of_entries(config.nodes) if command.name in _OTHER_FILES]
-
-
-def _outside_of_entries(nodes: Nodes) -> Iterator[Command]:
-    for node in nodes:
-        if not isinstance(node, Command):
-            for part in node.parts:
-                yield from _outside_of_entries(part)
-        elif node.name == "submenu":
-            yield from _outside_of_entries(node.block or ())
-        elif node.name != "menuentry":
-            yield node
+    outside = all_commands(config.nodes, left_out="menuentry")
+    return [command for command in outside if command.name in _OTHER_FILES]
 
 
 # -- entries -----------------------------------------------------------------------------------------

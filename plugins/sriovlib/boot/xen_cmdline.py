@@ -47,9 +47,7 @@ class XenCmdline(NamedTuple):
             found.append(boot_file.other_file(self.path, f"there is {' and '.join(others)} too"))
         for command in grub_config.reads_other_files(self.config)[:1]:
             found.append(
-                boot_file.other_file(
-                    self.path, f"its {grub_config.line(self.config, command.line)} may read another file"
-                )
+                boot_file.other_file(self.path, f"its {self.config.line(command.line)} may read another file")
             )
         return found
 
@@ -106,7 +104,7 @@ class XenCmdline(NamedTuple):
     def _not_changed(self, label: str, now: Sequence[str], option: str) -> SriovError:
         which = "the entry that boots by default" if label == self.default else "an entry"
         entry = self.entries[label][-1]
-        line = grub_config.line(self.config, entry.loads_xen[0].line)
+        line = self.config.line(entry.loads_xen[0].line)
         return refused(
             f"xen-cmdline did not change {which}, `{entry.title}`: in {line} it has"
             f" `{' '.join(now) or 'no iommu option'}`, not `{option}`.",
@@ -172,7 +170,7 @@ def find(host: Host, paths: Sequence[str]) -> XenCmdline:
     except ScriptError as error:
         raise _unreadable(path, error) from error
     if config.default is None:
-        where = grub_config.line(config, config.unclear)
+        where = config.line(config.unclear)
         raise refused(
             f"{path} does not tell which entry boots by itself: see {where}.",
             "See that its `set default=` is the number of a normal entry, and that neither this line nor the"
