@@ -8,7 +8,7 @@ from typing import Any, Callable, Dict, List, Tuple
 import pytest
 import XenAPI
 from caller import FOREIGN, WRITES, Caller, cut_at, failed_at, meanwhile
-from sriovlib.calls import assign_vf, reinstate_vfs
+from sriovlib.calls import assign_vf, reinstate_vfs, unassign_vf
 from sriovlib.errors import SriovError
 from sriovlib.pool import ledger, locked, master, pci_entries
 from sriovlib.xapi import session as own_xapi
@@ -19,7 +19,7 @@ pytestmark = pytest.mark.story
 
 CALLS: Dict[str, Tuple[Callable[..., Any], Dict[str, str]]] = {
     "assign": (assign_vf.assign_vf, {"pf": "eth1", "vlan": "12"}),
-    "unassign": (assign_vf.unassign_vf, {"request": "1"}),
+    "unassign": (unassign_vf.unassign_vf, {"request": "1"}),
     "reinstate": (reinstate_vfs.reinstate_vfs, {}),
 }
 
@@ -54,11 +54,11 @@ def test_a_call_that_is_cut_off_loses_nothing(caller: Caller, name: str) -> None
         assert of_vm["pci"].split(",")[0] == FOREIGN
         assert ("nomigrate" in platform) == bool(entry.requests)
         if changed and name == "assign":
-            caller.act(assign_vf.unassign_vf, request=str(before.next_number))
+            caller.act(unassign_vf.unassign_vf, request=str(before.next_number))
         elif changed:
             first = before.next_number
             caller.act(assign_vf.assign_vf, pf="eth1", mac="02:16:3e:00:00:05")
-    caller.act(assign_vf.unassign_vf, all="true")
+    caller.act(unassign_vf.unassign_vf, all="true")
     _, of_vm, platform = caller.state()
     assert (of_vm, platform) == ({"pci": FOREIGN}, {})
     assert number > 10
@@ -141,10 +141,10 @@ def test_a_vm_with_requests_does_not_migrate_and_one_without_does(caller: Caller
         caller.act(assign_vf.assign_vf, pf="eth1")
         if entries == "gone":
             caller.session.xenapi.VM.remove_from_other_config(caller.ref, "pci")
-        cut = cut_at(number, lambda: caller.act(assign_vf.unassign_vf, all="true"))
+        cut = cut_at(number, lambda: caller.act(unassign_vf.unassign_vf, all="true"))
         if caller.entry().requests:
             assert caller.state()[2] == {"nomigrate": "true"}, number
-        caller.act(assign_vf.unassign_vf, all="true")
+        caller.act(unassign_vf.unassign_vf, all="true")
         assert caller.state()[2] == {}, number
     assert number > 10
 

@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 from caller import FOREIGN, WRITES, Caller, cut_at
-from sriovlib.calls import adopt_vm, assign_vf, reinstate_vfs
+from sriovlib.calls import adopt_vm, assign_vf, reinstate_vfs, unassign_vf
 from sriovlib.pool import ledger
 from sriovlib.xapi.session import Xapi, XapiSilent
 
@@ -40,9 +40,9 @@ def test_unassign_vf_once_more(caller: Caller, monkeypatch: pytest.MonkeyPatch, 
         number += 1
         got = caller.act(assign_vf.assign_vf, pf="eth1")
         args = {by: str(got[by])}
-        cut = cut_at(number, lambda args=args: caller.act(assign_vf.unassign_vf, **args))  # type: ignore[misc]
+        cut = cut_at(number, lambda args=args: caller.act(unassign_vf.unassign_vf, **args))  # type: ignore[misc]
         released.clear()
-        again = caller.act(assign_vf.unassign_vf, **args)
+        again = caller.act(unassign_vf.unassign_vf, **args)
         assert again["requests"] == []
         assert taken_back(caller), number
         assert (caller.box.hosts[0].uuid, got["vf"]) in released, number
@@ -53,7 +53,7 @@ def test_a_request_that_the_vm_never_had(caller: Caller) -> None:
     caller.act(assign_vf.assign_vf, pf="eth1")
     for args in ({"request": "2"}, {"request": "0"}, {"vf": "0000:07:10.6"}):
         with pytest.raises(Exception, match="has no request") as refused:
-            caller.act(assign_vf.unassign_vf, **args)
+            caller.act(unassign_vf.unassign_vf, **args)
         assert getattr(refused.value, "code", "") == "SRIOV_NOT_FOUND"
     assert len(caller.entry().requests) == 1
 
@@ -77,7 +77,7 @@ def test_assign_vf_once_more(caller: Caller, vlan: str) -> None:
         else:
             assert [one.settings["vlan"] for one in after] == ["12", vlan], number
         begun += bool(before) and not is_named
-        caller.act(assign_vf.unassign_vf, all="true")
+        caller.act(unassign_vf.unassign_vf, all="true")
     assert begun > 2
 
 
@@ -91,13 +91,13 @@ def test_a_request_that_another_call_left_is_not_what_is_asked_for(caller: Calle
         last = caller.entry().requests[-1].number
         cut = cut_at(
             number,
-            lambda last=last: caller.act(assign_vf.unassign_vf, request=str(last)),  # type: ignore[misc]
+            lambda last=last: caller.act(unassign_vf.unassign_vf, request=str(last)),  # type: ignore[misc]
         )
         there = [one.number for one in caller.entry().requests]
         got = caller.act(assign_vf.assign_vf, pf="eth1")["request"]
         assert got not in there, number
         for one in there[1:]:
-            caller.act(assign_vf.unassign_vf, request=str(one))
+            caller.act(unassign_vf.unassign_vf, request=str(one))
 
 
 def test_adopt_vm_once_more(caller: Caller) -> None:
@@ -114,7 +114,7 @@ def test_adopt_vm_once_more(caller: Caller) -> None:
         assert of_vm == {"pci": f"{FOREIGN},7/{VF}", ledger.MARK: caller.vm}
         assert platform == {"nomigrate": "true"}
         assert len(caller.key_names()) == 1
-        caller.act(assign_vf.unassign_vf, all="true")
+        caller.act(unassign_vf.unassign_vf, all="true")
     assert begun > 3
 
 
@@ -134,7 +134,7 @@ def test_an_old_key_that_stays_undoes_nothing(
     if function == reinstate_vfs.reinstate_vfs:
         set_pci(caller, FOREIGN)
     else:
-        caller.act(assign_vf.unassign_vf, all="true")
+        caller.act(unassign_vf.unassign_vf, all="true")
     real, written = Xapi.call, []
 
     def call(self: Xapi, method: str, *params: Any) -> Any:

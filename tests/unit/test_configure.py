@@ -15,7 +15,7 @@ from small_pool import SmallPool
 from sriovlib.calls import table
 from sriovlib.config import sriov_conf, vf_settings
 from sriovlib.errors import SriovError
-from sriovlib.pool import conf_from_pool
+from sriovlib.pool import conf_copy
 from sriovlib.vf import ip_link, restore
 
 ETH1 = "0000:07:00.0"
@@ -226,11 +226,11 @@ def test_a_reinstalled_host_gets_its_file_back_from_the_pool(
 ) -> None:
     configure(host, pool, "07:10.2", vlan="12")
     new = machine.default_host(str(tmp_path / "new"))
-    monkeypatch.setattr(conf_from_pool, "logged_in", lambda _host: answering(pool))
+    monkeypatch.setattr(conf_copy, "logged_in", lambda _host: answering(pool))
     assert "CONFIG_IN_POOL" in [
         p["code"] for p in json.loads(table.call(new, "status", pool, {}))["problems"]
     ]
-    assert "1 PF section" in conf_from_pool.bring_back(new)
+    assert "1 PF section" in conf_copy.bring_back(new)
     assert new.read(sriov_conf.PATH) == host.read(sriov_conf.PATH)
     restore.restore(new)
     assert settings(new, pool)["0000:07:10.2"][1] == 12
@@ -242,8 +242,8 @@ def test_another_hosts_copy_is_not_taken(
     assert host
     cards = default_description(7).cards
     other = machine.default_host(str(tmp_path / "other"), cards=cards)
-    monkeypatch.setattr(conf_from_pool, "logged_in", lambda _host: answering(pool))
+    monkeypatch.setattr(conf_copy, "logged_in", lambda _host: answering(pool))
     with pytest.raises(SriovError) as error:
-        conf_from_pool.bring_back(other)
+        conf_copy.bring_back(other)
     assert "another card" in error.value.message
     assert not other.exists(sriov_conf.PATH)

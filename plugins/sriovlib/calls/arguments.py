@@ -23,6 +23,18 @@ def known_only(function: str, args: Mapping[str, str], names: Sequence[str]) -> 
             )
 
 
+def exactly_one(function: str, args: Mapping[str, str], names: Sequence[str], meaning: str) -> str:
+    """Which of these arguments was given; refuses none and several."""
+    given = [name for name in names if name in args]
+    if len(given) != 1:
+        raise SriovError(
+            "SRIOV_BAD_ARGUMENT",
+            f"{function} takes exactly one of {', '.join(names)}; the call has {', '.join(given) or 'none'}.",
+            meaning,
+        )
+    return given[0]
+
+
 def boolean(args: Mapping[str, str], name: str, default: bool) -> bool:
     """`true/false/yes/no/on/off/1/0`, in any case."""
     if name not in args:

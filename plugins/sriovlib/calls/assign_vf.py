@@ -1,4 +1,4 @@
-"""`assign_vf` and `unassign_vf`: an administrator says which VM wants a VF of what, and gets one."""
+"""`assign_vf`: a VM gets a VF of what an administrator asks for, and a request for it in the ledger."""
 
 from typing import Any, Dict, List, Mapping, NamedTuple, Optional, Tuple
 
@@ -30,7 +30,7 @@ class Wish(NamedTuple):
 
 
 def assign_vf(host: Host, session: Any, args: Mapping[str, str]) -> Dict[str, Any]:
-    """The plugin's `assign_vf`, on the master. The same call once more completes one that was cut off."""
+    """On the master. The same call again completes one that was cut off."""
     vm_uuid = arguments.required_uuid(args, "vm_uuid")
     wish = _wish(args)
     xapi = Xapi(host, session)
@@ -48,7 +48,7 @@ def assign_vf(host: Host, session: Any, args: Mapping[str, str]) -> Dict[str, An
     if not concerned:
         raise SriovError(
             "SRIOV_NO_FREE_VF",
-            f"No live host of the pool has a port in the network {wish.value}.",
+            f"No live host of the pool has a port in network {wish.value}.",
             "See `xe pif-list` for the ports and their networks.",
         )
     surveyed = inventories.survey(host, session, pool, concerned)
@@ -96,8 +96,8 @@ def _assign(at: Work, vm: Vm, entry: Entry, wish: Wish) -> Dict[str, Any]:
 
 
 def _begun(at: Work, vm: Vm, entry: Entry, wish: Wish) -> Optional[Request]:
-    """The same request, of a call that was cut off before the VM's entries named its VF: that call is
-    completed, or the VM would have two."""
+    """The last request, if it is the same and of a call that was cut off before the VM's entries named its
+    VF: that call is completed, or the VM would have two."""
     last = entry.requests[-1] if entry.requests else None
     where = at.surveyed.hosts.get(entry.lease.host) if entry.lease else None
     if last is None or entry.lease is None or where is None or not at.was_cut_off(vm.uuid):
@@ -123,23 +123,13 @@ def _settings(
         _check_settings(settings, port.speed if port else None)
         settings["mac"] = chosen_mac(at, vm.uuid, number, settings.get("mac"))
     elif settings:
-        raise bad_argument(
-            sorted(settings)[0],
-            settings[sorted(settings)[0]],
-            f"nothing here: {vf.no_settings}",
-        )
+        name = min(settings)
+        raise bad_argument(name, settings[name], f"nothing here: {vf.no_settings}")
     return settings
 
 
 def _wish(args: Mapping[str, str]) -> Wish:
-    given = [kind for kind in KINDS if kind in args]
-    if len(given) != 1:
-        raise SriovError(
-            "SRIOV_BAD_ARGUMENT",
-            f"assign_vf was told {' and '.join(given) if given else 'none'} of {', '.join(KINDS)}.",
-            "Say by exactly one of them which VF the VM shall have.",
-        )
-    (kind,) = given
+    kind = arguments.exactly_one("assign_vf", args, KINDS, "They say which VF the VM gets.")
     value: Optional[str]
     if kind == "vf":
         value = arguments.address(args, "vf")
@@ -152,7 +142,7 @@ def _wish(args: Mapping[str, str]) -> Wish:
     settings = {}
     for name in vf_settings.NAMES:
         if name not in args or args[name].strip() == "default":
-            continue  # what is not said is what /etc/sriov.conf says, or the driver
+            continue  # then /etc/sriov.conf says it, or the driver
         try:
             settings[name] = vf_settings.as_text(vf_settings.parse_value(name, args[name]))
         except ValueError as accepted:
@@ -177,27 +167,24 @@ def _of_network(pool: Topology, wish: Wish) -> Wish:
         tag = str(network["vlan"])
         if settings.setdefault("vlan", tag) != tag:
             raise bad_argument(
-                "vlan", settings["vlan"], f"{tag} or nothing: the network {network['name']} has that tag"
+                "vlan", settings["vlan"], f"{tag} or nothing: network {network['name']} has that tag"
             )
         protocol = settings.get("vlan_protocol", "802.1q")
         if protocol != "802.1q":  # the tag of xapi's VLANs, on the kernel's bridges and on Open vSwitch
-            raise bad_argument(
-                "vlan_protocol",
-                protocol,
-                f"802.1q or nothing: the network {network['name']} is a VLAN of that",
-            )
+            accepted = f"802.1q or nothing: network {network['name']} is a VLAN of that"
+            raise bad_argument("vlan_protocol", protocol, accepted)
     return wish._replace(value=network["uuid"], settings=settings)
 
 
 def _target(at: Work, vm: Vm, entry: Entry, wish: Wish) -> Tuple[str, Choice]:
-    """The host that the VM's VFs are of, and the choice as the ledger keeps it. The lease's host where there
-    is one that is live, else the one that was asked for, else the VM's affinity, else the best."""
+    """The host of the VM's VFs, and the choice as the ledger keeps it. The host: the lease's if it is live,
+    else the one asked for, else the VM's affinity, else the best."""
     leased = at.topology.live_host(entry.lease.host) if entry.lease else None
     if leased and wish.host and leased != wish.host:
         raise SriovError(
             "SRIOV_BAD_ARGUMENT",
-            f"The VFs of {vm.name} are on the host {at.topology.members[leased].name}, not on {wish.host}.",
-            "Leave host_uuid out, or move all of them first (`reinstate_vfs` with host_uuid).",
+            f"The VFs of VM {vm.name} are on host {at.topology.members[leased].name}, not on {wish.host}.",
+            "Leave host_uuid out, or move them all first (`reinstate_vfs` with host_uuid).",
         )
     fixed = leased or wish.host
     asked = {fixed: at.host(fixed)} if fixed else at.surveyed.hosts
@@ -232,12 +219,10 @@ def _choice(where: Surveyed, wish: Wish) -> Optional[Choice]:
         if pf is None or pf.management is not False:
             return None
         if wish.value != pf.address and len(pf.ports) > 1:
-            raise bad_argument(
-                "pf",
-                wish.value,
-                f"a PF with one port, or an address; {pf.address} has several ports, and VFs of each: "
-                "say by network, vf or pf=ADDRESS which VF is meant",
+            accepted = (
+                f"a PF with one port, or an address; {pf.address} has several ports: use network, vf or that"
             )
+            raise bad_argument("pf", wish.value, accepted)
         return Choice("pf", pf.address, pf.function.device)
     if wish.kind == "vf":
         vf = where.inventory.vfs.get(wish.value)
@@ -252,16 +237,16 @@ def _nothing(at: Work, wish: Wish, asked: Mapping[str, Surveyed]) -> SriovError:
             carries = "carries" if pf.management else "may carry"
             return SriovError(
                 "SRIOV_MANAGEMENT_INTERFACE",
-                f"{wish.value} {carries} the management network of the host {one.member.name}.",
-                "Its VFs are not given to VMs; use another port.",
+                f"{wish.value} {carries} the management network of host {one.member.name}.",
+                "VMs get no VFs of it; use another port.",
             )
     names = ", ".join(sorted(one.member.name for one in asked.values())) or "no host"
     silent = " ".join(problem.message for problem in at.surveyed.problems)
-    what = {"pf": "an SR-IOV capable device", "vf": "a VF"}.get(wish.kind, "VFs of")
+    what = {"pf": "SR-IOV capable device", "vf": "VF"}.get(wish.kind, "VF of")
     return SriovError(
         "SRIOV_NOT_FOUND",
-        f"There is not {what} `{wish.value}` (asked: {names}). {silent}".strip(),
-        "list_pfs and list_vfs of a host show what it has.",
+        f"No {what} `{wish.value}` was found (asked: {names}). {silent}".strip(),
+        "`list_pfs` and `list_vfs` show what a host has.",
     )
 
 
@@ -276,14 +261,14 @@ def _free(at: Work, vm: Vm, uuid: str, choice: Choice) -> int:
 
 
 def _redundant(at: Work, host: str, interface: Optional[str]) -> Optional[bool]:
-    """False for a VF of a bond's member: it goes down with that one port. Else null."""
+    """False for a VF of a bond's member, which fails with that one port; else None."""
     return False if interface in networks.bonded(at.topology.members[host].pifs) else None
 
 
 def _moved(entry: Entry, vfs: Mapping[int, str]) -> List[str]:
     before = entry.lease.vfs if entry.lease else {}
     return [
-        f"Request {number} had {before[number]}, which it cannot have any more; it has {vfs[number]} now."
+        f"Request {number} had {before[number]}, which the VM cannot have any more; it has {vfs[number]} now."
         for number in sorted(before)
         if vfs[number] != before[number]
     ]
@@ -297,76 +282,11 @@ def _warnings(at: Work, vm: Vm, vf: VfState, port: Optional[PortState], portable
         found.append(f"{vf.address} is {vf.function.port.why}, so its network is not known.")
     if not portable:
         found.append(
-            "On another host these addresses are other VFs or somebody else's, so the VM is given others "
-            "there as it starts."
+            "On other hosts these addresses do not fit or are not free: the VM gets other VFs when it starts "
+            "there."
         )
     if vm.nomigrate not in (None, "true"):
         found.append(
-            f"platform:nomigrate of the VM is {vm.nomigrate}, and was left so: xapi will try to migrate it."
+            f"platform:nomigrate of the VM stays {vm.nomigrate}: xapi will try to migrate it with its VFs."
         )
     return found
-
-
-def unassign_vf(host: Host, session: Any, args: Mapping[str, str]) -> Dict[str, Any]:
-    """The plugin's `unassign_vf`, on the master: takes requests, VFs and entries back. What was taken back
-    already, by a call that may have been cut off, is completed."""
-    vm_uuid = arguments.required_uuid(args, "vm_uuid")
-    given = [name for name in ("request", "vf", "all") if name in args]
-    if len(given) != 1:
-        raise SriovError(
-            "SRIOV_BAD_ARGUMENT",
-            f"unassign_vf was told {' and '.join(given) if given else 'none'} of request, vf, all.",
-            "Say by exactly one of them what to take back; list_assignments shows the VM's requests.",
-        )
-    number = arguments.number(args, "request") if "request" in args else None
-    address = arguments.address(args, "vf") if "vf" in args else None
-    if "all" in args and not arguments.boolean(args, "all", False):
-        raise bad_argument("all", args["all"], "true; or name one by request or vf")
-    xapi = Xapi(host, session)
-    pool = hosts.read(host, xapi)
-    _, record = state.vm_record(xapi, vm_uuid, template=True)
-    doing = f"unassign_vf for {record['name_label']} ({vm_uuid})"
-    with locked.work(host, session, pool, inventories.NOBODY, doing) as at:
-        vm = at.vm(vm_uuid)
-        state.must_be_halted(vm)
-        entry = at.entry(vm_uuid)
-        vfs = dict(entry.lease.vfs) if entry.lease else {}
-        gone = [
-            request
-            for request in entry.requests
-            if "all" in args or request.number == number or (address and vfs.get(request.number) == address)
-        ]
-        completes = not gone and (_had(entry, number, address) or at.was_cut_off(vm_uuid))
-        if not gone and not completes and "all" not in args:
-            wanted = f"for {address}" if number is None else str(number)
-            raise SriovError(
-                "SRIOV_NOT_FOUND",
-                f"{vm.name} ({vm_uuid}) has no request {wanted}.",
-                f"It has: {_told(entry, vfs)}." if entry.requests else "It has none at all.",
-            )
-        kept = [request for request in entry.requests if request not in gone]
-        kept_vfs = {request.number: vfs[request.number] for request in kept if request.number in vfs}
-        changed = False
-        if entry != locked.NO_ENTRY:  # with nothing to take back too: a call may have been cut off
-            own = entry.lease.host if entry.lease else pool.own
-            changed = at.transaction.write(at.change(vm, entry, kept, own, kept_vfs))
-        at.transaction.collect_garbage()
-    back = {*vfs.values(), *(entry.past if completes else ())}.difference(kept_vfs.values())
-    places = [entry.lease.host] if entry.lease else [member.uuid for member in pool.live] if completes else []
-    for host_uuid in places if back and (gone or completes) else ():
-        locked.release(host, session, pool, host_uuid, vm_uuid, back)
-    return {
-        "vm_uuid": vm_uuid,
-        "changed": changed,
-        "unassigned": [{"request": request.number, "vf": vfs.get(request.number)} for request in gone],
-        "requests": [request.number for request in kept],
-    }
-
-
-def _had(entry: Entry, number: Optional[int], address: Optional[str]) -> bool:
-    """Whether the VM had that request, or one for that VF: no number is given out twice."""
-    return (number is not None and 0 < number < entry.next_number) or address in entry.past
-
-
-def _told(entry: Entry, vfs: Mapping[int, str]) -> str:
-    return ", ".join(f"{request.number} ({vfs.get(request.number)})" for request in entry.requests)

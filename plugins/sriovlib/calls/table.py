@@ -49,7 +49,7 @@ FUNCTIONS: Dict[str, Function] = {
         ("vm_uuid", "vf", "pf", "network", "device", "host_uuid", *SETTINGS.split()),
         pool=True,
     ),
-    "unassign_vf": Function("calls.assign_vf", ("vm_uuid", "request", "vf", "all"), pool=True),
+    "unassign_vf": Function("calls.unassign_vf", ("vm_uuid", "request", "vf", "all"), pool=True),
     "reinstate_vfs": Function("calls.reinstate_vfs", ("vm_uuid", "host_uuid", "starting"), pool=True),
     "adopt_vm": Function(
         "calls.adopt_vm", ("vm_uuid", "host_uuid", "origin_uuid", "trust_keys", "dry_run"), pool=True

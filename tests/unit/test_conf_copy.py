@@ -10,7 +10,7 @@ from sriovlib import safetext
 from sriovlib.config import ini, sriov_conf
 from sriovlib.errors import SriovError
 from sriovlib.machine.host import Host
-from sriovlib.pool import conf_copy, conf_from_pool
+from sriovlib.pool import conf_copy
 
 PF = "[pf 0000:07:00.0]\nvfs = 4\n"
 
@@ -25,9 +25,9 @@ def test_a_copy_that_is_too_long_is_not_read_and_named(
 ) -> None:
     pool = SmallPool()
     pool.other_config["sriov-conf"] = PF + "#" * safetext.LONGEST
-    monkeypatch.setattr(conf_from_pool, "logged_in", lambda _host: answering(pool))
+    monkeypatch.setattr(conf_copy, "logged_in", lambda _host: answering(pool))
     with pytest.raises(SriovError) as error:
-        conf_from_pool.bring_back(Host())
+        conf_copy.bring_back(Host())
     assert (error.value.code, "sriov-conf has 655" in error.value.message) == ("SRIOV_NOT_FOUND", True)
     assert not fs.exists(sriov_conf.PATH)
 
@@ -51,12 +51,12 @@ def test_what_was_brought_back_is_said_line_by_line(
 ) -> None:
     """A pool-operator may have written it: whoever brings it back sees VLAN 999, and no forged line."""
     copy = sriov_conf.interpret(ini.parse(PF + "[vf 0000:07:00.0 1]\nvlan = 999\ntrust = on\n# \x1b[2J\n"))
-    monkeypatch.setattr(conf_from_pool, "_mine", lambda _host, _copies: copy)
-    monkeypatch.setattr(conf_from_pool, "_copies", lambda _host: [copy])
+    monkeypatch.setattr(conf_copy, "_of_this_host", lambda _host, _copies: copy)
+    monkeypatch.setattr(conf_copy, "_copies", lambda _host: [copy])
     fs.create_dir("/run/sriov")
     fs.create_dir("/etc")
-    assert conf_from_pool.bring_back(Host()).splitlines() == [
-        "/etc/sriov.conf: brought back from the pool, 1 PF sections",
+    assert conf_copy.bring_back(Host()).splitlines() == [
+        "/etc/sriov.conf: 1 PF sections brought back from the pool",
         "  [pf 0000:07:00.0] vfs = 4",
         "  [vf 0000:07:00.0 1] vlan = 999, trust = on",
     ]
