@@ -22,7 +22,20 @@ process_structured_field). So the key with the highest serial counts, and two me
 
 import json
 import re
-from typing import Any, Dict, List, Mapping, NamedTuple, Optional, Pattern, Sequence, Set, Tuple
+from typing import (
+    Any,
+    Dict,
+    List,
+    Mapping,
+    NamedTuple,
+    Optional,
+    Pattern,
+    Sequence,
+    Set,
+    Tuple,
+    Type,
+    TypeVar,
+)
 
 from ..config import vf_settings
 from ..safetext import LONGEST, UUID
@@ -47,6 +60,8 @@ _VALUES: Dict[str, Tuple[Pattern[str], str]] = {
     "vf": (_ADDRESS, "the address of a VF"),
     "device": (_DEVICE, "vendor and device such as 8086:10ed"),
 }
+_T = TypeVar("_T")
+_KINDS: Dict[type, str] = {dict: "JSON object", list: "list", str: "text", bool: "true or false"}
 _NAMES_DEVICE = ("pf", "vf")  # an address means the same thing only where the same device is behind it
 
 
@@ -123,23 +138,23 @@ def parse(text: str) -> Entry:
         raise
     except (ValueError, RecursionError) as error:
         raise LedgerError(f"it is no JSON ({error})") from error
-    version = _object(document, "the whole").get("version")
+    version = _typed(dict, document, "the whole").get("version")
     if not isinstance(version, int) or isinstance(version, bool) or version != VERSION:
         raise LedgerError(f"its version is {json.dumps(version)}, and only version {VERSION} is understood")
     names = {"version", "requests", "next", "nomigrate", "pci", "past"}
     values = _members(document, "the whole", names, {"lease"})
     next_number = _integer(values["next"], "next")
-    requests = tuple(_request(one) for one in _list(values["requests"], "requests"))
+    requests = tuple(_request(one) for one in _typed(list, values["requests"], "requests"))
     for before, after in zip(requests, requests[1:]):
         if before.number >= after.number:
             raise LedgerError(f"request {after.number} stands after request {before.number}")
     if requests and requests[-1].number >= next_number:
         raise LedgerError(f"the next request is {next_number}, and there is a request {requests[-1].number}")
-    if not isinstance(values["nomigrate"], bool):
-        raise LedgerError("nomigrate is neither true nor false")
     lease = _lease(values["lease"], requests) if "lease" in values else None
-    past = tuple(_matching(one, *_VALUES["vf"], where="past") for one in _list(values["past"], "past"))
-    return Entry(requests, lease, next_number, values["nomigrate"], _text(values["pci"], "pci"), past)
+    nomigrate, pci = _typed(bool, values["nomigrate"], "nomigrate"), _typed(str, values["pci"], "pci")
+    return Entry(
+        requests, lease, next_number, nomigrate, pci, tuple(_matching_all(values["past"], "vf", "past"))
+    )
 
 
 def render(entry: Entry) -> str:
@@ -212,18 +227,18 @@ def _request(document: Any) -> Request:
     values = _members(document, "a request", {"number", "by", "value", "settings"}, {"device"})
     number = _integer(values["number"], "the number of a request")
     where = f"request {number}"
-    kind = _text(values["by"], f"by of {where}")
+    kind = _typed(str, values["by"], f"by of {where}")
     if kind not in _VALUES:
         raise LedgerError(f"{where} is by {_shown(kind)}, which is none of {', '.join(_VALUES)}")
-    value = _matching(values["value"], *_VALUES[kind], where=where)
+    value = _matching(values["value"], kind, where)
     if ("device" in values) != (kind in _NAMES_DEVICE):
         raise LedgerError(f"{where} is by {kind} and names {'a' if 'device' in values else 'no'} device")
     device = None
     if "device" in values:
-        device = _matching(values["device"], *_VALUES["device"], where=f"device of {where}")
+        device = _matching(values["device"], "device", f"device of {where}")
     settings = _members(values["settings"], f"settings of {where}", set(), set(vf_settings.NAMES))
     for name, text in settings.items():
-        _check_setting(name, _text(text, f"{name} of {where}"), where)
+        _check_setting(name, _typed(str, text, f"{name} of {where}"), where)
     return Request(number, Choice(kind, value, device), settings)
 
 
@@ -240,34 +255,31 @@ def _check_setting(name: str, text: str, where: str) -> None:
 
 def _lease(document: Any, requests: Tuple[Request, ...]) -> Lease:
     values = _members(document, "lease", {"host", "vfs", "serial"}, {"replaced", "networks"})
-    host = _matching(values["host"], _UUID, "the UUID of a host", where="host of the lease")
     vfs: Dict[int, str] = {}
-    taken: Set[str] = set()
-    numbers = {request.number for request in requests}
-    for key, value in _object(values["vfs"], "vfs of the lease").items():
-        if not _NUMBER.fullmatch(key) or int(key) not in numbers:
-            raise LedgerError(f"the lease has a VF for request {_shown(key)}, and there is no such request")
-        address = _matching(value, *_VALUES["vf"], where=f"the VF leased for request {key}")
-        if address in taken:
+    for number, address in _by_request(values["vfs"], "vfs", {one.number for one in requests}).items():
+        vfs[number] = _matching(address, "vf", f"the VF leased for request {number}")
+    taken = sorted(vfs.values())
+    for address, following in zip(taken, taken[1:]):
+        if address == following:
             raise LedgerError(f"the lease has {address} for two requests")
-        taken.add(address)
-        vfs[int(key)] = address
-    serial = _integer(values["serial"], "serial of the lease")
-    replaced = _object(values.get("replaced", {}), "replaced of the lease")
+    replaced = _typed(dict, values.get("replaced", {}), "replaced of the lease")
     for to, at in replaced.items():
-        _matching(to, _UUID, "the UUID of a host", where="replaced of the lease")
+        _matching(to, "host", "replaced of the lease")
         _integer(at, "the time in replaced of the lease")
-    return Lease(host, vfs, serial, replaced, _networks(values.get("networks", {}), vfs))
+    networks = {
+        number: _matching_all(those, "network", f"networks of request {number}")
+        for number, those in _by_request(values.get("networks", {}), "networks", set(vfs)).items()
+    }
+    host = _matching(values["host"], "host", "host of the lease")
+    return Lease(host, vfs, _integer(values["serial"], "serial of the lease"), replaced, networks)
 
 
-def _networks(document: Any, vfs: Dict[int, str]) -> Dict[int, List[str]]:
-    found: Dict[int, List[str]] = {}
-    for key, value in _object(document, "networks of the lease").items():
-        if not _NUMBER.fullmatch(key) or int(key) not in vfs:
-            raise LedgerError(f"the lease has networks for request {_shown(key)}, and no VF")
-        where = f"networks of request {key}"
-        found[int(key)] = [_matching(one, *_VALUES["network"], where=where) for one in _list(value, where)]
-    return found
+def _by_request(document: Any, what: str, numbers: Set[int]) -> Dict[int, Any]:
+    values = _typed(dict, document, f"{what} of the lease")
+    for key in values:
+        if not _NUMBER.fullmatch(key) or int(key) not in numbers:
+            raise LedgerError(f"the lease has {what} for request {_shown(key)}, which is not there")
+    return {int(key): value for key, value in values.items()}
 
 
 def _request_members(request: Request) -> Dict[str, Any]:
@@ -306,7 +318,7 @@ def _short_integer(digits: str) -> int:
 
 
 def _members(value: Any, where: str, required: Set[str], optional: Set[str]) -> Dict[str, Any]:
-    members = _object(value, where)
+    members: Dict[str, Any] = _typed(dict, value, where)
     for name in sorted(required.difference(members)):
         raise LedgerError(f"{where} has no {name}")
     for name in sorted(set(members) - required - optional):
@@ -314,21 +326,9 @@ def _members(value: Any, where: str, required: Set[str], optional: Set[str]) -> 
     return members
 
 
-def _object(value: Any, where: str) -> Dict[str, Any]:
-    if not isinstance(value, dict):
-        raise LedgerError(f"{where} is no JSON object")
-    return value
-
-
-def _list(value: Any, where: str) -> List[Any]:
-    if not isinstance(value, list):
-        raise LedgerError(f"{where} is no list")
-    return value
-
-
-def _text(value: Any, where: str) -> str:
-    if not isinstance(value, str):
-        raise LedgerError(f"{where} is no text")
+def _typed(kind: Type[_T], value: Any, where: str) -> _T:
+    if not isinstance(value, kind):
+        raise LedgerError(f"{where} is no {_KINDS[kind]}")
     return value
 
 
@@ -338,11 +338,16 @@ def _integer(value: Any, where: str) -> int:
     return value
 
 
-def _matching(value: Any, pattern: Pattern[str], what: str, where: str) -> str:
-    text = _text(value, where)
+def _matching(value: Any, kind: str, where: str) -> str:
+    pattern, what = _VALUES.get(kind, (_UUID, "the UUID of a host"))
+    text = _typed(str, value, where)
     if not pattern.fullmatch(text):
         raise LedgerError(f"{where} is {_shown(text)}, which is not {what}")
     return text
+
+
+def _matching_all(value: Any, kind: str, where: str) -> List[str]:
+    return [_matching(one, kind, where) for one in _typed(list, value, where)]
 
 
 def _shown(text: str) -> str:
