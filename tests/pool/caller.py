@@ -7,7 +7,7 @@ from typing import Any, Callable, Dict, Iterator, List, Tuple
 import pytest
 from box import PoolInABox
 from sriovlib.errors import SriovError
-from sriovlib.pool import ledger, locked, master
+from sriovlib.pool import ledger, master
 from sriovlib.xapi.session import Xapi, XapiSilent
 
 FOREIGN = "3/0000:00:1b.0"  # an entry by hand
@@ -42,7 +42,13 @@ class Caller:
     def entry(self) -> ledger.Entry:
         found = ledger.read(self.pool_keys())
         assert found.unreadable == {}
-        return found.entries.get(self.vm, locked.NO_ENTRY)
+        return found.entries.get(self.vm, ledger.NO_ENTRY)
+
+    def forget(self) -> None:
+        """The VM has no key in the ledger, as before its first request."""
+        (pool,) = self.session.xenapi.pool.get_all()
+        for name in self.key_names():
+            self.session.xenapi.pool.remove_from_other_config(pool, name)
 
     def key_names(self) -> List[str]:
         """Those of the VM in the ledger; two of a call that was cut off."""

@@ -247,8 +247,8 @@ def test_none_left_is_said_with_who_has_them(pool: Administrator) -> None:
 @pytest.mark.parametrize(
     ("args", "code", "named"),
     [
-        ({}, "SRIOV_BAD_ARGUMENT", "none of vf, pf"),
-        ({"pf": "eth1", "network": "x"}, "SRIOV_BAD_ARGUMENT", "pf and network"),
+        ({}, "SRIOV_BAD_ARGUMENT", "exactly one of vf, pf"),
+        ({"pf": "eth1", "network": "x"}, "SRIOV_BAD_ARGUMENT", "the call has pf, network"),
         ({"pf": "eth1", "vlan": "5000"}, "SRIOV_BAD_ARGUMENT", "vlan"),
         ({"pf": "eth1", "qos": "3"}, "SRIOV_BAD_ARGUMENT", "qos"),
         ({"pf": "eth1", "max_tx_rate": "10001"}, "SRIOV_BAD_ARGUMENT", "the speed of the link, 10000 Mbit/s"),

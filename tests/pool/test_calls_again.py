@@ -78,6 +78,7 @@ def test_assign_vf_once_more(caller: Caller, vlan: str) -> None:
             assert [one.settings["vlan"] for one in after] == ["12", vlan], number
         begun += bool(before) and not is_named
         caller.act(unassign_vf.unassign_vf, all="true")
+        caller.forget()
     assert begun > 2
 
 
@@ -115,6 +116,7 @@ def test_adopt_vm_once_more(caller: Caller) -> None:
         assert platform == {"nomigrate": "true"}
         assert len(caller.key_names()) == 1
         caller.act(unassign_vf.unassign_vf, all="true")
+        caller.forget()
     assert begun > 3
 
 

@@ -207,3 +207,26 @@ def test_what_iovirt_keys_say_in_pages_is_refused(pool: Administrator) -> None:
     code, message, hint = pool.refused("adopt_vm", vm_uuid=odd)
     assert (code, "sriovmacs" in message, "take that key out" in hint) == ("SRIOV_BAD_ARGUMENT", True, True)
     assert len(message) < 500
+
+
+@pytest.mark.parametrize("waiting", [False, True])
+def test_keys_and_vms_of_the_first_builds_are_replaced_at_the_next_change(
+    pool: Administrator, waiting: bool
+) -> None:
+    """Keys without a serial, of a call that was cut off too; and no mark on the VM."""
+    vm = pool.vm("web")
+    pool.call("assign_vf", vm_uuid=vm, pf="eth1", vlan="12")
+    text, pci = json.dumps(pool.ledger(vm)), pool.pci(vm)
+    pool.set_ledger(vm, None)
+    pool.set_ledger(vm, text)
+    (ref,) = pool.api("pool.get_all")
+    if waiting:
+        pool.api("pool.add_to_other_config", ref, f"sriov-next-{vm}", text)
+        pool.api("pool.remove_from_other_config", ref, f"sriov-vm-{vm}")
+        pool.set_pci(vm, None)
+    pool.api("VM.remove_from_other_config", pool.ref(vm), ledger.MARK)
+    assert pool.listed(vm)["requests"][0]["settings"]["vlan"] == "12"
+    pool.call("reinstate_vfs", vm_uuid=vm)
+    assert [name for name in pool.pool_keys() if vm in name] == [f"sriov-vm-{vm}.1"]
+    assert (pool.pci(vm), pool.record(vm)["other_config"][ledger.MARK]) == (pci, vm)
+    assert pool.conflicts() == []

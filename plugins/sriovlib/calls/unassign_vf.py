@@ -5,7 +5,7 @@ from typing import Any, Dict, Mapping, Optional
 from ..errors import SriovError, bad_argument
 from ..machine.host import Host
 from ..pool import hosts, inventories, locked, state
-from ..pool.ledger import Entry
+from ..pool.ledger import NO_ENTRY, Entry
 from ..xapi.session import Xapi
 from . import arguments
 
@@ -45,7 +45,7 @@ def unassign_vf(host: Host, session: Any, args: Mapping[str, str]) -> Dict[str, 
         kept = [request for request in entry.requests if request not in gone]
         kept_vfs = {request.number: vfs[request.number] for request in kept if request.number in vfs}
         changed = False
-        if entry != locked.NO_ENTRY:  # with nothing to take back too: a call may have been cut off
+        if entry != NO_ENTRY:  # with nothing to take back too: a call may have been cut off
             own = entry.lease.host if entry.lease else pool.own
             changed = at.transaction.write(at.change(vm, entry, kept, own, kept_vfs))
         at.transaction.collect_garbage()

@@ -6,10 +6,10 @@ from typing import Dict, List, NamedTuple, Optional, Sequence, Set
 from ..errors import SriovError
 from ..safetext import listed, shortened
 from ..vf import inventory
-from . import former_settings, locked, pci_entries, state
+from . import former_settings, pci_entries, state
 from .former_settings import Found
 from .inventories import Surveyed
-from .ledger import Choice, Entry, Request
+from .ledger import NO_ENTRY, Choice, Entry, Request
 from .locked import Work
 from .macs import chosen_mac
 from .state import Vm
@@ -130,7 +130,7 @@ def _in_doubt(where: Surveyed, one: Found) -> str:
 
 def _not_the_same(at: Work, vm: Vm, address: str, holder: str) -> str:
     said = "If the entry means the VF of another host, call with host_uuid."
-    if at.state.entries.get(holder, locked.NO_ENTRY).requests:
+    if at.state.entries.get(holder, NO_ENTRY).requests:
         said += f" If {vm.name} is a copy of that VM, call with origin_uuid={holder}."
     return f"{said} Else: {pci_entries.without(vm.uuid, vm.pci or '', address)}"
 

@@ -18,6 +18,7 @@ are left out where there is none.
 Each change adds a key with the next serial, and takes the one before out when all is written: xapi can only
 add a key and remove one, each in one step (xen-api: ocaml/database/db_cache_impl.ml,
 process_structured_field). So the key with the highest serial counts, and two mean that a call was cut off.
+A VM without a key gets one without requests first, for the same reason.
 """
 
 import json
@@ -109,6 +110,9 @@ class Entry(NamedTuple):
     def ever_leased(self) -> List[str]:
         """The addresses of its VFs, now and before."""
         return sorted({*self.past, *(self.lease.vfs.values() if self.lease else ())})
+
+
+NO_ENTRY = Entry((), None, 1, False, "")  # of a VM without a key
 
 
 class Key(NamedTuple):

@@ -23,7 +23,7 @@ from .change import Change
 from .conflicts.view import Seen
 from .hosts import Member, Topology
 from .inventories import Survey
-from .ledger import Choice, Entry, Request
+from .ledger import NO_ENTRY, Choice, Entry, Request
 from .placement import Held, NoFreeVf
 from .state import PoolState, Vm
 from .transaction import Transaction
@@ -31,7 +31,6 @@ from .transaction import Transaction
 LOCK = "pool"
 CALL_SECONDS, HOOK_SECONDS = 120, 60  # of waiting for the lock, if the caller says nothing else
 STALE_SECONDS = 15  # what hosts told before a longer wait than that may not be so any more
-NO_ENTRY = Entry((), None, 1, False, "", ())
 
 
 class Work(NamedTuple):

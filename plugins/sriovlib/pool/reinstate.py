@@ -7,7 +7,7 @@ from ..errors import SriovError
 from ..machine.host import Host
 from ..xapi.session import Xapi
 from . import hosts, inventories, locked, pci_entries, state
-from .ledger import Entry
+from .ledger import NO_ENTRY, Entry
 from .locked import Work
 from .state import Vm
 
@@ -57,7 +57,7 @@ def reinstate(
 def _reinstate(at: Work, vm: Vm, entry: Entry, wanted: Optional[str], starting: bool) -> Dict[str, Any]:
     if not entry.requests:  # entries of ours may be left, by a revert or by a call that was cut off
         change = at.change(vm, entry, (), wanted or at.topology.own, {})
-        changed = entry != locked.NO_ENTRY and at.transaction.write(change, starting)
+        changed = entry != NO_ENTRY and at.transaction.write(change, starting)
         return _answer(vm, wanted, changed, changed and change.pci != (vm.pci or ""), [], at)
     old = entry.lease
     target = wanted or _target(at, vm, entry)

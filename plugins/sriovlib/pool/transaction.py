@@ -9,7 +9,7 @@ from ..machine.host import Host
 from ..xapi.session import Xapi, XapiError, XapiFailure, logged_in
 from . import copies, ledger, state
 from .change import Change
-from .ledger import Key
+from .ledger import NO_ENTRY, Key
 from .state import PoolState, Vm
 
 _TEMPLATES = 'field "is_a_template" = "true" or field "is_a_snapshot" = "true"'
@@ -58,27 +58,31 @@ class Transaction:
                 raise _gone(vm) from error
             raise
         self._written.clear()
-        is_new = any(write.field == "pool.other_config" for write in writes)
-        self._remove_keys(keys if is_new else keys[:-1])
+        names = [key.name for key in keys]
+        names += [write.key for write in writes if write.field == "pool.other_config"]
+        self._remove_keys(names[:-1])
         return wrote
 
     def _planned(self, change: Change, keys: Sequence[Key]) -> Tuple[bool, List[Write]]:
         """Whether anything changes, and the writes. The ledger first: it says whether platform:nomigrate is
         ours before that is there. A new key even if only the VM changes: two keys are the sign of a call that
         was cut off. The VM has its mark as long as it has entries, so that no copy is without."""
-        vm = change.vm
+        vm, ref = change.vm, self._state.pool_ref
         nomigrate = Write("VM.platform", vm.ref, "nomigrate", vm.nomigrate, change.nomigrate)
         mark = Write("VM.other_config", vm.ref, ledger.MARK, vm.mark, change.mark)
         pci = Write("VM.other_config", vm.ref, "pci", vm.pci, change.pci or None)
         of_vm = [nomigrate, mark, pci] if change.mark else [nomigrate, pci, mark]
         of_vm = [write for write in of_vm if write.before != write.after]
+        of_ledger: List[Write] = []
+        if not keys:
+            name, text = _key(change._replace(entry=NO_ENTRY._replace(pci=vm.pci or "")), keys)
+            of_ledger.append(Write("pool.other_config", ref, name, None, text))
+            keys = [Key(name, 1, text)]
         name, text = _key(change, keys)
-        is_other = not keys or keys[-1].text != text
-        cut_off = ledger.was_cut_off(keys)
-        writes = list(of_vm)
+        is_other, cut_off = keys[-1].text != text, ledger.was_cut_off(keys)
         if is_other or (of_vm and not cut_off) or (cut_off and len(keys) == 1):
-            writes.insert(0, Write("pool.other_config", self._state.pool_ref, name, None, text))
-        return is_other or bool(of_vm), writes
+            of_ledger.append(Write("pool.other_config", ref, name, None, text))
+        return is_other or bool(of_vm), [*of_ledger, *of_vm]
 
     def _put(self, write: Write) -> None:
         self._written.append(write)
@@ -173,21 +177,21 @@ class Transaction:
         for uuid, keys in self._state.keys.items():
             if uuid in self._state.vms:
                 if len(keys) > 1 and self._is_complete(uuid):
-                    self._remove_keys(keys[:-1])
+                    self._remove_keys([key.name for key in keys[:-1]])
                 continue
             try:
                 if ledger.is_uuid(uuid) and self._is_gone(uuid) and uuid not in self._origins():
-                    self._remove_keys(keys)
+                    self._remove_keys([key.name for key in keys])
             except XapiError as error:
                 self._host.log(f"{keys[-1].name} could not be collected: {error}")
 
-    def _remove_keys(self, keys: Sequence[Key]) -> None:
+    def _remove_keys(self, names: Sequence[str]) -> None:
         """Not worth failing for: the next call does it."""
         try:
-            for key in keys:
-                self._xapi.call("pool.remove_from_other_config", self._state.pool_ref, key.name)
+            for name in names:
+                self._xapi.call("pool.remove_from_other_config", self._state.pool_ref, name)
         except XapiError as error:
-            self._host.log(f"pool.other_config:{key.name} could not be removed: {error}")
+            self._host.log(f"pool.other_config:{name} could not be removed: {error}")
 
     def _is_complete(self, uuid: str) -> bool:
         """Whether the VM is as its entry says."""
