@@ -40,7 +40,7 @@ CANDIDATES = [
 
 def device(address: str, **changes: Any) -> Device:
     is_vf = address in VFS
-    plain = Device(address, True, is_vf, PORT if is_vf else None, VF if is_vf else PF, (), None)
+    plain = Device(address, True, PORT if is_vf else None, VF if is_vf else PF, (), None)
     return plain._replace(**changes)
 
 

@@ -103,7 +103,7 @@ def test_who_was_lent_the_address_last_is_named() -> None:
         "second": lent(BY_LAN, None, OTHER_VF, THERE, past=[VF], serial=2),
         "gave-all-back": Entry((), None, 2, False, "", (DMZ_VF,)),
     }
-    found = own_lease.lent_to_others(own_lease.lessees(entries), "own", [VF, OTHER_VF, DMZ_VF])
+    found = own_lease.leased_to_others(own_lease.lessees(entries), "own", [VF, OTHER_VF, DMZ_VF])
     assert found == {VF: "second", OTHER_VF: "second"}
 
 

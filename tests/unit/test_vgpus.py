@@ -108,7 +108,7 @@ def test_the_vfs_and_the_pf_are_needed(fs: FakeFilesystem) -> None:
 
 @pytest.mark.parametrize("carried", dom0_devices.XAPIS)
 def test_what_xapi_gave_to_a_vm_itself_stays_with_it_at_a_reboot(carried: str) -> None:
-    device = Device(VF, True, True, A40, "10de:2235", (carried,), None)
+    device = Device(VF, True, A40, "10de:2235", (carried,), None)
     assert reboot._is_xapis(device)
     assert not reboot._is_xapis(device._replace(carries=("the mounted file system /",)))
 

@@ -127,7 +127,7 @@ def _must_be_no_copy(at: Work, vm: Vm, named: Sequence[str], trust_keys: bool) -
     owner could have taken out what did. Keys of its own that are trusted answer that."""
     ours = at.entry(vm.uuid).ever_leased
     those = own_lease.lessees(at.state.entries)
-    others = own_lease.lent_to_others(those, vm.uuid, [one for one in named if one not in ours])
+    others = own_lease.leased_to_others(those, vm.uuid, [one for one in named if one not in ours])
     lessees = sorted(set(others.values()))
     if not lessees or (trust_keys and all(copies.has_keys_of_its_own(at.state, vm, one) for one in lessees)):
         return

@@ -2,9 +2,10 @@
 
 Roles below pool-admin bring a VM with any `pci` into the pool: VM.create, VM.clone, VM.revert and an import
 carry it, and before xapi 26.12 so did VM.set_other_config (XSA-489; xen-api: ocaml/idl/datamodel_vm.ml,
-tests/pool/transcripts/roles.json). All else on a VM they can write. So whether an entry is a copy of another
-VM's cannot be seen on the VM; what others were lent can, in the ledger. And a VF without a VLAN of its own
-sends and takes tagged frames, so in a network of which VMs have VFs in VLANs it opens them all.
+tests/imitation/transcripts/roles.json). All else on a VM they can write. So whether an entry is a copy of
+another VM's cannot be seen on the VM; what others have or had leases of can, in the ledger. And a VF without
+a VLAN of its own sends and takes tagged frames, so in a network of which VMs have VFs in VLANs it opens them
+all.
 """
 
 from typing import Dict, Iterable, List, Mapping, NamedTuple, Sequence, Set
@@ -14,7 +15,7 @@ from .placement import Candidate
 
 
 def lessees(entries: Mapping[str, Entry]) -> Dict[str, List[str]]:
-    """Address -> the VMs with requests that are or were lent it, of whatever host, the last one first."""
+    """Address -> the VMs with requests that have or had a lease of it on any host, the last one first."""
     found: Dict[str, List[str]] = {}
     ranked = [(entry.lease.serial if entry.lease else -1, uuid) for uuid, entry in entries.items()]
     for _, uuid in sorted(ranked, reverse=True):
@@ -23,14 +24,12 @@ def lessees(entries: Mapping[str, Entry]) -> Dict[str, List[str]]:
     return found
 
 
-def lent_to_others(those: Mapping[str, Sequence[str]], vm_uuid: str, named: Iterable[str]) -> Dict[str, str]:
-    """Of these addresses, those of which another VM is or was lent the like, and which. `those`: lessees."""
-    found = {}
-    for address in named:
-        others = [uuid for uuid in those.get(address, ()) if uuid != vm_uuid]
-        if others:
-            found[address] = others[0]
-    return found
+def leased_to_others(
+    those: Mapping[str, Sequence[str]], vm_uuid: str, named: Iterable[str]
+) -> Dict[str, str]:
+    """Those of the addresses that another VM has or had a lease of, and which VM. `those`: lessees."""
+    others = {address: [uuid for uuid in those.get(address, ()) if uuid != vm_uuid] for address in named}
+    return {address: uuids[0] for address, uuids in others.items() if uuids}
 
 
 class Vlans(NamedTuple):
@@ -38,7 +37,7 @@ class Vlans(NamedTuple):
 
     networks: Set[str]  # UUIDs
     pfs: Set[str]  # of one host, in whatever network
-    elsewhere: bool  # of another host, and nobody knows in which network
+    elsewhere: bool  # on another host, in a network that is not known
 
 
 def has_vlan(request: Request) -> bool:
@@ -48,7 +47,7 @@ def has_vlan(request: Request) -> bool:
 def vlans(
     entries: Iterable[Entry], host: str, candidates: Iterable[Candidate], wires: Mapping[str, Set[str]]
 ) -> Vlans:
-    """As the VMs' requests are. `wires`: network -> all that stand on its ports on some host (pifs.wires)."""
+    """By the VMs' requests. `wires`: network -> all that stand on its ports on some host (networks.wires)."""
     here = {candidate.address: candidate for candidate in candidates}
     found = Vlans(set(), set(), False)
     for entry in entries:
@@ -74,3 +73,17 @@ def is_among(candidate: Candidate, where: Vlans) -> bool:
     """Whether the VF is in one of these networks, or may be."""
     perhaps = candidate.networks | candidate.no_network
     return candidate.pf in where.pfs or bool(perhaps & where.networks) or (where.elsewhere and bool(perhaps))
+
+
+def in_vlans(
+    entries: Iterable[Entry],
+    host: str,
+    candidates: Sequence[Candidate],
+    wires: Mapping[str, Set[str]],
+    unread: bool,
+) -> Dict[str, bool]:
+    """Address -> whether it is certain, of the host's VFs that are in a network in which VMs have VFs in
+    VLANs, or may be: a key of the ledger that is `unread` may be about any network."""
+    where = vlans(entries, host, candidates, wires)
+    perhaps = where._replace(elsewhere=where.elsewhere or unread)
+    return {one.address: is_among(one, where) for one in candidates if is_among(one, perhaps)}

@@ -39,7 +39,7 @@ def look(host: Host, xapi: Xapi, ref: str, record: Record) -> View:
     part = state.read_ledger(xapi).with_vms([vm], [vm.uuid])
     ours = part.entries[vm.uuid].ever_leased if vm.uuid in part.entries else ()
     foreign = [address for address in vm.named if address not in ours]
-    lessees = own_lease.lent_to_others(own_lease.lessees(part.entries), vm.uuid, foreign)
+    lessees = own_lease.leased_to_others(own_lease.lessees(part.entries), vm.uuid, foreign)
     notes = start_notes.under_way(host, vm.uuid)
     concerned = {*_lessees(part.entries, here, seen, vm.named), *lessees.values(), *notes, *part.unreadable}
     concerned.discard(vm.uuid)
@@ -99,23 +99,23 @@ def _in_vlans(xapi: Xapi, view: View, foreign: Set[str]) -> Dict[str, OwnLease]:
     """Those of the VFs whose network has VFs in VLANs. A key that cannot be read may be about any network.
     The PIFs of all hosts are read only where that matters."""
     here, part = view.pool
-    asked = [one for one in view.candidates if one.address in foreign]
+    asked = {one.address: one for one in view.candidates if one.address in foreign}
     unread = " and ".join(part.name(uuid) for uuid in sorted(part.unreadable) if part.vm(uuid))
     requests = [request for entry in part.entries.values() for request in entry.requests]
     if not asked or not (unread or any(map(own_lease.has_vlan, requests))):
         return {}
     wires = networks.wires(here.network_records, xapi.call("PIF.get_all_records"))
-    where = own_lease.vlans(part.entries.values(), here.member.uuid, view.candidates, wires)
-    perhaps = where._replace(elsewhere=where.elsewhere or bool(unread))
+    entries = part.entries.values()
+    closed = own_lease.in_vlans(entries, here.member.uuid, view.candidates, wires, bool(unread))
     names = {record["uuid"]: record["name_label"] for record in here.network_records.values()}
     return {
-        one.address: OwnLease(
+        address: OwnLease(
             None,
             " or ".join(sorted(names[uuid] for uuid in one.networks | one.no_network)),
-            "" if own_lease.is_among(one, where) else unread,
+            "" if closed[address] else unread,
         )
-        for one in asked
-        if own_lease.is_among(one, perhaps)
+        for address, one in asked.items()
+        if address in closed
     }
 
 
@@ -137,7 +137,6 @@ def _devices(host: Host, view: View, repositories: Sequence[Repository]) -> Dict
         address: Device(
             address=address,
             exists=host.exists(f"{pci.DEVICES}/{address}"),
-            is_vf=address in vfs,
             pf=vfs[address].pf if address in vfs else None,
             device=pci.identity(host, address),
             carries=needs.get(address, ()),

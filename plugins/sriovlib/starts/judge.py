@@ -24,8 +24,7 @@ class Device(NamedTuple):
 
     address: str
     exists: bool
-    is_vf: bool
-    pf: Optional[str]  # of a VF
+    pf: Optional[str]  # of a VF; else None
     device: str  # vendor:device, as in `8086:10fb`
     carries: Tuple[str, ...]  # what of dom0 is on it, in parts of a sentence: "the management interface eth0"
     held_by: Optional[str]  # another VM that has it, see `holder`
@@ -203,7 +202,7 @@ def _placing(view: View) -> str:
 
 
 def _named(device: Device) -> str:
-    what = [device.device, f"a VF of {device.pf}" if device.is_vf and device.pf else ""]
+    what = [device.device, f"a VF of {device.pf}" if device.pf else ""]
     said = ", ".join(filter(None, what))
     return f"{device.address} ({said})" if said else device.address
 

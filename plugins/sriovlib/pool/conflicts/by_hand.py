@@ -84,16 +84,13 @@ def refused(seen: Seen) -> Iterator[Refused]:
     on_hosts: Dict[str, List[str]] = {}
     perhaps_on: Dict[str, List[str]] = {}
     for host, one in seen.surveyed.hosts.items():
-        where = own_lease.vlans(entries.values(), host, one.candidates, wires)
-        perhaps = where._replace(elsewhere=where.elsewhere or unread)
-        for candidate in one.candidates:
-            if candidate.blocked is None and own_lease.is_among(candidate, where):
-                on_hosts.setdefault(candidate.address, []).append(host)
-            elif candidate.blocked is None and own_lease.is_among(candidate, perhaps):
-                perhaps_on.setdefault(candidate.address, []).append(host)
+        blocked = {candidate.address for candidate in one.candidates if candidate.blocked is not None}
+        closed = own_lease.in_vlans(entries.values(), host, one.candidates, wires, unread)
+        for address in closed.keys() - blocked:
+            (on_hosts if closed[address] else perhaps_on).setdefault(address, []).append(host)
     for vm in seen.vms():
         others = [] if vm.uuid in state.unreadable or seen.is_copy(vm) else seen.others(vm)
-        lent = own_lease.lent_to_others(lessees, vm.uuid, others)
+        lent = own_lease.leased_to_others(lessees, vm.uuid, others)
         for address in others:
             if address in lent:
                 yield Refused(vm, address, lent[address], [], [])
