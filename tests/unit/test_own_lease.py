@@ -7,7 +7,6 @@ from sriovlib.machine.pci import VirtualFunction
 from sriovlib.machine.ports import VfPort
 from sriovlib.pool import networks, own_lease
 from sriovlib.pool.ledger import Choice, Entry, Lease, Request
-from sriovlib.pool.own_lease import Vlans
 from sriovlib.pool.placement import Candidate
 
 HERE, THERE = "host-here", "host-there"
@@ -50,53 +49,50 @@ BY_LAN, BY_VLAN, BY_PF = (
 )
 
 
-def refused(*entries: Entry) -> Set[str]:
+def closed(*entries: Entry, candidates: Sequence[Candidate] = CANDIDATES, unread: bool = False) -> Set[str]:
     """The VFs of this host that an entry by hand may not name."""
-    where = own_lease.vlans(entries, HERE, CANDIDATES, WIRES)
-    return {one.address for one in CANDIDATES if own_lease.is_among(one, where)}
+    return set(own_lease.in_vlans(entries, HERE, candidates, WIRES, unread))
 
 
-def test_no_vlan_closes_nothing() -> None:
-    assert refused() == set()
-    assert refused(lent(BY_LAN, None), lent(BY_PF, "0", host=THERE), lent(BY_PF, "default")) == set()
+ALL = {VF, OTHER_VF, DMZ_VF}
 
 
-@pytest.mark.parametrize("choice", [BY_LAN, BY_VLAN])
-@pytest.mark.parametrize("host", [HERE, THERE])
-def test_a_vlan_closes_its_network_wherever_it_is_used(choice: Choice, host: str) -> None:
-    assert refused(lent(choice, "12", host=host)) == {VF, OTHER_VF}
+@pytest.mark.parametrize(
+    ("entries", "expected"),
+    [
+        ([], set()),
+        ([lent(BY_LAN, None), lent(BY_PF, "0", host=THERE), lent(BY_PF, "default")], set()),
+        ([lent(BY_LAN, "12")], {VF, OTHER_VF}),
+        ([lent(BY_VLAN, "12", host=THERE)], {VF, OTHER_VF}),
+        ([lent(BY_PF, "12")], {VF, OTHER_VF}),
+        # on a port of another host: the ledger knows its networks, or it may be any
+        ([lent(BY_PF, "12", host=THERE, networks={1: [DMZ]})], {DMZ_VF}),
+        ([lent(BY_PF, "12", host=THERE, networks={1: []})], set()),
+        ([lent(BY_PF, "12", host=THERE)], ALL),
+        # a request without a VF is in its network only
+        ([lent(BY_PF, "12")._replace(lease=None)], set()),
+        ([lent(BY_LAN, "12")._replace(lease=None)], {VF, OTHER_VF}),
+    ],
+)
+def test_vfs_in_networks_with_vlans(entries: List[Entry], expected: Set[str]) -> None:
+    assert closed(*entries) == expected
 
 
-def test_a_vlan_on_a_port_of_this_host_closes_the_port() -> None:
-    assert refused(lent(BY_PF, "12")) == {VF, OTHER_VF}
-    alone = [candidate(VF), candidate(OTHER_VF), candidate(DMZ_VF, pf="0000:07:00.1")]  # without any PIF
-    where = own_lease.vlans([lent(BY_PF, "12")], HERE, alone, {})
-    assert [own_lease.is_among(one, where) for one in alone] == [True, True, False]
+def test_vlan_on_a_port_without_a_network_closes_the_port() -> None:
+    alone = [candidate(VF), candidate(OTHER_VF), candidate(DMZ_VF, pf="0000:07:00.1")]
+    assert closed(lent(BY_PF, "12"), candidates=alone) == {VF, OTHER_VF}
 
 
-def test_of_another_hosts_port_the_ledger_knows_the_network() -> None:
-    assert refused(lent(BY_PF, "12", host=THERE, networks={1: [DMZ]})) == {DMZ_VF}
-    assert refused(lent(BY_PF, "12", host=THERE, networks={1: []})) == set()
+def test_vf_that_may_be_on_a_port_of_the_network() -> None:
+    assert closed(lent(BY_LAN, "12"), candidates=[candidate(VF, perhaps=[DMZ, LAN])]) == {VF}
 
 
-def test_a_network_that_nobody_knows_may_be_any() -> None:
-    assert refused(lent(BY_PF, "12", host=THERE)) == {VF, OTHER_VF, DMZ_VF}
-    disk = candidate("0000:0a:00.1", pf="0000:0a:00.0")
-    assert not own_lease.is_among(disk, Vlans(set(), set(), elsewhere=True))
+def test_key_that_cannot_be_read_may_be_about_any_network() -> None:
+    disk = candidate("0000:0a:00.1", pf="0000:0a:00.0")  # in no network
+    assert closed(candidates=[*CANDIDATES, disk], unread=True) == ALL
 
 
-def test_a_vf_that_may_be_on_a_port_of_the_network() -> None:
-    perhaps = candidate(VF, perhaps=[DMZ, LAN])
-    assert own_lease.is_among(perhaps, Vlans({LAN}, set(), elsewhere=False))
-
-
-def test_a_request_without_a_vf_is_in_its_network_only() -> None:
-    waits = lent(BY_PF, "12")._replace(lease=None)
-    assert refused(waits) == set()
-    assert refused(lent(BY_LAN, "12")._replace(lease=None)) == {VF, OTHER_VF}
-
-
-def test_who_was_lent_the_address_last_is_named() -> None:
+def test_last_lessee_of_an_address() -> None:
     entries = {
         "own": lent(BY_LAN, None, VF, serial=9),
         "first": lent(BY_LAN, None, VF, THERE, serial=1),
