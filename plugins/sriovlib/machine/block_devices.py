@@ -23,8 +23,8 @@ _NO_DISK = re.compile(r"(sr|fd|loop|ram|zram|nbd|rbd)\d+")
 
 
 class Disks(NamedTuple):
-    """What something of dom0 is on: these PCI devices, and, where that is not all or not known, perhaps any
-    partition of these kinds: as udev calls them, ANY, or ZVOL."""
+    """What something of dom0 is on: these PCI devices and, where that is not all, perhaps any partition of
+    these kinds: a kind of udev's, ANY, or ZVOL."""
 
     controllers: FrozenSet[str] = frozenset()
     perhaps: FrozenSet[str] = frozenset()
@@ -38,8 +38,9 @@ def one_of(kind: str) -> Disks:
     return Disks(perhaps=frozenset([kind]))
 
 
-def together(parts: Iterable[Disks]) -> Disks:
-    of = list(parts)
+def together(parts: Iterable[Optional[Disks]], instead: Disks = UNKNOWN) -> Disks:
+    """All of these; `instead` for one that is not known (None)."""
+    of = [instead if part is None else part for part in parts]
     return Disks(
         frozenset().union(*(part.controllers for part in of)),
         frozenset().union(*(part.perhaps for part in of)),
@@ -47,13 +48,12 @@ def together(parts: Iterable[Disks]) -> Disks:
 
 
 def controller(path: Optional[str]) -> Optional[str]:
-    """The PCI device that something in /sys belongs to: the last of those on the way to it."""
-    found = _devices(path or "")
-    return found[-1] if found else None
+    """The PCI device that something in /sys belongs to: the last one in its path."""
+    return ([None, *_devices(path or "")])[-1]
 
 
 def _devices(path: str) -> List[str]:
-    """The PCI device at the end of the way, behind those that make a PCI domain of their own (Intel's VMD:
+    """The last PCI device of a path in /sys, after those that make a PCI domain of their own (Intel's VMD:
     linux, drivers/pci/controller/vmd.c): without one of them what is behind it is gone too."""
     parts = path.split("/")
     there = [(place, part) for place, part in enumerate(parts) if pci.is_address(part)]
@@ -72,8 +72,7 @@ def below(host: Host, folder: Optional[str]) -> Disks:
         place = to_do.pop()
         if place is None:
             found.append(UNKNOWN)
-            continue
-        if place in seen:
+        if place is None or place in seen:
             continue
         seen.add(place)
         if host.exists(f"{place}/partition"):
@@ -116,7 +115,7 @@ def _fibre_channel(host: Host, port: str) -> List[str]:
 def _made_by_software(host: Host, place: str) -> Disks:
     """A block device with nothing below it that sysfs shows. A zvol is on its pool; one of DRBD has its disk
     on other hosts only, if this driver shows a disk below any (linux: drbd_nl.c, open_backing_dev); what is
-    below one of a kind that nobody knows here may be any disk."""
+    below one of an unknown kind may be any disk."""
     name = place[len(_VIRTUAL) :]
     if re.fullmatch(r"zd\d+", name):
         return one_of(ZVOL)
@@ -134,29 +133,25 @@ def _made_by_software(host: Host, place: str) -> Disks:
 
 
 def by_name(host: Host, path: str) -> Optional[Disks]:
-    """The PCI devices below a block device that is called so in /dev, by whatever link; None where there is
-    no such device."""
-    real = host.real_path(path) if path.startswith("/dev/") else None
-    if real is None or not real.startswith("/dev/"):
-        return None
-    name = real[len("/dev/") :].replace("/", "!")  # cciss/c0d0
-    folder = host.real_path(f"{BLOCK}/{name}")
+    """The PCI devices below the block device at that path or link in /dev; None where there is none."""
+    name = name_of(host, path) if path.startswith("/dev/") else None
+    folder = host.real_path(f"{BLOCK}/{name}") if name else None
     return None if folder is None else below(host, folder)
 
 
 def name_of(host: Host, path: str) -> Optional[str]:
     """What /sys calls the block device of that path."""
     real = host.real_path(path)
-    return real[len("/dev/") :].replace("/", "!") if real and real.startswith("/dev/") else None
+    is_device = real is not None and real.startswith("/dev/")
+    return real[len("/dev/") :].replace("/", "!") if real and is_device else None  # cciss!c0d0
 
 
 def perhaps(host: Host, kinds: Iterable[str]) -> Set[str]:
     """The PCI devices of all disks that may be of one of these kinds: udev says so of a partition, or of what
-    is made of disks (RAID, multipath, encrypted), or cannot tell what it is. A hidden disk is one path to an
-    NVMe disk, which is seen by itself (linux: block/genhd.c, GENHD_FL_HIDDEN)."""
-    wanted = set(kinds)
+    is made of disks (RAID, multipath, encrypted), or does not know it. A hidden disk is one path to an NVMe
+    disk, which is seen by itself (linux: block/genhd.c, GENHD_FL_HIDDEN)."""
+    wanted, names = set(kinds), host.names(BLOCK)
     found: Set[str] = set()
-    names = host.names(BLOCK)
     for name in names:
         folder = host.real_path(f"{BLOCK}/{name}")
         if folder is None or _NO_DISK.fullmatch(name) or host.text(f"{folder}/hidden") == "1":
@@ -172,9 +167,9 @@ def _may_be(host: Host, folder: str, kinds: Set[str]) -> bool:
     if kind is not None:
         return kind in kinds
     if (host.text(f"{folder}/dm/uuid") or "").startswith("LVM-"):
-        return False  # a VM's disk, or part of another volume: of what dom0 uses itself udev tells the kind
-    has_partitions = any(host.exists(f"{folder}/{name}/partition") for name in host.names(folder))
-    return not has_partitions  # else they tell
+        return False  # a VM's disk, or part of another volume: udev knows the kind of what dom0 uses itself
+    # Its partitions, if it has some, have kinds of their own.
+    return not any(host.exists(f"{folder}/{name}/partition") for name in host.names(folder))
 
 
 def _udev(host: Host, folder: str) -> Dict[str, str]:

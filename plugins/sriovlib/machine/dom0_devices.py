@@ -1,4 +1,4 @@
-"""What of dom0 is on which PCI device: what no VM may take from it. Looks, and judges nothing."""
+"""What dom0 needs each PCI device for: what no VM may take from it. Looks, and judges nothing."""
 
 from typing import Dict, List, Mapping, NamedTuple, Optional, Sequence, Set, Tuple
 
@@ -77,7 +77,7 @@ def _device(host: Host, interface: str) -> Optional[str]:
 
 
 def _interfaces(host: Host, standing: Standing, known: Known) -> Dict[str, str]:
-    """dom0's interfaces that something stands on; each that may be one, where dom0 does not tell."""
+    """dom0's interfaces that something stands on; where that is not known, each that may be one."""
     found: Dict[str, str] = {}
     for name in standing.management or ():
         found.setdefault(name, f"the management interface {name}")

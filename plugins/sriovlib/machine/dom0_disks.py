@@ -1,5 +1,5 @@
-"""What dom0 has on the disks of which PCI device: mounted file systems, swap, ZFS pools, storage
-repositories. A device that a disk may be on is named like one that it is on."""
+"""What dom0 has on the disks of each PCI device: mounted file systems, swap, ZFS pools, storage repositories.
+A device that a disk may be on counts like one that it is on."""
 
 from typing import Dict, List, Optional, Sequence, Tuple
 
@@ -46,7 +46,7 @@ def _uses(
         found.append((f"the mounted file system {mount.place}", disks))
     found.append(("swap", mounts.swap(host)))
     if pools is None:
-        found.append(("a ZFS pool (`zpool status` does not tell)", block_devices.one_of(block_devices.ZFS)))
+        found.append(("a ZFS pool (`zpool status` fails)", block_devices.one_of(block_devices.ZFS)))
     for name, disks in (pools or {}).items():
         found.append((f"the ZFS pool {name}", disks))
     for one in plugged:

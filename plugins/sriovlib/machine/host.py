@@ -311,8 +311,8 @@ class Host:
     def lock(self, name: str, doing: str, seconds: float = LOCK_SECONDS) -> Iterator[None]:
         """Holds the host-wide lock `name`; it ends with the process, however that ends.
 
-        `doing` is what others read while they wait. Nobody but root may open the file: whoever can
-        read it could hold it. After `seconds` of waiting: `SRIOV_BUSY`.
+        `doing` is what others read while they wait. Only root may open the file: who can read it can
+        hold it. After `seconds` of waiting: `SRIOV_BUSY`.
         """
         path = f"{RUN_FOLDER}/{name}.lock"
         try:
@@ -323,7 +323,7 @@ class Host:
             raise SriovError(
                 "SRIOV_NO_LOCK",
                 f"{path} could not be made: {error.strerror}.",
-                "Changes are kept apart by that file: see that /run is writable and has room.",
+                "Check that /run is writable and has room: this file keeps changes apart.",
             ) from error
         try:
             deadline = time.monotonic() + seconds
@@ -336,7 +336,7 @@ class Host:
                         holder = os.pread(descriptor, 200, 0).decode("utf-8", "replace").strip()
                         raise SriovError(
                             "SRIOV_BUSY",
-                            f"Another call is at work on this host ({holder or name}).",
+                            f"This host is busy with another call ({holder or name}).",
                             "Wait until it has ended, then call again.",
                         ) from None
                     time.sleep(0.05)

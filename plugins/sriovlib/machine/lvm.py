@@ -1,4 +1,4 @@
-"""What LVM's volume groups are on."""
+"""The disks of LVM's volume groups."""
 
 import re
 from typing import List

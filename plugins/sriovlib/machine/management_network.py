@@ -1,5 +1,5 @@
-"""What the host's management network, and each IP address of dom0, stands on, through bridge, bond and VLAN,
-without asking xapi. None is the answer where dom0 does not tell: unknown is not "none"."""
+"""The interfaces below the management network and below each IP address of dom0, through bridge, bond and
+VLAN, without asking xapi. None means unknown, which is not "none"."""
 
 import json
 import re
@@ -89,7 +89,7 @@ def is_of_a_device(host: Host, interface: str) -> bool:
 
 
 def parse(answer: Completed) -> Optional[List[Address]]:
-    """What `COMMAND` printed; None where it does not tell, or not all: dom0 has 127.0.0.1 at least."""
+    """What `COMMAND` printed; None where it is not all of it: dom0 has 127.0.0.1 at least."""
     found = re.findall(r"^\d+: (\S+?)(?:@\S+)?\s+inet6? ([^\s/]+)", answer.stdout, re.MULTILINE)
     is_whole = answer.status == 0 and answer.stdout.endswith("\n")
     return [Address(interface, text) for interface, text in found] if is_whole and found else None
@@ -106,7 +106,7 @@ def _with_address(host: Host, known: Optional[List[Address]]) -> Optional[Set[st
     for interface in {address.interface for address in known if not address.is_link_local}:
         stands_on = _below(host, interface, bridges or {})
         lowest = [name for name in stands_on if _below(host, name, bridges or {}) == {name}]
-        # A NIC that networkd's file names and that is not there any more is nobody's.
+        # networkd's file may name a NIC that is gone.
         there = [name for name in lowest if name == interface or host.exists(sysfs.interface(name))]
         is_certain = all(
             is_of_a_device(host, name) or _stands_on_nothing(host, name, bridges) for name in there

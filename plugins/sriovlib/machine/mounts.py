@@ -1,5 +1,5 @@
-"""dom0's mounted file systems and its swap space: what is on which disks (linux: Documentation/filesystems/
-proc.rst, 3.5). Unknown is what cannot be read, not nothing."""
+"""The disks of dom0's mounted file systems and swap space (linux: Documentation/filesystems/proc.rst, 3.5).
+What cannot be read is unknown, not nothing."""
 
 import re
 from typing import Dict, Iterable, List, NamedTuple, Optional
@@ -66,8 +66,7 @@ Pools = Optional[Dict[str, Disks]]  # see zfs.pools
 def disks(host: Host, mount: Mount, mounts: Iterable[Mount], pools: Pools) -> Disks:
     """What the file system is on."""
     if not mount.number.startswith("0:"):
-        folder = host.real_path(f"/sys/dev/block/{mount.number}")
-        return block_devices.below(host, folder)
+        return block_devices.below(host, host.real_path(f"/sys/dev/block/{mount.number}"))
     if mount.kind in _IN_MEMORY or mount.kind in _OF_NETWORK:
         return block_devices.NOWHERE
     if mount.kind == "zfs":
@@ -77,9 +76,7 @@ def disks(host: Host, mount: Mount, mounts: Iterable[Mount], pools: Pools) -> Di
     if mount.kind in ("overlay", "overlayfs"):
         return _overlay(mount, mounts)
     parts = mount.source.split(":")  # bcachefs names all its disks
-    found = [block_devices.by_name(host, part) for part in parts]
-    told = [one for one in found if one is not None]
-    return block_devices.together(told) if len(told) == len(found) else block_devices.UNKNOWN
+    return block_devices.together(block_devices.by_name(host, part) for part in parts)
 
 
 def _overlay(mount: Mount, mounts: Iterable[Mount]) -> Disks:
@@ -103,11 +100,10 @@ def _btrfs(host: Host, source: str) -> Disks:
     answer = host.run(["btrfs", "filesystem", "show", source], SECONDS)
     total = re.search(r"Total devices (\d+)", answer.stdout)
     found = [block_devices.by_name(host, path) for path in re.findall(r"path (/dev/\S+)", answer.stdout)]
-    told = [one for one in [block_devices.by_name(host, source), *found] if one is not None]
-    is_all = (
-        answer.status == 0 and total is not None and int(total.group(1)) == len(found) and None not in found
-    )
-    return block_devices.together(told if is_all else [*told, block_devices.one_of(block_devices.BTRFS)])
+    if answer.status != 0 or total is None or int(total.group(1)) != len(found):
+        found.append(None)
+    own = block_devices.by_name(host, source) or block_devices.NOWHERE
+    return block_devices.together([own, *found], block_devices.one_of(block_devices.BTRFS))
 
 
 def swap(host: Host) -> Disks:
@@ -117,8 +113,7 @@ def swap(host: Host) -> Disks:
         return block_devices.UNKNOWN
     spaces = [line.split() for line in text.splitlines()[1:]]
     names = [words[0] for words in spaces if words[1:2] != ["file"]]
-    found = [block_devices.by_name(host, _plain(name)) for name in names]
-    return block_devices.together(block_devices.UNKNOWN if one is None else one for one in found)
+    return block_devices.together(block_devices.by_name(host, _plain(name)) for name in names)
 
 
 def _plain(text: str) -> str:

@@ -1,4 +1,4 @@
-"""dom0's interfaces of a PCI function: which are its ports, and which port each VF of it is on.
+"""The ports of a PCI function, by dom0's network interfaces, and the port that each of its VFs is on.
 
 Most functions have one port, and all VFs are on it. Known to differ, by their sources in the kernel:
 
@@ -199,5 +199,5 @@ def settings_interface(
     if driver == MLX4 and port is None:
         return None
     candidates = answering or names
-    # nfp keeps them for the VF (nfp_net_sriov.c); of others nobody knows it
+    # nfp keeps them for the VF (nfp_net_sriov.c); of other drivers that is not known
     return candidates[0] if len(candidates) == 1 or (candidates and driver == "nfp") else None

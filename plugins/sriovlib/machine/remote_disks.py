@@ -1,5 +1,5 @@
-"""Which of dom0's NICs its disks come over: an iSCSI boot, sessions of iSCSI, NVMe over TCP or RDMA. What
-such a disk is for is left out: dom0 has it."""
+"""The NICs that dom0's remote disks come over: an iSCSI boot, iSCSI sessions, NVMe over TCP or RDMA, whatever
+the disks are for."""
 
 import re
 from typing import Dict, List, Sequence

@@ -1,5 +1,5 @@
-"""What a storage repository is on, by the device_config of its PBD: each driver has keys of its own
-(xcp-ng/sm: drivers/*SR.py, CONFIGURATION). What is not understood may be any disk."""
+"""The disks of a storage repository, by the device_config of its PBD: each driver has keys of its own
+(xcp-ng/sm: drivers/*SR.py, CONFIGURATION). What is not understood may be on any disk."""
 
 import re
 from typing import List, Mapping, NamedTuple, Optional, Sequence
@@ -86,9 +86,7 @@ def _by_scsi_id(host: Host, one: Repository) -> List[Optional[Disks]]:
             patterns = [] if "/" in value else _BY_SCSI_ID
             links = [pattern.format(value.strip()) for pattern in patterns]
             paths = links + [f"{link}/{name}" for link in links for name in host.names(link)]
-            told = [
-                part for part in (block_devices.by_name(host, path) for path in paths) if part is not None
-            ]
+            told = [part for part in (block_devices.by_name(host, path) for path in paths) if part]
             found.append(block_devices.together(told) if told else None)
     return found
 
@@ -130,5 +128,6 @@ def _links(host: Host, folder: str) -> Optional[Disks]:
     except OSError:
         return None
     disks = [path for path in paths if not _CD.fullmatch(block_devices.name_of(host, path) or "")]
-    found = [block_devices.by_name(host, path) for path in disks]
-    return block_devices.together(part for part in found if part is not None)
+    return block_devices.together(
+        [block_devices.by_name(host, path) for path in disks], block_devices.NOWHERE
+    )

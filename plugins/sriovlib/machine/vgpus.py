@@ -8,7 +8,7 @@ from typing import Mapping
 from .pci import PhysicalFunction
 
 DISPLAY = "03"  # the PCI class of a GPU, with or without a connector
-# dom0's drivers for such VFs. They tell such a GPU while xapi does not answer.
+# dom0's drivers for such VFs, by which a GPU is known while xapi does not answer.
 DRIVERS = ("nvidia", "gim")
 Told = Mapping[str, bool]  # PCI address of a GPU that xapi knows -> whether it can give out vGPUs
 UNTOLD: Told = {}

@@ -1,4 +1,4 @@
-"""The running hypervisor, as `xl info` tells of it."""
+"""The running hypervisor, by `xl info`."""
 
 from typing import List, NamedTuple, Optional
 

@@ -19,7 +19,7 @@ def is_loaded(host: Host) -> bool:
 
 
 def pools(host: Host) -> Optional[Dict[str, Disks]]:
-    """Each imported pool, with something mounted or not, and its disks; None where `zpool` does not tell."""
+    """Each imported pool, mounted or not, and its disks; None where `zpool` fails."""
     answer = host.run(COMMAND, SECONDS)
     if answer.status:
         return None
@@ -43,13 +43,11 @@ def parse(text: str) -> Dict[str, List[str]]:
 
 def _disks(host: Host, devices: List[str]) -> Disks:
     """A file is on a file system that is mounted."""
+    any_pool = block_devices.one_of(block_devices.ZFS)
     on_disks = [path for path in devices if path.startswith("/dev/") or not path.startswith("/")]
     if not devices:
-        return block_devices.one_of(block_devices.ZFS)
-    found = [block_devices.by_name(host, path) for path in on_disks]
-    return block_devices.together(
-        block_devices.one_of(block_devices.ZFS) if one is None else one for one in found
-    )
+        return any_pool
+    return block_devices.together([block_devices.by_name(host, path) for path in on_disks], any_pool)
 
 
 def of_source(known: Optional[Dict[str, Disks]], source: str) -> Disks:

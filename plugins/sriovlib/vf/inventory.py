@@ -34,7 +34,7 @@ class Inventory(NamedTuple):
     owners: Optional[Dict[str, xenstore.Domain]]
     descriptions: Dict[Tuple[str, str], Optional[str]]
     evidence: Dict[str, List[kernel_log.Evidence]]  # PF address -> what the kernel's log has against it
-    cut_off: Mapping[str, str] = {}  # interface -> what `ip` said where it did not tell of all its VFs
+    cut_off: Mapping[str, str] = {}  # interface -> what `ip` said where it did not show all its VFs
     starting: Mapping[str, str] = {}  # address -> VM that is being started, and has no domain with it yet
 
     def interfaces(self, pf: pci.PhysicalFunction) -> List[str]:
@@ -65,7 +65,7 @@ class Inventory(NamedTuple):
         return settings_interface(self.pf_of(vf), vf, self.settings)
 
     def settings_of(self, vf: pci.VirtualFunction) -> vf_settings.VfSettings:
-        """As they are now; `UNKNOWN` where nobody tells."""
+        """As they are now; `UNKNOWN` where `ip` does not show them."""
         return self.settings_by(self.settings_interface(vf), vf.number)
 
     def settings_by(self, interface: Optional[str], number: int) -> vf_settings.VfSettings:
@@ -143,7 +143,7 @@ def _vf_interfaces(
 
 
 def configured(host: Host, seen: Inventory) -> Dict[str, PfConfig]:
-    """PF address -> what /etc/sriov.conf says of it; one `ethtool` a port where it speaks of any PF."""
+    """PF address -> what /etc/sriov.conf says of it; one `ethtool` a port where it names any PF."""
     config = sriov_conf.read(host)
     return sections(seen, config, pf_sections.permanent_macs(host, seen.pfs) if config.pfs else {})
 
