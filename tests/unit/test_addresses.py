@@ -1,10 +1,12 @@
 """A PCI address is understood as people and tools write it, wherever one is read, and is written in full."""
 
+from typing import Optional
+
 import pytest
 from pyfakefs.fake_filesystem import FakeFilesystem
 from sriovlib.calls import arguments
 from sriovlib.config import sriov_conf
-from sriovlib.machine import xenstore
+from sriovlib.machine import pci, xenstore
 from sriovlib.machine.command import Completed
 from sriovlib.machine.host import Host
 from sriovlib.vf import pciback
@@ -62,3 +64,29 @@ def test_in_xenstore() -> None:
     owners = xenstore.owners(Xenstore(), Completed(("xenstore-ls",), 0, listing, ""))
     assert owners is not None
     assert {address: domain.name for address, domain in owners.items()} == {VF: "web"}
+
+
+@pytest.mark.parametrize(
+    ("text", "address"),
+    [
+        ("0000:07:10.0", "0000:07:10.0"),
+        ("07:10.0", "0000:07:10.0"),
+        ("0000:0A:1F.7", "0000:0a:1f.7"),
+        ("10000:01:00.0", "10000:01:00.0"),
+        ("0000:07:10.8", None),
+        ("0000:07:10", None),
+        ("0000:07:10.0\n", "0000:07:10.0"),
+        (" 0000:3B:00.0\t", "0000:3b:00.0"),
+        ("00000000:07:00.0", "0000:07:00.0"),
+        ("00010000:01:00.0", "10000:01:00.0"),
+        ("0:7:0.0", "0000:07:00.0"),
+        ("7:10.2", "0000:07:10.2"),
+        ("0000:07:20.0", None),
+        ("0000:07:10.0 0000:07:10.2", None),
+        ("000000000:07:00.0", None),
+        ("x0000:07:10.0", None),
+        ("", None),
+    ],
+)
+def test_forms_of_an_address(text: str, address: Optional[str]) -> None:
+    assert pci.parse_address(text) == address

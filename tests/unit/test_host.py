@@ -1,10 +1,11 @@
-"""The machine's files and locks: what a failure leaves, and who may open what."""
+"""The machine's files, locks and log: what a failure leaves, who may open what, what is written."""
 
 import errno
 import os
 import re
+import syslog
 from pathlib import Path
-from typing import Any, List
+from typing import Any, List, Tuple
 
 import pytest
 from sriovlib.machine.host import Host
@@ -91,3 +92,19 @@ def test_debug_is_a_key_of_the_file(tmp_path: Path, log: List[str], text: str, i
     (tmp_path / "etc/sriov.conf").write_text(text)
     work(Host(str(tmp_path)))
     assert bool(log) == is_on
+
+
+def test_a_log_line_is_one_line_of_plain_text(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A VM's name can neither forge a line nor speak to a terminal nor fill pages."""
+    lines: List[Tuple[int, str]] = []
+    monkeypatch.setattr(syslog, "syslog", lambda priority, text: lines.append((priority, text)))
+    monkeypatch.setattr(syslog, "openlog", lambda *_arguments: None)
+    Host().log("web\nsriov[1]: all is well\x1b[2J\x9b\u2028more\x00 of it \ud800: refused")
+    Host().log("we\nb" * 100_000)
+    (line, pages) = lines
+    assert line == (
+        syslog.LOG_INFO,
+        "web sriov[1]: all is well\ufffd[2J\ufffd more\ufffd of it \ufffd: refused",
+    )
+    line[1].encode()  # syslog(3) takes UTF-8
+    assert len(pages[1]) == 2000

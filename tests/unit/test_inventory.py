@@ -9,7 +9,6 @@ import pytest
 from machine import Machine
 from machine_description import SATA, Card, Interface, Sriov, default_description
 from sriovlib.calls import table
-from sriovlib.machine import pci
 from sriovlib.vf import host_inventory
 from sriovlib.vf.host_inventory import HostInventory
 
@@ -230,32 +229,6 @@ def test_more_than_a_hundred_vfs_of_one_port(tmp_path: Path) -> None:
     host = host_with(tmp_path, card._replace(sriov=card.sriov._replace(total=130, offset=128, stride=2)))
     make_vfs(host, "0000:07:00.0", 130)
     assert [vf["index"] for vf in inventory(host)["vfs"]] == list(range(130))
-
-
-@pytest.mark.parametrize(
-    ("text", "address"),
-    [
-        ("0000:07:10.0", "0000:07:10.0"),
-        ("07:10.0", "0000:07:10.0"),
-        ("0000:0A:1F.7", "0000:0a:1f.7"),
-        ("10000:01:00.0", "10000:01:00.0"),
-        ("0000:07:10.8", None),
-        ("0000:07:10", None),
-        ("0000:07:10.0\n", "0000:07:10.0"),
-        (" 0000:3B:00.0\t", "0000:3b:00.0"),
-        ("00000000:07:00.0", "0000:07:00.0"),
-        ("00010000:01:00.0", "10000:01:00.0"),
-        ("0:7:0.0", "0000:07:00.0"),
-        ("7:10.2", "0000:07:10.2"),
-        ("0000:07:20.0", None),
-        ("0000:07:10.0 0000:07:10.2", None),
-        ("000000000:07:00.0", None),
-        ("x0000:07:10.0", None),
-        ("", None),
-    ],
-)
-def test_addresses(text: str, address: Any) -> None:
-    assert pci.parse_address(text) == address
 
 
 def test_what_dom0_needs_as_far_as_it_is_known_without_xapi(tmp_path: Path) -> None:

@@ -7,7 +7,7 @@ from typing import Any, Dict, Optional, Sequence
 import pytest
 from machine import Done
 from sriovlib.config import vf_settings
-from sriovlib.machine import kernel_log, pci_ids, xen, xenstore
+from sriovlib.machine import pci_ids, xen, xenstore
 from sriovlib.machine.command import Completed
 from sriovlib.machine.host import Host
 from sriovlib.vf import ip_link
@@ -197,32 +197,6 @@ def test_no_backend_folder_is_no_domain_and_no_xenstore_is_no_answer() -> None:
     assert xenstore.owners(Host(), said("", 1, none)) == {}
     assert xenstore.owners(Host(), said("", 1, "xenstore-ls: xs_open: No such file or directory\n")) is None
     assert xenstore.owners(Host(), said("", 127, "No such file or directory")) is None
-
-
-@pytest.mark.parametrize(
-    ("line", "code"),
-    [
-        ("[    3.1] ixgbe 0000:07:00.0: not enough MMIO resources for SR-IOV", "NO_MMIO_SPACE"),
-        ("[    0.9] pci 0000:07:00.0: BAR 7: no space for [mem size 0x00100000 64bit]", "NO_MMIO_SPACE"),
-        ("pci 0000:07:00.0: VF BAR 0 [mem size 0x00100000]: can't assign; no space", "NO_MMIO_SPACE"),
-        ("igb 0000:07:00.0: SR-IOV: bus number out of range", "NO_BUS_NUMBERS"),
-        ("pci 0000:07:00.0: can't enable 64 VFs (bus 0b out of range of [bus 07])", "NO_BUS_NUMBERS"),
-        (
-            "mlx4_core 0000:07:00.0: Driver does not support SRIOV configuration via sysfs",
-            "DRIVER_WITHOUT_SRIOV",
-        ),
-    ],
-)
-def test_what_the_kernel_log_has_against_a_device(line: str, code: str) -> None:
-    found = kernel_log.evidence(said(f"[    0.0] Linux version 4.19\n{line}\n{line}\n"), {})
-    assert [evidence.code for evidence in found["0000:07:00.0"]] == [code]
-    assert not found["0000:07:00.0"][0].line.startswith("[")
-
-
-def test_other_bars_and_other_lines_are_no_evidence() -> None:
-    log = "pci 0000:07:00.0: BAR 6: no space for [mem size 0x00080000 pref]\n"
-    log += "ixgbe 0000:07:00.0: SR-IOV enabled with 63 VFs\n"
-    assert kernel_log.evidence(said(log), {}) == {}
 
 
 PCI_IDS = """# comment

@@ -32,6 +32,7 @@ def test_a_folder_of_a_mounted_file_system(fs: FakeFilesystem, location: str) ->
     ("sr_type", "config"),
     [
         ("lvm", {"device": "/dev/disk/by-id/scsi-3600"}),
+        ("lvm", {"device": "/dev/sdz, /dev/sdb"}),
         ("lvmohba", {"SCSIid": "3600"}),
         ("gfs2", {"provider": "hba", "ScsiId": "3600"}),
         ("zfs-vol", {"devices": "/dev/nothing-of-ours,/dev/sdb"}),

@@ -21,10 +21,37 @@ NO_SPACE = f"pci {PF}: BAR {{}}: no space for [mem size 0x00100000 64bit pref]"
 ASSIGNED = f"pci {PF}: BAR {{}}: assigned [mem 0xfb000000-0xfb0fffff 64bit pref]"
 
 
-def codes(*lines: str) -> List[str]:
+def evidence(*lines: str) -> List[kernel_log.Evidence]:
     answer = Completed(["dmesg"], 0, "\n".join(lines) + "\n", "")
-    found = kernel_log.evidence(answer, {VF: PF})
-    return [one.code for one in found.get(PF, ())]
+    return kernel_log.evidence(answer, {VF: PF}).get(PF, [])
+
+
+def codes(*lines: str) -> List[str]:
+    return [one.code for one in evidence(*lines)]
+
+
+@pytest.mark.parametrize(
+    ("line", "code"),
+    [
+        ("[    3.1] ixgbe 0000:07:00.0: not enough MMIO resources for SR-IOV", "NO_MMIO_SPACE"),
+        ("[    0.9] pci 0000:07:00.0: BAR 7: no space for [mem size 0x00100000 64bit]", "NO_MMIO_SPACE"),
+        ("pci 0000:07:00.0: VF BAR 0 [mem size 0x00100000]: can't assign; no space", "NO_MMIO_SPACE"),
+        ("igb 0000:07:00.0: SR-IOV: bus number out of range", "NO_BUS_NUMBERS"),
+        ("pci 0000:07:00.0: can't enable 64 VFs (bus 0b out of range of [bus 07])", "NO_BUS_NUMBERS"),
+        (
+            "mlx4_core 0000:07:00.0: Driver does not support SRIOV configuration via sysfs",
+            "DRIVER_WITHOUT_SRIOV",
+        ),
+    ],
+)
+def test_what_the_kernel_log_has_against_a_device(line: str, code: str) -> None:
+    (found,) = evidence("[    0.0] Linux version 4.19", line, line)
+    assert found.code == code
+    assert not found.line.startswith("[")
+
+
+def test_other_bars_and_other_lines_are_no_evidence() -> None:
+    assert codes(NO_SPACE.format(6), f"ixgbe {PF}: SR-IOV enabled with 63 VFs") == []
 
 
 def test_room_that_was_found_in_a_later_try_is_no_problem() -> None:

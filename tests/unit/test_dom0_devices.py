@@ -9,7 +9,6 @@ from machine import Machine
 from machine_description import SATA, Card, Disk, Interface, default_description
 from sriovlib.machine import dom0_devices, management_network, pci
 from sriovlib.machine.dom0_devices import NOTHING, Known
-from sriovlib.machine.storage_repositories import Repository
 
 ETH0, ETH1, ETH2 = "0000:02:00.0", "0000:07:00.0", "0000:07:00.1"
 VF = "0000:07:10.0"
@@ -108,31 +107,6 @@ def test_file_systems_through_lvm_multipath_and_raid(tmp_path: Path) -> None:
     assert found[HBA] == ("the mounted file system /boot", "the mounted file system /", "swap")
     assert found[SATA] == ("the mounted file system /", "swap")
     assert found[NVME] == ("the mounted file system /mnt/a b",)
-
-
-def test_a_disk_that_nobody_uses_is_nobodys(tmp_path: Path) -> None:
-    host = machine.default_host(str(tmp_path), **controllers(Disk("sda", (HBA,), parts=(("sda1", ""),))))
-    assert HBA not in needs(host)
-
-
-@pytest.mark.parametrize(
-    "device_config",
-    [
-        {"device": "/dev/disk/by-id/scsi-3600-part3"},
-        {"device": "/dev/sdz, /dev/sda3"},
-        {"SCSIid": "3600", "LUNid": "0"},
-    ],
-)
-def test_a_storage_repository(tmp_path: Path, device_config: Dict[str, str]) -> None:
-    disk = Disk(
-        "sda", (HBA,), parts=(("sda1", ""), ("sda2", ""), ("sda3", "")), links=("/dev/disk/by-id/scsi-3600",)
-    )
-    host = machine.default_host(str(tmp_path), **controllers(disk))
-    with host.changed() as sysfs:
-        sysfs.link("/dev/disk/by-id/scsi-3600-part3", "/dev/sda3")
-    repository = Repository("Local storage", "lvm", "7c6a1b0e", device_config)
-    found = needs(host, Known(set(), set(), [repository]))
-    assert found[HBA] == ("the storage repository Local storage",)
 
 
 def test_the_recorded_host(tmp_path: Path) -> None:
