@@ -5,9 +5,12 @@ from typing import Any, ClassVar, Dict
 import pytest
 from sriovlib.machine.host import Host
 from sriovlib.pool import state
+from sriovlib.pool.ledger import Choice, Entry, Lease, Request
 from sriovlib.pool.networks import NULL
-from sriovlib.pool.state import Pool
+from sriovlib.pool.state import Pool, PoolState, Vm
 from sriovlib.xapi.session import Xapi, XapiFailure
+
+VF = "0000:07:10.0"
 
 
 def pif(device: str, network: str, **changes: Any) -> Dict[str, Any]:
@@ -107,6 +110,36 @@ def test_a_running_vm_comes_before_a_halted_one_with_the_same_address(read: Pool
         "0000:07:10.0": "running",
         "0000:07:10.2": "halted",
     }
+
+
+def leases(vf: str, serial: int) -> Entry:
+    request = Request(1, Choice("network", "a-network"), {})
+    return Entry((request,), Lease("host", {1: vf}, serial, {}, {}), 2, True, "", (vf,))
+
+
+def test_of_two_leases_a_running_vms_counts_else_the_later_one() -> None:
+    plain = Vm("", "", "", "Halted", (), None, None, None, None, {})
+    vms = [plain._replace(uuid=uuid) for uuid in ("first", "last")]
+    entries = {vm.uuid: leases(VF, serial) for serial, vm in enumerate(vms)}
+    pool = PoolState("", "", {}, entries, {}, {vm.uuid: vm for vm in vms})
+    assert pool.leased() == {("host", VF): "last"}
+    runs = vms[0]._replace(power_state="Running", resident_on="host")
+    assert pool._replace(vms={**pool.vms, "first": runs}).leased() == {("host", VF): "first"}
+
+
+@pytest.mark.parametrize(
+    ("changes", "is_held"),
+    [
+        ({"starting_on": "host"}, True),
+        ({"resident_on": "host", "power_state": "Running"}, True),
+        ({"resident_on": "another", "power_state": "Running"}, False),
+        ({}, False),
+    ],
+)
+def test_a_note_counts_while_its_vm_starts_or_runs_there(changes: Dict[str, Any], is_held: bool) -> None:
+    vm = Vm("", "web", "web", "Halted", (), None, None, None, None, {})._replace(**changes)
+    pool = PoolState("", "", {}, {}, {}, {"web": vm})
+    assert (("host", VF) in pool.held({}, {("host", VF): "web"}).on_host) == is_held
 
 
 def test_a_host_that_xapi_does_not_know(monkeypatch: pytest.MonkeyPatch) -> None:

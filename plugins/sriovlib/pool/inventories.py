@@ -177,7 +177,7 @@ def _ask(host: Host, session: Any, topology: Topology, member: Member) -> Union[
         why = str(failure)
     except OtherPlugin:
         return _other_plugin(member)
-    except Exception as error:  # the client's errors have no common class
+    except Exception as error:  # what is wrong with one host must not cost the pool its answer
         why = str(error) or type(error).__name__
     return HostProblem(
         member.uuid,

@@ -59,7 +59,7 @@ class Vm(NamedTuple):
     @property
     def named(self) -> List[str]:
         """The addresses of its entries, as xapi plugs them."""
-        return pci_entries.plugging_order(self.pci or "")
+        return pci_entries.plugging_order(self.pci) if self.pci else []
 
 
 class PoolState(NamedTuple):
