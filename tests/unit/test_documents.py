@@ -18,7 +18,7 @@ DOCUMENTS = sorted(glob.glob(os.path.join(ROOT, "*.md")) + glob.glob(os.path.joi
 CODE = re.compile(r"[A-Z][A-Z0-9_]{3,}")
 # Words in capitals that are no codes of ours: xapi's errors, and keys of files and records.
 OTHERS = set(
-    "HANDLE_INVALID HOST_DISABLED SESSION_INVALID UUID_INVALID XENAPI_MISSING_PLUGIN "
+    "HANDLE_INVALID HOST_DISABLED MAP_DUPLICATE_KEY SESSION_INVALID UUID_INVALID XENAPI_MISSING_PLUGIN "
     "DRIVER GUID ID_FS_TYPE INSTALLATION_UUID MANAGEMENT_INTERFACE PCI_CLASS PCI_ID PRODUCT_BRAND "
     "PRODUCT_VERSION SRIOV_ SRIOV_DEBUG VLAN".split()
 )
