@@ -4,9 +4,8 @@ from pathlib import Path
 from typing import Any, Dict, Tuple
 
 import machine
-import pytest
 from machine import Machine
-from machine_description import SATA, Card, Disk, Interface, default_description
+from machine_description import SATA, Card, Disk, default_description
 from sriovlib.machine import dom0_devices, management_network, pci
 from sriovlib.machine.dom0_devices import NOTHING, Known
 
@@ -44,27 +43,6 @@ def test_a_usual_host(tmp_path: Path) -> None:
         ETH0: ("the management interface eth0",),
         SATA: ("the mounted file system /", "swap"),
     }
-
-
-@pytest.mark.parametrize("kind", ["bridge", "openvswitch"])
-def test_the_management_network_over_bond_and_vlan(tmp_path: Path, kind: str) -> None:
-    interfaces = (
-        Interface("bond0", "bond", ("eth1", "eth2")),
-        Interface("xapi0", kind, ("bond0",)),
-        Interface("bond0.7", "vlan", ("bond0",), tag=7),
-        Interface("xapi7", kind, ("bond0.7",), ipv4="192.168.7.11/24"),
-    )
-    host = machine.default_host(str(tmp_path), interfaces=interfaces, management_interface="xapi7")
-    found = needs(host)
-    assert found[ETH1] == ("the management interface eth1",)
-    assert found[ETH2] == ("the management interface eth2",)
-    assert ETH0 not in found
-
-
-def test_where_nobody_says_which_it_is_an_address_counts(tmp_path: Path) -> None:
-    host = machine.default_host(str(tmp_path), management_interface="")
-    assert "may be the management interface" in needs(host)[ETH0][0]
-    assert ETH1 not in needs(host)
 
 
 def test_an_attached_pif_on_a_pf_and_on_a_vf(tmp_path: Path) -> None:

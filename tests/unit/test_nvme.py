@@ -59,9 +59,10 @@ def test_vfs_that_are_all_offline(fs: FakeFilesystem, zero: str) -> None:
     assert f"{vf_address(PF, 0)}, {vf_address(PF, 1)} are offline" in said
 
 
-def test_vfs_that_are_online_are_no_problem(fs: FakeFilesystem) -> None:
-    host = card(fs)
-    host.said = {LIST: listed(1, 1)}
+@pytest.mark.parametrize("vfs", [0, 2])
+def test_a_card_without_offline_vfs(fs: FakeFilesystem, vfs: int) -> None:
+    host = card(fs, vfs)
+    host.said = {LIST: listed(*[1] * vfs)}
     assert problems(host) == []
 
 
@@ -74,7 +75,3 @@ def test_a_controller_that_lives_in_dom0_is_online(fs: FakeFilesystem) -> None:
     host = card(fs, vfs=1)
     fs.create_file(f"{DEVICES}/{vf_address(PF, 0)}/nvme/nvme1/state", contents="live\n")
     assert problems(host) == []
-
-
-def test_a_card_without_vfs_has_none_offline(fs: FakeFilesystem) -> None:
-    assert problems(card(fs, vfs=0)) == []

@@ -322,7 +322,7 @@ class Host:
         except OSError as error:
             raise SriovError(
                 "SRIOV_NO_LOCK",
-                f"{path} could not be made: {error.strerror}.",
+                f"{path} could not be created: {error.strerror}.",
                 "Check that /run is writable and has room: this file keeps changes apart.",
             ) from error
         try:
