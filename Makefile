@@ -9,7 +9,7 @@ shell_files = $$(scripts/files-in sh)
 benches = run restore assignments restarts
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test check docs man rpm lab lab-full lab-shell bench bench-short mutants clean venv python-3.6
+.PHONY: help demo quick test test-all check docs man rpm lab lab-full lab-shell bench bench-short mutants clean venv python-3.6
 
 help: ## list the targets
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/\1\t\2/p' $(MAKEFILE_LIST) | expand -t 12
@@ -17,9 +17,16 @@ help: ## list the targets
 demo: venv ## play the whole procedure on a simulated pool, in seconds
 	@$(PYTHON) tests/pool/demo.py
 
-test: venv python-3.6 ## run the tests on every Python found here; as root those of the package too
+quick: venv ## run the unit tests
+	@$(PYTHON) -m pytest -q --numprocesses=auto tests/unit
+
+test: venv python-3.6 ## run all tests on one Python, of dom0's where there is one; as root those of the package too
 	@[ "$$(id -u)" != 0 ] || scripts/need rpmbuild=rpm mmdebstrap strace
-	@$(PYTHON) scripts/test-everywhere
+	@$(PYTHON) scripts/run-tests
+
+test-all: venv python-3.6 ## run them on every Python found here
+	@[ "$$(id -u)" != 0 ] || scripts/need rpmbuild=rpm mmdebstrap strace
+	@$(PYTHON) scripts/run-tests --everywhere
 
 # mypy takes one module of a name at a time, and each folder of tests has a conftest.
 check: venv python-3.6 ## format, lint, types, shell and package
@@ -31,6 +38,7 @@ check: venv python-3.6 ## format, lint, types, shell and package
 	done
 	@shellcheck $(shell_files)
 	@$(PYTHON) scripts/write-docs --check
+	@$(PYTHON) scripts/mutants --list >/dev/null
 	@$(MAKE) --no-print-directory rpm
 	@scripts/check-rpm build/rpm
 

@@ -5,6 +5,7 @@ import os
 from pathlib import Path
 from typing import Any, Dict, List, Tuple
 
+import forked
 import machine
 import pytest
 from faults import ended_at, full_at
@@ -175,14 +176,8 @@ def test_ended_at_any_step_disable_is_completed_by_the_next_call(host: Machine) 
 
 
 def test_two_callers_at_once_write_one_after_the_other(host: Machine) -> None:
-    children = []
-    for _ in range(4):
-        child = os.fork()
-        if child == 0:
-            call(host, "enable_iommu")
-            os._exit(0)
-        children.append(child)
-    assert [os.waitpid(child, 0)[1] for child in children] == [0] * 4
+    children = [forked.child(lambda: call(host, "enable_iommu")) for _ in range(4)]
+    assert list(map(forked.status, children)) == [0] * 4
     assert call(host, "disable_iommu")["xen_option_after"] == "iommu=0"
 
 

@@ -7,6 +7,7 @@ import time
 from pathlib import Path
 from typing import Any, Dict, List
 
+import forked
 import machine
 import pytest
 from machine import Machine
@@ -89,16 +90,17 @@ def test_a_restore_that_waited_goes_by_the_file_as_it_is_then(tmp_path: Path, po
     host = machine.default_host(str(tmp_path))
     count(host, pool, 2)
     begin, go = os.pipe()
-    child = os.fork()
-    if child == 0:  # before the lock is taken: a child has the locks of its parent
+
+    def restore_when_told() -> None:
         os.read(begin, 1)
         restore.restore(Machine(host.root))
-        os._exit(0)
+
+    child = forked.child(restore_when_told)  # before the lock is taken: a child has the locks of its parent
     with host.lock("vfs", "a test"):
         os.write(go, b"!")
         time.sleep(0.2)  # long enough to read the file, had it not to wait; shorter proves less
         write(host, host.read(sriov_conf.PATH).replace("vfs = 2", "vfs = 7"))
-    assert os.waitpid(child, 0)[1] == 0
+    assert forked.status(child) == 0
     assert present(host) == 7
 
 

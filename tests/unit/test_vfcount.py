@@ -2,9 +2,11 @@
 
 import json
 import os
+from functools import partial
 from pathlib import Path
 from typing import Any, Dict, List
 
+import forked
 import machine
 import pytest
 from faults import ended_at
@@ -352,14 +354,9 @@ def test_a_driver_that_was_loaded_again_gets_its_vfs_back(host: Machine, pool: S
 
 
 def test_two_callers_at_once_get_one_after_the_other(host: Machine, pool: SmallPool) -> None:
-    children = []
-    for count in ("3", "5", "7"):
-        child = os.fork()
-        if child == 0:
-            call(host, pool, pf="eth1", count=count)
-            os._exit(0)
-        children.append(child)
-    assert [os.waitpid(child, 0)[1] for child in children] == [0] * 3
+    counts = ("3", "5", "7")
+    children = [forked.child(partial(call, host, pool, pf="eth1", count=count)) for count in counts]
+    assert list(map(forked.status, children)) == [0] * 3
     made = sriov_conf.read(host).pfs[ETH1].vfs
     assert made in (3, 5, 7)
     assert drivers(host) == ["pciback"] * made

@@ -8,6 +8,7 @@ import runpy
 from pathlib import Path
 from typing import Any, Callable, Dict, List, Tuple
 
+import forked
 import machine
 import pytest
 from machine import Done, Machine
@@ -326,11 +327,7 @@ def cut_off(host: Machine, monkeypatch: pytest.MonkeyPatch, spoil: bytes = b"") 
     before = host.read_bytes(GRUB)
     with monkeypatch.context() as patch:
         patch.setattr(xen_cmdline.XenCmdline, "_judged", lambda *_: os._exit(9))
-        child = os.fork()
-        if child == 0:
-            call(host, "enable_iommu")
-            os._exit(0)
-        assert os.WEXITSTATUS(os.waitpid(child, 0)[1]) == 9
+        assert forked.status(forked.child(lambda: call(host, "enable_iommu"))) == 9
     if spoil:
         data = host.read_bytes(GRUB).replace(spoil, b"")
         with open(host.path(GRUB), "wb") as file:
