@@ -81,7 +81,12 @@ def pre_start(host: Host, vm_uuid: str, _reason: str) -> None:
         start_notes.unmark(host, vm_uuid)
 
 
-def _start(host: Host, vm_uuid: str) -> None:
+def pre_resume(host: Host, vm_uuid: str, _reason: str) -> None:
+    """Returns where the VM may be resumed."""
+    _start(host, vm_uuid, resumes=True)
+
+
+def _start(host: Host, vm_uuid: str, resumes: bool = False) -> None:
     note = start_notes.read(host, vm_uuid)
     with ExitStack() as stack:
         try:
@@ -99,7 +104,8 @@ def _start(host: Host, vm_uuid: str) -> None:
         if vm["power_state"] in RUNNING:  # a reboot that could not be marked as one
             permitted = reboot.reboot(host, session, ref, vm, note, plugs)
         elif _has_entries(vm):
-            permitted = start.start(host, session, ref, vm, plugs)
+            judged = start.resume if resumes else start.start
+            permitted = judged(host, session, ref, vm, plugs)
         else:
             if note is not None:
                 _release(host, vm_uuid, reboots=False)
@@ -136,23 +142,6 @@ def _reboot(host: Host, vm_uuid: str) -> None:
             permitted = reboot.reboot(host, session, ref, vm, note, plugs)
     if permitted:
         handover.arrive(host, vm_uuid, permitted)
-
-
-def pre_resume(host: Host, vm_uuid: str, _reason: str) -> None:
-    """Returns where the VM may be resumed."""
-    with ExitStack() as stack:
-        try:
-            session, ref, vm = _ask(host, vm_uuid, stack)
-        except Silent as silent:
-            _unless_it_plugs_nothing(host, vm_uuid, silent)
-            return
-        if not _has_entries(vm):
-            return
-        from ..machine import xenopsd
-        from . import handover, start
-
-        permitted = start.resume(host, session, ref, vm, xenopsd.devices(host, vm_uuid))
-    handover.arrive(host, vm_uuid, permitted)
 
 
 def post_destroy(host: Host, vm_uuid: str, reason: str) -> None:
