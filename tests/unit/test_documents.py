@@ -115,6 +115,13 @@ def test_errors_document_has_each_code_of_the_source_and_no_other() -> None:
     assert sorted(set(documented)) == sorted((capitals_in_code() - OTHERS - INNER) | SHORTENED)
 
 
+def test_sentences_about_the_boot_configuration_are_those_of_the_source() -> None:
+    quoted = re.findall(r'^\| "([^"]*)"', read("docs/operations.md"), re.MULTILINE)
+    source = "".join(read(path) for path in glob.glob(os.path.join(ROOT, "plugins/sriovlib/boot/*.py")))
+    assert len(quoted) == 6
+    assert [phrase for phrase in quoted if phrase not in source] == []
+
+
 # -- calls -------------------------------------------------------------------------------------------------
 
 
