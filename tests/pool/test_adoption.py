@@ -58,7 +58,7 @@ def test_what_its_owner_could_have_written_is_shown_and_taken_only_if_so_told(po
     code, message, hint = pool.refused("adopt_vm", vm_uuid=old)
     assert code == "SRIOV_BAD_ARGUMENT"
     assert message == (
-        f"sriovmacs and sriovvlans of old ({old}), which its owner can write, say mac 02:16:3e:00:00:0a and "
+        f"VM old ({old}): sriovmacs and sriovvlans, which its owner can write, say mac 02:16:3e:00:00:0a and "
         f"vlan 42 for {VF} (which has mac 00:00:00:00:00:00 and vlan 0 now)."
     )
     assert "trust_keys=true" in hint
@@ -100,7 +100,7 @@ def test_a_mac_on_the_vf_that_no_file_has(pool: Administrator, mac: str, is_kept
     assert (one["settings"]["mac"] == mac, adopted["warnings"] == []) == (is_kept, is_kept)
     if not is_kept:
         (warning,) = adopted["warnings"]
-        assert f"The MAC {mac} that {VF} of host1 has is in no file" in warning
+        assert f"{VF} of host1 had MAC {mac}, which is in no file" in warning
         pool.call("unassign_vf", vm_uuid=old, vf=VF)  # as the warning says
         pool.call("assign_vf", vm_uuid=old, vf=VF, mac=mac, host_uuid=home.uuid)
         assert pool.listed(old)["requests"][0]["settings"]["mac"] == mac
@@ -290,7 +290,7 @@ def test_the_host_that_it_is_to_run_on_does_not_answer(pool: Administrator, gone
 def test_a_vm_without_entries_has_nothing_to_adopt(pool: Administrator, pci: str) -> None:
     code, message, hint = pool.refused("adopt_vm", vm_uuid=pool.vm("plain", pci))
     assert code == "SRIOV_NOT_FOUND"
-    assert "has no entries" in message
+    assert "has no entry in other_config:pci" in message
     assert "assign_vf" in hint
 
 

@@ -162,7 +162,7 @@ def test_a_clone_of_a_vm_whose_key_cannot_be_read_does_not_get_its_vf(pool: Admi
     pool.set_ledger(web, "{")
     code, message, hint = pool.refused("adopt_vm", vm_uuid=clone, host_uuid=pool.box.hosts[0].uuid)
     assert code == "SRIOV_VF_IN_USE"
-    assert f"may be lent to web ({web})" in message
+    assert f"may be leased to VM web ({web})" in message
     assert f"param-key=sriov-vm-{web}" in hint
 
 

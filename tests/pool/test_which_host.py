@@ -40,7 +40,7 @@ def test_a_vm_is_portable_if_all_of_its_vfs_are(pool: Administrator) -> None:
     assert not pool.call("assign_vf", vm_uuid=vm, vf=VF, host_uuid=home.uuid)["portable"]
     second = pool.call("assign_vf", vm_uuid=vm, network=pool.network("eth1"))
     assert not second["portable"]
-    assert any("as it starts" in warning for warning in second["warnings"])
+    assert any("when it starts there" in warning for warning in second["warnings"])
     rows = {request["vf"]: request["portable"] for request in pool.listed(vm)["requests"]}
     assert rows == {VF: False, second["vf"]: True}
 

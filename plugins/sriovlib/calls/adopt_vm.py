@@ -1,11 +1,11 @@
-"""`adopt_vm`: VFs that a VM was given by hand, by the old plugin `iovirt`, or by being a clone, become
-requests and a lease."""
+"""`adopt_vm`: makes requests and a lease of a VM's entries by hand, of the old plugin `iovirt`, or of another
+VM's that it is a copy of."""
 
-from typing import Any, Dict, List, Mapping, Optional, Sequence
+from typing import Any, Dict, List, Mapping, Optional
 
 from ..errors import SriovError, bad_argument
 from ..machine.host import Host
-from ..pool import copies, hand_entries, hosts, inventories, locked, own_lease, pci_entries, state
+from ..pool import copies, hand_entries, hosts, inventories, locked, own_lease, state
 from ..pool.conflicts import by_hand
 from ..pool.hand_entries import Taken
 from ..pool.ledger import Entry, Request
@@ -20,13 +20,12 @@ NONE = "none"
 
 
 def adopt_vm(host: Host, session: Any, args: Mapping[str, str]) -> Dict[str, Any]:
-    """The plugin's `adopt_vm`, on the master.
+    """On the master. `{vm_uuid, host_uuid, changed, origin_uuid, vfs: [{request, vf, settings}], warnings}`;
+    `origin_uuid` is the VM that this one is a copy of, else null.
 
-    `{vm_uuid, host_uuid, changed, origin_uuid, vfs: [{request, vf, settings}], warnings}`;
-    `origin_uuid` is the VM that a clone's entries are a copy of, else null; as an argument it settles what
-    cannot be told, `none` says that it is no copy. `trust_keys`: MACs and VLANs by iovirt's keys, which the
-    VM's owner can write, are what it shall have. `dry_run` writes nothing, and shows what those keys say.
-    Of a VM that has requests by a call that was cut off, that call is completed.
+    The argument `origin_uuid` overrides the VM's mark; `none`: it is no copy. `trust_keys`: the VM gets the
+    MACs and VLANs of iovirt's keys, which its owner can write. `dry_run` writes nothing, and shows what those
+    keys say. A call for a VM whose adoption was cut off completes it.
     """
     vm_uuid = arguments.required_uuid(args, "vm_uuid")
     wanted = arguments.uuid(args, "host_uuid")
@@ -48,14 +47,14 @@ def adopt_vm(host: Host, session: Any, args: Mapping[str, str]) -> Dict[str, Any
         if entry.requests:
             origin, taken = None, _begun(at, vm, entry)
         else:
-            named = _named(vm)
+            _must_have_entries(vm)
             origin = _origin(at, vm, origin_uuid)
             if origin is not None:
                 taken = _of_origin(at, vm, entry, origin, wanted)
             else:
                 taken = hand_entries.taken(at, vm, entry, wanted, trust_keys)
                 if origin_uuid is None and wanted is None:
-                    _must_be_no_copy(at, vm, named, trust_keys)
+                    _must_be_no_copy(at, vm, trust_keys)
         change = at.change(vm, taken.entry, taken.requests, taken.host, taken.vfs)
         stopped = by_hand.newly_refused(at.seen, change)
         changed = not dry_run and at.transaction.write(change)
@@ -75,25 +74,23 @@ def adopt_vm(host: Host, session: Any, args: Mapping[str, str]) -> Dict[str, Any
 
 
 def _begun(at: Work, vm: Vm, entry: Entry) -> Taken:
-    """What a call that was cut off has put into the ledger already."""
+    """What a call that was cut off has written to the ledger."""
     if entry.lease is None or not at.was_cut_off(vm.uuid):
         raise SriovError(
             "SRIOV_BAD_ARGUMENT",
-            f"{vm.name} ({vm.uuid}) has requests already.",
-            "Add others with `assign_vf`; `reinstate_vfs` writes its entries anew.",
+            f"VM {vm.name} ({vm.uuid}) has requests already.",
+            "`assign_vf` adds another; `reinstate_vfs` writes the VM's entries again.",
         )
     return Taken(entry.lease.host, entry, list(entry.requests), dict(entry.lease.vfs), [])
 
 
-def _named(vm: Vm) -> List[str]:
-    named = pci_entries.plugging_order(vm.pci or "")
-    if not named:
+def _must_have_entries(vm: Vm) -> None:
+    if not vm.named:
         raise SriovError(
             "SRIOV_NOT_FOUND",
-            f"{vm.name} ({vm.uuid}) has no entries in other_config:pci that xapi would plug.",
-            "Give it a VF with `assign_vf`; an entry is N/DDDD:BB:DD.F, without blanks.",
+            f"VM {vm.name} ({vm.uuid}) has no entry in other_config:pci that xapi would plug.",
+            "`assign_vf` gives it a VF; an entry is N/DDDD:BB:DD.F, without blanks.",
         )
-    return named
 
 
 def _origin(at: Work, vm: Vm, wanted: Optional[str]) -> Optional[str]:
@@ -102,9 +99,8 @@ def _origin(at: Work, vm: Vm, wanted: Optional[str]) -> Optional[str]:
         return None
     if wanted is not None:
         if wanted == vm.uuid or not at.entry(wanted).requests:
-            raise bad_argument(
-                "origin_uuid", wanted, f"the UUID of another VM with requests, or {NONE} where it is no copy"
-            )
+            accepted = f"the UUID of another VM with requests, or {NONE} where it is no copy"
+            raise bad_argument("origin_uuid", wanted, accepted)
         return wanted
     marked = copies.origin(at.state, vm)
     if marked is None or not at.entry(marked).requests:
@@ -114,35 +110,35 @@ def _origin(at: Work, vm: Vm, wanted: Optional[str]) -> Optional[str]:
         names = " and ".join(at.state.name(uuid) for uuid in rivals)
         raise SriovError(
             "SRIOV_BAD_ARGUMENT",
-            f"{vm.name} ({vm.uuid}) is marked as a copy of {at.state.name(marked)}, but {names} with other "
-            "requests has or had the VFs of these addresses too.",
-            f"Confirm it by origin_uuid={marked}, or name another; origin_uuid={NONE} if the entries were "
+            f"VM {vm.name} ({vm.uuid}) is marked as a copy of {at.state.name(marked)}, but {names} with "
+            "other requests has or had VFs of these addresses too.",
+            f"Confirm it with origin_uuid={marked}, or name another; origin_uuid={NONE} if the entries were "
             "written for this VM.",
         )
     return marked
 
 
-def _must_be_no_copy(at: Work, vm: Vm, named: Sequence[str], trust_keys: bool) -> None:
-    """Asks, where entries name what another VM is lent and nothing on the VM says that it is a copy: its
-    owner could have taken out what did. Keys of its own that are trusted answer that."""
+def _must_be_no_copy(at: Work, vm: Vm, trust_keys: bool) -> None:
+    """Refuses to guess where the entries name VFs that are leased to another VM and the VM has no mark, which
+    its owner could have removed. Trusted keys of its own are an answer."""
     ours = at.entry(vm.uuid).ever_leased
     those = own_lease.lessees(at.state.entries)
-    others = own_lease.leased_to_others(those, vm.uuid, [one for one in named if one not in ours])
+    others = own_lease.leased_to_others(those, vm.uuid, [one for one in vm.named if one not in ours])
     lessees = sorted(set(others.values()))
     if not lessees or (trust_keys and all(copies.has_keys_of_its_own(at.state, vm, one) for one in lessees)):
         return
     names = " or ".join(at.state.name(uuid) for uuid in lessees)
     raise SriovError(
         "SRIOV_BAD_ARGUMENT",
-        f"The entries of {vm.name} ({vm.uuid}) name {listed(sorted(others))}, and {names} has or had VFs "
-        "with these addresses: the entries may be a copy of its, or mean another host's VFs.",
-        f"If it is a copy, call with origin_uuid={lessees[0]}. If they were written for this VM: with "
+        f"The entries of VM {vm.name} ({vm.uuid}) name {listed(sorted(others))}, and {names} has or had VFs "
+        "with these addresses: the entries may be a copy of its, or mean VFs of another host.",
+        f"If the VM is a copy, call with origin_uuid={lessees[0]}. If they were written for it: with "
         f"origin_uuid={NONE}, or with the host_uuid of the host that they mean.",
     )
 
 
 def _of_origin(at: Work, vm: Vm, entry: Entry, origin: str, wanted: Optional[str]) -> Taken:
-    """Copies of the origin's requests, with MACs and VFs of the clone's own; its copied entries go."""
+    """The origin's requests with MACs and VFs of the copy's own; its copied entries go."""
     model = at.entry(origin)
     requests: List[Request] = []
     for number, request in enumerate(model.requests, entry.next_number):
@@ -150,8 +146,7 @@ def _of_origin(at: Work, vm: Vm, entry: Entry, origin: str, wanted: Optional[str
         if "mac" in settings:
             settings["mac"] = chosen_mac(at, vm.uuid, number, None, requests)
         requests.append(Request(number, request.choice, settings))
-    past = tuple(sorted({*model.ever_leased, *entry.past}))
-    entry = entry._replace(past=past, nomigrate=model.nomigrate)
+    entry = copies.of_copy(entry, model)
     # Its copied entries keep no VF from it.
     by_hand = {
         address: [uuid for uuid in those if uuid != vm.uuid or address not in entry.ever_leased]

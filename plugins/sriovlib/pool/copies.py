@@ -57,9 +57,11 @@ def without_the_copy(state: PoolState, vm: Vm, entry: Entry) -> Entry:
     """The entry of a VM that gets VFs of its own: it knows that what a copy brought with it, entries and
     platform:nomigrate, was not written for this VM."""
     uuid = origin(state, vm)
-    if uuid is None:
-        return entry
-    model = state.entries[uuid]
+    return entry if uuid is None else of_copy(entry, state.entries[uuid])
+
+
+def of_copy(entry: Entry, model: Entry) -> Entry:
+    """The entry of a copy of the VM with the entry `model`, as `without_the_copy` returns it."""
     return entry._replace(past=tuple(sorted({*model.ever_leased, *entry.past})), nomigrate=model.nomigrate)
 
 

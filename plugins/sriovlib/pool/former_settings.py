@@ -1,11 +1,11 @@
-"""What a VF that an entry by hand names had beside it: by /etc/sriov.conf, by itself, or by the keys of the
-old plugin `iovirt`, which the VM's owner may write. Pure.
+"""The settings that a VF in an entry by hand had: in /etc/sriov.conf, on the card, or in the keys of the old
+plugin `iovirt`, which the VM's owner can write. Pure.
 
 A MAC that `ip link` shows on a VF need not be an administrator's: igb, ixgbe and i40e show the one that the
 guest's driver chose, unless the PF was told one, and none of them says which it is (kernel: igb_main.c,
 igb_set_vf_mac_addr and IGB_VF_FLAG_PF_SET_MAC; ixgbe_sriov.c, ixgbe_set_vf_mac_addr; i40e_virtchnl_pf.c,
-default_lan_addr). A driver that was given none makes one up that is locally administered (eth_random_addr);
-some cards give their VFs ones of their own, beside the PF's.
+default_lan_addr). A driver without one makes up a locally administered one (eth_random_addr); some cards give
+their VFs MACs next to the PF's.
 """
 
 from typing import Dict, List, Mapping, NamedTuple, Optional, Sequence, Tuple
@@ -21,23 +21,23 @@ from .state import Vm
 
 
 class Found(NamedTuple):
-    """A VF that the VM's `pci` names, with what it had beside it."""
+    """A VF that the VM's `pci` names, with the settings that it had."""
 
     address: str
     settings: Dict[str, str]
-    left_out: Dict[str, str]  # settings by iovirt's keys, of a VF that can have none
-    by_keys: Dict[str, str]  # of `settings`, what only iovirt's keys say
-    mac_in_doubt: Optional[str]  # the VF has it, and its guest's driver may have chosen it
+    left_out: Dict[str, str]  # by iovirt's keys, of a VF that can have no settings
+    by_keys: Dict[str, str]  # those of `settings` that only iovirt's keys have
+    mac_in_doubt: Optional[str]  # of the VF; its guest's driver may have chosen it
 
 
 def found(where: Surveyed, vm: Vm, entries: Sequence[PciEntry]) -> List[Found]:
-    """For each entry that names a VF of that host; SriovError where iovirt's keys say nothing that can be."""
+    """For each entry that names a VF of that host; SriovError for a value in iovirt's keys that cannot be."""
     for part in iovirt.unreadable(vm.other_config):
         raise SriovError(
             "SRIOV_BAD_ARGUMENT",
-            f"{vm.name} has `{shortened(part)}` in {iovirt.MACS} or {iovirt.VLANS}, which is not N/VALUE "
+            f"VM {vm.name} has `{shortened(part)}` in {iovirt.MACS} or {iovirt.VLANS}, which is not N/VALUE "
             "with the number of an entry.",
-            "Put its other_config right, or take that key out.",
+            "Correct its other_config, or take that key out.",
         )
     macs, vlans = iovirt.macs(vm.other_config), iovirt.vlans(vm.other_config)
     there: Dict[str, Found] = {}
@@ -71,7 +71,7 @@ def _one(vf: VfState, pf: PfState, by_keys: Dict[str, str]) -> Found:
 
 
 def _mac(vf: VfState, pf: PfState) -> Tuple[Optional[str], Optional[str]]:
-    """The MAC that an administrator gave the VF; and one that is on it, and may be nobody's choice."""
+    """The MAC that an administrator gave the VF; or the one on it that may be no administrator's choice."""
     if vf.configured_mac:
         return vf.configured_mac, None
     mac = vf.settings.mac
@@ -83,7 +83,7 @@ def _mac(vf: VfState, pf: PfState) -> Tuple[Optional[str], Optional[str]]:
 
 
 def must_be_trusted(where: Surveyed, vm: Vm, those: Sequence[Found]) -> None:
-    """Refuses what only the VM's own keys say, with what that is."""
+    """Refuses settings that only the VM's own keys have, and says which."""
     said = [f"{_words(one.by_keys)} for {one.address} ({_now(where, one)})" for one in those if one.by_keys]
     if not said:
         return
@@ -93,8 +93,8 @@ def must_be_trusted(where: Surveyed, vm: Vm, those: Sequence[Found]) -> None:
     )
     raise SriovError(
         "SRIOV_BAD_ARGUMENT",
-        f"{' and '.join(keys)} of {vm.name} ({vm.uuid}), which its owner can write, say {listed(said)}.",
-        "If that is what it shall have, call again with trust_keys=true. If what the VFs have now is right: "
+        f"VM {vm.name} ({vm.uuid}): {' and '.join(keys)}, which its owner can write, say {listed(said)}.",
+        "If the VM is to have that, call again with trust_keys=true. If what the VFs have now is right: "
         f"{removals}.",
     )
 
@@ -114,6 +114,6 @@ def _value(vm: Vm, name: str, text: str) -> str:
     except ValueError as accepted:
         raise SriovError(
             "SRIOV_BAD_ARGUMENT",
-            f"{vm.name} has `{shortened(text)}` as {name} of a VF, which takes {accepted}.",
-            f"Put its other_config right ({iovirt.MACS}, {iovirt.VLANS}), or take that key out.",
+            f"VM {vm.name} has `{shortened(text)}` as {name} of a VF, which takes {accepted}.",
+            f"Correct its other_config ({iovirt.MACS}, {iovirt.VLANS}), or take that key out.",
         ) from None

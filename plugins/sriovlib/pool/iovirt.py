@@ -24,13 +24,13 @@ def vlans(other_config: Mapping[str, str]) -> Dict[int, str]:
 
 
 def _numbered(text: str) -> Dict[int, str]:
-    """No entry has a number of more digits than these (pcientries.LARGEST); a VM's owner may write any."""
+    """A VM's owner can write longer numbers than entries have (pci_entries.LARGEST): `_match` takes none."""
     matches = map(_match, text.split(",")) if len(text) <= LONGEST else ()
     return {int(match.group(1)): match.group(2) for match in matches if match}
 
 
 def unreadable(other_config: Mapping[str, str]) -> List[str]:
-    """The parts of both keys that say nothing: who wrote them meant something, so they are not left out."""
+    """The parts of both keys that are no N/VALUE: whoever wrote them meant something, so none is ignored."""
     texts = [other_config.get(key, "") for key in (MACS, VLANS)]
     parts = [part for text in texts for part in (text.split(",") if len(text) <= LONGEST else [text])]
     return [part.strip() for part in parts if part.strip() and (len(part) > LONGEST or not _match(part))]
@@ -41,7 +41,7 @@ def _match(part: str) -> "Optional[re.Match[str]]":
 
 
 def are_own(other_config: Mapping[str, str], origin: Mapping[str, str]) -> bool:
-    """Whether a VM has MACs or VLANs for its entries that its supposed origin does not have."""
+    """Whether a VM has MACs or VLANs for its entries that another one does not have."""
     numbers = {entry.number for entry in pci_entries.entries(pci_entries.readable(other_config))}
     return any(
         number in numbers and there.get(number) != value

@@ -1,19 +1,9 @@
-"""What all pool functions do alike: ask the hosts concerned, take the pool's lock, look at the pool once,
-decide, write."""
+"""What all pool functions share: ask the hosts concerned, take the pool's lock, read the pool once, place
+requests, write."""
 
 import time
 from contextlib import contextmanager
-from typing import (
-    Any,
-    Dict,
-    Iterable,
-    Iterator,
-    List,
-    Mapping,
-    NamedTuple,
-    Optional,
-    Sequence,
-)
+from typing import Any, Dict, Iterable, Iterator, List, Mapping, NamedTuple, Optional, Sequence
 
 from ..errors import SriovError
 from ..machine.host import Host
@@ -29,8 +19,8 @@ from .state import PoolState, Vm
 from .transaction import Transaction
 
 LOCK = "pool"
-CALL_SECONDS, HOOK_SECONDS = 120, 60  # of waiting for the lock, if the caller says nothing else
-STALE_SECONDS = 15  # what hosts told before a longer wait than that may not be so any more
+CALL_SECONDS, HOOK_SECONDS = 120, 60  # the longest wait for the lock
+STALE_SECONDS = 15  # after a longer wait hosts are asked again
 
 
 class Work(NamedTuple):
@@ -44,7 +34,7 @@ class Work(NamedTuple):
     transaction: Transaction
 
     def vm(self, uuid: str) -> Vm:
-        """A VM; one that became a template too, for what it was lent is taken back all the same."""
+        """A VM; also one that became a template, whose VFs can be taken back."""
         vm = self.state.vms.get(uuid)
         if vm is None:
             ref, record = state.vm_record(self.xapi, uuid, template=True)
@@ -53,7 +43,7 @@ class Work(NamedTuple):
         return vm
 
     def entry(self, uuid: str) -> Entry:
-        """What the ledger says of the VM; refuses where that cannot be read."""
+        """The VM's entry in the ledger; refuses one that cannot be read."""
         why = self.state.unreadable.get(uuid)
         if why is not None:
             key = self.state.keys[uuid][-1].name
@@ -84,7 +74,7 @@ class Work(NamedTuple):
         return Seen(self.topology, self.surveyed, self.state, self.held)
 
     def host(self, uuid: str) -> inventories.Surveyed:
-        """The host, which must have told what it has."""
+        """The host's inventory; refuses a host that did not answer."""
         found = self.surveyed.hosts.get(uuid)
         if found is not None:
             return found
@@ -95,10 +85,10 @@ class Work(NamedTuple):
             raise SriovError("SRIOV_NO_FREE_VF", reasons[0].message, reasons[0].hint)
         if member is not None and member.live:
             raise SriovError(
-                "SRIOV_BUSY", f"The VM's VFs moved to the host {name} since this call began.", "Call again."
+                "SRIOV_BUSY", f"The VM's VFs moved to host {name} during this call.", "Call again."
             )
         raise SriovError(
-            "SRIOV_NO_FREE_VF", f"The host {name} does not answer its pool.", "Start it, or use another host."
+            "SRIOV_NO_FREE_VF", f"Host {name} does not answer its pool.", "Start it, or use another host."
         )
 
 
@@ -111,7 +101,7 @@ def work(
     doing: str,
     seconds: Optional[float] = None,
 ) -> Iterator[Work]:
-    """Holds the pool's lock of this host, its master; `SRIOV_BUSY` names who has it, after a wait."""
+    """Holds the pool's lock, which is on its master, this host; `SRIOV_BUSY` names its holder."""
     began = time.monotonic()
     with host.lock(LOCK, doing, CALL_SECONDS if seconds is None else seconds):
         if surveyed.hosts and time.monotonic() - began > STALE_SECONDS:
@@ -119,26 +109,24 @@ def work(
         xapi = Xapi(host, session)
         now = state.read(xapi, pool.uuids)
         if pool.uuids.get(now.master_ref) != pool.own:
-            raise SriovError(
-                "SRIOV_BUSY", "The pool has another master since this call began.", "Call again."
-            )
+            raise SriovError("SRIOV_BUSY", "The pool got another master during this call.", "Call again.")
         held = now.held(surveyed.running(), surveyed.starting())
         surveyed = surveyed.without_unknown(held.on_host)
         yield Work(xapi, pool, surveyed, now, held, Transaction(host, xapi, now))
 
 
 def entry_now(xapi: Xapi, uuid: str) -> Entry:
-    """What the ledger says of a VM, without the lock: only to know which hosts to ask."""
+    """The VM's entry without the lock, only to know which hosts to ask."""
     (pool,) = xapi.call("pool.get_all")
     keys = ledger.keys(xapi.call("pool.get_other_config", pool)).get(uuid)
     try:
         return ledger.parse(keys[-1].text) if keys else NO_ENTRY
     except ledger.LedgerError:
-        return NO_ENTRY  # who works with it says so, under the lock
+        return NO_ENTRY  # refused under the lock
 
 
 def concerned(pool: Topology, choices: Iterable[Choice], more: Iterable[Optional[str]] = ()) -> List[Member]:
-    """The live hosts that may serve one of these choices, and those of `more`."""
+    """The live hosts that can serve one of these choices, and those of `more`."""
     found = [member for member in pool.live if member.uuid in more]
     for choice in choices:
         if choice.kind != "network":
@@ -155,7 +143,7 @@ def concerned(pool: Topology, choices: Iterable[Choice], more: Iterable[Optional
 def place(
     at: Work, vm: Vm, requests: Sequence[Request], host: str, current: Mapping[int, str]
 ) -> Dict[int, str]:
-    """A VF of that host for each request; `SRIOV_NO_FREE_VF` says what there is and who has it."""
+    """A VF of that host for each request, or `SRIOV_NO_FREE_VF` with what there is and who has it."""
     at.host(host)
     try:
         return placement.place(requests, vm.uuid, host, at.surveyed.candidates, at.held, current)
@@ -174,13 +162,13 @@ def release(host: Host, session: Any, pool: Topology, left: str, vm_uuid: str, v
         xapi = Xapi(host, session, inventories.SECONDS)
         args = {"vm_uuid": vm_uuid, "vfs": ",".join(sorted(vfs))}
         xapi.call("host.call_plugin", member.ref, "sriov", "release_vfs", args)
-    except XapiError as error:  # the VM has what it was to have
-        host.log(f"{member.name} was not told that {vm_uuid} left it: {error}")
+    except XapiError as error:  # the VM has what it was to get
+        host.log(f"{member.name} could not be asked to release VFs of {vm_uuid}: {error}")
 
 
 def best_host(at: Work, vm: Vm, requests: Sequence[Request], preferred: Optional[str]) -> str:
-    """The host for all of these requests: the preferred one if it can, else of those that take VMs, else of
-    all, the one with most free VFs."""
+    """The host for all these requests: the preferred one if it has the VFs, else the one with most free VFs
+    of those that take VMs, else of all."""
     hosts = at.surveyed.candidates
     enabled = {
         uuid: candidates

@@ -1,4 +1,4 @@
-"""Pool functions have one writer, the pool's master: a member hands the call on to it."""
+"""Runs a pool function on the pool's master, its only writer: a member forwards the call."""
 
 import json
 from typing import Any, Callable, Mapping
@@ -8,7 +8,7 @@ from ..machine.host import Host
 from ..xapi.session import Xapi, XapiError, XapiFailure, XapiSilent
 from . import hosts
 
-SECONDS = 200  # for an answer of the master: waiting for its lock, hosts that do not answer, the writes
+SECONDS = 200  # for the master's answer: it waits for its lock and for hosts that do not answer, then writes
 
 
 def act(
@@ -19,8 +19,7 @@ def act(
     function: Callable[..., Any],
     seconds: float = SECONDS,
 ) -> Any:
-    """The result of a pool function, from here if this host is the master. What xapi fails with becomes a
-    SriovError; what this host's files fail with stays what it is."""
+    """The result of a pool function. XapiError becomes a SriovError; an error of this host's files stays."""
     try:
         xapi = Xapi(host, session)
         (pool,) = xapi.call("pool.get_all")
@@ -31,7 +30,7 @@ def act(
     except XapiError as error:
         raise SriovError(
             "SRIOV_XAPI_SILENT",
-            f"{name} could not be done, for xapi failed: {error}.",
+            f"{name} failed: xapi did not answer as expected ({error}).",
             "Call again; `xe host-list` and `xe task-list` show whether xapi answers.",
         ) from error
 
@@ -48,7 +47,7 @@ def _forward(xapi: Xapi, master: str, name: str, args: Mapping[str, str]) -> Any
         if code == "XENAPI_MISSING_PLUGIN":
             raise SriovError(
                 "SRIOV_NOT_FOUND",
-                "The pool's master does not have xapi-sriov, and only it may give VFs to VMs.",
+                "The pool's master, which does this for all hosts, does not have xapi-sriov.",
                 "Install the package on the master too.",
             ) from failure
         raise

@@ -1,4 +1,4 @@
-"""VFs of one host for all requests of a VM: what its start hook and the call `reinstate_vfs` ask for."""
+"""Gives a VM VFs of one host for all its requests, for its start hook and the call `reinstate_vfs`."""
 
 import time
 from typing import Any, Dict, List, Optional
@@ -11,8 +11,8 @@ from .ledger import NO_ENTRY, Entry
 from .locked import Work
 from .state import Vm
 
-# A VM is re-placed to one host once in that time, or a start could go round for ever; and to each, or two
-# starts on two hosts would take its VFs from each other for ever.
+# A VM is re-placed once to each host in that time: a start could go round for ever, and two starts on two
+# hosts could take its VFs from each other for ever.
 AGAIN_SECONDS = 120
 
 
@@ -24,12 +24,9 @@ def reinstate(
     starting: bool,
     seconds: Optional[float] = None,
 ) -> Dict[str, Any]:
-    """Gives the VM VFs of one host for all its requests; see the call `reinstate_vfs` for what it returns.
-
-    The host: `wanted`, else the lease's if it is live (then it must tell what it has), else the VM's
-    affinity, else the one with most free VFs. `starting`: the VM's start hook asks. `seconds` is how long to
-    wait for the pool's lock at most.
-    """
+    """Returns what the call `reinstate_vfs` does. The host: `wanted`, else the lease's if it is live (then it
+    must answer), else the VM's affinity, else the one with most free VFs. `starting`: the VM's start hook
+    asks. `seconds`: the longest wait for the pool's lock."""
     xapi = Xapi(host, session)
     pool = hosts.read(host, xapi)
     _, record = state.vm_record(xapi, vm_uuid)
@@ -63,7 +60,7 @@ def _reinstate(at: Work, vm: Vm, entry: Entry, wanted: Optional[str], starting: 
     target = wanted or _target(at, vm, entry)
     vfs = locked.place(at, vm, entry.requests, target, old.vfs if old else {})
     change = at.change(vm, entry, entry.requests, target, vfs)
-    pci_changed = pci_entries.plugging_order(change.pci) != pci_entries.plugging_order(vm.pci or "")
+    pci_changed = pci_entries.plugging_order(change.pci) != vm.named
     if starting and pci_changed:
         now = int(time.time())
         before = old.replaced if old else {}
@@ -71,17 +68,16 @@ def _reinstate(at: Work, vm: Vm, entry: Entry, wanted: Optional[str], starting: 
         if target in lately:
             raise SriovError(
                 "SRIOV_NOT_PLACED",
-                f"The VM {vm.name} was given VFs of this host {now - lately[target]} seconds ago, "
-                "and has other entries again.",
-                "It is started on several hosts at once, or somebody else writes its other_config:pci: see "
-                "who, then start it again in two minutes.",
+                f"VM {vm.name} got VFs of this host {now - lately[target]} seconds ago, and has other "
+                "entries again.",
+                "It is started on several hosts at once, or another client writes its other_config:pci: find "
+                "out which, then start it again in two minutes.",
             )
         change = at.change(vm, entry, entry.requests, target, vfs, {**lately, target: now})
     changed = at.transaction.write(change, starting)
-    numbers = [request.number for request in entry.requests]
     rows = [
-        {"request": number, "vf": vfs[number], "before": old.vfs.get(number) if old else None}
-        for number in numbers
+        {"request": one.number, "vf": vfs[one.number], "before": old.vfs.get(one.number) if old else None}
+        for one in entry.requests
     ]
     return _answer(vm, target, changed, pci_changed, rows, at)
 
