@@ -26,28 +26,11 @@ from small_pools import (
 )
 from sriovlib.pool import placement
 from sriovlib.pool.ledger import Choice, Request
-from sriovlib.pool.placement import Held, NoFreeVf, choose_host, fits, place
+from sriovlib.pool.placement import Candidate, Held, NoFreeVf, choose_host, fits, place
 
 
 def portable(choice: Choice, address: str, vm: str, hosts: placement.Hosts, held: Held) -> bool:
     return placement.portable(placement.serving(choice, hosts), address, vm, held)
-
-
-def test_a_vf_of_the_network() -> None:
-    hosts = {"h1": vfs(FIRST, 2, OTHER_NETWORK) + vfs(SECOND, 2)}
-    assert place(asks(ANY_OF_NETWORK), "vm", "h1", hosts, NOBODY, {}) == {1: "0000:07:11.0"}
-
-
-@pytest.mark.parametrize(
-    ("choice", "address"),
-    [
-        (Choice("pf", SECOND, PF), "0000:07:11.0"),
-        (Choice("vf", "0000:07:10.3", VF), "0000:07:10.3"),
-        (Choice("device", VF), "0000:07:10.0"),
-    ],
-)
-def test_a_vf_by_pf_by_address_and_by_device(choice: Choice, address: str) -> None:
-    assert place(asks(choice), "vm", "h1", {"h1": TWO_PORTS}, NOBODY, {}) == {1: address}
 
 
 def test_an_address_with_another_device_behind_it_does_not_fit() -> None:
@@ -59,97 +42,84 @@ def test_an_address_with_another_device_behind_it_does_not_fit() -> None:
     assert not fits(Choice("network", OTHER_NETWORK), vf)
 
 
-def test_requests_of_a_network_spread_over_its_ports() -> None:
-    given_out = place(asks(*[ANY_OF_NETWORK] * 4), "vm", "h1", {"h1": TWO_PORTS}, NOBODY, {})
-    assert sorted(given_out.values()) == ["0000:07:10.0", "0000:07:10.1", "0000:07:11.0", "0000:07:11.1"]
+def held_by_db(host: str, *addresses: str) -> Held:
+    return Held({(host, f"0000:07:{address}"): "db" for address in addresses}, {})
 
 
-def test_the_port_with_most_free_vfs_comes_first_then_the_lowest() -> None:
-    held = Held({("h1", "0000:07:10.2"): "db"}, {})
-    assert place(asks(ANY_OF_NETWORK), "vm", "h1", {"h1": TWO_PORTS}, held, {}) == {1: "0000:07:11.0"}
-    second, first = vfs(SECOND, 1)[0], vfs(FIRST, 1)[0]
-    exchanged = [
-        one._replace(vf=one.vf._replace(address=other.address))
-        for one, other in ((second, first), (first, second))
-    ]
-    ports = {"h1": exchanged}
-    assert place(asks(ANY_OF_NETWORK), "vm", "h1", ports, NOBODY, {}) == {1: second.address}
-    numbered_backwards = {
-        "h1": [one._replace(vf=one.vf._replace(number=9 - one.number)) for one in vfs(FIRST, 3)]
-    }
-    assert place(asks(ANY_OF_NETWORK), "vm", "h1", numbered_backwards, NOBODY, {}) == {1: "0000:07:10.2"}
+def at(candidate: Candidate, address: str, number: int) -> Candidate:
+    return candidate._replace(vf=candidate.vf._replace(address=address, number=number))
 
 
-def test_what_the_vm_has_or_takes_counts_when_ports_are_compared() -> None:
-    two = asks(ANY_OF_NETWORK, ANY_OF_NETWORK)
-    ports = {"h1": vfs(FIRST, 3) + vfs(SECOND, 2)}
-    assert place(two, "vm", "h1", ports, NOBODY, {}) == {1: "0000:07:10.0", 2: "0000:07:11.0"}
-    ports = {"h1": vfs(FIRST, 2) + vfs(SECOND, 2)}
-    assert place(two, "vm", "h1", ports, NOBODY, {1: "0000:07:10.1"}) == {
-        1: "0000:07:10.1",
-        2: "0000:07:11.0",
-    }
+ONE, TWO = [ANY_OF_NETWORK], [ANY_OF_NETWORK] * 2
+FIRST_VF = Choice("vf", "0000:07:10.0", VF)
+EXCHANGED = [at(vfs(SECOND, 1)[0], "0000:07:10.0", 0), at(vfs(FIRST, 1)[0], "0000:07:11.0", 0)]
+BACKWARDS = [at(vf, vf.address, 9 - vf.number) for vf in vfs(FIRST, 3)]
+# Only 10.0 and 11.0 serve the network
+NARROW = [*vfs(FIRST, 1), *(vf._replace(networks=frozenset()) for vf in vfs(FIRST, 3)[1:]), *vfs(SECOND, 1)]
+BY_HAND = Held({}, {}, {"0000:07:10.0": ["vm"]})
 
 
-def test_the_lower_request_gets_the_better_vf_whatever_comes_first() -> None:
-    two = asks(ANY_OF_NETWORK, ANY_OF_NETWORK)
-    for requests in (two, two[::-1]):
-        assert place(requests, "vm", "h1", {"h1": vfs(FIRST, 3)}, NOBODY, {}) == {
-            1: "0000:07:10.0",
-            2: "0000:07:10.1",
-        }
+@pytest.mark.parametrize(
+    ("choices", "vfs_of_hosts", "held", "current", "expected"),
+    [
+        pytest.param(ONE, [vfs(FIRST, 2, OTHER_NETWORK) + vfs(SECOND, 2)], NOBODY, "", "11.0", id="network"),
+        pytest.param([Choice("pf", SECOND, PF)], [TWO_PORTS], NOBODY, "", "11.0", id="pf"),
+        pytest.param([Choice("vf", "0000:07:10.3", VF)], [TWO_PORTS], NOBODY, "", "10.3", id="vf"),
+        pytest.param([Choice("device", VF)], [TWO_PORTS], NOBODY, "", "10.0", id="device"),
+        pytest.param(TWO * 2, [TWO_PORTS], NOBODY, "", "10.0 11.0 10.1 11.1", id="spread-over-ports"),
+        pytest.param(ONE, [TWO_PORTS], held_by_db("h1", "10.2"), "", "11.0", id="port-with-most-free-vfs"),
+        pytest.param(ONE, [EXCHANGED], NOBODY, "", "11.0", id="then-the-lowest-port"),
+        pytest.param(ONE, [BACKWARDS], NOBODY, "", "10.2", id="then-the-lowest-number"),
+        pytest.param(
+            TWO, [vfs(FIRST, 3) + vfs(SECOND, 2)], NOBODY, "", "10.0 11.0", id="what-it-takes-counts"
+        ),
+        pytest.param(
+            TWO, [vfs(FIRST, 2) + vfs(SECOND, 2)], NOBODY, "10.1", "10.1 11.0", id="what-it-has-counts"
+        ),
+        pytest.param(TWO, [vfs(FIRST, 3)], NOBODY, "", "10.0 10.1", id="better-vf-for-the-lower-request"),
+        pytest.param(
+            ONE, [vfs(FIRST, 4)] * 2, held_by_db("h2", "10.0", "10.1"), "", "10.2", id="free-on-all-hosts"
+        ),
+        # 11.0 is taken on the other host
+        pytest.param(
+            [ANY_OF_NETWORK, Choice("pf", FIRST, PF), Choice("vf", "0000:07:10.1", VF)],
+            [NARROW, NARROW],
+            held_by_db("h2", "11.0"),
+            "",
+            "10.0 10.2 10.1",
+            id="one-more-portable-beats-the-order",
+        ),
+        pytest.param(
+            ONE, [TWO_PORTS] * 2, held_by_db("h2", "10.3"), "10.3", "10.3", id="kept-though-not-portable"
+        ),
+        pytest.param(
+            [ANY_OF_NETWORK, FIRST_VF], [vfs(FIRST, 2)], NOBODY, "10.0", "10.1 10.0", id="moved-if-needed"
+        ),
+        pytest.param(ONE, [vfs(FIRST, 2)], BY_HAND, "", "10.1", id="not-its-own-entry-by-hand"),
+        pytest.param(ONE, [vfs(FIRST, 2)], BY_HAND, "10.0", "10.0", id="but-where-it-is-current"),
+        pytest.param([FIRST_VF], [vfs(FIRST, 2)], BY_HAND, "", "10.0", id="or-asked-for-as-such"),
+    ],
+)
+def test_which_vfs_the_requests_get(
+    choices: List[Choice], vfs_of_hosts: List[List[Candidate]], held: Held, current: str, expected: str
+) -> None:
+    """On host h1, whatever the order of the requests is; addresses without `0000:07:`."""
+    hosts = {f"h{number}": found for number, found in enumerate(vfs_of_hosts, 1)}
+    has = {number: f"0000:07:{address}" for number, address in enumerate(current.split(), 1)}
+    for requests in (asks(*choices), asks(*choices)[::-1]):
+        found = place(requests, "vm", "h1", hosts, held, has)
+        assert " ".join(found[number][len("0000:07:") :] for number in sorted(found)) == expected
 
 
-def test_a_vm_that_is_alone_with_its_address_on_all_hosts_starts_anywhere() -> None:
-    """On h1 the lowest VFs are free, on h2 others have them."""
+def test_portable_means_free_on_every_host_that_could_serve_it() -> None:
     hosts = {"h1": vfs(FIRST, 4), "h2": vfs(FIRST, 4), "h3": vfs(FIRST, 4, OTHER_NETWORK)}
     held = Held({("h2", "0000:07:10.0"): "db", ("h2", "0000:07:10.1"): "mail"}, {})
-    assert place(asks(ANY_OF_NETWORK), "vm", "h1", hosts, held, {}) == {1: "0000:07:10.2"}
     assert portable(ANY_OF_NETWORK, "0000:07:10.2", "vm", hosts, held)
     assert not portable(ANY_OF_NETWORK, "0000:07:10.1", "vm", hosts, held)
     assert portable(ANY_OF_NETWORK, "0000:07:10.1", "mail", hosts, held)
-
-
-def test_one_more_portable_address_is_worth_more_than_the_order_of_vfs() -> None:
-    """Only 10.0 and 11.0 serve the network, and 11.0 is taken on the other host."""
-    others = [vf._replace(networks=frozenset()) for vf in vfs(FIRST, 3)[1:]]
-    host = vfs(FIRST, 1) + others + vfs(SECOND, 1)
-    requests = asks(ANY_OF_NETWORK, Choice("pf", FIRST, PF), Choice("vf", "0000:07:10.1", VF))
-    held = Held({("h2", "0000:07:11.0"): "db"}, {})
-    assert place(requests, "vm", "h1", {"h1": host, "h2": host}, held, {}) == {
-        1: "0000:07:10.0",
-        2: "0000:07:10.2",
-        3: "0000:07:10.1",
-    }
-
-
-def test_hosts_that_cannot_serve_it_do_not_count_and_an_address_on_no_host_is_not_portable() -> None:
+    assert not portable(Choice("network", "network-c"), "0000:07:10.0", "vm", hosts, NOBODY)
     hosts = {"h1": vfs(FIRST, 1), "h2": vfs(FIRST, 4, blocked="held by dom0")}
     assert portable(ANY_OF_NETWORK, "0000:07:10.0", "vm", hosts, NOBODY)
-    assert not portable(Choice("network", "network-c"), "0000:07:10.0", "vm", hosts, NOBODY)
-
-
-def test_what_a_request_has_it_keeps_even_where_another_vf_would_be_better() -> None:
-    hosts = {"h1": TWO_PORTS, "h2": TWO_PORTS}
-    held = Held({("h1", "0000:07:10.3"): "vm", ("h2", "0000:07:10.3"): "db"}, {})
-    current = {1: "0000:07:10.3"}
-    assert place(asks(ANY_OF_NETWORK), "vm", "h1", hosts, held, current) == current
-
-
-def test_it_moves_when_another_request_can_be_served_in_no_other_way() -> None:
-    requests = asks(ANY_OF_NETWORK, Choice("vf", "0000:07:10.0", VF))
-    assert place(requests, "vm", "h1", {"h1": vfs(FIRST, 2)}, NOBODY, {1: "0000:07:10.0"}) == {
-        1: "0000:07:10.1",
-        2: "0000:07:10.0",
-    }
-
-
-def test_a_hand_written_entry_of_the_vm_itself_is_a_vf_that_it_has_already() -> None:
-    hosts, held = {"h1": vfs(FIRST, 2)}, Held({}, {}, {"0000:07:10.0": ["vm"]})
-    assert place(asks(ANY_OF_NETWORK), "vm", "h1", hosts, held, {}) == {1: "0000:07:10.1"}
-    assert place(asks(ANY_OF_NETWORK), "vm", "h1", hosts, held, {1: "0000:07:10.0"}) == {1: "0000:07:10.0"}
-    by_address = asks(Choice("vf", "0000:07:10.0", VF))
-    assert place(by_address, "vm", "h1", hosts, held, {}) == {1: "0000:07:10.0"}
 
 
 def refusal(requests: List[Request], hosts: placement.Hosts, held: Held) -> NoFreeVf:
