@@ -47,6 +47,7 @@ def test_title_and_id(words: str, told: Tuple[str, str]) -> None:
         ("1", (1, 0)),  # the first of a submenu, where nothing says which
         ("more words", (0,)),  # there is none: the first one
         ("9", (0,)),
+        ("3", (0,)),
         ("", (0,)),
     ],
 )
@@ -83,3 +84,15 @@ def test_other_files_may_bring_entries_from_anywhere_but_from_an_entry() -> None
     text = "if true; then source /a; fi\nsubmenu more { configfile /b }\nmenuentry one { configfile /c }\n"
     told = grub_config.reads_other_files(grub_config.read(MENU + text))
     assert [one.words[1].text for one in told] == ["/a", "/b"]
+
+
+def test_entries_are_numbered_within_their_menus() -> None:
+    told = {entry.title: entry.place for entry in grub_config.read(MENU).entries}
+    assert told == {"XCP-ng": (0,), "1": (1, 0), "fallback": (1, 1), "Serial": (2,)}
+
+
+@pytest.mark.parametrize("same", [10, 79, 80, 81, 200])
+def test_the_first_difference_of_two_lines_is_shown_however_long_they_are(same: int) -> None:
+    start = ("set option=yes " * 20)[:same]
+    one, other = grub_config.cut_pair(start + "a", start + "b")
+    assert (one != other, len(one) < 100) == (True, True)

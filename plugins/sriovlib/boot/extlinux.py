@@ -14,7 +14,7 @@ from . import iommu_option
 NORMAL_LABELS = ("xe", "xe-serial")
 SEPARATOR = "---"  # between what mboot.c32 loads: Xen, the dom0 kernel, its initrd
 
-_LINE = re.compile(r"[^\n]+")
+_LINE = re.compile(r"[^\n]*(?:\n|$)")
 _WORD = re.compile(r"[^ \t\r\n]+")  # and nothing else parts words: bytes are kept as they are
 _XEN = re.compile(r"(?:.*/)?xen(?:[-._][^/]*)?\.gz")
 # What an entry can start (syslinux: kernel_types); mboot.c32 is started by the first two.
@@ -81,7 +81,7 @@ def parse(data: bytes) -> Config:
     directives: Dict[str, str] = {}
     has_global_append = in_help_text = False
     others: List[int] = []
-    for line in _LINE.finditer(text):
+    for number, line in enumerate(_LINE.finditer(text)):
         words = [Word(one.group(), *one.span()) for one in _WORD.finditer(text, *line.span())]
         keyword = words[0].text.lower() if words else "#"
         value = words[1].text if len(words) > 1 else ""
@@ -98,13 +98,13 @@ def parse(data: bytes) -> Config:
         elif keyword == "append":
             has_global_append = True
         elif keyword == "include" or (keyword == "menu" and value.lower() == "include"):
-            others.append(text.count("\n", 0, line.start()))
+            others.append(number)
         elif entries and keyword == "menu" and value.lower() == "default":
             entries[-1] = entries[-1]._replace(is_menu_default=True)
         elif keyword in ("default", "ontimeout", "ui"):
             directives[keyword] = value
             if _MENUS.fullmatch(value) and len(words) > 2:  # the menu reads that file in place of this one
-                others.append(text.count("\n", 0, line.start()))
+                others.append(number)
     return Config(text, entries, _default(entries, directives), has_global_append, others)
 
 

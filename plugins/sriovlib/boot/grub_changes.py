@@ -1,11 +1,10 @@
 """What xen-cmdline may do to a GRUB file: change Xen's IOMMU options in the normal entries, and nothing else.
 Pure text.
 
-The tool (xcp.bootloader of python-libs) writes the whole file anew from what it understood of it: it drops
-what stands behind the last entry, moves, joins and rewrites what it takes for its own. So the file is judged
-as GRUB reads it, before and after: the same commands with the same words, in the same order, under the same
-conditions. Where the order differs, only commands that have nothing to do with each other may have changed
-places.
+The tool (xcp.bootloader of python-libs) rewrites the whole file from what it understood of it: it drops what
+stands behind the last entry, moves, joins and rewrites what it takes for its own. So the file is judged as
+GRUB reads it, before and after: the same commands with the same words, in the same order, under the same
+conditions. Only commands that are independent of each other may have changed places.
 """
 
 import re
@@ -59,8 +58,7 @@ def harm(before: str, after: str, normal: Container[str] = (), grubenv: str = ""
 
 
 def _lost_line(was: Config, after: str) -> str:
-    """The first line of a file that GRUB understood that is not in the new one, where that helps to see why
-    GRUB does not understand it any more."""
+    """The first line of the old file that is not in the new one, which GRUB does not understand."""
     there = Counter(line.strip() for line in after.splitlines())
     if "load_env" not in was.text:
         there -= Counter(line.strip() for line in _OVERRIDE_TEXT.splitlines())
@@ -185,13 +183,9 @@ def _contents(x: Node, y: Node) -> List[Tuple[Nodes, Nodes]]:
     """The lists of commands within two commands that are the same otherwise; none where they are not."""
     if isinstance(x, Compound) and isinstance(y, Compound) and x.words == y.words:
         return list(zip(x.parts, y.parts))
-    if isinstance(x, Command) and isinstance(y, Command) and _head(x) == _head(y) and x.block and y.block:
-        return [(x.block, y.block)]
-    return []
-
-
-def _head(command: Command) -> List[str]:
-    return [word.text for word in command.words]
+    if not isinstance(x, Command) or not isinstance(y, Command) or not x.block or not y.block:
+        return []
+    return [(x.block, y.block)] if [w.text for w in x.words] == [w.text for w in y.words] else []
 
 
 # -- order ---------------------------------------------------------------------------------------------

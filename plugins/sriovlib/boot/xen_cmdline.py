@@ -1,9 +1,8 @@
 """GRUB hosts: Xen's command line read from grub.cfg, and changed by the host's own xen-cmdline.
 
-The tool is the only right way to change it where it exists, for it knows the boot loader. It writes the
-whole file anew, exits 0 on nearly everything, and with two keys in one call it spoils the command line. So
-it gets one key a call, what it wrote is judged as GRUB reads it, and the file is put back where anything but
-the option has changed.
+Where that tool exists it is the right way, for it knows the boot loader. But it rewrites the whole file,
+exits 0 on nearly everything, and with two keys in one call it damages the command line. So it gets one key a
+call, what it wrote is judged as GRUB reads it, and the file is put back if anything but the option changed.
 """
 
 from typing import Dict, List, NamedTuple, Optional, Sequence
@@ -127,7 +126,7 @@ class XenCmdline(NamedTuple):
 
 def _spoilt(path: str, harm: str) -> SriovError:
     return refused(
-        f"xen-cmdline would have spoilt {path}: {harm}.",
+        f"xen-cmdline would damage {path}: {harm}.",
         "Nothing was changed. The tool understands a plain file with different titles only: put the option on"
         " Xen's line of the normal entries (multiboot2, xen_hypervisor) by hand, or simplify the file.",
     )
@@ -143,7 +142,7 @@ def _call(host: Host, *arguments: str) -> None:
     if answer.status != 0:
         raise refused(
             f"xen-cmdline cannot read or write this host's boot configuration ({answer.complaint}).",
-            "Nothing was changed. See that its `set default=` is the number of a normal entry (GRUB would"
+            "Nothing was changed. Check that its `set default=` is the number of a normal entry (GRUB would"
             " take a title, the tool does not), its `set timeout=` a plain number, that each `multiboot2`,"
             " `module2` and `linux` line has an option behind the file (some versions of the tool need one),"
             " and that there is room beside the file; or put the option on Xen's line of the normal entries"
@@ -162,7 +161,7 @@ def find(host: Host, paths: Sequence[str]) -> XenCmdline:
     if host.is_link(path):
         raise refused(
             f"{path} is a link, and xen-cmdline would put a file in its place.",
-            "Put the file itself there, or the option on Xen's line of its normal entries by hand.",
+            "Put the file itself there, or add the option to Xen's line of its normal entries by hand.",
         )
     text = _text(boot_file.read(host, path).data)
     try:
@@ -173,8 +172,8 @@ def find(host: Host, paths: Sequence[str]) -> XenCmdline:
         where = config.line(config.unclear)
         raise refused(
             f"{path} does not tell which entry boots by itself: see {where}.",
-            "See that its `set default=` is the number of a normal entry, and that neither this line nor the"
-            " entries before that one depend on a condition; then call again.",
+            "Check that its `set default=` is the number of a normal entry, and that neither this line nor"
+            " the entries before that one depend on a condition; then call again.",
         )
     if not config.default.loads_xen:
         raise refused(
@@ -190,7 +189,7 @@ def find(host: Host, paths: Sequence[str]) -> XenCmdline:
 def _unreadable(path: str, error: ScriptError) -> SriovError:
     return refused(
         f"{path} cannot be read with certainty: {error}.",
-        "Mend that line, or put the option on Xen's line of the normal entries by hand.",
+        "Correct that line, or put the option on Xen's line of the normal entries by hand.",
     )
 
 

@@ -1,6 +1,6 @@
 """Entries that no lease explains: those of copies, and those that somebody wrote. Pure."""
 
-from typing import Dict, Iterator, List, NamedTuple, Optional, Sequence
+from typing import Dict, Iterator, List, NamedTuple, Optional, Sequence, Tuple
 
 from ...safetext import listed, shortened
 from .. import copies, ledger, own_lease, pci_entries
@@ -71,9 +71,9 @@ class Refused(NamedTuple):
 
     vm: Vm
     address: str
-    lent_to: Optional[str]  # UUID of another VM that is or was leased a VF of that address
-    hosts: List[str]  # else UUIDs of those on which it is in a network with VFs in VLANs
-    unsure: List[str]  # and of those on which it may be
+    leased_to: Optional[str]  # UUID of another VM that is or was leased a VF of that address
+    host: Optional[str] = None  # else UUID of one on which it is in a network with VFs in VLANs
+    is_sure: bool = True  # or may be
 
 
 def refused(seen: Seen) -> Iterator[Refused]:
@@ -81,42 +81,42 @@ def refused(seen: Seen) -> Iterator[Refused]:
     entries, state = seen.state.entries, seen.state
     unread = any(uuid in state.vms for uuid in state.unreadable)
     lessees, wires = own_lease.lessees(entries), seen.topology.wires()
-    on_hosts: Dict[str, List[str]] = {}
-    perhaps_on: Dict[str, List[str]] = {}
+    on_hosts: Dict[str, List[Tuple[str, bool]]] = {}
     for host, one in seen.surveyed.hosts.items():
         blocked = {candidate.address for candidate in one.candidates if candidate.blocked is not None}
         closed = own_lease.in_vlans(entries.values(), host, one.candidates, wires, unread)
         for address in closed.keys() - blocked:
-            (on_hosts if closed[address] else perhaps_on).setdefault(address, []).append(host)
+            on_hosts.setdefault(address, []).append((host, closed[address]))
     for vm in seen.vms():
         others = [] if vm.uuid in state.unreadable or seen.is_copy(vm) else seen.others(vm)
-        lent = own_lease.leased_to_others(lessees, vm.uuid, others)
+        leased = own_lease.leased_to_others(lessees, vm.uuid, others)
         for address in others:
-            if address in lent:
-                yield Refused(vm, address, lent[address], [], [])
-            elif address in on_hosts or address in perhaps_on:
-                yield Refused(vm, address, None, on_hosts.get(address, []), perhaps_on.get(address, []))
+            if address in leased:
+                yield Refused(vm, address, leased[address])
+                continue
+            for host, is_sure in on_hosts.get(address, ()):
+                yield Refused(vm, address, None, host, is_sure)
 
 
 def not_assigned(seen: Seen) -> Iterator[Conflict]:
     """What is `refused`, but for VFs that another VM is leased now: `named_twice` tells of those."""
     leased = seen.leased()
     unread = seen.vms_named(sorted(uuid for uuid in seen.state.unreadable if uuid in seen.state.vms))
-    for vm, address, lent_to, hosts, unsure in refused(seen):
+    for vm, address, leased_to, host, is_sure in refused(seen):
         named = f"other_config:pci of {seen.vm(vm.uuid)} names {address}, which no pool-admin gave it"
-        if lent_to is not None and address not in leased:
+        if leased_to is not None and address not in leased:
             yield Conflict(
                 NOT_LEASED,
-                f"{named}; {seen.vm(lent_to)} was leased a VF of that address.",
-                f"The VM does not start with it. {_not_this(seen, vm.uuid, address, lent_to)}",
-                sorted([vm.uuid, lent_to]),
+                f"{named}; {seen.vm(leased_to)} was leased a VF of that address.",
+                f"The VM does not start with it. {_not_this(seen, vm.uuid, address, leased_to)}",
+                sorted([vm.uuid, leased_to]),
                 None,
                 address,
             )
-        for host in (*hosts, *unsure):
+        if host is not None:
             where, first = "in a network where VMs have VFs in VLANs", ""
             why = f"it is {where}, and with it the guest could join all of them"
-            if host in unsure:
+            if not is_sure:
                 why = f"it may be {where}: the ledger's key of {unread} cannot be read"
                 first = "Repair that key (LEDGER_UNREADABLE). "
             call = f"`adopt_vm` with vm_uuid={vm.uuid} and host_uuid={host} (dry_run=true shows what it gets)"
@@ -138,13 +138,13 @@ def newly_refused(seen: Seen, change: Change) -> List[str]:
     entries = {**seen.state.entries, change.vm.uuid: change.entry}
     after = seen._replace(state=seen.state._replace(entries=entries))
     known = {(one.vm.uuid, one.address) for one in refused(seen)}
-    found: Dict[str, List[str]] = {}
+    found: Dict[str, Dict[str, None]] = {}
     for one in refused(after):
         if one.vm.uuid != change.vm.uuid and (one.vm.uuid, one.address) not in known:
-            found.setdefault(one.vm.uuid, []).append(one.address)
+            found.setdefault(one.vm.uuid, {})[one.address] = None
     return [
-        f"{after.vm(uuid)} does not start any more with {listed(addresses)}, which its entries name and no "
-        "pool-admin gave it: `list_assignments` says where, why and what to do."
+        f"{after.vm(uuid)} does not start any more with {listed([*addresses])}, which its entries name and "
+        "no pool-admin gave it: `list_assignments` says where, why and what to do."
         for uuid, addresses in found.items()
     ]
 
