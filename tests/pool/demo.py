@@ -40,7 +40,7 @@ def table(records: Sequence[Dict[str, Any]], columns: Sequence[str]) -> None:
 
 
 class Administrator:
-    """Somebody with a XenAPI session, who shows each call and its answer."""
+    """A XenAPI session that shows each call and its answer."""
 
     def __init__(self, box: PoolInABox, session: Any) -> None:
         self.api = session.xenapi
@@ -119,9 +119,8 @@ def host_gets_vfs(admin: Administrator, host: BoxHost) -> None:
     admin.problems(status)
 
     tell(
-        """Step 1. On XenServer 5.6 one edited the boot configuration by hand to put `iommu=1` on Xen's
-        command line, and ran the boot loader's tool. Now it is one call (dry_run=true shows what it would
-        write)."""
+        """Step 1. On XenServer 5.6 an administrator edited the boot configuration to put `iommu=1` on Xen's
+        command line, and ran the boot loader's tool. Now it is one call (dry_run=true shows the result)."""
     )
     answer = admin.call(host, "enable_iommu")
     admin.show(answer, "changed", "xen_option", "xen_option_after", "reboot_required")
@@ -145,8 +144,8 @@ def host_gets_vfs(admin: Administrator, host: BoxHost) -> None:
     admin.show(admin.call(host, "set_vf_count", pf="eth1", count="2"), "before", "after", "changed")
 
     tell(
-        """One read the addresses of the VFs off lspci, some 120 of them on a full card. list_vfs shows them
-        by port and in order, with their state."""
+        """lspci shows only the addresses of the VFs, some 120 on a full card. list_vfs shows them by port and
+        in order, with their state."""
     )
     vfs = admin.call(host, "list_vfs", pf="eth1")
     table(vfs, ("address", "index", "pf", "interface", "mac", "driver", "state"))
@@ -157,9 +156,9 @@ def vms_get_vfs(admin: Administrator, box: PoolInABox) -> None:
     web, db, mail = (admin.api.VM.get_uuid(box.add_vm(name)) for name in ("web", "db", "mail"))
 
     tell(
-        """Step 4. One wrote `other-config:pci` of each VM by hand, and kept a list of who has what. Now the
-        VM is named, and the network: the pool finds a VF, keeps who has it, and writes the entry. MAC and
-        VLAN belong to the VM; a MAC that was not given is derived from the VM's UUID, the same for ever."""
+        """Step 4. `other-config:pci` of each VM was written by hand, with a list of who has what. Now a call
+        names the VM and the network: the pool finds a VF, records the lease, and writes the entry. MAC and
+        VLAN belong to the VM; if no MAC is given, one is derived from the VM's UUID and never changes."""
     )
     admin.show(admin.call(master, "assign_vf", vm_uuid=web, network="xenbr1"), "request", "vf", "warnings")
     answer = admin.call(master, "assign_vf", vm_uuid=db, network="xenbr1", vlan="12")
@@ -170,8 +169,8 @@ def vms_get_vfs(admin: Administrator, box: PoolInABox) -> None:
     admin.refused(master, "assign_vf", vm_uuid=mail, network="xenbr1")
 
     tell(
-        """Step 5. Somebody clones a VM. xapi copies `other-config:pci` too, so here are two VMs with one VF;
-        it is seen for what it is."""
+        """Step 5. A VM is cloned. xapi copies `other-config:pci` too, so two VMs name one VF. The copy is
+        recognised by its mark."""
     )
     print(f"\n  $ xe vm-clone uuid={web} new-name-label='web copy'")
     clone = admin.api.VM.get_uuid(admin.api.VM.clone(admin.api.VM.get_by_uuid(web), "web copy"))
@@ -181,7 +180,7 @@ def vms_get_vfs(admin: Administrator, box: PoolInABox) -> None:
         f"""Step 6. {other.name} has the same card, and its IOMMU is on. With VFs there adopt_vm gives the
         clone the requests of its origin, with a VF and a MAC of its own, and the third VM gets a VF too;
         whichever host of the pool is asked, its master decides. (`portable` says whether the address would do
-        on every host with that network; all of them are lent now, so none would.)"""
+        on every host with that network; all of them are leased now, so none would.)"""
     )
     admin.show(admin.call(other, "set_vf_count", pf="eth1", count="2"), "before", "after", "changed")
     admin.show(admin.call(other, "adopt_vm", vm_uuid=clone), "origin_uuid", "vfs")
@@ -195,10 +194,10 @@ def vms_start_anywhere(admin: Administrator, box: PoolInABox) -> None:
     web, mail = (admin.vm(name) for name in ("web", "mail"))
 
     tell(
-        f"""Step 7. A VM lost its VFs when it came up on another host. Now {master.name} is to be mended, and
-        its VM web is started on {other.name}; mail gives up its VF there to make room. The address that web
-        has is another VM's there: the hook in the start has the master give web the free one, and xapi start
-        it again. Whoever started it is told so."""
+        f"""Step 7. A VM used to lose its VFs when it started on another host. Now web is started on
+        {other.name}; mail gives up its VF there to make room. The address that web has belongs to another VM
+        there, so the start hook has the master give web the free VF, and xapi starts it again. The client of
+        the first start is told so."""
     )
     admin.call(other, "unassign_vf", vm_uuid=mail, all="true")
     admin.start(web, other)
@@ -208,7 +207,7 @@ def vms_start_anywhere(admin: Administrator, box: PoolInABox) -> None:
     vfs = admin.call(other, "list_vfs", vm_uuid=web)
     table(vfs, ("address", "interface", "mac", "driver", "state"))
 
-    tell("And what a wrong word gets: a code for scripts, a sentence, and what to do.")
+    tell("A refused call returns a code for scripts, a sentence, and what to do.")
     admin.refused(master, "list_vfs", state="busy")
 
 
