@@ -87,3 +87,10 @@ def in_vlans(
     where = vlans(entries, host, candidates, wires)
     perhaps = where._replace(elsewhere=where.elsewhere or unread)
     return {one.address: is_among(one, where) for one in candidates if is_among(one, perhaps)}
+
+
+def remedy(vm: str, address: str, host: str, has_requests: bool) -> str:
+    """The call that leases the VF of an entry by hand to its VM."""
+    if has_requests:
+        return f"`assign_vf` with vm_uuid={vm}, vf={address} and host_uuid={host}"
+    return f"`adopt_vm` with vm_uuid={vm} and host_uuid={host} (dry_run=true shows what it gets)"

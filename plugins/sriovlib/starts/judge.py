@@ -7,7 +7,7 @@ Whose an entry is the ledger says: the VM's owner could have written anything.
 
 from typing import Dict, List, Mapping, NamedTuple, Optional, Sequence, Tuple
 
-from ..pool import pci_entries, placement, state
+from ..pool import own_lease, pci_entries, placement, state
 from ..pool.ledger import Entry, Request
 from ..pool.pci_entries import PciEntry
 from ..pool.placement import Candidate, Held
@@ -182,11 +182,8 @@ def _unassigned(view: View, one: PciEntry, device: Device, why: OwnLease) -> Ref
             f"host_uuid={view.host}. Else: {out}"
         )
         return Refusal(IN_USE, device.address, message, out if has_requests else hint, False)
-    call = f"`adopt_vm` with vm_uuid={vm} and host_uuid={view.host} (dry_run=true shows what it would have)"
-    if has_requests:
-        call = f"`assign_vf` with vm_uuid={vm}, vf={device.address} and host_uuid={view.host}"
     message = f"{names} VMs have VFs in VLANs in its network, {why.name}: the guest could open them all."
-    hint = f"To assign it: {call}. Else: {out}"
+    hint = f"To assign it: {own_lease.remedy(vm, device.address, view.host, has_requests)}. Else: {out}"
     if why.unread:
         message = (
             f"{names} Whether VMs have VFs in VLANs in its network, {why.name}, is unknown: the ledger's key "

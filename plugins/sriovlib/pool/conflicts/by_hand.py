@@ -103,7 +103,7 @@ def not_assigned(seen: Seen) -> Iterator[Conflict]:
     leased = seen.leased()
     unread = seen.vms_named(sorted(uuid for uuid in seen.state.unreadable if uuid in seen.state.vms))
     for vm, address, leased_to, host, is_sure in refused(seen):
-        named = f"other_config:pci of {seen.vm(vm.uuid)} names {address}, which no pool-admin gave it"
+        named = f"other_config:pci of {seen.vm(vm.uuid)} names {address}, which no pool-admin assigned to it"
         if leased_to is not None and address not in leased:
             yield Conflict(
                 NOT_LEASED,
@@ -119,13 +119,11 @@ def not_assigned(seen: Seen) -> Iterator[Conflict]:
             if not is_sure:
                 why = f"it may be {where}: the ledger's key of {unread} cannot be read"
                 first = "Repair that key (LEDGER_UNREADABLE). "
-            call = f"`adopt_vm` with vm_uuid={vm.uuid} and host_uuid={host} (dry_run=true shows what it gets)"
-            if seen.has_requests(vm.uuid):
-                call = f"`assign_vf` with vm_uuid={vm.uuid}, vf={address} and host_uuid={host}"
+            call = own_lease.remedy(vm.uuid, address, host, seen.has_requests(vm.uuid))
             yield Conflict(
                 NOT_LEASED,
                 f"{named}. On {seen.host(host)} {why}.",
-                f"The VM does not start with it there. {first}To give it the VF: {call}. "
+                f"The VM does not start with it there. {first}To assign it: {call}. "
                 f"Else: {seen.without(vm.uuid, address)}",
                 [vm.uuid],
                 host,
