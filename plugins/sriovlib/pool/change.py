@@ -84,7 +84,7 @@ def _networks(
 def _nomigrate(vm: Vm, entry: Entry, requests: Sequence[Request], had: bool) -> Tuple[Optional[str], bool]:
     """What platform:nomigrate is to be, and whether we set it. The ledger of a VM without requests says so of
     the time when it had some. That counts where the VM is still as it was then: after a revert, in a copy,
-    where a call was cut off (`had`); else somebody has set it since."""
+    where a call was cut off (`had`); else another client has set it since."""
     is_ours = entry.nomigrate and had
     if requests:
         return (vm.nomigrate, is_ours) if vm.nomigrate is not None else ("true", True)

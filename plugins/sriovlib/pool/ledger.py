@@ -85,7 +85,7 @@ class Request(NamedTuple):
 
 
 class Lease(NamedTuple):
-    """A host's VFs that are this VM's and nobody else's, whether it runs or not."""
+    """The VFs of one host that are this VM's alone, whether it runs or not."""
 
     host: str
     vfs: Dict[int, str]  # number of the request -> address

@@ -4,7 +4,7 @@ It is a list of `N/DDDD:BB:DD.F` with commas between. xapi reads each entry with
 `%d/%04x:%02x:%02x.%01x` of OCaml's scanf and drops one that does not fit without a word; what follows the
 function it ignores. Entries are plugged by ascending N, those of one N in the reverse order of the text
 (xen-api: ocaml/xapi/pciops.ml; tests/pool/transcripts/passthrough.json). An address that stands twice has
-the later place: xenopsd keeps one record an address, which each entry writes anew with its position
+the later place: xenopsd keeps one record an address, which each entry overwrites with its position
 (ocaml/xapi/xapi_xenops.ml, pcis_of_vm; ocaml/xenopsd/lib/xenops_server.ml, import_metadata).
 
 A guest sees its devices in the order of plugging, so the VFs of a VM's requests are plugged by the numbers
@@ -25,7 +25,7 @@ _ENTRY = re.compile(
     "([0-9a-fA-F][0-9a-fA-F_]{0,3}):([0-9a-fA-F][0-9a-fA-F_]?):([0-9a-fA-F][0-9a-fA-F_]?)[.]([0-9a-fA-F])"
 )
 _PLAIN = re.compile("[0-9a-fA-F:./,]*")  # what a shell takes as it stands
-_LONG = 320  # characters: about twenty entries; a longer text is not written anew in a hint
+_LONG = 320  # characters: about twenty entries; no hint repeats a longer text
 LEAST, LARGEST = -(2**62), 2**62 - 1  # OCaml's int
 
 
@@ -122,8 +122,8 @@ def _unused(used: Set[int], count: int) -> Iterator[int]:
 
 
 def readable(other_config: Mapping[str, str]) -> str:
-    """A VM's entries, of whatever VM; none where there are so many that nobody reads them, for no start goes
-    on with those (`must_be_readable`)."""
+    """The text of a VM's entries; "" for one that is too long, with which no start goes on
+    (`must_be_readable`)."""
     text = other_config.get("pci", "")
     return text if len(text) <= LONGEST else ""
 
@@ -141,9 +141,9 @@ def must_be_readable(vm: str, name: str, other_config: Mapping[str, str]) -> Non
 
 
 def without(vm: str, text: str, *addresses: str) -> str:
-    """What to do, as a sentence, so that the VM's entries do not name these addresses any more."""
+    """A sentence that says how to take these addresses out of the VM's entries."""
     take = f"Take the {'entry' if len(addresses) == 1 else 'entries'} out"
-    if len(text) > _LONG:  # for each of thousands of entries somebody may ask
+    if len(text) > _LONG:  # of thousands of entries each may get a hint
         return f"{take} of the VM's other_config:pci."
     rest = ",".join(entry.text for entry in entries(text) if entry.address not in addresses)
     if not rest:

@@ -134,7 +134,7 @@ class Transaction:
                 own = Xapi(self._host, sessions.enter_context(logged_in(self._host)))
                 if own.call("pool.get_master", self._state.pool_ref) == self._state.master_ref:
                     return own
-            except XapiError as error:  # of a new master's member too, whose xapi lets nobody in
+            except XapiError as error:  # also where this host is a member by now, whose xapi refuses logins
                 self._host.log(f"no session to take writes back with: {error}")
         except XapiError as error:  # then undoing fails too, and says so
             self._host.log(f"xapi does not answer: {error}")
