@@ -75,67 +75,67 @@ def test_corners_of_the_pattern(text: str, number: int, address: str) -> None:
     assert entries(text) == [PciEntry(text, number, address)]
 
 
-def test_a_vm_gets_its_first_vf_and_gives_it_back() -> None:
-    assert derive("", [], [VF0]) == f"0/{VF0}"
-    assert derive(f"0/{VF0}", [VF0], []) == ""
+_ALIKE = f"0/{VF0},0/{GPU},0/{VF1},0/{VF2}"  # as Xen Orchestra writes them when it attaches a device
+_OTHERS = f"7/{GPU.upper()}, 8/0000:81:00.1,typing error"
+_BETWEEN = f"0/{VF0},1/{GPU},2/{VF1}"
 
 
-def test_a_second_vf_comes_after_the_first() -> None:
-    assert derive(f"0/{VF0}", [VF0], [VF0, VF1]) == f"0/{VF0},1/{VF1}"
-
-
-def test_a_vf_that_goes_leaves_the_numbers_of_the_others() -> None:
-    assert derive(f"0/{VF0},1/{VF1},2/{VF2}", [VF0, VF1, VF2], [VF0, VF2]) == f"0/{VF0},2/{VF2}"
-
-
-def test_entries_of_others_stay_to_the_letter() -> None:
-    before = f"7/{GPU.upper()}, 8/0000:81:00.1,typing error,0/{VF0}"
-    assert derive(before, [VF0], [VF1, VF2]) == (
-        f"7/{GPU.upper()}, 8/0000:81:00.1,typing error,0/{VF1},8/{VF2}"
-    )
-
-
-def test_a_hand_written_entry_that_becomes_ours_is_written_in_full() -> None:
-    assert derive("03/0:7:10.0 (Mary)", [], [VF0]) == f"3/{VF0}"
-
-
-def test_ours_give_way_where_another_entry_has_their_number() -> None:
-    assert derive(f"0/{VF0},0/{GPU}", [VF0], [VF0]) == f"0/{GPU},1/{VF0}"
-    assert derive(f"0/{VF0},0/{VF1}", [VF0, VF1], [VF0, VF1]) == f"0/{VF0},1/{VF1}"
-
-
-def test_ours_are_plugged_in_the_order_that_is_asked_for() -> None:
-    """Somebody exchanged their numbers, or gave all the same one."""
-    assert derive(f"0/{VF1},1/{VF0}", [VF0, VF1], [VF0, VF1]) == f"0/{VF0},1/{VF1}"
-    assert derive(f"0/{VF1},5/{GPU},9/{VF0}", [VF0, VF1], [VF0, VF1]) == f"0/{VF0},5/{GPU},9/{VF1}"
-    all_alike = f"0/{VF0},0/{GPU},0/{VF1},0/{VF2}"  # so does Xen Orchestra, as it attaches a device
-    assert derive(all_alike, [VF0, VF1, VF2], [VF0, VF1, VF2]) == f"0/{GPU},1/{VF0},2/{VF1},3/{VF2}"
-
-
-def test_a_vf_that_comes_back_is_plugged_in_its_place() -> None:
-    """Somebody took the first one's entry out; the second one must not come before it."""
-    assert derive(f"1/{VF1}", [VF0, VF1], [VF0, VF1]) == f"1/{VF0},2/{VF1}"
-
-
-def test_vfs_of_another_host_take_the_places_of_those_that_the_vm_had() -> None:
-    before = f"0/{VF0},1/{GPU},2/{VF1}"
-    assert derive(before, [VF0, VF1], [VF2, VF3]) == f"0/{VF2},1/{GPU},2/{VF3}"
-    assert derive(before, [VF0, VF1], [VF2, VF1]) == f"0/{VF2},1/{GPU},2/{VF1}"
+@pytest.mark.parametrize(
+    ("before", "old", "new", "after"),
+    [
+        pytest.param("", [], [VF0], f"0/{VF0}", id="first-vf"),
+        pytest.param(f"0/{VF0}", [VF0], [], "", id="last-vf-goes"),
+        pytest.param(f"0/{VF0}", [VF0], [VF0, VF1], f"0/{VF0},1/{VF1}", id="second-vf"),
+        pytest.param(
+            f"0/{VF0},1/{VF1},2/{VF2}",
+            [VF0, VF1, VF2],
+            [VF0, VF2],
+            f"0/{VF0},2/{VF2}",
+            id="one-of-three-goes",
+        ),
+        pytest.param(
+            f"{_OTHERS},0/{VF0}", [VF0], [VF1, VF2], f"{_OTHERS},0/{VF1},8/{VF2}", id="others-to-the-letter"
+        ),
+        pytest.param("03/0:7:10.0 (Mary)", [], [VF0], f"3/{VF0}", id="by-hand-becomes-ours"),
+        pytest.param(f"0/{VF0},0/{GPU}", [VF0], [VF0], f"0/{GPU},1/{VF0}", id="number-of-another"),
+        pytest.param(f"0/{VF0},0/{VF1}", [VF0, VF1], [VF0, VF1], f"0/{VF0},1/{VF1}", id="one-number-for-two"),
+        pytest.param(f"0/{VF1},1/{VF0}", [VF0, VF1], [VF0, VF1], f"0/{VF0},1/{VF1}", id="exchanged"),
+        pytest.param(
+            f"0/{VF1},5/{GPU},9/{VF0}",
+            [VF0, VF1],
+            [VF0, VF1],
+            f"0/{VF0},5/{GPU},9/{VF1}",
+            id="exchanged-around-another",
+        ),
+        pytest.param(
+            _ALIKE,
+            [VF0, VF1, VF2],
+            [VF0, VF1, VF2],
+            f"0/{GPU},1/{VF0},2/{VF1},3/{VF2}",
+            id="all-numbers-alike",
+        ),
+        pytest.param(f"1/{VF1}", [VF0, VF1], [VF0, VF1], f"1/{VF0},2/{VF1}", id="first-entry-was-removed"),
+        pytest.param(_BETWEEN, [VF0, VF1], [VF2, VF3], f"0/{VF2},1/{GPU},2/{VF3}", id="other-host"),
+        pytest.param(_BETWEEN, [VF0, VF1], [VF2, VF1], f"0/{VF2},1/{GPU},2/{VF1}", id="other-host-one-stays"),
+        pytest.param(f"0/{GPU},0/{VF0},4/{VF0}", [VF0], [VF0, VF0], f"0/{GPU},4/{VF0}", id="ours-twice"),
+        pytest.param(
+            f"{LARGEST}/{GPU},0/{VF3}",
+            [],
+            [VF0, VF1],
+            f"{LARGEST}/{GPU},0/{VF3},1/{VF0},2/{VF1}",
+            id="largest-number",
+        ),
+        pytest.param(f"-5/{GPU}", [], [VF0], f"-5/{GPU},0/{VF0}", id="negative-number"),
+    ],
+)
+def test_entries_after_a_change(before: str, old: List[str], new: List[str], after: str) -> None:
+    assert derive(before, old, new) == after
 
 
 def test_an_address_that_stands_twice_is_plugged_at_its_later_place() -> None:
     """xenopsd has one record of it, and writes its position twice."""
     assert plugging_order(f"0/{VF0},1/{VF1},2/{VF0}") == [VF1, VF0]
     assert plugging_order(f"0/{VF0},0/{VF1},0/{VF0}") == [VF1, VF0]
-
-
-def test_an_address_of_ours_that_stands_twice_stays_once() -> None:
-    assert derive(f"0/{GPU},0/{VF0},4/{VF0}", [VF0], [VF0, VF0]) == f"0/{GPU},4/{VF0}"
-
-
-def test_numbers_at_the_end_of_the_range() -> None:
-    assert derive(f"{LARGEST}/{GPU},0/{VF3}", [], [VF0, VF1]) == f"{LARGEST}/{GPU},0/{VF3},1/{VF0},2/{VF1}"
-    assert derive(f"-5/{GPU}", [], [VF0]) == f"-5/{GPU},0/{VF0}"
 
 
 def test_a_hint_does_not_repeat_a_long_text() -> None:
