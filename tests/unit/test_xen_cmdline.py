@@ -67,9 +67,6 @@ def codes(answer: Dict[str, Any]) -> List[str]:
     return [problem["code"] for problem in answer["problems"]]
 
 
-# -- each entry its own ----------------------------------------------------------------------------------
-
-
 NORMAL = b"menuentry 'XCP-ng' {"
 
 
@@ -121,9 +118,6 @@ def test_a_record_of_the_first_builds_is_put_back_in_all_entries(host: Machine) 
     assert not sriov_conf.read(host).document.sections
 
 
-# -- what an option is -----------------------------------------------------------------------------------
-
-
 def test_an_option_in_quotes_is_read_replaced_and_put_back(host: Machine) -> None:
     edit(host, b"iommu=0", b'"iommu=1"', times=2)
     answer = call(host, "enable_iommu")
@@ -144,9 +138,6 @@ def test_options_that_a_variable_holds_are_not_known(host: Machine) -> None:
     assert "line 8: what a variable holds" in refused(host).message
     edit(host, b"$xen_options", b'dom0_max_vcpus="$count" iommu=0')
     assert call(host, "enable_iommu")["xen_option_after"] == "iommu=1"
-
-
-# -- what is refused -------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
@@ -247,9 +238,6 @@ def test_a_checker_that_refused_the_file_already_is_no_witness(
     assert call(host, "enable_iommu")["changed"] is True
 
 
-# -- another file may be what boots ------------------------------------------------------------------------
-
-
 def test_a_second_grub_file_is_named(host: Machine) -> None:
     os.mkdir(host.path("/boot/grub2"))
     os.symlink("../grub/grub.cfg", host.path("/boot/grub2/grub.cfg"))
@@ -268,9 +256,6 @@ def test_entries_that_another_file_brings_are_named(host: Machine) -> None:
     answer = call(host, "enable_iommu")
     assert codes(answer) == ["OTHER_BOOT_CONFIG"]
     assert "line 7 (`source $prefix/custom.cfg`)" in answer["problems"][0]["message"]
-
-
-# -- faults --------------------------------------------------------------------------------------------
 
 
 def test_the_file_keeps_owner_and_mode_and_the_first_original_stays_beside_it(host: Machine) -> None:
@@ -369,13 +354,25 @@ def boot_service(host: Machine, monkeypatch: pytest.MonkeyPatch) -> int:
     return int(ended.value.code or 0)
 
 
+def read_only(_self: Any, _path: str, _new: str) -> None:
+    raise OSError(errno.EROFS, os.strerror(errno.EROFS))
+
+
+def test_a_spoilt_file_that_cannot_be_put_back_is_named_and_what_was_there_recorded(
+    host: Machine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    edit(host, b"set timeout=5", b"set timeout=0")
+    monkeypatch.setattr(Machine, "rename", read_only)
+    with pytest.raises(SriovError, match="put back: Read-only file system") as error:
+        call(host, "enable_iommu")
+    assert f"put {UNDO} in its place" in error.value.hint
+    assert sriov_conf.read(host).document.sections[sriov_conf.XEN_BEFORE]["xe"] == "iommu=0"
+
+
 def test_a_boot_file_that_cannot_be_put_back_is_named_and_the_vfs_are_restored_all_the_same(
     host: Machine, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     cut_off(host, monkeypatch)
-
-    def read_only(_self: Any, _path: str, _new: str) -> None:
-        raise OSError(errno.EROFS, os.strerror(errno.EROFS))
 
     with monkeypatch.context() as patch:
         patch.setattr(Machine, "rename", read_only)
