@@ -13,7 +13,7 @@ from machine import Done, Machine
 from sriovlib.calls import list_assignments
 from sriovlib.config.vf_settings import NO_MAC
 from sriovlib.pool import master
-from sriovlib.vf import restore_running
+from sriovlib.vf import restore
 from values import Failure
 
 pytestmark = pytest.mark.story
@@ -146,7 +146,7 @@ def test_a_running_vm_whose_vf_has_lost_its_vlan_is_named(estate: Estate) -> Non
     assert (conflict["code"], conflict["vm_uuids"]) == ("VF_UNLIKE_REQUEST", [estate.uuid(vm)])
     assert (conflict["host_uuid"], conflict["address"]) == (host.uuid, VF)
     assert "has vlan 0, not 12: probably the driver of its PF was reloaded" in conflict["message"]
-    restore_running.renew(host.machine)
+    restore.restore(host.machine)
     assert (estate.conflicts(), estate.settings(0, VF)) == ([], (estate.mac(vm), 12))
 
 

@@ -19,7 +19,7 @@ from estate import PLUGINS, Estate, Gate, calls_watched
 from sriovlib.config.vf_settings import NO_MAC
 from sriovlib.machine.host import Host
 from sriovlib.starts import handover
-from sriovlib.vf import apply, restore, start_notes
+from sriovlib.vf import apply, links, start_notes
 from values import Failure
 
 pytestmark = pytest.mark.story
@@ -166,11 +166,11 @@ def test_nobody_waits_for_anothers_link(estate: Estate, monkeypatch: pytest.Monk
     """A start that waits for its PF's link, to set a rate, holds no lock meanwhile."""
     machine, waited = estate.box.hosts[0].machine, []
 
-    def wait(host: Host, interface: str) -> None:
+    def wait(host: Host, interfaces: List[str]) -> None:
         with host.lock("vfs", "another start", 0.2):
-            waited.append(interface)
+            waited.extend(interfaces)
 
-    monkeypatch.setattr(restore, "wait_for_carrier", wait)
+    monkeypatch.setattr(links, "wait_for_carrier", wait)
     permitted = handover.Permitted([VF], {VF: {"max_tx_rate": "100"}}, {})
     handover.arrive(machine, estate.uuid(estate.vm("web")), permitted)
     assert waited == ["eth1"]

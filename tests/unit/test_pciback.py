@@ -7,6 +7,7 @@ from typing import Any, Dict
 import machine
 import pytest
 from machine import Machine
+from small_pool import SmallPool
 from sriovlib.calls import table
 from sriovlib.config import sriov_conf
 from sriovlib.errors import SriovError
@@ -14,7 +15,7 @@ from sriovlib.vf import restore
 
 
 def load(host: Machine, **args: str) -> Dict[str, Any]:
-    answer: Dict[str, Any] = json.loads(table.call(host, "load_pciback", None, args))
+    answer: Dict[str, Any] = json.loads(table.call(host, "load_pciback", SmallPool(), args))
     return answer
 
 

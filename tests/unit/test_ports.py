@@ -148,7 +148,7 @@ def test_settings_are_those_of_the_vfs_own_port(fs: FakeFilesystem) -> None:
 def test_a_vm_arrives_by_the_interface_of_its_vfs_port(fs: FakeFilesystem) -> None:
     host = connectx3(fs, "1,1,0", 2)
     with pytest.raises(SriovError):  # nothing answers the batch here
-        apply.arrive(host, {vf_address(CONNECTX3, 1): {"mac": "02:00:00:00:00:05"}})
+        apply.arrive(host, apply.look(host), {vf_address(CONNECTX3, 1): {"mac": "02:00:00:00:00:05"}})
     batches = [said for said in host.asked if "-batch" in said]
     assert "link set dev eth2 vf 1 mac 02:00:00:00:00:05" in batches[0]
     assert "eth1" not in batches[0]
@@ -160,8 +160,8 @@ def test_a_vf_on_both_ports_takes_no_settings(fs: FakeFilesystem) -> None:
     assert vf["mac"] is None
     assert "on both ports" in vf["no_settings"]
     with pytest.raises(SriovError, match="on both ports"):
-        apply.arrive(host, {vf_address(CONNECTX3, 0): {"vlan": "12"}})
-    apply.arrive(host, {vf_address(CONNECTX3, 0): {}})
+        apply.arrive(host, apply.look(host), {vf_address(CONNECTX3, 0): {"vlan": "12"}})
+    apply.arrive(host, apply.look(host), {vf_address(CONNECTX3, 0): {}})
 
 
 def test_a_pf_that_only_vfio_holds(fs: FakeFilesystem) -> None:
@@ -169,7 +169,7 @@ def test_a_pf_that_only_vfio_holds(fs: FakeFilesystem) -> None:
     add_pf(fs, CONNECTX3, "8086:1592", "vfio-pci", 1)
     vf = vf_address(CONNECTX3, 0)
     with pytest.raises(SriovError, match="its driver is vfio-pci") as refused:
-        apply.arrive(AnsweringHost(), {vf: {"vlan": "12"}})
+        apply.arrive(AnsweringHost(), apply.look(AnsweringHost()), {vf: {"vlan": "12"}})
     assert "own network driver" in refused.value.hint
     with pytest.raises(SriovError, match="its driver is vfio-pci") as refused:
         configure_vf.configure_vf(AnsweringHost(), None, {"vf": vf, "vlan": "12"})
@@ -204,7 +204,7 @@ def test_the_vfs_of_a_chelsio_function_are_on_the_port_of_its_number(fs: FakeFil
 def test_a_chelsio_vf_is_set_by_its_functions_own_interface(fs: FakeFilesystem) -> None:
     host = chelsio(fs)
     with pytest.raises(SriovError):  # nothing answers the batch here
-        apply.arrive(host, {vf_address("0000:05:00.1", 1): {"mac": "02:00:00:00:00:05"}})
+        apply.arrive(host, apply.look(host), {vf_address("0000:05:00.1", 1): {"mac": "02:00:00:00:00:05"}})
     batches = [said for said in host.asked if "-batch" in said]
     assert "link set dev mgmtpf0,1 vf 1 mac 02:00:00:00:00:05" in batches[0]
 

@@ -17,7 +17,7 @@ from sriovlib.calls import table
 from sriovlib.config import sriov_conf
 from sriovlib.errors import SriovError
 from sriovlib.machine.command import Completed
-from sriovlib.vf import create, pciback, restore
+from sriovlib.vf import create, last_results, links, pciback, restore
 
 ETH1, ETH2 = "0000:07:00.0", "0000:07:00.1"
 WEB = "11111111-2222-4333-8444-555555555555"
@@ -79,7 +79,7 @@ def test_where_xenstore_is_silent_settings_of_vfs_on_pciback_stay(tmp_path: Path
     host.replace_file("/var/lib/xcp/xapi", b"")  # its socket: the toolstack runs
     os.unlink(host.path("/usr/bin/xenstore-ls"))
     (error,) = errors(host)
-    assert "xenstore does not answer, so the settings of the VFs of 0000:07:00.0 are left alone" in error
+    assert "xenstore does not answer, so the settings of its VFs are left alone" in error
     assert "vlan 12" in host.run(["ip", "-details", "link", "show"]).stdout
     os.unlink(host.path("/var/lib/xcp/xapi"))  # at boot xenstore comes later, and no VM runs
     assert errors(host) == []
@@ -331,7 +331,7 @@ def test_where_no_time_is_left_the_other_pfs_say_so(tmp_path: Path, monkeypatch:
     monkeypatch.setattr(restore, "SECONDS", -1)
     told = {result.step: result.error for result in restore.restore(host) if result.step != "pciback"}
     assert told == dict.fromkeys((ETH1, ETH2), "no time was left for it; run sriov-restore again")
-    assert restore.last_errors(host)[ETH2] == told[ETH2]
+    assert last_results.read(host)[ETH2] == told[ETH2]
     assert (present(host), present(host, ETH2)) == (0, 0)
 
 
@@ -358,7 +358,7 @@ def test_a_rate_waits_for_the_link(
 ) -> None:
     """Drivers take none before they know its speed."""
     waited: List[str] = []
-    monkeypatch.setattr(restore, "wait_for_carrier", lambda _host, port: waited.append(port))
+    monkeypatch.setattr(links, "wait_for_carrier", lambda _host, ports: waited.extend(ports))
     host = machine.default_host(str(tmp_path))
     write(host, f"[pf {ETH1}]\nvfs = 2\n[vf {ETH1} 0]\n{setting} = 100\n")
     restore.restore(host)

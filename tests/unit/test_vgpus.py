@@ -7,7 +7,6 @@ import query
 from pyfakefs.fake_filesystem import FakeFilesystem
 from small_dom0 import SmallDom0
 from sriovlib.calls import list_vfs
-from sriovlib.config import sriov_conf
 from sriovlib.errors import SriovError
 from sriovlib.machine import dom0_devices, vgpus
 from sriovlib.machine.pci import PhysicalFunction
@@ -15,7 +14,7 @@ from sriovlib.pool import gpus
 from sriovlib.pool.state import Silence
 from sriovlib.starts import reboot
 from sriovlib.starts.judge import Device
-from sriovlib.vf import drift, host_inventory, in_use, inventory, restore
+from sriovlib.vf import host_inventory, in_use, inventory, restore
 
 A40, VF = "0000:41:00.0", "0000:41:00.4"
 
@@ -71,9 +70,8 @@ def test_another_device_is_none(fs: FakeFilesystem, driver: str, pci_class: str)
 def test_at_boot_no_vfs_of_it_are_made(fs: FakeFilesystem) -> None:
     host = card(fs, "nvidia", vfs=0)
     (pf,) = inventory.look(host).pfs
-    wanted = sriov_conf.PfConfig(A40, None, 4, {})
     with pytest.raises(SriovError) as error:
-        restore._restore_pf(host, drift.PfPlan(wanted, pf, None, None))
+        restore._must_be_ours(pf, inventory.look(host))
     assert error.value.code == "SRIOV_MANAGED_BY_XAPI"
 
 

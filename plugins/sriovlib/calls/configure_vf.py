@@ -4,13 +4,13 @@ from typing import Any, Dict, Mapping, Tuple
 
 from ..config import ini, pf_edits, pf_sections, sriov_conf, vf_settings
 from ..config.sriov_conf import HostConfig
-from ..config.vf_settings import DEFAULT, UNKNOWN, UNSET, VfSettings
+from ..config.vf_settings import DEFAULT, UNSET, VfSettings
 from ..errors import SriovError, bad_argument
 from ..machine import pci, sysfs
 from ..machine.host import Host
 from ..pool import needed_by_xapi
 from ..starts import release
-from ..vf import in_use, inventory, ip_link, restore
+from ..vf import apply, in_use, inventory, links
 from ..vf.inventory import ASSIGNED, IN_USE
 from . import arguments, list_vfs
 
@@ -50,31 +50,26 @@ def configure_vf(host: Host, session: Any, args: Mapping[str, str]) -> Dict[str,
                 f"The VM {owner['vm_name'] or owner['vm_uuid']} holds {address}.",
                 "Its settings belong to the VM; take the VF from it first.",
             )
-        now = seen.settings_of(vf)
-        macs = pf_sections.permanent_macs(host, seen.pfs)
-        section = pf_sections.section_of(pf, sriov_conf.read(host).pfs.values(), seen.pfs, macs)
-        given = restore.learn(host, seen, pf, section.settings if section else ())
-        fresh = {**vf_settings.values(UNSET), **given}
+        there = apply.seen_by(host, seen)
+        apply.learn(host, there)
+        fresh = {**vf_settings.values(UNSET), **there[address].fresh}
         if asked.get("vlan", 1) in (0, None):  # untagged: then there is no QoS and no protocol either
             asked = {"qos": None, "vlan_protocol": None, **asked}
         wanted = {name: fresh.get(name) if value is None else value for name, value in asked.items()}
         wanted = {name: value for name, value in wanted.items() if value is not None}  # else left alone
-        _check(host, seen, vf, interface, now, wanted)
-        changes = ip_link.changes(vf.number, now, wanted, ip_link.no_limit(host, pf, interface))
+        _check(host, seen, vf, interface, there[address].now, wanted)
         before, after = _write_file(host, seen, pf, vf.number, asked)
         try:
-            restore.bring_up(host, pf)
-            refused = ip_link.apply(host, interface, changes)
+            links.bring_up(host, [pf])
+            refused = apply.put(host, there, {address: wanted})
         except BaseException:
-            _undo(host, pf, vf, interface, now, before, after)
+            _undo(host, there[address], before, after)
             raise
         if refused:
-            left = _undo(host, pf, vf, interface, now, before, after)
-            place, why = next(iter(refused.items()))
+            left = _undo(host, there[address], before, after)
             raise SriovError(
                 "SRIOV_KERNEL_REFUSED",
-                f"The driver {pf.driver} refused {' and '.join(changes[place].settings)} "
-                f"(`{changes[place].words}`): {why}.{left}",
+                f"{address}: the driver {pf.driver} refused {refused[0]}.{left}",
                 "Leave that setting out; what else this call named was taken back.",
             )
         shown = inventory.look(host)
@@ -156,27 +151,16 @@ def _write_file(
     return sriov_conf.edit(host, change)
 
 
-def _undo(
-    host: Host,
-    pf: pci.PhysicalFunction,
-    vf: pci.VirtualFunction,
-    interface: str,
-    now: VfSettings,
-    before: HostConfig,
-    after: HostConfig,
-) -> str:
+def _undo(host: Host, vf: apply.Vf, before: HostConfig, after: HostConfig) -> str:
     """Takes back what the kernel took before it refused, by a fresh look; and the file's sections. Each of
     the two whatever becomes of the other; what is not as before, in sentences."""
     said = ""
     try:
-        settings = inventory.look(host).settings.get(interface, {}).get(vf.number, UNKNOWN)
-        no_limit = ip_link.no_limit(host, pf, interface)
-        changes = ip_link.changes(vf.number, settings, vf_settings.values(now), no_limit)
-        left = ip_link.apply(host, interface, changes)
+        left = apply.put(host, apply.again(host, {vf.address: vf}), {vf.address: vf_settings.values(vf.now)})
         if left:
-            said += f" {vf.address} could not be set back: {'; '.join(left.values())}."
+            said += f" {vf.address} cannot be set back: {'; '.join(map(str, left))}."
     except Exception as error:
-        said += f" {vf.address} could not be set back: {error}."
+        said += f" {vf.address} cannot be set back: {error}."
     names = pf_edits.differing(before, after)
     try:
         sriov_conf.edit(host, lambda config: ini.put_back(config.document, before.document, names))

@@ -10,7 +10,7 @@ from ..machine.host import Host
 from ..pool import needed_by_xapi
 from ..pool.state import Pool
 from ..starts import release
-from ..vf import create, in_use, inventory, module_parameter, pciback, restore
+from ..vf import create, in_use, inventory, last_results, links, module_parameter, pciback, restore
 from ..xapi.session import Xapi, XapiError
 from . import arguments, list_vfs
 
@@ -54,7 +54,7 @@ def set_vf_count(host: Host, session: Any, args: Mapping[str, str]) -> Dict[str,
                 changed, warnings = _now(host, seen, macs, pf, after)
         except BaseException as error:
             raise _undone(host, pf, before, after, error) from error
-        restore.remember(host, {pf.address: None})  # nothing is undone from here on: the VFs are there
+        last_results.note(host, {pf.address: None})  # nothing is undone from here on: the VFs are there
         there = create.present(host, pf.address)
         if parameter is None and len(there) != count:
             reason = create.reason_since(host, pf.address, log_before)
@@ -117,7 +117,7 @@ def _undone(
         sriov_conf.edit(host, lambda config: ini.put_back(config.document, before.document, names))
     except SriovError as second:
         said = f" And {second.message} The file still asks for what was refused."
-    restore.remember(host, {pf.address: str(error)})
+    last_results.note(host, {pf.address: str(error)})
     if isinstance(error, SriovError):
         return SriovError(error.code, error.message + said, error.hint)
     if isinstance(error, OSError):
@@ -142,15 +142,16 @@ def _now(
     if wanted is None or wanted.vfs is None:
         wanted = PfConfig(pf.address, None, 0, {})
     before = _drivers(host, pf)
-    restore.bring_to_count(host, pf, wanted, seen)
+    links.bring_up(host, [pf])
+    born = [pf.address] if restore.bring_to_count(host, pf, wanted, seen) else []
     try:
-        refused = restore.apply_settings(host, pf, wanted)
+        seen = inventory.look(host)
+        restore.learn_of_born(host, seen, born)
+        refused = list(restore.apply_settings(host, seen, {pf.address: wanted}).values())
     except Exception as error:  # the VFs are there: what fails last must not undo half of it
         host.log(f"{pf.address}: settings failed: {type(error).__name__}: {error}")
-        refused = (
-            f"The settings of the VFs of {pf.address} could not be applied ({error}); sriov-restore does it."
-        )
-    return before != _drivers(host, pf), [refused] if refused else []
+        refused = [f"{pf.address}: the settings of its VFs cannot be applied ({error}); run sriov-restore."]
+    return before != _drivers(host, pf), refused
 
 
 def _drivers(host: Host, pf: pci.PhysicalFunction) -> Dict[str, Optional[str]]:

@@ -15,9 +15,9 @@ from ..vf import (
     driver_counts,
     host_inventory,
     inventory,
+    last_results,
     module_parameter,
     pciback,
-    restore,
     restore_running,
 )
 from ..vf.inventory import STATES
@@ -86,7 +86,7 @@ def status(host: Host, session: Any, _args: Mapping[str, str]) -> Dict[str, Any]
         if pf.num_vfs and desired_counts.get(pf.address) is None
     ]
     problems += [REBOOT_PENDING._replace(message=sentence) for sentence in leaving if sentence]
-    errors = restore.last_errors(host)
+    errors = last_results.read(host)
     vfs = host_inventory.vf_states(seen)
     pfs = list_vfs.pf_states(host, seen, vfs, configured, pool)
     states = [vf.state for vf in list_vfs.joined(seen, vfs, pool)]

@@ -39,7 +39,8 @@ def arrive(host: Host, vm_uuid: str, permitted: Permitted) -> None:
     A reboot does not fail because somebody is at work on the host's VFs for long: where its VFs are as its
     last start left them it goes on, and where they are not it waits for its turn.
     """
-    apply.wait_for_links(host, permitted.wanted)
+    there = _vfs(host, permitted)
+    apply.wait_for_links(host, there, permitted.wanted)
     is_reboot = permitted.ended is None
     doing = f"the start of {vm_uuid}"
     with ExitStack() as stack:
@@ -49,16 +50,23 @@ def arrive(host: Host, vm_uuid: str, permitted: Permitted) -> None:
         except SriovError as error:
             if not is_reboot:
                 raise
-            if _is_as_it_was(host, vm_uuid, permitted):
+            if _is_as_it_was(host, vm_uuid, permitted, there):
                 host.log(f"{vm_uuid} reboots with its VFs as they are: {error.message}")
                 _note(host, vm_uuid, permitted)
                 return
             host.log(f"{vm_uuid} reboots, and waits for its VFs to be set: {error.message}")
             stack.enter_context(host.lock("vfs", doing, REBOOT_SECONDS))
-        _take(host, vm_uuid, permitted)
+        _take(host, vm_uuid, permitted, there)
 
 
-def _take(host: Host, vm_uuid: str, permitted: Permitted) -> None:
+def _vfs(host: Host, permitted: Permitted) -> apply.Vfs:
+    """The host's VFs, where some are to be set; not looked for again where the judge has seen them."""
+    if not permitted.wanted:
+        return {}
+    return apply.look(host) if permitted.seen is None else apply.seen_by(host, permitted.seen)
+
+
+def _take(host: Host, vm_uuid: str, permitted: Permitted, there: apply.Vfs) -> None:
     known = _owners(host)
     running = known or {}
     starting = {
@@ -77,23 +85,24 @@ def _take(host: Host, vm_uuid: str, permitted: Permitted) -> None:
     if known is not None:  # else nobody knows whose settings those are
         release.sweep(host, vm_uuid, running, permitted.ended or release.NOBODY)
         release.left_behind(host, vm_uuid, set(permitted.devices).difference(wanted), running)
-    apply.learn(host, wanted)
+    if wanted:  # others may have set VFs before the lock was ours
+        there = apply.again(host, there)
     # First noted, then set: what is set by a hook that is killed then is known, and swept up.
     _note(host, vm_uuid, permitted)
     if wanted:
-        others = set(apply.look(host)).difference(wanted) if known is None else set(running)
+        others = set(there).difference(wanted) if known is None else set(running)
         try:
-            apply.arrive(host, wanted, others)
+            apply.arrive(host, there, wanted, others)
         except SriovError:
             release.come_to_nothing(host, vm_uuid, wanted)
             raise
 
 
-def _is_as_it_was(host: Host, vm_uuid: str, permitted: Permitted) -> bool:
+def _is_as_it_was(host: Host, vm_uuid: str, permitted: Permitted, there: apply.Vfs) -> bool:
     """Whether nothing is to be done for the VM, and nobody has what is its own."""
     running = _owners(host) or {}
     foreign = [address for address, domain in running.items() if domain.vm_uuid != vm_uuid]
-    return not set(permitted.devices).intersection(foreign) and apply.are_set(host, permitted.wanted)
+    return not set(permitted.devices).intersection(foreign) and apply.are_set(there, permitted.wanted)
 
 
 def _owners(host: Host) -> Optional[Dict[str, Domain]]:

@@ -133,7 +133,7 @@ def _forget(host: Host, vm_uuid: str, note: Note, kept: Collection[str]) -> None
 
 
 def _release(host: Host, addresses: Collection[str]) -> Dict[str, str]:
-    kept = apply.set_back(host, sorted(addresses)) if addresses else {}
+    kept = apply.release(host, sorted(addresses)) if addresses else {}
     for complaint in kept.values():
         host.log(complaint)
     return kept

@@ -1,109 +1,201 @@
-"""A VM's settings onto the VFs that it is about to be given here, and off those that it had.
+"""Settings onto VFs: the one way, for a boot, a start, a VF that its VM has left, and configure_vf.
 
-Whoever calls holds the lock `vfs`. What a request leaves out, and what a VF has when no VM has it, is what
-/etc/sriov.conf says for that VF, else what the driver gives a fresh one (fresh.py). A MAC that stays on a VF
-captures its traffic, so a VF that a VM has left must lose it at once, and it is on one VF only.
+The caller holds the lock `vfs`. What a request leaves out, and what a VF has when no VM has it, is what
+/etc/sriov.conf says for that VF, else what the driver gives a fresh one (driver_defaults.py). A MAC that
+stays on a VF captures its traffic, so a released VF loses it at once, and no two VFs have the same one.
 """
 
-from typing import Any, Collection, Dict, Iterable, List, Mapping, NamedTuple, Optional, Sequence
+import time
+from typing import Any, Collection, Dict, Iterable, List, Mapping, NamedTuple, Optional, Tuple
 
 from ..config import pf_sections, sriov_conf, vf_settings
 from ..config.vf_settings import DEFAULT, NO_MAC, UNKNOWN, UNSET, VfSettings
 from ..errors import SriovError
 from ..machine import pci, xensource_inventory
 from ..machine.host import Host
-from . import driver_defaults, inventory, ip_link, restore
+from . import driver_defaults, inventory, ip_link, links
+from .inventory import Inventory
 
 Settings = Dict[str, Any]
-MAC = ("mac",)  # the settings of a Change that says it
+Requested = Mapping[str, Mapping[str, str]]  # VF address -> settings in the ledger's words
+Vfs = Dict[str, "Vf"]  # by address
+
+BUSY = "Device or resource busy"
+# A VF is busy right after its domain's end; sriov-cni tries 20 times too (pkg/utils, SetVFHardwareMAC).
+BUSY_SECONDS, BUSY_PAUSE = 2.0, 0.1
+READ_BACK = ("mac", "vlan")  # what the guest is known by; some drivers take a setting and do not do it
 
 
 class Vf(NamedTuple):
     """A VF of this host with its PF, as it is and as it rests: when no VM has it."""
 
-    address: str
-    number: int
-    pf: pci.PhysicalFunction
     function: pci.VirtualFunction
+    pf: pci.PhysicalFunction
     interface: Optional[str]  # by which it is set; None where it has no settings
     now: VfSettings
     rest: Settings
     fresh: Mapping[str, Any]  # what the PF's driver gives a fresh one, as far as that is known
 
-    def changes(self, host: Host, wanted: Mapping[str, Any]) -> List[ip_link.Change]:
-        """What has to be said; for a VF that can be set."""
-        no_limit = ip_link.no_limit(host, self.pf, self.interface or "")
-        return ip_link.changes(self.number, self.now, wanted, no_limit)
+    @property
+    def address(self) -> str:
+        return self.function.address
 
 
-def look(host: Host) -> Dict[str, Vf]:
-    """All VFs of the host: a process for all, and with PFs in /etc/sriov.conf one for each PF."""
+class Refused(NamedTuple):
+    """Settings that a VF does not have though they were said; `words` are those of `ip link set`."""
+
+    vf: Vf
+    settings: Tuple[str, ...]
+    words: str
+    why: str
+
+    def __str__(self) -> str:
+        return f"{' and '.join(self.settings)} of VF {self.vf.function.number} (`{self.words}`): {self.why}"
+
+
+# -- what there is -----------------------------------------------------------------------------------
+
+
+def look(host: Host) -> Vfs:
+    """All VFs of the host: one walk of sysfs and one process."""
     ip = host.start(ip_link.COMMAND)
     pfs, vfs = pci.functions(host)
+    return _with_rest(host, pfs, vfs, ip_link.read(host, ip.finish(), pfs))
+
+
+def seen_by(host: Host, seen: Inventory) -> Vfs:
+    """As `look`, by an inventory: no walk and no process."""
+    return _with_rest(host, seen.pfs, seen.vfs, seen.settings)
+
+
+def again(host: Host, there: Vfs) -> Vfs:
+    """The same VFs with the settings that they have now; those that are gone are left out. One process."""
+    pfs = list({vf.pf.address: vf.pf for vf in there.values()}.values())
+    settings = ip_link.read(host, host.run(ip_link.COMMAND), pfs)
+    return {
+        address: vf._replace(now=settings.get(vf.interface or "", {}).get(vf.function.number, UNKNOWN))
+        for address, vf in there.items()
+        if host.exists(f"{pci.DEVICES}/{address}/physfn")
+    }
+
+
+def _with_rest(
+    host: Host,
+    pfs: List[pci.PhysicalFunction],
+    vfs: List[pci.VirtualFunction],
+    settings: Mapping[str, Mapping[int, VfSettings]],
+) -> Vfs:
     config = sriov_conf.read(host)
     macs = pf_sections.permanent_macs(host, pfs) if config.pfs else {}
     sections = {pf.address: pf_sections.section_of(pf, config.pfs.values(), pfs, macs) for pf in pfs}
-    settings = ip_link.read(host, ip.finish(), pfs)
     by_address = {pf.address: pf for pf in pfs}
-    found = {}
+    found: Vfs = {}
     for vf in vfs:
         pf, section = by_address[vf.pf], sections[vf.pf]
         interface = inventory.settings_interface(pf, vf, settings)
         now = settings.get(interface or "", {}).get(vf.number, UNKNOWN)
-        configured = dict(section.settings.get(vf.number, {})) if section else {}
-        found[vf.address] = Vf(vf.address, vf.number, pf, vf, interface, now, configured, {})
+        found[vf.address] = Vf(
+            vf, pf, interface, now, section.settings.get(vf.number, {}) if section else {}, {}
+        )
     shows = [driver_defaults.Vf(vf.address, vf.pf.address, vf.now, bool(vf.rest)) for vf in found.values()]
     known = driver_defaults.known(host, shows)
     for address, one in found.items():
-        given = known.get(one.pf.address, {})
-        rest = {**vf_settings.values(UNSET), **given, **one.rest}
-        found[address] = one._replace(rest=rest, fresh=given)
+        fresh = known.get(one.pf.address, {})
+        found[address] = one._replace(rest={**vf_settings.values(UNSET), **fresh, **one.rest}, fresh=fresh)
     return found
 
 
-def learn(host: Host, addresses: Iterable[str]) -> None:
-    """What fresh VFs of these PFs have, before one is another's; without a look where that is known."""
-    kept = driver_defaults.kept(host)
-    if any(host.link(f"{pci.DEVICES}/{address}/physfn") not in kept for address in addresses):
-        _keep(host, look(host))
-
-
-def _keep(host: Host, there: Mapping[str, Vf]) -> None:
+def learn(host: Host, there: Vfs) -> None:
+    """Keeps what fresh VFs have, before one is changed."""
     driver_defaults.keep(host, {vf.pf.address: vf.fresh for vf in there.values()})
 
 
-def wait_for_links(host: Host, requested: Mapping[str, Mapping[str, str]]) -> None:
+# -- to set ------------------------------------------------------------------------------------------
+
+
+def put(host: Host, there: Vfs, wanted: Mapping[str, Settings]) -> List[Refused]:
+    """Gives VFs (by address) these settings, and looks whether they have them; what they do not have. What is
+    so already is not said again. MACs go first: whatever cuts the rest off, the VM may be up elsewhere. One
+    process to set and one to read back; more only for VFs that are busy. A VF without an interface is left
+    out."""
+    said: List[Tuple[Vf, ip_link.Change]] = []
+    for address, settings in wanted.items():
+        vf = there[address]
+        if vf.interface is not None:
+            no_limit = ip_link.no_limit(host, vf.pf, vf.interface)
+            changes = ip_link.changes(vf.interface, vf.function.number, vf.now, settings, no_limit)
+            said += [(vf, change) for change in changes]
+    if not said:
+        return []
+    said.sort(key=lambda pair: pair[1].settings != ("mac",))
+    refused = _apply(host, [change for _, change in said])
+    found = [
+        Refused(said[at][0], said[at][1].settings, said[at][1].words, refused[at]) for at in sorted(refused)
+    ]
+    return found + _not_done(host, {vf.address: vf for vf, _ in said}, wanted, found)
+
+
+def _apply(host: Host, changes: List[ip_link.Change]) -> Dict[int, str]:
+    """As ip_link.apply; what is busy is tried again for a while."""
+    refused = ip_link.apply(host, changes)
+    deadline = time.monotonic() + BUSY_SECONDS
+    busy = [at for at, why in refused.items() if why == BUSY]
+    while busy and time.monotonic() < deadline:
+        time.sleep(BUSY_PAUSE)
+        still = ip_link.apply(host, [changes[at] for at in busy])
+        for place, at in enumerate(busy):
+            refused.pop(at)
+            if place in still:
+                refused[at] = still[place]
+        busy = [at for at in busy if refused.get(at) == BUSY]
+    return refused
+
+
+def _not_done(
+    host: Host, set_now: Vfs, wanted: Mapping[str, Settings], refused: Collection[Refused]
+) -> List[Refused]:
+    """What was taken and not done. Where no MAC is wanted the driver may make one up; the former must go."""
+    known = {(one.vf.address, name) for one in refused for name in one.settings}
+    found = []
+    for address, vf in again(host, set_now).items():
+        for name in READ_BACK:
+            if name not in wanted[address] or (address, name) in known:
+                continue
+            is_now, value = getattr(vf.now, name), wanted[address][name]
+            former = getattr(set_now[address].now, name)
+            if is_now not in (None, value) and (value != NO_MAC or is_now == former):
+                why = f"the driver says that it did so, and {address} has {name} {is_now}"
+                found.append(Refused(vf, (name,), f"{name} {value}", why))
+    return found
+
+
+# -- a VM's settings arrive --------------------------------------------------------------------------
+
+
+def wait_for_links(host: Host, there: Vfs, requested: Requested) -> None:
     """Brings up the PFs of VFs that are to have a rate, and gives each link the time to tell its speed. That
-    may take long, so whoever calls holds no lock."""
-    there = look(host) if requested else {}
-    rated = [address for address, vf in there.items() if _has_rate(vf, requested.get(address))]
-    for interface, vfs in _by_interface(there, rated).items():
-        restore.bring_up(host, vfs[0].pf)
-        for port in sorted({vf.function.port.interface or interface for vf in vfs}):
-            restore.wait_for_carrier(host, port)
+    takes up to links.CARRIER_SECONDS, so the caller holds no lock."""
+    rated = [there[vf] for vf in requested if vf in there and _has_rate(_wanted(there[vf], requested[vf]))]
+    rated = [vf for vf in rated if vf.interface is not None]
+    links.bring_up(host, [vf.pf for vf in rated])
+    links.wait_for_carrier(host, sorted({vf.function.port.interface or vf.interface or "" for vf in rated}))
 
 
-def _has_rate(vf: Vf, settings: Optional[Mapping[str, str]]) -> bool:
-    wanted = {} if settings is None else _wanted(vf, settings)
+def _has_rate(wanted: Settings) -> bool:
     return bool(wanted.get("max_tx_rate") or wanted.get("min_tx_rate"))
 
 
-def arrive(host: Host, requested: Mapping[str, Mapping[str, str]], running: Collection[str] = ()) -> None:
-    """Sets each VF (address -> settings in the ledger's words) as its request wants it, all of them, and
-    looks whether MAC and VLAN are so; else SriovError, and the VFs are as they rest. `running` are VFs that
-    running domains have: those keep what they have."""
-    there = look(host)
-    _keep(host, there)
-    wanted: Dict[str, Settings] = {}
+def arrive(host: Host, there: Vfs, requested: Requested, running: Collection[str] = ()) -> None:
+    """Sets each VF as its request wants it; SriovError where one cannot be, and then some may be set: the
+    caller releases them. `running` are VFs that running domains have: those keep what they have."""
+    wanted = {}
     for address, settings in requested.items():
         vf = there.get(address)
         if vf is None:
             raise SriovError(
                 "SRIOV_NOT_FOUND", f"This host has no VF {address} any more.", "list_vfs shows those it has."
             )
-        if vf.interface is not None:
-            wanted[address] = _wanted(vf, settings)
-        elif any(_matters(vf, name, text) for name, text in settings.items()):
+        if vf.interface is None and any(_matters(vf, name, text) for name, text in settings.items()):
             raise SriovError(
                 "SRIOV_KERNEL_REFUSED",
                 f"{address} cannot be set: {inventory.why_no_settings(vf.pf, vf.function)}.",
@@ -112,83 +204,32 @@ def arrive(host: Host, requested: Mapping[str, Mapping[str, str]], running: Coll
                 if vf.pf.is_network and not vf.pf.ports
                 else "Give the VM another VF: unassign_vf takes this request back.",
             )
-    try:
-        _set(host, there, wanted, running)
-        _verify(host, wanted)
-    except SriovError:
-        for complaint in release(host, list(wanted)):
+        wanted[address] = _wanted(vf, settings)
+    learn(host, there)
+    macs = {settings["mac"] for settings in wanted.values()} - {NO_MAC}
+    strays = [
+        vf for vf, one in there.items() if one.now.mac in macs and vf not in wanted and vf not in running
+    ]
+    if strays:
+        for complaint in release(host, strays).values():
             host.log(complaint)
-        raise
+    links.bring_up(
+        host, {vf.pf.address: vf.pf for vf in map(there.__getitem__, wanted) if vf.interface}.values()
+    )
+    for refused in put(host, there, wanted):
+        vf = refused.vf
+        raise SriovError(
+            "SRIOV_KERNEL_REFUSED",
+            f"{vf.address} ({vf.interface}): the driver {vf.pf.driver} refused {refused}.",
+            "Give the VM's request settings that this card can do (`list_assignments` shows them; `dmesg` "
+            "may say why), or another VF.",
+        )
 
 
 def _matters(vf: Vf, name: str, text: str) -> bool:
-    """Whether what is asked of a VF that has no settings would be missed. On InfiniBand nobody knows a guest
+    """Whether what is asked of a VF that has no settings would be missed. On InfiniBand a guest is not known
     by a MAC, and a request may have been given one where its device is Ethernet."""
     return text != DEFAULT and not (name == "mac" and vf.pf.is_infiniband)
-
-
-def are_set(host: Host, requested: Mapping[str, Mapping[str, str]]) -> bool:
-    """Whether `arrive` would find nothing to do, as far as the drivers tell what they have set."""
-    there = look(host) if requested else {}
-    for address, settings in requested.items():
-        vf = there.get(address)
-        if vf is None:
-            return False
-        for name, value in _wanted(vf, settings).items() if vf.interface is not None else ():
-            if getattr(vf.now, name) not in (None, value):
-                return False
-    return True
-
-
-def release(host: Host, addresses: Sequence[str]) -> List[str]:
-    """As `set_back`; the sentences alone."""
-    return list(set_back(host, addresses).values())
-
-
-def set_back(host: Host, addresses: Sequence[str]) -> Dict[str, str]:
-    """Sets the VFs back as they rest, the MAC first; those that are not so now, and why, in a sentence. One
-    that is gone by now has nothing to lose."""
-    kept: Dict[str, List[str]] = {}
-    for interface, vfs in _by_interface(look(host), addresses).items():
-        by_number = {vf.number: vf for vf in vfs}
-        changes = [change for vf in vfs for change in vf.changes(host, vf.rest)]
-        changes.sort(key=lambda change: change.settings != MAC)
-        refused = ip_link.apply(host, interface, changes)
-        with_mac = {changes[at].number for at in refused if changes[at].settings == MAC}
-        if with_mac:  # some drivers take no MAC of zeros, and any is better than the VM's
-            others = [
-                change
-                for number in sorted(with_mac)
-                for change in by_number[number].changes(host, _own_mac(host, by_number[number]))
-            ]
-            with_mac = {others[at].number for at in ip_link.apply(host, interface, others)}
-        for at, why in sorted(refused.items()):
-            number, settings, words = changes[at][:3]
-            if settings != MAC or number in with_mac:
-                kept.setdefault(by_number[number].address, []).append(f"{words}: {why}")
-    return {
-        address: f"{address} could not be set back, {'; '.join(refusals)}"
-        for address, refusals in kept.items()
-    }
-
-
-def _own_mac(host: Host, vf: Vf) -> Settings:
-    """A MAC that no VM has, the same at each release."""
-    return {
-        "mac": vf_settings.derived_mac(
-            f"{xensource_inventory.read(host).get('INSTALLATION_UUID')} {vf.address}", 0
-        )
-    }
-
-
-def _by_interface(there: Mapping[str, Vf], addresses: Iterable[str]) -> Dict[str, List[Vf]]:
-    """The VFs that can be set, by the interface that does it."""
-    found: Dict[str, List[Vf]] = {}
-    for address in addresses:
-        vf = there.get(address)
-        if vf is not None and vf.interface is not None:
-            found.setdefault(vf.interface, []).append(vf)
-    return found
 
 
 def _wanted(vf: Vf, settings: Mapping[str, str]) -> Settings:
@@ -198,41 +239,46 @@ def _wanted(vf: Vf, settings: Mapping[str, str]) -> Settings:
     return {**vf.rest, **own}
 
 
-def _set(
-    host: Host, there: Mapping[str, Vf], wanted: Mapping[str, Settings], running: Collection[str]
-) -> None:
-    """One process for each PF, and one for each that is down."""
-    macs = {settings["mac"] for settings in wanted.values()} - {NO_MAC}
-    strays = [
-        vf.address
-        for vf in there.values()
-        if vf.now.mac in macs and vf.address not in wanted and vf.address not in running
-    ]
-    for complaint in release(host, strays) if strays else ():
-        host.log(complaint)
-    for interface, vfs in _by_interface(there, wanted).items():
-        restore.bring_up(host, vfs[0].pf)
-        changes = [change for vf in vfs for change in vf.changes(host, wanted[vf.address])]
-        refused = ip_link.apply(host, interface, changes)
-        for at, why in refused.items():
-            raise SriovError(
-                "SRIOV_KERNEL_REFUSED",
-                f"The driver {vfs[0].pf.driver} refused {' and '.join(changes[at].settings)} of VF "
-                f"{changes[at].number} of {interface} (`{changes[at].words}`): {why}.",
-                "Give the VM's request settings that this card can do (`list_assignments` shows them).",
+def are_set(there: Vfs, requested: Requested) -> bool:
+    """Whether `arrive` would find nothing to do, as far as the drivers tell what they have set."""
+    return all(
+        address in there
+        and (
+            there[address].interface is None
+            or all(
+                getattr(there[address].now, name) in (None, value)
+                for name, value in _wanted(there[address], settings).items()
             )
+        )
+        for address, settings in requested.items()
+    )
 
 
-def _verify(host: Host, wanted: Mapping[str, Settings]) -> None:
-    """What the guest would be known by is looked at again: some drivers take a setting and do not do it."""
+# -- and leave ---------------------------------------------------------------------------------------
+
+
+def release(host: Host, addresses: Iterable[str]) -> Dict[str, str]:
+    """Sets VFs back as they rest; those that are not so now, and why, in a sentence. One that is gone by now
+    has nothing to lose."""
     there = look(host)
-    for address, settings in wanted.items():
-        for name in ("mac", "vlan"):
-            is_now = getattr(there[address].now, name) if address in there else "none, for it is gone"
-            if is_now in (None, settings[name]) or settings[name] == NO_MAC:
-                continue
-            raise SriovError(
-                "SRIOV_KERNEL_REFUSED",
-                f"{address} was to have {name} {settings[name]}, and has {is_now}.",
-                "See the log of the card's driver (`dmesg`); another VF may do.",
-            )
+    asked = {address: there[address].rest for address in addresses if address in there}
+    refused = put(host, there, asked)
+    # be2net and qede take no MAC of zeros (kernel 4.19 to 6.1: be_main.c, be_set_vf_mac; qede_main.c,
+    # qede_set_vf_mac), and any is better than the VM's.
+    with_mac = [one.vf.address for one in refused if one.settings == ("mac",)]
+    if with_mac:
+        others = {address: _own_mac(host, address) for address in with_mac}
+        kept = {one.vf.address for one in put(host, there, others)}
+        refused = [one for one in refused if one.settings != ("mac",) or one.vf.address in kept]
+    sentences: Dict[str, List[str]] = {}
+    for one in refused:
+        sentences.setdefault(one.vf.address, []).append(f"{one.words}: {one.why}")
+    return {
+        address: f"{address} cannot be set back, {'; '.join(whys)}" for address, whys in sentences.items()
+    }
+
+
+def _own_mac(host: Host, address: str) -> Settings:
+    """A MAC that no VM has, the same at each release."""
+    uuid = xensource_inventory.read(host).get("INSTALLATION_UUID")
+    return {"mac": vf_settings.derived_mac(f"{uuid} {address}", 0)}

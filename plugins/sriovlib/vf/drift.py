@@ -67,7 +67,7 @@ def drift(seen: Inventory, wanted: PfConfig, pf: pci.PhysicalFunction) -> Drift:
         now = seen.settings_of(vf)
         asked = wanted.settings.get(vf.number, {})
         told = {name: value for name, value in asked.items() if getattr(now, name) is not None}
-        changes += ip_link.changes(vf.number, now, told)
+        changes += ip_link.changes(seen.settings_interface(vf) or "", vf.number, now, told)
     return Drift(
         number=wanted.vfs if wanted.vfs is not None and wanted.vfs != len(vfs) else None,
         untaken=[vf.address for vf in idle if wanted.vfs is not None and vf.driver != pci.PCIBACK],

@@ -142,6 +142,7 @@ class Change(NamedTuple):
     """One line for `ip -batch`: settings of a VF that the kernel takes together. `tolerable`: the driver
     tells none of them, and what is wanted is none of it, so a driver that cannot is right."""
 
+    interface: str
     number: int
     settings: Tuple[str, ...]
     words: str
@@ -161,7 +162,9 @@ _GROUPS: Tuple[Tuple[str, ...], ...] = (
 _NONE_OF_IT = UNSET._replace(link_state="auto")
 
 
-def changes(number: int, now: VfSettings, wanted: Mapping[str, Any], no_limit: int = 0) -> List[Change]:
+def changes(
+    interface: str, number: int, now: VfSettings, wanted: Mapping[str, Any], no_limit: int = 0
+) -> List[Change]:
     """What has to be said to bring VF `number` from `now` to `wanted`. A setting that is not wanted is
     not touched, one that is already so is not said again; one that the driver does not tell is. `no_limit` is
     what the driver takes for the end of a limit, in Mbit/s."""
@@ -177,7 +180,7 @@ def changes(number: int, now: VfSettings, wanted: Mapping[str, Any], no_limit: i
             tolerable = all(
                 told[name] is None and wanted[name] == getattr(_NONE_OF_IT, name) for name in names
             )
-            found.append(Change(number, names, _in_words(group, before, after), tolerable))
+            found.append(Change(interface, number, names, _in_words(group, before, after), tolerable))
     return found
 
 
@@ -196,12 +199,12 @@ def _in_words(group: Tuple[str, ...], before: VfSettings, after: VfSettings) -> 
     return f"{word} {as_text(getattr(after, group[0]))}"
 
 
-def apply(host: Host, interface: str, wanted: Sequence[Change]) -> Dict[int, str]:
+def apply(host: Host, wanted: Sequence[Change]) -> Dict[int, str]:
     """Says all of it in one process. The changes that were refused (their places in `wanted`) and the
     kernel's words; the others are done."""
     if not wanted:
         return {}
-    lines = [f"link set dev {interface} vf {change.number} {change.words}" for change in wanted]
+    lines = [f"link set dev {change.interface} vf {change.number} {change.words}" for change in wanted]
     answer = host.run(BATCH, input_text="".join(line + "\n" for line in lines))
     failed = _failed(answer) if answer.status else {}
     if answer.status and not failed:  # ip stops at a word that it does not know, and names no line

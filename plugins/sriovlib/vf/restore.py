@@ -1,24 +1,33 @@
-"""What a boot does: makes the host what `/etc/sriov.conf` says. Each PF on its own, so that one that
-fails does not stop the others."""
+"""What a boot does: makes the host what `/etc/sriov.conf` says. A PF that fails does not stop the others."""
 
-import json
 import time
-from typing import Any, Callable, Collection, Dict, List, Mapping, NamedTuple, Optional
+from typing import Callable, Dict, List, Mapping, NamedTuple, Optional, Tuple
 
 from ..config import pf_sections, sriov_conf
 from ..config.sriov_conf import PfConfig
 from ..errors import SriovError
-from ..machine import dom0_disks, pci, sysfs, vgpus
+from ..machine import dom0_disks, pci, vgpus
 from ..machine.host import RUN_FOLDER, Host
-from . import create, driver_counts, driver_defaults, in_use, inventory, ip_link, module_parameter, pciback
+from . import (
+    apply,
+    create,
+    driver_counts,
+    driver_defaults,
+    in_use,
+    inventory,
+    last_results,
+    links,
+    module_parameter,
+    pciback,
+    restore_running,
+)
 from .drift import PfPlan, drift, plan
+from .inventory import Inventory
 
-LAST = f"{RUN_FOLDER}/restore.json"  # PF address -> its last error, for `status`
 # There once a restore of all PFs has begun: what the kernel binds earlier it finds by itself, and the udev
 # rule has work to do for later ones only.
 BEGUN = f"{RUN_FOLDER}/restore-begun"
 SECONDS = 200  # for all PFs; the unit ends us after 300
-CARRIER_SECONDS = 10  # most drivers take a rate only when they know the speed of the link
 
 
 class Result(NamedTuple):
@@ -30,7 +39,8 @@ class Result(NamedTuple):
 
 
 def restore(host: Host, only: Optional[str] = None) -> List[Result]:
-    """All that the configuration asks for, or what it asks for the PF `only`."""
+    """All that the configuration asks for, or what it asks for the PF `only`; and the settings that VFs of
+    running VMs have lost. The host is looked at once, and again only after VFs were made or taken."""
     deadline = time.monotonic() + SECONDS
     with host.lock("vfs", "sriov-restore"):
         if only is None:
@@ -38,21 +48,56 @@ def restore(host: Host, only: Optional[str] = None) -> List[Result]:
         config = sriov_conf.read(host)
         results = [Result(sriov_conf.PATH, "", error) for error in config.errors]
         if wants_pciback(config):
-            results += _one(host, "pciback", lambda: _pciback(host))
-        for planned in _planned(host, config, inventory.look(host)):
-            pf = planned.pf
-            if only is not None and (pf is None or pf.address != only):
-                continue
-            if pf is None:
-                results.append(
-                    Result(planned.wanted.address, "", planned.problem and planned.problem.message)
-                )
-            elif time.monotonic() > deadline:
-                results.append(Result(pf.address, "", "no time was left for it; run sriov-restore again"))
-            else:
-                results += _one(host, pf.address, lambda: _restore_pf(host, planned))  # noqa: B023 - at once
-            remember(host, {results[-1].step: results[-1].error})
-    return results
+            results.append(_pciback(host))
+        seen = inventory.look(host)
+        plans = _planned(host, config, seen)
+        if only is not None:
+            plans = [one for one in plans if one.pf is not None and one.pf.address == only]
+        restored, seen = _pfs(host, plans, seen, deadline)
+        results += restored
+        last_results.note(host, {result.step: result.error for result in restored})
+        renewed = restore_running.renew(host, seen, only)
+        return results + [Result(address, "as its VM wants it", error) for address, error in renewed.items()]
+
+
+def _pfs(host: Host, plans: List[PfPlan], seen: Inventory, deadline: float) -> Tuple[List[Result], Inventory]:
+    """The PFs of a restore: all of them are checked, then made one by one, then set in one go."""
+    errors: Dict[int, Optional[str]] = {
+        at: one.problem.message if one.problem else None for at, one in enumerate(plans) if one.pf is None
+    }
+
+    def each(act: Callable[[pci.PhysicalFunction, PfConfig], object]) -> None:
+        for at, (wanted, pf, _problem, _drift) in enumerate(plans):
+            if pf is not None and at not in errors:
+                error = _attempt(host, pf.address, lambda: act(pf, wanted))  # noqa: B023 - at once
+                if error is not None:
+                    errors[at] = error
+
+    def make(pf: pci.PhysicalFunction, wanted: PfConfig) -> None:
+        if time.monotonic() > deadline:
+            raise TimeoutError("no time was left for it; run sriov-restore again")
+        if bring_to_count(host, pf, wanted, seen):
+            born.append(pf.address)
+
+    born: List[str] = []
+    each(lambda pf, _wanted: _must_be_ours(pf, seen))
+    links.bring_up(host, [one.pf for at, one in enumerate(plans) if one.pf and at not in errors])
+    each(make)
+    if born or any(one.drift and one.drift.untaken for one in plans):
+        seen = inventory.look(host)
+    learn_of_born(host, seen, born)
+    to_set = {one.pf.address: one.wanted for at, one in enumerate(plans) if one.pf and at not in errors}
+    refused: Dict[str, str] = {}
+    failed = _attempt(host, "settings", lambda: refused.update(apply_settings(host, seen, to_set)))
+    results = []
+    for at, (wanted, pf, _problem, _drift) in enumerate(plans):
+        if pf is None:
+            results.append(Result(wanted.address, "", errors[at]))
+        else:
+            error = errors.get(at) or refused.get(pf.address) or (failed if wanted.settings else None)
+            results.append(Result(pf.address, _how_many(host, pf, wanted), error))
+            host.log(f"restore: {pf.address}: {error or results[-1].done}")
+    return results, seen
 
 
 def _note_begin(host: Host) -> None:
@@ -66,7 +111,7 @@ def wants_pciback(config: sriov_conf.HostConfig) -> bool:
     return config.pciback or any(pf.vfs for pf in config.pfs.values())
 
 
-def _planned(host: Host, config: sriov_conf.HostConfig, seen: inventory.Inventory) -> List[PfPlan]:
+def _planned(host: Host, config: sriov_conf.HostConfig, seen: Inventory) -> List[PfPlan]:
     return plan(config, seen, pf_sections.permanent_macs(host, seen.pfs) if config.pfs else {})
 
 
@@ -76,32 +121,31 @@ def check(host: Host) -> List[str]:
     found = [f"{sriov_conf.PATH}: {error}" for error in config.errors]
     if wants_pciback(config) and not pciback.find(host).loaded:
         found.append("pciback: should be loaded")
-    for planned in _planned(host, config, inventory.look(host)):
+    seen = inventory.look(host)
+    for planned in _planned(host, config, seen):
         if planned.problem:
             found.append(f"{planned.wanted.address}: {planned.problem.message}")
         if planned.pf and planned.drift:
             found += [f"{planned.pf.address}: {sentence}" for sentence in planned.drift.sentences]
-    return found
+    return found + [one.message for one in restore_running.find(host, seen)]
 
 
-def _restore_pf(host: Host, planned: PfPlan) -> str:
-    pf = planned.pf
-    assert pf is not None
-    seen = inventory.look(host)
+def _must_be_ours(pf: pci.PhysicalFunction, seen: Inventory) -> None:
     in_use.pf_is_not_needed(pf, seen)
     in_use.gives_no_vgpus(pf, vgpus.UNTOLD)
-    bring_to_count(host, pf, planned.wanted, seen)
-    refused = apply_settings(host, pf, planned.wanted)
-    if refused:
-        raise SriovError("SRIOV_KERNEL_REFUSED", refused, "")
-    there, wanted = len(create.present(host, pf.address)), planned.wanted.vfs
-    return f"{there} VFs" if wanted in (None, there) else f"{there} VFs, all that its driver made of {wanted}"
 
 
-def bring_to_count(host: Host, pf: pci.PhysicalFunction, wanted: PfConfig, seen: inventory.Inventory) -> None:
-    """The VFs of one PF, held by pciback; raises SriovError or OSError. The caller holds the lock
-    `vfs`. VFs of a VM that runs, or is being started, are never made anew, whoever asks."""
-    bring_up(host, pf)
+def _how_many(host: Host, pf: pci.PhysicalFunction, wanted: PfConfig) -> str:
+    there = len(create.present(host, pf.address))
+    if wanted.vfs in (None, there):
+        return f"{there} VFs"
+    return f"{there} VFs, all that its driver made of {wanted.vfs}"
+
+
+def bring_to_count(host: Host, pf: pci.PhysicalFunction, wanted: PfConfig, seen: Inventory) -> bool:
+    """Makes the VFs of one PF, whose ports are up, and has pciback hold them; whether VFs were made. Raises
+    SriovError or OSError. The caller holds the lock `vfs`. While a VM runs, or is being started, with a VF of
+    the PF, none is made, whoever asks."""
     create.clean_slots(host, pf.address)
     now = drift(seen, wanted, pf)
     is_as_wanted = now.number is None and not now.untaken
@@ -112,7 +156,7 @@ def bring_to_count(host: Host, pf: pci.PhysicalFunction, wanted: PfConfig, seen:
     if now.number is None or driver_counts.made_for(host, pf.address, now.number) == pf.num_vfs:
         for address in now.untaken:
             pciback.take(host, address)
-        return
+        return False
     in_use.no_domain_has_a_vf(pf, seen)
     if module_parameter.find(host, pf.driver):
         for address in now.untaken:  # those that there are can be given to VMs meanwhile
@@ -131,60 +175,52 @@ def bring_to_count(host: Host, pf: pci.PhysicalFunction, wanted: PfConfig, seen:
             "they are made.",
         )
     driver_counts.note(host, pf.address, now.number, create.make(host, pf.address, now.number))
-    told = ip_link.read(host, host.run(ip_link.COMMAND), [pf])
-    driver_defaults.born(
-        host, pf.address, [vf for name in pf.settings_interfaces for vf in told.get(name, {}).values()]
-    )
+    return True
 
 
-def apply_settings(host: Host, pf: pci.PhysicalFunction, wanted: PfConfig) -> Optional[str]:
-    """The settings of all its VFs but those of VMs that run or are being started; what the driver refused,
-    if it did."""
-    if not wanted.settings:
-        return None
-    if any(
-        settings.get("max_tx_rate") or settings.get("min_tx_rate") for settings in wanted.settings.values()
-    ):
-        for port in pf.ports:
-            wait_for_carrier(host, port.interface)
-    seen = inventory.look(host)
+def learn_of_born(host: Host, seen: Inventory, pfs: List[str]) -> None:
+    """What these PFs, which have just made their VFs, give a fresh one."""
+    for pf in seen.pfs:
+        if pf.address in pfs:
+            shown = [vf for name in pf.settings_interfaces for vf in seen.settings.get(name, {}).values()]
+            driver_defaults.born(host, pf.address, shown)
+
+
+def apply_settings(host: Host, seen: Inventory, wanted: Mapping[str, PfConfig]) -> Dict[str, str]:
+    """The settings of the VFs of these PFs (by address), but of VMs that run or are being started; of PFs
+    that not all could be set of, what, in a sentence."""
+    pfs = [pf for pf in seen.pfs if pf.address in wanted and wanted[pf.address].settings]
+    if not pfs:
+        return {}
     if seen.owners is None and any(vf.driver == pci.PCIBACK for vf in seen.vfs) and _vms_may_run(host):
-        return f"xenstore does not answer, so the settings of the VFs of {pf.address} are left alone."
-    learn(host, seen, pf, wanted.settings)
-    by_interface: Dict[str, List[ip_link.Change]] = {}
-    said = []
-    for vf in seen.vfs:
-        asked = wanted.settings.get(vf.number, {})
-        if vf.pf == pf.address and seen.is_idle(vf) and asked:
-            interface = seen.settings_interface(vf)
-            if interface is None:
-                said.append(f"VF {vf.number} was not set: {inventory.why_no_settings(pf, vf)}")
-                continue
-            by_interface.setdefault(interface, []).extend(
-                ip_link.changes(vf.number, seen.settings_of(vf), asked, ip_link.no_limit(host, pf, interface))
-            )
-    for interface, changes in by_interface.items():
-        refused = ip_link.apply(host, interface, changes)
-        said += [
-            f"the driver {pf.driver} refused VF {changes[at].number} {changes[at].words}: {why}"
-            for at, why in refused.items()
-        ]
-    return f"{pf.address}: {'; '.join(said)}." if said else None
-
-
-def learn(
-    host: Host, seen: inventory.Inventory, pf: pci.PhysicalFunction, configured: Collection[int]
-) -> Mapping[str, Any]:
-    """What its driver gives a fresh VF, kept before a VF is changed. The caller holds the lock `vfs`;
-    `configured` are the numbers of VFs that /etc/sriov.conf has settings for."""
-    shows = [
-        driver_defaults.Vf(vf.address, vf.pf, seen.settings_of(vf), vf.number in configured)
-        for vf in seen.vfs
-        if vf.pf == pf.address
+        return {
+            pf.address: f"{pf.address}: xenstore does not answer, so the settings of its VFs are left alone."
+            for pf in pfs
+        }
+    rates = ("min_tx_rate", "max_tx_rate")
+    rated = [
+        pf for pf in pfs if any(vf.get(name) for vf in wanted[pf.address].settings.values() for name in rates)
     ]
-    found = driver_defaults.known(host, shows)
-    driver_defaults.keep(host, found)
-    return found.get(pf.address, {})
+    links.wait_for_carrier(host, [port.interface for pf in rated for port in pf.ports])
+    there = apply.seen_by(host, seen)
+    apply.learn(host, there)
+    asked = {
+        address: wanted[vf.pf.address].settings[vf.function.number]
+        for address, vf in there.items()
+        if vf.pf in pfs
+        and seen.is_idle(vf.function)
+        and wanted[vf.pf.address].settings.get(vf.function.number)
+    }
+    said: Dict[str, List[str]] = {}
+    for address in asked:
+        vf = there[address]
+        if vf.interface is None:
+            why = inventory.why_no_settings(vf.pf, vf.function)
+            said.setdefault(vf.pf.address, []).append(f"VF {vf.function.number} was not set: {why}")
+    for refused in apply.put(host, there, asked):
+        pf = refused.vf.pf
+        said.setdefault(pf.address, []).append(f"the driver {pf.driver} refused {refused}")
+    return {address: f"{address}: {'; '.join(sentences)}." for address, sentences in said.items()}
 
 
 def _vms_may_run(host: Host) -> bool:
@@ -192,50 +228,18 @@ def _vms_may_run(host: Host) -> bool:
     return host.exists("/var/lib/xcp/xapi")
 
 
-def wait_for_carrier(host: Host, interface: str) -> None:
-    """Most drivers take a rate only once they know the speed of the link; gives up after a while."""
-    deadline = time.monotonic() + CARRIER_SECONDS
-    while not sysfs.link_up(host, interface) and time.monotonic() < deadline:
-        time.sleep(0.1)
-
-
-def bring_up(host: Host, pf: pci.PhysicalFunction) -> None:
-    """A PF that is down passes no traffic of its VFs, some drivers (bnxt_en) make none and most take
-    no rates. Best effort: what matters of it is said by `status`."""
-    for port in pf.ports:
-        if sysfs.is_up(host, port.interface) is False:
-            answer = host.run(["ip", "link", "set", "dev", port.interface, "up"])
-            if answer.status:
-                host.log(f"{pf.address}: {answer.complaint}")
-
-
-def _one(host: Host, name: str, act: Callable[[], str]) -> List[Result]:
+def _attempt(host: Host, name: str, act: Callable[[], object]) -> Optional[str]:
+    """Why it failed, if it did."""
     try:
-        done = act()
+        act()
     except Exception as error:  # a bug of one step must not cost the host the others
         host.log(f"restore: {name} failed: {type(error).__name__}: {error}")
-        return [Result(name, "", str(error))]
-    host.log(f"restore: {name}: {done}")
-    return [Result(name, done, None)]
+        return str(error)
+    return None
 
 
-def _pciback(host: Host) -> str:
+def _pciback(host: Host) -> Result:
     before = pciback.find(host)
-    now = pciback.load(host)
-    return f"{'there' if before.loaded else 'loaded'} ({now.module or 'built into the kernel'})"
-
-
-def last_errors(host: Host) -> Dict[str, Optional[str]]:
-    try:
-        found = json.loads(host.read(LAST))
-    except (OSError, ValueError, RecursionError):
-        return {}
-    return found if isinstance(found, dict) else {}
-
-
-def remember(host: Host, errors: Dict[str, Optional[str]]) -> None:
-    """Notes the last error of a PF, or that there was none. The caller holds the lock `vfs`."""
-    try:
-        host.replace_file(LAST, json.dumps({**last_errors(host), **errors}).encode())
-    except OSError as error:
-        host.log(f"{LAST}: {error.strerror}")
+    error = _attempt(host, "pciback", lambda: pciback.load(host))
+    module = pciback.find(host).module or "built into the kernel"
+    return Result("pciback", f"{'there' if before.loaded else 'loaded'} ({module})", error)

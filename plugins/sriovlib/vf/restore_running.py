@@ -9,12 +9,11 @@ from typing import Dict, List, NamedTuple, Optional
 
 from ..config import vf_settings
 from ..config.vf_settings import UNKNOWN
-from ..errors import Problem, SriovError
+from ..errors import Problem
 from ..machine import pci
 from ..machine.host import Host
-from . import inventory, ip_link, start_notes
+from . import apply, start_notes
 from .inventory import Inventory
-from .restore import Result
 
 HINT = (
     "Run `sriov-restore` on its host: it sets what the driver takes. Where "
@@ -69,27 +68,20 @@ def problems(host: Host, seen: Inventory) -> List[Problem]:
     return [Problem("VF_UNLIKE_REQUEST", one.message, HINT) for one in find(host, seen)]
 
 
-def renew(host: Host, only: Optional[str] = None) -> List[Result]:
+def renew(host: Host, seen: Inventory, only: Optional[str] = None) -> Dict[str, Optional[str]]:
     """Gives running VMs' VFs (of the PF `only`) the settings of their starts again, where they have lost
-    them."""
-    results = []
-    with host.lock("vfs", "sriov-restore"):
-        seen = inventory.look(host)
-        pfs = {pf.address: pf for pf in seen.pfs}
-        for one in find(host, seen):
-            interface = seen.settings_interface(one.vf)
-            if interface is None or only not in (None, one.vf.pf):
-                continue
-            values = {name: vf_settings.parse_value(name, text) for name, text in one.wanted.items()}
-            changes = ip_link.changes(
-                one.vf.number,
-                seen.settings_of(one.vf),
-                values,
-                ip_link.no_limit(host, pfs[one.vf.pf], interface),
-            )
-            refused = ip_link.apply(host, interface, changes)
-            why = "; ".join(f"{changes[at].words}: {said}" for at, said in refused.items())
-            host.log(f"{one.message} Set again: {why or 'all of it'}.")
-            error = SriovError("SRIOV_KERNEL_REFUSED", f"{one.message} The driver refused {why}.", HINT)
-            results.append(Result(one.vf.address, f"as {one.vm} wants it", str(error) if refused else None))
+    them: VF -> why it has not all of them, or None. The caller holds the lock `vfs`."""
+    lost = {one.vf.address: one for one in find(host, seen) if only in (None, one.vf.pf)}
+    there = apply.seen_by(host, seen) if lost else {}
+    wanted = {
+        address: {name: vf_settings.parse_value(name, text) for name, text in one.wanted.items()}
+        for address, one in lost.items()
+        if there[address].interface is not None
+    }
+    refused = apply.put(host, there, wanted)
+    results: Dict[str, Optional[str]] = {}
+    for address in wanted:
+        why = "; ".join(str(one) for one in refused if one.vf.address == address)
+        host.log(f"{lost[address].message} Set again: {f'the driver refused {why}' if why else 'all of it'}.")
+        results[address] = f"{lost[address].message} The driver refused {why}. {HINT}" if why else None
     return results

@@ -55,7 +55,7 @@ def starts(host: Machine, vm: str = WEB, vf: str = VF0, **wanted: str) -> None:
 
 
 def ends(host: Machine, vm: str = WEB, vf: str = VF0) -> None:
-    assert apply.release(host, [vf]) == []
+    assert apply.release(host, [vf]) == {}
     start_notes.remove(host, vm)
 
 
@@ -174,7 +174,7 @@ def test_an_ip_that_breaks_off_at_a_card_names_it_and_costs_no_other(tmp_path: P
     unknown = {pf["address"]: problem for pf in told for problem in pf["problems"] if problem["code"] == CODE}
     assert list(unknown) == [PF]
     assert unknown[PF]["message"] == (
-        f"The settings of 2 VFs of {PF} (eth5) are not known, the first is VF 0: Dump terminated."
+        f"{PF} (eth5): the settings of 2 VFs are not known, the first is VF 0: Dump terminated."
     )
     starts(broken, vlan="12")
     assert settings(host)[:2] == (MAC, 12)

@@ -10,7 +10,7 @@ from sriovlib.config import ini, pf_edits, pf_sections, sriov_conf
 from sriovlib.config.pf_sections import Match
 from sriovlib.errors import SriovError
 from sriovlib.machine import pci
-from sriovlib.vf import apply, host_inventory, restore
+from sriovlib.vf import apply, host_inventory, inventory, restore
 
 CARD = "0000:3b:00.0"
 OTHER = "0000:5e:00.0"
@@ -197,21 +197,21 @@ def test_a_vm_with_such_a_vf_starts(fs: FakeFilesystem) -> None:
     """An earlier build gave its request a MAC."""
     host = an_infiniband_host(fs)
     vf = vf_address(CARD, 0)
-    apply.arrive(host, {vf: {"mac": "82:00:00:00:00:01"}})
-    assert apply.release(host, [vf]) == []
+    apply.arrive(host, apply.look(host), {vf: {"mac": "82:00:00:00:00:01"}})
+    assert apply.release(host, [vf]) == {}
     assert not [said for said in host.asked if "-batch" in said]
 
 
 def test_a_vlan_of_such_a_vf_is_refused(fs: FakeFilesystem) -> None:
+    host = an_infiniband_host(fs)
     with pytest.raises(SriovError, match="InfiniBand"):
-        apply.arrive(an_infiniband_host(fs), {vf_address(CARD, 0): {"vlan": "12"}})
+        apply.arrive(host, apply.look(host), {vf_address(CARD, 0): {"vlan": "12"}})
 
 
 def test_settings_of_such_a_vf_in_the_file_are_named_at_boot(fs: FakeFilesystem) -> None:
     host = an_infiniband_host(fs)
-    pf = pci.functions(host)[0][0]
     wanted = sriov_conf.PfConfig(CARD, None, 2, {1: {"vlan": 12}}, GUID)
-    assert "VF 1 was not set" in str(restore.apply_settings(host, pf, wanted))
+    assert "VF 1 was not set" in restore.apply_settings(host, inventory.look(host), {CARD: wanted})[CARD]
 
 
 def test_configure_vf_says_that_it_has_no_such_settings(fs: FakeFilesystem) -> None:

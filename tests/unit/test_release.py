@@ -38,7 +38,7 @@ def came(host: Machine, vm_uuid: str, vf: str, mac: str = MAC, ago: float = 0) -
     """The start hook has let a start through, so many seconds ago."""
     settings = {vf: {"mac": mac, "vlan": "12"}}
     with host.lock("vfs", "a test"):
-        apply.arrive(host, settings)
+        apply.arrive(host, apply.look(host), settings)
         start_notes.write(host, vm_uuid, [vf, "0000:00:1b.0"], settings)
     path = f"/run/sriov/start-{vm_uuid}"
     note = json.loads(host.read(path))
@@ -94,7 +94,7 @@ def test_what_could_not_be_set_back_is_tried_again(
         answer = release_vfs.release_vfs(host, session, {"vm_uuid": WEB, "vfs": VF1})
         (kept,) = answer["not_released"]
         assert (answer["released"], kept["vf"]) == ([VF1], VF0)
-        assert kept["why"].startswith(f"{VF0} could not be set back, mac {NO_MAC}: ")
+        assert kept["why"].startswith(f"{VF0} cannot be set back, mac {NO_MAC}: ")
     note = start_notes.read(host, WEB)
     assert note is not None
     assert (note.devices, list(note.settings)) == ([], [VF0])
@@ -152,7 +152,7 @@ def test_what_another_vm_has_by_now_does_not_keep_the_rest_from_being_swept_up(h
     settings = {VF0: {"mac": MAC, "vlan": "12"}, VF1: {"mac": "82:00:00:00:00:02", "vlan": "12"}}
     came(host, WEB, VF0)
     with host.lock("vfs", "a test"):
-        apply.arrive(host, settings)
+        apply.arrive(host, apply.look(host), settings)
         note = {"time": -2 * start_notes.STALE_SECONDS, "devices": [VF0, VF1], "settings": settings}
         host.replace_file(f"/run/sriov/start-{WEB}", json.dumps(note).encode())
     release.sweep(host, MAIL, {VF0: Domain(7, THIRD, "third")})
@@ -241,6 +241,7 @@ def test_a_hook_for_a_vm_without_devices_imports_little() -> None:
     assert modules == {
         "errors",
         "machine",
+        "machine.command",
         "machine.host",
         "safetext",
         "starts",

@@ -3,7 +3,7 @@ and it is set again."""
 
 import json
 from pathlib import Path
-from typing import Any, List
+from typing import Any, Dict, List, Optional
 
 import machine
 import pytest
@@ -36,6 +36,10 @@ def driver_is_loaded_anew(host: Machine) -> None:
     host.run(["ip", "link", "set", "dev", "eth1", "vf", "0", "mac", NO_MAC, "vlan", "0"])
 
 
+def renew(host: Machine, only: Optional[str] = None) -> Dict[str, Optional[str]]:
+    return restore_running.renew(host, inventory.look(host), only)
+
+
 def settings(host: Machine) -> Any:
     now = apply.look(host)[VF].now
     return now.mac, now.vlan
@@ -53,22 +57,22 @@ def test_what_the_vf_has_lost_is_named_and_set_again(host: Machine) -> None:
         f"{VF} of the running VM web ({WEB}) has mac {NO_MAC}, not {MAC} and vlan 0, not 12: its driver was "
         "loaded anew?"
     ]
-    assert [result.error for result in restore_running.renew(host)] == [None]
-    assert (settings(host), named(host), restore_running.renew(host)) == ((MAC, 12), [], [])
+    assert renew(host) == {VF: None}
+    assert (settings(host), named(host), renew(host)) == ((MAC, 12), [], {})
 
 
 def test_only_the_pf_whose_driver_it_was(host: Machine) -> None:
     driver_is_loaded_anew(host)
-    assert restore_running.renew(host, "0000:07:00.1") == []
+    assert renew(host, "0000:07:00.1") == {}
     assert settings(host) == (NO_MAC, 0)
-    restore_running.renew(host, ETH1)
+    renew(host, ETH1)
     assert settings(host) == (MAC, 12)
 
 
 def test_a_vm_that_has_ended_wants_nothing(host: Machine) -> None:
     driver_is_loaded_anew(host)
     host.stop_domain(WEB)
-    assert (named(host), restore_running.renew(host)) == ([], [])
+    assert (named(host), renew(host)) == ([], {})
     assert start_notes.read(host, WEB) is not None
 
 
@@ -96,10 +100,9 @@ def test_where_the_driver_takes_nothing_the_vm_is_named(host: Machine) -> None:
         f"Whether {VF} of the running VM web ({WEB}) is as its start left it is not known: Truncated VF "
         "list: eth1."
     )
-    (result,) = restore_running.renew(forgetful)
-    assert result.error
-    assert "Invalid argument" in result.error
-    assert restore_running.HINT in result.error
+    error = str(renew(forgetful)[VF])
+    assert "Invalid argument" in error
+    assert restore_running.HINT in error
 
 
 def test_a_driver_that_tells_nothing_is_no_news(host: Machine) -> None:

@@ -241,4 +241,4 @@ def test_settings_that_fail_after_the_vfs_are_there_are_a_warning(
     monkeypatch.setattr(restore, "apply_settings", broken)
     answer = call(host, pool, "set_vf_count", pf="eth1", count="4")
     assert (answer["after"], sriov_conf.read(host).pfs[ETH1].vfs) == (4, 4)
-    assert "could not be applied" in answer["warnings"][0]
+    assert "cannot be applied" in answer["warnings"][0]
