@@ -253,3 +253,24 @@ def test_few_processes_however_many_vfs(tmp_path: Path) -> None:
     started.clear()
     assert apply.release(host, list(requested)) == {}
     assert started == [" ".join(argv) for argv in (ip_link.COMMAND, ip_link.BATCH, ip_link.COMMAND)]
+
+
+@pytest.mark.parametrize(("times", "seconds"), [(3, 2.0), (99, 0.2)])
+def test_a_vf_that_is_busy_is_released_a_moment_later_or_named(
+    host: Machine, monkeypatch: pytest.MonkeyPatch, times: int, seconds: float
+) -> None:
+    """As one is right after its domain's end."""
+    arrive(host, {VF0: {"mac": MAC}})
+    real, left = kernel_net.set_vf, [True] * times
+
+    def busy(*args: Any) -> None:
+        if left:
+            left.pop()
+            raise OSError(16, apply.BUSY)
+        real(*args)
+
+    monkeypatch.setattr(kernel_net, "set_vf", busy)
+    monkeypatch.setattr(apply, "BUSY_SECONDS", seconds)
+    monkeypatch.setattr(apply, "BUSY_PAUSE", 0.01)
+    said = apply.release(host, [VF0])
+    assert (settings(host, VF0)[0], list(said)) == ((NO_MAC, []) if times == 3 else (MAC, [VF0]))

@@ -363,3 +363,27 @@ def test_a_rate_waits_for_the_link(
     write(host, f"[pf {ETH1}]\nvfs = 2\n[vf {ETH1} 0]\n{setting} = 100\n")
     restore.restore(host)
     assert waited == ["eth1"] * waits
+
+
+def test_a_restore_of_more_pfs_runs_no_more_commands(tmp_path: Path) -> None:
+    """But ethtool, which tells of one port."""
+    host = machine.default_host(str(tmp_path))
+    started: List[str] = []
+
+    class Counting(Machine):
+        def start(self, argv: Any, input_text: Any = None) -> Any:
+            started.append(argv[0])
+            return super().start(argv, input_text)
+
+    counts = []
+    for pfs in ([ETH1], [ETH1, ETH2]):
+        write(host, "".join(f"[pf {pf}]\nvfs = 2\n[vf {pf} 0]\nvlan = 7\n" for pf in pfs))
+        for pf in (ETH1, ETH2):
+            host.write_attribute(f"/sys/bus/pci/devices/{pf}/sriov_numvfs", "0")
+        started.clear()
+        assert errors(Counting(host.root)) == []
+        counts.append([started.count(name) for name in ("ip", "xenstore-ls")])
+        for pf in pfs:
+            for vf in create.present(host, pf):
+                pciback.release(host, vf)
+    assert counts[0] == counts[1]
