@@ -1,33 +1,22 @@
-"""What the imitation of xapi does beyond the transcripts: several hosts, several callers, its programs."""
+"""What the imitation of xapi does beyond the transcripts: several hosts and several callers."""
 
-import os
-import signal
-import subprocess
-import sys
 import threading
 from collections import Counter
 from pathlib import Path
-from typing import Any, Dict, Iterator, List
+from typing import Any, Iterator, List
 
 import pytest
-from client import Client
+import XenAPI
 from hosts import HostDescription
 from plugin_calls import Dom0
 from values import Failure
 from xapi import Xapi
-
-HERE = os.path.dirname(os.path.abspath(__file__))
 
 RESPONSE = """#!/bin/sh
 echo '<methodResponse><params><param><value><struct>'
 echo '<member><name>Status</name><value>Success</value></member>'
 echo "<member><name>Value</name><value>$({command})</value></member>"
 echo '</struct></value></param></params></methodResponse>'
-"""
-INVENTORY = """\
-INSTALLATION_UUID='11111111-0000-4000-8000-000000000001'
-CONTROL_DOMAIN_UUID='11111111-0000-4000-8000-000000000002'
-MANAGEMENT_INTERFACE='xenbr0'
 """
 
 
@@ -77,10 +66,11 @@ def test_a_plugin_runs_on_the_host_that_is_named(xapi: Xapi, tmp_path: Path) -> 
         folder = folder_of(tmp_path, name)
         put_plugin(folder, "where", f"echo on {name}")
         hosts[name] = xapi.add_host(HostDescription(name, name, f"dom0 of {name}"), Dom0(str(folder)))
-    with Client(xapi.listen(), "root", xapi.password, "a test") as client:
+    with XenAPI.Session(xapi.listen()) as client:
+        client.login_with_password("root", xapi.password, "1.0", "a test")
         for name, host in hosts.items():
-            assert client.call("host.call_plugin", host, "where", "any", {}) == f"on {name}"
-        (pool,) = client.call("pool.get_all_records").values()
+            assert client.xenapi.host.call_plugin(host, "where", "any", {}) == f"on {name}"
+        (pool,) = client.xenapi.pool.get_all_records().values()
     assert pool["master"] == hosts["host1"]
 
 
@@ -121,58 +111,3 @@ def test_no_key_is_lost_where_callers_add_their_own(xapi: Xapi) -> None:
 
     assert at_once(5, add_ten) == ["Success"] * 5
     assert len(xapi.database.get("VM", vm, "other_config")) == 50
-
-
-def test_the_program_is_the_xapi_of_its_machine(tmp_path: Path) -> None:
-    folder = folder_of(tmp_path, "plugins")
-    put_plugin(folder, "where", "echo here")
-    inventory = tmp_path / "xensource-inventory"
-    inventory.write_text(INVENTORY)
-    socket = str(tmp_path / "xapi")
-    command = [
-        sys.executable,
-        os.path.join(HERE, "xapi", "xapi.py"),
-        "--unix",
-        socket,
-        "--password",
-        "secret",
-    ]
-    process = subprocess.Popen(
-        [*command, "--plugins", str(folder), "--inventory", str(inventory), "--root", str(tmp_path)],
-        env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)},
-        stdout=subprocess.PIPE,
-        universal_newlines=True,
-    )
-    assert process.stdout is not None
-    with process.stdout:
-        url = process.stdout.readline().strip()  # printed once it listens
-        with Client(url, "root", "secret", "a test") as client:
-            host = client.call("host.get_by_uuid", "11111111-0000-4000-8000-000000000001")
-        with Client(socket, "root", "", "a test") as client:
-            assert client.call("host.call_plugin", host, "where", "any", {}) == "here"
-        assert (tmp_path / "etc/xensource/pool.conf").read_text() == "master"
-        process.send_signal(signal.SIGTERM)
-        assert process.wait(60) == 0
-
-
-def run_xe(words: List[str], environment: Dict[str, str]) -> "subprocess.CompletedProcess[str]":
-    return subprocess.run(
-        [sys.executable, os.path.join(HERE, "xapi", "xe.py"), *words],
-        env={**os.environ, **environment},
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        universal_newlines=True,
-    )
-
-
-def test_xe_finds_its_server_in_options_or_environment(xapi: Xapi, tmp_path: Path) -> None:
-    folder = folder_of(tmp_path, "host1")
-    put_plugin(folder, "where", "echo here")
-    xapi.add_host(HostDescription("host1", "uuid1", "dom0"), Dom0(str(folder)))
-    xapi.listen()
-    server, port = xapi.url[len("http://") :].split(":")
-    words = ["host-call-plugin", "host-uuid=uuid1", "plugin=where", "fn=any"]
-    login = ["-s", server, "-p", port, "-u", "root", "-pw", xapi.password]
-    extra = f"server={server},port={port},username=root,password={xapi.password}"
-    for done in (run_xe([*login, *words], {}), run_xe(words, {"XE_EXTRA_ARGS": extra})):
-        assert (done.stdout, done.stderr, done.returncode) == ("here\n", "", 0)

@@ -15,10 +15,8 @@ from hosts import HostDescription
 from plugin_calls import Dom0
 from schema import CLASSES
 from transcript_devices import DevicePlayer, PlainMachine, make_machine
-from transcript_events import EventPlayer
 from transcript_match import Symbols
 from transcript_player import Place, Player, Step
-from transcript_roles import RolePlayer
 from transcript_vms import VmPlayer
 from values import take
 from xapi import Xapi
@@ -75,7 +73,6 @@ def recorded_pool(steps: List[Step]) -> Iterator[Player]:
         paths = {
             "/etc/xapi.d": os.path.dirname(plugins),
             "/var/log": os.path.join(folder, "log"),
-            "/tmp/argfile": os.path.join(folder, "argfile"),
             '"uid": 0': f'"uid": {os.getuid()}',  # xapi runs plugins as root; we as whoever we are
         }
         yield player(Place(xapi, socket, paths), known)
@@ -84,10 +81,6 @@ def recorded_pool(steps: List[Step]) -> Iterator[Player]:
 def _player_of(steps: List[Step]) -> Type[VmPlayer]:
     if "machine" in steps[0]:
         return DevicePlayer
-    if any("roles" in step for step in steps):
-        return RolePlayer
-    if any(step.get("call") == "event.from" for step in steps):
-        return EventPlayer
     return VmPlayer
 
 

@@ -8,8 +8,7 @@ import uuid
 from typing import Any, Dict, List, Optional
 
 import query
-from changes import Changes
-from schema import CLASSES, REFERRING, Field
+from schema import CLASSES, Field
 from values import Failure, internal_error
 
 Record = Dict[str, Any]
@@ -24,7 +23,6 @@ class Database:
 
     def __init__(self) -> None:
         self.lock = threading.RLock()
-        self.changes = Changes(self.lock)
         self._tables: Dict[str, Dict[str, Record]] = {name: {} for name in CLASSES}
 
     # -- rows ------------------------------------------------------------------------------------
@@ -41,24 +39,12 @@ class Database:
         ref = ref or new_ref()
         with self.lock:
             self._tables[class_name][ref] = row
-            self.changes.made(class_name, ref)
-            for field in REFERRING[class_name]:
-                self._touch(class_name, field, row[field])
         return ref
 
     def destroy(self, class_name: str, ref: str) -> None:
         with self.lock:
-            row = self._row(class_name, ref)
+            self._row(class_name, ref)
             del self._tables[class_name][ref]
-            self.changes.gone(class_name, ref)
-            for field in REFERRING[class_name]:
-                self._touch(class_name, field, row[field])
-
-    def _touch(self, class_name: str, field: str, other: str) -> None:
-        """The other end of a reference has changed too: a VM when it gets a VIF."""
-        other_class = REFERRING[class_name][field]
-        if other in self._tables[other_class]:
-            self.changes.changed(other_class, other)
 
     def exists(self, class_name: str, ref: str) -> bool:
         return ref in self._tables[class_name]
@@ -153,17 +139,7 @@ class Database:
 
     def set(self, class_name: str, ref: str, field: str, value: Any) -> None:
         with self.lock:
-            self._put(class_name, ref, field, value)
-
-    def _put(self, class_name: str, ref: str, field: str, value: Any) -> None:
-        row = self._row(class_name, ref)
-        before, row[field] = row[field], value
-        if before == value:
-            return
-        self.changes.changed(class_name, ref)
-        if field in REFERRING[class_name]:
-            self._touch(class_name, field, before)
-            self._touch(class_name, field, value)
+            self._row(class_name, ref)[field] = value
 
     def add_to(self, class_name: str, ref: str, field: str, key: str, value: Any) -> None:
         """A new key in a map. A key that is there is refused, so one of several racers wins (maps.json)."""
@@ -173,25 +149,24 @@ class Database:
                 raise internal_error("Db_exn.Empty_key_in_map")
             if key in row[field]:
                 raise Failure("MAP_DUPLICATE_KEY", class_name, field, ref, key)
-            self._put(class_name, ref, field, {key: value, **row[field]})
+            row[field] = {key: value, **row[field]}
 
     def remove_from(self, class_name: str, ref: str, field: str, key: str) -> None:
         with self.lock:
             row = self._row(class_name, ref)
-            left = {name: value for name, value in row[field].items() if name != key}
-            self._put(class_name, ref, field, left)
+            row[field] = {name: value for name, value in row[field].items() if name != key}
 
     def add(self, class_name: str, ref: str, field: str, member: str) -> None:
         """A member more in a set, in front; nothing where it is there (records.json: VM.add_tags)."""
         with self.lock:
             row = self._row(class_name, ref)
             if member not in row[field]:
-                self._put(class_name, ref, field, [member, *row[field]])
+                row[field] = [member, *row[field]]
 
     def remove(self, class_name: str, ref: str, field: str, member: str) -> None:
         with self.lock:
             row = self._row(class_name, ref)
-            self._put(class_name, ref, field, [item for item in row[field] if item != member])
+            row[field] = [item for item in row[field] if item != member]
 
 
 def _text(value: Any) -> str:

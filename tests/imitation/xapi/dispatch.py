@@ -52,7 +52,7 @@ def _arguments(name: str, call: Call, params: List[Any]) -> List[Any]:
 
 
 def _run(name: str, call: Call, context: Context, arguments: List[Any]) -> Any:
-    """Of an Async call too the role is looked at here, when it has its task (roles.json)."""
+    """Of an Async call too the role is looked at here, when it has its task."""
     roles.check(context, name, arguments)
     try:
         result = call.function(context, *arguments)

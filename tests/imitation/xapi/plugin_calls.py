@@ -6,12 +6,14 @@ Imitates plugin.json, step by step; the texts after INTERNAL_ERROR are like xapi
 import os
 import signal
 from functools import partial
-from typing import Any, Dict, List, Mapping, NamedTuple, Optional
+from typing import Any, Dict, Iterable, List, Mapping, NamedTuple, Optional
+from xml.etree import ElementTree
+from xml.etree.ElementTree import Element
 
 from calls import Call, Calls, Context
 from programs import HERE, AtWork, Ended, Programs
 from values import Failure, internal_error
-from wire import Element, XmlError, parse_xml, xml_call
+from wire import xml_call
 
 
 class Dom0(NamedTuple):
@@ -64,18 +66,16 @@ def _plugin_failure(*details: str) -> Failure:
 def _result(output: bytes) -> str:
     """The Value of a Success; raises the Failure that the text says, or the one that it is."""
     try:
-        root = parse_xml(output)
-    except XmlError as error:
+        root = ElementTree.fromstring(output)
+    except ElementTree.ParseError as error:
         raise _plugin_failure("failed to parse plugin output", _text(output), str(error)) from None
     content = _single(_unbox(root, "methodResponse"), "methodResponse")
     if content.tag == "fault":
-        fault = _members(_typed(_single(content.children, "fault"), "struct"))
+        fault = _members(_typed(_single(content, "fault"), "struct"))
         code, text = _typed(fault["faultCode"], "int"), _string(fault["faultString"])
-        raise _plugin_failure("fault", code.text, text)
-    params = _unbox(content, "params")
-    if len(params) != 1:
-        raise _type_error("Expected single return value (struct status)")
-    answer = _members(_typed(_single(_unbox(params[0], "param"), "value"), "struct"))
+        raise _plugin_failure("fault", code.text or "", text)
+    param = _single(_unbox(content, "params"), "single return value (struct status)")
+    answer = _members(_typed(_single(_unbox(param, "param"), "value"), "struct"))
     status = _string(answer["Status"]) if "Status" in answer else ""
     if status == "Success" and "Value" in answer:
         return _string(answer["Value"])
@@ -91,37 +91,35 @@ def _type_error(text: str) -> Failure:
     return internal_error(f'XMLRPC.RunTimeTypeError("{text}", _)')
 
 
-def _unbox(element: Element, tag: str) -> List[Element]:
+def _unbox(element: Element, tag: str) -> Element:
     if element.tag != tag:
         raise _type_error(f"unbox: Element={element.tag} should contain '{tag}'")
-    return element.children
+    return element
 
 
-def _single(elements: List[Element], name: str) -> Element:
-    if len(elements) != 1:
+def _single(elements: Iterable[Element], name: str) -> Element:
+    found = list(elements)
+    if len(found) != 1:
         raise _type_error(f"singleton: {{}} should be the singleton {{{name}}}")
-    return elements[0]
+    return found[0]
 
 
 def _typed(value: Element, kind: str) -> Element:
     """What a `value` element holds, which must be of this kind."""
-    inner = _single(value.children, kind)
-    _unbox(inner, kind)
-    return inner
+    return _unbox(_single(value, kind), kind)
 
 
 def _string(value: Element) -> str:
     """The text of a string value, the only kind that is taken as a result; its type may be left out."""
-    return _typed(value, "string").text if value.children else value.text
+    return (_typed(value, "string") if len(value) else value).text or ""
 
 
 def _array(value: Element) -> List[str]:
-    data = _single(_typed(value, "array").children, "data")
-    return [_string(item) for item in data.children]
+    return [_string(item) for item in _single(_typed(value, "array"), "data")]
 
 
 def _members(struct: Element) -> Dict[str, Element]:
-    pairs: List[Any] = [member.children for member in struct.children]
+    pairs: List[Any] = [list(member) for member in struct]
     return {name.text: value for name, value in pairs}
 
 

@@ -62,16 +62,3 @@ def _load() -> Dict[str, Dict[str, Field]]:
 
 
 CLASSES = _load()
-
-
-def _referring() -> Dict[str, Dict[str, str]]:
-    found: Dict[str, Dict[str, str]] = {name: {} for name in CLASSES}
-    for class_name, fields in CLASSES.items():
-        for field in fields.values():
-            if field.inverse_of:
-                found[field.inverse_of[0]][field.inverse_of[1]] = class_name
-    return found
-
-
-# Of each class the reference fields that have another end, and the class of that.
-REFERRING = _referring()

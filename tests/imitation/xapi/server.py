@@ -1,6 +1,6 @@
 """The HTTP face of xapi: XML-RPC on every path, JSON-RPC on /jsonrpc, over TCP and Unix sockets.
 
-Imitates session.json: status codes, content types, and the pages for what is no request.
+Imitates session.json: status codes and content types.
 """
 
 import html
@@ -23,17 +23,6 @@ from values import Failure, internal_error
 if TYPE_CHECKING:
     from xapi import Xapi
 
-_PAGE_500 = (
-    "<html><body><h1>HTTP 500 internal server error</h1>An unexpected error occurred; please wait a while "
-    "and try again. If the problem persists, please contact your support representative.<h1> Additional "
-    "information </h1>{}</body></html>"
-)
-_PAGE_404 = (
-    '<!DOCTYPE HTML PUBLIC "-//IETF//DTD HTML 2.0//EN"> <html><head> <title>404 Not Found</title> </head>'
-    "<body> <h1>Not Found</h1> <p>The requested URL {} was not found on this server.</p> <hr>"
-    "<address>Xapi Server</address></body></html>"
-)
-
 
 class _Handler(BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"  # connections stay open for further requests
@@ -53,18 +42,11 @@ class _Handler(BaseHTTPRequestHandler):
                 self._reply(200, "application/json", self._json_rpc(body))
             else:
                 self._reply(200, "text/xml", self._xml_rpc(body))
-        except wire.XmlError as error:
-            self._page_500(f'Xmlm.Error({error.line}:{error.column}, "{error.message}")')
         except wire.NotRpc as error:
-            self._page_500(str(error))
-
-    def do_GET(self) -> None:
-        self._reply(404, "text/html", _PAGE_404.format(html.escape(self.path)))
+            self._reply(500, "text/html", f"<html><body>{html.escape(str(error))}</body></html>")
 
     def _xml_rpc(self, body: bytes) -> str:
         method, params = wire.read_request(body)
-        if method == "system.listMethods":  # introspection: no session, no Status
-            return wire.xml_response(sorted(self.listener.xapi.calls))
         try:
             return wire.xml_success(self._answer(method, params))
         except Failure as failure:
@@ -85,9 +67,6 @@ class _Handler(BaseHTTPRequestHandler):
         except Exception as error:  # a mistake of the imitation: say so, where xapi would say its own
             traceback.print_exc()
             raise internal_error(repr(error)) from error
-
-    def _page_500(self, information: str) -> None:
-        self._reply(500, "text/html", _PAGE_500.format(html.escape(information).replace("&#x27;", "&apos;")))
 
     def _reply(self, status: int, content_type: str, text: str) -> None:
         body = text.encode("utf-8", "surrogateescape")

@@ -127,7 +127,7 @@ def take_record(value: Any) -> Any:
 
 
 def _float(value: Any) -> float:
-    """A text is taken too (events.json)."""
+    """A text is taken too."""
     if isinstance(value, bool) or not isinstance(value, (int, float, str)):
         raise _expected("float", value)
     try:

@@ -33,7 +33,6 @@ class Life:
     """What is known of VMs beside the database: in xapi's memory, and in that of each host's xenopsd."""
 
     def __init__(self, database: Database) -> None:
-        self._database = database
         self.changed = threading.Condition(database.lock)  # an operation has ended
         self.waiting = 0  # how many calls wait for their turn
         self.held = False  # they are woken late, as they may be
@@ -81,10 +80,9 @@ class Life:
             self.changed.notify_all()
 
     def end(self) -> None:
-        """All that wait let go: operations for their turn, and callers for events."""
+        """Operations that wait for their turn let go."""
         with self.changed:
             self.over = True
-            self._database.changes.news.notify_all()
         self.forget_waiting()
 
 

@@ -1,37 +1,29 @@
-#!/usr/bin/env python3
 """An imitation of xapi: one pool's database, and its calls over XML-RPC and JSON-RPC.
 
-In a process, `with Xapi() as xapi: ... xapi.url`; as a program, the xapi of the machine that it runs on.
-What a call does is in the modules whose tables of calls are joined here; later kinds of calls are further
-tables. Python 3.6 and its standard library are all that it needs, so it runs in a real dom0 too.
+What a call does is in the modules whose tables of calls are joined here. It needs the standard library alone,
+so that it runs in a real dom0 too.
 """
 
-import argparse
-import os
-import signal
-import sys
-import threading
 from contextlib import contextmanager
-from typing import Any, Dict, Iterator, List, Optional, Tuple
+from typing import Any, Dict, Iterator, Optional, Tuple
 
 import evacuation
-import events
 import mastership
 import membership
+import messages
 import network_calls
 import objects
 import pci_objects
 import pgpus
 import pifs
 import plugin_calls
-import roles
 import sessions
 import tasks
 import vm_life
 from calls import Calls, Origin
 from database import Database, new_ref
 from dispatch import answer
-from hosts import HostDescription, add_host, describe_this_machine
+from hosts import HostDescription, add_host
 from hypervisor import hypervisor_of
 from plugin_calls import Dom0
 from reach import Reach
@@ -42,7 +34,7 @@ from workers import Workers
 
 TABLES = (
     *(objects.CALLS, sessions.CALLS, tasks.CALLS, plugin_calls.CALLS, mastership.CALLS),
-    *(membership.CALLS, evacuation.CALLS, network_calls.CALLS, events.CALLS, roles.CALLS),
+    *(membership.CALLS, evacuation.CALLS, network_calls.CALLS, messages.CALLS),
     vm_life.CALLS,
 )
 
@@ -58,9 +50,8 @@ class Xapi:
         for table in TABLES:
             self.calls.update(table)
         self.url = ""
-        self.users: Dict[str, str] = {}  # beside root: names, and their identifiers in a directory
-        self.subscriptions: Dict[str, events.Subscription] = {}  # by session
-        roles.make_roles(self)
+        self.users: Dict[str, str] = {}  # beside root: names, and the role of each
+        self.roles_of_sessions: Dict[str, str] = {}  # of sessions that are not root's
         self.reach = Reach()
         self.workers = Workers()
         self.life = Life(self.database)
@@ -197,35 +188,3 @@ class Xapi:
 
     def __exit__(self, *_exception: Any) -> None:
         self.close()
-
-
-def _machine(root: str) -> Any:
-    """Files and devices, as the library sees them: beside us in a dom0, else in the repository."""
-    sys.path.append(os.path.join(os.path.dirname(os.path.abspath(__file__)), "../../plugins"))
-    from sriovlib.machine.host import Host
-
-    return Host(root)
-
-
-def main(arguments: Optional[List[str]] = None) -> None:
-    parser = argparse.ArgumentParser(description="The xapi of this machine, imitated.")
-    parser.add_argument("--tcp", default="127.0.0.1:0", metavar="ADDRESS:PORT", help="port 0: any free one")
-    parser.add_argument("--unix", metavar="SOCKET", help="where programs of dom0 reach it")
-    parser.add_argument("--plugins", default="/etc/xapi.d/plugins", metavar="FOLDER")
-    parser.add_argument("--inventory", default="/etc/xensource-inventory", metavar="FILE")
-    parser.add_argument("--root", default="/", metavar="FOLDER", help="where dom0's files and /sys are")
-    parser.add_argument("--password", default="password", help="root's, over TCP")
-    options = parser.parse_args(arguments)
-    address, _, port = options.tcp.rpartition(":")
-    ended = threading.Event()
-    for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, lambda *_: ended.set())
-    with Xapi(options.password) as xapi:
-        dom0 = Dom0(options.plugins, machine=_machine(options.root))
-        xapi.add_host(describe_this_machine(options.inventory), dom0, options.unix)
-        print(xapi.listen((address, int(port))), flush=True)
-        ended.wait()
-
-
-if __name__ == "__main__":
-    main()
