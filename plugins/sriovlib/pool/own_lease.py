@@ -1,11 +1,10 @@
 """Which VFs a VM may have by a lease of its own only, whoever wrote its entry. Pure.
 
 Roles below pool-admin bring a VM with any `pci` into the pool: VM.create, VM.clone, VM.revert and an import
-carry it, and before xapi 26.12 so did VM.set_other_config (XSA-489; xen-api: ocaml/idl/datamodel_vm.ml,
-tests/imitation/transcripts/roles.json). All else on a VM they can write. So whether an entry is a copy of
-another VM's cannot be seen on the VM; what others have or had leases of can, in the ledger. And a VF without
-a VLAN of its own sends and takes tagged frames, so in a network of which VMs have VFs in VLANs it opens them
-all.
+carry it, and before xapi 26.12 so did VM.set_other_config (XSA-489; xen-api: ocaml/idl/datamodel_vm.ml). All
+else on a VM they can write. So whether an entry is a copy of another VM's cannot be seen on the VM; what
+others have or had leases of can, in the ledger. And a VF without a VLAN of its own sends and takes tagged
+frames, so in a network of which VMs have VFs in VLANs it opens them all.
 """
 
 from typing import Dict, Iterable, List, Mapping, NamedTuple, Sequence, Set

@@ -3,8 +3,8 @@
 It is a list of `N/DDDD:BB:DD.F` with commas between. xapi reads each entry with the pattern
 `%d/%04x:%02x:%02x.%01x` of OCaml's scanf and drops one that does not fit without a word; what follows the
 function it ignores. Entries are plugged by ascending N, those of one N in the reverse order of the text
-(xen-api: ocaml/xapi/pciops.ml; tests/pool/transcripts/passthrough.json). An address that stands twice has
-the later place: xenopsd keeps one record an address, which each entry overwrites with its position
+(xen-api: ocaml/xapi/pciops.ml; tests/imitation/transcripts/passthrough.json). An address that stands twice
+has the later place: xenopsd keeps one record an address, which each entry overwrites with its position
 (ocaml/xapi/xapi_xenops.ml, pcis_of_vm; ocaml/xenopsd/lib/xenops_server.ml, import_metadata).
 
 A guest sees its devices in the order of plugging, so the VFs of a VM's requests are plugged by the numbers

@@ -11,8 +11,9 @@ other reason leaves them alone, until xapi says that it is over, or STALE_SECOND
 
 Beside it, for moments, `/run/sriov/reboot-<vm uuid>`: the VM's domain has ended and comes back. In a reboot
 xenopsd runs vm-post-destroy with a reboot's reason and then vm-pre-start with the arguments of any start, in
-one operation (xen-api: ocaml/xenopsd/lib/xenops_server.ml, VM_reboot; tests/pool/transcripts/hooks.json). So
-a start without such a mark is no reboot, as far as can be known without xapi.
+one operation (xen-api: ocaml/xenopsd/lib/xenops_server.ml, VM_reboot;
+tests/imitation/transcripts/hooks.json). So a start without such a mark is no reboot, as far as can be known
+without xapi.
 """
 
 import json
