@@ -6,7 +6,7 @@ import pytest
 from answering_host import DEVICES, AnsweringHost, add_interface, add_pf, ip_shows, vf_address
 from pyfakefs.fake_filesystem import FakeFilesystem
 from sriovlib.calls import configure_vf
-from sriovlib.config import ini, pf_edits, pf_sections, sriov_conf
+from sriovlib.config import ini, pf_sections, sriov_conf
 from sriovlib.config.pf_sections import Match
 from sriovlib.errors import SriovError
 from sriovlib.machine import pci
@@ -106,7 +106,7 @@ def test_set_vf_count_writes_the_guid_and_takes_a_cut_mac_away(fs: FakeFilesyste
     pfs, _ = pci.functions(host)
     macs = pf_sections.permanent_macs(host, pfs)
     before = sriov_conf.interpret(ini.parse(f"[pf {CARD}]\nmac = 80:00:00:48:fe:80\nvfs = 2\n"))
-    document = pf_edits.claim(before, pfs[0], pfs, macs)
+    document = pf_sections.claim(before, pfs[0], pfs, macs)
     assert document.get(f"pf {CARD}", "guid") == GUID
     assert document.get(f"pf {CARD}", "mac") is None
     assert pf_of(matched(host, sriov_conf.as_bytes(document).decode())[0]) == CARD

@@ -2,7 +2,7 @@
 
 from typing import Any, Dict, Mapping, Tuple
 
-from ..config import ini, pf_edits, pf_sections, sriov_conf, vf_settings
+from ..config import ini, pf_sections, sriov_conf, vf_settings
 from ..config.sriov_conf import HostConfig
 from ..config.vf_settings import DEFAULT, UNSET, VfSettings
 from ..errors import SriovError, bad_argument
@@ -134,8 +134,8 @@ def _write_file(
     macs = pf_sections.permanent_macs(host, seen.pfs)
 
     def change(config: HostConfig) -> ini.Document:
-        document = pf_edits.claim(config, pf, seen.pfs, macs)
-        heading = pf_edits.heading(document, pf, seen.pfs, macs)
+        document = pf_sections.claim(config, pf, seen.pfs, macs)
+        heading = pf_sections.heading(document, pf, seen.pfs, macs)
         for other in config.pfs.values():
             for index, settings in other.settings.items():
                 own = (other.address, index) == (heading, number)
@@ -161,7 +161,7 @@ def _undo(host: Host, vf: apply.Vf, before: HostConfig, after: HostConfig) -> st
             said += f" {vf.address} cannot be set back: {'; '.join(map(str, left))}."
     except Exception as error:
         said += f" {vf.address} cannot be set back: {error}."
-    names = pf_edits.differing(before, after)
+    names = pf_sections.differing(before, after)
     try:
         sriov_conf.edit(host, lambda config: ini.put_back(config.document, before.document, names))
     except SriovError as error:

@@ -2,7 +2,7 @@
 
 from typing import Any, Dict, List, Mapping, Optional, Tuple
 
-from ..config import ini, pf_edits, pf_sections, sriov_conf
+from ..config import ini, pf_sections, sriov_conf
 from ..config.sriov_conf import HostConfig, PfConfig, pf_section
 from ..errors import SriovError, bad_argument
 from ..machine import pci
@@ -78,10 +78,10 @@ def _write_file(
     """The file first: a host that dies in the middle gets at its boot what was asked for."""
 
     def change(config: HostConfig) -> ini.Document:
-        document = pf_edits.claim(config, pf, seen.pfs, macs)
-        heading = pf_edits.heading(document, pf, seen.pfs, macs)
+        document = pf_sections.claim(config, pf, seen.pfs, macs)
+        heading = pf_sections.heading(document, pf, seen.pfs, macs)
         own = sriov_conf.interpret(document).pfs.get(heading)
-        document = pf_edits.without(document, own, count)
+        document = pf_sections.without(document, own, count)
         return ini.changed(document, pf_section(heading), {"vfs": str(count)}) if count else document
 
     return sriov_conf.edit(host, change)
@@ -111,7 +111,7 @@ def _undone(
     host: Host, pf: pci.PhysicalFunction, before: HostConfig, after: HostConfig, error: BaseException
 ) -> BaseException:
     """Puts our sections of the file back, and only those; the error to raise."""
-    names = pf_edits.differing(before, after)
+    names = pf_sections.differing(before, after)
     said = ""
     try:
         sriov_conf.edit(host, lambda config: ini.put_back(config.document, before.document, names))
