@@ -4,30 +4,24 @@ import sys
 from typing import Iterator
 
 import pytest
-from administrator import Administrator, two_hosts
 from box import PoolInABox
-from box_host import set_vfs
-from caller import Caller
 from estate import Estate, alike, other_slot
-from machine_description import default_description
-
-ETH1 = "0000:07:00.0"
+from managed_pool import FOREIGN, Pool
 
 
 @pytest.fixture
-def pool() -> Iterator[Administrator]:
-    """Two usual hosts, each with four VFs on eth1."""
-    with two_hosts(ETH1) as pool:
+def pool(request: pytest.FixtureRequest) -> Iterator[Pool]:
+    """Two hosts alike with our hooks and four VFs on eth1, or what the marker `pool` says: see Pool.made."""
+    marks = reversed(list(request.node.iter_markers("pool")))
+    options = {name: value for mark in marks for name, value in mark.kwargs.items()}
+    with Pool.made(**options) as pool:
         yield pool
 
 
 @pytest.fixture
-def caller() -> Iterator[Caller]:
-    """Somebody at the only host of a pool, with four VFs on eth1."""
-    with PoolInABox([default_description(1)], interpreter=sys.executable) as box:
-        set_vfs(box.hosts[0], ETH1, 4)
-        with box.session() as session:
-            yield Caller(box, session)
+def web(pool: Pool) -> str:
+    """A VM with an entry by hand."""
+    return pool.vm("web", pci=FOREIGN)
 
 
 @pytest.fixture(scope="module")

@@ -1,21 +1,24 @@
 """Estates that were configured by hand or by the old plugin `iovirt`, and VMs that were cloned: what becomes
 of them."""
 
-import sys
 import uuid
 from contextlib import ExitStack
-from typing import Any
+from typing import Any, Iterator
 
 import pytest
-from administrator import Administrator
-from box import PoolInABox
+from administrator import Administrator, two_hosts
 from box_host import PLUGIN, set_plugin, set_vfs
-from machine_description import Card, default_description
 
 pytestmark = pytest.mark.story
 
 FIRST = "0000:07:00.0"  # eth1 of the usual host
 VF, NEXT_VF = "0000:07:10.0", "0000:07:10.2"
+
+
+@pytest.fixture
+def pool() -> Iterator[Administrator]:
+    with two_hosts(FIRST) as pool:
+        yield pool
 
 
 def by_iovirt(pool: Administrator, name: str, host: int, mac: str, vlan: str, **values: Any) -> str:
@@ -292,25 +295,6 @@ def test_a_vm_without_entries_has_nothing_to_adopt(pool: Administrator, pci: str
     assert code == "SRIOV_NOT_FOUND"
     assert "has no entry in other_config:pci" in message
     assert "assign_vf" in hint
-
-
-def test_a_vf_of_a_disk_has_no_mac() -> None:
-    """Its keys of iovirt say more than can be done: with these settings no start of it would succeed."""
-    usual = default_description(1)
-    card = next(card for card in usual.cards if card.sriov)
-    disk = Card(("0000:0a:00.0",), "144d:a824", "NVMe", "nvme", pci_class="010802", sriov=card.sriov)
-    with PoolInABox([usual._replace(cards=(*usual.cards, disk))], interpreter=sys.executable) as box:
-        pool, home = Administrator(box), box.hosts[0]
-        set_vfs(home, "0000:0a:00.0", 2)
-        vf = next(vf["address"] for vf in pool.call("list_vfs") if vf["pf"] == "0000:0a:00.0")
-        old = pool.vm("old", other_config={"pci": f"0/{vf}", "sriovmacs": "0/02:16:3e:00:00:0b"})
-        adopted = pool.call("adopt_vm", vm_uuid=old)
-        assert [one["settings"] for one in adopted["vfs"]] == [{}]
-        (warning,) = adopted["warnings"]
-        assert f"{vf} of host1 gets no mac 02:16:3e:00:00:0b" in warning
-        box.link_hook(home, "vm-pre-start")
-        box.start(pool.ref(old), home)
-        assert box.devices(pool.ref(old)) == [vf]
 
 
 def test_two_vfs_with_one_mac(pool: Administrator) -> None:

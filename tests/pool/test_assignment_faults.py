@@ -3,91 +3,72 @@
 import errno
 import os
 import time
-from typing import Any, Callable, Dict, List, Tuple
+from typing import Any, Dict, List, Tuple
 
 import pytest
 import XenAPI
-from caller import FOREIGN, WRITES, Caller, cut_at, failed_at, meanwhile
-from sriovlib.calls import assign_vf, reinstate_vfs, unassign_vf
-from sriovlib.errors import SriovError
+from interference import WRITES, all_cuts, all_failures, calls_told, meanwhile, silent
+from managed_pool import FOREIGN, Pool, error_of
+from sriovlib.calls import assign_vf
 from sriovlib.pool import ledger, locked, master, pci_entries
 from sriovlib.xapi import session as own_xapi
-from sriovlib.xapi.session import SECONDS, SOCKET, Xapi, XapiSilent
+from sriovlib.xapi.session import SECONDS, SOCKET, XapiSilent
 
-pytestmark = pytest.mark.story
+pytestmark = [pytest.mark.story, pytest.mark.pool(hosts=1)]
 
-
-CALLS: Dict[str, Tuple[Callable[..., Any], Dict[str, str]]] = {
-    "assign": (assign_vf.assign_vf, {"pf": "eth1", "vlan": "12"}),
-    "unassign": (unassign_vf.unassign_vf, {"request": "1"}),
-    "reinstate": (reinstate_vfs.reinstate_vfs, {}),
+MAC = "02:16:3e:00:00:05"
+CALLS: Dict[str, Dict[str, str]] = {
+    "assign_vf": {"pf": "eth1", "vlan": "12"},
+    "unassign_vf": {"all": "true"},
+    "reinstate_vfs": {},
 }
 
 
-@pytest.mark.parametrize("name", CALLS)
-def test_a_call_that_is_cut_off_loses_nothing(caller: Caller, name: str) -> None:
+def have_one_request(pool: Pool, web: str, function: str) -> None:
+    """The VM has the request with MAC and no other; its entry is out where it is to be written again."""
+    there = pool.entry(web).requests
+    for one in there[1:]:
+        pool.act("unassign_vf", vm=web, request=str(one.number))
+    if not there:
+        pool.act("assign_vf", vm=web, pf="eth1", mac=MAC)
+    if function == "reinstate_vfs":
+        pool.set_pci(web, FOREIGN)
+
+
+@pytest.mark.parametrize("function", CALLS)
+def test_a_call_that_is_cut_off_loses_nothing(pool: Pool, web: str, function: str) -> None:
     """Killed before any of its calls to xapi; then the administrator calls again."""
-    function, args = CALLS[name]
-    caller.act(assign_vf.assign_vf, pf="eth1", mac="02:16:3e:00:00:05")
-    first, number, cut = 1, 0, True
-    while cut:
-        number += 1
-        if name == "reinstate":  # what it is called for: somebody took the entries out
-            caller.session.xenapi.VM.remove_from_other_config(caller.ref, "pci")
-            caller.session.xenapi.VM.add_to_other_config(caller.ref, "pci", FOREIGN)
-        before = caller.entry()
-        if name == "unassign":
-            args = {"request": str(first)}
-        cut = cut_at(number, lambda args=args: caller.act(function, **args))  # type: ignore[misc]
-        entry = caller.entry()
-        changed = [request.number for request in entry.requests] != [first]
-        if changed and name == "assign":
-            assert [request.number for request in entry.requests] == [first, before.next_number]
-        elif changed:
-            assert (name, entry.requests) == ("unassign", ())
+    have_one_request(pool, web, function)
+    for _ in all_cuts(lambda: pool.act(function, vm=web, **CALLS[function])):
+        entry = pool.entry(web)
+        allowed = {"assign_vf": (1, 2), "unassign_vf": (0, 1), "reinstate_vfs": (1,)}[function]
+        assert len(entry.requests) in allowed
         if entry.requests:
-            assert entry.requests[0].settings["mac"] == "02:16:3e:00:00:05"
-        caller.act(reinstate_vfs.reinstate_vfs)
-        _, of_vm, platform = caller.state()
+            assert entry.requests[0].settings["mac"] == MAC
+        pool.act("reinstate_vfs", vm=web)
         leased = list(entry.lease.vfs.values()) if entry.lease else []
-        assert sorted(pci_entries.plugging_order(of_vm["pci"])) == sorted(["0000:00:1b.0", *leased])
-        assert of_vm["pci"].split(",")[0] == FOREIGN
-        assert ("nomigrate" in platform) == bool(entry.requests)
-        if changed and name == "assign":
-            caller.act(unassign_vf.unassign_vf, request=str(before.next_number))
-        elif changed:
-            first = before.next_number
-            caller.act(assign_vf.assign_vf, pf="eth1", mac="02:16:3e:00:00:05")
-    caller.act(unassign_vf.unassign_vf, all="true")
-    _, of_vm, platform = caller.state()
-    assert (of_vm, platform) == ({"pci": FOREIGN}, {})
-    assert number > 10
+        assert sorted(pci_entries.plugging_order(pool.pci(web))) == sorted(["0000:00:1b.0", *leased])
+        assert pool.pci(web).split(",")[0] == FOREIGN
+        assert (pool.nomigrate(web) is not None) == bool(entry.requests)
+        have_one_request(pool, web, function)
+    pool.act("unassign_vf", vm=web, all="true")
+    assert (pool.pci(web), pool.nomigrate(web)) == (FOREIGN, None)
 
 
-@pytest.mark.parametrize("name", CALLS)
-def test_what_xapi_fails_changes_nothing(caller: Caller, monkeypatch: pytest.MonkeyPatch, name: str) -> None:
-    function, args = CALLS[name]
-    caller.act(assign_vf.assign_vf, pf="eth1")
-    if name == "reinstate":
-        caller.session.xenapi.VM.remove_from_other_config(caller.ref, "pci")
-        caller.session.xenapi.VM.add_to_other_config(caller.ref, "pci", FOREIGN)
-    before = caller.state()
-    number = 0
-    while True:
-        number += 1
-        error, methods = failed_at(monkeypatch, number, lambda: caller.act(function, **args))
-        if error is None:
-            break
-        assert error.code == "SRIOV_XAPI_SILENT", methods
-        assert caller.state() == before, methods
-    assert caller.state() != before
-    assert number > 10
+@pytest.mark.parametrize("function", CALLS)
+def test_a_call_that_xapi_fails_changes_nothing(pool: Pool, web: str, function: str) -> None:
+    """The connection is refused once, at each of its calls in turn."""
+    have_one_request(pool, web, function)
+    before = pool.everything()
+    for error in all_failures(lambda: pool.act(function, vm=web, **CALLS[function])):
+        assert (error.code, pool.everything()) == ("SRIOV_XAPI_SILENT", before), error
+    assert pool.everything() != before
 
 
-def test_undoing_has_time_of_its_own(caller: Caller, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_undoing_has_time_of_its_own(pool: Pool, web: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """xapi becomes slow in the last write, until the call's time is up; what was written is taken back all
     the same."""
-    before = caller.state()
+    before = pool.everything()
     real = own_xapi.call_json
     slow: List[str] = []
 
@@ -101,110 +82,98 @@ def test_undoing_has_time_of_its_own(caller: Caller, monkeypatch: pytest.MonkeyP
         return real(path, method, params, deadline)
 
     monkeypatch.setattr(own_xapi, "call_json", call)
-    with pytest.raises(SriovError) as refused:
-        caller.act(assign_vf.assign_vf, pf="eth1")
-    assert (refused.value.code, slow) == ("SRIOV_XAPI_SILENT", [WRITES])
+    error_of(pool.act, "assign_vf", vm=web, pf="eth1").says("SRIOV_XAPI_SILENT")
+    assert slow == [WRITES]
     monkeypatch.undo()
-    assert caller.state() == before
+    assert pool.everything() == before
 
 
-def test_what_cannot_be_collected_is_left_to_the_next_call(
-    caller: Caller, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """The key of a VM that is gone: the call has done what it was asked for before it turned to that."""
-    gone = caller.vm
-    caller.act(assign_vf.assign_vf, pf="eth1")
-    caller.session.xenapi.VM.destroy(caller.ref)
-    caller.vm = str(caller.session.xenapi.VM.get_uuid(caller.box.add_vm("db")))
-    real = Xapi.call
+def test_a_key_that_cannot_be_collected_is_left_to_the_next_call(pool: Pool, web: str) -> None:
+    """The VM is gone: the call has done what it was asked for before it turned to that."""
+    pool.act("assign_vf", vm=web, pf="eth1")
+    pool.destroy(web)
+    vm = pool.vm("db")
 
-    def failing(self: Xapi, method: str, *params: Any) -> Any:
-        if method == "pool.remove_from_other_config" and gone in str(params[1]):
-            raise XapiSilent("xapi is not there")
-        return real(self, method, *params)
+    def fail(_number: int, method: str, *params: Any) -> None:
+        if method == "pool.remove_from_other_config" and web in params[1]:
+            silent()
 
-    with monkeypatch.context() as patch:
-        patch.setattr(Xapi, "call", failing)
-        assert caller.act(assign_vf.assign_vf, pf="eth1")["request"] == 1
-    assert gone in ledger.keys(caller.pool_keys())
-    caller.act(assign_vf.assign_vf, pf="eth1")
-    assert list(ledger.keys(caller.pool_keys())) == [caller.vm]
+    with calls_told(fail):
+        assert pool.act("assign_vf", vm=vm, pf="eth1")["request"] == 1
+    assert pool.ledger(web) is not None
+    pool.act("assign_vf", vm=vm, pf="eth1")
+    assert list(ledger.keys(pool.pool_keys())) == [vm]
 
 
 @pytest.mark.parametrize("entries", ["there", "gone"])
-def test_a_vm_with_requests_does_not_migrate_and_one_without_does(caller: Caller, entries: str) -> None:
+def test_a_vm_migrates_only_without_requests(pool: Pool, web: str, entries: str) -> None:
     """`unassign_vf` is killed before each of its calls, also where somebody has taken the entries out: as
     long as the ledger has the request xapi must not migrate the VM, and the next call takes the key out."""
-    number, cut = 1, True
-    while cut:
-        number += 1
-        caller.act(assign_vf.assign_vf, pf="eth1")
+
+    def assigned() -> None:
+        pool.act("assign_vf", vm=web, pf="eth1")
         if entries == "gone":
-            caller.session.xenapi.VM.remove_from_other_config(caller.ref, "pci")
-        cut = cut_at(number, lambda: caller.act(unassign_vf.unassign_vf, all="true"))
-        if caller.entry().requests:
-            assert caller.state()[2] == {"nomigrate": "true"}, number
-        caller.act(unassign_vf.unassign_vf, all="true")
-        assert caller.state()[2] == {}, number
-    assert number > 10
+            pool.set_pci(web, None)
+
+    assigned()
+    for number in all_cuts(lambda: pool.act("unassign_vf", vm=web, all="true")):
+        if pool.entry(web).requests:
+            assert pool.nomigrate(web) == "true", number
+        pool.act("unassign_vf", vm=web, all="true")
+        assert pool.nomigrate(web) is None, number
+        assigned()
 
 
-def test_no_room_in_run_is_no_reason_to_fail(caller: Caller, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_full_run_folder_fails_no_call(pool: Pool, web: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """Who has the lock cannot be written into it then."""
 
     def full(*_args: Any) -> int:
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
     monkeypatch.setattr(os, "pwrite", full)
-    assert caller.act(assign_vf.assign_vf, pf="eth1")["request"] == 1
+    assert pool.act("assign_vf", vm=web, pf="eth1")["request"] == 1
 
 
 def test_a_file_that_cannot_be_read_is_not_xapis_fault(
-    caller: Caller, monkeypatch: pytest.MonkeyPatch
+    pool: Pool, web: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def broken(*_args: Any) -> Any:
         raise OSError(errno.EIO, "could not be read", "/etc/xensource-inventory")
 
     monkeypatch.setattr(locked, "work", broken)
-    with pytest.raises(OSError, match="could not be read"):
-        caller.act(assign_vf.assign_vf, pf="eth1")
+    error_of(pool.act, "assign_vf", vm=web, pf="eth1").says("SRIOV_INTERNAL_ERROR", "could not be read")
 
 
-def test_the_callers_session_ends_while_it_writes(caller: Caller) -> None:
+def test_a_callers_session_that_ends_while_it_writes(pool: Pool, web: str) -> None:
     """Its client logs out, or xapi has too many sessions: what was written is taken back all the same."""
-    before = caller.state()
-    sessions = set(caller.box.xapi.database.refs("session"))
-    with XenAPI.Session(caller.box.url) as short:
-        short.login_with_password("root", caller.box.xapi.password, "1.0", "a client")
-        args = {"vm_uuid": caller.vm, "pf": "eth1"}
-        socket, reference = caller.host.path(SOCKET), short._session
+    before, sessions = pool.everything(), set(pool.box.xapi.database.refs("session"))
+    home = pool.one.machine
+    with XenAPI.Session(pool.box.url) as short:
+        short.login_with_password("root", pool.box.xapi.password, "1.0", "a client")
+        socket, reference = home.path(SOCKET), short._session
 
         def end() -> None:
             own_xapi.call_json(socket, "session.logout", [reference], time.monotonic() + SECONDS)
 
-        with meanwhile(WRITES, end), pytest.raises(SriovError) as refused:
-            master.act(caller.host, short, "assign_vf", args, assign_vf.assign_vf)
-    assert (refused.value.code, "SESSION_INVALID" in refused.value.message) == ("SRIOV_XAPI_SILENT", True)
-    assert "taken back" not in refused.value.message
-    assert caller.state() == before
-    assert set(caller.box.xapi.database.refs("session")) == sessions
+        with meanwhile(WRITES, end):
+            args: Tuple[Any, ...] = ({"vm_uuid": web, "pf": "eth1"}, assign_vf.assign_vf)
+            refused = error_of(master.act, home, short, "assign_vf", *args)
+    refused.says("SRIOV_XAPI_SILENT", "SESSION_INVALID")
+    assert "taken back" not in refused.message
+    assert pool.everything() == before
+    assert set(pool.box.xapi.database.refs("session")) == sessions
 
 
-def test_a_write_that_stays_is_told_of(caller: Caller, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_write_that_stays_is_told_of(pool: Pool, web: str) -> None:
     """xapi goes away before the last write, and does not come back."""
-    real = Xapi.call
-    written: List[str] = []
+    gone: List[str] = []
 
-    def going(self: Xapi, method: str, *params: Any) -> Any:
-        written.extend([method] if method == WRITES else [])
-        if written:
-            raise XapiSilent("xapi is not there")
-        return real(self, method, *params)
+    def act(_number: int, method: str, *_params: Any) -> None:
+        gone.extend([method] if method == WRITES else [])
+        if gone:
+            silent()
 
-    with monkeypatch.context() as patch:
-        patch.setattr(Xapi, "call", going)
-        with pytest.raises(SriovError) as refused:
-            caller.act(assign_vf.assign_vf, pf="eth1")
-    assert "could not be taken back" in refused.value.message
-    assert "list_assignments" in refused.value.hint
-    assert caller.entry().requests
+    with calls_told(act):
+        refused = error_of(pool.act, "assign_vf", vm=web, pf="eth1")
+    refused.says("SRIOV_XAPI_SILENT", "could not be taken back", "list_assignments")
+    assert pool.entry(web).requests

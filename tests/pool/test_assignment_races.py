@@ -1,75 +1,47 @@
 """A call that gives VFs meets others: starts, a VM that goes, a new master, calls that hold the lock."""
 
-from typing import Any, List, Mapping
+from typing import Any, Callable, List, Mapping
 
 import pytest
-from caller import WRITES, Caller, meanwhile
-from sriovlib.calls import assign_vf, reinstate_vfs
-from sriovlib.errors import SriovError
+from interference import WRITES, meanwhile
+from managed_pool import Pool, error_of
 from sriovlib.machine.host import Host
-from sriovlib.pool import locked, reinstate
+from sriovlib.pool import locked, master, reinstate
 from sriovlib.xapi.session import Xapi
 
-pytestmark = pytest.mark.story
+pytestmark = [pytest.mark.story, pytest.mark.pool(hosts=1)]
 
 
-def test_a_start_that_slips_in_takes_all_back(caller: Caller) -> None:
-    before = caller.state()
-    database = caller.box.xapi.database
-
-    def start() -> None:
-        database.add_to("VM", caller.ref, "current_operations", "OpaqueRef:1", "start")
-
-    with meanwhile(WRITES, start), pytest.raises(SriovError) as refused:
-        caller.act(assign_vf.assign_vf, pf="eth1")
-    assert refused.value.code == "SRIOV_BUSY"
-    assert "start" in refused.value.message
-    assert caller.state() == before
-
-
-def test_a_vm_that_becomes_a_template_meanwhile_gets_no_vf(caller: Caller) -> None:
-    """After the VMs were read, so that only the second look can see it."""
-    before = caller.state()
-
-    def become() -> None:
-        caller.session.xenapi.VM.set_is_a_template(caller.ref, True)
-
-    with meanwhile(WRITES, become), pytest.raises(SriovError) as refused:
-        caller.act(assign_vf.assign_vf, pf="eth1")
-    assert (refused.value.code, "template" in refused.value.message) == ("SRIOV_BUSY", True)
-    assert caller.state() == before
-
-
-def test_somebody_writes_the_same_key_meanwhile(caller: Caller) -> None:
-    """`xe vm-param-set` after ours was written: what the call would answer is not so any more."""
-    before = caller.state()
-
-    def write() -> None:
-        caller.session.xenapi.VM.remove_from_other_config(caller.ref, "pci")
-        caller.session.xenapi.VM.add_to_other_config(caller.ref, "pci", "0/0000:00:1b.0")
-
-    # asked for once before the lock is had; the second time is the second look
-    with meanwhile("VM.get_record", write, 2), pytest.raises(SriovError) as refused:
-        caller.act(assign_vf.assign_vf, pf="eth1")
-    assert (refused.value.code, "other_config:pci" in refused.value.message) == ("SRIOV_BUSY", True)
-    assert caller.state() == before
+@pytest.mark.parametrize(
+    ("when", "number", "act", "said"),
+    [
+        (WRITES, 1, lambda pool, vm: pool.set_operation(vm, "start"), "start"),
+        (WRITES, 1, lambda pool, vm: pool.set_template(vm), "template"),
+        # asked for once before the lock is had; the second time is the second look
+        ("VM.get_record", 2, lambda pool, vm: pool.set_pci(vm, "0/0000:00:1b.0"), "other_config:pci"),
+    ],
+)
+def test_a_change_of_the_vm_meanwhile_takes_all_back(
+    pool: Pool, web: str, when: str, number: int, act: Callable[[Pool, str], None], said: str
+) -> None:
+    keys, (before, _, _) = pool.pool_keys(), pool.keys(web)
+    with meanwhile(when, lambda: act(pool, web), number):
+        error_of(pool.act, "assign_vf", vm=web, pf="eth1").says("SRIOV_BUSY", said)
+    assert (pool.pool_keys(), pool.keys(web)[0]) == (keys, before)
 
 
 @pytest.mark.parametrize("when", ["pool.get_other_config", "pool.get_all_records", WRITES])
-def test_a_vm_that_goes_meanwhile_leaves_nothing(caller: Caller, when: str) -> None:
+def test_a_vm_that_is_destroyed_meanwhile_leaves_nothing(pool: Pool, web: str, when: str) -> None:
     """Before the lock is had, after it, and while its keys are written."""
-
-    def destroy() -> None:
-        caller.session.xenapi.VM.destroy(caller.ref)
-
-    with meanwhile(when, destroy), pytest.raises(SriovError) as refused:
-        caller.act(assign_vf.assign_vf, pf="eth1")
-    assert (refused.value.code, caller.vm in refused.value.message) == ("SRIOV_NOT_FOUND", True)
-    assert caller.pool_keys() == {}
+    with meanwhile(when, lambda: pool.destroy(web)):
+        error_of(pool.act, "assign_vf", vm=web, pf="eth1").says("SRIOV_NOT_FOUND", web)
+    assert pool.pool_keys() == {}
 
 
-def test_another_master_takes_all_back(caller: Caller, monkeypatch: pytest.MonkeyPatch) -> None:
-    before = caller.state()
+def test_a_master_deposed_while_it_writes_takes_all_back(
+    pool: Pool, web: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    before = pool.everything()
     real = Xapi.call
     calls: List[str] = []
 
@@ -81,30 +53,29 @@ def test_another_master_takes_all_back(caller: Caller, monkeypatch: pytest.Monke
 
     with monkeypatch.context() as patch:
         patch.setattr(Xapi, "call", deposed)
-        with pytest.raises(SriovError) as refused:
-            caller.act(assign_vf.assign_vf, pf="eth1")
-    assert (refused.value.code, caller.state()) == ("SRIOV_BUSY", before)
+        error_of(pool.act, "assign_vf", vm=web, pf="eth1").says("SRIOV_BUSY")
+    assert pool.everything() == before
 
 
-def test_who_holds_the_lock_is_named(caller: Caller, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize(
+    ("limit", "function", "args"),
+    [("CALL_SECONDS", "assign_vf", {"pf": "eth1"}), ("HOOK_SECONDS", "reinstate_vfs", {"starting": "true"})],
+)
+def test_who_holds_the_lock_is_named(
+    pool: Pool, web: str, monkeypatch: pytest.MonkeyPatch, limit: str, function: str, args: Mapping[str, str]
+) -> None:
     """After two minutes; after one where a start waits."""
     assert (locked.CALL_SECONDS, locked.HOOK_SECONDS) == (120, 60)
-    monkeypatch.setattr(locked, "CALL_SECONDS", 0.2)
-    with caller.host.lock(locked.LOCK, "assign_vf for somebody"), pytest.raises(SriovError) as refused:
-        caller.act(assign_vf.assign_vf, pf="eth1")
-    assert refused.value.code == "SRIOV_BUSY"
-    assert "assign_vf for somebody" in refused.value.message
+    monkeypatch.setattr(locked, limit, 0.2)
+    with pool.one.machine.lock(locked.LOCK, "assign_vf for somebody"):
+        error_of(pool.act, function, vm=web, **args).says("SRIOV_BUSY", "assign_vf for somebody")
 
-    monkeypatch.setattr(locked, "CALL_SECONDS", 600)
-    monkeypatch.setattr(locked, "HOOK_SECONDS", 0.2)
-    with caller.host.lock(locked.LOCK, "assign_vf for somebody"), pytest.raises(SriovError) as refused:
-        caller.act(reinstate_vfs.reinstate_vfs, starting="true")
-    assert "assign_vf for somebody" in refused.value.message
 
-    def reinstate_in_time(host: Host, session: Any, args: Mapping[str, str]) -> Any:
+def test_a_start_that_needs_nothing_waits_less_for_the_lock(pool: Pool, web: str) -> None:
+    def in_time(host: Host, session: Any, args: Mapping[str, str]) -> Any:
         return reinstate.reinstate(host, session, args["vm_uuid"], None, True, seconds=0.2)
 
-    monkeypatch.setattr(locked, "HOOK_SECONDS", 600)  # a start that needs nothing waits less
-    with caller.host.lock(locked.LOCK, "assign_vf for somebody"), pytest.raises(SriovError) as refused:
-        caller.act(reinstate_in_time, starting="true")
-    assert "assign_vf for somebody" in refused.value.message
+    home = pool.one.machine
+    with home.lock(locked.LOCK, "assign_vf for somebody"), pool.box.session() as session:
+        told = error_of(master.act, home, session, "reinstate_vfs", {"vm_uuid": web}, in_time)
+    told.says("SRIOV_BUSY", "assign_vf for somebody")

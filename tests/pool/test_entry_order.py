@@ -4,8 +4,7 @@ entries meanwhile."""
 from typing import Any, Dict, List
 
 import pytest
-from administrator import Administrator
-from estate import Estate
+from managed_pool import Pool, is_conflict
 
 pytestmark = pytest.mark.story
 
@@ -13,95 +12,89 @@ VF, SECOND, THIRD = "0000:07:10.0", "0000:07:10.2", "0000:07:10.4"
 SOUND = "0000:00:1f.3"
 
 
-def two_vfs(estate: Estate) -> str:
+def two_vfs(pool: Pool) -> str:
     """A VM with a VF in VLAN 12, and then one in VLAN 13."""
-    vm = estate.with_vf("web", vlan="12")
-    estate.call("assign_vf", vm_uuid=estate.uuid(vm), network=estate.network, vlan="13")
-    assert estate.pci(vm) == f"0/{VF},1/{SECOND}"
+    vm = pool.with_vf("web", vlan="12")
+    pool.assign(vm, network=pool.network("eth1"), vlan="13")
+    assert pool.pci(vm) == f"0/{VF},1/{SECOND}"
     return vm
 
 
-def messages(estate: Estate) -> List[Dict[str, Any]]:
-    return list(estate.box.xapi.call("message.get_all_records").values())
+def stale(pool: Pool, *words: str) -> None:
+    (conflict,) = [one for one in pool.conflicts() if one["code"] == "LEASE_STALE"]
+    is_conflict(conflict, "LEASE_STALE", *words)
+
+
+def messages(pool: Pool) -> List[Dict[str, Any]]:
+    return list(pool.api("message.get_all_records").values())
 
 
 @pytest.mark.parametrize("text", [f"0/{VF},0/{SECOND}", f"0/{SECOND},1/{VF}", f"2/{VF},1/{SECOND}"])
-def test_a_start_does_not_exchange_the_guests_nics(estate: Estate, text: str) -> None:
-    vm = two_vfs(estate)
-    estate.set_pci(vm, text)
-    (stale,) = [one for one in estate.conflicts() if one["code"] == "LEASE_STALE"]
-    assert f"in another order than that of its requests: {SECOND}, {VF}" in stale["message"]
-    first, message, _ = estate.refused(vm, 0)
-    assert first.startswith("SRIOV_RESTARTING ")
-    assert f"its VFs in another order than its requests, and now has {VF}, {SECOND}" in message
-    assert estate.box.wait_for_calls()
-    assert estate.box.devices(vm) == [VF, SECOND]
-    assert (estate.settings(0, VF)[1], estate.settings(0, SECOND)[1]) == (12, 13)
-    assert [one for one in estate.conflicts() if one["code"] == "LEASE_STALE"] == []
+def test_a_start_does_not_exchange_the_guests_nics(pool: Pool, text: str) -> None:
+    vm = two_vfs(pool)
+    pool.set_pci(vm, text)
+    stale(pool, "order", f"{SECOND}, {VF}")
+    assert pool.restarts(vm, pool.one, "order", f"{VF}, {SECOND}") == [
+        VF,
+        SECOND,
+    ]
+    assert (pool.settings(pool.one, VF)[1], pool.settings(pool.one, SECOND)[1]) == (12, 13)
+    assert "LEASE_STALE" not in pool.codes()
 
 
-def test_equal_numbers_in_the_right_order_are_right(estate: Estate) -> None:
-    vm = two_vfs(estate)
-    estate.set_pci(vm, f"0/{SECOND},0/{VF}")
-    estate.start(vm, 0)
-    assert estate.box.devices(vm) == [VF, SECOND]
+def test_entries_with_equal_numbers_in_the_order_of_the_requests(pool: Pool) -> None:
+    vm = two_vfs(pool)
+    pool.set_pci(vm, f"0/{SECOND},0/{VF}")
+    pool.start(vm, pool.one)
+    assert pool.devices(vm) == [VF, SECOND]
 
 
-def test_an_address_that_stands_twice_counts_where_it_stands_last(estate: Estate) -> None:
-    vm = two_vfs(estate)
-    estate.set_pci(vm, f"0/{VF},1/{SECOND},2/{VF}")
-    assert estate.refused(vm, 0)[0].startswith("SRIOV_RESTARTING ")
-    assert estate.box.wait_for_calls()
-    assert estate.box.devices(vm) == [VF, SECOND]
+def test_an_entry_that_stands_twice_counts_where_it_stands_last(pool: Pool) -> None:
+    vm = two_vfs(pool)
+    pool.set_pci(vm, f"0/{VF},1/{SECOND},2/{VF}")
+    assert pool.restarts(vm, pool.one) == [VF, SECOND]
 
 
-def test_a_reboot_that_exchanges_them_goes_on_and_is_told_of(estate: Estate) -> None:
+def test_a_reboot_that_exchanges_the_guests_nics_goes_on_and_is_told_of(pool: Pool) -> None:
     """What it plugs cannot be changed any more."""
-    vm = two_vfs(estate)
-    estate.start(vm, 0)
-    estate.set_pci(vm, f"0/{VF},0/{SECOND}")
-    before = len(messages(estate))
-    estate.box.reboot_from_inside(vm)
-    assert estate.box.power_state(vm) == "Running"
-    (told,) = messages(estate)[before:]
+    vm = two_vfs(pool)
+    pool.start(vm, pool.one)
+    pool.set_pci(vm, f"0/{VF},0/{SECOND}")
+    before = len(messages(pool))
+    pool.guest_reboots(vm)
+    assert pool.power_state(vm) == "Running"
+    (told,) = messages(pool)[before:]
     assert told["name"] == "SRIOV_STALE_ENTRIES"
     assert f"({SECOND}, {VF}; before: {VF}, {SECOND})" in told["body"]
-    (stale,) = [one for one in estate.conflicts() if one["code"] == "LEASE_STALE"]
-    assert "Shut it down and start it" in stale["hint"]
+    stale(pool, "Shut it down")
 
 
-def test_a_call_puts_the_order_right_and_keeps_the_entries_of_others(pool: Administrator) -> None:
+def test_calls_put_the_order_of_entries_right_and_keep_those_of_others(pool: Pool) -> None:
     """Xen Orchestra rewrites all entries with one number as it attaches a device."""
-    web = pool.vm("web")
-    for _ in range(2):
-        pool.call("assign_vf", vm_uuid=web, pf="eth1")
+    web = pool.with_vf("web", pf="eth1")
+    pool.assign(web, pf="eth1")
     pool.set_pci(web, f"0/{VF},0/{SECOND},0/{SOUND}")
-    assert pool.call("reinstate_vfs", vm_uuid=web)["pci_changed"]
+    assert pool.reinstate(web)["pci_changed"]
     assert pool.pci(web) == f"0/{SOUND},1/{VF},2/{SECOND}"
     assert pool.conflicts() == []
     pool.set_pci(web, f"7/{SECOND},8/{SOUND},9/{VF}")
-    pool.call("assign_vf", vm_uuid=web, pf="eth1")
+    pool.assign(web, pf="eth1")
     assert pool.pci(web) == f"7/{VF},8/{SOUND},9/{SECOND},10/{THIRD}"
 
 
-def test_an_adopted_vm_keeps_the_order_that_it_had(pool: Administrator) -> None:
+def test_an_adopted_vm_keeps_the_order_of_its_vfs(pool: Pool) -> None:
     """Of equal numbers the last of the text is plugged first."""
-    web = pool.vm("web")
-    pool.set_pci(web, f"0/{VF},0/{SECOND}")
-    adopted = pool.call("adopt_vm", vm_uuid=web, host_uuid=pool.box.hosts[0].uuid)
+    web = pool.vm("web", f"0/{VF},0/{SECOND}")
+    adopted = pool.adopt(web, on=pool.one)
     assert [one["vf"] for one in adopted["vfs"]] == [SECOND, VF]
     assert pool.pci(web) == f"0/{SECOND},1/{VF}"
 
 
-def test_text_that_xapi_ignores_behind_an_entry(pool: Administrator) -> None:
-    web = pool.vm("web")
-    pool.set_pci(web, f"0/{VF};0/{SECOND}")
-    _, dropped = pool.conflicts()
-    assert dropped["code"] == "ENTRY_INVALID"
-    assert f"xapi reads {VF} of the entry" in dropped["message"]
-    assert f"ignores `;0/{SECOND}`" in dropped["message"]
-    assert dropped["address"] == VF
-    adopted = pool.call("adopt_vm", vm_uuid=web, host_uuid=pool.box.hosts[0].uuid)
+def test_text_that_xapi_ignores_behind_an_entry(pool: Pool) -> None:
+    web = pool.vm("web", f"0/{VF};0/{SECOND}")
+    (dropped,) = [one for one in pool.conflicts() if one["code"] == "ENTRY_INVALID"]
+    is_conflict(dropped, "ENTRY_INVALID", VF, f"`;0/{SECOND}`", address=VF)
+    adopted = pool.adopt(web, on=pool.one)
     assert [one["vf"] for one in adopted["vfs"]] == [VF]
     assert any(f";0/{SECOND}" in warning for warning in adopted["warnings"])
     assert pool.pci(web) == f"0/{VF}"

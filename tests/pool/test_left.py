@@ -1,18 +1,12 @@
 """A guest that shuts itself down runs no hook (vm_guest.py), so its MAC stays behind; not for long."""
 
-import os
-import sys
-from typing import Any, Iterator
+from typing import Any
 
 import pytest
-import XenAPI
-from box import PoolInABox
 from box_host import PLUGIN, set_plugin
-from estate import Estate, alike
 from machine import Done, Machine
-from sriovlib.calls import list_assignments
+from managed_pool import Pool, is_conflict
 from sriovlib.config.vf_settings import NO_MAC
-from sriovlib.pool import master
 from sriovlib.vf import restore
 from values import Failure
 
@@ -21,141 +15,120 @@ pytestmark = pytest.mark.story
 VF = "0000:07:10.0"
 
 
-@pytest.fixture
-def estate() -> Iterator[Estate]:
-    with PoolInABox([alike(1), alike(2)], interpreter=sys.executable) as box:
-        yield Estate(box)
+def test_the_mac_of_a_guest_that_shut_itself_down_goes_when_it_starts_elsewhere(pool: Pool) -> None:
+    vm = pool.with_vf("web", vlan="12")
+    pool.start(vm, pool.one)
+    pool.guest_shuts_down(vm)
+    assert pool.settings(pool.one, VF) == (pool.mac(vm), 12)
+    pool.start(vm, pool.other)
+    assert pool.settings(pool.one, VF) == (NO_MAC, 0)
+    assert pool.settings(pool.other, VF) == (pool.mac(vm), 12)
 
 
-def test_its_mac_goes_when_it_starts_elsewhere(estate: Estate) -> None:
-    vm = estate.with_vf("web", vlan="12")
-    estate.start(vm, 0)
-    estate.box.shut_down_from_inside(vm)
-    assert estate.settings(0, VF) == (estate.mac(vm), 12)
-    estate.start(vm, 1)
-    assert estate.settings(0, VF) == (NO_MAC, 0)
-    assert estate.settings(1, VF) == (estate.mac(vm), 12)
+def test_the_mac_of_a_guest_that_shut_itself_down_goes_with_its_request(pool: Pool) -> None:
+    vm = pool.with_vf("web")
+    pool.start(vm, pool.one)
+    pool.guest_shuts_down(vm)
+    pool.unassign(vm)
+    assert pool.settings(pool.one, VF) == (NO_MAC, 0)
 
 
-def test_its_mac_goes_with_the_request(estate: Estate) -> None:
-    vm = estate.with_vf("web")
-    estate.start(vm, 0)
-    estate.box.shut_down_from_inside(vm)
-    estate.call("unassign_vf", vm_uuid=estate.uuid(vm), all="true")
-    assert estate.settings(0, VF) == (NO_MAC, 0)
-
-
-def test_a_running_vm_keeps_what_it_has(estate: Estate) -> None:
-    vm = estate.with_vf("web")
-    estate.start(vm, 0)
-    answer = estate.box.call(estate.box.hosts[0], "release_vfs", vm_uuid=estate.uuid(vm))
+def test_release_vfs_leaves_a_running_vm_alone(pool: Pool) -> None:
+    vm = pool.with_vf("web")
+    pool.start(vm, pool.one)
+    answer = pool.call("release_vfs", pool.one, vm_uuid=vm)
     not_released = [{"vf": VF, "why": "the VM runs here"}]
-    assert answer == {"vm_uuid": estate.uuid(vm), "released": [], "not_released": not_released}
-    assert estate.settings(0, VF)[0] == estate.mac(vm)
+    assert answer == {"vm_uuid": vm, "released": [], "not_released": not_released}
+    assert pool.settings(pool.one, VF)[0] == pool.mac(vm)
 
 
 @pytest.mark.parametrize("what", ["start", "reboot"])
-def test_what_a_later_hook_refuses_is_set_back_at_the_next_start_there(estate: Estate, what: str) -> None:
+def test_settings_of_a_start_that_a_later_hook_refused_are_set_back(pool: Pool, what: str) -> None:
     """xenopsd runs no hook after a refusal."""
-    vm, other = estate.with_vf("web", vlan="12"), estate.with_vf("other")
+    vm, other = pool.with_vf("web", vlan="12"), pool.with_vf("other")
     if what == "reboot":
-        estate.start(vm, 0)
-    script = estate.box.put_hook(estate.box.hosts[0], "vm-pre-start", "#!/bin/sh\nexit 2\n", "60-later")
-    with pytest.raises(Failure):
-        estate.box.reboot_from_inside(vm) if what == "reboot" else estate.start(vm, 0)
-    os.unlink(script)
-    assert (estate.box.power_state(vm), estate.settings(0, VF)) == ("Halted", (estate.mac(vm), 12))
-    estate.start(other, 0)
-    assert estate.settings(0, VF) == (NO_MAC, 0)
-    estate.start(vm, 0)
-    assert estate.settings(0, VF) == (estate.mac(vm), 12)
+        pool.start(vm, pool.one)
+    with pool.hook(pool.one, "#!/bin/sh\nexit 2\n"), pytest.raises(Failure):
+        pool.guest_reboots(vm) if what == "reboot" else pool.start(vm, pool.one)
+    assert (pool.power_state(vm), pool.settings(pool.one, VF)) == ("Halted", (pool.mac(vm), 12))
+    pool.start(other, pool.one)
+    assert pool.settings(pool.one, VF) == (NO_MAC, 0)
+    pool.start(vm, pool.one)
+    assert pool.settings(pool.one, VF) == (pool.mac(vm), 12)
 
 
-def left(estate: Estate) -> str:
+def left(pool: Pool) -> str:
     """A VM shut itself down on a host whose plugin did not answer as it started on another."""
-    vm, silent = estate.with_vf("web", on=1, vlan="12"), estate.box.hosts[1]
-    estate.start(vm, 1)
-    estate.box.shut_down_from_inside(vm)
+    vm, silent = pool.with_vf("web", on=pool.other, vlan="12"), pool.other
+    pool.start(vm, pool.other)
+    pool.guest_shuts_down(vm)
     set_plugin(silent, None)
-    estate.start(vm, 0)
+    pool.start(vm, pool.one)
     set_plugin(silent, PLUGIN)
-    assert estate.settings(1, VF) == (estate.mac(vm), 12)
+    assert pool.settings(pool.other, VF) == (pool.mac(vm), 12)
     return vm
 
 
-def test_a_mac_that_stayed_is_named_and_goes_as_the_hint_says(estate: Estate) -> None:
-    vm, silent = left(estate), estate.box.hosts[1]
-    (conflict,) = estate.conflicts()
-    assert (conflict["code"], conflict["host_uuid"], conflict["address"]) == (
-        "VF_NOT_RELEASED",
-        silent.uuid,
-        VF,
-    )
-    assert estate.mac(vm) in conflict["message"]
-    assert f"`release_vfs` with vm_uuid={estate.uuid(vm)} and vfs={VF} on {silent.name}" in conflict["hint"]
-    assert estate.box.call(silent, "release_vfs", vm_uuid=estate.uuid(vm), vfs=VF)["released"] == [VF]
-    assert (estate.settings(1, VF), estate.conflicts()) == ((NO_MAC, 0), [])
-    assert estate.settings(0, VF) == (estate.mac(vm), 12)
+def test_a_mac_that_stayed_is_named_and_goes_as_the_hint_says(pool: Pool) -> None:
+    vm, silent = left(pool), pool.other
+    advice = f"`release_vfs` with vm_uuid={vm} and vfs={VF} on {silent.name}"
+    pool.conflict("VF_NOT_RELEASED", pool.mac(vm), advice, host=silent, address=VF)
+    assert pool.call("release_vfs", silent, vm_uuid=vm, vfs=VF)["released"] == [VF]
+    assert (pool.settings(pool.other, VF), pool.conflicts()) == ((NO_MAC, 0), [])
+    assert pool.settings(pool.one, VF) == (pool.mac(vm), 12)
 
 
-def test_where_the_mac_is_configured_the_vf_is_configured_anew(estate: Estate) -> None:
-    vm = estate.with_vf("web")
-    estate.box.call(estate.box.hosts[1], "configure_vf", vf=VF, mac=estate.mac(vm))
-    (conflict,) = estate.conflicts()
-    assert (conflict["code"], conflict["address"]) == ("VF_NOT_RELEASED", VF)
-    assert f"`configure_vf` with vf={VF} and mac=default" in conflict["hint"]
-    estate.box.call(estate.box.hosts[1], "configure_vf", vf=VF, mac="default")
-    assert (estate.settings(1, VF)[0], estate.conflicts()) == (NO_MAC, [])
+def test_a_configured_mac_that_is_a_vms_is_named(pool: Pool) -> None:
+    vm = pool.with_vf("web")
+    pool.call("configure_vf", pool.other, vf=VF, mac=pool.mac(vm))
+    pool.conflict("VF_NOT_RELEASED", f"`configure_vf` with vf={VF} and mac=default", address=VF)
+    pool.call("configure_vf", pool.other, vf=VF, mac="default")
+    assert (pool.settings(pool.other, VF)[0], pool.conflicts()) == (NO_MAC, [])
 
 
 @pytest.mark.parametrize("goes", ["away", "elsewhere"])
-def test_a_vf_that_was_set_by_hand_and_adopted_is_set_back(estate: Estate, goes: str) -> None:
+def test_a_vf_that_was_set_by_hand_and_adopted_is_set_back(pool: Pool, goes: str) -> None:
     """No start of the VM is noted there, so only the pool's master knows what it had."""
-    host = estate.box.hosts[0]
+    host = pool.one
     by_hand = ["ip", "link", "set", "dev", "eth1", "vf", "0", "mac", "00:16:3e:00:00:0a", "vlan", "42"]
     assert host.machine.run(by_hand).status == 0
-    vm = estate.vm("old", f"0/{VF}", affinity=host.ref)
-    estate.call("adopt_vm", vm_uuid=estate.uuid(vm))
-    assert estate.mac(vm) == "00:16:3e:00:00:0a"
+    vm = pool.vm("old", f"0/{VF}", affinity=host.ref)
+    pool.adopt(vm)
+    assert pool.mac(vm) == "00:16:3e:00:00:0a"
     if goes == "away":
-        estate.call("unassign_vf", vm_uuid=estate.uuid(vm), all="true")
+        pool.unassign(vm)
     else:
-        estate.call("reinstate_vfs", vm_uuid=estate.uuid(vm), host_uuid=estate.box.hosts[1].uuid)
-    assert (estate.settings(0, VF), estate.conflicts()) == ((NO_MAC, 0), [])
+        pool.reinstate(vm, on=pool.other)
+    assert (pool.settings(pool.one, VF), pool.conflicts()) == ((NO_MAC, 0), [])
 
 
-def test_addresses_of_a_release_are_looked_at(estate: Estate) -> None:
+def test_release_vfs_of_an_address_that_a_running_vm_has(pool: Pool) -> None:
     """What runs, or is being started with a VF, keeps it whoever is told to have had it."""
-    vm, other = estate.with_vf("web"), estate.with_vf("other")
-    estate.start(vm, 0)
-    answer = estate.box.call(estate.box.hosts[0], "release_vfs", vm_uuid=estate.uuid(other), vfs=VF)
-    assert (answer["released"], estate.settings(0, VF)[0]) == ([], estate.mac(vm))
+    vm, other = pool.with_vf("web"), pool.with_vf("other")
+    pool.start(vm, pool.one)
+    answer = pool.call("release_vfs", pool.one, vm_uuid=other, vfs=VF)
+    assert (answer["released"], pool.settings(pool.one, VF)[0]) == ([], pool.mac(vm))
     assert answer["not_released"] == [{"vf": VF, "why": "a running VM has it"}]
-    with pytest.raises(XenAPI.Failure) as failure:
-        estate.box.call(estate.box.hosts[0], "release_vfs", vm_uuid=estate.uuid(other), vfs="07:10")
-    assert failure.value.details[0] == "SRIOV_BAD_ARGUMENT"
+    pool.refused("release_vfs", pool.one, vm=other, vfs="07:10").says("SRIOV_BAD_ARGUMENT")
 
 
-def test_a_running_vm_whose_vf_has_lost_its_vlan_is_named(estate: Estate) -> None:
+def test_a_running_vm_whose_vf_has_lost_its_vlan_is_named(pool: Pool) -> None:
     """The driver of its PF was loaded anew."""
-    vm, host = estate.with_vf("web", vlan="12"), estate.box.hosts[0]
-    estate.start(vm, 0)
-    assert estate.conflicts() == []
+    vm, host = pool.with_vf("web", vlan="12"), pool.one
+    pool.start(vm, pool.one)
+    assert pool.conflicts() == []
     host.machine.run(["ip", "link", "set", "dev", "eth1", "vf", "0", "vlan", "0"])
-    (conflict,) = estate.conflicts()
-    assert (conflict["code"], conflict["vm_uuids"]) == ("VF_UNLIKE_REQUEST", [estate.uuid(vm)])
-    assert (conflict["host_uuid"], conflict["address"]) == (host.uuid, VF)
-    assert "has vlan 0, not 12: probably the driver of its PF was reloaded" in conflict["message"]
+    pool.conflict("VF_UNLIKE_REQUEST", "vlan 0", "12", vms=[vm], host=host, address=VF)
     restore.restore(host.machine)
-    assert (estate.conflicts(), estate.settings(0, VF)) == ([], (estate.mac(vm), 12))
+    assert (pool.conflicts(), pool.settings(pool.one, VF)) == ([], (pool.mac(vm), 12))
 
 
-def test_so_is_one_whose_vf_the_driver_does_not_know_any_more(
-    estate: Estate, monkeypatch: pytest.MonkeyPatch
+def test_a_running_vm_whose_vf_the_driver_has_forgotten_is_named(
+    pool: Pool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """As igb: `ip` says that it does not show all VFs."""
-    vm, real = estate.with_vf("web", vlan="12"), Machine.start
-    estate.start(vm, 0)
+    vm, real = pool.with_vf("web", vlan="12"), Machine.start
+    pool.start(vm, pool.one)
 
     def forgetful(self: Machine, argv: Any, input_text: Any = None) -> Any:
         done = real(self, argv, input_text).finish()
@@ -165,10 +138,5 @@ def test_so_is_one_whose_vf_the_driver_does_not_know_any_more(
         return Done(done)
 
     monkeypatch.setattr(Machine, "start", forgetful)
-    with estate.box.session() as session:
-        here = estate.box.master.machine
-        told = master.act(here, session, "list_assignments", {}, list_assignments.list_assignments)
-    (conflict,) = told["conflicts"]
-    assert (conflict["code"], conflict["vm_uuids"]) == ("VF_UNLIKE_REQUEST", [estate.uuid(vm)])
-    assert "has settings that `ip` does not tell: probably" in conflict["message"]
-    assert "shut the VM down and reboot the host" in conflict["hint"]
+    (conflict,) = pool.act("list_assignments")["conflicts"]
+    is_conflict(conflict, "VF_UNLIKE_REQUEST", "`ip`", "shut the VM down and reboot the host", vms=[vm])

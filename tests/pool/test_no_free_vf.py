@@ -2,80 +2,65 @@
 where that does."""
 
 import pytest
-from administrator import Administrator
 from box_host import set_vfs
+from managed_pool import BY_KERNEL, Pool
 
-pytestmark = pytest.mark.story
+pytestmark = [pytest.mark.story, BY_KERNEL]
 
 MANAGEMENT, FIRST, SECOND = "0000:02:00.0", "0000:07:00.0", "0000:07:00.1"
 
 
-def names(pool: Administrator, device: str) -> str:
+def names(pool: Pool, device: str) -> str:
     return str(pool.api("network.get_name_label", pool.api("network.get_by_uuid", pool.network(device))))
 
 
 @pytest.mark.parametrize("vfs", [0, 2])
-def test_the_management_network(pool: Administrator, vfs: int) -> None:
+def test_the_management_network_has_no_vfs_to_give(pool: Pool, web: str, vfs: int) -> None:
     """As by pf=, whether the port has VFs or not."""
-    for host in pool.box.hosts:
+    for host in pool.hosts:
         set_vfs(host, MANAGEMENT, vfs)
-    web = pool.vm("web")
-    before = pool.everything()
-    for args in ({}, {"host_uuid": pool.box.hosts[0].uuid}):
-        code, message, hint = pool.refused("assign_vf", vm_uuid=web, network=names(pool, "eth0"), **args)
-        assert code == "SRIOV_MANAGEMENT_INTERFACE"
-        assert "eth0 of host1 carries the management network" in message
-        assert "set_vf_count" not in hint
-    assert pool.everything() == before
+    for on in (None, pool.one):
+        refused = pool.refused("assign_vf", vm=web, network=names(pool, "eth0"), on=on)
+        refused.says("SRIOV_MANAGEMENT_INTERFACE", "eth0", "host1", "management")
+        assert "set_vf_count" not in refused.hint
 
 
-def test_a_vf_or_a_device_of_the_management_port(pool: Administrator) -> None:
-    set_vfs(pool.box.hosts[0], MANAGEMENT, 2)
-    (first, *_) = pool.call("list_vfs", pool.box.hosts[0], pf=MANAGEMENT)
+def test_a_vf_or_a_device_of_the_management_port(pool: Pool, web: str) -> None:
+    set_vfs(pool.one, MANAGEMENT, 2)
+    (first, *_) = pool.vfs(pool.one, pf=MANAGEMENT)
     for args in ({"vf": first["address"]}, {"device": f"{first['vendor_id']}:{first['device_id']}"}):
-        code, message, _ = pool.refused("assign_vf", vm_uuid=pool.vm("web"), **args)
-        assert (code, "host1" in message) == ("SRIOV_MANAGEMENT_INTERFACE", True)
+        pool.refused("assign_vf", vm=web, **args).says("SRIOV_MANAGEMENT_INTERFACE", "host1")
 
 
 @pytest.mark.parametrize("by", ["pf", "network", "vf"])
-def test_a_port_under_xapis_own_sriov(pool: Administrator, by: str) -> None:
-    home = pool.box.hosts[0]
-    pool.box.add_sriov_network(home, "eth2", "by xapi")
-    (first, *_) = pool.call("list_vfs", home, pf=SECOND)
+def test_a_port_under_xapis_own_sriov_has_no_vfs_to_give(pool: Pool, web: str, by: str) -> None:
+    pool.box.add_sriov_network(pool.one, "eth2", "by xapi")
+    (first, *_) = pool.vfs(pf=SECOND)
     value = {"pf": "eth2", "network": names(pool, "eth2"), "vf": first["address"]}[by]
-    args = {"vm_uuid": pool.vm("web"), "host_uuid": home.uuid, by: value}
-    code, message, hint = pool.refused("assign_vf", **args)
-    assert code == "SRIOV_MANAGED_BY_XAPI"
-    assert "xapi's own SR-IOV manages eth2 of host1" in message
-    assert "xe vif-create" in hint
+    refused = pool.refused("assign_vf", vm=web, on=pool.one, **{by: value})
+    refused.says("SRIOV_MANAGED_BY_XAPI", "xapi's own SR-IOV", "eth2", "host1", "xe vif-create")
 
 
-def test_a_port_that_has_none_yet(pool: Administrator) -> None:
-    code, _, hint = pool.refused("assign_vf", vm_uuid=pool.vm("web"), network=names(pool, "eth2"))
-    assert (code, "`set_vf_count`" in hint) == ("SRIOV_NO_FREE_VF", True)
+@pytest.mark.parametrize("one_is_xapis", [False, True])
+def test_a_port_without_vfs_is_told_how_to_make_some(pool: Pool, web: str, one_is_xapis: bool) -> None:
+    """Also where the other host's port of the network is under xapi's own SR-IOV."""
+    if one_is_xapis:
+        pool.box.add_sriov_network(pool.one, "eth2", "by xapi")
+    refused = pool.refused("assign_vf", vm=web, network=names(pool, "eth2"))
+    refused.says("SRIOV_NO_FREE_VF", "`set_vf_count`")
 
 
-def test_one_open_port_among_closed_ones(pool: Administrator) -> None:
-    """What it lacks is VFs: its other host's port is xapi's."""
-    pool.box.add_sriov_network(pool.box.hosts[0], "eth2", "by xapi")
-    code, _, hint = pool.refused("assign_vf", vm_uuid=pool.vm("web"), network=names(pool, "eth2"))
-    assert (code, "`set_vf_count`" in hint) == ("SRIOV_NO_FREE_VF", True)
-
-
-def test_a_driver_of_dom0_has_them_all(pool: Administrator) -> None:
+def test_vfs_that_a_driver_of_dom0_has_are_to_be_taken_over(pool: Pool, web: str) -> None:
     """Not more VFs help, but that they are taken over."""
-    home = pool.box.hosts[0]
-    home.machine.run(["modprobe", "ixgbevf"])
-    code, message, hint = pool.refused("assign_vf", vm_uuid=pool.vm("web"), pf="eth1", host_uuid=home.uuid)
-    assert code == "SRIOV_NO_FREE_VF"
-    assert "dom0's driver ixgbevf has it" in message
-    assert "make more" not in hint
+    pool.one.machine.run(["modprobe", "ixgbevf"])
+    refused = pool.refused("assign_vf", vm=web, pf="eth1", on=pool.one)
+    refused.says("SRIOV_NO_FREE_VF", "dom0", "ixgbevf")
+    assert "make more" not in refused.hint
 
 
-def test_a_network_on_ports_that_are_no_sriov_devices(pool: Administrator) -> None:
-    for host in pool.box.hosts:
+def test_a_network_on_ports_that_are_no_sriov_devices(pool: Pool, web: str) -> None:
+    for host in pool.hosts:
         host.machine.remove_file("/sys/bus/pci/devices/0000:07:00.1/sriov_totalvfs")
-    code, message, hint = pool.refused("assign_vf", vm_uuid=pool.vm("web"), network=names(pool, "eth2"))
-    assert code == "SRIOV_NO_FREE_VF"
-    assert "Its ports are no SR-IOV capable devices (eth2 of host1, eth2 of host2)" in message
-    assert "list_pfs" in hint
+    pool.refused("assign_vf", vm=web, network=names(pool, "eth2")).says(
+        "SRIOV_NO_FREE_VF", "eth2", "host1", "host2", "list_pfs"
+    )

@@ -1,38 +1,38 @@
 """VFs of a device that is no network card: they are given like others, and have no settings."""
 
-import sys
-from typing import Iterator
-
 import pytest
-from administrator import Administrator
-from box import PoolInABox
-from machine_description import Card, Sriov, default_description
+from machine_description import Card, Description, Sriov
+from managed_pool import Pool, alike
 
-pytestmark = pytest.mark.story
-
-DISK = "0000:0a:00.0"
+DISK, VF = "0000:0a:00.0", "0000:0a:00.1"
 
 
-@pytest.fixture
-def pool() -> Iterator[Administrator]:
-    usual = default_description(1)
+def with_disk(number: int) -> Description:
     sriov = Sriov(4, "a824", offset=1, stride=1)
     disk = Card((DISK,), "144d:a824", "NVMe", "nvme", pci_class="010802", sriov=sriov)
-    with PoolInABox([usual._replace(cards=(*usual.cards, disk))], interpreter=sys.executable) as box:
-        box.call(box.hosts[0], "load_pciback")
-        box.call(box.hosts[0], "set_vf_count", pf=DISK, count="2")
-        yield Administrator(box)
+    return alike(number)._replace(cards=(*alike(number).cards, disk))
 
 
-def test_one_without_settings(pool: Administrator) -> None:
-    web = pool.vm("web")
-    assert pool.call("assign_vf", vm_uuid=web, pf=DISK)["vf"] == "0000:0a:00.1"
-    (request,) = pool.listed(web)["requests"]
-    assert request["settings"] == {}
+pytestmark = [pytest.mark.story, pytest.mark.pool(describe=with_disk, hosts=1, ports=(DISK,))]
 
 
-def test_one_with_settings_is_refused(pool: Administrator) -> None:
-    web = pool.vm("web")
-    said = pool.refused("assign_vf", vm_uuid=web, pf=DISK, vlan="12", trust="on")
-    assert (said[0], "no network card" in " ".join(said)) == ("SRIOV_BAD_ARGUMENT", True), said
-    assert pool.pci(web) is None
+def test_a_vf_of_a_disk_without_settings(pool: Pool, web: str) -> None:
+    assert pool.assign(web, pf=DISK)["vf"] == VF
+    assert [request["settings"] for request in pool.requests(web)] == [{}]
+
+
+def test_settings_of_a_vf_of_a_disk_are_refused(pool: Pool, web: str) -> None:
+    pool.refused("assign_vf", vm=web, pf=DISK, vlan="12", trust="on").says(
+        "SRIOV_BAD_ARGUMENT", "no network card"
+    )
+
+
+def test_a_macs_key_of_iovirt_for_a_vf_of_a_disk(pool: Pool) -> None:
+    """It says more than can be done: with such settings no start of the VM would succeed."""
+    old = pool.vm("old", other_config={"pci": f"0/{VF}", "sriovmacs": "0/02:16:3e:00:00:0b"})
+    adopted = pool.adopt(old)
+    assert [one["settings"] for one in adopted["vfs"]] == [{}]
+    (warning,) = adopted["warnings"]
+    assert f"{VF} of host1 gets no mac 02:16:3e:00:00:0b" in warning
+    pool.start(old, pool.one)
+    assert pool.devices(old) == [VF]
