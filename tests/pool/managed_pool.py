@@ -10,7 +10,6 @@ import pytest
 import XenAPI
 from box import PoolInABox
 from box_host import BoxHost
-from machine import LOG
 from machine_description import Description, default_description, intel_82599
 from sriovlib.calls import table
 from sriovlib.errors import SriovError
@@ -274,14 +273,6 @@ class Pool:
         assert self.box.wait_for_calls()
         return self.devices(vm)
 
-    def outcome(self, vm: str, host: BoxHost) -> str:
-        """The code that whoever starts it is told."""
-        try:
-            self.start(vm, host)
-        except Failure as failure:
-            return self.refusal(vm, failure).code
-        return "started"
-
     def shut_down(self, vm: str, hard: bool = True) -> None:
         self.box.shut_down(self.ref(vm), hard)
 
@@ -346,9 +337,6 @@ class Pool:
         """MAC and VLAN of a VF."""
         now = apply.look(host.machine)[vf].now
         return now.mac, now.vlan
-
-    def log(self, host: BoxHost) -> str:
-        return host.machine.read(LOG)
 
     @contextmanager
     def lost(self, host: BoxHost) -> Iterator[None]:
