@@ -97,7 +97,7 @@ def package() -> str:
 
 def newer_package(version: str) -> str:
     """The same package built as a later version."""
-    parts = ["LICENSE", "README.md", "hooks", "plugins", "rpm", "scripts"]
+    parts = ["CHANGELOG.md", "LICENSE", "README.md", "docs", "hooks", "plugins", "rpm", "scripts"]
     folder = os.path.join(image.LAB, "rpm")
     with tempfile.TemporaryDirectory() as tree:
         subprocess.check_call(["cp", "-r", *parts, tree], cwd=image.REPOSITORY)
