@@ -23,20 +23,7 @@ A VM without a key gets one without requests first, for the same reason.
 
 import json
 import re
-from typing import (
-    Any,
-    Dict,
-    List,
-    Mapping,
-    NamedTuple,
-    Optional,
-    Pattern,
-    Sequence,
-    Set,
-    Tuple,
-    Type,
-    TypeVar,
-)
+from typing import Any, Collection, Dict, List, Mapping, NamedTuple, Optional, Sequence, Tuple
 
 from ..config import vf_settings
 from ..safetext import LONGEST, UUID
@@ -46,24 +33,10 @@ MARK = "sriov-vm"  # in VM.other_config of a VM with requests: its own UUID, see
 VERSION = 1
 LARGEST = 2**53  # what every JSON reader keeps exact
 
-_UUID = re.compile(UUID)
 # 0.1.0's first builds wrote keys without a serial, the new text as `sriov-next-UUID` before `sriov-vm-UUID`.
 _KEY = re.compile(f"sriov-(vm|next)-({UUID})(.*)", re.DOTALL)
 _SERIAL = re.compile("[.]([1-9][0-9]{0,15})")
 _WAITING, _NO_SERIAL, _ODD = -1, 0, 10**16  # in the place of a serial: the first two are of those builds
-# What a VM can be given: xapi's entries hold no domain of more than four digits.
-_ADDRESS = re.compile("[0-9a-f]{4}:[0-9a-f]{2}:[01][0-9a-f][.][0-7]")
-_DEVICE = re.compile("[0-9a-f]{4}:[0-9a-f]{4}")
-_NUMBER = re.compile("0|[1-9][0-9]{0,15}")
-_VALUES: Dict[str, Tuple[Pattern[str], str]] = {
-    "network": (_UUID, "the UUID of a network"),
-    "pf": (_ADDRESS, "the address of a PF"),
-    "vf": (_ADDRESS, "the address of a VF"),
-    "device": (_DEVICE, "vendor and device such as 8086:10ed"),
-}
-_T = TypeVar("_T")
-_KINDS: Dict[type, str] = {dict: "JSON object", list: "list", str: "text", bool: "true or false"}
-_NAMES_DEVICE = ("pf", "vf")  # an address means the same thing only where the same device is behind it
 
 
 class LedgerError(ValueError):
@@ -142,39 +115,43 @@ def parse(text: str) -> Entry:
         raise
     except (ValueError, RecursionError) as error:
         raise LedgerError(f"it is no JSON ({error})") from error
-    version = _typed(dict, document, "the whole").get("version")
-    if not isinstance(version, int) or isinstance(version, bool) or version != VERSION:
+    version = document.get("version") if isinstance(document, dict) else VERSION  # else _check refuses it
+    if version != VERSION:
         raise LedgerError(f"its version is {json.dumps(version)}, and only version {VERSION} is understood")
-    names = {"version", "requests", "next", "nomigrate", "pci", "past"}
-    values = _members(document, "the whole", names, {"lease"})
-    next_number = _integer(values["next"], "next")
-    requests = tuple(_request(one) for one in _typed(list, values["requests"], "requests"))
-    for before, after in zip(requests, requests[1:]):
-        if before.number >= after.number:
-            raise LedgerError(f"request {after.number} stands after request {before.number}")
-    if requests and requests[-1].number >= next_number:
-        raise LedgerError(f"the next request is {next_number}, and there is a request {requests[-1].number}")
-    lease = _lease(values["lease"], requests) if "lease" in values else None
-    nomigrate, pci = _typed(bool, values["nomigrate"], "nomigrate"), _typed(str, values["pci"], "pci")
-    return Entry(
-        requests, lease, next_number, nomigrate, pci, tuple(_matching_all(values["past"], "vf", "past"))
-    )
+    _check(_ENTRY, document, "it")
+    requests = tuple(_request(one, f"requests[{at}]") for at, one in enumerate(document["requests"]))
+    next_number, past = document["next"], tuple(document["past"])
+    numbers = [one.number for one in requests]
+    for before, after in zip(numbers, numbers[1:]):
+        if before >= after:
+            raise LedgerError(f"request {after} stands after request {before}")
+    if numbers and numbers[-1] >= next_number:
+        raise LedgerError(f"the next request is {next_number}, and there is a request {numbers[-1]}")
+    lease = _lease(document["lease"], numbers) if "lease" in document else None
+    return Entry(requests, lease, next_number, document["nomigrate"], document["pci"], past)
 
 
 def render(entry: Entry) -> str:
     """The text of an entry, in ASCII; LedgerError for one that `parse` would not take."""
-    document: Dict[str, Any] = {
-        "version": VERSION,
-        "requests": [_request_members(request) for request in entry.requests],
-        "next": entry.next_number,
-    }
+    document: Dict[str, Any] = {"version": VERSION, "requests": [], "next": entry.next_number}
+    for number, (kind, value, device), settings in entry.requests:
+        named = {} if device is None else {"device": device}
+        one = {"number": number, "by": kind, "value": value, **named, "settings": _sorted(settings)}
+        document["requests"].append(one)
     if entry.lease is not None:
-        document["lease"] = _lease_members(entry.lease)
+        host, vfs, serial, replaced, networks = entry.lease
+        more = {"replaced": _sorted(replaced), "networks": _sorted(networks)}
+        document["lease"] = {"host": host, "vfs": _sorted(vfs), "serial": serial}
+        document["lease"].update({name: value for name, value in more.items() if value})
     document.update(nomigrate=entry.nomigrate, pci=entry.pci, past=entry.past)
     text = json.dumps(document, separators=(",", ":"))
     if parse(text) != entry:
         raise LedgerError("the entry has values of other types than a ledger's")
     return text
+
+
+def _sorted(values: Mapping[Any, Any]) -> Dict[Any, Any]:
+    return {key: values[key] for key in sorted(values)}
 
 
 def read(other_config: Mapping[str, str]) -> Ledger:
@@ -224,85 +201,7 @@ def next_name(uuid: str, those: Sequence[Key]) -> str:
 
 
 def is_uuid(text: str) -> bool:
-    return bool(_UUID.fullmatch(text))
-
-
-def _request(document: Any) -> Request:
-    values = _members(document, "a request", {"number", "by", "value", "settings"}, {"device"})
-    number = _integer(values["number"], "the number of a request")
-    where = f"request {number}"
-    kind = _typed(str, values["by"], f"by of {where}")
-    if kind not in _VALUES:
-        raise LedgerError(f"{where} is by {_shown(kind)}, which is none of {', '.join(_VALUES)}")
-    value = _matching(values["value"], kind, where)
-    if ("device" in values) != (kind in _NAMES_DEVICE):
-        raise LedgerError(f"{where} is by {kind} and names {'a' if 'device' in values else 'no'} device")
-    device = None
-    if "device" in values:
-        device = _matching(values["device"], "device", f"device of {where}")
-    settings = _members(values["settings"], f"settings of {where}", set(), set(vf_settings.NAMES))
-    for name, text in settings.items():
-        _check_setting(name, _typed(str, text, f"{name} of {where}"), where)
-    return Request(number, Choice(kind, value, device), settings)
-
-
-def _check_setting(name: str, text: str, where: str) -> None:
-    if text == vf_settings.DEFAULT and name != "mac":
-        return
-    try:
-        value = vf_settings.parse_value(name, text)
-    except ValueError as accepted:
-        raise LedgerError(f"{name} of {where} is {_shown(text)}, it takes {accepted}") from None
-    if name == "mac" and text != value:
-        raise LedgerError(f"mac of {where} is {_shown(text)}, it takes lower case without blanks")
-
-
-def _lease(document: Any, requests: Tuple[Request, ...]) -> Lease:
-    values = _members(document, "lease", {"host", "vfs", "serial"}, {"replaced", "networks"})
-    vfs: Dict[int, str] = {}
-    for number, address in _by_request(values["vfs"], "vfs", {one.number for one in requests}).items():
-        vfs[number] = _matching(address, "vf", f"the VF leased for request {number}")
-    taken = sorted(vfs.values())
-    for address, following in zip(taken, taken[1:]):
-        if address == following:
-            raise LedgerError(f"the lease has {address} for two requests")
-    replaced = _typed(dict, values.get("replaced", {}), "replaced of the lease")
-    for to, at in replaced.items():
-        _matching(to, "host", "replaced of the lease")
-        _integer(at, "the time in replaced of the lease")
-    networks = {
-        number: _matching_all(those, "network", f"networks of request {number}")
-        for number, those in _by_request(values.get("networks", {}), "networks", set(vfs)).items()
-    }
-    host = _matching(values["host"], "host", "host of the lease")
-    return Lease(host, vfs, _integer(values["serial"], "serial of the lease"), replaced, networks)
-
-
-def _by_request(document: Any, what: str, numbers: Set[int]) -> Dict[int, Any]:
-    values = _typed(dict, document, f"{what} of the lease")
-    for key in values:
-        if not _NUMBER.fullmatch(key) or int(key) not in numbers:
-            raise LedgerError(f"the lease has {what} for request {_shown(key)}, which is not there")
-    return {int(key): value for key, value in values.items()}
-
-
-def _request_members(request: Request) -> Dict[str, Any]:
-    kind, value, device = request.choice
-    members: Dict[str, Any] = {"number": request.number, "by": kind, "value": value}
-    if device is not None:
-        members["device"] = device
-    members["settings"] = {name: request.settings[name] for name in sorted(request.settings)}
-    return members
-
-
-def _lease_members(lease: Lease) -> Dict[str, Any]:
-    vfs = {str(number): lease.vfs[number] for number in sorted(lease.vfs)}
-    members: Dict[str, Any] = {"host": lease.host, "vfs": vfs, "serial": lease.serial}
-    if lease.replaced:
-        members["replaced"] = {host: lease.replaced[host] for host in sorted(lease.replaced)}
-    if lease.networks:
-        members["networks"] = {str(number): lease.networks[number] for number in sorted(lease.networks)}
-    return members
+    return bool(re.fullmatch(UUID, text))
 
 
 def _without_doubles(pairs: List[Tuple[str, Any]]) -> Dict[str, Any]:
@@ -321,38 +220,112 @@ def _short_integer(digits: str) -> int:
     return int(digits)
 
 
-def _members(value: Any, where: str, required: Set[str], optional: Set[str]) -> Dict[str, Any]:
-    members: Dict[str, Any] = _typed(dict, value, where)
-    for name in sorted(required.difference(members)):
-        raise LedgerError(f"{where} has no {name}")
-    for name in sorted(set(members) - required - optional):
-        raise LedgerError(f"{where} has a {_shown(name)}, which is not known")
-    return members
-
-
-def _typed(kind: Type[_T], value: Any, where: str) -> _T:
-    if not isinstance(value, kind):
-        raise LedgerError(f"{where} is no {_KINDS[kind]}")
-    return value
-
-
-def _integer(value: Any, where: str) -> int:
-    if not isinstance(value, int) or isinstance(value, bool) or not 0 <= value <= LARGEST:
-        raise LedgerError(f"{where} is no whole number from 0 on")
-    return value
-
-
-def _matching(value: Any, kind: str, where: str) -> str:
-    pattern, what = _VALUES.get(kind, (_UUID, "the UUID of a host"))
-    text = _typed(str, value, where)
-    if not pattern.fullmatch(text):
-        raise LedgerError(f"{where} is {_shown(text)}, which is not {what}")
-    return text
-
-
-def _matching_all(value: Any, kind: str, where: str) -> List[str]:
-    return [_matching(one, kind, where) for one in _typed(list, value, where)]
-
-
 def _shown(text: str) -> str:
     return f"`{text if len(text) <= 60 else text[:57] + '...'}`"
+
+
+def _request(document: Dict[str, Any], path: str) -> Request:
+    kind, device, settings = document["by"], document.get("device"), document["settings"]
+    if kind not in _VALUES:
+        raise LedgerError(f"{path} is by {_shown(kind)}, which is none of {', '.join(_VALUES)}")
+    _check(_VALUES[kind], document["value"], f"{path}.value")
+    # An address means the same thing only where the same device is behind it.
+    if (device is None) == (kind in ("pf", "vf")):
+        raise LedgerError(f"{path} is by {kind} and names {'no' if device is None else 'a'} device")
+    for name, text in settings.items():
+        if text == vf_settings.DEFAULT and name != "mac":
+            continue
+        try:
+            value = vf_settings.parse_value(name, text)
+        except ValueError as accepted:
+            raise LedgerError(f"{path}.settings.{name} is {_shown(text)}, it takes {accepted}") from None
+        if name == "mac" and text != value:
+            raise LedgerError(f"{path}.settings.mac is {_shown(text)}, it takes lower case without blanks")
+    return Request(document["number"], Choice(kind, document["value"], device), settings)
+
+
+def _lease(document: Dict[str, Any], numbers: Collection[int]) -> Lease:
+    vfs = {int(number): address for number, address in document["vfs"].items()}
+    networks = {int(number): those for number, those in document.get("networks", {}).items()}
+    for name, named, there in (("vfs", vfs, numbers), ("networks", networks, vfs)):
+        for number in sorted(set(named).difference(there)):
+            raise LedgerError(f"lease.{name} has request {number}, which is not there")
+    if len(set(vfs.values())) < len(vfs):
+        raise LedgerError("lease.vfs has an address for two requests")
+    return Lease(document["host"], vfs, document["serial"], document.get("replaced", {}), networks)
+
+
+class _Words(NamedTuple):
+    """Text of a kind."""
+
+    pattern: str
+    what: str
+
+
+# Addresses that a VM can be given: xapi's entries hold no domain of more than four digits.
+_ADDRESS = "[0-9a-f]{4}:[0-9a-f]{2}:[01][0-9a-f][.][0-7]"
+_VALUES = {
+    "network": _Words(UUID, "the UUID of a network"),
+    "pf": _Words(_ADDRESS, "the address of a PF"),
+    "vf": _Words(_ADDRESS, "the address of a VF"),
+    "device": _Words("[0-9a-f]{4}:[0-9a-f]{4}", "vendor and device such as 8086:10ed"),
+}
+_HOST = _Words(UUID, "the UUID of a host")
+_NUMBER = _Words("0|[1-9][0-9]{0,15}", "the number of a request")
+_REQUEST: Any = {
+    "number": int,
+    "by": str,
+    "value": str,
+    "device?": _VALUES["device"],
+    "settings": {f"{name}?": str for name in vf_settings.NAMES},
+}
+_LEASE: Any = {
+    "host": _HOST,
+    "vfs": {_NUMBER: _VALUES["vf"]},
+    "serial": int,
+    "replaced?": {_HOST: int},
+    "networks?": {_NUMBER: [_VALUES["network"]]},
+}
+_ENTRY: Any = {
+    "version": int,
+    "requests": [_REQUEST],
+    "next": int,
+    "lease?": _LEASE,
+    "nomigrate": bool,
+    "pci": str,
+    "past": [_VALUES["vf"]],
+}
+_KINDS: Dict[type, str] = {
+    dict: "JSON object",
+    list: "list",
+    str: "text",
+    bool: "true or false",
+    int: "whole number from 0 on",
+}
+
+
+def _check(shape: Any, value: Any, path: str) -> None:
+    """Refuses a JSON value of another shape. A shape is a type, words, `[shape]` of any length,
+    `{words: shape}` with any such names, or `{name: shape}`, of which those with a `?` may be missing."""
+    kind: Any = shape if isinstance(shape, type) else str if isinstance(shape, _Words) else type(shape)
+    if type(value) is not kind or (kind is int and not 0 <= value <= LARGEST):
+        raise LedgerError(f"{path} is no {_KINDS[kind]}")
+    if isinstance(shape, _Words) and not re.fullmatch(shape.pattern, value):
+        raise LedgerError(f"{path} is {_shown(value)}, which is not {shape.what}")
+    if kind is list:
+        for index, one in enumerate(value):
+            _check(shape[0], one, f"{path}[{index}]")
+    if kind is not dict:
+        return
+    names = {name.rstrip("?"): name for name in shape if isinstance(name, str)}
+    for name in sorted(set(shape).difference(value)) if names else ():
+        if not name.endswith("?"):
+            raise LedgerError(f"{path} has no {name}")
+    for name, one in value.items():
+        if not names:
+            (words,) = shape
+            _check(words, name, f"a key of {path}")
+        elif name not in names:
+            raise LedgerError(f"{path} has a {_shown(name)}, which is not known")
+        inner = name if path == "it" else f"{path}.{name}"
+        _check(shape[names[name]] if names else shape[words], one, inner)
