@@ -113,6 +113,38 @@ def test_entries_of_a_vm_whose_key_cannot_be_read_are_held(pool: Pool) -> None:
     assert (shown["address"], shown["assigned_to"]["vm_uuid"]) == (VF, unread)
 
 
+def test_a_key_beside_the_vms_own_is_taken_out_as_the_hint_says(pool: Pool) -> None:
+    """Its name has no serial, so that it could be the newer one: the VM's own key is left."""
+    vm = pool.with_vf("a", pf="eth1", vlan="5")
+    (own,) = [name for name in pool.pool_keys() if vm in name]
+    (ref,) = pool.api("pool.get_all")
+    pool.api("pool.add_to_other_config", ref, f"sriov-vm-{vm}.old", "{}")
+    hint = pool.refused("assign_vf", vm_uuid=vm, pf="eth1")[2]
+    assert f"param-key=sriov-vm-{vm}.old`): then {own} counts" in hint
+    assert pool.conflict("LEDGER_UNREADABLE")["hint"] in hint
+    pool.api("pool.remove_from_other_config", ref, f"sriov-vm-{vm}.old")
+    pool.call("reinstate_vfs", vm_uuid=vm)
+    assert (pool.pci(vm), pool.conflicts()) == (f"0/{VF}", [])
+
+
+def test_a_key_with_the_last_serial_is_renamed_as_the_hint_says(pool: Pool) -> None:
+    vm = pool.with_vf("a", pf="eth1")
+    (name,) = [name for name in pool.pool_keys() if vm in name]
+    (ref,) = pool.api("pool.get_all")
+    last, first = f"sriov-vm-{vm}.{'9' * 16}", f"sriov-vm-{vm}.1"
+    text = pool.pool_keys()[name]
+
+    def rename(before: str, after: str) -> None:
+        pool.api("pool.add_to_other_config", ref, after, text)
+        pool.api("pool.remove_from_other_config", ref, before)
+
+    rename(name, last)
+    code, message, hint = pool.refused("unassign_vf", vm_uuid=vm, all="true")
+    assert (code, last in message, f"{first}, and remove" in hint) == ("SRIOV_LEDGER", True, True)
+    rename(last, first)
+    assert pool.call("unassign_vf", vm_uuid=vm, all="true")["changed"]
+
+
 def test_a_note_that_looks_like_a_key_stays(pool: Pool) -> None:
     pool.set_ledger("note", "keep me")
     vm = pool.with_vf("a", pf="eth1")

@@ -6,6 +6,7 @@ from typing import Any, Dict, List, Mapping, Optional
 from ..errors import SriovError, bad_argument
 from ..machine.host import Host
 from ..pool import copies, hand_entries, hosts, inventories, locked, own_lease, state
+from ..pool.change import change_of
 from ..pool.conflicts import by_hand
 from ..pool.hand_entries import Taken
 from ..pool.ledger import Entry, Request
@@ -55,7 +56,7 @@ def adopt_vm(host: Host, session: Any, args: Mapping[str, str]) -> Dict[str, Any
                 taken = hand_entries.taken(at, vm, entry, wanted, trust_keys)
                 if origin_uuid is None and wanted is None:
                     _must_be_no_copy(at, vm, trust_keys)
-        change = at.change(vm, taken.entry, taken.requests, taken.host, taken.vfs)
+        change = change_of(at.state, at.surveyed, vm, taken.entry, taken.requests, taken.host, taken.vfs)
         stopped = by_hand.newly_refused(at.seen, change)
         changed = not dry_run and at.transaction.write(change)
         if not dry_run:
@@ -75,7 +76,7 @@ def adopt_vm(host: Host, session: Any, args: Mapping[str, str]) -> Dict[str, Any
 
 def _begun(at: Work, vm: Vm, entry: Entry) -> Taken:
     """What a call that was cut off has written to the ledger."""
-    if entry.lease is None or not at.was_cut_off(vm.uuid):
+    if entry.lease is None or not at.state.was_cut_off(vm.uuid):
         raise SriovError(
             "SRIOV_BAD_ARGUMENT",
             f"VM {vm.name} ({vm.uuid}) has requests already.",

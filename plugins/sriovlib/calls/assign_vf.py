@@ -6,6 +6,7 @@ from ..config import vf_settings
 from ..errors import SriovError, bad_argument
 from ..machine.host import Host
 from ..pool import copies, hosts, inventories, locked, networks, pci_entries, placement, state
+from ..pool.change import change_of
 from ..pool.conflicts import by_hand
 from ..pool.hosts import Topology
 from ..pool.inventories import Surveyed
@@ -42,9 +43,7 @@ def assign_vf(host: Host, session: Any, args: Mapping[str, str]) -> Dict[str, An
     if wish.kind == "network":
         wish = _of_network(pool, wish)
     _check_settings(wish.settings, None)
-    before = locked.entry_now(xapi, vm_uuid)
-    choices = [request.choice for request in before.requests] + [Choice(wish.kind, wish.value)]
-    concerned = locked.concerned(pool, choices, [wish.host, before.lease.host if before.lease else None])
+    concerned = locked.concerned(xapi, pool, vm_uuid, wish.host, Choice(wish.kind, wish.value))
     if not concerned:
         raise SriovError(
             "SRIOV_NO_FREE_VF",
@@ -74,7 +73,7 @@ def _assign(at: Work, vm: Vm, entry: Entry, wish: Wish) -> Dict[str, Any]:
     port = where.inventory.port_of(vf)
     if begun is None:
         requests[-1] = requests[-1]._replace(settings=_settings(at, vm, number, wish, vf, port))
-    change = at.change(vm, entry, requests, target, vfs)
+    change = change_of(at.state, at.surveyed, vm, entry, requests, target, vfs)
     stopped = by_hand.newly_refused(at.seen, change)
     at.transaction.write(change)
     at.transaction.collect_garbage()
@@ -100,7 +99,7 @@ def _begun(at: Work, vm: Vm, entry: Entry, wish: Wish) -> Optional[Request]:
     VF: that call is completed, or the VM would have two."""
     last = entry.requests[-1] if entry.requests else None
     where = at.surveyed.hosts.get(entry.lease.host) if entry.lease else None
-    if last is None or entry.lease is None or where is None or not at.was_cut_off(vm.uuid):
+    if last is None or entry.lease is None or where is None or not at.state.was_cut_off(vm.uuid):
         return None
     if entry.lease.vfs.get(last.number) in pci_entries.plugging_order(vm.pci or ""):
         return None

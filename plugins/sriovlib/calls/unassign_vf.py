@@ -5,6 +5,7 @@ from typing import Any, Dict, Mapping, Optional
 from ..errors import SriovError, bad_argument
 from ..machine.host import Host
 from ..pool import hosts, inventories, locked, state
+from ..pool.change import change_of
 from ..pool.ledger import NO_ENTRY, Entry
 from ..xapi.session import Xapi
 from . import arguments
@@ -34,7 +35,7 @@ def unassign_vf(host: Host, session: Any, args: Mapping[str, str]) -> Dict[str, 
             for request in entry.requests
             if "all" in args or request.number == number or (address and vfs.get(request.number) == address)
         ]
-        completes = not gone and (_had(entry, number, address) or at.was_cut_off(vm_uuid))
+        completes = not gone and (_had(entry, number, address) or at.state.was_cut_off(vm_uuid))
         if not gone and not completes and "all" not in args:
             has = ", ".join(f"{request.number} ({vfs.get(request.number)})" for request in entry.requests)
             raise SriovError(
@@ -47,7 +48,8 @@ def unassign_vf(host: Host, session: Any, args: Mapping[str, str]) -> Dict[str, 
         changed = False
         if entry != NO_ENTRY:  # with nothing to take back too: a call may have been cut off
             own = entry.lease.host if entry.lease else pool.own
-            changed = at.transaction.write(at.change(vm, entry, kept, own, kept_vfs))
+            change = change_of(at.state, at.surveyed, vm, entry, kept, own, kept_vfs)
+            changed = at.transaction.write(change)
         at.transaction.collect_garbage()
     back = {*vfs.values(), *(entry.past if completes else ())}.difference(kept_vfs.values())
     places = [entry.lease.host] if entry.lease else [member.uuid for member in pool.live] if completes else []

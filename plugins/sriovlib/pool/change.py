@@ -3,7 +3,7 @@ only; a Transaction writes it."""
 
 from typing import Dict, List, Mapping, NamedTuple, Optional, Sequence, Tuple
 
-from . import ledger, own_lease, pci_entries
+from . import own_lease, pci_entries
 from .inventories import Survey
 from .ledger import Entry, Lease, Request
 from .state import PoolState, Vm
@@ -17,7 +17,7 @@ class Change(NamedTuple):
     mark: Optional[str]  # see copies
 
 
-def changed(
+def change_of(
     state: PoolState,
     surveyed: Survey,
     vm: Vm,
@@ -33,7 +33,7 @@ def changed(
     has what stood there. `replaced`: of a start that is re-placed; else a lease on another host has none.
     """
     ours = set(entry.ever_leased)
-    cut_off = ledger.was_cut_off(state.keys.get(vm.uuid, ()))
+    cut_off = state.was_cut_off(vm.uuid)
     before = entry.pci if vm.pci is None and cut_off else vm.pci or ""
     pci = pci_entries.derive(before, ours, [vfs[one.number] for one in requests if one.number in vfs])
     old = entry.lease
@@ -56,11 +56,7 @@ def changed(
         pci=pci,
         past=tuple(sorted(ours.union(vfs.values()))),
     )
-    mark = vm.mark
-    if requests:
-        mark = vm.uuid
-    elif mark == vm.uuid:
-        mark = None
+    mark = vm.uuid if requests else vm.mark if vm.mark != vm.uuid else None
     return Change(vm, after, pci, nomigrate, mark)
 
 

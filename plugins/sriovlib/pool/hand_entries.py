@@ -78,7 +78,7 @@ def _must_be_had(at: Work, vm: Vm, where: Surveyed, address: str) -> None:
             raise SriovError(
                 "SRIOV_VF_IN_USE",
                 f"{named} may be leased to VM {at.state.name(uuid)}, whose key in the ledger cannot be read.",
-                state.put_right(uuid, at.state.keys[uuid][-1].name),
+                state.put_right(uuid, at.state.keys[uuid]),
             )
     candidate = next(one for one in where.candidates if one.address == address)
     if candidate.blocked is None:

@@ -192,12 +192,10 @@ def was_cut_off(those: Sequence[Key]) -> bool:
     return len(those) > 1 or (bool(those) and those[0].serial == _WAITING)
 
 
-def next_name(uuid: str, those: Sequence[Key]) -> str:
-    """The key for the VM's next entry; LedgerError where no serial is left."""
+def next_name(uuid: str, those: Sequence[Key]) -> Optional[str]:
+    """The key for the VM's next entry; None where no serial is left."""
     serial = max(those[-1].serial if those else 0, 0) + 1
-    if serial >= _ODD:
-        raise LedgerError(f"no serial is left after {those[-1].name}")
-    return f"{PREFIX}{uuid}.{serial}"
+    return f"{PREFIX}{uuid}.{serial}" if serial < _ODD else None
 
 
 def is_uuid(text: str) -> bool:

@@ -8,8 +8,7 @@ from typing import Any, Dict, Iterable, Iterator, List, Mapping, NamedTuple, Opt
 from ..errors import SriovError
 from ..machine.host import Host
 from ..xapi.session import Xapi, XapiError
-from . import change, inventories, ledger, no_free_vf, pci_entries, placement, state
-from .change import Change
+from . import inventories, ledger, no_free_vf, pci_entries, placement, state
 from .conflicts.view import Seen
 from .hosts import Member, Topology
 from .inventories import Survey
@@ -46,28 +45,13 @@ class Work(NamedTuple):
         """The VM's entry in the ledger; refuses one that cannot be read."""
         why = self.state.unreadable.get(uuid)
         if why is not None:
-            key = self.state.keys[uuid][-1].name
+            keys = self.state.keys[uuid]
             raise SriovError(
                 "SRIOV_LEDGER",
-                f"pool.other_config:{key} cannot be read: {why}.",
-                f"It is left as it is. {state.put_right(uuid, key)}",
+                f"pool.other_config:{keys[-1].name} cannot be read: {why}.",
+                f"It is left as it is. {state.put_right(uuid, keys)}",
             )
         return self.state.entries.get(uuid, NO_ENTRY)
-
-    def was_cut_off(self, uuid: str) -> bool:
-        """Whether a call for the VM was cut off after it had written the ledger."""
-        return ledger.was_cut_off(self.state.keys.get(uuid, ()))
-
-    def change(
-        self,
-        vm: Vm,
-        entry: Entry,
-        requests: Sequence[Request],
-        host: str,
-        vfs: Mapping[int, str],
-        replaced: Optional[Mapping[str, int]] = None,
-    ) -> Change:
-        return change.changed(self.state, self.surveyed, vm, entry, requests, host, vfs, replaced)
 
     @property
     def seen(self) -> Seen:
@@ -115,20 +99,20 @@ def work(
         yield Work(xapi, pool, surveyed, now, held, Transaction(host, xapi, now))
 
 
-def entry_now(xapi: Xapi, uuid: str) -> Entry:
-    """The VM's entry without the lock, only to know which hosts to ask."""
-    (pool,) = xapi.call("pool.get_all")
-    keys = ledger.keys(xapi.call("pool.get_other_config", pool)).get(uuid)
+def concerned(
+    xapi: Xapi, pool: Topology, vm_uuid: str, wanted: Optional[str], *choices: Choice
+) -> List[Member]:
+    """The live hosts to ask before the lock is taken: `wanted`, the one of the VM's lease, and those that can
+    serve one of its requests or of `choices`."""
+    (ref,) = xapi.call("pool.get_all")
+    keys = ledger.keys(xapi.call("pool.get_other_config", ref)).get(vm_uuid)
     try:
-        return ledger.parse(keys[-1].text) if keys else NO_ENTRY
+        entry = ledger.parse(keys[-1].text) if keys else NO_ENTRY
     except ledger.LedgerError:
-        return NO_ENTRY  # refused under the lock
-
-
-def concerned(pool: Topology, choices: Iterable[Choice], more: Iterable[Optional[str]] = ()) -> List[Member]:
-    """The live hosts that can serve one of these choices, and those of `more`."""
-    found = [member for member in pool.live if member.uuid in more]
-    for choice in choices:
+        entry = NO_ENTRY  # refused under the lock
+    first = (wanted, entry.lease.host if entry.lease else None)
+    found = [member for member in pool.live if member.uuid in first]
+    for choice in (*(request.choice for request in entry.requests), *choices):
         if choice.kind != "network":
             return pool.live
         for member in pool.live:
@@ -176,11 +160,10 @@ def best_host(at: Work, vm: Vm, requests: Sequence[Request], preferred: Optional
         if uuid == preferred or at.topology.members[uuid].enabled
     }
     try:
-        return placement.choose_host(requests, vm.uuid, enabled, at.held, preferred)
-    except NoFreeVf:
-        pass
-    try:
-        return placement.choose_host(requests, vm.uuid, hosts, at.held, preferred)
+        try:
+            return placement.choose_host(requests, vm.uuid, enabled, at.held, preferred)
+        except NoFreeVf:
+            return placement.choose_host(requests, vm.uuid, hosts, at.held, preferred)
     except NoFreeVf as error:
         raise _no_free_vf(at, error) from error
 

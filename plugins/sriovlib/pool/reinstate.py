@@ -1,12 +1,13 @@
 """Gives a VM VFs of one host for all its requests, for its start hook and the call `reinstate_vfs`."""
 
 import time
-from typing import Any, Dict, List, Optional
+from typing import Any, Dict, Optional
 
 from ..errors import SriovError
 from ..machine.host import Host
 from ..xapi.session import Xapi
 from . import hosts, inventories, locked, pci_entries, state
+from .change import change_of
 from .ledger import NO_ENTRY, Entry
 from .locked import Work
 from .state import Vm
@@ -26,20 +27,16 @@ def reinstate(
 ) -> Dict[str, Any]:
     """Returns what the call `reinstate_vfs` does. The host: `wanted`, else the lease's if it is live (then it
     must answer), else the VM's affinity, else the one with most free VFs. `starting`: the VM's start hook
-    asks. `seconds`: the longest wait for the pool's lock."""
+    asks, and waits `seconds` for the pool's lock at most."""
     xapi = Xapi(host, session)
     pool = hosts.read(host, xapi)
     _, record = state.vm_record(xapi, vm_uuid)
     if wanted is not None:
         hosts.member(pool, wanted)
-    before = locked.entry_now(xapi, vm_uuid)
-    choices = [request.choice for request in before.requests]
-    concerned = locked.concerned(pool, choices, [wanted, before.lease.host if before.lease else None])
-    surveyed = inventories.survey(host, session, pool, concerned)
+    surveyed = inventories.survey(host, session, pool, locked.concerned(xapi, pool, vm_uuid, wanted))
     doing = f"reinstate_vfs for {record['name_label']} ({vm_uuid})"
-    if seconds is None and starting:
-        seconds = locked.HOOK_SECONDS
-    with locked.work(host, session, pool, surveyed, doing, seconds) as at:
+    wait = (seconds or locked.HOOK_SECONDS) if starting else None
+    with locked.work(host, session, pool, surveyed, doing, wait) as at:
         vm = at.vm(vm_uuid)
         state.must_be_halted(vm, starting)
         left = at.entry(vm_uuid).lease
@@ -52,51 +49,38 @@ def reinstate(
 
 
 def _reinstate(at: Work, vm: Vm, entry: Entry, wanted: Optional[str], starting: bool) -> Dict[str, Any]:
-    if not entry.requests:  # entries of ours may be left, by a revert or by a call that was cut off
-        change = at.change(vm, entry, (), wanted or at.topology.own, {})
-        changed = entry != NO_ENTRY and at.transaction.write(change, starting)
-        return _answer(vm, wanted, changed, changed and change.pci != (vm.pci or ""), [], at)
-    old = entry.lease
-    target = wanted or _target(at, vm, entry)
-    vfs = locked.place(at, vm, entry.requests, target, old.vfs if old else {})
-    change = at.change(vm, entry, entry.requests, target, vfs)
+    target, old = wanted, entry.lease
+    before = old.vfs if old else {}
+    vfs: Dict[int, str] = {}  # without requests entries may be left, by a revert or a call that was cut off
+    if entry.requests:
+        leased = at.topology.live_host(old.host) if old else None
+        target = wanted or leased or locked.best_host(at, vm, entry.requests, vm.affinity)
+        vfs = locked.place(at, vm, entry.requests, target, before)
+    place = target or at.topology.own
+    change = change_of(at.state, at.surveyed, vm, entry, entry.requests, place, vfs)
     pci_changed = pci_entries.plugging_order(change.pci) != vm.named
-    if starting and pci_changed:
+    if starting and pci_changed and vfs:
         now = int(time.time())
-        before = old.replaced if old else {}
-        lately = {to: when for to, when in before.items() if 0 <= now - when < AGAIN_SECONDS}
-        if target in lately:
+        replaced = old.replaced if old else {}
+        lately = {to: when for to, when in replaced.items() if 0 <= now - when < AGAIN_SECONDS}
+        if place in lately:
             raise SriovError(
                 "SRIOV_NOT_PLACED",
-                f"VM {vm.name} got VFs of this host {now - lately[target]} seconds ago, and has other "
+                f"VM {vm.name} got VFs of this host {now - lately[place]} seconds ago, and has other "
                 "entries again.",
                 "It is started on several hosts at once, or another client writes its other_config:pci: find "
                 "out which, then start it again in two minutes.",
             )
-        change = at.change(vm, entry, entry.requests, target, vfs, {**lately, target: now})
-    changed = at.transaction.write(change, starting)
-    rows = [
-        {"request": one.number, "vf": vfs[one.number], "before": old.vfs.get(one.number) if old else None}
-        for one in entry.requests
-    ]
-    return _answer(vm, target, changed, pci_changed, rows, at)
-
-
-def _answer(
-    vm: Vm, host: Optional[str], changed: bool, pci_changed: bool, rows: List[Dict[str, Any]], at: Work
-) -> Dict[str, Any]:
+        now_replaced = {**lately, place: now}
+        change = change_of(at.state, at.surveyed, vm, entry, entry.requests, place, vfs, now_replaced)
     return {
         "vm_uuid": vm.uuid,
-        "host_uuid": host,
-        "changed": changed,
+        "host_uuid": target,
+        "changed": entry != NO_ENTRY and at.transaction.write(change, starting),
         "pci_changed": pci_changed,
-        "vfs": rows,
+        "vfs": [
+            {"request": one.number, "vf": vfs[one.number], "before": before.get(one.number)}
+            for one in entry.requests
+        ],
         "warnings": [problem.message for problem in at.surveyed.problems],
     }
-
-
-def _target(at: Work, vm: Vm, entry: Entry) -> str:
-    leased = at.topology.live_host(entry.lease.host) if entry.lease else None
-    if leased is not None:
-        return leased
-    return locked.best_host(at, vm, entry.requests, vm.affinity)

@@ -94,6 +94,10 @@ class PoolState(NamedTuple):
         last = max((entry.lease.serial for entry in self.entries.values() if entry.lease), default=0)
         return min(last + 1, ledger.LARGEST)
 
+    def was_cut_off(self, uuid: str) -> bool:
+        """Whether a call for the VM came to no end after it had written the ledger."""
+        return ledger.was_cut_off(self.keys.get(uuid, ()))
+
     def held(self, running: OnHost, starting: OnHost) -> Held:
         """Who holds which VF; of a part of the pool, of those that its VMs have. `running` is what the hosts'
         xenstores say. `starting` is what the notes of starts there say: one counts while xapi says that the
@@ -236,12 +240,15 @@ def explained(entry: Entry, vm: Vm, keys: Sequence[Key]) -> Entry:
     return entry._replace(past=tuple(address for address in entry.past if address not in vm.named))
 
 
-def put_right(uuid: str, key: str) -> str:
-    """What to do with a VM's key that cannot be read."""
-    return (
+def put_right(uuid: str, keys: Sequence[Key]) -> str:
+    """What to do with a VM's key that cannot be read: with the last one, where there are several."""
+    remove = (
         "Correct it; or remove it (`xe pool-param-remove uuid=POOL param-name=other-config "
-        f"param-key={key}`) and the VM's entries (`{pci_entries.removal(uuid)}`), then assign VFs again."
+        f"param-key={keys[-1].name}`)"
     )
+    if len(keys) > 1:
+        return f"{remove}: then {keys[-2].name} counts, and `reinstate_vfs` makes the VM what that says."
+    return f"{remove} and the VM's entries (`{pci_entries.removal(uuid)}`), then assign VFs again."
 
 
 def vm_of(ref: str, record: Mapping[str, Any], uuids: Mapping[str, str]) -> Vm:

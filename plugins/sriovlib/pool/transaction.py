@@ -38,7 +38,6 @@ class Transaction:
         self._xapi = xapi
         self._state = state
         self._written: List[Write] = []
-        self._found_origins: Optional[Set[str]] = None
 
     def write(self, change: Change, starting: bool = False) -> bool:
         """Makes the VM so, and looks at it again: if a start slipped in, or the pool has another master,
@@ -174,16 +173,16 @@ class Transaction:
         """Removes old keys of calls that were cut off when all was written, and the keys of VMs that are
         gone, except while there are copies of them. A template is no VM here and yet not gone, so xapi is
         asked for each. What fails is left to the next call."""
-        for uuid, keys in self._state.keys.items():
-            if uuid in self._state.vms:
-                if len(keys) > 1 and self._is_complete(uuid):
-                    self._remove_keys([key.name for key in keys[:-1]])
-                continue
-            try:
-                if ledger.is_uuid(uuid) and self._is_gone(uuid) and uuid not in self._origins():
-                    self._remove_keys([key.name for key in keys])
-            except XapiError as error:
-                self._host.log(f"{keys[-1].name} could not be collected: {error}")
+        for uuid, vm in self._state.vms.items():
+            keys = self._state.keys.get(uuid, [])
+            if len(keys) > 1 and self._is_complete(vm):
+                self._remove_keys([key.name for key in keys[:-1]])
+        try:
+            gone = [uuid for uuid in self._state.keys if uuid not in self._state.vms and self._is_gone(uuid)]
+            for uuid in set(gone).difference(self._origins() if gone else ()):
+                self._remove_keys([key.name for key in self._state.keys[uuid]])
+        except XapiError as error:
+            self._host.log(f"keys of VMs that are gone could not be collected: {error}")
 
     def _remove_keys(self, names: Sequence[str]) -> None:
         """Not worth failing for: the next call does it."""
@@ -193,45 +192,49 @@ class Transaction:
         except XapiError as error:
             self._host.log(f"pool.other_config:{name} could not be removed: {error}")
 
-    def _is_complete(self, uuid: str) -> bool:
+    def _is_complete(self, vm: Vm) -> bool:
         """Whether the VM is as its entry says."""
-        vm, entry = self._state.vms[uuid], self._state.entries.get(uuid)
+        entry = self._state.entries.get(vm.uuid)
         if entry is None or (vm.pci or "") != entry.pci:
             return False
         if entry.requests:
-            return vm.nomigrate is not None and vm.mark == uuid
-        return vm.mark != uuid and not (entry.nomigrate and vm.nomigrate == "true")
+            return vm.nomigrate is not None and vm.mark == vm.uuid
+        return vm.mark != vm.uuid and not (entry.nomigrate and vm.nomigrate == "true")
 
     def _origins(self) -> Set[str]:
         """Of all copies that there are: VMs are made of templates and snapshots too."""
-        if self._found_origins is None:
-            found = self._xapi.call("VM.get_all_records_where", _TEMPLATES)
-            templates = [state.vm_of(ref, record, {}) for ref, record in found.items()]
-            self._found_origins = copies.origins(self._state, [*self._state.vms.values(), *templates])
-        return self._found_origins
+        found = self._xapi.call("VM.get_all_records_where", _TEMPLATES)
+        templates = [state.vm_of(ref, record, {}) for ref, record in found.items()]
+        return copies.origins(self._state, [*self._state.vms.values(), *templates])
 
     def _is_gone(self, uuid: str) -> bool:
         try:
-            self._xapi.call("VM.get_by_uuid", uuid)
+            if ledger.is_uuid(uuid):
+                self._xapi.call("VM.get_by_uuid", uuid)
         except XapiFailure as failure:
-            if failure.details[0] == "UUID_INVALID":
-                return True
-            raise
+            return failure.details[0] == "UUID_INVALID"
         return False
 
 
 def _key(change: Change, keys: Sequence[Key]) -> Tuple[str, str]:
     """Name and text of the VM's next key."""
     vm = change.vm
-    try:
-        return ledger.next_name(vm.uuid, keys), ledger.render(change.entry)
-    except ledger.LedgerError as error:
-        name = keys[-1].name if keys else ledger.PREFIX + vm.uuid
+    before = f"pool.other_config:{keys[-1].name if keys else ledger.PREFIX + vm.uuid}"
+    name = ledger.next_name(vm.uuid, keys)
+    if name is None:  # none of ours: there are not so many calls
         raise SriovError(
             "SRIOV_LEDGER",
-            f"What {vm.name} ({vm.uuid}) would have cannot be written to the ledger: {error}.",
-            f"Correct pool.other_config:{name}; or take back all VFs of the VM (`unassign_vf` with "
-            "all=true), then remove that key.",
+            f"VM {vm.name} ({vm.uuid}): no serial is left after {before}.",
+            f"Write its text to pool.other_config:{ledger.PREFIX}{vm.uuid}.1, and remove that key.",
+        )
+    try:
+        return name, ledger.render(change.entry)
+    except ledger.LedgerError as error:
+        raise SriovError(
+            "SRIOV_LEDGER",
+            f"VM {vm.name} ({vm.uuid}): its new entry cannot be written to the ledger: {error}.",
+            f"Correct {before}; or take back all VFs of the VM (`unassign_vf` with all=true), then remove "
+            "that key.",
         ) from error
 
 

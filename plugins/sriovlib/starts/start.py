@@ -80,11 +80,11 @@ def _look(host: Host, xapi: Xapi, ref: str, record: Record) -> View:
     view = facts.look(host, xapi, ref, record)
     part, uuid = view.pool.state, view.vm.uuid
     if uuid in part.unreadable:
-        key = part.keys[uuid][-1].name
+        keys = part.keys[uuid]
         raise SriovError(
             "SRIOV_LEDGER",
-            f"pool.other_config:{key} cannot be read: {part.unreadable[uuid]}.",
-            state.put_right(uuid, key),
+            f"pool.other_config:{keys[-1].name} cannot be read: {part.unreadable[uuid]}.",
+            state.put_right(uuid, keys),
         )
     return view
 

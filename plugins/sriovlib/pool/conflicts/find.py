@@ -66,11 +66,11 @@ def _hosts(seen: Seen) -> Iterator[Conflict]:
 def _ledger(seen: Seen) -> Iterator[Conflict]:
     """Keys that cannot be read, and those of VMs that are gone."""
     for uuid, why in sorted(seen.state.unreadable.items()):
-        key = seen.state.keys[uuid][-1].name
+        keys = seen.state.keys[uuid]
         yield Conflict(
             "LEDGER_UNREADABLE",
-            f"pool.other_config:{key} ({seen.state.name(uuid)}) cannot be read: {why}.",
-            state.put_right(uuid, key),
+            f"pool.other_config:{keys[-1].name} ({seen.state.name(uuid)}) cannot be read: {why}.",
+            state.put_right(uuid, keys),
             [uuid],
         )
     for uuid, entry in sorted(seen.state.entries.items()):
