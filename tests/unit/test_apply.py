@@ -11,9 +11,10 @@ from machine_description import Card, Sriov, default_description
 from sriovlib.config import sriov_conf
 from sriovlib.config.vf_settings import NO_MAC
 from sriovlib.errors import SriovError
+from sriovlib.machine.command import TIMED_OUT, Completed
 from sriovlib.starts import handover
 from sriovlib.starts.handover import Permitted
-from sriovlib.vf import apply, ip_link
+from sriovlib.vf import apply, ip_link, start_notes
 
 ETH1, ETH2 = "0000:07:00.0", "0000:07:00.1"
 VF0, VF1 = "0000:07:10.0", "0000:07:10.2"  # of eth1
@@ -99,9 +100,27 @@ def test_a_driver_that_says_yes_and_does_not(host: Machine, monkeypatch: pytest.
         real(sysfs, title, index, {name: value for name, value in changes.items() if value != MAC})
 
     monkeypatch.setattr(kernel_net, "set_vf", deaf)
+    monkeypatch.setattr(apply, "BUSY_SECONDS", 0)
     error = refused(host, {VF0: {"mac": MAC, "vlan": "12"}})
     assert f"{VF0} has mac {NO_MAC}" in error.message
     assert settings(host, VF0) == FRESH
+
+
+def test_a_driver_that_shows_a_setting_late(host: Machine, monkeypatch: pytest.MonkeyPatch) -> None:
+    real, old = ip_link.read, [True] * 3
+
+    def late(*args: Any) -> Any:
+        shown = real(*args)
+        if old:
+            old.pop()
+            shown["eth1"][0] = shown["eth1"][0]._replace(mac=NO_MAC)
+        return shown
+
+    there = apply.look(host)
+    monkeypatch.setattr(ip_link, "read", late)
+    monkeypatch.setattr(apply, "BUSY_PAUSE", 0.01)
+    assert apply.put(host, there, {VF0: {"mac": MAC}}) == []
+    assert not old
 
 
 def test_a_pf_that_is_down_is_brought_up(host: Machine) -> None:
@@ -255,12 +274,8 @@ def test_few_processes_however_many_vfs(tmp_path: Path) -> None:
     assert started == [" ".join(argv) for argv in (ip_link.COMMAND, ip_link.BATCH, ip_link.COMMAND)]
 
 
-@pytest.mark.parametrize(("times", "seconds"), [(3, 2.0), (99, 0.2)])
-def test_a_vf_that_is_busy_is_released_a_moment_later_or_named(
-    host: Machine, monkeypatch: pytest.MonkeyPatch, times: int, seconds: float
-) -> None:
-    """As one is right after its domain's end."""
-    arrive(host, {VF0: {"mac": MAC}})
+def make_busy(monkeypatch: pytest.MonkeyPatch, times: int, seconds: float) -> None:
+    """The driver says so many times that it is busy, and is tried again for so long."""
     real, left = kernel_net.set_vf, [True] * times
 
     def busy(*args: Any) -> None:
@@ -272,5 +287,44 @@ def test_a_vf_that_is_busy_is_released_a_moment_later_or_named(
     monkeypatch.setattr(kernel_net, "set_vf", busy)
     monkeypatch.setattr(apply, "BUSY_SECONDS", seconds)
     monkeypatch.setattr(apply, "BUSY_PAUSE", 0.01)
+
+
+@pytest.mark.parametrize(("times", "seconds"), [(3, 2.0), (999, 0.2)])
+def test_a_vf_that_is_busy_is_released_a_moment_later_or_named(
+    host: Machine, monkeypatch: pytest.MonkeyPatch, times: int, seconds: float
+) -> None:
+    """As one is right after its domain's end."""
+    arrive(host, {VF0: {"mac": MAC}})
+    make_busy(monkeypatch, times, seconds)
     said = apply.release(host, [VF0])
     assert (settings(host, VF0)[0], list(said)) == ((NO_MAC, []) if times == 3 else (MAC, [VF0]))
+
+
+def test_a_start_with_a_vf_that_stays_busy_is_refused_and_its_release_is_noted(
+    host: Machine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    host.run(["ip", "link", "set", "dev", "eth1", "vf", "0", "vlan", "99"])  # of whoever had it before
+    make_busy(monkeypatch, 999, 0.2)
+    error = refused(host, {VF0: {"mac": MAC}})
+    assert (error.code, apply.BUSY in error.message) == ("SRIOV_KERNEL_REFUSED", True)
+    assert error.hint.startswith("Start the VM again in a moment")
+    note = start_notes.read(host, WEB)
+    assert note is not None
+    assert (note.devices, list(note.settings), note.claims) == ([], [VF0], False)
+
+
+def test_an_ip_that_hangs_is_started_once(host: Machine) -> None:
+    """Each of many changes would hang as long."""
+    started: List[Any] = []
+
+    class Hanging(Machine):
+        def start(self, argv: Any, input_text: Any = None) -> Any:
+            if "-batch" not in argv:
+                return super().start(argv, input_text)
+            started.append(argv)
+            return machine.Done(Completed(argv, TIMED_OUT, "", "no end after 30 seconds, killed"))
+
+    there = apply.look(host)
+    found = apply.put(Hanging(host.root), there, {vf: {"mac": MAC, "vlan": 12} for vf in (VF0, OTHER)})
+    assert {one.why for one in found} == {"no end after 30 seconds, killed"}
+    assert (len(found), len(started)) == (4, 1)

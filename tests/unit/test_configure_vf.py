@@ -7,6 +7,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Dict, Iterator
 
+import kernel_net
 import machine
 import pytest
 from machine import Machine
@@ -16,7 +17,7 @@ from sriovlib.calls import table
 from sriovlib.config import sriov_conf, vf_settings
 from sriovlib.errors import SriovError
 from sriovlib.pool import conf_copy
-from sriovlib.vf import ip_link, restore
+from sriovlib.vf import apply, ip_link, restore
 
 ETH1 = "0000:07:00.0"
 
@@ -186,13 +187,13 @@ def test_a_step_that_fails_leaves_vf_and_file_as_they_were(
 ) -> None:
     """No descriptor is left for `ip`: that is no answer of the kernel's, and counts as one."""
     before = host.read(sriov_conf.PATH)
-    apply, calls_of = ip_link.apply, iter([True])
+    real, calls_of = ip_link.apply, iter([True])
 
     def once(*args: Any) -> Any:
         if next(calls_of, False):
-            apply(*args)
+            real(*args)
             raise OSError(errno.EMFILE, os.strerror(errno.EMFILE))
-        return apply(*args)
+        return real(*args)
 
     monkeypatch.setattr(ip_link, "apply", once)
     refused(host, pool, "07:10.2", vlan="12")
@@ -214,6 +215,30 @@ def test_a_file_that_cannot_be_set_back_does_not_hide_what_was_refused(
     error = refused(host, pool, "07:10.2", vlan="12", link_state="enable")
     assert (error.code, "still asks for what was refused" in error.message) == ("SRIOV_KERNEL_REFUSED", True)
     assert settings(host, pool)["0000:07:10.2"][1] == 0
+
+
+def test_what_was_not_known_is_set_back_as_the_vf_rests(
+    host: Machine, pool: SmallPool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The kernel cuts the list of very many VFs."""
+    monkeypatch.setattr(ip_link, "parse", lambda _answer: {"eth1": {0: vf_settings.UNSET}})
+    refused(host, pool, "07:10.2", mac="02:00:00:00:00:05", vlan="12", link_state="enable")
+    monkeypatch.undo()
+    assert settings(host, pool)["0000:07:10.2"][:2] == (vf_settings.NO_MAC, 0)
+
+
+def test_a_vf_that_stays_busy(host: Machine, pool: SmallPool, monkeypatch: pytest.MonkeyPatch) -> None:
+    before = host.read(sriov_conf.PATH)
+
+    def busy(*_args: Any) -> None:
+        raise OSError(errno.EBUSY, apply.BUSY)
+
+    monkeypatch.setattr(kernel_net, "set_vf", busy)
+    monkeypatch.setattr(apply, "BUSY_SECONDS", 0.1)
+    error = refused(host, pool, "07:10.2", vlan="12")
+    assert (error.code, apply.BUSY in error.message) == ("SRIOV_KERNEL_REFUSED", True)
+    assert error.hint == "Nothing was changed: call again in a moment."
+    assert host.read(sriov_conf.PATH) == before
 
 
 @contextmanager

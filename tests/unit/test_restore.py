@@ -17,7 +17,7 @@ from sriovlib.calls import table
 from sriovlib.config import sriov_conf
 from sriovlib.errors import SriovError
 from sriovlib.machine.command import Completed
-from sriovlib.vf import create, last_results, links, pciback, restore
+from sriovlib.vf import create, links, pciback, pf_notes, restore
 
 ETH1, ETH2 = "0000:07:00.0", "0000:07:00.1"
 WEB = "11111111-2222-4333-8444-555555555555"
@@ -331,8 +331,26 @@ def test_where_no_time_is_left_the_other_pfs_say_so(tmp_path: Path, monkeypatch:
     monkeypatch.setattr(restore, "SECONDS", -1)
     told = {result.step: result.error for result in restore.restore(host) if result.step != "pciback"}
     assert told == dict.fromkeys((ETH1, ETH2), "no time was left for it; run sriov-restore again")
-    assert last_results.read(host)[ETH2] == told[ETH2]
+    assert pf_notes.read(host, pf_notes.LAST_ERRORS)[ETH2] == told[ETH2]
     assert (present(host), present(host, ETH2)) == (0, 0)
+
+
+def test_a_restore_that_is_killed_leaves_word(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What an earlier one said of its PFs is no longer so."""
+    host = machine.default_host(str(tmp_path))
+    write(host, f"[pf {ETH1}]\nvfs = 2\n[pf {ETH2}]\nvfs = 2\n")
+    assert errors(host) == []
+
+    def killed(*_args: Any) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(links, "bring_up", killed)
+    with pytest.raises(KeyboardInterrupt):
+        restore.restore(host)
+    assert pf_notes.read(host, pf_notes.LAST_ERRORS) == dict.fromkeys((ETH1, ETH2), restore.UNFINISHED)
+    monkeypatch.undo()
+    assert errors(host) == []
+    assert pf_notes.read(host, pf_notes.LAST_ERRORS) == dict.fromkeys((ETH1, ETH2))
 
 
 def test_a_check_names_what_differs_and_a_pf_that_is_not_there(tmp_path: Path) -> None:

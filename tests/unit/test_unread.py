@@ -16,7 +16,7 @@ from sriovlib.config import ini, sriov_conf
 from sriovlib.errors import SriovError
 from sriovlib.machine import pci, sysfs
 from sriovlib.machine.host import Host
-from sriovlib.vf import create, last_results, restore
+from sriovlib.vf import create, pf_notes, restore
 
 PF = "/sys/bus/pci/devices/0000:07:00.0"
 WEB = "11111111-2222-4333-8444-555555555555"
@@ -104,5 +104,5 @@ def test_each_contradiction_of_a_section_is_named(fs: FakeFilesystem) -> None:
 
 @pytest.mark.parametrize("note", ["[]", "[" * 100_000, "7", "{", ""])
 def test_a_note_that_is_none(fs: FakeFilesystem, note: str) -> None:
-    fs.create_file(last_results.PATH, contents=note)
-    assert last_results.read(Host()) == {}
+    fs.create_file(pf_notes.LAST_ERRORS, contents=note)
+    assert pf_notes.read(Host(), pf_notes.LAST_ERRORS) == {}

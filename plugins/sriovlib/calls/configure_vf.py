@@ -63,14 +63,16 @@ def configure_vf(host: Host, session: Any, args: Mapping[str, str]) -> Dict[str,
             links.bring_up(host, [pf])
             refused = apply.put(host, there, {address: wanted})
         except BaseException:
-            _undo(host, there[address], before, after)
+            _undo(host, there[address], wanted, before, after)
             raise
         if refused:
-            left = _undo(host, there[address], before, after)
+            left = _undo(host, there[address], wanted, before, after)
             raise SriovError(
                 "SRIOV_KERNEL_REFUSED",
                 f"{address}: the driver {pf.driver} refused {refused[0]}.{left}",
-                "Leave that setting out; what else this call named was taken back.",
+                "Nothing was changed: call again in a moment."
+                if refused[0].is_busy and not left
+                else "Leave that setting out; what else this call named was taken back.",
             )
         shown = inventory.look(host)
         return next((r for r in list_vfs.vf_records(shown, pool) if r["address"] == address), record)
@@ -151,12 +153,14 @@ def _write_file(
     return sriov_conf.edit(host, change)
 
 
-def _undo(host: Host, vf: apply.Vf, before: HostConfig, after: HostConfig) -> str:
-    """Takes back what the kernel took before it refused, by a fresh look; and the file's sections. Each of
-    the two whatever becomes of the other; what is not as before, in sentences."""
+def _undo(host: Host, vf: apply.Vf, wanted: Mapping[str, Any], before: HostConfig, after: HostConfig) -> str:
+    """Sets the VF back as it was, or as it rests where that is not known; then the file's sections, whatever
+    became of the VF. What is not as before, in sentences."""
     said = ""
+    was = {**vf.rest, **vf_settings.values(vf.now)}
     try:
-        left = apply.put(host, apply.again(host, {vf.address: vf}), {vf.address: vf_settings.values(vf.now)})
+        there = apply.again(host, {vf.address: vf})
+        left = apply.put(host, there, {vf.address: {name: was[name] for name in wanted if name in was}})
         if left:
             said += f" {vf.address} cannot be set back: {'; '.join(map(str, left))}."
     except Exception as error:

@@ -10,7 +10,7 @@ from ..machine.host import Host
 from ..pool import needed_by_xapi
 from ..pool.state import Pool
 from ..starts import release
-from ..vf import create, in_use, inventory, last_results, links, module_parameter, pciback, restore
+from ..vf import create, in_use, inventory, links, module_parameter, pciback, pf_notes, restore
 from ..xapi.session import Xapi, XapiError
 from . import arguments, list_vfs
 
@@ -54,7 +54,8 @@ def set_vf_count(host: Host, session: Any, args: Mapping[str, str]) -> Dict[str,
                 changed, warnings = _now(host, seen, macs, pf, after)
         except BaseException as error:
             raise _undone(host, pf, before, after, error) from error
-        last_results.note(host, {pf.address: None})  # nothing is undone from here on: the VFs are there
+        # The VFs are there: nothing is undone from here on.
+        pf_notes.write(host, pf_notes.LAST_ERRORS, {pf.address: None})
         there = create.present(host, pf.address)
         if parameter is None and len(there) != count:
             reason = create.reason_since(host, pf.address, log_before)
@@ -117,7 +118,7 @@ def _undone(
         sriov_conf.edit(host, lambda config: ini.put_back(config.document, before.document, names))
     except SriovError as second:
         said = f" And {second.message} The file still asks for what was refused."
-    last_results.note(host, {pf.address: str(error)})
+    pf_notes.write(host, pf_notes.LAST_ERRORS, {pf.address: str(error)})
     if isinstance(error, SriovError):
         return SriovError(error.code, error.message + said, error.hint)
     if isinstance(error, OSError):

@@ -12,12 +12,11 @@ from ..pool import conf_copy
 from ..pool.state import Pool, Silence
 from ..vf import (
     drift,
-    driver_counts,
     host_inventory,
     inventory,
-    last_results,
     module_parameter,
     pciback,
+    pf_notes,
     restore_running,
 )
 from ..vf.inventory import STATES
@@ -86,7 +85,7 @@ def status(host: Host, session: Any, _args: Mapping[str, str]) -> Dict[str, Any]
         if pf.num_vfs and desired_counts.get(pf.address) is None
     ]
     problems += [REBOOT_PENDING._replace(message=sentence) for sentence in leaving if sentence]
-    errors = last_results.read(host)
+    errors = pf_notes.read(host, pf_notes.LAST_ERRORS)
     vfs = host_inventory.vf_states(seen)
     pfs = list_vfs.pf_states(host, seen, vfs, configured, pool)
     states = [vf.state for vf in list_vfs.joined(seen, vfs, pool)]
@@ -129,7 +128,7 @@ def _against_drift(host: Host, planned: drift.PfPlan) -> Tuple[bool, str]:
         return False, f"{error.message} {error.hint}"
     if parameter is not None:
         return module_parameter.advice(host, parameter, planned.pf.address, number, planned.pf.num_vfs)
-    made = driver_counts.made_for(host, planned.pf.address, number)
+    made = pf_notes.made_for(host, planned.pf.address, number)
     if made == planned.pf.num_vfs:
         return False, (
             f"Its driver made {made} when it was asked for {number}: call set_vf_count with count={made} "

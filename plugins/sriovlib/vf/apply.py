@@ -21,7 +21,8 @@ Requested = Mapping[str, Mapping[str, str]]  # VF address -> settings in the led
 Vfs = Dict[str, "Vf"]  # by address
 
 BUSY = "Device or resource busy"
-# A VF is busy right after its domain's end; sriov-cni tries 20 times too (pkg/utils, SetVFHardwareMAC).
+# A VF may be busy right after its domain's end. sriov-cni sets and reads back up to 20 times, 100 ms apart
+# (pkg/utils/utils.go, SetVFHardwareMAC).
 BUSY_SECONDS, BUSY_PAUSE = 2.0, 0.1
 READ_BACK = ("mac", "vlan")  # what the guest is known by; some drivers take a setting and do not do it
 
@@ -42,12 +43,16 @@ class Vf(NamedTuple):
 
 
 class Refused(NamedTuple):
-    """Settings that a VF does not have though they were said; `words` are those of `ip link set`."""
+    """Settings that a VF was given and does not have; `words` are those of `ip link set`."""
 
     vf: Vf
     settings: Tuple[str, ...]
     words: str
     why: str
+
+    @property
+    def is_busy(self) -> bool:
+        return self.why == BUSY
 
     def __str__(self) -> str:
         return f"{' and '.join(self.settings)} of VF {self.vf.function.number} (`{self.words}`): {self.why}"
@@ -154,7 +159,19 @@ def _apply(host: Host, changes: List[ip_link.Change]) -> Dict[int, str]:
 def _not_done(
     host: Host, set_now: Vfs, wanted: Mapping[str, Settings], refused: Collection[Refused]
 ) -> List[Refused]:
-    """What was taken and not done. Where no MAC is wanted the driver may make one up; the former must go."""
+    """What the driver accepted and did not do, given the time that a busy VF is given."""
+    deadline = time.monotonic() + BUSY_SECONDS
+    while True:
+        found = _differing(host, set_now, wanted, refused)
+        if not found or time.monotonic() >= deadline:
+            return found
+        time.sleep(BUSY_PAUSE)
+
+
+def _differing(
+    host: Host, set_now: Vfs, wanted: Mapping[str, Settings], refused: Collection[Refused]
+) -> List[Refused]:
+    """Where no MAC is wanted the driver may make one up; the former must go."""
     known = {(one.vf.address, name) for one in refused for name in one.settings}
     found = []
     for address, vf in again(host, set_now).items():
@@ -164,7 +181,7 @@ def _not_done(
             is_now, value = getattr(vf.now, name), wanted[address][name]
             former = getattr(set_now[address].now, name)
             if is_now not in (None, value) and (value != NO_MAC or is_now == former):
-                why = f"the driver says that it did so, and {address} has {name} {is_now}"
+                why = f"the driver accepted it, but {address} has {name} {is_now}"
                 found.append(Refused(vf, (name,), f"{name} {value}", why))
     return found
 
@@ -221,8 +238,10 @@ def arrive(host: Host, there: Vfs, requested: Requested, running: Collection[str
         raise SriovError(
             "SRIOV_KERNEL_REFUSED",
             f"{vf.address} ({vf.interface}): the driver {vf.pf.driver} refused {refused}.",
-            "Give the VM's request settings that this card can do (`list_assignments` shows them; `dmesg` "
-            "may say why), or another VF.",
+            "Start the VM again in a moment; if that does not help, give it another VF."
+            if refused.is_busy
+            else "Give the VM's request settings that this card can do (`list_assignments` shows them; "
+            "`dmesg` may say why), or another VF.",
         )
 
 
@@ -263,8 +282,8 @@ def release(host: Host, addresses: Iterable[str]) -> Dict[str, str]:
     there = look(host)
     asked = {address: there[address].rest for address in addresses if address in there}
     refused = put(host, there, asked)
-    # be2net and qede take no MAC of zeros (kernel 4.19 to 6.1: be_main.c, be_set_vf_mac; qede_main.c,
-    # qede_set_vf_mac), and any is better than the VM's.
+    # be2net and qede take no MAC of zeros (linux: be_main.c, be_set_vf_mac, and qede_main.c, qede_set_vf_mac:
+    # EINVAL unless is_valid_ether_addr), and any other MAC is better than the VM's.
     with_mac = [one.vf.address for one in refused if one.settings == ("mac",)]
     if with_mac:
         others = {address: _own_mac(host, address) for address in with_mac}

@@ -6,12 +6,11 @@ before the first change; and kept in /run/sriov/fresh.json: {"0000:07:00.0": {"s
 could not be learned is not there, and then the setting is left alone.
 """
 
-import json
 from typing import Any, Dict, Iterable, List, Mapping, NamedTuple, Sequence
 
 from ..config.vf_settings import VfSettings
 from ..machine.host import RUN_FOLDER, Host
-from . import start_notes
+from . import pf_notes, start_notes
 
 PATH = f"{RUN_FOLDER}/fresh.json"
 OF_BORN = ("min_tx_rate", "max_tx_rate", "spoof_check", "trust", "link_state")
@@ -48,33 +47,13 @@ def learned(untouched: Iterable[VfSettings], names: Sequence[str]) -> Dict[str, 
 
 
 def kept(host: Host) -> Fresh:
-    try:
-        found = json.loads(host.read(PATH))
-    except (OSError, ValueError, RecursionError):
-        return {}
-    if not isinstance(found, dict):
-        return {}
     return {
         pf: {name: values[name] for name in OF_BORN if name in values}
-        for pf, values in found.items()
+        for pf, values in pf_notes.read(host, PATH).items()
         if isinstance(values, dict)
     }
 
 
 def keep(host: Host, found: Mapping[str, Mapping[str, Any]]) -> None:
-    """For later, when VMs have the VFs. Of a PF of which nothing was learned it may still be. The caller
-    holds the lock `vfs`."""
-    before = kept(host)
-    after = {**before, **{pf: dict(values) for pf, values in found.items() if values}}
-    if after == before:
-        return
-    try:
-        host.make_folder(RUN_FOLDER)
-        host.replace_file(PATH, json.dumps(after).encode())
-    except OSError as error:
-        host.log(f"{PATH}: {error.strerror}")
-
-
-def born(host: Host, pf: str, settings: Iterable[VfSettings]) -> None:
-    """The PF has made its VFs just now. The caller holds the lock `vfs`."""
-    keep(host, {pf: learned(settings, OF_BORN)})
+    """For later, when VMs have the VFs. A PF of which nothing was learned may still show it then."""
+    pf_notes.write(host, PATH, {pf: dict(values) for pf, values in found.items() if values})

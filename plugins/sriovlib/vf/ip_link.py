@@ -206,6 +206,8 @@ def apply(host: Host, wanted: Sequence[Change]) -> Dict[int, str]:
         return {}
     lines = [f"link set dev {change.interface} vf {change.number} {change.words}" for change in wanted]
     answer = host.run(BATCH, input_text="".join(line + "\n" for line in lines))
+    if answer.status in (NOT_FOUND, TIMED_OUT):  # one by one each would take as long
+        return dict.fromkeys(range(len(wanted)), answer.stderr)
     failed = _failed(answer) if answer.status else {}
     if answer.status and not failed:  # ip stops at a word that it does not know, and names no line
         answers = [host.run(["ip", *line.split()]) for line in lines]

@@ -11,9 +11,10 @@ CARRIER_SECONDS = 10
 
 
 def bring_up(host: Host, pfs: Iterable[pci.PhysicalFunction]) -> None:
-    """One process for all ports that are down: these pass no traffic of their VFs, bnxt_en makes no VFs on
-    them (kernel 4.19: bnxt_sriov.c, bnxt_sriov_configure) and igb takes no rates (6.1, seen). Best effort:
-    `status` names a port that stays down (PF_DOWN)."""
+    """One process for all ports that are down. On such a port VFs have no traffic, bnxt_en makes no VFs and
+    reports success (linux: bnxt_sriov.c, bnxt_sriov_configure: "since if is down"), and igb takes no rates
+    (igb_main.c, igb_ndo_set_vf_bw: EINVAL without a link). Best effort: `status` names a port that stays down
+    (PF_DOWN)."""
     down = [port.interface for pf in pfs for port in pf.ports if sysfs.is_up(host, port.interface) is False]
     if not down:
         return

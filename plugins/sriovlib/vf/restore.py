@@ -11,14 +11,13 @@ from ..machine.host import RUN_FOLDER, Host
 from . import (
     apply,
     create,
-    driver_counts,
     driver_defaults,
     in_use,
     inventory,
-    last_results,
     links,
     module_parameter,
     pciback,
+    pf_notes,
     restore_running,
 )
 from .drift import PfPlan, drift, plan
@@ -28,6 +27,7 @@ from .inventory import Inventory
 # rule has work to do for later ones only.
 BEGUN = f"{RUN_FOLDER}/restore-begun"
 SECONDS = 200  # for all PFs; the unit ends us after 300
+UNFINISHED = "sriov-restore began with this PF and has not finished"  # what stays where it is killed
 
 
 class Result(NamedTuple):
@@ -53,9 +53,10 @@ def restore(host: Host, only: Optional[str] = None) -> List[Result]:
         plans = _planned(host, config, seen)
         if only is not None:
             plans = [one for one in plans if one.pf is not None and one.pf.address == only]
+        pf_notes.write(host, pf_notes.LAST_ERRORS, {one.pf.address: UNFINISHED for one in plans if one.pf})
         restored, seen = _pfs(host, plans, seen, deadline)
         results += restored
-        last_results.note(host, {result.step: result.error for result in restored})
+        pf_notes.write(host, pf_notes.LAST_ERRORS, {result.step: result.error for result in restored})
         renewed = restore_running.renew(host, seen, only)
         return results + [Result(address, "as its VM wants it", error) for address, error in renewed.items()]
 
@@ -153,7 +154,7 @@ def bring_to_count(host: Host, pf: pci.PhysicalFunction, wanted: PfConfig, seen:
         vf.pf == pf.address and vf.driver not in (None, pci.PCIBACK) for vf in seen.vfs
     ):
         in_use.vfs_have_no_disk(pf, seen, dom0_disks.by_controller(host, ()))
-    if now.number is None or driver_counts.made_for(host, pf.address, now.number) == pf.num_vfs:
+    if now.number is None or pf_notes.made_for(host, pf.address, now.number) == pf.num_vfs:
         for address in now.untaken:
             pciback.take(host, address)
         return False
@@ -174,16 +175,20 @@ def bring_to_count(host: Host, pf: pci.PhysicalFunction, wanted: PfConfig, seen:
             f"Call set_vf_count with count={pf.num_vfs} to keep those that there are, or change it where "
             "they are made.",
         )
-    driver_counts.note(host, pf.address, now.number, create.make(host, pf.address, now.number))
+    pf_notes.note_count(host, pf.address, now.number, create.make(host, pf.address, now.number))
     return True
 
 
 def learn_of_born(host: Host, seen: Inventory, pfs: List[str]) -> None:
     """What these PFs, which have just made their VFs, give a fresh one."""
-    for pf in seen.pfs:
-        if pf.address in pfs:
-            shown = [vf for name in pf.settings_interfaces for vf in seen.settings.get(name, {}).values()]
-            driver_defaults.born(host, pf.address, shown)
+    shown = {
+        pf.address: [vf for name in pf.settings_interfaces for vf in seen.settings.get(name, {}).values()]
+        for pf in seen.pfs
+        if pf.address in pfs
+    }
+    driver_defaults.keep(
+        host, {pf: driver_defaults.learned(vfs, driver_defaults.OF_BORN) for pf, vfs in shown.items()}
+    )
 
 
 def apply_settings(host: Host, seen: Inventory, wanted: Mapping[str, PfConfig]) -> Dict[str, str]:
