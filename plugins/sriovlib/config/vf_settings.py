@@ -1,4 +1,4 @@
-"""The settings of network VFs: MAC, VLAN, rates ...: what they are called, and what they may be."""
+"""The settings of network VFs (MAC, VLAN, rates ...): their names, and the values that they take."""
 
 import hashlib
 import re
@@ -30,7 +30,7 @@ UNKNOWN = VfSettings()
 NAMES = VfSettings._fields
 NO_MAC = "00:00:00:00:00:00"
 DEFAULT = "default"  # in the place of a value: what the driver gives a fresh VF, and nothing in a file
-# What none of it is to every driver. What else a fresh VF has is the driver's own affair: fresh.py.
+# What every driver gives a fresh VF; where drivers differ: driver_defaults.py.
 UNSET = VfSettings(NO_MAC, 0, 0, "802.1q", 0, 0, trust=False)
 
 _MAC = re.compile(r"[0-9a-fA-F]{2}(?::[0-9a-fA-F]{2}){5}")
@@ -88,7 +88,7 @@ def is_understood(name: str, text: Any) -> bool:
 
 
 def differing(wanted: Mapping[str, str], now: VfSettings) -> Dict[str, str]:
-    """Of settings in the ledger's words those that are known to be others."""
+    """Those of these settings, in the ledger's words, of which `now` is known to have another value."""
     found = {}
     for name, text in wanted.items():
         is_now = getattr(now, name)
@@ -103,19 +103,11 @@ def as_text(value: Any) -> str:
 
 
 def contradiction(settings: Mapping[str, Any], speed: Optional[int]) -> Optional[Tuple[str, str]]:
-    """The first setting that cannot stand beside the others, and why. `speed` of the link in Mbit/s."""
-    return _vlan_contradiction(settings) or _rate_contradiction(settings, speed)
-
-
-def _vlan_contradiction(settings: Mapping[str, Any]) -> Optional[Tuple[str, str]]:
-    if settings.get("qos") and not settings.get("vlan"):
-        return "qos", "a VLAN beside it (vlan 1 to 4094)"
-    if settings.get("vlan_protocol", "802.1q") != "802.1q" and not settings.get("vlan"):
-        return "vlan_protocol", "a VLAN beside it (vlan 1 to 4094)"
-    return None
-
-
-def _rate_contradiction(settings: Mapping[str, Any], speed: Optional[int]) -> Optional[Tuple[str, str]]:
+    """The first setting that contradicts the others or the link, and what it takes. `speed` of the link in
+    Mbit/s."""
+    for name in ("qos", "vlan_protocol"):
+        if settings.get(name) not in (None, getattr(UNSET, name)) and not settings.get("vlan"):
+            return name, "a VLAN beside it (vlan 1 to 4094)"
     low, high = settings.get("min_tx_rate") or 0, settings.get("max_tx_rate") or 0
     if high and low > high:
         return "min_tx_rate", f"at most max_tx_rate, which is {high}"

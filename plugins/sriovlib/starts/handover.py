@@ -1,7 +1,7 @@
-"""The last thing that a start hook does: the VM's devices are looked at once more, set, and noted as its own.
+"""The last step of a start hook: checks the VM's devices once more, notes them as the VM's, and sets them.
 
-That is done under the lock `vfs`, so that nobody comes between. What a hook leaves on a VF must not stay
-behind by its being killed, so nothing comes after it, and what will be set is noted first.
+It holds the lock `vfs`, so that no one changes a VF in between. A hook may be killed at any point, so what it
+will set is noted first, and nothing comes after this step.
 """
 
 from contextlib import ExitStack
@@ -13,6 +13,7 @@ from ..machine.host import LOCK_SECONDS, RUN_FOLDER, Host
 from ..machine.xenstore import Domain
 from ..vf import apply, start_notes
 from ..vf.inventory import Inventory
+from ..vf.start_notes import Note
 from . import release
 
 REBOOT_SECONDS = 600  # of waiting for the lock, where a reboot cannot do without
@@ -36,10 +37,12 @@ class Permitted(NamedTuple):
 def arrive(host: Host, vm_uuid: str, permitted: Permitted) -> None:
     """Raises SriovError where a device is another VM's by now, or a setting cannot be applied.
 
-    A reboot does not fail because somebody is at work on the host's VFs for long: where its VFs are as its
-    last start left them it goes on, and where they are not it waits for its turn.
+    A reboot does not fail because someone else holds the lock for long: where its VFs are as its last start
+    left them it goes on, and otherwise it waits longer.
     """
-    there = _vfs(host, permitted)
+    there: apply.Vfs = {}
+    if permitted.wanted:  # not looked for again where the judge has seen them
+        there = apply.look(host) if permitted.seen is None else apply.seen_by(host, permitted.seen)
     apply.wait_for_links(host, there, permitted.wanted)
     is_reboot = permitted.ended is None
     doing = f"the start of {vm_uuid}"
@@ -59,13 +62,6 @@ def arrive(host: Host, vm_uuid: str, permitted: Permitted) -> None:
         _take(host, vm_uuid, permitted, there)
 
 
-def _vfs(host: Host, permitted: Permitted) -> apply.Vfs:
-    """The host's VFs, where some are to be set; not looked for again where the judge has seen them."""
-    if not permitted.wanted:
-        return {}
-    return apply.look(host) if permitted.seen is None else apply.seen_by(host, permitted.seen)
-
-
 def _take(host: Host, vm_uuid: str, permitted: Permitted, there: apply.Vfs) -> None:
     known = _owners(host)
     running = known or {}
@@ -82,24 +78,24 @@ def _take(host: Host, vm_uuid: str, permitted: Permitted, there: apply.Vfs) -> N
         if address in starting:
             raise _taken(address, f"the VM {starting[address]}, which is being started")
     wanted = permitted.wanted
-    if known is not None:  # else nobody knows whose settings those are
+    if known is not None:  # else it is not known whose settings those are
         release.sweep(host, vm_uuid, running, permitted.ended or release.NOBODY)
         release.left_behind(host, vm_uuid, set(permitted.devices).difference(wanted), running)
-    if wanted:  # others may have set VFs before the lock was ours
+    if wanted:  # others may have set VFs before we had the lock
         there = apply.again(host, there)
-    # First noted, then set: what is set by a hook that is killed then is known, and swept up.
+    # First noted, then set: what a hook set before it was killed is known, and swept up.
     _note(host, vm_uuid, permitted)
     if wanted:
         others = set(there).difference(wanted) if known is None else set(running)
         try:
             apply.arrive(host, there, wanted, others)
         except SriovError:
-            release.come_to_nothing(host, vm_uuid, wanted)
+            release.end(host, vm_uuid, Note(0, [], wanted), wanted)
             raise
 
 
 def _is_as_it_was(host: Host, vm_uuid: str, permitted: Permitted, there: apply.Vfs) -> bool:
-    """Whether nothing is to be done for the VM, and nobody has what is its own."""
+    """Whether the VM's VFs need no change, and no other domain has its devices."""
     running = _owners(host) or {}
     foreign = [address for address, domain in running.items() if domain.vm_uuid != vm_uuid]
     return not set(permitted.devices).intersection(foreign) and apply.are_set(there, permitted.wanted)
@@ -110,8 +106,8 @@ def _owners(host: Host) -> Optional[Dict[str, Domain]]:
 
 
 def note_xapis(host: Host, vm_uuid: str, plugs: Optional[Sequence[str]]) -> None:
-    """A VM without entries starts, with devices that xapi itself gives it (a GPU, a VF of its own SR-IOV):
-    its reboot is to know them. Takes no lock, for such a start waits for nothing of ours."""
+    """Notes the devices that xapi itself gives a VM without entries (a GPU, a VF of its own SR-IOV), for its
+    reboot. Takes no lock, since such a start waits for nothing of ours."""
     try:
         if plugs:
             host.make_folder(RUN_FOLDER)
@@ -121,7 +117,7 @@ def note_xapis(host: Host, vm_uuid: str, plugs: Optional[Sequence[str]]) -> None
 
 
 def _note(host: Host, vm_uuid: str, permitted: Permitted) -> None:
-    """With what xapi itself gives the VM, which is no entry and is plugged again by a reboot all the same."""
+    """Also what xapi itself gives the VM: that is no entry, but a reboot plugs it again."""
     wanted, devices = permitted.wanted, permitted.devices
     xapis = [address for address in permitted.plugs or () if address not in devices]
     try:

@@ -38,11 +38,6 @@ def leave(host: Host, vm_uuid: str, reboots: bool) -> None:
             end(host, vm_uuid, note, own)
 
 
-def come_to_nothing(host: Host, vm_uuid: str, settings: Dict[str, Dict[str, str]]) -> None:
-    """A start could not be given its settings. The caller holds the lock `vfs`."""
-    end(host, vm_uuid, Note(0, [], settings), settings)
-
-
 def sweep(
     host: Host, vm_uuid: str, running: Mapping[str, Domain], ended: Mapping[str, float] = NOBODY
 ) -> None:

@@ -1,4 +1,4 @@
-"""Settings onto VFs: the one way, for a boot, a start, a VF that its VM has left, and configure_vf.
+"""Applies settings to VFs, for a boot, a start, a VF that its VM has left, and configure_vf.
 
 The caller holds the lock `vfs`. What a request leaves out, and what a VF has when no VM has it, is what
 /etc/sriov.conf says for that VF, else what the driver gives a fresh one (driver_defaults.py). A MAC that
@@ -24,11 +24,11 @@ BUSY = "Device or resource busy"
 # A VF may be busy right after its domain's end. sriov-cni sets and reads back up to 20 times, 100 ms apart
 # (pkg/utils/utils.go, SetVFHardwareMAC).
 BUSY_SECONDS, BUSY_PAUSE = 2.0, 0.1
-READ_BACK = ("mac", "vlan")  # what the guest is known by; some drivers take a setting and do not do it
+READ_BACK = ("mac", "vlan")  # what a guest is known by; a driver may accept a setting and ignore it
 
 
 class Vf(NamedTuple):
-    """A VF of this host with its PF, as it is and as it rests: when no VM has it."""
+    """A VF of this host with its PF: its settings now, and those that it has at rest, when no VM has it."""
 
     function: pci.VirtualFunction
     pf: pci.PhysicalFunction
@@ -102,8 +102,8 @@ def _with_rest(
         found[vf.address] = Vf(
             vf, pf, interface, now, section.settings.get(vf.number, {}) if section else {}, {}
         )
-    shows = [driver_defaults.Vf(vf.address, vf.pf.address, vf.now, bool(vf.rest)) for vf in found.values()]
-    known = driver_defaults.known(host, shows)
+    unconfigured = {vf.address: (vf.pf.address, vf.now) for vf in found.values() if not vf.rest}
+    known = driver_defaults.known(host, unconfigured)
     for address, one in found.items():
         fresh = known.get(one.pf.address, {})
         found[address] = one._replace(rest={**vf_settings.values(UNSET), **fresh, **one.rest}, fresh=fresh)
@@ -119,10 +119,9 @@ def learn(host: Host, there: Vfs) -> None:
 
 
 def put(host: Host, there: Vfs, wanted: Mapping[str, Settings]) -> List[Refused]:
-    """Gives VFs (by address) these settings, and looks whether they have them; what they do not have. What is
-    so already is not said again. MACs go first: whatever cuts the rest off, the VM may be up elsewhere. One
-    process to set and one to read back; more only for VFs that are busy. A VF without an interface is left
-    out."""
+    """Gives VFs (by address) these settings and reads them back; what they do not have then. Only what
+    differs is set. MACs go first: whatever cuts the rest off, the VM may be up elsewhere. One process sets
+    and one reads back; more only for VFs that are busy. A VF without an interface is left out."""
     said: List[Tuple[Vf, ip_link.Change]] = []
     for address, settings in wanted.items():
         vf = there[address]
@@ -141,7 +140,7 @@ def put(host: Host, there: Vfs, wanted: Mapping[str, Settings]) -> List[Refused]
 
 
 def _apply(host: Host, changes: List[ip_link.Change]) -> Dict[int, str]:
-    """As ip_link.apply; what is busy is tried again for a while."""
+    """As ip_link.apply; tries VFs that are busy again for a while."""
     refused = ip_link.apply(host, changes)
     deadline = time.monotonic() + BUSY_SECONDS
     busy = [at for at, why in refused.items() if why == BUSY]
@@ -190,27 +189,26 @@ def _differing(
 
 
 def wait_for_links(host: Host, there: Vfs, requested: Requested) -> None:
-    """Brings up the PFs of VFs that are to have a rate, and gives each link the time to tell its speed. That
-    takes up to links.CARRIER_SECONDS, so the caller holds no lock."""
-    rated = [there[vf] for vf in requested if vf in there and _has_rate(_wanted(there[vf], requested[vf]))]
-    rated = [vf for vf in rated if vf.interface is not None]
+    """Brings up the PFs of VFs that are to have a rate, and waits until the links have a speed. That takes up
+    to links.CARRIER_SECONDS, so the caller holds no lock."""
+    rated = []
+    for vf in (there[address] for address in requested if address in there):
+        wanted = _wanted(vf, requested[vf.address])
+        if vf.interface is not None and (wanted.get("max_tx_rate") or wanted.get("min_tx_rate")):
+            rated.append(vf)
     links.bring_up(host, [vf.pf for vf in rated])
     links.wait_for_carrier(host, sorted({vf.function.port.interface or vf.interface or "" for vf in rated}))
 
 
-def _has_rate(wanted: Settings) -> bool:
-    return bool(wanted.get("max_tx_rate") or wanted.get("min_tx_rate"))
-
-
 def arrive(host: Host, there: Vfs, requested: Requested, running: Collection[str] = ()) -> None:
-    """Sets each VF as its request wants it; SriovError where one cannot be, and then some may be set: the
-    caller releases them. `running` are VFs that running domains have: those keep what they have."""
+    """Sets each VF as its request wants it; SriovError where one cannot be set, and then others may be set:
+    the caller releases them. `running` are VFs of running domains, which keep what they have."""
     wanted = {}
     for address, settings in requested.items():
         vf = there.get(address)
         if vf is None:
             raise SriovError(
-                "SRIOV_NOT_FOUND", f"This host has no VF {address} any more.", "list_vfs shows those it has."
+                "SRIOV_NOT_FOUND", f"{address} is no VF of this host any more.", "list_vfs shows its VFs."
             )
         if vf.interface is None and any(_matters(vf, name, text) for name, text in settings.items()):
             raise SriovError(
@@ -246,8 +244,8 @@ def arrive(host: Host, there: Vfs, requested: Requested, running: Collection[str
 
 
 def _matters(vf: Vf, name: str, text: str) -> bool:
-    """Whether what is asked of a VF that has no settings would be missed. On InfiniBand a guest is not known
-    by a MAC, and a request may have been given one where its device is Ethernet."""
+    """Whether a VF without settings lacks what is asked. On InfiniBand a guest is not known by a MAC; a
+    request may have one because its device is Ethernet on another host."""
     return text != DEFAULT and not (name == "mac" and vf.pf.is_infiniband)
 
 
@@ -277,7 +275,7 @@ def are_set(there: Vfs, requested: Requested) -> bool:
 
 
 def release(host: Host, addresses: Iterable[str]) -> Dict[str, str]:
-    """Sets VFs back as they rest; those that are not so now, and why, in a sentence. One that is gone by now
+    """Sets VFs back to what they have at rest; VF -> why it could not be, in a sentence. A VF that is gone
     has nothing to lose."""
     there = look(host)
     asked = {address: there[address].rest for address in addresses if address in there}
@@ -286,7 +284,8 @@ def release(host: Host, addresses: Iterable[str]) -> Dict[str, str]:
     # EINVAL unless is_valid_ether_addr), and any other MAC is better than the VM's.
     with_mac = [one.vf.address for one in refused if one.settings == ("mac",)]
     if with_mac:
-        others = {address: _own_mac(host, address) for address in with_mac}
+        uuid = xensource_inventory.read(host).get("INSTALLATION_UUID")  # one that stays the same
+        others = {address: {"mac": vf_settings.derived_mac(f"{uuid} {address}", 0)} for address in with_mac}
         kept = {one.vf.address for one in put(host, there, others)}
         refused = [one for one in refused if one.settings != ("mac",) or one.vf.address in kept]
     sentences: Dict[str, List[str]] = {}
@@ -295,9 +294,3 @@ def release(host: Host, addresses: Iterable[str]) -> Dict[str, str]:
     return {
         address: f"{address} cannot be set back, {'; '.join(whys)}" for address, whys in sentences.items()
     }
-
-
-def _own_mac(host: Host, address: str) -> Settings:
-    """A MAC that no VM has, the same at each release."""
-    uuid = xensource_inventory.read(host).get("INSTALLATION_UUID")
-    return {"mac": vf_settings.derived_mac(f"{uuid} {address}", 0)}

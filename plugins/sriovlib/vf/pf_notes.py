@@ -31,6 +31,7 @@ def write(host: Host, path: str, notes: Mapping[str, Any]) -> None:
     after = {**before, **notes}
     try:
         if after != before:
+            host.make_folder(RUN_FOLDER)
             host.replace_file(path, json.dumps(after).encode())
     except OSError as error:
         host.log(f"{path}: {error.strerror}")
