@@ -1,1 +1,1 @@
-"""Xen's command line for the next boot: the option `iommu=` in extlinux.conf and in GRUB's configuration."""
+"""Xen's command line for the next boot, of which only the IOMMU options are read and changed."""

@@ -1,7 +1,5 @@
-"""Xen's command line for the next boot: read and changed by the host's xen-cmdline, else in extlinux.conf.
-
-Both ways tell the IOMMU options of each normal boot entry, and take new ones.
-"""
+"""Which boot loader this host boots by: `Grub` or `Extlinux`. Both read the IOMMU options that each normal
+boot entry gives to Xen, and write new ones."""
 
 import os
 from typing import List, NamedTuple, Union
@@ -9,9 +7,9 @@ from typing import List, NamedTuple, Union
 from ..errors import Problem
 from ..machine.command import NOT_FOUND
 from ..machine.host import Host
-from . import boot_file, extlinux, xen_cmdline
+from . import boot_file, extlinux, grub
 from .boot_file import Options, refused
-from .xen_cmdline import XenCmdline
+from .grub import Grub
 
 EXTLINUX_FILES = ("/boot/extlinux.conf", "/boot/extlinux/extlinux.conf")
 LOADER_FILES = ("ldlinux.sys", "extlinux.sys")  # beside the configuration; the second before 4.0
@@ -103,18 +101,18 @@ def _not_updated(why: str) -> Problem:
     )
 
 
-BootConfig = Union[XenCmdline, Extlinux]
+BootConfig = Union[Grub, Extlinux]
 
 
 def find(host: Host) -> BootConfig:
     """How this host boots; `SRIOV_BOOT_CONFIG` where that is not known or would not boot."""
-    grub_files = xen_cmdline.files(host)
+    grub_files = grub.files(host)
     if grub_files:
-        return xen_cmdline.find(host, grub_files)
+        return grub.find(host, grub_files)
     paths = [path for path in EXTLINUX_FILES if host.exists(path)]
     if not paths:
         raise refused(
-            f"This host has neither {xen_cmdline.PROGRAM} with a grub.cfg nor {EXTLINUX_FILES[0]}.",
+            f"This host has neither {grub.PROGRAM} with a grub.cfg nor {EXTLINUX_FILES[0]}.",
             "Put iommu=1 on Xen's command line in the way of this host's boot loader.",
         )
     with_loader = [path for path in paths if _has_loader(host, os.path.dirname(path))]
@@ -137,7 +135,7 @@ def find(host: Host) -> BootConfig:
 
 def recover(host: Host) -> None:
     """Takes back what a call wrote that was cut off; the caller holds the lock `boot`."""
-    for path in (*xen_cmdline.FILES, *EXTLINUX_FILES):
+    for path in (*grub.FILES, *EXTLINUX_FILES):
         boot_file.recover(host, path)
 
 

@@ -5,10 +5,10 @@ from typing import Any, Dict, List, Mapping, Optional
 
 from ..errors import SriovError, bad_argument
 from ..machine.host import Host
-from ..pool import copies, hand_entries, hosts, inventories, locked, own_lease, state
+from ..pool import adopted_entries, copies, hosts, inventories, locked, own_lease, state
+from ..pool.adopted_entries import Taken
 from ..pool.change import change_of
 from ..pool.conflicts import by_hand
-from ..pool.hand_entries import Taken
 from ..pool.ledger import Entry, Request
 from ..pool.locked import Work
 from ..pool.macs import chosen_mac
@@ -53,7 +53,7 @@ def adopt_vm(host: Host, session: Any, args: Mapping[str, str]) -> Dict[str, Any
             if origin is not None:
                 taken = _of_origin(at, vm, entry, origin, wanted)
             else:
-                taken = hand_entries.taken(at, vm, entry, wanted, trust_keys)
+                taken = adopted_entries.taken(at, vm, entry, wanted, trust_keys)
                 if origin_uuid is None and wanted is None:
                     _must_be_no_copy(at, vm, trust_keys)
         change = change_of(at.state, at.surveyed, vm, taken.entry, taken.requests, taken.host, taken.vfs)

@@ -1,4 +1,4 @@
-"""The plugin's functions: from text arguments to one JSON value, or an error that a person can use."""
+"""The plugin's functions and their arguments; runs one: text in, one JSON value or an error out."""
 
 import json
 from importlib import import_module

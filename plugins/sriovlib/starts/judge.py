@@ -1,4 +1,4 @@
-"""What a start may not take: judges the addresses that it will plug, by what facts.py gathered. Pure.
+"""Every reason to refuse a start: judges the addresses that it will plug, by what facts.py gathered. Pure.
 
 They are right if there is an entry for each request, in the order of the requests, each of these is a VF
 that fits its request and is free or leased here to the VM, and no entry takes from dom0 or from another VM.

@@ -1,4 +1,5 @@
-"""Making and unmaking the VFs of a PF: pciback waits for each at its birth, so no dom0 driver gets one."""
+"""Makes and removes the VFs of a PF by sriov_numvfs. pciback takes each VF as it appears, so no dom0 driver
+gets one."""
 
 import errno
 import re

@@ -1,5 +1,5 @@
-"""What /etc/sriov.conf wants of each PF, beside what there is. Decides, and changes nothing; restore, its
---check and `status` all go by it."""
+"""Where PFs and VFs differ from /etc/sriov.conf. Decides, and changes nothing; restore, its --check and
+`status` all go by it."""
 
 from typing import List, NamedTuple, Optional
 

@@ -1,4 +1,4 @@
-"""GRUB hosts: Xen's command line read from grub.cfg, and changed by the host's own xen-cmdline.
+"""GRUB: Xen's IOMMU options are read from grub.cfg, and changed by the host's own tool xen-cmdline.
 
 Where that tool exists it is the right way, for it knows the boot loader. But it rewrites the whole file,
 exits 0 on nearly everything, and with two keys in one call it damages the command line. So it gets one key a
@@ -22,7 +22,7 @@ FILES = ("/boot/efi/EFI/xenserver/grub.cfg", "/boot/grub/grub.cfg", "/boot/grub2
 CHECKERS = ("grub-script-check", "grub2-script-check")  # of GRUB itself, where it is installed
 
 
-class XenCmdline(NamedTuple):
+class Grub(NamedTuple):
     """The host's grub.cfg, and the tool that changes it."""
 
     host: Host
@@ -155,7 +155,7 @@ def files(host: Host) -> List[str]:
     return [path for path in FILES if host.exists(path)] if host.exists(PROGRAM) else []
 
 
-def find(host: Host, paths: Sequence[str]) -> XenCmdline:
+def find(host: Host, paths: Sequence[str]) -> Grub:
     """How this host boots by the first of these files; `SRIOV_BOOT_CONFIG` where that cannot be told."""
     path = paths[0]
     if host.is_link(path):
@@ -181,7 +181,7 @@ def find(host: Host, paths: Sequence[str]) -> XenCmdline:
             "Make a normal entry the default one, then call again.",
         )
     default = grub_config.label(config.default, _brand(host))
-    found = XenCmdline(host, path, config, default, _by_label(host, config, default))
+    found = Grub(host, path, config, default, _by_label(host, config, default))
     found.read()
     return found
 

@@ -13,7 +13,7 @@ import machine
 import pytest
 from machine import Done, Machine
 from small_pool import SmallPool
-from sriovlib.boot import bootloader, xen_cmdline
+from sriovlib.boot import bootloader, grub
 from sriovlib.calls import table
 from sriovlib.config import sriov_conf
 from sriovlib.errors import SriovError
@@ -207,7 +207,7 @@ def with_checker(monkeypatch: pytest.MonkeyPatch, verdict: Any) -> None:
     """GRUB's own checker is installed; `verdict(text)` is its exit status."""
 
     def checked(_host: Machine, argv: Any) -> Any:
-        if argv[0] not in xen_cmdline.CHECKERS:
+        if argv[0] not in grub.CHECKERS:
             return None
         return verdict(Path(argv[1]).read_bytes()), "Syntax error at line 9"
 
@@ -311,7 +311,7 @@ def cut_off(host: Machine, monkeypatch: pytest.MonkeyPatch, spoil: bytes = b"") 
     """enable_iommu is killed when the tool has just written the file (and has lost `spoil`); what it was."""
     before = host.read_bytes(GRUB)
     with monkeypatch.context() as patch:
-        patch.setattr(xen_cmdline.XenCmdline, "_judged", lambda *_: os._exit(9))
+        patch.setattr(grub.Grub, "_judged", lambda *_: os._exit(9))
         assert forked.status(forked.child(lambda: call(host, "enable_iommu"))) == 9
     if spoil:
         data = host.read_bytes(GRUB).replace(spoil, b"")

@@ -1,13 +1,13 @@
-"""What adopt_vm makes of entries by hand, or of the old plugin `iovirt`: a request for each that names a VF,
-with the settings that the VF had. Decides only."""
+"""The entries by hand that adopt_vm takes over, also those of the old plugin `iovirt`: a request for each
+that names a VF, with the settings that the VF had. Decides only."""
 
 from typing import Dict, List, NamedTuple, Optional, Sequence, Set
 
 from ..errors import SriovError
 from ..safetext import listed, shortened
 from ..vf import inventory
-from . import former_settings, pci_entries, state
-from .former_settings import Found
+from . import adopted_settings, pci_entries, state
+from .adopted_settings import Found
 from .inventories import Surveyed
 from .ledger import NO_ENTRY, Choice, Entry, Request
 from .locked import Work
@@ -32,7 +32,7 @@ def taken(at: Work, vm: Vm, entry: Entry, wanted: Optional[str], trust_keys: boo
     plugged = pci_entries.plugged(vm.pci or "")  # in this order requests get their numbers
     target = _host_of(at, vm, [one.address for one in plugged if one.address], wanted)
     where = at.host(target)
-    found = former_settings.found(where, vm, plugged)
+    found = adopted_settings.found(where, vm, plugged)
     if not found:
         raise SriovError(
             "SRIOV_NOT_FOUND",
@@ -50,7 +50,7 @@ def taken(at: Work, vm: Vm, entry: Entry, wanted: Optional[str], trust_keys: boo
         requests.append(Request(number, _choice(where, one.address), settings))
         vfs[number] = one.address
     if not trust_keys:
-        former_settings.must_be_trusted(where, vm, found)
+        adopted_settings.must_be_trusted(where, vm, found)
     addresses = set(vfs.values())
     warnings = [
         *_left(vm, where, entries, addresses),

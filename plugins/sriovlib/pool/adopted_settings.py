@@ -1,5 +1,5 @@
-"""The settings that a VF in an entry by hand had: in /etc/sriov.conf, on the card, or in the keys of the old
-plugin `iovirt`, which the VM's owner can write. Pure.
+"""The settings that adopt_vm takes over for an entry by hand: from /etc/sriov.conf, the card, or the keys of
+the old plugin `iovirt`, which the VM's owner can write. Pure.
 
 A MAC that `ip link` shows on a VF need not be an administrator's: igb, ixgbe and i40e show the one that the
 guest's driver chose, unless the PF was told one, and none of them says which it is (kernel: igb_main.c,
