@@ -20,7 +20,7 @@ def test_a_lock_in_a_fake_tree_leaves_real_files_alone(tmp_path: Path) -> None:
             with host.lock("vfs", "a test"):
                 assert stat.S_IMODE(os.stat("/run/sriov/vfs.lock").st_mode) == 0o600
             host.make_folder("/etc")
-            assert not host.debug  # looked for before there is a file: os.open of pyfakefs gives one another mode
+            assert not host.debug  # looked for first: os.open of pyfakefs changes the mode of a file
             host.replace_file("/etc/sriov.conf", b"[pf 0000:07:00.0]\n", 0o640)
             assert stat.S_IMODE(os.stat("/etc/sriov.conf").st_mode) == 0o640
     finally:
