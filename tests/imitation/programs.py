@@ -11,6 +11,8 @@ import uuid
 from contextlib import contextmanager
 from typing import IO, Any, Callable, ContextManager, Iterator, List, Mapping, NamedTuple, Sequence
 
+import hurry
+
 PATH = "/sbin:/usr/sbin:/bin:/usr/bin"
 
 AtWork = Callable[[Any], ContextManager[None]]  # told of what runs: a Process, or what is like one
@@ -52,7 +54,8 @@ class Programs:
     def run(self, command: Sequence[bytes], environment: Mapping[str, str], at_work: AtWork) -> Ended:
         """Runs a file, without a shell; OSError where it cannot be started."""
         with _output("out") as stdout, _output("err") as stderr:
-            process: Any = self._start(command, {"PATH": PATH, **environment}, stdout, stderr)
+            variables = {"PATH": PATH, **hurry.environment(), **environment}
+            process: Any = self._start(command, variables, stdout, stderr)
             with at_work(process):
                 status: int = process.wait()
             return Ended(status, _whole(stdout), _whole(stderr))

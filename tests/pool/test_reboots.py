@@ -257,6 +257,7 @@ def test_a_vm_that_ran_before_the_package_came_waits_for_a_toolstack_that_restar
     assert estate.settings(0, VF) == (estate.mac(vm), 12)
 
 
+@pytest.mark.usefixtures("hurried")
 def test_and_for_as_long_as_a_toolstack_takes_to_restart(estate: Estate) -> None:
     """A start would have been refused by then; a guest that reboots itself has nobody who starts it again."""
     vm, began = estate.with_vf("web", vlan="12"), time.monotonic()
@@ -285,6 +286,7 @@ def test_what_runs_elsewhere_does_not_reboot_here(estate: Estate) -> None:
 # -- the lock ----------------------------------------------------------------------------------------
 
 
+@pytest.mark.usefixtures("hurried")
 def test_a_reboot_that_goes_on_without_the_lock_keeps_others_off_its_vf(estate: Estate) -> None:
     """Until its domain is there, others know of it by its note only."""
     vm, machine = estate.with_vf("web"), estate.box.hosts[0].machine

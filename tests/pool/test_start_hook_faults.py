@@ -118,6 +118,7 @@ def test_the_hook_is_killed_when_it_has_queued_the_start(mixed: Estate) -> None:
     is_sound(mixed, vm)
 
 
+@pytest.mark.usefixtures("hurried")
 @pytest.mark.parametrize(
     ("first", "code"),
     [

@@ -55,6 +55,7 @@ def until_it_is_logged(estate: Estate, host: int, words: str, thread: threading.
 # -- xapi ------------------------------------------------------------------------------------------
 
 
+@pytest.mark.usefixtures("hurried")
 def test_while_xapi_is_silent_only_vms_without_devices_start(estate: Estate) -> None:
     """The toolstack was restarted when their starts were under way. One was here before: its note is no
     reason to take its start for a reboot."""
@@ -75,6 +76,7 @@ def test_while_xapi_is_silent_only_vms_without_devices_start(estate: Estate) -> 
     assert host.machine.exists("/sys/class/net/eth0")
 
 
+@pytest.mark.usefixtures("hurried")
 def test_while_xapi_fails_too(estate: Estate) -> None:
     greedy, web = estate.vm("greedy", f"0/{MANAGEMENT}"), estate.with_vf("web", vlan="12")
     estate.start(web, 1)
@@ -85,6 +87,7 @@ def test_while_xapi_fails_too(estate: Estate) -> None:
     assert (estate.box.devices(web), estate.settings(1, VF)[1]) == ([VF], 12)
 
 
+@pytest.mark.usefixtures("hurried")
 def test_a_start_soon_after_a_reboot_that_came_to_nothing_is_a_start(estate: Estate) -> None:
     vm, host = estate.with_vf("web"), estate.box.hosts[1]
     estate.start(vm, 1)
@@ -122,6 +125,7 @@ def test_nor_is_it_a_reboot_while_xapi_is_silent(estate: Estate, has_vf: bool) -
     assert host.machine.exists("/sys/class/net/eth0")
 
 
+@pytest.mark.usefixtures("hurried")
 def test_a_master_that_does_not_answer_holds_no_start_up_that_needs_nothing(estate: Estate) -> None:
     vm, table, answers = estate.with_vf("web", vlan="12"), estate.box.xapi.calls, threading.Event()
     waited: List[bool] = []
@@ -177,6 +181,7 @@ def test_nobody_waits_for_anothers_link(estate: Estate, monkeypatch: pytest.Monk
     apply.release(machine, [VF])
 
 
+@pytest.mark.usefixtures("hurried")
 def test_a_lock_that_is_anothers_for_long_costs_no_reboot(estate: Estate) -> None:
     host, by_hand = estate.box.hosts[0].machine, estate.vm("by hand", "0/0000:07:10.2")
     estate.start(by_hand, 0)  # before there are VLANs in its network
@@ -188,6 +193,7 @@ def test_a_lock_that_is_anothers_for_long_costs_no_reboot(estate: Estate) -> Non
     assert estate.settings(0, VF) == (estate.mac(vm), 12)
 
 
+@pytest.mark.usefixtures("hurried")
 def test_a_reboot_waits_for_the_lock_where_its_vf_is_not_as_it_was(estate: Estate) -> None:
     vm, host = estate.with_vf("web", vlan="12"), estate.box.hosts[0].machine
     estate.start(vm, 0)

@@ -1,10 +1,10 @@
 """Makes a Python that the pool in a box starts a Python of its dom0; the program itself knows nothing of it.
 
-Python imports this module at its start, where the folder is on PYTHONPATH. Three variables say what to do:
+Python imports this module at its start, where the folder is on PYTHONPATH. Four variables say what to do:
 POOL_IN_A_BOX_XAPI is the url that `XenAPI.xapi_local()` reaches, as XenAPI writes it (`http://_a_b/` is the
 Unix socket /a/b); POOL_IN_A_BOX_MACHINE is the folder of the machine that
 `sriovlib.machine.host.this_machine()` returns; POOL_IN_A_BOX_CLOCK is a file that says by how many seconds
-`time.time()` is ahead, if it is there.
+`time.time()` is ahead, if it is there; POOL_IN_A_BOX_HURRY makes waits shorter (see ../hurry.py).
 Nothing is imported before the program does so, and then the environment is as xapi leaves it.
 """
 
@@ -89,18 +89,51 @@ def _set_ahead(clock: str) -> None:
     time.time = lambda: real() + ahead
 
 
+def _hurry(ahead: float, rate: float) -> "Dict[str, Change]":
+    """time.monotonic() is `ahead + rate * real`, and whatever waits goes by it."""
+    import time
+
+    real, sleep = time.monotonic, time.sleep
+    time.monotonic = lambda: ahead + rate * real()
+    time.sleep = lambda seconds: sleep(seconds / rate)
+
+    def change_socket(module: "Any") -> None:
+        set_timeout = module.socket.settimeout
+
+        def settimeout(self: "Any", seconds: "Any") -> None:
+            set_timeout(self, seconds and seconds / rate)
+
+        module.socket.settimeout = settimeout
+
+    def change_subprocess(module: "Any") -> None:
+        module._time = real
+        do_communicate = module.Popen.communicate
+
+        def communicate(self: "Any", input: "Any" = None, timeout: "Any" = None) -> "Any":
+            return do_communicate(self, input, timeout and timeout / rate)
+
+        module.Popen.communicate = communicate
+
+    return {"socket": change_socket, "subprocess": change_subprocess}
+
+
 def _install() -> None:
-    changes = {}
+    changes: "Dict[str, Change]" = {}
     os.environ.pop("PYTHONPATH", None)
     url = os.environ.pop("POOL_IN_A_BOX_XAPI", None)
     folder = os.environ.pop("POOL_IN_A_BOX_MACHINE", None)
     clock = os.environ.pop("POOL_IN_A_BOX_CLOCK", None)
+    hurry = os.environ.pop("POOL_IN_A_BOX_HURRY", None)
     if clock is not None:
         _set_ahead(clock)
+    if hurry is not None:
+        changes.update(_hurry(*map(float, hurry.split())))
     if url is not None:
         changes["XenAPI"] = _reaches(url)
     if folder is not None:
         changes["sriovlib.machine.host"] = _is(folder)
+    for name in [name for name in changes if name in sys.modules]:  # fork_server.py has some in memory
+        changes.pop(name)(sys.modules[name])
     sys.meta_path.insert(0, Changes(changes))
 
 
