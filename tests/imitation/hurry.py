@@ -1,8 +1,9 @@
 """Waits that take a tenth of their time, in this process and in the programs of dom0 that it starts.
 
-In a hurry time.monotonic() runs ten times as fast, and time.sleep() and the timeouts of sockets and commands end
-ten times as soon: the order of what happens stays, and a wait of ten seconds takes one. The clock never goes
-back: once it has been fast it stays ahead, for notes on /run have times of it. time.time() is the box's (clock.py).
+In a hurry time.monotonic() runs ten times as fast, and time.sleep() and the timeouts of sockets and commands
+end ten times as soon: the order of what happens stays, and a wait of ten seconds takes one. The clock never
+goes back: once it has been fast it stays ahead, for notes in /run have times of it. time.time() is the box's
+(clock.py).
 """
 
 import time

@@ -8,7 +8,7 @@ from typing import Any, Dict, List, Tuple
 import forked
 import machine
 import pytest
-from faults import ended_at, full_at
+from faults import full_at
 from machine import Done, Machine
 from small_pool import SmallPool
 from sriovlib.boot import bootloader, extlinux
@@ -138,41 +138,6 @@ def test_safe_mode_and_fallback_keep_their_bytes(host: Machine) -> None:
         word = b"label safe" if path == CONF else b"Safe Mode"
         assert data != before[path]
         assert data[data.index(word) :] == before[path][before[path].index(word) :]
-
-
-def test_ended_at_any_step_the_file_is_old_or_new_and_calling_again_completes(host: Machine) -> None:
-    path = CONF if host.exists(CONF) else GRUB
-    before = boot_files(host)[path]
-    number = 0
-    while True:
-        number += 1
-        host.replace_file(path, before)
-        host.remove_file(sriov_conf.PATH)
-        host.remove_file(CONF + ".before-sriov")
-        cut = ended_at(number, lambda: call(host, "enable_iommu"))
-        assert host.read_bytes(path).count(b"\n") >= before.count(b"\n")
-        assert call(host, "enable_iommu")["configured"] == "on"
-        assert call(host, "enable_iommu")["changed"] is False
-        assert call(host, "disable_iommu")["xen_option_after"] == "iommu=0"
-        if path == CONF:
-            assert host.read_bytes(CONF) == before
-        if not cut:
-            assert number > 20  # it did cut at many places before it came through
-            return
-
-
-def test_ended_at_any_step_disable_is_completed_by_the_next_call(host: Machine) -> None:
-    number = 0
-    while True:
-        number += 1
-        call(host, "enable_iommu")
-        cut = ended_at(number, lambda: call(host, "disable_iommu"))
-        call(host, "disable_iommu")
-        assert call(host, "status")["iommu"]["xen_option"] == "iommu=0"
-        assert not sriov_conf.read(host).document.sections
-        if not cut:
-            assert number > 20
-            return
 
 
 def test_two_callers_at_once_write_one_after_the_other(host: Machine) -> None:

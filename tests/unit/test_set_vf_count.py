@@ -9,7 +9,6 @@ from typing import Any, Dict, List
 import forked
 import machine
 import pytest
-from faults import ended_at
 from machine import Machine
 from machine_description import Card, Interface, Sriov, default_description
 from small_pool import SmallPool
@@ -360,22 +359,6 @@ def test_two_callers_at_once_get_one_after_the_other(host: Machine, pool: SmallP
     made = sriov_conf.read(host).pfs[ETH1].vfs
     assert made in (3, 5, 7)
     assert drivers(host) == ["pciback"] * made
-
-
-def test_ended_at_any_step_a_boot_repairs_it(tmp_path: Path, pool: SmallPool) -> None:
-    host = machine.default_host(str(tmp_path), blacklist=())
-    number, came_through = 0, False
-    while not came_through:
-        number += 7  # each of some 300 steps would take minutes
-        call(host, pool, pf="eth1", count="2")
-        came_through = not ended_at(number, lambda: call(host, pool, pf="eth1", count="4"))
-        host.reboot()
-        assert [result.error for result in restore.restore(host)] == [None, None]
-        wanted = sriov_conf.read(host).pfs[ETH1].vfs
-        assert wanted in (2, 4)
-        assert drivers(host) == ["pciback"] * wanted
-        assert pciback.slots(host) == set(create.present(host, ETH1))
-    assert number > 14
 
 
 def test_a_device_that_is_removed_in_the_middle(host: Machine, pool: SmallPool) -> None:

@@ -118,7 +118,7 @@ def _hurry(ahead: float, rate: float) -> "Dict[str, Change]":
 
 
 def _install() -> None:
-    changes: "Dict[str, Change]" = {}
+    changes: Dict[str, Change] = {}
     os.environ.pop("PYTHONPATH", None)
     url = os.environ.pop("POOL_IN_A_BOX_XAPI", None)
     folder = os.environ.pop("POOL_IN_A_BOX_MACHINE", None)
