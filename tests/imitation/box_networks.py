@@ -1,4 +1,4 @@
-"""Networks of the pool in a box as a test asks for them: a bond, a VLAN, a tunnel, xapi's own SR-IOV.
+"""Networks of the pool in a box as a test asks for them: a bond, a VLAN, xapi's own SR-IOV.
 
 What xapi is told is told the machine too, where its dom0 would show it.
 """
@@ -87,10 +87,6 @@ class Networks:
         for field, value in values.items():
             self.xapi.database.set("PIF", pif, field, value)
         self.xapi.database.set("host", host.ref, "address", address)
-
-    def add_tunnel(self, host: BoxHost, device: str, network: str) -> str:
-        """A tunnel over an interface: only where all hosts have Open vSwitch."""
-        return str(self.xapi.call("tunnel.create", self.pif(host, device), self._network(network)))
 
     def add_sriov_network(self, host: BoxHost, device: str, network: str) -> str:
         """xapi's own SR-IOV on an interface, which makes all its VFs; the network_sriov."""

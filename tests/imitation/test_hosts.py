@@ -128,13 +128,6 @@ def test_a_new_master_knows_all_but_sessions_and_tasks(box: PoolInABox) -> None:
     assert box.call(old, "inventory")["host_uuid"] == old.uuid
 
 
-def test_an_administrator_designates_a_new_master(box: PoolInABox) -> None:
-    box.xapi.call("pool.designate_new_master", box.hosts[1].ref)
-    assert box.master == box.hosts[1]
-    box.xapi.call("pool.designate_new_master", box.hosts[1].ref)  # it is already: nothing happens
-    assert role(box.hosts[1]) == "master"
-
-
 # -- troubles --------------------------------------------------------------------------------------
 
 

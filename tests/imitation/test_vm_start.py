@@ -203,10 +203,10 @@ def test_nomigrate_counts_as_it_was_at_the_start(box: PoolInABox) -> None:
     vm = add_vm(box, "")
     box.start(vm)
     box.xapi.call("VM.add_to_platform", vm, "nomigrate", "true")
-    box.xapi.call("VM.assert_operation_valid", vm, "suspend")
+    assert refusal(box, "VM.suspend", vm) == ["VM_NO_SUSPEND_SR", vm]
     box.shut_down(vm)
     box.start(vm)
-    assert refusal(box, "VM.assert_operation_valid", vm, "suspend") == ["VM_IS_IMMOBILE", vm]
+    assert refusal(box, "VM.suspend", vm) == ["VM_IS_IMMOBILE", vm]
 
 
 # -- hooks -----------------------------------------------------------------------------------------

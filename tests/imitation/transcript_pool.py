@@ -11,7 +11,7 @@ from typing import Any, Dict, Iterator, List, Type
 import temporary
 from box import dom0_environment, dom0_python
 from database import Database, new_ref
-from hosts import HostDescription
+from hosts import HostDescription, Nic
 from plugin_calls import Dom0
 from schema import CLASSES
 from transcript_devices import DevicePlayer, PlainMachine, make_machine
@@ -26,6 +26,7 @@ _HOST = HostDescription(
     uuid="8f6e6a0c-0000-4000-8000-000000000001",
     control_domain_uuid="8f6e6a0c-0000-4000-8000-000000000002",
 )
+_NIC = Nic("eth4", "02:00:00:00:04:00", "xenbr4", sriov=True)
 _INTEL = {"class_id": "0200", "class_name": "Ethernet controller", "vendor_id": "8086"}
 _PF = {"pci_id": "0000:04:00.0", "device_id": "158b", "driver_name": "i40e"}
 _PF_NAME = "Ethernet Controller XXV710 for 25GbE SFP28"
@@ -63,11 +64,12 @@ def recorded_pool(steps: List[Step]) -> Iterator[Player]:
         machine = PlainMachine(os.path.join(folder, "machine")) if player is DevicePlayer else None
         if machine is not None:
             make_machine(machine.root)
-        host = xapi.add_host(_HOST, Dom0(plugins, environment, machine=machine), socket)
+        nics = [_NIC] if machine is not None else []
+        host = xapi.add_host(_HOST._replace(nics=nics), Dom0(plugins, environment, machine=machine), socket)
         xapi.listen()
+        for pif in xapi.database.refs("PIF"):
+            xapi.database.set("PIF", pif, "currently_attached", False)  # as PIF.scan has left it
         known = _first_symbols(xapi.database, host, machine is None)
-        if machine is not None:
-            xapi.call("PIF.scan", host)  # as at the first boot
         if steps[0].get("given") == "objects":
             _add_objects(xapi.database, known, steps)
         paths = {

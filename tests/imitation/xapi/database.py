@@ -156,18 +156,6 @@ class Database:
             row = self._row(class_name, ref)
             row[field] = {name: value for name, value in row[field].items() if name != key}
 
-    def add(self, class_name: str, ref: str, field: str, member: str) -> None:
-        """A member more in a set, in front; nothing where it is there (records.json: VM.add_tags)."""
-        with self.lock:
-            row = self._row(class_name, ref)
-            if member not in row[field]:
-                row[field] = [member, *row[field]]
-
-    def remove(self, class_name: str, ref: str, field: str, member: str) -> None:
-        with self.lock:
-            row = self._row(class_name, ref)
-            row[field] = [item for item in row[field] if item != member]
-
 
 def _text(value: Any) -> str:
     """A value as the database writes it and queries compare it: `true`, `-1`, `(('key' 'value'))`."""

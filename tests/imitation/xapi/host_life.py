@@ -16,9 +16,6 @@ from vm_operations import update_allowed
 if TYPE_CHECKING:
     from xapi import Xapi
 
-_ENABLED = ["vm_migrate", "provision", "vm_resume", "enable", "evacuate", "vm_start"]
-_DISABLED = [*_ENABLED, "apply_updates", "reboot", "shutdown"]
-
 
 def disable(context: Context, host: str) -> None:
     _set_enabled(context, host, False)
@@ -34,12 +31,6 @@ def _set_enabled(context: Context, host: str, enabled: bool) -> None:
     context.xapi.forward(host)
     with database.lock:
         database.set("host", host, "enabled", enabled)
-
-
-def get_allowed_operations(context: Context, host: str) -> List[str]:
-    if not context.xapi.is_live(host):
-        return list(context.xapi.database.get("host", host, "allowed_operations"))
-    return list(_ENABLED if context.xapi.database.get("host", host, "enabled") else _DISABLED)
 
 
 def declare_dead(context: Context, host: str) -> None:
@@ -95,18 +86,9 @@ def destroy(context: Context, host: str) -> None:
     membership.forget(xapi, host)
 
 
-def shutdown_agent(context: Context) -> None:
-    """Only its hooks: the imitation goes on."""
-    host = context.origin.host
-    for hook in ("xapi-pre-shutdown", "host-pre-declare-dead", "host-post-declare-dead"):
-        run_hooks(context.xapi, host, hook, "clean-shutdown")
-
-
 CALLS: Calls = {
     "host.disable": Call(disable, ["ref"], may_be_async=True),
     "host.enable": Call(enable, ["ref"], may_be_async=True),
-    "host.get_allowed_operations": Call(get_allowed_operations, ["ref"]),
     "host.declare_dead": Call(declare_dead, ["ref"], may_be_async=True),
     "host.destroy": Call(destroy, ["ref"], may_be_async=True),
-    "host.shutdown_agent": Call(shutdown_agent),
 }

@@ -8,7 +8,7 @@ and xapi_pool_transition.ml (every xapi restarts when the master changes).
 import os
 from typing import TYPE_CHECKING
 
-from calls import Call, Calls, Context, Origin
+from calls import Origin
 from values import Failure
 
 if TYPE_CHECKING:
@@ -41,17 +41,6 @@ def refuse_without_master(xapi: "Xapi", origin: Origin) -> None:
         raise Failure("HOST_STILL_BOOTING")
 
 
-def designate_new_master(context: Context, host: str) -> None:
-    """Also asked of the master itself, which then does nothing (not even look whether HA is on)."""
-    xapi = context.xapi
-    xapi.forward(host)
-    if host != xapi.master:
-        pool = xapi.pool
-        if xapi.database.get("pool", pool, "ha_enabled"):
-            raise Failure("HA_IS_ENABLED")
-        make_master(xapi, host)
-
-
 def make_master(xapi: "Xapi", host: str) -> None:
     """From now on this host is the master. Every xapi restarts: sessions and tasks are gone."""
     with xapi.database.lock:
@@ -67,8 +56,3 @@ def forget_callers(xapi: "Xapi") -> None:
         for ref in xapi.database.refs(class_name):
             xapi.database.destroy(class_name, ref)
     xapi.life.forget_waiting()
-
-
-CALLS: Calls = {
-    "pool.designate_new_master": Call(designate_new_master, ["ref"], may_be_async=True),
-}

@@ -3,14 +3,12 @@
 import network_kinds
 import networks
 import pif_plugging
-import pifs
 import sriov_networks
 import vifs
 from calls import Calls
 
 CALLS: Calls = {
     **networks.CALLS,
-    **pifs.CALLS,
     **pif_plugging.CALLS,
     **network_kinds.CALLS,
     **sriov_networks.CALLS,

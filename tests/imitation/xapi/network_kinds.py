@@ -1,10 +1,9 @@
-"""Bonds, VLANs and tunnels: PIFs that stand on others.
+"""Bonds and VLANs: PIFs that stand on others.
 
-Facts from xen-api: ocaml/xapi/xapi_bond.ml, xapi_vlan.ml, xapi_tunnel.ml, xapi_pif_helpers.ml (what may
+Facts from xen-api: ocaml/xapi/xapi_bond.ml, xapi_vlan.ml, xapi_pif_helpers.ml (what may
 stand on what), nm.ml. No transcript has them.
 """
 
-import uuid
 from typing import TYPE_CHECKING, Dict, List
 
 import pif_plugging
@@ -27,7 +26,7 @@ def create_bond(
     mode: str = "balance-slb",
     properties: Dict[str, str] = {},  # noqa: B006 - nobody changes it
 ) -> str:
-    """The bond takes over what its members were: VLANs, VIFs (of VMs that are not running), IP address and
+    """The bond takes over what its members were: VIFs (of VMs that are not running), IP address and
     management. The first member, or the one with the management interface, lends its MAC."""
     xapi, database = context.xapi, context.xapi.database
     members = list(dict.fromkeys(members))
@@ -56,8 +55,6 @@ def create_bond(
     values = {"master": master, "primary_slave": primary, "mode": mode, "properties": properties}
     bond = database.create("Bond", values)
     for pif, record in records.items():
-        for vlan in record["VLAN_slave_of"]:
-            _move_vlan(xapi, vlan, master)
         for vif in database.get("network", record["network"], "VIFs"):
             if not database.get("VIF", vif, "currently_attached"):
                 database.set("VIF", vif, "network", network)
@@ -75,18 +72,12 @@ def _may_be_bonded(pif: str, record: Record) -> None:
         raise Failure("PIF_ALREADY_BONDED", pif)
     if record["VLAN_master_of"] != NULL:
         raise Failure("PIF_VLAN_EXISTS", record["device"])
+    if record["VLAN_slave_of"]:
+        raise Failure("NOT_IMPLEMENTED", "Bond.create over a PIF with VLANs")
     if record["sriov_logical_PIF_of"]:
         raise Failure("PIF_IS_SRIOV_LOGICAL", pif)
     if record["tunnel_access_PIF_of"]:
         raise Failure("IS_TUNNEL_ACCESS_PIF", pif)
-
-
-def _move_vlan(xapi: "Xapi", vlan: str, pif: str) -> None:
-    """A VLAN of a member becomes one of the bond."""
-    database = xapi.database
-    database.set("VLAN", vlan, "tagged_PIF", pif)
-    untagged = database.get("VLAN", vlan, "untagged_PIF")
-    database.set("PIF", untagged, "device", database.get("PIF", pif, "device"))
 
 
 def _free_name(xapi: "Xapi", host: str, kind: str) -> str:
@@ -94,27 +85,7 @@ def _free_name(xapi: "Xapi", host: str, kind: str) -> str:
     return next(name for name in map((kind + "{}").format, range(len(taken) + 1)) if name not in taken)
 
 
-def destroy_bond(context: Context, bond: str) -> None:
-    """All of the bond's goes back to its primary member."""
-    xapi, database = context.xapi, context.xapi.database
-    record = database.record("Bond", bond)
-    master = database.record("PIF", record["master"])
-    xapi.forward(master["host"])
-    primary = record["primary_slave"]
-    for field in (*_ADDRESS, "management"):
-        database.set("PIF", primary, field, master[field])
-    for vlan in master["VLAN_slave_of"]:
-        _move_vlan(xapi, vlan, primary)
-    for vif in database.get("network", master["network"], "VIFs"):
-        database.set("VIF", vif, "network", database.get("PIF", primary, "network"))
-    for pif in record["slaves"]:
-        database.set("PIF", pif, "bond_slave_of", NULL)
-        database.set("PIF", pif, "currently_attached", master["currently_attached"])
-    database.destroy("Bond", bond)
-    database.destroy("PIF", record["master"])
-
-
-# -- VLANs and tunnels -----------------------------------------------------------------------------
+# -- VLANs -----------------------------------------------------------------------------------------
 
 
 def create_vlan(context: Context, tagged: str, tag: int, network: str) -> str:
@@ -148,49 +119,9 @@ def destroy_vlan(context: Context, vlan: str) -> None:
     context.xapi.database.destroy("PIF", untagged)
 
 
-def create_tunnel(context: Context, transport: str, network: str, protocol: str = "gre") -> str:
-    xapi, database = context.xapi, context.xapi.database
-    record = database.record("PIF", transport)
-    if record["bond_slave_of"] != NULL:
-        raise Failure("CANNOT_ADD_TUNNEL_TO_BOND_SLAVE", transport)
-    pifs.no_other_pif(xapi, record["host"], network)
-    for host in database.refs("host"):
-        if database.get("host", host, "software_version").get("network_backend") != "openvswitch":
-            raise Failure("OPENVSWITCH_NOT_ACTIVE")
-    if record["tunnel_access_PIF_of"]:
-        raise Failure("IS_TUNNEL_ACCESS_PIF", transport)
-    if record["sriov_logical_PIF_of"]:
-        raise Failure("CANNOT_ADD_TUNNEL_TO_SRIOV_LOGICAL", transport)
-    xapi.forward(record["host"])
-    mac = uuid.uuid4().bytes
-    values = {
-        "device": _free_name(xapi, record["host"], "tunnel"),
-        "network": network,
-        "host": record["host"],
-        "MAC": ":".join(f"{part:02x}" for part in (mac[0] & 0xFC | 0x02, *mac[1:6])),
-        "metrics": record["metrics"],
-        "physical": False,
-    }
-    access = pifs.add(xapi, values)
-    values = {"access_PIF": access, "transport_PIF": transport, "protocol": protocol}
-    tunnel = database.create("tunnel", {**values, "status": {"active": "false"}})
-    pif_plugging.plug(context, access)
-    return tunnel
-
-
-def destroy_tunnel(context: Context, tunnel: str) -> None:
-    access = context.xapi.database.get("tunnel", tunnel, "access_PIF")
-    pif_plugging.unplug(context, access)
-    context.xapi.database.destroy("tunnel", tunnel)
-    context.xapi.database.destroy("PIF", access)
-
-
 _BOND = ["ref", "ref set", "string", "string", "string map"]
 CALLS: Calls = {
     "Bond.create": Call(create_bond, _BOND, optional=2, may_be_async=True),
-    "Bond.destroy": Call(destroy_bond, ["ref"], may_be_async=True),
     "VLAN.create": Call(create_vlan, ["ref", "int", "ref"], may_be_async=True),
     "VLAN.destroy": Call(destroy_vlan, ["ref"], may_be_async=True),
-    "tunnel.create": Call(create_tunnel, ["ref", "ref", "string"], optional=1, may_be_async=True),
-    "tunnel.destroy": Call(destroy_tunnel, ["ref"], may_be_async=True),
 }

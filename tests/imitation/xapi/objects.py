@@ -12,7 +12,6 @@ from schema import CLASSES, Field
 
 _NOT_LISTED = ("session",)  # no get_all and what goes with it (session.json)
 _WITHOUT_GETTERS = ("message",)  # records only (records.json)
-_KEYS = {"VM.blocked_operations": "vm_operation"}  # maps whose keys are no texts (maps.json)
 _WITHOUT_NAMES = ("pool",)  # has a name but no look-up by it (records.json)
 
 
@@ -30,10 +29,6 @@ def _get_by_name_label(context: Context, name: str, class_name: str) -> List[str
 
 def _get_all(context: Context, class_name: str) -> List[str]:
     return context.xapi.database.refs(class_name)
-
-
-def _get_all_where(context: Context, expression: str, class_name: str) -> List[str]:
-    return context.xapi.database.where(class_name, expression)
 
 
 def _get_all_records(context: Context, class_name: str) -> Dict[str, Record]:
@@ -62,14 +57,6 @@ def _remove_from(context: Context, ref: str, key: str, class_name: str, field: s
     context.xapi.database.remove_from(class_name, ref, field, key)
 
 
-def _add(context: Context, ref: str, member: str, class_name: str, field: str) -> None:
-    context.xapi.database.add(class_name, ref, field, member)
-
-
-def _remove(context: Context, ref: str, member: str, class_name: str, field: str) -> None:
-    context.xapi.database.remove(class_name, ref, field, member)
-
-
 def _calls_of_field(class_name: str, field: Field) -> Calls:
     def call(function: Any, *parameters: str) -> Call:
         return Call(partial(function, class_name=class_name, field=field.name), ["ref", *parameters])
@@ -79,12 +66,8 @@ def _calls_of_field(class_name: str, field: Field) -> Calls:
         item, _, container = field.kind.partition(" ")
         calls[f"set_{field.name}"] = call(_set, field.kind)
         if container == "map":
-            key = _KEYS.get(f"{class_name}.{field.name}", "string")
-            calls[f"add_to_{field.name}"] = call(_add_to, key, item)
-            calls[f"remove_from_{field.name}"] = call(_remove_from, key)
-        if container == "set":
-            calls[f"add_{field.name}"] = call(_add, item)
-            calls[f"remove_{field.name}"] = call(_remove, item)
+            calls[f"add_to_{field.name}"] = call(_add_to, "string", item)
+            calls[f"remove_from_{field.name}"] = call(_remove_from, "string")
     return calls
 
 
@@ -95,7 +78,6 @@ def _calls_of_class(class_name: str) -> Calls:
     calls = {"get_record": call(_get_record, "ref"), "get_by_uuid": call(_get_by_uuid, "string")}
     if class_name not in _NOT_LISTED:
         calls["get_all"] = call(_get_all)
-        calls["get_all_where"] = call(_get_all_where, "string")
         calls["get_all_records"] = call(_get_all_records)
         calls["get_all_records_where"] = call(_get_all_records_where, "string")
     if "name_label" in CLASSES[class_name] and class_name not in _WITHOUT_NAMES:

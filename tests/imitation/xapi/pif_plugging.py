@@ -38,11 +38,9 @@ def plug(context: Context, pif: str) -> None:
 
 
 def _below(xapi: "Xapi", record: Record) -> Optional[str]:
-    """What a VLAN's or a tunnel's PIF stands on."""
+    """What a VLAN's PIF stands on."""
     if record["VLAN_master_of"] != NULL:
         return str(xapi.database.get("VLAN", record["VLAN_master_of"], "tagged_PIF"))
-    if record["tunnel_access_PIF_of"]:
-        return str(xapi.database.get("tunnel", record["tunnel_access_PIF_of"][0], "transport_PIF"))
     return None
 
 
@@ -55,7 +53,7 @@ def unplug(context: Context, pif: str) -> None:
     if record["disallow_unplug"]:
         raise Failure("PIF_DOES_NOT_ALLOW_UNPLUG", pif)
     if record["sriov_logical_PIF_of"]:
-        sriov_functions.bring_down(xapi, pif)
+        raise Failure("NOT_IMPLEMENTED", "PIF.unplug of xapi's own SR-IOV")
     xapi.database.set("PIF", pif, "currently_attached", False)
 
 

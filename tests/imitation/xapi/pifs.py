@@ -7,7 +7,6 @@ import os
 from typing import TYPE_CHECKING, Any, Dict, List
 
 import pci_objects
-from calls import Call, Calls, Context
 from database import Record
 from values import NULL, Failure
 
@@ -77,74 +76,3 @@ def refresh(xapi: "Xapi", host: str) -> None:
 def _capabilities(machine: Any, name: str) -> List[str]:
     path = f"{INTERFACES}/{name}/device/sriov_totalvfs"
     return ["sriov"] if machine.exists(path) and int(machine.read(path)) > 0 else []
-
-
-def scan(context: Context, host: str) -> None:
-    """A PIF for each physical interface that has none; devices that xapi has no object for get none."""
-    xapi = context.xapi
-    xapi.forward(host)
-    machine = xapi.dom0s[host].machine
-    if machine is None:
-        return
-    have = {xapi.database.get("PIF", pif, "device") for pif in find(xapi, host=host, physical=True)}
-    for name in physical_interfaces(machine.root):
-        if name not in have:
-            _introduce(xapi, host, name)
-    refresh(xapi, host)
-
-
-def introduce(context: Context, host: str, mac: str, device: str, managed: bool = True) -> str:
-    xapi = context.xapi
-    xapi.forward(host)
-    machine = xapi.dom0s[host].machine
-    if find(xapi, host=host, physical=True, device=device):
-        raise Failure("DUPLICATE_PIF_DEVICE_NAME", device)
-    present = machine is not None and device in physical_interfaces(machine.root)
-    if not present or mac.lower() not in ("", _mac(machine, device)):
-        code = "COULD_NOT_FIND_NETWORK_INTERFACE_WITH_SPECIFIED_DEVICE_NAME_AND_MAC_ADDRESS"
-        raise Failure(code, device, mac.lower())
-    pif = _introduce(xapi, host, device)
-    xapi.database.set("PIF", pif, "managed", managed)
-    refresh(xapi, host)
-    return pif
-
-
-def _introduce(xapi: "Xapi", host: str, device: str) -> str:
-    """Interfaces of one name share a network, pool-wide: that of the bridge named for them."""
-    bridge = "xenbr" + device[3:] if device.startswith("eth") else "br" + device
-    values = {
-        "device": device,
-        "MAC": _mac(xapi.dom0s[host].machine, device),
-        "host": host,
-        "network": network_of_bridge(xapi, bridge, f"Pool-wide network associated with {device}"),
-        "properties": {"gro": "on"},
-    }
-    return add(xapi, values)
-
-
-def _mac(machine: Any, device: str) -> str:
-    return str(machine.read(f"{INTERFACES}/{device}/address")).strip()
-
-
-def forget(context: Context, pif: str) -> None:
-    xapi = context.xapi
-    record = xapi.database.record("PIF", pif)
-    xapi.forward(record["host"])
-    if record["bond_slave_of"] != NULL or record["bond_master_of"]:
-        raise Failure("PIF_ALREADY_BONDED", pif)
-    if record["VLAN_slave_of"] or record["VLAN"] != -1:
-        raise Failure("PIF_VLAN_STILL_EXISTS", pif)
-    if record["tunnel_transport_PIF_of"] or record["tunnel_access_PIF_of"]:
-        raise Failure("PIF_TUNNEL_STILL_EXISTS", pif)
-    if record["sriov_physical_PIF_of"] or record["sriov_logical_PIF_of"]:
-        raise Failure("PIF_SRIOV_STILL_EXISTS", pif)
-    if record["management"] and record["currently_attached"]:
-        raise Failure("PIF_IS_MANAGEMENT_INTERFACE", pif)
-    xapi.database.destroy("PIF", pif)
-
-
-CALLS: Calls = {
-    "PIF.scan": Call(scan, ["ref"], may_be_async=True),
-    "PIF.introduce": Call(introduce, ["ref", "string", "string", "bool"], optional=1, may_be_async=True),
-    "PIF.forget": Call(forget, ["ref"], may_be_async=True),
-}

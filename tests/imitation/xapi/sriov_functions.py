@@ -1,4 +1,4 @@
-"""The VFs of xapi's own SR-IOV: made and unmade with a logical PIF, and which of them are in no VM.
+"""The VFs of xapi's own SR-IOV: made with a logical PIF, and which of them are in no VM.
 
 Imitates devices.json. Facts from xen-api: ocaml/xapi/xapi_network_sriov_helpers.ml, ocaml/networkd. All
 VFs that the device can have are made, whatever there was before.
@@ -23,22 +23,6 @@ def bring_up(xapi: "Xapi", logical: str) -> None:
         raise Failure("NETWORK_SRIOV_ENABLE_FAILED", logical, str(error)) from None
     database.set("network_sriov", sriov, "configuration_mode", "sysfs")
     database.set("PIF", logical, "currently_attached", True)
-    pci_objects.look(xapi, database.get("PIF", logical, "host"))
-
-
-def bring_down(xapi: "Xapi", logical: str) -> None:
-    database = xapi.database
-    (sriov,) = database.get("PIF", logical, "sriov_logical_PIF_of")
-    physical = database.get("network_sriov", sriov, "physical_PIF")
-    used = [vf for vf in _all(xapi, physical) if vf in _attached(xapi)]
-    if used:
-        raise Failure("NETWORK_SRIOV_PIF_HAS_VF_INUSE", physical, ",".join(used))
-    if database.get("PIF", logical, "currently_attached"):
-        try:
-            _write_number(xapi, logical, None)
-        except OSError as error:
-            raise Failure("NETWORK_SRIOV_DISABLE_FAILED", logical, str(error)) from None
-    database.set("PIF", logical, "currently_attached", False)
     pci_objects.look(xapi, database.get("PIF", logical, "host"))
 
 

@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, List
 
 import pif_plugging
 import pifs
-import sriov_functions
 from calls import Call, Calls, Context
 from values import NULL, Failure
 
@@ -64,24 +63,6 @@ def _same_devices(xapi: "Xapi", pif: str, network: str) -> None:
             raise Failure("NETWORK_SRIOV_PCI_VENDOR_NOT_COMPATIBLE", pif, network)
 
 
-def destroy(context: Context, sriov: str) -> None:
-    database = context.xapi.database
-    logical = database.get("network_sriov", sriov, "logical_PIF")
-    if database.get("PIF", logical, "VLAN_slave_of"):
-        raise Failure("PIF_VLAN_STILL_EXISTS", logical)
-    pif_plugging.unplug(context, logical)
-    database.destroy("PIF", logical)
-    database.destroy("network_sriov", sriov)
-
-
-def get_remaining_capacity(context: Context, sriov: str) -> int:
-    """VFs that have a PCI object and are in no VM (devices.json)."""
-    physical = context.xapi.database.get("network_sriov", sriov, "physical_PIF")
-    return len(sriov_functions.free(context.xapi, physical))
-
-
 CALLS: Calls = {
     "network_sriov.create": Call(create, ["ref", "ref"], may_be_async=True),
-    "network_sriov.destroy": Call(destroy, ["ref"], may_be_async=True),
-    "network_sriov.get_remaining_capacity": Call(get_remaining_capacity, ["ref"], may_be_async=True),
 }

@@ -60,15 +60,6 @@ def _finish(database: Database, task: str, work: Callable[[str], Any]) -> None:
                 database.set("task", task, field, value)
 
 
-def create(context: Context, label: str, description: str) -> str:
-    values = {"name_label": label, "name_description": description, "created": now()}
-    return context.xapi.database.create("task", {**values, "resident_on": context.origin.host})
-
-
-def destroy(context: Context, task: str) -> None:
-    context.xapi.database.destroy("task", task)
-
-
 def cancel(context: Context, task: str) -> None:
     """Notes the wish. A plugin call does not look at it, and the note stays (plugin.json); who looks does so
     at steps of its own (hooks-waiting.json)."""
@@ -76,7 +67,5 @@ def cancel(context: Context, task: str) -> None:
 
 
 CALLS: Calls = {
-    "task.create": Call(create, ["string", "string"]),
-    "task.destroy": Call(destroy, ["ref"]),
     "task.cancel": Call(cancel, ["ref"]),
 }

@@ -1,4 +1,4 @@
-"""VMs that come and go as records: create, clone, copy, snapshot, revert, provision, destroy.
+"""VMs that come and go as records: clone, snapshot, revert, destroy, and what is a template.
 
 Imitates vm-life.json: a copy, a snapshot and a revert carry other_config, `pci` included. What a revert
 brings back was kept when the snapshot was made (VM.snapshot_metadata), not what is written on it later
@@ -11,30 +11,12 @@ from typing import TYPE_CHECKING, Any, Dict
 import vm_start
 from calls import Call, Calls, Context
 from schema import CLASSES
-from values import internal_error, now, take
+from values import now
 from vm_operations import new_vm, operation, update_allowed
 from vm_rules import HALTED, SUSPENDED
 
 if TYPE_CHECKING:
     from xapi import Xapi
-
-# The members without which VM.create fails: those that the API has had from its beginning.
-_REQUIRED = (
-    *("user_version", "is_a_template", "affinity", "memory_static_max", "memory_dynamic_max"),
-    *("memory_dynamic_min", "memory_static_min", "VCPUs_params", "VCPUs_max", "VCPUs_at_startup"),
-    *("actions_after_shutdown", "actions_after_reboot", "actions_after_crash", "PV_bootloader", "PV_kernel"),
-    *("PV_ramdisk", "PV_args", "PV_bootloader_args", "PV_legacy_args", "HVM_boot_policy", "HVM_boot_params"),
-    *("platform", "PCI_bus", "other_config", "recommendations"),
-)
-_NORMAL_EXIT = ("destroy", "restart")
-_CRASH = (*_NORMAL_EXIT, "coredump_and_destroy", "coredump_and_restart", "preserve", "rename_restart")
-_ENUMERATIONS = {
-    "actions_after_shutdown": _NORMAL_EXIT,
-    "actions_after_reboot": _NORMAL_EXIT,
-    "actions_after_crash": _CRASH,
-}
-# What the API sets, so that a record that VM.create is given does not.
-_OWN = ("uuid", "metrics", "guest_metrics", "power_state", "resident_on", "domid", "is_control_domain")
 
 # What is a VM's own, not what it is made as: no copy and no revert takes it over.
 _NOT_COPIED = (
@@ -45,30 +27,8 @@ _NOT_COPIED = (
 )
 
 
-def create(context: Context, given: Dict[str, Any]) -> str:
-    fields = CLASSES["VM"]
-    for name in _REQUIRED:
-        if name not in given:
-            raise internal_error(f'Server_helpers.Dispatcher_FieldNotFound("{name}")')
-    for name, members in _ENUMERATIONS.items():
-        if given[name] not in members:
-            raise internal_error('Failure("Unknown tag/contents")')
-    values = {
-        name: take(fields[name].kind, value)
-        for name, value in given.items()
-        if name in fields and not fields[name].inverse_of and name not in _OWN
-    }
-    values["other_config"] = {"mac_seed": str(uuid.uuid4()), **values["other_config"]}
-    return new_vm(context.xapi, values)
-
-
 def clone(context: Context, vm: str, name: str) -> str:
     with operation(context, vm, "clone"):
-        return _copied(context.xapi, vm, name)
-
-
-def copy(context: Context, vm: str, name: str, _storage: str) -> str:
-    with operation(context, vm, "copy"):
         return _copied(context.xapi, vm, name)
 
 
@@ -143,11 +103,6 @@ def revert(context: Context, made: str) -> None:
 # -- templates -------------------------------------------------------------------------------------
 
 
-def provision(context: Context, vm: str) -> None:
-    with operation(context, vm, "provision"):
-        context.xapi.database.set("VM", vm, "is_a_template", False)
-
-
 def set_is_a_template(context: Context, vm: str, value: bool) -> None:
     if value:
         with operation(context, vm, "make_into_template"):
@@ -155,11 +110,6 @@ def set_is_a_template(context: Context, vm: str, value: bool) -> None:
     else:
         context.xapi.database.set("VM", vm, "is_a_template", False)
     update_allowed(context.xapi, vm)
-
-
-def set_vcpus_max(context: Context, vm: str, value: int) -> None:
-    with operation(context, vm, "changing_VCPUs"):
-        context.xapi.database.set("VM", vm, "VCPUs_max", value)
 
 
 def destroy(context: Context, vm: str) -> None:
@@ -185,13 +135,9 @@ def _call(function: Any, *parameters: str, optional: int = 0) -> Call:
 
 
 CALLS: Calls = {
-    "VM.create": _call(create, "record"),
     "VM.clone": _call(clone, "ref", "string"),
-    "VM.copy": _call(copy, "ref", "string", "ref"),
     "VM.snapshot": _call(snapshot, "ref", "string", "ref set", optional=1),
     "VM.revert": _call(revert, "ref"),
-    "VM.provision": _call(provision, "ref"),
     "VM.destroy": _call(destroy, "ref"),
     "VM.set_is_a_template": Call(set_is_a_template, ["ref", "bool"]),
-    "VM.set_VCPUs_max": Call(set_vcpus_max, ["ref", "int"]),
 }

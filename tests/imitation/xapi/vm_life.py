@@ -2,10 +2,8 @@
 
 import ha
 import host_life
-import vm_checks
 import vm_copies
 import vm_moves
-import vm_placement
 import vm_start
 from calls import Calls
 
@@ -13,8 +11,6 @@ CALLS: Calls = {
     **vm_start.CALLS,
     **vm_moves.CALLS,
     **vm_copies.CALLS,
-    **vm_placement.CALLS,
-    **vm_checks.CALLS,
     **host_life.CALLS,
     **ha.CALLS,
 }

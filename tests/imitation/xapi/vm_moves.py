@@ -1,4 +1,4 @@
-"""Suspend, resume, migrate: the operations that a device which xapi knows forbids.
+"""Suspend, resume on a host, migrate: the operations that a device which xapi knows forbids.
 
 Imitates guest-features.json; what a real host does beyond xapi's checks is xen-api: ocaml/xenopsd/lib/
 xenops_server.ml. So a resume and a migration plug other_config:pci as it is then, blindly, where they go to:
@@ -7,7 +7,6 @@ vm-pre-resume runs when the domain is there and its devices are not.
 
 from typing import TYPE_CHECKING, Any, Dict
 
-import vm_copies
 import vm_notes
 import vm_placement
 import vm_start
@@ -41,17 +40,6 @@ def _check_storage(xapi: "Xapi", vm: str) -> None:
         places.append(database.get("host", host, "suspend_image_sr"))
     if not set(places) - {NULL, ""}:
         raise Failure("VM_NO_SUSPEND_SR", vm)
-
-
-def checkpoint(context: Context, vm: str, name: str) -> str:
-    with operation(context, vm, "checkpoint"):
-        _check_storage(context.xapi, vm)
-        return vm_copies.snapshot_in(context.xapi, vm, name, SUSPENDED)
-
-
-def resume(context: Context, vm: str, start_paused: bool, _force: bool) -> None:
-    with operation(context, vm, "resume") as under_way:
-        _resume_there(under_way, vm_placement.choose(context.xapi, vm), start_paused)
 
 
 def resume_on(context: Context, vm: str, host: str, start_paused: bool, _force: bool) -> None:
@@ -100,8 +88,6 @@ def _call(function: Any, *parameters: str) -> Call:
 
 CALLS: Calls = {
     "VM.suspend": _call(suspend),
-    "VM.checkpoint": _call(checkpoint, "string"),
-    "VM.resume": _call(resume, "bool", "bool"),
     "VM.resume_on": _call(resume_on, "ref", "bool", "bool"),
     "VM.pool_migrate": _call(pool_migrate, "ref", "string map"),
 }

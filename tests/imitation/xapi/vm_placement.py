@@ -8,8 +8,6 @@ host, else the one with the most memory free, then with the fewest VMs, then the
 import re
 from typing import TYPE_CHECKING, List, Mapping, Sequence, Tuple
 
-import vif_functions
-from calls import Call, Calls, Context
 from values import Failure
 
 if TYPE_CHECKING:
@@ -106,40 +104,3 @@ def _vms(xapi: "Xapi", host: str) -> List[str]:
         in (database.get("VM", vm, "resident_on"), database.get("VM", vm, "scheduled_to_be_resident_on"))
         and not database.get("VM", vm, "is_control_domain")
     ]
-
-
-# -- calls -----------------------------------------------------------------------------------------
-
-
-def assert_can_boot_here(context: Context, vm: str, host: str) -> None:
-    check(context.xapi, vm, host)
-
-
-def get_possible_hosts(context: Context, vm: str) -> List[str]:
-    context.xapi.database.get("VM", vm, "uuid")
-    return possible_hosts(context.xapi, vm)
-
-
-def assert_agile(context: Context, vm: str) -> None:
-    """Storage would count, and there is none. other_config:pci does not (devices.json)."""
-    database = context.xapi.database
-    networks = [database.get("VIF", vif, "network") for vif in database.get("VM", vm, "VIFs")]
-    if any(vif_functions.is_sriov(context.xapi, network) for network in networks):
-        raise Failure("VM_HAS_SRIOV_VIF", vm)
-
-
-def retrieve_wlb_recommendations(_context: Context, _vm: str) -> None:
-    raise Failure("WLB_NOT_INITIALIZED")
-
-
-def maximise_memory(_context: Context, _vm: str, total: int, _approximate: bool) -> int:
-    return total
-
-
-CALLS: Calls = {
-    "VM.assert_can_boot_here": Call(assert_can_boot_here, ["ref", "ref"], may_be_async=True),
-    "VM.get_possible_hosts": Call(get_possible_hosts, ["ref"], may_be_async=True),
-    "VM.assert_agile": Call(assert_agile, ["ref"], may_be_async=True),
-    "VM.retrieve_wlb_recommendations": Call(retrieve_wlb_recommendations, ["ref"], may_be_async=True),
-    "VM.maximise_memory": Call(maximise_memory, ["ref", "int", "bool"], may_be_async=True),
-}

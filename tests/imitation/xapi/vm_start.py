@@ -171,22 +171,12 @@ def note_end(xapi: "Xapi", vm: str, host: str) -> None:
         note_stopped(xapi, vm)
 
 
-def pause(context: Context, vm: str) -> None:
-    with operation(context, vm, "pause"):
-        context.xapi.database.set("VM", vm, "power_state", PAUSED)
-
-
-def unpause(context: Context, vm: str) -> None:
-    with operation(context, vm, "unpause"):
-        context.xapi.database.set("VM", vm, "power_state", RUNNING)
-
-
 def _call(function: Any, *parameters: str) -> Call:
     return Call(function, ["ref", *parameters], may_be_async=True, may_be_cancelled=True)
 
 
 def _without_arguments() -> List[Any]:
-    return [clean_shutdown, hard_shutdown, shutdown, clean_reboot, hard_reboot, pause, unpause]
+    return [clean_shutdown, hard_shutdown, shutdown, clean_reboot, hard_reboot]
 
 
 CALLS: Calls = {

@@ -33,7 +33,7 @@ from vm_operations import Life
 from workers import Workers
 
 TABLES = (
-    *(objects.CALLS, sessions.CALLS, tasks.CALLS, plugin_calls.CALLS, mastership.CALLS),
+    *(objects.CALLS, sessions.CALLS, tasks.CALLS, plugin_calls.CALLS),
     *(membership.CALLS, evacuation.CALLS, network_calls.CALLS, messages.CALLS),
     vm_life.CALLS,
 )
