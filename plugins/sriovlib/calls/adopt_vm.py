@@ -5,7 +5,7 @@ from typing import Any, Dict, List, Mapping, Optional
 
 from ..errors import SriovError, bad_argument
 from ..machine.host import Host
-from ..pool import adopted_entries, copies, hosts, inventories, locked, own_lease, state
+from ..pool import adopted_entries, copies, hosts, inventories, iovirt, locked, own_lease, state
 from ..pool.adopted_entries import Taken
 from ..pool.change import change_of
 from ..pool.conflicts import by_hand
@@ -48,7 +48,12 @@ def adopt_vm(host: Host, session: Any, args: Mapping[str, str]) -> Dict[str, Any
         if entry.requests:
             origin, taken = None, _begun(at, vm, entry)
         else:
-            _must_have_entries(vm)
+            if not vm.named:
+                raise SriovError(
+                    "SRIOV_NOT_FOUND",
+                    f"VM {vm.name} ({vm.uuid}) has no entry in other_config:pci that xapi would plug.",
+                    "`assign_vf` gives it a VF; an entry is N/DDDD:BB:DD.F, without blanks.",
+                )
             origin = _origin(at, vm, origin_uuid)
             if origin is not None:
                 taken = _of_origin(at, vm, entry, origin, wanted)
@@ -85,15 +90,6 @@ def _begun(at: Work, vm: Vm, entry: Entry) -> Taken:
     return Taken(entry.lease.host, entry, list(entry.requests), dict(entry.lease.vfs), [])
 
 
-def _must_have_entries(vm: Vm) -> None:
-    if not vm.named:
-        raise SriovError(
-            "SRIOV_NOT_FOUND",
-            f"VM {vm.name} ({vm.uuid}) has no entry in other_config:pci that xapi would plug.",
-            "`assign_vf` gives it a VF; an entry is N/DDDD:BB:DD.F, without blanks.",
-        )
-
-
 def _origin(at: Work, vm: Vm, wanted: Optional[str]) -> Optional[str]:
     """The VM with requests that this one is a copy of, by the argument, else by its mark."""
     if wanted == NONE:
@@ -126,7 +122,8 @@ def _must_be_no_copy(at: Work, vm: Vm, trust_keys: bool) -> None:
     those = own_lease.lessees(at.state.entries)
     others = own_lease.leased_to_others(those, vm.uuid, [one for one in vm.named if one not in ours])
     lessees = sorted(set(others.values()))
-    if not lessees or (trust_keys and all(copies.has_keys_of_its_own(at.state, vm, one) for one in lessees)):
+    theirs = [at.state.vms[one].other_config if one in at.state.vms else {} for one in lessees]
+    if not lessees or (trust_keys and all(iovirt.are_own(vm.other_config, one) for one in theirs)):
         return
     names = " or ".join(at.state.name(uuid) for uuid in lessees)
     raise SriovError(

@@ -7,7 +7,6 @@ from ..errors import SriovError
 from ..safetext import listed, shortened
 from ..vf import inventory
 from . import adopted_settings, pci_entries, state
-from .adopted_settings import Found
 from .inventories import Surveyed
 from .ledger import NO_ENTRY, Choice, Entry, Request
 from .locked import Work
@@ -51,13 +50,19 @@ def taken(at: Work, vm: Vm, entry: Entry, wanted: Optional[str], trust_keys: boo
         vfs[number] = one.address
     if not trust_keys:
         adopted_settings.must_be_trusted(where, vm, found)
-    addresses = set(vfs.values())
     warnings = [
-        *_left(vm, where, entries, addresses),
-        *_ignored(vm, entries),
-        *(_left_out(where, one) for one in found if one.left_out),
-        *(_in_doubt(where, one) for one in found if one.mac_in_doubt),
+        f"`{shortened(one.ignored)}` behind {one.address} in the entries of VM {vm.name} gave it no device: "
+        "xapi does not read it."
+        for one in entries
+        if one.address and one.ignored
     ]
+    left = [f"`{shortened(one.text)}`" for one in entries if one.address not in vfs.values()]
+    if left:
+        warnings.append(
+            f"{listed(left)} in the entries of VM {vm.name} stayed as they were: there is no such VF on "
+            f"{where.member.name}."
+        )
+    warnings += [one.warning for one in found if one.warning]
     return Taken(target, entry, requests, vfs, warnings)
 
 
@@ -66,26 +71,26 @@ def _must_be_had(at: Work, vm: Vm, where: Surveyed, address: str) -> None:
     may mean another host's VF of that address."""
     named = f"{address} of {where.member.name}, in an entry of VM {vm.name},"
     holder = at.held.on_host.get((where.member.uuid, address))
-    if holder not in (None, vm.uuid):
+    without = pci_entries.without(vm.uuid, vm.pci or "", address)
+    if holder is not None and holder != vm.uuid:
+        hint = "If the entry means a VF of another host, call with host_uuid."
+        if at.state.entries.get(holder, NO_ENTRY).requests:
+            hint += f" If {vm.name} is a copy of that VM, call with origin_uuid={holder}."
+        hint += f" Else: {without}"
+        raise SriovError("SRIOV_VF_IN_USE", f"{named} is held by VM {at.state.name(holder)}.", hint)
+    unread = at.held.everywhere.get(address)
+    if unread is not None:
         raise SriovError(
             "SRIOV_VF_IN_USE",
-            f"{named} is held by VM {at.state.name(str(holder))}.",
-            _not_the_same(at, vm, address, str(holder)),
+            f"{named} may be leased to VM {at.state.name(unread)}, whose key in the ledger cannot be read.",
+            state.put_right(unread, at.state.keys[unread]),
         )
-    for uuid in sorted(at.state.unreadable):
-        other = at.state.vms.get(uuid)
-        if uuid != vm.uuid and other and address in other.named:
-            raise SriovError(
-                "SRIOV_VF_IN_USE",
-                f"{named} may be leased to VM {at.state.name(uuid)}, whose key in the ledger cannot be read.",
-                state.put_right(uuid, at.state.keys[uuid]),
-            )
     candidate = next(one for one in where.candidates if one.address == address)
     if candidate.blocked is None:
         return
     vf = where.inventory.vfs[address]
     pf = where.inventory.pf_of(vf)
-    hint = f"Give the VM another VF (`assign_vf`). {pci_entries.without(vm.uuid, vm.pci or '', address)}"
+    hint = f"Give the VM another VF (`assign_vf`). {without}"
     if vf.state == inventory.DOM0 and pf.management is False:
         # As between two starts where nothing kept dom0's drivers away.
         hint = (
@@ -93,46 +98,6 @@ def _must_be_had(at: Work, vm: Vm, where: Surveyed, address: str) -> None:
             "number) takes its VFs over from dom0's driver; then call again."
         )
     raise SriovError("SRIOV_NEEDED_BY_DOM0", f"{named} cannot be had: {candidate.blocked}.", hint)
-
-
-def _left(vm: Vm, where: Surveyed, entries: Sequence[pci_entries.PciEntry], taken: Set[str]) -> List[str]:
-    left = [f"`{shortened(one.text)}`" for one in entries if one.address not in taken]
-    if not left:
-        return []
-    return [
-        f"{listed(left)} in the entries of VM {vm.name} stayed as they were: there is no such VF on "
-        f"{where.member.name}."
-    ]
-
-
-def _ignored(vm: Vm, entries: Sequence[pci_entries.PciEntry]) -> List[str]:
-    return [
-        f"`{shortened(one.ignored)}` behind {one.address} in the entries of VM {vm.name} gave it no device: "
-        "xapi does not read it."
-        for one in entries
-        if one.address and one.ignored
-    ]
-
-
-def _left_out(where: Surveyed, one: Found) -> str:
-    said = " and ".join(f"{name} {text}" for name, text in one.left_out.items())
-    why = where.inventory.vfs[one.address].no_settings
-    return f"{one.address} of {where.member.name} gets no {said}: {why}."
-
-
-def _in_doubt(where: Surveyed, one: Found) -> str:
-    return (
-        f"{one.address} of {where.member.name} had MAC {one.mac_in_doubt}, which is in no file: the "
-        "guest's driver may have chosen it, so the request has a MAC of its own. To keep that one: "
-        f"`unassign_vf` with vf={one.address}, then `assign_vf` with that vf and mac."
-    )
-
-
-def _not_the_same(at: Work, vm: Vm, address: str, holder: str) -> str:
-    said = "If the entry means a VF of another host, call with host_uuid."
-    if at.state.entries.get(holder, NO_ENTRY).requests:
-        said += f" If {vm.name} is a copy of that VM, call with origin_uuid={holder}."
-    return f"{said} Else: {pci_entries.without(vm.uuid, vm.pci or '', address)}"
 
 
 def _host_of(at: Work, vm: Vm, named: Sequence[str], wanted: Optional[str]) -> str:

@@ -25,38 +25,37 @@ class Found(NamedTuple):
 
     address: str
     settings: Dict[str, str]
-    left_out: Dict[str, str]  # by iovirt's keys, of a VF that can have no settings
     by_keys: Dict[str, str]  # those of `settings` that only iovirt's keys have
-    mac_in_doubt: Optional[str]  # of the VF; its guest's driver may have chosen it
+    warning: Optional[str] = None
 
 
 def found(where: Surveyed, vm: Vm, entries: Sequence[PciEntry]) -> List[Found]:
     """For each entry that names a VF of that host; SriovError for a value in iovirt's keys that cannot be."""
-    for part in iovirt.unreadable(vm.other_config):
+    keys, unreadable = iovirt.read(vm.other_config)
+    if unreadable:
         raise SriovError(
             "SRIOV_BAD_ARGUMENT",
-            f"VM {vm.name} has `{shortened(part)}` in {iovirt.MACS} or {iovirt.VLANS}, which is not N/VALUE "
-            "with the number of an entry.",
+            f"VM {vm.name} has `{shortened(unreadable[0])}` in {iovirt.MACS} or {iovirt.VLANS}, which is not "
+            "N/VALUE with the number of an entry.",
             "Correct its other_config, or take that key out.",
         )
-    macs, vlans = iovirt.macs(vm.other_config), iovirt.vlans(vm.other_config)
     there: Dict[str, Found] = {}
     for one in entries:
         vf = where.inventory.vfs.get(one.address or "")
         if vf is None or one.address is None or one.address in there:
             continue
-        number = one.number or 0
-        keys = {name: key[number] for name, key in (("mac", macs), ("vlan", vlans)) if number in key}
-        by_keys = {name: _value(vm, name, text) for name, text in keys.items()}
-        there[one.address] = _one(vf, where.inventory.pf_of(vf), by_keys)
+        by_keys = {name: _value(vm, name, text) for name, text in keys.get(one.number or 0, {}).items()}
+        there[one.address] = _one(where, vf, by_keys)
     return list(there.values())
 
 
-def _one(vf: VfState, pf: PfState, by_keys: Dict[str, str]) -> Found:
+def _one(where: Surveyed, vf: VfState, by_keys: Mapping[str, str]) -> Found:
+    name = f"{vf.address} of {where.member.name}"
     if vf.no_settings is not None:
-        return Found(vf.address, {}, by_keys, {}, None)
+        why = f"{name} gets no {_words(by_keys)}: {vf.no_settings}."
+        return Found(vf.address, {}, {}, why if by_keys else None)
     settings: Dict[str, str] = {}
-    mac, in_doubt = _mac(vf, pf)
+    mac, in_doubt = _mac(vf, where.inventory.pf_of(vf))
     if mac is not None:
         settings["mac"] = mac
     if vf.settings.vlan:
@@ -67,7 +66,14 @@ def _one(vf: VfState, pf: PfState, by_keys: Dict[str, str]) -> Found:
     settings.update(by_keys)
     if settings.get("vlan") == "0":
         del settings["vlan"]
-    return Found(vf.address, settings, {}, news, None if "mac" in by_keys else in_doubt)
+    if in_doubt is None or "mac" in by_keys:
+        return Found(vf.address, settings, news)
+    warning = (
+        f"{name} had MAC {in_doubt}, which is in no file: the guest's driver may have chosen it, so the "
+        f"request has a MAC of its own. To keep that one: `unassign_vf` with vf={vf.address}, then "
+        "`assign_vf` with that vf and mac."
+    )
+    return Found(vf.address, settings, news, warning)
 
 
 def _mac(vf: VfState, pf: PfState) -> Tuple[Optional[str], Optional[str]]:
@@ -84,7 +90,12 @@ def _mac(vf: VfState, pf: PfState) -> Tuple[Optional[str], Optional[str]]:
 
 def must_be_trusted(where: Surveyed, vm: Vm, those: Sequence[Found]) -> None:
     """Refuses settings that only the VM's own keys have, and says which."""
-    said = [f"{_words(one.by_keys)} for {one.address} ({_now(where, one)})" for one in those if one.by_keys]
+    said = []
+    for one in those:
+        now = where.inventory.vfs[one.address].settings
+        has = {name: str(getattr(now, name)) for name in one.by_keys}
+        if has:
+            said.append(f"{_words(one.by_keys)} for {one.address} (which has {_words(has)} now)")
     if not said:
         return
     keys = [key for key in (iovirt.MACS, iovirt.VLANS) if key in vm.other_config]
@@ -101,11 +112,6 @@ def must_be_trusted(where: Surveyed, vm: Vm, those: Sequence[Found]) -> None:
 
 def _words(settings: Mapping[str, str]) -> str:
     return " and ".join(f"{name} {settings[name]}" for name in sorted(settings))
-
-
-def _now(where: Surveyed, one: Found) -> str:
-    now = where.inventory.vfs[one.address].settings
-    return f"which has {_words({name: str(getattr(now, name)) for name in one.by_keys})} now"
 
 
 def _value(vm: Vm, name: str, text: str) -> str:

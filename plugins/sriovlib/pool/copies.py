@@ -8,7 +8,6 @@ ledger alone).
 
 from typing import Dict, Iterable, List, Optional, Set, Tuple
 
-from . import iovirt
 from .ledger import Choice, Entry
 from .state import PoolState, Vm
 
@@ -63,9 +62,3 @@ def without_the_copy(state: PoolState, vm: Vm, entry: Entry) -> Entry:
 def of_copy(entry: Entry, model: Entry) -> Entry:
     """The entry of a copy of the VM with the entry `model`, as `without_the_copy` returns it."""
     return entry._replace(past=tuple(sorted({*model.ever_leased, *entry.past})), nomigrate=model.nomigrate)
-
-
-def has_keys_of_its_own(state: PoolState, vm: Vm, other: str) -> bool:
-    """Whether the VM has MACs or VLANs in keys of the old plugin iovirt that the other one does not have."""
-    there = state.vms.get(other)
-    return iovirt.are_own(vm.other_config, there.other_config if there else {})

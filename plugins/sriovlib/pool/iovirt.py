@@ -5,7 +5,7 @@ Its keys `sriovmacs` and `sriovvlans` are `N/MAC` and `N/VLAN`, with the N of th
 """
 
 import re
-from typing import Dict, List, Mapping, Optional
+from typing import Dict, List, Mapping, Tuple
 
 from ..safetext import LONGEST
 from . import pci_entries
@@ -13,38 +13,30 @@ from . import pci_entries
 MACS, VLANS = "sriovmacs", "sriovvlans"
 
 
-def macs(other_config: Mapping[str, str]) -> Dict[int, str]:
-    """Number of the entry -> MAC."""
-    return _numbered(other_config.get(MACS, ""))
-
-
-def vlans(other_config: Mapping[str, str]) -> Dict[int, str]:
-    """Number of the entry -> VLAN."""
-    return _numbered(other_config.get(VLANS, ""))
-
-
-def _numbered(text: str) -> Dict[int, str]:
-    """A VM's owner can write longer numbers than entries have (pci_entries.LARGEST): `_match` takes none."""
-    matches = map(_match, text.split(",")) if len(text) <= LONGEST else ()
-    return {int(match.group(1)): match.group(2) for match in matches if match}
-
-
-def unreadable(other_config: Mapping[str, str]) -> List[str]:
-    """The parts of both keys that are no N/VALUE: whoever wrote them meant something, so none is ignored."""
-    texts = [other_config.get(key, "") for key in (MACS, VLANS)]
-    parts = [part for text in texts for part in (text.split(",") if len(text) <= LONGEST else [text])]
-    return [part.strip() for part in parts if part.strip() and (len(part) > LONGEST or not _match(part))]
-
-
-def _match(part: str) -> "Optional[re.Match[str]]":
-    return re.fullmatch(r"\s*0*([0-9]{1,19})\s*/\s*(\S+)\s*", part)
+def read(other_config: Mapping[str, str]) -> Tuple[Dict[int, Dict[str, str]], List[str]]:
+    """Number of the entry -> its `mac` and `vlan`; and the parts of both keys that are no N/VALUE: whoever
+    wrote them meant something. A VM's owner can write longer numbers than entries have: these are none."""
+    found: Dict[int, Dict[str, str]] = {}
+    unreadable = []
+    for name, text in (("mac", other_config.get(MACS, "")), ("vlan", other_config.get(VLANS, ""))):
+        if len(text) > LONGEST:
+            unreadable.append(text)
+            continue
+        for part in filter(str.strip, text.split(",")):
+            match = re.fullmatch(r"\s*0*([0-9]{1,19})\s*/\s*(\S+)\s*", part)
+            if match is None:
+                unreadable.append(part.strip())
+            else:
+                found.setdefault(int(match.group(1)), {})[name] = match.group(2)
+    return found, unreadable
 
 
 def are_own(other_config: Mapping[str, str], origin: Mapping[str, str]) -> bool:
     """Whether a VM has MACs or VLANs for its entries that another one does not have."""
     numbers = {entry.number for entry in pci_entries.entries(pci_entries.readable(other_config))}
+    (here, _), (there, _) = read(other_config), read(origin)
     return any(
-        number in numbers and there.get(number) != value
-        for here, there in ((macs(other_config), macs(origin)), (vlans(other_config), vlans(origin)))
-        for number, value in here.items()
+        number in numbers and there.get(number, {}).get(name) != value
+        for number, values in here.items()
+        for name, value in values.items()
     )
