@@ -22,29 +22,26 @@ def origin(mark: Optional[str], own: Optional[Entry] = None, **state: Any) -> Op
     return copies.origin(pool._replace(**state), vm)
 
 
-@pytest.mark.parametrize(("mark", "found"), [(WEB, WEB), (FORMER, FORMER), (None, None), (MINE, None)])
-def test_the_mark_names_it(mark: Optional[str], found: Optional[str]) -> None:
-    assert origin(mark) == found
+ELSEWHERE = HAS._replace(lease=Lease("host", {1: "0000:07:10.2"}, 4, {}, {}))
 
 
-def test_a_mark_of_a_vm_that_the_ledger_does_not_know() -> None:
-    assert origin("vm-of-another-pool") is None
-
-
-def test_a_mark_of_a_vm_with_other_vfs() -> None:
-    """Somebody changed it."""
-    elsewhere = HAS._replace(lease=Lease("host", {1: "0000:07:10.2"}, 4, {}, {}))
-    assert origin(WEB, entries={WEB: elsewhere}) is None
-
-
-def test_a_vm_with_requests_is_no_copy() -> None:
-    assert origin(WEB, HAS) is None
-
-
-def test_a_vm_whose_key_cannot_be_read_is_not_called_a_copy() -> None:
-    assert origin(WEB, unreadable={MINE: "it is no JSON"}) is None
-
-
-@pytest.mark.parametrize(("past", "found"), [((), WEB), (("0000:07:10.2",), WEB), ((VF,), None)])
-def test_what_a_revert_brought_back_is_no_copy(past: Any, found: Any) -> None:
-    assert origin(WEB, Entry((), None, 2, True, "", past)) == found
+@pytest.mark.parametrize(
+    ("mark", "own", "state", "found"),
+    [
+        pytest.param(WEB, None, {}, WEB, id="of-a-vm-with-vfs"),
+        pytest.param(FORMER, None, {}, FORMER, id="of-a-vm-that-had-vfs"),
+        pytest.param(None, None, {}, None, id="no-mark"),
+        pytest.param(MINE, None, {}, None, id="its-own-mark"),
+        pytest.param("vm-of-another-pool", None, {}, None, id="not-in-the-ledger"),
+        pytest.param(WEB, None, {"entries": {WEB: ELSEWHERE}}, None, id="mark-of-a-vm-with-other-vfs"),
+        pytest.param(WEB, HAS, {}, None, id="with-requests-of-its-own"),
+        pytest.param(WEB, None, {"unreadable": {MINE: "it is no JSON"}}, None, id="own-key-unreadable"),
+        pytest.param(WEB, HAD._replace(past=()), {}, WEB, id="had-none-of-these-vfs"),
+        pytest.param(WEB, HAD._replace(past=("0000:07:10.2",)), {}, WEB, id="had-another-vf"),
+        pytest.param(WEB, HAD, {}, None, id="reverted-to-its-own-entries"),
+    ],
+)
+def test_the_vm_that_it_is_a_copy_of(
+    mark: Optional[str], own: Optional[Entry], state: Any, found: Optional[str]
+) -> None:
+    assert origin(mark, own, **state) == found

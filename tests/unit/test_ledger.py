@@ -64,11 +64,6 @@ def test_a_person_can_read_it() -> None:
     assert ledger.parse(ledger.render(WEB)) == WEB
 
 
-def test_a_vm_that_gave_all_back_keeps_its_next_number() -> None:
-    bare = Entry((), None, 4, False, "")
-    assert ledger.parse(ledger.render(bare)) == bare
-
-
 numbers = st.integers(0, 50)
 addresses = st.builds("{:04x}:{:02x}:{:02x}.{}".format, *map(st.integers, [0] * 4, [0xFFFF, 0xFF, 0x1F, 7]))
 devices = st.builds("{:04x}:{:04x}".format, st.integers(0, 0xFFFF), st.integers(0, 0xFFFF))
@@ -140,12 +135,6 @@ def test_a_spoilt_text_is_an_error_or_another_entry_never_a_crash(entry: Entry, 
     assert ledger.parse(ledger.render(read)) == read
 
 
-@given(st.text())
-def test_any_other_text_is_an_error(text: str) -> None:
-    with pytest.raises(LedgerError):
-        ledger.parse(text)
-
-
 WRONG = {
     "is no JSON": "{",
     "is no JSON (": "[" * 60_000,
@@ -156,7 +145,7 @@ WRONG = {
     "stands twice": changed()[:-1] + ',"next":9}',
     "`next` stands twice": changed()[:-1] + "".join(f',"n{n}":0' for n in range(4000)) + ',"next":9}',
     f"`{'9' * 57}...` is too large a number": changed(next=0).replace('"next": 0', f'"next": {"9" * 60000}'),
-    "characters, more than 65536": changed(pci=" " * safetext.LONGEST),
+    "65537 characters, more than 65536": changed().ljust(safetext.LONGEST + 1),
     "has no nomigrate": changed(nomigrate=None),
     "it has a `owner`, which is not known": changed(owner="me"),
     "nomigrate is no true or false": changed(nomigrate=1),
@@ -189,6 +178,7 @@ WRONG = {
     "lease.vfs.1 is `0000:07:10.8`": with_lease(vfs={"1": "0000:07:10.8"}),
     "lease.vfs has an address for two requests": with_lease(vfs={"1": "0000:07:10.0", "3": "0000:07:10.0"}),
     "lease.serial is no whole number": with_lease(serial=1.0),
+    "lease.serial is no whole number from 0 on": with_lease(serial=ledger.LARGEST + 1),
     "lease.replaced is no JSON object": with_lease(replaced=[HOST, 1]),
     "a key of lease.replaced is `here`": with_lease(replaced={"here": 1}),
     "lease.networks has request 3, which is not there": with_lease(networks={"3": [NETWORK]}),
@@ -260,15 +250,10 @@ def test_requests_of_a_pool_have_different_macs() -> None:
 
 
 def test_the_longest_text_and_the_largest_number() -> None:
-    blanks = safetext.LONGEST - len(ledger.render(WEB))
-    assert ledger.parse(ledger.render(WEB) + " " * blanks) == WEB
-    with pytest.raises(LedgerError, match="characters, more than"):
-        ledger.parse(ledger.render(WEB) + " " * (blanks + 1))
-    lease = ledger.parse(with_lease(serial=2**53)).lease
+    assert ledger.parse(ledger.render(WEB).ljust(safetext.LONGEST)) == WEB
+    lease = ledger.parse(with_lease(serial=ledger.LARGEST)).lease
     assert lease is not None
-    assert lease.serial == 2**53
-    with pytest.raises(LedgerError):
-        ledger.parse(with_lease(serial=2**53 + 1))
+    assert lease.serial == ledger.LARGEST
 
 
 ONE, TWO, TEN = (f"sriov-vm-{VM}.{serial}" for serial in (1, 2, 10))
@@ -278,6 +263,7 @@ PLAIN, WAITING = f"sriov-vm-{VM}", f"sriov-next-{VM}"  # as 0.1.0's first builds
 @pytest.mark.parametrize(
     ("names", "counts", "cut_off", "following"),
     [
+        ([f"{PLAIN}.{10**16 - 1}"], f"{PLAIN}.{10**16 - 1}", False, None),
         ([ONE], ONE, False, TWO),
         ([TEN, TWO], TEN, True, f"sriov-vm-{VM}.11"),
         ([PLAIN], PLAIN, False, ONE),
@@ -287,18 +273,10 @@ PLAIN, WAITING = f"sriov-vm-{VM}", f"sriov-next-{VM}"  # as 0.1.0's first builds
     ],
 )
 def test_the_key_with_the_highest_serial_counts(
-    names: List[str], counts: str, cut_off: bool, following: str
+    names: List[str], counts: str, cut_off: bool, following: Optional[str]
 ) -> None:
     keys = ledger.keys({name: f"text of {name}" for name in names})[VM]
     assert (keys[-1].name, keys[-1].text) == (counts, f"text of {counts}")
     assert ledger.was_cut_off(keys) is cut_off
     assert ledger.next_name(VM, keys) == following
-
-
-def test_a_vm_without_a_key() -> None:
-    assert ledger.next_name(VM, []) == ONE
-    assert not ledger.was_cut_off([])
-
-
-def test_a_serial_after_which_there_is_none() -> None:
-    assert ledger.next_name(VM, ledger.keys({f"{PLAIN}.{10**16 - 1}": ""})[VM]) is None
+    assert (ledger.was_cut_off([]), ledger.next_name(VM, [])) == (False, ONE)

@@ -5,7 +5,7 @@ from typing import Any, Dict, List, Mapping, NamedTuple, Optional, Tuple
 from ..config import vf_settings
 from ..errors import SriovError, bad_argument
 from ..machine.host import Host
-from ..pool import copies, hosts, inventories, locked, networks, pci_entries, placement, state
+from ..pool import copies, hosts, inventories, locked, networks, placement, state
 from ..pool.change import change_of
 from ..pool.conflicts import by_hand
 from ..pool.hosts import Topology
@@ -59,6 +59,7 @@ def assign_vf(host: Host, session: Any, args: Mapping[str, str]) -> Dict[str, An
 
 def _assign(at: Work, vm: Vm, entry: Entry, wish: Wish) -> Dict[str, Any]:
     entry = copies.without_the_copy(at.state, vm, entry)
+    before = entry.lease.vfs if entry.lease else {}
     begun = _begun(at, vm, entry, wish)
     if begun is not None and entry.lease is not None:
         number, target, requests = begun.number, entry.lease.host, list(entry.requests)
@@ -67,7 +68,7 @@ def _assign(at: Work, vm: Vm, entry: Entry, wish: Wish) -> Dict[str, Any]:
         target, choice = _target(at, vm, entry, wish)
         # Placed before it has a MAC: whether it needs one depends on the device.
         requests = [*entry.requests, Request(number, choice, {})]
-    vfs = locked.place(at, vm, requests, target, entry.lease.vfs if entry.lease else {})
+    vfs = locked.place(at, vm, requests, target, before)
     where = at.host(target)
     vf = where.inventory.vfs[vfs[number]]
     port = where.inventory.port_of(vf)
@@ -77,31 +78,33 @@ def _assign(at: Work, vm: Vm, entry: Entry, wish: Wish) -> Dict[str, Any]:
     stopped = by_hand.newly_refused(at.seen, change)
     at.transaction.write(change)
     at.transaction.collect_garbage()
-    portable = all(
-        placement.portable(
-            placement.serving(one.choice, at.surveyed.candidates), vfs[one.number], vm.uuid, at.held
+    warnings = _warnings(at, vm, vf, port, before, vfs)
+    serving = {one.number: placement.serving(one.choice, at.surveyed.candidates) for one in requests}
+    portable = all(placement.portable(serving[number], vfs[number], vm.uuid, at.held) for number in serving)
+    if not portable:
+        warnings.append(
+            "On other hosts these addresses do not fit or are not free: the VM gets other VFs when it starts "
+            "there."
         )
-        for one in requests
-    )
+    bonded = networks.bonded(at.topology.members[target].pifs)
     return {
         "vm_uuid": vm.uuid,
         "request": number,
         "vf": vfs[number],
         "host_uuid": target,
         "portable": portable,
-        "redundant": _redundant(at, target, vf.function.port.interface),
-        "warnings": [*_warnings(at, vm, vf, port, portable), *_moved(entry, vfs), *stopped],
+        "redundant": False if vf.function.port.interface in bonded else None,  # it fails with that one port
+        "warnings": [*warnings, *stopped],
     }
 
 
 def _begun(at: Work, vm: Vm, entry: Entry, wish: Wish) -> Optional[Request]:
     """The last request, if it is the same and of a call that was cut off before the VM's entries named its
     VF: that call is completed, or the VM would have two."""
-    last = entry.requests[-1] if entry.requests else None
-    where = at.surveyed.hosts.get(entry.lease.host) if entry.lease else None
-    if last is None or entry.lease is None or where is None or not at.state.was_cut_off(vm.uuid):
+    if not entry.requests or entry.lease is None or not at.state.was_cut_off(vm.uuid):
         return None
-    if entry.lease.vfs.get(last.number) in pci_entries.plugging_order(vm.pci or ""):
+    last, where = entry.requests[-1], at.surveyed.hosts.get(entry.lease.host)
+    if where is None or entry.lease.vfs.get(last.number) in vm.named:
         return None
     settings = {name: text for name, text in last.settings.items() if name != "mac" or name in wish.settings}
     is_same = (
@@ -198,10 +201,13 @@ def _target(at: Work, vm: Vm, entry: Entry, wish: Wish) -> Tuple[str, Choice]:
         choice = next(iter(options.values()))
         requests = [*entry.requests, Request(entry.next_number, choice, {})]
         return locked.best_host(at, vm, requests, None), choice
-    order = sorted(
-        options,
-        key=lambda uuid: (not asked[uuid].member.enabled, -_free(at, vm, uuid, options[uuid]), uuid),
-    )
+
+    def worth(uuid: str) -> Tuple[bool, int, str]:
+        fitting = placement.serving(options[uuid], {uuid: at.surveyed.candidates[uuid]}).get(uuid, ())
+        held = [one for one in fitting if placement.holder(uuid, one, vm.uuid, at.held)]
+        return not asked[uuid].member.enabled, len(held) - len(fitting), uuid
+
+    order = sorted(options, key=worth)
     for uuid in order:
         try:
             locked.place(at, vm, [*entry.requests, Request(entry.next_number, options[uuid], {})], uuid, {})
@@ -249,43 +255,25 @@ def _nothing(at: Work, wish: Wish, asked: Mapping[str, Surveyed]) -> SriovError:
     )
 
 
-def _free(at: Work, vm: Vm, uuid: str, choice: Choice) -> int:
-    def is_free(candidate: placement.Candidate) -> bool:
-        holder = at.held.on_host.get((uuid, candidate.address), at.held.everywhere.get(candidate.address))
-        return candidate.blocked is None and holder in (None, vm.uuid)
-
-    return sum(
-        placement.fits(choice, candidate) and is_free(candidate) for candidate in at.surveyed.candidates[uuid]
-    )
-
-
-def _redundant(at: Work, host: str, interface: Optional[str]) -> Optional[bool]:
-    """False for a VF of a bond's member, which fails with that one port; else None."""
-    return False if interface in networks.bonded(at.topology.members[host].pifs) else None
-
-
-def _moved(entry: Entry, vfs: Mapping[int, str]) -> List[str]:
-    before = entry.lease.vfs if entry.lease else {}
-    return [
-        f"Request {number} had {before[number]}, which the VM cannot have any more; it has {vfs[number]} now."
-        for number in sorted(before)
-        if vfs[number] != before[number]
-    ]
-
-
-def _warnings(at: Work, vm: Vm, vf: VfState, port: Optional[PortState], portable: bool) -> List[str]:
+def _warnings(
+    at: Work,
+    vm: Vm,
+    vf: VfState,
+    port: Optional[PortState],
+    before: Mapping[int, str],
+    vfs: Mapping[int, str],
+) -> List[str]:
     found = [problem.message for problem in at.surveyed.problems]
     if port is not None and port.link_up is False:
         found.append(f"The link of {port.port.interface} is down.")
     if vf.function.port.why is not None:
         found.append(f"{vf.address} is {vf.function.port.why}, so its network is not known.")
-    if not portable:
-        found.append(
-            "On other hosts these addresses do not fit or are not free: the VM gets other VFs when it starts "
-            "there."
-        )
     if vm.nomigrate not in (None, "true"):
         found.append(
             f"platform:nomigrate of the VM stays {vm.nomigrate}: xapi will try to migrate it with its VFs."
         )
-    return found
+    return found + [
+        f"Request {number} had {before[number]}, which the VM cannot have any more; it has {vfs[number]} now."
+        for number in sorted(before)
+        if vfs[number] != before[number]
+    ]

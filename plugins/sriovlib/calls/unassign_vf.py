@@ -1,12 +1,12 @@
 """`unassign_vf`: takes requests, VFs and entries back from a VM."""
 
-from typing import Any, Dict, Mapping, Optional
+from typing import Any, Dict, Mapping
 
 from ..errors import SriovError, bad_argument
 from ..machine.host import Host
 from ..pool import hosts, inventories, locked, state
 from ..pool.change import change_of
-from ..pool.ledger import NO_ENTRY, Entry
+from ..pool.ledger import NO_ENTRY
 from ..xapi.session import Xapi
 from . import arguments
 
@@ -35,7 +35,8 @@ def unassign_vf(host: Host, session: Any, args: Mapping[str, str]) -> Dict[str, 
             for request in entry.requests
             if "all" in args or request.number == number or (address and vfs.get(request.number) == address)
         ]
-        completes = not gone and (_had(entry, number, address) or at.state.was_cut_off(vm_uuid))
+        had = address in entry.past or (number is not None and 0 < number < entry.next_number)
+        completes = not gone and (had or at.state.was_cut_off(vm_uuid))
         if not gone and not completes and "all" not in args:
             has = ", ".join(f"{request.number} ({vfs.get(request.number)})" for request in entry.requests)
             raise SriovError(
@@ -61,8 +62,3 @@ def unassign_vf(host: Host, session: Any, args: Mapping[str, str]) -> Dict[str, 
         "unassigned": [{"request": request.number, "vf": vfs.get(request.number)} for request in gone],
         "requests": [request.number for request in kept],
     }
-
-
-def _had(entry: Entry, number: Optional[int], address: Optional[str]) -> bool:
-    """Whether the VM had that request, or one for that VF: no number is used twice."""
-    return (number is not None and 0 < number < entry.next_number) or address in entry.past

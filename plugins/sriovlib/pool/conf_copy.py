@@ -22,7 +22,7 @@ def store(host: Host, session: Any) -> Optional[str]:
         return f"{sriov_conf.PATH} has more than {LONGEST} characters, so the pool has no copy of it."
     try:
         xapi = Xapi(host, session)
-        ref = xapi.call("host.get_by_uuid", _own_uuid(host))
+        ref = xapi.call("host.get_by_uuid", xensource_inventory.read(host).get("INSTALLATION_UUID", ""))
         before = xapi.call("host.get_other_config", ref).get(COPY_KEY, "")
         if before == text:
             return None
@@ -72,7 +72,7 @@ def bring_back(host: Host) -> str:
 def _copies(host: Host) -> List[HostConfig]:
     """Those with PFs, or too long to be read: this host's own first, then those of others, as a reinstalled
     host has a new UUID."""
-    own = _own_uuid(host)
+    own = xensource_inventory.read(host).get("INSTALLATION_UUID")
     try:
         with logged_in(host) as session:
             records: Dict[str, Dict[str, Any]] = Xapi(host, session).call("host.get_all_records")
@@ -108,7 +108,3 @@ def _of_this_host(host: Host, copies: List[HostConfig]) -> HostConfig:
             return copy
         problems += missing
     raise SriovError("SRIOV_NOT_FOUND", f"{problems[0].message} Nothing was written.", problems[0].hint)
-
-
-def _own_uuid(host: Host) -> str:
-    return xensource_inventory.read(host).get("INSTALLATION_UUID", "")

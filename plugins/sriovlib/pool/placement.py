@@ -122,7 +122,7 @@ def place(
     plays no part. An address that an entry of the VM's own names, and no lease explains, is taken only where
     it is current, or asked for as such.
     """
-    requests = _in_order(requests)
+    requests = sorted(requests)
     available = _available(requests, vm, host, hosts, held, current)
     stay = {
         number: current[number]
@@ -157,7 +157,7 @@ def choose_host(
 ) -> str:
     """The preferred host if it has VFs for all the requests, else of those that have the one with most free
     VFs that fit; NoFreeVf of the one that comes first where none has."""
-    by_number = {request.number: request for request in _in_order(requests)}
+    by_number = {request.number: request for request in sorted(requests)}
     meant = _meant_for_others(vm, held)
     order = []
     for host in hosts:
@@ -172,14 +172,9 @@ def choose_host(
         if not lacking:
             return host
     if not order:
-        first = min(requests, key=lambda request: request.number)
-        raise NoFreeVf(first, preferred or "", "No live host of the pool told its VFs.")
+        raise NoFreeVf(min(requests), preferred or "", "No live host of the pool told its VFs.")
     _, _, host, lacking = min(order)
     raise _no_free_vf(by_number[lacking[0]], vm, host, hosts, held, [one for one in hosts if one != host])
-
-
-def _in_order(requests: Sequence[Request]) -> List[Request]:
-    return sorted(requests, key=lambda request: request.number)
 
 
 def _meant_for_others(vm: str, held: Held) -> Set[str]:
