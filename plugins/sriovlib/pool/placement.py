@@ -54,16 +54,12 @@ class Held(NamedTuple):
 
 class NoFreeVf(SriovError):
     """There is no VF for a request: for the first one, in the order of numbers, that cannot be placed
-    beside those before it."""
+    beside those before it. no_free_vf says what helps."""
 
     def __init__(
         self, request: Request, host: str, why: str, others: Sequence[str] = (), own: Sequence[str] = ()
     ) -> None:
-        super().__init__(
-            "SRIOV_NO_FREE_VF",
-            why,
-            "list_vfs shows who has which VF: free one, make more with set_vf_count, or ask for another.",
-        )
+        super().__init__("SRIOV_NO_FREE_VF", why)
         self.request = request.number
         self.choice = request.choice
         self.host = host

@@ -54,7 +54,10 @@ class Transaction:
             if left is not None and isinstance(error, Exception):
                 raise _left_behind(vm, error, left) from error
             if isinstance(error, XapiFailure) and error.details[0] == "HANDLE_INVALID":
-                raise _gone(vm) from error
+                what = f"VM {vm.name} ({vm.uuid}) was destroyed during this call."
+                raise SriovError(
+                    "SRIOV_NOT_FOUND", what, "`xe vm-list` shows the VMs of the pool."
+                ) from error
             raise
         self._written.clear()
         names = [key.name for key in keys]
@@ -245,12 +248,4 @@ def _left_behind(vm: Vm, error: Exception, left: Exception) -> SriovError:
         f"that was already written could not be taken back ({left}).",
         "See what it has in `list_assignments`, then call again; `reinstate_vfs` sets its entries to what "
         "its requests say.",
-    )
-
-
-def _gone(vm: Vm) -> SriovError:
-    return SriovError(
-        "SRIOV_NOT_FOUND",
-        f"The VM {vm.name} ({vm.uuid}) was destroyed during this call.",
-        "`xe vm-list` shows the VMs of the pool.",
     )
