@@ -14,7 +14,6 @@ import tempfile
 from contextlib import contextmanager
 from typing import Any, Iterator, List
 
-import inotify_simple
 import XenAPI
 from lab import image
 from lab.errors import LabError
@@ -121,6 +120,8 @@ def install(host: LabHost, rpm: str) -> None:
 
 def watched(host: LabHost, command: str) -> Any:
     """Runs a command in dom0 while somebody looks at xapi's folders; see pushed/watched."""
+    import inotify_simple  # of the Python that runs the lab alone
+
     rpm_tests = os.path.join(TESTS, "rpm")
     watcher = [os.path.join(PUSHED, "watched"), inotify_simple.__file__]
     host.push("/opt/lab/rpm", f"{rpm_tests}/watch.py", f"{rpm_tests}/scratch.py", *watcher)
