@@ -87,7 +87,7 @@ def test_a_driver_that_takes_a_number_and_makes_none(
     monkeypatch.setattr(create, "END_SECONDS", 0.1)
     host = quick_assist(tmp_path, at_most=0)
     error = refused(host, pool, pf=QAT, count="4")
-    assert (error.code, "took the 4, and made none" in error.message) == ("SRIOV_KERNEL_REFUSED", True)
+    assert (error.code, "accepted the 4, but made none" in error.message) == ("SRIOV_KERNEL_REFUSED", True)
     assert "only 0 enabled" in error.message
     assert (pciback.slots(host), sriov_conf.read(host).pfs) == (set(), {})
 

@@ -228,7 +228,7 @@ def test_one_number_for_all_devices_is_told(tmp_path: Path, pool: SmallPool) -> 
     host.run(["dracut", "-f", IMAGE, "4.19.0+1"])
     answer = count(host, pool, "eth3", 2)
     assert option(host) == "options igb max_vfs=2\n"
-    assert f"counts for {FOUR[0]}, {FOUR[1]}, {FOUR[3]} too" in answer["warnings"][0]
+    assert f"{FOUR[0]}, {FOUR[1]}, {FOUR[3]} get it too" in answer["warnings"][0]
     host.reboot()
     assert present(host) == [2, 2, 2, 2]
 
@@ -259,7 +259,7 @@ def test_vfs_that_somebody_gave_the_management_port_are_named(tmp_path: Path, po
     host = igb_host(tmp_path, "options igb max_vfs=0,3\n")
     answer = count(host, pool, "eth3", 2)
     assert option(host) == "options igb max_vfs=0,3,0,2\n"
-    assert "0000:05:00.1 too, which carries the management network" in answer["warnings"][0]
+    assert "also to 0000:05:00.1, which carries the management network" in answer["warnings"][0]
 
 
 @pytest.mark.parametrize(

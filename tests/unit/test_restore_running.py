@@ -54,8 +54,8 @@ def test_what_the_vf_has_lost_is_named_and_set_again(host: Machine) -> None:
     assert named(host) == []
     driver_is_loaded_anew(host)
     assert named(host) == [
-        f"{VF} of the running VM web ({WEB}) has mac {NO_MAC}, not {MAC} and vlan 0, not 12: its driver was "
-        "loaded anew?"
+        f"{VF} of the running VM web ({WEB}) has mac {NO_MAC}, not {MAC} and vlan 0, not 12: was its driver "
+        "reloaded?"
     ]
     assert renew(host) == {VF: None}
     assert (settings(host), named(host), renew(host)) == ((MAC, 12), [], {})
@@ -97,8 +97,7 @@ def test_where_the_driver_takes_nothing_the_vm_is_named(host: Machine) -> None:
     forgetful = Forgetful(host.root)
     (message,) = named(forgetful)
     assert message == (
-        f"Whether {VF} of the running VM web ({WEB}) is as its start left it is not known: Truncated VF "
-        "list: eth1."
+        f"{VF} of the running VM web ({WEB}): its settings are not known (Truncated VF list: eth1)."
     )
     error = str(renew(forgetful)[VF])
     assert "Invalid argument" in error

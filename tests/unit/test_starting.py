@@ -98,7 +98,7 @@ def test_restore_makes_no_vf_of_it_anew(host: Machine, pool: SmallPool) -> None:
     lets_through(host, pool)
     host.replace_file(sriov_conf.PATH, FILE.replace("vfs = 4", "vfs = 6").encode())
     (error,) = errors(host)
-    assert error.startswith(f"The VM {web(pool)} is being started with {VF}.")
+    assert f"the VM {web(pool)} is being started with it" in error
     assert (settings(host), len(create.present(host, ETH1))) == ((MAC, 12), 4)
 
 
@@ -168,7 +168,7 @@ def test_configure_vf_leaves_its_settings(host: Machine, pool: SmallPool) -> Non
     pool.vms["web"]["other_config"]["pci"] = ""
     error = refused(host, pool, "configure_vf", vf=VF, vlan="7")
     assert (error.code, settings(host)) == ("SRIOV_VF_IN_USE", (MAC, 12))
-    assert error.message == f"The VM {web(pool)} is being started with {VF}."
+    assert error.message == f"{VF}: the VM {web(pool)} is being started with it."
 
 
 def test_a_start_that_xapi_knows_to_have_failed_stops_nobody(host: Machine, pool: SmallPool) -> None:

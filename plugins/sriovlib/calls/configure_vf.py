@@ -1,4 +1,4 @@
-"""`configure_vf`: settings of a VF, now and at each boot; all that a call names, or none."""
+"""`configure_vf`: settings of a VF, now and at each boot; all that the call names, or none."""
 
 from typing import Any, Dict, Mapping, Tuple
 
@@ -16,7 +16,7 @@ from . import arguments, list_vfs
 
 
 def configure_vf(host: Host, session: Any, args: Mapping[str, str]) -> Dict[str, Any]:
-    """The plugin's `configure_vf`; the VF as `list_vfs` shows it."""
+    """Returns the VF as `list_vfs` shows it."""
     address = arguments.address(args, "vf")
     asked = _asked(args)
     with host.lock("vfs", f"configure_vf {address}"):
@@ -24,7 +24,7 @@ def configure_vf(host: Host, session: Any, args: Mapping[str, str]) -> Dict[str,
         vf = next((vf for vf in seen.vfs if vf.address == address), None)
         if vf is None:
             raise SriovError(
-                "SRIOV_NOT_FOUND", f"This host has no VF {address}.", "list_vfs shows those that there are."
+                "SRIOV_NOT_FOUND", f"{address} is no VF of this host.", "list_vfs shows its VFs."
             )
         pf = seen.pf_of(vf)
         interface = seen.settings_interface(vf)
@@ -32,7 +32,7 @@ def configure_vf(host: Host, session: Any, args: Mapping[str, str]) -> Dict[str,
             late = pf.is_network and not pf.ports and not pf.is_infiniband
             raise SriovError(
                 "SRIOV_KERNEL_REFUSED" if late else "SRIOV_BAD_ARGUMENT",
-                f"The settings cannot be made: {inventory.why_no_settings(pf, vf)}.",
+                f"{address} cannot be configured: {inventory.why_no_settings(pf, vf)}.",
                 "Load the PF's own network driver; `dmesg` tells why it has made no interface."
                 if late
                 else "Only VFs of Ethernet ports have a MAC, a VLAN and the like.",
@@ -47,8 +47,8 @@ def configure_vf(host: Host, session: Any, args: Mapping[str, str]) -> Dict[str,
             owner = record["assigned_to"]
             raise SriovError(
                 "SRIOV_VF_IN_USE",
-                f"The VM {owner['vm_name'] or owner['vm_uuid']} holds {address}.",
-                "Its settings belong to the VM; take the VF from it first.",
+                f"{address} belongs to the VM {owner['vm_name'] or owner['vm_uuid']}, with its settings.",
+                "Take the VF from the VM first.",
             )
         there = apply.seen_by(host, seen)
         apply.learn(host, there)
@@ -106,7 +106,7 @@ def _check(
     now: VfSettings,
     wanted: Mapping[str, Any],
 ) -> None:
-    """What would contradict itself, the link or another VF, before anything is done."""
+    """Refuses settings that contradict each other, the link or another VF."""
     speed = sysfs.speed(host, vf.port.interface)
     after = {**now._asdict(), **wanted}
     for group in (("vlan", "qos", "vlan_protocol"), ("min_tx_rate", "max_tx_rate")):
@@ -122,17 +122,17 @@ def _check(
         for number, settings in vfs.items():
             if settings.mac == mac and (other_interface, number) != (interface, vf.number):
                 raise bad_argument(
-                    "mac", mac, f"a MAC of its own; VF {number} of {other_interface} has this one"
+                    "mac", mac, f"a MAC that no other has; VF {number} of {other_interface} has this one"
                 )
     for name in host.names(sysfs.INTERFACES):
         if sysfs.mac_of(host, name) == mac:
-            raise bad_argument("mac", mac, f"a MAC of its own; the interface {name} has this one")
+            raise bad_argument("mac", mac, f"a MAC that no other has; the interface {name} has this one")
 
 
 def _write_file(
     host: Host, seen: inventory.Inventory, pf: pci.PhysicalFunction, number: int, asked: Mapping[str, Any]
 ) -> Tuple[HostConfig, HostConfig]:
-    """The settings in the VF's section of the file. A MAC is had once in it."""
+    """Writes the settings to the VF's section of the file. No two VFs in the file may share a MAC."""
     macs = pf_sections.permanent_macs(host, seen.pfs)
 
     def change(config: HostConfig) -> ini.Document:
@@ -143,7 +143,9 @@ def _write_file(
                 own = (other.address, index) == (heading, number)
                 if not own and asked.get("mac") and settings.get("mac") == asked["mac"]:
                     raise bad_argument(
-                        "mac", asked["mac"], f"a MAC of its own; VF {index} of {other.address} is to have it"
+                        "mac",
+                        asked["mac"],
+                        f"a MAC that no other has; the file gives it to VF {index} of {other.address}",
                     )
         values = {
             name: None if value is None else vf_settings.as_text(value) for name, value in asked.items()

@@ -1,4 +1,4 @@
-"""`set_vf_count`: the VFs of a PF now and at each boot, in a way that takes none from a VM."""
+"""`set_vf_count`: the number of a PF's VFs, now and at each boot. It takes none from a VM."""
 
 from typing import Any, Dict, List, Mapping, Optional, Tuple
 
@@ -18,13 +18,12 @@ from . import arguments, list_vfs
 _CLASSES_OF_XAPI = ("01", "02", "03")
 
 _UNKNOWN_TO_XAPI = (
-    "xapi does not know these VFs before its toolstack restarts (`xe-toolstack-restart`) or the host "
-    "reboots: a VM gets them all the same, but xapi would let it be suspended or migrated."
+    "xapi does not know these VFs until its toolstack restarts (`xe-toolstack-restart`) or the host "
+    "reboots: a VM can have them, but xapi does not keep it from being suspended or migrated."
 )
 
 
 def set_vf_count(host: Host, session: Any, args: Mapping[str, str]) -> Dict[str, Any]:
-    """The plugin's `set_vf_count`."""
     wanted_pf = arguments.required("pf", arguments.pf(args))
     count = arguments.number(args, "count")
     force = arguments.boolean(args, "force", False)
@@ -76,7 +75,7 @@ def set_vf_count(host: Host, session: Any, args: Mapping[str, str]) -> Dict[str,
 def _write_file(
     host: Host, seen: inventory.Inventory, macs: pf_sections.Macs, pf: pci.PhysicalFunction, count: int
 ) -> Tuple[HostConfig, HostConfig]:
-    """The file first: a host that dies in the middle gets at its boot what was asked for."""
+    """The file comes first: a host that fails in between gets at its next boot what was asked for."""
 
     def change(config: HostConfig) -> ini.Document:
         document = pf_sections.claim(config, pf, seen.pfs, macs)
@@ -97,34 +96,34 @@ def _keep_what_there_is(
     made: int,
     reason: str,
 ) -> str:
-    """A driver that makes another number than it is asked for does so at each boot: the file says what there
-    is. The sentence to tell."""
+    """A driver that makes another number than it is asked for does so at each boot, so the file gets the
+    number made. Returns the warning."""
     said = f"The driver {pf.driver} of {pf.address} made {made} VFs when it was asked for {asked}"
     said += f" ({reason})" if reason else ""
     try:
         _write_file(host, seen, macs, pf, made)
-        return f"{said}; that is what {sriov_conf.PATH} says now."
+        return f"{said}; {sriov_conf.PATH} has {made} now."
     except SriovError as error:
-        return f"{said}. {error.message} It still says {asked}."
+        return f"{said}. {error.message} It still has {asked}."
 
 
 def _undone(
     host: Host, pf: pci.PhysicalFunction, before: HostConfig, after: HostConfig, error: BaseException
 ) -> BaseException:
-    """Puts our sections of the file back, and only those; the error to raise."""
+    """Puts the sections that this call changed back, and no others; the error to raise."""
     names = pf_sections.differing(before, after)
     said = ""
     try:
         sriov_conf.edit(host, lambda config: ini.put_back(config.document, before.document, names))
     except SriovError as second:
-        said = f" And {second.message} The file still asks for what was refused."
+        said = f" {second.message} The file still asks for what was refused."
     pf_notes.write(host, pf_notes.LAST_ERRORS, {pf.address: str(error)})
     if isinstance(error, SriovError):
         return SriovError(error.code, error.message + said, error.hint)
     if isinstance(error, OSError):
         return SriovError(
             "SRIOV_KERNEL_REFUSED",
-            f"The kernel refused a step for {pf.address}: {error.strerror} ({error.filename}).{said}",
+            f"{pf.address}: the kernel refused a step: {error.strerror} ({error.filename}).{said}",
             "See the kernel's log (`dmesg`) and list_vfs.",
         )
     return error
@@ -137,26 +136,26 @@ def _now(
     pf: pci.PhysicalFunction,
     config: HostConfig,
 ) -> Tuple[bool, List[str]]:
-    """What the file says, made so; whether that changed anything, and what is to be told."""
+    """Does what the file says now, through sysfs; whether that changed anything, and warnings."""
     pciback.load(host)
     wanted = pf_sections.section_of(pf, config.pfs.values(), seen.pfs, macs)
     if wanted is None or wanted.vfs is None:
         wanted = PfConfig(pf.address, None, 0, {})
-    before = _drivers(host, pf)
+
+    def drivers() -> Dict[str, Optional[str]]:
+        return {vf: host.link(f"{pci.DEVICES}/{vf}/driver") for vf in create.present(host, pf.address)}
+
+    before = drivers()
     links.bring_up(host, [pf])
     born = [pf.address] if restore.bring_to_count(host, pf, wanted, seen) else []
     try:
         seen = inventory.look(host)
         restore.learn_of_born(host, seen, born)
         refused = list(restore.apply_settings(host, seen, {pf.address: wanted}).values())
-    except Exception as error:  # the VFs are there: what fails last must not undo half of it
+    except Exception as error:  # the VFs are there, so this undoes nothing
         host.log(f"{pf.address}: settings failed: {type(error).__name__}: {error}")
         refused = [f"{pf.address}: the settings of its VFs cannot be applied ({error}); run sriov-restore."]
-    return before != _drivers(host, pf), refused
-
-
-def _drivers(host: Host, pf: pci.PhysicalFunction) -> Dict[str, Optional[str]]:
-    return {vf: host.link(f"{pci.DEVICES}/{vf}/driver") for vf in create.present(host, pf.address)}
+    return before != drivers(), refused
 
 
 def _by_parameter(
@@ -167,7 +166,8 @@ def _by_parameter(
     parameter: module_parameter.Parameter,
     count: int,
 ) -> Tuple[bool, List[str]]:
-    """The driver's file for its next load; VFs that there are already are taken over."""
+    """Writes the driver's file for its next load, and has pciback take existing VFs; whether that changed
+    anything, and warnings."""
     if parameter.maximum is not None and count > parameter.maximum:
         raise bad_argument("count", str(count), f"at most {parameter.maximum}, by {parameter.path}")
     changed, warnings = False, []
@@ -179,9 +179,9 @@ def _by_parameter(
     elif count != pf.num_vfs:
         raise SriovError(
             "SRIOV_BOOT_CONFIG",
-            f"The driver {pf.driver} counts its VFs by port, not by device: {parameter.path} is not changed.",
-            f"Write {parameter.name} there by hand, make the initrd anew, reboot, and call set_vf_count with "
-            "the number that there is then.",
+            f"{pf.driver} counts its VFs by port, not by device: {parameter.path} was not changed.",
+            f"Write {parameter.name} there by hand, rebuild the initrd, reboot, and call set_vf_count with "
+            "the number that the PF has then.",
         )
     pciback.load(host)
     own = [vf for vf in seen.vfs if vf.pf == pf.address and vf.driver != pci.PCIBACK]
@@ -189,7 +189,7 @@ def _by_parameter(
     for vf in taken:
         try:
             pciback.take(host, vf.address)
-        except OSError as error:  # file and initrd are there: what fails last must not undo half of it
+        except OSError as error:  # file and initrd are written, so this undoes nothing
             warnings.append(f"{vf.address} could not be taken from {vf.driver}: {error.strerror}.")
     return changed or bool(taken), warnings
 
@@ -202,14 +202,14 @@ def _of_other_devices(
     parameter: module_parameter.Parameter,
     after: module_parameter.Outlook,
 ) -> List[str]:
-    """What the driver's other devices get: by this call never VFs on the port of the management network, or
-    another number on one of xapi's own."""
+    """Warnings of what the driver's other devices get. Refuses where this call would make VFs on the port of
+    the management network, or another number on a port of xapi's own SR-IOV."""
     others = [address for address in after.devices if address != pf.address]
     ports = {port.address: port for port in seen.pfs}
     managing = [address for address in others if address in ports and seen.management(ports[address])]
     if after.is_array:
         return [
-            f"{parameter.path} gives VFs to {address} too, which carries the management network, as before."
+            f"{parameter.path} gives VFs also to {address}, which carries the management network (unchanged)."
             for address in managing
             if after.vfs_of(address) != 0
         ]
@@ -220,8 +220,8 @@ def _of_other_devices(
     if needed:
         raise SriovError(
             "SRIOV_MANAGEMENT_INTERFACE",
-            f"The driver {pf.driver} has one number of VFs for all its ports, and {needed[0]} carries, "
-            "or may carry, the host's management network.",
+            f"{needed[0]} carries, or may carry, the host's management network, and the driver {pf.driver} "
+            "has one number of VFs for all its ports.",
             "Use a card with another driver.",
         )
     managed = [
@@ -232,21 +232,21 @@ def _of_other_devices(
     if managed:
         raise SriovError(
             "SRIOV_MANAGED_BY_XAPI",
-            f"The driver {pf.driver} has one number of VFs for all its ports, and {managed[0]} is under "
-            "xapi's own SR-IOV.",
+            f"{managed[0]} is managed by xapi's own SR-IOV, and the driver {pf.driver} has one number of VFs "
+            "for all its ports.",
             "Destroy its network-sriov (`xe network-sriov-list`), or use a card with another driver.",
         )
     if not others:
         return []
     return [
-        f"The driver {pf.driver} has one number for all its ports: it counts for {', '.join(others)} too."
+        f"The driver {pf.driver} has one number of VFs for all its ports: {', '.join(others)} get it too."
     ]
 
 
 def _unknown_to_xapi(
     host: Host, session: Any, seen: inventory.Inventory, pf: pci.PhysicalFunction, there: List[str]
 ) -> bool:
-    """Whether xapi has yet to learn of VFs: it lists devices when it starts."""
+    """Whether xapi does not know all these VFs yet: it lists devices when it starts."""
     if not there or not pf.pci_class.startswith(_CLASSES_OF_XAPI):
         return False
     try:

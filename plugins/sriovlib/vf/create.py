@@ -12,9 +12,9 @@ from ..machine import kernel_log, pci, ports
 from ..machine.host import Host
 from . import kernel_refusal, pciback
 
-WRITE_SECONDS = 60  # a bad driver can take minutes over sriov_numvfs, or for ever
+WRITE_SECONDS = 60  # a bad driver can take minutes for a write to sriov_numvfs, or hang
 BIRTH_SECONDS = 60  # VFs of i40e appear some time after the write
-BUSY_SECONDS = 10  # a driver that says "try again"
+BUSY_SECONDS = 10  # for a driver that says EAGAIN
 END_SECONDS = 2  # the kernel takes VFs away, and says how many it made, before the write returns
 
 
@@ -30,18 +30,18 @@ def addresses(pf: str, offset: int, stride: int, count: int) -> List[str]:
     return found
 
 
-def _numbers(host: Host, pf: str, *names: str) -> List[int]:
-    return [host.number(f"{pci.DEVICES}/{pf}/{name}") or 0 for name in names]
+def _number(host: Host, pf: str, name: str) -> int:
+    return host.number(f"{pci.DEVICES}/{pf}/{name}") or 0
 
 
 def expected(host: Host, pf: str, count: int) -> List[str]:
     """The addresses by what the PF says now; none where it says no stride for several VFs."""
-    offset, stride = _numbers(host, pf, "sriov_offset", "sriov_stride")
+    offset, stride = _number(host, pf, "sriov_offset"), _number(host, pf, "sriov_stride")
     return addresses(pf, offset, stride, count) if offset and (stride or count < 2) else []
 
 
 def present(host: Host, pf: str) -> List[str]:
-    """The VFs that there are, in the order of their numbers."""
+    """The existing VFs, by number."""
     folder = f"{pci.DEVICES}/{pf}"
     links = [name for name in host.names(folder) if re.fullmatch("virtfn[0-9]{1,5}", name)]
     found = [host.link(f"{folder}/{name}") for name in sorted(links, key=lambda name: int(name[6:]))]
@@ -49,41 +49,40 @@ def present(host: Host, pf: str) -> List[str]:
 
 
 class NotAllBorn(OSError):
-    """The kernel took the number, and fewer VFs appeared than it says."""
+    """The kernel accepted the number, but fewer VFs appeared."""
 
 
 class StillThere(OSError):
-    """VFs that were to go are there: the driver refused."""
+    """The driver refused to take its VFs away."""
 
 
 class NotObeyed(StillThere):
-    """The driver took the 0, and did nothing."""
+    """The driver accepted the 0 and did nothing."""
 
 
 def _slots_of(host: Host, pf: str) -> Set[str]:
     """pciback's slots for VFs that this PF has or could have."""
-    total = host.number(f"{pci.DEVICES}/{pf}/sriov_totalvfs") or 0
-    return pciback.slots(host).intersection(expected(host, pf, total))
+    return pciback.slots(host).intersection(expected(host, pf, _number(host, pf, "sriov_totalvfs")))
 
 
 def clean_slots(host: Host, pf: str) -> None:
-    """Takes away slots of pciback for VFs of this PF that are not there: a call that was killed may
-    have left them, and each would seize what is born there next."""
+    """Removes pciback's slots for VFs of this PF that do not exist: a call that was killed may have left
+    them, and each would take the next device there."""
     for address in _slots_of(host, pf):
         if not host.exists(f"{pci.DEVICES}/{address}"):
             pciback.remove_slot(host, address)
 
 
 def make(host: Host, pf: str, count: int) -> int:
-    """Brings the PF to `count` VFs, all held by pciback; how many there are now, for a driver may make more
-    or fewer than it is asked for. `SRIOV_KERNEL_REFUSED` where the kernel refuses, and then it has as many
-    as before. The caller knows that no VM has one of them."""
+    """Gives the PF `count` VFs, all held by pciback; returns how many it has now, as a driver may make more
+    or fewer. `SRIOV_KERNEL_REFUSED` where the kernel refuses, and then it has as many as before. The caller
+    knows that no VM has one of them."""
     before = len(present(host, pf))
     log_before = log(host)
     try:
         _make(host, pf, count)
     except OSError as error:
-        # a success has no reason, so whatever was said meanwhile was said of something else
+        # where the driver reports success, the log's lines are about something else
         reason = "" if isinstance(error, NotObeyed) else reason_since(host, pf, log_before)
         hangs = error.errno == errno.ETIMEDOUT and not isinstance(error, NotAllBorn)  # it would again
         failed = f"{len(present(host, pf))} now" if hangs else _back(host, pf, before)
@@ -103,18 +102,18 @@ def _hint(host: Host, pf: str, error: OSError, reason: str) -> str:
         return kernel_refusal.hint(number, reason)
     driver = host.link(f"{pci.DEVICES}/{pf}/driver") or "its driver"
     if isinstance(error, NotObeyed):  # igb looks for VFs as it comes only if told of some (igb_probe_vfs)
-        helps = f"reboot the host (loading {driver} anew may not help: it may not find them then either)"
+        helps = f"reboot the host (reloading {driver} may not help: it may not find them then either)"
     else:
         helps = (
-            "load its driver anew, which takes all its ports down meanwhile "
+            "reload its driver, which takes all its ports down meanwhile "
             f"(`modprobe -r {driver}`, `modprobe {driver}`), or reboot the host"
         )
     keeps = f"set_vf_count with count={len(present(host, pf))} keeps them."
-    return f"See that no VM has one of them; then {helps}. {keeps}"
+    return f"Make sure that no VM has one of them; then {helps}. {keeps}"
 
 
 def _back(host: Host, pf: str, count: int) -> Optional[str]:
-    """After a refusal: the former number again; what there is instead where that fails too."""
+    """After a refusal: the former number again; where that fails too, what there is instead."""
     try:
         _make(host, pf, count)
         return None
@@ -127,9 +126,9 @@ def _make(host: Host, pf: str, count: int) -> None:
     clean_slots(host, pf)
     now = present(host, pf)
     if len(now) != count:
-        for address in _slots_of(host, pf).union(now):  # one that came late has no link yet
+        for address in _slots_of(host, pf).union(now):  # a late VF has no link yet
             pciback.release(host, address)
-        if now or _numbers(host, pf, "sriov_numvfs") != [0]:
+        if now or _number(host, pf, "sriov_numvfs"):
             _end_all(host, pf)
         if count:
             _bear(host, pf, count)
@@ -138,38 +137,38 @@ def _make(host: Host, pf: str, count: int) -> None:
     try:
         clean_slots(host, pf)
     except OSError as error:  # the VFs are there, and the next call cleans first
-        host.log(f"{pf}: a slot of pciback without a VF is left: {error.strerror}")
+        host.log(f"{pf}: pciback keeps a slot without a VF: {error.strerror}")
 
 
 def _end_all(host: Host, pf: str) -> None:
-    """Takes all VFs away, and looks. igb, bound anew while a VM had a VF, does not know its VFs any more and
-    takes a 0 without doing anything (seen, Linux 6.1); bnxt_en refuses with a success (bnxt_sriov.c). The
-    kernel does not look either (drivers/pci, sriov_numvfs_store)."""
+    """Takes all VFs away, and checks. igb, bound again while a VM had a VF, does not know its VFs any more
+    and accepts a 0 without doing anything (seen, Linux 6.1); bnxt_en refuses with success (bnxt_sriov.c,
+    bnxt_sriov_configure). The kernel does not check either (drivers/pci, sriov_numvfs_store)."""
     try:
         _write_count(host, pf, 0)
     except OSError as error:
         raise StillThere(error.errno, error.strerror) from error
     deadline = time.monotonic() + END_SECONDS
-    while present(host, pf) or _numbers(host, pf, "sriov_numvfs") != [0]:
+    while present(host, pf) or _number(host, pf, "sriov_numvfs"):
         if time.monotonic() >= deadline:
-            left = len(present(host, pf)) or _numbers(host, pf, "sriov_numvfs")[0]
-            raise NotObeyed(errno.EBUSY, f"its driver took the 0, and {left} VFs are still there")
+            left = len(present(host, pf)) or _number(host, pf, "sriov_numvfs")
+            raise NotObeyed(errno.EBUSY, f"its driver accepted the 0, but {left} VFs are still there")
         time.sleep(0.05)
 
 
 def _bear(host: Host, pf: str, count: int) -> None:
-    """The slots first, then the VFs. A slot that no VF of this PF came to is taken away again,
-    whatever happens: it would seize what is born there next."""
+    """The slots first, then the VFs. A slot without a VF is removed again, whatever happens: it would take
+    the next device there."""
     added: Set[str] = set()
     try:
         for address in sorted(set(expected(host, pf, count)) - pciback.slots(host)):
             added.add(address)
             pciback.add_slot(host, address)
-        with _nobody_but_pciback(host, pf):
+        with _only_pciback(host, pf):
             _write_count(host, pf, count)
             _wait_for(host, pf, count)
     except NotAllBorn:
-        raise  # those that are late shall find their slots; making the former number ends them all
+        raise  # late VFs must find their slots; making the former number ends them all
     except BaseException:
         _remove(host, added.difference(present(host, pf)))
         raise
@@ -177,10 +176,10 @@ def _bear(host: Host, pf: str, count: int) -> None:
 
 
 @contextmanager
-def _nobody_but_pciback(host: Host, pf: str) -> Iterator[None]:
+def _only_pciback(host: Host, pf: str) -> Iterator[None]:
     """The kernel asks drivers in the order in which they were loaded. Where pciback is a module, the driver
-    of the VFs may be older (igbvf; with mlx5_core or nvme it is the PF's own) and would get them at their
-    birth, slot or not. So nobody is asked for that time, and then pciback alone."""
+    of the VFs may be older (igbvf; with mlx5_core or nvme it is the PF's own) and would get new VFs, slot or
+    not. So no driver is asked at first, and then pciback alone."""
     autoprobe = f"{pci.DEVICES}/{pf}/sriov_drivers_autoprobe"  # Linux 4.12 and later
     before = host.text(autoprobe)
     if pciback.find(host).module is None or before is None:
@@ -204,7 +203,7 @@ def _remove(host: Host, slots: Set[str]) -> None:
 
 
 def _write_count(host: Host, pf: str, count: int) -> None:
-    """A driver that is busy with something else is given time: i40e while it resets (EAGAIN)."""
+    """Tries again while the driver says EAGAIN, as i40e does during a reset."""
     path = f"{pci.DEVICES}/{pf}/sriov_numvfs"
     deadline = time.monotonic() + BUSY_SECONDS
     while True:
@@ -217,9 +216,9 @@ def _write_count(host: Host, pf: str, count: int) -> None:
 
 
 def _wait_for(host: Host, pf: str, asked: int) -> None:
-    """Until each VF is there; the kernel tells of no event that would be the last one. How many that is,
-    sriov_numvfs says at once where the driver made more (QAT: all that the card has) or fewer than it was
-    asked for, which the kernel takes for a success (drivers/pci: "requested; only %d enabled")."""
+    """Until each VF is there; no event of the kernel is known to be the last. Where the driver made more
+    (QAT: all that the card has) or fewer than it was asked for, which the kernel takes for success
+    (drivers/pci: "requested; only %d enabled"), sriov_numvfs says how many."""
     begun = time.monotonic()
     while True:
         there, says = len(present(host, pf)), host.number(f"{pci.DEVICES}/{pf}/sriov_numvfs")
@@ -227,7 +226,7 @@ def _wait_for(host: Host, pf: str, asked: int) -> None:
             return
         waited = time.monotonic() - begun
         if says == 0 and there == 0 and waited >= END_SECONDS:  # bnxt_en refuses so
-            raise NotAllBorn(errno.ENOSPC, f"its driver took the {asked}, and made none")
+            raise NotAllBorn(errno.ENOSPC, f"its driver accepted the {asked}, but made none")
         if waited >= BIRTH_SECONDS:
             raise NotAllBorn(errno.ETIMEDOUT, f"only {there} of {says or asked} VFs appeared")
         time.sleep(0.05)
@@ -238,7 +237,7 @@ def log(host: Host) -> List[str]:
 
 
 def reason_since(host: Host, pf: str, before: List[str]) -> str:
-    """What the kernel's log says of the PF since then: the only place where some refusals have a reason."""
+    """What the kernel's log has said of the PF since `before`: some refusals have their reason there only."""
     interfaces = ports.own(host, pf)
     driver = host.link(f"{pci.DEVICES}/{pf}/driver")
     new = kernel_log.newer(before, log(host))

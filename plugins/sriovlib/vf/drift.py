@@ -12,8 +12,8 @@ from .inventory import Inventory
 
 
 class Drift(NamedTuple):
-    """`number` is how many VFs to make, None where it is right; `untaken` are VFs that pciback should
-    hold; `changes` are settings. A VF of a VM that runs, or is being started, is the VM's."""
+    """`number` is how many VFs to make, None where the count is right; `untaken` are VFs that pciback should
+    hold; `changes` are settings. VFs of VMs that run or are being started are left out of the last two."""
 
     number: Optional[int]
     untaken: List[str]
@@ -32,7 +32,7 @@ class Drift(NamedTuple):
 
 
 class PfPlan(NamedTuple):
-    """One section of the file: the PF that it means (None: not to be touched), and what differs."""
+    """One section of the file: the PF that it means (None: none may be touched), and what differs."""
 
     wanted: PfConfig
     pf: Optional[pci.PhysicalFunction]
@@ -41,7 +41,7 @@ class PfPlan(NamedTuple):
 
 
 def plan(config: HostConfig, seen: Inventory, macs: Macs) -> List[PfPlan]:
-    """All sections, in the order of the file. A second one that means the same PF does not count."""
+    """All sections, in the order of the file. A second section of the same PF does not count."""
     found: List[PfPlan] = []
     for wanted in config.pfs.values():
         pf, problem = match(wanted, seen.pfs, macs)
@@ -59,7 +59,7 @@ def plan(config: HostConfig, seen: Inventory, macs: Macs) -> List[PfPlan]:
 
 
 def drift(seen: Inventory, wanted: PfConfig, pf: pci.PhysicalFunction) -> Drift:
-    """What differs on one PF. A setting that the driver does not tell is not drift."""
+    """A setting that the driver does not report is no drift."""
     vfs = [vf for vf in seen.vfs if vf.pf == pf.address]
     idle = [vf for vf in vfs if seen.is_idle(vf)]
     changes: List[ip_link.Change] = []
@@ -79,7 +79,7 @@ RESTORE = "Run `sriov-restore`."
 
 
 def problems(planned: PfPlan, hint: str) -> List[Problem]:
-    """As `status` lists them; `hint` is what helps against a drift of this PF."""
+    """As `status` lists them; `hint` is the remedy for a drift of this PF."""
     found = [planned.problem] if planned.problem else []
     if planned.pf and planned.drift and planned.drift.sentences:
         name = planned.pf.name

@@ -1,5 +1,5 @@
-"""Whether a PF or VF may be changed: not while dom0 or a running VM needs it; what xapi knows of
-it is pool/needed_by_xapi.py's. Decides, and changes nothing."""
+"""Refuses changes of a PF or VF that dom0 or a running VM needs, by what this host shows; what xapi knows of
+it: pool/needed_by_xapi.py."""
 
 from typing import Mapping, Sequence
 
@@ -14,8 +14,8 @@ _ANOTHER_PORT = "Use another port, or move the network to another one first."
 
 
 def pf_is_not_needed(pf: PhysicalFunction, seen: Inventory) -> None:
-    """Refuses a PF that carries the management network, itself or by one of its VFs, or may do so; and one
-    with a VF that dom0 has an IP address on."""
+    """Refuses a PF that carries the management network or may do so, itself or by one of its VFs, and one
+    with a VF on which dom0 has an IP address."""
     if seen.management(pf):
         raise SriovError(
             "SRIOV_MANAGEMENT_INTERFACE",
@@ -25,7 +25,7 @@ def pf_is_not_needed(pf: PhysicalFunction, seen: Inventory) -> None:
     if seen.management(pf) is None:
         raise SriovError(
             "SRIOV_NEEDED_BY_DOM0",
-            f"It is not known which port carries the management network, and {pf.name} may.",
+            f"{pf.name} may carry the host's management network: it is not known which port does.",
             f"{MANAGEMENT_UNKNOWN}, or use another port.",
         )
     of_vfs = set(seen.vf_interfaces.get(pf.address, ()))
@@ -46,12 +46,12 @@ def pf_is_not_needed(pf: PhysicalFunction, seen: Inventory) -> None:
 
 
 def vfs_have_no_disk(pf: PhysicalFunction, seen: Inventory, on_disks: Mapping[str, Sequence[str]]) -> None:
-    """Refuses a PF (NVMe) with a VF that a disk of dom0 is on. `on_disks`: see dom0disks.by_controller."""
+    """Refuses a PF (NVMe) with a VF that has a disk of dom0. `on_disks`: see dom0_disks.by_controller."""
     for vf in seen.vfs:
         if vf.pf == pf.address and on_disks.get(vf.address):
             raise SriovError(
                 "SRIOV_NEEDED_BY_DOM0",
-                f"The VF {vf.address} of {pf.name} is the controller of dom0's disk with "
+                f"{vf.address}, a VF of {pf.name}, is the controller of dom0's disk with "
                 f"{on_disks[vf.address][0]}.",
                 "Take that out of use first (`umount`, `swapoff`, `zpool export`, `xe pbd-unplug`).",
             )
@@ -63,25 +63,25 @@ def gives_no_vgpus(pf: PhysicalFunction, by_xapi: vgpus.Told) -> None:
     if vgpus.gives_vfs(pf, by_xapi):
         raise SriovError(
             "SRIOV_MANAGED_BY_XAPI",
-            f"xapi gives the VFs of the GPU {pf.name} to VMs as vGPUs.",
+            f"{pf.name} is a GPU whose VFs xapi gives to VMs as vGPUs.",
             "VMs get them by a vGPU (`xe vgpu-create`); leave this device to xapi.",
         )
 
 
 def no_domain_has_a_vf(pf: PhysicalFunction, seen: Inventory) -> None:
-    """Refuses while a running domain has a VF of the PF, or may have one, or is about to."""
+    """Refuses while a running or starting VM has a VF of the PF, or may have one."""
     own = [vf.address for vf in seen.vfs if vf.pf == pf.address]
     if len(own) < pf.num_vfs:
         raise SriovError(
             "SRIOV_VF_IN_USE",
-            f"{pf.name} says that it has {pf.num_vfs} VFs, and sysfs shows {len(own)}: it is not known "
-            "whether VMs have the others.",
+            f"{pf.name} has {pf.num_vfs} VFs, but sysfs shows {len(own)}: it is not known whether VMs have "
+            "the others.",
             "Call again; if that does not help, see the kernel's log.",
         )
     if own and seen.owners is None:
         raise SriovError(
             "SRIOV_VF_IN_USE",
-            f"xenstore does not answer, so it is not known whether VMs have VFs of {pf.name}.",
+            f"{pf.name}: xenstore does not answer, so it is not known whether VMs have its VFs.",
             "Call again when it answers.",
         )
     held = {address: (seen.owners or {})[address] for address in own if address in (seen.owners or {})}
@@ -89,20 +89,19 @@ def no_domain_has_a_vf(pf: PhysicalFunction, seen: Inventory) -> None:
         names = ", ".join(f"{owner.name or owner.vm_uuid or 'a VM'} ({vf})" for vf, owner in held.items())
         raise SriovError(
             "SRIOV_VF_IN_USE",
-            f"Running VMs have VFs of {pf.name}: {names}.",
+            f"{pf.name}: running VMs have its VFs: {names}.",
             "Shut them down first; `force` does not help against that.",
         )
-
     for vf in own:
         is_not_starting(vf, seen)
 
 
 def is_not_starting(vf: str, seen: Inventory) -> None:
-    """Refuses while a VM is being started with that VF: its settings are there, and its domain is not yet."""
+    """Refuses while a VM is being started with that VF: it has its settings, but no domain yet."""
     if vf in seen.starting:
         raise SriovError(
             "SRIOV_VF_IN_USE",
-            f"The VM {seen.starting[vf]} is being started with {vf}.",
-            "Try again when it runs. If the start failed, set_vf_count and configure_vf know that from xapi; "
-            f"sriov-restore does not ask xapi and waits, {STALE_SECONDS // 60} minutes at most.",
+            f"{vf}: the VM {seen.starting[vf]} is being started with it.",
+            "Try again when it runs. set_vf_count and configure_vf learn from xapi if the start failed; "
+            f"sriov-restore does not ask xapi, and counts it for {STALE_SECONDS // 60} minutes.",
         )

@@ -1,4 +1,4 @@
-"""pciback, the driver that holds devices for VMs: is it there, loaded by what, wanted at each boot."""
+"""pciback, the driver that holds devices for VMs: loading it, and giving it devices or taking them back."""
 
 import errno
 import re
@@ -9,7 +9,7 @@ from ..errors import Problem, SriovError
 from ..machine import kernel_log, pci
 from ..machine.host import Host
 
-DRIVER = f"/sys/bus/pci/drivers/{pci.PCIBACK}"  # xenopsd takes this folder as the proof, so do we
+DRIVER = f"/sys/bus/pci/drivers/{pci.PCIBACK}"  # there once it is loaded; xenopsd goes by it too
 MODULES = ("xen-pciback", "pciback")  # today's name, and that of XenServer 5.6
 
 
@@ -20,15 +20,15 @@ _HIDDEN = re.compile(r"\s*\((?:[0-9a-fA-F]+:)?[0-9a-fA-F]+:(?:[0-9a-fA-F]+\.(?:[
 
 
 class Pciback(NamedTuple):
-    """`module` is None where the driver is built into the kernel (as in XCP-ng 8.3), or not there."""
+    """`module` is None where the driver is built into the kernel (as in XCP-ng 8.3), or missing."""
 
     loaded: bool
     module: Optional[str]
 
 
 def find(host: Host) -> Pciback:
-    """Whether the driver is there, and by which module. A built-in one has a folder in /sys/module
-    too; what only a loaded module has is `initstate` (kernel: kernel/module, drivers/base/module.c)."""
+    """A built-in driver has a folder in /sys/module too; only a loaded module has `initstate` there (kernel:
+    kernel/module, drivers/base/module.c)."""
     if not host.exists(DRIVER):
         return Pciback(False, None)
     module = host.link(f"{DRIVER}/module")
@@ -45,13 +45,13 @@ NOT_THERE = Problem(
 
 
 def problem(host: Host) -> Problem:
-    """Why the driver is not there, and what helps."""
+    """Why the driver is not loaded, and the remedy."""
     return _unreadable_list(host) or NOT_THERE
 
 
 def _unreadable_list(host: Host) -> Optional[Problem]:
-    """One entry of its list of devices to hide that the driver cannot read, and it does not register at all
-    (kernel: pci_stub.c, pcistub_init). The kernel's log says where; when that is gone, the command line."""
+    """If the driver cannot read an entry of its list of devices to hide, it does not register at all (kernel:
+    pci_stub.c, pcistub_init). The kernel's log says where; when that line is gone, the command line tells."""
     wrong = None
     for line in host.run(kernel_log.COMMAND).stdout.splitlines():
         match = _UNREADABLE.search(line)
@@ -61,8 +61,8 @@ def _unreadable_list(host: Host) -> Optional[Problem]:
         return None
     return Problem(
         "NO_PCIBACK",
-        f"The driver pciback is not there, so no device can be given to a VM: it cannot read its list of "
-        f"devices to hide (xen-pciback.hide) from `{wrong}` on, and so takes none at all.",
+        "The driver pciback is not there, so no device can be given to a VM: it cannot read its list of "
+        f"devices to hide (xen-pciback.hide) from `{wrong}` on.",
         "Write that list again, each device as (0000:BB:DD.F) and nothing between them "
         "(`/opt/xensource/libexec/xen-cmdline --get-dom0 xen-pciback.hide`, "
         "`--set-dom0 xen-pciback.hide=...`), or delete it (`--delete-dom0 xen-pciback.hide`), then reboot. "
@@ -71,7 +71,7 @@ def _unreadable_list(host: Host) -> Optional[Problem]:
 
 
 def _unreadable(command_line: str) -> Optional[str]:
-    """What the driver cannot read of the list on the kernel's command line, where there is something."""
+    """The rest of the list on the kernel's command line from where the driver cannot read it."""
     for listed in _HIDE.findall(command_line)[-1:]:
         rest = str(listed)
         while rest:
@@ -83,7 +83,7 @@ def _unreadable(command_line: str) -> Optional[str]:
 
 
 def load(host: Host) -> Pciback:
-    """Makes sure that the driver is there now; `SRIOV_PCIBACK_UNAVAILABLE` where it cannot be."""
+    """Loads the driver if it is not loaded; `SRIOV_PCIBACK_UNAVAILABLE` where it cannot be."""
     found = find(host)
     tried = []
     for module in MODULES:
@@ -100,14 +100,13 @@ def load(host: Host) -> Pciback:
         raise SriovError(
             "SRIOV_PCIBACK_UNAVAILABLE",
             f"The dom0 kernel has no pciback driver. Tried {', '.join(tried)}.",
-            "Boot a dom0 kernel with xen-pciback, as those of XenServer and XCP-ng are.",
+            "Boot a dom0 kernel that has xen-pciback, as those of XenServer and XCP-ng have.",
         )
     return found
 
 
 def keep_loaded(host: Host, persistent: bool) -> Dict[str, Any]:
-    """Loads the driver now, and at each boot or (not `persistent`) no more; `{loaded, changed, persistent,
-    module}`."""
+    """Loads the driver now, and at each boot if `persistent`; `{loaded, changed, persistent, module}`."""
     before = find(host)
     now = load(host)
 
@@ -142,7 +141,7 @@ def add_slot(host: Host, address: str) -> None:
 
 
 def remove_slot(host: Host, address: str) -> None:
-    """None there is as good (the kernel: ENOENT)."""
+    """A slot that does not exist (the kernel: ENOENT) is no error."""
     try:
         host.write_attribute(f"{DRIVER}/remove_slot", address)
     except FileNotFoundError:
@@ -150,19 +149,19 @@ def remove_slot(host: Host, address: str) -> None:
 
 
 def keep_others_off(host: Host, address: str) -> None:
-    """From now on no other driver is asked for the device; `release` ends that."""
+    """Keeps the kernel from offering the device to other drivers, until `release`."""
     device = f"{pci.DEVICES}/{address}"
     host.write_attribute(f"{device}/driver_override", pci.PCIBACK)
-    if host.link(f"{device}/driver") is not None:  # before Linux 5.3 it looks bound though nobody was asked
+    if (
+        host.link(f"{device}/driver") is not None
+    ):  # before Linux 5.3 it looks bound though no driver was asked
         host.write_attribute(f"{device}/driver/unbind", address)
 
 
 def take(host: Host, address: str) -> None:
-    """Makes pciback hold the device, taking it over from whatever driver has it; raises OSError.
-
-    The order of xenopsd: the slot first, or bind is refused with ENODEV. Where the PF has
-    sriov_drivers_autoprobe=0 the kernel refuses too (ENODEV), unless driver_override names pciback.
-    """
+    """Makes pciback hold the device, taking it from its driver; raises OSError. The slot comes first (as in
+    xenopsd), or bind fails with ENODEV. It also does where the PF has sriov_drivers_autoprobe=0, unless
+    driver_override names pciback."""
     device = f"{pci.DEVICES}/{address}"
     driver = host.link(f"{device}/driver")
     if driver == pci.PCIBACK:
@@ -181,8 +180,8 @@ def take(host: Host, address: str) -> None:
 
 
 def release(host: Host, address: str) -> None:
-    """Takes the device from pciback, and its slot away; raises OSError. PF drivers refuse to change
-    the number of VFs while pciback holds one."""
+    """Takes the device from pciback, and removes its slot; raises OSError. PF drivers refuse to change the
+    number of VFs while pciback holds one."""
     if host.link(f"{pci.DEVICES}/{address}/driver") == pci.PCIBACK:
         host.write_attribute(f"{DRIVER}/unbind", address)
     remove_slot(host, address)

@@ -1,4 +1,4 @@
-"""What a boot does: makes the host what `/etc/sriov.conf` says. A PF that fails does not stop the others."""
+"""Restore, the boot service: makes the host what `/etc/sriov.conf` says. A PF that fails stops no other."""
 
 import time
 from typing import Callable, Dict, List, Mapping, NamedTuple, Optional, Tuple
@@ -23,15 +23,15 @@ from . import (
 from .drift import PfPlan, drift, plan
 from .inventory import Inventory
 
-# There once a restore of all PFs has begun: what the kernel binds earlier it finds by itself, and the udev
-# rule has work to do for later ones only.
+# There once a restore of all PFs has begun. It finds the PFs that have a driver by then; the udev rule
+# restores those that get one later.
 BEGUN = f"{RUN_FOLDER}/restore-begun"
-SECONDS = 200  # for all PFs; the unit ends us after 300
-UNFINISHED = "sriov-restore began with this PF and has not finished"  # what stays where it is killed
+SECONDS = 200  # for all PFs; systemd ends the unit after 300
+UNFINISHED = "sriov-restore began with this PF and has not finished"  # stays where it is killed
 
 
 class Result(NamedTuple):
-    """What became of one step; `error` is None where it went well."""
+    """One step's result; `error` is None where it succeeded."""
 
     step: str
     done: str
@@ -39,16 +39,22 @@ class Result(NamedTuple):
 
 
 def restore(host: Host, only: Optional[str] = None) -> List[Result]:
-    """All that the configuration asks for, or what it asks for the PF `only`; and the settings that VFs of
-    running VMs have lost. The host is looked at once, and again only after VFs were made or taken."""
+    """Does what the file asks for all PFs, or for the PF `only`, and sets what VFs of running VMs have lost.
+    It takes one inventory, and another only after VFs were made or taken from other drivers."""
     deadline = time.monotonic() + SECONDS
     with host.lock("vfs", "sriov-restore"):
         if only is None:
-            _note_begin(host)
+            try:
+                host.replace_file(BEGUN, b"")
+            except OSError as error:
+                host.log(f"{BEGUN}: {error.strerror}")
         config = sriov_conf.read(host)
         results = [Result(sriov_conf.PATH, "", error) for error in config.errors]
-        if wants_pciback(config):
-            results.append(_pciback(host))
+        if _wants_pciback(config):
+            there = pciback.find(host).loaded
+            failed = _attempt(host, "pciback", lambda: pciback.load(host))
+            module = pciback.find(host).module or "built into the kernel"
+            results.append(Result("pciback", f"{'there' if there else 'loaded'} ({module})", failed))
         seen = inventory.look(host)
         plans = _planned(host, config, seen)
         if only is not None:
@@ -62,7 +68,7 @@ def restore(host: Host, only: Optional[str] = None) -> List[Result]:
 
 
 def _pfs(host: Host, plans: List[PfPlan], seen: Inventory, deadline: float) -> Tuple[List[Result], Inventory]:
-    """The PFs of a restore: all of them are checked, then made one by one, then set in one go."""
+    """All PFs are checked; then VFs are made, PF by PF; then all VFs are set at once."""
     errors: Dict[int, Optional[str]] = {
         at: one.problem.message if one.problem else None for at, one in enumerate(plans) if one.pf is None
     }
@@ -96,19 +102,14 @@ def _pfs(host: Host, plans: List[PfPlan], seen: Inventory, deadline: float) -> T
             results.append(Result(wanted.address, "", errors[at]))
         else:
             error = errors.get(at) or refused.get(pf.address) or (failed if wanted.settings else None)
-            results.append(Result(pf.address, _how_many(host, pf, wanted), error))
+            there = len(create.present(host, pf.address))
+            fewer = "" if wanted.vfs in (None, there) else f", all that its driver made of {wanted.vfs}"
+            results.append(Result(pf.address, f"{there} VFs{fewer}", error))
             host.log(f"restore: {pf.address}: {error or results[-1].done}")
     return results, seen
 
 
-def _note_begin(host: Host) -> None:
-    try:
-        host.replace_file(BEGUN, b"")
-    except OSError as error:
-        host.log(f"{BEGUN}: {error.strerror}")
-
-
-def wants_pciback(config: sriov_conf.HostConfig) -> bool:
+def _wants_pciback(config: sriov_conf.HostConfig) -> bool:
     return config.pciback or any(pf.vfs for pf in config.pfs.values())
 
 
@@ -117,10 +118,10 @@ def _planned(host: Host, config: sriov_conf.HostConfig, seen: Inventory) -> List
 
 
 def check(host: Host) -> List[str]:
-    """What `restore` would change, in sentences; nothing is changed."""
+    """What `restore` would change, in sentences."""
     config = sriov_conf.read(host)
     found = [f"{sriov_conf.PATH}: {error}" for error in config.errors]
-    if wants_pciback(config) and not pciback.find(host).loaded:
+    if _wants_pciback(config) and not pciback.find(host).loaded:
         found.append("pciback: should be loaded")
     seen = inventory.look(host)
     for planned in _planned(host, config, seen):
@@ -136,17 +137,10 @@ def _must_be_ours(pf: pci.PhysicalFunction, seen: Inventory) -> None:
     in_use.gives_no_vgpus(pf, vgpus.UNTOLD)
 
 
-def _how_many(host: Host, pf: pci.PhysicalFunction, wanted: PfConfig) -> str:
-    there = len(create.present(host, pf.address))
-    if wanted.vfs in (None, there):
-        return f"{there} VFs"
-    return f"{there} VFs, all that its driver made of {wanted.vfs}"
-
-
 def bring_to_count(host: Host, pf: pci.PhysicalFunction, wanted: PfConfig, seen: Inventory) -> bool:
     """Makes the VFs of one PF, whose ports are up, and has pciback hold them; whether VFs were made. Raises
-    SriovError or OSError. The caller holds the lock `vfs`. While a VM runs, or is being started, with a VF of
-    the PF, none is made, whoever asks."""
+    SriovError or OSError; also while a VM runs, or is being started, with a VF of the PF. The caller holds
+    the lock `vfs`."""
     create.clean_slots(host, pf.address)
     now = drift(seen, wanted, pf)
     is_as_wanted = now.number is None and not now.untaken
@@ -160,7 +154,7 @@ def bring_to_count(host: Host, pf: pci.PhysicalFunction, wanted: PfConfig, seen:
         return False
     in_use.no_domain_has_a_vf(pf, seen)
     if module_parameter.find(host, pf.driver):
-        for address in now.untaken:  # those that there are can be given to VMs meanwhile
+        for address in now.untaken:  # the existing ones can be given to VMs meanwhile
             pciback.take(host, address)
         raise SriovError(
             "SRIOV_KERNEL_REFUSED",
@@ -170,9 +164,9 @@ def bring_to_count(host: Host, pf: pci.PhysicalFunction, wanted: PfConfig, seen:
     if not host.is_writable(f"{pci.DEVICES}/{pf.address}/sriov_numvfs"):
         raise SriovError(
             "SRIOV_KERNEL_REFUSED",
-            f"The VFs of {pf.address} are made by something else: sriov_numvfs is not writable, so it cannot "
-            f"get {now.number}.",
-            f"Call set_vf_count with count={pf.num_vfs} to keep those that there are, or change it where "
+            f"{pf.address} cannot get {now.number} VFs: its sriov_numvfs is not writable, so something else "
+            "makes them.",
+            f"Call set_vf_count with count={pf.num_vfs} to keep the existing VFs, or change the number where "
             "they are made.",
         )
     pf_notes.note_count(host, pf.address, now.number, create.make(host, pf.address, now.number))
@@ -180,7 +174,7 @@ def bring_to_count(host: Host, pf: pci.PhysicalFunction, wanted: PfConfig, seen:
 
 
 def learn_of_born(host: Host, seen: Inventory, pfs: List[str]) -> None:
-    """What these PFs, which have just made their VFs, give a fresh one."""
+    """Notes what these PFs, which have just made their VFs, give a fresh one."""
     shown = {
         pf.address: [vf for name in pf.settings_interfaces for vf in seen.settings.get(name, {}).values()]
         for pf in seen.pfs
@@ -192,12 +186,14 @@ def learn_of_born(host: Host, seen: Inventory, pfs: List[str]) -> None:
 
 
 def apply_settings(host: Host, seen: Inventory, wanted: Mapping[str, PfConfig]) -> Dict[str, str]:
-    """The settings of the VFs of these PFs (by address), but of VMs that run or are being started; of PFs
-    that not all could be set of, what, in a sentence."""
+    """Applies these PFs' settings (by address) to their VFs, except those of VMs that run or are being
+    started; PF -> what could not be set, in a sentence."""
     pfs = [pf for pf in seen.pfs if pf.address in wanted and wanted[pf.address].settings]
     if not pfs:
         return {}
-    if seen.owners is None and any(vf.driver == pci.PCIBACK for vf in seen.vfs) and _vms_may_run(host):
+    # At boot xenstore may not run yet, and then no VM does; xapi's socket comes after both.
+    vms_may_run = seen.owners is None and host.exists("/var/lib/xcp/xapi")
+    if vms_may_run and any(vf.driver == pci.PCIBACK for vf in seen.vfs):
         return {
             pf.address: f"{pf.address}: xenstore does not answer, so the settings of its VFs are left alone."
             for pf in pfs
@@ -228,11 +224,6 @@ def apply_settings(host: Host, seen: Inventory, wanted: Mapping[str, PfConfig]) 
     return {address: f"{address}: {'; '.join(sentences)}." for address, sentences in said.items()}
 
 
-def _vms_may_run(host: Host) -> bool:
-    """At boot xenstore may not run yet, and then no VM does; xapi's socket comes after both."""
-    return host.exists("/var/lib/xcp/xapi")
-
-
 def _attempt(host: Host, name: str, act: Callable[[], object]) -> Optional[str]:
     """Why it failed, if it did."""
     try:
@@ -241,10 +232,3 @@ def _attempt(host: Host, name: str, act: Callable[[], object]) -> Optional[str]:
         host.log(f"restore: {name} failed: {type(error).__name__}: {error}")
         return str(error)
     return None
-
-
-def _pciback(host: Host) -> Result:
-    before = pciback.find(host)
-    error = _attempt(host, "pciback", lambda: pciback.load(host))
-    module = pciback.find(host).module or "built into the kernel"
-    return Result("pciback", f"{'there' if before.loaded else 'loaded'} ({module})", error)

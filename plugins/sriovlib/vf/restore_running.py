@@ -1,8 +1,8 @@
-"""Running VMs whose VFs are not as their starts left them.
+"""VFs of running VMs that have lost the settings of the VM's start.
 
-A PF's driver that is loaded anew under running VMs has forgotten their VFs' MAC, VLAN, spoof check and rates
+A PF's driver that is reloaded while VMs run has forgotten their VFs' MAC, VLAN, spoof check and rates
 (kernel: ixgbe_sriov.c, ixgbe_enable_sriov, makes fresh records for VFs that it finds), and igb does not know
-them any more. Nobody tells the VM, which is in another VLAN then.
+them any more. The VM is in another VLAN then, and is not told.
 """
 
 from typing import Dict, List, NamedTuple, Optional
@@ -22,14 +22,13 @@ HINT = (
 
 
 class Unlike(NamedTuple):
-    vm: str  # as people call it
     vf: pci.VirtualFunction
     wanted: Dict[str, str]  # the settings that are not so, in the ledger's words
     message: str
 
 
 def find(host: Host, seen: Inventory) -> List[Unlike]:
-    """By the notes of the VMs' starts. What a driver never tells is nobody's fault."""
+    """By the notes of the VMs' starts. What a driver never reports does not count."""
     notes = start_notes.others(host, "")
     found = []
     for vf in seen.vfs:
@@ -43,16 +42,13 @@ def find(host: Host, seen: Inventory) -> List[Unlike]:
         now = seen.settings_of(vf)
         cut_off = seen.cut_off.get(seen.settings_interface(vf) or "")
         if now == UNKNOWN and cut_off:
-            said = f"Whether {vf.address} of the running VM {name} is as its start left it is not known: "
-            said += f"{cut_off}."
-            found.append(Unlike(name, vf, wanted, said))
+            said = f"{vf.address} of the running VM {name}: its settings are not known ({cut_off})."
+            found.append(Unlike(vf, wanted, said))
             continue
         wrong = vf_settings.differing(wanted, now)
         if wrong:
-            said = (
-                f"{vf.address} of the running VM {name} has {listed(wrong, now)}: its driver was loaded anew?"
-            )
-            found.append(Unlike(name, vf, {setting: wanted[setting] for setting in wrong}, said))
+            said = f"{vf.address} of the running VM {name} has {listed(wrong, now)}: was its driver reloaded?"
+            found.append(Unlike(vf, {setting: wanted[setting] for setting in wrong}, said))
     return found
 
 
@@ -69,8 +65,8 @@ def problems(host: Host, seen: Inventory) -> List[Problem]:
 
 
 def renew(host: Host, seen: Inventory, only: Optional[str] = None) -> Dict[str, Optional[str]]:
-    """Gives running VMs' VFs (of the PF `only`) the settings of their starts again, where they have lost
-    them: VF -> why it has not all of them, or None. The caller holds the lock `vfs`."""
+    """Sets again what running VMs' VFs (of the PF `only`) have lost; VF -> why it has not all of it, or None.
+    The caller holds the lock `vfs`."""
     lost = {one.vf.address: one for one in find(host, seen) if only in (None, one.vf.pf)}
     there = apply.seen_by(host, seen) if lost else {}
     wanted = {
