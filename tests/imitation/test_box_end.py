@@ -6,7 +6,7 @@ import threading
 import time
 from contextlib import suppress
 from pathlib import Path
-from typing import Any, Callable, Iterator
+from typing import Any, Callable
 
 import pytest
 import XenAPI
@@ -61,12 +61,6 @@ class Writer:
         except ProcessLookupError:
             return False
         return True
-
-
-@pytest.fixture
-def box() -> Iterator[PoolInABox]:
-    with PoolInABox(interpreter=sys.executable) as box:
-        yield box
 
 
 def in_background(work: Callable[..., Any], *arguments: Any) -> threading.Thread:

@@ -6,7 +6,7 @@ import subprocess
 import sys
 import threading
 from pathlib import Path
-from typing import Any, Dict, Iterator, List, Tuple
+from typing import Any, Dict, List, Tuple
 
 import pytest
 import XenAPI
@@ -35,12 +35,6 @@ session = XenAPI.xapi_local()
 session.xenapi.login_with_password("root", "", "1.0", "a program of dom0")
 print(session.xenapi.session.get_this_host(session._session))
 """
-
-
-@pytest.fixture
-def box() -> Iterator[PoolInABox]:
-    with PoolInABox(interpreter=sys.executable) as box:
-        yield box
 
 
 def put_plugin(host: BoxHost, name: str, text: str) -> None:

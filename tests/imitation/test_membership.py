@@ -3,7 +3,7 @@
 import json
 import subprocess
 import sys
-from typing import Any, Dict, Iterator, List
+from typing import Any, Dict, List
 
 import pytest
 from box import PoolInABox
@@ -19,12 +19,6 @@ session.xenapi.login_with_password("root", "", "1.0", "a program of dom0")
 hosts = session.xenapi.host.get_all_records().values()
 print(json.dumps({host["uuid"]: host["other_config"] for host in hosts}))
 """
-
-
-@pytest.fixture
-def box() -> Iterator[PoolInABox]:
-    with PoolInABox(interpreter=sys.executable) as box:
-        yield box
 
 
 def pool_of(host: BoxHost) -> Dict[str, Dict[str, str]]:

@@ -1,19 +1,13 @@
 """PIFs of every kind in a pool in a box, xapi's own SR-IOV, and what the plugin makes of them."""
 
 import sys
-from typing import Any, Dict, Iterator, List
+from typing import Any, Dict, List
 
 import pytest
 from box import PoolInABox
 from box_host import BoxHost, set_vfs
 from machine_description import Interface, default_description
 from values import Failure
-
-
-@pytest.fixture
-def box() -> Iterator[PoolInABox]:
-    with PoolInABox(interpreter=sys.executable) as box:
-        yield box
 
 
 def pif(box: PoolInABox, ref: str) -> Dict[str, Any]:

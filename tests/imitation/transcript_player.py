@@ -79,8 +79,6 @@ class Player:
             self._wait(step["wait"])
         elif "file" in step or "link" in step:
             self._put(step)
-        elif step.get("given") == "VM.create":
-            self._create_vm(step)
         elif set(step) != {"note"} and step.get("given") != "objects":
             raise NotPlayable(", ".join(step))
 
@@ -175,12 +173,6 @@ class Player:
             for path, moved in self.place.paths.items():
                 value = value.replace(path, moved)
         return value
-
-    def _create_vm(self, step: Step) -> None:
-        values = {key: step[key] for key in ("name_label", "other_config") if key in step}
-        vm = self.place.xapi.database.create("VM", {"other_config": {"mac_seed": "seed"}, **values})
-        self.symbols.known[step["name"]] = vm
-        self.symbols.known[step["name"] + ".uuid"] = self.place.xapi.database.get("VM", vm, "uuid")
 
 
 def _plain(value: Any) -> Any:

@@ -47,8 +47,6 @@ _OTHERS: Dict[str, Dict[str, Any]] = {
     "$message1": {"class": "message", "name": "VM_STARTED", "cls": "VM"},
     "$message2": {"class": "message", "name": "VM_SNAPSHOTTED", "cls": "VM"},
     "$vbd": {"class": "VBD", "VM": "$vm"},
-    "$console1": {"class": "console", "VM": "$dom0"},
-    "$console2": {"class": "console", "VM": "$dom0"},
 }
 
 

@@ -24,7 +24,6 @@ from vm_rules import CANNOT_SUSPEND
 HOOKS = "/etc/xapi.d/"
 _LOG = "/var/log/"
 _PATIENCE = "signal.setitimer(signal.ITIMER_REAL, 1.5)"  # of a hook that asks for what it cannot have
-_WITHOUT = re.compile(r"<the record above without (\w+)>")
 _SAME_FILE = re.compile(r"the same (?:file 50-recorder|recorder) is placed in(?: each of)?: (.*)")
 _VM_HOOKS = (
     *(
@@ -63,7 +62,6 @@ class Reporting(Hypervisor):
 class VmPlayer(Player):
     """As Player, and steps of VMs."""
 
-    _record: Optional[Dict[str, Any]] = None  # the first that VM.create was given
     _recorder = _RECORDER
     _reporting: Optional[Reporting] = None
 
@@ -80,8 +78,8 @@ class VmPlayer(Player):
             self._follow(step["note"])
         elif step.get("given") in ("host", "PCI"):
             self._given(step)
-        elif step.get("call") == "VM.create":
-            super().play(dict(step, params=[self._record_of(step["params"][0])]))
+        elif step.get("given") == "VM.create":
+            self._create_vm(step)
         else:
             self._play_in_time(step)
 
@@ -132,15 +130,6 @@ class VmPlayer(Player):
         return os.path.join(os.path.dirname(self.place.socket), "gate")
 
     # -- objects -----------------------------------------------------------------------------------
-
-    def _record_of(self, given: Any) -> Any:
-        if isinstance(given, str):
-            left_out = _WITHOUT.fullmatch(given)
-            assert left_out
-            assert self._record
-            return {key: value for key, value in self._record.items() if key != left_out.group(1)}
-        self._record = self._record or given
-        return given
 
     def _create_vm(self, step: Step) -> None:
         fields = CLASSES["VM"]

@@ -53,12 +53,6 @@ def _guests(xapi: "Xapi", host: str) -> List[str]:
     ]
 
 
-def assert_can_evacuate(context: Context, host: str) -> None:
-    errors = get_vms_which_prevent(context, host)
-    if errors:
-        raise Failure("CANNOT_EVACUATE_HOST", *("|".join(error) for error in errors.values()))
-
-
 def get_vms_which_prevent(context: Context, host: str) -> Dict[str, List[str]]:
     plan = _plan(context.xapi, host)
     return {vm: outcome.description for vm, outcome in plan.items() if isinstance(outcome, Failure)}
@@ -66,6 +60,5 @@ def get_vms_which_prevent(context: Context, host: str) -> Dict[str, List[str]]:
 
 CALLS: Calls = {
     "host.evacuate": Call(evacuate, ["ref"], may_be_async=True),
-    "host.assert_can_evacuate": Call(assert_can_evacuate, ["ref"], may_be_async=True),
     "host.get_vms_which_prevent_evacuation": Call(get_vms_which_prevent, ["ref"]),
 }

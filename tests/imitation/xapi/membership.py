@@ -14,7 +14,7 @@ from values import NULL, Failure, internal_error
 if TYPE_CHECKING:
     from xapi import Xapi
 
-_OF_A_HOST = ("PIF", "PCI", "host_cpu")
+_OF_A_HOST = ("PIF", "PCI")
 # Objects that end with the PIF that stands for them.
 _OF_A_PIF = (
     ("Bond", "master"),

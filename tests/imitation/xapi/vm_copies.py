@@ -13,7 +13,7 @@ from calls import Call, Calls, Context
 from schema import CLASSES
 from values import now
 from vm_operations import new_vm, operation, update_allowed
-from vm_rules import HALTED, SUSPENDED
+from vm_rules import HALTED
 
 if TYPE_CHECKING:
     from xapi import Xapi
@@ -57,21 +57,16 @@ def _made_as(xapi: "Xapi", vm: str) -> Dict[str, Any]:
 
 
 def snapshot(context: Context, vm: str, name: str, _without: Any = ()) -> str:
-    with operation(context, vm, "snapshot"):
-        return snapshot_in(context.xapi, vm, name, HALTED)
-
-
-def snapshot_in(xapi: "Xapi", vm: str, name: str, power_state: str) -> str:
-    """A snapshot in that power state, between the VM and its last one."""
-    database = xapi.database
-    with database.lock:
+    """It comes between the VM and its last one."""
+    xapi, database = context.xapi, context.xapi.database
+    with operation(context, vm, "snapshot"), database.lock:
         values = _made_as(xapi, vm)
         made = new_vm(
             xapi,
             {
                 **values,
                 "name_label": name,
-                "power_state": power_state,
+                "power_state": HALTED,
                 "is_a_template": True,
                 "is_a_snapshot": True,
                 "snapshot_of": vm,
@@ -95,8 +90,6 @@ def revert(context: Context, made: str) -> None:
             for field, value in (xapi.life.snapshots.get(made) or _made_as(xapi, made)).items():
                 database.set("VM", vm, field, value)
             database.set("VM", vm, "parent", made)
-            if database.get("VM", made, "power_state") == SUSPENDED:
-                database.set("VM", vm, "power_state", SUSPENDED)
             update_allowed(xapi, vm)
 
 
@@ -119,7 +112,7 @@ def destroy(context: Context, vm: str) -> None:
         parent = database.get("VM", vm, "parent")
         for child in database.get("VM", vm, "children"):
             database.set("VM", child, "parent", parent)
-        for class_name in ("VIF", "VBD", "console"):
+        for class_name in ("VIF", "VBD"):
             for ref in database.refs(class_name):
                 if database.get(class_name, ref, "VM") == vm:
                     database.destroy(class_name, ref)
