@@ -41,7 +41,7 @@ def bring(host: LabHost) -> None:
 def imitation() -> List[str]:
     """The files of the imitation, less its tests; dom0 has them all in one folder."""
     found = glob.glob(f"{IMITATION}/*.py") + glob.glob(f"{IMITATION}/[a-z]*/*.py")
-    of_tests = re.compile(r"/(test_|transcript_|dom0/)")
+    of_tests = re.compile(r"/(test_|transcript_|conftest|dom0/)")
     return [path for path in found if not of_tests.search(path)] + [f"{IMITATION}/xapi/fields.json"]
 
 
