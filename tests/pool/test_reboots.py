@@ -213,7 +213,7 @@ def test_nor_where_xapi_knows_of_other_entries_than_the_vm_had(estate: Estate) -
     with xenopsd_keeps_no_files(estate):
         first, _, hint = refused_reboot(estate, vm)
     assert first.startswith("SRIOV_NOT_PLACED ")
-    assert hint == "Start the VM: a start goes by its entries."
+    assert hint == "Start the VM: a start uses its present entries."
     estate.start(vm, 0)
     assert estate.box.devices(vm) == [SECOND]
 

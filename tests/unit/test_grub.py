@@ -149,7 +149,7 @@ def test_options_that_a_variable_holds_are_not_known(host: Machine) -> None:
         (b"set default=0", b"set default=3", "did not change the entry that boots by default"),
         (b"iommu=0 watchdog\n", b"watchdog # a note\n", "line 8 (`multiboot2 /boot/xen.gz"),
         (b"iommu=0 watchdog\n", b"watchdog -- quiet\n", "line 8 (`multiboot2 /boot/xen.gz"),
-        (b"set default=0", b'set default="${saved_entry}"', "does not tell which entry boots by itself"),
+        (b"set default=0", b'set default="${saved_entry}"', "does not say which entry boots by default"),
         (NORMAL, b"menuentry 'memory test' {\n\tlinux /memtest\n}\n" + NORMAL, "`memory test`, which"),
         (b"\tmodule2", b"\tmultiboot2 /boot/xen-other.gz\n\tmodule2", "Xen is loaded a second time"),
     ],
@@ -363,7 +363,7 @@ def test_a_spoilt_file_that_cannot_be_put_back_is_named_and_what_was_there_recor
 ) -> None:
     edit(host, b"set timeout=5", b"set timeout=0")
     monkeypatch.setattr(Machine, "rename", read_only)
-    with pytest.raises(SriovError, match="put back: Read-only file system") as error:
+    with pytest.raises(SriovError, match="put back either: Read-only file system") as error:
         call(host, "enable_iommu")
     assert f"put {UNDO} in its place" in error.value.hint
     assert sriov_conf.read(host).document.sections[sriov_conf.XEN_BEFORE]["xe"] == "iommu=0"

@@ -80,7 +80,7 @@ def test_a_port_that_dom0_has_no_interface_of(fs: FakeFilesystem) -> None:
     host.said = ip_shows("eth1", vfs=2)
     assert ports_of_vfs(host) == ["eth1", None]
     assert "VF 1 is on port 2" in problems(host)["PORT_UNKNOWN"]
-    assert "port 2, which dom0 has no interface of" in problems(host)["PORT_UNKNOWN"]
+    assert "port 2, for which dom0 has no interface" in problems(host)["PORT_UNKNOWN"]
 
 
 def test_two_ports_of_a_driver_that_nobody_knows(fs: FakeFilesystem) -> None:

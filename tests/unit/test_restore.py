@@ -358,7 +358,7 @@ def test_a_check_names_what_differs_and_a_pf_that_is_not_there(tmp_path: Path) -
     write(host, f"[pf {ETH1}]\nvfs = 2\n[pf 0000:99:00.0]\nvfs = 2\n")
     differs, missing = sorted(restore.check(host))
     assert differs == f"{ETH1}: should have 2 VFs"
-    assert missing.startswith("0000:99:00.0: /etc/sriov.conf speaks of the PF 0000:99:00.0")
+    assert missing.startswith("0000:99:00.0: /etc/sriov.conf names the PF 0000:99:00.0")
     assert present(host) == 0
 
 

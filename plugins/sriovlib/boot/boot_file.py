@@ -37,8 +37,8 @@ def unreadable(path: str, error: OSError) -> SriovError:
 def other_file(path: str, why: str) -> Problem:
     return Problem(
         "OTHER_BOOT_CONFIG",
-        f"This host may boot by another file than {path}: {why}.",
-        "Before you reboot, check which file this host boots by, and that Xen's iommu option is in it.",
+        f"This host may boot from another file than {path}: {why}.",
+        "Before you reboot, check which file this host boots from, and that Xen's iommu option is in it.",
     )
 
 
@@ -49,7 +49,7 @@ def cut_off(host: Host, path: str) -> List[Problem]:
     return [
         Problem(
             "BOOT_CHANGE_CUT_OFF",
-            f"A call that changed {path} was cut off before it had checked the new text.",
+            f"A call was killed while it changed {path}, before it had checked the new text.",
             "Before this host boots, call enable_iommu or disable_iommu again: it first puts the file back.",
         )
     ]
@@ -117,7 +117,7 @@ def _take_back(host: Host, path: str, before: File, reason: BaseException) -> No
     except OSError as error:
         raise NotPutBack(
             "SRIOV_BOOT_CONFIG",
-            f"{reason} Then {path} could not be put back: {error.strerror}. The new text stands.",
+            f"{reason} {path} could not be put back either: {error.strerror}. It has the new text.",
             f"Before this host boots again, put {undo} in its place, or make room and call again.",
         ) from reason
 

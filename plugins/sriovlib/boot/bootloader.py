@@ -96,8 +96,8 @@ def _not_updated(why: str) -> Problem:
     return Problem(
         "BOOTLOADER_NOT_UPDATED",
         f"The boot configuration is changed, but extlinux was not run: {why}.",
-        "extlinux reads its configuration at each boot, so the change counts if this host boots by that "
-        "file; check it before you reboot.",
+        "extlinux reads its configuration at each boot, so the change takes effect if this host "
+        "boots from that file; check that before you reboot.",
     )
 
 
@@ -113,13 +113,13 @@ def find(host: Host) -> BootConfig:
     if not paths:
         raise refused(
             f"This host has neither {grub.PROGRAM} with a grub.cfg nor {EXTLINUX_FILES[0]}.",
-            "Put iommu=1 on Xen's command line in the way of this host's boot loader.",
+            "Add iommu=1 to Xen's command line in the configuration of this host's boot loader.",
         )
     with_loader = [path for path in paths if _has_loader(host, os.path.dirname(path))]
     if len(with_loader) > 1:
         raise refused(
             f"There are two boot configurations with a loader beside them: {' and '.join(with_loader)}.",
-            "Remove the one that this host does not boot by, then call again.",
+            "Remove the one that this host does not boot from, then call again.",
         )
     path = (with_loader or paths)[0]
     config = extlinux.parse(boot_file.read(host, path).data)

@@ -171,13 +171,13 @@ def find(host: Host, paths: Sequence[str]) -> Grub:
     if config.default is None:
         where = config.line(config.unclear)
         raise refused(
-            f"{path} does not tell which entry boots by itself: see {where}.",
+            f"{path} does not say which entry boots by default: see {where}.",
             "Check that its `set default=` is the number of a normal entry, and that neither this line nor"
             " the entries before that one depend on a condition; then call again.",
         )
     if not config.default.loads_xen:
         raise refused(
-            f"The entry `{config.default.title}`, which {path} boots by itself, does not load Xen.",
+            f"The entry `{config.default.title}`, which {path} boots by default, does not load Xen.",
             "Make a normal entry the default one, then call again.",
         )
     default = grub_config.label(config.default, _brand(host))

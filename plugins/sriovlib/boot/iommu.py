@@ -21,7 +21,7 @@ _RANK = {iommu_option.OFF: 0, iommu_option.DEFAULT: 1, iommu_option.ON: 2}
 
 NOTHING_RECORDED = Problem(
     "NOTHING_RECORDED",
-    "enable_iommu has changed nothing on this host that could be put back.",
+    "Nothing to put back: enable_iommu has changed nothing on this host.",
     "To turn the IOMMU off, set iommu=0 on Xen's command line by hand.",
 )
 NO_XEN = Problem(
@@ -120,7 +120,7 @@ def _not_put_back(label: str) -> Problem:
     return Problem(
         "NOT_PUT_BACK",
         f"enable_iommu changed the boot entry `{label}`, which is gone.",
-        f"Check Xen's options of the entry in its place; {sriov_conf.PATH} says what was there before.",
+        f"Check Xen's options of the entry that replaced it; {sriov_conf.PATH} has the earlier ones.",
     )
 
 

@@ -128,8 +128,9 @@ def _must_be_no_copy(at: Work, vm: Vm, trust_keys: bool) -> None:
     names = " or ".join(at.state.name(uuid) for uuid in lessees)
     raise SriovError(
         "SRIOV_BAD_ARGUMENT",
-        f"The entries of VM {vm.name} ({vm.uuid}) name {listed(sorted(others))}, and {names} has or had VFs "
-        "with these addresses: the entries may be a copy of its, or mean VFs of another host.",
+        f"The entries of VM {vm.name} ({vm.uuid}) name {listed(sorted(others))}, and {names} has or "
+        "had VFs with these addresses: the entries may be copied from it, or mean VFs of another "
+        "host.",
         f"If the VM is a copy, call with origin_uuid={lessees[0]}. If they were written for it: with "
         f"origin_uuid={NONE}, or with the host_uuid of the host that they mean.",
     )

@@ -173,7 +173,7 @@ def _of_network(pool: Topology, wish: Wish) -> Wish:
             )
         protocol = settings.get("vlan_protocol", "802.1q")
         if protocol != "802.1q":  # the tag of xapi's VLANs, on the kernel's bridges and on Open vSwitch
-            accepted = f"802.1q or nothing: network {network['name']} is a VLAN of that"
+            accepted = f"802.1q or nothing: network {network['name']} is an 802.1q VLAN"
             raise bad_argument("vlan_protocol", protocol, accepted)
     return wish._replace(value=network["uuid"], settings=settings)
 
@@ -270,10 +270,11 @@ def _warnings(
         found.append(f"{vf.address} is {vf.function.port.why}, so its network is not known.")
     if vm.nomigrate not in (None, "true"):
         found.append(
-            f"platform:nomigrate of the VM stays {vm.nomigrate}: xapi will try to migrate it with its VFs."
+            f"platform:nomigrate of the VM was left at {vm.nomigrate}: xapi will try to migrate the "
+            "VM with its VFs."
         )
     return found + [
-        f"Request {number} had {before[number]}, which the VM cannot have any more; it has {vfs[number]} now."
+        f"Request {number} had {before[number]}, which the VM can no longer have; it has {vfs[number]} now."
         for number in sorted(before)
         if vfs[number] != before[number]
     ]

@@ -39,7 +39,7 @@ NO_SRIOV_DEVICE = Problem(
 )
 CONFIG_IN_POOL = Problem(
     "CONFIG_IN_POOL",
-    f"{sriov_conf.PATH} names no PF, and the pool's copy of it does: was the host reinstalled?",
+    f"{sriov_conf.PATH} names no PF, but the pool's copy of it does: was the host reinstalled?",
     "Run `sriov-restore --from-pool`, or call set_vf_count again.",
 )
 XENSTORE_SILENT = Problem(
@@ -131,8 +131,8 @@ def _against_drift(host: Host, planned: drift.PfPlan) -> Tuple[bool, str]:
     made = pf_notes.made_for(host, planned.pf.address, number)
     if made == planned.pf.num_vfs:
         return False, (
-            f"Its driver made {made} when it was asked for {number}: call set_vf_count with count={made} "
-            "to keep them."
+            f"Its driver made {made} VFs instead of {number}: call set_vf_count with count={made} to "
+            "keep them."
         )
     return False, drift.RESTORE
 
@@ -168,7 +168,9 @@ def _has_copy(pool: Pool) -> bool:
 
 def _config_error(error: str) -> Problem:
     return Problem(
-        "CONFIG_ERROR", f"{sriov_conf.PATH}, {error}.", "Correct that line; the rest of the file holds."
+        "CONFIG_ERROR",
+        f"{sriov_conf.PATH}, {error}.",
+        "Correct that line; the rest of the file is in effect.",
     )
 
 

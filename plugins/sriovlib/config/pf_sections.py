@@ -98,8 +98,8 @@ def section_of(
 def _missing(wanted: PfConfig) -> Problem:
     return Problem(
         "PF_MISSING",
-        f"{PATH} speaks of the PF {wanted.address}, and this host has none there.",
-        "Put the card back, or take its section out of the file.",
+        f"{PATH} names the PF {wanted.address}, but this host has no PF there.",
+        "Put the card back, or remove its section from the file.",
     )
 
 
@@ -107,7 +107,7 @@ def _moved(wanted: PfConfig, pf: PhysicalFunction) -> Problem:
     return Problem(
         "PF_MOVED",
         f"The card of {wanted.address} ({wanted.known_by}) is at {pf.address} now; its VFs are made there.",
-        f"Call set_vf_count for {pf.address} to have {PATH} say so; give VMs VFs of the new place.",
+        f"Call set_vf_count for {pf.address} to update {PATH}; then give VMs VFs of the new address.",
     )
 
 
@@ -115,15 +115,15 @@ def _another(wanted: PfConfig, there: PhysicalFunction, mac: Optional[str]) -> P
     if there.is_infiniband and wanted.guid is None:
         return Problem(
             "OTHER_CARD",
-            f"The card at {wanted.address} is InfiniBand, and {PATH} has a MAC ({wanted.mac}) for it, which "
-            "does not tell whether it is the card that is meant; its VFs are not touched.",
+            f"The card at {wanted.address} is InfiniBand, and {PATH} has a MAC ({wanted.mac}) for it, "
+            "by which an InfiniBand card cannot be recognized; its VFs are not touched.",
             f"Call set_vf_count for {wanted.address}: it writes the card's GUID.",
         )
     return Problem(
         "OTHER_CARD",
-        f"At {wanted.address} sits another card ({mac or 'without a MAC'}, not {wanted.known_by}); "
-        "its VFs are not touched.",
-        f"Call set_vf_count for it if it is meant to have VFs, or take the section out of {PATH}.",
+        f"{wanted.address}: another card is in this place ({mac or 'without a MAC'}, not "
+        f"{wanted.known_by}); its VFs are not touched.",
+        f"If this card should have VFs, call set_vf_count for it; otherwise remove the section from {PATH}.",
     )
 
 

@@ -94,7 +94,7 @@ def interpret(document: Document) -> HostConfig:
         if section in _KEYS:
             _own_values(section, values, wrong)
         elif match is None or pci.parse_address(address) is None:
-            wrong(section, "", f"[{section}] is no section of this file")
+            wrong(section, "", f"[{section}] is not a section of this file")
         elif match.group("pf"):
             pf = pfs.get(address, PfConfig(address, None, None, {}))
             pfs[address] = _pf_values(pf, section, values, wrong)
@@ -224,7 +224,7 @@ def edit(host: Host, change: Callable[[HostConfig], Document]) -> Tuple[HostConf
             raise SriovError(
                 "SRIOV_CONFIG_NOT_WRITTEN",
                 f"{PATH}: {before.errors[0]}.",
-                "Mend it or move it away, then call again; nothing was changed.",
+                "Correct it or move it away, then call again; nothing was changed.",
             )
         document = change(before)
         if document.lines == before.document.lines:

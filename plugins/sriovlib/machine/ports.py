@@ -157,7 +157,7 @@ def _mlx4(host: Host, address: str, by_number: Mapping[int, str], count: int) ->
     for number, vfs in enumerate(told[0][:2]):
         name = by_number.get(number)
         found += [
-            VfPort(name, None if name else f"on port {number + 1}, which dom0 has no interface of")
+            VfPort(name, None if name else f"on port {number + 1}, for which dom0 has no interface")
         ] * vfs
     return found + [VfPort(None, "on both ports")] * told[0][2]
 

@@ -59,8 +59,8 @@ def taken(at: Work, vm: Vm, entry: Entry, wanted: Optional[str], trust_keys: boo
     left = [f"`{shortened(one.text)}`" for one in entries if one.address not in vfs.values()]
     if left:
         warnings.append(
-            f"{listed(left)} in the entries of VM {vm.name} stayed as they were: there is no such VF on "
-            f"{where.member.name}."
+            f"{listed(left)} in the entries of VM {vm.name} were left as they are: there is no such "
+            f"VF on {where.member.name}."
         )
     warnings += [one.warning for one in found if one.warning]
     return Taken(target, entry, requests, vfs, warnings)
@@ -76,7 +76,7 @@ def _must_be_had(at: Work, vm: Vm, where: Surveyed, address: str) -> None:
         hint = "If the entry means a VF of another host, call with host_uuid."
         if at.state.entries.get(holder, NO_ENTRY).requests:
             hint += f" If {vm.name} is a copy of that VM, call with origin_uuid={holder}."
-        hint += f" Else: {without}"
+        hint += f" Otherwise: {without}"
         raise SriovError("SRIOV_VF_IN_USE", f"{named} is held by VM {at.state.name(holder)}.", hint)
     unread = at.held.everywhere.get(address)
     if unread is not None:
@@ -97,7 +97,7 @@ def _must_be_had(at: Work, vm: Vm, where: Surveyed, address: str) -> None:
             f"`set_vf_count` on that host with pf={pf.address} and count={pf.function.num_vfs} (the present "
             "number) takes its VFs over from dom0's driver; then call again."
         )
-    raise SriovError("SRIOV_NEEDED_BY_DOM0", f"{named} cannot be had: {candidate.blocked}.", hint)
+    raise SriovError("SRIOV_NEEDED_BY_DOM0", f"{named} cannot be given to a VM: {candidate.blocked}.", hint)
 
 
 def _host_of(at: Work, vm: Vm, named: Sequence[str], wanted: Optional[str]) -> str:

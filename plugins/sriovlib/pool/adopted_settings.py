@@ -69,8 +69,8 @@ def _one(where: Surveyed, vf: VfState, by_keys: Mapping[str, str]) -> Found:
     if in_doubt is None or "mac" in by_keys:
         return Found(vf.address, settings, news)
     warning = (
-        f"{name} had MAC {in_doubt}, which is in no file: the guest's driver may have chosen it, so the "
-        f"request has a MAC of its own. To keep that one: `unassign_vf` with vf={vf.address}, then "
+        f"{name} had MAC {in_doubt}, which is in no file: the guest's driver may have chosen it, so "
+        f"the request got a derived MAC. To keep that one: `unassign_vf` with vf={vf.address}, then "
         "`assign_vf` with that vf and mac."
     )
     return Found(vf.address, settings, news, warning)

@@ -191,7 +191,7 @@ def _other_plugin(member: Member) -> HostProblem:
     return HostProblem(
         member.uuid,
         "HOST_WITHOUT_PLUGIN",
-        f"Host {member.name} answers `inventory` otherwise than the master's xapi-sriov {VERSION}.",
+        f"Host {member.name} answers `inventory` in another format than the master's xapi-sriov {VERSION}.",
         "Install the same version on all hosts of the pool.",
     )
 

@@ -117,7 +117,7 @@ def parse(text: str) -> Entry:
         raise LedgerError(f"it is no JSON ({error})") from error
     version = document.get("version") if isinstance(document, dict) else VERSION  # else _check refuses it
     if version != VERSION:
-        raise LedgerError(f"its version is {json.dumps(version)}, and only version {VERSION} is understood")
+        raise LedgerError(f"its version is {json.dumps(version)}, and only version {VERSION} is supported")
     _check(_ENTRY, document, "it")
     requests = tuple(_request(one, f"requests[{at}]") for at, one in enumerate(document["requests"]))
     next_number, past = document["next"], tuple(document["past"])
@@ -206,7 +206,7 @@ def _without_doubles(pairs: List[Tuple[str, Any]]) -> Dict[str, Any]:
     members: Dict[str, Any] = {}
     for name, value in pairs:
         if name in members:
-            raise LedgerError(f"{_shown(name)} stands twice in it")
+            raise LedgerError(f"{_shown(name)} appears twice")
         members[name] = value
     return members
 

@@ -49,7 +49,7 @@ class Work(NamedTuple):
             raise SriovError(
                 "SRIOV_LEDGER",
                 f"pool.other_config:{keys[-1].name} cannot be read: {why}.",
-                f"It is left as it is. {state.put_right(uuid, keys)}",
+                f"It was left unchanged. {state.put_right(uuid, keys)}",
             )
         return self.state.entries.get(uuid, NO_ENTRY)
 
@@ -93,7 +93,7 @@ def work(
         xapi = Xapi(host, session)
         now = state.read(xapi, pool.uuids)
         if pool.uuids.get(now.master_ref) != pool.own:
-            raise SriovError("SRIOV_BUSY", "The pool got another master during this call.", "Call again.")
+            raise SriovError("SRIOV_BUSY", "The pool master changed during this call.", "Call again.")
         held = now.held(surveyed.running(), surveyed.starting())
         surveyed = surveyed.without_unknown(held.on_host)
         yield Work(xapi, pool, surveyed, now, held, Transaction(host, xapi, now))

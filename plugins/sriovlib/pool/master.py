@@ -39,7 +39,7 @@ def _forward(xapi: Xapi, master: str, name: str, args: Mapping[str, str]) -> Any
     try:
         return json.loads(xapi.call("host.call_plugin", master, "sriov", name, dict(args)))
     except ValueError as error:
-        raise XapiSilent(f"the master's answer is no JSON ({error})") from error
+        raise XapiSilent(f"the master's answer is not JSON ({error})") from error
     except XapiFailure as failure:
         code, *details = failure.details
         if code.startswith("SRIOV_"):
@@ -47,7 +47,7 @@ def _forward(xapi: Xapi, master: str, name: str, args: Mapping[str, str]) -> Any
         if code == "XENAPI_MISSING_PLUGIN":
             raise SriovError(
                 "SRIOV_NOT_FOUND",
-                "The pool's master, which does this for all hosts, does not have xapi-sriov.",
+                "The pool master, which runs this call for all hosts, does not have xapi-sriov.",
                 "Install the package on the master too.",
             ) from failure
         raise

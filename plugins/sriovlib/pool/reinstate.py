@@ -66,10 +66,10 @@ def _reinstate(at: Work, vm: Vm, entry: Entry, wanted: Optional[str], starting: 
         if place in lately:
             raise SriovError(
                 "SRIOV_NOT_PLACED",
-                f"VM {vm.name} got VFs of this host {now - lately[place]} seconds ago, and has other "
-                "entries again.",
-                "It is started on several hosts at once, or another client writes its other_config:pci: find "
-                "out which, then start it again in two minutes.",
+                f"VM {vm.name} got VFs of this host {now - lately[place]} seconds ago, and its "
+                "entries have changed again.",
+                "It is being started on several hosts at once, or another client writes its "
+                "other_config:pci: find out which, then start it again in two minutes.",
             )
         now_replaced = {**lately, place: now}
         change = change_of(at.state, at.surveyed, vm, entry, entry.requests, place, vfs, now_replaced)

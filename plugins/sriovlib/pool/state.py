@@ -74,7 +74,7 @@ class PoolState(NamedTuple):
     def vm(self, uuid: str) -> Optional[Vm]:
         """None for one that is gone, or a template by now; LookupError for one that was not asked for."""
         if self.asked is not None and uuid not in self.asked:
-            raise LookupError(f"nobody asked xapi for the VM {uuid}")
+            raise LookupError(f"VM {uuid} was not read from xapi")
         return self.vms.get(uuid)
 
     def with_vms(self, vms: Iterable[Vm], asked: Optional[Iterable[str]]) -> "PoolState":
@@ -247,7 +247,7 @@ def put_right(uuid: str, keys: Sequence[Key]) -> str:
         f"param-key={keys[-1].name}`)"
     )
     if len(keys) > 1:
-        return f"{remove}: then {keys[-2].name} counts, and `reinstate_vfs` makes the VM what that says."
+        return f"{remove}: then {keys[-2].name} counts, and `reinstate_vfs` applies it to the VM."
     return f"{remove} and the VM's entries (`{pci_entries.removal(uuid)}`), then assign VFs again."
 
 
@@ -299,7 +299,7 @@ def must_be_halted(vm: Vm, starting: bool = False) -> None:
     if vm.power_state == "Suspended":
         raise SriovError(
             "SRIOV_VM_NOT_HALTED",
-            f"{name} is suspended, and looks for the VFs that it had then when it is resumed.",
+            f"{name} is suspended, and needs the same VFs when it is resumed.",
             "Resume it and shut it down first; or `xe vm-reset-powerstate --force`, which loses its memory.",
         )
     if vm.power_state != "Halted":

@@ -170,7 +170,7 @@ class Transaction:
                 "They are as they were before this call; call again.",
             )
         if self._xapi.call("pool.get_master", self._state.pool_ref) != self._state.master_ref:
-            raise SriovError("SRIOV_BUSY", "The pool got another master during this call.", "Call again.")
+            raise SriovError("SRIOV_BUSY", "The pool master changed during this call.", "Call again.")
 
     def collect_garbage(self) -> None:
         """Removes old keys of calls that were cut off when all was written, and the keys of VMs that are
@@ -244,8 +244,8 @@ def _key(change: Change, keys: Sequence[Key]) -> Tuple[str, str]:
 def _left_behind(vm: Vm, error: Exception, left: Exception) -> SriovError:
     return SriovError(
         "SRIOV_XAPI_SILENT",
-        f"{vm.name} ({vm.uuid}) could not be changed ({getattr(error, 'message', error)}), and something "
-        f"that was already written could not be taken back ({left}).",
-        "See what it has in `list_assignments`, then call again; `reinstate_vfs` sets its entries to what "
-        "its requests say.",
+        f"{vm.name} ({vm.uuid}) could not be changed ({getattr(error, 'message', error)}), and a "
+        f"change that was already written could not be undone ({left}).",
+        "See what it has in `list_assignments`, then call again; `reinstate_vfs` writes its entries "
+        "from its requests.",
     )

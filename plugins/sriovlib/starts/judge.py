@@ -112,8 +112,9 @@ def judge(view: View) -> List[Refusal]:
     exchanged = pci_entries.in_another_order(vm.named, list(by_address))
     if exchanged:
         message = (
-            f"By other_config:pci (`{shortened(vm.pci or '')}`) xapi would plug {', '.join(exchanged)} in "
-            "this order, which is not that of the VM's requests: its guest would see them exchanged."
+            f"By other_config:pci (`{shortened(vm.pci or '')}`) xapi would plug "
+            f"{', '.join(exchanged)} in this order, which is not that of the VM's requests: its guest "
+            "would see them swapped."
         )
         found.append(Refusal(NOT_PLACED, exchanged[0], message, _placing(view), True))
     return found
@@ -179,11 +180,13 @@ def _unassigned(view: View, one: PciEntry, device: Device, why: OwnLease) -> Ref
         hint = (
             f"If it is a copy, give the VM VFs of its own: `adopt_vm` with vm_uuid={vm} and "
             f"origin_uuid={why.leased_to}. If it means this host's VF: with origin_uuid=none and "
-            f"host_uuid={view.host}. Else: {out}"
+            f"host_uuid={view.host}. Otherwise: {out}"
         )
         return Refusal(IN_USE, device.address, message, out if has_requests else hint, False)
-    message = f"{names} VMs have VFs in VLANs in its network, {why.name}: the guest could open them all."
-    hint = f"To assign it: {own_lease.remedy(vm, device.address, view.host, has_requests)}. Else: {out}"
+    message = (
+        f"{names} VMs have VFs in VLANs in its network, {why.name}: the guest could join all of these VLANs."
+    )
+    hint = f"To assign it: {own_lease.remedy(vm, device.address, view.host, has_requests)}. Otherwise: {out}"
     if why.unread:
         message = (
             f"{names} Whether VMs have VFs in VLANs in its network, {why.name}, is unknown: the ledger's key "

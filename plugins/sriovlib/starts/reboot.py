@@ -24,7 +24,7 @@ _START_AGAIN = "Start the VM: its entries do not name this device any more."
 _CHANGED = SriovError(
     judge.NOT_PLACED,
     "The VM's entries were changed while it ran, and it is not known what xenopsd will plug now.",
-    "Start the VM: a start goes by its entries.",
+    "Start the VM: a start uses its present entries.",
 )
 
 

@@ -70,8 +70,9 @@ def _must_be_told(record: Record, plugs: Optional[Sequence[str]]) -> None:
     if untold:
         raise SriovError(
             judge.NOT_PLACED,
-            f"The entries of {record['name_label']} were changed while it was starting: {listed(untold)} "
-            "would not be plugged, and what they named before would be, unchecked.",
+            f"The entries of {record['name_label']} were changed while it was starting: "
+            f"{listed(untold)} would not be plugged; the devices of the earlier entries would be, "
+            "unchecked.",
             "Start the VM again.",
         )
 

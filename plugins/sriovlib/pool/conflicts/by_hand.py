@@ -59,9 +59,9 @@ def giving_way(seen: Seen, known: Sequence[Conflict]) -> Iterator[Conflict]:
             keep = f"`assign_vf` with vm_uuid={vm.uuid} and vf=ADDRESS leases it one of them"
         yield Conflict(
             NOT_LEASED,
-            f"other_config:pci of {seen.vm(vm.uuid)} names {listed(names, 256)}, which it is not leased: "
-            "while it does not run, other VMs get these VFs where nothing else is free.",
-            f"{keep}. Else: {seen.without(vm.uuid, *names)}",
+            f"other_config:pci of {seen.vm(vm.uuid)} names {listed(names, 256)} without a lease: "
+            "while it does not run, other VMs may be given these VFs if no others are free.",
+            f"{keep}. Otherwise: {seen.without(vm.uuid, *names)}",
             [vm.uuid],
         )
 
@@ -123,8 +123,8 @@ def not_assigned(seen: Seen) -> Iterator[Conflict]:
             yield Conflict(
                 NOT_LEASED,
                 f"{named}. On {seen.host(host)} {why}.",
-                f"The VM does not start with it there. {first}To assign it: {call}. "
-                f"Else: {seen.without(vm.uuid, address)}",
+                f"The VM does not start with it there. {first}To assign it: {call}. Otherwise: "
+                f"{seen.without(vm.uuid, address)}",
                 [vm.uuid],
                 host,
                 address,
@@ -141,8 +141,8 @@ def newly_refused(seen: Seen, change: Change) -> List[str]:
         if one.vm.uuid != change.vm.uuid and (one.vm.uuid, one.address) not in known:
             found.setdefault(one.vm.uuid, {})[one.address] = None
     return [
-        f"{after.vm(uuid)} does not start any more with {listed([*addresses])}, which its entries name and "
-        "no pool-admin gave it: `list_assignments` says where, why and what to do."
+        f"{after.vm(uuid)} will no longer start with {listed([*addresses])}, which its entries name "
+        "and no pool-admin assigned to it: `list_assignments` says where, why and what to do."
         for uuid, addresses in found.items()
     ]
 
@@ -165,9 +165,9 @@ def _not_this(seen: Seen, uuid: str, address: str, holder: str) -> str:
     if seen.has_requests(uuid):
         return seen.without(uuid, address)
     return (
-        f"If the VM is a copy of {seen.vm(holder)}, `adopt_vm` with origin_uuid={holder} gives it VFs of its "
-        "own; if the entry is for another host's VF, call `adopt_vm` with that host_uuid. Else: "
-        f"{seen.without(uuid, address)}"
+        f"If the VM is a copy of {seen.vm(holder)}, `adopt_vm` with origin_uuid={holder} gives it VFs "
+        "of its own; if the entry is for another host's VF, call `adopt_vm` with that host_uuid. "
+        f"Otherwise: {seen.without(uuid, address)}"
     )
 
 
@@ -182,8 +182,8 @@ def copied(seen: Seen) -> Iterator[Conflict]:
         if seen.has_requests(origin):
             said = f"{seen.vm(vm.uuid)} has a copy of the entries of {name}: {entries}."
             hint = (
-                "It does not start with them. `adopt_vm` gives it VFs of its own; with origin_uuid=none if "
-                f"they were written for it. If it needs no VFs: {out}."
+                "The VM does not start with them. `adopt_vm` gives it VFs of its own; with "
+                f"origin_uuid=none if they were written for it. If it needs no VFs: {out}."
             )
         else:
             said = (
@@ -191,9 +191,9 @@ def copied(seen: Seen) -> Iterator[Conflict]:
                 f"taken back: {entries}."
             )
             hint = (
-                f"It starts with them, in no VLAN. Take them out ({out}), or call `assign_vf`, which "
-                "replaces them by a VF of its own; if they were written for it, call `adopt_vm` with "
-                "origin_uuid=none."
+                f"The VM starts with them, in no VLAN. Take them out ({out}), or call `assign_vf`, "
+                "which replaces them by a VF of its own; if they were written for it, call "
+                "`adopt_vm` with origin_uuid=none."
             )
         yield Conflict(COPY, said, hint, [vm.uuid, origin])
 

@@ -48,7 +48,7 @@ def readable(found: Sequence[Conflict], seen: Seen) -> List[Conflict]:
         uuids = sorted({uuid for conflict in more for uuid in conflict.vm_uuids})
         names = listed([seen.vm(uuid) for uuid in uuids], 5)
         message = f"There are {len(more)} more of these, of VMs with {MOST} above: {names}."
-        kept.append(Conflict(code, message, "Resolve those above, and the next ones are listed.", uuids))
+        kept.append(Conflict(code, message, "Resolve those above; the next call lists more.", uuids))
     return kept
 
 

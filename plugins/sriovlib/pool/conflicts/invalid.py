@@ -34,8 +34,8 @@ def ignored(seen: Seen) -> Iterator[Conflict]:
                     INVALID,
                     f"xapi reads {one.address} of the entry `{shortened(one.text)}` {where}, and ignores "
                     f"`{shortened(one.ignored)}` behind it.",
-                    "If that is a device too, write it as an entry of its own, with a number of its own, "
-                    "separated by a comma: 0/0000:07:10.0,1/0000:07:10.2. Else take it out.",
+                    "If that is a device too, write it as an entry of its own, with a number of its "
+                    "own, separated by a comma: 0/0000:07:10.0,1/0000:07:10.2. Otherwise take it out.",
                     [vm.uuid],
                     None,
                     one.address,
@@ -52,7 +52,7 @@ def devices(seen: Seen) -> Iterator[Conflict]:
         for address, why in _needed(surveyed).items():
             needed.setdefault(address, []).append((host, why))
     silent = [one.name for uuid, one in seen.topology.members.items() if uuid not in seen.surveyed.hosts]
-    elsewhere = f"It may be a device of {' or '.join(sorted(silent))}, which did not answer. Else: "
+    elsewhere = f"It may be a device of {' or '.join(sorted(silent))}, which did not answer. Otherwise: "
     for vm in seen.vms() if there else ():
         for address in seen.others(vm):
             named = f"other_config:pci of {seen.vm(vm.uuid)} names {address}, which"

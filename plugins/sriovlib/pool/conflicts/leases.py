@@ -90,7 +90,7 @@ def _wrong_vf(
     if candidate is None:
         return (
             STALE,
-            f"{leased}, and the host has no such VF now.",
+            f"{leased}, but the host no longer has that VF.",
             "Create the VFs again (`set_vf_count`; on a reinstalled host `sriov-restore --from-pool`), or "
             "give the VM others: `reinstate_vfs`, with host_uuid for those of another host.",
         )
