@@ -196,7 +196,7 @@ def test_a_vm_that_runs_or_may_is_left_alone(host: Machine, ago: float, running:
     assert start_notes.read(host, WEB) is not None
 
 
-def test_so_is_one_that_is_rebooting_just_now(host: Machine) -> None:
+def test_a_vm_that_is_rebooting_is_left_alone(host: Machine) -> None:
     """It has no domain, and a note from the day it was started."""
     came(host, WEB, VF0, ago=LONG)
     start_notes.mark_reboot(host, WEB)
@@ -213,16 +213,6 @@ def test_devices_without_settings_bring_none_of_somebody_elses(host: Machine) ->
     assert mac(host, VF0) == MAC
     release.left_behind(host, MAIL, {VF0}, running=[])
     assert mac(host, VF0) == NO_MAC
-
-
-@pytest.mark.parametrize(
-    "text", ["", "{", "[]", "null", '{"time": 1}', '{"time": 1, "devices": 1, "settings": []}']
-)
-def test_a_torn_note_is_none(host: Machine, text: str) -> None:
-    with host.lock("vfs", "a test"):
-        host.replace_file(f"/run/sriov/start-{WEB}", text.encode())
-    assert start_notes.read(host, WEB) is None
-    assert start_notes.others(host, MAIL) == {}
 
 
 def test_a_claim_ends() -> None:

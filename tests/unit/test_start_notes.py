@@ -37,6 +37,9 @@ def test_settings_that_nobody_understands_are_left_out(fs: Any) -> None:
     "text",
     [
         "",
+        "{",
+        "null",
+        '{"time": 1}',
         "[" * 100_000,
         '{"time":' * 100_000,
         "[]",

@@ -27,12 +27,12 @@ class Match(NamedTuple):
 
 
 def permanent_macs(host: Host, pfs: Sequence[PhysicalFunction]) -> Dict[str, Optional[str]]:
-    """The MACs that are burnt into the ports: their present ones may be a bond's. None without an
-    interface, or where no MAC is the port's own. All are asked at the same time.
+    """The MACs that are burnt into the ports: the present ones may be a bond's. None without an interface, or
+    where no MAC is the port's own. One `ethtool` a port, all at the same time.
 
-    An InfiniBand port has an address of 20 bytes, of which the first four are flags and a number that each
-    boot chooses anew, and the last eight its GUID (RFC 4391, 9.1.1); `ethtool -P` prints all 20. So the GUID
-    is what counts, and sysfs shows it.
+    An InfiniBand port has an address of 20 bytes: the first four are flags and a number that each boot
+    chooses, the last eight its GUID (RFC 4391, 9.1.1); `ethtool -P` prints all 20. So the GUID counts, and
+    sysfs shows it.
     """
     asked = {
         pf: host.start(["ethtool", "-P", pf.interface])
@@ -48,22 +48,21 @@ def permanent_macs(host: Host, pfs: Sequence[PhysicalFunction]) -> Dict[str, Opt
 
 
 def _own_mac(host: Host, interface: Optional[str]) -> Optional[str]:
-    """The present MAC of a port that tells no permanent one. One that its driver made up (nfp's flower
-    firmware) or somebody gave it is another after the next boot, and tells nothing of the card (linux:
-    include/uapi/linux/netdevice.h, NET_ADDR_PERM)."""
+    """The present MAC of a port without a permanent one, unless its driver made that up (nfp's flower
+    firmware) or someone set it: it changes with the next boot then (linux: include/uapi/linux/netdevice.h,
+    NET_ADDR_PERM)."""
     is_own = host.number(sysfs.interface(interface or "", "addr_assign_type")) in (None, _NET_ADDR_PERM)
     return sysfs.mac_of(host, interface) if is_own else None
 
 
 def _first_port_is_late(pf: PhysicalFunction) -> bool:
-    """A card with two ports on one function is known by the first, which may come after the second. (With
+    """A card with two ports on one function is known by the first, which may appear after the second. (With
     other drivers a function's only port may have any number.)"""
     return pf.driver == MLX4 and pf.ports[0].number > 0
 
 
 def match(wanted: PfConfig, pfs: Sequence[PhysicalFunction], macs: Macs) -> Match:
-    """Finds the PF of a section. Pure. At its own address is right if the MAC is; then the MAC counts,
-    where just one PF has it."""
+    """The PF of a section: the one at its address if its MAC is right, else the only one with that MAC."""
     there = next((pf for pf in pfs if pf.address == wanted.address), None)
     known_by = wanted.known_by
     if known_by is None:
@@ -81,8 +80,8 @@ def match(wanted: PfConfig, pfs: Sequence[PhysicalFunction], macs: Macs) -> Matc
 
 
 def _may_be_late(there: PhysicalFunction, wanted: PfConfig) -> bool:
-    """Whether its driver may only not have made its interface yet, so that it shows no MAC or GUID. One of
-    the class InfiniBand never has a MAC, and one of the class Ethernet no GUID; mlx4 is of neither."""
+    """Whether it may show no MAC or GUID only because its driver has not made its interface yet. The class
+    InfiniBand never has a MAC, the class Ethernet no GUID; mlx4 is of neither."""
     if there.pci_class.startswith("0207"):
         return wanted.guid is not None
     return there.is_network and (wanted.guid is None or not there.pci_class.startswith("0200"))
@@ -142,8 +141,8 @@ def _several(wanted: PfConfig, pfs: Sequence[PhysicalFunction]) -> Problem:
 def claim(
     config: HostConfig, pf: PhysicalFunction, pfs: Sequence[PhysicalFunction], macs: Macs
 ) -> ini.Document:
-    """The file with a section that means this PF. One that meant it at its former place moves, with
-    those of its VFs; one of a card that is gone from this address goes."""
+    """The file with a section for this PF. Its section under a former address moves, with those of its VFs;
+    the section of a card that is no longer at this address goes."""
     own = section_of(pf, config.pfs.values(), pfs, macs)
     document = config.document
     if own is None or own.address != pf.address:

@@ -58,12 +58,12 @@ class PfConfig(NamedTuple):
 
 
 class HostConfig(NamedTuple):
-    """The whole file. `errors` are sentences, each with its line; what they speak of does not count."""
+    """The whole file. `errors` are sentences, each with its line; lines with errors do not count."""
 
     document: Document
     pfs: Dict[str, PfConfig]
     errors: List[str]
-    readable: bool = True  # False: the file is there, and nobody knows what it says
+    readable: bool = True  # False: the file exists but cannot be read
 
     @property
     def pciback(self) -> bool:
@@ -79,8 +79,8 @@ def vf_section(pf_address: str, number: int) -> str:
 
 
 def interpret(document: Document) -> HostConfig:
-    """The meaning of the text: strict, line by line. In the result all sections have their addresses in
-    full, as the next change writes them."""
+    """The meaning of the text, read strictly. In the result all sections have their addresses in full, as the
+    next change writes them."""
     document = _in_full(document)
     errors = list(document.errors)
     pfs: Dict[str, PfConfig] = {}
@@ -145,7 +145,7 @@ def _vf_values(section: str, values: Dict[str, str], wrong: Wrong) -> Dict[str, 
 
 
 def _look_for_doubles(pfs: Dict[str, PfConfig], wrong: Wrong) -> None:
-    """One MAC for two VFs: the second one does not count."""
+    """Of two VFs with one MAC the second gets none."""
     seen: Dict[str, str] = {}
     for pf in pfs.values():
         for number, settings in pf.settings.items():
@@ -169,13 +169,12 @@ def _pf_values(pf: PfConfig, section: str, values: Dict[str, str], wrong: Wrong)
             wrong(section, key, f"vfs is `{text}`, it takes a number")
         elif key == "mac" and vf_settings.is_mac(text):
             pf = pf._replace(mac=text.lower())
-        elif key == "mac":
-            wrong(section, key, f"mac is `{text}`, it takes six pairs of hexadecimal digits with `:` between")
         elif key == "guid" and _GUID.fullmatch(text):
             pf = pf._replace(guid=text.lower())
-        elif key == "guid":
+        elif key in ("mac", "guid"):
+            pairs = "six" if key == "mac" else "eight"
             wrong(
-                section, key, f"guid is `{text}`, it takes eight pairs of hexadecimal digits with `:` between"
+                section, key, f"{key} is `{text}`, it takes {pairs} pairs of hexadecimal digits, `:` between"
             )
         else:
             wrong(section, key, f"a PF has no key `{key}`; it has mac, guid, vfs")
@@ -183,7 +182,7 @@ def _pf_values(pf: PfConfig, section: str, values: Dict[str, str], wrong: Wrong)
 
 
 def read(host: Host) -> HostConfig:
-    """The file; empty where there is none. A file that cannot be read at all is an error in it."""
+    """The file; empty where there is none. Where it cannot be read, that is its one error."""
     try:
         data = host.read_bytes(PATH)
     except FileNotFoundError:
@@ -199,7 +198,7 @@ def as_bytes(document: Document) -> bytes:
 
 
 def _write(host: Host, document: Document) -> None:
-    """Replaces the file, whole or not at all; one that would be empty goes."""
+    """Replaces the file, whole or not at all; removes one that would be empty."""
     try:
         if document.lines:
             host.replace_file(PATH, as_bytes(document))
@@ -214,10 +213,8 @@ def _write(host: Host, document: Document) -> None:
 
 
 def edit(host: Host, change: Callable[[HostConfig], Document]) -> Tuple[HostConfig, HostConfig]:
-    """Changes the file, as nobody else does meanwhile; what it was and what it is now.
-
-    A file that is there and cannot be read is not replaced: nobody knows what it says.
-    """
+    """Changes the file under the lock `config`; what it was and what it is now. A file that cannot be read is
+    not replaced."""
     with host.lock("config", f"writing {PATH}"):
         before = read(host)
         if not before.readable:

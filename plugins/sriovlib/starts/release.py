@@ -1,4 +1,4 @@
-"""VFs that a VM has left: its MAC goes at once, and all settings return to what they are without a VM."""
+"""Releases VFs that a VM has left: its MAC goes at once, and all settings return to those without a VM."""
 
 import time
 from typing import Collection, Dict, Mapping, Set
@@ -11,11 +11,11 @@ from ..vf.start_notes import STALE_SECONDS, Note
 
 LONG_AGO = -STALE_SECONDS  # for a note that claims nothing, also soon after a boot
 NOBODY: Mapping[str, float] = {}
-REBOOT_LOCK_SECONDS = 5  # a guest waits, and what its VFs have it is given again
+REBOOT_LOCK_SECONDS = 5  # a guest waits, and its VFs get the same settings again
 
 
 def leave(host: Host, vm_uuid: str, reboots: bool) -> None:
-    """The VM's domain is no more; one that reboots will be given the same again. Raises SriovError."""
+    """The VM's domain has ended; one that reboots gets the same VFs and settings again. Raises SriovError."""
     note = start_notes.read(host, vm_uuid)
     if note is not None and not note.settings:  # nothing to set back, so nothing to wait for
         if reboots:
@@ -41,10 +41,10 @@ def leave(host: Host, vm_uuid: str, reboots: bool) -> None:
 def sweep(
     host: Host, vm_uuid: str, running: Mapping[str, Domain], ended: Mapping[str, float] = NOBODY
 ) -> None:
-    """VMs that ended without a word: a start that failed after its hook or that a later hook refused, a hook
-    that was killed, a guest that shut itself down. The caller holds the lock `vfs`; `running` are the devices
-    of running domains, and one that reboots has none. `ended`: VM -> the time of its note, where xapi says
-    that it is halted. What another VM has by now is left to it."""
+    """Releases VFs of VMs whose end was not told: a start that failed after its hook or that a later hook
+    refused, a hook that was killed, a guest that shut itself down. The caller holds the lock `vfs`; `running`
+    are the devices of running domains (one that reboots has none), `ended` the VMs that xapi says are halted,
+    with the times of their notes. VFs that another VM has by now stay as they are."""
     notes = start_notes.others(host, "")
     latest = _latest(notes)
     over: Dict[str, Note] = {}
@@ -74,7 +74,7 @@ def ended(host: Host, running: Mapping[str, Domain], busy: Collection[str]) -> D
 
 
 def _may_be_up(vm_uuid: str, note: Note, running: Mapping[str, Domain]) -> bool:
-    """Its domain is there, or one that xenstore cannot name has what it was given."""
+    """Whether its domain runs, or a domain that xenstore cannot name has one of its devices."""
     return any(
         domain.vm_uuid == vm_uuid or (domain.vm_uuid is None and address in note.devices)
         for address, domain in running.items()
@@ -82,8 +82,8 @@ def _may_be_up(vm_uuid: str, note: Note, running: Mapping[str, Domain]) -> bool:
 
 
 def left_behind(host: Host, vm_uuid: str, devices: Set[str], running: Collection[str]) -> None:
-    """Before a VM gets devices without settings of its own: what others that are gone had on them goes. The
-    caller holds the lock `vfs`, and has seen that no start of another VM has them."""
+    """Releases devices that a VM gets without settings of its own, where VMs that have ended had settings on
+    them. The caller holds the lock `vfs`, and has checked that no start of another VM has them."""
     stale = {
         address
         for note in start_notes.others(host, vm_uuid).values()
@@ -94,7 +94,7 @@ def left_behind(host: Host, vm_uuid: str, devices: Set[str], running: Collection
 
 
 def of_others(host: Host, vm_uuid: str, note: Note) -> Set[str]:
-    """Devices that later starts were given: they have others' settings by now."""
+    """Devices that later starts were given, and that have those VMs' settings by now."""
     latest = _latest(start_notes.others(host, vm_uuid))
     return {address for address in latest if latest[address] > note.time}
 
@@ -109,15 +109,15 @@ def _latest(notes: Mapping[str, Note]) -> Dict[str, float]:
 
 
 def end(host: Host, vm_uuid: str, note: Note, addresses: Collection[str]) -> Dict[str, str]:
-    """Sets these VFs back and takes the note away; what could not be set back, address -> why."""
+    """Releases these VFs and removes the note; address -> why it could not be released."""
     kept = _release(host, addresses)
     _forget(host, vm_uuid, note, kept)
     return kept
 
 
 def _forget(host: Host, vm_uuid: str, note: Note, kept: Collection[str]) -> None:
-    """Takes the note away; of what could not be set back one stays that claims nothing, so that it is tried
-    again at the next occasion."""
+    """Removes the note. For VFs that could not be released one stays that claims nothing, so that the next
+    sweep tries again."""
     try:
         if kept:
             start_notes.write(host, vm_uuid, [], {vf: note.settings.get(vf, {}) for vf in kept}, LONG_AGO)

@@ -1,4 +1,4 @@
-"""Drivers that make VFs by a module parameter: `/etc/modprobe.d/DRIVER.conf`, in agreement with xapi.
+"""Drivers that make VFs by a module parameter in `/etc/modprobe.d/DRIVER.conf`, read as xapi reads it.
 
 XenServer describes such a driver in comments of that file, and xapi then uses no sysfs (xen-api:
 ocaml/networkd/lib/network_utils.ml, module Modprobe):
@@ -58,8 +58,8 @@ class Parameter(NamedTuple):
 
 
 class Outlook(NamedTuple):
-    """What the next load of the driver gives a device. `count` is None where that is not known; `setting` is
-    None where no place gives the parameter a value, `place` that of the device among the driver's."""
+    """What the next load of the driver gives its devices; `setting` is None where no file gives the parameter
+    a value."""
 
     devices: List[str]
     is_array: bool
@@ -81,7 +81,7 @@ class Outlook(NamedTuple):
 
 
 def _number(word: str) -> Optional[int]:
-    """As the kernel reads it (kstrtoint, base 0); less than none is none. None for what it refuses."""
+    """As the kernel reads it (kstrtoint, base 0); a negative number is 0, what the kernel refuses is None."""
     match = _NUMBER.fullmatch(word.lstrip("+"))
     if match is None:
         return 0 if re.fullmatch("-[0-9]{1,9}", word) else None
@@ -154,7 +154,7 @@ def _is_array(host: Host, parameter: Parameter) -> Optional[bool]:
 
 def _devices(host: Host, parameter: Parameter) -> List[str]:
     """The devices in the order in which the driver counts them when it is loaded: those that it has, and
-    those that it would get as well, for pciback or nobody has them only since then."""
+    those that it would get because pciback or no driver has them only since then."""
     names = host.names(f"/sys/bus/pci/drivers/{parameter.driver}")
     own = [name for name in names if pci.parse_address(name) == name]
     own = [name for name in own if not host.exists(f"{pci.DEVICES}/{name}/physfn")]  # VFs that it drives too
@@ -169,8 +169,8 @@ def _kind(host: Host, address: str) -> Tuple[Optional[str], Optional[str]]:
 
 
 def _idle(host: Host, kinds: Set[Tuple[Optional[str], Optional[str]]]) -> List[str]:
-    """Devices of these kinds that pciback or nobody has, but VFs and what pciback gets first at each boot:
-    built in, it takes what the kernel's command line hides."""
+    """Devices of these kinds that pciback or no driver has, without VFs and without what pciback gets first
+    at each boot: where it is built in, it takes what the kernel's command line hides."""
     hidden = re.findall(r"\(([^()]*)\)", host.text(modprobe_conf.COMMAND_LINE) or "")
     first = {pci.parse_address(text) for text in hidden} if pciback.find(host).module is None else set()
     found = []
@@ -188,8 +188,8 @@ def _is_of(host: Host, address: str, driver: str) -> bool:
     if answer.status:
         raise SriovError(
             "SRIOV_BOOT_CONFIG",
-            f"It is not known whether {driver} counts {address} among its devices: {answer.complaint}.",
-            "Mend what the tool says, then call again; nothing was changed.",
+            f"{address}: it is not known whether {driver} counts it among its devices: {answer.complaint}.",
+            "Repair what the tool complains about, then call again; nothing was changed.",
         )
     alias = host.text(f"{pci.DEVICES}/{address}/modalias") or ""
     return any(fnmatch.fnmatchcase(alias, pattern) for pattern in answer.stdout.split())
@@ -206,7 +206,7 @@ def prepare(host: Host, parameter: Parameter, address: str, count: int) -> Tuple
     if address not in now.devices:
         raise SriovError(
             "SRIOV_BOOT_CONFIG",
-            f"The driver {parameter.driver} does not show {address} among its devices, so its place in "
+            f"{address} is not among the devices of the driver {parameter.driver}, so its place in "
             f"{parameter.name} is not known.",
             "Call again; nothing was changed.",
         )
@@ -252,20 +252,20 @@ def advice(host: Host, parameter: Parameter, address: str, wanted: int, there: i
     if missing and missing.sure:
         return False, missing.sentence
     return True, (
-        "Reboot the host: its driver makes VFs when it is loaded. If it was rebooted since, the driver makes "
-        f"no other number: call set_vf_count with count={there} to keep that."
+        "Reboot the host: its driver makes VFs when it is loaded. If the host was rebooted since, the driver "
+        f"makes no other number: call set_vf_count with count={there} to keep that."
     )
 
 
 def changes_at_boot(host: Host, pf: pci.PhysicalFunction) -> Optional[str]:
-    """That a PF has more VFs than its driver's next load gives it, in a sentence."""
+    """A sentence where a PF has more VFs than its driver's next load gives it."""
     try:
         parameter = find(host, pf.driver)
         if parameter is None or counts_by_port(parameter):
             return None
         now = outlook(host, parameter)
         number = now.vfs_of(pf.address) if pf.address in now.devices else None
-    except SriovError:  # nobody asks for anything here
+    except SriovError:  # set_vf_count tells it when it matters
         return None
     if number is None or number >= pf.num_vfs:  # of more than it has, a driver may have made fewer
         return None
@@ -280,8 +280,8 @@ def _missing(host: Host, parameter: Parameter, now: Outlook) -> Optional[initrd.
 
 
 def set_text(host: Host, parameter: Parameter, text: str, after: Outlook) -> Tuple[bool, List[str]]:
-    """The file with this text, and an initrd that has it; whether anything had to be done, and what is to be
-    told. A call that is cut off before the initrd is there leaves a note, so that the next one makes it."""
+    """Writes this text to the file, and an initrd that has it; whether anything had to be done, and warnings.
+    A call that is cut off before the initrd is made leaves a note, so that the next one makes it."""
     unfinished = sriov_conf.read(host).document.get(*UNFINISHED) == parameter.driver
     if text == parameter.text and not unfinished:
         missing = _missing(host, parameter, after)
@@ -316,7 +316,7 @@ def _write(host: Host, path: str, text: str) -> None:
 
 
 def _forget_unfinished(host: Host) -> None:
-    """A note that stays only has the initrd made once more."""
+    """A note that stays does no harm: the next call makes the initrd once more."""
     section, key = UNFINISHED
     try:
         sriov_conf.update(host, section, {key: None})

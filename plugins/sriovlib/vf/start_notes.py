@@ -2,12 +2,12 @@
 
 {"time": 8123.4, "devices": ["0000:07:10.0"], "settings": {"0000:07:10.0": {"mac": "82:..."}}}
 
-`time` is that of time.monotonic() (since boot, alike for all processes). `devices` are all that the start
-plugs, also what xapi itself gives the VM (GPUs, VFs of its own SR-IOV); `settings` are those of our
-requests, in the ledger's words. A start that has been judged and has no domain yet is known by its note
-only, so a new note also keeps other starts off its devices, for CLAIM_SECONDS (in that time the domain is
-there, or the start has failed) or as long as xapi says that it is under way; and whoever changes VFs for any
-other reason leaves them alone, until xapi says that it is over, or STALE_SECONDS have passed.
+`time` is time.monotonic() (since boot, the same for all processes). `devices` are all that the start plugs,
+also what xapi itself gives the VM (GPUs, VFs of its own SR-IOV); `settings` are those of our requests, in the
+ledger's words. A start that has been judged and has no domain yet is known by its note only. So a new note
+keeps other starts off its devices for CLAIM_SECONDS (by then the domain exists, or the start has failed), or
+as long as xapi says that the start is under way. All else that changes VFs leaves them alone until xapi says
+that the start is over, or STALE_SECONDS have passed.
 
 Beside it, for moments, `/run/sriov/reboot-<vm uuid>`: the VM's domain has ended and comes back. In a reboot
 xenopsd runs vm-post-destroy with a reboot's reason and then vm-pre-start with the arguments of any start, in
@@ -24,9 +24,7 @@ from ..machine.host import RUN_FOLDER, Host
 
 PREFIX, REBOOT_PREFIX = "start-", "reboot-"
 CLAIM_SECONDS = 60
-STALE_SECONDS = (
-    600  # no start or reboot takes that long: a VM without a domain has ended, and nobody has told us
-)
+STALE_SECONDS = 600  # no start or reboot takes that long: a VM without a domain has ended
 MARK_SECONDS = 120  # from a domain's end to the start that follows in a reboot, at most
 
 
@@ -41,9 +39,8 @@ class Note(NamedTuple):
 
 
 def read(host: Host, vm_uuid: str) -> Optional[Note]:
-    """The note of a VM, without settings that nobody understands (of a newer version of ours); None where
-    there is none, or nothing that could be one: not text, not JSON, nested too deep, or with a time that no
-    clock shows."""
+    """The note of a VM, without settings that this version does not know; None where there is none or it
+    cannot be read."""
     try:
         found = json.loads(host.read(_path(vm_uuid)))
         return Note(
@@ -114,7 +111,7 @@ def starting(host: Host, owned: Collection[str]) -> Dict[str, str]:
 
 
 def mark_reboot(host: Host, vm_uuid: str) -> None:
-    """Takes no lock, for a reboot must not wait for others to be known as one. Raises OSError."""
+    """Takes no lock: a reboot must be known as one at once. Raises OSError."""
     host.make_folder(RUN_FOLDER)
     host.replace_file(f"{RUN_FOLDER}/{REBOOT_PREFIX}{vm_uuid}", str(time.monotonic()).encode())
 
@@ -129,8 +126,7 @@ def reboots(host: Host, vm_uuid: str) -> bool:
 
 
 def unmark(host: Host, vm_uuid: str) -> None:
-    """A mark that stays (/run is read-only) ends by itself: no reason to refuse a start, or to leave a VM's
-    VFs as they are."""
+    """A mark that cannot be removed (/run is read-only) expires, so it stops no start and no release."""
     try:
         host.remove_file(f"{RUN_FOLDER}/{REBOOT_PREFIX}{vm_uuid}")
     except OSError as error:
