@@ -10,6 +10,7 @@ import pytest
 import XenAPI
 from box import PoolInABox
 from box_host import BoxHost
+from machine import LOG
 from machine_description import Description, default_description, intel_82599
 from sriovlib.calls import table
 from sriovlib.errors import SriovError
@@ -250,6 +251,14 @@ class Pool:
             self.start(vm, host)
         return self.refusal(vm, failure.value)
 
+    def outcome(self, vm: str, host: BoxHost) -> str:
+        """The code that whoever starts it is told."""
+        try:
+            self.start(vm, host)
+        except Failure as failure:
+            return self.refusal(vm, failure).code
+        return "started"
+
     def refusal(self, vm: str, failure: Failure) -> Refusal:
         code, hook, _reason, stdout, status = failure.description
         assert (code, status) == ("XAPI_HOOK_FAILED", "2"), failure.description
@@ -337,6 +346,9 @@ class Pool:
         """MAC and VLAN of a VF."""
         now = apply.look(host.machine)[vf].now
         return now.mac, now.vlan
+
+    def log(self, host: BoxHost) -> str:
+        return host.machine.read(LOG)
 
     @contextmanager
     def lost(self, host: BoxHost) -> Iterator[None]:

@@ -1,157 +1,121 @@
 """A VM starts where its addresses are wrong: it is started again there, with VFs of that host."""
 
-import os
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
-from estate import Estate, Gate, calls_watched
+from interference import Gate, calls_watched
+from managed_pool import OTHER_SLOTS, Pool
 from values import Failure
 
-pytestmark = pytest.mark.story
+pytestmark = [pytest.mark.story, OTHER_SLOTS]
 
-VF = "0000:07:10.0"
-
-
-def test_where_they_differ_it_is_started_again_with_vfs_of_that_host(mixed: Estate) -> None:
-    vm = mixed.with_vf("web", vlan="12")
-    mac, uuid, host = mixed.mac(vm), mixed.uuid(vm), mixed.box.hosts[1]
-    first, message, hint = mixed.refused(vm, 1)
-    code, of_vm, of_host, task = first.split(" ")
-    assert (code, of_vm, of_host) == ("SRIOV_RESTARTING", uuid, host.uuid)
-    assert "web" in message
-    assert host.name in message
-    assert task in hint
-    assert mixed.box.wait_for_calls()
-    assert mixed.box.devices(vm) == ["0000:09:10.0"]
-    assert mixed.box.xapi.database.get("VM", vm, "resident_on") == host.ref
-    assert mixed.settings(1, "0000:09:10.0") == (mac, 12)
-    assert mixed.conflicts() == []
-    (record,) = mixed.box.xapi.call("task.get_all_records_where", f'field "uuid" = "{task}"').values()
-    assert record["status"] == "success"
+VF, NEXT_VF = "0000:07:10.0", "0000:09:10.0"
 
 
-def test_the_pool_has_a_message_about_it(mixed: Estate) -> None:
-    vm = mixed.with_vf("web")
-    mixed.refused(vm, 1)
-    messages = mixed.box.xapi.call("message.get_all_records").values()
-    (message,) = [one for one in messages if one["obj_uuid"] == mixed.uuid(vm)]
-    assert (message["name"], message["cls"], message["obj_uuid"]) == (
-        "SRIOV_RESTARTING",
-        "VM",
-        mixed.uuid(vm),
-    )
+def test_a_vm_is_started_again_with_vfs_of_the_host(pool: Pool) -> None:
+    vm = pool.with_vf("web", vlan="12")
+    mac, host = pool.mac(vm), pool.other
+    refusal = pool.start_refused(vm, host).says("SRIOV_RESTARTING", "web", host.name)
+    assert pool.box.wait_for_calls()
+    assert pool.devices(vm) == [NEXT_VF]
+    assert pool.record(vm)["resident_on"] == host.ref
+    assert pool.settings(host, NEXT_VF) == (mac, 12)
+    assert pool.conflicts() == []
+    tasks = pool.api("task.get_all_records").values()
+    (task,) = [task for task in tasks if task["uuid"] in refusal.hint]
+    assert task["status"] == "success"
+    (message,) = [one for one in pool.api("message.get_all_records").values() if one["obj_uuid"] == vm]
+    assert (message["name"], message["cls"]) == ("SRIOV_RESTARTING", "VM")
     assert "web" in message["body"]
 
 
-def test_a_queued_start_counts_where_its_task_cannot_be_named(mixed: Estate) -> None:
+def test_a_queued_start_counts_where_its_task_cannot_be_named(pool: Pool) -> None:
     def act(_number: int, name: str) -> None:
         if name == "task.get_uuid":
             raise Failure("HANDLE_INVALID", "task")
 
-    vm = mixed.with_vf("web")
-    with calls_watched(mixed.box, mixed.box.hosts[1], act):
-        assert mixed.refused(vm, 1)[0].startswith("SRIOV_RESTARTING ")
-    assert mixed.box.wait_for_calls()
-    assert mixed.box.devices(vm) == ["0000:09:10.0"]
+    vm = pool.with_vf("web")
+    with calls_watched(pool.box, pool.other, act):
+        assert pool.restarts(vm, pool.other) == [NEXT_VF]
 
 
-def test_reinstate_vfs_spares_it_the_detour(mixed: Estate) -> None:
-    vm = mixed.with_vf("web")
-    mixed.call("reinstate_vfs", vm_uuid=mixed.uuid(vm), host_uuid=mixed.box.hosts[1].uuid)
-    mixed.start(vm, 1)
-    assert mixed.box.devices(vm) == ["0000:09:10.0"]
+def test_reinstate_vfs_saves_the_second_start(pool: Pool) -> None:
+    vm = pool.with_vf("web")
+    pool.reinstate(vm, on=pool.other)
+    pool.start(vm, pool.other)
+    assert pool.devices(vm) == [NEXT_VF]
 
 
-def test_it_is_not_placed_again_and_again(mixed: Estate) -> None:
+def test_a_vm_is_not_placed_twice_within_two_minutes(pool: Pool) -> None:
     """Somebody else writes the wrong entries back each time."""
-    vm = mixed.with_vf("web")
-    mixed.refused(vm, 1)
-    assert mixed.box.wait_for_calls()
-    mixed.box.shut_down(vm, hard=True)
-    mixed.set_pci(vm, f"0/{VF}")
-    first, message, _ = mixed.refused(vm, 1)
-    assert first.startswith("SRIOV_NOT_PLACED ")
-    assert "seconds ago" in message
-    mixed.box.pass_time(120)
-    mixed.refused(vm, 1)
-    assert mixed.box.wait_for_calls()
-    assert mixed.box.devices(vm) == ["0000:09:10.0"]
+    vm = pool.with_vf("web")
+    pool.restarts(vm, pool.other)
+    pool.shut_down(vm)
+    pool.set_pci(vm, f"0/{VF}")
+    pool.start_refused(vm, pool.other).says("SRIOV_NOT_PLACED", "seconds ago")
+    pool.box.pass_time(120)
+    assert pool.restarts(vm, pool.other) == [NEXT_VF]
 
 
-def test_it_is_placed_again_at_once_where_somebody_moved_it_meanwhile(mixed: Estate) -> None:
-    vm = mixed.with_vf("web")
-    mixed.refused(vm, 1)
-    assert mixed.box.wait_for_calls()
-    mixed.box.shut_down(vm, hard=True)
-    mixed.call("reinstate_vfs", vm_uuid=mixed.uuid(vm), host_uuid=mixed.box.hosts[0].uuid)
-    assert mixed.refused(vm, 1)[0].startswith("SRIOV_RESTARTING ")
-    assert mixed.box.wait_for_calls()
-    assert mixed.box.devices(vm) == ["0000:09:10.0"]
+def test_a_vm_that_was_moved_meanwhile_is_placed_again_at_once(pool: Pool) -> None:
+    vm = pool.with_vf("web")
+    pool.restarts(vm, pool.other)
+    pool.shut_down(vm)
+    pool.reinstate(vm, on=pool.one)
+    assert pool.restarts(vm, pool.other) == [NEXT_VF]
 
 
-def test_a_host_without_a_free_vf(mixed: Estate) -> None:
+def test_a_host_without_a_free_vf(pool: Pool) -> None:
     for number in range(4):
-        mixed.start(mixed.with_vf(f"other{number}", on=1), 1)
-    vm = mixed.with_vf("web")
-    first, message, hint = mixed.refused(vm, 1)
-    assert first == f"SRIOV_NO_FREE_VF {mixed.uuid(vm)} {mixed.box.hosts[1].uuid}"
-    assert "other" in message
-    assert hint
-    assert mixed.box.power_state(vm) == "Halted"
-    mixed.start(vm, 0)
+        pool.start(pool.with_vf(f"other{number}", on=pool.other), pool.other)
+    vm = pool.with_vf("web")
+    assert pool.start_refused(vm, pool.other).says("SRIOV_NO_FREE_VF", "other").hint
+    assert pool.power_state(vm) == "Halted"
+    pool.start(vm, pool.one)
 
 
-def test_a_host_that_takes_no_vms_any_more_leaves_it_halted_and_says_so(mixed: Estate) -> None:
-    vm, host = mixed.with_vf("web"), mixed.box.hosts[1]
-    disabled = host.machine.path("/tmp/disabled")
-    waiting = f"#!/bin/sh\nfor n in $(seq 200); do [ -e {disabled} ] || sleep 0.05; done\n"
-    script = mixed.box.put_hook(host, "vm-pre-start", waiting, name="10-before")
-    with ThreadPoolExecutor(1) as threads:
-        told = threads.submit(mixed.refused, vm, 1)
-        while not mixed.box.xapi.reach.programs(host.ref):
-            assert not told.done()
-        mixed.box.xapi.call("host.disable", host.ref)
-        os.close(os.open(disabled, os.O_CREAT))
-        first, message, _ = told.result()
-    mixed.box.xapi.call("host.enable", host.ref)
-    os.unlink(script)
-    assert first.startswith("SRIOV_NOT_PLACED ")
-    assert "stays halted" in message
-    assert mixed.box.wait_for_calls()
-    assert mixed.box.power_state(vm) == "Halted"
-    mixed.start(vm, 1)  # it has VFs of that host already
-    assert mixed.box.devices(vm) == ["0000:09:10.0"]
-
-
-def test_ha_does_not_wait_for_its_second_attempt(mixed: Estate) -> None:
-    """HA tries again after 120 s; the start that the hook has queued is there at once."""
-    vm = mixed.with_vf("web", on=1)
-    mixed.box.protect(vm)
-    mixed.start(vm, 1)
-    with mixed.lost(1):
-        (failure,) = mixed.box.run_ha().values()
-        assert failure is not None
-        assert mixed.lines(Failure(*failure))[0].startswith("SRIOV_RESTARTING ")
-        assert mixed.box.wait_for_calls()
-        assert mixed.box.devices(vm) == [VF]
-
-
-def test_a_start_that_was_cancelled_is_not_queued_again(mixed: Estate) -> None:
-    vm, host = mixed.with_vf("web"), mixed.box.hosts[1]
-    with Gate(host, "10-before") as gate:
-        task = mixed.box.xapi.call("Async.VM.start_on", vm, host.ref, False, False)
-        gate.wait_for(mixed.uuid(vm))
-        mixed.box.xapi.call("task.cancel", task)
+def test_a_vm_stays_halted_where_its_host_was_disabled_meanwhile(pool: Pool) -> None:
+    vm, host = pool.with_vf("web"), pool.other
+    with Gate(host, "10-before") as gate, ThreadPoolExecutor(1) as threads:
+        told = threads.submit(pool.start_refused, vm, host)
+        gate.wait_for(vm)
+        pool.api("host.disable", host.ref)
         gate.open()
-        assert mixed.box.wait_for_calls()
-    assert mixed.box.power_state(vm) == "Halted"
-    assert "This start was cancelled" in mixed.log(1)
-    mixed.start(vm, 1)  # as the hint says
-    assert mixed.box.devices(vm) == ["0000:09:10.0"]
+        told.result().says("SRIOV_NOT_PLACED", "stays halted")
+    pool.api("host.enable", host.ref)
+    assert pool.box.wait_for_calls()
+    assert pool.power_state(vm) == "Halted"
+    pool.start(vm, host)  # it has VFs of that host already
+    assert pool.devices(vm) == [NEXT_VF]
 
 
-def test_names_do_not_make_lines(mixed: Estate) -> None:
-    vm = mixed.with_vf("we\nSRIOV_RESTARTING b")
-    first, message, _hint = mixed.refused(vm, 1)
-    assert first.startswith(f"SRIOV_RESTARTING {mixed.uuid(vm)} ")
-    assert "we SRIOV_RESTARTING b" in message
+def test_ha_does_not_wait_for_its_second_attempt(pool: Pool) -> None:
+    """HA tries again after 120 s; the start that the hook has queued is there at once."""
+    vm = pool.with_vf("web", on=pool.other)
+    pool.box.protect(pool.ref(vm))
+    pool.start(vm, pool.other)
+    with pool.lost(pool.other):
+        (failure,) = pool.box.run_ha().values()
+        assert failure is not None
+        pool.refusal(vm, Failure(*failure)).says("SRIOV_RESTARTING")
+        assert pool.box.wait_for_calls()
+        assert pool.devices(vm) == [VF]
+
+
+def test_a_start_that_was_cancelled_is_not_queued_again(pool: Pool) -> None:
+    vm, host = pool.with_vf("web"), pool.other
+    with Gate(host, "10-before") as gate:
+        task = pool.api("Async.VM.start_on", pool.ref(vm), host.ref, False, False)
+        gate.wait_for(vm)
+        pool.api("task.cancel", task)
+        gate.open()
+        assert pool.box.wait_for_calls()
+    assert pool.power_state(vm) == "Halted"
+    assert "This start was cancelled" in pool.log(pool.other)
+    pool.start(vm, pool.other)  # as the hint says
+    assert pool.devices(vm) == [NEXT_VF]
+
+
+def test_names_do_not_make_lines(pool: Pool) -> None:
+    vm = pool.with_vf("we\nSRIOV_RESTARTING b")
+    pool.start_refused(vm, pool.other).says("SRIOV_RESTARTING", "we SRIOV_RESTARTING b")

@@ -6,8 +6,9 @@ from typing import Dict
 
 import pytest
 from box_host import PLUGIN, BoxHost, set_plugin
-from estate import Estate, calls_watched
+from interference import calls_watched
 from machine_description import SATA
+from managed_pool import OTHER_SLOTS, Pool
 from sriovlib.config.vf_settings import NO_MAC
 from sriovlib.vf import start_notes
 from values import Failure
@@ -22,176 +23,166 @@ THIEF = "11111111-2222-4333-8444-555555555555"
 # -- VMs without devices ---------------------------------------------------------------------------
 
 
-def test_a_vm_without_devices_starts_after_one_call_to_xapi_and_reboots_after_none(estate: Estate) -> None:
-    vm, asked = (
-        estate.vm("plain"),
-        ["session.login_with_password", "VM.get_all_records_where", "session.logout"],
-    )
-    with calls_watched(estate.box, estate.box.hosts[1], lambda _number, _name: None) as seen:
-        estate.start(vm, 1)
-        estate.box.reboot(vm, hard=True)
-        estate.box.shut_down(vm, hard=True)
-    assert seen == asked
-    assert estate.box.power_state(vm) == "Halted"
+def test_a_vm_without_devices_starts_after_one_call_to_xapi_and_reboots_after_none(pool: Pool) -> None:
+    vm = pool.vm("plain")
+    with calls_watched(pool.box, pool.other) as seen:
+        pool.start(vm, pool.other)
+        pool.reboot(vm)
+        pool.shut_down(vm)
+    assert seen == ["session.login_with_password", "VM.get_all_records_where", "session.logout"]
+    assert pool.power_state(vm) == "Halted"
 
 
 # -- VFs follow ------------------------------------------------------------------------------------
 
 
-def test_a_vm_starts_with_its_vf_and_its_settings_and_leaves_nothing(estate: Estate) -> None:
-    vm = estate.with_vf("web", vlan="12")
-    mac = estate.mac(vm)
-    assert estate.settings(0, VF) == (NO_MAC, 0)  # not before the VM is there
-    estate.start(vm, 0)
-    assert estate.box.devices(vm) == [VF]
-    assert estate.settings(0, VF) == (mac, 12)
-    estate.box.shut_down(vm, hard=True)
-    assert estate.settings(0, VF) == (NO_MAC, 0)
-    assert start_notes.read(estate.box.hosts[0].machine, estate.uuid(vm)) is None
+def test_a_vm_starts_with_its_vf_and_its_settings_and_leaves_nothing(pool: Pool) -> None:
+    vm = pool.with_vf("web", vlan="12")
+    mac = pool.mac(vm)
+    assert pool.settings(pool.one, VF) == (NO_MAC, 0)  # not before the VM is there
+    pool.start(vm, pool.one)
+    assert pool.devices(vm) == [VF]
+    assert pool.settings(pool.one, VF) == (mac, 12)
+    pool.shut_down(vm)
+    assert pool.settings(pool.one, VF) == (NO_MAC, 0)
+    assert start_notes.read(pool.one.machine, vm) is None
 
 
-def test_where_addresses_are_alike_it_starts_anywhere_and_nothing_changes(estate: Estate) -> None:
-    vm = estate.with_vf("web", vlan="12")
-    before = estate.pci(vm)
-    estate.start(vm, 1)
-    assert (estate.box.devices(vm), estate.pci(vm)) == ([VF], before)
-    assert estate.settings(1, VF) == (estate.mac(vm), 12)
-    assert estate.settings(0, VF) == (NO_MAC, 0)
-    assert estate.lease(vm)["host"] == estate.box.hosts[1].uuid  # the master has moved it
-    assert estate.conflicts() == []
+def test_where_addresses_are_alike_it_starts_anywhere_and_nothing_changes(pool: Pool) -> None:
+    vm = pool.with_vf("web", vlan="12")
+    before = pool.pci(vm)
+    pool.start(vm, pool.other)
+    assert (pool.devices(vm), pool.pci(vm)) == ([VF], before)
+    assert pool.settings(pool.other, VF) == (pool.mac(vm), 12)
+    assert pool.settings(pool.one, VF) == (NO_MAC, 0)
+    assert pool.lease(vm)["host"] == pool.other.uuid  # the master has moved it
+    assert pool.conflicts() == []
 
 
-def test_a_master_that_does_not_move_the_lease_is_no_reason_against_a_start(estate: Estate) -> None:
-    vm = estate.with_vf("web", vlan="12")
-    set_plugin(estate.box.hosts[0], None)
+def test_a_master_that_does_not_move_the_lease_is_no_reason_against_a_start(pool: Pool) -> None:
+    vm = pool.with_vf("web", vlan="12")
+    set_plugin(pool.one, None)
     try:
-        estate.start(vm, 1)
+        pool.start(vm, pool.other)
     finally:
-        set_plugin(estate.box.hosts[0], PLUGIN)
-    assert estate.settings(1, VF) == (estate.mac(vm), 12)
-    assert estate.lease(vm)["host"] == estate.box.hosts[0].uuid
+        set_plugin(pool.one, PLUGIN)
+    assert pool.settings(pool.other, VF) == (pool.mac(vm), 12)
+    assert pool.lease(vm)["host"] == pool.one.uuid
 
 
-def test_ha_needs_one_attempt_where_addresses_are_alike(estate: Estate) -> None:
-    vm = estate.with_vf("web", on=1, vlan="12")
-    estate.box.protect(vm)
-    estate.start(vm, 1)
-    before = estate.pci(vm)
-    with estate.lost(1):
-        assert list(estate.box.run_ha().values()) == [None]
-        assert (estate.box.devices(vm), estate.pci(vm)) == ([VF], before)
-        assert estate.settings(0, VF)[1] == 12
+def test_ha_needs_one_attempt_where_addresses_are_alike(pool: Pool) -> None:
+    vm = pool.with_vf("web", on=pool.other, vlan="12")
+    pool.box.protect(pool.ref(vm))
+    pool.start(vm, pool.other)
+    before = pool.pci(vm)
+    with pool.lost(pool.other):
+        assert list(pool.box.run_ha().values()) == [None]
+        assert (pool.devices(vm), pool.pci(vm)) == ([VF], before)
+        assert pool.settings(pool.one, VF)[1] == 12
 
 
 # -- what is resumed -------------------------------------------------------------------------------
 
 
-def test_a_resume_is_judged_and_never_placed(mixed: Estate) -> None:
+@OTHER_SLOTS
+def test_a_resume_is_judged_and_never_placed(pool: Pool) -> None:
     """A VM that was suspended without devices; entries came later."""
-    vm = mixed.vm("web", suspend_SR="OpaqueRef:a repository")
-    mixed.start(vm, 1)
-    mixed.box.xapi.call("VM.suspend", vm)
-    mixed.set_pci(vm, f"0/{MANAGEMENT}")
+    vm = pool.vm("web", suspend_SR="OpaqueRef:a repository")
+    pool.start(vm, pool.other)
+    pool.api("VM.suspend", pool.ref(vm))
+    pool.set_pci(vm, f"0/{MANAGEMENT}")
     with pytest.raises(Failure) as failure:
-        mixed.box.xapi.call("VM.resume_on", vm, mixed.box.hosts[1].ref, False, False)
-    assert mixed.lines(failure.value)[0].startswith("SRIOV_NEEDED_BY_DOM0 ")
-    mixed.set_pci(vm, "0/0000:09:10.0")
-    mixed.box.xapi.call("VM.resume_on", vm, mixed.box.hosts[1].ref, False, False)
-    assert mixed.box.power_state(vm) == "Running"
+        pool.api("VM.resume_on", pool.ref(vm), pool.other.ref, False, False)
+    assert pool.refusal(vm, failure.value).code == "SRIOV_NEEDED_BY_DOM0"
+    pool.set_pci(vm, "0/0000:09:10.0")
+    pool.api("VM.resume_on", pool.ref(vm), pool.other.ref, False, False)
+    assert pool.power_state(vm) == "Running"
 
 
 @pytest.mark.parametrize("text", [f"0/{VF},", "00/0000:7:10.0"])
-def test_what_is_plugged_counts_and_not_how_it_is_written(estate: Estate, text: str) -> None:
-    vm = estate.with_vf("web")
-    estate.set_pci(vm, text)
-    estate.start(vm, 1)  # the master moves the lease, and writes the entry as it writes them
-    assert estate.box.devices(vm) == [VF]
+def test_what_is_plugged_counts_and_not_how_it_is_written(pool: Pool, text: str) -> None:
+    vm = pool.with_vf("web")
+    pool.set_pci(vm, text)
+    pool.start(vm, pool.other)  # the master moves the lease, and writes the entry as it writes them
+    assert pool.devices(vm) == [VF]
 
 
-def test_a_reverted_vm_gets_its_entries_back(estate: Estate) -> None:
-    vm = estate.with_vf("web")
-    snapshot = estate.box.xapi.call("VM.snapshot", vm, "before")
-    estate.call("assign_vf", vm_uuid=estate.uuid(vm), network=estate.network)
-    estate.box.xapi.call("VM.revert", snapshot)
-    assert "," not in estate.pci(vm)
-    assert estate.refused(vm, 0)[0].startswith("SRIOV_RESTARTING ")
-    assert estate.box.wait_for_calls()
-    assert estate.box.devices(vm) == [VF, "0000:07:10.2"]
+def test_a_reverted_vm_gets_its_entries_back(pool: Pool) -> None:
+    vm = pool.with_vf("web")
+    snapshot = pool.snapshot(vm)
+    pool.assign(vm, network=pool.network("eth1"))
+    pool.revert(snapshot)
+    assert "," not in pool.pci(vm)
+    assert pool.restarts(vm, pool.one) == [VF, "0000:07:10.2"]
 
 
-def test_a_reverted_vm_that_was_to_have_none_any_more_is_told_so(estate: Estate) -> None:
-    vm = estate.with_vf("web")
-    snapshot = estate.box.xapi.call("VM.snapshot", vm, "before")
-    estate.call("unassign_vf", vm_uuid=estate.uuid(vm), all="true")
-    estate.box.xapi.call("VM.revert", snapshot)
-    first, message, _ = estate.refused(vm, 0)
-    assert first.startswith("SRIOV_RESTARTING ")
-    assert "were removed. This start is stopped; a new one is queued on this host." in message
-    assert estate.box.wait_for_calls()
-    assert estate.box.devices(vm) == []
+def test_a_reverted_vm_that_was_to_have_none_any_more_is_told_so(pool: Pool) -> None:
+    vm = pool.with_vf("web")
+    snapshot = pool.snapshot(vm)
+    pool.unassign(vm)
+    pool.revert(snapshot)
+    assert pool.restarts(vm, pool.one, "were removed") == []
 
 
 # -- reboots ---------------------------------------------------------------------------------------
 
 
-def test_a_reboot_keeps_vfs_and_settings(estate: Estate) -> None:
-    vm = estate.with_vf("web", vlan="12")
-    estate.start(vm, 0)
+def test_a_reboot_keeps_vfs_and_settings(pool: Pool) -> None:
+    vm = pool.with_vf("web", vlan="12")
+    pool.start(vm, pool.one)
     for _ in range(2):
-        estate.box.reboot(vm, hard=True)
-        assert estate.box.devices(vm) == [VF]
-        assert estate.settings(0, VF) == (estate.mac(vm), 12)
+        pool.reboot(vm)
+        assert pool.devices(vm) == [VF]
+        assert pool.settings(pool.one, VF) == (pool.mac(vm), 12)
 
 
-def test_a_reboot_keeps_what_was_plugged_whatever_stands_in_the_record_now(estate: Estate) -> None:
-    vm = estate.with_vf("web", vlan="12")
-    estate.start(vm, 0)
-    estate.set_pci(vm, f"0/{MANAGEMENT}")
-    estate.box.reboot(vm, hard=True)
-    assert estate.box.devices(vm) == [VF]
-    assert estate.settings(0, VF) == (estate.mac(vm), 12)
+def test_a_reboot_keeps_what_was_plugged_whatever_stands_in_the_record_now(pool: Pool) -> None:
+    vm = pool.with_vf("web", vlan="12")
+    pool.start(vm, pool.one)
+    pool.set_pci(vm, f"0/{MANAGEMENT}")
+    pool.reboot(vm)
+    assert pool.devices(vm) == [VF]
+    assert pool.settings(pool.one, VF) == (pool.mac(vm), 12)
 
 
-def test_a_guests_own_reboot_needs_no_xapi(estate: Estate) -> None:
-    vm, plain = estate.with_vf("web", vlan="12"), estate.vm("plain")
+def test_a_guests_own_reboot_needs_no_xapi(pool: Pool) -> None:
+    vm, plain = pool.with_vf("web", vlan="12"), pool.vm("plain")
     for one in (vm, plain):
-        estate.start(one, 1)
-    with estate.box.silent_xapi(estate.box.hosts[1]):
+        pool.start(one, pool.other)
+    with pool.box.silent_xapi(pool.other):
         for one in (vm, plain):
-            estate.box.reboot_from_inside(one)
-    assert estate.box.devices(vm) == [VF]
-    assert estate.settings(1, VF) == (estate.mac(vm), 12)
-    assert estate.box.power_state(plain) == "Running"
+            pool.guest_reboots(one)
+    assert pool.devices(vm) == [VF]
+    assert pool.settings(pool.other, VF) == (pool.mac(vm), 12)
+    assert pool.power_state(plain) == "Running"
 
 
-def test_a_reboot_is_stopped_where_another_domain_has_the_vf_by_now(estate: Estate) -> None:
-    vm = estate.with_vf("web")
-    estate.start(vm, 0)
-    host = estate.box.hosts[0]
+def test_a_reboot_is_stopped_where_another_domain_has_the_vf_by_now(pool: Pool) -> None:
+    vm = pool.with_vf("web")
+    pool.start(vm, pool.one)
+    host = pool.one
     thief = f"""#!{sys.executable}
 import sys
 sys.path[:0] = {sys.path!r}
 import machine
 machine.Machine({host.machine.root!r}).start_domain({THIEF!r}, "thief", [{VF!r}])
 """
-    script = estate.box.put_hook(host, "vm-pre-reboot", thief)
+    script = pool.box.put_hook(host, "vm-pre-reboot", thief)
     with pytest.raises(Failure) as failure:
-        estate.box.reboot(vm, hard=True)
+        pool.reboot(vm)
     os.unlink(script)
     host.machine.stop_domain(THIEF)
-    first, message, _ = estate.lines(failure.value)
-    assert first.startswith("SRIOV_VF_IN_USE ")
-    assert "thief" in message
+    pool.refusal(vm, failure.value).says("SRIOV_VF_IN_USE", "thief")
 
 
-def test_a_vm_that_ran_before_the_package_came_reboots(estate: Estate) -> None:
-    vm = estate.with_vf("web", vlan="12")
-    host = estate.box.hosts[0]
-    estate.start(vm, 0)
-    start_notes.remove(host.machine, estate.uuid(vm))
+def test_a_vm_that_ran_before_the_package_came_reboots(pool: Pool) -> None:
+    vm = pool.with_vf("web", vlan="12")
+    host = pool.one
+    pool.start(vm, pool.one)
+    start_notes.remove(host.machine, vm)
     host.machine.run(["ip", "link", "set", "dev", "eth1", "vf", "0", "vlan", "99"])
-    estate.box.reboot(vm, hard=True)
-    assert estate.settings(0, VF) == (estate.mac(vm), 12)
+    pool.reboot(vm)
+    assert pool.settings(pool.one, VF) == (pool.mac(vm), 12)
 
 
 # -- what no start may take ------------------------------------------------------------------------
@@ -201,23 +192,20 @@ def test_a_vm_that_ran_before_the_package_came_reboots(estate: Estate) -> None:
     ("entry", "carried"),
     [(f"0/{MANAGEMENT}", "the management interface eth0"), (f"0/{SATA}", "the mounted file system /")],
 )
-def test_what_dom0_lives_on(estate: Estate, entry: str, carried: str) -> None:
-    vm = estate.vm("greedy", entry)
-    first, message, hint = estate.refused(vm, 1)
-    assert first == f"SRIOV_NEEDED_BY_DOM0 {estate.uuid(vm)} {estate.box.hosts[1].uuid}"
-    assert entry in message
-    assert carried in message
-    assert "xe vm-param-remove" in hint
-    host = estate.box.hosts[1].machine
+def test_what_dom0_lives_on(pool: Pool, entry: str, carried: str) -> None:
+    vm = pool.vm("greedy", entry)
+    pool.start_refused(vm, pool.other).says("SRIOV_NEEDED_BY_DOM0", entry, carried, "xe vm-param-remove")
+    host = pool.other.machine
     assert host.exists("/sys/class/net/eth0")
 
 
-def test_it_is_not_placed_anew_where_a_foreign_entry_is_wrong(mixed: Estate) -> None:
-    vm = mixed.with_vf("web")
-    before = f"{mixed.pci(vm)},7/{MANAGEMENT}"
-    mixed.set_pci(vm, before)
-    assert mixed.refused(vm, 1)[0].startswith("SRIOV_NEEDED_BY_DOM0 ")
-    assert mixed.pci(vm) == before
+@OTHER_SLOTS
+def test_a_wrong_entry_by_hand_stops_a_start_before_it_is_placed(pool: Pool) -> None:
+    vm = pool.with_vf("web")
+    before = f"{pool.pci(vm)},7/{MANAGEMENT}"
+    pool.set_pci(vm, before)
+    pool.start_refused(vm, pool.other).says("SRIOV_NEEDED_BY_DOM0")
+    assert pool.pci(vm) == before
 
 
 @pytest.mark.parametrize(
@@ -228,8 +216,8 @@ def test_it_is_not_placed_anew_where_a_foreign_entry_is_wrong(mixed: Estate) -> 
         ("a driver of tomorrow", {"backing": "what it likes"}),
     ],
 )
-def test_a_plugged_repository(estate: Estate, kind: str, device_config: Dict[str, str]) -> None:
-    database, host = estate.box.xapi.database, estate.box.hosts[1]
+def test_a_plugged_repository(pool: Pool, kind: str, device_config: Dict[str, str]) -> None:
+    database, host = pool.box.xapi.database, pool.other
     nothing = {
         "/proc/self/mountinfo": "21 1 0:5 / /proc rw - proc proc rw\n",
         "/proc/swaps": "Filename\tType\tSize\tUsed\tPriority\n",
@@ -241,8 +229,8 @@ def test_a_plugged_repository(estate: Estate, kind: str, device_config: Dict[str
     repository = database.create("SR", {"name_label": "Local storage", "type": kind})
     plugged = {"host": host.ref, "SR": repository, "currently_attached": True}
     pbd = database.create("PBD", {**plugged, "device_config": device_config})
-    vm = estate.vm("greedy", f"0/{SATA}")
-    message = estate.refused(vm, 1)[1]
+    vm = pool.vm("greedy", f"0/{SATA}")
+    message = pool.start_refused(vm, pool.other)[1]
     database.destroy("PBD", pbd)
     put(host, kept)
     with host.machine.changed() as sysfs:
@@ -256,75 +244,62 @@ def put(host: BoxHost, texts: Dict[str, str]) -> None:
             sysfs.put(path, text)
 
 
-def test_a_device_of_a_running_vm(estate: Estate) -> None:
-    web, other = estate.vm("web", f"0/{VF}"), estate.vm("other", f"0/{VF}")
-    estate.start(web, 0)
-    first, message, _ = estate.refused(other, 0)
-    assert first.startswith("SRIOV_VF_IN_USE ")
-    assert "web" in message
-    estate.box.shut_down(web, hard=True)
-    estate.start(other, 0)  # by hand is by hand
+def test_a_device_of_a_running_vm(pool: Pool) -> None:
+    web, other = pool.vm("web", f"0/{VF}"), pool.vm("other", f"0/{VF}")
+    pool.start(web, pool.one)
+    pool.start_refused(other, pool.one).says("SRIOV_VF_IN_USE", "web")
+    pool.shut_down(web)
+    pool.start(other, pool.one)  # by hand is by hand
 
 
-def test_a_vf_that_is_leased_here_to_a_halted_vm(estate: Estate) -> None:
-    estate.with_vf("web")
-    vm = estate.vm("other", f"0/{VF}")
-    first, message, hint = estate.refused(vm, 0)
-    assert first.startswith("SRIOV_VF_IN_USE ")
-    assert "web" in message
-    assert "xe vm-param-remove" in hint
+def test_a_vf_that_is_leased_here_to_a_halted_vm(pool: Pool) -> None:
+    pool.with_vf("web")
+    vm = pool.vm("other", f"0/{VF}")
+    pool.start_refused(vm, pool.one).says("SRIOV_VF_IN_USE", "web", "xe vm-param-remove")
 
 
-def test_a_clone_starts_when_it_was_given_vfs_of_its_own(estate: Estate) -> None:
-    web = estate.with_vf("web")
-    estate.start(web, 0)
-    estate.box.shut_down(web, hard=True)
-    clone = estate.box.xapi.call("VM.clone", web, "clone")
-    estate.start(web, 0)
-    for host in (0, 1):
-        first, message, hint = estate.refused(clone, host)
-        assert first.startswith("SRIOV_VF_IN_USE ")
-        assert "web" in message
-        assert "adopt_vm" in hint
-    estate.call("adopt_vm", vm_uuid=estate.uuid(clone), host_uuid=estate.box.hosts[0].uuid)
-    estate.start(clone, 0)
-    assert estate.box.devices(clone) == ["0000:07:10.2"]
-    assert estate.settings(0, "0000:07:10.2")[0] not in (estate.mac(web), NO_MAC)
+def test_a_clone_starts_when_it_was_given_vfs_of_its_own(pool: Pool) -> None:
+    web = pool.with_vf("web")
+    pool.start(web, pool.one)
+    pool.shut_down(web)
+    clone = pool.clone(web, "clone")
+    pool.start(web, pool.one)
+    for host in pool.hosts:
+        pool.start_refused(clone, host).says("SRIOV_VF_IN_USE", "web", "adopt_vm")
+    pool.adopt(clone, on=pool.one)
+    pool.start(clone, pool.one)
+    assert pool.devices(clone) == ["0000:07:10.2"]
+    assert pool.settings(pool.one, "0000:07:10.2")[0] not in (pool.mac(web), NO_MAC)
 
 
-def test_a_device_that_is_not_there_takes_nothing(estate: Estate) -> None:
-    vm = estate.vm("odd", "0/0000:44:00.0")
+def test_a_device_that_is_not_there_takes_nothing(pool: Pool) -> None:
+    vm = pool.vm("odd", "0/0000:44:00.0")
     with pytest.raises(Failure) as failure:
-        estate.start(vm, 0)
+        pool.start(vm, pool.one)
     assert failure.value.description[0] == "INTERNAL_ERROR"  # xenopsd's own refusal
 
 
-def test_a_ledger_that_cannot_be_read(estate: Estate) -> None:
-    vm = estate.with_vf("web")
-    estate.set_key(vm, "{")
-    assert estate.refused(vm, 0)[0].startswith("SRIOV_LEDGER ")
-    first, message, _ = estate.refused(estate.vm("other", f"0/{VF}"), 0)  # for it may be lent to the first
-    assert first.startswith("SRIOV_VF_IN_USE ")
-    assert "web" in message
-    assert "ledger" in message
+def test_a_ledger_that_cannot_be_read(pool: Pool) -> None:
+    vm = pool.with_vf("web")
+    pool.set_ledger(vm, "{")
+    pool.start_refused(vm, pool.one).says("SRIOV_LEDGER")
+    pool.start_refused(pool.vm("other", f"0/{VF}"), pool.one).says("SRIOV_VF_IN_USE", "web", "ledger")
 
 
-def test_a_setting_that_cannot_be_applied(estate: Estate) -> None:
-    vm = estate.with_vf("web", link_state="enable")
-    first, message, _ = estate.refused(vm, 0)
-    assert first.startswith("SRIOV_KERNEL_REFUSED ")
-    assert "link_state" in message
-    assert estate.settings(0, VF) == (NO_MAC, 0)
+def test_a_setting_that_cannot_be_applied(pool: Pool) -> None:
+    vm = pool.with_vf("web", link_state="enable")
+    pool.start_refused(vm, pool.one).says("SRIOV_KERNEL_REFUSED", "link_state")
+    assert pool.settings(pool.one, VF) == (NO_MAC, 0)
 
 
 # -- what fails ------------------------------------------------------------------------------------
 
 
-def test_a_bug_of_ours_refuses_only_vms_with_entries(estate: Estate) -> None:
-    web, plain = estate.with_vf("web"), estate.vm("plain")
-    inventory = estate.box.hosts[0].machine.path("/etc/xensource-inventory")
+def test_a_bug_of_ours_refuses_only_vms_with_entries(pool: Pool) -> None:
+    web, plain = pool.with_vf("web"), pool.vm("plain")
+    inventory = pool.one.machine.path("/etc/xensource-inventory")
     os.rename(inventory, inventory + ".away")
-    first, _, _ = estate.refused(web, 0)
-    estate.start(plain, 0)
+    refusal = pool.start_refused(web, pool.one)
+    pool.start(plain, pool.one)
     os.rename(inventory + ".away", inventory)
-    assert first == f"SRIOV_XAPI_SILENT {estate.uuid(web)} -"
+    refusal.says("SRIOV_XAPI_SILENT")
