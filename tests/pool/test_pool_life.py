@@ -1,42 +1,21 @@
-"""The daily life of a pool: hosts join, leave, are installed anew, are lost; the master changes. What becomes
+"""The daily life of a pool: hosts join, leave, are reinstalled, are lost; the master changes. What becomes
 of leases and settings then."""
 
 import os
 import subprocess
 import sys
-from typing import Any, Iterator
+from typing import Any
 
 import pytest
-import XenAPI
-from administrator import Administrator
-from box import PoolInABox
 from box_host import PLUGIN, BoxHost, plugin_of_version, set_plugin
+from interference import meanwhile
 from machine_description import default_description
-from sriovlib.calls import assign_vf
-from sriovlib.errors import SriovError
-from sriovlib.pool import master
-from sriovlib.xapi.session import Xapi
+from managed_pool import Pool, error_of
 
-pytestmark = pytest.mark.story
+pytestmark = [pytest.mark.story, pytest.mark.pool(hooks=False)]
 
 BOOT_SERVICE = os.path.join(os.path.dirname(PLUGIN), "../hooks/boot/sriov-restore")
 VF, NEXT_VF = "0000:07:10.0", "0000:07:10.2"
-
-
-class Pool(Administrator):
-    def vm_with_vf(self, name: str, host: BoxHost, **args: str) -> str:
-        vm = self.vm(name)
-        got = self.call("assign_vf", vm_uuid=vm, network="xenbr1", host_uuid=host.uuid, **args)
-        assert got["host_uuid"] == host.uuid
-        return vm
-
-
-@pytest.fixture
-def pool() -> Iterator[Pool]:
-    with PoolInABox(interpreter=sys.executable) as box:
-        for host in box.hosts:
-            box.call(host, "set_vf_count", pf="eth1", count="4")
-        yield Pool(box)
 
 
 def boot_service(host: BoxHost, *options: str) -> None:
@@ -47,45 +26,45 @@ def boot_service(host: BoxHost, *options: str) -> None:
 
 
 def test_a_host_joins_without_the_plugin(pool: Pool) -> None:
-    home = pool.box.hosts[0]
-    vm = pool.vm_with_vf("web", home)
+    home = pool.one
+    vm = pool.with_vf("web", home)
     new = pool.box.add_host(default_description(3), plugin=None)
     (conflict,) = pool.conflicts()
     assert (conflict["code"], conflict["host_uuid"]) == ("HOST_WITHOUT_PLUGIN", new.uuid)
     assert "web" in conflict["message"]  # xapi would start it there, with an address that means nothing
     versions = {host["name"]: host["version"] for host in pool.call("list_assignments")["hosts"]}
     assert (versions["host3"], versions["host1"] is None) == (None, False)
-    (warning,) = pool.call("assign_vf", vm_uuid=vm, network="xenbr1")["warnings"]
+    (warning,) = pool.assign(vm, network="xenbr1")["warnings"]
     assert "host3" in warning
 
     set_plugin(new, PLUGIN)
     assert pool.conflicts() == []
     pool.call("set_vf_count", new, pf="eth1", count="4")
-    assert pool.call("assign_vf", vm_uuid=vm, network="xenbr1")["warnings"] == []
-    there = pool.call("reinstate_vfs", vm_uuid=vm, host_uuid=new.uuid)
+    assert pool.assign(vm, network="xenbr1")["warnings"] == []
+    there = pool.reinstate(vm, on=new)
     assert there["host_uuid"] == new.uuid
     assert not there["pci_changed"]  # the card is the same, and so are the addresses
 
 
 def test_a_host_with_another_version_takes_part_and_is_named(pool: Pool, tmp_path: Any) -> None:
     folder = str(tmp_path / "plugins")
-    set_plugin(pool.box.hosts[1], plugin_of_version(folder, "0.0.9"))
-    vm = pool.vm_with_vf("web", pool.box.hosts[1])
+    set_plugin(pool.other, plugin_of_version(folder, "0.0.9"))
+    vm = pool.with_vf("web", pool.other)
     (conflict,) = pool.conflicts()
     assert conflict["code"] == "HOST_WITHOUT_PLUGIN"
     assert "0.0.9" in conflict["message"]
-    assert pool.listed(vm)["host_uuid"] == pool.box.hosts[1].uuid
+    assert pool.listed(vm)["host_uuid"] == pool.other.uuid
 
 
 def test_vms_that_came_with_a_host_are_adopted(pool: Pool) -> None:
     """The pool that a host had before keeps its ledger for itself; its VMs bring their entries, and one of
     them is lent here already."""
-    pool.vm_with_vf("web", pool.box.hosts[0])
+    pool.with_vf("web", pool.one)
     new = pool.box.add_host(default_description(3))
     pool.call("set_vf_count", new, pf="eth1", count="4")
     came = pool.vm("came", affinity=new.ref, other_config={"pci": f"0/{VF}"})
     assert pool.codes() == ["ENTRY_NOT_LEASED"]
-    adopted = pool.call("adopt_vm", vm_uuid=came, host_uuid=new.uuid, origin_uuid="none")
+    adopted = pool.adopt(came, on=new, origin_uuid="none")
     assert [one["vf"] for one in adopted["vfs"]] == [VF]
     assert pool.conflicts() == []
 
@@ -94,83 +73,81 @@ def test_vms_that_came_with_a_host_are_adopted(pool: Pool) -> None:
 
 
 def test_vfs_of_an_ejected_host_are_had_from_another(pool: Pool) -> None:
-    home, goes = pool.box.hosts
-    vm, more = pool.vm_with_vf("web", goes, vlan="12"), pool.vm_with_vf("db", goes)
-    mac = pool.listed(vm)["requests"][0]["settings"]["mac"]
+    home, goes = pool.hosts
+    vm, more = pool.with_vf("web", goes, vlan="12"), pool.with_vf("db", goes)
+    mac = pool.requests(vm)[0]["settings"]["mac"]
     alone = pool.box.eject(goes)
     listed = pool.listed(vm)
     assert (listed["host_uuid"], listed["requests"][0]["portable"]) == (goes.uuid, True)
     assert pool.codes() == ["LEASE_STALE"] * 2
-    assert pool.call("list_vfs", home, state="assigned") == []
+    assert pool.vfs(home, state="assigned") == []
 
-    moved = pool.call("reinstate_vfs", vm_uuid=vm)
+    moved = pool.reinstate(vm)
     assert (moved["host_uuid"], moved["changed"]) == (home.uuid, True)
-    assert pool.listed(vm)["requests"][0]["settings"] == {"mac": mac, "vlan": "12"}
-    added = pool.call("assign_vf", vm_uuid=more, network="xenbr1")
+    assert pool.requests(vm)[0]["settings"] == {"mac": mac, "vlan": "12"}
+    added = pool.assign(more, network="xenbr1")
     assert added["host_uuid"] == home.uuid
-    assert {request["vf"] for request in pool.listed(more)["requests"]} & {
-        listed["requests"][0]["vf"]
-    } == set()
+    assert {request["vf"] for request in pool.requests(more)} & {listed["requests"][0]["vf"]} == set()
     assert pool.conflicts() == []
 
     boot_service(alone)  # its disk remembers: the VFs are there, and nobody has them
     again = pool.box.rejoin(alone)
-    assert len(pool.call("list_vfs", again, state="free")) == 4
+    assert len(pool.vfs(again, state="free")) == 4
     assert pool.conflicts() == []
 
 
 def test_a_host_that_comes_back_finds_its_leases(pool: Pool) -> None:
     """Out and in again, as for a repair: nobody moved the VM meanwhile."""
-    goes = pool.box.hosts[1]
-    vm = pool.vm_with_vf("web", goes)
+    goes = pool.other
+    vm = pool.with_vf("web", goes)
     alone = pool.box.eject(goes)
     boot_service(alone)
     again = pool.box.rejoin(alone)
     assert pool.conflicts() == []
-    (vf,) = pool.call("list_vfs", again, state="assigned")
+    (vf,) = pool.vfs(again, state="assigned")
     assert vf["assigned_to"]["vm_uuid"] == vm
-    assert not pool.call("reinstate_vfs", vm_uuid=vm)["changed"]
+    assert not pool.reinstate(vm)["changed"]
 
 
 def test_what_was_lent_of_a_host_that_left_can_be_given_back(pool: Pool) -> None:
-    vm = pool.vm_with_vf("web", pool.box.hosts[1])
-    pool.box.eject(pool.box.hosts[1])
-    assert pool.call("unassign_vf", vm_uuid=vm, all="true")["changed"]
+    vm = pool.with_vf("web", pool.other)
+    pool.box.eject(pool.other)
+    assert pool.unassign(vm)["changed"]
     assert pool.call("list_assignments")["vms"] == []
     assert pool.conflicts() == []
 
 
-def test_one_vf_of_a_host_that_left_goes_and_the_other_is_placed_anew(pool: Pool) -> None:
-    vm = pool.vm_with_vf("web", pool.box.hosts[1])
-    pool.call("assign_vf", vm_uuid=vm, network="xenbr1")
-    pool.box.eject(pool.box.hosts[1])
-    pool.call("unassign_vf", vm_uuid=vm, request="1")
+def test_one_vf_of_a_host_that_left_goes_and_the_other_is_placed_again(pool: Pool) -> None:
+    vm = pool.with_vf("web", pool.other)
+    pool.assign(vm, network="xenbr1")
+    pool.box.eject(pool.other)
+    pool.unassign(vm, request="1")
     assert pool.codes() == ["LEASE_STALE"]
-    assert pool.call("reinstate_vfs", vm_uuid=vm)["host_uuid"] == pool.box.hosts[0].uuid
+    assert pool.reinstate(vm)["host_uuid"] == pool.one.uuid
     assert pool.conflicts() == []
 
 
 def test_requests_for_one_port_or_vf_find_it_on_a_host_alike(pool: Pool) -> None:
-    home, goes = pool.box.hosts
+    home, goes = pool.hosts
     by_pf, by_vf = pool.vm("by pf"), pool.vm("by vf")
-    pool.call("assign_vf", vm_uuid=by_pf, pf="eth1", host_uuid=goes.uuid)
-    pool.call("assign_vf", vm_uuid=by_vf, vf="07:10.6", host_uuid=goes.uuid)
+    pool.assign(by_pf, pf="eth1", on=goes)
+    pool.assign(by_vf, vf="07:10.6", on=goes)
     pool.box.eject(goes)
     for vm in (by_pf, by_vf):
-        assert pool.call("reinstate_vfs", vm_uuid=vm)["host_uuid"] == home.uuid
-    assert pool.listed(by_vf)["requests"][0]["vf"] == "0000:07:10.6"
+        assert pool.reinstate(vm)["host_uuid"] == home.uuid
+    assert pool.requests(by_vf)[0]["vf"] == "0000:07:10.6"
 
 
-# -- a host is installed anew -------------------------------------------------------------------------
+# -- a host is reinstalled -------------------------------------------------------------------------
 
 
 def test_a_host_restored_on_a_fresh_disk(pool: Pool) -> None:
-    host = pool.box.hosts[1]
-    vm = pool.vm_with_vf("web", host)
+    host = pool.other
+    vm = pool.with_vf("web", host)
     pool.call("configure_vf", host, vf=NEXT_VF, trust="on")
     host = pool.box.reinstall(host, plugin=None)
     assert pool.codes() == ["HOST_WITHOUT_PLUGIN"]
-    assert pool.listed(vm)["requests"][0]["vf"] == VF  # its lease waits
+    assert pool.requests(vm)[0]["vf"] == VF  # its lease waits
 
     set_plugin(host, PLUGIN)
     (conflict,) = pool.conflicts()
@@ -180,32 +157,32 @@ def test_a_host_restored_on_a_fresh_disk(pool: Pool) -> None:
     assert "CONFIG_IN_POOL" in problems
     boot_service(host, "--from-pool")
     assert pool.conflicts() == []
-    vfs = {vf["address"]: vf for vf in pool.call("list_vfs", host)}
+    vfs = {vf["address"]: vf for vf in pool.vfs(host)}
     assert (len(vfs), vfs[NEXT_VF]["trust"]) == (4, True)
     assert vfs[VF]["assigned_to"]["vm_uuid"] == vm
 
 
 def test_a_host_restored_without_its_vfs_is_left(pool: Pool) -> None:
-    home, host = pool.box.hosts
-    vm = pool.vm_with_vf("web", host)
+    home, host = pool.hosts
+    vm = pool.with_vf("web", host)
     pool.box.reinstall(host)
     assert pool.codes() == ["LEASE_STALE"]
-    assert pool.call("reinstate_vfs", vm_uuid=vm, host_uuid=home.uuid)["host_uuid"] == home.uuid
+    assert pool.reinstate(vm, on=home)["host_uuid"] == home.uuid
     assert pool.conflicts() == []
 
 
-def test_a_host_installed_anew_under_another_uuid(pool: Pool) -> None:
+def test_a_host_reinstalled_under_another_uuid(pool: Pool) -> None:
     """To the pool it is another host, with the same hardware."""
-    host = pool.box.hosts[1]
-    vm = pool.vm_with_vf("web", host)
+    host = pool.other
+    vm = pool.with_vf("web", host)
     pool.box.lose(host)
     pool.box.xapi.call("host.destroy", host.ref)
-    pool.box.hosts.remove(host)
+    pool.hosts.remove(host)
     again = pool.box.add_host(
         default_description(2, host_uuid="0a0a0a0a-0000-4000-8000-00000000000a"), like=host
     )
     assert pool.codes() == ["LEASE_STALE"]
-    moved = pool.call("reinstate_vfs", vm_uuid=vm, host_uuid=again.uuid)
+    moved = pool.reinstate(vm, on=again)
     assert (moved["vfs"][0]["vf"], moved["pci_changed"]) == (VF, False)
     assert pool.conflicts() == []
 
@@ -214,38 +191,37 @@ def test_a_host_installed_anew_under_another_uuid(pool: Pool) -> None:
 
 
 def test_a_lost_host_keeps_its_leases_until_somebody_takes_them_away(pool: Pool) -> None:
-    home, lost = pool.box.hosts
-    stays, moves = pool.vm_with_vf("stays", lost), pool.vm_with_vf("moves", lost)
+    home, lost = pool.hosts
+    stays, moves = pool.with_vf("stays", lost), pool.with_vf("moves", lost)
     pool.box.lose(lost)
     assert pool.conflicts() == []
     (down,) = [host for host in pool.call("list_assignments")["hosts"] if not host["live"]]
     assert (down["host_uuid"], down["version"]) == (lost.uuid, None)
-    assert pool.call("reinstate_vfs", vm_uuid=moves)["host_uuid"] == home.uuid
-    refused = pool.refused("reinstate_vfs", vm_uuid=moves, host_uuid=lost.uuid)
-    assert (refused[0], "host2" in refused[1]) == ("SRIOV_NOT_FOUND", True)
+    assert pool.reinstate(moves)["host_uuid"] == home.uuid
+    pool.refused("reinstate_vfs", vm=moves, on=lost).says("SRIOV_NOT_FOUND", "host2")
     pool.box.bring_back(lost)
     boot_service(lost)
     assert pool.conflicts() == []
-    (vf,) = pool.call("list_vfs", lost, state="assigned")
+    (vf,) = pool.vfs(lost, state="assigned")
     assert vf["assigned_to"]["vm_uuid"] == stays
 
 
 def test_a_vm_of_a_lost_host_gets_all_its_vfs_elsewhere(pool: Pool) -> None:
-    home, lost = pool.box.hosts
-    vm = pool.vm_with_vf("web", lost)
+    home, lost = pool.hosts
+    vm = pool.with_vf("web", lost)
     pool.box.lose(lost)
-    got = pool.call("assign_vf", vm_uuid=vm, network="xenbr1")
+    got = pool.assign(vm, network="xenbr1")
     listed = pool.listed(vm)
     assert got["host_uuid"] == listed["host_uuid"] == home.uuid
-    there = {vf["address"] for vf in pool.call("list_vfs", home, vm_uuid=vm)}
+    there = {vf["address"] for vf in pool.vfs(home, vm_uuid=vm)}
     assert there == {request["vf"] for request in listed["requests"]}
 
 
 def test_a_host_that_goes_in_the_middle_of_a_call_is_left_out(pool: Pool) -> None:
     """The master has not noticed yet that it is gone."""
-    home, lost = pool.box.hosts
+    home, lost = pool.hosts
     pool.box.lose(lost, noticed=False)
-    got = pool.call("assign_vf", vm_uuid=pool.vm("web"), network="xenbr1")
+    got = pool.assign(pool.vm("web"), network="xenbr1")
     assert got["host_uuid"] == home.uuid
     assert "host2" in got["warnings"][0]
     assert pool.codes() == ["HOST_SILENT"]
@@ -255,30 +231,30 @@ def test_a_host_that_goes_in_the_middle_of_a_call_is_left_out(pool: Pool) -> Non
 
 
 def test_a_new_master_knows_what_the_old_one_lent(pool: Pool) -> None:
-    first, second = pool.box.hosts
-    vm = pool.vm_with_vf("web", first, vlan="12")
+    first, second = pool.hosts
+    vm = pool.with_vf("web", first, vlan="12")
     before = pool.listed(vm)
     pool.box.make_master(second)
     assert pool.listed(vm) == before
     other = pool.vm("db")
-    got = pool.call("assign_vf", vm_uuid=other, network="xenbr1", host_uuid=first.uuid)
+    got = pool.assign(other, network="xenbr1", on=first)
     assert got["vf"] != VF
     assert pool.conflicts() == []
 
 
 def test_settings_of_a_host_are_kept_for_it_with_the_new_master_too(pool: Pool) -> None:
-    first, second = pool.box.hosts
+    first, second = pool.hosts
     pool.box.make_master(second)
     pool.call("configure_vf", first, vf=NEXT_VF, vlan="42")
     kept = pool.box.xapi.call("host.get_other_config", first.ref)["sriov-conf"]
     assert kept == first.machine.read("/etc/sriov.conf")
     boot_service(pool.box.reinstall(first), "--from-pool")
-    (vf,) = [vf for vf in pool.call("list_vfs", pool.box.hosts[0]) if vf["address"] == NEXT_VF]
+    (vf,) = [vf for vf in pool.vfs(pool.one) if vf["address"] == NEXT_VF]
     assert vf["vlan"] == 42
 
 
 def test_the_old_master_hands_calls_on(pool: Pool) -> None:
-    first, second = pool.box.hosts
+    first, second = pool.hosts
     pool.box.make_master(second)
     vm = pool.vm("web")
     assert pool.call("assign_vf", first, vm_uuid=vm, network="xenbr1")["request"] == 1
@@ -288,48 +264,34 @@ def test_the_old_master_hands_calls_on(pool: Pool) -> None:
 
 def test_the_master_is_lost_and_a_member_takes_over(pool: Pool) -> None:
     """Its leases stay; its VMs are given VFs of hosts that are there."""
-    lost, second = pool.box.hosts
-    vm = pool.vm_with_vf("web", lost, mac="02:16:3e:00:00:05")
+    lost, second = pool.hosts
+    vm = pool.with_vf("web", lost, mac="02:16:3e:00:00:05")
     pool.box.lose(lost)
     pool.box.make_master(second)
     assert pool.listed(vm)["host_uuid"] == lost.uuid
-    moved = pool.call("reinstate_vfs", vm_uuid=vm)
+    moved = pool.reinstate(vm)
     assert moved["host_uuid"] == second.uuid
-    assert pool.listed(vm)["requests"][0]["settings"]["mac"] == "02:16:3e:00:00:05"
+    assert pool.requests(vm)[0]["settings"]["mac"] == "02:16:3e:00:00:05"
     pool.box.bring_back(lost)
     assert pool.conflicts() == []
 
 
-def test_the_master_changes_in_the_middle_of_a_call(pool: Pool, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_master_changes_in_the_middle_of_a_call(pool: Pool) -> None:
     """Its session ends with the old master, so it can neither go on nor take back what it has written; what
     is there says so, and the next call completes it."""
-    first, second = pool.box.hosts
+    first, second = pool.hosts
     vm = pool.vm("web")
-    real = Xapi.call
-
-    def call(self: Xapi, method: str, *params: Any) -> Any:
-        if method == "VM.add_to_other_config":
-            pool.box.make_master(second)
-        return real(self, method, *params)
-
-    args = {"vm_uuid": vm, "network": "xenbr1"}
-    with pool.box.session() as session, monkeypatch.context() as patch:
-        patch.setattr(Xapi, "call", call)
-        with pytest.raises(SriovError) as caught:
-            master.act(first.machine, session, "assign_vf", args, assign_vf.assign_vf)
-    assert caught.value.code == "SRIOV_XAPI_SILENT"
+    with meanwhile("VM.add_to_other_config", lambda: pool.box.make_master(second)):
+        error_of(pool.act, "assign_vf", first, vm=vm, network="xenbr1").says("SRIOV_XAPI_SILENT")
     assert pool.codes() == ["LEASE_STALE"]
-    assert pool.call("reinstate_vfs", vm_uuid=vm)["pci_changed"]
-    assert [request["vf"] for request in pool.listed(vm)["requests"]] == [VF]
+    assert pool.reinstate(vm)["pci_changed"]
+    assert [request["vf"] for request in pool.requests(vm)] == [VF]
     assert pool.conflicts() == []
 
 
 def test_the_new_master_has_no_plugin(pool: Pool) -> None:
-    first, second = pool.box.hosts
-    vm = pool.vm_with_vf("web", first)
+    first, second = pool.hosts
+    vm = pool.with_vf("web", first)
     set_plugin(second, None)
     pool.box.make_master(second)
-    with pytest.raises(XenAPI.Failure) as caught:
-        pool.call("assign_vf", first, vm_uuid=vm, network="xenbr1")
-    assert caught.value.details[0] == "SRIOV_NOT_FOUND"
-    assert "master" in caught.value.details[1]
+    pool.refused("assign_vf", first, vm=vm, network="xenbr1").says("SRIOV_NOT_FOUND", "master")
