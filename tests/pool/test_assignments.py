@@ -1,43 +1,29 @@
 """VFs for VMs by one call: what an administrator asks for, gets, and is told."""
 
 from concurrent.futures import ThreadPoolExecutor
-from typing import Any, Dict, Iterator
+from typing import Any, Dict
 
 import pytest
 import XenAPI
-from administrator import Administrator, two_hosts
 from box_host import set_plugin, set_vfs
+from managed_pool import Pool
 from sriovlib.config import vf_settings
 
-pytestmark = pytest.mark.story
+pytestmark = [pytest.mark.story, pytest.mark.pool(hooks=False, by_kernel=True, ports=("eth1", "eth2"))]
 
 FIRST, SECOND = "0000:07:00.0", "0000:07:00.1"  # eth1 and eth2 of the usual host
 MANAGEMENT = "0000:02:00.0"  # eth0
 VF = "0000:07:10.0"
 
 
-@pytest.fixture
-def pool() -> Iterator[Administrator]:
-    with two_hosts(FIRST, SECOND) as pool:
-        yield pool
-
-
-@pytest.fixture(scope="module")
-def untouched() -> Iterator[Administrator]:
-    """A pool for calls that are refused, and so change nothing."""
-    with two_hosts(FIRST, SECOND) as pool:
-        pool.box.xapi.database.create("network", {"name_label": "inside", "bridge": "xapi9"})
-        yield pool
-
-
-def test_a_vm_gets_a_vf_of_a_network(pool: Administrator) -> None:
+def test_a_vm_gets_a_vf_of_a_network(pool: Pool) -> None:
     vm = pool.vm("web")
-    got = pool.call("assign_vf", vm_uuid=vm, network=pool.network("eth1"))
+    got = pool.assign(vm, network=pool.network("eth1"))
     assert got == {
         "vm_uuid": vm,
         "request": 1,
         "vf": VF,
-        "host_uuid": pool.box.hosts[0].uuid,
+        "host_uuid": pool.one.uuid,
         "portable": True,
         "redundant": None,
         "warnings": [],
@@ -49,90 +35,89 @@ def test_a_vm_gets_a_vf_of_a_network(pool: Administrator) -> None:
     assert (request["vf"], request["portable"]) == (VF, True)
     mac = request["settings"]["mac"]
     assert int(mac[:2], 16) & 3 == 2  # locally administered, unicast
-    (vf,) = pool.call("list_vfs", state="assigned")
+    (vf,) = pool.vfs(state="assigned")
     assert (vf["address"], vf["assigned_to"]["vm_uuid"]) == (VF, vm)
-    assert pool.call("list_vfs", host=pool.box.hosts[1], state="assigned") == []  # a lease is of one host
+    assert pool.vfs(pool.other, state="assigned") == []  # a lease is of one host
     assert vf["mac"] != mac  # it comes with the VM, not before
-    assert pool.call("list_assignments")["conflicts"] == []
+    assert pool.conflicts() == []
 
 
-def test_a_second_vf_comes_after_the_first_and_what_others_wrote_stays(pool: Administrator) -> None:
+def test_a_second_vf_comes_after_the_first_and_what_others_wrote_stays(pool: Pool) -> None:
     vm = pool.vm("web", other_config={"pci": "3/0000:00:1b.0, 0/bad", "folder": "x"})
-    first = pool.call("assign_vf", vm_uuid=vm, pf="eth1", vlan="12", qos="3")
-    second = pool.call("assign_vf", vm_uuid=vm, pf="eth2", mac="02:16:3E:00:00:05")
+    first = pool.assign(vm, pf="eth1", vlan="12", qos="3")
+    second = pool.assign(vm, pf="eth2", mac="02:16:3E:00:00:05")
     assert pool.pci(vm) == f"3/0000:00:1b.0, 0/bad,4/{first['vf']},5/{second['vf']}"
     assert pool.record(vm)["other_config"]["folder"] == "x"
     requests = pool.ledger(vm)["requests"]
     assert (requests[0]["settings"]["vlan"], requests[0]["settings"]["qos"]) == ("12", "3")
     assert requests[1]["settings"] == {"mac": "02:16:3e:00:00:05"}
-    taken = pool.call("unassign_vf", vm_uuid=vm, request="1")
+    taken = pool.unassign(vm, request="1")
     assert taken["unassigned"] == [{"request": 1, "vf": first["vf"]}]
     assert pool.pci(vm) == f"3/0000:00:1b.0, 0/bad,5/{second['vf']}"
-    pool.call("unassign_vf", vm_uuid=vm, vf=second["vf"])
+    pool.unassign(vm, vf=second["vf"])
     assert pool.pci(vm) == "3/0000:00:1b.0, 0/bad"
     assert "nomigrate" not in pool.record(vm)["platform"]
-    assert pool.call("assign_vf", vm_uuid=vm, pf="eth1")["request"] == 3  # numbers are never used again
-    assert pool.call("unassign_vf", vm_uuid=vm, all="true")["changed"]
-    assert not pool.call("unassign_vf", vm_uuid=vm, all="true")["changed"]
+    assert pool.assign(vm, pf="eth1")["request"] == 3  # numbers are never used again
+    assert pool.unassign(vm)["changed"]
+    assert not pool.unassign(vm)["changed"]
 
 
-def test_what_somebody_took_out_stays_out(pool: Administrator) -> None:
+def test_what_somebody_took_out_stays_out(pool: Pool) -> None:
     """An entry by hand stood beside ours when those were written: the note of it does not bring it back."""
     vm = pool.vm("web", pci="0/0000:00:1b.0")
-    pool.call("assign_vf", vm_uuid=vm, pf="eth1")
-    pool.call("unassign_vf", vm_uuid=vm, all="true")
+    pool.assign(vm, pf="eth1")
+    pool.unassign(vm)
     assert pool.pci(vm) == "0/0000:00:1b.0"
     pool.set_pci(vm, None)
-    got = pool.call("assign_vf", vm_uuid=vm, pf="eth1")
+    got = pool.assign(vm, pf="eth1")
     assert pool.pci(vm) == f"0/{got['vf']}"
 
     pool.set_pci(vm, None)  # and ours, as if by mistake
-    assert pool.call("reinstate_vfs", vm_uuid=vm)["pci_changed"]
+    assert pool.reinstate(vm)["pci_changed"]
     assert pool.pci(vm) == f"0/{got['vf']}"
 
 
-def test_nomigrate_of_somebody_else_stays(pool: Administrator) -> None:
+def test_nomigrate_of_somebody_else_stays(pool: Pool) -> None:
     vm = pool.vm("web", platform={"nomigrate": "true"})
-    pool.call("assign_vf", vm_uuid=vm, pf="eth1")
-    pool.call("unassign_vf", vm_uuid=vm, all="true")
+    pool.assign(vm, pf="eth1")
+    pool.unassign(vm)
     assert pool.nomigrate(vm) == "true"
 
     vm = pool.vm("db")
     for before, after in ((None, None), ("true", "true")):  # set by its owner between two assignments
         if before:
             pool.api("VM.add_to_platform", pool.ref(vm), "nomigrate", before)
-        pool.call("assign_vf", vm_uuid=vm, pf="eth1")
-        pool.call("unassign_vf", vm_uuid=vm, all="true")
+        pool.assign(vm, pf="eth1")
+        pool.unassign(vm)
         assert pool.nomigrate(vm) == after
 
 
-def test_the_network_of_a_vlan_implies_its_tag(pool: Administrator) -> None:
-    home = pool.box.hosts[0]
+def test_the_network_of_a_vlan_implies_its_tag(pool: Pool) -> None:
+    home = pool.one
     pool.box.add_vlan(home, "eth1", 42, "accounting")
     vm = pool.vm("a")
-    got = pool.call("assign_vf", vm_uuid=vm, network="accounting")
+    got = pool.assign(vm, network="accounting")
     assert got["host_uuid"] == home.uuid  # the other host has no port in it
     assert pool.ledger(vm)["requests"][0]["settings"]["vlan"] == "42"
-    details = pool.refused("assign_vf", vm_uuid=vm, network="accounting", vlan="7")
-    assert details[0] == "SRIOV_BAD_ARGUMENT"
-    assert "42" in details[2]
-    details = pool.refused("assign_vf", vm_uuid=vm, network="accounting", vlan_protocol="802.1ad")
-    assert (details[0], "802.1q or nothing" in details[2]) == ("SRIOV_BAD_ARGUMENT", True)
+    pool.refused("assign_vf", vm=vm, network="accounting", vlan="7").says("SRIOV_BAD_ARGUMENT", "42")
+    pool.refused("assign_vf", vm=vm, network="accounting", vlan_protocol="802.1ad").says(
+        "SRIOV_BAD_ARGUMENT", "802.1q or nothing"
+    )
 
 
-def test_a_vf_of_a_bonds_member_is_not_redundant(pool: Administrator) -> None:
-    home = pool.box.hosts[0]
+def test_a_vf_of_a_bonds_member_is_not_redundant(pool: Pool) -> None:
+    home = pool.one
     pool.box.add_bond(home, ["eth1", "eth2"], "storage")
     set_vfs(home, FIRST, 0)
     set_vfs(home, FIRST, 2)  # eth2 has 4, so it is the one with most free VFs
-    got = pool.call("assign_vf", vm_uuid=pool.vm("a"), network="storage")
+    got = pool.assign(pool.vm("a"), network="storage")
     assert (got["redundant"], got["host_uuid"]) == (False, home.uuid)
-    pf = next(vf["pf"] for vf in pool.call("list_vfs") if vf["address"] == got["vf"])
+    pf = next(vf["pf"] for vf in pool.vfs() if vf["address"] == got["vf"])
     assert pf == SECOND
 
 
-def test_networks_that_have_no_vfs_to_give(pool: Administrator) -> None:
-    home = pool.box.hosts[0]
+def test_networks_that_have_no_vfs_to_give(pool: Pool) -> None:
+    home = pool.one
     tunnel = pool.box.add_network("cross-host")
     database = pool.box.xapi.database
     access = database.create("PIF", {"device": "tunnel0", "host": home.ref, "network": tunnel})
@@ -140,106 +125,91 @@ def test_networks_that_have_no_vfs_to_give(pool: Administrator) -> None:
     pool.box.add_sriov_network(home, "eth1", "by xapi")
     vm = pool.vm("a")
     for network, why in (("cross-host", "tunnel"), ("by xapi", "xapi's own SR-IOV")):
-        details = pool.refused("assign_vf", vm_uuid=vm, network=network)
-        assert details[0] == "SRIOV_BAD_ARGUMENT"
-        assert why in details[2]
-    details = pool.refused("assign_vf", vm_uuid=vm, pf="eth1", host_uuid=home.uuid)
-    assert details[0] == "SRIOV_MANAGED_BY_XAPI"
-    assert "xapi's own SR-IOV" in details[1]
+        pool.refused("assign_vf", vm=vm, network=network).says("SRIOV_BAD_ARGUMENT", why)
+    pool.refused("assign_vf", vm=vm, pf="eth1", on=home).says("SRIOV_MANAGED_BY_XAPI", "xapi's own SR-IOV")
 
 
-def test_vfs_that_dom0_or_xapi_needs_go_to_nobody(pool: Administrator) -> None:
+def test_vfs_that_dom0_or_xapi_needs_go_to_nobody(pool: Pool) -> None:
     """Somebody made VFs of the management port; and on the other port xapi makes networks of its own."""
-    home = pool.box.hosts[0]
+    home = pool.one
     set_vfs(home, MANAGEMENT, 2)
     pool.box.add_sriov_network(home, "eth1", "by xapi")
     vm = pool.vm("a")
-    (of_management,) = {vf["device_id"] for vf in pool.call("list_vfs", home, pf=MANAGEMENT)}
-    first = pool.call("list_vfs", home, pf=MANAGEMENT)[0]["address"]
+    (of_management,) = {vf["device_id"] for vf in pool.vfs(home, pf=MANAGEMENT)}
+    first = pool.vfs(home, pf=MANAGEMENT)[0]["address"]
     for args, code in (
         ({"device": f"8086:{of_management}"}, "SRIOV_MANAGEMENT_INTERFACE"),
         ({"vf": first}, "SRIOV_MANAGEMENT_INTERFACE"),
         ({"network": "xenbr0"}, "SRIOV_MANAGEMENT_INTERFACE"),
         ({"vf": VF}, "SRIOV_MANAGED_BY_XAPI"),
     ):
-        details = pool.refused("assign_vf", vm_uuid=vm, host_uuid=home.uuid, **args)
-        assert (details[0], home.name in details[1]) == (code, True), details
-    given = {
-        pool.call("assign_vf", vm_uuid=vm, device="8086:10ed", host_uuid=home.uuid)["vf"] for _ in "1234"
-    }
-    assert given == {vf["address"] for vf in pool.call("list_vfs", home, pf=SECOND)}
-    assert pool.refused("assign_vf", vm_uuid=vm, device="8086:10ed")[0] == "SRIOV_NO_FREE_VF"
+        pool.refused("assign_vf", vm=vm, on=home, **args).says(code, home.name)
+    given = {pool.assign(vm, device="8086:10ed", on=home)["vf"] for _ in "1234"}
+    assert given == {vf["address"] for vf in pool.vfs(home, pf=SECOND)}
+    pool.refused("assign_vf", vm=vm, device="8086:10ed").says("SRIOV_NO_FREE_VF")
 
 
-def test_a_request_whose_network_is_gone(pool: Administrator) -> None:
-    home = pool.box.hosts[0]
+def test_a_request_whose_network_is_gone(pool: Pool) -> None:
+    home = pool.one
     vlan = pool.box.add_vlan(home, "eth1", 42, "accounting")
-    vm = pool.vm("a")
-    pool.call("assign_vf", vm_uuid=vm, network="accounting")
+    vm = pool.with_vf("a", network="accounting")
     network = pool.api("network.get_by_name_label", "accounting")[0]
     pool.box.xapi.call("VLAN.destroy", vlan)
     pool.box.xapi.database.destroy("network", network)
-    details = pool.refused("assign_vf", vm_uuid=vm, pf="eth2", host_uuid=home.uuid)
-    assert details[0] == "SRIOV_NO_FREE_VF"
-    assert "request=1" in details[2]
-    pool.call("unassign_vf", vm_uuid=vm, request="1")
-    assert pool.call("assign_vf", vm_uuid=vm, pf="eth2")["request"] == 2
+    pool.refused("assign_vf", vm=vm, pf="eth2", on=home).says("SRIOV_NO_FREE_VF", "request=1")
+    pool.unassign(vm, request="1")
+    assert pool.assign(vm, pf="eth2")["request"] == 2
 
 
-def test_a_network_whose_hosts_do_not_agree_on_its_tag(pool: Administrator) -> None:
+def test_a_network_whose_hosts_do_not_agree_on_its_tag(pool: Pool) -> None:
     """A VM would be in another VLAN on the next host."""
-    for host, tag in zip(pool.box.hosts, (40, 41)):
+    for host, tag in zip(pool.hosts, (40, 41)):
         pool.box.add_vlan(host, "eth1", tag, "mixed")
     vm = pool.vm("a")
-    for host in pool.box.hosts:
-        details = pool.refused("assign_vf", vm_uuid=vm, network="mixed", host_uuid=host.uuid)
-        assert details[0] == "SRIOV_BAD_ARGUMENT"
-        assert "40, 41" in details[2]
+    for host in pool.hosts:
+        pool.refused("assign_vf", vm=vm, network="mixed", on=host).says("SRIOV_BAD_ARGUMENT", "40, 41")
 
 
-def test_two_networks_of_one_name(pool: Administrator) -> None:
+def test_two_networks_of_one_name(pool: Pool) -> None:
     for _ in range(2):
         pool.box.xapi.database.create("network", {"name_label": "twins"})
-    assert "UUID" in pool.refused("assign_vf", vm_uuid=pool.vm("a"), network="twins")[2]
+    assert "UUID" in pool.refused("assign_vf", vm=pool.vm("a"), network="twins")[2]
 
 
-def test_a_port_that_is_down_is_warned_of(pool: Administrator) -> None:
-    home = pool.box.hosts[0]
+def test_a_port_that_is_down_is_warned_of(pool: Pool) -> None:
+    home = pool.one
     vm = pool.vm("a")
     pool.box.unplug(home, "eth1")
     home.machine.run(["ip", "link", "set", "eth1", "down"])
-    got = pool.call("assign_vf", vm_uuid=vm, pf="eth1", host_uuid=home.uuid)
+    got = pool.assign(vm, pf="eth1", on=home)
     assert any("eth1" in warning for warning in got["warnings"])
 
 
-def test_by_device_and_by_address(pool: Administrator) -> None:
+def test_by_device_and_by_address(pool: Pool) -> None:
     vm = pool.vm("a")
-    by_device = pool.call("assign_vf", vm_uuid=vm, device="8086:10ED", host_uuid=pool.box.hosts[1].uuid)
-    assert by_device["host_uuid"] == pool.box.hosts[1].uuid
-    by_address = pool.call("assign_vf", vm_uuid=vm, vf="07:10.4")
+    by_device = pool.assign(vm, device="8086:10ED", on=pool.other)
+    assert by_device["host_uuid"] == pool.other.uuid
+    by_address = pool.assign(vm, vf="07:10.4")
     assert (by_address["vf"], by_address["host_uuid"]) == ("0000:07:10.4", by_device["host_uuid"])
-    assert pool.refused("assign_vf", vm_uuid=vm, vf="07:10.4")[0] == "SRIOV_NO_FREE_VF"
-    assert pool.refused("assign_vf", vm_uuid=vm, vf="07:1f.7")[0] == "SRIOV_NOT_FOUND"
+    pool.refused("assign_vf", vm=vm, vf="07:10.4").says("SRIOV_NO_FREE_VF")
+    pool.refused("assign_vf", vm=vm, vf="07:1f.7").says("SRIOV_NOT_FOUND")
 
 
-def test_a_member_hands_the_call_on(pool: Administrator) -> None:
+def test_a_member_hands_the_call_on(pool: Pool) -> None:
     vm = pool.vm("a")
-    got = pool.call("assign_vf", host=pool.box.hosts[1], vm_uuid=vm, pf="eth1")
-    assert got["host_uuid"] in [host.uuid for host in pool.box.hosts]
-    assert pool.refused("assign_vf", host=pool.box.hosts[1], vm_uuid=vm, pf="eth7")[0] == "SRIOV_NOT_FOUND"
-    set_plugin(pool.box.hosts[0], None)
-    details = pool.refused("assign_vf", host=pool.box.hosts[1], vm_uuid=vm, pf="eth1")
-    assert details[0] == "SRIOV_NOT_FOUND"
-    assert "master" in details[1]
+    got = pool.call("assign_vf", pool.other, vm_uuid=vm, pf="eth1")
+    assert got["host_uuid"] in [host.uuid for host in pool.hosts]
+    pool.refused("assign_vf", pool.other, vm_uuid=vm, pf="eth7").says("SRIOV_NOT_FOUND")
+    set_plugin(pool.one, None)
+    pool.refused("assign_vf", pool.other, vm_uuid=vm, pf="eth1").says("SRIOV_NOT_FOUND", "master")
 
 
-def test_none_left_is_said_with_who_has_them(pool: Administrator) -> None:
-    home = pool.box.hosts[0]
+def test_none_left_is_said_with_who_has_them(pool: Pool) -> None:
+    home = pool.one
     for number in range(4):
         vm = pool.vm(f"vm{number}", affinity=home.ref)
-        assert pool.call("assign_vf", vm_uuid=vm, pf="eth1", host_uuid=home.uuid)["host_uuid"] == home.uuid
-    details = pool.refused("assign_vf", vm_uuid=pool.vm("late"), pf="eth1", host_uuid=home.uuid)
-    assert details[0] == "SRIOV_NO_FREE_VF"
+        assert pool.assign(vm, pf="eth1", on=home)["host_uuid"] == home.uuid
+    details = pool.refused("assign_vf", vm=pool.vm("late"), pf="eth1", on=home).says("SRIOV_NO_FREE_VF")
     assert sum(f"vm{number}" in details[1] for number in range(4)) == 3  # three are named, others counted
     assert home.name in details[1]
 
@@ -264,10 +234,9 @@ def test_none_left_is_said_with_who_has_them(pool: Administrator) -> None:
         ({"pf": "eth1", "colour": "red"}, "SRIOV_BAD_ARGUMENT", "colour"),
     ],
 )
-def test_what_cannot_be_is_said(
-    untouched: Administrator, args: Dict[str, str], code: str, named: str
-) -> None:
-    details = untouched.refused("assign_vf", vm_uuid=untouched.vm("a"), **args)
+def test_what_cannot_be_is_said(pool: Pool, args: Dict[str, str], code: str, named: str) -> None:
+    pool.box.add_network("inside")
+    details = pool.refused("assign_vf", vm=pool.vm("a"), **args)
     assert details[0].startswith(code)
     assert named in details[1] + details[2]
 
@@ -285,8 +254,8 @@ def test_what_cannot_be_is_said(
         ({"is_control_domain": True, "power_state": "Running"}, "SRIOV_BAD_ARGUMENT"),
     ],
 )
-def test_only_a_halted_vm_gets_vfs(untouched: Administrator, values: Dict[str, Any], code: str) -> None:
-    vm = untouched.vm("a", **values)
+def test_only_a_halted_vm_gets_vfs(pool: Pool, values: Dict[str, Any], code: str) -> None:
+    vm = pool.vm("a", **values)
     for function, args in (
         ("assign_vf", {"pf": "eth1"}),
         ("unassign_vf", {"all": "true"}),
@@ -295,48 +264,48 @@ def test_only_a_halted_vm_gets_vfs(untouched: Administrator, values: Dict[str, A
     ):
         if function == "unassign_vf" and values == {"is_a_template": True}:
             continue  # a VM that became one gives back what it was lent
-        assert untouched.refused(function, vm_uuid=vm, **args)[0] == code
-    assert untouched.refused("assign_vf", vm_uuid="nonsense", pf="eth1")[0] == "SRIOV_BAD_ARGUMENT"
+        assert pool.refused(function, vm=vm, **args).code == code
+    pool.refused("assign_vf", vm="nonsense", pf="eth1").says("SRIOV_BAD_ARGUMENT")
     gone = "00000000-0000-4000-8000-000000000000"
-    assert untouched.refused("assign_vf", vm_uuid=gone, pf="eth1")[0] == "SRIOV_NOT_FOUND"
+    pool.refused("assign_vf", vm=gone, pf="eth1").says("SRIOV_NOT_FOUND")
 
 
-def test_macs_are_had_once_in_the_pool(pool: Administrator) -> None:
+def test_macs_are_had_once_in_the_pool(pool: Pool) -> None:
     vm, other = pool.vm("a"), pool.vm("b")
-    pool.call("assign_vf", vm_uuid=vm, pf="eth1", mac="02:16:3e:00:00:05")
-    assert "request 1" in pool.refused("assign_vf", vm_uuid=other, pf="eth1", mac="02:16:3E:00:00:05")[1]
+    pool.assign(vm, pf="eth1", mac="02:16:3e:00:00:05")
+    assert "request 1" in pool.refused("assign_vf", vm=other, pf="eth1", mac="02:16:3E:00:00:05")[1]
     pool.box.xapi.database.create("VIF", {"MAC": "02:16:3e:00:00:06", "VM": pool.ref(vm)})
-    assert "VIF" in pool.refused("assign_vf", vm_uuid=other, pf="eth1", mac="02:16:3e:00:00:06")[1]
+    assert "VIF" in pool.refused("assign_vf", vm=other, pf="eth1", mac="02:16:3e:00:00:06")[1]
     port = next(pif["MAC"] for pif in pool.api("PIF.get_all_records").values() if pif["device"] == "eth2")
-    assert "eth2" in pool.refused("assign_vf", vm_uuid=other, pf="eth1", mac=port)[1]
+    assert "eth2" in pool.refused("assign_vf", vm=other, pf="eth1", mac=port)[1]
 
 
-def test_a_derived_mac_is_nobody_elses_either(pool: Administrator) -> None:
+def test_a_derived_mac_is_nobody_elses_either(pool: Pool) -> None:
     """The first that would come is a VIF's, the second another request's, the third a port's."""
     vm, other = pool.vm("a"), pool.vm("b")
     first, second, third, fourth = (vf_settings.derived_mac(vm, 1, attempt) for attempt in range(4))
     database = pool.box.xapi.database
     database.create("VIF", {"MAC": first.upper(), "VM": pool.ref(other)})
-    pool.call("assign_vf", vm_uuid=other, pf="eth1", mac=second)
-    database.set("PIF", pool.box.pif(pool.box.hosts[1], "eth2"), "MAC", third)
-    pool.call("assign_vf", vm_uuid=vm, pf="eth1")
+    pool.assign(other, pf="eth1", mac=second)
+    database.set("PIF", pool.box.pif(pool.other, "eth2"), "MAC", third)
+    pool.assign(vm, pf="eth1")
     assert pool.ledger(vm)["requests"][0]["settings"] == {"mac": fourth}
-    pool.call("reinstate_vfs", vm_uuid=vm, host_uuid=pool.box.hosts[1].uuid)
+    pool.reinstate(vm, on=pool.other)
     assert pool.ledger(vm)["requests"][0]["settings"] == {"mac": fourth}
 
 
-def test_fifty_clients_and_twenty_vfs(pool: Administrator) -> None:
-    home = pool.box.hosts[0]
+def test_fifty_clients_and_twenty_vfs(pool: Pool) -> None:
+    home = pool.one
     for port in (FIRST, SECOND):
         set_vfs(home, port, 0)
         set_vfs(home, port, 10)
-    set_vfs(pool.box.hosts[1], FIRST, 0)
-    set_vfs(pool.box.hosts[1], SECOND, 0)
+    set_vfs(pool.other, FIRST, 0)
+    set_vfs(pool.other, SECOND, 0)
     vms = [pool.vm(f"vm{number}") for number in range(50)]
 
     def assign(vm: str) -> str:
         try:
-            return str(pool.box.call(home, "assign_vf", vm_uuid=vm, device="8086:10ed")["vf"])
+            return str(pool.call("assign_vf", home, vm_uuid=vm, device="8086:10ed")["vf"])
         except XenAPI.Failure as failure:
             return str(failure.details[0])
 
@@ -345,4 +314,4 @@ def test_fifty_clients_and_twenty_vfs(pool: Administrator) -> None:
     vfs = [outcome for outcome in outcomes if outcome.startswith("0000:")]
     assert len(vfs) == len(set(vfs)) == 20
     assert outcomes.count("SRIOV_NO_FREE_VF") == 30
-    assert pool.call("list_assignments")["conflicts"] == []
+    assert pool.conflicts() == []
