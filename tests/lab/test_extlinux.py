@@ -37,7 +37,7 @@ def test_from_no_iommu_to_a_guest_with_a_vf(host: LabHost, say: Say) -> None:
         "xen_option": "iommu=0",
     }
     assert {"IOMMU_OFF", "NO_PCIBACK"} <= set(problems(status))
-    say("status: the IOMMU is off, pciback is not there")
+    say("status: the IOMMU is off, pciback is not loaded")
 
     before = boot_entries(host)
     enabled = call(host, "enable_iommu")

@@ -68,7 +68,7 @@ def test_what_the_driver_makes_is_taken_at_once_and_kept(
     answer = call(host, pool, "set_vf_count", pf=QAT, count="4")
     assert time.monotonic() - started < 10
     assert (answer["after"], answer["changed"]) == (made, True)
-    assert f"made {made} VFs when it was asked for 4" in answer["warnings"][0]
+    assert f"made {made} VFs instead of the 4 asked for" in answer["warnings"][0]
     assert made > 4 or "requested; only 3 enabled" in answer["warnings"][0]  # the kernel's own words
     assert sriov_conf.read(host).pfs[QAT].vfs == made
     assert drivers(host, QAT) == ["pciback"] * made
@@ -126,7 +126,7 @@ def test_a_driver_that_takes_no_vf_away_is_named_with_what_helps(tmp_path: Path,
     for count in ("0", "4"):
         error = refused(host, pool, pf=QAT, count=count)
         assert error.code == "SRIOV_KERNEL_REFUSED"
-        assert f"to take the VFs of {QAT} away: Invalid argument" in error.message
+        assert f"to remove the VFs of {QAT}: Invalid argument" in error.message
         assert "modprobe -r c6xx" in error.hint
         assert "count=16 keeps them" in error.hint
         assert sriov_conf.read(host).pfs[QAT].vfs == 16

@@ -158,7 +158,7 @@ WRONG = {
     "requests[0] has no by": with_request(by=None),
     "requests[0].number is no whole number": with_request(number=True),
     "from 0 on": with_request(number=-1),
-    "by `port`, which is none of network, pf, vf, device": with_request(by="port"),
+    "by `port`, which is not one of network, pf, vf, device": with_request(by="port"),
     "which is not the UUID of a network": with_request(value=NETWORK.upper()),
     "which is not the address of a VF": with_request(by="vf", value="07:10.0", device="8086:10ed"),
     "which is not the address of a PF": with_request(by="pf", value="10000:07:00.0", device="8086:10fb"),

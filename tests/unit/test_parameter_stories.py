@@ -280,7 +280,7 @@ def test_a_line_that_wins_is_named(tmp_path: Path, pool: SmallPool, path: str, t
         sysfs.put(path, text)
     error = refused(host, pool, "eth3", 2)
     assert error.code == "SRIOV_BOOT_CONFIG"
-    assert f"{place} says max_vfs=0,4,0,0, and wins over {CONF}" in error.message
+    assert f"{place} says max_vfs=0,4,0,0, and overrides {CONF}" in error.message
     assert "max_vfs=0,4,0,2" in error.hint
 
 

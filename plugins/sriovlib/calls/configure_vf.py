@@ -72,7 +72,7 @@ def configure_vf(host: Host, session: Any, args: Mapping[str, str]) -> Dict[str,
                 f"{address}: the driver {pf.driver} refused {refused[0]}.{left}",
                 "Nothing was changed: call again in a moment."
                 if refused[0].is_busy and not left
-                else "Leave that setting out; what else this call named was taken back.",
+                else "Leave that setting out; the other settings of this call were undone.",
             )
         shown = inventory.look(host)
         return next((r for r in list_vfs.vf_records(shown, pool) if r["address"] == address), record)

@@ -98,7 +98,7 @@ def _keep_what_there_is(
 ) -> str:
     """A driver that makes another number than it is asked for does so at each boot, so the file gets the
     number made. Returns the warning."""
-    said = f"The driver {pf.driver} of {pf.address} made {made} VFs when it was asked for {asked}"
+    said = f"The driver {pf.driver} of {pf.address} made {made} VFs instead of the {asked} asked for"
     said += f" ({reason})" if reason else ""
     try:
         _write_file(host, seen, macs, pf, made)

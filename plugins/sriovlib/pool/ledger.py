@@ -225,7 +225,7 @@ def _shown(text: str) -> str:
 def _request(document: Dict[str, Any], path: str) -> Request:
     kind, device, settings = document["by"], document.get("device"), document["settings"]
     if kind not in _VALUES:
-        raise LedgerError(f"{path} is by {_shown(kind)}, which is none of {', '.join(_VALUES)}")
+        raise LedgerError(f"{path} is by {_shown(kind)}, which is not one of {', '.join(_VALUES)}")
     _check(_VALUES[kind], document["value"], f"{path}.value")
     # An address means the same thing only where the same device is behind it.
     if (device is None) == (kind in ("pf", "vf")):

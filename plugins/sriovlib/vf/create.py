@@ -86,7 +86,7 @@ def make(host: Host, pf: str, count: int) -> int:
         reason = "" if isinstance(error, NotObeyed) else reason_since(host, pf, log_before)
         hangs = error.errno == errno.ETIMEDOUT and not isinstance(error, NotAllBorn)  # it would again
         failed = f"{len(present(host, pf))} now" if hangs else _back(host, pf, before)
-        refused = f"to take the VFs of {pf} away" if isinstance(error, StillThere) else f"{count} VFs on {pf}"
+        refused = f"to remove the VFs of {pf}" if isinstance(error, StillThere) else f"{count} VFs on {pf}"
         raise SriovError(
             "SRIOV_KERNEL_REFUSED",
             f"The kernel refused {refused}: {error.strerror}"

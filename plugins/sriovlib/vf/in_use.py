@@ -90,7 +90,7 @@ def no_domain_has_a_vf(pf: PhysicalFunction, seen: Inventory) -> None:
         raise SriovError(
             "SRIOV_VF_IN_USE",
             f"{pf.name}: running VMs have its VFs: {names}.",
-            "Shut them down first; `force` does not help against that.",
+            "Shut them down first; `force` does not override this.",
         )
     for vf in own:
         is_not_starting(vf, seen)

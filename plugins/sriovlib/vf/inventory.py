@@ -128,7 +128,7 @@ def why_no_settings(pf: pci.PhysicalFunction, vf: pci.VirtualFunction) -> str:
         return (
             f"the PF {pf.address} of {vf.address} has no network interface ({driver}), so nothing can be set"
         )
-    return f"{pf.address} is no network card, so its VFs have no such settings"
+    return f"{pf.address} is not a network card, so its VFs have no network settings"
 
 
 def _vf_interfaces(

@@ -46,14 +46,14 @@ _BY_ERRNO = {
     errno.ERANGE: "The card allows fewer; list_pfs shows how many (total_vfs).",
     errno.ENOENT: "Use a driver that makes VFs through sysfs, or its module parameter.",
     errno.EBUSY: "The driver is busy, or something else made VFs just now. If calling again does not help: "
-    "shut down the VMs that have VFs of this PF, then load its driver anew or reboot the host.",
-    errno.EAGAIN: "The driver was busy with something else all that time: call again in a minute. At each "
+    "shut down the VMs that have VFs of this PF, then reload its driver or reboot the host.",
+    errno.EAGAIN: "The driver stayed busy: call again in a minute. At each "
     "boot it is tried again for a while, too.",
     errno.ETIMEDOUT: "The driver hangs in the kernel; see the kernel's log, and reboot the host.",
     errno.EIO: "The card's firmware refused, or does not answer: see the kernel's log, bring the card's "
     "firmware up to date, and power the host off and on.",
-    errno.ENODEV: "The card is in a state in which its driver makes no VFs: see the kernel's log, then load "
-    "the driver anew or reboot the host.",
+    errno.ENODEV: "The card is in a state in which its driver makes no VFs: see the kernel's log, then "
+    "reload the driver or reboot the host.",
     errno.EOPNOTSUPP: "The card, its slot or the mode that it is in cannot do it: turn on SR-IOV and ARI in "
     "the firmware's set-up, put the card into another slot, or see the vendor's tool.",
 }
@@ -100,7 +100,7 @@ def hint(number: int, reason: str) -> str:
     limit = _LIMIT.search(reason)
     if limit and int(limit.group(1)):
         return (
-            f"Ask for at most {limit.group(1)}, or take away what limits it (traffic classes, macvlans, "
+            f"Ask for at most {limit.group(1)}, or remove what limits it (traffic classes, macvlans, "
             "the PF's own queues)."
         )
     if number == errno.EPERM:

@@ -224,7 +224,7 @@ def _who_wins(parameter: Parameter, now: Outlook, address: str, count: int) -> T
     words = f"{parameter.name}={now.setting.value}"
     return (
         f"{address} does not get {count} VFs when {parameter.driver} is loaded: {now.setting.place} says "
-        f"{words}, and wins over {parameter.path}.",
+        f"{words}, and overrides {parameter.path}.",
         f"Take it out there, or write {parameter.name}={now.value_with(address, count)} there; then call "
         "set_vf_count again.",
     )

@@ -39,7 +39,7 @@ def find(host: Host) -> Pciback:
 
 NOT_THERE = Problem(
     "NO_PCIBACK",
-    "The driver pciback is not there, so no device can be given to a VM.",
+    "The driver pciback is not loaded, so no device can be given to a VM.",
     "Call load_pciback.",
 )
 
@@ -61,7 +61,7 @@ def _unreadable_list(host: Host) -> Optional[Problem]:
         return None
     return Problem(
         "NO_PCIBACK",
-        "The driver pciback is not there, so no device can be given to a VM: it cannot read its list of "
+        "The driver pciback is not loaded, so no device can be given to a VM: it cannot read its list of "
         f"devices to hide (xen-pciback.hide) from `{wrong}` on.",
         "Write that list again, each device as (0000:BB:DD.F) and nothing between them "
         "(`/opt/xensource/libexec/xen-cmdline --get-dom0 xen-pciback.hide`, "
