@@ -14,7 +14,7 @@ from . import arguments
 def release_vfs(host: Host, session: Any, args: Mapping[str, str]) -> Dict[str, Any]:
     """The plugin's `release_vfs`, for the master when a VM's lease goes to another host: a guest that shut
     itself down ran no hook, so its MAC may still be here. `{vm_uuid, released: [address], not_released: [{vf,
-    why}]}`; nothing is done while the VM runs here. `vfs`: addresses that were leased to it; without them, those
+    why}]}`; nothing is done while the VM runs here. `vfs`: addresses of its lease; without them, those
     that its last start here was given. What could not be set back stays noted, for the next time."""
     vm_uuid = arguments.required_uuid(args, "vm_uuid")
     left = arguments.addresses(args, "vfs")
