@@ -1,12 +1,9 @@
 """Pools that many tests begin with."""
 
-import sys
 from typing import Iterator
 
 import hurry
 import pytest
-from box import PoolInABox
-from estate import Estate, alike, other_slot
 from managed_pool import FOREIGN, Pool
 
 
@@ -23,32 +20,6 @@ def pool(request: pytest.FixtureRequest) -> Iterator[Pool]:
 def web(pool: Pool) -> str:
     """A VM with an entry by hand."""
     return pool.vm("web", pci=FOREIGN)
-
-
-@pytest.fixture(scope="module")
-def hosts_alike() -> Iterator[Estate]:
-    with PoolInABox([alike(1), alike(2)], interpreter=sys.executable) as box:
-        yield Estate(box)
-
-
-@pytest.fixture(scope="module")
-def hosts_with_other_slots() -> Iterator[Estate]:
-    with PoolInABox([alike(1), other_slot(2)], interpreter=sys.executable) as box:
-        yield Estate(box)
-
-
-@pytest.fixture
-def estate(hosts_alike: Estate) -> Iterator[Estate]:
-    """Two hosts alike, which have our package with its hooks."""
-    yield hosts_alike
-    hosts_alike.clear()
-
-
-@pytest.fixture
-def mixed(hosts_with_other_slots: Estate) -> Iterator[Estate]:
-    """The same, but their cards are in different slots, so that each change of hosts takes a re-placement."""
-    yield hosts_with_other_slots
-    hosts_with_other_slots.clear()
 
 
 @pytest.fixture

@@ -85,11 +85,12 @@ class Pool:
         ports: Sequence[str] = ("eth1",),
         hooks: bool = True,
         by_kernel: bool = False,
+        **of_box: Any,
     ) -> Iterator["Pool"]:
         """So many hosts, each with four VFs on these ports, and our hooks. `describe` says what the host of a
         number is. `by_kernel`: we have not made the VFs, so pciback holds none of them."""
         descriptions = [describe(number) for number in range(1, hosts + 1)]
-        with PoolInABox(descriptions, interpreter=sys.executable) as box:
+        with PoolInABox(descriptions, interpreter=sys.executable, **of_box) as box:
             pool = cls(box)
             for host in box.hosts:
                 if not by_kernel:
