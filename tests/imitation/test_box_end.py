@@ -113,7 +113,7 @@ def test_a_child_of_a_hook_that_is_no_python(box: PoolInABox, tmp_path: Path) ->
     close(box, writer)
 
 
-def test_what_was_left_behind_dies_with_its_host(box: PoolInABox, tmp_path: Path) -> None:
+def test_orphans_die_with_their_host(box: PoolInABox, tmp_path: Path) -> None:
     """A power cut spares nothing, and nothing else."""
     writer = Writer(box, tmp_path, A_DAEMON)
     box.put_hook(box.hosts[0], "vm-pre-start", writer.text)

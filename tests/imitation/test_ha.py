@@ -77,7 +77,7 @@ def host_of(box: PoolInABox, vm: str) -> str:
     return str(box.xapi.database.get("VM", vm, "resident_on"))
 
 
-def test_what_was_protected_runs_elsewhere_and_the_rest_is_halted(box: PoolInABox) -> None:
+def test_ha_restarts_protected_vms_and_halts_the_rest(box: PoolInABox) -> None:
     vm, other = protected_vm(box), box.add_vm("other")
     box.start(other, box.hosts[1])
     box.lose(box.hosts[1], noticed=False)
@@ -98,7 +98,7 @@ def test_best_effort_vms_come_last_and_once(box: PoolInABox) -> None:
     assert box.run_ha() == {}
 
 
-def test_what_was_shut_down_by_its_user_stays_down(box: PoolInABox) -> None:
+def test_ha_leaves_vms_down_that_their_user_shut_down(box: PoolInABox) -> None:
     vm = protected_vm(box)
     box.shut_down(vm)
     box.lose(box.hosts[1], noticed=False)
@@ -106,7 +106,7 @@ def test_what_was_shut_down_by_its_user_stays_down(box: PoolInABox) -> None:
     assert box.power_state(vm) == "Halted"
 
 
-def test_what_shuts_itself_down_is_started_again_unless_the_pool_says_otherwise(box: PoolInABox) -> None:
+def test_ha_restarts_vms_that_shut_themselves_down(box: PoolInABox) -> None:
     vm = protected_vm(box)
     box.shut_down_from_inside(vm)
     assert box.run_ha() == {vm: None}

@@ -117,7 +117,7 @@ def test_a_reboot_leaves_only_what_is_on_the_disk(tmp_path: Path) -> None:
         ("iommu=0 -- iommu=1", False),  # dom0's, not Xen's
     ],
 )
-def test_what_of_xens_line_reaches_xen(tmp_path: Path, options: str, active: bool) -> None:
+def test_xen_options_of_the_boot_file_reach_xen(tmp_path: Path, options: str, active: bool) -> None:
     machine = default_host(str(tmp_path), xen_options="iommu=0")
     text = machine.read(GRUB).replace("iommu=0", options, 1)
     machine.replace_file(GRUB, text.encode())

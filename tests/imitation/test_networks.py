@@ -44,7 +44,7 @@ def test_a_bond_takes_its_members_down(box: PoolInABox) -> None:
     assert networks_by_interface(box, host)["eth2"] == "storage"
 
 
-def test_what_may_not_stand_on_what(box: PoolInABox) -> None:
+def test_pifs_that_may_not_stand_on_each_other(box: PoolInABox) -> None:
     host = box.hosts[0]
     other = box.add_network("other")
     vlan = box.xapi.call("VLAN.get_untagged_PIF", box.add_vlan(host, "eth1", 42, "accounting"))

@@ -41,7 +41,7 @@ def run(programs: Programs, folder: Path, text: str, at_work: AtWork = unwatched
     return programs.run([os.fsencode(sys.executable), os.fsencode(script)], {}, at_work)
 
 
-def test_it_finds_the_same(tmp_path: Path) -> None:
+def test_forked_program_finds_the_same_environment(tmp_path: Path) -> None:
     (tmp_path / "site").mkdir()
     (tmp_path / "site" / "sitecustomize.py").write_text("import os\ndel os.environ['PYTHONPATH']\n")
     (tmp_path / "real").mkdir()
@@ -74,13 +74,15 @@ ENDS: Tuple[Tuple[str, int, bytes], ...] = (
 
 @BOTH
 @pytest.mark.parametrize(("text", "status", "stdout"), ENDS)
-def test_it_ends_the_same(programs: Programs, tmp_path: Path, text: str, status: int, stdout: bytes) -> None:
+def test_forked_program_ends_the_same(
+    programs: Programs, tmp_path: Path, text: str, status: int, stdout: bytes
+) -> None:
     ended = run(programs, tmp_path, text)
     assert ended[:2] == (status, stdout)
 
 
 @BOTH
-def test_it_can_be_killed(programs: Programs, tmp_path: Path) -> None:
+def test_forked_program_can_be_killed(programs: Programs, tmp_path: Path) -> None:
     begun = tmp_path / "begun"
 
     @contextmanager
@@ -94,7 +96,7 @@ def test_it_can_be_killed(programs: Programs, tmp_path: Path) -> None:
     assert run(programs, tmp_path, text, killing).status == -signal.SIGKILL
 
 
-def test_one_that_is_killed_as_it_ends() -> None:
+def test_forked_program_killed_as_it_ends() -> None:
     """The wish comes too late or not; the program's status is told either way."""
 
     @contextmanager
@@ -113,7 +115,7 @@ def test_one_that_is_killed_as_it_ends() -> None:
 
 @pytest.mark.parametrize("mode", [0o644, 0o755], ids=["not executable", "no program"])
 @BOTH
-def test_what_cannot_be_executed(programs: Programs, tmp_path: Path, mode: int) -> None:
+def test_forked_program_that_cannot_be_executed(programs: Programs, tmp_path: Path, mode: int) -> None:
     (tmp_path / "file").write_bytes(b"\0")
     (tmp_path / "file").chmod(mode)
     with pytest.raises(OSError) as error:  # noqa: PT011 (its number is what is asked for)
@@ -151,7 +153,7 @@ def test_programs_end_when_the_run_of_tests_is_killed(tmp_path: Path) -> None:
 
 
 @BOTH
-def test_what_python_cannot_read_is_said_by_python(programs: Programs, tmp_path: Path) -> None:
+def test_forked_program_with_a_syntax_error(programs: Programs, tmp_path: Path) -> None:
     ended = programs.run([os.fsencode(sys.executable), os.fsencode(tmp_path / "none")], {}, unwatched)
     assert ended.status == 2
     assert b"No such file" in ended.stderr

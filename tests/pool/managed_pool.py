@@ -265,8 +265,9 @@ class Pool:
         assert (code, status) == ("XAPI_HOOK_FAILED", "2"), failure.description
         assert hook.endswith("/50-xapi-sriov")
         first, message, hint = stdout.splitlines()
-        code, of_vm, *_host_and_task = first.split(" ")
-        assert of_vm == vm
+        code, of_vm, host, *task = first.split(" ")
+        hosts = {one.uuid for one in self.box.hosts} | ({"-"} if code == "SRIOV_XAPI_SILENT" else set())
+        assert (of_vm, host in hosts, len(task)) == (vm, True, code == "SRIOV_RESTARTING"), first
         return Refusal(code, message, hint)
 
     def reboot_refused(self, vm: str) -> Refusal:

@@ -44,7 +44,7 @@ def test_entries_by_hand_count_and_are_adopted(pool: Pool) -> None:
     pool.refused("adopt_vm", vm=old).says("SRIOV_BAD_ARGUMENT")
 
 
-def test_what_its_owner_could_have_written_is_shown_and_taken_only_if_so_told(pool: Pool) -> None:
+def test_adopt_vm_takes_keys_of_the_owner_only_with_trust_keys(pool: Pool) -> None:
     """A vm-admin writes sriovmacs and sriovvlans, but no `pci`; so VLAN 42 need not be what the VM shall
     have."""
     old = by_iovirt(pool, "old", 0, "02:16:3e:00:00:0a", "42")
@@ -154,7 +154,7 @@ def test_a_real_clone_gets_the_requests_of_its_origin(pool: Pool) -> None:
     assert pool.conflicts() == []
 
 
-def test_which_of_two_it_is_a_copy_of_is_asked(pool: Pool) -> None:
+def test_adopt_vm_asks_which_of_two_origins_a_copy_has(pool: Pool) -> None:
     """One address, leased to a VM on each of two hosts, with different VLANs: only the mark tells of which
     the clone is, and its owner could have changed that."""
     one, other = pool.vm("one"), pool.vm("other")
@@ -180,7 +180,7 @@ def test_a_clone_of_one_of_two_alike_needs_no_word(pool: Pool) -> None:
     assert own["vf"] == NEXT_VF
 
 
-def test_what_was_written_for_the_vm_is_no_copy_if_so_told(pool: Pool) -> None:
+def test_adopt_vm_of_entries_that_are_no_copy(pool: Pool) -> None:
     pool.with_vf("web")
     old = pool.vm("old", other_config={"pci": f"0/{VF}"}, platform={"nomigrate": "true"})
     adopted = pool.adopt(old, on=pool.other, origin_uuid="none")

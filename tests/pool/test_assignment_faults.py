@@ -175,5 +175,5 @@ def test_a_write_that_stays_is_told_of(pool: Pool, web: str) -> None:
 
     with calls_told(act):
         refused = error_of(pool.act, "assign_vf", vm=web, pf="eth1")
-    refused.says("SRIOV_XAPI_SILENT", "could not be taken back", "list_assignments")
+    refused.says("SRIOV_XAPI_SILENT", "could not be undone", "list_assignments")
     assert pool.entry(web).requests

@@ -62,7 +62,7 @@ def test_a_second_vf_comes_after_the_first_and_what_others_wrote_stays(pool: Poo
     assert not pool.unassign(vm)["changed"]
 
 
-def test_what_somebody_took_out_stays_out(pool: Pool) -> None:
+def test_entries_of_others_that_were_taken_out_stay_out(pool: Pool) -> None:
     """An entry by hand stood beside ours when those were written: the note of it does not bring it back."""
     vm = pool.vm("web", pci="0/0000:00:1b.0")
     pool.assign(vm, pf="eth1")
@@ -234,7 +234,7 @@ def test_none_left_is_said_with_who_has_them(pool: Pool) -> None:
         ({"pf": "eth1", "colour": "red"}, "SRIOV_BAD_ARGUMENT", "colour"),
     ],
 )
-def test_what_cannot_be_is_said(pool: Pool, args: Dict[str, str], code: str, named: str) -> None:
+def test_assign_vf_refusals(pool: Pool, args: Dict[str, str], code: str, named: str) -> None:
     pool.box.add_network("inside")
     details = pool.refused("assign_vf", vm=pool.vm("a"), **args)
     assert details[0].startswith(code)

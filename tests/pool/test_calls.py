@@ -171,7 +171,7 @@ def test_a_mistake_names_itself(
 
 
 @pytest.mark.parametrize("args", [{"pf": "eth9"}, {"pf": "0000:0f:00.0"}, {"network": "no such"}])
-def test_what_is_not_there_is_not_found(box: PoolInABox, host: BoxHost, args: Dict[str, str]) -> None:
+def test_calls_with_things_that_are_not_found(box: PoolInABox, host: BoxHost, args: Dict[str, str]) -> None:
     assert refused(box, host, "list_vfs", **args)[0] == "SRIOV_NOT_FOUND"
 
 

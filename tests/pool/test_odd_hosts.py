@@ -165,7 +165,9 @@ def test_a_vm_that_is_called_by_anothers_uuid(pool: Pool) -> None:
         assert name in refused[1]
 
 
-def test_what_hosts_told_before_a_long_wait(pool: Pool, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_inventories_are_asked_for_again_after_a_long_wait(
+    pool: Pool, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """While the call waits for the pool's lock, the master's VFs go. Then it asks again, and gives none that
     is not there; what was wrong with another host is still said."""
     monkeypatch.setattr(locked, "STALE_SECONDS", 0)

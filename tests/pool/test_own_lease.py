@@ -59,7 +59,7 @@ def test_a_changed_mark_costs_its_own_vm_nothing(pool: Pool, mark: Optional[str]
     assert pool.keys(web)[0]["sriov-vm"] == web
 
 
-def test_what_another_vm_was_lent_and_is_not_any_more(pool: Pool) -> None:
+def test_address_formerly_leased_to_another_vm(pool: Pool) -> None:
     web = pool.with_vf("web")
     clone = pool.vm("copy", f"0/{VF}")
     reserve = pool.with_vf("reserve")

@@ -43,7 +43,7 @@ def test_calls_in_a_session_that_ends(box: PoolInABox) -> None:
     assert set(box.xapi.database.refs("session")) == before
 
 
-def test_it_ends_where_its_user_failed(box: PoolInABox) -> None:
+def test_own_session_ends_where_its_user_failed(box: PoolInABox) -> None:
     before = set(box.xapi.database.refs("session"))
     with pytest.raises(KeyError), logged_in(box.hosts[0].machine):
         raise KeyError("of the user")

@@ -109,7 +109,7 @@ def test_a_host_that_comes_back_finds_its_leases(pool: Pool) -> None:
     assert not pool.reinstate(vm)["changed"]
 
 
-def test_what_was_lent_of_a_host_that_left_can_be_given_back(pool: Pool) -> None:
+def test_lease_of_a_host_that_left_can_be_given_back(pool: Pool) -> None:
     vm = pool.with_vf("web", pool.other)
     pool.box.eject(pool.other)
     assert pool.unassign(vm)["changed"]

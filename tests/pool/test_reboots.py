@@ -17,7 +17,7 @@ from sriovlib.starts import hooks
 from sriovlib.vf import start_notes
 from values import Failure
 
-pytestmark = pytest.mark.story
+pytestmark = [pytest.mark.story, OTHER_SLOTS]
 
 VF, SECOND, MANAGEMENT = "0000:07:10.0", "0000:07:10.2", "0000:02:00.0"
 
@@ -125,7 +125,7 @@ def test_an_entry_that_its_vm_has_a_request_for_arrives_with_mac_and_vlan(pool: 
     assert (pool.devices(vm), pool.settings(pool.one, VF)) == ([VF], (pool.mac(vm), 12))
 
 
-def test_what_xenopsd_still_plugs_though_no_entry_names_it_is_judged(pool: Pool) -> None:
+def test_reboot_judges_devices_that_only_xenopsd_knows(pool: Pool) -> None:
     """A list without an entry that is plugged, xenopsd does not take over, so it keeps the one before."""
     vm = running_with(pool, "web", f"0/{VF}")
     halted = pool.with_vf("halted")
@@ -176,7 +176,7 @@ def test_a_reboot_takes_nothing_more_where_xapi_answers_the_first_question_only(
     assert pool.devices(vm) == [VF, SECOND]
 
 
-def test_what_the_vm_had_is_plugged_again_whether_or_not_xapi_answers(pool: Pool) -> None:
+def test_reboot_plugs_the_same_again_without_xapi(pool: Pool) -> None:
     vm = pool.with_vf("web", vlan="12")
     pool.start(vm, pool.one)
     with pool.box.silent_xapi(pool.one):
@@ -257,8 +257,7 @@ def test_a_reboot_waits_as_long_as_a_toolstack_takes_to_restart(pool: Pool) -> N
     assert pool.devices(vm) == [VF]
 
 
-@OTHER_SLOTS
-def test_what_runs_elsewhere_does_not_reboot_here(pool: Pool) -> None:
+def test_reboot_here_of_a_vm_that_runs_elsewhere_is_refused(pool: Pool) -> None:
     """The record is another host's, and there is no note: the VM's VFs are not of this host."""
     vm = pool.with_vf("web")
     pool.start(vm, pool.one)

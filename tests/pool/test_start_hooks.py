@@ -100,7 +100,7 @@ def test_a_resume_is_judged_and_never_placed(pool: Pool) -> None:
 
 
 @pytest.mark.parametrize("text", [f"0/{VF},", "00/0000:7:10.0"])
-def test_what_is_plugged_counts_and_not_how_it_is_written(pool: Pool, text: str) -> None:
+def test_start_judges_addresses_and_not_their_spelling(pool: Pool, text: str) -> None:
     vm = pool.with_vf("web")
     pool.set_pci(vm, text)
     pool.start(vm, pool.other)  # the master moves the lease, and writes the entry as it writes them
@@ -192,7 +192,7 @@ def test_a_vm_that_ran_before_the_package_came_reboots(pool: Pool) -> None:
     ("entry", "carried"),
     [(f"0/{MANAGEMENT}", "the management interface eth0"), (f"0/{SATA}", "the mounted file system /")],
 )
-def test_what_dom0_lives_on(pool: Pool, entry: str, carried: str) -> None:
+def test_start_with_an_entry_for_a_device_that_dom0_needs(pool: Pool, entry: str, carried: str) -> None:
     vm = pool.vm("greedy", entry)
     pool.start_refused(vm, pool.other).says("SRIOV_NEEDED_BY_DOM0", entry, carried, "xe vm-param-remove")
     host = pool.other.machine

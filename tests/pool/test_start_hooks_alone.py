@@ -162,7 +162,9 @@ def test_a_start_that_waits_for_minutes_keeps_its_vf(pool: Pool) -> None:
 # -- the lock --------------------------------------------------------------------------------------
 
 
-def test_nobody_waits_for_anothers_link(pool: Pool, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_start_does_not_wait_for_the_link_of_another_port(
+    pool: Pool, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """A start that waits for its PF's link, to set a rate, holds no lock meanwhile."""
     machine, waited = pool.one.machine, []
 
@@ -281,7 +283,7 @@ os._exit(hooks.run("vm-pre-start", sys.argv))
 """
 
 
-def test_what_a_killed_hook_had_set_is_set_back_when_the_vm_starts_elsewhere(pool: Pool) -> None:
+def test_settings_of_a_killed_hook_are_released_when_the_vm_starts_elsewhere(pool: Pool) -> None:
     vm, host = pool.with_vf("web", vlan="12"), pool.other
     with pool.our_hook(host, KILLED), pytest.raises(Failure):
         pool.start(vm, pool.other)

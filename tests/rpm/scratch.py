@@ -4,6 +4,7 @@ It has what the scriptlets of a package meet on a host: sh, coreutils, Python an
 packages of this machine's release. What packages there are is packages.py's.
 """
 
+import fcntl
 import os
 import shutil
 import signal
@@ -125,20 +126,26 @@ def template() -> str:
     with open("/etc/os-release") as file:
         release = dict(line.strip().split("=", 1) for line in file if "=" in line)["VERSION_CODENAME"]
     folder = os.path.join(BUILD, f"dom0-{release}-{'-'.join(_DEBIAN)}")
-    if not os.path.isdir(folder):
-        os.makedirs(BUILD, exist_ok=True)
-        unfinished = folder + ".new"
-        shutil.rmtree(unfinished, ignore_errors=True)
-        command = [
-            "mmdebstrap",
-            "--quiet",
-            "--mode=root",
-            "--variant=extract",
-            f"--include={','.join(_DEBIAN)}",
-        ]
-        subprocess.run([*command, release, unfinished], check=True)
-        os.rename(unfinished, folder)
+    os.makedirs(BUILD, exist_ok=True)
+    with open(folder + ".lock", "w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)  # tests run in several processes
+        if not os.path.isdir(folder):
+            _make_template(release, folder)
     return folder
+
+
+def _make_template(release: str, folder: str) -> None:
+    unfinished = folder + ".new"
+    shutil.rmtree(unfinished, ignore_errors=True)
+    command = [
+        "mmdebstrap",
+        "--quiet",
+        "--mode=root",
+        "--variant=extract",
+        f"--include={','.join(_DEBIAN)}",
+    ]
+    subprocess.run([*command, release, unfinished], check=True)
+    os.rename(unfinished, folder)
 
 
 def make(folder: str, packages: str) -> Dom0:

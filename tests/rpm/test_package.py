@@ -23,20 +23,20 @@ def test_dom0_of_xcp_ng_8_3_can_read_it(package: Package) -> None:
     }
 
 
-def test_it_asks_for_nothing_that_a_host_may_not_have(package: Package) -> None:
+def test_package_requires_only_what_hosts_have(package: Package) -> None:
     # a minor version of Python, as an RPM system's own tools would add it, fits one product only
     asked = {name for name in query(package, "--requires") if not name.startswith(("rpmlib", "config"))}
     assert asked == {"/bin/sh", "/usr/bin/python3", "iproute", "kmod", "python3 >= 3.6"}
 
 
-def test_it_has_the_whole_library_and_no_byte_code(package: Package) -> None:
+def test_package_has_the_whole_library_and_no_byte_code(package: Package) -> None:
     files = query(package, "--list")
     modules = {path.partition("/plugins/sriovlib/")[2] for path in files if path.endswith(".py")}
     assert modules - {""} == set(package.library)
     assert not [path for path in files if path.endswith(".pyc") or "__pycache__" in path]
 
 
-def test_it_unpacks_nothing_where_xapi_runs_all_it_finds(package: Package) -> None:
+def test_package_unpacks_nothing_into_xapis_folders(package: Package) -> None:
     lines = query(package, "--queryformat", "[%{FILEMODES:perms} %{FILENAMES}\n]")
     assert {line for line in lines if "/etc/xapi.d" in line} == {
         "drwxr-xr-x /etc/xapi.d",

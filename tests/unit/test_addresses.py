@@ -15,7 +15,7 @@ PORT, VF = "0000:3b:00.0", "0000:3b:10.0"
 
 
 @pytest.mark.parametrize("text", ["0000:3B:00.0", "3b:00.0", "00000000:3B:00.0", " 0000:3b:00.0\n"])
-def test_as_an_argument(text: str) -> None:
+def test_pci_address_as_an_argument(text: str) -> None:
     assert arguments.pf({"pf": text}) == PORT
     assert arguments.address({"vf": text}, "vf") == PORT
 

@@ -58,7 +58,7 @@ def test_settings_arrive_and_leave(host: Machine) -> None:
     assert settings(host, VF0) == FRESH
 
 
-def test_what_a_request_leaves_out_is_what_the_file_says_and_so_is_what_remains(host: Machine) -> None:
+def test_settings_left_out_come_from_sriov_conf(host: Machine) -> None:
     arrive(host, {VF1: {"mac": MAC, "trust": "default"}})
     assert settings(host, VF1) == (MAC, 7, 0, True, True)
     assert apply.release(host, [VF1]) == {}

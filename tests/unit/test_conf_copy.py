@@ -46,7 +46,7 @@ def test_a_file_with_a_byte_order_mark_is_copied_without_it(fs: FakeFilesystem) 
     assert pool.other_config == {"sriov-conf": PF}
 
 
-def test_what_was_brought_back_is_said_line_by_line(
+def test_conf_copy_reports_each_line_brought_back(
     fs: FakeFilesystem, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A pool-operator may have written it: whoever brings it back sees VLAN 999, and no forged line."""

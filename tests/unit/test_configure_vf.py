@@ -139,7 +139,7 @@ def test_all_or_none(host: Machine, pool: SmallPool) -> None:
     assert (settings(host, pool), host.read(sriov_conf.PATH)) == (before, file)
 
 
-def test_what_is_already_so_is_no_error_even_where_the_driver_cannot(host: Machine, pool: SmallPool) -> None:
+def test_configure_vf_with_the_present_value_is_no_error(host: Machine, pool: SmallPool) -> None:
     assert configure(host, pool, "07:10.2", link_state="auto", min_tx_rate="0")["link_state"] == "auto"
 
 
@@ -217,7 +217,7 @@ def test_a_file_that_cannot_be_set_back_does_not_hide_what_was_refused(
     assert settings(host, pool)["0000:07:10.2"][1] == 0
 
 
-def test_what_was_not_known_is_set_back_as_the_vf_rests(
+def test_configure_vf_undoes_unknown_settings_to_the_rest_state(
     host: Machine, pool: SmallPool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The kernel cuts the list of very many VFs."""

@@ -114,7 +114,7 @@ def test_where_zpool_does_not_tell_every_disk_that_may_be_of_the_pool_counts(
     assert said["nvme"] == []
 
 
-def test_nor_does_a_disk_escape_of_which_udev_knows_nothing(zfs: FakeFilesystem) -> None:
+def test_zfs_disk_unknown_to_udev_is_found(zfs: FakeFilesystem) -> None:
     kind(zfs, "259:0", "")
     mount(zfs, TANK)
     assert needed(zpool=1)["nvme"]
@@ -129,7 +129,7 @@ def test_nor_does_a_disk_escape_of_which_udev_knows_nothing(zfs: FakeFilesystem)
         ("bcache0", "bcache"),
     ],
 )
-def test_nor_does_a_disk_of_raid_multipath_or_encryption(
+def test_zfs_disk_of_raid_multipath_or_encryption_is_found(
     zfs: FakeFilesystem, name: str, disk_is: str
 ) -> None:
     kind(zfs, "8:17", disk_is)

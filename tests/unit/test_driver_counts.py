@@ -60,7 +60,7 @@ def drift(host: Machine, pool: SmallPool) -> List[Dict[str, str]]:
 
 
 @pytest.mark.parametrize(("driver", "made"), [({"makes": 16}, 16), ({"at_most": 3}, 3)])
-def test_what_the_driver_makes_is_taken_at_once_and_kept(
+def test_other_vf_count_of_the_driver_is_kept(
     tmp_path: Path, pool: SmallPool, driver: Dict[str, int], made: int
 ) -> None:
     host = quick_assist(tmp_path, **driver)
@@ -212,9 +212,7 @@ def failing(host: Machine, is_last: Callable[[str, str], bool]) -> Machine:
 
 
 @pytest.mark.parametrize("tidied", ["remove_slot", "sriov_drivers_autoprobe"])
-def test_what_fails_after_the_vfs_are_there_undoes_nothing(
-    tmp_path: Path, pool: SmallPool, tidied: str
-) -> None:
+def test_failure_after_the_vfs_are_made_undoes_nothing(tmp_path: Path, pool: SmallPool, tidied: str) -> None:
     host = machine.default_host(str(tmp_path), pciback="xen-pciback")
     host.run(["modprobe", "xen-pciback"])
 

@@ -85,7 +85,7 @@ def test_a_start_changes_nothing_that_was_left_out(
 
 @pytest.mark.parametrize("driver", ["ixgbe", "mlx5_core", "qede"])
 @pytest.mark.parametrize("vfs", [1, 2])
-def test_what_a_vm_had_its_own_way_the_next_has_not(tmp_path: Path, driver: str, vfs: int) -> None:
+def test_next_vm_does_not_get_the_settings_of_the_last(tmp_path: Path, driver: str, vfs: int) -> None:
     """Also where there is no other VF to look at."""
     host = host_with(tmp_path, driver, vfs, how="before us")
     before = settings(host)
@@ -106,7 +106,7 @@ def test_default_of_configure_vf_is_the_drivers_own(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("driver", ["mlx5_core", "qede"])
-def test_what_configure_vf_takes_back_is_as_before(tmp_path: Path, driver: str) -> None:
+def test_configure_vf_undo_gives_the_driver_defaults(tmp_path: Path, driver: str) -> None:
     """802.1ad is refused; the rate, which was taken, goes. qede takes no 0 for that (qed_set_vf_rate)."""
     host = host_with(tmp_path, driver)
     before = settings(host)
@@ -136,7 +136,9 @@ def test_where_no_fresh_vf_is_seen_the_setting_is_left_alone(tmp_path: Path) -> 
         ([], {}),
     ],
 )
-def test_what_vfs_have_in_common(untouched: List[Tuple[int, Any]], means: Dict[str, Any]) -> None:
+def test_driver_defaults_are_what_untouched_vfs_have_in_common(
+    untouched: List[Tuple[int, Any]], means: Dict[str, Any]
+) -> None:
     shown = [VfSettings(vlan=vlan, spoof_check=checks) for vlan, checks in untouched]
     assert driver_defaults.learned(shown, ["spoof_check"]) == means
 

@@ -137,7 +137,7 @@ LINUX = "label xe-serial\n  kernel vmlinuz\n  append root=/dev/sda1\n\nlabel oth
         (edited(("default xe", "ui menu.c32\ndefault xe")), "xe xe-serial"),
     ],
 )
-def test_which_entries_are_normal(text: str, labels: str) -> None:
+def test_normal_boot_entries(text: str, labels: str) -> None:
     assert list(options(text)) == labels.split()
 
 
@@ -197,7 +197,7 @@ def test_a_host_that_would_not_boot_by_itself_is_refused(text: str, reason: str)
         ("default safe\ndefault xe", "xe"),  # the last counts
     ],
 )
-def test_which_entry_boots_by_itself(keywords: str, boots: str) -> None:
+def test_default_boot_entry(keywords: str, boots: str) -> None:
     assert parse(edited(("default xe", keywords))).default == boots
 
 

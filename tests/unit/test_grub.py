@@ -154,7 +154,7 @@ def test_options_that_a_variable_holds_are_not_known(host: Machine) -> None:
         (b"\tmodule2", b"\tmultiboot2 /boot/xen-other.gz\n\tmodule2", "Xen is loaded a second time"),
     ],
 )
-def test_what_is_not_certain_or_would_be_spoilt_is_refused_with_the_file_as_it_was(
+def test_grub_change_that_is_not_certain_is_refused(
     host: Machine, old: bytes, new: bytes, words: str
 ) -> None:
     os.chmod(host.path(GRUB), 0o640)
@@ -165,7 +165,7 @@ def test_what_is_not_certain_or_would_be_spoilt_is_refused_with_the_file_as_it_w
     assert host.mode(GRUB) == 0o640
 
 
-def test_what_grub_would_not_understand_already_is_refused_before_anything(host: Machine) -> None:
+def test_grub_file_that_is_broken_already_is_refused(host: Machine) -> None:
     host.replace_file(GRUB, host.read_bytes(GRUB) + b"fi\n")
     assert "cannot be read with certainty: line 36: `fi`" in refused(host).message
 
@@ -226,7 +226,9 @@ def no_room(monkeypatch: pytest.MonkeyPatch, pattern: str, number: int = errno.E
     monkeypatch.setattr(Machine, "replace_file", failing)
 
 
-def test_what_grubs_own_checker_refuses_is_put_back(host: Machine, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_grub_change_that_grub_script_check_refuses_is_undone(
+    host: Machine, monkeypatch: pytest.MonkeyPatch
+) -> None:
     with_checker(monkeypatch, lambda data: int(b"iommu=1" in data))
     assert "GRUB would refuse it (grub-script-check" in refused(host).message
 
@@ -332,7 +334,7 @@ def test_a_call_cut_off_after_the_tool_wrote_is_completed_by_the_next(
     assert not sriov_conf.read(host).document.sections
 
 
-def test_what_was_spoilt_when_the_call_was_cut_off_is_named_and_put_back_by_the_boot_service(
+def test_boot_service_undoes_a_grub_change_that_was_cut_off(
     host: Machine, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     mode = host.mode(GRUB)
@@ -380,9 +382,7 @@ def test_a_boot_file_that_cannot_be_put_back_is_named_and_the_vfs_are_restored_a
     assert f"put {UNDO} in its place" in capsys.readouterr().err
 
 
-def test_what_somebody_wrote_since_a_call_was_cut_off_stands(
-    host: Machine, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_edit_after_a_grub_change_was_cut_off_stays(host: Machine, monkeypatch: pytest.MonkeyPatch) -> None:
     cut_off(host, monkeypatch)
     later = os.stat(host.path(UNDO)).st_mtime + 3600
     edit(host, b"set timeout=5", b"set timeout=9")

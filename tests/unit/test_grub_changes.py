@@ -79,9 +79,7 @@ def runs() -> List[Tuple[str, str, str]]:
 
 
 @pytest.mark.parametrize(("arguments", "before", "after"), runs(), ids=[run[0] for run in runs()])
-def test_what_the_real_tool_does_to_a_real_file_is_no_harm_with_one_iommu_key(
-    arguments: str, before: str, after: str
-) -> None:
+def test_real_xen_cmdline_does_no_harm_with_one_iommu_key(arguments: str, before: str, after: str) -> None:
     spoils = arguments.startswith(("--set-xen", "--delete-xen")) and len(arguments.split()) > 2
     touches_other_options = "--set-dom0" in arguments or "--delete-dom0" in arguments
     assert bool(grub_changes.harm(before, after, NORMAL)) == (spoils or touches_other_options)
@@ -219,7 +217,7 @@ def test_a_file_that_grub_reads_as_before_is_let_pass(text: str) -> None:
     ],
     ids=lambda value: "" if "\n" in value else value,
 )
-def test_what_would_be_read_otherwise_is_named_with_its_line(text: str, words: str) -> None:
+def test_grub_lines_that_would_be_read_otherwise_are_named(text: str, words: str) -> None:
     assert words in told(text)
 
 
@@ -248,7 +246,7 @@ FIRMWARE = "menuentry 'firmware' {\n\tfwsetup\n}\n"
     ],
     ids=lambda _: "",
 )
-def test_which_entry_boots_by_itself(text: str, title: str) -> None:
+def test_default_boot_entry(text: str, title: str) -> None:
     default = grub_config.read(text).default
     assert default is not None
     assert default.title == title

@@ -98,7 +98,7 @@ def test_a_menu_entry_has_its_commands_in_a_block() -> None:
         ("if a; then " * 60 + "\n", "more blocks within blocks"),
     ],
 )
-def test_what_grub_refuses_is_refused_with_its_line(text: str, reason: str) -> None:
+def test_grub_script_errors_name_the_line(text: str, reason: str) -> None:
     with pytest.raises(ScriptError) as error:
         grub_script.parse(text)
     assert reason in str(error.value)

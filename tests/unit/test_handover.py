@@ -38,12 +38,12 @@ def refusal(host: Machine, vm: str, vf: str, ended: Optional[Dict[str, float]]) 
     return error.value.code
 
 
-def test_one_that_comes_to_nothing_leaves_no_note(host: Machine) -> None:
+def test_start_that_comes_to_nothing_leaves_no_note(host: Machine) -> None:
     assert refusal(host, WEB, NONE, {}) == "SRIOV_NOT_FOUND"
     assert start_notes.read(host, WEB) is None
 
 
-def test_what_a_refused_start_cannot_set_back_stays_noted(
+def test_vf_that_a_refused_start_cannot_set_back_stays_noted(
     host: Machine, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The card takes the MAC and then nothing any more."""

@@ -31,7 +31,7 @@ def test_a_file_is_replaced_though_its_folder_cannot_be_opened_to_make_that_last
 
 
 @pytest.mark.parametrize("before", [None, 0o644])
-def test_nobody_but_root_can_open_a_lock_and_hold_it(tmp_path: Path, before: Any) -> None:
+def test_lock_files_are_for_root_only(tmp_path: Path, before: Any) -> None:
     host = Host(str(tmp_path))
     path = host.path("/run/sriov/boot.lock")
     if before is not None:  # of an older version

@@ -43,7 +43,7 @@ def test_a_new_key_goes_to_its_section_and_a_new_section_to_the_end() -> None:
     assert text(document).endswith("vfs = 16\n\n[boot]\nregenerate = yes")
 
 
-def test_what_is_set_and_taken_out_again_leaves_the_file_as_it_was() -> None:
+def test_ini_key_set_and_removed_leaves_the_file_as_it_was() -> None:
     document = ini.parse(WRITTEN_BY_HAND.rstrip("\n"))
     there = ini.changed(document, "boot", {"regenerate": "yes"})
     assert ini.changed(there, "boot", {"regenerate": None}).lines == document.lines
@@ -70,7 +70,7 @@ WORDS = st.text(alphabet="abcxyz0189.:-_/%", min_size=1, max_size=12).filter(
 
 
 @given(st.dictionaries(WORDS, st.dictionaries(WORDS, WORDS, max_size=3), max_size=3))
-def test_what_is_written_is_what_is_read(sections: Dict[str, Dict[str, str]]) -> None:
+def test_ini_text_is_read_as_written(sections: Dict[str, Dict[str, str]]) -> None:
     document = ini.parse("")
     for section, values in sections.items():
         document = ini.changed(document, section, dict(values))

@@ -147,7 +147,7 @@ def test_a_driver_without_sriov_is_known_by_the_kernels_words(tmp_path: Path) ->
 
 
 @pytest.mark.parametrize(("lacking", "code"), [("mmio", "NO_MMIO_SPACE"), ("buses", "NO_BUS_NUMBERS")])
-def test_what_the_firmware_left_too_little_of(tmp_path: Path, lacking: str, code: str) -> None:
+def test_problem_of_scarce_firmware_resources(tmp_path: Path, lacking: str, code: str) -> None:
     card = default_description().cards[1]
     assert card.sriov
     host = host_with(tmp_path, card._replace(sriov=card.sriov._replace(lacking=lacking)))
@@ -231,7 +231,7 @@ def test_more_than_a_hundred_vfs_of_one_port(tmp_path: Path) -> None:
     assert [vf["index"] for vf in inventory(host)["vfs"]] == list(range(130))
 
 
-def test_what_dom0_needs_as_far_as_it_is_known_without_xapi(tmp_path: Path) -> None:
+def test_devices_that_dom0_needs_without_xapi(tmp_path: Path) -> None:
     assert inventory(machine.default_host(str(tmp_path)))["needed"] == {
         "0000:02:00.0": ["the management interface eth0"],
         SATA: ["the mounted file system /", "swap"],

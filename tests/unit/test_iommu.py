@@ -161,7 +161,7 @@ def test_without_xl_a_change_asks_for_a_reboot_all_the_same(tmp_path: Path) -> N
     assert codes(answer) == ["NO_XEN"]
 
 
-def test_what_the_last_whole_call_found_is_the_record(host: Machine) -> None:
+def test_iommu_record_is_that_of_the_last_whole_call(host: Machine) -> None:
     sriov_conf.update(host, sriov_conf.XEN_BEFORE, {"xe": "iommu=off,verbose"})
     call(host, "enable_iommu")
     assert sriov_conf.read(host).document.sections[sriov_conf.XEN_BEFORE]["xe"] == "iommu=0"
@@ -343,7 +343,7 @@ def test_a_text_that_differs_in_more_than_the_options_is_never_written(
 @pytest.mark.parametrize(
     "line", [b"ui menu.c32 other.conf", b"include more.conf", b"MENU INCLUDE /boot/more.conf More"]
 )
-def test_another_file_that_extlinux_or_its_menu_reads_is_named(old: Machine, line: bytes) -> None:
+def test_extlinux_include_is_named(old: Machine, line: bytes) -> None:
     edit(old, (b"prompt 1", line))
     answer = call(old, "enable_iommu")
     assert (answer["changed"], codes(answer)) == (True, ["OTHER_BOOT_CONFIG"])

@@ -26,7 +26,7 @@ from sriovlib.boot import iommu_option
         (["dom0_mem=1024M", "iommu_inclusive_mapping=1"], "default"),  # another option altogether
     ],
 )
-def test_what_the_options_say(options: List[str], setting: str) -> None:
+def test_iommu_option_meaning(options: List[str], setting: str) -> None:
     assert iommu_option.setting(options) == setting
 
 

@@ -135,7 +135,7 @@ def test_vfs_in_another_order_than_the_requests(pci: str) -> None:
         ),
     ],
 )
-def test_what_dom0_needs_is_never_taken(pci: str, why: str, hint: str) -> None:
+def test_start_never_takes_what_dom0_needs(pci: str, why: str, hint: str) -> None:
     refusal = only(judged(TWO_VFS, pci))
     assert (refusal.code, refusal.curable) == ("SRIOV_NEEDED_BY_DOM0", False)
     assert (refusal.message, refusal.hint) == (why, hint)

@@ -44,7 +44,7 @@ def codes(*lines: str) -> List[str]:
         ),
     ],
 )
-def test_what_the_kernel_log_has_against_a_device(line: str, code: str) -> None:
+def test_kernel_log_lines_against_a_device(line: str, code: str) -> None:
     (found,) = evidence("[    0.0] Linux version 4.19", line, line)
     assert found.code == code
     assert not found.line.startswith("[")
@@ -96,7 +96,7 @@ def test_status_names_a_code_once_with_all_its_lines(fs: FakeFilesystem) -> None
     assert "BAR 10" in problem["message"]
 
 
-def test_what_a_former_driver_could_not_is_not_said_of_the_next_one(fs: FakeFilesystem) -> None:
+def test_kernel_log_of_a_former_driver_does_not_count(fs: FakeFilesystem) -> None:
     """`echo 4 > sriov_numvfs` while pciback had the PF; then it was given back."""
     add_pf(fs, PF, "8086:10fb", "ixgbe", 0)
     add_interface(fs, PF, "eth1", "00:1b:21:00:01:00")
@@ -118,9 +118,7 @@ def test_what_a_former_driver_could_not_is_not_said_of_the_next_one(fs: FakeFile
         (["a", "b"], ["a", "b", "a", "b"], ["a", "b"]),  # no times, and the same once more
     ],
 )
-def test_what_came_since_by_the_lines_and_not_by_their_number(
-    before: List[str], after: List[str], expected: List[str]
-) -> None:
+def test_kernel_log_lines_since_a_moment(before: List[str], after: List[str], expected: List[str]) -> None:
     assert kernel_log.newer(before, after) == expected
 
 

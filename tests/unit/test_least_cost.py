@@ -29,14 +29,14 @@ def served(costs: Costs, way: Tuple[Optional[str], ...]) -> List[int]:
 
 
 @given(small)
-def test_nobody_gets_what_it_has_no_cost_for_and_nothing_goes_to_two(costs: Costs) -> None:
+def test_least_cost_assigns_nothing_twice_and_nothing_without_a_cost(costs: Costs) -> None:
     found = least_cost.cheapest(costs)
     assert all(thing in costs[taker] for taker, thing in found.items())
     assert len(set(found.values())) == len(found)
 
 
 @given(small)
-def test_as_many_as_can_be_are_served_and_the_first_come_first(costs: Costs) -> None:
+def test_least_cost_serves_as_many_as_possible_first_come_first(costs: Costs) -> None:
     found = least_cost.cheapest(costs)
     ways = [served(costs, way) for way in all_ways(costs)]
     assert len(found) == max(len(way) for way in ways)

@@ -189,7 +189,7 @@ WRONG = {
 
 
 @pytest.mark.parametrize("sentence", WRONG)
-def test_what_is_wrong_is_said(sentence: str) -> None:
+def test_ledger_error_names_the_fault(sentence: str) -> None:
     with pytest.raises(LedgerError) as raised:
         ledger.parse(WRONG[sentence])
     assert sentence in str(raised.value)

@@ -131,7 +131,7 @@ def test_a_management_interface_that_leads_to_no_nic_closes_every_port(
 
 
 @pytest.mark.usefixtures("openvswitch")
-def test_what_may_carry_the_management_network_is_said_of_the_port() -> None:
+def test_port_that_may_carry_the_management_network() -> None:
     (problem, _) = [
         problem
         for pf in host_inventory.read(SmallDom0(address())).to_json()["pfs"]
@@ -215,7 +215,7 @@ def test_a_vf_of_dom0_that_may_have_an_address_has_a_hint_that_says_why(bridge: 
 
 
 @pytest.mark.parametrize("files", [{"uevent": "DEVTYPE=vlan\n"}, {"bridge/bridge_id": "8000"}, {}])
-def test_nor_does_what_is_made_over_such_a_bridge_hide_it(
+def test_vlan_over_a_management_bridge_does_not_hide_its_nic(
     bridge: FakeFilesystem, files: Dict[str, str]
 ) -> None:
     over(bridge, "ovsbr9", type="1\n", ifindex="9\n", iflink="9\n")
@@ -224,7 +224,7 @@ def test_nor_does_what_is_made_over_such_a_bridge_hide_it(
     assert needs(host)[ETH1] == ("the network interface eth1, which dom0 may have an IP address on",)
 
 
-def test_nor_does_a_nic_beside_such_a_bridge(bridge: FakeFilesystem) -> None:
+def test_nic_beside_a_management_bridge_is_not_management(bridge: FakeFilesystem) -> None:
     over(bridge, "ovsbr9")
     over(bridge, "br0", "eth0", "ovsbr9", **{"bridge/bridge_id": "8000"})
     host = SmallDom0(address(("br0", "10.9.0.1/24")))

@@ -133,9 +133,7 @@ def test_more_than_the_driver_makes_is_nothing_that_a_boot_changes(tmp_path: Pat
         ("options igb max_vfs=-1,,3\n", "-1,0,3,2"),
     ],
 )
-def test_what_stands_for_other_devices_stays(
-    tmp_path: Path, pool: SmallPool, before: str, after: str
-) -> None:
+def test_parameters_of_other_devices_stay(tmp_path: Path, pool: SmallPool, before: str, after: str) -> None:
     host = machine.default_host(
         str(tmp_path), cards=(i350(0, FOUR),), management_interface="eth1", interfaces=()
     )

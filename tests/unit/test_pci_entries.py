@@ -26,7 +26,7 @@ def test_addresses_and_order_are_those_of_a_real_xapi(step: Dict[str, Any]) -> N
     assert plugging_order(step["pci"] or "") == step["plugged_in_order"]
 
 
-def test_what_xapi_drops_has_no_address() -> None:
+def test_entries_that_xapi_drops_have_no_address() -> None:
     assert entries("0/0000:07:10.0, 1/0000:07:10.2,,07:10.4,+03/0:7:10.6 (Mary)") == [
         PciEntry("0/0000:07:10.0", 0, VF0),
         PciEntry(" 1/0000:07:10.2", None, None),
@@ -46,7 +46,7 @@ def test_what_xapi_drops_has_no_address() -> None:
         ("0/0000:0b:00.0", ""),
     ],
 )
-def test_what_stands_behind_an_address_xapi_does_not_read(text: str, ignored: str) -> None:
+def test_text_behind_an_address_is_ignored_as_by_xapi(text: str, ignored: str) -> None:
     (entry,) = entries(text)
     assert (entry.address, entry.ignored) == ("0000:0b:00.0", ignored)
 
@@ -183,7 +183,7 @@ def test_after_any_change(before: str, old: List[str], new: List[str]) -> None:
 
 
 @given(texts, subsets)
-def test_what_comes_and_goes_leaves_the_text_of_others(before: str, new: List[str]) -> None:
+def test_entries_of_others_keep_their_text(before: str, new: List[str]) -> None:
     without = derive(before, OURS, [])
     assert derive(derive(without, [], new), new, []) == without
 

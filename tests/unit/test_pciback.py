@@ -27,7 +27,7 @@ def boot(host: Machine) -> bool:
 
 
 @pytest.mark.parametrize("module", ["xen-pciback", "pciback", None])
-def test_it_is_there_now_and_at_each_boot(tmp_path: Path, module: Optional[str]) -> None:
+def test_pciback_now_and_at_each_boot(tmp_path: Path, module: Optional[str]) -> None:
     """None: built into the kernel."""
     host = machine.default_host(str(tmp_path), pciback=module or "built-in")
     assert load(host) == {"loaded": True, "changed": True, "persistent": True, "module": module}

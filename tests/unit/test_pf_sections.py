@@ -83,7 +83,7 @@ def test_a_mac_that_an_earlier_build_cut_of_a_longer_address_means_no_card(
     assert "set_vf_count" in match.problem.hint
 
 
-def test_nor_before_the_card_has_an_interface(fs: FakeFilesystem) -> None:
+def test_pf_section_of_a_card_without_an_interface_yet(fs: FakeFilesystem) -> None:
     add_pf(fs, CARD, "15b3:1017", "mlx5_core", 0, pci_class="020700")
     (match,) = matched(AnsweringHost(), f"[pf {CARD}]\nmac = {ipoib_address(GUID)[:17]}\nvfs = 2\n")
     assert pf_of(match) is None
@@ -145,7 +145,7 @@ def test_a_card_of_another_kind_without_an_interface_is_not(fs: FakeFilesystem) 
     assert (pf_of(match), match.problem and match.problem.code) == (None, "OTHER_CARD")
 
 
-def test_nor_where_an_infiniband_card_is_meant(fs: FakeFilesystem) -> None:
+def test_pf_section_of_an_infiniband_card(fs: FakeFilesystem) -> None:
     add_pf(fs, CARD, "8086:10fb", "ixgbe", 0)
     assert [pf_of(one) for one in matched(AnsweringHost(), f"[pf {CARD}]\nguid = {GUID}\nvfs = 2\n")] == [
         None

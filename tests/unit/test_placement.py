@@ -100,7 +100,7 @@ BY_HAND = Held({}, {}, {"0000:07:10.0": ["vm"]})
         pytest.param([FIRST_VF], [vfs(FIRST, 2)], BY_HAND, "", "10.0", id="or-asked-for-as-such"),
     ],
 )
-def test_which_vfs_the_requests_get(
+def test_placement_of_requests(
     choices: List[Choice], vfs_of_hosts: List[List[Candidate]], held: Held, current: str, expected: str
 ) -> None:
     """On host h1, whatever the order of the requests is; addresses without `0000:07:`."""
@@ -260,7 +260,7 @@ def test_portable_means_free_wherever_the_request_could_be_served(world: World) 
 
 
 @given(worlds(), worlds())
-def test_what_happens_elsewhere_moves_nobody(world: World, another: World) -> None:
+def test_placement_is_stable_against_changes_elsewhere(world: World, another: World) -> None:
     """Placed once, a VM stays where it is: whatever comes, goes or is held on other hosts, and whatever
     else changes on its own."""
     found = placed(world)

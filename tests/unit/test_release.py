@@ -116,7 +116,7 @@ def test_a_release_that_nobody_can_judge_keeps_the_note(host: Machine) -> None:
     assert start_notes.read(host, WEB) is not None
 
 
-def test_one_that_reboots_leaves_its_note(host: Machine) -> None:
+def test_note_of_a_vm_that_reboots_stays(host: Machine) -> None:
     came(host, WEB, VF0, ago=3600)
     release.leave(host, WEB, reboots=True)
     assert mac(host, VF0) == NO_MAC
@@ -126,14 +126,14 @@ def test_one_that_reboots_leaves_its_note(host: Machine) -> None:
     assert list(start_notes.claims(host, MAIL)) == [WEB]  # nobody takes its VF meanwhile
 
 
-def test_what_another_domain_has_by_now_is_its_own(host: Machine) -> None:
+def test_release_leaves_a_vf_of_another_domain_alone(host: Machine) -> None:
     came(host, WEB, VF0)
     host.start_domain(MAIL, "mail", [VF0])
     release.leave(host, WEB, reboots=False)
     assert mac(host, VF0) == MAC
 
 
-def test_what_a_later_start_was_given_is_its_own(host: Machine) -> None:
+def test_release_leaves_a_vf_of_a_later_start_alone(host: Machine) -> None:
     came(host, WEB, VF0, ago=5)
     came(host, MAIL, VF0, mac="82:00:00:00:00:02")
     release.leave(host, WEB, reboots=False)
@@ -147,7 +147,7 @@ def test_a_start_that_came_to_nothing_is_swept_up_by_a_later_one(host: Machine) 
     assert start_notes.read(host, WEB) is None
 
 
-def test_what_another_vm_has_by_now_does_not_keep_the_rest_from_being_swept_up(host: Machine) -> None:
+def test_sweep_releases_the_rest_beside_a_vf_of_another_vm(host: Machine) -> None:
     """Two VFs, of which one is another VM's today."""
     settings = {VF0: {"mac": MAC, "vlan": "12"}, VF1: {"mac": "82:00:00:00:00:02", "vlan": "12"}}
     came(host, WEB, VF0)

@@ -50,7 +50,7 @@ def named(host: Machine) -> List[str]:
     return [problem["message"] for problem in told if problem["code"] == "VF_UNLIKE_REQUEST"]
 
 
-def test_what_the_vf_has_lost_is_named_and_set_again(host: Machine) -> None:
+def test_running_vm_gets_lost_settings_again(host: Machine) -> None:
     assert named(host) == []
     driver_is_loaded_anew(host)
     assert named(host) == [

@@ -58,7 +58,7 @@ def test_a_result_and_a_failure(xapi: Xapi) -> None:
         xapi.call()
 
 
-def test_nobody_listens(tmp_path: Path) -> None:
+def test_xapi_socket_without_a_listener(tmp_path: Path) -> None:
     with pytest.raises(NoSocket):
         session.call_json(str(tmp_path / "none"), "VM.get_uuid", ["session"], time.monotonic() + 10)
 

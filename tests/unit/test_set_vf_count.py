@@ -97,7 +97,7 @@ def test_a_driver_that_is_older_than_pciback_gets_no_vf(host: Machine, pool: Sma
 
 
 @pytest.mark.parametrize("counts", [(7, 3), (3, 63), (5, 0)])
-def test_another_count_goes_through_none(host: Machine, pool: SmallPool, counts: Any) -> None:
+def test_vf_count_changes_by_way_of_zero(host: Machine, pool: SmallPool, counts: Any) -> None:
     first, second = counts
     call(host, pool, pf="eth1", count=str(first))
     answer = call(host, pool, pf="eth1", count=str(second))

@@ -51,7 +51,7 @@ def test_settings_that_nobody_understands_are_left_out(fs: Any) -> None:
         json.dumps({"time": 1.0, "devices": [], "settings": {VF: [1]}}),
     ],
 )
-def test_what_is_no_note(fs: Any, text: str) -> None:
+def test_texts_that_are_no_start_note(fs: Any, text: str) -> None:
     written(fs, text)
     assert start_notes.read(Host(), VM) is None
     assert start_notes.claims(Host(), "another") == {}

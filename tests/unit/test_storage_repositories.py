@@ -136,7 +136,7 @@ def test_where_the_device_is_called_otherwise_by_now_its_volume_group_tells(sr_t
         ("zfs-vol", {"device": "/etc/passwd"}),
     ],
 )
-def test_one_that_is_not_understood_may_be_on_every_disk(sr_type: str, config: Dict[str, str]) -> None:
+def test_unknown_storage_repository_may_be_on_every_disk(sr_type: str, config: Dict[str, str]) -> None:
     assert needed(repository(sr_type, **config)) == {"hba": PERHAPS, "nvme": PERHAPS}
 
 

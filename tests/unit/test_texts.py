@@ -70,7 +70,7 @@ def test_an_ip_that_breaks_off_costs_what_it_had_not_printed_only() -> None:
     assert ip_link.parse(said(line))["eth4"][1].vlan == 1
 
 
-def test_what_ip_says_of_an_interface_that_it_does_not_tell_all_of() -> None:
+def test_ip_output_of_an_interface_that_is_not_complete() -> None:
     truncated = said("", stderr="Truncated VF list: eth4\n")
     assert ip_link.cut_off(truncated, "eth4") == "Truncated VF list: eth4"
     assert ip_link.cut_off(truncated, "eth40") is None

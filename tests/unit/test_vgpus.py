@@ -61,7 +61,7 @@ def test_while_xapi_is_silent_a_gpu_is_known_by_its_driver(fs: FakeFilesystem, d
 
 
 @pytest.mark.parametrize(("driver", "pci_class"), [("nouveau", "30200"), ("gim", "20000")])
-def test_another_device_is_none(fs: FakeFilesystem, driver: str, pci_class: str) -> None:
+def test_vgpu_of_another_device_class_is_no_gpu(fs: FakeFilesystem, driver: str, pci_class: str) -> None:
     host = card(fs, driver, pci_class)
     assert only_vf(host)["state"] == "dom0"
     assert held(host) == ["VF_HELD_BY_DOM0"]
@@ -86,9 +86,7 @@ def test_at_boot_no_vfs_of_it_are_made(fs: FakeFilesystem) -> None:
         ("nouveau", {}, False, False),
     ],
 )
-def test_what_of_a_gpu_without_vfs_is_xapis(
-    driver: str, told: Dict[str, bool], of_vfs: bool, of_pf: bool
-) -> None:
+def test_gpu_without_vfs_may_be_xapis(driver: str, told: Dict[str, bool], of_vfs: bool, of_pf: bool) -> None:
     assert vgpus.gives_vfs(gpu(driver), told) == of_vfs
     assert vgpus.needs_pf(gpu(driver), told) == of_pf
     assert vgpus.needs_pf(gpu(driver, vfs=4), told) == of_vfs
@@ -105,7 +103,7 @@ def test_the_vfs_and_the_pf_are_needed(fs: FakeFilesystem) -> None:
 
 
 @pytest.mark.parametrize("carried", dom0_devices.XAPIS)
-def test_what_xapi_gave_to_a_vm_itself_stays_with_it_at_a_reboot(carried: str) -> None:
+def test_vgpu_from_xapi_stays_with_its_vm_at_a_reboot(carried: str) -> None:
     device = Device(VF, True, A40, "10de:2235", (carried,), None)
     assert reboot._is_xapis(device)
     assert not reboot._is_xapis(device._replace(carries=("the mounted file system /",)))

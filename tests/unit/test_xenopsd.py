@@ -101,7 +101,7 @@ def test_all_backends_are_asked(fs: FakeFilesystem) -> None:
 
 
 @pytest.mark.parametrize("unlistable", [f"PCI/{WEB}", f"VM/{WEB}", "PCI", "../xenlight"])
-def test_what_cannot_be_listed_is_unknown(
+def test_xenopsd_records_that_cannot_be_listed_are_unknown(
     fs: FakeFilesystem, monkeypatch: pytest.MonkeyPatch, unlistable: str
 ) -> None:
     has(fs, f"VM/{WEB}/config", f"PCI/{MAIL}/pci.{VF}")
@@ -131,7 +131,7 @@ def test_of_a_vm_that_it_does_not_know_nothing_is_said(fs: FakeFilesystem, files
 
 
 @pytest.mark.parametrize("link", [True, False])
-def test_it_is_found_where_it_writes_whether_or_not_that_is_a_link(fs: FakeFilesystem, link: bool) -> None:
+def test_xenopsd_folder_may_be_a_link(fs: FakeFilesystem, link: bool) -> None:
     fs.remove("/var/run")
     if link:
         fs.create_symlink("/var/run", "/run")
