@@ -23,7 +23,7 @@ def test_a_vf_of_a_disk_without_settings(pool: Pool, web: str) -> None:
 
 def test_settings_of_a_vf_of_a_disk_are_refused(pool: Pool, web: str) -> None:
     pool.refused("assign_vf", vm=web, pf=DISK, vlan="12", trust="on").says(
-        "SRIOV_BAD_ARGUMENT", "no network card"
+        "SRIOV_BAD_ARGUMENT", "not a network card"
     )
 
 

@@ -187,7 +187,7 @@ def test_a_card_without_a_network(tmp_path: Path) -> None:
     assert apply.release(host, ["0000:05:00.1"]) == {}
     arrive(host, {"0000:05:00.1": {"vlan": "default"}})
     error = refused(host, {"0000:05:00.1": {"vlan": "5"}})
-    assert "is no network card" in error.message
+    assert "is not a network card" in error.message
     assert error.hint.startswith("Give the VM another VF")
 
 

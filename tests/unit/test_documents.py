@@ -102,7 +102,8 @@ def capitals_in_code() -> Set[str]:
     found = set()
     for path in glob.glob(os.path.join(ROOT, "plugins/**/*.py"), recursive=True):
         for node in ast.walk(ast.parse(read(path))):
-            text: Optional[object] = getattr(node, "value", None) if isinstance(node, ast.Constant) else None
+            member = {"Constant": "value", "Str": "s"}.get(type(node).__name__, "")  # Str: before Python 3.8
+            text: Optional[object] = getattr(node, member, None)
             if isinstance(text, str) and CODE.fullmatch(text):
                 found.add(text)
     return found
