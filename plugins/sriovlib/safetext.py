@@ -32,5 +32,6 @@ def shortened(text: str, longest: int = 200) -> str:
 
 
 def listed(parts: Sequence[str], most: int = 20) -> str:
-    """The first of them, with commas between, and how many there are besides."""
-    return ", ".join(parts[:most]) + (f" and {len(parts) - most} more" if len(parts) > most else "")
+    """In a sentence: `a, b and c`; of more than `most` the first, and how many there are besides."""
+    shown = [*parts[:most], f"{len(parts) - most} more"] if len(parts) > most else parts
+    return " and ".join(filter(None, (", ".join(shown[:-1]), *shown[-1:])))

@@ -113,7 +113,8 @@ def candidates_of(host: AnsweringHost) -> List[Any]:
     known = [Network("one", "one", "xenbr1", {"eth1"}), Network("two", "two", "xenbr2", {"eth2"})]
     member = Member("OpaqueRef:1", "host", "host", True, {})
     told = HostInventory.from_json(host_inventory.read(host).to_json())
-    return inventories.candidates(known, member, told.pfs, told.vfs.values(), vgpus.UNTOLD)
+    closed = inventories.closed_pfs(member, told.pfs.values(), vgpus.UNTOLD)
+    return inventories.candidates(known, told.pfs, told.vfs.values(), closed)
 
 
 def test_a_vf_serves_the_network_of_its_own_port(fs: FakeFilesystem) -> None:
@@ -131,7 +132,7 @@ def test_a_request_by_network_is_told_why_a_vf_on_both_ports_is_not_for_it(fs: F
     wanted = Request(1, Choice("network", "one"), {})
     with pytest.raises(placement.NoFreeVf) as refused:
         placement.place([wanted], "vm", "host", hosts, placement.Held({}, {}), {})
-    both = ", ".join(vf_address(CONNECTX3, number) for number in range(2))
+    both = " and ".join(vf_address(CONNECTX3, number) for number in range(2))
     assert f"{both}: on both ports of the PF" in str(refused.value)
 
 

@@ -10,7 +10,7 @@ from sriovlib.calls import list_vfs
 from sriovlib.errors import SriovError
 from sriovlib.machine import dom0_devices, vgpus
 from sriovlib.machine.pci import PhysicalFunction
-from sriovlib.pool import gpus
+from sriovlib.pool import hosts
 from sriovlib.pool.state import Silence
 from sriovlib.starts import reboot
 from sriovlib.starts.judge import Device
@@ -127,7 +127,7 @@ def test_xapi_is_asked_for_types_of_vgpus_whether_they_are_vfs_or_parts(implemen
     """A T4 can SR-IOV, and its vGPUs are parts of the PF (`nvidia`): no VM may have it as a whole."""
 
     def matches(row: Dict[str, str]) -> bool:
-        return query.parse(gpus._TYPES)(lambda name: row[name])
+        return query.parse(hosts._VGPU_TYPES)(lambda name: row[name])
 
     assert matches({"implementation": implementation})
     assert not matches({"implementation": "passthrough"})
@@ -139,11 +139,11 @@ def test_xapi_is_asked_for_types_of_vgpus_whether_they_are_vfs_or_parts(implemen
         VGPU_type={"quarter": {}},
         get_pci_id={"pci-a": A40, "pci-b": "0000:00:02.0"},
     )
-    told = gpus.told(xapi, "host", [gpu("nvidia")])
+    told = hosts.gpus(xapi, "host", [gpu("nvidia")])
     assert told == {A40: True, "0000:00:02.0": False}
 
 
 def test_on_a_host_without_a_gpu_it_is_not_asked() -> None:
     xapi: Any = Xapi()
-    assert gpus.told(xapi, "host", [gpu("ixgbe")._replace(pci_class="020000")]) == {}
+    assert hosts.gpus(xapi, "host", [gpu("ixgbe")._replace(pci_class="020000")]) == {}
     assert xapi.asked == []

@@ -54,16 +54,14 @@ def choice(args: Mapping[str, str], name: str, choices: Sequence[str]) -> Option
 
 
 def uuid(args: Mapping[str, str], name: str) -> Optional[str]:
-    if name not in args:
-        return None
-    if not re.fullmatch(UUID, args[name].lower()):
-        raise bad_argument(name, args[name], "a UUID such as 3f2b7a1e-58c4-4d0e-9a75-0d1c2b3a4f5e")
-    return args[name].lower()
+    return required_uuid(args, name) if name in args else None
 
 
 def required_uuid(args: Mapping[str, str], name: str) -> str:
-    required(name, args.get(name))
-    return uuid(args, name) or ""
+    value = required(name, args.get(name)).lower()
+    if not re.fullmatch(UUID, value):
+        raise bad_argument(name, args[name], "a UUID such as 3f2b7a1e-58c4-4d0e-9a75-0d1c2b3a4f5e")
+    return value
 
 
 def device(args: Mapping[str, str], name: str) -> str:

@@ -3,13 +3,16 @@
 from typing import Any, Dict, Iterable, List, NamedTuple, Optional, Set
 
 from ..errors import SriovError, bad_argument
-from ..machine import xensource_inventory
+from ..machine import vgpus, xensource_inventory
 from ..machine.host import Host
 from ..machine.pci import PhysicalFunction
-from ..machine.vgpus import Told
 from ..xapi.session import Xapi, XapiFailure
-from . import gpus, networks
+from . import networks
 from .networks import Network, Record
+
+# Every GPU has the type `passthrough`. Of the others the vGPUs are VFs, or parts of the PF: an NVIDIA T4 can
+# SR-IOV and gives parts, unless xapi is told otherwise (xapi_vgpu_type.ml, to_implementation, is_sriov).
+_VGPU_TYPES = 'not (field "implementation" = "passthrough")'
 
 
 class Member(NamedTuple):
@@ -28,7 +31,7 @@ class OwnHost(NamedTuple):
 
     member: Member
     network_records: Dict[str, Record]
-    vgpus: Told  # what xapi says of its GPUs
+    vgpus: vgpus.Told  # what xapi says of its GPUs
     other_config: Dict[str, str]  # of the host
 
     @property
@@ -138,9 +141,22 @@ def read_own(xapi: Xapi, uuid: str, pfs: Iterable[PhysicalFunction]) -> OwnHost:
     return OwnHost(
         Member(ref, uuid, record["name_label"], True, pifs, bool(record["enabled"])),
         xapi.call("network.get_all_records"),
-        gpus.told(xapi, ref, pfs),
+        gpus(xapi, ref, pfs),
         record["other_config"],
     )
+
+
+def gpus(xapi: Xapi, host: str, pfs: Iterable[PhysicalFunction]) -> vgpus.Told:
+    """From the host's PGPU records; without a GPU among the PFs xapi is not asked. `host` is a reference.
+    Raises what `Xapi.call` raises."""
+    if not any(pf.pci_class.startswith(vgpus.DISPLAY) for pf in pfs):
+        return {}
+    found = xapi.call("PGPU.get_all_records_where", f'field "host" = "{host}"')
+    types = set(xapi.call("VGPU_type.get_all_records_where", _VGPU_TYPES)) if found else set()
+    return {
+        xapi.call("PCI.get_pci_id", record["PCI"]): bool(types.intersection(record["supported_VGPU_types"]))
+        for record in found.values()
+    }
 
 
 def member(topology: Topology, wanted: str) -> Member:

@@ -3,20 +3,7 @@ them."""
 
 import json
 from concurrent.futures import ThreadPoolExecutor
-from typing import (
-    Any,
-    Container,
-    Dict,
-    FrozenSet,
-    Iterable,
-    List,
-    Mapping,
-    NamedTuple,
-    Optional,
-    Set,
-    Tuple,
-    Union,
-)
+from typing import Any, Container, Dict, Iterable, List, Mapping, NamedTuple, Optional, Set, Tuple, Union
 
 from .. import VERSION
 from ..machine import dom0_devices, vgpus
@@ -25,7 +12,7 @@ from ..machine.pci import PhysicalFunction
 from ..vf import host_inventory, inventory
 from ..vf.host_inventory import HostInventory, OtherPlugin, PfState, VfState
 from ..xapi.session import Xapi, XapiFailure
-from . import gpus, networks
+from . import hosts, networks
 from .hosts import Member, Topology
 from .networks import Network
 from .placement import Candidate
@@ -90,7 +77,7 @@ class Survey(NamedTuple):
     def without_unknown(self, leased: Container[Tuple[str, str]]) -> "Survey":
         """Where a host's xenstore does not answer, a VF without a lease may be a running VM's, so it is
         blocked. `leased`: hosts and addresses."""
-        hosts = dict(self.hosts)
+        found = dict(self.hosts)
         for uuid, one in self.hosts.items():
             if not one.inventory.owners_known:
                 why = f"xenstore of {one.member.name} does not answer, so its owner is not known"
@@ -100,8 +87,8 @@ class Survey(NamedTuple):
                     else candidate._replace(blocked=why)
                     for candidate in one.candidates
                 ]
-                hosts[uuid] = one._replace(candidates=candidates)
-        return self._replace(hosts=hosts)
+                found[uuid] = one._replace(candidates=candidates)
+        return self._replace(hosts=found)
 
 
 NOBODY = Survey({}, [])
@@ -128,14 +115,7 @@ def survey(host: Host, session: Any, topology: Topology, members: Iterable[Membe
         found[member.uuid] = answer
         version = answer.inventory.version
         if version != VERSION:
-            problems.append(
-                HostProblem(
-                    member.uuid,
-                    "HOST_WITHOUT_PLUGIN",
-                    f"Host {member.name} has xapi-sriov {version}, the master {VERSION}.",
-                    "Install the same version on all hosts of the pool.",
-                )
-            )
+            problems.append(_other_version(member, f"has xapi-sriov {version}, the master {VERSION}"))
     return Survey(found, problems)
 
 
@@ -156,13 +136,14 @@ def _ask(host: Host, session: Any, topology: Topology, member: Member) -> Union[
             text = xapi.call("host.call_plugin", member.ref, "sriov", "inventory", {})
             answer = HostInventory.from_json(json.loads(text))
         pfs = [pf.function for pf in answer.pfs.values()]
-        told = gpus.told(xapi, member.ref, pfs)
+        told = hosts.gpus(xapi, member.ref, pfs)
+        closed = closed_pfs(member, answer.pfs.values(), told)
         return Surveyed(
             member,
             answer._replace(needed=_with_vgpus(answer.needed, pfs, told)),
-            candidates(topology.networks(member), member, answer.pfs, answer.vfs.values(), told),
+            candidates(topology.networks(member), answer.pfs, answer.vfs.values(), closed),
             _untagged(topology, member),
-            _closed_pfs(member, answer.pfs.values(), told),
+            closed,
         )
     except XapiFailure as failure:
         if failure.details[0] == "XENAPI_MISSING_PLUGIN":
@@ -172,13 +153,12 @@ def _ask(host: Host, session: Any, topology: Topology, member: Member) -> Union[
                 f"Host {member.name} does not have xapi-sriov, so no VM gets VFs there.",
                 "Install the package on it.",
             )
-        if failure.details[0] == "SRIOV_BAD_ARGUMENT":
-            return _other_plugin(member)
-        why = str(failure)
-    except OtherPlugin:
-        return _other_plugin(member)
+        is_other, why = failure.details[0] == "SRIOV_BAD_ARGUMENT", str(failure)
     except Exception as error:  # what is wrong with one host must not cost the pool its answer
-        why = str(error) or type(error).__name__
+        is_other, why = isinstance(error, OtherPlugin), str(error) or type(error).__name__
+    if is_other:
+        said = f"answers `inventory` in another format than the master's xapi-sriov {VERSION}"
+        return _other_version(member, said)
     return HostProblem(
         member.uuid,
         "HOST_SILENT",
@@ -187,37 +167,35 @@ def _ask(host: Host, session: Any, topology: Topology, member: Member) -> Union[
     )
 
 
-def _other_plugin(member: Member) -> HostProblem:
-    return HostProblem(
-        member.uuid,
-        "HOST_WITHOUT_PLUGIN",
-        f"Host {member.name} answers `inventory` in another format than the master's xapi-sriov {VERSION}.",
-        "Install the same version on all hosts of the pool.",
-    )
+def _other_version(member: Member, said: str) -> HostProblem:
+    hint = "Install the same version on all hosts of the pool."
+    return HostProblem(member.uuid, "HOST_WITHOUT_PLUGIN", f"Host {member.name} {said}.", hint)
 
 
 def candidates(
     known: Iterable[Network],
-    member: Member,
     pfs: Mapping[str, PfState],
     vfs: Iterable[VfState],
-    told: vgpus.Told,
+    closed: Mapping[str, Closed],
 ) -> List[Candidate]:
     """The host's VFs, each with the networks that its port serves. `known`: the pool's networks with the
-    interfaces of this host; `pfs`: by address; `told`: what xapi says of the host's GPUs."""
+    interfaces of this host; `pfs`: by address; `closed`: see closed_pfs."""
     serves: Dict[str, List[str]] = {}
     for network in known:
         for interface in network.interfaces:
             serves.setdefault(interface, []).append(network.uuid)
-    managed = networks.managed(member.pifs)
-    closed = {address: _closed(pf, managed, told) for address, pf in pfs.items()}
     return [
         Candidate(
             vf.function,
             pf_device=pfs[vf.function.pf].function.device,
             networks=frozenset(serves.get(vf.function.port.interface or "", ())),
-            blocked=_blocked(vf, closed[vf.function.pf]),
-            no_network=_no_network(vf, pfs[vf.function.pf], serves),
+            blocked=_blocked(vf, closed.get(vf.function.pf)),
+            no_network=frozenset(
+                uuid
+                for interface in pfs[vf.function.pf].function.interfaces
+                for uuid in serves.get(interface, ())
+                if vf.function.port.why is not None  # it may or may not be in these
+            ),
         )
         for vf in vfs
     ]
@@ -243,13 +221,6 @@ def _untagged(topology: Topology, member: Member) -> Set[str]:
     }
 
 
-def _no_network(vf: VfState, pf: PfState, networks: Mapping[str, List[str]]) -> FrozenSet[str]:
-    """The networks that the VF may or may not be in, where its port is not known."""
-    if vf.function.port.why is None:
-        return frozenset()
-    return frozenset(uuid for interface in pf.function.interfaces for uuid in networks.get(interface, ()))
-
-
 def _blocked(vf: VfState, closed: Optional[Closed]) -> Optional[str]:
     """Why no VM may be given the VF, where there is a reason."""
     if closed is not None:
@@ -261,34 +232,32 @@ def _blocked(vf: VfState, closed: Optional[Closed]) -> Optional[str]:
     return None
 
 
-def _closed_pfs(member: Member, pfs: Iterable[PfState], told: vgpus.Told) -> Dict[str, Closed]:
+def closed_pfs(member: Member, pfs: Iterable[PfState], told: vgpus.Told) -> Dict[str, Closed]:
+    """PF -> why no VM is given VFs of it. `told`: what xapi says of the host's GPUs."""
     managed = networks.managed(member.pifs)
-    reasons = {pf.address: _closed(pf, managed, told, "", f" of {member.name}") for pf in pfs}
+    reasons = {pf.address: _closed(pf, managed, told, member.name) for pf in pfs}
     return {address: reason for address, reason in reasons.items() if reason is not None}
 
 
-def _closed(
-    pf: PfState, managed: Iterable[str], told: vgpus.Told, its: str = "its PF ", of: str = ""
-) -> Optional[Closed]:
-    """`its` stands before the PF's name, and `of` behind it."""
+def _closed(pf: PfState, managed: Set[str], told: vgpus.Told, host: str) -> Optional[Closed]:
     if vgpus.gives_vfs(pf.function, told):
         return Closed(
             "SRIOV_MANAGED_BY_XAPI",
-            f"xapi gives the VFs of the GPU {pf.address}{of} to VMs as vGPUs",
+            f"xapi gives the VFs of the GPU {pf.address} of {host} to VMs as vGPUs",
             "VMs get them by a vGPU (`xe vgpu-create`).",
         )
     if pf.management is not False:
         carries = "carries" if pf.management else "may carry"
         return Closed(
             "SRIOV_MANAGEMENT_INTERFACE",
-            f"{its}{pf.function.interface or pf.address}{of} {carries} the management network",
+            f"{pf.function.interface or pf.address} of {host} {carries} the management network",
             "Its VFs are not given to VMs; use another port, or a network on another one.",
         )
     for interface in pf.function.interfaces:
         if interface in managed:
             return Closed(
                 "SRIOV_MANAGED_BY_XAPI",
-                f"xapi's own SR-IOV manages {its}{interface}{of}",
+                f"xapi's own SR-IOV manages {interface} of {host}",
                 "VMs get VFs of it by a VIF in its SR-IOV network (`xe network-sriov-list`, "
                 "`xe vif-create`); or use another port.",
             )

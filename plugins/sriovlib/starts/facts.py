@@ -13,7 +13,7 @@ from ..pool.hosts import OwnHost
 from ..pool.ledger import Entry
 from ..pool.networks import Record
 from ..pool.placement import Candidate
-from ..pool.state import Pool, PoolState
+from ..pool.state import Pool
 from ..vf import host_inventory, inventory, start_notes
 from ..vf.inventory import Inventory
 from ..xapi.session import Xapi
@@ -44,7 +44,8 @@ def look(host: Host, xapi: Xapi, ref: str, record: Record) -> View:
     concerned = {*_lessees(part.entries, here, seen, vm.named), *lessees.values(), *notes, *part.unreadable}
     concerned.discard(vm.uuid)
     part = part.with_vms(state.read_vms(xapi, concerned, uuids), concerned)
-    ended = {uuid: note.time for uuid, note in notes.items() if _has_ended(part, uuid)}
+    gone_or_idle = {uuid for uuid, vm in ((one, part.vm(one)) for one in notes) if vm is None or vm.is_idle}
+    ended = {uuid: notes[uuid].time for uuid in gone_or_idle}  # starts that came to nothing
     own = here.member.uuid
     held = part.held(
         {(own, vf): domain.vm_uuid or "" for vf, domain in seen.owners.items()},
@@ -63,12 +64,6 @@ def look(host: Host, xapi: Xapi, ref: str, record: Record) -> View:
     in_vlans = _in_vlans(xapi, view, {*foreign}.difference(lessees))
     view = view._replace(own_lease={**in_vlans, **view.own_lease})
     return view._replace(devices=_devices(host, view, _repositories(xapi, here)))
-
-
-def _has_ended(part: PoolState, uuid: str) -> bool:
-    """Whether a start came to nothing: the VM is gone, or halted with nothing in progress."""
-    vm = part.vm(uuid)
-    return vm is None or vm.is_idle
 
 
 def _lessees(entries: Mapping[str, Entry], here: OwnHost, seen: Inventory, named: Sequence[str]) -> List[str]:
@@ -123,7 +118,8 @@ def _candidates(host: Host, seen: Inventory, here: OwnHost) -> List[Candidate]:
     """As the master makes them of this host's `inventory`."""
     vfs = host_inventory.vf_states(seen)
     pfs = {pf.address: host_inventory.pf_state(host, seen, pf, vfs, {}) for pf in seen.pfs}
-    return inventories.candidates(here.networks, here.member, pfs, vfs, here.vgpus)
+    closed = inventories.closed_pfs(here.member, pfs.values(), here.vgpus)
+    return inventories.candidates(here.networks, pfs, vfs, closed)
 
 
 def _devices(host: Host, view: View, repositories: Sequence[Repository]) -> Dict[str, Device]:

@@ -12,7 +12,7 @@ from ..pool.ledger import Entry, Request
 from ..pool.pci_entries import PciEntry
 from ..pool.placement import Candidate, Held
 from ..pool.state import Pool, Vm
-from ..safetext import shortened
+from ..safetext import listed, shortened
 from ..vf.inventory import Inventory
 
 NEEDED, IN_USE, NOT_PLACED = "SRIOV_NEEDED_BY_DOM0", "SRIOV_VF_IN_USE", "SRIOV_NOT_PLACED"
@@ -143,7 +143,7 @@ def _taking(one: PciEntry, device: Device) -> _Wrong:
     """From dom0 or from another VM."""
     names = f"The entry `{shortened(one.text)}` names {_named(device)}"
     if device.carries:
-        return NEEDED, f"{names}, which dom0 needs for {_listed(device.carries)}."
+        return NEEDED, f"{names}, which dom0 needs for {listed(device.carries)}."
     if device.held_by is not None:
         return IN_USE, f"{names}, which is held by {device.held_by}."
     return None
@@ -205,7 +205,3 @@ def _named(device: Device) -> str:
     what = [device.device, f"a VF of {device.pf}" if device.pf else ""]
     said = ", ".join(filter(None, what))
     return f"{device.address} ({said})" if said else device.address
-
-
-def _listed(parts: Sequence[str]) -> str:
-    return " and ".join(filter(None, (", ".join(parts[:-1]), parts[-1])))
