@@ -2,6 +2,8 @@
 
 from typing import Callable, NamedTuple
 
+from .safetext import shortened
+
 
 class SriovError(Exception):
     """A refused call.
@@ -45,7 +47,5 @@ def unforeseen(what: str, error: Exception, log: Callable[[str], None]) -> Sriov
 
 def bad_argument(name: str, value: str, accepted: str) -> SriovError:
     """`SRIOV_BAD_ARGUMENT` for a call's argument; `accepted` says what it takes."""
-    shown = value if len(value) <= 80 else value[:77] + "..."
-    return SriovError(
-        "SRIOV_BAD_ARGUMENT", f"Argument {name}: `{shown}` is not accepted.", f"It takes {accepted}."
-    )
+    said = f"Argument {name}: `{shortened(value, 80)}` is not accepted."
+    return SriovError("SRIOV_BAD_ARGUMENT", said, f"It takes {accepted}.")

@@ -10,7 +10,8 @@ from interference import calls_watched
 from machine_description import SATA
 from managed_pool import OTHER_SLOTS, Pool
 from sriovlib.config.vf_settings import NO_MAC
-from sriovlib.vf import start_notes
+from sriovlib.machine import kernel_log, management_network, xenstore
+from sriovlib.vf import ip_link, start_notes
 from values import Failure
 
 pytestmark = pytest.mark.story
@@ -303,3 +304,40 @@ def test_a_bug_of_ours_refuses_only_vms_with_entries(pool: Pool) -> None:
     pool.start(plain, pool.one)
     os.rename(inventory + ".away", inventory)
     refusal.says("SRIOV_XAPI_SILENT")
+
+
+# -- what a start costs ----------------------------------------------------------------------------
+
+WALK = "walk of sysfs"
+COUNTED = """#!/usr/bin/python3
+import os, sys
+sys.path[:0] = [{plugins!r}]
+import sitecustomize
+from sriovlib.machine import pci
+from sriovlib.machine.host import this_machine
+from sriovlib.starts import hooks
+looks = open(this_machine().path("/tmp/looks"), "w")
+machine = type(this_machine())
+start, functions = machine.start, pci.functions
+def start_seen(self, argv, *more):
+    print(*argv, file=looks)
+    return start(self, argv, *more)
+def functions_seen(*args):
+    print("walk of sysfs", file=looks)
+    return functions(*args)
+machine.start, pci.functions = start_seen, functions_seen
+status = hooks.run("vm-pre-start", sys.argv)
+looks.close()
+os._exit(status)
+"""
+
+
+def test_a_start_with_a_vf_walks_sysfs_once_and_runs_few_programs(pool: Pool) -> None:
+    vm = pool.with_vf("web", vlan="12")
+    with pool.our_hook(pool.one, COUNTED):
+        pool.start(vm, pool.one)
+    looks = pool.one.machine.read("/tmp/looks").splitlines()
+    judged = [ip_link.COMMAND, xenstore.COMMAND, management_network.COMMAND, kernel_log.COMMAND]
+    ports = [("ethtool", "-P", f"eth{number}") for number in range(3)]
+    under_the_lock = [xenstore.COMMAND, ip_link.COMMAND, ip_link.BATCH, ip_link.COMMAND]  # the last reads back
+    assert looks == [" ".join(argv) for argv in [*judged, (WALK,), *ports, *under_the_lock]]

@@ -178,11 +178,7 @@ def member(topology: Topology, wanted: str) -> Member:
 def request_network(topology: Topology, wanted: str) -> Dict[str, Any]:
     """The network that a request may name, `{uuid, name, vlan}`; `SRIOV_BAD_ARGUMENT` for networks that
     stand on no port of any host, on a tunnel, or on xapi's own SR-IOV."""
-    listed = [
-        Network(record["uuid"], record["name_label"], record["bridge"], set())
-        for record in topology.network_records.values()
-    ]
-    network = networks.find_network(listed, wanted)
+    network = networks.find_network(networks.networks(topology.network_records, {}), wanted)
     ref = next(ref for ref, record in topology.network_records.items() if record["uuid"] == network.uuid)
     own = [pif for one in topology.members.values() for pif in one.pifs.values() if pif["network"] == ref]
     if not own:
