@@ -339,5 +339,10 @@ def test_a_start_with_a_vf_walks_sysfs_once_and_runs_few_programs(pool: Pool) ->
     looks = pool.one.machine.read("/tmp/looks").splitlines()
     judged = [ip_link.COMMAND, xenstore.COMMAND, management_network.COMMAND, kernel_log.COMMAND]
     ports = [("ethtool", "-P", f"eth{number}") for number in range(3)]
-    under_the_lock = [xenstore.COMMAND, ip_link.COMMAND, ip_link.BATCH, ip_link.COMMAND]  # the last reads back
+    under_the_lock = [
+        xenstore.COMMAND,
+        ip_link.COMMAND,
+        ip_link.BATCH,
+        ip_link.COMMAND,
+    ]  # the last reads back
     assert looks == [" ".join(argv) for argv in [*judged, (WALK,), *ports, *under_the_lock]]

@@ -1,11 +1,11 @@
 """Which VFs take a lease of the VM's own: where others have the like, and where others have VLANs."""
 
-from typing import Any, Dict, List, Optional, Sequence, Set
+from typing import Dict, List, Optional, Sequence, Set
 
 import pytest
 from sriovlib.machine.pci import VirtualFunction
 from sriovlib.machine.ports import VfPort
-from sriovlib.pool import networks, own_lease
+from sriovlib.pool import own_lease
 from sriovlib.pool.ledger import Choice, Entry, Lease, Request
 from sriovlib.pool.placement import Candidate
 
@@ -101,26 +101,3 @@ def test_last_lessee_of_an_address() -> None:
     }
     found = own_lease.leased_to_others(own_lease.lessees(entries), "own", [VF, OTHER_VF, DMZ_VF])
     assert found == {VF: "second", OTHER_VF: "second"}
-
-
-def pif(host: str, device: str, network: str, vlan: int = -1, **changes: Any) -> Dict[str, Any]:
-    plain = {
-        "physical": vlan < 0,
-        "sriov_logical_PIF_of": [],
-        "bond_master_of": [],
-        "bond_slave_of": networks.NULL,
-    }
-    return {"host": host, "device": device, "network": network, "VLAN": vlan, **plain, **changes}
-
-
-def test_networks_that_share_a_wire_on_one_host_share_it_on_all() -> None:
-    """The VLAN's network stands on a port of the first host only; on the second there is just the trunk."""
-    records = {ref: {"uuid": ref, "name_label": ref, "bridge": ref} for ref in (LAN, LAN_12, DMZ)}
-    own = {
-        "1": pif(HERE, "eth1", LAN),
-        "2": pif(HERE, "eth1", LAN_12, 12),
-        "3": pif(HERE, "eth2", DMZ),
-        "4": pif(THERE, "eth1", LAN),
-        "5": pif(THERE, "eth3", DMZ),
-    }
-    assert networks.wires(records, own) == WIRES

@@ -1,7 +1,7 @@
 """What the start hook makes of the master's answer to a start that is wrong, or only leased elsewhere."""
 
-from types import SimpleNamespace
-from typing import Any, Dict, List, Sequence
+from typing import Any, Dict
+from unittest.mock import Mock
 
 import pytest
 from sriovlib.errors import SriovError
@@ -31,62 +31,46 @@ VIEW = View(
 WRONG = Refusal(judge.IN_USE, "0000:07:10.0", "Another VM has it.", "Take another.", True)
 
 
-class Master:
-    """Answers as it is told, and keeps how it was asked."""
-
-    def __init__(self, monkeypatch: pytest.MonkeyPatch, answer: Any) -> None:
-        self.asked: List[Sequence[Any]] = []
-
-        def act(*args: Any) -> Any:
-            self.asked.append(args)
-            if isinstance(answer, SriovError):
-                raise answer
-            return answer
-
-        monkeypatch.setattr(master, "act", act)
-
-    def is_asked(self, refusals: Sequence[Refusal]) -> None:
-        start._ask_master(Host(), None, VIEW, refusals)
+def cannot(code: str) -> Dict[str, Any]:
+    return {"side_effect": SriovError(code, "It cannot.", "Do this.")}
 
 
-NOTHING_TO_DO = {"pci_changed": False}
-
-
-def test_wrong_start_that_the_master_finds_right_does_not_go_on(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Somebody has put it right meanwhile, or the master has not noticed it yet: the next start will tell. It
-    waits for the master as long as it takes."""
-    asked = Master(monkeypatch, NOTHING_TO_DO)
-    with pytest.raises(SriovError) as refused:
-        asked.is_asked([WRONG])
-    assert (refused.value.code, refused.value.message) == (judge.IN_USE, "Another VM has it.")
-    assert start.LEASE_SECONDS not in asked.asked[0]
+def ask_master(monkeypatch: pytest.MonkeyPatch, answer: Mock, *refusals: Refusal) -> None:
+    monkeypatch.setattr(master, "act", answer)
+    start._ask_master(Host(), None, VIEW, refusals)
 
 
 def test_start_whose_lease_is_elsewhere_waits_for_the_master_but_not_long(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    asked = Master(monkeypatch, NOTHING_TO_DO)
-    asked.is_asked([])
-    ((*_, arguments, _function, seconds),) = asked.asked
+    answer = Mock(return_value={"pci_changed": False})
+    ask_master(monkeypatch, answer)
+    ((*_, arguments, _function, seconds),) = (call[0] for call in answer.call_args_list)
     assert arguments == {"vm_uuid": UUID, "host_uuid": HERE.uuid, "starting": "true"}
     assert seconds == start.LEASE_SECONDS
 
 
 @pytest.mark.parametrize(
-    ("said", "code"),
-    [("SRIOV_NO_FREE_VF", "SRIOV_NO_FREE_VF"), ("SRIOV_XAPI_SILENT", judge.NOT_PLACED)],
+    ("answer", "code", "message", "hint"),
+    [
+        # put right meanwhile, or not noticed yet: the next start will tell
+        ({"return_value": {"pci_changed": False}}, judge.IN_USE, WRONG.message, WRONG.hint),
+        (cannot("SRIOV_NO_FREE_VF"), "SRIOV_NO_FREE_VF", f"It cannot. {WRONG.message}", "Do this."),
+        (cannot("SRIOV_XAPI_SILENT"), judge.NOT_PLACED, f"It cannot. {WRONG.message}", "Do this."),
+    ],
 )
-def test_why_the_master_does_not_help_is_said(monkeypatch: pytest.MonkeyPatch, said: str, code: str) -> None:
-    asked = Master(monkeypatch, SriovError(said, "It cannot.", "Do this."))
+def test_wrong_start_that_the_master_does_not_put_right_ends_and_waits_as_long_as_it_takes(
+    monkeypatch: pytest.MonkeyPatch, answer: Dict[str, Any], code: str, message: str, hint: str
+) -> None:
+    asked = Mock(**answer)
     with pytest.raises(SriovError) as refused:
-        asked.is_asked([WRONG])
-    assert (refused.value.code, refused.value.hint) == (code, "Do this.")
-    assert refused.value.message == "It cannot. Another VM has it."
+        ask_master(monkeypatch, asked, WRONG)
+    assert (refused.value.code, refused.value.message, refused.value.hint) == (code, message, hint)
+    assert start.LEASE_SECONDS not in asked.call_args[0]
 
 
 def test_the_start_that_is_queued_is_no_paused_one_and_forces_nothing() -> None:
     """HA's and the pool's own checks count for it as for the one that it stands for."""
-    asked: Dict[str, Sequence[Any]] = {}
     answers = {
         "VM.get_other_config": {"pci": "0/0000:07:10.2"},
         "VM.get_current_operations": {},
@@ -94,12 +78,7 @@ def test_the_start_that_is_queued_is_no_paused_one_and_forces_nothing() -> None:
         "task.get_uuid": "the task",
         "message.create": "OpaqueRef:message",
     }
-
-    def call(method: str, *params: Any) -> Any:
-        asked[method] = params
-        return answers[method]
-
-    xapi: Any = SimpleNamespace(call=call)
+    xapi = Mock(**{"call.side_effect": lambda method, *_params: answers[method]})
     with pytest.raises(start.Restarting) as queued:
         start._start_again(Host(), xapi, VIEW)
     assert queued.value.task == "the task"
@@ -107,4 +86,4 @@ def test_the_start_that_is_queued_is_no_paused_one_and_forces_nothing() -> None:
         "VM web had no VFs on host1 and has been given 0000:07:10.2. This start is stopped; a new one is "
         "queued on this host."
     )
-    assert asked["Async.VM.start_on"] == ("OpaqueRef:web", HERE.ref, False, False)
+    xapi.call.assert_any_call("Async.VM.start_on", "OpaqueRef:web", HERE.ref, False, False)

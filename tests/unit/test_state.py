@@ -4,7 +4,7 @@ from typing import Any, ClassVar, Dict
 
 import pytest
 from sriovlib.machine.host import Host
-from sriovlib.pool import state
+from sriovlib.pool import networks, state
 from sriovlib.pool.ledger import Choice, Entry, Lease, Request
 from sriovlib.pool.networks import NULL
 from sriovlib.pool.state import Pool, PoolState, Vm
@@ -14,7 +14,7 @@ VF = "0000:07:10.0"
 
 
 def pif(device: str, network: str, **changes: Any) -> Dict[str, Any]:
-    record: Dict[str, Any] = {
+    return {
         "device": device,
         "network": network,
         "physical": True,
@@ -24,9 +24,8 @@ def pif(device: str, network: str, **changes: Any) -> Dict[str, Any]:
         "sriov_physical_PIF_of": [],
         "sriov_logical_PIF_of": [],
         "currently_attached": True,
+        **changes,
     }
-    record.update(changes)
-    return record
 
 
 def vm(uuid: str, name: str, power_state: str, **other_config: str) -> Dict[str, Any]:
@@ -105,6 +104,20 @@ def test_a_port_serves_its_own_network_and_a_member_that_of_its_bond(read: Pool)
     assert read.here.managed == {"eth3"}
 
 
+def test_networks_that_share_a_wire_on_one_host_share_it_on_all() -> None:
+    """The VLAN's network stands on a port of the first host only; on the second there is just the trunk."""
+    records = {ref: {"uuid": ref, "name_label": ref, "bridge": ref} for ref in ("lan", "lan-12", "dmz")}
+    pifs = [
+        pif("eth1", "lan", host="here"),
+        pif("eth1", "lan-12", host="here", physical=False, VLAN="12"),
+        pif("eth2", "dmz", host="here"),
+        pif("eth1", "lan", host="there"),
+        pif("eth3", "dmz", host="there"),
+    ]
+    wires = networks.wires(records, {str(ref): record for ref, record in enumerate(pifs)})
+    assert wires == {"lan": {"lan", "lan-12"}, "lan-12": {"lan", "lan-12"}, "dmz": {"dmz"}}
+
+
 def test_a_running_vm_comes_before_a_halted_one_with_the_same_address(read: Pool) -> None:
     assert {address: vm.name for address, vm in read.state.assigned("host").items()} == {
         "0000:07:10.0": "running",
@@ -112,15 +125,18 @@ def test_a_running_vm_comes_before_a_halted_one_with_the_same_address(read: Pool
     }
 
 
-def leases(vf: str, serial: int) -> Entry:
-    request = Request(1, Choice("network", "a-network"), {})
-    return Entry((request,), Lease("host", {1: vf}, serial, {}, {}), 2, True, "", (vf,))
+WEB = Vm("", "web", "web", "Halted", (), None, None, None, None, {})
 
 
 def test_of_two_leases_a_running_vms_counts_else_the_later_one() -> None:
-    plain = Vm("", "", "", "Halted", (), None, None, None, None, {})
-    vms = [plain._replace(uuid=uuid) for uuid in ("first", "last")]
-    entries = {vm.uuid: leases(VF, serial) for serial, vm in enumerate(vms)}
+    request, vms = (
+        Request(1, Choice("network", "lan"), {}),
+        [WEB._replace(uuid=one) for one in ("first", "last")],
+    )
+    entries = {
+        vm.uuid: Entry((request,), Lease("host", {1: VF}, serial, {}, {}), 2, True, "", (VF,))
+        for serial, vm in enumerate(vms)
+    }
     pool = PoolState("", "", {}, entries, {}, {vm.uuid: vm for vm in vms})
     assert pool.leased() == {("host", VF): "last"}
     runs = vms[0]._replace(power_state="Running", resident_on="host")
@@ -137,8 +153,7 @@ def test_of_two_leases_a_running_vms_counts_else_the_later_one() -> None:
     ],
 )
 def test_a_note_counts_while_its_vm_starts_or_runs_there(changes: Dict[str, Any], is_held: bool) -> None:
-    vm = Vm("", "web", "web", "Halted", (), None, None, None, None, {})._replace(**changes)
-    pool = PoolState("", "", {}, {}, {}, {"web": vm})
+    pool = PoolState("", "", {}, {}, {}, {"web": WEB._replace(**changes)})
     assert (("host", VF) in pool.held({}, {("host", VF): "web"}).on_host) == is_held
 
 

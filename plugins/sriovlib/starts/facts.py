@@ -1,7 +1,7 @@
 """What a start on this host is judged by: its devices, the part of the pool that concerns the VM, and who has
 which VF. Gathers it from sysfs, xenstore, xapi and the notes of other starts; judge.py judges."""
 
-from typing import Dict, List, Mapping, Sequence, Set
+from typing import Dict, List, Mapping, Sequence
 
 from ..errors import SriovError
 from ..machine import dom0_devices, pci
@@ -51,18 +51,11 @@ def look(host: Host, xapi: Xapi, ref: str, record: Record) -> View:
         {(own, vf): domain.vm_uuid or "" for vf, domain in seen.owners.items()},
         {(own, vf): uuid for uuid, note in notes.items() if uuid not in ended for vf in note.devices},
     )
-    view = View(
-        vm=vm,
-        pool=Pool(here, part),
-        held=held,
-        seen=seen,
-        candidates=_candidates(host, seen, here),
-        devices={},
-        own_lease={address: OwnLease(uuid, part.name(uuid)) for address, uuid in lessees.items()},
-        ended=ended,
-    )
-    in_vlans = _in_vlans(xapi, view, {*foreign}.difference(lessees))
-    view = view._replace(own_lease={**in_vlans, **view.own_lease})
+    pool, vfs = Pool(here, part), _candidates(host, seen, here)
+    unleased = [vf for vf in vfs if vf.address in foreign and vf.address not in lessees]
+    in_vlans = _in_vlans(xapi, pool, unleased, vfs)
+    leased = {address: OwnLease(uuid, part.name(uuid)) for address, uuid in lessees.items()}
+    view = View(vm, pool, held, seen, vfs, {}, {**in_vlans, **leased}, ended)
     return view._replace(devices=_devices(host, view, _repositories(xapi, here)))
 
 
@@ -90,27 +83,28 @@ def _repositories(xapi: Xapi, here: OwnHost) -> List[Repository]:
     return found
 
 
-def _in_vlans(xapi: Xapi, view: View, foreign: Set[str]) -> Dict[str, OwnLease]:
-    """Those of the VFs whose network has VFs in VLANs. A key that cannot be read may be about any network.
-    The PIFs of all hosts are read only where that matters."""
-    here, part = view.pool
-    asked = {one.address: one for one in view.candidates if one.address in foreign}
+def _in_vlans(
+    xapi: Xapi, pool: Pool, asked: Sequence[Candidate], vfs: Sequence[Candidate]
+) -> Dict[str, OwnLease]:
+    """Those `asked` for, of this host's, whose network has VFs in VLANs. A key that cannot be read may be
+    about any network. The PIFs of all hosts are read only where that matters."""
+    here, part = pool
     unread = " and ".join(part.name(uuid) for uuid in sorted(part.unreadable) if part.vm(uuid))
     requests = [request for entry in part.entries.values() for request in entry.requests]
     if not asked or not (unread or any(map(own_lease.has_vlan, requests))):
         return {}
     wires = networks.wires(here.network_records, xapi.call("PIF.get_all_records"))
     entries = part.entries.values()
-    closed = own_lease.in_vlans(entries, here.member.uuid, view.candidates, wires, bool(unread))
+    closed = own_lease.in_vlans(entries, here.member.uuid, vfs, wires, bool(unread))
     names = {record["uuid"]: record["name_label"] for record in here.network_records.values()}
     return {
-        address: OwnLease(
+        one.address: OwnLease(
             None,
             " or ".join(sorted(names[uuid] for uuid in one.networks | one.no_network)),
-            "" if closed[address] else unread,
+            "" if closed[one.address] else unread,
         )
-        for address, one in asked.items()
-        if address in closed
+        for one in asked
+        if one.address in closed
     }
 
 

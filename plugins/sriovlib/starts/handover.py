@@ -63,8 +63,8 @@ def arrive(host: Host, vm_uuid: str, permitted: Permitted) -> None:
 
 
 def _take(host: Host, vm_uuid: str, permitted: Permitted, there: apply.Vfs) -> None:
-    # Asked again, although the judge has asked: that was before this hook got the lock. A domain that has come
-    # since may have a device, its note claims it for CLAIM_SECONDS only, and `sweep` must not set its VFs back.
+    # Asked again, although the judge has asked: that was before this hook got the lock. A domain that has
+    # come since may have a device, its note claims it for CLAIM_SECONDS only, and `sweep` must leave its VFs.
     known = _owners(host)
     running = known or {}
     starting = {

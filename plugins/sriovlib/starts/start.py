@@ -46,9 +46,7 @@ def start(
     return _permitted(view, plugs)
 
 
-def resume(
-    host: Host, session: Any, ref: str, record: Record, plugs: Optional[Sequence[str]] = None
-) -> Permitted:
+def resume(host: Host, session: Any, ref: str, record: Record, plugs: Optional[Sequence[str]]) -> Permitted:
     """As `start`, but what is wrong stays wrong: a VM in memory looks for just the VFs that it had."""
     view = _look(host, Xapi(host, session), ref, record)
     refusals = judge.judge(view)
@@ -166,7 +164,7 @@ def _start_again(host: Host, xapi: Xapi, view: View) -> NoReturn:
             "Start it when you need it: its VFs are right for this host now.",
         )
     try:
-        if not view.pool.here.member.enabled:
+        if not here.enabled:
             raise XapiFailure(["HOST_DISABLED", here.uuid])
         task = xapi.call("Async.VM.start_on", vm.ref, here.ref, False, False)
     except XapiFailure as failure:
