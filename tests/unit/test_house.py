@@ -16,7 +16,8 @@ FLOORS = (
     ("vf", "boot"),
     ("config", "xapi"),
     ("machine",),
-    ("errors", "safetext"),
+    ("errors",),
+    ("safetext",),
 )
 FLOOR_OF: Dict[str, int] = {part: number for number, parts in enumerate(FLOORS) for part in parts}
 
