@@ -12,7 +12,7 @@ from sriovlib.pool.state import PoolState
 
 MEMBER = Member("ref-1", "host-1", "host1", True, {})
 POOL = Topology("host-1", {"host-1": MEMBER}, {})
-TOLD: Any = Survey({"host-1": None}, [])  # type: ignore[dict-item]
+TOLD: Any = Survey({"host-1": None}, {})  # type: ignore[dict-item]
 
 
 class Master:

@@ -8,9 +8,8 @@ from pyfakefs.fake_filesystem import FakeFilesystem
 from sriovlib.calls import configure_vf
 from sriovlib.errors import SriovError
 from sriovlib.machine import pci, vgpus
-from sriovlib.pool import inventories, placement
+from sriovlib.pool import inventories
 from sriovlib.pool.hosts import Member
-from sriovlib.pool.ledger import Choice, Request
 from sriovlib.pool.networks import Network
 from sriovlib.vf import apply, host_inventory, inventory
 from sriovlib.vf.host_inventory import HostInventory
@@ -125,15 +124,6 @@ def test_a_vf_on_both_ports_serves_no_network(fs: FakeFilesystem) -> None:
     host = connectx3(fs, "4", 4)
     assert networks_of_vfs(host) == [[]] * 4
     assert candidates_of(host)[0].no_network == {"one", "two"}
-
-
-def test_a_request_by_network_is_told_why_a_vf_on_both_ports_is_not_for_it(fs: FakeFilesystem) -> None:
-    hosts = {"host": candidates_of(connectx3(fs, "2", 2))}
-    wanted = Request(1, Choice("network", "one"), {})
-    with pytest.raises(placement.NoFreeVf) as refused:
-        placement.place([wanted], "vm", "host", hosts, placement.Held({}, {}), {})
-    both = " and ".join(vf_address(CONNECTX3, number) for number in range(2))
-    assert f"{both}: on both ports of the PF" in str(refused.value)
 
 
 def test_settings_are_those_of_the_vfs_own_port(fs: FakeFilesystem) -> None:

@@ -75,7 +75,7 @@ def adopt_vm(host: Host, session: Any, args: Mapping[str, str]) -> Dict[str, Any
             {"request": request.number, "vf": taken.vfs[request.number], "settings": request.settings}
             for request in taken.requests
         ],
-        "warnings": [*(problem.message for problem in surveyed.problems), *taken.warnings, *stopped],
+        "warnings": [*(problem.message for problem in surveyed.problems.values()), *taken.warnings, *stopped],
     }
 
 
@@ -152,6 +152,6 @@ def _of_origin(at: Work, vm: Vm, entry: Entry, origin: str, wanted: Optional[str
         for address, those in at.held.by_hand.items()
     }
     alone = at._replace(held=at.held._replace(by_hand=by_hand))
-    target = wanted or locked.best_host(alone, vm, requests, vm.affinity)
+    target = wanted or locked.best_host(alone, vm, dict.fromkeys(at.surveyed.hosts, requests), vm.affinity)
     vfs = locked.place(alone, vm, requests, target, {})
     return Taken(target, entry, requests, vfs, [])

@@ -197,24 +197,10 @@ def _target(at: Work, vm: Vm, entry: Entry, wish: Wish) -> Tuple[str, Choice]:
         fixed = vm.affinity
     if fixed is not None:
         return fixed, options[fixed]
-    if wish.kind in ("network", "device"):
-        choice = next(iter(options.values()))
-        requests = [*entry.requests, Request(entry.next_number, choice, {})]
-        return locked.best_host(at, vm, requests, None), choice
-
-    def worth(uuid: str) -> Tuple[bool, int, str]:
-        fitting = placement.serving(options[uuid], {uuid: at.surveyed.candidates[uuid]}).get(uuid, ())
-        held = [one for one in fitting if placement.holder(uuid, one, vm.uuid, at.held)]
-        return not asked[uuid].member.enabled, len(held) - len(fitting), uuid
-
-    order = sorted(options, key=worth)
-    for uuid in order:
-        try:
-            locked.place(at, vm, [*entry.requests, Request(entry.next_number, options[uuid], {})], uuid, {})
-        except SriovError:
-            continue
-        return uuid, options[uuid]
-    return order[0], options[order[0]]  # says what is lacking
+    number = entry.next_number
+    asks = {uuid: [*entry.requests, Request(number, choice, {})] for uuid, choice in options.items()}
+    best = locked.best_host(at, vm, asks, None)
+    return best, options[best]
 
 
 def _choice(where: Surveyed, wish: Wish) -> Optional[Choice]:
@@ -246,7 +232,7 @@ def _nothing(at: Work, wish: Wish, asked: Mapping[str, Surveyed]) -> SriovError:
                 "VMs get no VFs of it; use another port.",
             )
     names = ", ".join(sorted(one.member.name for one in asked.values())) or "no host"
-    silent = " ".join(problem.message for problem in at.surveyed.problems)
+    silent = " ".join(problem.message for problem in at.surveyed.problems.values())
     what = {"pf": "SR-IOV capable device", "vf": "VF"}.get(wish.kind, "VF of")
     return SriovError(
         "SRIOV_NOT_FOUND",
@@ -263,7 +249,7 @@ def _warnings(
     before: Mapping[int, str],
     vfs: Mapping[int, str],
 ) -> List[str]:
-    found = [problem.message for problem in at.surveyed.problems]
+    found = [problem.message for problem in at.surveyed.problems.values()]
     if port is not None and port.link_up is False:
         found.append(f"The link of {port.port.interface} is down.")
     if vf.function.port.why is not None:

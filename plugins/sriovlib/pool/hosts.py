@@ -76,6 +76,11 @@ class Topology(NamedTuple):
         """Reference of a host -> its UUID."""
         return {member.ref: member.uuid for member in self.members.values()}
 
+    @property
+    def network_names(self) -> Dict[str, str]:
+        """By UUID."""
+        return {record["uuid"]: record["name_label"] for record in self.network_records.values()}
+
     def networks(self, member: Member) -> List[Network]:
         """All networks of the pool, with the interfaces of this host below each."""
         return networks.networks(self.network_records, member.pifs)

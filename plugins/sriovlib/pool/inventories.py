@@ -6,6 +6,7 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import Any, Container, Dict, Iterable, List, Mapping, NamedTuple, Optional, Set, Tuple, Union
 
 from .. import VERSION
+from ..errors import Problem
 from ..machine import dom0_devices, vgpus
 from ..machine.host import Host
 from ..machine.pci import PhysicalFunction
@@ -21,14 +22,6 @@ SECONDS = 10  # for one host's answer; a host that takes longer is left out
 _AT_ONCE = 64
 
 
-class Closed(NamedTuple):
-    """Why no VM is given VFs of a PF, as in an error; the message has no full stop."""
-
-    code: str
-    message: str
-    hint: str
-
-
 class Surveyed(NamedTuple):
     """A host that answered: its inventory, and its VFs as placement takes them."""
 
@@ -36,21 +29,12 @@ class Surveyed(NamedTuple):
     inventory: HostInventory
     candidates: List[Candidate]
     untagged: Set[str]  # networks that stand on its ports without a VLAN of their own
-    closed: Mapping[str, Closed] = {}  # PF -> why no VM is given VFs of it
-
-
-class HostProblem(NamedTuple):
-    """A host that did not answer, or has another version."""
-
-    host_uuid: str
-    code: str
-    message: str
-    hint: str
+    closed: Mapping[str, Problem] = {}  # PF -> why no VM is given VFs of it, without a full stop
 
 
 class Survey(NamedTuple):
     hosts: Dict[str, Surveyed]  # by UUID
-    problems: List[HostProblem]
+    problems: Dict[str, Problem]  # UUID -> that the host did not answer, or has another version
 
     @property
     def candidates(self) -> Dict[str, List[Candidate]]:
@@ -91,42 +75,35 @@ class Survey(NamedTuple):
         return self._replace(hosts=found)
 
 
-NOBODY = Survey({}, [])
+NOBODY = Survey({}, {})
 
 
 def survey(host: Host, session: Any, topology: Topology, members: Iterable[Member]) -> Survey:
     """Asks these hosts at the same time, each for at most `SECONDS`; this host without a call."""
     asked = list(members)
     with ThreadPoolExecutor(max(1, min(len(asked), _AT_ONCE))) as threads:
-        others = [
-            threads.submit(_ask, host, session, topology, member)
-            for member in asked
-            if member.uuid != topology.own
-        ]
-        answers = [_ask(host, session, topology, member) for member in asked if member.uuid == topology.own]
-        answers += [future.result() for future in others]
-    found: Dict[str, Surveyed] = {}
-    problems: List[HostProblem] = []
-    for answer in answers:
-        if isinstance(answer, HostProblem):
-            problems.append(answer)
+        answers = list(threads.map(lambda member: _ask(host, session, topology, member), asked))
+    found = Survey({}, {})
+    for member, answer in zip(asked, answers):
+        if isinstance(answer, Problem):
+            found.problems[member.uuid] = answer
             continue
-        member = answer.member
-        found[member.uuid] = answer
+        found.hosts[member.uuid] = answer
         version = answer.inventory.version
         if version != VERSION:
-            problems.append(_other_version(member, f"has xapi-sriov {version}, the master {VERSION}"))
-    return Survey(found, problems)
+            said = f"has xapi-sriov {version}, the master {VERSION}"
+            found.problems[member.uuid] = _other_version(member, said)
+    return found
 
 
 def again(host: Host, session: Any, topology: Topology, before: Survey) -> Survey:
     """Asks the hosts that answered before once more; the problems with the others stay."""
     now = survey(host, session, topology, [topology.members[uuid] for uuid in before.hosts])
-    others = [problem for problem in before.problems if problem.host_uuid not in before.hosts]
-    return Survey(now.hosts, [*now.problems, *others])
+    others = {uuid: one for uuid, one in before.problems.items() if uuid not in before.hosts}
+    return Survey(now.hosts, {**others, **now.problems})
 
 
-def _ask(host: Host, session: Any, topology: Topology, member: Member) -> Union[Surveyed, HostProblem]:
+def _ask(host: Host, session: Any, topology: Topology, member: Member) -> Union[Surveyed, Problem]:
     """The host's inventory, or the problem with it: no single host may cost the pool its answer."""
     xapi = Xapi(host, session, SECONDS)
     try:
@@ -147,8 +124,7 @@ def _ask(host: Host, session: Any, topology: Topology, member: Member) -> Union[
         )
     except XapiFailure as failure:
         if failure.details[0] == "XENAPI_MISSING_PLUGIN":
-            return HostProblem(
-                member.uuid,
+            return Problem(
                 "HOST_WITHOUT_PLUGIN",
                 f"Host {member.name} does not have xapi-sriov, so no VM gets VFs there.",
                 "Install the package on it.",
@@ -159,24 +135,23 @@ def _ask(host: Host, session: Any, topology: Topology, member: Member) -> Union[
     if is_other:
         said = f"answers `inventory` in another format than the master's xapi-sriov {VERSION}"
         return _other_version(member, said)
-    return HostProblem(
-        member.uuid,
+    return Problem(
         "HOST_SILENT",
         f"Host {member.name} did not answer `inventory`: {why}.",
         "Call it by hand to see why: `xe host-call-plugin host-uuid=... plugin=sriov fn=inventory`.",
     )
 
 
-def _other_version(member: Member, said: str) -> HostProblem:
+def _other_version(member: Member, said: str) -> Problem:
     hint = "Install the same version on all hosts of the pool."
-    return HostProblem(member.uuid, "HOST_WITHOUT_PLUGIN", f"Host {member.name} {said}.", hint)
+    return Problem("HOST_WITHOUT_PLUGIN", f"Host {member.name} {said}.", hint)
 
 
 def candidates(
     known: Iterable[Network],
     pfs: Mapping[str, PfState],
     vfs: Iterable[VfState],
-    closed: Mapping[str, Closed],
+    closed: Mapping[str, Problem],
 ) -> List[Candidate]:
     """The host's VFs, each with the networks that its port serves. `known`: the pool's networks with the
     interfaces of this host; `pfs`: by address; `closed`: see closed_pfs."""
@@ -221,7 +196,7 @@ def _untagged(topology: Topology, member: Member) -> Set[str]:
     }
 
 
-def _blocked(vf: VfState, closed: Optional[Closed]) -> Optional[str]:
+def _blocked(vf: VfState, closed: Optional[Problem]) -> Optional[str]:
     """Why no VM may be given the VF, where there is a reason."""
     if closed is not None:
         return closed.message
@@ -232,30 +207,30 @@ def _blocked(vf: VfState, closed: Optional[Closed]) -> Optional[str]:
     return None
 
 
-def closed_pfs(member: Member, pfs: Iterable[PfState], told: vgpus.Told) -> Dict[str, Closed]:
+def closed_pfs(member: Member, pfs: Iterable[PfState], told: vgpus.Told) -> Dict[str, Problem]:
     """PF -> why no VM is given VFs of it. `told`: what xapi says of the host's GPUs."""
     managed = networks.managed(member.pifs)
     reasons = {pf.address: _closed(pf, managed, told, member.name) for pf in pfs}
     return {address: reason for address, reason in reasons.items() if reason is not None}
 
 
-def _closed(pf: PfState, managed: Set[str], told: vgpus.Told, host: str) -> Optional[Closed]:
+def _closed(pf: PfState, managed: Set[str], told: vgpus.Told, host: str) -> Optional[Problem]:
     if vgpus.gives_vfs(pf.function, told):
-        return Closed(
+        return Problem(
             "SRIOV_MANAGED_BY_XAPI",
             f"xapi gives the VFs of the GPU {pf.address} of {host} to VMs as vGPUs",
             "VMs get them by a vGPU (`xe vgpu-create`).",
         )
     if pf.management is not False:
         carries = "carries" if pf.management else "may carry"
-        return Closed(
+        return Problem(
             "SRIOV_MANAGEMENT_INTERFACE",
             f"{pf.function.interface or pf.address} of {host} {carries} the management network",
             "Its VFs are not given to VMs; use another port, or a network on another one.",
         )
     for interface in pf.function.interfaces:
         if interface in managed:
-            return Closed(
+            return Problem(
                 "SRIOV_MANAGED_BY_XAPI",
                 f"xapi's own SR-IOV manages {interface} of {host}",
                 "VMs get VFs of it by a VIF in its SR-IOV network (`xe network-sriov-list`, "

@@ -64,9 +64,9 @@ class Work(NamedTuple):
             return found
         member = self.topology.members.get(uuid)
         name = member.name if member else uuid
-        reasons = [problem for problem in self.surveyed.problems if problem.host_uuid == uuid]
-        if reasons:
-            raise SriovError("SRIOV_NO_FREE_VF", reasons[0].message, reasons[0].hint)
+        reason = self.surveyed.problems.get(uuid)
+        if reason is not None:
+            raise SriovError("SRIOV_NO_FREE_VF", reason.message, reason.hint)
         if member is not None and member.live:
             raise SriovError(
                 "SRIOV_BUSY", f"The VM's VFs moved to host {name} during this call.", "Call again."
@@ -132,7 +132,7 @@ def place(
     try:
         return placement.place(requests, vm.uuid, host, at.surveyed.candidates, at.held, current)
     except NoFreeVf as error:
-        raise _no_free_vf(at, error) from error
+        raise no_free_vf.as_error(error, vm.uuid, at.seen) from error
 
 
 def release(host: Host, session: Any, pool: Topology, left: str, vm_uuid: str, vfs: Iterable[str]) -> None:
@@ -150,33 +150,18 @@ def release(host: Host, session: Any, pool: Topology, left: str, vm_uuid: str, v
         host.log(f"{member.name} could not be asked to release VFs of {vm_uuid}: {error}")
 
 
-def best_host(at: Work, vm: Vm, requests: Sequence[Request], preferred: Optional[str]) -> str:
-    """The host for all these requests: the preferred one if it has the VFs, else the one with most free VFs
-    of those that take VMs, else of all."""
-    hosts = at.surveyed.candidates
-    enabled = {
-        uuid: candidates
-        for uuid, candidates in hosts.items()
-        if uuid == preferred or at.topology.members[uuid].enabled
-    }
+def best_host(at: Work, vm: Vm, requests: Mapping[str, Sequence[Request]], preferred: Optional[str]) -> str:
+    """Of these hosts, each with the requests that it is to serve: the preferred one if it has the VFs, else
+    the one with most free VFs of those that take VMs, else of all."""
+    if not requests:
+        silent = " ".join(problem.message for problem in at.surveyed.problems.values())
+        raise SriovError(
+            "SRIOV_NO_FREE_VF",
+            f"No live host of the pool told its VFs. {silent}".strip(),
+            f"`list_assignments` shows the hosts, and any request of {vm.name} whose network is gone.",
+        )
+    last = [member.uuid for member in at.topology.members.values() if not member.enabled]
     try:
-        try:
-            return placement.choose_host(requests, vm.uuid, enabled, at.held, preferred)
-        except NoFreeVf:
-            return placement.choose_host(requests, vm.uuid, hosts, at.held, preferred)
+        return placement.choose_host(requests, vm.uuid, at.surveyed.candidates, at.held, preferred, last)
     except NoFreeVf as error:
-        raise _no_free_vf(at, error) from error
-
-
-def _no_free_vf(at: Work, error: NoFreeVf) -> SriovError:
-    return no_free_vf.as_error(error, at.topology, at.surveyed, lambda uuid: _name(at, uuid))
-
-
-def _name(at: Work, uuid: str) -> Optional[str]:
-    """What a person calls the host, network or VM; None for one that is gone."""
-    if uuid in at.topology.members:
-        return at.topology.members[uuid].name
-    for record in at.topology.network_records.values():
-        if record["uuid"] == uuid:
-            return str(record["name_label"])
-    return at.state.name(uuid) if uuid in at.state.vms else None
+        raise no_free_vf.as_error(error, vm.uuid, at.seen) from error

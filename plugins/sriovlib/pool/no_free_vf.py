@@ -1,17 +1,17 @@
-"""Why there is no VF for a request, as users are told: what the hosts have instead, and what helps. Pure."""
+"""Why there is no VF for a request, as users are told: who has those that fit, what the hosts have instead,
+and what helps. Pure."""
 
-import re
-from typing import Callable, List, Optional
+from typing import List, Sequence
 
 from ..errors import SriovError
-from ..safetext import UUID, listed
+from ..safetext import listed
 from ..vf.host_inventory import PfState
+from .conflicts.view import Seen
 from .hosts import Topology
-from .inventories import Survey, Surveyed
+from .inventories import Surveyed
 from .ledger import Choice
-from .placement import NoFreeVf, fits
+from .placement import NoFreeVf, fits, holder
 
-_UUID = re.compile(UUID)
 # Problems of a PF for which it has no VFs, or too few, or none that VMs could have.
 _CAUSES = (
     "DRIVER_WITHOUT_SRIOV",
@@ -23,30 +23,32 @@ _CAUSES = (
 )
 
 
-def as_error(
-    error: NoFreeVf, topology: Topology, surveyed: Survey, name: Callable[[str], Optional[str]]
-) -> SriovError:
-    """The error as a user sees it. `name`: of the host, network or VM of a UUID; None for one that is
-    gone."""
-    hosts = [surveyed.hosts[uuid] for uuid in error.hosts if uuid in surveyed.hosts]
-    silent = " ".join(problem.message for problem in surveyed.problems)
-    pfs = [(where, pf) for where in hosts for pf in _serving(error.choice, where, topology)]
+def as_error(error: NoFreeVf, vm: str, seen: Seen) -> SriovError:
+    """The error as a user sees it. `vm`: UUID of the VM that asks."""
+    hosts, choice = [seen.surveyed.hosts[uuid] for uuid in error.hosts], error.request.choice
+    silent = " ".join(problem.message for problem in seen.surveyed.problems.values())
+    pfs = [(where, pf) for where in hosts for pf in _serving(choice, where, seen.topology)]
     reasons = [where.closed[pf.address] for where, pf in pfs if pf.address in where.closed]
     if reasons and len(reasons) == len(pfs):
         said = "; ".join(dict.fromkeys(one.message for one in reasons))
         return SriovError(reasons[0].code, f"{said}. {silent}".strip(), reasons[0].hint)
-    sentence = _UUID.sub(lambda match: name(match.group()) or match.group(), error.message)
+    own = _by_hand(error, vm, seen)
+    sentence = _sentence(error, vm, seen, own)
     hint = "Take a VF from another VM (`unassign_vf`), make more (`set_vf_count`), or name another host."
-    kind, value, _ = error.choice
-    if error.own:
+    if own:
         hint = (
-            f"Take the entries for {listed(error.own)} out of the VM's other_config:pci; or ask for one of "
+            f"Take the entries for {listed(own)} out of the VM's other_config:pci; or ask for one of "
             "these by vf=ADDRESS, and it is that entry's VF."
         )
-    elif kind == "network" and name(value) is None:
-        hint = f"That network is gone: take the request back (`unassign_vf` with request={error.request})."
-    elif kind == "network" and hosts and not pfs:
-        ports = [f"{port} of {one.member.name}" for one in hosts for port in _ports(value, one, topology)]
+    elif choice.kind == "network" and choice.value not in seen.topology.network_names:
+        number = error.request.number
+        hint = f"That network is gone: take the request back (`unassign_vf` with request={number})."
+    elif choice.kind == "network" and not pfs:
+        ports = [
+            f"{port} of {one.member.name}"
+            for one in hosts
+            for port in _ports(choice.value, one, seen.topology)
+        ]
         sentence += f" Its ports are no SR-IOV capable devices ({listed(ports)})." if ports else ""
         hint = "Use a network on a port that `list_pfs` shows."
     else:
@@ -55,6 +57,56 @@ def as_error(
             sentence += f" {causes[0].message}"
             hint = causes[0].hint
     return SriovError("SRIOV_NO_FREE_VF", f"{sentence} {silent}".strip(), hint)
+
+
+def _by_hand(error: NoFreeVf, vm: str, seen: Seen) -> List[str]:
+    """The VFs that would do, and that the VM's own entries by hand name."""
+    host = error.hosts[0]
+    return [
+        one.address
+        for one in seen.surveyed.hosts[host].candidates
+        if fits(error.request.choice, one)
+        and one.blocked is None
+        and holder(host, one.address, vm, seen.held) is None
+        and vm in seen.held.by_hand.get(one.address, ())
+    ]
+
+
+def _sentence(error: NoFreeVf, vm: str, seen: Seen, own: Sequence[str]) -> str:
+    """What has the VFs of the first host."""
+    where, (number, (kind, value, device), _) = seen.surveyed.hosts[error.hosts[0]], error.request
+    wanted = {
+        "network": f"a VF of network {seen.topology.network_names.get(value, value)}",
+        "pf": f"a VF of {value}, {device}",
+        "vf": f"VF {value}, {device}",
+        "device": f"a VF {value}",
+    }[kind]
+    fitting = [one for one in where.candidates if fits(error.request.choice, one)]
+    if fitting:
+        blocked = [one.blocked for one in fitting if one.blocked is not None]
+        open_to_vms = [one.address for one in fitting if one.blocked is None]
+        holders = [holder(where.member.uuid, address, vm, seen.held) for address in open_to_vms]
+        others = [seen.state.name(uuid) for uuid in holders if uuid is not None]
+        parts = [
+            (len(others), f"held by {_names(others)}"),
+            (len(blocked), f"that no VM can have ({_names(blocked)})"),
+            (len(open_to_vms) - len(others) - len(own), "taken by the VM's other requests"),
+            (len(own), "named by the VM's own entries by hand"),
+        ]
+        counts = ", ".join(f"{count} {what}" for count, what in parts if count)
+        said = f"has no free VF for request {number} ({wanted}): of {len(fitting)} that fit, {counts}."
+    else:
+        lost = [one.address for one in where.candidates if kind == "network" and value in one.no_network]
+        said = f"has no VF that fits request {number} ({wanted})."
+        said += f" {_names(lost)}: on both ports of the PF, or on one that is not known." if lost else ""
+    if len(error.hosts) > 1:
+        said += " No other live host has VFs for all requests either."
+    return f"Host {where.member.name} {said}"
+
+
+def _names(names: Sequence[str]) -> str:
+    """Each once, the first three by name."""
+    return listed(sorted(set(names)), 3)
 
 
 def _serving(choice: Choice, where: Surveyed, topology: Topology) -> List[PfState]:

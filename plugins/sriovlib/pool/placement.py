@@ -6,11 +6,8 @@ that its VM starts anywhere with the same entries; then one of the PF with most 
 
 from typing import Collection, Dict, FrozenSet, List, Mapping, NamedTuple, Optional, Sequence, Set, Tuple
 
-from ..errors import SriovError
 from ..machine import pci
 from ..machine.pci import VirtualFunction
-from ..safetext import listed
-from . import least_cost
 from .ledger import Choice, Request
 
 
@@ -52,19 +49,14 @@ class Held(NamedTuple):
     by_hand: Mapping[str, Collection[str]] = {}  # address -> VMs with an entry for it that no lease explains
 
 
-class NoFreeVf(SriovError):
-    """There is no VF for a request: for the first one, in the order of numbers, that cannot be placed
-    beside those before it. no_free_vf says what helps."""
+class NoFreeVf(Exception):
+    """There is no VF for this request on these hosts: for the first one, in the order of numbers, that cannot
+    be placed on the first of them beside those before it. no_free_vf says it in words."""
 
-    def __init__(
-        self, request: Request, host: str, why: str, others: Sequence[str] = (), own: Sequence[str] = ()
-    ) -> None:
-        super().__init__("SRIOV_NO_FREE_VF", why)
-        self.request = request.number
-        self.choice = request.choice
-        self.host = host
-        self.hosts = (host, *others)  # that were asked
-        self.own = own  # VFs that would do, and that the VM's own entries by hand name
+    def __init__(self, request: Request, *hosts: str) -> None:
+        super().__init__(request, *hosts)
+        self.request = request
+        self.hosts = hosts
 
 
 def fits(choice: Choice, candidate: Candidate) -> bool:
@@ -141,36 +133,38 @@ def place(
             + (stay.get(number, address) != address) * larger**3
             for rank, address in enumerate(_preference(available[number], meant, anywhere, kept))
         }
-    placed = least_cost.cheapest(costs)
+    placed = _cheapest(costs)
     for request in requests:
         if request.number not in placed:
-            raise _no_free_vf(request, vm, host, hosts, held)
+            raise NoFreeVf(request, host)
     return {request.number: placed[request.number] for request in requests}
 
 
 def choose_host(
-    requests: Sequence[Request], vm: str, hosts: Hosts, held: Held, preferred: Optional[str]
+    requests: Mapping[str, Sequence[Request]],
+    vm: str,
+    hosts: Hosts,
+    held: Held,
+    preferred: Optional[str],
+    last: Collection[str] = (),
 ) -> str:
-    """The preferred host if it has VFs for all the requests, else of those that have the one with most free
-    VFs that fit; NoFreeVf of the one that comes first where none has."""
-    by_number = {request.number: request for request in sorted(requests)}
+    """Of these hosts, each with the requests that it is to serve: the preferred one if it has VFs for all of
+    them, else of those that have the one with most free VFs that fit, those of `last` behind the others;
+    NoFreeVf of the one that comes first where none has."""
     meant = _meant_for_others(vm, held)
     order = []
-    for host in hosts:
-        available = _available(requests, vm, host, hosts, held, {})
-        free = {candidate.address for row in available.values() for candidate in row} - meant
-        placed = least_cost.cheapest(
-            {number: {candidate.address: 0 for candidate in available[number]} for number in by_number}
-        )
-        lacking = [number for number in by_number if number not in placed]
-        order.append((host != preferred, -len(free), host, lacking))
-    for _, _, host, lacking in sorted(order):
+    for host, asked in requests.items():
+        available = _available(asked, vm, host, hosts, held, {})
+        costs = {one.number: {vf.address: 0 for vf in available[one.number]} for one in sorted(asked)}
+        free = {address for row in costs.values() for address in row} - meant
+        placed = _cheapest(costs)
+        lacking = [one for one in sorted(asked) if one.number not in placed]
+        order.append((host != preferred, host in last, -len(free), host, lacking))
+    order.sort()
+    for *_, host, lacking in order:
         if not lacking:
             return host
-    if not order:
-        raise NoFreeVf(min(requests), preferred or "", "No live host of the pool told its VFs.")
-    _, _, host, lacking = min(order)
-    raise _no_free_vf(by_number[lacking[0]], vm, host, hosts, held, [one for one in hosts if one != host])
+    raise NoFreeVf(order[0][-1][0], *(host for *_, host, _ in order))
 
 
 def _meant_for_others(vm: str, held: Held) -> Set[str]:
@@ -228,44 +222,35 @@ def _preference(
     return [address for _, address in sorted(valued)]
 
 
-def _no_free_vf(
-    request: Request, vm: str, host: str, hosts: Hosts, held: Held, others: Sequence[str] = ()
-) -> NoFreeVf:
-    """The error, with what has the VFs of that host. `others`: further hosts without VFs for all requests."""
-    kind, value, device = request.choice
-    wanted = {
-        "network": f"a VF of network {value}",
-        "pf": f"a VF of {value}, {device}",
-        "vf": f"VF {value}, {device}",
-        "device": f"a VF {value}",
-    }[kind]
-    fitting = [candidate for candidate in hosts.get(host, ()) if fits(request.choice, candidate)]
-    open_to_vms = [candidate.address for candidate in fitting if candidate.blocked is None]
-    holders = {address: holder(host, address, vm, held) for address in open_to_vms}
-    by_others = [one for one in holders.values() if one is not None]
-    blocked = [candidate.blocked for candidate in fitting if candidate.blocked is not None]
-    own = [one for one in open_to_vms if holders[one] is None and vm in held.by_hand.get(one, ())]
-    if fitting:
-        parts = [
-            (len(by_others), f"held by {_names(by_others)}"),
-            (len(blocked), f"that no VM can have ({_names(blocked)})"),
-            (len(open_to_vms) - len(by_others) - len(own), "taken by the VM's other requests"),
-            (len(own), "named by the VM's own entries by hand"),
-        ]
-        counts = ", ".join(f"{count} {what}" for count, what in parts if count)
-        why = (
-            f"Host {host} has no free VF for request {request.number} ({wanted}): of {len(fitting)} that fit"
-        )
-        why += f", {counts}."
-    else:
-        lost = [one.address for one in hosts.get(host, ()) if kind == "network" and value in one.no_network]
-        why = f"Host {host} has no VF that fits request {request.number} ({wanted})."
-        why += f" {_names(lost)}: on both ports of the PF, or on one that is not known." if lost else ""
-    if others:
-        why += " No other live host has VFs for all requests either."
-    return NoFreeVf(request, host, why, others, own)
+def _cheapest(costs: Mapping[int, Mapping[str, int]]) -> Dict[int, str]:
+    """An address for each request, none for two, of those that have a cost for it; at the least sum.
 
+    Requests are served in their order; one is left out if it could have an address only by another's going
+    without. Of equal sums the one that comes first by the order of requests and of their addresses.
 
-def _names(names: Sequence[str]) -> str:
-    """Each once, the first three by name."""
-    return listed(sorted(set(names)), 3)
+    Successive shortest augmenting paths: each request comes in by the cheapest chain of exchanges with those
+    before it, so what there is stays cheapest. It takes requests^3 x addresses steps at the very most.
+    """
+    taker_of: Dict[str, int] = {}
+    for newcomer, row in costs.items():
+        sums = dict(row)  # address -> what the exchanges cost by which it becomes free for the newcomer
+        came_from: Dict[str, str] = {}  # address -> what its next taker gives up for it
+        shorter = True
+        while shorter:
+            shorter = False
+            for address, taker in taker_of.items():
+                if address not in sums:
+                    continue
+                saved = sums[address] - costs[taker][address]
+                for instead, cost in costs[taker].items():
+                    if instead not in sums or saved + cost < sums[instead]:
+                        sums[instead], came_from[instead], shorter = saved + cost, address, True
+        free = [address for address in sums if address not in taker_of]
+        if not free:
+            continue
+        address = min(free, key=lambda one: sums[one])
+        while address in came_from:
+            taker_of[address] = taker_of[came_from[address]]
+            address = came_from[address]
+        taker_of[address] = newcomer
+    return {taker: address for address, taker in taker_of.items()}

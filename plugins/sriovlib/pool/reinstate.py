@@ -54,7 +54,8 @@ def _reinstate(at: Work, vm: Vm, entry: Entry, wanted: Optional[str], starting: 
     vfs: Dict[int, str] = {}  # without requests entries may be left, by a revert or a call that was cut off
     if entry.requests:
         leased = at.topology.live_host(old.host) if old else None
-        target = wanted or leased or locked.best_host(at, vm, entry.requests, vm.affinity)
+        anywhere = dict.fromkeys(at.surveyed.hosts, entry.requests)
+        target = wanted or leased or locked.best_host(at, vm, anywhere, vm.affinity)
         vfs = locked.place(at, vm, entry.requests, target, before)
     place = target or at.topology.own
     change = change_of(at.state, at.surveyed, vm, entry, entry.requests, place, vfs)
@@ -82,5 +83,5 @@ def _reinstate(at: Work, vm: Vm, entry: Entry, wanted: Optional[str], starting: 
             {"request": one.number, "vf": vfs[one.number], "before": before.get(one.number)}
             for one in entry.requests
         ],
-        "warnings": [problem.message for problem in at.surveyed.problems],
+        "warnings": [problem.message for problem in at.surveyed.problems.values()],
     }

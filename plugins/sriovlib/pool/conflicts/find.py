@@ -56,11 +56,11 @@ def _hosts(seen: Seen) -> Iterator[Conflict]:
     """Hosts without the plugin, with another version, or silent; xapi starts any VM there all the same."""
     could = [vm for vm in seen.state.vms.values() if vm.power_state == "Halted" and seen.has_vfs(vm)]
     names = listed(sorted(vm.name for vm in could), 5)
-    for problem in seen.surveyed.problems:
+    for host_uuid, problem in seen.surveyed.problems.items():
         message = problem.message
         if could:
             message += f" VMs with VFs that could be started there: {names}."
-        yield Conflict(problem.code, message, problem.hint, [vm.uuid for vm in could], problem.host_uuid)
+        yield Conflict(problem.code, message, problem.hint, [vm.uuid for vm in could], host_uuid)
 
 
 def _ledger(seen: Seen) -> Iterator[Conflict]:

@@ -36,7 +36,7 @@ def twice(seen: Seen) -> Iterator[Conflict]:
 
 def stale(seen: Seen) -> Iterator[Conflict]:
     """VFs that their VM cannot have any more, or not where it runs, and requests that no VF can serve."""
-    networks = {record["uuid"]: record["name_label"] for record in seen.topology.network_records.values()}
+    networks = seen.topology.network_names
     vlans = seen.topology.vlans()
     for uuid, entry, lease in seen.leases():
         vm, name, host = seen.state.vms[uuid], seen.vm(uuid), seen.host(lease.host)
