@@ -238,8 +238,9 @@ class Pool:
         if pci is not None:
             self.api("VM.add_to_other_config", self.ref(vm), "pci", pci)
 
-    def nomigrate(self, vm: str) -> Any:
-        return self.record(vm)["platform"].get("nomigrate")
+    def blocks(self, vm: str) -> Dict[str, str]:
+        """Operation -> why it is blocked."""
+        return dict(self.record(vm)["blocked_operations"])
 
     # -- their life ------------------------------------------------------------------------------------
 

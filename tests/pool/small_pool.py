@@ -35,6 +35,7 @@ class SmallPool:
             "affinity": "OpaqueRef:NULL",
             "resident_on": HOST if power_state != "Halted" else "OpaqueRef:NULL",
             "current_operations": {},
+            "blocked_operations": {},
         }
 
     def xenapi_request(self, method: str, params: Any) -> Any:

@@ -49,10 +49,9 @@ def test_a_call_that_is_cut_off_loses_nothing(pool: Pool, web: str, function: st
         leased = list(entry.lease.vfs.values()) if entry.lease else []
         assert sorted(pci_entries.plugging_order(pool.pci(web))) == sorted(["0000:00:1b.0", *leased])
         assert pool.pci(web).split(",")[0] == FOREIGN
-        assert (pool.nomigrate(web) is not None) == bool(entry.requests)
         have_one_request(pool, web, function)
     pool.act("unassign_vf", vm=web, all="true")
-    assert (pool.pci(web), pool.nomigrate(web)) == (FOREIGN, None)
+    assert pool.pci(web) == FOREIGN
 
 
 @pytest.mark.parametrize("function", CALLS)
@@ -103,25 +102,6 @@ def test_a_key_that_cannot_be_collected_is_left_to_the_next_call(pool: Pool, web
     assert pool.ledger(web) is not None
     pool.act("assign_vf", vm=vm, pf="eth1")
     assert list(ledger.keys(pool.pool_keys())) == [vm]
-
-
-@pytest.mark.parametrize("entries", ["there", "gone"])
-def test_a_vm_migrates_only_without_requests(pool: Pool, web: str, entries: str) -> None:
-    """`unassign_vf` is killed before each of its calls, also where somebody has taken the entries out: as
-    long as the ledger has the request xapi must not migrate the VM, and the next call takes the key out."""
-
-    def assigned() -> None:
-        pool.act("assign_vf", vm=web, pf="eth1")
-        if entries == "gone":
-            pool.set_pci(web, None)
-
-    assigned()
-    for number in all_cuts(lambda: pool.act("unassign_vf", vm=web, all="true")):
-        if pool.entry(web).requests:
-            assert pool.nomigrate(web) == "true", number
-        pool.act("unassign_vf", vm=web, all="true")
-        assert pool.nomigrate(web) is None, number
-        assigned()
 
 
 def test_a_full_run_folder_fails_no_call(pool: Pool, web: str, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -29,7 +29,6 @@ def test_a_vm_gets_a_vf_of_a_network(pool: Pool) -> None:
         "warnings": [],
     }
     assert pool.pci(vm) == f"0/{VF}"
-    assert pool.record(vm)["platform"]["nomigrate"] == "true"
     (listed,) = pool.call("list_assignments")["vms"]
     (request,) = listed["requests"]
     assert (request["vf"], request["portable"]) == (VF, True)
@@ -56,7 +55,6 @@ def test_a_second_vf_comes_after_the_first_and_what_others_wrote_stays(pool: Poo
     assert pool.pci(vm) == f"3/0000:00:1b.0, 0/bad,5/{second['vf']}"
     pool.unassign(vm, vf=second["vf"])
     assert pool.pci(vm) == "3/0000:00:1b.0, 0/bad"
-    assert "nomigrate" not in pool.record(vm)["platform"]
     assert pool.assign(vm, pf="eth1")["request"] == 3  # numbers are never used again
     assert pool.unassign(vm)["changed"]
     assert not pool.unassign(vm)["changed"]
@@ -75,21 +73,6 @@ def test_entries_of_others_that_were_taken_out_stay_out(pool: Pool) -> None:
     pool.set_pci(vm, None)  # and ours, as if by mistake
     assert pool.reinstate(vm)["pci_changed"]
     assert pool.pci(vm) == f"0/{got['vf']}"
-
-
-def test_nomigrate_of_somebody_else_stays(pool: Pool) -> None:
-    vm = pool.vm("web", platform={"nomigrate": "true"})
-    pool.assign(vm, pf="eth1")
-    pool.unassign(vm)
-    assert pool.nomigrate(vm) == "true"
-
-    vm = pool.vm("db")
-    for before, after in ((None, None), ("true", "true")):  # set by its owner between two assignments
-        if before:
-            pool.api("VM.add_to_platform", pool.ref(vm), "nomigrate", before)
-        pool.assign(vm, pf="eth1")
-        pool.unassign(vm)
-        assert pool.nomigrate(vm) == after
 
 
 def test_the_network_of_a_vlan_implies_its_tag(pool: Pool) -> None:

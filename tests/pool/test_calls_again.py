@@ -80,7 +80,7 @@ def test_adopt_vm_again(pool: Pool, web: str) -> None:
         if is_cut_off or not pool.entry(web).requests:
             assert [one["vf"] for one in pool.act("adopt_vm", vm=web)["vfs"]] == [VF], number
         entries = {"pci": f"{FOREIGN},7/{VF}", ledger.MARK: web}
-        assert pool.keys(web)[:2] == (entries, {"nomigrate": "true"})
+        assert pool.keys(web)[:2] == (entries, {})
         assert len(pool.key_names(web)) == 1
         pool.act("unassign_vf", vm=web, all="true")
         pool.set_ledger(web, None)

@@ -41,7 +41,6 @@ def test_two_leases_on_one_vf(pool: Pool) -> None:
     db = pool.with_vf("db", vf=VF)
     pool.set_ledger(web, old)
     pool.set_pci(web, f"0/{VF}")
-    pool.api("VM.add_to_platform", pool.ref(web), "nomigrate", "true")
     twice = pool.conflict("LEASE_STALE", vms=[web, db], host=pool.one, address=VF)
     assert holder(pool, "assigned") == db  # it was given it last
     assert not pool.reinstate(db)["changed"]
@@ -269,14 +268,6 @@ def test_a_network_that_was_made_anew_with_another_vlan(pool: Pool) -> None:
     pool.unassign(web, request="1")
     pool.assign(web, network="office")
     assert pool.conflicts() == []
-
-
-def test_nomigrate_that_somebody_took_out(pool: Pool) -> None:
-    web = pool.with_vf("web", vf=VF)
-    pool.api("VM.remove_from_platform", pool.ref(web), "nomigrate")
-    pool.conflict("LEASE_STALE", "platform:nomigrate", vms=[web])
-    pool.reinstate(web)
-    assert (pool.nomigrate(web), pool.conflicts()) == ("true", [])
 
 
 @BY_KERNEL

@@ -1,5 +1,4 @@
-"""Clones, and VMs that were reverted: VFs, entries and `platform:nomigrate` of their own, whatever the copies
-say."""
+"""Clones, and VMs that were reverted: VFs and entries of their own, whatever the copies say."""
 
 import pytest
 from managed_pool import Pool
@@ -12,27 +11,6 @@ VF, NEXT_VF = "0000:07:10.0", "0000:07:10.2"
 # -- clones ------------------------------------------------------------------------------------------
 
 
-def test_a_clone_that_gave_its_vfs_back_migrates(pool: Pool) -> None:
-    """Its nomigrate came with the copy, but it was ours."""
-    web = pool.with_vf("web", pf="eth1")
-    copy = pool.clone(web, "web copy")
-    pool.adopt(copy)
-    assert pool.nomigrate(copy) == "true"
-    pool.unassign(copy)
-    assert (pool.nomigrate(copy), pool.pci(copy)) == (None, None)
-    assert pool.nomigrate(web) == "true"
-
-
-def test_a_clone_keeps_the_nomigrate_of_its_origins_owner(pool: Pool) -> None:
-    web = pool.vm("web", platform={"nomigrate": "true"})
-    pool.assign(web, pf="eth1")
-    for name, function, args in (("one", "adopt_vm", {}), ("other", "assign_vf", {"pf": "eth1"})):
-        copy = pool.clone(web, name)
-        pool.call(function, vm=copy, **args)
-        pool.unassign(copy)
-        assert (pool.nomigrate(copy), pool.pci(copy)) == ("true", None)
-
-
 def test_assign_vf_to_a_clone_takes_its_copied_entries_out(pool: Pool) -> None:
     """It was never adopted: what it asks for now is all that it gets."""
     web = pool.with_vf("web", pf="eth1", vlan="12")
@@ -42,7 +20,7 @@ def test_assign_vf_to_a_clone_takes_its_copied_entries_out(pool: Pool) -> None:
     assert pool.pci(copy) == f"0/{got['vf']}"
     assert pool.conflicts() == []
     pool.unassign(copy)
-    assert (pool.nomigrate(copy), pool.pci(copy), pool.pci(web)) == (None, None, f"0/{VF}")
+    assert (pool.pci(copy), pool.pci(web)) == (None, f"0/{VF}")
 
 
 def test_a_clone_whose_origin_has_given_its_vfs_back(pool: Pool) -> None:
@@ -64,36 +42,26 @@ def test_a_golden_image_becomes_a_template(pool: Pool) -> None:
     pool.set_template(copy, False)
     assert pool.codes() == ["REQUEST_STALE", "COPY"]
     assert pool.unassign(golden)["unassigned"] == [{"request": 1, "vf": VF}]
-    assert (pool.pci(golden), pool.nomigrate(golden)) == (None, None)
+    assert pool.pci(golden) is None
 
 
 # -- reverts -----------------------------------------------------------------------------------------
 
 
 def test_a_vm_that_was_reverted_to_when_it_had_vfs(pool: Pool) -> None:
-    """They are back in its entries, and so is nomigrate, which was ours then."""
+    """They are back in its entries."""
     web = pool.with_vf("web", pf="eth1")
     snapshot = pool.snapshot(web)
     pool.unassign(web)
     pool.revert(snapshot)
-    assert (pool.nomigrate(web), pool.pci(web)) == ("true", f"0/{VF}")
+    assert pool.pci(web) == f"0/{VF}"
     pool.reinstate(web)
-    assert (pool.nomigrate(web), pool.pci(web)) == (None, None)
+    assert pool.pci(web) is None
 
     pool.revert(snapshot)
     pool.assign(web, pf="eth1")
     pool.unassign(web)
-    assert (pool.nomigrate(web), pool.pci(web)) == (None, None)
-
-
-def test_a_revert_does_not_make_an_owners_nomigrate_ours(pool: Pool) -> None:
-    web = pool.vm("web", platform={"nomigrate": "true"})
-    pool.assign(web, pf="eth1")
-    snapshot = pool.snapshot(web)
-    pool.unassign(web)
-    pool.revert(snapshot)
-    pool.reinstate(web)
-    assert (pool.nomigrate(web), pool.pci(web)) == ("true", None)
+    assert pool.pci(web) is None
 
 
 def test_a_vm_that_was_reverted_to_before_it_had_any_device(pool: Pool) -> None:
@@ -106,7 +74,7 @@ def test_a_vm_that_was_reverted_to_before_it_had_any_device(pool: Pool) -> None:
     pool.revert(snapshot)
     assert pool.codes() == ["LEASE_STALE"]
     pool.reinstate(web)
-    assert (pool.nomigrate(web), pool.pci(web)) == ("true", f"0/{VF}")
+    assert pool.pci(web) == f"0/{VF}"
 
 
 def test_entries_of_a_former_lease_are_named_and_replaced(pool: Pool) -> None:
@@ -136,11 +104,9 @@ def test_a_clone_without_its_copied_keys_migrates(pool: Pool) -> None:
     web = pool.with_vf("web", pf="eth1")
     clone = pool.clone(web, "copy")
     hint = pool.conflict("COPY")["hint"]
-    for param, key in (("other-config", "pci"), ("platform", "nomigrate")):
-        assert f"`xe vm-param-remove uuid={clone} param-name={param} param-key={key}`" in hint
-        pool.api(f"VM.remove_from_{param.replace('-', '_')}", pool.ref(clone), key)
+    assert f"`xe vm-param-remove uuid={clone} param-name=other-config param-key=pci`" in hint
+    pool.set_pci(clone, None)
     assert pool.conflicts() == []
-    assert (pool.pci(clone), pool.nomigrate(clone)) == (None, None)
 
 
 def test_a_clone_of_a_vm_whose_key_cannot_be_read_does_not_get_its_vf(pool: Pool) -> None:

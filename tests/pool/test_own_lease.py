@@ -29,7 +29,6 @@ def test_a_vm_power_admin_changes_the_mark_of_her_clone(pool: Pool, mark: Option
         if mark:
             own = mark == "its own UUID"
             viktor.xenapi.VM.add_to_other_config(ref, "sriov-vm", clone if own else other)
-        viktor.xenapi.VM.remove_from_platform(ref, "nomigrate")
         viktor.xenapi.VM.add_to_other_config(ref, "sriovvlans", "0/0")
         viktor.xenapi.VM.set_affinity(ref, pool.other.ref)
     for host in pool.hosts:

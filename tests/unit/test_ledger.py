@@ -24,7 +24,7 @@ WEB = Entry(
         HOST, {1: "0000:07:10.0", 3: "0000:07:10.2"}, 17, {OTHER_HOST: 1_700_000_000}, {3: [NETWORK]}
     ),
     next_number=4,
-    nomigrate=True,
+    nomigrate=False,
     pci="0/0000:07:10.0,1/0000:07:10.2",
     past=("0000:07:10.0", "0000:07:10.2", "0000:07:11.0"),
 )
@@ -58,7 +58,7 @@ def test_a_person_can_read_it() -> None:
         '{"number":3,"by":"pf","value":"0000:07:00.0","device":"8086:10fb","settings":{}}],"next":4,'
         f'"lease":{{"host":"{HOST}","vfs":{{"1":"0000:07:10.0","3":"0000:07:10.2"}},"serial":17,'
         f'"replaced":{{"{OTHER_HOST}":1700000000}},"networks":{{"3":["{NETWORK}"]}}}},'
-        '"nomigrate":true,"pci":"0/0000:07:10.0,1/0000:07:10.2",'
+        '"pci":"0/0000:07:10.0,1/0000:07:10.2",'
         '"past":["0000:07:10.0","0000:07:10.2","0000:07:11.0"]}'
     )
     assert ledger.parse(ledger.render(WEB)) == WEB
@@ -146,7 +146,6 @@ WRONG = {
     "`next` appears twice": changed()[:-1] + "".join(f',"n{n}":0' for n in range(4000)) + ',"next":9}',
     f"`{'9' * 57}...` is too large a number": changed(next=0).replace('"next": 0', f'"next": {"9" * 60000}'),
     "65537 characters, more than 65536": changed().ljust(safetext.LONGEST + 1),
-    "has no nomigrate": changed(nomigrate=None),
     "it has a `owner`, which is not known": changed(owner="me"),
     "nomigrate is no true or false": changed(nomigrate=1),
     "pci is no text": changed(pci=[]),

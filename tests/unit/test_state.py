@@ -38,6 +38,7 @@ def vm(uuid: str, name: str, power_state: str, **other_config: str) -> Dict[str,
         "affinity": NULL,
         "platform": {},
         "current_operations": {},
+        "blocked_operations": {},
         "is_a_template": False,
         "is_a_snapshot": False,
     }

@@ -78,7 +78,7 @@ def _assign(at: Work, vm: Vm, entry: Entry, wish: Wish) -> Dict[str, Any]:
     stopped = by_hand.newly_refused(at.seen, change)
     at.transaction.write(change)
     at.transaction.collect_garbage()
-    warnings = _warnings(at, vm, vf, port, before, vfs)
+    warnings = _warnings(at, vf, port, before, vfs)
     serving = {one.number: placement.serving(one.choice, at.surveyed.candidates) for one in requests}
     portable = all(placement.portable(serving[number], vfs[number], vm.uuid, at.held) for number in serving)
     if not portable:
@@ -243,7 +243,6 @@ def _nothing(at: Work, wish: Wish, asked: Mapping[str, Surveyed]) -> SriovError:
 
 def _warnings(
     at: Work,
-    vm: Vm,
     vf: VfState,
     port: Optional[PortState],
     before: Mapping[int, str],
@@ -254,11 +253,6 @@ def _warnings(
         found.append(f"The link of {port.port.interface} is down.")
     if vf.function.port.why is not None:
         found.append(f"{vf.address} is {vf.function.port.why}, so its network is not known.")
-    if vm.nomigrate not in (None, "true"):
-        found.append(
-            f"platform:nomigrate of the VM was left at {vm.nomigrate}: xapi will try to migrate the "
-            "VM with its VFs."
-        )
     return found + [
         f"Request {number} had {before[number]}, which the VM can no longer have; it has {vfs[number]} now."
         for number in sorted(before)

@@ -1,7 +1,7 @@
 """How a VM is to be after a call: its entry in the ledger, its other_config:pci, and what marks it. Decides
 only; a Transaction writes it."""
 
-from typing import Dict, List, Mapping, NamedTuple, Optional, Sequence, Tuple
+from typing import Dict, List, Mapping, NamedTuple, Optional, Sequence
 
 from . import own_lease, pci_entries
 from .inventories import Survey
@@ -47,17 +47,17 @@ def change_of(
         networks = _networks(surveyed, requests, host, vfs)
         lease = Lease(host, dict(vfs), state.next_serial, dict(replaced), networks)
     had = bool(entry.requests or cut_off or ours.intersection(pci_entries.plugging_order(before)))
-    nomigrate, ours_nomigrate = _nomigrate(vm, entry, requests, had)
+    is_former = entry.nomigrate and had and vm.nomigrate == "true"
     after = Entry(
         requests=tuple(requests),
         lease=lease,
         next_number=max([entry.next_number, *(request.number + 1 for request in requests)]),
-        nomigrate=ours_nomigrate,
+        nomigrate=False,
         pci=pci,
         past=tuple(sorted(ours.union(vfs.values()))),
     )
     mark = vm.uuid if requests else vm.mark if vm.mark != vm.uuid else None
-    return Change(vm, after, pci, nomigrate, mark)
+    return Change(vm, after, pci, None if is_former else vm.nomigrate, mark)
 
 
 def _networks(
@@ -75,13 +75,3 @@ def _networks(
         for one in wanted
         if vfs.get(one.number) in known
     }
-
-
-def _nomigrate(vm: Vm, entry: Entry, requests: Sequence[Request], had: bool) -> Tuple[Optional[str], bool]:
-    """What platform:nomigrate is to be, and whether we set it. The ledger of a VM without requests says so of
-    the time when it had some. That counts where the VM is still as it was then: after a revert, in a copy,
-    where a call was cut off (`had`); else another client has set it since."""
-    is_ours = entry.nomigrate and had
-    if requests:
-        return (vm.nomigrate, is_ours) if vm.nomigrate is not None else ("true", True)
-    return None if is_ours and vm.nomigrate == "true" else vm.nomigrate, entry.nomigrate

@@ -53,8 +53,8 @@ def origins(state: PoolState, vms: Iterable[Vm]) -> Set[str]:
 
 
 def without_the_copy(state: PoolState, vm: Vm, entry: Entry) -> Entry:
-    """The entry of a VM that gets VFs of its own: it knows that what a copy brought with it, entries and
-    platform:nomigrate, was not written for this VM."""
+    """The entry of a VM that gets VFs of its own: it knows that what a copy brought with it, entries and an
+    earlier build's platform:nomigrate, was not written for this VM."""
     uuid = origin(state, vm)
     return entry if uuid is None else of_copy(entry, state.entries[uuid])
 

@@ -8,12 +8,11 @@ A VM's key in `pool.other_config` is `sriov-vm-UUID.SERIAL`, of compact JSON:
               {"number": 3, "by": "pf", "value": "0000:07:00.0", "device": "8086:10fb", "settings": {}}],
  "next": 4,
  "lease": {"host": "<uuid>", "vfs": {"1": "0000:07:10.0"}, "serial": 17, "replaced": {"<uuid>": 1700000000}},
- "nomigrate": true,
  "pci": "0/0000:07:10.0",
  "past": ["0000:07:10.0"]}
 
 `lease`, in it `replaced` and `networks` (`{"3": ["<uuid>"]}`), and `device` of a request by network or device
-are left out where there is none.
+are left out where there is none. Keys of earlier builds have `nomigrate` as well.
 
 Each change adds a key with the next serial, and takes the one before out when all is written: xapi can only
 add a key and remove one, each in one step (xen-api: ocaml/database/db_cache_impl.ml,
@@ -75,7 +74,7 @@ class Entry(NamedTuple):
     requests: Tuple[Request, ...]  # by number
     lease: Optional[Lease]
     next_number: int  # for the next request
-    nomigrate: bool  # platform:nomigrate was set by us, when the VM last had requests
+    nomigrate: bool  # an earlier build set platform:nomigrate=true on the VM: its next change takes that out
     pci: str  # the VM's other_config:pci as we last wrote it, with the entries of others
     past: Tuple[str, ...] = ()  # all addresses that were ever leased to it: a revert may bring entries back
 
@@ -128,7 +127,7 @@ def parse(text: str) -> Entry:
     if numbers and numbers[-1] >= next_number:
         raise LedgerError(f"the next request is {next_number}, and there is a request {numbers[-1]}")
     lease = _lease(document["lease"], numbers) if "lease" in document else None
-    return Entry(requests, lease, next_number, document["nomigrate"], document["pci"], past)
+    return Entry(requests, lease, next_number, document.get("nomigrate", False), document["pci"], past)
 
 
 def render(entry: Entry) -> str:
@@ -143,7 +142,9 @@ def render(entry: Entry) -> str:
         more = {"replaced": _sorted(replaced), "networks": _sorted(networks)}
         document["lease"] = {"host": host, "vfs": _sorted(vfs), "serial": serial}
         document["lease"].update({name: value for name, value in more.items() if value})
-    document.update(nomigrate=entry.nomigrate, pci=entry.pci, past=entry.past)
+    if entry.nomigrate:
+        document["nomigrate"] = True
+    document.update(pci=entry.pci, past=entry.past)
     text = json.dumps(document, separators=(",", ":"))
     if parse(text) != entry:
         raise LedgerError("the entry has values of other types than a ledger's")
@@ -289,7 +290,7 @@ _ENTRY: Any = {
     "requests": [_REQUEST],
     "next": int,
     "lease?": _LEASE,
-    "nomigrate": bool,
+    "nomigrate?": bool,
     "pci": str,
     "past": [_VALUES["vf"]],
 }

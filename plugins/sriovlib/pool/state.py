@@ -10,7 +10,7 @@ from ..errors import SriovError
 from ..machine.pci import PhysicalFunction
 from ..safetext import shortened
 from ..xapi.session import Xapi, XapiFailure
-from . import hosts, ledger, pci_entries
+from . import hosts, ledger, pci_entries, pinning
 from .hosts import OwnHost
 from .ledger import MARK, Entry, Key
 from .networks import NULL
@@ -41,6 +41,7 @@ class Vm(NamedTuple):
     other_config: Mapping[str, str]
     is_a_template: bool = False
     starting_on: Optional[str] = None  # while it is started or resumed
+    blocks: Mapping[str, str] = {}  # VM.blocked_operations of ours (see pinning)
 
     @property
     def is_running(self) -> bool:
@@ -231,11 +232,10 @@ def _vms(records: Mapping[str, Any], uuids: Mapping[str, str]) -> List[Vm]:
 
 def explained(entry: Entry, vm: Vm, keys: Sequence[Key]) -> Entry:
     """The VM's entry without what it does not explain of the addresses that its `pci` names: those of a VM
-    without requests and without a mark (see copies). A revert brings the mark back with the entries (or, to a
-    snapshot from before there were marks, a platform:nomigrate that was ours), so somebody wrote these. Where
-    a call was cut off after it had removed the mark, they are left of it. `keys`: the VM's in the ledger."""
-    is_reverted = vm.mark is not None or (entry.nomigrate and vm.nomigrate is not None)
-    if entry.requests or is_reverted or ledger.was_cut_off(keys):
+    without requests and without a mark (see copies). A revert brings the mark back with the entries, so
+    somebody wrote these. Where a call was cut off after it had removed the mark, they are left of it. `keys`:
+    the VM's in the ledger."""
+    if entry.requests or vm.mark is not None or ledger.was_cut_off(keys):
         return entry
     return entry._replace(past=tuple(address for address in entry.past if address not in vm.named))
 
@@ -266,6 +266,7 @@ def vm_of(ref: str, record: Mapping[str, Any], uuids: Mapping[str, str]) -> Vm:
         record["other_config"],
         record["is_a_template"],
         _host(record.get("scheduled_to_be_resident_on", NULL), uuids),
+        pinning.ours(record),
     )
 
 

@@ -66,15 +66,19 @@ class Transaction:
         return wrote
 
     def _planned(self, change: Change, keys: Sequence[Key]) -> Tuple[bool, List[Write]]:
-        """Whether anything changes, and the writes. The ledger first: it says whether platform:nomigrate is
-        ours before that is there. A new key even if only the VM changes: two keys are the sign of a call that
-        was cut off. The VM has its mark as long as it has entries, so that no copy is without."""
+        """Whether anything changes, and the writes. What keeps a halted VM from being moved goes first: the
+        ledger says that a platform:nomigrate is ours until it is gone. A new key even if only the VM changes:
+        two keys are the sign of a call that was cut off. The VM has its mark as long as it has entries, so
+        that no copy is without."""
         vm, ref = change.vm, self._state.pool_ref
-        nomigrate = Write("VM.platform", vm.ref, "nomigrate", vm.nomigrate, change.nomigrate)
+        holds = [Write("VM.blocked_operations", vm.ref, name, text, None) for name, text in vm.blocks.items()]
+        if vm.nomigrate != change.nomigrate:
+            holds.append(Write("VM.platform", vm.ref, "nomigrate", vm.nomigrate, change.nomigrate))
         mark = Write("VM.other_config", vm.ref, ledger.MARK, vm.mark, change.mark)
         pci = Write("VM.other_config", vm.ref, "pci", vm.pci, change.pci or None)
-        of_vm = [nomigrate, mark, pci] if change.mark else [nomigrate, pci, mark]
-        of_vm = [write for write in of_vm if write.before != write.after]
+        of_vm = [
+            write for write in ([mark, pci] if change.mark else [pci, mark]) if write.before != write.after
+        ]
         of_ledger: List[Write] = []
         if not keys:
             name, text = _key(change._replace(entry=NO_ENTRY._replace(pci=vm.pci or "")), keys)
@@ -82,9 +86,10 @@ class Transaction:
             keys = [Key(name, 1, text)]
         name, text = _key(change, keys)
         is_other, cut_off = keys[-1].text != text, ledger.was_cut_off(keys)
-        if is_other or (of_vm and not cut_off) or (cut_off and len(keys) == 1):
+        is_other_vm = bool(holds or of_vm)
+        if is_other or (is_other_vm and not cut_off) or (cut_off and len(keys) == 1):
             of_ledger.append(Write("pool.other_config", ref, name, None, text))
-        return is_other or bool(of_vm), [*of_ledger, *of_vm]
+        return is_other or is_other_vm, [*holds, *of_ledger, *of_vm]
 
     def _put(self, write: Write) -> None:
         self._written.append(write)
@@ -200,9 +205,7 @@ class Transaction:
         entry = self._state.entries.get(vm.uuid)
         if entry is None or (vm.pci or "") != entry.pci:
             return False
-        if entry.requests:
-            return vm.nomigrate is not None and vm.mark == vm.uuid
-        return vm.mark != vm.uuid and not (entry.nomigrate and vm.nomigrate == "true")
+        return (vm.mark == vm.uuid) == bool(entry.requests)
 
     def _origins(self) -> Set[str]:
         """Of all copies that there are: VMs are made of templates and snapshots too."""

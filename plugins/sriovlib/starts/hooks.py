@@ -145,7 +145,7 @@ def _reboot(host: Host, vm_uuid: str) -> None:
 
 
 def post_destroy(host: Host, vm_uuid: str, reason: str) -> None:
-    """Releases the VFs that the VM had on this host. Needs no xapi."""
+    """Releases the VFs that the VM had on this host. Needs no xapi but for a VM whose moves were blocked."""
     if reason in REBOOTS:
         try:
             start_notes.mark_reboot(host, vm_uuid)
@@ -155,6 +155,10 @@ def post_destroy(host: Host, vm_uuid: str, reason: str) -> None:
         start_notes.unmark(host, vm_uuid)
     if start_notes.read(host, vm_uuid) is not None:
         _release(host, vm_uuid, reason in REBOOTS)
+    if reason not in REBOOTS and host.exists(f"{start_notes.BLOCKED}{vm_uuid}"):
+        from . import pin
+
+        pin.unpin(host, vm_uuid)
 
 
 def _unless_it_plugs_nothing(host: Host, vm_uuid: str, silent: Silent) -> None:

@@ -13,7 +13,7 @@ from ..pool.ledger import Entry
 from ..pool.networks import Record
 from ..safetext import listed
 from ..xapi.session import Xapi, XapiError, XapiFailure
-from . import facts, judge
+from . import facts, judge, pin
 from .handover import Permitted
 from .judge import Refusal, View
 
@@ -41,9 +41,10 @@ def start(
     if not all(refusal.curable for refusal in refusals):
         raise refused([refusal for refusal in refusals if not refusal.curable])
     lease = view.entry.lease if view.entry else None
-    if refusals or (lease and lease.host != view.host):
+    is_former = bool(view.entry and view.entry.nomigrate)  # the master takes an earlier build's nomigrate out
+    if is_former or refusals or (lease and lease.host != view.host):
         _ask_master(host, session, view, refusals)
-    return _permitted(view, plugs)
+    return _permitted(host, session, view, plugs)
 
 
 def resume(host: Host, session: Any, ref: str, record: Record, plugs: Optional[Sequence[str]]) -> Permitted:
@@ -53,10 +54,11 @@ def resume(host: Host, session: Any, ref: str, record: Record, plugs: Optional[S
     if refusals:
         hint = "Resume it where it was suspended, or shut it down (`xe vm-shutdown --force`) and start it."
         raise refused([refusal._replace(hint=hint) if refusal.curable else refusal for refusal in refusals])
-    return _permitted(view, plugs)
+    return _permitted(host, session, view, plugs)
 
 
-def _permitted(view: View, plugs: Optional[Sequence[str]]) -> Permitted:
+def _permitted(host: Host, session: Any, view: View, plugs: Optional[Sequence[str]]) -> Permitted:
+    pin.pin(host, Xapi(host, session), view)
     return Permitted(view.vm.named, settings_of(view.entry), view.ended, view.seen, plugs)
 
 

@@ -23,6 +23,7 @@ from typing import Collection, Dict, List, NamedTuple, Optional
 from ..machine.host import RUN_FOLDER, Host
 
 PREFIX, REBOOT_PREFIX = "start-", "reboot-"
+BLOCKED = f"{RUN_FOLDER}/blocked-"  # and the UUID of a VM whose moves are blocked here, see starts/pin.py
 CLAIM_SECONDS = 60
 STALE_SECONDS = 600  # no start or reboot takes that long: a VM without a domain has ended
 MARK_SECONDS = 120  # from a domain's end to the start that follows in a reboot, at most

@@ -1,7 +1,9 @@
 """host.evacuate: all VMs of a host migrate away, or none does where one cannot.
 
-Facts from xen-api: ocaml/xapi/xapi_host.ml (the plan comes first, and its first error ends it; who calls it
-disables the host before), message_forwarding.ml (it is one of the host's current operations).
+Facts from xen-api: ocaml/xapi/xapi_host.ml (compute_evacuation_plan_no_wlb: no other enabled host ends it for
+all VMs, then what forbids the move itself counts before what the other hosts lack; the plan comes first, and
+its first error ends it; who calls it disables the host before), message_forwarding.ml (it is one of the
+host's current operations).
 """
 
 from typing import TYPE_CHECKING, Dict, List, Union
@@ -36,10 +38,14 @@ def evacuate(context: Context, host: str) -> None:
 def _plan(xapi: "Xapi", host: str) -> Dict[str, Union[str, Failure]]:
     """Where each VM of the host goes, or why it cannot."""
     plan: Dict[str, Union[str, Failure]] = {}
+    enabled = [ref for ref in xapi.database.find("host", enabled=True) if ref != host]
     for vm in _guests(xapi, host):
+        nowhere = Failure("NO_HOSTS_AVAILABLE", vm)
+        if not enabled:
+            plan[vm] = nowhere
+            continue
         refusal = vm_rules.refusal(standing(xapi, vm), "pool_migrate")
         others = [other for other in vm_placement.possible_hosts(xapi, vm) if other != host]
-        nowhere = Failure("NO_HOSTS_AVAILABLE", vm)
         plan[vm] = refusal or (vm_placement.roomiest(xapi, others, {}) if others else nowhere)
     return plan
 
@@ -58,7 +64,14 @@ def get_vms_which_prevent(context: Context, host: str) -> Dict[str, List[str]]:
     return {vm: outcome.description for vm, outcome in plan.items() if isinstance(outcome, Failure)}
 
 
+def assert_can_evacuate(context: Context, host: str) -> None:
+    errors = [",".join(description) for description in get_vms_which_prevent(context, host).values()]
+    if errors:
+        raise Failure("CANNOT_EVACUATE_HOST", "|".join(errors))
+
+
 CALLS: Calls = {
+    "host.assert_can_evacuate": Call(assert_can_evacuate, ["ref"]),
     "host.evacuate": Call(evacuate, ["ref"], may_be_async=True),
     "host.get_vms_which_prevent_evacuation": Call(get_vms_which_prevent, ["ref"]),
 }

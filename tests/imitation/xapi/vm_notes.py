@@ -3,7 +3,7 @@
 Imitates vm-life.json and passthrough.json.
 """
 
-from typing import TYPE_CHECKING, Any, Dict
+from typing import TYPE_CHECKING, Any, Dict, List, Sequence
 
 import pci_list
 import vif_functions
@@ -71,21 +71,36 @@ def note_running(xapi: "Xapi", vm: str, host: str, domain: int, power_state: str
         if not database.exists("VM_metrics", metrics):
             metrics = database.create("VM_metrics", {})
         _set(database, "VM_metrics", metrics, _metrics(report))
-        known = [pci for pci in database.refs("PCI") if database.get("PCI", pci, "host") == host]
         values = {
             "power_state": power_state,
             "resident_on": host,
             "scheduled_to_be_resident_on": NULL,
             "domid": domain,
             "metrics": metrics,
-            # Of devices that xapi has no object for nothing is known (passthrough.json).
-            "attached_PCIs": [pci for pci in known if database.get("PCI", pci, "pci_id") in plugged],
+            "attached_PCIs": _known(database, host, plugged),
             "guest_metrics": database.create("VM_guest_metrics", {"other": dict(report.features)}),
         }
         _forget_guest(database, vm)
         _set(database, "VM", vm, values)
         vif_functions.note_plugged(xapi, vm, True)
         update_allowed(xapi, vm)
+
+
+def _known(database: Database, host: str, plugged: Sequence[str]) -> List[str]:
+    """Of devices that xapi has no object for nothing is known (passthrough.json)."""
+    known = [pci for pci in database.refs("PCI") if database.get("PCI", pci, "host") == host]
+    return [pci for pci in known if database.get("PCI", pci, "pci_id") in plugged]
+
+
+def attach_known(xapi: "Xapi", host: str) -> None:
+    """xapi has started, and xenopsd tells it again of all that the VMs there have (xen-api:
+    ocaml/xapi/xapi_xenops.ml, update_pci)."""
+    hypervisor = xapi.life.hypervisor(xapi, host)
+    with xapi.database.lock:
+        for vm in xapi.database.get("host", host, "resident_VMs"):
+            plugged = hypervisor.plugged(xapi.database.get("VM", vm, "uuid"))
+            xapi.database.set("VM", vm, "attached_PCIs", _known(xapi.database, host, plugged))
+            update_allowed(xapi, vm)
 
 
 def _metrics(report: Report) -> Dict[str, Any]:

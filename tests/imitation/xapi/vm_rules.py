@@ -51,7 +51,7 @@ CANNOT_SUSPEND = "data-cant-suspend-reason"  # what a guest reports
 
 # What is looked at in a VM's record.
 FIELDS = (
-    *("power_state", "current_operations", "platform", "attached_PCIs"),
+    *("power_state", "current_operations", "blocked_operations", "platform", "attached_PCIs"),
     *("is_a_template", "is_default_template", "is_a_snapshot", "is_control_domain"),
 )
 
@@ -73,6 +73,8 @@ def refusal(vm: Standing, operation: str, strict: bool = True) -> Optional[Failu
     if operation not in _STATES:
         raise internal_error('Failure("Unknown tag/contents")')
     record = vm.record
+    if operation in record["blocked_operations"]:
+        return Failure("OPERATION_BLOCKED", vm.ref, record["blocked_operations"][operation])
     states = _STATES[operation]
     if operation in _COPIES and record["is_a_snapshot"]:
         states = (HALTED, SUSPENDED)

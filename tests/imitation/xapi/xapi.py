@@ -20,6 +20,7 @@ import plugin_calls
 import sessions
 import tasks
 import vm_life
+import vm_notes
 from calls import Calls, Origin
 from database import Database, new_ref
 from dispatch import answer
@@ -125,6 +126,7 @@ class Xapi:
         if host == self.master:
             mastership.forget_callers(self)
         self._look_at_devices(host)
+        vm_notes.attach_known(self, host)
 
     @contextmanager
     def silent(self, host: str) -> Iterator[None]:

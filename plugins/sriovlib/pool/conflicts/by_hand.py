@@ -202,6 +202,4 @@ def _removal(vm: Vm) -> str:
     """What takes out all that a copy brought with it."""
     commands = [pci_entries.removal(vm.uuid)]
     commands.append(f"xe vm-param-remove uuid={vm.uuid} param-name=other-config param-key={ledger.MARK}")
-    if vm.nomigrate is not None:
-        commands.append(f"xe vm-param-remove uuid={vm.uuid} param-name=platform param-key=nomigrate")
     return " and ".join(f"`{command}`" for command in commands)

@@ -141,8 +141,7 @@ def _wrong_vlan(
 
 
 def other_entries(seen: Seen) -> Iterator[Conflict]:
-    """VMs whose entries are not those of their lease (as after a revert), plug its VFs in another order, or
-    that have lost platform:nomigrate."""
+    """VMs whose entries are not those of their lease (as after a revert), or are in another order."""
     for uuid, entry in sorted(seen.state.entries.items()):
         vm = seen.state.vms.get(uuid)
         if vm is None:
@@ -165,13 +164,6 @@ def other_entries(seen: Seen) -> Iterator[Conflict]:
                 STALE,
                 f"other_config:pci of {seen.vm(uuid)} {' and '.join(wrong)} (`{shortened(vm.pci or '')}`).",
                 _remedy(vm) if named else "It starts without VFs; `reinstate_vfs` writes its entries again.",
-                [uuid],
-            )
-        elif entry.requests and vm.nomigrate is None:
-            yield Conflict(
-                STALE,
-                f"platform:nomigrate of {seen.vm(uuid)} is gone: xapi would suspend or migrate the VM.",
-                "`reinstate_vfs` sets it, while the VM is halted.",
                 [uuid],
             )
 

@@ -1,0 +1,82 @@
+"""Blocks the moves of a VM whose VFs xapi does not know, and lifts that when xapi does or when the VM ends.
+
+/run/sriov/blocked-UUID says that a VM was blocked here: without it nobody asks xapi. What stays of it where a
+host dies goes with the VM's next start or change.
+"""
+
+import time
+from typing import Iterable
+
+from ..machine.host import RUN_FOLDER, Host
+from ..pool import pci_entries, pinning
+from ..vf.start_notes import BLOCKED
+from ..xapi.session import Xapi, XapiError, XapiFailure, logged_in
+from .judge import View
+
+ATTACH_SECONDS = 60  # for xapi, once it has started, to say which VMs have the devices that it found
+
+
+def pin(host: Host, xapi: Xapi, view: View) -> None:
+    """For a VM that is about to start here. What fails is logged: it is no reason against the start."""
+    vm, here = view.vm, view.pool.here.member
+    try:
+        known = xapi.call("PCI.get_all_records_where", pinning.known(here.ref, vm.named))
+        if known:
+            _lift(xapi, vm.ref, vm.blocks)
+            return
+        host.make_folder(RUN_FOLDER)
+        host.replace_file(f"{BLOCKED}{vm.uuid}", b"")
+        text = pinning.reason(vm.name, here.name, vm.named)
+        blocked = xapi.call("VM.get_blocked_operations", vm.ref)
+        for operation in pinning.OPERATIONS:
+            if operation not in blocked:
+                xapi.call("VM.add_to_blocked_operations", vm.ref, operation, text)
+    except (XapiError, OSError) as error:
+        host.log(f"{vm.uuid}: its moves could not be blocked: {error}")
+
+
+def unpin(host: Host, vm_uuid: str) -> None:
+    """The VM has ended here, so it may be moved."""
+    try:
+        with logged_in(host) as session:
+            xapi = Xapi(host, session)
+            ref = xapi.call("VM.get_by_uuid", vm_uuid)
+            _lift(xapi, ref, pinning.ours(xapi.call("VM.get_record", ref)))
+    except XapiError as error:  # its next start or change lifts them
+        host.log(f"{vm_uuid}: its moves stay blocked: {error}")
+    host.remove_file(f"{BLOCKED}{vm_uuid}")
+
+
+def lift_known(host: Host) -> None:
+    """xapi has started, and may know more devices by now: lifts the blocks of the VMs that it keeps here
+    itself. It says so in VM.attached_PCIs a moment after it has the objects. Raises XapiError."""
+    folder, _, prefix = BLOCKED.rpartition("/")
+    blocked = [name[len(prefix) :] for name in host.names(folder) if name.startswith(prefix)]
+    deadline = time.monotonic() + ATTACH_SECONDS
+    while blocked:
+        with logged_in(host) as session:
+            blocked = [uuid for uuid in blocked if _waits(host, Xapi(host, session), uuid)]
+        if time.monotonic() > deadline:
+            return
+        time.sleep(1 if blocked else 0)
+
+
+def _waits(host: Host, xapi: Xapi, vm_uuid: str) -> bool:
+    """Whether xapi has objects of the VM's devices and has not attached them yet."""
+    try:
+        ref = xapi.call("VM.get_by_uuid", vm_uuid)
+        record = xapi.call("VM.get_record", ref)
+    except XapiFailure:  # it is gone
+        host.remove_file(f"{BLOCKED}{vm_uuid}")
+        return False
+    if record["attached_PCIs"]:
+        _lift(xapi, ref, pinning.ours(record))
+        host.remove_file(f"{BLOCKED}{vm_uuid}")
+        return False
+    named = pci_entries.plugging_order(pci_entries.readable(record["other_config"]))
+    return bool(named and xapi.call("PCI.get_all_records_where", pinning.known(record["resident_on"], named)))
+
+
+def _lift(xapi: Xapi, ref: str, blocks: Iterable[str]) -> None:
+    for operation in blocks:
+        xapi.call("VM.remove_from_blocked_operations", ref, operation)

@@ -1,0 +1,123 @@
+"""What xapi makes of moving VMs with VFs, and what administrators and Xen Orchestra make of that."""
+
+import json
+
+import pytest
+import xen_orchestra
+from box_host import BoxHost
+from managed_pool import Pool
+from sriovlib.pool import pinning
+from sriovlib.starts import pin
+from values import Failure
+
+pytestmark = pytest.mark.story
+
+MOVES = set(pinning.OPERATIONS)
+
+
+def knows_vfs(pool: Pool, *hosts: BoxHost) -> None:
+    """xapi starts again on these hosts, and finds the VFs that were made since."""
+    for host in hosts:
+        pool.box.xapi.restart_toolstack(host.ref)
+        pin.lift_known(host.machine)
+
+
+def prevents_evacuation(pool: Pool, vm: str, host: BoxHost) -> str:
+    """The code by which xapi says that it cannot send this VM away from there."""
+    ((ref, reason),) = pool.api("host.get_vms_which_prevent_evacuation", host.ref).items()
+    assert ref == pool.ref(vm)
+    return str(reason[0])
+
+
+def test_a_vm_whose_vf_xapi_does_not_know_is_not_moved(pool: Pool) -> None:
+    web = pool.with_vf("web", vlan="12")
+    assert pool.blocks(web) == {}
+    pool.api("VM.add_to_blocked_operations", pool.ref(web), "suspend", "Its owner says so.")
+    pool.start(web, pool.one)
+    assert set(pool.blocks(web)) == MOVES
+    with pytest.raises(Failure) as refused:
+        pool.api("VM.pool_migrate", pool.ref(web), pool.other.ref, {"force": "true"})
+    code, _, text = refused.value.description
+    assert code == "OPERATION_BLOCKED"
+    assert all(word in text for word in ("VM web", "0000:07:10.0", pool.one.name, "xe-toolstack-restart"))
+    assert prevents_evacuation(pool, web, pool.one) == "OPERATION_BLOCKED"
+    with pytest.raises(xen_orchestra.Aborted):
+        xen_orchestra.rolling_pool_update(pool)
+    pool.reboot(web)
+    assert set(pool.blocks(web)) == MOVES
+    pool.shut_down(web)
+    assert pool.blocks(web) == {"suspend": "Its owner says so."}
+
+
+def test_moves_are_left_to_xapi_once_it_knows_the_vf(pool: Pool) -> None:
+    web = pool.with_vf("web")
+    pool.start(web, pool.one)
+    pin.lift_known(pool.one.machine)  # xapi has found nothing new
+    assert set(pool.blocks(web)) == MOVES
+    knows_vfs(pool, pool.one)
+    assert pool.blocks(web) == {}
+    assert prevents_evacuation(pool, web, pool.one) == "VM_HAS_PCI_ATTACHED"
+    pool.shut_down(web)
+    pool.start(web, pool.one)
+    assert pool.blocks(web) == {}
+
+
+def test_blocks_of_a_run_that_a_dead_host_ended_go_with_the_next_start_or_change(pool: Pool) -> None:
+    web, db = pool.with_vf("web"), pool.with_vf("db")
+    for vm in (web, db):
+        pool.start(vm, pool.one)
+    with pool.lost(pool.one):
+        pool.box.declare_dead(pool.one)
+    assert set(pool.blocks(web)) == MOVES
+    pool.box.xapi.restart_toolstack(pool.one.ref)
+    pool.start(web, pool.one)
+    pool.unassign(db)
+    assert (pool.blocks(web), pool.blocks(db)) == ({}, {})
+
+
+def test_an_earlier_builds_nomigrate_goes_with_the_next_start_or_change(pool: Pool) -> None:
+    knows_vfs(pool, pool.one)
+    web, db, own = pool.with_vf("web"), pool.with_vf("db"), pool.with_vf("own")
+    for vm in (web, db, own):
+        pool.api("VM.add_to_platform", pool.ref(vm), "nomigrate", "true")
+    for vm in (web, db):
+        pool.set_ledger(vm, json.dumps({**pool.ledger(vm), "nomigrate": True}))
+    pool.start(web, pool.one)
+    pool.reinstate(db)
+    pool.reinstate(own)
+    kept = [pool.record(vm)["platform"].get("nomigrate") for vm in (web, db, own)]
+    assert kept == [None, None, "true"]  # the last one its owner has set
+
+
+def test_a_rolling_update_shuts_vms_with_vfs_down_and_starts_them_where_they_were(pool: Pool) -> None:
+    knows_vfs(pool, *pool.hosts)
+    web, db = pool.with_vf("web", vlan="12"), pool.with_vf("db", on=pool.other, vlan="13")
+    plain = pool.vm("plain")
+    for vm, host in ((web, pool.one), (db, pool.other), (plain, pool.one)):
+        pool.start(vm, host)
+    had = {vm: (pool.devices(vm), pool.mac(vm)) for vm in (web, db)}
+
+    xen_orchestra.rolling_pool_update(pool)
+
+    for vm, host, vlan in ((web, pool.one, 12), (db, pool.other, 13)):
+        (device,) = pool.devices(vm)
+        assert ([device], pool.mac(vm)) == had[vm]
+        assert pool.settings(host, device) == (pool.mac(vm), vlan)
+    assert [pool.record(vm)["resident_on"] for vm in (web, db, plain)] == [
+        *(pool.one.ref, pool.other.ref, pool.one.ref)
+    ]
+    assert "SRIOV_RESTARTING" not in pool.log(pool.one) + pool.log(pool.other)
+
+
+def test_a_host_is_maintained_by_hand(pool: Pool) -> None:
+    """`xe host-evacuate` names the VM; shut down, it stays with its VFs, and starts where it was."""
+    knows_vfs(pool, *pool.hosts)
+    web = pool.with_vf("web", vlan="12")
+    pool.start(web, pool.one)
+    with pytest.raises(Failure) as refused:
+        xen_orchestra.maintain(pool, pool.one)
+    assert refused.value.description == ["VM_HAS_PCI_ATTACHED", pool.ref(web)]
+    pool.shut_down(web, hard=False)
+    xen_orchestra.maintain(pool, pool.one)
+    pool.start(web, pool.one)
+    assert pool.settings(pool.one, pool.devices(web)[0]) == (pool.mac(web), 12)

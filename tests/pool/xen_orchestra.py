@@ -1,0 +1,62 @@
+"""What Xen Orchestra does with a pool, call by call, as its source does it (vatesfr/xen-orchestra 9ef53890b8,
+6.7.1); without its tasks, retries and progress."""
+
+from typing import Dict, List
+
+from box_host import BoxHost
+from managed_pool import Pool
+
+# packages/xo-server/src/xapi/mixins/pool.mjs: what it shuts down by itself; any other reason ends the run
+PINNED = {"VM_HAS_PCI_ATTACHED", "VM_HAS_VGPU", "VM_HAS_SRIOV_VIF"}
+
+
+class Aborted(Exception):
+    """The run ends before it has changed anything; the reasons of xapi."""
+
+
+def rolling_pool_update(pool: Pool) -> None:
+    """rollingPoolReboot of mixins/pool.mjs, with shutdownPinnedVms."""
+    for host in pool.hosts:
+        blocked = _blocked(pool, host)
+        if any(reason[0] not in PINNED for reason in blocked.values()):
+            raise Aborted(blocked)
+    placed = {host.ref: _running_on(pool, host) for host in pool.hosts}
+    for host in sorted(pool.hosts, key=lambda host: host is not pool.box.master):
+        pinned = [vm for vm, reason in _blocked(pool, host).items() if reason[0] in PINNED]
+        for vm in pinned:
+            pool.api("VM.clean_shutdown", vm)
+        pool.api("host.assert_can_evacuate", host.ref)
+        maintain(pool, host)
+        for vm in pinned:
+            pool.api("VM.start_on", vm, host.ref, False, False)
+    for host in pool.hosts:
+        for vm in set(placed[host.ref]).difference(_running_on(pool, host)):
+            pool.api("VM.pool_migrate", vm, host.ref, {"live": "true"})
+
+
+def maintain(pool: Pool, host: BoxHost) -> None:
+    """clearHost of xapi/index.mjs, and a reboot; by hand it is `xe host-disable`, `host-evacuate`,
+    `host-reboot`."""
+    pool.api("host.disable", host.ref)
+    try:
+        pool.api("host.evacuate", host.ref)
+    except Exception:
+        pool.api("host.enable", host.ref)
+        raise
+    with pool.lost(host):
+        pass
+    pool.box.xapi.restart_toolstack(host.ref)  # xapi starts after our boot service
+    pool.api("host.enable", host.ref)
+
+
+def _blocked(pool: Pool, host: BoxHost) -> Dict[str, List[str]]:
+    return dict(pool.api("host.get_vms_which_prevent_evacuation", host.ref))
+
+
+def _running_on(pool: Pool, host: BoxHost) -> List[str]:
+    database = pool.box.xapi.database
+    return [
+        vm
+        for vm in database.get("host", host.ref, "resident_VMs")
+        if not database.get("VM", vm, "is_control_domain")
+    ]
