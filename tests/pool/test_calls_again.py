@@ -18,7 +18,7 @@ def test_unassign_vf_again(pool: Pool, web: str, monkeypatch: pytest.MonkeyPatch
     released = []
     monkeypatch.setattr(
         "sriovlib.pool.locked.release",
-        lambda _host, _session, _pool, host, _vm, vfs: released.append((host, *vfs)),
+        lambda _call, host, vfs: released.append((host, *vfs)),
     )
     args = {by: str(pool.act("assign_vf", vm=web, pf="eth1")[by])}
     for number in all_cuts(lambda: pool.act("unassign_vf", vm=web, **args)):

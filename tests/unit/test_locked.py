@@ -8,7 +8,7 @@ import pytest
 from sriovlib.pool import inventories, locked, state
 from sriovlib.pool.hosts import Member, Topology
 from sriovlib.pool.inventories import NOBODY, Survey
-from sriovlib.pool.state import PoolState
+from sriovlib.pool.state import PoolState, Vm
 
 MEMBER = Member("ref-1", "host-1", "host1", True, {})
 POOL = Topology("host-1", {"host-1": MEMBER}, {})
@@ -50,12 +50,15 @@ def test_after_a_long_wait_hosts_are_asked_once_more(
 
     master: Any = Master(waits)
     monkeypatch.setattr(time, "monotonic", lambda: master.now)
+    monkeypatch.setattr(inventories, "survey", lambda *_: told)
     monkeypatch.setattr(inventories, "again", again)
     monkeypatch.setattr(Survey, "starting", lambda _self: {})
     monkeypatch.setattr(Survey, "running", lambda _self: {})
     monkeypatch.setattr(Survey, "without_unknown", lambda self, _leased: self)
-    now = PoolState("pool", "ref-1", {}, {}, {}, {})
+    vm = Vm("ref", "vm", "web", "Halted", (), None, None, None, None, {})
+    now = PoolState("pool", "ref-1", {}, {}, {}, {"vm": vm})
     monkeypatch.setattr(state, "read", lambda _xapi, _pool: now)
-    with locked.work(master, None, POOL, told, "a test") as at:
+    call: Any = locked.Call(master, None, None, POOL, "vm", "a test")  # type: ignore[arg-type]
+    with locked.work(call, ()) as at:
         assert at.surveyed is (NOBODY if asks_again else told)
     assert asked == ([told] if asks_again else [])

@@ -5,16 +5,14 @@ from typing import Any, Dict, List, Mapping, Optional
 
 from ..errors import SriovError, bad_argument
 from ..machine.host import Host
-from ..pool import adopted_entries, copies, hosts, inventories, iovirt, locked, own_lease, state
+from ..pool import adopted_entries, adopted_settings, copies, locked, own_lease
 from ..pool.adopted_entries import Taken
 from ..pool.change import change_of
 from ..pool.conflicts import by_hand
-from ..pool.ledger import Entry, Request
+from ..pool.ledger import Request
 from ..pool.locked import Work
 from ..pool.macs import chosen_mac
-from ..pool.state import Vm
 from ..safetext import listed
-from ..xapi.session import Xapi
 from . import arguments
 
 NONE = "none"
@@ -34,19 +32,12 @@ def adopt_vm(host: Host, session: Any, args: Mapping[str, str]) -> Dict[str, Any
     origin_uuid = NONE if no_copy else arguments.uuid(args, "origin_uuid")
     dry_run = arguments.boolean(args, "dry_run", False)
     trust_keys = arguments.boolean(args, "trust_keys", False) or dry_run
-    xapi = Xapi(host, session)
-    pool = hosts.read(host, xapi)
-    _, record = state.vm_record(xapi, vm_uuid)
-    if wanted is not None:
-        hosts.member(pool, wanted)
-    surveyed = inventories.survey(host, session, pool, pool.live)
-    doing = f"adopt_vm for {record['name_label']} ({vm_uuid})"
-    with locked.work(host, session, pool, surveyed, doing) as at:
-        vm = at.vm(vm_uuid)
-        state.must_be_halted(vm)
-        entry = at.entry(vm_uuid)
-        if entry.requests:
-            origin, taken = None, _begun(at, vm, entry)
+    call = locked.call(host, session, "adopt_vm", vm_uuid, wanted)
+    origin = None
+    with locked.work(call, call.topology.live) as at:
+        vm = at.vm
+        if at.entry.requests:
+            taken = _begun(at)
         else:
             if not vm.named:
                 raise SriovError(
@@ -54,14 +45,15 @@ def adopt_vm(host: Host, session: Any, args: Mapping[str, str]) -> Dict[str, Any
                     f"VM {vm.name} ({vm.uuid}) has no entry in other_config:pci that xapi would plug.",
                     "`assign_vf` gives it a VF; an entry is N/DDDD:BB:DD.F, without blanks.",
                 )
-            origin = _origin(at, vm, origin_uuid)
+            origin = _origin(at, origin_uuid)
             if origin is not None:
-                taken = _of_origin(at, vm, entry, origin, wanted)
+                at = _without_copied_entries(at, origin)
+                taken = _of_origin(at, origin, wanted)
             else:
-                taken = adopted_entries.taken(at, vm, entry, wanted, trust_keys)
+                taken = adopted_entries.taken(at, wanted, trust_keys)
                 if origin_uuid is None and wanted is None:
-                    _must_be_no_copy(at, vm, trust_keys)
-        change = change_of(at.state, at.surveyed, vm, taken.entry, taken.requests, taken.host, taken.vfs)
+                    _must_be_no_copy(at, trust_keys)
+        change = change_of(at, taken.requests, taken.host, taken.vfs)
         stopped = by_hand.newly_refused(at.seen, change)
         changed = not dry_run and at.transaction.write(change)
         if not dry_run:
@@ -75,32 +67,38 @@ def adopt_vm(host: Host, session: Any, args: Mapping[str, str]) -> Dict[str, Any
             {"request": request.number, "vf": taken.vfs[request.number], "settings": request.settings}
             for request in taken.requests
         ],
-        "warnings": [*(problem.message for problem in surveyed.problems.values()), *taken.warnings, *stopped],
+        "warnings": [
+            *(problem.message for problem in at.surveyed.problems.values()),
+            *taken.warnings,
+            *stopped,
+        ],
     }
 
 
-def _begun(at: Work, vm: Vm, entry: Entry) -> Taken:
+def _begun(at: Work) -> Taken:
     """What a call that was cut off has written to the ledger."""
+    vm, entry = at.vm, at.entry
     if entry.lease is None or not at.state.was_cut_off(vm.uuid):
         raise SriovError(
             "SRIOV_BAD_ARGUMENT",
             f"VM {vm.name} ({vm.uuid}) has requests already.",
             "`assign_vf` adds another; `reinstate_vfs` writes the VM's entries again.",
         )
-    return Taken(entry.lease.host, entry, list(entry.requests), dict(entry.lease.vfs), [])
+    return Taken(entry.lease.host, list(entry.requests), dict(entry.lease.vfs), [])
 
 
-def _origin(at: Work, vm: Vm, wanted: Optional[str]) -> Optional[str]:
+def _origin(at: Work, wanted: Optional[str]) -> Optional[str]:
     """The VM with requests that this one is a copy of, by the argument, else by its mark."""
+    vm = at.vm
     if wanted == NONE:
         return None
     if wanted is not None:
-        if wanted == vm.uuid or not at.entry(wanted).requests:
+        if wanted == vm.uuid or not locked.entry_of(at.state, wanted).requests:
             accepted = f"the UUID of another VM with requests, or {NONE} where it is no copy"
             raise bad_argument("origin_uuid", wanted, accepted)
         return wanted
     marked = copies.origin(at.state, vm)
-    if marked is None or not at.entry(marked).requests:
+    if marked is None or not locked.entry_of(at.state, marked).requests:
         return None
     rivals = copies.rivals(at.state, vm, marked)
     if rivals:
@@ -115,15 +113,15 @@ def _origin(at: Work, vm: Vm, wanted: Optional[str]) -> Optional[str]:
     return marked
 
 
-def _must_be_no_copy(at: Work, vm: Vm, trust_keys: bool) -> None:
+def _must_be_no_copy(at: Work, trust_keys: bool) -> None:
     """Refuses to guess where the entries name VFs that are leased to another VM and the VM has no mark, which
     its owner could have removed. Trusted keys of its own are an answer."""
-    ours = at.entry(vm.uuid).ever_leased
+    vm, ours = at.vm, at.entry.ever_leased
     those = own_lease.lessees(at.state.entries)
     others = own_lease.leased_to_others(those, vm.uuid, [one for one in vm.named if one not in ours])
     lessees = sorted(set(others.values()))
     theirs = [at.state.vms[one].other_config if one in at.state.vms else {} for one in lessees]
-    if not lessees or (trust_keys and all(iovirt.are_own(vm.other_config, one) for one in theirs)):
+    if not lessees or (trust_keys and all(adopted_settings.are_own(vm.other_config, one) for one in theirs)):
         return
     names = " or ".join(at.state.name(uuid) for uuid in lessees)
     raise SriovError(
@@ -136,22 +134,24 @@ def _must_be_no_copy(at: Work, vm: Vm, trust_keys: bool) -> None:
     )
 
 
-def _of_origin(at: Work, vm: Vm, entry: Entry, origin: str, wanted: Optional[str]) -> Taken:
-    """The origin's requests with MACs and VFs of the copy's own; its copied entries go."""
-    model = at.entry(origin)
-    requests: List[Request] = []
-    for number, request in enumerate(model.requests, entry.next_number):
-        settings = dict(request.settings)
-        if "mac" in settings:
-            settings["mac"] = chosen_mac(at, vm.uuid, number, None, requests)
-        requests.append(Request(number, request.choice, settings))
-    entry = copies.of_copy(entry, model)
-    # Its copied entries keep no VF from it.
+def _without_copied_entries(at: Work, origin: str) -> Work:
+    """The pool in which the copied entries are known for that, and keep no VF from their VM."""
+    uuid, entry = at.vm.uuid, copies.of_copy(at.entry, at.state.entries[origin])
     by_hand = {
-        address: [uuid for uuid in those if uuid != vm.uuid or address not in entry.ever_leased]
+        address: [one for one in those if one != uuid or address not in entry.ever_leased]
         for address, those in at.held.by_hand.items()
     }
-    alone = at._replace(held=at.held._replace(by_hand=by_hand))
-    target = wanted or locked.best_host(alone, vm, dict.fromkeys(at.surveyed.hosts, requests), vm.affinity)
-    vfs = locked.place(alone, vm, requests, target, {})
-    return Taken(target, entry, requests, vfs, [])
+    return at._replace(entry=entry, held=at.held._replace(by_hand=by_hand))
+
+
+def _of_origin(at: Work, origin: str, wanted: Optional[str]) -> Taken:
+    """The origin's requests with MACs and VFs of the copy's own."""
+    requests: List[Request] = []
+    for number, request in enumerate(at.state.entries[origin].requests, at.entry.next_number):
+        settings = dict(request.settings)
+        if "mac" in settings:
+            settings["mac"] = chosen_mac(at, number, None, requests)
+        requests.append(Request(number, request.choice, settings))
+    anywhere = dict.fromkeys(at.surveyed.hosts, requests)
+    target = wanted or locked.best_host(at, anywhere, at.vm.affinity)
+    return Taken(target, requests, locked.place(at, requests, target, {}), [])

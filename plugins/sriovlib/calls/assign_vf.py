@@ -5,17 +5,15 @@ from typing import Any, Dict, List, Mapping, NamedTuple, Optional, Tuple
 from ..config import vf_settings
 from ..errors import SriovError, bad_argument
 from ..machine.host import Host
-from ..pool import copies, hosts, inventories, locked, networks, placement, state
+from ..pool import copies, hosts, locked, networks, placement
 from ..pool.change import change_of
 from ..pool.conflicts import by_hand
 from ..pool.hosts import Topology
 from ..pool.inventories import Surveyed
-from ..pool.ledger import Choice, Entry, Request
+from ..pool.ledger import Choice, Request
 from ..pool.locked import Work
 from ..pool.macs import chosen_mac
-from ..pool.state import Vm
 from ..vf.host_inventory import PortState, VfState
-from ..xapi.session import Xapi
 from . import arguments
 
 KINDS = ("vf", "pf", "network", "device")
@@ -34,47 +32,39 @@ def assign_vf(host: Host, session: Any, args: Mapping[str, str]) -> Dict[str, An
     """On the master. The same call again completes one that was cut off."""
     vm_uuid = arguments.required_uuid(args, "vm_uuid")
     wish = _wish(args)
-    xapi = Xapi(host, session)
-    pool = hosts.read(host, xapi)
-    _, record = state.vm_record(xapi, vm_uuid)
-    name = f"{record['name_label']} ({vm_uuid})"
-    if wish.host is not None:
-        hosts.member(pool, wish.host)
+    call = locked.call(host, session, "assign_vf", vm_uuid, wish.host)
     if wish.kind == "network":
-        wish = _of_network(pool, wish)
+        wish = _of_network(call.topology, wish)
     _check_settings(wish.settings, None)
-    concerned = locked.concerned(xapi, pool, vm_uuid, wish.host, Choice(wish.kind, wish.value))
+    concerned = locked.concerned(call, wish.host, Choice(wish.kind, wish.value))
     if not concerned:
         raise SriovError(
             "SRIOV_NO_FREE_VF",
             f"No live host of the pool has a port in network {wish.value}.",
             "See `xe pif-list` for the ports and their networks.",
         )
-    surveyed = inventories.survey(host, session, pool, concerned)
-    with locked.work(host, session, pool, surveyed, f"assign_vf for {name}") as at:
-        vm = at.vm(vm_uuid)
-        state.must_be_halted(vm)
-        return _assign(at, vm, at.entry(vm_uuid), wish)
+    with locked.work(call, concerned) as at:
+        return _assign(at._replace(entry=copies.without_the_copy(at.state, at.vm, at.entry)), wish)
 
 
-def _assign(at: Work, vm: Vm, entry: Entry, wish: Wish) -> Dict[str, Any]:
-    entry = copies.without_the_copy(at.state, vm, entry)
+def _assign(at: Work, wish: Wish) -> Dict[str, Any]:
+    vm, entry = at.vm, at.entry
     before = entry.lease.vfs if entry.lease else {}
-    begun = _begun(at, vm, entry, wish)
+    begun = _begun(at, wish)
     if begun is not None and entry.lease is not None:
         number, target, requests = begun.number, entry.lease.host, list(entry.requests)
     else:
         number = entry.next_number
-        target, choice = _target(at, vm, entry, wish)
+        target, choice = _target(at, wish)
         # Placed before it has a MAC: whether it needs one depends on the device.
         requests = [*entry.requests, Request(number, choice, {})]
-    vfs = locked.place(at, vm, requests, target, before)
+    vfs = locked.place(at, requests, target, before)
     where = at.host(target)
     vf = where.inventory.vfs[vfs[number]]
     port = where.inventory.port_of(vf)
     if begun is None:
-        requests[-1] = requests[-1]._replace(settings=_settings(at, vm, number, wish, vf, port))
-    change = change_of(at.state, at.surveyed, vm, entry, requests, target, vfs)
+        requests[-1] = requests[-1]._replace(settings=_settings(at, number, wish, vf, port))
+    change = change_of(at, requests, target, vfs)
     stopped = by_hand.newly_refused(at.seen, change)
     at.transaction.write(change)
     at.transaction.collect_garbage()
@@ -98,9 +88,10 @@ def _assign(at: Work, vm: Vm, entry: Entry, wish: Wish) -> Dict[str, Any]:
     }
 
 
-def _begun(at: Work, vm: Vm, entry: Entry, wish: Wish) -> Optional[Request]:
+def _begun(at: Work, wish: Wish) -> Optional[Request]:
     """The last request, if it is the same and of a call that was cut off before the VM's entries named its
     VF: that call is completed, or the VM would have two."""
+    vm, entry = at.vm, at.entry
     if not entry.requests or entry.lease is None or not at.state.was_cut_off(vm.uuid):
         return None
     last, where = entry.requests[-1], at.surveyed.hosts.get(entry.lease.host)
@@ -116,14 +107,12 @@ def _begun(at: Work, vm: Vm, entry: Entry, wish: Wish) -> Optional[Request]:
     return last if is_same else None
 
 
-def _settings(
-    at: Work, vm: Vm, number: int, wish: Wish, vf: VfState, port: Optional[PortState]
-) -> Dict[str, str]:
+def _settings(at: Work, number: int, wish: Wish, vf: VfState, port: Optional[PortState]) -> Dict[str, str]:
     """What a new request gets beside its VF."""
     settings = dict(wish.settings)
     if vf.no_settings is None:
         _check_settings(settings, port.speed if port else None)
-        settings["mac"] = chosen_mac(at, vm.uuid, number, settings.get("mac"))
+        settings["mac"] = chosen_mac(at, number, settings.get("mac"))
     elif settings:
         name = min(settings)
         raise bad_argument(name, settings[name], f"nothing here: {vf.no_settings}")
@@ -178,9 +167,10 @@ def _of_network(pool: Topology, wish: Wish) -> Wish:
     return wish._replace(value=network["uuid"], settings=settings)
 
 
-def _target(at: Work, vm: Vm, entry: Entry, wish: Wish) -> Tuple[str, Choice]:
+def _target(at: Work, wish: Wish) -> Tuple[str, Choice]:
     """The host of the VM's VFs, and the choice as the ledger keeps it. The host: the lease's if it is live,
     else the one asked for, else the VM's affinity, else the best."""
+    vm, entry = at.vm, at.entry
     leased = at.topology.live_host(entry.lease.host) if entry.lease else None
     if leased and wish.host and leased != wish.host:
         raise SriovError(
@@ -199,7 +189,7 @@ def _target(at: Work, vm: Vm, entry: Entry, wish: Wish) -> Tuple[str, Choice]:
         return fixed, options[fixed]
     number = entry.next_number
     asks = {uuid: [*entry.requests, Request(number, choice, {})] for uuid, choice in options.items()}
-    best = locked.best_host(at, vm, asks, None)
+    best = locked.best_host(at, asks, None)
     return best, options[best]
 
 

@@ -4,10 +4,9 @@ from typing import Any, Dict, Mapping
 
 from ..errors import SriovError, bad_argument
 from ..machine.host import Host
-from ..pool import hosts, inventories, locked, state
+from ..pool import locked
 from ..pool.change import change_of
 from ..pool.ledger import NO_ENTRY
-from ..xapi.session import Xapi
 from . import arguments
 
 
@@ -21,14 +20,9 @@ def unassign_vf(host: Host, session: Any, args: Mapping[str, str]) -> Dict[str, 
     address = arguments.address(args, "vf") if "vf" in args else None
     if "all" in args and not arguments.boolean(args, "all", False):
         raise bad_argument("all", args["all"], "true; or name one by request or vf")
-    xapi = Xapi(host, session)
-    pool = hosts.read(host, xapi)
-    _, record = state.vm_record(xapi, vm_uuid, template=True)
-    doing = f"unassign_vf for {record['name_label']} ({vm_uuid})"
-    with locked.work(host, session, pool, inventories.NOBODY, doing) as at:
-        vm = at.vm(vm_uuid)
-        state.must_be_halted(vm)
-        entry = at.entry(vm_uuid)
+    call = locked.call(host, session, "unassign_vf", vm_uuid, None, template=True)
+    with locked.work(call, ()) as at:
+        entry = at.entry
         vfs = dict(entry.lease.vfs) if entry.lease else {}
         gone = [
             request
@@ -38,24 +32,26 @@ def unassign_vf(host: Host, session: Any, args: Mapping[str, str]) -> Dict[str, 
         had = address in entry.past or (number is not None and 0 < number < entry.next_number)
         completes = not gone and (had or at.state.was_cut_off(vm_uuid))
         if not gone and not completes and "all" not in args:
+            which = number if address is None else f"for {address}"
             has = ", ".join(f"{request.number} ({vfs.get(request.number)})" for request in entry.requests)
             raise SriovError(
                 "SRIOV_NOT_FOUND",
-                f"VM {vm.name} ({vm_uuid}) has no request {number if address is None else f'for {address}'}.",
+                f"VM {at.vm.name} ({vm_uuid}) has no request {which}.",
                 f"Its requests: {has or 'none'}.",
             )
         kept = [request for request in entry.requests if request not in gone]
         kept_vfs = {request.number: vfs[request.number] for request in kept if request.number in vfs}
         changed = False
         if entry != NO_ENTRY:  # with nothing to take back too: a call may have been cut off
-            own = entry.lease.host if entry.lease else pool.own
-            change = change_of(at.state, at.surveyed, vm, entry, kept, own, kept_vfs)
-            changed = at.transaction.write(change)
+            own = entry.lease.host if entry.lease else at.topology.own
+            changed = at.transaction.write(change_of(at, kept, own, kept_vfs))
         at.transaction.collect_garbage()
     back = {*vfs.values(), *(entry.past if completes else ())}.difference(kept_vfs.values())
-    places = [entry.lease.host] if entry.lease else [member.uuid for member in pool.live] if completes else []
+    places = (
+        [entry.lease.host] if entry.lease else [one.uuid for one in at.topology.live] if completes else []
+    )
     for host_uuid in places if back and (gone or completes) else ():
-        locked.release(host, session, pool, host_uuid, vm_uuid, back)
+        locked.release(call, host_uuid, back)
     return {
         "vm_uuid": vm_uuid,
         "changed": changed,

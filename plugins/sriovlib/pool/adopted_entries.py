@@ -1,35 +1,34 @@
 """The entries by hand that adopt_vm takes over, also those of the old plugin `iovirt`: a request for each
 that names a VF, with the settings that the VF had. Decides only."""
 
-from typing import Dict, List, NamedTuple, Optional, Sequence, Set
+from typing import Dict, List, NamedTuple, Optional, Set
 
 from ..errors import SriovError
 from ..safetext import listed, shortened
 from ..vf import inventory
 from . import adopted_settings, pci_entries, state
 from .inventories import Surveyed
-from .ledger import NO_ENTRY, Choice, Entry, Request
+from .ledger import NO_ENTRY, Choice, Request
 from .locked import Work
 from .macs import chosen_mac
-from .state import Vm
 
 
 class Taken(NamedTuple):
     """What the VM gets in the ledger."""
 
     host: str  # UUID
-    entry: Entry  # of before
     requests: List[Request]
     vfs: Dict[int, str]
     warnings: List[str]
 
 
-def taken(at: Work, vm: Vm, entry: Entry, wanted: Optional[str], trust_keys: bool) -> Taken:
+def taken(at: Work, wanted: Optional[str], trust_keys: bool) -> Taken:
     """Each VF that an entry names becomes a request that it fits; entries of other devices stay. Without
     `trust_keys` settings that only iovirt's keys have are refused."""
+    vm = at.vm
     entries = pci_entries.entries(vm.pci or "")
     plugged = pci_entries.plugged(vm.pci or "")  # in this order requests get their numbers
-    target = _host_of(at, vm, [one.address for one in plugged if one.address], wanted)
+    target = wanted or _host_of(at)
     where = at.host(target)
     found = adopted_settings.found(where, vm, plugged)
     if not found:
@@ -41,11 +40,11 @@ def taken(at: Work, vm: Vm, entry: Entry, wanted: Optional[str], trust_keys: boo
         )
     requests: List[Request] = []
     vfs: Dict[int, str] = {}
-    for number, one in enumerate(found, entry.next_number):
-        _must_be_had(at, vm, where, one.address)
+    for number, one in enumerate(found, at.entry.next_number):
+        _must_be_had(at, where, one.address)
         settings = dict(one.settings)
         if where.inventory.vfs[one.address].no_settings is None:
-            settings["mac"] = chosen_mac(at, vm.uuid, number, settings.get("mac"), requests)
+            settings["mac"] = chosen_mac(at, number, settings.get("mac"), requests)
         requests.append(Request(number, _choice(where, one.address), settings))
         vfs[number] = one.address
     if not trust_keys:
@@ -63,12 +62,13 @@ def taken(at: Work, vm: Vm, entry: Entry, wanted: Optional[str], trust_keys: boo
             f"VF on {where.member.name}."
         )
     warnings += [one.warning for one in found if one.warning]
-    return Taken(target, entry, requests, vfs, warnings)
+    return Taken(target, requests, vfs, warnings)
 
 
-def _must_be_had(at: Work, vm: Vm, where: Surveyed, address: str) -> None:
+def _must_be_had(at: Work, where: Surveyed, address: str) -> None:
     """Refuses a VF that another VM has, or that no VM may have. Other VMs' entries by hand do not count: they
     may mean another host's VF of that address."""
+    vm = at.vm
     named = f"{address} of {where.member.name}, in an entry of VM {vm.name},"
     holder = at.held.on_host.get((where.member.uuid, address))
     without = pci_entries.without(vm.uuid, vm.pci or "", address)
@@ -100,15 +100,14 @@ def _must_be_had(at: Work, vm: Vm, where: Surveyed, address: str) -> None:
     raise SriovError("SRIOV_NEEDED_BY_DOM0", f"{named} cannot be given to a VM: {candidate.blocked}.", hint)
 
 
-def _host_of(at: Work, vm: Vm, named: Sequence[str], wanted: Optional[str]) -> str:
-    """The host whose VFs the addresses mean: `wanted`, the affinity, or the only one that has such VFs."""
-    if wanted is not None:
-        return wanted
+def _host_of(at: Work) -> str:
+    """The host whose VFs the entries mean: the affinity, or the only one that has such VFs."""
+    vm = at.vm
     shown = shortened(vm.pci or "")
     having: Set[str] = {
         uuid
         for uuid, one in at.surveyed.hosts.items()
-        if any(address in one.inventory.vfs for address in named)
+        if any(address in one.inventory.vfs for address in vm.named)
     }
     if vm.affinity in having:
         return str(vm.affinity)

@@ -1,6 +1,9 @@
 """The settings that adopt_vm takes over for an entry by hand: from /etc/sriov.conf, the card, or the keys of
 the old plugin `iovirt`, which the VM's owner can write. Pure.
 
+iovirt kept MAC and VLAN of the VF of an entry in `sriovmacs` and `sriovvlans`: `N/MAC` and `N/VLAN`, with the
+N of the entry, separated by commas (xen-api: scripts/plugins/iovirt before commit e3055ca700).
+
 A MAC that `ip link` shows on a VF need not be an administrator's: igb, ixgbe and i40e show the one that the
 guest's driver chose, unless the PF was told one, and none of them says which it is (kernel: igb_main.c,
 igb_set_vf_mac_addr and IGB_VF_FLAG_PF_SET_MAC; ixgbe_sriov.c, ixgbe_set_vf_mac_addr; i40e_virtchnl_pf.c,
@@ -8,16 +11,19 @@ default_lan_addr). A driver without one makes up a locally administered one (eth
 their VFs MACs next to the PF's.
 """
 
+import re
 from typing import Dict, List, Mapping, NamedTuple, Optional, Sequence, Tuple
 
 from ..config import vf_settings
 from ..errors import SriovError
-from ..safetext import listed, shortened
+from ..safetext import LONGEST, listed, shortened
 from ..vf.host_inventory import PfState, VfState
-from . import iovirt
+from . import pci_entries
 from .inventories import Surveyed
 from .pci_entries import PciEntry
 from .state import Vm
+
+MACS, VLANS = "sriovmacs", "sriovvlans"
 
 
 class Found(NamedTuple):
@@ -31,11 +37,11 @@ class Found(NamedTuple):
 
 def found(where: Surveyed, vm: Vm, entries: Sequence[PciEntry]) -> List[Found]:
     """For each entry that names a VF of that host; SriovError for a value in iovirt's keys that cannot be."""
-    keys, unreadable = iovirt.read(vm.other_config)
+    keys, unreadable = _keys(vm.other_config)
     if unreadable:
         raise SriovError(
             "SRIOV_BAD_ARGUMENT",
-            f"VM {vm.name} has `{shortened(unreadable[0])}` in {iovirt.MACS} or {iovirt.VLANS}, which is not "
+            f"VM {vm.name} has `{shortened(unreadable[0])}` in {MACS} or {VLANS}, which is not "
             "N/VALUE with the number of an entry.",
             "Correct its other_config, or take that key out.",
         )
@@ -98,7 +104,7 @@ def must_be_trusted(where: Surveyed, vm: Vm, those: Sequence[Found]) -> None:
             said.append(f"{_words(one.by_keys)} for {one.address} (which has {_words(has)} now)")
     if not said:
         return
-    keys = [key for key in (iovirt.MACS, iovirt.VLANS) if key in vm.other_config]
+    keys = [key for key in (MACS, VLANS) if key in vm.other_config]
     removals = " and ".join(
         f"`xe vm-param-remove uuid={vm.uuid} param-name=other-config param-key={key}`" for key in keys
     )
@@ -121,5 +127,34 @@ def _value(vm: Vm, name: str, text: str) -> str:
         raise SriovError(
             "SRIOV_BAD_ARGUMENT",
             f"VM {vm.name} has `{shortened(text)}` as {name} of a VF, which takes {accepted}.",
-            f"Correct its other_config ({iovirt.MACS}, {iovirt.VLANS}), or take that key out.",
+            f"Correct its other_config ({MACS}, {VLANS}), or take that key out.",
         ) from None
+
+
+def _keys(other_config: Mapping[str, str]) -> Tuple[Dict[int, Dict[str, str]], List[str]]:
+    """Number of the entry -> its `mac` and `vlan`; and the parts of both keys that are no N/VALUE: whoever
+    wrote them meant something. A VM's owner can write longer numbers than entries have: these are none."""
+    found: Dict[int, Dict[str, str]] = {}
+    unreadable = []
+    for name, text in (("mac", other_config.get(MACS, "")), ("vlan", other_config.get(VLANS, ""))):
+        if len(text) > LONGEST:
+            unreadable.append(text)
+            continue
+        for part in filter(str.strip, text.split(",")):
+            match = re.fullmatch(r"\s*0*([0-9]{1,19})\s*/\s*(\S+)\s*", part)
+            if match is None:
+                unreadable.append(part.strip())
+            else:
+                found.setdefault(int(match.group(1)), {})[name] = match.group(2)
+    return found, unreadable
+
+
+def are_own(other_config: Mapping[str, str], origin: Mapping[str, str]) -> bool:
+    """Whether a VM has MACs or VLANs for its entries that another one does not have."""
+    numbers = {entry.number for entry in pci_entries.entries(pci_entries.readable(other_config))}
+    (here, _), (there, _) = _keys(other_config), _keys(origin)
+    return any(
+        number in numbers and there.get(number, {}).get(name) != value
+        for number, values in here.items()
+        for name, value in values.items()
+    )

@@ -1,27 +1,17 @@
 """How a VM is to be after a call: its entry in the ledger, its other_config:pci, and what marks it. Decides
 only; a Transaction writes it."""
 
-from typing import Dict, List, Mapping, NamedTuple, Optional, Sequence
+from typing import Dict, List, Mapping, Optional, Sequence
 
 from . import own_lease, pci_entries
 from .inventories import Survey
 from .ledger import Entry, Lease, Request
-from .state import PoolState, Vm
-
-
-class Change(NamedTuple):
-    vm: Vm  # as it was read
-    entry: Entry
-    pci: str  # "": no key on the VM
-    nomigrate: Optional[str]  # platform:nomigrate
-    mark: Optional[str]  # see copies
+from .locked import Work
+from .transaction import Change
 
 
 def change_of(
-    state: PoolState,
-    surveyed: Survey,
-    vm: Vm,
-    entry: Entry,
+    at: Work,
     requests: Sequence[Request],
     host: str,
     vfs: Mapping[int, str],
@@ -32,11 +22,11 @@ def change_of(
     Entries of others stay in its `pci`. Where a call was cut off after it had removed that key, the ledger
     has what stood there. `replaced`: of a start that is re-placed; else a lease on another host has none.
     """
+    vm, entry, old = at.vm, at.entry, at.entry.lease
     ours = set(entry.ever_leased)
-    cut_off = state.was_cut_off(vm.uuid)
+    cut_off = at.state.was_cut_off(vm.uuid)
     before = entry.pci if vm.pci is None and cut_off else vm.pci or ""
     pci = pci_entries.derive(before, ours, [vfs[one.number] for one in requests if one.number in vfs])
-    old = entry.lease
     if not requests:
         lease = None
     elif old is not None and (old.host, old.vfs) == (host, dict(vfs)) and replaced is None:
@@ -44,8 +34,8 @@ def change_of(
     else:
         if replaced is None:
             replaced = old.replaced if old and old.host == host else {}
-        networks = _networks(surveyed, requests, host, vfs)
-        lease = Lease(host, dict(vfs), state.next_serial, dict(replaced), networks)
+        networks = _networks(at.surveyed, requests, host, vfs)
+        lease = Lease(host, dict(vfs), at.state.next_serial, dict(replaced), networks)
     had = bool(entry.requests or cut_off or ours.intersection(pci_entries.plugging_order(before)))
     is_former = entry.nomigrate and had and vm.nomigrate == "true"
     after = Entry(

@@ -1,5 +1,5 @@
-"""What all pool functions share: ask the hosts concerned, take the pool's lock, read the pool once, place
-requests, write."""
+"""What all pool functions share that change a VM: ask the hosts concerned, take the pool's lock, read the
+pool once, place requests."""
 
 import time
 from contextlib import contextmanager
@@ -8,7 +8,7 @@ from typing import Any, Dict, Iterable, Iterator, List, Mapping, NamedTuple, Opt
 from ..errors import SriovError
 from ..machine.host import Host
 from ..xapi.session import Xapi, XapiError
-from . import inventories, ledger, no_free_vf, pci_entries, placement, state
+from . import hosts, inventories, ledger, no_free_vf, pci_entries, placement, state
 from .conflicts.view import Seen
 from .hosts import Member, Topology
 from .inventories import Survey
@@ -22,8 +22,19 @@ CALL_SECONDS, HOOK_SECONDS = 120, 60  # the longest wait for the lock
 STALE_SECONDS = 15  # after a longer wait hosts are asked again
 
 
+class Call(NamedTuple):
+    """A call for a VM before it has the pool's lock."""
+
+    host: Host
+    session: Any
+    xapi: Xapi
+    topology: Topology
+    vm_uuid: str
+    doing: str  # for who waits for the lock
+
+
 class Work(NamedTuple):
-    """The pool while its lock is held."""
+    """The pool while its lock is held, for a change of one VM."""
 
     xapi: Xapi
     topology: Topology
@@ -31,27 +42,8 @@ class Work(NamedTuple):
     state: PoolState
     held: Held
     transaction: Transaction
-
-    def vm(self, uuid: str) -> Vm:
-        """A VM; also one that became a template, whose VFs can be taken back."""
-        vm = self.state.vms.get(uuid)
-        if vm is None:
-            ref, record = state.vm_record(self.xapi, uuid, template=True)
-            vm = state.vm_of(ref, record, self.topology.uuids)
-        pci_entries.must_be_readable(uuid, vm.name, vm.other_config)
-        return vm
-
-    def entry(self, uuid: str) -> Entry:
-        """The VM's entry in the ledger; refuses one that cannot be read."""
-        why = self.state.unreadable.get(uuid)
-        if why is not None:
-            keys = self.state.keys[uuid]
-            raise SriovError(
-                "SRIOV_LEDGER",
-                f"pool.other_config:{keys[-1].name} cannot be read: {why}.",
-                f"It was left unchanged. {state.put_right(uuid, keys)}",
-            )
-        return self.state.entries.get(uuid, NO_ENTRY)
+    vm: Vm
+    entry: Entry  # the VM's in the ledger
 
     @property
     def seen(self) -> Seen:
@@ -76,36 +68,65 @@ class Work(NamedTuple):
         )
 
 
+def call(
+    host: Host, session: Any, name: str, vm_uuid: str, wanted: Optional[str], template: bool = False
+) -> Call:
+    """Refuses a VM that gets no VFs, and a host `wanted` that is not live."""
+    xapi = Xapi(host, session)
+    topology = hosts.read(host, xapi)
+    _, record = state.vm_record(xapi, vm_uuid, template)
+    if wanted is not None:
+        hosts.member(topology, wanted)
+    return Call(host, session, xapi, topology, vm_uuid, f"{name} for {record['name_label']} ({vm_uuid})")
+
+
 @contextmanager
 def work(
-    host: Host,
-    session: Any,
-    pool: Topology,
-    surveyed: Survey,
-    doing: str,
-    seconds: Optional[float] = None,
+    of: Call, asked: Iterable[Member], starting: bool = False, seconds: float = CALL_SECONDS
 ) -> Iterator[Work]:
-    """Holds the pool's lock, which is on its master, this host; `SRIOV_BUSY` names its holder."""
+    """Asks these hosts, then holds the pool's lock, which is on its master, this host; `SRIOV_BUSY` names its
+    holder. Refuses a VM that is not halted; `starting`: its start hook asks."""
+    host, session, pool = of.host, of.session, of.topology
+    surveyed = inventories.survey(host, session, pool, asked)
     began = time.monotonic()
-    with host.lock(LOCK, doing, CALL_SECONDS if seconds is None else seconds):
+    with host.lock(LOCK, of.doing, seconds):
         if surveyed.hosts and time.monotonic() - began > STALE_SECONDS:
             surveyed = inventories.again(host, session, pool, surveyed)
         xapi = Xapi(host, session)
         now = state.read(xapi, pool.uuids)
         if pool.uuids.get(now.master_ref) != pool.own:
             raise SriovError("SRIOV_BUSY", "The pool master changed during this call.", "Call again.")
+        vm = now.vms.get(of.vm_uuid)
+        if vm is None:  # one that became a template: its VFs can be taken back
+            ref, record = state.vm_record(xapi, of.vm_uuid, template=True)
+            vm = state.vm_of(ref, record, pool.uuids)
+        pci_entries.must_be_readable(vm.uuid, vm.name, vm.other_config)
+        state.must_be_halted(vm, starting)
         held = now.held(surveyed.running(), surveyed.starting())
         surveyed = surveyed.without_unknown(held.on_host)
-        yield Work(xapi, pool, surveyed, now, held, Transaction(host, xapi, now))
+        transaction = Transaction(host, xapi, now)
+        yield Work(xapi, pool, surveyed, now, held, transaction, vm, entry_of(now, vm.uuid))
 
 
-def concerned(
-    xapi: Xapi, pool: Topology, vm_uuid: str, wanted: Optional[str], *choices: Choice
-) -> List[Member]:
+def entry_of(pool: PoolState, uuid: str) -> Entry:
+    """The VM's entry in the ledger; refuses one that cannot be read."""
+    why = pool.unreadable.get(uuid)
+    if why is not None:
+        keys = pool.keys[uuid]
+        raise SriovError(
+            "SRIOV_LEDGER",
+            f"pool.other_config:{keys[-1].name} cannot be read: {why}.",
+            f"It was left unchanged. {state.put_right(uuid, keys)}",
+        )
+    return pool.entries.get(uuid, NO_ENTRY)
+
+
+def concerned(of: Call, wanted: Optional[str], *choices: Choice) -> List[Member]:
     """The live hosts to ask before the lock is taken: `wanted`, the one of the VM's lease, and those that can
     serve one of its requests or of `choices`."""
-    (ref,) = xapi.call("pool.get_all")
-    keys = ledger.keys(xapi.call("pool.get_other_config", ref)).get(vm_uuid)
+    pool = of.topology
+    (ref,) = of.xapi.call("pool.get_all")
+    keys = ledger.keys(of.xapi.call("pool.get_other_config", ref)).get(of.vm_uuid)
     try:
         entry = ledger.parse(keys[-1].text) if keys else NO_ENTRY
     except ledger.LedgerError:
@@ -124,33 +145,31 @@ def concerned(
     return found
 
 
-def place(
-    at: Work, vm: Vm, requests: Sequence[Request], host: str, current: Mapping[int, str]
-) -> Dict[int, str]:
+def place(at: Work, requests: Sequence[Request], host: str, current: Mapping[int, str]) -> Dict[int, str]:
     """A VF of that host for each request, or `SRIOV_NO_FREE_VF` with what there is and who has it."""
     at.host(host)
     try:
-        return placement.place(requests, vm.uuid, host, at.surveyed.candidates, at.held, current)
+        return placement.place(requests, at.vm.uuid, host, at.surveyed.candidates, at.held, current)
     except NoFreeVf as error:
-        raise no_free_vf.as_error(error, vm.uuid, at.seen) from error
+        raise no_free_vf.as_error(error, at.vm.uuid, at.seen) from error
 
 
-def release(host: Host, session: Any, pool: Topology, left: str, vm_uuid: str, vfs: Iterable[str]) -> None:
+def release(of: Call, left: str, vfs: Iterable[str]) -> None:
     """The host that a VM's VFs were of sets them back, if it has not done so as the VM ended: a guest that
     shut itself down ran no hook, and a MAC that stays on a VF makes its VM unreachable from there. Not under
     the lock; a host that does not answer costs nothing."""
-    member = pool.members.get(left)
+    member = of.topology.members.get(left)
     if member is None or not member.live:
         return
     try:
-        xapi = Xapi(host, session, inventories.SECONDS)
-        args = {"vm_uuid": vm_uuid, "vfs": ",".join(sorted(vfs))}
+        xapi = Xapi(of.host, of.session, inventories.SECONDS)
+        args = {"vm_uuid": of.vm_uuid, "vfs": ",".join(sorted(vfs))}
         xapi.call("host.call_plugin", member.ref, "sriov", "release_vfs", args)
     except XapiError as error:  # the VM has what it was to get
-        host.log(f"{member.name} could not be asked to release VFs of {vm_uuid}: {error}")
+        of.host.log(f"{member.name} could not be asked to release VFs of {of.vm_uuid}: {error}")
 
 
-def best_host(at: Work, vm: Vm, requests: Mapping[str, Sequence[Request]], preferred: Optional[str]) -> str:
+def best_host(at: Work, requests: Mapping[str, Sequence[Request]], preferred: Optional[str]) -> str:
     """Of these hosts, each with the requests that it is to serve: the preferred one if it has the VFs, else
     the one with most free VFs of those that take VMs, else of all."""
     if not requests:
@@ -158,10 +177,10 @@ def best_host(at: Work, vm: Vm, requests: Mapping[str, Sequence[Request]], prefe
         raise SriovError(
             "SRIOV_NO_FREE_VF",
             f"No live host of the pool told its VFs. {silent}".strip(),
-            f"`list_assignments` shows the hosts, and any request of {vm.name} whose network is gone.",
+            f"`list_assignments` shows the hosts, and any request of {at.vm.name} whose network is gone.",
         )
     last = [member.uuid for member in at.topology.members.values() if not member.enabled]
     try:
-        return placement.choose_host(requests, vm.uuid, at.surveyed.candidates, at.held, preferred, last)
+        return placement.choose_host(requests, at.vm.uuid, at.surveyed.candidates, at.held, preferred, last)
     except NoFreeVf as error:
-        raise no_free_vf.as_error(error, vm.uuid, at.seen) from error
+        raise no_free_vf.as_error(error, at.vm.uuid, at.seen) from error

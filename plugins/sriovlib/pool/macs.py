@@ -10,9 +10,7 @@ from .locked import Work
 _ATTEMPTS = 16
 
 
-def chosen_mac(
-    at: Work, vm_uuid: str, number: int, given: Optional[str], more: Sequence[Request] = ()
-) -> str:
+def chosen_mac(at: Work, number: int, given: Optional[str], more: Sequence[Request] = ()) -> str:
     """One more call to xapi, which searches the VIFs of the whole pool. `more`: requests of the VM that are
     not in the ledger yet."""
     if given is not None:
@@ -26,7 +24,7 @@ def chosen_mac(
             )
         return given
     for attempt in range(_ATTEMPTS):
-        mac = vf_settings.derived_mac(vm_uuid, number, attempt)
+        mac = vf_settings.derived_mac(at.vm.uuid, number, attempt)
         if _owner(at, mac, more) is None:
             return mac
     raise RuntimeError(f"{_ATTEMPTS} derived MACs in a row are taken")

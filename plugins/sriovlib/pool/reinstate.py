@@ -5,12 +5,10 @@ from typing import Any, Dict, Optional
 
 from ..errors import SriovError
 from ..machine.host import Host
-from ..xapi.session import Xapi
-from . import hosts, inventories, locked, pci_entries, state
+from . import locked, pci_entries
 from .change import change_of
-from .ledger import NO_ENTRY, Entry
+from .ledger import NO_ENTRY
 from .locked import Work
-from .state import Vm
 
 # A VM is re-placed once to each host in that time: a start could go round for ever, and two starts on two
 # hosts could take its VFs from each other for ever.
@@ -28,37 +26,30 @@ def reinstate(
     """Returns what the call `reinstate_vfs` does. The host: `wanted`, else the lease's if it is live (then it
     must answer), else the VM's affinity, else the one with most free VFs. `starting`: the VM's start hook
     asks, and waits `seconds` for the pool's lock at most."""
-    xapi = Xapi(host, session)
-    pool = hosts.read(host, xapi)
-    _, record = state.vm_record(xapi, vm_uuid)
-    if wanted is not None:
-        hosts.member(pool, wanted)
-    surveyed = inventories.survey(host, session, pool, locked.concerned(xapi, pool, vm_uuid, wanted))
-    doing = f"reinstate_vfs for {record['name_label']} ({vm_uuid})"
-    wait = (seconds or locked.HOOK_SECONDS) if starting else None
-    with locked.work(host, session, pool, surveyed, doing, wait) as at:
-        vm = at.vm(vm_uuid)
-        state.must_be_halted(vm, starting)
-        left = at.entry(vm_uuid).lease
-        answer = _reinstate(at, vm, at.entry(vm_uuid), wanted, starting)
+    call = locked.call(host, session, "reinstate_vfs", vm_uuid, wanted)
+    wait = (seconds or locked.HOOK_SECONDS) if starting else locked.CALL_SECONDS
+    with locked.work(call, locked.concerned(call, wanted), starting, wait) as at:
+        left = at.entry.lease
+        answer = _reinstate(at, wanted, starting)
         if not starting:
             at.transaction.collect_garbage()
     if left is not None and left.host != answer["host_uuid"]:
-        locked.release(host, session, pool, left.host, vm_uuid, left.vfs.values())
+        locked.release(call, left.host, left.vfs.values())
     return answer
 
 
-def _reinstate(at: Work, vm: Vm, entry: Entry, wanted: Optional[str], starting: bool) -> Dict[str, Any]:
+def _reinstate(at: Work, wanted: Optional[str], starting: bool) -> Dict[str, Any]:
+    vm, entry = at.vm, at.entry
     target, old = wanted, entry.lease
     before = old.vfs if old else {}
     vfs: Dict[int, str] = {}  # without requests entries may be left, by a revert or a call that was cut off
     if entry.requests:
         leased = at.topology.live_host(old.host) if old else None
         anywhere = dict.fromkeys(at.surveyed.hosts, entry.requests)
-        target = wanted or leased or locked.best_host(at, vm, anywhere, vm.affinity)
-        vfs = locked.place(at, vm, entry.requests, target, before)
+        target = wanted or leased or locked.best_host(at, anywhere, vm.affinity)
+        vfs = locked.place(at, entry.requests, target, before)
     place = target or at.topology.own
-    change = change_of(at.state, at.surveyed, vm, entry, entry.requests, place, vfs)
+    change = change_of(at, entry.requests, place, vfs)
     pci_changed = pci_entries.plugging_order(change.pci) != vm.named
     if starting and pci_changed and vfs:
         now = int(time.time())
@@ -73,7 +64,7 @@ def _reinstate(at: Work, vm: Vm, entry: Entry, wanted: Optional[str], starting: 
                 "other_config:pci: find out which, then start it again in two minutes.",
             )
         now_replaced = {**lately, place: now}
-        change = change_of(at.state, at.surveyed, vm, entry, entry.requests, place, vfs, now_replaced)
+        change = change_of(at, entry.requests, place, vfs, now_replaced)
     return {
         "vm_uuid": vm.uuid,
         "host_uuid": target,

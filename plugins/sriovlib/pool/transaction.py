@@ -8,11 +8,20 @@ from ..errors import SriovError
 from ..machine.host import Host
 from ..xapi.session import Xapi, XapiError, XapiFailure, logged_in
 from . import copies, ledger, state
-from .change import Change
-from .ledger import NO_ENTRY, Key
+from .ledger import NO_ENTRY, Entry, Key
 from .state import PoolState, Vm
 
 _TEMPLATES = 'field "is_a_template" = "true" or field "is_a_snapshot" = "true"'
+
+
+class Change(NamedTuple):
+    """How a VM is to be."""
+
+    vm: Vm  # as it was read
+    entry: Entry
+    pci: str  # "": no key on the VM
+    nomigrate: Optional[str]  # platform:nomigrate
+    mark: Optional[str]  # see copies
 
 
 class Write(NamedTuple):

@@ -4,8 +4,8 @@ from typing import Dict, Iterator, List, NamedTuple, Optional, Sequence, Tuple
 
 from ...safetext import listed, shortened
 from .. import copies, ledger, own_lease, pci_entries
-from ..change import Change
 from ..state import Vm
+from ..transaction import Change
 from .view import ENTRY_CODES, Conflict, Seen
 
 NOT_LEASED, COPY = "ENTRY_NOT_LEASED", "COPY"
