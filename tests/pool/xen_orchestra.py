@@ -60,3 +60,30 @@ def _running_on(pool: Pool, host: BoxHost) -> List[str]:
         for vm in database.get("host", host.ref, "resident_VMs")
         if not database.get("VM", vm, "is_control_domain")
     ]
+
+
+# -- backups -----------------------------------------------------------------------------------------
+
+
+def restored(pool: Pool, vm: str) -> str:
+    """A VM made of the record of another one (@xen-orchestra/backups/_incrementalVm.mjs): all of other_config
+    and platform, and its blocked operations, go along."""
+    record = pool.record(pool.snapshot(vm))
+    values = {name: record[name] for name in ("platform", "tags", "memory_static_max")}
+    copy = pool.vm(f"{record['name_label']} restored", other_config=record["other_config"], **values)
+    for operation, reason in pool.blocks(vm).items():
+        if operation not in ("start", "start_on"):
+            pool.api("VM.add_to_blocked_operations", pool.ref(copy), operation, reason)
+    return copy
+
+
+def health_check(pool: Pool, vm: str) -> None:
+    """Restores a backup of the VM, starts that (HealthCheckVmBackup.mjs), and destroys it whatever came of
+    it."""
+    copy = restored(pool, vm)
+    try:
+        pool.api("VM.start", pool.ref(copy), False, False)
+    finally:
+        if pool.power_state(copy) != "Halted":
+            pool.shut_down(copy)
+        pool.destroy(copy)

@@ -97,6 +97,13 @@ def _origin(at: Work, wanted: Optional[str]) -> Optional[str]:
             accepted = f"the UUID of another VM with requests, or {NONE} where it is no copy"
             raise bad_argument("origin_uuid", wanted, accepted)
         return wanted
+    elsewhere = copies.unknown_origin(at.state, vm)
+    if elsewhere is not None:
+        raise SriovError(
+            "SRIOV_BAD_ARGUMENT",
+            f"The entries of VM {vm.name} ({vm.uuid}) came with it, {copies.from_elsewhere(elsewhere)}.",
+            copies.without_elsewhere(vm.uuid),
+        )
     marked = copies.origin(at.state, vm)
     if marked is None or not locked.entry_of(at.state, marked).requests:
         return None

@@ -69,6 +69,10 @@ def _assign(at: Work, wish: Wish) -> Dict[str, Any]:
     at.transaction.write(change)
     at.transaction.collect_garbage()
     warnings = _warnings(at, vf, port, before, vfs)
+    if copies.unknown_origin(at.state, vm) is not None:
+        warnings.append(
+            f"The VM's entries `{vm.pci}`, of another pool or of a VM that is gone, were taken out."
+        )
     serving = {one.number: placement.serving(one.choice, at.surveyed.candidates) for one in requests}
     portable = all(placement.portable(serving[number], vfs[number], vm.uuid, at.held) for number in serving)
     if not portable:

@@ -8,6 +8,7 @@ ledger alone).
 
 from typing import Dict, Iterable, List, Optional, Set, Tuple
 
+from . import pci_entries
 from .ledger import Choice, Entry
 from .state import PoolState, Vm
 
@@ -22,6 +23,31 @@ def origin(state: PoolState, vm: Vm) -> Optional[str]:
         return None
     copied = set(vm.named).difference(own.ever_leased if own else ())
     return marked if copied.intersection(model.ever_leased) else None
+
+
+def unknown_origin(state: PoolState, vm: Vm) -> Optional[str]:
+    """The UUID in the mark of a VM with entries, where this pool's ledger has no key of that: the VM was
+    restored, migrated or imported from another pool, or after its origin was gone. Its entries name devices
+    of that pool or time, so none of them may be used."""
+    is_known = vm.mark in (None, vm.uuid) or vm.mark in state.keys
+    return None if is_known or not vm.named or vm.uuid in state.unreadable else vm.mark
+
+
+def from_elsewhere(origin: str) -> str:
+    """The rest of a sentence on such a copy."""
+    return (
+        f"which is a copy of VM {origin}: that is in another pool, or gone, so this pool does not know what "
+        "the entry stands for"
+    )
+
+
+def without_elsewhere(vm_uuid: str) -> str:
+    """What to do with such a copy."""
+    return (
+        f"`{pci_entries.removal(vm_uuid)}` lets it start without VFs; `assign_vf` gives it one of this pool "
+        f"in their place. Where the entries mean VFs of this pool: `adopt_vm` with vm_uuid={vm_uuid} and "
+        "origin_uuid=none."
+    )
 
 
 def rivals(state: PoolState, vm: Vm, marked: str) -> List[str]:
@@ -55,6 +81,8 @@ def origins(state: PoolState, vms: Iterable[Vm]) -> Set[str]:
 def without_the_copy(state: PoolState, vm: Vm, entry: Entry) -> Entry:
     """The entry of a VM that gets VFs of its own: it knows that what a copy brought with it, entries and an
     earlier build's platform:nomigrate, was not written for this VM."""
+    if unknown_origin(state, vm) is not None:
+        return entry._replace(past=tuple(sorted({*vm.named, *entry.past})))
     uuid = origin(state, vm)
     return entry if uuid is None else of_copy(entry, state.entries[uuid])
 

@@ -7,7 +7,7 @@ Whose an entry is the ledger says: the VM's owner could have written anything.
 
 from typing import Dict, List, Mapping, NamedTuple, Optional, Sequence, Tuple
 
-from ..pool import own_lease, pci_entries, placement, state
+from ..pool import copies, own_lease, pci_entries, placement, state
 from ..pool.ledger import Entry, Request
 from ..pool.pci_entries import PciEntry
 from ..pool.placement import Candidate, Held
@@ -131,12 +131,20 @@ def _of_ours(view: View, one: PciEntry, device: Device, request: Optional[Reques
 
 def _of_others(view: View, one: PciEntry, device: Device) -> Optional[Refusal]:
     """An entry that somebody else wrote."""
+    origin = copies.unknown_origin(view.pool.state, view.vm)
+    if origin is not None:
+        return _from_elsewhere(view, one, device, origin)
     wrong, why = _taking(one, device), view.own_lease.get(device.address)
     if why and (wrong is None or (wrong[0] == IN_USE and why.leased_to)):
         refusal = _unassigned(view, one, device, why)
         return refusal._replace(message=wrong[1]) if wrong else refusal
     hint = pci_entries.without(view.vm.uuid, view.vm.pci or "", device.address)
     return Refusal(wrong[0], device.address, wrong[1], hint, False) if wrong else None
+
+
+def _from_elsewhere(view: View, one: PciEntry, device: Device, origin: str) -> Refusal:
+    message = f"The entry `{shortened(one.text)}` came with the VM, {copies.from_elsewhere(origin)}."
+    return Refusal(NOT_ASSIGNED, device.address, message, copies.without_elsewhere(view.vm.uuid), False)
 
 
 def _taking(one: PciEntry, device: Device) -> _Wrong:

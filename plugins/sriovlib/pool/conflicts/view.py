@@ -94,9 +94,12 @@ class Seen(NamedTuple):
         return [address for address in pci_entries.plugging_order(vm.pci or "") if address not in own]
 
     def is_copy(self, vm: Vm) -> bool:
-        """Of a VM with requests: the conflict COPY tells of its entries."""
+        """Of a VM with requests, or of one that the pool does not know: the conflict COPY tells of its
+        entries."""
         origin = copies.origin(self.state, vm)
-        return origin is not None and self.has_requests(origin)
+        if origin is None:
+            return copies.unknown_origin(self.state, vm) is not None
+        return self.has_requests(origin)
 
     def without(self, vm_uuid: str, *addresses: str) -> str:
         """How to take addresses out of a VM's entries."""
