@@ -168,6 +168,10 @@ class Pool:
         (conflict,) = self.conflicts()
         return is_conflict(conflict, code, *words, **expected)
 
+    def conflict_of(self, code: str, *words: str) -> None:
+        """One of these, with these words, is among others."""
+        assert any(all(word in str(one) for word in words) for one in self.conflicts() if one["code"] == code)
+
     def listed(self, vm: str) -> Any:
         (row,) = self.call("list_assignments", vm=vm)["vms"]
         return row

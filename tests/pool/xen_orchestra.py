@@ -87,3 +87,25 @@ def health_check(pool: Pool, vm: str) -> None:
         if pool.power_state(copy) != "Halted":
             pool.shut_down(copy)
         pool.destroy(copy)
+
+
+# -- the PCI tab -------------------------------------------------------------------------------------
+
+
+def attach(pool: Pool, vm: str, *addresses: str) -> None:
+    """attachPcis of packages/xo-server/src/api/vm.mjs: all entries are written again, with the number 0."""
+    _write(pool, vm, list(dict.fromkeys([*_attached(pool, vm), *addresses])))
+
+
+def detach(pool: Pool, vm: str, *addresses: str) -> None:
+    """detachPcis, there."""
+    _write(pool, vm, [address for address in _attached(pool, vm) if address not in addresses])
+
+
+def _attached(pool: Pool, vm: str) -> List[str]:
+    """attachedPcis of xapi-object-to-xo.mjs: what stands behind the first slash of an entry."""
+    return [f"{entry}/".split("/")[1] for entry in (pool.pci(vm) or "").split(",") if entry]
+
+
+def _write(pool: Pool, vm: str, addresses: List[str]) -> None:
+    pool.set_pci(vm, ",".join(f"0/{address}" for address in addresses) or None)
