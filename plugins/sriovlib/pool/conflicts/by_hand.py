@@ -12,35 +12,17 @@ NOT_LEASED, COPY = "ENTRY_NOT_LEASED", "COPY"
 
 
 def named_twice(seen: Seen) -> Iterator[Conflict]:
-    """Entries by hand for what another VM is leased, or names too."""
+    """Entries by hand of several VMs for what no VM is leased."""
     named: Dict[str, List[str]] = {}
     for vm in seen.vms():
         for address in seen.others(vm):
             named.setdefault(address, []).append(vm.uuid)
     leased = seen.leased()
-    suspects = {uuid for address in leased for uuid in named.get(address, ())}
-    copied = {uuid for uuid in suspects if seen.is_copy(seen.state.vms[uuid])}  # `copied` tells of these
     for address, uuids in sorted(named.items()):
         if len(uuids) > 1 and address not in leased:
-            yield Conflict(
-                NOT_LEASED,
-                f"{address} is in other_config:pci of {seen.vms_named(uuids)}, and leased to no VM.",
-                f"The second of them that starts on a host is refused. {_one_of(seen, address, uuids)}",
-                uuids,
-                None,
-                address,
-            )
-        for uuid in uuids if address in leased else ():
-            for host, holder in leased[address] if uuid not in copied else ():
-                yield Conflict(
-                    NOT_LEASED,
-                    f"{address} is in other_config:pci of {seen.vm(uuid)}, and on {seen.host(host)} it is "
-                    f"leased to {seen.vm(holder)}.",
-                    f"The VM does not start with it on any host. {_not_this(seen, uuid, address, holder)}",
-                    sorted([uuid, holder]),
-                    host,
-                    address,
-                )
+            said = f"{address} is in other_config:pci of {seen.vms_named(uuids)}, and leased to no VM."
+            hint = f"The second of them that starts on a host is refused. {_one_of(seen, address, uuids)}"
+            yield Conflict(NOT_LEASED, said, hint, uuids, None, address)
 
 
 def giving_way(seen: Seen, known: Sequence[Conflict]) -> Iterator[Conflict]:
@@ -57,13 +39,12 @@ def giving_way(seen: Seen, known: Sequence[Conflict]) -> Iterator[Conflict]:
         keep = f"`adopt_vm` with vm_uuid={vm.uuid} leases them to it"
         if seen.has_requests(vm.uuid):
             keep = f"`assign_vf` with vm_uuid={vm.uuid} and vf=ADDRESS leases it one of them"
-        yield Conflict(
-            NOT_LEASED,
+        message = (
             f"other_config:pci of {seen.vm(vm.uuid)} names {listed(names, 256)} without a lease: "
-            "while it does not run, other VMs may be given these VFs if no others are free.",
-            f"{keep}. Otherwise: {seen.without(vm.uuid, *names)}",
-            [vm.uuid],
+            "while it does not run, other VMs may be given these VFs if no others are free."
         )
+        hint = f"{keep}. Otherwise: {seen.without(vm.uuid, *names)}"
+        yield Conflict(NOT_LEASED, message, hint, [vm.uuid])
 
 
 class Refused(NamedTuple):
@@ -99,36 +80,36 @@ def refused(seen: Seen) -> Iterator[Refused]:
 
 
 def not_assigned(seen: Seen) -> Iterator[Conflict]:
-    """What is `refused`, but for VFs that another VM is leased now: `named_twice` tells of those."""
+    """What is `refused`, for each host on which another VM is leased the VF now."""
     leased = seen.leased()
     unread = seen.vms_named(sorted(uuid for uuid in seen.state.unreadable if uuid in seen.state.vms))
     for vm, address, leased_to, host, is_sure in refused(seen):
-        named = f"other_config:pci of {seen.vm(vm.uuid)} names {address}, which no pool-admin assigned to it"
-        if leased_to is not None and address not in leased:
-            yield Conflict(
-                NOT_LEASED,
-                f"{named}; {seen.vm(leased_to)} was leased a VF of that address.",
-                f"The VM does not start with it. {_not_this(seen, vm.uuid, address, leased_to)}",
-                sorted([vm.uuid, leased_to]),
-                None,
-                address,
-            )
-        if host is not None:
-            where, first = "in a network where VMs have VFs in VLANs", ""
-            why = f"it is {where}, and with it the guest could join all of them"
-            if not is_sure:
-                why = f"it may be {where}: the ledger's key of {unread} cannot be read"
-                first = "Repair that key (LEDGER_UNREADABLE). "
-            call = own_lease.remedy(vm.uuid, address, host, seen.has_requests(vm.uuid))
-            yield Conflict(
-                NOT_LEASED,
-                f"{named}. On {seen.host(host)} {why}.",
-                f"The VM does not start with it there. {first}To assign it: {call}. Otherwise: "
-                f"{seen.without(vm.uuid, address)}",
-                [vm.uuid],
-                host,
-                address,
-            )
+        name = seen.vm(vm.uuid)
+        named = f"other_config:pci of {name} names {address}, which no pool-admin assigned to it"
+        if host is None:
+            for on, holder in leased.get(address, [(None, str(leased_to))]):
+                said = f"{named}; {seen.vm(holder)} was leased a VF of that address."
+                where = ""
+                if on is not None:
+                    on_host = f"on {seen.host(on)} it is leased to {seen.vm(holder)}"
+                    said, where = (
+                        f"{address} is in other_config:pci of {name}, and {on_host}.",
+                        " on any host",
+                    )
+                hint = f"The VM does not start with it{where}. {_not_this(seen, vm.uuid, address, holder)}"
+                yield Conflict(NOT_LEASED, said, hint, sorted([vm.uuid, holder]), on, address)
+            continue
+        where, first = "in a network where VMs have VFs in VLANs", ""
+        why = f"it is {where}, and with it the guest could join all of them"
+        if not is_sure:
+            why = f"it may be {where}: the ledger's key of {unread} cannot be read"
+            first = "Repair that key (LEDGER_UNREADABLE). "
+        call = own_lease.remedy(vm.uuid, address, host, seen.has_requests(vm.uuid))
+        hint = (
+            f"The VM does not start with it there. {first}To assign it: {call}. Otherwise: "
+            f"{seen.without(vm.uuid, address)}"
+        )
+        yield Conflict(NOT_LEASED, f"{named}. On {seen.host(host)} {why}.", hint, [vm.uuid], host, address)
 
 
 def newly_refused(seen: Seen, change: Change) -> List[str]:
@@ -184,7 +165,8 @@ def copied(seen: Seen) -> Iterator[Conflict]:
         if origin is None:
             continue
         name, entries = seen.vm(origin), f"`{shortened(vm.pci or '')}`"
-        out = _removal(vm)
+        mark = f"`xe vm-param-remove uuid={vm.uuid} param-name=other-config param-key={ledger.MARK}`"
+        out = f"`{pci_entries.removal(vm.uuid)}` and {mark}"
         if seen.has_requests(origin):
             said = f"{seen.vm(vm.uuid)} has a copy of the entries of {name}: {entries}."
             hint = (
@@ -202,10 +184,3 @@ def copied(seen: Seen) -> Iterator[Conflict]:
                 "`adopt_vm` with origin_uuid=none."
             )
         yield Conflict(COPY, said, hint, [vm.uuid, origin])
-
-
-def _removal(vm: Vm) -> str:
-    """What takes out all that a copy brought with it."""
-    commands = [pci_entries.removal(vm.uuid)]
-    commands.append(f"xe vm-param-remove uuid={vm.uuid} param-name=other-config param-key={ledger.MARK}")
-    return " and ".join(f"`{command}`" for command in commands)

@@ -18,28 +18,22 @@ def ignored(seen: Seen) -> Iterator[Conflict]:
         try:
             pci_entries.must_be_readable(vm.uuid, vm.name, vm.other_config)
         except SriovError as error:
-            yield Conflict(
-                INVALID, error.message, f"The VM does not start with them. {error.hint}", [vm.uuid]
-            )
+            hint = f"The VM does not start with them. {error.hint}"
+            yield Conflict(INVALID, error.message, hint, [vm.uuid])
         for one in pci_entries.entries(vm.pci or ""):
+            text = shortened(one.text)
             if one.address is None:
-                yield Conflict(
-                    INVALID,
-                    f"xapi ignores the entry `{shortened(one.text)}` {where}: the VM starts without it.",
-                    "Write it as N/DDDD:BB:DD.F, without blanks: 0/0000:07:10.0.",
-                    [vm.uuid],
-                )
+                said = f"xapi ignores the entry `{text}` {where}: the VM starts without it."
+                hint = "Write it as N/DDDD:BB:DD.F, without blanks: 0/0000:07:10.0."
+                yield Conflict(INVALID, said, hint, [vm.uuid])
             elif one.ignored:
-                yield Conflict(
-                    INVALID,
-                    f"xapi reads {one.address} of the entry `{shortened(one.text)}` {where}, and ignores "
-                    f"`{shortened(one.ignored)}` behind it.",
+                rest = f"ignores `{shortened(one.ignored)}` behind it"
+                said = f"xapi reads {one.address} of the entry `{text}` {where}, and {rest}."
+                hint = (
                     "If that is a device too, write it as an entry of its own, with a number of its "
-                    "own, separated by a comma: 0/0000:07:10.0,1/0000:07:10.2. Otherwise take it out.",
-                    [vm.uuid],
-                    None,
-                    one.address,
+                    "own, separated by a comma: 0/0000:07:10.0,1/0000:07:10.2. Otherwise take it out."
                 )
+                yield Conflict(INVALID, said, hint, [vm.uuid], None, one.address)
 
 
 def devices(seen: Seen) -> Iterator[Conflict]:
@@ -58,35 +52,19 @@ def devices(seen: Seen) -> Iterator[Conflict]:
             named = f"other_config:pci of {seen.vm(vm.uuid)} names {address}, which"
             without = seen.without(vm.uuid, address)
             if address not in there:
-                yield Conflict(
-                    INVALID,
-                    f"{named} no host has that answered.",
-                    f"{elsewhere if silent else ''}{without} Or write the right address (list_vfs).",
-                    [vm.uuid],
-                    None,
-                    address,
-                )
+                said = f"{named} no host has that answered."
+                hint = f"{elsewhere if silent else ''}{without} Or write the right address (list_vfs)."
+                yield Conflict(INVALID, said, hint, [vm.uuid], None, address)
             for host, why in needed.get(address, ()):
-                yield Conflict(
-                    INVALID,
-                    f"{named} on {seen.host(host)} {why}.",
-                    f"The VM does not start there. If the entry is for no other host's device: {without}",
-                    [vm.uuid],
-                    host,
-                    address,
-                )
+                said = f"{named} on {seen.host(host)} {why}."
+                hint = f"The VM does not start there. If the entry is for no other host's device: {without}"
+                yield Conflict(INVALID, said, hint, [vm.uuid], host, address)
 
 
 def _needed(surveyed: Surveyed) -> Dict[str, str]:
     """Address -> why no VM may have the device, to follow "which on host1"."""
-    found = {
-        one.address: f"no VM can have: {one.blocked}"
-        for one in surveyed.candidates
-        if one.blocked is not None
-    }
-    parts: Dict[str, List[str]] = {
-        address: list(sentences) for address, sentences in surveyed.inventory.needed.items()
-    }
+    found = {one.address: f"no VM can have: {one.blocked}" for one in surveyed.candidates if one.blocked}
+    parts = {address: [*sentences] for address, sentences in surveyed.inventory.needed.items()}
     interfaces = surveyed.inventory.interfaces
     for interface in sorted(networks.attached(surveyed.member.pifs).intersection(interfaces)):
         said = parts.setdefault(interfaces[interface], [])

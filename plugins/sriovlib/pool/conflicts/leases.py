@@ -5,9 +5,7 @@ from typing import Dict, Iterator, List, Mapping, Optional, Set, Tuple
 from ...safetext import shortened
 from ...vf import inventory
 from .. import pci_entries, placement
-from ..inventories import Surveyed
-from ..ledger import Request
-from ..state import Vm
+from ..ledger import Lease, Request
 from .view import Conflict, Seen
 
 STALE, REQUEST = "LEASE_STALE", "REQUEST_STALE"
@@ -21,123 +19,87 @@ def twice(seen: Seen) -> Iterator[Conflict]:
             owners.setdefault((lease.host, address), set()).add(uuid)
     for where, holder in seen.surveyed.running().items():
         owners.setdefault(where, set()).add(holder)
+    hint = (
+        "A running VM keeps it, else the VM with the latest lease. The others get other VFs at their next "
+        "start, or now by `reinstate_vfs`."
+    )
     for (host, address), uuids in sorted(owners.items()):
         if len(uuids) > 1:
-            yield Conflict(
-                STALE,
-                f"{address} of {seen.host(host)} is leased to or used by {seen.vms_named(sorted(uuids))}.",
-                "A running VM keeps it, else the VM with the latest lease. The others get other VFs at their "
-                "next start, or now by `reinstate_vfs`.",
-                sorted(uuids),
-                host,
-                address,
-            )
+            names = seen.vms_named(sorted(uuids))
+            said = f"{address} of {seen.host(host)} is leased to or used by {names}."
+            yield Conflict(STALE, said, hint, sorted(uuids), host, address)
 
 
 def stale(seen: Seen) -> Iterator[Conflict]:
     """VFs that their VM cannot have any more, or not where it runs, and requests that no VF can serve."""
-    networks = seen.topology.network_names
-    vlans = seen.topology.vlans()
+    networks, vlans = seen.topology.network_names, seen.topology.vlans()
     for uuid, entry, lease in seen.leases():
         vm, name, host = seen.state.vms[uuid], seen.vm(uuid), seen.host(lease.host)
         if lease.host not in seen.topology.members:
-            yield Conflict(
-                STALE,
-                f"{name} is leased VFs of {host}.",
-                "`reinstate_vfs` gives it VFs of another host; so does `assign_vf`, with one more VF.",
-                [uuid],
-                lease.host,
-            )
+            hint = "`reinstate_vfs` gives it VFs of another host; so does `assign_vf`, with one more VF."
+            yield Conflict(STALE, f"{name} is leased VFs of {host}.", hint, [uuid], lease.host)
         elif vm.is_running and vm.resident_on not in (None, lease.host):
-            yield Conflict(
-                STALE,
-                f"{name} runs on {seen.host(str(vm.resident_on))}, and its lease is on {host}.",
+            said = f"{name} runs on {seen.host(str(vm.resident_on))}, and its lease is on {host}."
+            hint = (
                 "It keeps the VFs that it runs with. Its next start corrects the lease, or `reinstate_vfs` "
-                f"with host_uuid={vm.resident_on} does once it is halted.",
-                [uuid],
-                lease.host,
+                f"with host_uuid={vm.resident_on} does once it is halted."
             )
+            yield Conflict(STALE, said, hint, [uuid], lease.host)
         else:
             for request in entry.requests:
-                address, where = lease.vfs.get(request.number), seen.surveyed.hosts.get(lease.host)
-                take_back = f"`unassign_vf` with vm_uuid={uuid} and request={request.number} takes it back"
-                wrong = _wrong_request(request, name, take_back, networks)
-                if wrong is None and address and where:
-                    wrong = _wrong_vf(request, address, name, where, take_back, networks)
-                wrong = wrong or _wrong_vlan(request, name, take_back, networks, vlans)
+                wrong = _wrong(seen, uuid, request, lease, networks, vlans)
                 if wrong is not None:
-                    yield Conflict(*wrong, [uuid], lease.host, address)
+                    yield Conflict(*wrong, [uuid], lease.host, lease.vfs.get(request.number))
 
 
-_Wrong = Optional[Tuple[str, str, str]]  # code, message and hint
-
-
-def _wrong_request(request: Request, name: str, take_back: str, networks: Mapping[str, str]) -> _Wrong:
-    if request.choice.kind != "network" or request.choice.value in networks:
-        return None
-    return (
-        REQUEST,
-        f"Request {request.number} of {name} is for a VF of network {request.choice.value}, which is gone.",
-        f"{take_back}; then `assign_vf` gives the VM a VF of another network.",
-    )
-
-
-def _wrong_vf(
-    request: Request, address: str, name: str, where: Surveyed, take_back: str, networks: Mapping[str, str]
-) -> _Wrong:
-    leased = f"{name} is leased {address} of {where.member.name} for request {request.number}"
-    candidate = next((one for one in where.candidates if one.address == address), None)
-    if candidate is None:
-        return (
-            STALE,
-            f"{leased}, but the host no longer has that VF.",
-            "Create the VFs again (`set_vf_count`; on a reinstalled host `sriov-restore --from-pool`), or "
-            "give the VM others: `reinstate_vfs`, with host_uuid for those of another host.",
-        )
-    if not placement.fits(request.choice, candidate):
-        kind, value, device = request.choice
-        wanted = f"of the network {networks[value]} ({value})" if kind == "network" else ""
-        wanted = wanted or {"pf": f"a VF of {value}, {device}", "vf": f"a VF {device}"}.get(
-            kind, f"a VF {value}"
-        )
-        return (
-            STALE,
-            f"{leased}, which is not {wanted} any more.",
-            f"`reinstate_vfs` gives it another VF, with host_uuid one of another host. Or {take_back}.",
-        )
-    if candidate.blocked is not None:
-        is_dom0s = where.inventory.vfs[address].state == inventory.DOM0
-        over = (
-            "`set_vf_count` with the present number of VFs takes it from dom0's driver. " if is_dom0s else ""
-        )
-        return (
-            STALE,
-            f"{leased}, which no VM can have: {candidate.blocked}.",
-            f"{over}The VM gets another VF at its next start, if there is one, or now by `reinstate_vfs`.",
-        )
-    return None
-
-
-def _wrong_vlan(
+def _wrong(
+    seen: Seen,
+    uuid: str,
     request: Request,
-    name: str,
-    take_back: str,
+    lease: Lease,
     networks: Mapping[str, str],
     vlans: Mapping[str, Set[Optional[int]]],
-) -> _Wrong:
-    """A request for a network with a VLAN keeps that tag from assign_vf on, whatever becomes of the network;
-    for one without, it may have any."""
-    tags = vlans.get(request.choice.value, set()) if request.choice.kind == "network" else set()
+) -> Optional[Tuple[str, str, str]]:
+    """Code, message and hint. A request for a network with a VLAN keeps that tag from assign_vf on, whatever
+    becomes of the network; for one without, it may have any."""
+    number, (kind, value, device), settings = request
+    name = f"Request {number} of {seen.vm(uuid)}"
+    take_back = f"`unassign_vf` with vm_uuid={uuid} and request={number} takes it back"
+    if kind == "network" and value not in networks:
+        said = f"{name} is for a VF of network {value}, which is gone."
+        return REQUEST, said, f"{take_back}; then `assign_vf` gives the VM a VF of another network."
+    address, where = lease.vfs.get(number), seen.surveyed.hosts.get(lease.host)
+    if address and where:
+        leased = f"{seen.vm(uuid)} is leased {address} of {where.member.name} for request {number}"
+        candidate = next((one for one in where.candidates if one.address == address), None)
+        if candidate is None:
+            hint = (
+                "Create the VFs again (`set_vf_count`; on a reinstalled host `sriov-restore --from-pool`), "
+                "or give the VM others: `reinstate_vfs`, with host_uuid for those of another host."
+            )
+            return STALE, f"{leased}, but the host no longer has that VF.", hint
+        if not placement.fits(request.choice, candidate):
+            wanted = {
+                "network": f"of the network {networks.get(value)} ({value})",
+                "pf": f"a VF of {value}, {device}",
+                "vf": f"a VF {device}",
+                "device": f"a VF {value}",
+            }[kind]
+            hint = f"`reinstate_vfs` gives it another VF, with host_uuid one of another host. Or {take_back}."
+            return STALE, f"{leased}, which is not {wanted} any more.", hint
+        if candidate.blocked is not None:
+            hint = "The VM gets another VF at its next start, if there is one, or now by `reinstate_vfs`."
+            if where.inventory.vfs[address].state == inventory.DOM0:
+                hint = f"`set_vf_count` with the present number of VFs takes it from dom0's driver. {hint}"
+            return STALE, f"{leased}, which no VM can have: {candidate.blocked}.", hint
+    tags = vlans.get(value, set()) if kind == "network" else set()
     (tag,) = tags if len(tags) == 1 else (None,)
-    has = request.settings.get("vlan")
+    has = settings.get("vlan")
     if tag is None or has == str(tag):
         return None
-    return (
-        REQUEST,
-        f"Request {request.number} of {name} has {f'VLAN {has}' if has else 'no VLAN'}, and its network "
-        f"{networks[request.choice.value]} has VLAN {tag} now.",
-        f"{take_back}; then `assign_vf` gives the VM a VF with that VLAN.",
-    )
+    now = f"its network {networks[value]} has VLAN {tag} now"
+    said = f"{name} has {f'VLAN {has}' if has else 'no VLAN'}, and {now}."
+    return REQUEST, said, f"{take_back}; then `assign_vf` gives the VM a VF with that VLAN."
 
 
 def other_entries(seen: Seen) -> Iterator[Conflict]:
@@ -147,7 +109,7 @@ def other_entries(seen: Seen) -> Iterator[Conflict]:
         if vm is None:
             continue
         vfs = entry.lease.vfs if entry.lease else {}
-        named = pci_entries.plugging_order(vm.pci or "")
+        named = vm.named
         missing = [str(request.number) for request in entry.requests if vfs.get(request.number) not in named]
         old = [address for address in named if address in entry.past and address not in vfs.values()]
         own = [vfs[request.number] for request in entry.requests if request.number in vfs]
@@ -160,15 +122,12 @@ def other_entries(seen: Seen) -> Iterator[Conflict]:
         if exchanged:
             wrong.append(f"plugs its VFs in another order than that of its requests: {', '.join(exchanged)}")
         if wrong and not seen.is_copy(vm):
-            yield Conflict(
-                STALE,
-                f"other_config:pci of {seen.vm(uuid)} {' and '.join(wrong)} (`{shortened(vm.pci or '')}`).",
-                _remedy(vm) if named else "It starts without VFs; `reinstate_vfs` writes its entries again.",
-                [uuid],
-            )
-
-
-def _remedy(vm: Vm) -> str:
-    if vm.power_state == "Halted":
-        return "Its next start writes them again, or `reinstate_vfs` does now."
-    return "Shut it down and start it, which writes them again. A reboot plugs what they name now."
+            said = f"other_config:pci of {seen.vm(uuid)} {' and '.join(wrong)} (`{shortened(vm.pci or '')}`)."
+            hint = "It starts without VFs; `reinstate_vfs` writes its entries again."
+            if named and vm.power_state == "Halted":
+                hint = "Its next start writes them again, or `reinstate_vfs` does now."
+            elif named:
+                hint = (
+                    "Shut it down and start it, which writes them again. A reboot plugs what they name now."
+                )
+            yield Conflict(STALE, said, hint, [uuid])

@@ -29,21 +29,21 @@ def not_released(seen: Seen) -> Iterator[Conflict]:
             lease = seen.state.entries[uuid].lease
             if lease is not None and (lease.host, leased) == (host, address):
                 continue
-            yield Conflict(
-                "VF_NOT_RELEASED",
+            said = (
                 f"{address} of {name} has the MAC {vf.settings.mac} of {seen.vm(uuid)}, which does not have "
-                f"this VF: the VM cannot be reached from {name}.",
-                f"Call `release_vfs` with vm_uuid={uuid} and vfs={address} on {name}; if the MAC is in that "
-                f"host's /etc/sriov.conf, `configure_vf` with vf={address} and mac=default.",
-                [uuid],
-                host,
-                address,
+                f"this VF: the VM cannot be reached from {name}."
             )
+            hint = (
+                f"Call `release_vfs` with vm_uuid={uuid} and vfs={address} on {name}; if the MAC is in that "
+                f"host's /etc/sriov.conf, `configure_vf` with vf={address} and mac=default."
+            )
+            yield Conflict("VF_NOT_RELEASED", said, hint, [uuid], host, address)
 
 
 def unlike_requests(seen: Seen) -> Iterator[Conflict]:
     """VFs of running VMs that have other settings than their requests."""
-    running = seen.surveyed.running()
+    code, running, hint = "VF_UNLIKE_REQUEST", seen.surveyed.running(), restore_running.HINT
+    why = "probably the driver of its PF was reloaded, or the VM started without this package's hook"
     for uuid, entry, lease in seen.leases():
         surveyed = seen.surveyed.hosts.get(lease.host)
         for request in entry.requests if surveyed else ():
@@ -52,16 +52,8 @@ def unlike_requests(seen: Seen) -> Iterator[Conflict]:
                 continue
             wrong = _unlike(request.settings, vf.settings, surveyed.inventory.pf_of(vf))
             if wrong:
-                yield Conflict(
-                    "VF_UNLIKE_REQUEST",
-                    f"{vf.address} of {surveyed.member.name}, used by {seen.vm(uuid)}, has {wrong}: "
-                    "probably the driver of its PF was reloaded, or the VM started without this package's "
-                    "hook.",
-                    restore_running.HINT,
-                    [uuid],
-                    lease.host,
-                    vf.address,
-                )
+                used = f"{vf.address} of {surveyed.member.name}, used by {seen.vm(uuid)},"
+                yield Conflict(code, f"{used} has {wrong}: {why}.", hint, [uuid], lease.host, vf.address)
 
 
 def _unlike(wanted: Mapping[str, str], now: VfSettings, pf: PfState) -> str:

@@ -91,7 +91,7 @@ class Seen(NamedTuple):
         """The addresses in the VM's entries that no lease of its own explains, of today or earlier."""
         entry = self.state.entries.get(vm.uuid)
         own = entry.ever_leased if entry else ()
-        return [address for address in pci_entries.plugging_order(vm.pci or "") if address not in own]
+        return [address for address in vm.named if address not in own]
 
     def is_copy(self, vm: Vm) -> bool:
         """Of a VM with requests, or of one that the pool does not know: the conflict COPY tells of its
