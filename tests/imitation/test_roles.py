@@ -24,8 +24,9 @@ def test_pci_takes_a_pool_admin_and_the_ledger_a_pool_operator() -> None:
             for session in (olga, viktor):
                 no_key = ["RBAC_PERMISSION_DENIED", "vm.remove_from_other_config/key:pci"]
                 assert denied(session.xenapi.VM.remove_from_other_config, vm, "pci") == no_key
-                no_key[1] = "vm.add_to_other_config/key:pci"
                 assert denied(session.xenapi.VM.set_other_config, vm, {}) == no_key
+                no_key[1] = "vm.add_to_other_config/key:pci"
+                assert denied(session.xenapi.VM.set_other_config, vm, {"pci": "0/0000:07:10.2"}) == no_key
                 no_plugin = ["RBAC_PERMISSION_DENIED", "host.call_plugin"]
                 called: List[Any] = [box.master.ref, "sriov", "inventory", {}]
                 assert denied(session.xenapi.host.call_plugin, *called) == no_plugin

@@ -5,6 +5,8 @@ neither is so."""
 from typing import List, Optional
 
 import pytest
+import XenAPI
+from machine_description import SATA
 from managed_pool import Pool
 
 pytestmark = pytest.mark.story
@@ -56,6 +58,33 @@ def test_a_changed_mark_costs_its_own_vm_nothing(pool: Pool, mark: Optional[str]
     pool.shut_down(web)
     pool.assign(web, network=pool.network("eth1"))
     assert pool.keys(web)[0]["sriov-vm"] == web
+
+
+@pytest.mark.parametrize("xapi", ["before 26.12", "since 26.12"])
+def test_entries_that_a_vm_power_admin_writes_herself(pool: Pool, xapi: str) -> None:
+    """XSA-489: VM.set_other_config took them from lesser roles. The start refuses them, as copies that such
+    roles can still bring; the reboot does, where they were added to a running VM with a VF."""
+    pool.box.xapi.checks_whole_maps = xapi == "since 26.12"
+    web, mine = pool.with_vf("web", vlan="12"), pool.with_vf("mine")
+    own = pool.pci(mine)
+    pool.start(mine, pool.one)
+    pool.box.add_user("viktor", "vm-power-admin")
+    wanted = {VF: "SRIOV_VF_IN_USE", FREE_VF: "SRIOV_NOT_ASSIGNED", SATA: "SRIOV_NEEDED_BY_DOM0"}
+    with pool.box.session("viktor") as viktor:
+        for address, code in wanted.items():
+            before = pool.keys(mine)[0]
+            entries = {**before, "pci": f"{own},9/{address}"}
+            if pool.box.xapi.checks_whole_maps:
+                with pytest.raises(XenAPI.Failure, match="RBAC_PERMISSION_DENIED"):
+                    viktor.xenapi.VM.set_other_config(pool.ref(mine), entries)
+                continue
+            viktor.xenapi.VM.set_other_config(pool.ref(mine), entries)
+            pool.box.let_xenopsd_know(pool.ref(mine))
+            pool.reboot_refused(mine).says(code, address)
+            pool.start_refused(mine, pool.one).says(code, address)
+            viktor.xenapi.VM.set_other_config(pool.ref(mine), before)
+            pool.start(mine, pool.one)
+    assert (pool.pci(mine), pool.pci(web)) == (own, f"0/{VF}")
 
 
 def test_address_formerly_leased_to_another_vm(pool: Pool) -> None:

@@ -26,10 +26,10 @@ def origin(state: PoolState, vm: Vm) -> Optional[str]:
 
 
 def unknown_origin(state: PoolState, vm: Vm) -> Optional[str]:
-    """The UUID in the mark of a VM with entries, where this pool's ledger has no key of that: the VM was
+    """The UUID in the mark of a VM with entries, where this pool has no such VM and no key of it: the VM was
     restored, migrated or imported from another pool, or after its origin was gone. Its entries name devices
     of that pool or time, so none of them may be used."""
-    is_known = vm.mark in (None, vm.uuid) or vm.mark in state.keys
+    is_known = vm.mark in (None, vm.uuid) or vm.mark in state.keys or vm.mark in state.vms
     return None if is_known or not vm.named or vm.uuid in state.unreadable else vm.mark
 
 

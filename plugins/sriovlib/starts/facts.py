@@ -42,7 +42,7 @@ def look(host: Host, xapi: Xapi, ref: str, record: Record) -> View:
     lessees = own_lease.leased_to_others(own_lease.lessees(part.entries), vm.uuid, foreign)
     notes = start_notes.under_way(host, vm.uuid)
     concerned = {*_lessees(part.entries, here, seen, vm.named), *lessees.values(), *notes, *part.unreadable}
-    concerned.discard(vm.uuid)
+    concerned = {*concerned, vm.mark or vm.uuid} - {vm.uuid}
     part = part.with_vms(state.read_vms(xapi, concerned, uuids), concerned)
     gone_or_idle = {uuid for uuid, vm in ((one, part.vm(one)) for one in notes) if vm is None or vm.is_idle}
     ended = {uuid: notes[uuid].time for uuid in gone_or_idle}  # starts that came to nothing

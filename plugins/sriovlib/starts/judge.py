@@ -131,10 +131,10 @@ def _of_ours(view: View, one: PciEntry, device: Device, request: Optional[Reques
 
 def _of_others(view: View, one: PciEntry, device: Device) -> Optional[Refusal]:
     """An entry that somebody else wrote."""
-    origin = copies.unknown_origin(view.pool.state, view.vm)
-    if origin is not None:
-        return _from_elsewhere(view, one, device, origin)
     wrong, why = _taking(one, device), view.own_lease.get(device.address)
+    origin = copies.unknown_origin(view.pool.state, view.vm)
+    if origin is not None and not (why and why.leased_to):
+        return _from_elsewhere(view, one, device, origin)
     if why and (wrong is None or (wrong[0] == IN_USE and why.leased_to)):
         refusal = _unassigned(view, one, device, why)
         return refusal._replace(message=wrong[1]) if wrong else refusal

@@ -1,7 +1,8 @@
 """Roles: what users other than root may change.
 
 Facts from xen-api: ocaml/idl/datamodel*.ml (the least role for a call; `pci` is a protected key of
-VM.other_config), ocaml/xapi/rbac.ml (how a call is refused). Reading takes no more than a login.
+VM.other_config), ocaml/xapi/rbac.ml (how a call is refused), helpers.ml (set_map_with_rbac: since 26.12 a
+whole map is held against its protected keys, before it was not: XSA-489). Reading takes no more than a login.
 """
 
 from typing import Any, Sequence
@@ -32,10 +33,11 @@ def check(context: Context, method: str, arguments: Sequence[Any]) -> None:
     needed, asked = _least(method), method
     if method in ("VM.add_to_other_config", "VM.remove_from_other_config") and arguments[1] == _PROTECTED_KEY:
         needed, asked = POOL_ADMIN, f"{method}/key:{_PROTECTED_KEY}"
-    elif method == "VM.set_other_config":
+    elif method == "VM.set_other_config" and context.xapi.checks_whole_maps:
         before = context.xapi.database.get("VM", arguments[0], "other_config")
         if before.get(_PROTECTED_KEY) != arguments[1].get(_PROTECTED_KEY):
-            needed, asked = POOL_ADMIN, f"VM.add_to_other_config/key:{_PROTECTED_KEY}"
+            change = "add_to" if _PROTECTED_KEY in arguments[1] else "remove_from"
+            needed, asked = POOL_ADMIN, f"VM.{change}_other_config/key:{_PROTECTED_KEY}"
     if ROLES.index(role) < ROLES.index(needed):
         able = ", ".join(one for one in ROLES if ROLES.index(one) >= ROLES.index(needed))
         why = f"No permission in user session. (Roles with this permission: {able})"

@@ -53,6 +53,7 @@ class Xapi:
         self.url = ""
         self.users: Dict[str, str] = {}  # beside root: names, and the role of each
         self.roles_of_sessions: Dict[str, str] = {}  # of sessions that are not root's
+        self.checks_whole_maps = True  # False: as before 26.12, see roles.py
         self.reach = Reach()
         self.workers = Workers()
         self.life = Life(self.database)
