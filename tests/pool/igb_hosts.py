@@ -1,18 +1,16 @@
 """Hosts whose driver makes VFs by a module parameter, and what tests ask of them."""
 
-import json
 from pathlib import Path
 from typing import Any, Dict, List, Tuple
 
 import machine
-import pytest
-from machine import Done, Machine
+import one_host
+from machine import Machine
 from machine_description import Card, Sriov, intel_82599
+from one_host import call, problems
 from small_pool import SmallPool
-from sriovlib.calls import table
 from sriovlib.config import sriov_conf
 from sriovlib.errors import SriovError
-from sriovlib.machine.command import Completed
 from sriovlib.vf import create
 
 CONF, IMAGE = "/etc/modprobe.d/igb.conf", "/boot/initrd-4.19.0+1.img"
@@ -54,21 +52,15 @@ def reboot(host: Machine) -> None:
     host.reboot()
 
 
-def call(host: Machine, pool: SmallPool, function: str, **args: str) -> Dict[str, Any]:
-    answer: Dict[str, Any] = json.loads(table.call(host, function, pool, args))
-    return answer
-
-
-def count(host: Machine, pool: SmallPool, pf: str, number: int) -> Dict[str, Any]:
+def count(host: Machine, pool: SmallPool, pf: str, number: int) -> Any:
     return call(host, pool, "set_vf_count", pf=pf, count=str(number))
 
 
 def refused(host: Machine, pool: SmallPool, pf: str, number: int) -> SriovError:
     before = [host.read(CONF), host.read(IMAGE), host.exists(sriov_conf.PATH)]
-    with pytest.raises(SriovError) as error:
-        count(host, pool, pf, number)
+    error = one_host.refused(host, pool, "set_vf_count", pf=pf, count=str(number))
     assert [host.read(CONF), host.read(IMAGE), host.exists(sriov_conf.PATH)] == before
-    return error.value
+    return error
 
 
 def option(host: Machine) -> str:
@@ -79,23 +71,9 @@ def present(host: Machine, addresses: Tuple[str, ...] = FOUR) -> List[int]:
     return [len(create.present(host, address)) for address in addresses]
 
 
-def drift(host: Machine, pool: SmallPool) -> Dict[str, str]:
-    found = [problem for problem in call(host, pool, "status")["problems"] if problem["code"] == "DRIFT"]
-    assert len(found) == 1
-    return dict(found[0])
-
-
-class Answering(Machine):
-    """The host, on which one command answers something else."""
-
-    def __init__(self, root: str, command: str, said: str, status: int = 0) -> None:
-        super().__init__(root)
-        self.command, self.said, self.status = command, said, status
-
-    def start(self, argv: Any, input_text: Any = None) -> Any:
-        if argv[0] == self.command:
-            return Done(Completed(argv, self.status, self.said, ""))
-        return super().start(argv, input_text)
+def drift(host: Machine, pool: SmallPool) -> Any:
+    (found,) = problems(host, pool, "DRIFT")
+    return found
 
 
 def default_management() -> Tuple[Card, ...]:

@@ -1,17 +1,18 @@
 """A VM's settings arrive on its VFs, all or none, and leave them with it."""
 
 from pathlib import Path
-from typing import Any, Collection, Dict, List, Optional
+from typing import Any, Collection, Dict
 
 import kernel_net
 import machine
 import pytest
 from machine import Machine
 from machine_description import Card, Sriov, default_description
+from one_host import answering, counting
 from sriovlib.config import sriov_conf
 from sriovlib.config.vf_settings import NO_MAC
 from sriovlib.errors import SriovError
-from sriovlib.machine.command import TIMED_OUT, Completed
+from sriovlib.machine.command import TIMED_OUT
 from sriovlib.starts import handover
 from sriovlib.starts.handover import Permitted
 from sriovlib.vf import apply, ip_link, start_notes
@@ -253,14 +254,7 @@ def test_few_processes_however_many_vfs(tmp_path: Path) -> None:
     made = machine.default_host(str(tmp_path))
     for port in (ETH1, ETH2):
         made.write_attribute(f"/sys/bus/pci/devices/{port}/sriov_numvfs", "63")
-    started: List[Optional[str]] = []
-
-    class Counting(Machine):
-        def start(self, argv: Any, input_text: Any = None) -> Any:
-            started.append(" ".join(argv))
-            return super().start(argv, input_text)
-
-    host = Counting(made.root)
+    host, started = counting(made)
     requested = {
         address: {"mac": f"82:00:00:00:01:{number:02x}", "vlan": "12"}
         for number, address in enumerate(apply.look(host))
@@ -315,16 +309,9 @@ def test_a_start_with_a_vf_that_stays_busy_is_refused_and_its_release_is_noted(
 
 def test_an_ip_that_hangs_is_started_once(host: Machine) -> None:
     """Each of many changes would hang as long."""
-    started: List[Any] = []
-
-    class Hanging(Machine):
-        def start(self, argv: Any, input_text: Any = None) -> Any:
-            if "-batch" not in argv:
-                return super().start(argv, input_text)
-            started.append(argv)
-            return machine.Done(Completed(argv, TIMED_OUT, "", "no end after 30 seconds, killed"))
-
+    batch, why = " ".join(ip_link.BATCH), "no end after 30 seconds, killed"
+    hanging, started = counting(answering(host, batch, status=TIMED_OUT, stderr=why))
     there = apply.look(host)
-    found = apply.put(Hanging(host.root), there, {vf: {"mac": MAC, "vlan": 12} for vf in (VF0, OTHER)})
-    assert {one.why for one in found} == {"no end after 30 seconds, killed"}
-    assert (len(found), len(started)) == (4, 1)
+    found = apply.put(hanging, there, {vf: {"mac": MAC, "vlan": 12} for vf in (VF0, OTHER)})
+    assert {one.why for one in found} == {why}
+    assert (len(found), started.count(batch)) == (4, 1)

@@ -1,7 +1,6 @@
 """configure_vf: what a VF is set to now and at each boot; all of a call, or none of it."""
 
 import errno
-import json
 import os
 from contextlib import contextmanager
 from pathlib import Path
@@ -9,9 +8,11 @@ from typing import Any, Dict, Iterator
 
 import kernel_net
 import machine
+import one_host
 import pytest
 from machine import Machine
 from machine_description import default_description
+from one_host import call, problems
 from small_pool import SmallPool
 from sriovlib.calls import table
 from sriovlib.config import sriov_conf, vf_settings
@@ -20,51 +21,37 @@ from sriovlib.pool import conf_copy
 from sriovlib.vf import apply, ip_link, restore
 
 ETH1 = "0000:07:00.0"
-
-
-@pytest.fixture
-def pool() -> SmallPool:
-    return SmallPool()
+SHOWN = ("mac", "vlan", "qos", "max_tx_rate", "spoof_check", "trust")
 
 
 @pytest.fixture
 def host(tmp_path: Path, pool: SmallPool) -> Machine:
     """A host with 4 VFs on eth1."""
     made = machine.default_host(str(tmp_path))
-    table.call(made, "set_vf_count", pool, {"pf": "eth1", "count": "4"})
+    call(made, pool, "set_vf_count", pf="eth1", count="4")
     return made
 
 
-def configure(host: Machine, pool: SmallPool, vf: str, **args: str) -> Dict[str, Any]:
-    answer: Dict[str, Any] = json.loads(table.call(host, "configure_vf", pool, {"vf": vf, **args}))
-    return answer
+def configure(host: Machine, pool: SmallPool, vf: str, **args: str) -> Any:
+    return call(host, pool, "configure_vf", vf=vf, **args)
 
 
 def refused(host: Machine, pool: SmallPool, vf: str, **args: str) -> SriovError:
-    with pytest.raises(SriovError) as error:
-        configure(host, pool, vf, **args)
-    return error.value
+    return one_host.refused(host, pool, "configure_vf", vf=vf, **args)
 
 
 def settings(host: Machine, pool: SmallPool) -> Dict[str, Any]:
-    vfs = json.loads(table.call(host, "list_vfs", pool, {}))
-    keys = ("mac", "vlan", "qos", "max_tx_rate", "spoof_check", "trust")
-    return {vf["address"]: tuple(vf[key] for key in keys) for vf in vfs}
+    vfs = call(host, pool, "list_vfs")
+    return {vf["address"]: tuple(vf[key] for key in SHOWN) for vf in vfs}
 
 
 def test_settings_are_there_now_and_after_a_boot(host: Machine, pool: SmallPool) -> None:
     vf = configure(
         host, pool, "07:10.2", mac="02:00:00:00:00:05", vlan="12", qos="3", max_tx_rate="500", trust="on"
     )
-    assert (vf["mac"], vf["vlan"], vf["qos"], vf["max_tx_rate"], vf["trust"]) == (
-        "02:00:00:00:00:05",
-        12,
-        3,
-        500,
-        True,
-    )
-    assert vf["spoof_check"] is True  # not given, so not touched
     before = settings(host, pool)
+    asked = ("02:00:00:00:00:05", 12, 3, 500, True, True)  # spoof_check was not given, so not touched
+    assert tuple(vf[key] for key in SHOWN) == before["0000:07:10.2"] == asked
     host.reboot()
     assert [result.error for result in restore.restore(host)] == [None, None]
     assert settings(host, pool) == before
@@ -164,24 +151,6 @@ def test_vfs_that_are_none(host: Machine, pool: SmallPool, vf: str) -> None:
     assert refused(host, pool, vf, vlan="5").code in ("SRIOV_NOT_FOUND", "SRIOV_BAD_ARGUMENT")
 
 
-def test_many_vfs_are_configured_by_few_processes(tmp_path: Path) -> None:
-    host = machine.default_host(str(tmp_path))
-    text = "[pf 0000:07:00.0]\nvfs = 63\n"
-    for number in range(63):
-        text += f"[vf 0000:07:00.0 {number}]\nmac = 02:00:00:00:00:{number:02x}\nvlan = {number + 1}\n"
-    host.replace_file(sriov_conf.PATH, text.encode())
-    started = []
-
-    class Counting(Machine):
-        def start(self, argv: Any, input_text: Any = None) -> Any:
-            started.append(argv[0])
-            return super().start(argv, input_text)
-
-    assert [result.error for result in restore.restore(Counting(host.root))] == [None, None]
-    assert restore.check(host) == []
-    assert len(started) < 20
-
-
 def test_a_step_that_fails_leaves_vf_and_file_as_they_were(
     host: Machine, pool: SmallPool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -252,9 +221,7 @@ def test_a_reinstalled_host_gets_its_file_back_from_the_pool(
     configure(host, pool, "07:10.2", vlan="12")
     new = machine.default_host(str(tmp_path / "new"))
     monkeypatch.setattr(conf_copy, "logged_in", lambda _host: answering(pool))
-    assert "CONFIG_IN_POOL" in [
-        p["code"] for p in json.loads(table.call(new, "status", pool, {}))["problems"]
-    ]
+    assert problems(new, pool, "CONFIG_IN_POOL")
     assert "1 PF section" in conf_copy.bring_back(new)
     assert new.read(sriov_conf.PATH) == host.read(sriov_conf.PATH)
     restore.restore(new)

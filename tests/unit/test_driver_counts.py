@@ -1,30 +1,25 @@
 """Drivers that make other numbers of VFs than they are asked for, and one that takes a 0 without obeying."""
 
 import errno
-import json
 import os
 import time
 from pathlib import Path
-from typing import Any, Callable, Dict, List
+from typing import Any, Dict
 
 import kernel_sriov
 import machine
+import one_host
 import pytest
 from machine import Machine
 from machine_description import Card, Sriov, default_description
+from one_host import call, drivers, host_with, odd, problems, refusing
 from small_pool import SmallPool
-from sriovlib.calls import table
 from sriovlib.config import sriov_conf
 from sriovlib.errors import SriovError
 from sriovlib.vf import create, pciback, restore
 
 QAT, ETH1 = "0000:1a:00.0", "0000:07:00.0"
 WEB = "11111111-2222-4333-8444-555555555555"
-
-
-@pytest.fixture
-def pool() -> SmallPool:
-    return SmallPool()
 
 
 def quick_assist(folder: Path, total: int = 16, **sriov: Any) -> Machine:
@@ -40,23 +35,8 @@ def quick_assist(folder: Path, total: int = 16, **sriov: Any) -> Machine:
     return machine.default_host(str(folder), cards=(default_description().cards[0], card), blacklist=())
 
 
-def call(host: Machine, pool: SmallPool, function: str, **args: str) -> Dict[str, Any]:
-    answer: Dict[str, Any] = json.loads(table.call(host, function, pool, args))
-    return answer
-
-
 def refused(host: Machine, pool: SmallPool, **args: str) -> SriovError:
-    with pytest.raises(SriovError) as error:
-        call(host, pool, "set_vf_count", **args)
-    return error.value
-
-
-def drivers(host: Machine, pf: str) -> List[Any]:
-    return [host.link(f"/sys/bus/pci/devices/{vf}/driver") for vf in create.present(host, pf)]
-
-
-def drift(host: Machine, pool: SmallPool) -> List[Dict[str, str]]:
-    return [problem for problem in call(host, pool, "status")["problems"] if problem["code"] == "DRIFT"]
+    return one_host.refused(host, pool, "set_vf_count", **args)
 
 
 @pytest.mark.parametrize(("driver", "made"), [({"makes": 16}, 16), ({"at_most": 3}, 3)])
@@ -73,7 +53,7 @@ def test_other_vf_count_of_the_driver_is_kept(
     assert sriov_conf.read(host).pfs[QAT].vfs == made
     assert drivers(host, QAT) == ["pciback"] * made
     assert pciback.slots(host) == set(create.present(host, QAT))
-    assert drift(host, pool) == []
+    assert problems(host, pool, "DRIFT") == []
     host.reboot()
     assert [result.error for result in restore.restore(host)] == [None, None]
     assert drivers(host, QAT) == ["pciback"] * made
@@ -93,10 +73,7 @@ def test_a_driver_that_takes_a_number_and_makes_none(
 
 
 def test_sections_of_vfs_that_the_driver_did_not_make_leave_the_file(tmp_path: Path, pool: SmallPool) -> None:
-    management, card = default_description().cards
-    assert card.sriov
-    card = card._replace(sriov=card.sriov._replace(at_most=3))
-    host = machine.default_host(str(tmp_path), cards=(management, card))
+    host = host_with(tmp_path, at_most=3)
     text = "".join(f"[vf {ETH1} {number}]\nvlan = {number + 1}\n" for number in range(5))
     host.replace_file(sriov_conf.PATH, text.encode())
     assert call(host, pool, "set_vf_count", pf="eth1", count="5")["after"] == 3
@@ -113,11 +90,11 @@ def test_a_boot_takes_what_the_driver_makes_and_asks_once(tmp_path: Path, pool: 
         assert [result.error for result in results] == [None, None]
         assert "16 VFs, all that its driver made of 4" in results[-1].done
     assert drivers(host, QAT) == ["pciback"] * 16
-    (problem,) = drift(host, pool)
+    (problem,) = problems(host, pool, "DRIFT")
     assert "count=16" in problem["hint"]
     assert sriov_conf.read(host).pfs[QAT].vfs == 4
     call(host, pool, "set_vf_count", pf=QAT, count="16")
-    assert drift(host, pool) == []
+    assert problems(host, pool, "DRIFT") == []
 
 
 def test_a_driver_that_takes_no_vf_away_is_named_with_what_helps(tmp_path: Path, pool: SmallPool) -> None:
@@ -172,43 +149,24 @@ def test_a_zero_that_the_driver_takes_and_does_not_obey(
 def test_links_that_stay_though_the_number_is_zero_are_vfs(
     tmp_path: Path, pool: SmallPool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    class Deaf(Machine):
-        def write_attribute(self, path: str, text: str) -> None:
-            if path.endswith("sriov_numvfs") and text == "0":
-                with self.changed() as sysfs:
-                    sysfs.put(path, "0\n")
-                return
-            super().write_attribute(path, text)
+    def deaf(write: Any, path: str, text: str) -> None:
+        if path.endswith("sriov_numvfs") and text == "0":
+            with host.changed() as sysfs:
+                sysfs.put(path, "0\n")
+        else:
+            write(path, text)
 
     monkeypatch.setattr(create, "END_SECONDS", 0.1)
     host = machine.default_host(str(tmp_path))
     call(host, pool, "set_vf_count", pf="eth1", count="4")
-    error = refused(Deaf(host.root), pool, pf="eth1", count="0")
+    error = refused(odd(host, "write_attribute", deaf), pool, pf="eth1", count="0")
     assert "4 VFs are still there" in error.message
     assert sriov_conf.read(host).pfs[ETH1].vfs == 4
 
 
 def test_a_busy_drivers_hint_leads_out(tmp_path: Path, pool: SmallPool) -> None:
-    class Busy(Machine):
-        def write_attribute(self, path: str, text: str) -> None:
-            if path.endswith("sriov_numvfs"):
-                raise OSError(errno.EBUSY, os.strerror(errno.EBUSY), path)
-            super().write_attribute(path, text)
-
-    host = machine.default_host(str(tmp_path))
-    assert "reboot the host" in refused(Busy(host.root), pool, pf="eth1", count="4").hint
-
-
-def failing(host: Machine, is_last: Callable[[str, str], bool]) -> Machine:
-    """The host, on which a write to sysfs fails that only keeps things tidy."""
-
-    class Failing(Machine):
-        def write_attribute(self, path: str, text: str) -> None:
-            if is_last(path, text):
-                raise OSError(errno.EIO, os.strerror(errno.EIO), path)
-            super().write_attribute(path, text)
-
-    return Failing(host.root)
+    busy = refusing(machine.default_host(str(tmp_path)), errno.EBUSY, "sriov_numvfs")
+    assert "reboot the host" in refused(busy, pool, pf="eth1", count="4").hint
 
 
 @pytest.mark.parametrize("tidied", ["remove_slot", "sriov_drivers_autoprobe"])
@@ -216,13 +174,15 @@ def test_failure_after_the_vfs_are_made_undoes_nothing(tmp_path: Path, pool: Sma
     host = machine.default_host(str(tmp_path), pciback="xen-pciback")
     host.run(["modprobe", "xen-pciback"])
 
-    def is_last(path: str, _text: str) -> bool:
+    def failing(write: Any, path: str, text: str) -> None:
         there = len(create.present(host, ETH1)) == 4
         if path.endswith("sriov_numvfs") and not there:
             pciback.add_slot(host, "0000:07:1f.6")  # where the PF's last VF would be
-        return path.endswith(tidied) and there
+        if path.endswith(tidied) and there:
+            raise OSError(errno.EIO, os.strerror(errno.EIO), path)
+        write(path, text)
 
-    answer = call(failing(host, is_last), pool, "set_vf_count", pf="eth1", count="4")
+    answer = call(odd(host, "write_attribute", failing), pool, "set_vf_count", pf="eth1", count="4")
     assert (answer["after"], drivers(host, ETH1)) == (4, ["pciback"] * 4)
     assert sriov_conf.read(host).pfs[ETH1].vfs == 4
 

@@ -1,6 +1,5 @@
 """What a setting left out means: what the driver of that card gives a fresh VF, not what another one does."""
 
-import json
 from pathlib import Path
 from typing import Any, Dict, List, Tuple
 
@@ -8,21 +7,20 @@ import machine
 import pytest
 from machine import Machine
 from machine_description import Card, Sriov, default_description
+from one_host import answering, call, refused
 from pyfakefs.fake_filesystem import FakeFilesystem
 from small_pool import SmallPool
-from sriovlib.calls import table
 from sriovlib.config import sriov_conf
 from sriovlib.config.vf_settings import NO_MAC, VfSettings
-from sriovlib.errors import SriovError
 from sriovlib.machine.host import Host
 from sriovlib.starts import handover
 from sriovlib.starts.handover import Permitted
-from sriovlib.vf import apply, driver_defaults, restore, start_notes
+from sriovlib.vf import apply, driver_defaults, ip_link, restore, start_notes
 
 PF, VF0, VF1 = "0000:05:00.0", "0000:05:00.2", "0000:05:00.3"
 WEB, MAIL = "11111111-2222-4333-8444-555555555555", "66666666-2222-4333-8444-555555555555"
 MAC = "82:00:00:00:00:01"
-CODE = "SETTINGS_UNKNOWN"
+CODE, SHOW_LINKS = "SETTINGS_UNKNOWN", " ".join(ip_link.COMMAND)
 
 
 def host_with(folder: Path, driver: str, vfs: int = 2, how: str = "restore") -> Machine:
@@ -99,9 +97,9 @@ def test_next_vm_does_not_get_the_settings_of_the_last(tmp_path: Path, driver: s
 
 def test_default_of_configure_vf_is_the_drivers_own(tmp_path: Path) -> None:
     host, pool = host_with(tmp_path, "mlx5_core"), SmallPool()
-    table.call(host, "configure_vf", pool, {"vf": VF0, "spoof_check": "on", "vlan": "7"})
+    call(host, pool, "configure_vf", vf=VF0, spoof_check="on", vlan="7")
     assert settings(host)[1::2] == (7, True)
-    table.call(host, "configure_vf", pool, {"vf": VF0, "spoof_check": "default", "vlan": "default"})
+    call(host, pool, "configure_vf", vf=VF0, spoof_check="default", vlan="default")
     assert settings(host)[1::2] == (0, False)
 
 
@@ -111,8 +109,7 @@ def test_configure_vf_undo_gives_the_driver_defaults(tmp_path: Path, driver: str
     host = host_with(tmp_path, driver)
     before = settings(host)
     asked = {"vf": VF0, "max_tx_rate": "500", "vlan": "7", "vlan_protocol": "802.1ad"}
-    with pytest.raises(SriovError, match="vlan_protocol"):
-        table.call(host, "configure_vf", SmallPool(), asked)
+    assert "vlan_protocol" in refused(host, SmallPool(), "configure_vf", **asked).message
     assert settings(host) == before
 
 
@@ -154,24 +151,13 @@ def test_an_ip_that_breaks_off_at_a_card_names_it_and_costs_no_other(tmp_path: P
     host = host_with(tmp_path, "mlx5_core")
     host.write_attribute("/sys/bus/pci/devices/0000:07:00.0/sriov_numvfs", "2")
 
-    class Breaking(Machine):
-        def run(self, argv: Any, seconds: float = 30, input_text: Any = None) -> Any:
-            return self.start(argv, input_text).finish(seconds)
-
-        def start(self, argv: Any, input_text: Any = None) -> Any:
-            done = super().start(argv, input_text).finish()
-            if list(argv) == ["ip", "-details", "link", "show"]:
-                text = done.stdout[: done.stdout.index("eth5")]
-                text = text[: text.rindex("\n") + 1]
-                done = done._replace(status=1, stdout=text, stderr="Dump terminated\n")
-            elif list(argv) == ["ip", "-details", "link", "show", "dev", "eth5"]:
-                done = done._replace(status=1, stdout="", stderr="RTNETLINK answers: Message too long\n")
-            return machine.Done(done)
-
-    broken = Breaking(host.root)
+    said = host.run(ip_link.COMMAND).stdout
+    before = said[: said.rindex("\n", 0, said.index("eth5")) + 1]
+    all_links = answering(host, SHOW_LINKS, status=1, stdout=before, stderr="Dump terminated\n")
+    broken = answering(all_links, f"{SHOW_LINKS} dev eth5", status=1, stdout="")
     shown = apply.look(broken)
     assert (shown["0000:07:10.0"].now.mac, shown[VF0].now.mac) == (NO_MAC, None)
-    told = json.loads(table.call(broken, "list_pfs", SmallPool(), {}))
+    told = call(broken, SmallPool(), "list_pfs")
     unknown = {pf["address"]: problem for pf in told for problem in pf["problems"] if problem["code"] == CODE}
     assert list(unknown) == [PF]
     assert unknown[PF]["message"] == (
@@ -186,16 +172,7 @@ def test_an_ip_that_gives_up_at_a_card_costs_no_other_its_settings(tmp_path: Pat
     host = host_with(tmp_path, "mlx5_core")
     starts(host, vlan="12")
 
-    class GivingUp(Machine):
-        def start(self, argv: Any, input_text: Any = None) -> Any:
-            done = super().start(argv, input_text).finish()
-            if list(argv) == ["ip", "-details", "link", "show"]:
-                done = done._replace(
-                    stdout="", stderr="Error: Buffer too small for object.\nDump terminated\n"
-                )
-            return machine.Done(done)
-
-    assert settings(GivingUp(host.root))[:2] == (MAC, 12)
-    assert [
-        vf["vlan"] for vf in json.loads(table.call(GivingUp(host.root), "list_vfs", SmallPool(), {}))
-    ] == [12, 0]
+    said = "Error: Buffer too small for object.\nDump terminated\n"
+    giving_up = answering(host, SHOW_LINKS, stdout="", stderr=said)
+    assert settings(giving_up)[:2] == (MAC, 12)
+    assert [vf["vlan"] for vf in call(giving_up, SmallPool(), "list_vfs")] == [12, 0]

@@ -8,19 +8,13 @@ from igb_hosts import (
     COMMENTS,
     CONF,
     IMAGE,
-    Answering,
-    call,
     count,
     drift,
     igb_host,
     present,
 )
+from one_host import answering, call
 from small_pool import SmallPool
-
-
-@pytest.fixture
-def pool() -> SmallPool:
-    return SmallPool()
 
 
 def test_an_image_that_lacks_the_file_is_told(tmp_path: Path, pool: SmallPool) -> None:
@@ -60,7 +54,8 @@ def test_an_image_that_nobody_can_look_into_is_not_known(
     if lsinitrd == "missing":
         os.unlink(host.path("/usr/bin/lsinitrd"))
     else:  # without skipcpio it shows the microcode in front of the image, and exits 0
-        host = Answering(host.root, "lsinitrd", "Early CPIO image\n", 1 if lsinitrd == "fails" else 0)
+        status = 1 if lsinitrd == "fails" else 0
+        host = answering(host, "lsinitrd", status=status, stdout="Early CPIO image\n")
     (warning,) = count(host, pool, "eth3", 2)["warnings"]
     assert f"{IMAGE} could not be read" in warning
     assert CONF in warning

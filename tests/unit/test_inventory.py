@@ -5,9 +5,11 @@ from pathlib import Path
 from typing import Any, Dict, List, Optional
 
 import machine
+import one_host
 import pytest
 from machine import Machine
 from machine_description import SATA, Card, Interface, Sriov, default_description
+from one_host import call, odd
 from sriovlib.calls import table
 from sriovlib.vf import host_inventory
 from sriovlib.vf.host_inventory import HostInventory
@@ -15,9 +17,8 @@ from sriovlib.vf.host_inventory import HostInventory
 PF = "/sys/bus/pci/devices/{}"
 
 
-def inventory(host: Machine) -> Dict[str, Any]:
-    answer: Dict[str, Any] = json.loads(table.call(host, "inventory", None, {}))
-    return answer
+def inventory(host: Machine) -> Any:
+    return call(host, None, "inventory")
 
 
 def make_vfs(host: Machine, address: str, count: int) -> None:
@@ -137,9 +138,7 @@ def test_a_pf_without_a_driver(tmp_path: Path) -> None:
 
 
 def test_a_driver_without_sriov_is_known_by_the_kernels_words(tmp_path: Path) -> None:
-    card = default_description().cards[1]
-    assert card.sriov
-    host = host_with(tmp_path, card._replace(sriov=card.sriov._replace(in_driver=False)))
+    host = one_host.host_with(tmp_path, in_driver=False)
     assert codes(inventory(host)["pfs"][1]) == []  # nothing is known until somebody tries
     with pytest.raises(OSError, match="Errno"):
         make_vfs(host, "0000:07:00.0", 2)
@@ -148,23 +147,19 @@ def test_a_driver_without_sriov_is_known_by_the_kernels_words(tmp_path: Path) ->
 
 @pytest.mark.parametrize(("lacking", "code"), [("mmio", "NO_MMIO_SPACE"), ("buses", "NO_BUS_NUMBERS")])
 def test_problem_of_scarce_firmware_resources(tmp_path: Path, lacking: str, code: str) -> None:
-    card = default_description().cards[1]
-    assert card.sriov
-    host = host_with(tmp_path, card._replace(sriov=card.sriov._replace(lacking=lacking)))
+    host = one_host.host_with(tmp_path, lacking=lacking)
     with pytest.raises(OSError, match="Errno"):
         make_vfs(host, "0000:07:00.0", 63)
     assert code in codes(inventory(host)["pfs"][1])
 
 
 def test_sriov_off_in_the_cards_firmware(tmp_path: Path) -> None:
-    card = default_description().cards[1]
-    assert card.sriov
-    host = host_with(tmp_path, card._replace(sriov=card.sriov._replace(total=0)))
+    host = one_host.host_with(tmp_path, total=0)
     assert codes(inventory(host)["pfs"][1]) == ["SRIOV_OFF_IN_FIRMWARE"]
 
 
 def test_a_port_that_is_down(tmp_path: Path) -> None:
-    host = host_with(tmp_path, default_description().cards[1]._replace(up=False))
+    host = one_host.host_with(tmp_path, {"up": False})
     pf = inventory(host)["pfs"][1]
     assert pf["link_up"] is False
     assert codes(pf) == ["PF_DOWN"]
@@ -202,12 +197,9 @@ def test_devices_that_vanish_while_they_are_read(tmp_path: Path) -> None:
 
 
 def test_no_commands_at_all_cost_what_they_would_tell(tmp_path: Path) -> None:
-    class Bare(Machine):
-        def start(self, _argv: Any, input_text: Any = None) -> Any:
-            return super().start(["no-such-command"], input_text)
-
-    make_vfs(machine.default_host(str(tmp_path)), "0000:07:00.0", 2)
-    vfs = inventory(Bare(str(tmp_path)))["vfs"]
+    host = machine.default_host(str(tmp_path))
+    make_vfs(host, "0000:07:00.0", 2)
+    vfs = inventory(odd(host, "start", lambda start, *_: start(["no-such-command"])))["vfs"]
     assert [vf["mac"] for vf in vfs] == [None, None]
 
 
@@ -224,9 +216,7 @@ def test_texts_that_xapi_could_not_carry_are_made_safe(tmp_path: Path) -> None:
 
 
 def test_more_than_a_hundred_vfs_of_one_port(tmp_path: Path) -> None:
-    card = default_description().cards[1]
-    assert card.sriov
-    host = host_with(tmp_path, card._replace(sriov=card.sriov._replace(total=130, offset=128, stride=2)))
+    host = one_host.host_with(tmp_path, total=130, offset=128, stride=2)
     make_vfs(host, "0000:07:00.0", 130)
     assert [vf["index"] for vf in inventory(host)["vfs"]] == list(range(130))
 

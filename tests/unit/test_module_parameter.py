@@ -1,16 +1,12 @@
 """Drivers that make VFs by a module parameter, in agreement with what xapi reads and writes."""
 
-import json
 from pathlib import Path
-from typing import Any, Dict
+from typing import Any
 
-import machine
 import pytest
 from machine import Machine
-from machine_description import default_description
+from one_host import answering, call, drivers, host_with, refused
 from small_pool import SmallPool
-from sriovlib.calls import table
-from sriovlib.errors import SriovError
 from sriovlib.machine.host import Host
 from sriovlib.vf import create, module_parameter, restore
 
@@ -72,51 +68,34 @@ def test_an_option_is_added_or_changed_and_all_else_stays(tmp_path: Path) -> Non
 
 @pytest.fixture
 def host(tmp_path: Path) -> Machine:
-    management, card = default_description().cards
-    assert card.sriov
-    card = card._replace(sriov=card.sriov._replace(in_driver=False))
-    made = machine.default_host(str(tmp_path), cards=(management, card))
+    made = host_with(tmp_path, in_driver=False)
     made.replace_file(CONF, BY_PARAMETER.encode())
     made.run(["dracut", "-f", "/boot/initrd-4.19.0+1.img", "4.19.0+1"])
     made.reboot()
     return made
 
 
-def call(host: Machine, **args: str) -> Dict[str, Any]:
-    answer: Dict[str, Any] = json.loads(table.call(host, "set_vf_count", SmallPool(), args))
-    return answer
-
-
-def test_the_next_boot_has_the_count_of_each_port(host: Machine) -> None:
+def test_the_next_boot_has_the_count_of_each_port(host: Machine, pool: SmallPool) -> None:
     assert [len(create.present(host, f"0000:07:00.{port}")) for port in (0, 1)] == [4, 2]
-    answer = call(host, pf="eth1", count="6")
+    answer = call(host, pool, "set_vf_count", pf="eth1", count="6")
     assert (answer["before"], answer["after"], answer["reboot_required"]) == (4, 4, True)
     assert host.read(CONF) == BY_PARAMETER.replace("4,2", "6,2")
     assert "max_vfs=6,2" in host.read("/boot/initrd-4.19.0+1.img")
     assert "makes them" in str([r.error for r in restore.restore(host)])  # not before the reboot
     host.reboot()
     assert [result.error for result in restore.restore(host)] == [None, None]
-    there = create.present(host, "0000:07:00.0")
-    assert [host.link(f"/sys/bus/pci/devices/{vf}/driver") for vf in there] == ["pciback"] * 6
-    assert call(host, pf="eth1", count="6")["reboot_required"] is False
+    assert drivers(host, "0000:07:00.0") == ["pciback"] * 6
+    assert call(host, pool, "set_vf_count", pf="eth1", count="6")["reboot_required"] is False
 
 
-def test_more_than_the_file_allows_is_refused(host: Machine) -> None:
+def test_more_than_the_file_allows_is_refused(host: Machine, pool: SmallPool) -> None:
     host.replace_file(CONF, BY_PARAMETER.replace("default: 63", "default: 8").encode())
-    with pytest.raises(SriovError) as error:
-        call(host, pf="eth1", count="9")
-    assert (error.value.code, "at most 8" in error.value.hint) == ("SRIOV_BAD_ARGUMENT", True)
+    error = refused(host, pool, "set_vf_count", pf="eth1", count="9")
+    assert (error.code, "at most 8" in error.hint) == ("SRIOV_BAD_ARGUMENT", True)
 
 
-def test_an_initrd_that_cannot_be_rebuilt_leaves_the_file_as_it_was(host: Machine) -> None:
-    class Broken(Machine):
-        def start(self, argv: Any, input_text: Any = None) -> Any:
-            return super().start(
-                ["/bin/systemctl", "enable", "nothing"] if argv[0] == "dracut" else argv, input_text
-            )
-
-    with pytest.raises(SriovError) as error:
-        table.call(Broken(host.root), "set_vf_count", SmallPool(), {"pf": "eth1", "count": "6"})
-    assert error.value.code == "SRIOV_BOOT_CONFIG"
+def test_an_initrd_that_cannot_be_rebuilt_leaves_the_file_as_it_was(host: Machine, pool: SmallPool) -> None:
+    broken = answering(host, "dracut", status=1)
+    assert refused(broken, pool, "set_vf_count", pf="eth1", count="6").code == "SRIOV_BOOT_CONFIG"
     assert host.read(CONF) == BY_PARAMETER
     assert not host.exists("/etc/sriov.conf")

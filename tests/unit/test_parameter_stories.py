@@ -4,9 +4,10 @@ same driver, other files."""
 import errno
 import os
 from pathlib import Path
-from typing import Any, Dict, List
+from typing import Any, Dict
 
 import machine
+import one_host
 import pytest
 from igb_hosts import (
     COMMENTS,
@@ -15,9 +16,6 @@ from igb_hosts import (
     ETH3,
     FOUR,
     I210,
-    IMAGE,
-    Answering,
-    call,
     count,
     default_management,
     drift,
@@ -29,15 +27,17 @@ from igb_hosts import (
     refused,
 )
 from machine import Machine
+from one_host import answering, call, drivers, listing, odd, problems, refusing, unreadable
 from small_pool import SmallPool
 from sriovlib.config import sriov_conf
 from sriovlib.errors import SriovError
 from sriovlib.vf import create, pciback, restore
 
 
-@pytest.fixture
-def pool() -> SmallPool:
-    return SmallPool()
+def one_for_all(folder: Path, text: str = "") -> Machine:
+    """The driver has one number of VFs for all ports, of which none has the management network."""
+    cards = (*default_management(), i350(1, FOUR, for_all=True))
+    return igb_host(folder, text, cards, management_interface="eth0")
 
 
 def test_one_value_of_an_array_is_that_of_the_first_device(tmp_path: Path, pool: SmallPool) -> None:
@@ -54,13 +54,12 @@ def test_one_value_of_an_array_is_that_of_the_first_device(tmp_path: Path, pool:
 def test_a_file_that_cannot_be_written_is_named(tmp_path: Path, pool: SmallPool) -> None:
     host = igb_host(tmp_path, "")
 
-    class Immutable(Machine):  # chattr +i
-        def replace_file(self, path: str, data: bytes, *rest: Any) -> None:
-            if path == CONF:
-                raise OSError(errno.EPERM, os.strerror(errno.EPERM), path)
-            super().replace_file(path, data, *rest)
+    def immutable(replace: Any, path: str, data: bytes) -> None:  # chattr +i
+        if path == CONF:
+            raise OSError(errno.EPERM, os.strerror(errno.EPERM), path)
+        replace(path, data)
 
-    error = refused(Immutable(host.root), pool, "eth3", 2)
+    error = refused(odd(host, "replace_file", immutable), pool, "eth3", 2)
     assert (error.code, f"{CONF} could not be written" in error.message) == ("SRIOV_CONFIG_NOT_WRITTEN", True)
 
 
@@ -92,18 +91,12 @@ def test_a_file_that_cannot_be_read_is_no_word_for_sysfs(tmp_path: Path, pool: S
     host = igb_host(tmp_path, "options igb max_vfs=0,0,0,2\n")
     host.replace_file(sriov_conf.PATH, f"[pf {ETH3}]\nvfs = 3\n".encode())
 
-    class Broken(Machine):
-        def read_bytes(self, path: str) -> bytes:
-            if path == CONF:
-                raise OSError(errno.EIO, os.strerror(errno.EIO), path)
-            return super().read_bytes(path)
-
-    with pytest.raises(SriovError) as error:
-        count(Broken(host.root), pool, "eth3", 4)
-    assert (error.value.code, f"{CONF} cannot be read" in error.value.message) == ("SRIOV_BOOT_CONFIG", True)
+    broken = unreadable(host, CONF)
+    error = one_host.refused(broken, pool, "set_vf_count", pf="eth3", count="4")
+    assert (error.code, f"{CONF} cannot be read" in error.message) == ("SRIOV_BOOT_CONFIG", True)
     assert sriov_conf.read(host).pfs[ETH3].vfs == 3
-    assert f"{CONF} cannot be read" in drift(Broken(host.root), pool)["hint"]
-    assert f"{CONF} cannot be read" in str(restore.restore(Broken(host.root))[-1].error)
+    assert f"{CONF} cannot be read" in drift(broken, pool)["hint"]
+    assert f"{CONF} cannot be read" in str(restore.restore(broken)[-1].error)
 
 
 def test_vfs_that_go_at_the_next_boot_are_told_until_then(tmp_path: Path, pool: SmallPool) -> None:
@@ -111,8 +104,8 @@ def test_vfs_that_go_at_the_next_boot_are_told_until_then(tmp_path: Path, pool: 
     assert call(host, pool, "status")["reboot_required"] is False
     assert count(host, pool, "eth3", 0)["reboot_required"] is True
     status = call(host, pool, "status")
-    (told,) = [problem["message"] for problem in status["problems"] if problem["code"] == "REBOOT_PENDING"]
-    assert "(eth3) has 2 VFs, and 0 after the next boot" in told
+    (told,) = problems(host, pool, "REBOOT_PENDING")
+    assert "(eth3) has 2 VFs, and 0 after the next boot" in told["message"]
     assert status["reboot_required"] is True
     host.reboot()
     assert call(host, pool, "status")["reboot_required"] is False
@@ -175,24 +168,15 @@ def test_a_port_that_cannot_be_read_keeps_its_number(tmp_path: Path, pool: Small
     """Its attributes fail; the driver's folder still has it."""
     host = igb_host(tmp_path, "options igb max_vfs=4,0,5,0\n")
 
-    class Broken(Machine):
-        def read_bytes(self, path: str) -> bytes:
-            if path.startswith(f"/sys/bus/pci/devices/{ETH2}/"):
-                raise OSError(errno.EIO, os.strerror(errno.EIO), path)
-            return super().read_bytes(path)
-
-    count(Broken(host.root), pool, "eth3", 2)
+    count(unreadable(host, f"/sys/bus/pci/devices/{ETH2}/"), pool, "eth3", 2)
     assert option(host) == "options igb max_vfs=4,0,5,2\n"
 
 
 def test_the_drivers_devices_cannot_be_listed(tmp_path: Path, pool: SmallPool) -> None:
     host = igb_host(tmp_path, "options igb max_vfs=4,0,5,0\n")
 
-    class Broken(Machine):
-        def names(self, path: str) -> List[str]:
-            return [] if path == "/sys/bus/pci/drivers/igb" else super().names(path)
-
-    error = refused(Broken(host.root), pool, "eth3", 2)
+    broken = listing(host, lambda path, found: [] if path == "/sys/bus/pci/drivers/igb" else found)
+    error = refused(broken, pool, "eth3", 2)
     assert (error.code, ETH3 in error.message) == ("SRIOV_BOOT_CONFIG", True)
 
 
@@ -202,7 +186,7 @@ def test_array_or_not_cannot_be_told(tmp_path: Path, pool: SmallPool, modinfo: s
     if modinfo == "missing":
         os.unlink(host.path("/sbin/modinfo"))
     else:
-        host = Answering(host.root, "modinfo", "debug:int\n")
+        host = answering(host, "modinfo", stdout="debug:int\n")
     message = refused(host, pool, "eth3", 2).message
     assert ("one number for all" if modinfo == "missing" else "igb has no parameter max_vfs") in message
     assert present(host) == [4, 0, 0, 0]
@@ -221,9 +205,7 @@ def test_one_number_for_all_devices_is_no_business_of_the_management_port(
 
 
 def test_one_number_for_all_devices_is_told(tmp_path: Path, pool: SmallPool) -> None:
-    host = machine.default_host(str(tmp_path), cards=(*default_management(), i350(1, FOUR, for_all=True)))
-    host.replace_file(CONF, COMMENTS.encode())
-    host.run(["dracut", "-f", IMAGE, "4.19.0+1"])
+    host = one_for_all(tmp_path)
     answer = count(host, pool, "eth3", 2)
     assert option(host) == "options igb max_vfs=2\n"
     assert f"{FOUR[0]}, {FOUR[1]}, {FOUR[3]} get it too" in answer["warnings"][0]
@@ -232,8 +214,7 @@ def test_one_number_for_all_devices_is_told(tmp_path: Path, pool: SmallPool) -> 
 
 
 def test_one_number_for_all_devices_leads_to_one_number_in_the_file(tmp_path: Path, pool: SmallPool) -> None:
-    host = machine.default_host(str(tmp_path), cards=(*default_management(), i350(1, FOUR, for_all=True)))
-    host.replace_file(CONF, COMMENTS.encode())
+    host = one_for_all(tmp_path)
     for pf, number in (("eth3", 2), ("eth2", 4)):
         count(host, pool, pf, number)
     reboot(host)
@@ -241,13 +222,11 @@ def test_one_number_for_all_devices_leads_to_one_number_in_the_file(tmp_path: Pa
     assert "count=4 to keep that, or with count=2 for each of its PFs" in drift(host, pool)["hint"]
     count(host, pool, "eth3", 4)
     assert [result.error for result in restore.restore(host)] == [None, None, None]
-    assert "DRIFT" not in [problem["code"] for problem in call(host, pool, "status")["problems"]]
+    assert problems(host, pool, "DRIFT") == []
 
 
 def test_one_number_for_all_devices_is_no_number_for_a_port_of_xapis(tmp_path: Path, pool: SmallPool) -> None:
-    host = machine.default_host(str(tmp_path), cards=(*default_management(), i350(1, FOUR, for_all=True)))
-    host.replace_file(CONF, (COMMENTS + "options igb max_vfs=7\n").encode())
-    reboot(host)
+    host = one_for_all(tmp_path, "options igb max_vfs=7\n")
     pool.managed = ["eth2"]
     error = refused(host, pool, "eth3", 2)
     assert (error.code, FOUR[1] in error.message) == ("SRIOV_MANAGED_BY_XAPI", True)
@@ -330,11 +309,11 @@ def test_a_driver_that_makes_fewer_than_its_parameter_says(tmp_path: Path, pool:
     there = create.present(host, ETH3)
     assert len(there) == 7
     assert "has 7 VFs, not 9" in str(restore.restore(host)[-1].error)
-    assert {host.link(f"/sys/bus/pci/devices/{vf}/driver") for vf in there} == {"pciback"}
+    assert set(drivers(host, ETH3)) == {"pciback"}
     assert "count=7 to keep that" in drift(host, pool)["hint"]
     count(host, pool, "eth3", 7)
     assert option(host) == "options igb max_vfs=0,0,0,7\n"
-    assert [problem for problem in call(host, pool, "status")["problems"] if problem["code"] == "DRIFT"] == []
+    assert problems(host, pool, "DRIFT") == []
 
 
 def test_ports_are_no_devices(tmp_path: Path, pool: SmallPool) -> None:
@@ -344,9 +323,8 @@ def test_ports_are_no_devices(tmp_path: Path, pool: SmallPool) -> None:
     conf = "/etc/modprobe.d/mlx4_core.conf"
     text = "# VFs-param: max_vfs\n# VFs-maxvfs-by-default: 7\noptions mlx4_core max_vfs=2,2,0\n"
     host.replace_file(conf, text.encode())
-    with pytest.raises(SriovError) as error:
-        count(host, pool, "eth1", 3)
-    assert (error.value.code, "by port" in error.value.message) == ("SRIOV_BOOT_CONFIG", True)
+    error = one_host.refused(host, pool, "set_vf_count", pf="eth1", count="3")
+    assert (error.code, "by port" in error.message) == ("SRIOV_BOOT_CONFIG", True)
     assert host.read(conf) == text
 
 
@@ -354,22 +332,13 @@ def test_a_vf_that_cannot_be_taken_over_is_a_warning(tmp_path: Path, pool: Small
     """File and initrd are there by then, and half of it is not undone."""
     host = igb_host(tmp_path, "options igb max_vfs=0,0,1,2\n", blacklist=())
 
-    class Stubborn(Machine):
-        def write_attribute(self, path: str, text: str) -> None:
-            if path.endswith("/driver/unbind"):
-                raise OSError(errno.EIO, os.strerror(errno.EIO), path)
-            super().write_attribute(path, text)
-
-    answer = count(Stubborn(host.root), pool, "eth3", 5)
+    answer = count(refusing(host, errno.EIO, "/driver/unbind"), pool, "eth3", 5)
     assert len([warning for warning in answer["warnings"] if "could not be taken from igbvf" in warning]) == 2
     assert option(host) == "options igb max_vfs=0,0,1,5\n"
     assert sriov_conf.read(host).pfs[ETH3].vfs == 5
     count(host, pool, "eth3", 5)
-    there = create.present(host, ETH3)
-    assert [host.link(f"/sys/bus/pci/devices/{vf}/driver") for vf in there] == ["pciback"] * 2
-    assert pciback.slots(host) == set(there)
-    (other,) = create.present(host, ETH2)
-    assert host.link(f"/sys/bus/pci/devices/{other}/driver") == "igbvf"  # nobody asked for it
+    assert (drivers(host, ETH3), drivers(host, ETH2)) == (["pciback"] * 2, ["igbvf"])  # nobody asked for that
+    assert pciback.slots(host) == set(create.present(host, ETH3))
 
 
 def test_a_note_that_cannot_be_taken_away_undoes_nothing(

@@ -1,21 +1,19 @@
 """restore beside running VMs, other callers and other cards: what it must leave alone, and whom it means."""
 
-import json
 import os
 import signal
 import time
 from pathlib import Path
-from typing import Any, Dict, List
+from typing import Any, List
 
 import forked
 import machine
 import pytest
 from machine import Machine
 from machine_description import Card, Interface, Sriov, default_description
+from one_host import call, counting, drivers, host_with, listing, odd, refused
 from small_pool import SmallPool
-from sriovlib.calls import table
 from sriovlib.config import sriov_conf
-from sriovlib.errors import SriovError
 from sriovlib.machine.command import Completed
 from sriovlib.vf import create, links, pciback, pf_notes, restore
 
@@ -24,17 +22,12 @@ WEB = "11111111-2222-4333-8444-555555555555"
 
 
 @pytest.fixture
-def pool() -> SmallPool:
-    return SmallPool()
+def host(tmp_path: Path) -> Machine:
+    return machine.default_host(str(tmp_path))
 
 
-def call(host: Machine, pool: SmallPool, function: str, **args: str) -> Any:
-    return json.loads(table.call(host, function, pool, args))
-
-
-def count(host: Machine, pool: SmallPool, number: int, pf: str = "eth1") -> Dict[str, Any]:
-    answer: Dict[str, Any] = call(host, pool, "set_vf_count", pf=pf, count=str(number))
-    return answer
+def count(host: Machine, pool: SmallPool, number: int, pf: str = "eth1") -> Any:
+    return call(host, pool, "set_vf_count", pf=pf, count=str(number))
 
 
 def write(host: Machine, text: str) -> None:
@@ -49,17 +42,7 @@ def present(host: Machine, pf: str = ETH1) -> int:
     return len(create.present(host, pf))
 
 
-def test_a_running_vms_vf_is_never_made_anew(tmp_path: Path, pool: SmallPool) -> None:
-    host = machine.default_host(str(tmp_path))
-    count(host, pool, 4)
-    host.start_domain(WEB, "web", ["0000:07:10.2"])
-    write(host, host.read(sriov_conf.PATH).replace("vfs = 4", "vfs = 6"))
-    assert "web (0000:07:10.2)" in errors(host)[0]
-    assert present(host) == 4
-
-
-def test_where_xenstore_is_silent_vfs_that_there_are_stay(tmp_path: Path, pool: SmallPool) -> None:
-    host = machine.default_host(str(tmp_path))
+def test_where_xenstore_is_silent_vfs_that_there_are_stay(host: Machine, pool: SmallPool) -> None:
     count(host, pool, 4)
     write(host, "[pf 0000:07:00.0]\nvfs = 6\n")
     os.unlink(host.path("/usr/bin/xenstore-ls"))
@@ -69,9 +52,8 @@ def test_where_xenstore_is_silent_vfs_that_there_are_stay(tmp_path: Path, pool: 
     assert present(host) == 6
 
 
-def test_where_xenstore_is_silent_settings_of_vfs_on_pciback_stay(tmp_path: Path, pool: SmallPool) -> None:
+def test_where_xenstore_is_silent_settings_of_vfs_on_pciback_stay(host: Machine, pool: SmallPool) -> None:
     """A running VM may have any of them, and the VLAN is its own."""
-    host = machine.default_host(str(tmp_path))
     count(host, pool, 4)
     host.start_domain(WEB, "web", ["0000:07:10.2"])
     assert host.run(["ip", "link", "set", "dev", "eth1", "vf", "1", "vlan", "12"]).status == 0
@@ -86,8 +68,7 @@ def test_where_xenstore_is_silent_settings_of_vfs_on_pciback_stay(tmp_path: Path
     assert "vlan 100" in host.run(["ip", "-details", "link", "show"]).stdout
 
 
-def test_a_restore_that_waited_goes_by_the_file_as_it_is_then(tmp_path: Path, pool: SmallPool) -> None:
-    host = machine.default_host(str(tmp_path))
+def test_a_restore_that_waited_goes_by_the_file_as_it_is_then(host: Machine, pool: SmallPool) -> None:
     count(host, pool, 2)
     begin, go = os.pipe()
 
@@ -105,21 +86,20 @@ def test_a_restore_that_waited_goes_by_the_file_as_it_is_then(tmp_path: Path, po
 
 
 def test_a_driver_that_hangs_keeps_no_lock(
-    tmp_path: Path, pool: SmallPool, monkeypatch: pytest.MonkeyPatch
+    host: Machine, pool: SmallPool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    host = machine.default_host(str(tmp_path))
     left_behind: List[int] = []
 
-    class Hanging(Machine):
-        def write_attribute(self, path: str, text: str) -> None:
-            if path.endswith("sriov_numvfs"):
-                signal.pause()
-            super().write_attribute(path, text)
+    def hanging(write: Any, path: str, text: str) -> None:
+        if path.endswith("sriov_numvfs"):
+            signal.pause()
+        write(path, text)
 
     monkeypatch.setattr(create, "WRITE_SECONDS", 0.2)
     monkeypatch.setattr(os, "kill", lambda pid, _signal: left_behind.append(pid))  # none reaches it
-    with pytest.raises(SriovError):
-        count(Hanging(host.root), pool, 4)
+    with_hanging = odd(host, "write_attribute", hanging)
+    error = refused(with_hanging, pool, "set_vf_count", pf="eth1", count="4")
+    assert ("timed out" in error.message, pciback.slots(host)) == (True, set())
     monkeypatch.undo()
     try:
         assert count(host, pool, 4)["after"] == 4
@@ -137,9 +117,8 @@ def test_a_vf_that_carries_the_management_network_is_not_taken(tmp_path: Path, p
         interfaces=(Interface("xenbr0", "bridge", ("eth1v0",), ipv4="192.168.1.11/24"),),
     )
     for number in (2, 4):
-        with pytest.raises(SriovError) as error:
-            count(host, pool, number)
-        assert error.value.code == "SRIOV_MANAGEMENT_INTERFACE"
+        error = refused(host, pool, "set_vf_count", pf="eth1", count=str(number))
+        assert error.code == "SRIOV_MANAGEMENT_INTERFACE"
     write(host, "[pf 0000:07:00.0]\nvfs = 4\n")
     assert "management network" in errors(host)[0]
     assert host.exists("/sys/class/net/eth1v0")
@@ -148,15 +127,13 @@ def test_a_vf_that_carries_the_management_network_is_not_taken(tmp_path: Path, p
 def test_a_vf_with_an_attached_pif_is_not_taken(tmp_path: Path, pool: SmallPool) -> None:
     host = machine.default_host(str(tmp_path), blacklist=(), modprobe="options ixgbe max_vfs=2,0\n")
     pool.attached = ["eth1v1"]
-    with pytest.raises(SriovError) as error:
-        count(host, pool, 2)
-    assert (error.value.code, "eth1v1" in error.value.message) == ("SRIOV_NEEDED_BY_DOM0", True)
+    error = refused(host, pool, "set_vf_count", pf="eth1", count="2")
+    assert (error.code, "eth1v1" in error.message) == ("SRIOV_NEEDED_BY_DOM0", True)
 
 
 def test_two_ports_with_one_mac_are_told_apart_by_their_addresses(tmp_path: Path, pool: SmallPool) -> None:
-    management, card = default_description().cards
-    card = card._replace(macs=(card.macs[0], card.macs[0]))
-    host = machine.default_host(str(tmp_path), cards=(management, card))
+    mac = default_description().cards[1].macs[0]
+    host = host_with(tmp_path, {"macs": (mac, mac)})
     count(host, pool, 3, "eth2")
     host.reboot()
     assert errors(host) == []
@@ -176,8 +153,7 @@ vfs = 2
 """
 
 
-def test_ports_that_changed_places_keep_their_own_sections(tmp_path: Path, pool: SmallPool) -> None:
-    host = machine.default_host(str(tmp_path))
+def test_ports_that_changed_places_keep_their_own_sections(host: Machine, pool: SmallPool) -> None:
     write(host, SWAPPED)
     assert errors(host) == []
     assert (present(host, ETH1), present(host, ETH2)) == (2, 4)
@@ -187,8 +163,7 @@ def test_ports_that_changed_places_keep_their_own_sections(tmp_path: Path, pool:
     assert list(sriov_conf.read(host).pfs) == [ETH1]  # which means the port at eth2
 
 
-def test_a_strangers_settings_do_not_go_to_the_card_in_its_place(tmp_path: Path, pool: SmallPool) -> None:
-    host = machine.default_host(str(tmp_path))
+def test_a_strangers_settings_do_not_go_to_the_card_in_its_place(host: Machine, pool: SmallPool) -> None:
     write(host, "[pf 0000:07:00.0]\nmac = 00:1b:21:99:99:99\nvfs = 8\n\n[vf 0000:07:00.0 0]\nvlan = 10\n")
     count(host, pool, 2)
     assert sriov_conf.read(host).pfs == {ETH1: sriov_conf.PfConfig(ETH1, "00:1b:21:00:01:00", 2, {})}
@@ -205,9 +180,8 @@ def test_a_device_without_a_mac_is_no_network_port_that_came_late(tmp_path: Path
 
 
 def test_settings_that_the_driver_refuses_are_told_and_the_vfs_are_there(
-    tmp_path: Path, pool: SmallPool
+    host: Machine, pool: SmallPool
 ) -> None:
-    host = machine.default_host(str(tmp_path))
     write(host, "[vf 0000:07:00.0 0]\nlink_state = enable\n")
     answer = count(host, pool, 6)
     assert (answer["after"], sriov_conf.read(host).pfs[ETH1].vfs) == (6, 6)
@@ -220,61 +194,45 @@ def test_vfs_that_come_too_late_are_given_up_and_the_former_ones_are_back(
     host = machine.default_host(str(tmp_path), blacklist=())
     count(host, pool, 2)
 
-    class Slow(Machine):
-        def names(self, path: str) -> List[str]:
-            found = super().names(path)
-            late = path.endswith(ETH1) and "virtfn5" in found
-            return [name for name in found if name != "virtfn5"] if late else found
-
+    slow = listing(host, lambda _path, found: [name for name in found if name != "virtfn5"])
     monkeypatch.setattr(create, "BIRTH_SECONDS", 0.2)
-    with pytest.raises(SriovError) as error:
-        count(Slow(host.root), pool, 6)
-    assert "only 5 of 6" in error.value.message
-    assert "2 as before" in error.value.message
-    assert [host.link(f"/sys/bus/pci/devices/{vf}/driver") for vf in create.present(host, ETH1)] == [
-        "pciback"
-    ] * 2
+    message = refused(slow, pool, "set_vf_count", pf="eth1", count="6").message
+    assert "only 5 of 6" in message
+    assert "2 as before" in message
+    assert drivers(host, ETH1) == ["pciback"] * 2
     assert pciback.slots(host) == set(create.present(host, ETH1))
 
 
-def test_slots_that_a_killed_call_left_are_taken_away(tmp_path: Path, pool: SmallPool) -> None:
-    host = machine.default_host(str(tmp_path))
+def test_slots_that_a_killed_call_left_are_taken_away(host: Machine, pool: SmallPool) -> None:
     for address in create.expected(host, ETH1, 7):
         pciback.add_slot(host, address)
     count(host, pool, 2)
     assert pciback.slots(host) == set(create.present(host, ETH1))
 
 
-def test_an_ip_that_stops_at_a_word_it_does_not_know(tmp_path: Path, pool: SmallPool) -> None:
+def test_an_ip_that_stops_at_a_word_it_does_not_know(host: Machine, pool: SmallPool) -> None:
     """Seen on a real one: exit status 255, no line named, and what stands behind it not done."""
-    host = machine.default_host(str(tmp_path))
     count(host, pool, 4)
 
-    class Old(Machine):
-        def start(self, argv: Any, input_text: Any = None) -> Any:
-            if "-batch" in argv and "trust" in (input_text or ""):
-                lines = input_text.split("trust")[0].rsplit("\n", 1)[0] + "\n"
-                super().start(argv, lines)
-                return machine.Done(Completed(argv, 255, "", 'Error: argument "trust" is wrong: unknown\n'))
-            if "trust" in argv:
-                return machine.Done(Completed(argv, 255, "", 'Error: argument "trust" is wrong: unknown\n'))
-            return super().start(argv, input_text)
+    def old(start: Any, argv: Any, input_text: Any = None) -> Any:
+        if "trust" not in (input_text or "") and "trust" not in argv:
+            return start(argv, input_text)
+        if input_text:
+            start(argv, input_text.split("trust")[0].rsplit("\n", 1)[0] + "\n")
+        return machine.Done(Completed(argv, 255, "", 'Error: argument "trust" is wrong: unknown\n'))
 
-    with pytest.raises(SriovError) as error:
-        call(
-            Old(host.root), pool, "configure_vf", vf="07:10.2", mac="02:00:00:00:00:05", vlan="7", trust="on"
-        )
-    assert "refused trust" in error.value.message
+    with_old = odd(host, "start", old)
+    asked = {"vf": "07:10.2", "mac": "02:00:00:00:00:05", "vlan": "7", "trust": "on"}
+    assert "refused trust" in refused(with_old, pool, "configure_vf", **asked).message
     vf = call(host, pool, "list_vfs")[1]
     assert (vf["mac"], vf["vlan"]) == ("00:00:00:00:00:00", 0)
     sections = [f"[vf 0000:07:00.0 {number}]\nvlan = {number + 1}\ntrust = on\n" for number in range(4)]
     write(host, "[pf 0000:07:00.0]\nvfs = 4\n" + "".join(sections))
-    assert "unknown" in errors(Old(host.root))[0]
+    assert "unknown" in errors(with_old)[0]
     assert [one["vlan"] for one in call(host, pool, "list_vfs")] == [1, 2, 3, 4]
 
 
-def test_untagged_is_untagged_whatever_there_was(tmp_path: Path, pool: SmallPool) -> None:
-    host = machine.default_host(str(tmp_path))
+def test_untagged_is_untagged_whatever_there_was(host: Machine, pool: SmallPool) -> None:
     count(host, pool, 2)
     for vlan in ("0", "default"):
         call(host, pool, "configure_vf", vf="07:10.2", vlan="12", qos="3")
@@ -282,32 +240,25 @@ def test_untagged_is_untagged_whatever_there_was(tmp_path: Path, pool: SmallPool
         assert (vf["vlan"], vf["qos"]) == (0, 0)
 
 
-def test_a_vm_that_runs_on_another_host_holds_nothing_here(tmp_path: Path, pool: SmallPool) -> None:
-    host = machine.default_host(str(tmp_path))
+def test_a_vm_that_runs_on_another_host_holds_nothing_here(host: Machine, pool: SmallPool) -> None:
     count(host, pool, 4)
     pool.add_vm("elsewhere", "0/0000:07:10.2", "Running")
     pool.vms["elsewhere"]["resident_on"] = "OpaqueRef:another"
-    with pytest.raises(SriovError):
-        count(host, pool, 2)
+    refused(host, pool, "set_vf_count", pf="eth1", count="2")
     assert call(host, pool, "set_vf_count", pf="eth1", count="2", force="yes")["after"] == 2
     pool.vms["elsewhere"]["current_operations"] = {"OpaqueRef:task": "start_on"}
-    with pytest.raises(SriovError) as error:
-        call(host, pool, "set_vf_count", pf="eth1", count="0", force="yes")
-    assert "running or starting VMs" in error.value.message
+    error = refused(host, pool, "set_vf_count", pf="eth1", count="0", force="yes")
+    assert "running or starting VMs" in error.message
 
 
-def test_the_file_is_read_strictly(tmp_path: Path) -> None:
-    host = machine.default_host(str(tmp_path))
+def test_the_file_is_read_strictly(host: Machine) -> None:
     write(host, "[pf 07:00]\nvfs = 2\n[vf 0000:07:00.0 01]\nvlan = 5\n[hots]\n[host]\npciback = yes # Mary\n")
     config = sriov_conf.read(host)
     assert [error.split(":")[0] for error in config.errors] == ["line 1", "line 3", "line 5"]
     assert config.pciback
-    sriov_conf.update(host, sriov_conf.HOST, {"pciback": "no"})
-    assert "pciback = no # Mary" in host.read(sriov_conf.PATH)
 
 
-def test_a_copy_that_speaks_of_no_pf_is_no_reinstalled_host(tmp_path: Path, pool: SmallPool) -> None:
-    host = machine.default_host(str(tmp_path))
+def test_a_copy_that_speaks_of_no_pf_is_no_reinstalled_host(host: Machine, pool: SmallPool) -> None:
     call(host, pool, "load_pciback")
     count(host, pool, 2)
     count(host, pool, 0)
@@ -315,18 +266,16 @@ def test_a_copy_that_speaks_of_no_pf_is_no_reinstalled_host(tmp_path: Path, pool
     assert "CONFIG_IN_POOL" not in [problem["code"] for problem in call(host, pool, "status")["problems"]]
 
 
-def test_the_udev_rule_has_work_to_do_once_all_pfs_were_restored(tmp_path: Path) -> None:
+def test_the_udev_rule_has_work_to_do_once_all_pfs_were_restored(host: Machine) -> None:
     """Not before: the boot service finds the PFs that are there by itself."""
-    host = machine.default_host(str(tmp_path))
     restore.restore(host, ETH1)
     assert not host.exists(restore.BEGUN)
     restore.restore(host)
     assert host.exists(restore.BEGUN)
 
 
-def test_where_no_time_is_left_the_other_pfs_say_so(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_where_no_time_is_left_the_other_pfs_say_so(host: Machine, monkeypatch: pytest.MonkeyPatch) -> None:
     """The unit would be killed, and nothing be told."""
-    host = machine.default_host(str(tmp_path))
     write(host, f"[pf {ETH1}]\nvfs = 2\n[pf {ETH2}]\nvfs = 2\n")
     monkeypatch.setattr(restore, "SECONDS", -1)
     told = {result.step: result.error for result in restore.restore(host) if result.step != "pciback"}
@@ -335,9 +284,8 @@ def test_where_no_time_is_left_the_other_pfs_say_so(tmp_path: Path, monkeypatch:
     assert (present(host), present(host, ETH2)) == (0, 0)
 
 
-def test_a_restore_that_is_killed_leaves_word(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_restore_that_is_killed_leaves_word(host: Machine, monkeypatch: pytest.MonkeyPatch) -> None:
     """What an earlier one said of its PFs is no longer so."""
-    host = machine.default_host(str(tmp_path))
     write(host, f"[pf {ETH1}]\nvfs = 2\n[pf {ETH2}]\nvfs = 2\n")
     assert errors(host) == []
 
@@ -353,17 +301,7 @@ def test_a_restore_that_is_killed_leaves_word(tmp_path: Path, monkeypatch: pytes
     assert pf_notes.read(host, pf_notes.LAST_ERRORS) == dict.fromkeys((ETH1, ETH2))
 
 
-def test_a_check_names_what_differs_and_a_pf_that_is_not_there(tmp_path: Path) -> None:
-    host = machine.default_host(str(tmp_path))
-    write(host, f"[pf {ETH1}]\nvfs = 2\n[pf 0000:99:00.0]\nvfs = 2\n")
-    differs, missing = sorted(restore.check(host))
-    assert differs == f"{ETH1}: should have 2 VFs"
-    assert missing.startswith("0000:99:00.0: /etc/sriov.conf names the PF 0000:99:00.0")
-    assert present(host) == 0
-
-
-def test_a_port_that_is_down_is_brought_up_for_its_vfs(tmp_path: Path) -> None:
-    host = machine.default_host(str(tmp_path))
+def test_a_port_that_is_down_is_brought_up_for_its_vfs(host: Machine) -> None:
     host.run(["ip", "link", "set", "dev", "eth1", "down"])
     write(host, f"[pf {ETH1}]\nvfs = 2\n")
     assert [result.done for result in restore.restore(host) if result.step == ETH1] == ["2 VFs"]
@@ -372,35 +310,27 @@ def test_a_port_that_is_down_is_brought_up_for_its_vfs(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(("setting", "waits"), [("max_tx_rate", 1), ("min_tx_rate", 1), ("vlan", 0)])
 def test_a_rate_waits_for_the_link(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, setting: str, waits: int
+    host: Machine, monkeypatch: pytest.MonkeyPatch, setting: str, waits: int
 ) -> None:
     """Drivers take none before they know its speed."""
     waited: List[str] = []
     monkeypatch.setattr(links, "wait_for_carrier", lambda _host, ports: waited.extend(ports))
-    host = machine.default_host(str(tmp_path))
     write(host, f"[pf {ETH1}]\nvfs = 2\n[vf {ETH1} 0]\n{setting} = 100\n")
     restore.restore(host)
     assert waited == ["eth1"] * waits
 
 
-def test_a_restore_of_more_pfs_runs_no_more_commands(tmp_path: Path) -> None:
+def test_a_restore_of_more_pfs_runs_no_more_commands(host: Machine) -> None:
     """But ethtool, which tells of one port."""
-    host = machine.default_host(str(tmp_path))
-    started: List[str] = []
-
-    class Counting(Machine):
-        def start(self, argv: Any, input_text: Any = None) -> Any:
-            started.append(argv[0])
-            return super().start(argv, input_text)
-
+    counted, started = counting(host)
     counts = []
     for pfs in ([ETH1], [ETH1, ETH2]):
         write(host, "".join(f"[pf {pf}]\nvfs = 2\n[vf {pf} 0]\nvlan = 7\n" for pf in pfs))
         for pf in (ETH1, ETH2):
             host.write_attribute(f"/sys/bus/pci/devices/{pf}/sriov_numvfs", "0")
         started.clear()
-        assert errors(Counting(host.root)) == []
-        counts.append([started.count(name) for name in ("ip", "xenstore-ls")])
+        assert errors(counted) == []
+        counts.append([sum(words.startswith(name) for words in started) for name in ("ip", "xenstore-ls")])
         for pf in pfs:
             for vf in create.present(host, pf):
                 pciback.release(host, vf)

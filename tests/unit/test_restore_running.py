@@ -1,20 +1,18 @@
 """A driver that was loaded anew under a running VM has forgotten what its VF was to have: somebody says so,
 and it is set again."""
 
-import json
 from pathlib import Path
 from typing import Any, Dict, List, Optional
 
 import machine
 import pytest
 from machine import Machine
+from one_host import answering, problems
 from small_pool import SmallPool
-from sriovlib.calls import table
 from sriovlib.config.vf_settings import NO_MAC
-from sriovlib.machine.command import Completed
 from sriovlib.starts import handover
 from sriovlib.starts.handover import Permitted
-from sriovlib.vf import apply, inventory, restore_running, start_notes
+from sriovlib.vf import apply, inventory, ip_link, restore_running, start_notes
 
 ETH1, VF = "0000:07:00.0", "0000:07:10.0"
 WEB = "11111111-2222-4333-8444-555555555555"
@@ -46,8 +44,7 @@ def settings(host: Machine) -> Any:
 
 
 def named(host: Machine) -> List[str]:
-    told = json.loads(table.call(host, "status", SmallPool(), {}))["problems"]
-    return [problem["message"] for problem in told if problem["code"] == "VF_UNLIKE_REQUEST"]
+    return [problem["message"] for problem in problems(host, SmallPool(), "VF_UNLIKE_REQUEST")]
 
 
 def test_running_vm_gets_lost_settings_again(host: Machine) -> None:
@@ -76,25 +73,13 @@ def test_a_vm_that_has_ended_wants_nothing(host: Machine) -> None:
     assert start_notes.read(host, WEB) is not None
 
 
-class Forgetful(Machine):
-    """igb does not know the VFs any more: it tells of none, and takes nothing for them."""
-
-    def run(self, argv: Any, seconds: float = 30, input_text: Any = None) -> Any:
-        return self.start(argv, input_text).finish(seconds)
-
-    def start(self, argv: Any, input_text: Any = None) -> Any:
-        done = super().start(argv, input_text).finish()
-        if argv[:4] == ("ip", "-details", "link", "show"):
-            lines = [line for line in done.stdout.splitlines(True) if not line.startswith("    vf ")]
-            done = done._replace(stdout="".join(lines), stderr="Truncated VF list: eth1\n")
-        elif argv[0] == "ip" and "-batch" in argv:
-            said = "RTNETLINK answers: Invalid argument\nCommand failed -:1\n"
-            done = Completed(argv, 1, "", said)
-        return machine.Done(done)
-
-
 def test_where_the_driver_takes_nothing_the_vm_is_named(host: Machine) -> None:
-    forgetful = Forgetful(host.root)
+    """igb does not know the VFs any more: it tells of none, and takes nothing for them."""
+    lines = host.run(ip_link.COMMAND).stdout.splitlines(True)
+    told = "".join(line for line in lines if not line.startswith("    vf "))
+    said = "RTNETLINK answers: Invalid argument\nCommand failed -:1\n"
+    telling_none = answering(host, " ".join(ip_link.COMMAND), stdout=told, stderr="Truncated VF list: eth1\n")
+    forgetful = answering(telling_none, " ".join(ip_link.BATCH), status=1, stderr=said)
     (message,) = named(forgetful)
     assert message == (
         f"{VF} of the running VM web ({WEB}): its settings are not known (Truncated VF list: eth1)."

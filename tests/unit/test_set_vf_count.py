@@ -1,6 +1,6 @@
 """set_vf_count: VFs now and at each boot, none of them ever in dom0's hands or taken from a VM."""
 
-import json
+import errno
 import os
 from functools import partial
 from pathlib import Path
@@ -8,22 +8,17 @@ from typing import Any, Dict, List
 
 import forked
 import machine
+import one_host
 import pytest
 from machine import Machine
-from machine_description import Card, Interface, Sriov, default_description
+from machine_description import Card, Sriov, default_description
+from one_host import drivers, host_with, odd, refusing
 from small_pool import SmallPool
-from sriovlib.calls import table
 from sriovlib.config import sriov_conf
 from sriovlib.errors import SriovError
-from sriovlib.machine import management_network
 from sriovlib.vf import create, pciback, restore
 
 PF, ETH1 = "/sys/bus/pci/devices/0000:07:00.0", "0000:07:00.0"
-
-
-@pytest.fixture
-def pool() -> SmallPool:
-    return SmallPool()
 
 
 @pytest.fixture
@@ -32,28 +27,16 @@ def host(tmp_path: Path) -> Machine:
     return machine.default_host(str(tmp_path), blacklist=(), pciback="xen-pciback")
 
 
-def call(host: Machine, pool: SmallPool, **args: str) -> Dict[str, Any]:
-    answer: Dict[str, Any] = json.loads(table.call(host, "set_vf_count", pool, args))
-    return answer
+def call(host: Machine, pool: SmallPool, **args: str) -> Any:
+    return one_host.call(host, pool, "set_vf_count", **args)
 
 
 def refused(host: Machine, pool: SmallPool, **args: str) -> SriovError:
-    with pytest.raises(SriovError) as error:
-        call(host, pool, **args)
-    return error.value
-
-
-def drivers(host: Machine, pf: str = ETH1) -> List[Any]:
-    return [host.link(f"/sys/bus/pci/devices/{vf}/driver") for vf in create.present(host, pf)]
-
-
-def status(host: Machine, pool: SmallPool) -> Dict[str, Any]:
-    answer: Dict[str, Any] = json.loads(table.call(host, "status", pool, {}))
-    return answer
+    return one_host.refused(host, pool, "set_vf_count", **args)
 
 
 def codes(host: Machine, pool: SmallPool) -> List[str]:
-    return [problem["code"] for problem in status(host, pool)["problems"]]
+    return [problem["code"] for problem in one_host.call(host, pool, "status")["problems"]]
 
 
 def test_vfs_are_born_on_pciback_and_come_back_at_each_boot(host: Machine, pool: SmallPool) -> None:
@@ -67,12 +50,12 @@ def test_vfs_are_born_on_pciback_and_come_back_at_each_boot(host: Machine, pool:
         "reboot_required": False,
         "toolstack_restart_required": True,
     }
-    assert drivers(host) == ["pciback"] * 7
+    assert drivers(host, ETH1) == ["pciback"] * 7
     assert not [name for name in host.names("/sys/class/net") if name.startswith("eth1v")]
     host.reboot()
-    assert drivers(host) == []
+    assert drivers(host, ETH1) == []
     assert [result.error for result in restore.restore(host)] == [None, None]
-    assert drivers(host) == ["pciback"] * 7
+    assert drivers(host, ETH1) == ["pciback"] * 7
     assert "DRIFT" not in codes(host, pool)
 
 
@@ -89,7 +72,7 @@ def test_a_driver_that_is_older_than_pciback_gets_no_vf(host: Machine, pool: Sma
     with host.changed() as sysfs:
         interfaces = sysfs.state["last_interface"]
     call(host, pool, pf="eth1", count="4")
-    assert drivers(host) == ["pciback"] * 4
+    assert drivers(host, ETH1) == ["pciback"] * 4
     with host.changed() as sysfs:
         assert sysfs.state["last_interface"] == interfaces  # not even for a moment
     assert host.text(PF + "/sriov_drivers_autoprobe") == "1"
@@ -102,7 +85,7 @@ def test_vf_count_changes_by_way_of_zero(host: Machine, pool: SmallPool, counts:
     call(host, pool, pf="eth1", count=str(first))
     answer = call(host, pool, pf="eth1", count=str(second))
     assert (answer["before"], answer["after"]) == (first, second)
-    assert drivers(host) == ["pciback"] * second
+    assert drivers(host, ETH1) == ["pciback"] * second
     assert pciback.slots(host) == set(create.present(host, ETH1))
 
 
@@ -117,16 +100,16 @@ def test_none_takes_the_configuration_away(host: Machine, pool: SmallPool) -> No
 
 def test_vfs_that_a_driver_got_are_taken_over(host: Machine, pool: SmallPool) -> None:
     host.write_attribute(PF + "/sriov_numvfs", "4")
-    assert drivers(host) == ["ixgbevf"] * 4
+    assert drivers(host, ETH1) == ["ixgbevf"] * 4
     answer = call(host, pool, pf="eth1", count="4")
     assert (answer["before"], answer["after"], answer["changed"]) == (4, 4, True)
-    assert drivers(host) == ["pciback"] * 4
+    assert drivers(host, ETH1) == ["pciback"] * 4
 
 
 def test_even_where_the_kernel_probes_no_vf_by_itself(host: Machine, pool: SmallPool) -> None:
     host.write_attribute(PF + "/sriov_drivers_autoprobe", "0")
     call(host, pool, pf="eth1", count="3")
-    assert drivers(host) == ["pciback"] * 3
+    assert drivers(host, ETH1) == ["pciback"] * 3
 
 
 def test_a_running_vm_keeps_its_vfs_force_or_not(host: Machine, pool: SmallPool) -> None:
@@ -135,7 +118,7 @@ def test_a_running_vm_keeps_its_vfs_force_or_not(host: Machine, pool: SmallPool)
     for force in ("no", "yes"):
         error = refused(host, pool, pf="eth1", count="2", force=force)
         assert (error.code, "web (0000:07:10.2)" in error.message) == ("SRIOV_VF_IN_USE", True)
-    assert len(drivers(host)) == 4
+    assert len(drivers(host, ETH1)) == 4
     assert call(host, pool, pf="eth1", count="4")["changed"] is False  # nothing to take from anybody
 
 
@@ -153,27 +136,6 @@ def test_management_port_and_xapis_own_sriov_are_out_of_bounds(host: Machine, po
     assert not host.exists(sriov_conf.PATH)
 
 
-def test_without_a_known_management_interface_no_port_with_an_address_is_touched(
-    host: Machine, pool: SmallPool
-) -> None:
-    inventory = host.read("/etc/xensource-inventory")
-    lines = [line for line in inventory.splitlines() if not line.startswith("MANAGEMENT_INTERFACE")]
-    host.replace_file("/etc/xensource-inventory", "\n".join(lines).encode())
-    assert refused(host, pool, pf="eth0", count="2").code == "SRIOV_NEEDED_BY_DOM0"
-    assert call(host, pool, pf="eth1", count="2")["after"] == 2
-
-
-def test_where_open_vswitch_does_not_tell_which_port_it_is_none_is_touched(
-    tmp_path: Path, pool: SmallPool
-) -> None:
-    bridge = Interface("xenbr0", "openvswitch", ("eth0",), ipv4="192.168.1.11/24")
-    host = machine.default_host(str(tmp_path), interfaces=(bridge,))
-    assert refused(host, pool, pf="eth0", count="2").code == "SRIOV_MANAGEMENT_INTERFACE"
-    host.replace_file(management_network.NETWORKD, b"")
-    for pf in ("eth0", "eth1"):
-        assert refused(host, pool, pf=pf, count="2").code == "SRIOV_NEEDED_BY_DOM0"
-
-
 @pytest.mark.parametrize("count", ["-1", "64", "x", "", "1.5", "0x4", "99999999999"])
 def test_counts_that_are_none(host: Machine, pool: SmallPool, count: str) -> None:
     error = refused(host, pool, pf="eth1", count=count)
@@ -186,13 +148,6 @@ def test_pfs_that_are_none(host: Machine, pool: SmallPool, pf: str) -> None:
     assert refused(host, pool, pf=pf, count="2").code in ("SRIOV_NOT_FOUND", "SRIOV_BAD_ARGUMENT")
     assert refused(host, pool, count="2").code == "SRIOV_BAD_ARGUMENT"
     assert not host.exists(sriov_conf.PATH)
-
-
-def host_with(folder: Path, **sriov: Any) -> Machine:
-    management, card = default_description().cards
-    assert card.sriov
-    card = card._replace(sriov=card.sriov._replace(**sriov))
-    return machine.default_host(str(folder), cards=(management, card))
 
 
 @pytest.mark.parametrize(
@@ -213,20 +168,14 @@ def test_a_refusal_has_the_kernels_reason_and_leaves_nothing(
     assert error.hint
     assert pciback.slots(host) == set()
     assert not host.exists(sriov_conf.PATH)
-    assert status(host, pool)["pfs"][1]["last_error"]
+    assert one_host.call(host, pool, "status")["pfs"][1]["last_error"]
 
 
 def test_after_a_refusal_the_former_vfs_are_back(host: Machine, pool: SmallPool) -> None:
-    class NoMore(Machine):
-        def write_attribute(self, path: str, text: str) -> None:
-            if path.endswith("sriov_numvfs") and text == "20":
-                raise OSError(12, os.strerror(12), path)
-            super().write_attribute(path, text)
-
     call(host, pool, pf="eth1", count="4")
-    error = refused(NoMore(host.root), pool, pf="eth1", count="20")
+    error = refused(refusing(host, errno.ENOMEM, "sriov_numvfs", "20"), pool, pf="eth1", count="20")
     assert "it has 4 as before" in error.message
-    assert drivers(host) == ["pciback"] * 4
+    assert drivers(host, ETH1) == ["pciback"] * 4
     assert sriov_conf.read(host).pfs[ETH1].vfs == 4
     assert pciback.slots(host) == set(create.present(host, ETH1))
 
@@ -234,35 +183,17 @@ def test_after_a_refusal_the_former_vfs_are_back(host: Machine, pool: SmallPool)
 def test_the_link_that_comes_up_is_no_reason(host: Machine, pool: SmallPool) -> None:
     """Seen in the lab: the PF is brought up first, and its link is there just when the number is refused."""
 
-    class Linked(Machine):
-        def write_attribute(self, path: str, text: str) -> None:
-            if path.endswith("sriov_numvfs"):
-                with self.changed() as sysfs:
-                    sysfs.say(f"ixgbe {ETH1} eth1: NIC Link is Up 10 Gbps, Flow Control: RX/TX")
-                raise OSError(34, os.strerror(34), path)
-            super().write_attribute(path, text)
+    def link_comes_up(write: Any, path: str, text: str) -> None:
+        if path.endswith("sriov_numvfs"):
+            with host.changed() as sysfs:
+                sysfs.say(f"ixgbe {ETH1} eth1: NIC Link is Up 10 Gbps, Flow Control: RX/TX")
+        write(path, text)
 
-    message = refused(Linked(host.root), pool, pf="eth1", count="20").message
+    linked = odd(refusing(host, errno.ERANGE, "sriov_numvfs"), "write_attribute", link_comes_up)
+    message = refused(linked, pool, pf="eth1", count="20").message
     assert (
         message == f"The kernel refused 20 VFs on {ETH1}: Numerical result out of range; it has 0 as before."
     )
-
-
-def test_a_driver_that_hangs_is_left_behind(
-    host: Machine, pool: SmallPool, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    class Hanging(Machine):
-        def write_attribute(self, path: str, text: str) -> None:
-            if path.endswith("sriov_numvfs"):
-                import time
-
-                time.sleep(600)
-            super().write_attribute(path, text)
-
-    monkeypatch.setattr(create, "WRITE_SECONDS", 0.2)
-    error = refused(Hanging(host.root), pool, pf="eth1", count="4")
-    assert "timed out" in error.message
-    assert pciback.slots(host) == set()
 
 
 def test_nvme_is_counted_and_restored_like_a_network_card(tmp_path: Path, pool: SmallPool) -> None:
@@ -286,7 +217,7 @@ def test_a_pf_whose_vfs_something_else_makes_is_adopted_as_it_is(host: Machine, 
     os.chmod(host.path(PF + "/sriov_numvfs"), 0o444)
     assert "count=4" in refused(host, pool, pf="eth1", count="2").hint
     assert call(host, pool, pf="eth1", count="4")["after"] == 4
-    assert drivers(host) == ["pciback"] * 4
+    assert drivers(host, ETH1) == ["pciback"] * 4
 
 
 def test_a_card_that_moved_is_found_by_its_mac(tmp_path: Path, pool: SmallPool) -> None:
@@ -308,7 +239,7 @@ def test_another_card_at_the_address_is_not_touched(tmp_path: Path, pool: SmallP
     host = machine.default_host(str(tmp_path))
     host.replace_file(sriov_conf.PATH, b"[pf 0000:07:00.0]\nmac = 00:1b:21:99:99:99\nvfs = 4\n")
     assert "another card" in str(restore.restore(host)[-1].error)
-    assert drivers(host) == []
+    assert drivers(host, ETH1) == []
     assert "OTHER_CARD" in codes(host, pool)
 
 
@@ -321,7 +252,7 @@ def test_one_pf_that_fails_does_not_stop_the_others(host: Machine, pool: SmallPo
     assert results["0000:07:00.1"] is None
     assert "has no PF" in str(results["0000:0f:00.0"])
     assert drivers(host, "0000:07:00.1") == ["pciback"] * 3
-    found = status(host, pool)["pfs"]
+    found = one_host.call(host, pool, "status")["pfs"]
     assert [(pf["desired"], pf["actual"], bool(pf["last_error"])) for pf in found] == [
         (None, 0, False),
         (99, 0, True),
@@ -334,11 +265,11 @@ def test_check_says_what_differs_and_changes_nothing(host: Machine, pool: SmallP
     call(host, pool, pf="eth1", count="3")
     assert restore.check(host) == []
     host.reboot()
-    assert restore.check(host) == [
-        "pciback: should be loaded",
-        "0000:07:00.0: should have 3 VFs",
-    ]
-    assert drivers(host) == []
+    host.replace_file(sriov_conf.PATH, host.read_bytes(sriov_conf.PATH) + b"[pf 0000:99:00.0]\nvfs = 2\n")
+    *differs, missing = restore.check(host)
+    assert differs == ["pciback: should be loaded", "0000:07:00.0: should have 3 VFs"]
+    assert missing.startswith("0000:99:00.0: /etc/sriov.conf names the PF 0000:99:00.0")
+    assert drivers(host, ETH1) == []
 
 
 def test_a_driver_that_was_loaded_again_gets_its_vfs_back(host: Machine, pool: SmallPool) -> None:
@@ -349,7 +280,7 @@ def test_a_driver_that_was_loaded_again_gets_its_vfs_back(host: Machine, pool: S
     host.write_attribute(PF + "/sriov_numvfs", "0")
     results = restore.restore(host, only=ETH1)
     assert [result.step for result in results] == ["pciback", ETH1]
-    assert drivers(host) == ["pciback"] * 3
+    assert drivers(host, ETH1) == ["pciback"] * 3
 
 
 def test_two_callers_at_once_get_one_after_the_other(host: Machine, pool: SmallPool) -> None:
@@ -358,16 +289,4 @@ def test_two_callers_at_once_get_one_after_the_other(host: Machine, pool: SmallP
     assert list(map(forked.status, children)) == [0] * 3
     made = sriov_conf.read(host).pfs[ETH1].vfs
     assert made in (3, 5, 7)
-    assert drivers(host) == ["pciback"] * made
-
-
-def test_a_device_that_is_removed_in_the_middle(host: Machine, pool: SmallPool) -> None:
-    class Removed(Machine):
-        def write_attribute(self, path: str, text: str) -> None:
-            if path.endswith("sriov_numvfs"):
-                raise OSError(19, os.strerror(19), path)
-            super().write_attribute(path, text)
-
-    error = refused(Removed(host.root), pool, pf="eth1", count="4")
-    assert (error.code, "No such device" in error.message) == ("SRIOV_KERNEL_REFUSED", True)
-    assert pciback.slots(host) == set()
+    assert drivers(host, ETH1) == ["pciback"] * made

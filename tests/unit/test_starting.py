@@ -9,8 +9,8 @@ from typing import Any, List
 import machine
 import pytest
 from machine import Machine
+from one_host import call, problems, refused
 from small_pool import SmallPool
-from sriovlib.calls import table
 from sriovlib.config import sriov_conf
 from sriovlib.config.vf_settings import NO_MAC
 from sriovlib.errors import SriovError
@@ -59,16 +59,6 @@ def aged(host: Machine, pool: SmallPool, ago: float) -> None:
 def fails(pool: SmallPool) -> None:
     """Nobody in dom0 is told of it: VM_start that fails runs no hook."""
     pool.vms["web"]["current_operations"] = {}
-
-
-def call(host: Machine, pool: SmallPool, function: str, **args: str) -> Any:
-    return json.loads(table.call(host, function, pool, args))
-
-
-def refused(host: Machine, pool: SmallPool, function: str, **args: str) -> SriovError:
-    with pytest.raises(SriovError) as error:
-        call(host, pool, function, **args)
-    return error.value
 
 
 def settings(host: Machine, address: str = VF) -> Any:
@@ -192,6 +182,6 @@ def test_a_vm_that_is_resumed_is_starting(host: Machine, pool: SmallPool) -> Non
 
 def test_status_finds_nothing_wrong_with_it(host: Machine, pool: SmallPool) -> None:
     lets_through(host, pool)
-    assert "DRIFT" not in [problem["code"] for problem in call(host, pool, "status")["problems"]]
+    assert problems(host, pool, "DRIFT") == []
     release.leave(host, web(pool), reboots=False)
     assert settings(host) == (NO_MAC, 100)

@@ -1,19 +1,15 @@
 """What cannot be read, or is not what the kernel writes: unknown, with a name, and never none."""
 
-import errno
-import json
-import os
 from pathlib import Path
-from typing import Any, Dict, List
+from typing import Any
 
 import machine
 import pytest
 from machine import Machine
+from one_host import call, listing, refused, unreadable
 from pyfakefs.fake_filesystem import FakeFilesystem
 from small_pool import SmallPool
-from sriovlib.calls import table
 from sriovlib.config import ini, sriov_conf
-from sriovlib.errors import SriovError
 from sriovlib.machine import pci, sysfs
 from sriovlib.machine.host import Host
 from sriovlib.vf import create, pf_notes, restore
@@ -23,40 +19,23 @@ WEB = "11111111-2222-4333-8444-555555555555"
 SUPERSCRIPT, ARABIC = "\N{SUPERSCRIPT TWO}", "\N{ARABIC-INDIC DIGIT TWO}"
 
 
-@pytest.fixture
-def pool() -> SmallPool:
-    return SmallPool()
-
-
-def call(host: Machine, pool: SmallPool, function: str, **args: str) -> Dict[str, Any]:
-    answer: Dict[str, Any] = json.loads(table.call(host, function, pool, args))
-    return answer
-
-
-class NumberUnread(Machine):
+def numbers_unread(host: Machine) -> Machine:
     """sriov_numvfs fails: a PF that was just reset, or no descriptors are left."""
-
-    def read_bytes(self, path: str) -> bytes:
-        if path == f"{PF}/sriov_numvfs":
-            raise OSError(errno.EIO, os.strerror(errno.EIO), path)
-        return super().read_bytes(path)
+    return unreadable(host, f"{PF}/sriov_numvfs")
 
 
-class LinksUnread(Machine):
-    def names(self, path: str) -> List[str]:
-        return [] if path == PF else super().names(path)
+def links_unread(host: Machine) -> Machine:
+    return listing(host, lambda path, found: [] if path == PF else found)
 
 
-@pytest.mark.parametrize("kind", [NumberUnread, LinksUnread])
+@pytest.mark.parametrize("kind", [numbers_unread, links_unread])
 def test_the_vfs_of_a_port_that_cannot_be_read_stay(tmp_path: Path, pool: SmallPool, kind: Any) -> None:
     host = machine.default_host(str(tmp_path))
     call(host, pool, "set_vf_count", pf="eth1", count="4")
     host.start_domain(WEB, "web", ["0000:07:10.2"])
     host.replace_file(sriov_conf.PATH, b"[pf 0000:07:00.0]\nvfs = 6\n")
-    unread = kind(host.root)
-    with pytest.raises(SriovError) as error:
-        call(unread, pool, "set_vf_count", pf="eth1", count="2")
-    assert error.value.code == "SRIOV_VF_IN_USE"
+    unread = kind(host)
+    assert refused(unread, pool, "set_vf_count", pf="eth1", count="2").code == "SRIOV_VF_IN_USE"
     assert restore.restore(unread)[-1].error
     assert len(create.present(host, "0000:07:00.0")) == 4
     assert sriov_conf.read(host).pfs["0000:07:00.0"].vfs == 6
