@@ -1,26 +1,14 @@
 """A session of our own: what a program in dom0 has that nobody gave one."""
 
-import socket
 import subprocess
 import sys
-import threading
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Iterator
 
 import pytest
 from box import PoolInABox
 from sriovlib.machine.host import Host
-from sriovlib.xapi.session import (
-    SOCKET,
-    NoJsonRpc,
-    NoSocket,
-    OwnSession,
-    Xapi,
-    XapiFailure,
-    XapiSilent,
-    logged_in,
-)
+from sriovlib.xapi.session import NoSocket, Xapi, XapiFailure, logged_in
 
 
 @pytest.fixture(scope="module")
@@ -68,46 +56,3 @@ def test_the_heavy_clients_are_not_imported(box: PoolInABox) -> None:
 def test_no_xapi(tmp_path: Path) -> None:
     with pytest.raises(NoSocket), logged_in(Host(str(tmp_path))):
         pass
-
-
-@contextmanager
-def answering(root: str, answer: bytes) -> Iterator[Host]:
-    """A host on which something else than xapi says just this, and hangs up."""
-    host = Host(root)
-    Path(host.path(SOCKET)).parent.mkdir(parents=True)
-    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as listener:
-        listener.bind(host.path(SOCKET))
-        listener.listen(1)
-
-        def serve() -> None:
-            connection, _ = listener.accept()
-            with connection:
-                connection.recv(65536)
-                connection.sendall(answer)
-
-        thread = threading.Thread(target=serve)
-        thread.start()
-        yield host
-        thread.join()
-
-
-@pytest.mark.parametrize(
-    "answer",
-    [
-        b"",
-        b"HTTP/1.1 200 OK\r\n",
-        b'HTTP/1.1 200 OK\r\nContent-Length: 100\r\n\r\n{"result":',
-        b"HTTP/1.1 500 Internal Server Error\r\nContent-Length: 6\r\n\r\n<html>",
-        b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\n[]",
-        b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\n{}",
-    ],
-)
-def test_an_answer_that_is_none_is_no_result(tmp_path: Path, answer: bytes) -> None:
-    with answering(str(tmp_path), answer) as host, pytest.raises(XapiSilent):
-        Xapi(host, OwnSession("OpaqueRef:session")).call("pool.get_all")
-
-
-def test_a_xapi_without_json(tmp_path: Path) -> None:
-    page = b"HTTP/1.1 404 Not Found\r\nContent-Length: 0\r\n\r\n"
-    with answering(str(tmp_path), page) as host, pytest.raises(NoJsonRpc):
-        Xapi(host, OwnSession("OpaqueRef:session")).call("pool.get_all")

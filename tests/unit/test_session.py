@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 from sriovlib.xapi import session
-from sriovlib.xapi.session import NoJsonRpc, NoSocket, XapiFailure, XapiSilent
+from sriovlib.xapi.session import NoSocket, XapiFailure, XapiSilent
 
 
 class Xapi:
@@ -41,8 +41,8 @@ def xapi(tmp_path_factory: Any) -> Xapi:
     return Xapi(str(folder / "xapi"))
 
 
-def with_body(body: str, status: str = "200 OK") -> bytes:
-    return f"HTTP/1.1 {status}\r\ncontent-length: {len(body)}\r\n\r\n{body}".encode()
+def with_body(body: str) -> bytes:
+    return f"HTTP/1.1 200 OK\r\ncontent-length: {len(body)}\r\n\r\n{body}".encode()
 
 
 def test_a_result_and_a_failure(xapi: Xapi) -> None:
@@ -53,9 +53,6 @@ def test_a_result_and_a_failure(xapi: Xapi) -> None:
     with pytest.raises(XapiFailure) as failed:
         xapi.call()
     assert failed.value.details == ["HANDLE_INVALID", "VM", "OpaqueRef:no"]
-    xapi.answer = with_body("no such page", "404 Not Found")
-    with pytest.raises(NoJsonRpc):
-        xapi.call()
 
 
 def test_xapi_socket_without_a_listener(tmp_path: Path) -> None:
@@ -85,6 +82,7 @@ def test_an_answer_that_breaks_off_anywhere(xapi: Xapi) -> None:
         with_body('"result"'),
         with_body("[" * 100_000),
         with_body('{"result":' * 100_000),
+        with_body("no such page").replace(b"200 OK", b"404 Not Found"),
         WHOLE.replace(b"200", "²00".encode()),
         WHOLE.replace(b"200", b"9" * 5000),
         WHOLE.replace(b"length: ", b"length: -"),

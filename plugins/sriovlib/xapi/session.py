@@ -42,16 +42,12 @@ class XapiSilent(XapiError):
     """No answer: no connection, none in time, one that was cut off, or that is no answer of xapi's."""
 
 
-class NoJsonRpc(XapiSilent):
-    """xapi answers, but not to JSON-RPC."""
-
-
 class NoSocket(XapiSilent):
     """Nobody listens on xapi's Unix socket."""
 
 
 class Xapi:
-    """One session with xapi, for `seconds`. Where there is no JSON-RPC, calls go as XML-RPC by the
+    """One session with xapi, for `seconds`. Where nobody listens on the socket, calls go as XML-RPC by the
     `XenAPI.Session` that XenAPIPlugin gave us."""
 
     def __init__(self, host: Host, session: Any, seconds: float = SECONDS) -> None:
@@ -69,13 +65,14 @@ class Xapi:
         """The result of an API call, or XapiError."""
         try:
             return call_json(self._path, method, [self._session._session, *params], self._deadline)
-        except (NoJsonRpc, NoSocket):
+        except NoSocket:
             if isinstance(self._session, OwnSession):
                 raise
         try:
             return self._session.xenapi_request(method, params)
         except Exception as error:  # XenAPI's and those of http.client, xmlrpc and ssl have no common class
-            raise _of_client(error) from error
+            details = getattr(error, "details", None)  # of XenAPI.Failure, which takes long to import
+            raise XapiFailure(details) if isinstance(details, list) else XapiSilent(_said(error)) from error
 
 
 class OwnSession:
@@ -86,39 +83,19 @@ class OwnSession:
 
 
 @contextmanager
-def logged_in(host: Host, seconds: float = SECONDS) -> Iterator[Any]:
+def logged_in(host: Host, seconds: float = SECONDS) -> Iterator[OwnSession]:
     """A session of our own over xapi's Unix socket, as root of this host, until the end; XapiError where
-    there is none. XenAPI is imported only where xapi knows no JSON-RPC: that takes longer than all the
-    rest."""
-    deadline = time.monotonic() + seconds
+    there is none."""
+    deadline, path = time.monotonic() + seconds, host.path(SOCKET)
     user = ["root", "", "1.0", "xapi-sriov"]
-    try:
-        made = call_json(host.path(SOCKET), "session.login_with_password", user, deadline)
-    except NoJsonRpc:
-        import XenAPI
-
-        session = XenAPI.xapi_local()
-        try:
-            session.xenapi.login_with_password(*user)
-        except Exception as error:  # as in Xapi.call
-            raise _of_client(error) from error
-        try:
-            yield session
-        finally:
-            session.logout()
-        return
+    made = call_json(path, "session.login_with_password", user, deadline)
     try:
         yield OwnSession(made)
     finally:
         try:
-            call_json(host.path(SOCKET), "session.logout", [made], deadline)
+            call_json(path, "session.logout", [made], deadline)
         except XapiError:
             pass  # xapi ends sessions that nobody uses
-
-
-def _of_client(error: Exception) -> XapiError:
-    details = getattr(error, "details", None)  # of XenAPI.Failure, which takes long to import
-    return XapiFailure(details) if isinstance(details, list) else XapiSilent(_said(error))
 
 
 def _said(error: Exception) -> str:
@@ -138,8 +115,6 @@ def call_json(path: str, method: str, params: Sequence[Any], deadline: float) ->
         raise NoSocket(_said(error)) from error
     except OSError as error:
         raise XapiSilent(_said(error)) from error
-    if status == 404:
-        raise NoJsonRpc(f"xapi has no JSON-RPC ({method})")
     try:
         answer = json.loads(content.decode())
         failure = answer.get("error")
