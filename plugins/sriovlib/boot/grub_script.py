@@ -5,15 +5,21 @@ read). Nothing is run and no variable is looked up. What GRUB would refuse is re
 """
 
 import re
-from typing import List, NamedTuple, NoReturn, Optional, Tuple, Union
+from typing import List, Match, NamedTuple, NoReturn, Optional, Tuple, Union
 
 _LINE = re.compile(r"[^\n]*\n|[^\n]+")
-_WORD_ENDS = "{}|&$;<> \t\n'\"\\"
-_VARIABLE = re.compile(r"\$(?:([A-Za-z_]\w*|\d+|[?#*@])|\{([A-Za-z_]\w*|\d+|[?#*@])\})", re.ASCII)
+_NAME = r"[A-Za-z_]\w*"
+_VARIABLE = rf"\$(?:(?P<name>{_NAME}|\d+|[?#*@])|\{{(?P<braced>{_NAME}|\d+|[?#*@])\}})"
+_PART_OF_WORD = re.compile(
+    r"\\(?P<escaped>.|\Z)|'(?P<single>[^']*)'|(?P<translated>\$?)\"(?P<double>(?:\\.|[^\"\\])*)\"|"
+    + _VARIABLE
+    + r"|(?P<plain>[^{}|&$;<> \t\n'\"\\]+)",
+    re.ASCII | re.DOTALL,
+)
+_PART_OF_QUOTED = re.compile(rf"\\(?P<escaped>.)|{_VARIABLE}|.", re.ASCII | re.DOTALL)
 _RESERVED = frozenset(
     "case do done elif else esac fi for if in select then until while function [[ ]]".split()
 )
-_LOOPS = ("while", "until")
 _DEEPEST = 50  # blocks within blocks; a boot configuration has three
 
 
@@ -31,7 +37,9 @@ class Word(NamedTuple):
     text: str
     start: int
     end: int
-    is_bare: bool  # nothing in it was quoted
+    line: int
+    is_bare: bool = True  # nothing in it was quoted
+    kind: str = "word"  # or the sign itself: the end of a line, `;`, a brace
 
 
 class Command(NamedTuple):
@@ -39,11 +47,14 @@ class Command(NamedTuple):
 
     words: Tuple[Word, ...]
     block: Optional[Tuple["Node", ...]]
-    line: int
 
     @property
     def name(self) -> str:
         return self.words[0].text
+
+    @property
+    def line(self) -> int:
+        return self.words[0].line
 
 
 class Compound(NamedTuple):
@@ -59,17 +70,11 @@ Node = Union[Command, Compound]
 Nodes = Tuple[Node, ...]
 
 
-class _Token(NamedTuple):
-    kind: str  # `word`, or the sign itself
-    word: Word
-    line: int
-
-
 def parse(text: str) -> Nodes:
     """The commands of the file, in their order; raises ScriptError."""
     if "\0" in text:  # which stands for something in `Word.text`
         raise ScriptError(text.count("\n", 0, text.index("\0")) + 1, "there is a NUL in it")
-    return _Parser(_tokens(text)).script()
+    return _Parser(_words_and_signs(text)).script()
 
 
 # -- words -----------------------------------------------------------------------------------------
@@ -87,32 +92,24 @@ def _read(text: str) -> Tuple[str, List[int]]:
     return "".join([text[number] for number in kept]), [*kept, len(text)]
 
 
-def _tokens(text: str) -> List[_Token]:
+def _words_and_signs(text: str) -> List[Word]:
     source, places = _read(text)
-    found: List[_Token] = []
+    found: List[Word] = []
     at = 0
-
-    def line() -> int:
-        return text.count("\n", 0, places[at]) + 1
-
-    while at < len(source):
-        letter = source[at]
-        if letter in " \t":
+    while True:
+        while source[at : at + 1] in (" ", "\t"):
             at += 1
-        elif letter == "#":
-            end = source.find("\n", at)
-            at = end if end >= 0 else len(source)
-        elif letter in "\n;{}":
-            found.append(_Token(letter, Word(letter, places[at], places[at] + 1, True), line()))
-            at += 1
-        elif letter in "|&<>":
-            raise ScriptError(line(), f"GRUB has no use for `{letter}` there")
-        else:
-            number, start = line(), at
-            said, is_bare, at = _word(source, at, number)
-            word = Word(said, places[start], places[at - 1] + 1, is_bare)
-            found.append(_Token("word", word, number))
-    return found
+        if source[at : at + 1] == "#":
+            at = (source + "\n").index("\n", at)
+        if at >= len(source):
+            return found
+        line, start, kind = text.count("\n", 0, places[at]) + 1, at, source[at]
+        if kind in "|&<>":
+            raise ScriptError(line, f"GRUB has no use for `{kind}` there")
+        said, is_bare, at = (kind, True, at + 1) if kind in "\n;{}" else _word(source, at, line)
+        found.append(
+            Word(said, places[start], places[at - 1] + 1, line, is_bare, kind if kind in "\n;{}" else "word")
+        )
 
 
 def _word(source: str, at: int, line: int) -> Tuple[str, bool, int]:
@@ -120,123 +117,97 @@ def _word(source: str, at: int, line: int) -> Tuple[str, bool, int]:
     and a newline alone are a word too, an empty one."""
     parts: List[str] = []
     is_bare = True
-    while at < len(source):
-        letter = source[at]
-        if letter == "\\":
-            is_bare = False
-            following = source[at + 1 : at + 2] or "\n"
-            if following != "\n":
-                parts.append(_literal(following))
-            at += 2
-        elif letter == "'":
-            end = source.find("'", at + 1)
-            if end < 0:
-                raise ScriptError(line, "a quote has no end")
-            parts.append("".join(map(_literal, source[at + 1 : end])))
-            is_bare, at = False, end + 1
-        elif letter == '"' or source.startswith('$"', at):
-            translated = letter == "$"
-            quoted, at = _quoted(source, at + 1 + translated, line, translated)
-            parts.append(quoted)
-            is_bare = False
-        elif letter == "$":
-            said, at = _variable(source, at, line, "v")
-            parts.append(said)
-            is_bare = False
-        elif letter in _WORD_ENDS:
+    while True:
+        part = _PART_OF_WORD.match(source, at)
+        if part is None:
             break
+        at = part.end()
+        kind, text = str(part.lastgroup), part.group(str(part.lastgroup))
+        is_bare = is_bare and kind == "plain"
+        if kind == "double":
+            parts.append(_quoted(text, line, bool(part.group("translated"))))
+        elif kind in ("name", "braced"):
+            parts.append(f"\0v{{{text}}}")
+        elif kind == "plain":
+            parts.append(text)
         else:
-            parts.append(letter)
-            at += 1
-    return "".join(parts), is_bare, min(at, len(source))
-
-
-def _variable(source: str, at: int, line: int, mark: str) -> Tuple[str, int]:
-    match = _VARIABLE.match(source, at)
-    if not match:
+            parts.append(_literal(text.replace("\n", "") if kind == "escaped" else text))
+    if source.startswith(("'", '"', '$"'), at):
+        raise ScriptError(line, "a quote has no end")
+    if source.startswith("$", at):
         raise ScriptError(line, "a `$` is not followed by a name")
-    return f"\0{mark}{{{match.group(1) or match.group(2)}}}", match.end()
+    return "".join(parts), is_bare, at
 
 
-def _literal(letter: str) -> str:
-    """A quoted character; wildcards are marked, for GRUB expands them only where they are not quoted."""
-    return f"\0{letter}" if letter in "*?[" else letter
+def _literal(text: str) -> str:
+    """A quoted text; wildcards are marked, for GRUB expands them only where they are not quoted."""
+    return re.sub(r"([*?[])", "\0\\1", text)
 
 
-def _quoted(source: str, at: int, line: int, is_translated: bool) -> Tuple[str, int]:
-    parts: List[str] = ["\0t"] if is_translated else []
-    while at < len(source):
-        letter = source[at]
-        if letter == '"':
-            return "".join(parts), at + 1
-        if letter == "\\":
-            following = source[at + 1 : at + 2]
-            if following in ('"', "\\") or (following == "$" and not is_translated):
-                parts.append(following)
-            elif following != "\n":
-                parts.append("\\" + _literal(following))
-            at += 2
-        elif letter == "$" and not is_translated:
-            said, at = _variable(source, at, line, "q")
-            parts.append(said)
-        else:
-            parts.append(_literal(letter))
-            at += 1
-    raise ScriptError(line, "a quote has no end")
+def _quoted(text: str, line: int, is_translated: bool) -> str:
+    """What a text in double quotes is, `$"..."` too, in which no variable is one."""
+
+    def said(part: Match[str]) -> str:
+        escaped, name = part.group("escaped"), part.group("name") or part.group("braced")
+        if escaped in ('"', "\\") or (escaped == "$" and not is_translated):
+            return str(escaped)
+        if escaped == "\n":
+            return ""
+        if escaped or is_translated or part.group() != "$":
+            return f"\0q{{{name}}}" if name and not is_translated else _literal(part.group())
+        raise ScriptError(line, "a `$` is not followed by a name")
+
+    return ("\0t" if is_translated else "") + _PART_OF_QUOTED.sub(said, text)
 
 
 # -- grammar -----------------------------------------------------------------------------------------
 
 
 class _Parser:
-    def __init__(self, tokens: List[_Token]) -> None:
-        last = tokens[-1].line if tokens else 1
-        end = Word("\n", 0, 0, True)
-        self._tokens = [*tokens, _Token("\n", end, last), _Token("end", end, last)]
+    def __init__(self, words: List[Word]) -> None:
+        end = Word("\n", 0, 0, words[-1].line if words else 1, kind="\n")
+        self._words = [*words, end, end._replace(kind="end")]
         self._at = 0
         self._depth = 0
 
     @property
-    def _now(self) -> _Token:
-        return self._tokens[self._at]
-
-    def _is(self, *kinds: str) -> bool:
-        return self._now.kind in kinds
+    def _now(self) -> Word:
+        return self._words[self._at]
 
     def _is_reserved(self, *words: str) -> bool:
-        token = self._now
-        return token.kind == "word" and token.word.is_bare and token.word.text in (words or _RESERVED)
+        now = self._now
+        return now.kind == "word" and now.is_bare and now.text in (words or _RESERVED)
 
-    def _next(self) -> _Token:
-        token = self._now
+    def _next(self, is_right: bool = True) -> Word:
+        if not is_right:
+            self._fail()
         self._at += 1
-        return token
+        return self._words[self._at - 1]
 
     def _fail(self, reason: str = "") -> NoReturn:
-        seen = "the file ends" if self._is("end") else f"`{self._now.word.text}`".replace("\n", "end of line")
-        raise ScriptError(self._now.line, reason or f"{seen} where GRUB does not expect it")
+        now = self._now
+        seen = "the file ends" if now.kind == "end" else f"`{now.text}`".replace("\n", "end of line")
+        raise ScriptError(now.line, reason or f"{seen} where GRUB does not expect it")
 
     def _newlines(self) -> None:
-        while self._is("\n"):
+        while self._now.kind == "\n":
             self._at += 1
 
     def _end_of_command(self) -> None:
-        if not self._is("\n", ";"):
-            self._fail()
-        self._at += 1
+        self._next(self._now.kind in "\n;")
         self._newlines()
 
     def script(self) -> Nodes:
         found: List[Node] = []
         self._newlines()
-        while not self._is("end"):
+        while self._now.kind != "end":
             found.append(self._function() if self._is_reserved("function") else self._command())
             self._end_of_command()
         return tuple(found)
 
-    def _commands(self, *ends: str, is_function: bool = False) -> Nodes:
-        """At least one command, up to one of the reserved words `ends` or the brace `}`, which may follow the
-        last command at once, but not in a function (parser.y: block, function)."""
+    def _commands(self, *ends: str, is_function: bool = False) -> Tuple[Nodes, str]:
+        """At least one command, and which of the reserved words `ends` follows, or the brace `}`, which may
+        follow the last command at once, but not in a function (parser.y: block, function)."""
         self._depth += 1
         if self._depth > _DEEPEST:
             self._fail("more blocks within blocks than a boot configuration has")
@@ -244,95 +215,70 @@ class _Parser:
         self._newlines()
         while True:
             found.append(self._command())
-            if self._is("}") and "}" in ends and not is_function:
-                break
-            self._end_of_command()
-            if (self._is("}") and "}" in ends) or self._is_reserved(*ends):
+            if self._now.kind not in ends or is_function:
+                self._end_of_command()
+            if self._now.kind in ends or self._is_reserved(*ends):
                 break
         self._depth -= 1
-        return tuple(found)
-
-    def _take(self, word: str) -> None:
-        if not self._is_reserved(word):
-            self._fail()
-        self._at += 1
+        return tuple(found), self._next().text
 
     def _command(self) -> Node:
         if self._is_reserved("if"):
             return self._if()
-        if self._is_reserved(*_LOOPS):
+        if self._is_reserved("for", "while", "until"):
             return self._loop()
-        if self._is_reserved("for"):
-            return self._for()
-        if not self._is("word") or self._is_reserved():
+        if self._is_reserved() or self._now.kind != "word":
             self._fail()
-        line = self._now.line
-        words = self._words()
-        block = self._block() if self._is("{") else None
-        return Command(words, block, line)
+        words = self._arguments()
+        return Command(words, self._block() if self._now.kind == "{" else None)
 
-    def _words(self) -> Tuple[Word, ...]:
+    def _arguments(self) -> Tuple[Word, ...]:
         words: List[Word] = []
-        while self._is("word") and not self._is_reserved("[[", "]]"):
-            words.append(self._next().word)
+        while self._now.kind == "word" and not self._is_reserved("[[", "]]"):
+            words.append(self._next())
         return tuple(words)
 
     def _block(self, is_function: bool = False) -> Nodes:
-        opened = self._next()
+        opened = self._next(self._now.kind == "{")
         try:
-            nodes = self._commands("}", is_function=is_function)
+            return self._commands("}", is_function=is_function)[0]
         except ScriptError as error:
-            if self._is("end"):
+            if self._now.kind == "end":
                 raise ScriptError(opened.line, "the block that begins there has no end") from error
             raise
-        self._at += 1
-        return nodes
 
     def _if(self) -> Compound:
-        line = self._next().line
-        words, parts = ["if"], []
-        while True:
-            parts.append(self._commands("then"))
-            self._take("then")
-            parts.append(self._commands("fi", "else", "elif"))
-            if not self._is_reserved("elif"):
-                break
-            words.append(self._next().word.text)
-        if self._is_reserved("else"):
-            words.append(self._next().word.text)
-            parts.append(self._commands("fi"))
-        self._take("fi")
+        line, words, parts = self._next().line, ["if"], []
+        end = "elif"
+        while end == "elif":
+            parts.append(self._commands("then")[0])
+            commands, end = self._commands("fi", "else", "elif")
+            parts.append(commands)
+            words += [end] if end != "fi" else []
+        if end == "else":
+            parts.append(self._commands("fi")[0])
         return Compound(tuple(words), tuple(parts), line)
 
     def _loop(self) -> Compound:
-        start = self._next()
-        return Compound((start.word.text,), (self._commands("do"), self._body()), start.line)
-
-    def _body(self) -> Nodes:
-        self._take("do")
-        body = self._commands("done")
-        self._take("done")
-        return body
+        start, parts = self._next(), []
+        words = [start.text]
+        if start.text == "for":
+            words.append(self._name())
+            self._next(self._is_reserved("in"))
+            words += [word.text for word in self._arguments()]
+            self._end_of_command()
+            self._next(self._is_reserved("do"))
+        else:
+            parts.append(self._commands("do")[0])
+        parts.append(self._commands("done")[0])
+        return Compound(tuple(words), tuple(parts), start.line)
 
     def _name(self) -> str:
-        word = self._now.word
-        is_name = re.fullmatch(r"[A-Za-z_]\w*", word.text, re.ASCII) and word.is_bare
-        if not self._is("word") or not is_name or self._is_reserved():
-            self._fail()
-        return self._next().word.text
-
-    def _for(self) -> Compound:
-        line = self._next().line
-        name = self._name()
-        self._take("in")
-        words = [word.text for word in self._words()]
-        self._end_of_command()
-        return Compound(("for", name, *words), (self._body(),), line)
+        now = self._now
+        is_name = now.kind == "word" and now.is_bare and re.fullmatch(_NAME, now.text, re.ASCII)
+        return self._next(bool(is_name) and not self._is_reserved()).text
 
     def _function(self) -> Compound:
-        line = self._next().line
-        name = self._name()
+        line, name = self._next().line, self._name()
         self._newlines()
-        if not self._is("{"):
-            self._fail()
         return Compound(("function", name), (self._block(is_function=True),), line)
