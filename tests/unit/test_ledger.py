@@ -142,7 +142,6 @@ WRONG = {
     "its version is null": changed(version=None),
     "appears twice": changed()[:-1] + ',"next":9}',
     "`next` appears twice": changed()[:-1] + "".join(f',"n{n}":0' for n in range(4000)) + ',"next":9}',
-    f"`{'9' * 57}...` is too large a number": changed(next=0).replace('"next": 0', f'"next": {"9" * 60000}'),
     "65537 characters, more than 65536": changed().ljust(safetext.LONGEST + 1),
     "it has a `owner`, which is not known": changed(owner="me"),
     "nomigrate is no true or false": changed(nomigrate=1),

@@ -5,8 +5,8 @@ from typing import Any, Dict, List, Mapping, Optional
 
 from ..errors import SriovError, bad_argument
 from ..machine.host import Host
-from ..pool import adopted_entries, adopted_settings, copies, locked, own_lease
-from ..pool.adopted_entries import Taken
+from ..pool import adopted, copies, locked, own_lease
+from ..pool.adopted import Taken
 from ..pool.change import change_of
 from ..pool.conflicts import by_hand
 from ..pool.ledger import Request
@@ -50,7 +50,7 @@ def adopt_vm(host: Host, session: Any, args: Mapping[str, str]) -> Dict[str, Any
                 at = _without_copied_entries(at, origin)
                 taken = _of_origin(at, origin, wanted)
             else:
-                taken = adopted_entries.taken(at, wanted, trust_keys)
+                taken = adopted.taken(at, wanted, trust_keys)
                 if origin_uuid is None and wanted is None:
                     _must_be_no_copy(at, trust_keys)
         change = change_of(at, taken.requests, taken.host, taken.vfs)
@@ -128,7 +128,7 @@ def _must_be_no_copy(at: Work, trust_keys: bool) -> None:
     others = own_lease.leased_to_others(those, vm.uuid, [one for one in vm.named if one not in ours])
     lessees = sorted(set(others.values()))
     theirs = [at.state.vms[one].other_config if one in at.state.vms else {} for one in lessees]
-    if not lessees or (trust_keys and all(adopted_settings.are_own(vm.other_config, one) for one in theirs)):
+    if not lessees or (trust_keys and all(adopted.are_own(vm.other_config, one) for one in theirs)):
         return
     names = " or ".join(at.state.name(uuid) for uuid in lessees)
     raise SriovError(

@@ -219,12 +219,8 @@ def _nothing(at: Work, wish: Wish, asked: Mapping[str, Surveyed]) -> SriovError:
     for one in asked.values():
         pf = one.inventory.pf(wish.value) if wish.kind == "pf" else None
         if pf is not None:  # _choice has passed it over
-            carries = "carries" if pf.management else "may carry"
-            return SriovError(
-                "SRIOV_MANAGEMENT_INTERFACE",
-                f"{wish.value} {carries} the management network of host {one.member.name}.",
-                "VMs get no VFs of it; use another port.",
-            )
+            closed = one.closed[pf.address]
+            return SriovError(closed.code, f"{closed.message}.", closed.hint)
     names = ", ".join(sorted(one.member.name for one in asked.values())) or "no host"
     silent = " ".join(problem.message for problem in at.surveyed.problems.values())
     what = {"pf": "SR-IOV capable device", "vf": "VF"}.get(wish.kind, "VF of")

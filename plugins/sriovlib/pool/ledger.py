@@ -104,12 +104,11 @@ class Ledger(NamedTuple):
 
 
 def parse(text: str) -> Entry:
-    """The entry; LedgerError where it is not just what `render` writes (but for blanks and order of keys).
-    Takes time in proportion to the text, whatever stands in it."""
+    """The entry; LedgerError where it is not just what `render` writes (but for blanks and order of keys)."""
     if len(text) > LONGEST:
         raise LedgerError(f"it has {len(text)} characters, more than {LONGEST}")
     try:
-        document = json.loads(text, object_pairs_hook=_without_doubles, parse_int=_short_integer)
+        document = json.loads(text, object_pairs_hook=_without_doubles)
     except LedgerError:
         raise
     except (ValueError, RecursionError) as error:
@@ -210,13 +209,6 @@ def _without_doubles(pairs: List[Tuple[str, Any]]) -> Dict[str, Any]:
             raise LedgerError(f"{_shown(name)} appears twice")
         members[name] = value
     return members
-
-
-def _short_integer(digits: str) -> int:
-    """`int` takes the square of the number of digits for it, before Python 3.12."""
-    if len(digits) > len(str(LARGEST)) + 1:
-        raise LedgerError(f"{_shown(digits)} is too large a number")
-    return int(digits)
 
 
 def _shown(text: str) -> str:

@@ -7,7 +7,7 @@ others have or had leases of can, in the ledger. And a VF without a VLAN of its 
 frames, so in a network of which VMs have VFs in VLANs it opens them all.
 """
 
-from typing import Dict, Iterable, List, Mapping, NamedTuple, Sequence, Set
+from typing import Dict, Iterable, List, Mapping, Sequence, Set
 
 from .ledger import Entry, Request
 from .placement import Candidate
@@ -31,47 +31,8 @@ def leased_to_others(
     return {address: uuids[0] for address, uuids in others.items() if uuids}
 
 
-class Vlans(NamedTuple):
-    """Where VMs have VFs in VLANs."""
-
-    networks: Set[str]  # UUIDs
-    pfs: Set[str]  # of one host, in whatever network
-    elsewhere: bool  # on another host, in a network that is not known
-
-
 def has_vlan(request: Request) -> bool:
     return request.settings.get("vlan", "default") not in ("default", "0")
-
-
-def vlans(
-    entries: Iterable[Entry], host: str, candidates: Iterable[Candidate], wires: Mapping[str, Set[str]]
-) -> Vlans:
-    """By the VMs' requests. `wires`: network -> all that stand on its ports on some host (networks.wires)."""
-    here = {candidate.address: candidate for candidate in candidates}
-    found = Vlans(set(), set(), False)
-    for entry in entries:
-        for request in filter(has_vlan, entry.requests):
-            if request.choice.kind == "network":
-                found.networks.add(request.choice.value)
-            if entry.lease is None or request.number not in entry.lease.vfs:
-                continue
-            vf = here.get(entry.lease.vfs[request.number]) if entry.lease.host == host else None
-            if vf is not None:
-                found.pfs.add(vf.pf)
-                found.networks.update(vf.networks)
-            elif request.choice.kind != "network":
-                known = entry.lease.networks.get(request.number)
-                found.networks.update(known or ())
-                found = found._replace(elsewhere=found.elsewhere or known is None)
-    for network in list(found.networks):
-        found.networks.update(wires.get(network, ()))
-    return found
-
-
-def is_among(candidate: Candidate, where: Vlans) -> bool:
-    """Whether the VF is in one of these networks, or may be."""
-    perhaps = candidate.networks | candidate.no_network
-    return candidate.pf in where.pfs or bool(perhaps & where.networks) or (where.elsewhere and bool(perhaps))
 
 
 def in_vlans(
@@ -82,10 +43,32 @@ def in_vlans(
     unread: bool,
 ) -> Dict[str, bool]:
     """Address -> whether it is certain, of the host's VFs that are in a network in which VMs have VFs in
-    VLANs, or may be: a key of the ledger that is `unread` may be about any network."""
-    where = vlans(entries, host, candidates, wires)
-    perhaps = where._replace(elsewhere=where.elsewhere or unread)
-    return {one.address: is_among(one, where) for one in candidates if is_among(one, perhaps)}
+    VLANs, or may be: a key of the ledger that is `unread` may be about any network. `wires`: network -> all
+    that stand on its ports on some host (networks.wires)."""
+    here = {candidate.address: candidate for candidate in candidates}
+    pfs, networks = set(), set()
+    elsewhere = False  # on another host, in a network that is not known
+    for entry in entries:
+        for request in filter(has_vlan, entry.requests):
+            if request.choice.kind == "network":
+                networks.add(request.choice.value)
+            if entry.lease is None or request.number not in entry.lease.vfs:
+                continue
+            vf = here.get(entry.lease.vfs[request.number]) if entry.lease.host == host else None
+            if vf is not None:
+                pfs.add(vf.pf)
+                networks.update(vf.networks)
+            elif request.choice.kind != "network":
+                known = entry.lease.networks.get(request.number)
+                networks.update(known or ())
+                elsewhere = elsewhere or known is None
+    networks.update(*(wires.get(network, ()) for network in networks))
+
+    def is_among(one: Candidate, anywhere: bool) -> bool:
+        own = one.networks | one.no_network
+        return one.pf in pfs or bool(own & networks) or (anywhere and bool(own))
+
+    return {one.address: is_among(one, elsewhere) for one in candidates if is_among(one, elsewhere or unread)}
 
 
 def remedy(vm: str, address: str, host: str, has_requests: bool) -> str:

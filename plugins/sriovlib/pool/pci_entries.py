@@ -13,7 +13,7 @@ of the requests. Entries of others keep their numbers, and by them their places 
 
 import itertools
 import re
-from typing import Collection, Dict, Iterator, List, Mapping, NamedTuple, Optional, Sequence, Set
+from typing import Collection, Dict, List, Mapping, NamedTuple, Optional, Sequence
 
 from ..errors import SriovError
 from ..safetext import LONGEST, shortened
@@ -88,7 +88,10 @@ def derive(before: str, old: Collection[str], new: Sequence[str]) -> str:
     there = entries(before)
     foreign = {entry.number for entry in there if entry.address not in ours and entry.number is not None}
     numbers = _own_numbers([entry for entry in there if entry.address in ours], foreign, new)
-    fresh = itertools.islice(_unused({*foreign, *numbers}, len(new)), len(new) - len(numbers))
+    used = {*foreign, *numbers}
+    above = range(max([-1, *used]) + 1, LARGEST + 1)
+    free = (number for number in itertools.chain(above, itertools.count()) if number not in used)
+    fresh = itertools.islice(free, len(new) - len(numbers))
     written = {number: f"{number}/{address}" for number, address in zip(sorted([*numbers, *fresh]), new)}
     kept = [
         entry.text if entry.address not in ours else written.pop(entry.number or 0, "") for entry in there
@@ -110,15 +113,6 @@ def _own_numbers(own: Sequence[PciEntry], foreign: Collection[int], new: Sequenc
             else:
                 go[number] = None
     return [*stay.values(), *go][: len(new)]
-
-
-def _unused(used: Set[int], count: int) -> Iterator[int]:
-    """Numbers for new entries: those that follow the used ones; should xapi know none above them any more,
-    the first that are not used."""
-    first = max(used, default=-1) + 1
-    if first + count <= LARGEST:
-        return itertools.count(max(first, 0))
-    return (number for number in itertools.count() if number not in used)
 
 
 def readable(other_config: Mapping[str, str]) -> str:
