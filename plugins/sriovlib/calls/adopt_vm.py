@@ -99,11 +99,9 @@ def _origin(at: Work, wanted: Optional[str]) -> Optional[str]:
         return wanted
     elsewhere = copies.unknown_origin(at.state, vm)
     if elsewhere is not None:
-        raise SriovError(
-            "SRIOV_BAD_ARGUMENT",
-            f"The entries of VM {vm.name} ({vm.uuid}) came with it, {copies.from_elsewhere(elsewhere)}.",
-            copies.without_elsewhere(vm.uuid),
-        )
+        why = copies.from_elsewhere(elsewhere, vm.uuid)
+        said = f"The entries of VM {vm.name} ({vm.uuid}) came with it, {why}."
+        raise SriovError("SRIOV_BAD_ARGUMENT", said, copies.without_elsewhere(vm.uuid))
     marked = copies.origin(at.state, vm)
     if marked is None or not locked.entry_of(at.state, marked).requests:
         return None

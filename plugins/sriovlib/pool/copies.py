@@ -26,15 +26,20 @@ def origin(state: PoolState, vm: Vm) -> Optional[str]:
 
 
 def unknown_origin(state: PoolState, vm: Vm) -> Optional[str]:
-    """The UUID in the mark of a VM with entries, where this pool has no such VM and no key of it: the VM was
-    restored, migrated or imported from another pool, or after its origin was gone. Its entries name devices
-    of that pool or time, so none of them may be used."""
-    is_known = vm.mark in (None, vm.uuid) or vm.mark in state.keys or vm.mark in state.vms
-    return None if is_known or not vm.named or vm.uuid in state.unreadable else vm.mark
+    """The UUID in the mark of a VM with entries, where this pool knows no requests of that VM: it was
+    restored, migrated or imported from another pool, or after its origin was gone, or came with a host that
+    joined (its own mark, then). Its entries name devices of that pool or time, so none may be used."""
+    is_known = vm.mark is None or vm.mark in state.keys or (vm.mark in state.vms and vm.mark != vm.uuid)
+    return None if is_known or not vm.named else vm.mark
 
 
-def from_elsewhere(origin: str) -> str:
-    """The rest of a sentence on such a copy."""
+def from_elsewhere(origin: str, vm_uuid: str) -> str:
+    """The rest of a sentence on such a VM."""
+    if origin == vm_uuid:
+        return (
+            "which had requests that are not in this pool's ledger (its host joined, or its key is gone): "
+            "this pool does not know what the entry stands for"
+        )
     return (
         f"which is a copy of VM {origin}: that is in another pool, or gone, so this pool does not know what "
         "the entry stands for"

@@ -143,7 +143,9 @@ def _of_others(view: View, one: PciEntry, device: Device) -> Optional[Refusal]:
 
 
 def _from_elsewhere(view: View, one: PciEntry, device: Device, origin: str) -> Refusal:
-    message = f"The entry `{shortened(one.text)}` came with the VM, {copies.from_elsewhere(origin)}."
+    message = (
+        f"The entry `{shortened(one.text)}` came with the VM, {copies.from_elsewhere(origin, view.vm.uuid)}."
+    )
     return Refusal(NOT_ASSIGNED, device.address, message, copies.without_elsewhere(view.vm.uuid), False)
 
 

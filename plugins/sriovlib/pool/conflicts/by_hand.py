@@ -155,10 +155,10 @@ def _not_this(seen: Seen, uuid: str, address: str, holder: str) -> str:
 def copied(seen: Seen) -> Iterator[Conflict]:
     """VMs that carry another VM's entries: see pool/copies."""
     for vm in seen.vms():
-        elsewhere = copies.unknown_origin(seen.state, vm)
+        elsewhere = seen.unknown_origin(vm)
         if elsewhere is not None:
             came = f"`{shortened(vm.pci or '')}` came with {seen.vm(vm.uuid)}"
-            said = f"{came}, {copies.from_elsewhere(elsewhere)}."
+            said = f"{came}, {copies.from_elsewhere(elsewhere, vm.uuid)}."
             hint = f"The VM does not start with them. {copies.without_elsewhere(vm.uuid)}"
             yield Conflict(COPY, said, hint, [vm.uuid])
         origin = copies.origin(seen.state, vm)

@@ -4,7 +4,7 @@ from typing import Dict, Iterator, List, Set, Tuple
 
 from ...errors import SriovError
 from ...safetext import shortened
-from .. import copies, networks, pci_entries
+from .. import networks, pci_entries
 from ..inventories import Surveyed
 from .view import Conflict, Seen
 
@@ -48,7 +48,7 @@ def devices(seen: Seen) -> Iterator[Conflict]:
     silent = [one.name for uuid, one in seen.topology.members.items() if uuid not in seen.surveyed.hosts]
     elsewhere = f"It may be a device of {' or '.join(sorted(silent))}, which did not answer. Otherwise: "
     for vm in seen.vms() if there else ():
-        for address in [] if copies.unknown_origin(seen.state, vm) else seen.others(vm):  # COPY says all
+        for address in [] if seen.unknown_origin(vm) else seen.others(vm):  # COPY says all
             named = f"other_config:pci of {seen.vm(vm.uuid)} names {address}, which"
             without = seen.without(vm.uuid, address)
             if address not in there:

@@ -20,7 +20,7 @@ A conflict's code says what is to be done; its message and hint are its own:
 
 from typing import Dict, Iterator, List, NamedTuple, Optional, Sequence, Tuple
 
-from .. import copies, pci_entries
+from .. import copies, own_lease, pci_entries
 from ..hosts import Topology
 from ..inventories import Survey
 from ..ledger import Entry, Lease
@@ -97,9 +97,15 @@ class Seen(NamedTuple):
         """Of a VM with requests, or of one that the pool does not know: the conflict COPY tells of its
         entries."""
         origin = copies.origin(self.state, vm)
-        if origin is None:
-            return copies.unknown_origin(self.state, vm) is not None
-        return self.has_requests(origin)
+        return self.unknown_origin(vm) is not None if origin is None else self.has_requests(origin)
+
+    def unknown_origin(self, vm: Vm) -> Optional[str]:
+        """As in `copies`; None where VMs of this pool were leased the same addresses, which says more."""
+        unknown = copies.unknown_origin(self.state, vm)
+        if unknown is None:
+            return None
+        lessees = own_lease.lessees(self.state.entries)
+        return None if own_lease.leased_to_others(lessees, vm.uuid, vm.named) else unknown
 
     def without(self, vm_uuid: str, *addresses: str) -> str:
         """How to take addresses out of a VM's entries."""
