@@ -150,10 +150,3 @@ def test_programs_end_when_the_run_of_tests_is_killed(tmp_path: Path) -> None:
         while os.path.exists(f"/proc/{number}"):
             assert time.monotonic() < end
             time.sleep(0.01)
-
-
-@BOTH
-def test_forked_program_with_a_syntax_error(programs: Programs, tmp_path: Path) -> None:
-    ended = programs.run([os.fsencode(sys.executable), os.fsencode(tmp_path / "none")], {}, unwatched)
-    assert ended.status == 2
-    assert b"No such file" in ended.stderr

@@ -39,27 +39,17 @@ def _replace(path: str, text: str) -> None:
 
 # -- extlinux ------------------------------------------------------------------------------------
 
-_USAGE = "Usage: extlinux [options] directory\n  --install    -i  Install over the current bootsector\n"
-_OTHER_FILE_SYSTEMS = ("/proc", "/sys", "/run", "/dev")
+_USAGE = "Usage: extlinux [options] directory\n"
 
 
 def extlinux(sysfs: Sysfs, arguments: Sequence[str], _input: str) -> Answer:
-    """All its messages go to standard error."""
+    """`extlinux --update FOLDER`, before 4.0 without the option too. All it says is on standard error."""
+    *options, folder = arguments
     old = sysfs.description.extlinux < 4
-    options = [word for word in arguments if word.startswith("-")]
-    folders = [word for word in arguments if not word.startswith("-")]
-    if "--version" in options:
-        return Answer(0, "", f"extlinux {'3.86' if old else '6.04'}  Copyright 1994 H. Peter Anvin et al\n")
-    if [option for option in options if option not in ("--update", "-U", "--install", "-i")]:
-        return Answer(64, "", f"extlinux: unrecognized option '{options[0]}'\n{_USAGE}")
-    if len(folders) != 1 or not (options or old):
+    if options != ["--update"] and not (old and not options):
         return Answer(64, "", _USAGE)
-    folder = os.path.normpath(folders[0])
     if not os.path.isdir(sysfs.root + folder):
         return Answer(1, "", f"extlinux: Not a directory: {folder}\n")
-    if folder.startswith(_OTHER_FILE_SYSTEMS):
-        supported = "fat, ntfs, ext2/3/4, btrfs, xfs or ufs1/2"
-        return Answer(1, "", f"extlinux: not a {supported} filesystem: {folder}\n")
     # The boot sector looks there from now on, whatever is there.
     sysfs.state["extlinux"] = folder
     warning = "" if options else "extlinux: a future version will require --install or --update\n"

@@ -1,7 +1,7 @@
 """The command `ip`: links shown as iproute2 prints them, interfaces and VFs set.
 
-The format of 6.1 is the recorded one. Before 5.0, as on XCP-ng 8.3, a VF's line begins `vf 0 MAC`, and
-there is no `-json` (ip/ipaddress.c, print_vfinfo).
+The format of 6.1 is the recorded one. Before 5.0, as on XCP-ng 8.3, a VF's line begins `vf 0 MAC`
+(ip/ipaddress.c, print_vfinfo).
 """
 
 import os
@@ -16,24 +16,13 @@ from machine_devices import NET
 
 def ip(sysfs: Sysfs, arguments: Sequence[str], input_text: str) -> Answer:
     words = list(arguments)
-    details = force = False
-    while words and words[0].startswith("-"):
-        option = words.pop(0)
-        if option in ("-oneline", "-force"):  # one line an address is all that is imitated
-            force = force or option == "-force"
-            continue
-        if option in ("-details", "-d"):
-            details = True
-        elif option in ("-batch", "-b") and words == ["-"]:
-            return _batch(sysfs, input_text, force)
-        elif option in ("-json", "-j") and sysfs.description.iproute < (5, 0):
-            return Answer(255, "", f'Option "{option}" is unknown, try "ip -help".\n')
-        else:
-            return not_imitated("ip", arguments)
-    if words[:2] == ["link", "show"] or words == ["link"]:
-        return _show(sysfs, words[2:], details)
-    if words == ["address", "show"]:
+    if words == ["-force", "-batch", "-"]:
+        return _batch(sysfs, input_text)
+    if words == ["-oneline", "address", "show"]:
         return Answer(0, _addresses(sysfs))
+    details = words[:1] == ["-details"]
+    if words[details : details + 2] == ["link", "show"]:
+        return _show(sysfs, words[details + 2 :], details)
     if words[:2] == ["link", "set"]:
         return _set(sysfs, words[2:])
     return not_imitated("ip", arguments)
@@ -50,8 +39,8 @@ def _addresses(sysfs: Sysfs) -> str:
     return "".join(lines)
 
 
-def _batch(sysfs: Sysfs, text: str, force: bool) -> Answer:
-    """Line by line, up to the first that fails, or (with -force) to the end."""
+def _batch(sysfs: Sysfs, text: str) -> Answer:
+    """Line by line to the end, whatever fails."""
     output, errors = "", ""
     for number, line in enumerate(text.splitlines(), 1):
         if line.strip() and not line.startswith("#"):
@@ -59,8 +48,6 @@ def _batch(sysfs: Sysfs, text: str, force: bool) -> Answer:
             output += answer.stdout
             if answer.status:
                 errors += f"{answer.stderr}Command failed -:{number}\n"
-                if not force:
-                    break
     return Answer(1 if errors else 0, output, errors)
 
 

@@ -1,15 +1,10 @@
-"""Commands of any Linux: modprobe, lspci, dmesg, uname, systemctl."""
+"""Commands of any Linux: modprobe, modinfo, ethtool, dmesg, uname."""
 
-import os
-import re
-from typing import Dict, Sequence
+from typing import Sequence
 
 import kernel_modules
 from commands import Answer, not_imitated
 from kernel_sysfs import Sysfs
-from machine_devices import BUS
-
-UNITS = ("/etc/systemd/system", "/usr/lib/systemd/system")
 
 
 def modprobe(sysfs: Sysfs, arguments: Sequence[str], _input: str) -> Answer:
@@ -76,69 +71,3 @@ def ethtool(sysfs: Sysfs, arguments: Sequence[str], _input: str) -> Answer:
         if title in card.interfaces:
             return Answer(0, f"Permanent address: {card.macs[card.interfaces.index(title)]}\n")
     return Answer(1, "", "Cannot get device permanent address: No such device\n")
-
-
-# -- lspci ---------------------------------------------------------------------------------------
-
-
-def lspci(sysfs: Sysfs, arguments: Sequence[str], _input: str) -> Answer:
-    """`lspci -D`, with -nn the numbers too: address, class, vendor, device, revision."""
-    options = set(arguments)
-    if not options <= {"-D", "-nn", "-Dnn"} or not options & {"-D", "-Dnn"}:
-        return not_imitated("lspci", arguments)
-    numbers = bool(options & {"-nn", "-Dnn"})
-    names = _names(sysfs)
-    lines = []
-    for address in sysfs.names(f"{BUS}/devices"):
-        folder = sysfs.device(address) or ""
-        vendor, device, pci_class, revision = (
-            sysfs.text(f"{folder}/{part}").strip()[2:] for part in ("vendor", "device", "class", "revision")
-        )
-        kind = names.get("C " + pci_class[:4], "Class")
-        maker, model = names.get(vendor, "Device"), names.get(f"{vendor} {device}", f"Device {device}")
-        line = f"{address} {kind} [{pci_class[:4]}]: " if numbers else f"{address} {kind}: "
-        line += f"{maker} {model}" + (f" [{vendor}:{device}]" if numbers else "")
-        lines.append(line + (f" (rev {revision})" if revision != "00" else "") + "\n")
-    return Answer(0, "".join(lines))
-
-
-def _names(sysfs: Sysfs) -> Dict[str, str]:
-    """pci.ids: vendors by number, devices by vendor and number, classes by `C` and their digits."""
-    found: Dict[str, str] = {}
-    top, middle = "", ""
-    for line in sysfs.text("/usr/share/hwdata/pci.ids").splitlines():
-        match = re.fullmatch(r"(\t*)((?:C )?[0-9a-f]+)  (.*)", line)
-        if match and not match.group(1):
-            top = match.group(2)
-            found[top] = match.group(3)
-        elif match:
-            part = match.group(2)
-            middle = part if len(match.group(1)) == 1 else middle + part
-            found[f"{top}{'' if top.startswith('C ') else ' '}{middle}"] = match.group(3)
-    return found
-
-
-# -- systemctl -----------------------------------------------------------------------------------
-
-
-def systemctl(sysfs: Sysfs, arguments: Sequence[str], _input: str) -> Answer:
-    """enable, disable and is-enabled of one unit: its links in the targets that want it."""
-    action, unit = (list(arguments) + ["", ""])[:2]
-    if action not in ("enable", "disable", "is-enabled") or len(arguments) != 2:
-        return not_imitated("systemctl", arguments)
-    files = [f"{folder}/{unit}" for folder in UNITS if sysfs.exists(f"{folder}/{unit}")]
-    if not files:
-        return Answer(1, "", f"Failed to get unit file state for {unit}: No such file or directory\n")
-    wanted = re.findall(r"^WantedBy=(.*)$", sysfs.text(files[0]), re.MULTILINE)
-    links = [f"{UNITS[0]}/{target}.wants/{unit}" for line in wanted for target in line.split()]
-    if action == "is-enabled":
-        enabled = bool(links) and all(sysfs.exists(link) for link in links)
-        return Answer(0 if enabled else 1, "enabled\n" if enabled else "disabled\n")
-    said = ""
-    for link in links:
-        sysfs.remove(link)
-        if action == "enable":
-            os.makedirs(sysfs.root + os.path.dirname(link), exist_ok=True)
-            os.symlink(files[0], sysfs.root + link)
-        said += f"{'Created' if action == 'enable' else 'Removed'} symlink {link}.\n"
-    return Answer(0, "", said)

@@ -1,6 +1,6 @@
-"""The hypervisor's commands: `xl info`, `xl dmesg`, and xenstore's."""
+"""The hypervisor's commands: `xl info`, and xenstore's."""
 
-from typing import Any, Dict, Iterator, List, Sequence, Tuple
+from typing import Any, Dict, Iterator, Sequence, Tuple
 
 import kernel_domains
 from commands import Answer, not_imitated
@@ -12,11 +12,7 @@ WITHOUT_IOMMU = "xen-5-no-iommu-one-vf-on-pciback"
 
 
 def xl(sysfs: Sysfs, arguments: Sequence[str], _input: str) -> Answer:
-    if list(arguments) == ["info"]:
-        return Answer(0, _info(sysfs))
-    if list(arguments) == ["dmesg"]:
-        return Answer(0, "".join(f"(XEN) {line}\n" for line in _log(sysfs)))
-    return not_imitated("xl", arguments)
+    return Answer(0, _info(sysfs)) if list(arguments) == ["info"] else not_imitated("xl", arguments)
 
 
 def _info(sysfs: Sysfs) -> str:
@@ -41,52 +37,19 @@ def _info(sysfs: Sysfs) -> str:
     return "\n".join(lines) + "\n"
 
 
-def _log(sysfs: Sysfs) -> List[str]:
-    """The hypervisor's log, as far as it says how Xen was booted and what IOMMU it has (lab report)."""
-    description = sysfs.description
-    loader = {"extlinux": "SYSLINUX 6.04 20210613"}.get(description.bootloader, "GRUB 2.02")
-    lines = [
-        f"Xen version {description.xen_version} (mockbuild@[unknown]) (gcc) debug=n",
-        f"Bootloader: {loader}",
-        f"Command line: {sysfs.state['xen_options']}",
-        *description.hypervisor_log,
-    ]
-    if not kernel_domains.iommu_active(sysfs):
-        return [*lines, "I/O virtualisation disabled"]
-    if description.iommu == "AMD-Vi":
-        lines += ["AMD-Vi: IOMMU Extended Features:", "AMD-Vi: IOMMU 0 Enabled."]
-    else:
-        lines += [
-            "Intel VT-d iommu 0 supported page sizes: 4kB, 2MB, 1GB",
-            "Intel VT-d Snoop Control not enabled.",
-            "Intel VT-d Dom0 DMA Passthrough not enabled.",
-            "Intel VT-d Queued Invalidation enabled.",
-            "Intel VT-d Interrupt Remapping enabled.",
-            "Intel VT-d Posted Interrupt not enabled.",
-            "Intel VT-d Shared EPT tables enabled.",
-        ]
-    return [*lines, "I/O virtualisation enabled", " - Dom0 mode: Relaxed", "Interrupt remapping enabled"]
-
-
 # -- xenstore ------------------------------------------------------------------------------------
 
 
 def xenstore_ls(sysfs: Sysfs, arguments: Sequence[str], _input: str) -> Answer:
-    """A path and all below it: with -f by full paths, without by an indentation of one blank a level."""
-    options = [word for word in arguments if word.startswith("-")]
-    paths = [word for word in arguments if not word.startswith("-")]
-    if len(paths) != 1 or options not in ([], ["-f"]):
+    """`xenstore-ls -f PATH`: all below it by full paths."""
+    if arguments[:1] != ["-f"] or len(arguments) != 2:
         return not_imitated("xenstore-ls", arguments)
+    path = arguments[1]
     try:
-        top = _find(sysfs, paths[0])
+        top = _find(sysfs, path)
     except KeyError:
-        return Answer(1, "", f"xenstore-ls: xs_directory ({paths[0]}): No such file or directory\n")
-    lines = []
-    for path, value in _below(top, ""):
-        depth = path.count("/") - 1
-        shown = paths[0] + path if options else " " * depth + path.rsplit("/", 1)[-1]
-        lines.append(f'{shown} = "{value}"\n')
-    return Answer(0, "".join(lines))
+        return Answer(1, "", f"xenstore-ls: xs_directory ({path}): No such file or directory\n")
+    return Answer(0, "".join(f'{below} = "{value}"\n' for below, value in _below(top, path)))
 
 
 def xenstore_read(sysfs: Sysfs, arguments: Sequence[str], _input: str) -> Answer:

@@ -118,24 +118,6 @@ def detach(sysfs: Sysfs, device: str) -> None:
         kernel_pciback.released(sysfs, device)
 
 
-def checked_for_bind(sysfs: Sysfs, title: str, address: str) -> str:
-    """The device that `bind` names, if this driver may be given it."""
-    device = sysfs.device(address)
-    if device is None or not matches(sysfs, title, device):
-        refuse(errno.ENODEV, f"{BUS}/drivers/{title}/bind")
-    if sysfs.driver(device) is not None:
-        # Measured on 6.1; before 5.14 (drivers/base/bus.c) it was ENODEV too.
-        refuse(errno.ENODEV if sysfs.older_than(5, 14) else errno.EBUSY, device)
-    return device
-
-
-def checked_for_unbind(sysfs: Sysfs, title: str, address: str) -> str:
-    device = sysfs.device(address)
-    if device is None or sysfs.driver(device) != title:
-        refuse(errno.ENODEV, f"{BUS}/drivers/{title}/unbind")
-    return device
-
-
 def override(sysfs: Sysfs, path: str, text: str) -> None:
     """A newline alone takes the override away; unset reads `(null)` (measured)."""
     wanted = text.partition("\n")[0]

@@ -27,10 +27,14 @@ def add_slot(sysfs: Sysfs, text: str) -> None:
         _keep(sysfs, slots(sysfs) + [address])
 
 
-def remove_slot(sysfs: Sysfs, text: str) -> None:
+def new_slot(sysfs: Sysfs, _path: str, text: str) -> None:
+    add_slot(sysfs, text)
+
+
+def remove_slot(sysfs: Sysfs, path: str, text: str) -> None:
     address = _slot(text)
     if address not in slots(sysfs):
-        refuse(errno.ENOENT, FOLDER + "/remove_slot")
+        refuse(errno.ENOENT, path)
     _keep(sysfs, [slot for slot in slots(sysfs) if slot != address])
 
 

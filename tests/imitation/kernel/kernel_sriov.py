@@ -13,23 +13,19 @@ from machine_description import BUSES, MMIO, Sriov
 from machine_devices import BUS, SRIOV_CAPABILITY, parsed, virtual_address, virtual_function
 from machine_tree import unshared
 
-# What PF drivers say when VFs that pciback holds are in the way (igb's was seen in the lab).
-STILL_ASSIGNED = {
-    "igb": "Cannot deallocate SR-IOV virtual functions while they are assigned - VFs will not be deallocated",
-    "ixgbe": "Unloading driver while VFs are assigned - VFs will not be deallocated",
-}
+# What igb says when VFs that pciback holds are in the way (seen in the lab).
+STILL_ASSIGNED = (
+    "Cannot deallocate SR-IOV virtual functions while they are assigned - VFs will not be deallocated"
+)
 
 
 def set_number(sysfs: Sysfs, path: str, text: str) -> None:
     """sriov_numvfs. Measured: more than there are ERANGE, from N to another M EBUSY, the same number
-    again accepted, 0 while pciback holds one of them EPERM."""
+    again accepted, 0 while pciback holds one of them EPERM. What it says is Linux 4.19's."""
     physical = path.rsplit("/", 1)[0]
-    match = re.fullmatch(r"\+?(0[xX][0-9a-fA-F]+|\d+)\n?", text)
-    if not match:
+    if not re.fullmatch(r"\d+\n?", text):
         refuse(errno.EINVAL, path)
-    digits = match.group(1)
-    octal = len(digits) > 1 and digits[0] == "0" and digits.isdigit()
-    wanted = int(digits, 8) if octal else int(digits, 0)
+    wanted = int(text)
     if wanted > int(sysfs.text(physical + "/sriov_totalvfs")):
         refuse(errno.ERANGE, path)
     present = int(sysfs.text(path))
@@ -39,7 +35,7 @@ def set_number(sysfs: Sysfs, path: str, text: str) -> None:
     title = sysfs.driver(physical)
     sriov = card.sriov if card and card.driver == title else None
     if title is None or sriov is None or not sriov.in_driver:
-        sysfs.say(f"{title or 'pci'} {name(physical)}: {_no_support(sysfs, title)}")
+        sysfs.say(f"{title or 'pci'} {name(physical)}: Driver doesn't support SRIOV configuration via sysfs")
         refuse(errno.ENOENT, path)
     if wanted == 0:
         _none(sysfs, physical, sriov)
@@ -66,17 +62,6 @@ def _none(sysfs: Sysfs, physical: str, sriov: Sriov) -> None:
         sysfs.say(f"{sysfs.driver(physical)} {name(physical)}: Already enabled for this device")
         refuse(errno.EINVAL, physical + "/sriov_numvfs")
     destroy(sysfs, physical)
-
-
-def _no_support(sysfs: Sysfs, title: Optional[str]) -> str:
-    """In the words of that time."""
-    if sysfs.older_than(5, 4):
-        return "Driver doesn't support SRIOV configuration via sysfs"
-    if sysfs.older_than(5, 13):
-        return "Driver does not support SRIOV configuration via sysfs"
-    if title is None:
-        return "no driver bound to device; cannot configure SR-IOV"
-    return "driver does not support SR-IOV configuration via sysfs"
 
 
 def create(sysfs: Sysfs, physical: str, count: int) -> None:
@@ -107,31 +92,27 @@ def create(sysfs: Sysfs, physical: str, count: int) -> None:
 
 def destroy(sysfs: Sysfs, physical: str) -> None:
     """pciback marks what it holds as assigned, in a guest or not, and then the driver refuses."""
-    title = sysfs.driver(physical) or ""
-    folders = sysfs.virtual(physical)
-    if any(sysfs.driver(folder) == kernel_pciback.NAME for folder in folders):
-        sysfs.say(f"{title} {name(physical)}: {STILL_ASSIGNED.get(title, STILL_ASSIGNED['igb'])}")
+    if any(sysfs.driver(folder) == kernel_pciback.NAME for folder in sysfs.virtual(physical)):
+        sysfs.say(f"{sysfs.driver(physical)} {name(physical)}: {STILL_ASSIGNED}")
         refuse(errno.EPERM, physical + "/sriov_numvfs")
     _remove_all(sysfs, physical)
 
 
 def _remove_all(sysfs: Sysfs, physical: str) -> None:
-    title, folders = sysfs.driver(physical) or "", sysfs.virtual(physical)
-    for number, folder in enumerate(folders):
+    for number, folder in enumerate(sysfs.virtual(physical)):
         kernel_drivers.detach(sysfs, folder)
         sysfs.remove(f"{physical}/virtfn{number}")
         sysfs.remove(f"{BUS}/devices/{name(folder)}")
         sysfs.remove(folder)
     kernel_net.renew_settings(sysfs, physical, 0)
     _show_number(sysfs, physical, 0)
-    sysfs.say(f"{title} {name(physical)}: IOV Disabled")
+    sysfs.say(f"{sysfs.driver(physical)} {name(physical)}: IOV Disabled")
 
 
 def set_autoprobe(sysfs: Sysfs, path: str, text: str) -> None:
-    value = {"1": "1", "y": "1", "Y": "1", "0": "0", "n": "0", "N": "0"}.get(text[:1])
-    if value is None:
+    if text.strip() not in ("0", "1"):
         refuse(errno.EINVAL, path)
-    sysfs.put(path, value + "\n")
+    sysfs.put(path, text.strip() + "\n")
 
 
 def _show_number(sysfs: Sysfs, physical: str, count: int) -> None:
@@ -172,8 +153,7 @@ def unbind(sysfs: Sysfs, device: str) -> None:
     folders = sysfs.virtual(device) if sysfs.exists(device + "/sriov_numvfs") else []
     guests = {address for domain in sysfs.state["domains"].values() for address in domain["devices"]}
     if guests.intersection(map(name, folders)):
-        title = sysfs.driver(device) or ""
-        sysfs.say(f"{title} {name(device)}: {STILL_ASSIGNED.get(title, STILL_ASSIGNED['igb'])}")
+        sysfs.say(f"{sysfs.driver(device)} {name(device)}: {STILL_ASSIGNED}")
         sysfs.state.setdefault("forgotten", []).append(device)
         kernel_net.renew_settings(sysfs, device, len(folders))
     forgotten = device in sysfs.state.get("forgotten", [])

@@ -105,7 +105,7 @@ class Machine(Host):
         with open(self.path(OWN_FOLDER + "/lock"), "a") as lock:
             fcntl.flock(lock, fcntl.LOCK_EX)
             with open(self.path(OWN_FOLDER + "/description.json"), encoding="utf-8") as file:
-                description = from_json(json.load(file))
+                description = from_json(file.read())
             with open(self.path(OWN_FOLDER + "/state.json"), encoding="utf-8") as file:
                 before = file.read()
             state: Dict[str, Any] = json.loads(before)

@@ -13,7 +13,7 @@ import machine_boot
 import machine_disks
 from kernel_sysfs import Sysfs
 from machine import LOG, OWN_FOLDER, Machine
-from machine_description import Card, Description, to_json
+from machine_description import Card, Description
 from machine_devices import BUS, NET, interface, parsed, physical_function, root_port, surroundings
 from machine_pci_ids import pci_ids
 from machine_tree import Tree, plant
@@ -33,7 +33,7 @@ def install(machine: Machine, description: Description) -> None:
 
 def disk(description: Description) -> Tree:
     own = {
-        "description.json": json.dumps(to_json(description)),
+        "description.json": json.dumps(description),
         "state.json": json.dumps({"extlinux": "/boot"}),
         "lock": "",
     }
@@ -62,8 +62,6 @@ def disk(description: Description) -> Tree:
                 description, {"/etc/modprobe.d/sriov.conf": description.modprobe}
             ),
             "/etc/modules-load.d": {},
-            "/etc/systemd/system": {},
-            "/usr/lib/systemd/system": {},
             "/usr/share/hwdata/pci.ids": pci_ids(description),
             modules + "/modules.builtin": built_in,
             modules + "/modules.dep": "".join(loadable),

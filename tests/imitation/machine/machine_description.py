@@ -1,6 +1,7 @@
 """What a machine is made of: cards, interfaces, boot files, hypervisor. Values only; the folder that
 looks like the machine is made of them elsewhere."""
 
+import json
 from typing import Any, Dict, List, NamedTuple, Optional, Sequence, Tuple
 
 # What XCP-ng keeps dom0 from loading by itself (its blacklist-vfunc-drivers.conf).
@@ -90,8 +91,7 @@ class Description(NamedTuple):
     modprobe: str = ""  # what the administrator wrote into /etc/modprobe.d/sriov.conf
     dracut_hostonly: bool = True  # else its images have nothing of /etc/modprobe.d
     initrd_drivers: bool = True  # whether its images have the network cards' drivers
-    hypervisor_log: Tuple[str, ...] = ()  # lines of this machine in `xl dmesg`
-    kernel_log: Tuple[str, ...] = ()  # and in `dmesg`, at each boot
+    kernel_log: Tuple[str, ...] = ()  # lines of this machine in `dmesg`, at each boot
 
 
 def members(interfaces: Sequence[Interface], top: Interface) -> List[str]:
@@ -210,35 +210,16 @@ def recorded_description(**changes: Any) -> Description:
     return Description(**described)
 
 
-def to_json(description: Description) -> Dict[str, Any]:
-    plain = dict(description._asdict())
-    plain["cards"] = [
-        dict(card._asdict(), sriov=card.sriov and dict(card.sriov._asdict())) for card in description.cards
-    ]
-    plain["interfaces"] = [dict(interface._asdict()) for interface in description.interfaces]
-    plain["disks"] = [dict(disk._asdict()) for disk in description.disks]
-    return plain
+def from_json(text: str) -> Description:
+    """What `json.dumps` made of one: lists, in which a card's SR-IOV comes last."""
 
-
-def from_json(plain: Dict[str, Any]) -> Description:
     def frozen(value: Any) -> Any:
         return tuple(map(frozen, value)) if isinstance(value, list) else value
 
-    def cards() -> Tuple[Card, ...]:
-        made = []
-        for card in plain["cards"]:
-            values = {key: frozen(value) for key, value in card.items()}
-            values["sriov"] = Sriov(**card["sriov"]) if card["sriov"] else None
-            made.append(Card(**values))
-        return tuple(made)
-
-    values = {key: frozen(value) for key, value in plain.items()}
-    values["cards"] = cards()
-    values["interfaces"] = tuple(
-        Interface(**{key: frozen(value) for key, value in interface.items()})
-        for interface in plain["interfaces"]
+    plain: Any = Description(*frozen(json.loads(text)))
+    made: Description = plain._replace(
+        cards=tuple(Card(*own)._replace(sriov=sriov and Sriov(*sriov)) for *own, sriov in plain.cards),
+        interfaces=tuple(Interface(*one) for one in plain.interfaces),
+        disks=tuple(Disk(*one) for one in plain.disks),
     )
-    values["disks"] = tuple(
-        Disk(**{key: frozen(value) for key, value in disk.items()}) for disk in plain["disks"]
-    )
-    return Description(**values)
+    return made

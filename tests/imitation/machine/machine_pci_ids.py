@@ -20,20 +20,9 @@ VENDORS = {
 }
 _CLASSES = """
 C 01  Mass storage controller
-\t00  SCSI storage controller
-\t06  SATA controller
 \t08  Non-Volatile memory controller
 C 02  Network controller
 \t00  Ethernet controller
-\t80  Network controller
-C 06  Bridge
-\t00  Host bridge
-\t01  ISA bridge
-\t04  PCI bridge
-C 0b  Processor
-\t40  Co-processor
-C 0c  Serial bus controller
-\t05  SMBus
 """
 
 
