@@ -5,6 +5,7 @@ import itertools
 import os
 import threading
 import time
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from functools import partial
 from typing import Any, Callable, Iterator, List
@@ -20,18 +21,29 @@ WRITES = "VM.add_to_other_config"  # the last of the writes of a call; then the 
 
 
 class Gate:
-    """A hook of that name on that host, before ours or after it, that lets nobody through for the time
+    """A start hook of that name on that host, before ours or after it, that lets nobody through for the time
     being."""
 
-    def __init__(self, host: BoxHost, name: str, hook: str = "vm-pre-start") -> None:
+    def __init__(self, host: BoxHost, name: str) -> None:
+        self._host, self._threads = host, ThreadPoolExecutor(1)
         self._folder = host.machine.path(f"/tmp/{name}-{time.monotonic()}")
-        self.script = os.path.join(host.machine.path(f"/etc/xapi.d/{hook}"), name)
+        self.script = os.path.join(host.machine.path("/etc/xapi.d/vm-pre-start"), name)
         os.makedirs(self._folder)
         with open(self.script, "w") as file:
             go = f"{self._folder}/go"
             file.write(f"#!/bin/sh\ntouch {self._folder}/$2\n")
             file.write(f"for n in $(seq 2400); do [ -e {go} ] && exit 0; sleep 0.05; done\nexit 3\n")
         os.chmod(self.script, 0o755)
+
+    def hold(self, start: Callable[[str, BoxHost], Any], vm: str) -> None:
+        """Begins with `start` of the VM on this host, and comes back when it is here."""
+        self._held = self._threads.submit(start, vm, self._host)
+        self.wait_for(vm)
+
+    def result(self) -> Any:
+        """Lets it through: what it comes to."""
+        self.open()
+        return self._held.result()
 
     def wait_for(self, vm_uuid: str) -> None:
         """Until the VM's start is there."""
@@ -49,6 +61,7 @@ class Gate:
 
     def __exit__(self, *_exception: Any) -> None:
         self.open()
+        self._threads.shutdown()
         os.unlink(self.script)
 
 

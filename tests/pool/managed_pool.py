@@ -4,7 +4,7 @@ import json
 import os
 import sys
 from contextlib import contextmanager
-from typing import Any, Callable, Dict, Iterator, List, NamedTuple, Optional, Sequence, Tuple
+from typing import Any, Callable, Dict, Iterator, List, Optional, Sequence, Tuple
 
 import pytest
 import XenAPI
@@ -12,8 +12,8 @@ from box import PoolInABox
 from box_host import BoxHost
 from machine import LOG
 from machine_description import Description, default_description, intel_82599
+from refusals import Refusal, is_conflict
 from sriovlib.calls import table
-from sriovlib.errors import SriovError
 from sriovlib.pool import ledger
 from sriovlib.pool.ledger import Entry
 from sriovlib.vf import apply, restore
@@ -21,12 +21,12 @@ from values import Failure
 
 PLUGINS = os.path.abspath(f"{__file__}/../../../plugins")
 HOOKS = ("vm-pre-start", "vm-post-destroy", "vm-pre-resume")
-IMPATIENT = """#!/usr/bin/python3
+CHANGED = """#!/usr/bin/python3
 import os, sys
 sys.path[:0] = [{plugins!r}]
 import sitecustomize
 from sriovlib.starts import hooks
-hooks.SILENT_SECONDS = hooks.TOOLSTACK_SECONDS = 1
+{change}
 os._exit(hooks.run("vm-pre-start", sys.argv))
 """
 
@@ -46,27 +46,6 @@ def other_slot(number: int) -> Description:
 FOREIGN = "3/0000:00:1b.0"  # an entry by hand
 OTHER_SLOTS = pytest.mark.pool(describe=other_slot)  # each change of hosts takes a re-placement
 BY_KERNEL = pytest.mark.pool(by_kernel=True)
-
-
-class Refusal(NamedTuple):
-    """What a call or a start that is refused tells."""
-
-    code: str
-    message: str
-    hint: str
-
-    def says(self, code: str, *words: str) -> "Refusal":
-        assert self.code == code, self
-        missing = [word for word in words if word not in f"{self.message}\n{self.hint}"]
-        assert not missing, (missing, self)
-        return self
-
-
-def error_of(call: Callable[..., Any], *args: Any, **keywords: Any) -> Refusal:
-    """What a call in this process is refused with."""
-    with pytest.raises(SriovError) as caught:
-        call(*args, **keywords)
-    return Refusal(caught.value.code, caught.value.message, caught.value.hint)
 
 
 class Pool:
@@ -380,17 +359,21 @@ class Pool:
 
     @contextmanager
     def our_hook(self, host: BoxHost, text: str) -> Iterator[None]:
-        """Meanwhile this is our start hook there; `{ours}` in it is the real one, `{plugins}` our library."""
+        """Meanwhile this is our start hook there; `{ours}` in it is the real one."""
         link = host.machine.path("/etc/xapi.d/vm-pre-start/50-xapi-sriov")
         ours = os.readlink(link)
         os.unlink(link)
-        with self.hook(host, text.format(ours=ours, plugins=PLUGINS), name="50-xapi-sriov"):
+        with self.hook(host, text.format(ours=ours), name="50-xapi-sriov"):
             yield
         os.symlink(ours, link)
 
+    def changed_hook(self, host: BoxHost, change: str) -> Any:
+        """Meanwhile our start hook there does this first, in Python."""
+        return self.our_hook(host, CHANGED.format(plugins=PLUGINS, change=change))
+
     def impatient(self, host: BoxHost) -> Any:
         """Meanwhile its start hook gives a silent xapi up after a second, which saves a test a minute."""
-        return self.our_hook(host, IMPATIENT)
+        return self.changed_hook(host, "hooks.SILENT_SECONDS = hooks.TOOLSTACK_SECONDS = 1")
 
 
 def _texts(args: Dict[str, Any]) -> Dict[str, str]:
@@ -400,13 +383,3 @@ def _texts(args: Dict[str, Any]) -> Dict[str, str]:
     if args.get("on") is not None:
         texts["host_uuid"] = args["on"].uuid
     return texts
-
-
-def is_conflict(conflict: Dict[str, Any], code: str, *words: str, **expected: Any) -> Dict[str, Any]:
-    Refusal(conflict["code"], conflict["message"], conflict["hint"]).says(code, *words)
-    if "vms" in expected:
-        assert sorted(conflict["vm_uuids"]) == sorted(expected["vms"])
-    if "host" in expected:
-        assert conflict["host_uuid"] == expected["host"].uuid
-    assert conflict["address"] == expected.get("address", conflict["address"])
-    return conflict

@@ -39,40 +39,29 @@ class SmallPool:
         }
 
     def xenapi_request(self, method: str, params: Any) -> Any:
-        if method == "host.get_by_uuid":
-            return HOST
-        if method == "VM.get_all_records_where":
-            return self.vms
-        if method == "VM.get_by_uuid" and params[0] not in [vm["uuid"] for vm in self.vms.values()]:
+        if method == "VM.get_by_uuid":
             raise XenAPI.Failure(["UUID_INVALID", "VM", params[0]])
-        if method == "PIF.get_all_records_where":
-            return {
+        if method == "host.remove_from_other_config":
+            return self.other_config.pop(params[1], "")
+        if method == "host.add_to_other_config":
+            return self.other_config.update({params[1]: params[2]})
+        host = {"name_label": "host", "enabled": True, "other_config": self.other_config}
+        return {
+            "host.get_by_uuid": HOST,
+            "host.get_other_config": self.other_config,
+            "host.get_all_records_where": {HOST: host},
+            "host.get_all_records": {HOST: {"uuid": "another", "other_config": self.other_config}},
+            "pool.get_all": ["OpaqueRef:pool"],
+            "pool.get_all_records": {"OpaqueRef:pool": {"master": HOST, "other_config": self.ledger}},
+            "pool.get_other_config": self.ledger,
+            "network.get_all_records": {},
+            "PCI.get_all_records_where": {address: {"pci_id": address} for address in self.known},
+            "PIF.get_all_records_where": {
                 f"OpaqueRef:{device}": self._pif(device)
                 for device in ("eth0", "eth1", "eth2", *self.attached)
-            }
-        if method == "network.get_all_records":
-            return {}
-        if method == "PCI.get_all_records_where":
-            return {address: {"pci_id": address} for address in self.known}
-        if method == "host.remove_from_other_config":
-            self.other_config.pop(params[1], None)
-            return ""
-        if method == "host.add_to_other_config":
-            self.other_config[params[1]] = params[2]
-            return ""
-        if method == "host.get_other_config":
-            return self.other_config
-        if method == "host.get_all_records_where":
-            return {HOST: {"name_label": "host", "enabled": True, "other_config": self.other_config}}
-        if method == "host.get_all_records":
-            return {HOST: {"uuid": "another", "other_config": self.other_config}}
-        if method == "pool.get_all_records":
-            return {"OpaqueRef:pool": {"master": HOST, "other_config": self.ledger}}
-        if method == "pool.get_all":
-            return ["OpaqueRef:pool"]
-        if method == "pool.get_other_config":
-            return self.ledger
-        raise NotImplementedError(method)
+            },
+            "VM.get_all_records_where": self.vms,
+        }[method]
 
     def _pif(self, device: str) -> Dict[str, Any]:
         return {

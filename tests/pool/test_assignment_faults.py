@@ -1,14 +1,14 @@
 """A call that gives VFs is cut off, or failed by xapi: nothing is lost, nothing half done."""
 
 import errno
-import os
 import time
 from typing import Any, Dict, List, Tuple
 
 import pytest
 import XenAPI
 from interference import WRITES, all_cuts, all_failures, calls_told, meanwhile, silent
-from managed_pool import FOREIGN, Pool, error_of
+from managed_pool import FOREIGN, Pool
+from refusals import error_of
 from sriovlib.calls import assign_vf
 from sriovlib.pool import ledger, locked, master, pci_entries
 from sriovlib.xapi import session as own_xapi
@@ -102,16 +102,6 @@ def test_a_key_that_cannot_be_collected_is_left_to_the_next_call(pool: Pool, web
     assert pool.ledger(web) is not None
     pool.act("assign_vf", vm=vm, pf="eth1")
     assert list(ledger.keys(pool.pool_keys())) == [vm]
-
-
-def test_a_full_run_folder_fails_no_call(pool: Pool, web: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Who has the lock cannot be written into it then."""
-
-    def full(*_args: Any) -> int:
-        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
-
-    monkeypatch.setattr(os, "pwrite", full)
-    assert pool.act("assign_vf", vm=web, pf="eth1")["request"] == 1
 
 
 def test_a_file_that_cannot_be_read_is_not_xapis_fault(

@@ -4,9 +4,9 @@ from typing import Any, Callable, List, Mapping
 
 import pytest
 from interference import WRITES, meanwhile
-from managed_pool import Pool, error_of
-from sriovlib.machine.host import Host
-from sriovlib.pool import locked, master, reinstate
+from managed_pool import Pool
+from refusals import error_of
+from sriovlib.pool import locked
 from sriovlib.xapi.session import Xapi
 
 pytestmark = [pytest.mark.story, pytest.mark.pool(hosts=1)]
@@ -69,13 +69,3 @@ def test_who_holds_the_lock_is_named(
     monkeypatch.setattr(locked, limit, 0.2)
     with pool.one.machine.lock(locked.LOCK, "assign_vf for somebody"):
         error_of(pool.act, function, vm=web, **args).says("SRIOV_BUSY", "assign_vf for somebody")
-
-
-def test_a_start_that_needs_nothing_waits_less_for_the_lock(pool: Pool, web: str) -> None:
-    def in_time(host: Host, session: Any, args: Mapping[str, str]) -> Any:
-        return reinstate.reinstate(host, session, args["vm_uuid"], None, True, seconds=0.2)
-
-    home = pool.one.machine
-    with home.lock(locked.LOCK, "assign_vf for somebody"), pool.box.session() as session:
-        told = error_of(master.act, home, session, "reinstate_vfs", {"vm_uuid": web}, in_time)
-    told.says("SRIOV_BUSY", "assign_vf for somebody")

@@ -12,7 +12,6 @@ from sriovlib.config import vf_settings
 pytestmark = [pytest.mark.story, pytest.mark.pool(hooks=False, by_kernel=True, ports=("eth1", "eth2"))]
 
 FIRST, SECOND = "0000:07:00.0", "0000:07:00.1"  # eth1 and eth2 of the usual host
-MANAGEMENT = "0000:02:00.0"  # eth0
 VF = "0000:07:10.0"
 
 
@@ -112,38 +111,6 @@ def test_networks_that_have_no_vfs_to_give(pool: Pool) -> None:
     pool.refused("assign_vf", vm=vm, pf="eth1", on=home).says("SRIOV_MANAGED_BY_XAPI", "xapi's own SR-IOV")
 
 
-def test_vfs_that_dom0_or_xapi_needs_go_to_nobody(pool: Pool) -> None:
-    """Somebody made VFs of the management port; and on the other port xapi makes networks of its own."""
-    home = pool.one
-    set_vfs(home, MANAGEMENT, 2)
-    pool.box.add_sriov_network(home, "eth1", "by xapi")
-    vm = pool.vm("a")
-    (of_management,) = {vf["device_id"] for vf in pool.vfs(home, pf=MANAGEMENT)}
-    first = pool.vfs(home, pf=MANAGEMENT)[0]["address"]
-    for args, code in (
-        ({"device": f"8086:{of_management}"}, "SRIOV_MANAGEMENT_INTERFACE"),
-        ({"vf": first}, "SRIOV_MANAGEMENT_INTERFACE"),
-        ({"network": "xenbr0"}, "SRIOV_MANAGEMENT_INTERFACE"),
-        ({"vf": VF}, "SRIOV_MANAGED_BY_XAPI"),
-    ):
-        pool.refused("assign_vf", vm=vm, on=home, **args).says(code, home.name)
-    given = {pool.assign(vm, device="8086:10ed", on=home)["vf"] for _ in "1234"}
-    assert given == {vf["address"] for vf in pool.vfs(home, pf=SECOND)}
-    pool.refused("assign_vf", vm=vm, device="8086:10ed").says("SRIOV_NO_FREE_VF")
-
-
-def test_a_request_whose_network_is_gone(pool: Pool) -> None:
-    home = pool.one
-    vlan = pool.box.add_vlan(home, "eth1", 42, "accounting")
-    vm = pool.with_vf("a", network="accounting")
-    network = pool.api("network.get_by_name_label", "accounting")[0]
-    pool.box.xapi.call("VLAN.destroy", vlan)
-    pool.box.xapi.database.destroy("network", network)
-    pool.refused("assign_vf", vm=vm, pf="eth2", on=home).says("SRIOV_NO_FREE_VF", "request=1")
-    pool.unassign(vm, request="1")
-    assert pool.assign(vm, pf="eth2")["request"] == 2
-
-
 def test_a_network_whose_hosts_do_not_agree_on_its_tag(pool: Pool) -> None:
     """A VM would be in another VLAN on the next host."""
     for host, tag in zip(pool.hosts, (40, 41)):
@@ -151,12 +118,6 @@ def test_a_network_whose_hosts_do_not_agree_on_its_tag(pool: Pool) -> None:
     vm = pool.vm("a")
     for host in pool.hosts:
         pool.refused("assign_vf", vm=vm, network="mixed", on=host).says("SRIOV_BAD_ARGUMENT", "40, 41")
-
-
-def test_two_networks_of_one_name(pool: Pool) -> None:
-    for _ in range(2):
-        pool.box.xapi.database.create("network", {"name_label": "twins"})
-    assert "UUID" in pool.refused("assign_vf", vm=pool.vm("a"), network="twins")[2]
 
 
 def test_a_port_that_is_down_is_warned_of(pool: Pool) -> None:
@@ -187,16 +148,6 @@ def test_a_member_hands_the_call_on(pool: Pool) -> None:
     pool.refused("assign_vf", pool.other, vm_uuid=vm, pf="eth1").says("SRIOV_NOT_FOUND", "master")
 
 
-def test_none_left_is_said_with_who_has_them(pool: Pool) -> None:
-    home = pool.one
-    for number in range(4):
-        vm = pool.vm(f"vm{number}", affinity=home.ref)
-        assert pool.assign(vm, pf="eth1", on=home)["host_uuid"] == home.uuid
-    details = pool.refused("assign_vf", vm=pool.vm("late"), pf="eth1", on=home).says("SRIOV_NO_FREE_VF")
-    assert sum(f"vm{number}" in details[1] for number in range(4)) == 3  # three are named, others counted
-    assert home.name in details[1]
-
-
 @pytest.mark.parametrize(
     ("args", "code", "named"),
     [
@@ -212,13 +163,15 @@ def test_none_left_is_said_with_who_has_them(pool: Pool) -> None:
         ({"pf": "eth0"}, "SRIOV_", "eth0"),
         ({"network": "nowhere"}, "SRIOV_NOT_FOUND", "nowhere"),
         ({"network": "inside"}, "SRIOV_BAD_ARGUMENT", "internal"),
+        ({"network": "twins"}, "SRIOV_", "UUID"),
         ({"device": "8086"}, "SRIOV_BAD_ARGUMENT", "device"),
         ({"device": "dead:beef"}, "SRIOV_NO_FREE_VF", "dead:beef"),
         ({"pf": "eth1", "colour": "red"}, "SRIOV_BAD_ARGUMENT", "colour"),
     ],
 )
 def test_assign_vf_refusals(pool: Pool, args: Dict[str, str], code: str, named: str) -> None:
-    pool.box.add_network("inside")
+    for name in ("inside", "twins", "twins"):
+        pool.box.add_network(name)
     details = pool.refused("assign_vf", vm=pool.vm("a"), **args)
     assert details[0].startswith(code)
     assert named in details[1] + details[2]
@@ -228,10 +181,8 @@ def test_assign_vf_refusals(pool: Pool, args: Dict[str, str], code: str, named: 
     ("values", "code"),
     [
         ({"power_state": "Running"}, "SRIOV_VM_NOT_HALTED"),
-        ({"power_state": "Paused"}, "SRIOV_VM_NOT_HALTED"),
         ({"power_state": "Suspended"}, "SRIOV_VM_NOT_HALTED"),
         ({"current_operations": {"OpaqueRef:1": "start"}}, "SRIOV_BUSY"),
-        ({"current_operations": {"OpaqueRef:1": "clone"}}, "SRIOV_BUSY"),
         ({"is_a_template": True}, "SRIOV_BAD_ARGUMENT"),
         ({"is_a_snapshot": True, "is_a_template": True}, "SRIOV_BAD_ARGUMENT"),
         ({"is_control_domain": True, "power_state": "Running"}, "SRIOV_BAD_ARGUMENT"),
@@ -259,6 +210,10 @@ def test_macs_are_had_once_in_the_pool(pool: Pool) -> None:
     assert "request 1" in pool.refused("assign_vf", vm=other, pf="eth1", mac="02:16:3E:00:00:05")[1]
     pool.box.xapi.database.create("VIF", {"MAC": "02:16:3e:00:00:06", "VM": pool.ref(vm)})
     assert "VIF" in pool.refused("assign_vf", vm=other, pf="eth1", mac="02:16:3e:00:00:06")[1]
+    snapshot, template = pool.snapshot(vm), pool.vm("template", is_a_template=True)
+    for copy in (snapshot, template):  # no reason against it; the box copies no VIFs
+        pool.box.xapi.database.create("VIF", {"MAC": "02:16:3e:00:00:07", "VM": pool.ref(copy)})
+    pool.assign(vm, pf="eth1", mac="02:16:3e:00:00:07")
     port = next(pif["MAC"] for pif in pool.api("PIF.get_all_records").values() if pif["device"] == "eth2")
     assert "eth2" in pool.refused("assign_vf", vm=other, pf="eth1", mac=port)[1]
 
@@ -277,24 +232,20 @@ def test_a_derived_mac_is_nobody_elses_either(pool: Pool) -> None:
     assert pool.ledger(vm)["requests"][0]["settings"] == {"mac": fourth}
 
 
-def test_fifty_clients_and_twenty_vfs(pool: Pool) -> None:
-    home = pool.one
+def test_twenty_clients_and_eight_vfs(pool: Pool) -> None:
     for port in (FIRST, SECOND):
-        set_vfs(home, port, 0)
-        set_vfs(home, port, 10)
-    set_vfs(pool.other, FIRST, 0)
-    set_vfs(pool.other, SECOND, 0)
-    vms = [pool.vm(f"vm{number}") for number in range(50)]
+        set_vfs(pool.other, port, 0)
+    vms = [pool.vm(f"vm{number}") for number in range(20)]
 
     def assign(vm: str) -> str:
         try:
-            return str(pool.call("assign_vf", home, vm_uuid=vm, device="8086:10ed")["vf"])
+            return str(pool.assign(vm, device="8086:10ed")["vf"])
         except XenAPI.Failure as failure:
             return str(failure.details[0])
 
-    with ThreadPoolExecutor(50) as clients:
+    with ThreadPoolExecutor(20) as clients:
         outcomes = list(clients.map(assign, vms))
     vfs = [outcome for outcome in outcomes if outcome.startswith("0000:")]
-    assert len(vfs) == len(set(vfs)) == 20
-    assert outcomes.count("SRIOV_NO_FREE_VF") == 30
+    assert len(vfs) == len(set(vfs)) == 8
+    assert outcomes.count("SRIOV_NO_FREE_VF") == 12
     assert pool.conflicts() == []

@@ -1,11 +1,11 @@
 """Entries by hand: whoever brings a halted VM into the pool can write any, so only a running VM's keep a VF
 from others; and all that they name is said."""
 
-from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 from interference import Gate
-from managed_pool import OTHER_SLOTS, Pool, is_conflict
+from managed_pool import OTHER_SLOTS, Pool
+from refusals import is_conflict
 
 pytestmark = pytest.mark.story
 
@@ -25,15 +25,10 @@ def test_a_halted_vm_that_names_all_vfs_keeps_none_from_others(pool: Pool) -> No
         is_conflict(conflict, "ENTRY_NOT_LEASED", f"uuid={greedy}", address=vf)
 
 
-def test_a_suspended_vm_keeps_no_vf_by_hand_from_others(pool: Pool) -> None:
-    greedy = pool.vm("greedy", ALL)
-    pool.box.xapi.database.set("VM", pool.ref(greedy), "power_state", "Suspended")
-    assert pool.assign(pool.vm("web"), vf=VFS[0], on=pool.one)["vf"] == VFS[0]
-
-
 def test_vfs_that_entries_by_hand_name_are_given_last(pool: Pool) -> None:
     """An estate by hand that is adopted one VM after the other."""
-    pool.vm("old", f"0/{VFS[0]},1/{VFS[2]}")
+    pool.vm("old", f"0/{VFS[0]}")
+    pool.vm("asleep", f"0/{VFS[2]}", power_state="Suspended")
     web = pool.vm("web")
     got = [pool.assign(web, pf="eth1")["vf"] for _ in VFS[:3]]
     assert got == [VFS[1], VFS[3], VFS[0]]
@@ -72,22 +67,18 @@ def test_a_start_that_will_be_refused_keeps_no_vf_from_others(pool: Pool) -> Non
     """Or who may start VMs would block all VFs, one refused start after the other."""
     pool.with_vf("web", vlan="12")
     greedy, mail = pool.vm("greedy", ALL), pool.vm("mail")
-    with Gate(pool.one, "00-before-ours") as gate, ThreadPoolExecutor(1) as threads:
-        start = threads.submit(pool.start_refused, greedy, pool.one)
-        gate.wait_for(greedy)
+    with Gate(pool.one, "00-before-ours") as gate:
+        gate.hold(pool.start_refused, greedy)
         assert pool.assign(mail, network=pool.network("eth1"), on=pool.one)["vf"] == VFS[1]
-        gate.open()
-        start.result()
+        gate.result()
 
 
 def test_a_start_that_was_let_through_keeps_its_vf(pool: Pool) -> None:
     """Its domain is not there yet."""
     by_hand, web = pool.vm("by hand", f"0/{VFS[1]}"), pool.vm("web")
-    with Gate(pool.one, "99-after-ours") as gate, ThreadPoolExecutor(1) as threads:
-        start = threads.submit(pool.start, by_hand, pool.one)
-        gate.wait_for(by_hand)
+    with Gate(pool.one, "99-after-ours") as gate:
+        gate.hold(pool.start, by_hand)
         pool.refused("assign_vf", vm=web, vf=VFS[1], on=pool.one).says("SRIOV_NO_FREE_VF")
         assert pool.assign(web, vf=VFS[1], on=pool.other)["vf"] == VFS[1]
-        gate.open()
-        start.result()
+        gate.result()
     assert pool.devices(by_hand) == [VFS[1]]

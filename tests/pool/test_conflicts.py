@@ -4,9 +4,10 @@ import json
 from typing import Any
 
 import pytest
-from box_host import plugin_of_version, set_plugin, set_vfs
-from machine_description import SATA, Card, Description
-from managed_pool import BY_KERNEL, Pool, alike, is_conflict
+from box_host import set_vfs
+from machine_description import SATA
+from managed_pool import BY_KERNEL, Pool
+from refusals import is_conflict
 
 pytestmark = pytest.mark.story
 
@@ -41,7 +42,7 @@ def test_two_leases_on_one_vf(pool: Pool) -> None:
     db = pool.with_vf("db", vf=VF)
     pool.set_ledger(web, old)
     pool.set_pci(web, f"0/{VF}")
-    twice = pool.conflict("LEASE_STALE", vms=[web, db], host=pool.one, address=VF)
+    pool.conflict("LEASE_STALE", vms=[web, db], host=pool.one, address=VF)
     assert holder(pool, "assigned") == db  # it was given it last
     assert not pool.reinstate(db)["changed"]
     pool.refused("reinstate_vfs", vm=web).says("SRIOV_NO_FREE_VF", f"db ({db})")
@@ -50,19 +51,6 @@ def test_two_leases_on_one_vf(pool: Pool) -> None:
     twice, unlike = pool.conflicts()
     assert (twice["code"], twice["vm_uuids"]) == ("LEASE_STALE", sorted([web, db]))
     assert (unlike["code"], unlike["vm_uuids"]) == ("VF_UNLIKE_REQUEST", [web])  # nor has it its MAC
-
-
-def test_a_guest_that_runs_with_what_another_was_lent(pool: Pool) -> None:
-    """Plugged by hand, with `xl`."""
-    web, guest = pool.with_vf("web", vf=VF), pool.vm("guest")
-    pool.one.machine.start_domain(guest, "guest", [VF])
-    pool.conflict("LEASE_STALE", vms=[web, guest], address=VF)
-
-
-def test_a_host_with_another_version_and_who_could_start_there(pool: Pool, tmp_path: Any) -> None:
-    web = pool.with_vf("web", vf=VF)
-    set_plugin(pool.other, plugin_of_version(str(tmp_path / "plugins"), "0.0.9"))
-    pool.conflict("HOST_WITHOUT_PLUGIN", "0.0.9", "web", host=pool.other, vms=[web])
 
 
 def test_entries_that_xapi_would_drop_or_that_no_host_has(pool: Pool) -> None:
@@ -111,33 +99,17 @@ def test_two_entries_by_hand_of_which_one_is_a_copy(pool: Pool) -> None:
     assert pool.conflicts() == []
 
 
-def test_two_entries_by_hand_for_what_is_no_vf(pool: Pool) -> None:
-    for name in ("one", "other"):
-        pool.vm(name, pci="0/0000:00:1f.3")
-    assert "adopt_vm" not in pool.conflict("ENTRY_NOT_LEASED")["hint"]
-
-
-def reverted(pool: Pool) -> str:
-    """A VM that has no VF any more, and an entry again for one that is another VM's now."""
+def test_a_revert_to_when_the_vm_had_a_vf_that_is_another_vms_now(pool: Pool) -> None:
     web = pool.with_vf("web", vf=VF)
     snapshot = pool.snapshot(web)
     pool.unassign(web)
     pool.with_vf("db", vf=VF)
     pool.revert(snapshot)
-    return web
-
-
-def test_a_revert_to_when_the_vm_had_a_vf(pool: Pool) -> None:
-    web = reverted(pool)
     pool.conflict("LEASE_STALE", VF, "reinstate_vfs", vms=[web])
     assert pool.reinstate(web)["pci_changed"]
-    assert pool.pci(web) is None
-    assert pool.conflicts() == []
-
-
-def test_a_start_of_a_reverted_vm_takes_the_old_entry_out(pool: Pool) -> None:
-    web = reverted(pool)
-    assert pool.restarts(web, pool.one) == []
+    assert (pool.pci(web), pool.conflicts()) == (None, [])
+    pool.revert(snapshot)
+    assert pool.restarts(web, pool.one, "were removed") == []
     assert (pool.power_state(web), pool.pci(web)) == ("Running", None)
     assert pool.conflicts() == []
 
@@ -182,20 +154,6 @@ def test_entries_for_what_dom0_needs(pool: Pool) -> None:
     is_conflict(found[SATA, pool.other.uuid], "ENTRY_INVALID", "host2", "the mounted file system /", advice)
     pool.api("PIF.unplug", pool.box.pif(pool.one, "eth2"))
     assert (SECOND, pool.one.uuid) not in {(one["address"], one["host_uuid"]) for one in pool.conflicts()}
-
-
-def with_plain_ports(number: int) -> Description:
-    addresses, macs = ("0000:03:00.0", "0000:03:00.1"), ("00:16:3e:00:03:00", "00:16:3e:00:03:01")
-    plain = Card(addresses, "14e4:165f", "NetXtreme BCM5720", "tg3", interfaces=("eth3", "eth4"), macs=macs)
-    return alike(number)._replace(cards=(*alike(number).cards, plain))
-
-
-@pytest.mark.pool(describe=with_plain_ports, hosts=1)
-def test_a_port_without_sriov_that_carries_the_vms_network(pool: Pool) -> None:
-    """Nothing of it is in dom0 but its PIF: no address, no VFs. The port beside it is free to be taken."""
-    pool.api("PIF.unplug", pool.box.pif(pool.one, "eth4"))
-    greedy = pool.vm("greedy", pci="0/0000:03:00.0,1/0000:03:00.1")
-    pool.conflict("ENTRY_INVALID", "eth3", "attached PIF", vms=[greedy], address="0000:03:00.0")
 
 
 @BY_KERNEL
@@ -245,6 +203,7 @@ def test_a_request_whose_network_goes(pool: Pool) -> None:
     uuid = pool.api("network.get_uuid", network)
     pool.api("network.destroy", network)
     pool.conflict("REQUEST_STALE", f"web ({web})", uuid)
+    pool.refused("assign_vf", vm=web, pf="eth1", on=pool.one).says("SRIOV_NO_FREE_VF", "request=1")
     pool.unassign(web, request="1")
     assert pool.conflicts() == []
 
@@ -257,14 +216,8 @@ def test_a_network_that_was_made_anew_with_another_vlan(pool: Pool) -> None:
     (vlan,) = pool.api("VLAN.get_all")
     pool.api("VLAN.destroy", vlan)
     pool.box.add_vlan(pool.one, "eth1", 10, "office")
-    pool.conflict(
-        "REQUEST_STALE",
-        "VLAN 9",
-        "office",
-        "VLAN 10",
-        f"`unassign_vf` with vm_uuid={web} and request=1",
-        vms=[web],
-    )
+    advice = f"`unassign_vf` with vm_uuid={web} and request=1"
+    pool.conflict("REQUEST_STALE", "VLAN 9", "office", "VLAN 10", advice, vms=[web])
     pool.unassign(web, request="1")
     pool.assign(web, network="office")
     assert pool.conflicts() == []
@@ -288,11 +241,3 @@ def test_leases_of_a_host_that_left_are_found_by_it(pool: Pool) -> None:
     is_conflict(*listed["conflicts"], "LEASE_STALE")
     pool.unassign(web)
     pool.refused("list_assignments", on=goes).says("SRIOV_NOT_FOUND")
-
-
-def test_a_host_whose_name_another_begins_with(pool: Pool) -> None:
-    """The silent one is named, whatever hosts are called."""
-    for host in pool.hosts:
-        pool.api("host.set_name_label", host.ref, "host")
-    pool.box.lose(pool.other, noticed=False)
-    pool.conflict("HOST_SILENT", host=pool.other)

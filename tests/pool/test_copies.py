@@ -1,14 +1,44 @@
 """Clones, and VMs that were reverted: VFs and entries of their own, whatever the copies say."""
 
 import pytest
+from box_host import BoxHost
 from managed_pool import Pool
+from refusals import is_conflict
 
 pytestmark = pytest.mark.story
 
-VF, NEXT_VF = "0000:07:10.0", "0000:07:10.2"
+VF = "0000:07:10.0"
 
 
 # -- clones ------------------------------------------------------------------------------------------
+
+
+def is_refused_as_a_copy(pool: Pool, vm: str, host: BoxHost, origin: str) -> None:
+    """`list_assignments` says the same of it."""
+    advice = f"`adopt_vm` with vm_uuid={vm} and origin_uuid={origin}"
+    pool.start_refused(vm, host).says("SRIOV_VF_IN_USE", origin, "copy", advice)
+    (copy,) = [one for one in pool.conflicts() if one["code"] == "COPY" and vm in one["vm_uuids"]]
+    assert copy["vm_uuids"] == [vm, origin]
+
+
+@pytest.mark.parametrize("origin", ["runs", "is a template", "is gone"])
+def test_copies_start_when_they_were_given_vfs_of_their_own(pool: Pool, origin: str) -> None:
+    web = pool.with_vf("web", vlan="12")
+    if origin == "is a template":
+        pool.set_template(web)
+    made = [pool.clone(web, name) for name in ("one", "other")]
+    if origin == "runs":
+        pool.start(web, pool.one)
+    elif origin == "is gone":
+        pool.destroy(web)
+    for host, vm in zip(pool.hosts, made):
+        pool.set_template(vm, False)
+        is_refused_as_a_copy(pool, vm, host, web)
+    for host, vm in zip(pool.hosts, made):
+        pool.adopt(vm, on=host)
+        pool.start(vm, host)
+        (vf,) = pool.devices(vm)
+        assert pool.settings(host, vf) == (pool.mac(vm), 12)
 
 
 def test_assign_vf_to_a_clone_takes_its_copied_entries_out(pool: Pool) -> None:
@@ -40,28 +70,14 @@ def test_a_golden_image_becomes_a_template(pool: Pool) -> None:
     pool.set_template(golden)
     copy = pool.clone(golden, "from golden")
     pool.set_template(copy, False)
+    stale, _ = pool.conflicts()
+    is_conflict(stale, "REQUEST_STALE", f"vm_uuid={golden} and all=true")
     assert pool.codes() == ["REQUEST_STALE", "COPY"]
     assert pool.unassign(golden)["unassigned"] == [{"request": 1, "vf": VF}]
     assert pool.pci(golden) is None
 
 
 # -- reverts -----------------------------------------------------------------------------------------
-
-
-def test_a_vm_that_was_reverted_to_when_it_had_vfs(pool: Pool) -> None:
-    """They are back in its entries."""
-    web = pool.with_vf("web", pf="eth1")
-    snapshot = pool.snapshot(web)
-    pool.unassign(web)
-    pool.revert(snapshot)
-    assert pool.pci(web) == f"0/{VF}"
-    pool.reinstate(web)
-    assert pool.pci(web) is None
-
-    pool.revert(snapshot)
-    pool.assign(web, pf="eth1")
-    pool.unassign(web)
-    assert pool.pci(web) is None
 
 
 def test_a_vm_that_was_reverted_to_before_it_had_any_device(pool: Pool) -> None:
@@ -77,17 +93,6 @@ def test_a_vm_that_was_reverted_to_before_it_had_any_device(pool: Pool) -> None:
     assert pool.pci(web) == f"0/{VF}"
 
 
-def test_entries_of_a_former_lease_are_named_and_replaced(pool: Pool) -> None:
-    web = pool.with_vf("web", vf=VF)
-    snapshot = pool.snapshot(web)
-    pool.unassign(web)
-    pool.assign(web, vf=NEXT_VF)
-    pool.revert(snapshot)
-    pool.conflict("LEASE_STALE", vms=[web])
-    assert pool.reinstate(web)["pci_changed"]
-    assert pool.pci(web) == f"0/{NEXT_VF}"
-
-
 def test_a_reverted_vm_may_have_the_vf_of_its_old_entry(pool: Pool) -> None:
     """Three of four VFs are another VM's, and only its own old entry names the fourth."""
     web, other = pool.with_vf("web"), pool.vm("other")
@@ -98,15 +103,6 @@ def test_a_reverted_vm_may_have_the_vf_of_its_old_entry(pool: Pool) -> None:
         pool.assign(other, pf="eth1", on=pool.one)
     got = pool.assign(web, pf="eth1", on=pool.one)
     assert pool.pci(web) == f"0/{got['vf']}"
-
-
-def test_a_clone_without_its_copied_keys_migrates(pool: Pool) -> None:
-    web = pool.with_vf("web", pf="eth1")
-    clone = pool.clone(web, "copy")
-    hint = pool.conflict("COPY")["hint"]
-    assert f"`xe vm-param-remove uuid={clone} param-name=other-config param-key=pci`" in hint
-    pool.set_pci(clone, None)
-    assert pool.conflicts() == []
 
 
 def test_a_clone_of_a_vm_whose_key_cannot_be_read_does_not_get_its_vf(pool: Pool) -> None:

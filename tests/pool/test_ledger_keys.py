@@ -4,7 +4,8 @@ or takes them out, and what that may cost others."""
 import json
 
 import pytest
-from managed_pool import Pool, is_conflict
+from managed_pool import Pool
+from refusals import is_conflict
 from sriovlib.pool import ledger
 
 pytestmark = pytest.mark.story
@@ -145,11 +146,10 @@ def test_a_key_with_the_last_serial_is_renamed_as_the_hint_says(pool: Pool) -> N
     assert pool.call("unassign_vf", vm_uuid=vm, all="true")["changed"]
 
 
-def test_a_note_that_looks_like_a_key_stays(pool: Pool) -> None:
-    pool.set_ledger("note", "keep me")
-    vm = pool.with_vf("a", pf="eth1")
-    pool.unassign(vm)
-    assert pool.pool_keys()[ledger.PREFIX + "note"] == "keep me"
+def test_a_note_that_looks_like_a_key_stays_and_stops_no_start(pool: Pool) -> None:
+    pool.set_ledger('"note', "keep me")
+    pool.start(pool.with_vf("a", pf="eth1"), pool.other)
+    assert pool.pool_keys()[ledger.PREFIX + '"note'] == "keep me"
 
 
 def test_numbers_that_somebody_made_too_large_cost_nobody_else(pool: Pool) -> None:
@@ -166,38 +166,12 @@ def test_numbers_that_somebody_made_too_large_cost_nobody_else(pool: Pool) -> No
     assert pool.call("list_assignments", vm=other)["conflicts"] == []
 
 
-def test_an_entry_written_after_unassign_vf_counts_in_every_call(pool: Pool) -> None:
-    """The VM had that VF, gave it back, and its owner writes the entry again: list_vfs and set_vf_count see
-    what assign_vf sees."""
-    vm = pool.with_vf("web", vf=VF)
-    pool.unassign(vm)
-    pool.set_pci(vm, f"0/{VF}")
-    (shown,) = pool.vfs(state="assigned")
-    assert (shown["address"], shown["assigned_to"]["vm_uuid"]) == (VF, vm)
-    pool.refused("set_vf_count", pf="eth1", count="0").says("SRIOV_VF_IN_USE")
-
-
 def test_a_vm_without_its_entries_is_told_what_writes_them(pool: Pool) -> None:
     vm = pool.with_vf("web", vf=VF)
     pool.set_pci(vm, None)
     pool.conflict("LEASE_STALE", "without VFs", "`reinstate_vfs`")
     pool.reinstate(vm)
     assert (pool.pci(vm), pool.conflicts()) == (f"0/{VF}", [])
-
-
-def test_a_template_gives_its_vfs_back(pool: Pool) -> None:
-    vm = pool.with_vf("template", pf="eth1")
-    pool.set_template(vm)
-    pool.conflict("REQUEST_STALE", f"vm_uuid={vm} and all=true")
-    pool.unassign(vm)
-    assert pool.conflicts() == []
-
-
-def test_reinstate_vfs_collects_keys_of_vms_that_are_gone(pool: Pool) -> None:
-    gone, vm = pool.with_vf("gone"), pool.with_vf("a")
-    pool.destroy(gone)
-    pool.reinstate(vm, on=pool.other)
-    assert pool.ledger(gone) is None
 
 
 def test_entries_of_pages_are_refused_and_cost_no_other_vm(pool: Pool) -> None:
@@ -208,6 +182,7 @@ def test_entries_of_pages_are_refused_and_cost_no_other_vm(pool: Pool) -> None:
         pool.refused(function, vm=odd, **args).says("SRIOV_BAD_ARGUMENT", f"odd ({odd})", advice)
     assert pool.assign(pool.vm("web"), pf="eth1")["request"] == 1
     pool.conflict("ENTRY_INVALID", vms=[odd])
+    pool.start_refused(odd, pool.one).says("SRIOV_BAD_ARGUMENT", "65536", advice)
 
 
 def test_iovirt_keys_of_pages_are_refused(pool: Pool) -> None:

@@ -5,7 +5,8 @@ from typing import Any
 import pytest
 from box_host import PLUGIN, set_plugin
 from machine import Done, Machine
-from managed_pool import Pool, is_conflict
+from managed_pool import Pool
+from refusals import is_conflict
 from sriovlib.config.vf_settings import NO_MAC
 from sriovlib.vf import restore
 from values import Failure
@@ -25,23 +26,6 @@ def test_the_mac_of_a_guest_that_shut_itself_down_goes_when_it_starts_elsewhere(
     assert pool.settings(pool.other, VF) == (pool.mac(vm), 12)
 
 
-def test_the_mac_of_a_guest_that_shut_itself_down_goes_with_its_request(pool: Pool) -> None:
-    vm = pool.with_vf("web")
-    pool.start(vm, pool.one)
-    pool.guest_shuts_down(vm)
-    pool.unassign(vm)
-    assert pool.settings(pool.one, VF) == (NO_MAC, 0)
-
-
-def test_release_vfs_leaves_a_running_vm_alone(pool: Pool) -> None:
-    vm = pool.with_vf("web")
-    pool.start(vm, pool.one)
-    answer = pool.call("release_vfs", pool.one, vm_uuid=vm)
-    not_released = [{"vf": VF, "why": "the VM runs here"}]
-    assert answer == {"vm_uuid": vm, "released": [], "not_released": not_released}
-    assert pool.settings(pool.one, VF)[0] == pool.mac(vm)
-
-
 @pytest.mark.parametrize("what", ["start", "reboot"])
 def test_settings_of_a_start_that_a_later_hook_refused_are_set_back(pool: Pool, what: str) -> None:
     """xenopsd runs no hook after a refusal."""
@@ -57,20 +41,15 @@ def test_settings_of_a_start_that_a_later_hook_refused_are_set_back(pool: Pool, 
     assert pool.settings(pool.one, VF) == (pool.mac(vm), 12)
 
 
-def left(pool: Pool) -> str:
-    """A VM shut itself down on a host whose plugin did not answer as it started on another."""
+def test_a_mac_that_stayed_is_named_and_goes_as_the_hint_says(pool: Pool) -> None:
+    """The host's plugin did not answer as the VM started on another."""
     vm, silent = pool.with_vf("web", on=pool.other, vlan="12"), pool.other
-    pool.start(vm, pool.other)
+    pool.start(vm, silent)
     pool.guest_shuts_down(vm)
     set_plugin(silent, None)
     pool.start(vm, pool.one)
     set_plugin(silent, PLUGIN)
-    assert pool.settings(pool.other, VF) == (pool.mac(vm), 12)
-    return vm
-
-
-def test_a_mac_that_stayed_is_named_and_goes_as_the_hint_says(pool: Pool) -> None:
-    vm, silent = left(pool), pool.other
+    assert pool.settings(silent, VF) == (pool.mac(vm), 12)
     advice = f"`release_vfs` with vm_uuid={vm} and vfs={VF} on {silent.name}"
     pool.conflict("VF_NOT_RELEASED", pool.mac(vm), advice, host=silent, address=VF)
     assert pool.call("release_vfs", silent, vm_uuid=vm, vfs=VF)["released"] == [VF]
@@ -102,13 +81,17 @@ def test_a_vf_that_was_set_by_hand_and_adopted_is_set_back(pool: Pool, goes: str
     assert (pool.settings(pool.one, VF), pool.conflicts()) == ((NO_MAC, 0), [])
 
 
-def test_release_vfs_of_an_address_that_a_running_vm_has(pool: Pool) -> None:
-    """What runs, or is being started with a VF, keeps it whoever is told to have had it."""
+def test_release_vfs_leaves_a_running_vm_alone(pool: Pool) -> None:
+    """It keeps its VF whoever is told to have had it."""
     vm, other = pool.with_vf("web"), pool.with_vf("other")
     pool.start(vm, pool.one)
-    answer = pool.call("release_vfs", pool.one, vm_uuid=other, vfs=VF)
-    assert (answer["released"], pool.settings(pool.one, VF)[0]) == ([], pool.mac(vm))
-    assert answer["not_released"] == [{"vf": VF, "why": "a running VM has it"}]
+    for args, why in (
+        ({"vm": vm}, "the VM runs here"),
+        ({"vm": other, "vfs": VF}, "a running VM has it"),
+    ):
+        answer = pool.call("release_vfs", pool.one, **args)
+        assert (answer["released"], answer["not_released"]) == ([], [{"vf": VF, "why": why}])
+    assert pool.settings(pool.one, VF)[0] == pool.mac(vm)
     pool.refused("release_vfs", pool.one, vm=other, vfs="07:10").says("SRIOV_BAD_ARGUMENT")
 
 

@@ -8,15 +8,12 @@ import subprocess
 import sys
 import threading
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
-from functools import partial
 from pathlib import Path
-from typing import Any, Dict, Iterator, List, Tuple
+from typing import Any, Dict, List
 
 import pytest
 from box_host import BoxHost
 from box_vms import HOOK_SCRIPT
-from calls import Context
 from interference import Gate, calls_watched
 from managed_pool import Pool
 from sriovlib.config.vf_settings import NO_MAC
@@ -38,6 +35,13 @@ def xapi_fails(pool: Pool, host: BoxHost) -> Any:
             raise Failure("INTERNAL_ERROR", "Db_exn.DBCache_NotFound")
 
     return calls_watched(pool.box, host, act)
+
+
+def written_earlier(host: BoxHost, vm: str, seconds: float) -> None:
+    """The note of the VM's start is by so much older than it is."""
+    path = f"/run/sriov/{start_notes.PREFIX}{vm}"
+    note = json.loads(host.machine.read(path))
+    host.machine.replace_file(path, json.dumps({**note, "time": note["time"] - seconds}).encode())
 
 
 def until_it_is_logged(pool: Pool, host: BoxHost, words: str, thread: threading.Thread) -> None:
@@ -81,25 +85,6 @@ def test_while_xapi_fails_only_what_a_vm_had_is_plugged(pool: Pool) -> None:
     assert (pool.devices(web), pool.settings(pool.other, VF)[1]) == ([VF], 12)
 
 
-@pytest.mark.usefixtures("hurried")
-def test_a_start_soon_after_a_reboot_that_came_to_nothing_is_a_start(pool: Pool) -> None:
-    vm, host = pool.with_vf("web"), pool.other
-    pool.start(vm, pool.other)
-    script = pool.box.put_hook(host, "vm-pre-reboot", "#!/bin/sh\nexit 2\n")
-    with pytest.raises(Failure):
-        pool.reboot(vm)
-    os.unlink(script)
-    assert start_notes.reboots(host.machine, vm)
-    pool.set_pci(vm, f"{pool.pci(vm)},7/{MANAGEMENT}")
-    assert pool.outcome(vm, pool.other) == "SRIOV_NEEDED_BY_DOM0"
-    with Gate(host, "10-before") as gate, ThreadPoolExecutor(1) as threads:
-        again = threads.submit(pool.outcome, vm, pool.other)
-        gate.wait_for(vm)
-        with pool.box.silent_xapi(host):
-            gate.open()
-            assert again.result() == "SRIOV_XAPI_SILENT"  # the mark is good for one start
-
-
 @pytest.mark.parametrize("has_vf", [True, False])
 def test_a_start_soon_after_a_stopped_reboot_is_refused_while_xapi_is_silent(
     pool: Pool, has_vf: bool
@@ -107,53 +92,24 @@ def test_a_start_soon_after_a_stopped_reboot_is_refused_while_xapi_is_silent(
     """It would plug more than the VM had, or something where it had nothing."""
     vm, host = pool.with_vf("web") if has_vf else pool.vm("web"), pool.other
     pool.start(vm, pool.other)
-    script = pool.box.put_hook(host, "vm-pre-reboot", "#!/bin/sh\nexit 2\n")
-    with pytest.raises(Failure):
+    with pool.hook(host, "#!/bin/sh\nexit 2\n", "vm-pre-reboot"), pytest.raises(Failure):
         pool.reboot(vm)
-    os.unlink(script)
     pool.set_pci(vm, f"0/{VF},7/{MANAGEMENT}")
-    with pool.impatient(pool.other), Gate(host, "10-before") as gate, ThreadPoolExecutor(1) as threads:
-        again = threads.submit(pool.outcome, vm, pool.other)
-        gate.wait_for(vm)
+    with pool.impatient(host), Gate(host, "10-before") as gate:
+        gate.hold(pool.outcome, vm)
         with pool.box.silent_xapi(host):
-            gate.open()
-            assert again.result() == "SRIOV_XAPI_SILENT"
+            assert gate.result() == "SRIOV_XAPI_SILENT"
     assert host.machine.exists("/sys/class/net/eth0")
-
-
-@pytest.mark.usefixtures("hurried")
-def test_a_master_that_does_not_answer_holds_no_start_up_that_needs_nothing(pool: Pool) -> None:
-    vm, table, answers = pool.with_vf("web", vlan="12"), pool.box.xapi.calls, threading.Event()
-    waited: List[bool] = []
-
-    def late(context: Context, *params: Any) -> Any:
-        waited.append(answers.wait(60))
-        return table["host.call_plugin"].function(context, *params)
-
-    pool.box.xapi.calls = {**table, "host.call_plugin": table["host.call_plugin"]._replace(function=late)}
-    try:
-        pool.start(vm, pool.other)  # addresses are alike: only the lease was to move
-        assert waited == []  # it goes on waiting
-    finally:
-        answers.set()
-        pool.box.xapi.calls = table
-    assert pool.settings(pool.other, VF) == (pool.mac(vm), 12)
 
 
 def test_a_start_that_waits_for_minutes_keeps_its_vf(pool: Pool) -> None:
     """For memory, say: its hook was through long ago, and its domain is to come."""
-    machine = pool.one.machine
     first, second = pool.vm("first", f"0/{VF}"), pool.vm("second", f"0/{VF}")
-    note = f"/run/sriov/{start_notes.PREFIX}{first}"
-    with Gate(pool.one, "60-after") as gate, ThreadPoolExecutor(1) as threads:
-        slow = threads.submit(pool.outcome, first, pool.one)
-        gate.wait_for(first)
-        written = json.loads(machine.read(note))
-        early = {**written, "time": written["time"] - start_notes.CLAIM_SECONDS}
-        machine.replace_file(note, json.dumps(early).encode())
+    with Gate(pool.one, "60-after") as gate:
+        gate.hold(pool.outcome, first)
+        written_earlier(pool.one, first, start_notes.CLAIM_SECONDS)
         refusal = pool.start_refused(second, pool.one)
-        gate.open()
-        assert slow.result() == "started"
+        assert gate.result() == "started"
     refusal.says("SRIOV_VF_IN_USE", f"first ({first})", "which is starting")
     pool.guest_shuts_down(first)  # its note stays, and claims nothing
     assert pool.outcome(second, pool.one) == "started"
@@ -181,12 +137,15 @@ def test_start_does_not_wait_for_the_link_of_another_port(
 
 @pytest.mark.usefixtures("hurried")
 def test_a_lock_that_is_anothers_for_long_costs_no_reboot(pool: Pool) -> None:
+    """Until the domain is there again, others know of its VF by the note only, which was of long ago."""
     host, by_hand = pool.one.machine, pool.vm("by hand", "0/0000:07:10.2")
     pool.start(by_hand, pool.one)  # before there are VLANs in its network
     vm = pool.with_vf("web", vlan="12")
     pool.start(vm, pool.one)
+    written_earlier(pool.one, vm, 90000)
     with host.lock("vfs", "sriov-restore"), ThreadPoolExecutor(2) as threads:
         list(threads.map(pool.guest_reboots, (vm, by_hand)))
+    assert vm in start_notes.claims(host, "another")
     assert (pool.devices(vm), pool.devices(by_hand)) == ([VF], ["0000:07:10.2"])
     assert pool.settings(pool.one, VF) == (pool.mac(vm), 12)
 
@@ -206,44 +165,6 @@ def test_a_reboot_waits_for_the_lock_where_its_vf_is_not_as_it_was(pool: Pool) -
 
 
 # -- xenstore, and notes ---------------------------------------------------------------------------
-
-
-def test_where_xenstore_does_not_answer_no_vf_is_swept_up(pool: Pool) -> None:
-    """Nobody knows then who runs: a VM that has run for hours keeps its MAC beside one that reboots."""
-    web, other = pool.with_vf("web", vlan="12"), pool.with_vf("other", vlan="13")
-    for vm in (web, other):
-        pool.start(vm, pool.one)
-    machine = pool.one.machine
-    note = f"/run/sriov/{start_notes.PREFIX}{web}"
-    machine.replace_file(note, json.dumps({**json.loads(machine.read(note)), "time": -90000}).encode())
-    tool = machine.path("/usr/bin/xenstore-ls")
-    os.rename(tool, f"{tool}.away")
-    pool.guest_reboots(other)
-    os.rename(f"{tool}.away", tool)
-    assert pool.settings(pool.one, VF) == (pool.mac(web), 12)
-    assert machine.exists(note)
-
-
-@contextmanager
-def nothing_can_be_removed(host: BoxHost, vm: str) -> Iterator[None]:
-    """Root may do anything, so something that is no file stands where the mark of a reboot would."""
-    mark = host.machine.path(f"/run/sriov/{start_notes.REBOOT_PREFIX}{vm}")
-    os.makedirs(mark)
-    try:
-        yield
-    finally:
-        os.rmdir(mark)
-
-
-def test_a_mark_that_cannot_be_taken_away_stops_nothing(pool: Pool) -> None:
-    plain, web = pool.vm("plain"), pool.with_vf("web", vlan="12")
-    with nothing_can_be_removed(pool.one, plain):
-        assert pool.outcome(plain, pool.one) == "started"
-    pool.start(web, pool.one)
-    with nothing_can_be_removed(pool.one, web):
-        pool.shut_down(web)
-        assert pool.settings(pool.one, VF) == (NO_MAC, 0)
-    assert "the mark of its reboot could not be taken away" in pool.log(pool.one)
 
 
 @pytest.mark.parametrize("environment", [{}, {"PYTHONUNBUFFERED": "1"}])
@@ -268,24 +189,20 @@ def test_a_damaged_package_lets_nothing_through(tmp_path: Path, hook: str, optio
         assert subprocess.run(command, stdout=full).returncode == 2
 
 
-KILLED = """#!/usr/bin/python3
-import os, signal, sys
-sys.path[:0] = [{plugins!r}]
-import sitecustomize
-from sriovlib.starts import hooks
+KILLED = """
+import signal
 from sriovlib.vf import apply
 arrive = apply.arrive
 def arrive_and_die(*args):
     arrive(*args)
     os.kill(os.getpid(), signal.SIGKILL)
 apply.arrive = arrive_and_die
-os._exit(hooks.run("vm-pre-start", sys.argv))
 """
 
 
 def test_settings_of_a_killed_hook_are_released_when_the_vm_starts_elsewhere(pool: Pool) -> None:
     vm, host = pool.with_vf("web", vlan="12"), pool.other
-    with pool.our_hook(host, KILLED), pytest.raises(Failure):
+    with pool.changed_hook(host, KILLED), pytest.raises(Failure):
         pool.start(vm, pool.other)
     assert pool.settings(pool.other, VF) == (pool.mac(vm), 12)
     pool.start(vm, pool.one)
@@ -298,20 +215,14 @@ def test_a_note_that_cannot_be_written_leaves_no_old_one(pool: Pool) -> None:
     vm, host = pool.with_vf("web", vlan="12"), pool.one.machine
     pool.start(vm, pool.one)
     pool.guest_shuts_down(vm)
-    in_ledger(pool, vm, '"vlan":"12"', '"vlan":"77"')
+    key = json.dumps(pool.ledger(vm), separators=(",", ":"))
+    pool.set_ledger(vm, key.replace('"vlan":"12"', '"vlan":"77"'))  # somebody edits it
     in_the_way = host.path(f"/run/sriov/.{start_notes.PREFIX}{vm}.sriov-new")
     os.mkdir(in_the_way)
     pool.start(vm, pool.one)
     os.rmdir(in_the_way)
     pool.guest_reboots(vm)
     assert pool.settings(pool.one, VF) == (pool.mac(vm), 77)
-
-
-def in_ledger(pool: Pool, vm: str, old: str, new: str) -> None:
-    """Somebody edits the VM's key."""
-    text = json.dumps(pool.ledger(vm), separators=(",", ":"))
-    assert old in text
-    pool.set_ledger(vm, text.replace(old, new))
 
 
 def test_a_vf_by_hand_has_nobodys_mac(pool: Pool) -> None:
@@ -325,42 +236,3 @@ def test_a_vf_by_hand_has_nobodys_mac(pool: Pool) -> None:
     pool.unassign(vm)  # forgets the VM that is gone
     pool.start(vm, pool.one)
     assert (pool.devices(vm), pool.settings(pool.one, VF)) == ([VF], (NO_MAC, 0))
-
-
-@contextmanager
-def released_late(pool: Pool) -> Iterator[Tuple[threading.Event, threading.Event]]:
-    """The first `release_vfs`: an event when it is asked for, and one that lets it go on."""
-    asked, go, table = threading.Event(), threading.Event(), pool.box.xapi.calls
-    real = table["host.call_plugin"]
-
-    def late(context: Context, *params: Any) -> Any:
-        if "release_vfs" in params and not asked.is_set():
-            asked.set()
-            go.wait(60)
-        return real.function(context, *params)
-
-    pool.box.xapi.calls = {**table, "host.call_plugin": real._replace(function=late)}
-    try:
-        yield asked, go
-    finally:
-        go.set()
-        pool.box.xapi.calls = table
-
-
-def test_a_release_that_comes_late_leaves_a_start_alone(pool: Pool) -> None:
-    """The lease was moved away, the VM starts on its old host all the same, and only then is that told."""
-    vm, host = pool.with_vf("web", on=pool.other, vlan="12"), pool.other
-    pool.start(vm, pool.other)
-    pool.guest_shuts_down(vm)
-    with released_late(pool) as (asked, go), ThreadPoolExecutor(2) as threads:
-        moved = threads.submit(partial(pool.reinstate, vm, on=pool.one))
-        assert asked.wait(60)
-        with Gate(host, "60-after") as gate:
-            started = threads.submit(pool.start, vm, pool.other)
-            gate.wait_for(vm)  # our hook is through, and there is no domain yet
-            go.set()
-            moved.result()
-            gate.open()
-        started.result()
-    assert (pool.devices(vm), pool.settings(pool.other, VF)) == ([VF], (pool.mac(vm), 12))
-    assert start_notes.read(host.machine, vm) is not None

@@ -12,16 +12,6 @@ FIRST, SECOND = "0000:07:00.0", "0000:07:00.1"  # eth1 and eth2 of the usual hos
 VF, NEXT_VF = "0000:07:10.0", "0000:07:10.2"
 
 
-def test_portable_vfs_are_preferred_pool_wide(pool: Pool) -> None:
-    network = pool.network("eth1")
-    first, second = pool.vm("a"), pool.vm("b", affinity=pool.other.ref)
-    one = pool.assign(first, network=network)
-    other = pool.assign(second, network=network)
-    assert other["host_uuid"] == pool.other.uuid
-    assert one["vf"] != other["vf"]
-    assert one["portable"] is other["portable"] is True
-
-
 def test_a_vm_is_portable_if_all_of_its_vfs_are(pool: Pool) -> None:
     pool.with_vf("there", vf=VF, on=pool.other)
     vm = pool.vm("a")

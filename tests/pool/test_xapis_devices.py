@@ -1,7 +1,6 @@
 """Devices that xapi itself gives to VMs: VFs of its own SR-IOV, by a VIF. They are no entries, and xenopsd
 plugs them as it does entries, at each reboot again."""
 
-from concurrent.futures import ThreadPoolExecutor
 from typing import Optional
 
 import pytest
@@ -23,15 +22,8 @@ def pool(pool: Pool) -> Pool:
 
 def with_vif(pool: Pool, vm: str) -> str:
     (network,) = pool.box.xapi.database.by_name_label("network", "by xapi")
-    given = {
-        "VM": pool.ref(vm),
-        "network": network,
-        "device": "0",
-        "MAC": "",
-        "MTU": "1500",
-        "other_config": {},
-    }
-    pool.api("VIF.create", {**given, "qos_algorithm_type": ""})
+    usual = {"device": "0", "MAC": "", "MTU": "1500", "other_config": {}, "qos_algorithm_type": ""}
+    pool.api("VIF.create", {"VM": pool.ref(vm), "network": network, **usual})
     return vm
 
 
@@ -85,10 +77,8 @@ def test_an_entry_beside_xapis_vf_is_judged(pool: Pool) -> None:
 def test_entries_that_change_during_a_start_refuse_it(pool: Pool, after: str) -> None:
     """xapi has told xenopsd of those before, and those would be plugged whatever the hook sees by now."""
     vm, host = pool.vm("web", f"0/{MANAGEMENT}"), pool.one
-    with Gate(host, "10-before") as gate, ThreadPoolExecutor(1) as threads:
-        refused = threads.submit(pool.start_refused, vm, host)
-        gate.wait_for(vm)
+    with Gate(host, "10-before") as gate:
+        gate.hold(pool.start_refused, vm)
         pool.set_pci(vm, after)
-        gate.open()
-        refused.result().says("SRIOV_NOT_PLACED", "web", "changed", OURS, "Start the VM again.")
+        gate.result().says("SRIOV_NOT_PLACED", "web", "changed", OURS, "Start the VM again.")
     assert host.machine.exists("/sys/class/net/eth0")
