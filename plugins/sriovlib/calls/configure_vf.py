@@ -1,18 +1,17 @@
 """`configure_vf`: settings of a VF, now and at each boot; all that the call names, or none."""
 
-from typing import Any, Dict, Mapping, Tuple
+from typing import Any, Dict, Mapping
 
-from ..config import ini, pf_sections, sriov_conf, vf_settings
+from ..config import ini, sriov_conf, vf_settings
 from ..config.sriov_conf import HostConfig
-from ..config.vf_settings import DEFAULT, UNSET, VfSettings
+from ..config.vf_settings import DEFAULT, UNSET
 from ..errors import SriovError, bad_argument
-from ..machine import pci, sysfs
+from ..machine import sysfs
 from ..machine.host import Host
-from ..pool import needed_by_xapi
-from ..starts import release
 from ..vf import apply, in_use, inventory, links
 from ..vf.inventory import ASSIGNED, IN_USE
-from . import arguments, list_vfs
+from . import arguments, list_vfs, pf_change
+from .pf_change import PfChange, Written
 
 
 def configure_vf(host: Host, session: Any, args: Mapping[str, str]) -> Dict[str, Any]:
@@ -21,28 +20,25 @@ def configure_vf(host: Host, session: Any, args: Mapping[str, str]) -> Dict[str,
     asked = _asked(args)
     with host.lock("vfs", f"configure_vf {address}"):
         seen = inventory.look(host)
-        vf = next((vf for vf in seen.vfs if vf.address == address), None)
+        there = apply.seen_by(host, seen)
+        vf = there.get(address)
         if vf is None:
             raise SriovError(
                 "SRIOV_NOT_FOUND", f"{address} is no VF of this host.", "list_vfs shows its VFs."
             )
-        pf = seen.pf_of(vf)
-        interface = seen.settings_interface(vf)
-        if interface is None:
+        pf = vf.pf
+        if vf.interface is None:
             late = pf.is_network and not pf.ports and not pf.is_infiniband
             raise SriovError(
                 "SRIOV_KERNEL_REFUSED" if late else "SRIOV_BAD_ARGUMENT",
-                f"{address} cannot be configured: {inventory.why_no_settings(pf, vf)}.",
+                f"{address} cannot be configured: {inventory.why_no_settings(pf, vf.function)}.",
                 "Load the PF's own network driver; `dmesg` tells why it has made no interface."
                 if late
                 else "Only VFs of Ethernet ports have a MAC, a VLAN and the like.",
             )
-        in_use.pf_is_not_needed(pf, seen)
-        pool = needed_by_xapi.known(seen.owners, list_vfs.read_pool(host, session, seen))
-        needed_by_xapi.is_not_needed(pf, seen, pool)
-        over = release.ended(host, seen.owners or {}, pool.state.busy_on(pool.here.member.uuid))
-        in_use.is_not_starting(address, seen.without_starts_of(over))
-        record = next(r for r in list_vfs.vf_records(seen, pool) if r["address"] == address)
+        change = pf_change.begin(host, session, seen, pf)
+        in_use.is_not_starting(address, change.seen)
+        record = next(one for one in change.vf_records() if one["address"] == address)
         if record["state"] in (IN_USE, ASSIGNED):
             owner = record["assigned_to"]
             raise SriovError(
@@ -50,23 +46,22 @@ def configure_vf(host: Host, session: Any, args: Mapping[str, str]) -> Dict[str,
                 f"{address} belongs to the VM {owner['vm_name'] or owner['vm_uuid']}, with its settings.",
                 "Take the VF from the VM first.",
             )
-        there = apply.seen_by(host, seen)
         apply.learn(host, there)
-        fresh = {**vf_settings.values(UNSET), **there[address].fresh}
+        fresh = {**vf_settings.values(UNSET), **vf.fresh}
         if asked.get("vlan", 1) in (0, None):  # untagged: then there is no QoS and no protocol either
             asked = {"qos": None, "vlan_protocol": None, **asked}
         wanted = {name: fresh.get(name) if value is None else value for name, value in asked.items()}
         wanted = {name: value for name, value in wanted.items() if value is not None}  # else left alone
-        _check(host, seen, vf, interface, there[address].now, wanted)
-        before, after = _write_file(host, seen, pf, vf.number, asked)
+        _check(change, vf, wanted)
+        written = _write_file(change, vf.function.number, asked)
         try:
             links.bring_up(host, [pf])
             refused = apply.put(host, there, {address: wanted})
         except BaseException:
-            _undo(host, there[address], wanted, before, after)
+            _undo(written, vf, wanted)
             raise
         if refused:
-            left = _undo(host, there[address], wanted, before, after)
+            left = _undo(written, vf, wanted)
             raise SriovError(
                 "SRIOV_KERNEL_REFUSED",
                 f"{address}: the driver {pf.driver} refused {refused[0]}.{left}",
@@ -75,7 +70,7 @@ def configure_vf(host: Host, session: Any, args: Mapping[str, str]) -> Dict[str,
                 else "Leave that setting out; the other settings of this call were undone.",
             )
         shown = inventory.look(host)
-        return next((r for r in list_vfs.vf_records(shown, pool) if r["address"] == address), record)
+        return next((r for r in list_vfs.vf_records(shown, change.pool) if r["address"] == address), record)
 
 
 def _asked(args: Mapping[str, str]) -> Dict[str, Any]:
@@ -98,17 +93,10 @@ def _asked(args: Mapping[str, str]) -> Dict[str, Any]:
     return asked
 
 
-def _check(
-    host: Host,
-    seen: inventory.Inventory,
-    vf: pci.VirtualFunction,
-    interface: str,
-    now: VfSettings,
-    wanted: Mapping[str, Any],
-) -> None:
+def _check(change: PfChange, vf: apply.Vf, wanted: Mapping[str, Any]) -> None:
     """Refuses settings that contradict each other, the link or another VF."""
-    speed = sysfs.speed(host, vf.port.interface)
-    after = {**now._asdict(), **wanted}
+    speed = sysfs.speed(change.host, vf.function.port.interface)
+    after = {**vf.now._asdict(), **wanted}
     for group in (("vlan", "qos", "vlan_protocol"), ("min_tx_rate", "max_tx_rate")):
         touched = {name: after[name] for name in group if set(group).intersection(wanted)}
         wrong = vf_settings.contradiction(touched, speed)
@@ -118,47 +106,40 @@ def _check(
     mac = str(wanted.get("mac", vf_settings.NO_MAC))
     if mac == vf_settings.NO_MAC:
         return
-    for other_interface, vfs in seen.settings.items():
+    for interface, vfs in change.seen.settings.items():
         for number, settings in vfs.items():
-            if settings.mac == mac and (other_interface, number) != (interface, vf.number):
-                raise bad_argument(
-                    "mac", mac, f"a MAC that no other has; VF {number} of {other_interface} has this one"
-                )
-    for name in host.names(sysfs.INTERFACES):
-        if sysfs.mac_of(host, name) == mac:
-            raise bad_argument("mac", mac, f"a MAC that no other has; the interface {name} has this one")
+            if settings.mac == mac and (interface, number) != (vf.interface, vf.function.number):
+                raise _mac_of(mac, f"VF {number} of {interface} has this one")
+    for name in change.host.names(sysfs.INTERFACES):
+        if sysfs.mac_of(change.host, name) == mac:
+            raise _mac_of(mac, f"the interface {name} has this one")
 
 
-def _write_file(
-    host: Host, seen: inventory.Inventory, pf: pci.PhysicalFunction, number: int, asked: Mapping[str, Any]
-) -> Tuple[HostConfig, HostConfig]:
+def _mac_of(mac: str, other: str) -> SriovError:
+    return bad_argument("mac", mac, f"a MAC that no other has; {other}")
+
+
+def _write_file(change: PfChange, number: int, asked: Mapping[str, Any]) -> Written:
     """Writes the settings to the VF's section of the file. No two VFs in the file may share a MAC."""
-    macs = pf_sections.permanent_macs(host, seen.pfs)
 
-    def change(config: HostConfig) -> ini.Document:
-        document = pf_sections.claim(config, pf, seen.pfs, macs)
-        heading = pf_sections.heading(document, pf, seen.pfs, macs)
+    def with_settings(config: HostConfig, document: ini.Document, heading: str) -> ini.Document:
         for other in config.pfs.values():
             for index, settings in other.settings.items():
                 own = (other.address, index) == (heading, number)
                 if not own and asked.get("mac") and settings.get("mac") == asked["mac"]:
-                    raise bad_argument(
-                        "mac",
-                        asked["mac"],
-                        f"a MAC that no other has; the file gives it to VF {index} of {other.address}",
-                    )
+                    raise _mac_of(asked["mac"], f"the file gives it to VF {index} of {other.address}")
         values = {
             name: None if value is None else vf_settings.as_text(value) for name, value in asked.items()
         }
         return ini.changed(document, sriov_conf.vf_section(heading, number), values)
 
-    return sriov_conf.edit(host, change)
+    return change.write(with_settings)
 
 
-def _undo(host: Host, vf: apply.Vf, wanted: Mapping[str, Any], before: HostConfig, after: HostConfig) -> str:
+def _undo(written: Written, vf: apply.Vf, wanted: Mapping[str, Any]) -> str:
     """Sets the VF back as it was, or as it rests where that is not known; then the file's sections, whatever
     became of the VF. What is not as before, in sentences."""
-    said = ""
+    host, said = written.host, ""
     was = {**vf.rest, **vf_settings.values(vf.now)}
     try:
         there = apply.again(host, {vf.address: vf})
@@ -167,11 +148,7 @@ def _undo(host: Host, vf: apply.Vf, wanted: Mapping[str, Any], before: HostConfi
             said += f" {vf.address} cannot be set back: {'; '.join(map(str, left))}."
     except Exception as error:
         said += f" {vf.address} cannot be set back: {error}."
-    names = pf_sections.differing(before, after)
-    try:
-        sriov_conf.edit(host, lambda config: ini.put_back(config.document, before.document, names))
-    except SriovError as error:
-        said += f" {error.message} The file still asks for what was refused."
+    said += written.put_back()
     if said:
         host.log(said.strip())
     return said

@@ -146,7 +146,7 @@ def list_pfs(host: Host, session: Any, _args: Mapping[str, str]) -> List[Dict[st
     seen = inventory.look(host)
     xapi_pool = read_pool(host, session, seen)
     vfs = host_inventory.vf_states(seen)
-    pfs = pf_states(host, seen, vfs, inventory.configured(host, seen), xapi_pool)
+    pfs = pf_states(host, seen, vfs, inventory.configured(host, seen.pfs), xapi_pool)
     return pf_records(seen, pfs, joined(seen, vfs, xapi_pool), xapi_pool)
 
 

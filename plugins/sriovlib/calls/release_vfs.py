@@ -24,7 +24,7 @@ def release_vfs(host: Host, session: Any, args: Mapping[str, str]) -> Dict[str, 
         noted = start_notes.read(host, vm_uuid)
         note = noted or Note(0, [], {})
         asked = sorted({*note.settings, *left})
-        owners = xenstore.owners(host, host.run(xenstore.COMMAND, xenstore.SECONDS))
+        owners = xenstore.owners_now(host)
         if owners is None:
             return _answer(
                 vm_uuid, [], dict.fromkeys(asked, "xenstore does not tell which VMs have which VFs")

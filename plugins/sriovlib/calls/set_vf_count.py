@@ -8,11 +8,11 @@ from ..errors import SriovError, bad_argument
 from ..machine import pci
 from ..machine.host import Host
 from ..pool import needed_by_xapi
-from ..pool.state import Pool
 from ..starts import release
 from ..vf import create, in_use, inventory, links, module_parameter, pciback, pf_notes, restore
 from ..xapi.session import Xapi, XapiError
-from . import arguments, list_vfs
+from . import arguments, pf_change
+from .pf_change import PfChange, Written
 
 # What xapi keeps PCI objects of: storage, network and display (xen-api: xapi_pci.ml, managed_classes).
 _CLASSES_OF_XAPI = ("01", "02", "03")
@@ -32,92 +32,67 @@ def set_vf_count(host: Host, session: Any, args: Mapping[str, str]) -> Dict[str,
         pf = seen.find_pf(wanted_pf)
         if count > pf.total_vfs:
             raise bad_argument("count", args["count"], f"at most {pf.total_vfs}, what {pf.address} offers")
-        in_use.pf_is_not_needed(pf, seen)
-        pool = needed_by_xapi.known(seen.owners, list_vfs.read_pool(host, session, seen))
-        needed_by_xapi.is_not_needed(pf, seen, pool)
-        own = [vf for vf in list_vfs.vf_records(seen, pool) if vf["pf"] == pf.address]
-        over = release.ended(host, seen.owners or {}, pool.state.busy_on(pool.here.member.uuid))
-        seen = seen.without_starts_of(over)
+        change = pf_change.begin(host, session, seen, pf)
+        own = change.vf_records()
         if count != len(own):
-            needed_by_xapi.no_vm_has_a_vf(pf, own, pool, force)
-            in_use.no_domain_has_a_vf(pf, seen)
+            needed_by_xapi.no_vm_has_a_vf(pf, own, change.pool, force)
+            in_use.no_domain_has_a_vf(pf, change.seen)
         parameter = module_parameter.find(host, pf.driver)
-        macs = pf_sections.permanent_macs(host, seen.pfs)
-        release.sweep(host, "", seen.owners or {}, over)
-        before, after = _write_file(host, seen, macs, pf, count)
+        release.sweep(host, "", seen.owners or {}, change.ended)
+        # The file comes first: a host that fails in between gets at its next boot what was asked for.
+        written = _write_file(change, count)
         log_before = create.log(host)
         try:
             if parameter is not None:
-                changed, warnings = _by_parameter(host, seen, pool, pf, parameter, count)
+                changed, warnings = _by_parameter(change, parameter, count)
             else:
-                changed, warnings = _now(host, seen, macs, pf, after)
+                changed, warnings = _now(change, written.after)
         except BaseException as error:
-            raise _undone(host, pf, before, after, error) from error
+            raise _undone(pf, written, error) from error
         # The VFs are there: nothing is undone from here on.
         pf_notes.write(host, pf_notes.LAST_ERRORS, {pf.address: None})
         there = create.present(host, pf.address)
         if parameter is None and len(there) != count:
             reason = create.reason_since(host, pf.address, log_before)
-            warnings.append(_keep_what_there_is(host, seen, macs, pf, count, len(there), reason))
+            warnings.append(_keep_what_there_is(change, count, len(there), reason))
         host.log(f"{pf.address}: {len(there)} VFs, {len(own)} before")
-        unknown = _unknown_to_xapi(host, session, seen, pf, there)
+        unknown = _unknown_to_xapi(change, there)
         return {
             "pf": pf.address,
             "before": len(own),
             "after": len(there),
-            "changed": changed or before is not after,
+            "changed": changed or written.before is not written.after,
             "reboot_required": parameter is not None and count != len(there),
             "toolstack_restart_required": unknown,
             "warnings": warnings + ([_UNKNOWN_TO_XAPI] if unknown else []),
         }
 
 
-def _write_file(
-    host: Host, seen: inventory.Inventory, macs: pf_sections.Macs, pf: pci.PhysicalFunction, count: int
-) -> Tuple[HostConfig, HostConfig]:
-    """The file comes first: a host that fails in between gets at its next boot what was asked for."""
-
-    def change(config: HostConfig) -> ini.Document:
-        document = pf_sections.claim(config, pf, seen.pfs, macs)
-        heading = pf_sections.heading(document, pf, seen.pfs, macs)
-        own = sriov_conf.interpret(document).pfs.get(heading)
-        document = pf_sections.without(document, own, count)
+def _write_file(change: PfChange, count: int) -> Written:
+    def with_count(_config: HostConfig, document: ini.Document, heading: str) -> ini.Document:
+        document = pf_sections.without(document, sriov_conf.interpret(document).pfs.get(heading), count)
         return ini.changed(document, pf_section(heading), {"vfs": str(count)}) if count else document
 
-    return sriov_conf.edit(host, change)
+    return change.write(with_count)
 
 
-def _keep_what_there_is(
-    host: Host,
-    seen: inventory.Inventory,
-    macs: pf_sections.Macs,
-    pf: pci.PhysicalFunction,
-    asked: int,
-    made: int,
-    reason: str,
-) -> str:
+def _keep_what_there_is(change: PfChange, asked: int, made: int, reason: str) -> str:
     """A driver that makes another number than it is asked for does so at each boot, so the file gets the
     number made. Returns the warning."""
+    pf = change.pf
     said = f"The driver {pf.driver} of {pf.address} made {made} VFs instead of the {asked} asked for"
     said += f" ({reason})" if reason else ""
     try:
-        _write_file(host, seen, macs, pf, made)
+        _write_file(change, made)
         return f"{said}; {sriov_conf.PATH} has {made} now."
     except SriovError as error:
         return f"{said}. {error.message} It still has {asked}."
 
 
-def _undone(
-    host: Host, pf: pci.PhysicalFunction, before: HostConfig, after: HostConfig, error: BaseException
-) -> BaseException:
-    """Puts the sections that this call changed back, and no others; the error to raise."""
-    names = pf_sections.differing(before, after)
-    said = ""
-    try:
-        sriov_conf.edit(host, lambda config: ini.put_back(config.document, before.document, names))
-    except SriovError as second:
-        said = f" {second.message} The file still asks for what was refused."
-    pf_notes.write(host, pf_notes.LAST_ERRORS, {pf.address: str(error)})
+def _undone(pf: pci.PhysicalFunction, written: Written, error: BaseException) -> BaseException:
+    """The error to raise, once the file is as before."""
+    said = written.put_back()
+    pf_notes.write(written.host, pf_notes.LAST_ERRORS, {pf.address: str(error)})
     if isinstance(error, SriovError):
         return SriovError(error.code, error.message + said, error.hint)
     if isinstance(error, OSError):
@@ -129,16 +104,11 @@ def _undone(
     return error
 
 
-def _now(
-    host: Host,
-    seen: inventory.Inventory,
-    macs: pf_sections.Macs,
-    pf: pci.PhysicalFunction,
-    config: HostConfig,
-) -> Tuple[bool, List[str]]:
+def _now(change: PfChange, config: HostConfig) -> Tuple[bool, List[str]]:
     """Does what the file says now, through sysfs; whether that changed anything, and warnings."""
+    host, pf = change.host, change.pf
     pciback.load(host)
-    wanted = pf_sections.section_of(pf, config.pfs.values(), seen.pfs, macs)
+    wanted = pf_sections.section_of(pf, config.pfs.values(), change.seen.pfs, change.macs)
     if wanted is None or wanted.vfs is None:
         wanted = PfConfig(pf.address, None, 0, {})
 
@@ -147,7 +117,7 @@ def _now(
 
     before = drivers()
     links.bring_up(host, [pf])
-    born = [pf.address] if restore.bring_to_count(host, pf, wanted, seen) else []
+    born = [pf.address] if restore.bring_to_count(host, pf, wanted, change.seen) else []
     try:
         seen = inventory.look(host)
         restore.learn_of_born(host, seen, born)
@@ -159,21 +129,17 @@ def _now(
 
 
 def _by_parameter(
-    host: Host,
-    seen: inventory.Inventory,
-    pool: Pool,
-    pf: pci.PhysicalFunction,
-    parameter: module_parameter.Parameter,
-    count: int,
+    change: PfChange, parameter: module_parameter.Parameter, count: int
 ) -> Tuple[bool, List[str]]:
     """Writes the driver's file for its next load, and has pciback take existing VFs; whether that changed
     anything, and warnings."""
+    host, pf = change.host, change.pf
     if parameter.maximum is not None and count > parameter.maximum:
         raise bad_argument("count", str(count), f"at most {parameter.maximum}, by {parameter.path}")
     changed, warnings = False, []
     if not module_parameter.counts_by_port(parameter):
         text, after = module_parameter.prepare(host, parameter, pf.address, count)
-        warnings = _of_other_devices(host, seen, pool, pf, parameter, after)
+        warnings = _of_other_devices(change, parameter, after)
         changed, told = module_parameter.set_text(host, parameter, text, after)
         warnings += told
     elif count != pf.num_vfs:
@@ -184,8 +150,8 @@ def _by_parameter(
             "the number that the PF has then.",
         )
     pciback.load(host)
-    own = [vf for vf in seen.vfs if vf.pf == pf.address and vf.driver != pci.PCIBACK]
-    taken = [vf for vf in own if seen.state(vf) != inventory.IN_USE]
+    own = [vf for vf in change.seen.vfs_of(pf) if vf.driver != pci.PCIBACK]
+    taken = [vf for vf in own if change.seen.state(vf) != inventory.IN_USE]
     for vf in taken:
         try:
             pciback.take(host, vf.address)
@@ -195,15 +161,11 @@ def _by_parameter(
 
 
 def _of_other_devices(
-    host: Host,
-    seen: inventory.Inventory,
-    pool: Pool,
-    pf: pci.PhysicalFunction,
-    parameter: module_parameter.Parameter,
-    after: module_parameter.Outlook,
+    change: PfChange, parameter: module_parameter.Parameter, after: module_parameter.Outlook
 ) -> List[str]:
     """Warnings of what the driver's other devices get. Refuses where this call would make VFs on the port of
     the management network, or another number on a port of xapi's own SR-IOV."""
+    pf, seen = change.pf, change.seen
     others = [address for address in after.devices if address != pf.address]
     ports = {port.address: port for port in seen.pfs}
     managing = [address for address in others if address in ports and seen.management(ports[address])]
@@ -213,7 +175,7 @@ def _of_other_devices(
             for address in managing
             if after.vfs_of(address) != 0
         ]
-    others = [address for address in others if host.exists(f"{pci.DEVICES}/{address}/sriov_totalvfs")]
+    others = [address for address in others if change.host.exists(f"{pci.DEVICES}/{address}/sriov_totalvfs")]
     needed = [
         address for address in others if address not in ports or seen.management(ports[address]) is not False
     ]
@@ -227,7 +189,7 @@ def _of_other_devices(
     managed = [
         address
         for address in others
-        if address in ports and pool.here.managed.intersection(ports[address].interfaces)
+        if address in ports and change.pool.here.managed.intersection(ports[address].interfaces)
     ]
     if managed:
         raise SriovError(
@@ -243,17 +205,14 @@ def _of_other_devices(
     ]
 
 
-def _unknown_to_xapi(
-    host: Host, session: Any, seen: inventory.Inventory, pf: pci.PhysicalFunction, there: List[str]
-) -> bool:
+def _unknown_to_xapi(change: PfChange, there: List[str]) -> bool:
     """Whether xapi does not know all these VFs yet: it lists devices when it starts."""
-    if not there or not pf.pci_class.startswith(_CLASSES_OF_XAPI):
+    if not there or not change.pf.pci_class.startswith(_CLASSES_OF_XAPI):
         return False
     try:
-        xapi = Xapi(host, session)
-        ref = xapi.call("host.get_by_uuid", seen.host_uuid)
-        records = xapi.call("PCI.get_all_records_where", f'field "host" = "{ref}"')
+        xapi, here = Xapi(change.host, change.session), change.pool.here.member
+        records = xapi.call("PCI.get_all_records_where", f'field "host" = "{here.ref}"')
         return not {pci.parse_address(record["pci_id"]) for record in records.values()}.issuperset(there)
     except XapiError as error:  # the VFs are made
-        host.log(f"xapi did not answer after set_vf_count: {error}")
+        change.host.log(f"xapi did not answer after set_vf_count: {error}")
         return True

@@ -4,7 +4,7 @@ from typing import Any, Dict, List, Mapping, Optional, Tuple
 
 from .. import VERSION
 from ..boot import bootloader, iommu
-from ..config import pf_sections, sriov_conf
+from ..config import sriov_conf
 from ..errors import Problem, SriovError
 from ..machine import xen, xensource_inventory
 from ..machine.host import Host
@@ -70,15 +70,14 @@ def status(host: Host, session: Any, _args: Mapping[str, str]) -> Dict[str, Any]
         problems.append(CONFIG_IN_POOL)
     problems += [_config_error(error) for error in config.errors]
     problems += restore_running.problems(host, seen)
-    macs = pf_sections.permanent_macs(host, seen.pfs) if config.pfs else {}
-    configured = inventory.sections(seen, config, macs)
-    planned = drift.plan(config, seen, macs)
+    planned = drift.plan(host, config, seen)
     waiting = False
     for one in planned:
         reboot_helps, hint = _against_drift(host, one)
         waiting = waiting or reboot_helps
         problems += drift.problems(one, hint)
-    desired_counts = {one.pf.address: one.wanted.vfs for one in planned if one.pf}
+    configured = {one.pf.address: one.wanted for one in planned if one.pf}
+    desired_counts = {address: section.vfs for address, section in configured.items()}
     leaving = [
         module_parameter.changes_at_boot(host, pf)
         for pf in seen.pfs

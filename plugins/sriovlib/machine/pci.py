@@ -155,10 +155,11 @@ def _physical_function(host: Host, address: str) -> Optional[PhysicalFunction]:
 def _num_vfs(host: Host, address: str) -> int:
     """What the PF says, else how many there are: unread is not none."""
     number = host.number(sysfs.device(address, "sriov_numvfs"))
-    return len(_links(host, address)) if number is None else number
+    return len(vf_links(host, address)) if number is None else number
 
 
-def _links(host: Host, address: str) -> List[str]:
+def vf_links(host: Host, address: str) -> List[str]:
+    """The names of the PF's links to its VFs, in no order."""
     return [name for name in host.names(sysfs.device(address)) if re.fullmatch("virtfn[0-9]{1,5}", name)]
 
 
@@ -168,7 +169,7 @@ def _virtual_functions(host: Host, pf: PhysicalFunction) -> List[VirtualFunction
     found = []
     identity = None
     on_ports = ports.of_vfs(host, pf.address, pf.driver, pf.ports, pf.num_vfs)
-    for name in _links(host, pf.address):
+    for name in vf_links(host, pf.address):
         address = host.link(f"{folder}/{name}")
         if address is None:
             continue  # it vanished while we were reading

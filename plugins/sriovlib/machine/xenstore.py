@@ -40,6 +40,11 @@ def owners(host: Host, answer: Completed) -> Optional[Dict[str, Domain]]:
     return {address: domains[domid] for address, domid in found if address and domid in domains}
 
 
+def owners_now(host: Host) -> Optional[Dict[str, Domain]]:
+    """As `owners`, of what xenstore says now."""
+    return owners(host, host.run(COMMAND, SECONDS))
+
+
 def _domains(host: Host, domids: List[int]) -> Dict[int, Domain]:
     """The domains that there are: one process for all, and where something is missing one a question.
     A domain that died may leave its backend behind."""

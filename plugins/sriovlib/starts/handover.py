@@ -9,8 +9,7 @@ from typing import Dict, List, NamedTuple, Optional, Sequence
 
 from ..errors import SriovError
 from ..machine import xenstore
-from ..machine.host import LOCK_SECONDS, RUN_FOLDER, Host
-from ..machine.xenstore import Domain
+from ..machine.host import LOCK_SECONDS, Host
 from ..vf import apply, start_notes
 from ..vf.inventory import Inventory
 from ..vf.start_notes import Note
@@ -65,7 +64,7 @@ def arrive(host: Host, vm_uuid: str, permitted: Permitted) -> None:
 def _take(host: Host, vm_uuid: str, permitted: Permitted, there: apply.Vfs) -> None:
     # Asked again, although the judge has asked: that was before this hook got the lock. A domain that has
     # come since may have a device, its note claims it for CLAIM_SECONDS only, and `sweep` must leave its VFs.
-    known = _owners(host)
+    known = xenstore.owners_now(host)
     running = known or {}
     starting = {
         address: uuid
@@ -98,24 +97,16 @@ def _take(host: Host, vm_uuid: str, permitted: Permitted, there: apply.Vfs) -> N
 
 def _is_as_it_was(host: Host, vm_uuid: str, permitted: Permitted, there: apply.Vfs) -> bool:
     """Whether the VM's VFs need no change, and no other domain has its devices."""
-    running = _owners(host) or {}
+    running = xenstore.owners_now(host) or {}
     foreign = [address for address, domain in running.items() if domain.vm_uuid != vm_uuid]
     return not set(permitted.devices).intersection(foreign) and apply.are_set(there, permitted.wanted)
-
-
-def _owners(host: Host) -> Optional[Dict[str, Domain]]:
-    return xenstore.owners(host, host.run(xenstore.COMMAND, xenstore.SECONDS))
 
 
 def note_xapis(host: Host, vm_uuid: str, plugs: Optional[Sequence[str]]) -> None:
     """Notes the devices that xapi itself gives a VM without entries (a GPU, a VF of its own SR-IOV), for its
     reboot. Takes no lock, since such a start waits for nothing of ours."""
-    try:
-        if plugs:
-            host.make_folder(RUN_FOLDER)
-            start_notes.write(host, vm_uuid, list(plugs), {})
-    except OSError as error:
-        host.log(f"{vm_uuid}: its start could not be noted: {error.strerror}")
+    if plugs:
+        _note(host, vm_uuid, Permitted([], {}, None, plugs=plugs))
 
 
 def _note(host: Host, vm_uuid: str, permitted: Permitted) -> None:

@@ -27,9 +27,8 @@ def leave(host: Host, vm_uuid: str, reboots: bool) -> None:
         note = start_notes.read(host, vm_uuid)
         if note is None:
             return
-        answer = host.run(xenstore.COMMAND, xenstore.SECONDS)
-        owners = xenstore.owners(host, answer)
-        running = {address for address, domain in (owners or {}).items() if domain.vm_uuid != vm_uuid}
+        owners = xenstore.owners_now(host) or {}
+        running = {address for address, domain in owners.items() if domain.vm_uuid != vm_uuid}
         own = set(note.settings) - running - of_others(host, vm_uuid, note)
         if reboots:
             _release(host, own)

@@ -8,7 +8,7 @@ stays on a VF captures its traffic, so a released VF loses it at once, and no tw
 import time
 from typing import Any, Collection, Dict, Iterable, List, Mapping, NamedTuple, Optional, Tuple
 
-from ..config import pf_sections, sriov_conf, vf_settings
+from ..config import vf_settings
 from ..config.vf_settings import DEFAULT, NO_MAC, UNKNOWN, UNSET, VfSettings
 from ..errors import SriovError
 from ..machine import pci, xensource_inventory
@@ -90,18 +90,15 @@ def _with_rest(
     vfs: List[pci.VirtualFunction],
     settings: Mapping[str, Mapping[int, VfSettings]],
 ) -> Vfs:
-    config = sriov_conf.read(host)
-    macs = pf_sections.permanent_macs(host, pfs) if config.pfs else {}
-    sections = {pf.address: pf_sections.section_of(pf, config.pfs.values(), pfs, macs) for pf in pfs}
+    sections = inventory.configured(host, pfs)
     by_address = {pf.address: pf for pf in pfs}
     found: Vfs = {}
     for vf in vfs:
-        pf, section = by_address[vf.pf], sections[vf.pf]
+        pf, section = by_address[vf.pf], sections.get(vf.pf)
         interface = inventory.settings_interface(pf, vf, settings)
         now = settings.get(interface or "", {}).get(vf.number, UNKNOWN)
-        found[vf.address] = Vf(
-            vf, pf, interface, now, section.settings.get(vf.number, {}) if section else {}, {}
-        )
+        rest = section.settings.get(vf.number, {}) if section else {}
+        found[vf.address] = Vf(vf, pf, interface, now, rest, {})
     unconfigured = {vf.address: (vf.pf.address, vf.now) for vf in found.values() if not vf.rest}
     known = driver_defaults.known(host, unconfigured)
     for address, one in found.items():

@@ -2,7 +2,6 @@
 gets one."""
 
 import errno
-import re
 import time
 from contextlib import contextmanager
 from typing import Iterator, List, Optional, Set
@@ -42,9 +41,8 @@ def expected(host: Host, pf: str, count: int) -> List[str]:
 
 def present(host: Host, pf: str) -> List[str]:
     """The existing VFs, by number."""
-    folder = f"{pci.DEVICES}/{pf}"
-    links = [name for name in host.names(folder) if re.fullmatch("virtfn[0-9]{1,5}", name)]
-    found = [host.link(f"{folder}/{name}") for name in sorted(links, key=lambda name: int(name[6:]))]
+    links = sorted(pci.vf_links(host, pf), key=lambda name: int(name[6:]))
+    found = [host.link(f"{pci.DEVICES}/{pf}/{name}") for name in links]
     return [address for address in found if address]
 
 
@@ -168,11 +166,11 @@ def _bear(host: Host, pf: str, count: int) -> None:
             _write_count(host, pf, count)
             _wait_for(host, pf, count)
     except NotAllBorn:
-        raise  # late VFs must find their slots; making the former number ends them all
-    except BaseException:
-        _remove(host, added.difference(present(host, pf)))
+        added.clear()  # late VFs must find their slots; making the former number ends them all
         raise
-    _remove(host, added.difference(present(host, pf)))
+    finally:
+        for address in added.difference(present(host, pf)):
+            pciback.remove_slot(host, address)
 
 
 @contextmanager
@@ -195,11 +193,6 @@ def _only_pciback(host: Host, pf: str) -> Iterator[None]:
             host.write_attribute(autoprobe, before)
         except OSError as error:  # pciback.take can do without it
             host.log(f"{autoprobe} could not be set back to {before}: {error.strerror}")
-
-
-def _remove(host: Host, slots: Set[str]) -> None:
-    for address in slots:
-        pciback.remove_slot(host, address)
 
 
 def _write_count(host: Host, pf: str, count: int) -> None:

@@ -3,10 +3,11 @@
 
 from typing import List, NamedTuple, Optional
 
-from ..config.pf_sections import Macs, match
+from ..config.pf_sections import match, permanent_macs
 from ..config.sriov_conf import PATH, HostConfig, PfConfig
 from ..errors import Problem
 from ..machine import pci
+from ..machine.host import Host
 from . import ip_link
 from .inventory import Inventory
 
@@ -40,8 +41,9 @@ class PfPlan(NamedTuple):
     drift: Optional[Drift]
 
 
-def plan(config: HostConfig, seen: Inventory, macs: Macs) -> List[PfPlan]:
+def plan(host: Host, config: HostConfig, seen: Inventory) -> List[PfPlan]:
     """All sections, in the order of the file. A second section of the same PF does not count."""
+    macs = permanent_macs(host, seen.pfs) if config.pfs else {}
     found: List[PfPlan] = []
     for wanted in config.pfs.values():
         pf, problem = match(wanted, seen.pfs, macs)
@@ -85,11 +87,6 @@ def problems(planned: PfPlan, hint: str) -> List[Problem]:
         name = planned.pf.name
         sentences = planned.drift.sentences
         more = f"; and {len(sentences) - 3} more" if len(sentences) > 3 else ""
-        found.append(
-            Problem(
-                "DRIFT",
-                f"{name} is not as {PATH} wants it: {'; '.join(sentences[:3])}{more}.",
-                hint,
-            )
-        )
+        said = f"{name} is not as {PATH} wants it: {'; '.join(sentences[:3])}{more}."
+        found.append(Problem("DRIFT", said, hint))
     return found

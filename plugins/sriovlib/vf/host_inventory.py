@@ -227,7 +227,7 @@ class HostInventory(NamedTuple):
 def read(host: Host) -> HostInventory:
     """This host's, without any call to xapi; `needed` as far as dom0 tells it."""
     seen = inventory.look(host)
-    configured = inventory.configured(host, seen)
+    configured = inventory.configured(host, seen.pfs)
     vfs = vf_states(seen, configured)
     there = {vf.address: vf for vf in vfs}
     # Whether xapi gives a GPU that has no VFs out as a whole, it says itself.
@@ -259,15 +259,17 @@ def pf_state(
     own = [vf for vf in vfs if vf.function.pf == pf.address]
     management = seen.management(pf)
     down = [port.interface for port in pf.ports if sysfs.is_up(host, port.interface) is False]
-    found = problems.of_pf(
-        pf,
-        down,
-        management,
-        [vf.function for vf in own if vf.state == DOM0],
-        [vf.function for vf in own if vf.function.port.why is not None],
-        seen.evidence.get(pf.address, []),
-        managed or vgpus.has_vgpu_driver(pf),
-    )
+    found = [
+        *problems.of_pf(
+            pf,
+            down,
+            management,
+            [vf.function for vf in own if vf.state == DOM0],
+            [vf.function for vf in own if vf.function.port.why is not None],
+            seen.evidence.get(pf.address, []),
+            managed or vgpus.has_vgpu_driver(pf),
+        )
+    ]
     found += nvme.problems(host, pf, [vf.function for vf in own])
     found += problems.of_settings(pf, *_untold(seen, pf, own))
     section = configured.get(pf.address)

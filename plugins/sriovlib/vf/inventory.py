@@ -3,7 +3,7 @@
 from typing import Collection, Dict, List, Mapping, NamedTuple, Optional, Sequence, Tuple
 
 from ..config import pf_sections, sriov_conf, vf_settings
-from ..config.sriov_conf import HostConfig, PfConfig
+from ..config.sriov_conf import PfConfig
 from ..errors import SriovError
 from ..machine import (
     kernel_log,
@@ -142,15 +142,11 @@ def _vf_interfaces(
     return found
 
 
-def configured(host: Host, seen: Inventory) -> Dict[str, PfConfig]:
+def configured(host: Host, pfs: Sequence[pci.PhysicalFunction]) -> Dict[str, PfConfig]:
     """PF address -> what /etc/sriov.conf says of it; one `ethtool` a port where it names any PF."""
-    config = sriov_conf.read(host)
-    return sections(seen, config, pf_sections.permanent_macs(host, seen.pfs) if config.pfs else {})
-
-
-def sections(seen: Inventory, config: HostConfig, macs: pf_sections.Macs) -> Dict[str, PfConfig]:
-    """As `configured`, of what was read already."""
-    found = {pf.address: pf_sections.section_of(pf, config.pfs.values(), seen.pfs, macs) for pf in seen.pfs}
+    sections = sriov_conf.read(host).pfs.values()
+    macs = pf_sections.permanent_macs(host, pfs) if sections else {}
+    found = {pf.address: pf_sections.section_of(pf, sections, pfs, macs) for pf in pfs}
     return {address: section for address, section in found.items() if section is not None}
 
 

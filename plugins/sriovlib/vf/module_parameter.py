@@ -66,6 +66,9 @@ class Outlook(NamedTuple):
     setting: Optional[Setting]
 
     def vfs_of(self, address: str) -> Optional[int]:
+        """None where that is not known."""
+        if address not in self.devices:
+            return None
         words = self.setting.value.split(",") if self.setting else []
         place = self.devices.index(address) if self.is_array else 0
         return _number(words[place]) if place < len(words) else 0
@@ -236,9 +239,9 @@ def advice(host: Host, parameter: Parameter, address: str, wanted: int, there: i
         now = outlook(host, parameter)
     except SriovError as error:
         return False, f"{error.message} {error.hint}"
-    if address not in now.devices or now.vfs_of(address) != wanted:
+    number = now.vfs_of(address)
+    if number != wanted:
         ours = now.setting is None or (now.setting.path, now.setting.command) == (parameter.path, "options")
-        number = now.vfs_of(address) if address in now.devices else None
         if ours and number and not now.is_array and len(now.devices) > 1:
             return False, (
                 f"{parameter.path} gives each device of {parameter.driver} {number} VFs, for "
@@ -264,7 +267,7 @@ def changes_at_boot(host: Host, pf: pci.PhysicalFunction) -> Optional[str]:
         if parameter is None or counts_by_port(parameter):
             return None
         now = outlook(host, parameter)
-        number = now.vfs_of(pf.address) if pf.address in now.devices else None
+        number = now.vfs_of(pf.address)
     except SriovError:  # set_vf_count tells it when it matters
         return None
     if number is None or number >= pf.num_vfs:  # of more than it has, a driver may have made fewer

@@ -1,6 +1,6 @@
 """Why a PF has no VFs, or VMs cannot have them: what is seen of the PF, in words. Codes are stable."""
 
-from typing import Dict, List, Optional, Sequence
+from typing import Dict, Iterator, List, Optional, Sequence
 
 from ..errors import Problem
 from ..machine import kernel_log, pci, ports
@@ -41,51 +41,42 @@ def of_pf(
     lost: Sequence[pci.VirtualFunction],
     evidence: Sequence[Evidence],
     managed: bool = False,
-) -> List[Problem]:
+) -> Iterator[Problem]:
     """`down`: the PF's ports that are down; `management`: whether it carries the management network (None:
     it may); `held`: its VFs that dom0's drivers have; `lost`: those whose port is not known. Where xapi has
     the PF's VFs (`managed`), it makes and gives them, so no advice is given on that."""
-    found = []
     if pf.total_vfs == 0:
-        found.append(
-            Problem(
-                "SRIOV_OFF_IN_FIRMWARE",
-                f"{pf.name} offers no VFs (sriov_totalvfs is 0).",
-                "Turn SR-IOV on in the card's own firmware, with its vendor's tool or in the host's firmware "
-                "set-up, then power the host off and on.",
-            )
+        yield Problem(
+            "SRIOV_OFF_IN_FIRMWARE",
+            f"{pf.name} offers no VFs (sriov_totalvfs is 0).",
+            "Turn SR-IOV on in the card's own firmware, with its vendor's tool or in the host's firmware "
+            "set-up, then power the host off and on.",
         )
     if not managed:
-        found += _of_driver(pf, evidence)
+        yield from _of_driver(pf, evidence)
     for code, (what, hint) in _LACKING.items():
         lines = "; ".join(item.line for item in evidence if item.code == code)
         if lines:
-            found.append(Problem(code, f"{pf.name}: the kernel found no {what} for the VFs: {lines}.", hint))
+            yield Problem(code, f"{pf.name}: the kernel found no {what} for the VFs: {lines}.", hint)
     for port in down:
-        found.append(
-            Problem(
-                "PF_DOWN",
-                f"{pf.address}: interface {port} is down, so its VFs pass no traffic.",
-                f"Plug its PIF, or bring it up (`ip link set dev {port} up`).",
-            )
+        yield Problem(
+            "PF_DOWN",
+            f"{pf.address}: interface {port} is down, so its VFs pass no traffic.",
+            f"Plug its PIF, or bring it up (`ip link set dev {port} up`).",
         )
-    found += _without_port(pf, lost)
+    yield from _without_port(pf, lost)
     if management:
-        found.append(
-            Problem(
-                "PF_NEEDED_BY_DOM0",
-                f"{pf.name} carries the host's management network, so SR-IOV on it is refused.",
-                "Use another port, or move the management network to another one.",
-            )
+        yield Problem(
+            "PF_NEEDED_BY_DOM0",
+            f"{pf.name} carries the host's management network, so SR-IOV on it is refused.",
+            "Use another port, or move the management network to another one.",
         )
     if management is None:
-        found.append(
-            Problem(
-                "PF_NEEDED_BY_DOM0",
-                f"{pf.name} may carry the host's management network, whose port is not known, so SR-IOV on "
-                "it is refused.",
-                f"{MANAGEMENT_UNKNOWN}, or use another port.",
-            )
+        yield Problem(
+            "PF_NEEDED_BY_DOM0",
+            f"{pf.name} may carry the host's management network, whose port is not known, so SR-IOV on "
+            "it is refused.",
+            f"{MANAGEMENT_UNKNOWN}, or use another port.",
         )
     if held and not managed:
         drivers = {vf.driver or "" for vf in held}
@@ -94,23 +85,18 @@ def of_pf(
             if pf.driver in drivers
             else " Blacklisting that driver (/etc/modprobe.d) keeps it from VFs that others make."
         )
-        found.append(
-            Problem(
-                "VF_HELD_BY_DOM0",
-                f"{pf.name}: {len(held)} of {pf.num_vfs} VFs are held by dom0 (driver "
-                f"{', '.join(sorted(drivers))}), the first is {held[0].address}.",
-                f"Call set_vf_count with the same number: pciback takes them over.{blacklist}",
-            )
+        yield Problem(
+            "VF_HELD_BY_DOM0",
+            f"{pf.name}: {len(held)} of {pf.num_vfs} VFs are held by dom0 (driver "
+            f"{', '.join(sorted(drivers))}), the first is {held[0].address}.",
+            f"Call set_vf_count with the same number: pciback takes them over.{blacklist}",
         )
-    return found
 
 
-def of_settings(pf: pci.PhysicalFunction, untold: Sequence[int], why: Optional[str]) -> List[Problem]:
+def of_settings(pf: pci.PhysicalFunction, untold: Sequence[int], why: Optional[str]) -> Iterator[Problem]:
     """`untold`: VFs whose settings are not known; `why`: what `ip` said."""
-    if not untold:
-        return []
-    return [
-        Problem(
+    if untold:
+        yield Problem(
             "SETTINGS_UNKNOWN",
             f"{pf.name}: the settings of {len(untold)} VFs are not known, the first is VF {untold[0]}: "
             f"{why or '`ip` does not show all VFs that there are'}.",
@@ -118,10 +104,9 @@ def of_settings(pf: pci.PhysicalFunction, untold: Sequence[int], why: Optional[s
             "until then some drivers (igb) do not know the VFs. Otherwise use fewer VFs: the kernel shows "
             "about 220 of a port.",
         )
-    ]
 
 
-def _without_port(pf: pci.PhysicalFunction, lost: Sequence[pci.VirtualFunction]) -> List[Problem]:
+def _without_port(pf: pci.PhysicalFunction, lost: Sequence[pci.VirtualFunction]) -> Iterator[Problem]:
     """One for each reason."""
     numbers: Dict[str, List[str]] = {}
     for vf in lost:
@@ -129,43 +114,31 @@ def _without_port(pf: pci.PhysicalFunction, lost: Sequence[pci.VirtualFunction])
     hint = "Assign them by vf, pf or device."
     if pf.driver == ports.MLX4:
         hint += " For VFs of one port each give the driver num_vfs=N,M,0 (/etc/modprobe.d) and reboot."
-    return [
-        Problem(
-            "PORT_UNKNOWN",
-            f"{pf.name}: VF {', '.join(own)} {'are' if len(own) > 1 else 'is'} {why}, so no network can be "
-            "served.",
-            hint,
-        )
-        for why, own in numbers.items()
-    ]
+    for why, own in numbers.items():
+        said = f"VF {', '.join(own)} {'are' if len(own) > 1 else 'is'} {why}, so no network can be served"
+        yield Problem("PORT_UNKNOWN", f"{pf.name}: {said}.", hint)
 
 
-def _of_driver(pf: pci.PhysicalFunction, evidence: Sequence[Evidence]) -> List[Problem]:
+def _of_driver(pf: pci.PhysicalFunction, evidence: Sequence[Evidence]) -> Iterator[Problem]:
     code = kernel_log.DRIVER_WITHOUT_SRIOV
     if pf.num_vfs:
-        return []  # it has made VFs, by whatever way
+        return  # it has made VFs, by whatever way
     if pf.driver is None:
-        return [
-            Problem(
-                code,
-                f"{pf.name} has no driver in dom0, so its VFs cannot be made.",
-                "Install or load the driver of the card.",
-            )
-        ]
-    if pf.driver in _HOLDERS:
-        return [
-            Problem(
-                code,
-                f"{pf.name} is held as a whole by {pf.driver}, so its VFs cannot be made.",
-                "Give the device back to dom0's own driver, or use it as a whole and not by VFs.",
-            )
-        ]
-    return [
-        Problem(
+        yield Problem(
             code,
-            f"{pf.name}: the driver {pf.driver} does not make VFs through sysfs: {item.line}.",
-            "Use a driver that does, or give this one the number of VFs as a module parameter.",
+            f"{pf.name} has no driver in dom0, so its VFs cannot be made.",
+            "Install or load the driver of the card.",
         )
-        for item in evidence
-        if item.code == code and item.line.startswith(f"{pf.driver} ")  # and not of one that had it before
-    ]
+    elif pf.driver in _HOLDERS:
+        yield Problem(
+            code,
+            f"{pf.name} is held as a whole by {pf.driver}, so its VFs cannot be made.",
+            "Give the device back to dom0's own driver, or use it as a whole and not by VFs.",
+        )
+    for item in evidence:
+        if item.code == code and item.line.startswith(f"{pf.driver} "):  # and not of one that had it before
+            yield Problem(
+                code,
+                f"{pf.name}: the driver {pf.driver} does not make VFs through sysfs: {item.line}.",
+                "Use a driver that does, or give this one the number of VFs as a module parameter.",
+            )

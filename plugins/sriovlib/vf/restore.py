@@ -3,7 +3,7 @@
 import time
 from typing import Callable, Dict, List, Mapping, NamedTuple, Optional, Tuple
 
-from ..config import pf_sections, sriov_conf
+from ..config import sriov_conf
 from ..config.sriov_conf import PfConfig
 from ..errors import SriovError
 from ..machine import dom0_disks, pci, vgpus
@@ -56,7 +56,7 @@ def restore(host: Host, only: Optional[str] = None) -> List[Result]:
             module = pciback.find(host).module or "built into the kernel"
             results.append(Result("pciback", f"{'there' if there else 'loaded'} ({module})", failed))
         seen = inventory.look(host)
-        plans = _planned(host, config, seen)
+        plans = plan(host, config, seen)
         if only is not None:
             plans = [one for one in plans if one.pf is not None and one.pf.address == only]
         pf_notes.write(host, pf_notes.LAST_ERRORS, {one.pf.address: UNFINISHED for one in plans if one.pf})
@@ -113,10 +113,6 @@ def _wants_pciback(config: sriov_conf.HostConfig) -> bool:
     return config.pciback or any(pf.vfs for pf in config.pfs.values())
 
 
-def _planned(host: Host, config: sriov_conf.HostConfig, seen: Inventory) -> List[PfPlan]:
-    return plan(config, seen, pf_sections.permanent_macs(host, seen.pfs) if config.pfs else {})
-
-
 def check(host: Host) -> List[str]:
     """What `restore` would change, in sentences."""
     config = sriov_conf.read(host)
@@ -124,7 +120,7 @@ def check(host: Host) -> List[str]:
     if _wants_pciback(config) and not pciback.find(host).loaded:
         found.append("pciback: should be loaded")
     seen = inventory.look(host)
-    for planned in _planned(host, config, seen):
+    for planned in plan(host, config, seen):
         if planned.problem:
             found.append(f"{planned.wanted.address}: {planned.problem.message}")
         if planned.pf and planned.drift:

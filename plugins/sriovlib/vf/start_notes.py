@@ -66,10 +66,11 @@ def write(
     settings: Dict[str, Dict[str, str]],
     at: Optional[float] = None,
 ) -> None:
-    """Raises OSError; there is the folder. The caller holds the lock `vfs`, where there are settings. `at`:
+    """Raises OSError. The caller holds the lock `vfs`, where there are settings. `at`:
     now, where not given."""
     now = time.monotonic() if at is None else at
     text = json.dumps({"time": now, "devices": devices, "settings": settings})
+    host.make_folder(RUN_FOLDER)
     host.replace_file(_path(vm_uuid), text.encode())
 
 

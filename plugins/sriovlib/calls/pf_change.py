@@ -1,0 +1,69 @@
+"""What set_vf_count and configure_vf have in common: whether a PF may be changed, and its sections of
+/etc/sriov.conf, which are written first and put back where the change fails."""
+
+from typing import Any, Callable, Dict, List, NamedTuple
+
+from ..config import ini, pf_sections, sriov_conf
+from ..config.sriov_conf import HostConfig
+from ..errors import SriovError
+from ..machine.host import Host
+from ..machine.pci import PhysicalFunction
+from ..pool import needed_by_xapi
+from ..pool.state import Pool
+from ..starts import release
+from ..vf import in_use
+from ..vf.inventory import Inventory
+from . import list_vfs
+
+
+class PfChange(NamedTuple):
+    """A PF that neither dom0 nor xapi needs, under the lock `vfs`."""
+
+    host: Host
+    session: Any
+    pf: PhysicalFunction
+    seen: Inventory  # without the starts that have ended
+    ended: Dict[str, float]  # those starts, see release.ended
+    pool: Pool
+    macs: pf_sections.Macs
+
+    def vf_records(self) -> List[Dict[str, Any]]:
+        """The PF's VFs as `list_vfs` shows them."""
+        return [vf for vf in list_vfs.vf_records(self.seen, self.pool) if vf["pf"] == self.pf.address]
+
+    def write(self, change: Callable[[HostConfig, ini.Document, str], ini.Document]) -> "Written":
+        """`change` is given the file, the same with a section for this PF, and that section's address."""
+
+        def claimed(config: HostConfig) -> ini.Document:
+            document = pf_sections.claim(config, self.pf, self.seen.pfs, self.macs)
+            heading = pf_sections.heading(document, self.pf, self.seen.pfs, self.macs)
+            return change(config, document, heading)
+
+        return Written(self.host, *sriov_conf.edit(self.host, claimed))
+
+
+class Written(NamedTuple):
+    host: Host
+    before: HostConfig
+    after: HostConfig
+
+    def put_back(self) -> str:
+        """Puts the sections that were changed back, and no others; in a sentence, where that fails."""
+        names = pf_sections.differing(self.before, self.after)
+        try:
+            sriov_conf.edit(
+                self.host, lambda config: ini.put_back(config.document, self.before.document, names)
+            )
+            return ""
+        except SriovError as error:
+            return f" {error.message} The file still asks for what was refused."
+
+
+def begin(host: Host, session: Any, seen: Inventory, pf: PhysicalFunction) -> PfChange:
+    """Refuses a PF that dom0 or xapi needs."""
+    in_use.pf_is_not_needed(pf, seen)
+    pool = needed_by_xapi.known(seen.owners, list_vfs.read_pool(host, session, seen))
+    needed_by_xapi.is_not_needed(pf, seen, pool)
+    ended = release.ended(host, seen.owners or {}, pool.state.busy_on(pool.here.member.uuid))
+    macs = pf_sections.permanent_macs(host, seen.pfs)
+    return PfChange(host, session, pf, seen.without_starts_of(ended), ended, pool, macs)
