@@ -3,29 +3,30 @@ change goes in. It does all that the whole one does and looks at the same answer
 sizes."""
 
 import argparse
-from contextlib import contextmanager
-from typing import Iterator, Optional
+import time
+from typing import Any, Callable, Optional
 
 SAID = "THE SHORT FORM: it shows that this bench works. Its figures are no measurement."
 
 
-def parser(description: Optional[str]) -> argparse.ArgumentParser:
-    """The arguments of every bench."""
-    made = argparse.ArgumentParser(description=description, formatter_class=argparse.RawTextHelpFormatter)
-    made.add_argument("--short", action="store_true", help="few rounds and small sizes: no measurement")
-    return made
+def run(description: Optional[str], bench: Callable[..., Any], whole: Any, short: Any, **others: str) -> None:
+    """Calls the bench with the sizes of the form that is asked for, and with `others`: arguments with a value
+    beside `--short`, and what they say. What the figures are worth is told before and after them."""
+    parser = argparse.ArgumentParser(
+        description=description, formatter_class=argparse.RawTextHelpFormatter
+    )
+    parser.add_argument("--short", action="store_true", help="few rounds and small sizes: no measurement")
+    for name, told in others.items():
+        parser.add_argument(f"--{name}", metavar="FILE", help=told)
+    given = vars(parser.parse_args())
+    is_short = given.pop("short")
+    print(SAID if is_short else "", flush=True)
+    bench(short if is_short else whole, **given)
+    print(SAID if is_short else "", flush=True)
 
 
-def is_short(description: Optional[str]) -> bool:
-    """Of a bench that has no other argument."""
-    return bool(parser(description).parse_args().short)
-
-
-@contextmanager
-def told(short: bool) -> Iterator[None]:
-    """Says before and after the figures what they are worth."""
-    if short:
-        print(SAID, flush=True)
-    yield
-    if short:
-        print(SAID, flush=True)
+def timed(call: Callable[[], Any]) -> float:
+    """The seconds that it takes."""
+    started = time.monotonic()
+    call()
+    return time.monotonic() - started

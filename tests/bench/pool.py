@@ -16,54 +16,11 @@ from hosts import HostDescription, Nic
 from plugin_calls import Dom0
 from xapi import Xapi
 
-# What templates bring along: limits for clients to show, in every VM made from one.
-RECOMMENDATIONS = "<restrictions>{}</restrictions>".format(
-    "".join(
-        f'<restriction field="{field}" min="{low}" max="{high}" property="{field}"/>'
-        for field, low, high in (
-            ("memory-static-max", 2147483648, 1649267441664),
-            ("vcpus-max", 1, 64),
-            ("number-of-vbds", 0, 255),
-            ("number-of-vifs", 0, 7),
-            ("has-vendor-device", 0, 0),
-            ("allow-gpu-passthrough", 0, 1),
-            ("allow-vgpu", 0, 1),
-            ("allow-network-sriov", 0, 1),
-            ("supports-bios", 0, 1),
-            ("supports-uefi", 0, 1),
-            ("supports-secure-boot", 0, 1),
-            ("max-vgpus-per-vm", 0, 1),
-        )
-    )
-)
-PLATFORM = {
-    "acpi": "1",
-    "apic": "true",
-    "cores-per-socket": "2",
-    "device-model": "qemu-upstream-compat",
-    "device_id": "0001",
-    "exp-nested-hvm": "false",
-    "hpet": "true",
-    "nx": "true",
-    "pae": "true",
-    "secureboot": "false",
-    "timeoffset": "0",
-    "vga": "std",
-    "videoram": "8",
-    "viridian": "false",
-}
-BIOS_STRINGS = {
-    "bios-vendor": "Xen",
-    "bios-version": "",
-    "system-manufacturer": "Xen",
-    "system-product-name": "HVM domU",
-    "system-version": "",
-    "system-serial-number": "",
-    "baseboard-manufacturer": "",
-    "hp-rombios": "",
-    "oem-1": "Xen",
-    "oem-2": "MS_VM_CERT/SHA1/bdbeb6e0a816d43fa6d3fe8aaef04c2bad9d3e3d",
-}
+# What records of VMs made from a template are full of, by number and length as in real pools.
+LIMIT = '<restriction field="memory-static-max" min="2147483648" max="1649267441664" property="memory-static-max"/>'
+RECOMMENDATIONS = f"<restrictions>{12 * LIMIT}</restrictions>"
+PLATFORM = {f"device-model-{number}": "qemu" for number in range(14)}
+BIOS_STRINGS = {f"system-version-{number}": "HVM domU" for number in range(10)}
 EFI_VARIABLES = base64.b64encode(bytes(range(256)) * 32).decode()  # every fourth VM boots by UEFI
 
 

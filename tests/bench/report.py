@@ -14,7 +14,6 @@ AIMS: Dict[str, Tuple[Optional[float], float]] = {
     "inventory, 126 VFs": (1.3, 40),
     "inventory, 1,024 VFs": (2.0, 40),
 }
-ONE_LINE_CELL = 32  # characters
 WORTH_A_WORD = 0.1  # of a ratio, between two runs
 
 
@@ -27,23 +26,6 @@ def table(results: Mapping[str, Result]) -> List[str]:
         line += f"  {result.ratio:7.2f}  {_known(result.cpu_ratio, 11, 2)}  {_known(result.peak_mib, 8, 1)}"
         lines.append(f"{line}  {result.runs:4}  {verdict(case, result)}".rstrip())
     return lines
-
-
-def heading(cases: Sequence[str]) -> str:
-    """Above lines of `in_one_line`."""
-    return f"{'':12}" + "".join(f"  {case:{ONE_LINE_CELL}}" for case in cases).rstrip()
-
-
-def in_one_line(version: str, results: Mapping[str, Result]) -> str:
-    """The floor in milliseconds, the other cases in times of it, and in MiB."""
-    floor, *others = results
-    cells = [_ms(results[floor].median).strip()]
-    for case in others:
-        result = results[case]
-        cell = f"{result.ratio:.2f} x (CPU {_known(result.cpu_ratio, 4, 2)})"
-        missed = "MISSED" if "MISSED" in verdict(case, result) else ""
-        cells.append(f"{cell} {_known(result.peak_mib, 4, 0)} MiB {missed}")
-    return f"Python {version:5}" + "".join(f"  {cell:{ONE_LINE_CELL}}" for cell in cells).rstrip()
 
 
 def _known(number: Optional[float], width: int, digits: int) -> str:
