@@ -9,7 +9,7 @@ conditions. Only commands that are independent of each other may have changed pl
 
 import re
 from collections import Counter
-from typing import Any, Container, FrozenSet, List, NamedTuple, Optional, Sequence, Tuple
+from typing import Any, Container, Dict, FrozenSet, List, NamedTuple, Optional, Sequence, Tuple
 
 from . import grub_config, grub_script, iommu_option
 from .grub_config import Config
@@ -30,13 +30,18 @@ _GRUBS_OWN = frozenset(
 )
 _VARIABLE = re.compile(r"\0[vq]\{(\w+)\}")
 _ASSIGNMENT = re.compile(r"[A-Za-z_]\w*=", re.ASCII)
-# Commands that set no variable and load no system.
-_QUIET = frozenset("echo insmod true false test [ loadfont sleep clear".split())
-_TERMINAL = frozenset("serial terminal_input terminal_output".split())
-_LOADERS = frozenset(
+_LOADERS = (
     "multiboot multiboot2 module module2 xen_hypervisor xen_module"
     " linux linux16 linuxefi initrd initrd16 initrdefi".split()
 )
+# What commands write beside variables that their words name; what is no variable has a name with a NUL.
+_WRITES: Dict[str, Sequence[str]] = {
+    **dict.fromkeys("echo insmod true false test [ loadfont sleep clear".split(), ()),
+    **dict.fromkeys("serial terminal_input terminal_output".split(), ["\0terminal"]),
+    **dict.fromkeys(grub_config.MENUS, ["\0menu"]),
+    **dict.fromkeys(_LOADERS, ["\0loader"]),
+    "search": ["root"],
+}
 
 
 def harm(before: str, after: str, normal: Container[str] = (), grubenv: str = "") -> Optional[str]:
@@ -216,35 +221,28 @@ _Effects = Tuple[FrozenSet[str], FrozenSet[str]]  # the variables that are read,
 
 
 def _effects(node: Node) -> Optional[_Effects]:
-    """What the command reads and writes; what is no variable has a name with a NUL. None: not known."""
+    """What the command reads and writes. None: not known."""
     if isinstance(node, Compound):
         if node.words[0] == "function":
-            return frozenset(), frozenset()
+            return _NOTHING, _NOTHING
         parts = [_effects(each) for part in node.parts for each in part]
         known = [each for each in parts if each is not None]
         if len(known) < len(parts) or node.words[0] == "for":
             return None
-        reads = _NOTHING.union(*(each[0] for each in known))
-        return reads, _NOTHING.union(*(each[1] for each in known))
+        return _NOTHING.union(*(each[0] for each in known)), _NOTHING.union(*(each[1] for each in known))
     words = [word.text for word in node.words]
-    reads = _variables_in(words)
-    if words[0] in ("menuentry", "submenu"):
-        return reads, frozenset(["\0menu"])
-    if node.block is not None:
+    if node.block is not None and words[0] not in grub_config.MENUS:
         return None
-    if words[0] == "set" and len(words) == 2:
-        return reads, frozenset([words[1].partition("=")[0]])
-    if _ASSIGNMENT.match(words[0]):  # without `set`
-        return reads, frozenset([words[0].partition("=")[0]])
-    if words[0] in _QUIET:
-        return reads, frozenset()
-    if words[0] in _TERMINAL:
-        return reads, frozenset(["\0terminal"])
+    written = [word.partition("=") for word in words[words[0] == "set" :]]
+    if (words[0] == "set" and len(words) == 2) or _ASSIGNMENT.match(words[0]):
+        writes: Sequence[str] = [written[0][0]]
+    elif words[0] in _WRITES:
+        writes = _WRITES[words[0]]
+    else:
+        return None
     if words[0] == "search":
-        return reads, frozenset(["root", *(word.partition("=")[2] or word for word in words[1:])])
-    if words[0] in _LOADERS:
-        return reads | {"root"}, frozenset(["\0loader"])
-    return None
+        writes = [*writes, *(value or name for name, _, value in written[1:])]
+    return _variables_in(words).union(["root"] if words[0] in _LOADERS else ()), frozenset(writes)
 
 
 def _variables_in(words: Sequence[str]) -> FrozenSet[str]:

@@ -15,7 +15,7 @@ NORMAL_LABELS = ("xe", "xe-serial")
 _WITH_VALUE = ("--class", "--users", "--hotkey", "--source", "--id")
 _WAY_BACK = re.compile(r"safe mode|fallback|upgrade$| / ", re.IGNORECASE)
 _SHOWN = 80  # characters of a line in a message
-_MENUS = ("menuentry", "submenu")
+MENUS = ("menuentry", "submenu")
 # What reads another file, in which there may be entries too.
 _OTHER_FILES = ("configfile", "source", ".", "blscfg", "extract_entries_configfile", "legacy_configfile")
 
@@ -116,7 +116,7 @@ def _items(nodes: Nodes, within: _Within = ()) -> Iterator[Tuple[Command, _Withi
         if not isinstance(node, Command):
             for number, part in enumerate(node.parts):
                 yield from _items(part, (*within, (id(node), number)))
-        elif node.name in _MENUS:
+        elif node.name in MENUS:
             yield node, within
 
 
