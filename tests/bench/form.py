@@ -12,9 +12,7 @@ SAID = "THE SHORT FORM: it shows that this bench works. Its figures are no measu
 def run(description: Optional[str], bench: Callable[..., Any], whole: Any, short: Any, **others: str) -> None:
     """Calls the bench with the sizes of the form that is asked for, and with `others`: arguments with a value
     beside `--short`, and what they say. What the figures are worth is told before and after them."""
-    parser = argparse.ArgumentParser(
-        description=description, formatter_class=argparse.RawTextHelpFormatter
-    )
+    parser = argparse.ArgumentParser(description=description, formatter_class=argparse.RawTextHelpFormatter)
     parser.add_argument("--short", action="store_true", help="few rounds and small sizes: no measurement")
     for name, told in others.items():
         parser.add_argument(f"--{name}", metavar="FILE", help=told)

@@ -17,7 +17,7 @@ from plugin_calls import Dom0
 from xapi import Xapi
 
 # What records of VMs made from a template are full of, by number and length as in real pools.
-LIMIT = '<restriction field="memory-static-max" min="2147483648" max="1649267441664" property="memory-static-max"/>'
+LIMIT = '<restriction field="has-vendor-device" min="0" max="1649267441664" property="has-vendor-device"/>'
 RECOMMENDATIONS = f"<restrictions>{12 * LIMIT}</restrictions>"
 PLATFORM = {f"device-model-{number}": "qemu" for number in range(14)}
 BIOS_STRINGS = {f"system-version-{number}": "HVM domU" for number in range(10)}

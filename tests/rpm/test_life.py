@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Callable, List
 
 import packages
+import pytest
 import scratch
 import watch
 from installed import (
@@ -160,21 +161,21 @@ def test_folders_with_files_of_others_stay(host: Dom0, older: Package) -> None:
     assert os.listdir(host.path(XAPI_D + "/vm-pre-reboot")) == ["90-admin"]
 
 
-def test_a_host_that_has_no_xapi_yet(host: Dom0, package: Package) -> None:
-    # as an installer does it, which puts packages into the root folder of a host in any order
+def without_xapi(host: Dom0) -> None:
+    """As an installer does it, which puts packages into the root folder of a host in any order."""
     for folder, script in (("plugins", "echo"), ("vm-pre-start", "10-admin")):
         os.unlink(host.path(f"{XAPI_D}/{folder}/{script}"))
         os.rmdir(host.path(f"{XAPI_D}/{folder}"))
     os.rmdir(host.path(XAPI_D))
-    before = host.files()
-    host.rpm_succeeds("--install", package.path)
-    assert answering_version(host) == package.version
-    host.rpm_succeeds("--erase", "xapi-sriov")
-    assert host.files() == before
 
 
-def test_a_host_without_systemd(host: Dom0, package: Package) -> None:
+def without_systemd(host: Dom0) -> None:
     os.unlink(host.path("/bin/systemctl"))
+
+
+@pytest.mark.parametrize("changed", [without_xapi, without_systemd])
+def test_a_host_that_lacks_something(host: Dom0, package: Package, changed: Callable[[Dom0], None]) -> None:
+    changed(host)
     before = host.files()
     host.rpm_succeeds("--install", package.path)
     assert answering_version(host) == package.version
@@ -193,13 +194,14 @@ def test_a_host_with_an_old_python_is_refused(hosts: str, tmp_path: Path, packag
         assert host.files() == before
 
 
-def test_a_plugin_of_somebody_else_is_not_replaced(host: Dom0, package: Package) -> None:
-    host.write(PLUGIN, "#!/bin/sh\necho mine\n", 0o755)
+@pytest.mark.parametrize("path", [PLUGIN, XAPI_D + "/vm-pre-start/50-xapi-sriov"])
+def test_a_file_of_somebody_else_is_not_replaced(host: Dom0, package: Package, path: str) -> None:
+    host.write(path, "#!/bin/sh\necho mine\n", 0o755)
     before = host.files()
     ended = host.rpm("--install", package.path)
     assert ended.status != 0
-    assert f"{PLUGIN} is there already and not of this package." in ended.said
-    assert host.read(PLUGIN) == "#!/bin/sh\necho mine\n"
+    assert f"{path} is there already and not of this package." in ended.said
+    assert host.read(path) == "#!/bin/sh\necho mine\n"
     assert host.files() == before
 
 
@@ -211,16 +213,6 @@ def test_an_upgrade_does_not_replace_it_either(host: Dom0, older: Package, packa
     assert host.read(PLUGIN) == "#!/bin/sh\necho mine\n"
     host.rpm_succeeds("--erase", "xapi-sriov")
     assert host.read(PLUGIN) == "#!/bin/sh\necho mine\n"
-
-
-def test_a_hook_of_somebody_else_is_not_replaced(host: Dom0, package: Package) -> None:
-    mine = XAPI_D + "/vm-pre-start/50-xapi-sriov"
-    host.write(mine, "#!/bin/sh\nexit 0\n", 0o755)
-    before = host.files()
-    ended = host.rpm("--install", package.path)
-    assert ended.status != 0
-    assert f"{mine} is there already and not of this package." in ended.said
-    assert host.files() == before
 
 
 def test_a_link_to_another_place_is_replaced_and_named(host: Dom0, package: Package) -> None:

@@ -117,11 +117,6 @@ def test_putting_back_gives_the_very_same_bytes(label: str, before: List[str]) -
     assert turned_on(turned_on(ORIGINAL, label), label, before) == ORIGINAL
 
 
-def test_several_options_become_one() -> None:
-    text = edited(("9600 ---", "9600 iommu=verbose ---"))
-    assert "752M iommu=1,verbose com1=9600 --- " in turned_on(text, "xe", ["iommu=1,verbose"])
-
-
 LINUX = "label xe-serial\n  kernel vmlinuz\n  append root=/dev/sda1\n\nlabel other\n"
 
 

@@ -1,35 +1,30 @@
 """enable_iommu and disable_iommu on the hosts that there are: through xen-cmdline, and on extlinux.conf."""
 
-import json
 import os
 from pathlib import Path
 from typing import Any, Dict, List, Tuple
 
 import forked
 import machine
+import one_host
 import pytest
 from faults import full_at
-from machine import Done, Machine
+from machine import Machine
 from small_pool import SmallPool
-from sriovlib.boot import bootloader, extlinux
-from sriovlib.calls import table
+from sriovlib.boot import bootloader, extlinux, grub
 from sriovlib.config import sriov_conf
 from sriovlib.errors import SriovError
-from sriovlib.machine.command import Completed
 
 CONF = "/boot/extlinux.conf"
 GRUB = "/boot/grub/grub.cfg"
 
 
-def call(host: Machine, function: str, **args: str) -> Dict[str, Any]:
-    answer: Dict[str, Any] = json.loads(table.call(host, function, SmallPool(), args))
-    return answer
+def call(host: Machine, function: str, **args: str) -> Any:
+    return one_host.call(host, SmallPool(), function, **args)
 
 
 def refused(host: Machine, function: str, **args: str) -> SriovError:
-    with pytest.raises(SriovError) as error:
-        call(host, function, **args)
-    return error.value
+    return one_host.refused(host, SmallPool(), function, **args)
 
 
 def codes(answer: Dict[str, Any]) -> List[str]:
@@ -42,18 +37,6 @@ def host(request: Any, tmp_path: Path) -> Machine:
     return machine.default_host(
         str(tmp_path), bootloader=request.param, xen_options="dom0_mem=752M iommu=0 watchdog"
     )
-
-
-def fails(monkeypatch: pytest.MonkeyPatch, word: str) -> None:
-    """Commands with that word fail."""
-    start = Machine.start
-
-    def failing(self: Machine, argv: Any, input_text: Any = None) -> Any:
-        if word in argv:
-            return Done(Completed(argv, 1, "", "extlinux: no previous syslinux boot sector found"))
-        return start(self, argv, input_text)
-
-    monkeypatch.setattr(Machine, "start", failing)
 
 
 def boot_files(host: Machine) -> Dict[str, bytes]:
@@ -167,13 +150,13 @@ def test_iommu_record_is_that_of_the_last_whole_call(host: Machine) -> None:
     assert sriov_conf.read(host).document.sections[sriov_conf.XEN_BEFORE]["xe"] == "iommu=0"
 
 
-def test_a_tool_that_fails_leaves_all_as_it_was(host: Machine, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_tool_that_fails_leaves_all_as_it_was(host: Machine) -> None:
     before = boot_files(host)
     folder = os.path.dirname(next(iter(before)))
     names = host.names(folder)
-    with monkeypatch.context() as patch:
-        fails(patch, "extlinux" if CONF in before else "--set-xen")
-        assert refused(host, "enable_iommu").code == "SRIOV_BOOT_CONFIG"
+    tool = "extlinux" if CONF in before else f"{grub.PROGRAM} --set-xen iommu=1"
+    failing = one_host.answering(host, tool, status=1, stderr="no previous boot sector found")
+    assert refused(failing, "enable_iommu").code == "SRIOV_BOOT_CONFIG"
     assert (boot_files(host), host.names(folder)) == (before, names)
     assert not host.exists(sriov_conf.PATH)
 
@@ -213,24 +196,6 @@ def test_a_host_with_neither_boot_configuration_is_told_so(old: Machine) -> None
     assert "BOOT_CONFIG" in codes(call(old, "status"))
 
 
-def test_extlinux_conf_keeps_owner_and_mode_and_its_first_original(old: Machine) -> None:
-    original = old.read_bytes(CONF)
-    os.chmod(old.path(CONF), 0o640)
-    if os.geteuid() == 0:
-        os.chown(old.path(CONF), 1234, 4321)
-    owner = old.owner(CONF)
-    for function in ("enable_iommu", "disable_iommu", "enable_iommu"):
-        call(old, function)
-    edit(old, (b"timeout 50", b"timeout 60"))
-    call(old, "disable_iommu")
-    assert (old.owner(CONF), old.mode(CONF)) == (owner, 0o640)
-    assert old.read_bytes(CONF + ".before-sriov") == original
-    assert sorted(name for name in old.names("/boot") if name.startswith((".", "extlinux.conf"))) == [
-        "extlinux.conf",
-        "extlinux.conf.before-sriov",
-    ]
-
-
 def test_a_link_goes_on_pointing_to_the_file(old: Machine) -> None:
     os.rename(old.path(CONF), old.path("/boot/real.conf"))
     os.symlink("real.conf", old.path(CONF))
@@ -239,19 +204,15 @@ def test_a_link_goes_on_pointing_to_the_file(old: Machine) -> None:
     assert b"iommu=1" in old.read_bytes("/boot/real.conf")
 
 
-@pytest.mark.parametrize("is_link", [False, True])
-def test_a_change_of_extlinux_conf_that_was_cut_off_is_named_and_put_back(
-    old: Machine, is_link: bool
-) -> None:
-    if is_link:
-        os.rename(old.path(CONF), old.path("/boot/real.conf"))
-        os.symlink("real.conf", old.path(CONF))
+def test_a_change_of_extlinux_conf_that_was_cut_off_is_named_and_put_back(old: Machine) -> None:
+    os.rename(old.path(CONF), old.path("/boot/real.conf"))
+    os.symlink("real.conf", old.path(CONF))
     before = old.read_bytes(CONF)
-    old.replace_file(("/boot/real.conf" if is_link else CONF) + ".sriov-undo", before)
+    old.replace_file("/boot/real.conf.sriov-undo", before)
     edit(old, (b"iommu=0", b"iommu=1"))
     assert "BOOT_CHANGE_CUT_OFF" in codes(call(old, "status"))
     bootloader.recover(old)
-    assert (old.read_bytes(CONF), os.path.islink(old.path(CONF))) == (before, is_link)
+    assert (old.read_bytes(CONF), os.path.islink(old.path(CONF))) == (before, True)
     assert "BOOT_CHANGE_CUT_OFF" not in codes(call(old, "status"))
 
 
