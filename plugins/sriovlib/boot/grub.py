@@ -41,7 +41,8 @@ class Grub(NamedTuple):
     def doubts(self) -> List[Problem]:
         """A change that was cut off, and why this host may boot by another file than this one."""
         found = boot_file.cut_off(self.host, self.path)
-        others = [path for path in files(self.host) if path != self.path and not self._is_same(path)]
+        real = self.host.real_path(self.path)
+        others = [path for path in files(self.host) if self.host.real_path(path) != real]
         if others:
             found.append(boot_file.other_file(self.path, f"there is {' and '.join(others)} too"))
         for command in grub_config.reads_other_files(self.config)[:1]:
@@ -49,9 +50,6 @@ class Grub(NamedTuple):
                 boot_file.other_file(self.path, f"its {self.config.line(command.line)} may read another file")
             )
         return found
-
-    def _is_same(self, path: str) -> bool:
-        return self.host.real_path(path) == self.host.real_path(self.path)
 
     def rehearse(self, _wanted: Options) -> None:
         """Raises what `write` would raise, as far as that can be told without changing the file."""

@@ -37,10 +37,10 @@ _LOADERS = (
 # What commands write beside variables that their words name; what is no variable has a name with a NUL.
 _WRITES: Dict[str, Sequence[str]] = {
     **dict.fromkeys("echo insmod true false test [ loadfont sleep clear".split(), ()),
-    **dict.fromkeys("serial terminal_input terminal_output".split(), ["\0terminal"]),
-    **dict.fromkeys(grub_config.MENUS, ["\0menu"]),
-    **dict.fromkeys(_LOADERS, ["\0loader"]),
-    "search": ["root"],
+    **dict.fromkeys("serial terminal_input terminal_output".split(), ("\0terminal",)),
+    **dict.fromkeys(grub_config.MENUS, ("\0menu",)),
+    **dict.fromkeys(_LOADERS, ("\0loader",)),
+    "search": ("root",),
 }
 
 

@@ -24,9 +24,7 @@ class Entry(NamedTuple):
     """A menu entry. `place` is where it stands in the menu: its number, in submenus one for each."""
 
     title: str
-    id: str
     place: Tuple[int, ...]
-    command: Command
     loads_xen: Tuple[Command, ...]  # one, unless a condition chooses between several
 
 
@@ -103,7 +101,7 @@ def _entries(nodes: Nodes, menu: Tuple[int, ...]) -> Iterator[Entry]:
             yield from _entries(command.block or (), place)
         else:
             loads = tuple(each for each in all_commands(command.block or ()) if each.name in LOADS_XEN)
-            yield Entry(*title_and_id(command), place, command, loads)
+            yield Entry(title_and_id(command)[0], place, loads)
 
 
 _Within = Tuple[Tuple[int, int], ...]

@@ -92,41 +92,35 @@ def _network(xapi_pool: Union[Pool, Silence], interface: Optional[str]) -> Optio
     return None if isinstance(xapi_pool, Silence) else xapi_pool.here.network_of.get(interface or "")
 
 
-def vf_record(vf: VfState, xapi_pool: Union[Pool, Silence]) -> Dict[str, Any]:
-    """With the keys of `list_vfs`."""
-    record = vf.to_json()
-    record["network"] = _network(xapi_pool, vf.function.port.interface)
-    return {key: record[key] for key in VF_KEYS}
-
-
 def vf_records(seen: Inventory, xapi_pool: Union[Pool, Silence]) -> List[Dict[str, Any]]:
     """All VFs of the host with the keys of `list_vfs`."""
-    vfs = joined(seen, host_inventory.vf_states(seen), xapi_pool)
-    return [vf_record(vf, xapi_pool) for vf in vfs]
+    records = []
+    for vf in joined(seen, host_inventory.vf_states(seen), xapi_pool):
+        record = vf.to_json()
+        record["network"] = _network(xapi_pool, vf.function.port.interface)
+        records.append({key: record[key] for key in VF_KEYS})
+    return records
 
 
 def list_vfs(host: Host, session: Any, args: Mapping[str, str]) -> List[Dict[str, Any]]:
     """The plugin's `list_vfs`, filtered by `pf`, `network`, `state`, `vm_uuid`."""
     pf = arguments.pf(args)
     network = arguments.text(args, "network", "a network's UUID, name-label or bridge")
-    wanted = arguments.choice(args, "state", STATES)
+    wanted: Dict[str, Optional[str]] = {"state": arguments.choice(args, "state", STATES)}
     vm_uuid = arguments.uuid(args, "vm_uuid")
     seen = inventory.look(host)
     xapi_pool = read_pool(host, session, seen)
-    port = None
     if pf is not None:
         found = seen.find_pf(pf)
-        port = pf if pf != found.address and len(found.ports) > 1 else None  # one of its ports
-        pf = found.address
+        wanted["pf"] = found.address
+        wanted["interface"] = pf if pf != found.address and len(found.ports) > 1 else None  # one of its ports
     devices = None if network is None else _interfaces_of(xapi_pool, network)
     return [
-        vf_record(vf, xapi_pool)
-        for vf in joined(seen, host_inventory.vf_states(seen), xapi_pool)
-        if (pf is None or vf.function.pf == pf)
-        and (port is None or vf.function.port.interface == port)
-        and (devices is None or vf.function.port.interface in devices)
-        and (wanted is None or vf.state == wanted)
-        and (vm_uuid is None or (vf.assigned_to is not None and vf.assigned_to.vm_uuid == vm_uuid))
+        vf
+        for vf in vf_records(seen, xapi_pool)
+        if all(value in (None, vf[key]) for key, value in wanted.items())
+        and (devices is None or vf["interface"] in devices)
+        and (vm_uuid is None or (vf["assigned_to"] or {}).get("vm_uuid") == vm_uuid)
     ]
 
 
