@@ -1,7 +1,7 @@
 """Why there is no VF for a request, as users are told: who has those that fit, what the hosts have instead,
 and what helps. Pure."""
 
-from typing import List, Sequence
+from typing import List, Sequence, Tuple
 
 from ..errors import SriovError
 from ..safetext import listed
@@ -32,8 +32,7 @@ def as_error(error: NoFreeVf, vm: str, seen: Seen) -> SriovError:
     if reasons and len(reasons) == len(pfs):
         said = "; ".join(dict.fromkeys(one.message for one in reasons))
         return SriovError(reasons[0].code, f"{said}. {silent}".strip(), reasons[0].hint)
-    own = _by_hand(error, vm, seen)
-    sentence = _sentence(error, vm, seen, own)
+    sentence, own = _sentence(error, vm, seen)
     hint = "Take a VF from another VM (`unassign_vf`), make more (`set_vf_count`), or name another host."
     if own:
         hint = (
@@ -44,11 +43,8 @@ def as_error(error: NoFreeVf, vm: str, seen: Seen) -> SriovError:
         number = error.request.number
         hint = f"That network is gone: take the request back (`unassign_vf` with request={number})."
     elif choice.kind == "network" and not pfs:
-        ports = [
-            f"{port} of {one.member.name}"
-            for one in hosts
-            for port in _ports(choice.value, one, seen.topology)
-        ]
+        there = [(one, port) for one in hosts for port in _ports(choice.value, one, seen.topology)]
+        ports = [f"{port} of {one.member.name}" for one, port in there]
         sentence += f" Its ports are no SR-IOV capable devices ({listed(ports)})." if ports else ""
         hint = "Use a network on a port that `list_pfs` shows."
     else:
@@ -59,21 +55,8 @@ def as_error(error: NoFreeVf, vm: str, seen: Seen) -> SriovError:
     return SriovError("SRIOV_NO_FREE_VF", f"{sentence} {silent}".strip(), hint)
 
 
-def _by_hand(error: NoFreeVf, vm: str, seen: Seen) -> List[str]:
-    """The VFs that would do, and that the VM's own entries by hand name."""
-    host = error.hosts[0]
-    return [
-        one.address
-        for one in seen.surveyed.hosts[host].candidates
-        if fits(error.request.choice, one)
-        and one.blocked is None
-        and holder(host, one.address, vm, seen.held) is None
-        and vm in seen.held.by_hand.get(one.address, ())
-    ]
-
-
-def _sentence(error: NoFreeVf, vm: str, seen: Seen, own: Sequence[str]) -> str:
-    """What has the VFs of the first host."""
+def _sentence(error: NoFreeVf, vm: str, seen: Seen) -> Tuple[str, List[str]]:
+    """What has the VFs of the first host; and those that the VM's own entries by hand name."""
     where, (number, (kind, value, device), _) = seen.surveyed.hosts[error.hosts[0]], error.request
     wanted = {
         "network": f"a VF of network {seen.topology.network_names.get(value, value)}",
@@ -82,11 +65,12 @@ def _sentence(error: NoFreeVf, vm: str, seen: Seen, own: Sequence[str]) -> str:
         "device": f"a VF {value}",
     }[kind]
     fitting = [one for one in where.candidates if fits(error.request.choice, one)]
+    blocked = [one.blocked for one in fitting if one.blocked is not None]
+    open_to_vms = [one.address for one in fitting if one.blocked is None]
+    holders = {one: holder(where.member.uuid, one, vm, seen.held) for one in open_to_vms}
+    others = [seen.state.name(uuid) for uuid in holders.values() if uuid is not None]
+    own = [one for one in open_to_vms if holders[one] is None and vm in seen.held.by_hand.get(one, ())]
     if fitting:
-        blocked = [one.blocked for one in fitting if one.blocked is not None]
-        open_to_vms = [one.address for one in fitting if one.blocked is None]
-        holders = [holder(where.member.uuid, address, vm, seen.held) for address in open_to_vms]
-        others = [seen.state.name(uuid) for uuid in holders if uuid is not None]
         parts = [
             (len(others), f"held by {_names(others)}"),
             (len(blocked), f"that no VM can have ({_names(blocked)})"),
@@ -101,7 +85,7 @@ def _sentence(error: NoFreeVf, vm: str, seen: Seen, own: Sequence[str]) -> str:
         said += f" {_names(lost)}: on both ports of the PF, or on one that is not known." if lost else ""
     if len(error.hosts) > 1:
         said += " No other live host has VFs for all requests either."
-    return f"Host {where.member.name} {said}"
+    return f"Host {where.member.name} {said}", own
 
 
 def _names(names: Sequence[str]) -> str:

@@ -1,21 +1,6 @@
 """The pool at one moment, as `list_assignments` looks at it, and what a conflict is. Values only.
 
-A conflict's code says what is to be done; its message and hint are its own:
-
-| code | what is to be done | codes before 0.1.0 |
-|---|---|---|
-| `LEASE_STALE` | `reinstate_vfs`, or the VM's next start | `VF_TWICE` of leases, `LEASE_WITHOUT_HOST`, \
-`LEASE_WITHOUT_VF`, `LEASE_ELSEWHERE`, `LEASE_UNFIT` of a VF, `NEEDED_BY_DOM0` of a lease, `STALE_ENTRIES` |
-| `REQUEST_STALE` | `unassign_vf` | `LEASE_UNFIT` of a network or VLAN, `LEDGER_WITHOUT_VM` |
-| `COPY` | `adopt_vm` gives the VM VFs of its own; or take its entries out | `CLONE` |
-| `ENTRY_NOT_LEASED` | `adopt_vm` or `assign_vf` gives the VM that VF; or take the entry out | `GIVES_WAY`, \
-`NOT_ASSIGNED`, `VF_TWICE` of an entry |
-| `ENTRY_INVALID` | edit the entry | `ENTRY_DROPPED`, `NO_SUCH_DEVICE`, `NEEDED_BY_DOM0` of an entry |
-| `VF_NOT_RELEASED` | `release_vfs`, or `configure_vf` | `MAC_LEFT` |
-| `VF_UNLIKE_REQUEST` | `sriov-restore` on the VF's host | the same |
-| `HOST_WITHOUT_PLUGIN` | install the master's version of the package | the same, `HOST_OTHER_PLUGIN` |
-| `HOST_SILENT` | see why the host does not answer | the same |
-| `LEDGER_UNREADABLE` | repair the VM's key in the ledger, or remove it | the same |
+A conflict's code says what is to be done (docs/errors.md lists them); its message and hint are its own.
 """
 
 from typing import Dict, Iterator, List, NamedTuple, Optional, Sequence, Tuple
