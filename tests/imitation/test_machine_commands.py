@@ -5,7 +5,7 @@ import os
 import subprocess
 import sys
 from pathlib import Path
-from typing import Any, List
+from typing import List
 
 import pytest
 from machine import Machine, create, default_host
@@ -131,29 +131,14 @@ def test_a_port_that_goes_up_and_down_and_one_without_a_cable(tmp_path: Path) ->
     assert machine.text("/sys/class/net/eth0/operstate") == "down"
 
 
-def over(kind: str) -> Any:
-    return (
-        Interface("bond0", "bond", ("eth1", "eth2")),
-        Interface("xapi0", kind, ("bond0",)),
-        Interface("bond0.7", "vlan", ("bond0",), tag=7),
-        Interface("xapi1", kind, ("bond0.7",), ipv4="10.1.2.3/23"),
-    )
-
-
-def test_bridge_bond_and_vlan(tmp_path: Path) -> None:
-    machine = default_host(str(tmp_path), interfaces=over("bridge"))
-    assert machine.link("/sys/class/net/eth1/master") == "bond0"
-    assert machine.link("/sys/class/net/bond0/master") == "xapi0"
-    assert machine.names("/sys/class/net/xapi1/brif") == ["bond0.7"]
-    assert machine.text("/sys/class/net/bond0/bonding/slaves") == "eth1 eth2"
-    shown = machine.run(["ip", "-details", "link", "show"]).stdout
-    assert "bond0.7@bond0: <BROADCAST,MULTICAST,UP,LOWER_UP> mtu 1500 qdisc noqueue master xapi1" in shown
-    assert "vlan protocol 802.1Q id 7 <REORDER_HDR>" in shown
-    assert "xapi1\t0002010A\t00000000\t0001\t0\t0\t0\t00FEFFFF" in machine.read("/proc/net/route")
-
-
 def test_openvswitch_shows_nothing_below_its_bridges(tmp_path: Path) -> None:
-    machine = default_host(str(tmp_path), interfaces=over("openvswitch"))
+    over = (
+        Interface("bond0", "bond", ("eth1", "eth2")),
+        Interface("xapi0", "openvswitch", ("bond0",)),
+        Interface("bond0.7", "vlan", ("bond0",), tag=7),
+        Interface("xapi1", "openvswitch", ("bond0.7",), ipv4="10.1.2.3/23"),
+    )
+    machine = default_host(str(tmp_path), interfaces=over)
     assert machine.read("/etc/xensource/network.conf") == "openvswitch\n"
     assert machine.link("/sys/class/net/eth1/master") == "ovs-system"
     assert not machine.exists("/sys/class/net/bond0")

@@ -7,7 +7,7 @@ from typing import Any, List
 
 import pytest
 from machine import Machine, create, default_host, from_recording
-from machine_description import Card, Sriov, default_description, recorded_description
+from machine_description import recorded_description
 
 PF = "/sys/bus/pci/devices/0000:01:00.0"
 VF = "0000:01:10.0"
@@ -73,17 +73,6 @@ def test_a_vf_that_pciback_holds_is_in_the_way(machine: Machine) -> None:
     machine.write_attribute(f"{DRIVERS}/pciback/unbind", VF)
     machine.write_attribute(PF + "/sriov_numvfs", "0")
     assert virtual_functions(machine) == []
-
-
-def test_a_driver_that_cannot_make_vfs(tmp_path: Path) -> None:
-    sriov = Sriov(total=16, device="154c", in_driver=False)
-    without = Card(("0000:04:00.0",), "8086:1583", "XL710", "i40e", sriov=sriov)
-    nobody = without._replace(addresses=("0000:05:00.0",), driver=None)
-    machine = create(str(tmp_path), default_description(cards=(without, nobody), interfaces=()))
-    assert machine.link("/sys/bus/pci/devices/0000:04:00.0/driver") == "i40e"
-    assert refusal(machine, "/sys/bus/pci/devices/0000:04:00.0/sriov_numvfs", "1") == "ENOENT"
-    assert "i40e 0000:04:00.0: Driver doesn't support SRIOV" in kernel_log(machine)
-    assert refusal(machine, "/sys/bus/pci/devices/0000:05:00.0/sriov_numvfs", "1") == "ENOENT"
 
 
 def test_sysfs_refuses_what_a_real_one_refuses(machine: Machine) -> None:

@@ -6,7 +6,7 @@ The format of 6.1 is the recorded one. Before 5.0, as on XCP-ng 8.3, a VF's line
 
 import os
 from functools import lru_cache
-from typing import Any, Dict, List, Sequence
+from typing import Any, Callable, Dict, List, Sequence, Tuple
 
 import kernel_net
 from commands import Answer, not_imitated
@@ -76,32 +76,32 @@ def _set(sysfs: Sysfs, arguments: Sequence[str]) -> Answer:
     return Answer()
 
 
+def _is_on(value: str) -> bool:
+    return value == "on"
+
+
+_SETTINGS: Dict[str, Tuple[str, Callable[[str], Any]]] = {
+    "mac": ("mac", str.lower),
+    "vlan": ("vlan", int),
+    "qos": ("qos", int),
+    "proto": ("protocol", lambda value: value.lower().replace("q", "Q")),
+    "rate": ("max_rate", int),
+    "max_tx_rate": ("max_rate", int),
+    "min_tx_rate": ("min_rate", int),
+    "spoofchk": ("spoof_check", _is_on),
+    "trust": ("trust", _is_on),
+    "state": ("link_state", str),
+}
+
+
 def _vf_changes(words: List[str]) -> Dict[str, Any]:
-    """The settings after `vf N`, taken off the words."""
+    """The settings after `vf N`, taken off the words. A VLAN comes with the defaults of its kind."""
     changes: Dict[str, Any] = {}
     while words and words[0] not in ("vf", "up", "down"):
-        key, value = words.pop(0), words.pop(0)
-        if key == "mac":
-            changes["mac"] = value.lower()
-        elif key == "vlan":
-            changes.update({"vlan": int(value), "qos": 0, "protocol": "802.1Q", **changes})
-            changes["vlan"] = int(value)
-        elif key == "qos":
-            changes["qos"] = int(value)
-        elif key == "proto":
-            changes["protocol"] = {"802.1q": "802.1Q"}.get(value.lower(), value.lower())
-        elif key in ("rate", "max_tx_rate"):
-            changes["max_rate"] = int(value)
-        elif key == "min_tx_rate":
-            changes["min_rate"] = int(value)
-        elif key == "spoofchk":
-            changes["spoof_check"] = value == "on"
-        elif key == "trust":
-            changes["trust"] = value == "on"
-        elif key == "state":
-            changes["link_state"] = value
-        else:
-            raise NotImplementedError(f"ip link set vf {key}")
+        key, read = _SETTINGS[words.pop(0)]
+        if key == "vlan":
+            changes = {"qos": 0, "protocol": "802.1Q", **changes}
+        changes[key] = read(words.pop(0))
     return changes
 
 

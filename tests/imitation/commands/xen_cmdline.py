@@ -199,30 +199,18 @@ def written(found: Understood) -> str:
 
 
 def run(arguments: Sequence[str], text: str, brand: str) -> Tuple[str, Optional[str]]:
-    """What it prints, and the new text where it writes one: option groups in their order, then one write;
-    what is no option of its own is no error."""
-    groups: List[List[str]] = []
-    for word in arguments:
-        if word.startswith("--"):
-            groups.append([word])
-        elif groups:
-            groups[-1].append(word)
-    groups = [
-        group for group in groups if re.fullmatch("--(get|set|delete)-(xen|dom0)", group[0]) and group[1:]
-    ]
+    """What it prints, and the new text where it writes one: `--get-xen`, `--set-dom0`, `--delete-xen` ... and
+    the keys."""
+    option, *words = arguments
+    action, side = option[2:].split("-")
     found = understood(text, brand)
-    output, is_changed = "", False
-    for option, *words in groups:
-        action, side = option[2:].split("-")
-        if action == "get":
-            if found.default not in found.entries:
-                raise Failed(f"KeyError: {found.default!r}")
-            given = found.entries[found.default].words(side)
-            output += "\n".join(word for word in given for key in words if _matches(word, key)) + "\n"
-        else:
-            is_changed = True
-            _set(found, side, words, action == "set")
-    return output, written(found) if is_changed else None
+    if action != "get":
+        _set(found, side, words, action == "set")
+        return "", written(found)
+    if found.default not in found.entries:
+        raise Failed(f"KeyError: {found.default!r}")
+    given = found.entries[found.default].words(side)
+    return "\n".join(word for word in given for key in words if _matches(word, key)) + "\n", None
 
 
 def _matches(word: str, key: str) -> bool:

@@ -6,7 +6,7 @@ what a damaged configuration does: it never falls back to another entry.
 
 import re
 import shlex
-from typing import List, NamedTuple
+from typing import Dict, List, NamedTuple
 
 from kernel_sysfs import Sysfs
 from machine_description import Description
@@ -146,17 +146,17 @@ def _extlinux(entries: List[Entry]) -> str:
 
 def _boot_extlinux(sysfs: Sysfs, text: str) -> Options:
     """Lines that it does not know are ignored, as are carriage returns; keywords in any case."""
-    default, label, kernels, appends = "", "", {}, {}
+    default, label = "", ""
+    found: Dict[str, Dict[str, str]] = {"kernel": {}, "append": {}}
     for line in text.splitlines():
         keyword, _, value = line.strip().partition(" ")
         if keyword.lower() == "default":
             default = value.strip()
         elif keyword.lower() == "label":
             label = value.strip()
-        elif keyword.lower() == "kernel":
-            kernels[label] = value.strip()
-        elif keyword.lower() == "append":
-            appends[label] = value.strip()
+        elif keyword.lower() in found:
+            found[keyword.lower()][label] = value.strip()
+    kernels, appends = found["kernel"], found["append"]
     if default not in kernels or default not in appends:
         raise DoesNotBoot(f"boot: the default {default!r} has no kernel or no append, and so for ever")
     if kernels[default] != "mboot.c32":

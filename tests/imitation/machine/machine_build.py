@@ -50,9 +50,8 @@ def disk(description: Description) -> Tree:
     tree.update(
         {
             LOG: "",
-            "/etc/hostname": description.hostname + "\n",
             "/etc/xensource-inventory": _inventory(description),
-            "/etc/xensource/network.conf": _backend(description) + "\n",
+            "/etc/xensource/network.conf": backend(description) + "\n",
             "/var/lib/xcp/networkd.db": _networkd(description),
             "/etc/modprobe.d/blacklist-vfunc-drivers.conf": "".join(
                 f"blacklist {name}\n" for name in description.blacklist
@@ -75,21 +74,17 @@ def disk(description: Description) -> Tree:
 def _inventory(description: Description) -> str:
     values = {
         "PRODUCT_BRAND": description.brand,
-        "PRODUCT_NAME": "xenenterprise",
         "PRODUCT_VERSION": description.version,
-        "PRODUCT_VERSION_TEXT": description.version.rsplit(".", 1)[0],
-        "PLATFORM_NAME": "XCP",
-        "PLATFORM_VERSION": "3.4.0",
         "BUILD_NUMBER": "cloud",
         "INSTALLATION_UUID": description.host_uuid,
         "CONTROL_DOMAIN_UUID": str(uuid.uuid5(uuid.UUID(description.host_uuid), "dom0")),
         "MANAGEMENT_INTERFACE": description.management_interface,
-        "MANAGEMENT_ADDRESS_TYPE": "IPv4",
     }
     return "".join(f"{key}='{value}'\n" for key, value in values.items() if value)
 
 
-def _backend(description: Description) -> str:
+def backend(description: Description) -> str:
+    """Which kind of bridge this dom0 has."""
     kinds = {interface.kind for interface in description.interfaces}
     return "openvswitch" if "openvswitch" in kinds else "bridge"
 
@@ -167,9 +162,6 @@ def _hardware(sysfs: Sysfs, dom0_options: str) -> None:
             "/sys/module": {},
             "/proc/cmdline": dom0_options + "\n",
             "/proc/modules": "",
-            "/proc/version": f"Linux version {description.kernel} {description.kernel_build}\n",
-            "/proc/xen/capabilities": "control_d\n",
-            "/proc/sys/kernel/random/boot_id": f"{uuid.uuid4()}\n",
         }
     )
     sysfs.plant(tree)
@@ -211,26 +203,7 @@ def _interfaces(sysfs: Sysfs) -> None:
         for title in card.interfaces:
             if card.up and sysfs.exists(f"{NET}/{title}"):
                 kernel_net.set_up(sysfs, title, True)
-    openvswitch = _backend(sysfs.description) == "openvswitch"
+    openvswitch = backend(sysfs.description) == "openvswitch"
     for described in sysfs.description.interfaces:
         if described.kind in ("bridge", "openvswitch") or not openvswitch:
             kernel_net.add_over(sysfs, described)
-    routes(sysfs)
-    sysfs.put("/proc/net/if_inet6", "00000000000000000000000000000001 01 80 10 80       lo\n")
-
-
-def routes(sysfs: Sysfs) -> None:
-    lines = ["Iface\tDestination\tGateway\tFlags\tRefCnt\tUse\tMetric\tMask\tMTU\tWindow\tIRTT"]
-    for described in sysfs.description.interfaces:
-        if described.ipv4:
-            lines.append(_route(described.name, described.ipv4))
-    sysfs.put("/proc/net/route", "".join(line.ljust(127) + "\n" for line in lines))
-
-
-def _route(name: str, ipv4: str) -> str:
-    """The line of /proc/net/route for an interface's own network: numbers in the CPU's byte order."""
-    address, _, length = ipv4.partition("/")
-    mask = 0xFFFFFFFF << 32 - int(length) & 0xFFFFFFFF
-    network = int.from_bytes(bytes(map(int, address.split("."))), "big") & mask
-    swapped = [int.from_bytes(value.to_bytes(4, "big"), "little") for value in (network, mask)]
-    return f"{name}\t{swapped[0]:08X}\t00000000\t0001\t0\t0\t0\t{swapped[1]:08X}\t0\t0\t0"

@@ -8,7 +8,6 @@ import os
 import shutil
 import stat
 import subprocess
-import uuid
 from typing import List
 
 import kernel_net
@@ -19,7 +18,7 @@ from machine_description import Description
 from machine_devices import NET
 from machine_tree import plant
 
-_OF_ONE_HOST = ("description.json", "hostname", "xensource-inventory")
+_OF_ONE_HOST = ("description.json", "xensource-inventory")
 _SHARED = "sys"
 
 
@@ -52,5 +51,3 @@ def _give_addresses(sysfs: Sysfs) -> None:
         folder = resolved(sysfs.root, f"{NET}/{described.name}")
         if sysfs.exists(folder):
             sysfs.put(folder + "/address", kernel_net.mac_of(sysfs, described) + "\n")
-    machine_build.routes(sysfs)
-    sysfs.put("/proc/sys/kernel/random/boot_id", f"{uuid.uuid4()}\n")

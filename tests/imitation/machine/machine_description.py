@@ -124,37 +124,31 @@ def intel_82599(addresses: Tuple[str, ...], interfaces: Tuple[str, ...], macs: T
     )
 
 
-def intel_i350(addresses: Tuple[str, ...], interfaces: Tuple[str, ...], macs: Tuple[str, ...]) -> Card:
-    """An Intel I350: the gigabit ports on many mainboards, with SR-IOV too."""
-    return Card(
-        addresses=addresses,
-        device="8086:1521",
-        name="I350 Gigabit Network Connection",
-        driver="igb",
-        subsystem="8086:00a1",
-        interfaces=interfaces,
-        macs=macs,
-        speed=1000,
-        numa_node=0,
-        sriov=Sriov(
-            total=7,
-            device="1520",
-            name="I350 Ethernet Controller Virtual Function",
-            offset=128,
-            stride=4,
-            driver="igbvf",
-            parameter="max_vfs",
-        ),
-    )
-
-
 def default_description(number: int = 1, **changes: Any) -> Description:
     """A usual host of a pool: a two-port Intel 82599 with 63 VFs a port and a management NIC.
 
     `number` tells the hosts of a pool apart (name, UUID, MACs, IP address); `changes` are fields of
     `Description`.
     """
-    management = intel_i350(("0000:02:00.0",), ("eth0",), (f"00:16:3e:00:{number:02x}:00",))
+    management = Card(
+        addresses=("0000:02:00.0",),
+        device="8086:1521",
+        name="I350 Gigabit Network Connection",
+        driver="igb",
+        subsystem="8086:00a1",
+        interfaces=("eth0",),
+        macs=(f"00:16:3e:00:{number:02x}:00",),
+        speed=1000,
+        numa_node=0,
+        sriov=Sriov(
+            total=7,
+            device="1520",
+            name="I350 Ethernet Controller Virtual Function",
+            stride=4,
+            driver="igbvf",
+            parameter="max_vfs",
+        ),
+    )
     fast = intel_82599(
         ("0000:07:00.0", "0000:07:00.1"),
         ("eth1", "eth2"),

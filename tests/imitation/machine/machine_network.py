@@ -28,5 +28,4 @@ def description(machine: Machine) -> Description:
 
 def bridge_kind(machine: Machine) -> str:
     """Which kind of bridge this dom0 has: bridge or openvswitch."""
-    kinds = {interface.kind for interface in description(machine).interfaces}
-    return "openvswitch" if "openvswitch" in kinds else "bridge"
+    return machine_build.backend(description(machine))
