@@ -69,14 +69,11 @@ class Launcher:
         with open(self._output, encoding="utf-8") as file:
             return file.read()
 
-    def close(self) -> None:
-        self._process.communicate()
-
     def __enter__(self) -> "Launcher":
         return self
 
     def __exit__(self, *_exception: object) -> None:
-        self.close()
+        self._process.communicate()
 
 
 def in_turn(

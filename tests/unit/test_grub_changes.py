@@ -95,15 +95,12 @@ def test_real_xen_cmdline_does_no_harm_with_one_iommu_key(arguments: str, before
         replaced("set default=0\n", ""),
         replaced("set default=0", "default=0"),  # GRUB takes it, the tool writes a second one before it
         replaced("set default=0", "  set default=0"),
-        replaced("set default=0", 'set default="0"'),
         replaced("set default=0", "set default='XCP-ng'"),
         replaced("set default=0", "set default=xe"),  # no title: GRUB takes the first, and the tool too
         replaced("\n", "\r\n", times=99),
         replaced("'XCP-ng' {", '"XCP-ng" --class xen --id normal {'),
-        replaced("\t", "        ", times=99),
         replaced(SEARCH, "\t# a note\n" + SEARCH),
         replaced(SEARCH, SEARCH + "\tinsmod ext2\n\techo 'Loading Xen'\n"),
-        replaced("\tmodule2 /boot/vmlinuz", "\techo 'Loading Linux'\n\tmodule2 /boot/vmlinuz"),
         replaced(SEARCH, SEARCH + "\tset gfxpayload=keep\n"),
         replaced(SEARCH, "\tunset override_entry\n\tsave_env override_entry\n" + SEARCH),
         replaced(SEARCH, "\tsearch --no-floppy --fs-uuid --set=root 12ab-34cd\n"),
@@ -117,7 +114,6 @@ def test_real_xen_cmdline_does_no_harm_with_one_iommu_key(arguments: str, before
         ),
         XCP_NG + "menuentry 'XCP-ng upgrade' {\n\tmultiboot2 /boot/xen.gz a\n\tmodule2 /v b\n}\n",
         XCP_NG + "menuentry 'memory test' {\n\tlinux /memtest\n}\n",
-        XCP_NG + "# the end\n\n",
     ],
     ids=lambda _: "",
 )
@@ -130,7 +126,6 @@ def test_a_file_that_grub_reads_as_before_is_let_pass(text: str) -> None:
     [
         (replaced("set timeout=5", "set timeout=0"), "line 5 (`set timeout=0`) is lost"),
         (replaced("serial --unit=0 --speed", "serial --port=0x3e8 --speed"), "line 1 (`serial --port=0x3e8"),
-        (replaced("--speed=115200\n", "--speed=115200 --rtscts=on\n"), "becomes `serial --unit=0"),
         (replaced("terminal_output serial", "terminal_output gfxterm"), "becomes `terminal_output serial"),
         (replaced("terminal_input serial console\n", ""), "`terminal_input serial console` is added"),
         (replaced(SERIAL_LINES, "terminal_output gfxterm\n"), "line 1 (`terminal_output gfxterm`) is lost"),
@@ -154,16 +149,8 @@ def test_a_file_that_grub_reads_as_before_is_let_pass(text: str) -> None:
         ),
         (replaced("watchdog iommu=0", "watchdog \\\n iommu=0"), "line 8 (`multiboot2"),
         (
-            replaced("\tmodule2 /boot/initrd.img\n", "\tmodule2 /a.img\n\tmodule2 /b.img\n"),
-            "line 10 (`module2 /a",
-        ),
-        (
             replaced(SEARCH, SEARCH + "\tset root=(hd0,1)\n"),
             "line 8 (`set root=(hd0,1)`) in the entry `XCP-ng`",
-        ),
-        (
-            replaced(SEARCH, SEARCH + "\tload_video\n"),
-            "(`load_video`) in the entry `XCP-ng` comes at another",
         ),
         (
             replaced(SEARCH, SEARCH + "\tif true; then\n\t\tload_video\n\tfi\n"),
@@ -176,16 +163,11 @@ def test_a_file_that_grub_reads_as_before_is_let_pass(text: str) -> None:
         (replaced(SEARCH, SEARCH + SEARCH.replace("dorj", "other")), "line 7 (`search"),
         (replaced("root-vgdorj\n", "root-vgdorj --hint hd0,gpt1\n"), "--hint hd0,gpt1`) in the entry"),
         (replaced("watchdog iommu", '"watch  dog" iommu'), "line 8 (`multiboot2"),
-        (replaced("watchdog iommu=0", "watchdog -- iommu=0"), "line 8 (`multiboot2"),
         (replaced("'XCP-ng' {", '"XCP-ng" --class "xen" {'), "line 6 (`menuentry"),
         (replaced("set default=0", "set default=$saved"), "line 4 (`set default=$saved`) is lost"),
         (
             XCP_NG + "menuentry 'Windows' {\n\tchainloader +1\n}\n",
             "`multiboot2 None None` is added in the entry `Win",
-        ),
-        (
-            XCP_NG + "menuentry 'Set-up' {\n\tfwsetup\n}\n",
-            "`multiboot2 None None` is added in the entry `Set-up`",
         ),
         (
             XCP_NG + "menuentry 'Old' {\n\tmultiboot /xen.gz\n\tmodule /v\n}\n",
@@ -196,19 +178,10 @@ def test_a_file_that_grub_reads_as_before_is_let_pass(text: str) -> None:
             "line 31 (`linux16 /mt`) in the entry `mt` is lost",
         ),
         (
-            XCP_NG + "menuentry 'mt' {\n\tlinux /mt\n\tinitrd16 /i\n}\n",
-            "(`initrd16 /i`) in the entry `mt` is lost",
-        ),
-        (
             XCP_NG + "submenu 'More' {\nmenuentry 'm' {\n\tlinux /m\n}\n}\n",
             "(`}`) is lost, and GRUB would not",
         ),
-        (XCP_NG + "set x=1\n", "line 30 (`set x=1`) is lost"),
         (XCP_NG + "function f {\n\techo a\n}\n", "line 30 (`function f {`) is lost"),
-        (
-            XCP_NG + XCP_NG[XCP_NG.index("menuentry 'XCP-ng (Xen") :].replace("4.13", "4.12"),
-            "is lost or becomes",
-        ),
         (
             XCP_NG.replace("set default=0", "set default=4")
             + XCP_NG[XCP_NG.index("menuentry 'XCP-ng (Xen") :],
