@@ -7,6 +7,7 @@ import os
 from functools import partial
 from typing import Any, Callable, List, Optional, Tuple
 
+import kernel_net
 import machine
 import pytest
 from machine import Done, Machine
@@ -87,6 +88,16 @@ def answering(host: Machine, words: str, **other: Any) -> Machine:
         return Done(running.finish()._replace(**other)) if words in (argv[0], " ".join(argv)) else running
 
     return odd(host, "start", start)
+
+
+def card_takes(monkeypatch: pytest.MonkeyPatch, instead: Callable[..., None]) -> None:
+    """How cards take settings: `instead` is given what a card does with some, a VF's number, and those."""
+    real = kernel_net.set_vf
+
+    def set_vf(sysfs: Any, title: str, index: int, changes: Any) -> None:
+        instead(partial(real, sysfs, title, index), index, changes)
+
+    monkeypatch.setattr(kernel_net, "set_vf", set_vf)
 
 
 def counting(host: Machine) -> Tuple[Machine, List[str]]:

@@ -1,7 +1,6 @@
 """Entries by hand: whoever brings a halted VM into the pool can write any, so only a running VM's keep a VF
 from others; and all that they name is said."""
 
-
 import pytest
 from interference import Gate
 from managed_pool import OTHER_SLOTS, Pool

@@ -1,6 +1,5 @@
 """A VM starts where its addresses are wrong: it is started again there, with VFs of that host."""
 
-
 import pytest
 from interference import Gate, calls_watched
 from managed_pool import OTHER_SLOTS, Pool

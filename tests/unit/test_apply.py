@@ -1,14 +1,13 @@
 """A VM's settings arrive on its VFs, all or none, and leave them with it."""
 
 from pathlib import Path
-from typing import Any, Collection, Dict
+from typing import Any, Collection, Dict, List
 
-import kernel_net
 import machine
 import pytest
 from machine import Machine
 from machine_description import Card, Sriov, default_description
-from one_host import answering, counting
+from one_host import answering, card_takes, counting
 from sriovlib.config import sriov_conf
 from sriovlib.config.vf_settings import NO_MAC
 from sriovlib.errors import SriovError
@@ -72,11 +71,6 @@ def test_a_setting_of_whoever_had_the_vf_before_does_not_stay(host: Machine) -> 
     assert settings(host, VF0) == (MAC, 0, 0, True, False)
 
 
-def test_untagged_is_untagged_whatever_the_file_says(host: Machine) -> None:
-    arrive(host, {VF1: {"mac": MAC, "vlan": "0"}})
-    assert settings(host, VF1)[1] == 0
-
-
 def test_all_or_none_on_several_ports(host: Machine) -> None:
     error = refused(
         host, {VF0: {"mac": MAC, "vlan": "12"}, OTHER: {"mac": "82:00:00:00:00:02", "link_state": "enable"}}
@@ -95,12 +89,10 @@ def test_a_vf_that_is_gone(host: Machine) -> None:
 
 
 def test_a_driver_that_says_yes_and_does_not(host: Machine, monkeypatch: pytest.MonkeyPatch) -> None:
-    real = kernel_net.set_vf
+    def deaf(take: Any, _index: int, changes: Dict[str, Any]) -> None:
+        take({name: value for name, value in changes.items() if value != MAC})
 
-    def deaf(sysfs: Any, title: str, index: int, changes: Dict[str, Any]) -> None:
-        real(sysfs, title, index, {name: value for name, value in changes.items() if value != MAC})
-
-    monkeypatch.setattr(kernel_net, "set_vf", deaf)
+    card_takes(monkeypatch, deaf)
     monkeypatch.setattr(apply, "BUSY_SECONDS", 0)
     error = refused(host, {VF0: {"mac": MAC, "vlan": "12"}})
     assert f"{VF0} has mac {NO_MAC}" in error.message
@@ -148,29 +140,17 @@ def test_a_driver_that_takes_no_mac_of_zeros_is_given_another(
     host: Machine, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     arrive(host, {VF0: {"mac": MAC, "vlan": "12"}})
-    real = kernel_net.set_vf
 
-    def strict(sysfs: Any, title: str, index: int, changes: Dict[str, Any]) -> None:
+    def strict(take: Any, _index: int, changes: Dict[str, Any]) -> None:
         if changes.get("mac") == NO_MAC:
             raise OSError(22, "Invalid argument")
-        real(sysfs, title, index, changes)
+        take(changes)
 
-    monkeypatch.setattr(kernel_net, "set_vf", strict)
+    card_takes(monkeypatch, strict)
     assert apply.release(host, [VF0]) == {}
     mac, *others = settings(host, VF0)
     assert mac not in (MAC, NO_MAC)
     assert tuple(others) == FRESH[1:]
-
-
-def test_what_could_not_be_set_back_is_said(host: Machine, monkeypatch: pytest.MonkeyPatch) -> None:
-    arrive(host, {VF0: {"mac": MAC, "vlan": "12"}})
-
-    def broken(*_args: Any) -> None:
-        raise OSError(5, "Input/output error")
-
-    monkeypatch.setattr(kernel_net, "set_vf", broken)
-    said = apply.release(host, [VF0])
-    assert said[VF0].startswith(f"{VF0} cannot be set back, mac {NO_MAC}: ")
 
 
 def test_a_card_without_a_network(tmp_path: Path) -> None:
@@ -215,13 +195,13 @@ def test_whether_all_is_as_it_was_asked_for(host: Machine) -> None:
 def test_macs_leave_before_anything_else(host: Machine, monkeypatch: pytest.MonkeyPatch) -> None:
     """Whatever cuts that off: the VM may be up elsewhere already."""
     arrive(host, {vf: {"mac": f"82:00:00:00:00:0{vf[-1]}", "vlan": "12"} for vf in (VF0, VF1)})
-    real, seen = kernel_net.set_vf, []
+    seen: List[str] = []
 
-    def watched(sysfs: Any, title: str, index: int, changes: Dict[str, Any]) -> None:
+    def watched(take: Any, _index: int, changes: Dict[str, Any]) -> None:
         seen.extend(sorted(changes))
-        real(sysfs, title, index, changes)
+        take(changes)
 
-    monkeypatch.setattr(kernel_net, "set_vf", watched)
+    card_takes(monkeypatch, watched)
     assert apply.release(host, [VF0, VF1]) == {}
     assert seen[:2] == ["mac", "mac"]
     assert "mac" not in seen[2:]
@@ -270,15 +250,15 @@ def test_few_processes_however_many_vfs(tmp_path: Path) -> None:
 
 def make_busy(monkeypatch: pytest.MonkeyPatch, times: int, seconds: float) -> None:
     """The driver says so many times that it is busy, and is tried again for so long."""
-    real, left = kernel_net.set_vf, [True] * times
+    left = [True] * times
 
-    def busy(*args: Any) -> None:
+    def busy(take: Any, _index: int, changes: Any) -> None:
         if left:
             left.pop()
             raise OSError(16, apply.BUSY)
-        real(*args)
+        take(changes)
 
-    monkeypatch.setattr(kernel_net, "set_vf", busy)
+    card_takes(monkeypatch, busy)
     monkeypatch.setattr(apply, "BUSY_SECONDS", seconds)
     monkeypatch.setattr(apply, "BUSY_PAUSE", 0.01)
 

@@ -4,10 +4,10 @@ import os
 from pathlib import Path
 from typing import Any, Dict, Optional
 
-import kernel_net
 import machine
 import pytest
 from machine import Machine
+from one_host import card_takes
 from sriovlib.config.vf_settings import NO_MAC
 from sriovlib.errors import SriovError
 from sriovlib.starts import handover, release
@@ -47,19 +47,18 @@ def test_vf_that_a_refused_start_cannot_set_back_stays_noted(
     host: Machine, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The card takes the MAC and then nothing any more."""
-    real = kernel_net.set_vf
 
-    def set_vf(sysfs: Any, title: str, index: int, changes: Dict[str, Any]) -> None:
+    def once(take: Any, _index: int, changes: Dict[str, Any]) -> None:
         if changes.get("mac") != MAC:
             raise OSError(5, "Input/output error")
-        real(sysfs, title, index, changes)
+        take(changes)
 
-    monkeypatch.setattr(kernel_net, "set_vf", set_vf)
+    card_takes(monkeypatch, once)
     assert refusal(host, WEB, VF0, {}) == "SRIOV_KERNEL_REFUSED"
     note = start_notes.read(host, WEB)
     assert note is not None
     assert (note.devices, list(note.settings)) == ([], [VF0])
-    monkeypatch.setattr(kernel_net, "set_vf", real)
+    monkeypatch.undo()
     begins(host, MAIL, VF1, {})
     assert (apply.look(host)[VF0].now.mac, start_notes.read(host, WEB)) == (NO_MAC, None)
 

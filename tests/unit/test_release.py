@@ -9,10 +9,10 @@ from functools import partial
 from pathlib import Path
 from typing import Any, Dict, List
 
-import kernel_net
 import machine
 import pytest
 from machine import Machine
+from one_host import card_takes
 from small_pool import SmallPool
 from sriovlib.calls import release_vfs
 from sriovlib.config.vf_settings import NO_MAC
@@ -62,30 +62,18 @@ def test_a_vm_that_ended_leaves_nothing(host: Machine) -> None:
     release.leave(host, WEB, reboots=False)  # told twice
 
 
-class Broken:
-    """A card that takes no MAC of VF 0 any more, nor anything else of it."""
-
-    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        real = kernel_net.set_vf
-
-        def set_vf(sysfs: Any, title: str, index: int, changes: Dict[str, Any]) -> None:
-            if index == 0:
-                raise OSError(5, "Input/output error")
-            real(sysfs, title, index, changes)
-
-        self._real, self._monkeypatch = real, monkeypatch
-        monkeypatch.setattr(kernel_net, "set_vf", set_vf)
-
-    def mend(self) -> None:
-        self._monkeypatch.setattr(kernel_net, "set_vf", self._real)
-
-
 @pytest.mark.parametrize("how", ["leave", "sweep", "release_vfs"])
 def test_what_could_not_be_set_back_is_tried_again(
     host: Machine, monkeypatch: pytest.MonkeyPatch, how: str
 ) -> None:
+    def broken(take: Any, index: int, changes: Any) -> None:
+        if index == 0:
+            raise OSError(5, "Input/output error")
+        take(changes)
+
     came(host, WEB, VF0, ago=LONG)
-    session, card = SmallPool(), Broken(monkeypatch)
+    card_takes(monkeypatch, broken)
+    session = SmallPool()
     if how == "leave":
         release.leave(host, WEB, reboots=False)
     elif how == "sweep":
@@ -99,7 +87,7 @@ def test_what_could_not_be_set_back_is_tried_again(
     assert note is not None
     assert (note.devices, list(note.settings)) == ([], [VF0])
     assert (start_notes.claims(host, MAIL), start_notes.starting(host, [])) == ({}, {})  # it stops nobody
-    card.mend()
+    monkeypatch.undo()
     if how == "release_vfs":
         assert release_vfs.release_vfs(host, session, {"vm_uuid": WEB})["released"] == [VF0]
     else:
@@ -138,13 +126,6 @@ def test_release_leaves_a_vf_of_a_later_start_alone(host: Machine) -> None:
     came(host, MAIL, VF0, mac="82:00:00:00:00:02")
     release.leave(host, WEB, reboots=False)
     assert mac(host, VF0) == "82:00:00:00:00:02"
-
-
-def test_a_start_that_came_to_nothing_is_swept_up_by_a_later_one(host: Machine) -> None:
-    came(host, WEB, VF0, ago=start_notes.STALE_SECONDS + 1)
-    release.sweep(host, MAIL, running={})
-    assert mac(host, VF0) == NO_MAC
-    assert start_notes.read(host, WEB) is None
 
 
 def test_sweep_releases_the_rest_beside_a_vf_of_another_vm(host: Machine) -> None:

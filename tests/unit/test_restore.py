@@ -10,7 +10,7 @@ import forked
 import machine
 import pytest
 from machine import Machine
-from machine_description import Card, Interface, Sriov, default_description
+from machine_description import Interface, default_description
 from one_host import call, counting, drivers, host_with, listing, odd, refused
 from small_pool import SmallPool
 from sriovlib.config import sriov_conf
@@ -167,16 +167,6 @@ def test_a_strangers_settings_do_not_go_to_the_card_in_its_place(host: Machine, 
     write(host, "[pf 0000:07:00.0]\nmac = 00:1b:21:99:99:99\nvfs = 8\n\n[vf 0000:07:00.0 0]\nvlan = 10\n")
     count(host, pool, 2)
     assert sriov_conf.read(host).pfs == {ETH1: sriov_conf.PfConfig(ETH1, "00:1b:21:00:01:00", 2, {})}
-
-
-def test_a_device_without_a_mac_is_no_network_port_that_came_late(tmp_path: Path) -> None:
-    nvme = Card(
-        (ETH1,), "1b36:0010", "NVMe", "nvme", pci_class="010802", sriov=Sriov(4, "0010", offset=1, stride=1)
-    )
-    host = machine.default_host(str(tmp_path), cards=(default_description().cards[0], nvme))
-    write(host, "[pf 0000:07:00.0]\nmac = 00:1b:21:00:01:00\nvfs = 2\n")
-    assert "another card" in errors(host)[0]
-    assert present(host) == 0
 
 
 def test_settings_that_the_driver_refuses_are_told_and_the_vfs_are_there(
