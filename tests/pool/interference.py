@@ -16,6 +16,7 @@ from box_host import BoxHost
 from calls import Context
 from sriovlib.errors import SriovError
 from sriovlib.xapi.session import Xapi, XapiSilent
+from values import Failure
 
 WRITES = "VM.add_to_other_config"  # the last of the writes of a call; then the VM is looked at again
 
@@ -89,6 +90,21 @@ def calls_watched(
         yield seen
     finally:
         box.xapi.calls = table
+
+
+@contextmanager
+def xapi_fails(box: PoolInABox, host: BoxHost, call: str, times: int = 1000) -> Iterator[None]:
+    """The first so many of these calls from the host's dom0 end in an error."""
+    failed: List[int] = []
+
+    def act(number: int, name: str) -> None:
+        if name == call and len(failed) < times:
+            failed.append(number)
+            raise Failure("INTERNAL_ERROR", "Db_exn.DBCache_NotFound")
+
+    with calls_watched(box, host, act):
+        yield
+    assert failed
 
 
 def cut_at(number: int, call: Callable[[], Any]) -> bool:

@@ -125,25 +125,6 @@ def test_an_entry_by_hand_for_a_vf_that_was_given_back(pool: Pool) -> None:
     pool.refused("assign_vf", vm=pool.vm("late"), vf=VF, on=pool.one).says("SRIOV_NO_FREE_VF")
 
 
-def test_a_vm_with_keys_of_its_own_is_no_copy(pool: Pool) -> None:
-    """A VM of the old plugin that its administrator had pinned, on the other host: were it taken for a copy,
-    it would end up in a stranger's VLAN, with another MAC."""
-    pool.with_vf("web", vf=VF, vlan="12")
-    keys = {"sriovmacs": "0/02:16:3e:00:00:0f", "sriovvlans": "0/99"}
-    pinned = {"affinity": pool.other.ref, "platform": {"nomigrate": "true"}}
-    old = pool.vm("old", pci=f"0/{VF}", other_config=keys, **pinned)
-    pool.conflict("ENTRY_NOT_LEASED", host=pool.one)
-    adopted = pool.adopt(old, trust_keys="true")
-    assert (adopted["host_uuid"], adopted["origin_uuid"]) == (pool.other.uuid, None)
-    (vf,) = adopted["vfs"]
-    assert (vf["vf"], vf["settings"]) == (VF, {"mac": "02:16:3e:00:00:0f", "vlan": "99"})
-    assert pool.conflicts() == []
-
-    # Its clone has the same keys, and is one.
-    copy = pool.clone(old, "copy")
-    pool.conflict("COPY", "origin_uuid=none", vms=[copy, old])
-
-
 def test_entries_for_what_dom0_needs(pool: Pool) -> None:
     """A port with an attached PIF, and the controller of dom0's disks."""
     greedy = pool.vm("greedy", pci=f"0/{SECOND},1/{SATA}")

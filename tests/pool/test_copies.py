@@ -1,7 +1,6 @@
 """Clones, and VMs that were reverted: VFs and entries of their own, whatever the copies say."""
 
 import pytest
-from box_host import BoxHost
 from managed_pool import Pool
 from refusals import is_conflict
 
@@ -13,27 +12,15 @@ VF = "0000:07:10.0"
 # -- clones ------------------------------------------------------------------------------------------
 
 
-def is_refused_as_a_copy(pool: Pool, vm: str, host: BoxHost, origin: str) -> None:
-    """`list_assignments` says the same of it."""
-    advice = f"`adopt_vm` with vm_uuid={vm} and origin_uuid={origin}"
-    pool.start_refused(vm, host).says("SRIOV_VF_IN_USE", origin, "copy", advice)
-    (copy,) = [one for one in pool.conflicts() if one["code"] == "COPY" and vm in one["vm_uuids"]]
-    assert copy["vm_uuids"] == [vm, origin]
-
-
-@pytest.mark.parametrize("origin", ["runs", "is a template", "is gone"])
-def test_copies_start_when_they_were_given_vfs_of_their_own(pool: Pool, origin: str) -> None:
-    web = pool.with_vf("web", vlan="12")
-    if origin == "is a template":
-        pool.set_template(web)
-    made = [pool.clone(web, name) for name in ("one", "other")]
-    if origin == "runs":
-        pool.start(web, pool.one)
-    elif origin == "is gone":
-        pool.destroy(web)
+def test_vms_made_from_a_template_start_when_they_were_given_vfs_of_their_own(pool: Pool) -> None:
+    template = pool.with_vf("golden", vlan="12")
+    pool.set_template(template)
+    made = [pool.clone(template, name) for name in ("one", "other")]
     for host, vm in zip(pool.hosts, made):
         pool.set_template(vm, False)
-        is_refused_as_a_copy(pool, vm, host, web)
+        advice = f"`adopt_vm` with vm_uuid={vm} and origin_uuid={template}"
+        pool.start_refused(vm, host).says("SRIOV_VF_IN_USE", template, "copy", advice)
+        pool.conflict_of("COPY", vm, template)
     for host, vm in zip(pool.hosts, made):
         pool.adopt(vm, on=host)
         pool.start(vm, host)
@@ -78,19 +65,6 @@ def test_a_golden_image_becomes_a_template(pool: Pool) -> None:
 
 
 # -- reverts -----------------------------------------------------------------------------------------
-
-
-def test_a_vm_that_was_reverted_to_before_it_had_any_device(pool: Pool) -> None:
-    """Entries that somebody else had made meanwhile are not brought back: the revert took them out."""
-    web = pool.vm("web")
-    snapshot = pool.snapshot(web)
-    pool.set_pci(web, "0/0000:00:1f.3")
-    pool.assign(web, pf="eth1")
-    assert pool.pci(web) == f"0/0000:00:1f.3,1/{VF}"
-    pool.revert(snapshot)
-    assert pool.codes() == ["LEASE_STALE"]
-    pool.reinstate(web)
-    assert pool.pci(web) == f"0/{VF}"
 
 
 def test_a_reverted_vm_may_have_the_vf_of_its_old_entry(pool: Pool) -> None:

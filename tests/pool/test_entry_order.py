@@ -5,7 +5,6 @@ from typing import Any, Dict, List
 
 import pytest
 from managed_pool import Pool
-from refusals import is_conflict
 
 pytestmark = pytest.mark.story
 
@@ -21,11 +20,6 @@ def two_vfs(pool: Pool) -> str:
     return vm
 
 
-def stale(pool: Pool, *words: str) -> None:
-    (conflict,) = [one for one in pool.conflicts() if one["code"] == "LEASE_STALE"]
-    is_conflict(conflict, "LEASE_STALE", *words)
-
-
 def messages(pool: Pool) -> List[Dict[str, Any]]:
     return list(pool.api("message.get_all_records").values())
 
@@ -34,7 +28,7 @@ def messages(pool: Pool) -> List[Dict[str, Any]]:
 def test_a_start_does_not_exchange_the_guests_nics(pool: Pool, text: str) -> None:
     vm = two_vfs(pool)
     pool.set_pci(vm, text)
-    stale(pool, "order", f"{SECOND}, {VF}")
+    pool.conflict_of("LEASE_STALE", "order", f"{SECOND}, {VF}")
     assert pool.restarts(vm, pool.one, "order", f"{VF}, {SECOND}") == [VF, SECOND]
     assert (pool.settings(pool.one, VF)[1], pool.settings(pool.one, SECOND)[1]) == (12, 13)
     assert "LEASE_STALE" not in pool.codes()
@@ -51,20 +45,7 @@ def test_a_reboot_that_exchanges_the_guests_nics_goes_on_and_is_told_of(pool: Po
     (told,) = messages(pool)[before:]
     assert told["name"] == "SRIOV_STALE_ENTRIES"
     assert f"({SECOND}, {VF}; before: {VF}, {SECOND})" in told["body"]
-    stale(pool, "Shut it down")
-
-
-def test_calls_put_the_order_of_entries_right_and_keep_those_of_others(pool: Pool) -> None:
-    """Xen Orchestra rewrites all entries with one number as it attaches a device."""
-    web = pool.with_vf("web", pf="eth1")
-    pool.assign(web, pf="eth1")
-    pool.set_pci(web, f"0/{VF},0/{SECOND},0/{SOUND}")
-    assert pool.reinstate(web)["pci_changed"]
-    assert pool.pci(web) == f"0/{SOUND},1/{VF},2/{SECOND}"
-    assert pool.conflicts() == []
-    pool.set_pci(web, f"7/{SECOND},8/{SOUND},9/{VF}")
-    pool.assign(web, pf="eth1")
-    assert pool.pci(web) == f"7/{VF},8/{SOUND},9/{SECOND},10/{THIRD}"
+    pool.conflict_of("LEASE_STALE", "Shut it down")
 
 
 def test_an_adopted_vm_keeps_the_order_of_its_vfs(pool: Pool) -> None:
@@ -77,8 +58,7 @@ def test_an_adopted_vm_keeps_the_order_of_its_vfs(pool: Pool) -> None:
 
 def test_text_that_xapi_ignores_behind_an_entry(pool: Pool) -> None:
     web = pool.vm("web", f"0/{VF};0/{SECOND}")
-    (dropped,) = [one for one in pool.conflicts() if one["code"] == "ENTRY_INVALID"]
-    is_conflict(dropped, "ENTRY_INVALID", VF, f"`;0/{SECOND}`", address=VF)
+    pool.conflict_of("ENTRY_INVALID", VF, f"`;0/{SECOND}`")
     adopted = pool.adopt(web, on=pool.one)
     assert [one["vf"] for one in adopted["vfs"]] == [VF]
     assert any(f";0/{SECOND}" in warning for warning in adopted["warnings"])

@@ -43,6 +43,7 @@ def test_a_key_stays_while_there_is_a_copy_of_its_vms_entries(pool: Pool) -> Non
     missing, clone = pool.conflicts()
     is_conflict(missing, "REQUEST_STALE")
     is_conflict(clone, "COPY", vms=[copy, *missing["vm_uuids"]])
+    pool.start_refused(copy, pool.other).says("SRIOV_VF_IN_USE", *missing["vm_uuids"], "copy")
     (got,) = pool.adopt(copy)["vfs"]  # as the hint advises
     assert got["settings"]["vlan"] == "12"
     pool.assign(copy, pf="eth1")
@@ -164,14 +165,6 @@ def test_numbers_that_somebody_made_too_large_cost_nobody_else(pool: Pool) -> No
     pool.refused("assign_vf", vm=vm, pf="eth1").says("SRIOV_LEDGER", f"a ({vm})")
     assert pool.unassign(vm)["changed"]
     assert pool.call("list_assignments", vm=other)["conflicts"] == []
-
-
-def test_a_vm_without_its_entries_is_told_what_writes_them(pool: Pool) -> None:
-    vm = pool.with_vf("web", vf=VF)
-    pool.set_pci(vm, None)
-    pool.conflict("LEASE_STALE", "without VFs", "`reinstate_vfs`")
-    pool.reinstate(vm)
-    assert (pool.pci(vm), pool.conflicts()) == (f"0/{VF}", [])
 
 
 def test_entries_of_pages_are_refused_and_cost_no_other_vm(pool: Pool) -> None:

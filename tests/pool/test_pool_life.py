@@ -55,19 +55,6 @@ def test_a_host_with_another_version_takes_part_and_is_named(pool: Pool, tmp_pat
     assert pool.listed(vm)["host_uuid"] == pool.other.uuid
 
 
-def test_vms_that_came_with_a_host_are_adopted(pool: Pool) -> None:
-    """The pool that a host had before keeps its ledger for itself; its VMs bring their entries, and one of
-    them is lent here already."""
-    pool.with_vf("web", pool.one)
-    new = pool.box.add_host(default_description(3))
-    pool.call("set_vf_count", new, pf="eth1", count="4")
-    came = pool.vm("came", affinity=new.ref, other_config={"pci": f"0/{VF}"})
-    assert pool.codes() == ["ENTRY_NOT_LEASED"]
-    adopted = pool.adopt(came, on=new, origin_uuid="none")
-    assert [one["vf"] for one in adopted["vfs"]] == [VF]
-    assert pool.conflicts() == []
-
-
 # -- a host leaves -----------------------------------------------------------------------------------
 
 
@@ -177,18 +164,6 @@ def test_a_lost_host_keeps_its_leases_until_somebody_takes_them_away(pool: Pool)
 
 
 # -- the master changes -------------------------------------------------------------------------------
-
-
-def test_a_new_master_knows_what_the_old_one_lent(pool: Pool) -> None:
-    first, second = pool.hosts
-    vm = pool.with_vf("web", first, vlan="12")
-    before = pool.listed(vm)
-    pool.box.make_master(second)
-    assert pool.listed(vm) == before
-    other = pool.vm("db")
-    got = pool.assign(other, network="xenbr1", on=first)
-    assert got["vf"] != VF
-    assert pool.conflicts() == []
 
 
 def test_settings_of_a_host_are_kept_for_it_with_the_new_master_too(pool: Pool) -> None:

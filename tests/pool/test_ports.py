@@ -14,10 +14,8 @@ GUID = "f4:52:14:03:00:7b:cb:a1"
 
 
 def put(host: BoxHost, path: str, text: str) -> None:
-    real = host.machine.path(path)
-    os.makedirs(os.path.dirname(real), exist_ok=True)
-    with open(real, "w", encoding="utf-8") as file:
-        file.write(text + "\n")
+    with host.machine.changed() as sysfs:
+        sysfs.put(path, text + "\n")
 
 
 def with_two_ports(host: BoxHost, num_vfs: str) -> None:

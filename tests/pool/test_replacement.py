@@ -1,7 +1,7 @@
 """A VM starts where its addresses are wrong: it is started again there, with VFs of that host."""
 
 import pytest
-from interference import Gate, calls_watched
+from interference import Gate, xapi_fails
 from managed_pool import OTHER_SLOTS, Pool
 from values import Failure
 
@@ -28,12 +28,8 @@ def test_a_vm_is_started_again_with_vfs_of_the_host(pool: Pool) -> None:
 
 
 def test_a_queued_start_counts_where_its_task_cannot_be_named(pool: Pool) -> None:
-    def act(_number: int, name: str) -> None:
-        if name == "task.get_uuid":
-            raise Failure("HANDLE_INVALID", "task")
-
     vm = pool.with_vf("web")
-    with calls_watched(pool.box, pool.other, act):
+    with xapi_fails(pool.box, pool.other, "task.get_uuid"):
         assert pool.restarts(vm, pool.other) == [NEXT_VF]
 
 

@@ -86,15 +86,6 @@ def test_a_resume_is_judged_and_never_placed(pool: Pool) -> None:
     assert pool.power_state(vm) == "Running"
 
 
-def test_a_reverted_vm_gets_its_entries_back(pool: Pool) -> None:
-    vm = pool.with_vf("web")
-    snapshot = pool.snapshot(vm)
-    pool.assign(vm, network=pool.network("eth1"))
-    pool.revert(snapshot)
-    assert "," not in pool.pci(vm)
-    assert pool.restarts(vm, pool.one) == [VF, "0000:07:10.2"]
-
-
 # -- reboots ---------------------------------------------------------------------------------------
 
 
@@ -159,12 +150,6 @@ def test_start_with_an_entry_for_the_disk_of_a_plugged_repository(pool: Pool) ->
     database.create("PBD", {**plugged, "device_config": {"device": "/dev/sda3"}})
     vm = pool.vm("greedy", f"0/{SATA}")
     pool.start_refused(vm, host).says("SRIOV_NEEDED_BY_DOM0", "the storage repository Local storage")
-
-
-def test_a_vf_that_is_leased_here_to_a_halted_vm(pool: Pool) -> None:
-    pool.with_vf("web")
-    vm = pool.vm("other", f"0/{VF}")
-    pool.start_refused(vm, pool.one).says("SRIOV_VF_IN_USE", "web", "xe vm-param-remove")
 
 
 def test_a_device_that_is_not_there_takes_nothing(pool: Pool) -> None:

@@ -9,12 +9,12 @@ import sys
 import threading
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import Any, Dict, List
+from typing import Dict, List
 
 import pytest
 from box_host import BoxHost
 from box_vms import HOOK_SCRIPT
-from interference import Gate, calls_watched
+from interference import Gate, xapi_fails
 from managed_pool import Pool
 from sriovlib.config.vf_settings import NO_MAC
 from sriovlib.machine.host import Host
@@ -25,16 +25,6 @@ from values import Failure
 pytestmark = pytest.mark.story
 
 VF, MANAGEMENT = "0000:07:10.0", "0000:02:00.0"
-
-
-def xapi_fails(pool: Pool, host: BoxHost) -> Any:
-    """It answers all questions of that host's dom0, and always with an error."""
-
-    def act(_number: int, name: str) -> None:
-        if name == "VM.get_all_records_where":
-            raise Failure("INTERNAL_ERROR", "Db_exn.DBCache_NotFound")
-
-    return calls_watched(pool.box, host, act)
 
 
 def written_earlier(host: BoxHost, vm: str, seconds: float) -> None:
@@ -78,7 +68,7 @@ def test_while_xapi_is_silent_only_vms_without_devices_start(pool: Pool) -> None
 def test_while_xapi_fails_only_what_a_vm_had_is_plugged(pool: Pool) -> None:
     greedy, web = pool.vm("greedy", f"0/{MANAGEMENT}"), pool.with_vf("web", vlan="12")
     pool.start(web, pool.other)
-    with xapi_fails(pool, pool.other):
+    with xapi_fails(pool.box, pool.other, "VM.get_all_records_where"):
         assert pool.outcome(greedy, pool.other) == "SRIOV_XAPI_SILENT"
         pool.guest_reboots(web)
     assert pool.other.machine.exists("/sys/class/net/eth0")
