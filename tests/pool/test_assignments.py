@@ -69,10 +69,6 @@ def test_entries_of_others_that_were_taken_out_stay_out(pool: Pool) -> None:
     got = pool.assign(vm, pf="eth1")
     assert pool.pci(vm) == f"0/{got['vf']}"
 
-    pool.set_pci(vm, None)  # and ours, as if by mistake
-    assert pool.reinstate(vm)["pci_changed"]
-    assert pool.pci(vm) == f"0/{got['vf']}"
-
 
 def test_the_network_of_a_vlan_implies_its_tag(pool: Pool) -> None:
     home = pool.one
@@ -108,7 +104,6 @@ def test_networks_that_have_no_vfs_to_give(pool: Pool) -> None:
     vm = pool.vm("a")
     for network, why in (("cross-host", "tunnel"), ("by xapi", "xapi's own SR-IOV")):
         pool.refused("assign_vf", vm=vm, network=network).says("SRIOV_BAD_ARGUMENT", why)
-    pool.refused("assign_vf", vm=vm, pf="eth1", on=home).says("SRIOV_MANAGED_BY_XAPI", "xapi's own SR-IOV")
 
 
 def test_a_network_whose_hosts_do_not_agree_on_its_tag(pool: Pool) -> None:

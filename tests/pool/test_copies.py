@@ -2,7 +2,6 @@
 
 import pytest
 from managed_pool import Pool
-from refusals import is_conflict
 
 pytestmark = pytest.mark.story
 
@@ -26,6 +25,9 @@ def test_vms_made_from_a_template_start_when_they_were_given_vfs_of_their_own(po
         pool.start(vm, host)
         (vf,) = pool.devices(vm)
         assert pool.settings(host, vf) == (pool.mac(vm), 12)
+    pool.conflict("REQUEST_STALE", f"vm_uuid={template} and all=true", vms=[template])
+    assert pool.unassign(template)["unassigned"] == [{"request": 1, "vf": VF}]
+    assert (pool.pci(template), pool.conflicts()) == (None, [])
 
 
 def test_assign_vf_to_a_clone_takes_its_copied_entries_out(pool: Pool) -> None:
@@ -38,30 +40,6 @@ def test_assign_vf_to_a_clone_takes_its_copied_entries_out(pool: Pool) -> None:
     assert pool.conflicts() == []
     pool.unassign(copy)
     assert (pool.pci(copy), pool.pci(web)) == (None, f"0/{VF}")
-
-
-def test_a_clone_whose_origin_has_given_its_vfs_back(pool: Pool) -> None:
-    """Nobody has what its entries name, so it would start with it, and without the VLAN: that is said. So it
-    is of entries by hand that look the same."""
-    web = pool.with_vf("web", pf="eth1", vlan="12")
-    copy = pool.clone(web, "web copy")
-    pool.unassign(web)
-    pool.conflict("COPY", f"xe vm-param-remove uuid={copy}", vms=[copy, web])
-    pool.adopt(copy, origin_uuid="none", on=pool.one)
-    assert pool.conflicts() == []
-
-
-def test_a_golden_image_becomes_a_template(pool: Pool) -> None:
-    """What it was lent can be taken back, and what is made of it is a clone."""
-    golden = pool.with_vf("golden", pf="eth1")
-    pool.set_template(golden)
-    copy = pool.clone(golden, "from golden")
-    pool.set_template(copy, False)
-    stale, _ = pool.conflicts()
-    is_conflict(stale, "REQUEST_STALE", f"vm_uuid={golden} and all=true")
-    assert pool.codes() == ["REQUEST_STALE", "COPY"]
-    assert pool.unassign(golden)["unassigned"] == [{"request": 1, "vf": VF}]
-    assert pool.pci(golden) is None
 
 
 # -- reverts -----------------------------------------------------------------------------------------
@@ -86,12 +64,3 @@ def test_a_clone_of_a_vm_whose_key_cannot_be_read_does_not_get_its_vf(pool: Pool
     pool.refused("adopt_vm", vm=clone, on=pool.one).says(
         "SRIOV_VF_IN_USE", f"web ({web})", f"param-key=sriov-vm-{web}"
     )
-
-
-def test_a_name_of_pages_is_cut_and_has_one_line(pool: Pool) -> None:
-    long = pool.vm("we\nb" * 5000)
-    pool.assign(long, pf="eth1")
-    pool.clone(long, "copy")
-    message = pool.conflict("COPY")["message"]
-    assert "we bwe b" in message
-    assert len(message) < 500

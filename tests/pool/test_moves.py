@@ -107,17 +107,3 @@ def test_a_rolling_update_shuts_vms_with_vfs_down_and_starts_them_where_they_wer
         *(pool.one.ref, pool.other.ref, pool.one.ref)
     ]
     assert "SRIOV_RESTARTING" not in pool.log(pool.one) + pool.log(pool.other)
-
-
-def test_a_host_is_maintained_by_hand(pool: Pool) -> None:
-    """`xe host-evacuate` names the VM; shut down, it stays with its VFs, and starts where it was."""
-    knows_vfs(pool, *pool.hosts)
-    web = pool.with_vf("web", vlan="12")
-    pool.start(web, pool.one)
-    with pytest.raises(Failure) as refused:
-        xen_orchestra.maintain(pool, pool.one)
-    assert refused.value.description == ["VM_HAS_PCI_ATTACHED", pool.ref(web)]
-    pool.shut_down(web, hard=False)
-    xen_orchestra.maintain(pool, pool.one)
-    pool.start(web, pool.one)
-    assert pool.settings(pool.one, pool.devices(web)[0]) == (pool.mac(web), 12)

@@ -8,10 +8,8 @@ from typing import Any
 
 import pytest
 from box_host import PLUGIN, BoxHost, plugin_of_version, set_plugin
-from interference import meanwhile
 from machine_description import default_description
 from managed_pool import Pool
-from refusals import error_of
 
 pytestmark = [pytest.mark.story, pytest.mark.pool(hooks=False)]
 
@@ -80,30 +78,6 @@ def test_vfs_of_an_ejected_host_are_had_from_another(pool: Pool) -> None:
     again = pool.box.rejoin(alone)
     assert len(pool.vfs(again, state="free")) == 4
     assert pool.conflicts() == []
-
-
-def test_a_host_that_comes_back_finds_its_leases(pool: Pool) -> None:
-    """Out and in again, as for a repair: nobody moved the VM meanwhile."""
-    goes = pool.other
-    vm = pool.with_vf("web", goes)
-    alone = pool.box.eject(goes)
-    boot_service(alone)
-    again = pool.box.rejoin(alone)
-    assert pool.conflicts() == []
-    (vf,) = pool.vfs(again, state="assigned")
-    assert vf["assigned_to"]["vm_uuid"] == vm
-    assert not pool.reinstate(vm)["changed"]
-
-
-def test_requests_for_one_port_or_vf_find_it_on_a_host_alike(pool: Pool) -> None:
-    home, goes = pool.hosts
-    by_pf, by_vf = pool.vm("by pf"), pool.vm("by vf")
-    pool.assign(by_pf, pf="eth1", on=goes)
-    pool.assign(by_vf, vf="07:10.6", on=goes)
-    pool.box.eject(goes)
-    for vm in (by_pf, by_vf):
-        assert pool.reinstate(vm)["host_uuid"] == home.uuid
-    assert pool.requests(by_vf)[0]["vf"] == "0000:07:10.6"
 
 
 # -- a host is reinstalled -------------------------------------------------------------------------
@@ -188,17 +162,4 @@ def test_the_master_is_lost_and_a_member_takes_over(pool: Pool) -> None:
     assert moved["host_uuid"] == second.uuid
     assert pool.mac(vm) == "02:16:3e:00:00:05"
     pool.box.bring_back(lost)
-    assert pool.conflicts() == []
-
-
-def test_the_master_changes_in_the_middle_of_a_call(pool: Pool) -> None:
-    """Its session ends with the old master, so it can neither go on nor take back what it has written; what
-    is there says so, and the next call completes it."""
-    first, second = pool.hosts
-    vm = pool.vm("web")
-    with meanwhile("VM.add_to_other_config", lambda: pool.box.make_master(second)):
-        error_of(pool.act, "assign_vf", first, vm=vm, network="xenbr1").says("SRIOV_XAPI_SILENT")
-    assert pool.codes() == ["LEASE_STALE"]
-    assert pool.reinstate(vm)["pci_changed"]
-    assert [request["vf"] for request in pool.requests(vm)] == [VF]
     assert pool.conflicts() == []

@@ -3,7 +3,6 @@
 import pytest
 from interference import Gate, xapi_fails
 from managed_pool import OTHER_SLOTS, Pool
-from values import Failure
 
 pytestmark = [pytest.mark.story, OTHER_SLOTS]
 
@@ -68,19 +67,6 @@ def test_a_vm_stays_halted_where_its_host_was_disabled_meanwhile(pool: Pool) -> 
     assert pool.power_state(vm) == "Halted"
     pool.start(vm, host)  # it has VFs of that host already
     assert pool.devices(vm) == [NEXT_VF]
-
-
-def test_ha_does_not_wait_for_its_second_attempt(pool: Pool) -> None:
-    """HA tries again after 120 s; the start that the hook has queued is there at once."""
-    vm = pool.with_vf("web", on=pool.other)
-    pool.box.protect(pool.ref(vm))
-    pool.start(vm, pool.other)
-    with pool.lost(pool.other):
-        (failure,) = pool.box.run_ha().values()
-        assert failure is not None
-        pool.refusal(vm, Failure(*failure)).says("SRIOV_RESTARTING")
-        assert pool.box.wait_for_calls()
-        assert pool.devices(vm) == [VF]
 
 
 def test_a_start_that_was_cancelled_is_not_queued_again(pool: Pool) -> None:
