@@ -132,17 +132,15 @@ def concerned(of: Call, wanted: Optional[str], *choices: Choice) -> List[Member]
     except ledger.LedgerError:
         entry = NO_ENTRY  # refused under the lock
     first = (wanted, entry.lease.host if entry.lease else None)
-    found = [member for member in pool.live if member.uuid in first]
-    for choice in (*(request.choice for request in entry.requests), *choices):
-        if choice.kind != "network":
-            return pool.live
-        for member in pool.live:
-            stands = any(
-                network.uuid == choice.value and network.interfaces for network in pool.networks(member)
-            )
-            if stands and member not in found:
-                found.append(member)
-    return found
+    every = [*(request.choice for request in entry.requests), *choices]
+    if any(choice.kind != "network" for choice in every):
+        return pool.live
+    named = {choice.value for choice in every}
+    return [
+        member
+        for member in pool.live
+        if member.uuid in first or any(one.uuid in named and one.interfaces for one in pool.networks(member))
+    ]
 
 
 def place(at: Work, requests: Sequence[Request], host: str, current: Mapping[int, str]) -> Dict[int, str]:
