@@ -102,22 +102,6 @@ def test_a_host_restored_on_a_fresh_disk(pool: Pool) -> None:
     assert vfs[VF]["assigned_to"]["vm_uuid"] == vm
 
 
-def test_a_host_reinstalled_under_another_uuid(pool: Pool) -> None:
-    """To the pool it is another host, with the same hardware."""
-    host = pool.other
-    vm = pool.with_vf("web", host)
-    pool.box.lose(host)
-    pool.box.xapi.call("host.destroy", host.ref)
-    pool.hosts.remove(host)
-    again = pool.box.add_host(
-        default_description(2, host_uuid="0a0a0a0a-0000-4000-8000-00000000000a"), like=host
-    )
-    assert pool.codes() == ["LEASE_STALE"]
-    moved = pool.reinstate(vm, on=again)
-    assert (moved["vfs"][0]["vf"], moved["pci_changed"]) == (VF, False)
-    assert pool.conflicts() == []
-
-
 # -- a host is lost -----------------------------------------------------------------------------------
 
 
