@@ -25,6 +25,7 @@ def words(text: str) -> List[str]:
         ("echo $a ${b} \"$c\" '$d'", ["echo", "\0v{a}", "\0v{b}", "\0q{c}", "$d"]),
         ("echo a\\\nb", ["echo", "ab"]),  # a backslash at the end continues the line
         ("echo a \\\n b", ["echo", "a", "", "b"]),
+        ('echo "a\\\nb"', ["echo", "ab"]),
         ("echo a\r\n", ["echo", "a"]),
         ("echo a\\\n# a line of its own\nb", ["echo", "ab"]),
         ("echo if fi then", ["echo", "if", "fi", "then"]),
