@@ -17,26 +17,21 @@ BUSY_SECONDS = 10  # for a driver that says EAGAIN
 END_SECONDS = 2  # the kernel takes VFs away, and says how many it made, before the write returns
 
 
-def addresses(pf: str, offset: int, stride: int, count: int) -> List[str]:
-    """Where VFs 0 to count-1 will appear: the PF's routing ID (bus and function number, 16 bits) plus
-    offset plus n strides (PCIe SR-IOV; kernel: pci_iov_virtfn_bus and _devfn)."""
-    domain, bus, slot, function = pci.address_order(pf)
-    own = bus << 8 | slot << 3 | function
-    found = []
-    for number in range(count):
-        routing = own + offset + number * stride
-        found.append(f"{domain:04x}:{routing >> 8:02x}:{routing >> 3 & 31:02x}.{routing & 7}")
-    return found
-
-
 def _number(host: Host, pf: str, name: str) -> int:
     return host.number(f"{pci.DEVICES}/{pf}/{name}") or 0
 
 
 def expected(host: Host, pf: str, count: int) -> List[str]:
-    """The addresses by what the PF says now; none where it says no stride for several VFs."""
+    """Where VFs 0 to count-1 will appear by what the PF says now: its routing ID (bus and function number, 16
+    bits) plus offset plus n strides (PCIe SR-IOV; kernel: pci_iov_virtfn_bus and _devfn). None where it says
+    no stride for several VFs."""
     offset, stride = _number(host, pf, "sriov_offset"), _number(host, pf, "sriov_stride")
-    return addresses(pf, offset, stride, count) if offset and (stride or count < 2) else []
+    if not offset or (not stride and count > 1):
+        return []
+    domain, bus, slot, function = pci.address_order(pf)
+    first = (bus << 8 | slot << 3 | function) + offset
+    places = [first + number * stride for number in range(count)]
+    return [f"{domain:04x}:{place >> 8:02x}:{place >> 3 & 31:02x}.{place & 7}" for place in places]
 
 
 def present(host: Host, pf: str) -> List[str]:

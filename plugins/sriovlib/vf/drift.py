@@ -62,7 +62,7 @@ def plan(host: Host, config: HostConfig, seen: Inventory) -> List[PfPlan]:
 
 def drift(seen: Inventory, wanted: PfConfig, pf: pci.PhysicalFunction) -> Drift:
     """A setting that the driver does not report is no drift."""
-    vfs = [vf for vf in seen.vfs if vf.pf == pf.address]
+    vfs = seen.vfs_of(pf)
     idle = [vf for vf in vfs if seen.is_idle(vf)]
     changes: List[ip_link.Change] = []
     for vf in idle:

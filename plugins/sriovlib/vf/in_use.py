@@ -10,6 +10,7 @@ from .inventory import Inventory
 from .problems import ADDRESSES_UNKNOWN, MANAGEMENT_UNKNOWN
 from .start_notes import STALE_SECONDS
 
+_WITH_ADDRESS = "Take the address from it first (`ip address show`), or use another port."
 _ANOTHER_PORT = "Use another port, or move the network to another one first."
 
 
@@ -28,27 +29,23 @@ def pf_is_not_needed(pf: PhysicalFunction, seen: Inventory) -> None:
             f"{pf.name} may carry the host's management network: it is not known which port does.",
             f"{MANAGEMENT_UNKNOWN}, or use another port.",
         )
-    of_vfs = set(seen.vf_interfaces.get(pf.address, ()))
-    if of_vfs and seen.network.with_address is None:
-        raise SriovError(
-            "SRIOV_NEEDED_BY_DOM0",
-            f"A VF of {pf.name} is dom0's interface {sorted(of_vfs)[0]}, and dom0 may have an IP address "
-            "on it.",
-            ADDRESSES_UNKNOWN,
-        )
-    needed = sorted(of_vfs & (seen.network.with_address or set()))
-    if needed:
-        raise SriovError(
-            "SRIOV_NEEDED_BY_DOM0",
-            f"A VF of {pf.name} is dom0's interface {needed[0]}, and dom0 has an IP address on it.",
-            "Take the address from it first (`ip address show`), or use another port.",
-        )
+    with_address = seen.network.with_address
+    for name in sorted(seen.vf_interfaces.get(pf.address, ())):
+        if with_address is None or name in with_address:
+            may_have, hint = (
+                ("may have", ADDRESSES_UNKNOWN) if with_address is None else ("has", _WITH_ADDRESS)
+            )
+            raise SriovError(
+                "SRIOV_NEEDED_BY_DOM0",
+                f"A VF of {pf.name} is dom0's interface {name}, and dom0 {may_have} an IP address on it.",
+                hint,
+            )
 
 
 def vfs_have_no_disk(pf: PhysicalFunction, seen: Inventory, on_disks: Mapping[str, Sequence[str]]) -> None:
     """Refuses a PF (NVMe) with a VF that has a disk of dom0. `on_disks`: see dom0_disks.by_controller."""
-    for vf in seen.vfs:
-        if vf.pf == pf.address and on_disks.get(vf.address):
+    for vf in seen.vfs_of(pf):
+        if on_disks.get(vf.address):
             raise SriovError(
                 "SRIOV_NEEDED_BY_DOM0",
                 f"{vf.address}, a VF of {pf.name}, is the controller of dom0's disk with "
@@ -70,7 +67,7 @@ def gives_no_vgpus(pf: PhysicalFunction, by_xapi: vgpus.Told) -> None:
 
 def no_domain_has_a_vf(pf: PhysicalFunction, seen: Inventory) -> None:
     """Refuses while a running or starting VM has a VF of the PF, or may have one."""
-    own = [vf.address for vf in seen.vfs if vf.pf == pf.address]
+    own = [vf.address for vf in seen.vfs_of(pf)]
     if len(own) < pf.num_vfs:
         raise SriovError(
             "SRIOV_VF_IN_USE",
@@ -84,12 +81,12 @@ def no_domain_has_a_vf(pf: PhysicalFunction, seen: Inventory) -> None:
             f"{pf.name}: xenstore does not answer, so it is not known whether VMs have its VFs.",
             "Call again when it answers.",
         )
-    held = {address: (seen.owners or {})[address] for address in own if address in (seen.owners or {})}
+    owners = [(address, (seen.owners or {}).get(address)) for address in own]
+    held = [f"{owner.name or owner.vm_uuid or 'a VM'} ({vf})" for vf, owner in owners if owner]
     if held:
-        names = ", ".join(f"{owner.name or owner.vm_uuid or 'a VM'} ({vf})" for vf, owner in held.items())
         raise SriovError(
             "SRIOV_VF_IN_USE",
-            f"{pf.name}: running VMs have its VFs: {names}.",
+            f"{pf.name}: running VMs have its VFs: {', '.join(held)}.",
             "Shut them down first; `force` does not override this.",
         )
     for vf in own:
