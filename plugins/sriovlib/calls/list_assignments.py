@@ -3,7 +3,7 @@
 from typing import Any, Dict, Mapping
 
 from ..machine.host import Host
-from ..pool import hosts, inventories, pci_entries, placement, state
+from ..pool import guest, hosts, inventories, pci_entries, placement, state
 from ..pool.conflicts import find
 from ..pool.conflicts.view import Seen
 from ..pool.ledger import Choice
@@ -16,9 +16,9 @@ def list_assignments(host: Host, session: Any, args: Mapping[str, str]) -> Dict[
     """The plugin's `list_assignments`, on the master: `{vms, conflicts, hosts}`.
 
     `vms`: those with requests or `pci` entries, `{vm_uuid, vm_name, power_state, resident_on, host_uuid,
-    requests: [{request, by, value, settings, vf, portable}], pci, others}`; `host_uuid` is the lease's,
-    `others` are the entries that are not ours. `hosts`: `{host_uuid, name, live, version}`, version null
-    where the host did not tell.
+    requests: [{request, by, value, settings, vf, portable, guest}], pci, others}`; `host_uuid` is the
+    lease's, `guest` is what guest.needs says, `others` are the entries that are not ours. `hosts`:
+    `{host_uuid, name, live, version}`, version null where the host did not tell.
     """
     vm_uuid = arguments.uuid(args, "vm_uuid")
     host_uuid = arguments.uuid(args, "host_uuid")
@@ -64,6 +64,8 @@ def _row(seen: Seen, vm: Vm, serving: Dict[Choice, placement.Serving]) -> Dict[s
     """`serving` is filled as requests are met: many ask for the same."""
     entry = seen.state.entries.get(vm.uuid)
     vfs = entry.lease.vfs if entry and entry.lease else {}
+    surveyed = seen.surveyed.hosts.get(entry.lease.host) if entry and entry.lease else None
+    there = surveyed.inventory.vfs if surveyed else {}
     requests = []
     for request in entry.requests if entry else ():
         address, choice = vfs.get(request.number), request.choice
@@ -78,6 +80,9 @@ def _row(seen: Seen, vm: Vm, serving: Dict[Choice, placement.Serving]) -> Dict[s
                 "vf": address,
                 "portable": address is not None
                 and placement.portable(serving[choice], address, vm.uuid, seen.held),
+                "guest": guest.needs(
+                    vm, request, address, there[address].device if address in there else None
+                ),
             }
         )
     return {
