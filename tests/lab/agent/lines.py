@@ -1,28 +1,40 @@
-"""What master and members of the lab say to each other: one JSON text a line, and bytes that pass through."""
+"""What master and members of the lab say to each other: pickled values, and bytes that pass through."""
 
-import json
+import pickle
 import socket
+import socketserver
 import threading
-from contextlib import suppress
-from typing import Any
+from contextlib import contextmanager, suppress
+from typing import Any, Iterator
 
 BEATS = 8101  # UDP, of the master: a member is there, and what it is
-CALLS = 8102  # TCP, of the master: a member's UUID, then what a program of its dom0 says to xapi
-PROGRAMS = 8103  # TCP, of a member: a program to be run in its dom0
+CALLS = 8102  # TCP, of the master: a line with a member's UUID, then what a program of its dom0 says to xapi
+PROGRAMS = 8103  # TCP, of a member: which of its `Programs`' functions to call, with which arguments
 
 
-def datagram(value: Any) -> bytes:
-    return json.dumps(value).encode() + b"\n"
+class Server(socketserver.ThreadingTCPServer):
+    daemon_threads = allow_reuse_address = True
+    request_queue_size = 128
+
+
+def serve(server: socketserver.BaseServer) -> None:
+    threading.Thread(target=server.serve_forever, daemon=True).start()
 
 
 def say(connection: socket.socket, value: Any) -> None:
-    connection.sendall(datagram(value))
+    connection.sendall(pickle.dumps(value))
 
 
 def hear(stream: Any) -> Any:
     """None where the other end is gone."""
-    line = stream.readline()
-    return json.loads(line.decode()) if line.endswith(b"\n") else None
+    with suppress(EOFError, pickle.UnpicklingError):
+        return pickle.load(stream)
+
+
+@contextmanager
+def unwatched(_process: Any) -> Iterator[None]:
+    """A program that nobody ends (programs.AtWork)."""
+    yield
 
 
 def relay(one: socket.socket, other: socket.socket) -> None:

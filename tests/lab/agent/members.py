@@ -4,19 +4,18 @@ A new one is taken into the pool; one that is silent for `SILENT_SECONDS` is los
 """
 
 import errno
-import json
 import os
+import pickle
 import socket
 import socketserver
 import threading
 import time
-from base64 import b64decode, b64encode
 from contextlib import suppress
-from typing import Any, Callable, Dict, List, Mapping, Sequence
+from typing import Any, Callable, Dict, List, Mapping, Optional, Sequence
 
 import ha
 import lines
-from hosts import HostDescription, Nic
+from hosts import HostDescription
 from plugin_calls import Dom0
 from programs import AtWork, Ended, Programs
 from xapi import Xapi
@@ -47,38 +46,24 @@ class InMember(Programs):
         self._address = address
 
     def names(self, folder: str) -> List[str]:
-        with self._connected() as connection:
-            lines.say(connection, {"folder": folder})
-            answer = lines.hear(connection.makefile("rb"))
-        return list(self._checked(answer)["names"])
+        return list(self._ask(SILENT_SECONDS, lines.unwatched, "names", folder))
 
     def run(self, command: Sequence[bytes], environment: Mapping[str, str], at_work: AtWork) -> Ended:
-        words = [b64encode(word).decode() for word in command]
-        with self._connected() as connection:
-            connection.settimeout(None)
-            with at_work(_Connection(connection)):
-                answer: Any = None
-                with suppress(OSError):
-                    lines.say(connection, {"command": words, "environment": dict(environment)})
-                    answer = lines.hear(connection.makefile("rb"))
-        self._checked(answer)
-        return Ended(answer["status"], b64decode(answer["stdout"]), b64decode(answer["stderr"]))
+        ended = self._ask(None, at_work, "run", list(command), dict(environment), lines.unwatched)
+        return Ended(*ended)
 
-    def _connected(self) -> socket.socket:
-        return socket.create_connection((self._address, lines.PROGRAMS), SILENT_SECONDS)
-
-    def _checked(self, answer: Any) -> Any:
+    def _ask(self, seconds: Optional[float], at_work: AtWork, *wanted: Any) -> Any:
+        answer: Any = None
+        with socket.create_connection((self._address, lines.PROGRAMS), SILENT_SECONDS) as connection:
+            connection.settimeout(seconds)
+            with at_work(_Connection(connection)), suppress(OSError):
+                lines.say(connection, wanted)
+                answer = lines.hear(connection.makefile("rb"))
         if answer is None:
             raise OSError(errno.ECONNRESET, f"{self._address} is gone")
-        if "errno" in answer:
-            raise OSError(answer["errno"], os.strerror(answer["errno"]))
+        if isinstance(answer, OSError):
+            raise answer
         return answer
-
-
-class _Calls(socketserver.ThreadingMixIn, socketserver.TCPServer):
-    daemon_threads = True
-    allow_reuse_address = True
-    request_queue_size = 128
 
 
 class _FromMember(socketserver.BaseRequestHandler):
@@ -89,7 +74,7 @@ class _FromMember(socketserver.BaseRequestHandler):
             uuid = b""
             while not uuid.endswith(b"\n"):
                 uuid += self.request.recv(1)  # not a byte of what follows
-            xapi.connect(socket_of(json.loads(uuid.decode())))
+            xapi.connect(socket_of(uuid.decode().strip()))
             lines.relay(self.request, xapi)
 
 
@@ -108,8 +93,7 @@ class Members:
 
     def listen(self) -> None:
         os.makedirs(SOCKETS, exist_ok=True)
-        calls = _Calls(("0.0.0.0", lines.CALLS), _FromMember)
-        threading.Thread(target=calls.serve_forever, daemon=True).start()
+        lines.serve(lines.Server(("0.0.0.0", lines.CALLS), _FromMember))
         beats = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
         beats.bind(("0.0.0.0", lines.BEATS))
         beats.settimeout(1.0)
@@ -119,7 +103,7 @@ class Members:
         while True:
             try:
                 told, (address, _) = beats.recvfrom(1 << 16)
-                self._note(json.loads(told.decode()), address)
+                self._note(pickle.loads(told)._replace(address=address))
             except socket.timeout:
                 pass
             now = time.monotonic()
@@ -127,12 +111,10 @@ class Members:
                 del self._seen[host]
                 self._lose(host)
 
-    def _note(self, told: Dict[str, Any], address: str) -> None:
-        uuid = told["uuid"]
+    def _note(self, description: HostDescription) -> None:
+        uuid = description.uuid
         if uuid not in self._known:
-            nics = [Nic(**nic) for nic in told["nics"]]
-            description = HostDescription(**{**told, "nics": nics, "address": address})
-            programs = InMember(address)
+            programs = InMember(description.address)
             self._known[uuid] = self._xapi.add_host(
                 description, Dom0(self._plugins, programs=programs), socket_of(uuid)
             )
