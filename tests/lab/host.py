@@ -11,8 +11,9 @@ import shutil
 import signal
 import socket
 import subprocess
+import sys
 import time
-from typing import Callable, List, Optional, TypeVar
+from typing import Any, Callable, List, Optional, TypeVar
 
 from lab import image, qemu
 from lab.errors import LabError
@@ -42,6 +43,12 @@ def wait_for(what: str, look: Callable[[], Optional[Found]], seconds: float) -> 
         time.sleep(0.5)
 
 
+def say(what: str) -> None:
+    """Tells what has just been seen, and in which story; stdout is not a worker's of pytest-xdist."""
+    story = os.environ.get("PYTEST_CURRENT_TEST", "").partition("::")[2].partition(" ")[0]
+    print(f"{time.strftime('%X')} {story}: {what}", file=sys.stderr, flush=True)
+
+
 def free_port() -> int:
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
@@ -55,6 +62,7 @@ class LabHost:
         self.name = name
         self.folder = os.path.join(HOSTS, name)
         self._machine: List[str] = []
+        self.session: Any = None  # with the xapi of this boot (toolstack.py)
 
     # -- power -----------------------------------------------------------------------------------
 
@@ -74,7 +82,7 @@ class LabHost:
 
     def power_on(self) -> None:
         """Switches it on, with the disk as it is, and waits until its dom0 has booted."""
-        print(f"  {self.name}: switched on", flush=True)
+        say(f"{self.name} is switched on")
         console = self._console_size()
         with open(self._file("qemu-errors"), "wb") as errors:
             if subprocess.call(self._machine, cwd=self.folder, stderr=errors):
@@ -101,7 +109,7 @@ class LabHost:
 
     def reboot(self) -> None:
         """Reboots dom0 by its own command, and waits for the next boot of the same machine."""
-        print(f"  {self.name}: reboots", flush=True)
+        say(f"{self.name} reboots")
         process = self._process()
         before = self.run(BOOT_ID).strip()
         console = self._console_size()
@@ -112,6 +120,7 @@ class LabHost:
             raise LabError(f"{self.name} is another QEMU process after its reboot")
 
     def _wait_for_boot(self, other_than: str, console_from: int) -> None:
+        self.session = None
         started = asked = time.monotonic()
 
         def booted() -> bool:
@@ -129,7 +138,7 @@ class LabHost:
 
         wait_for(f"the boot of {self.name}", booted, BOOT_SECONDS)
         self.attempt("systemctl is-system-running --wait", BOOT_SECONDS)
-        print(f"  {self.name}: dom0 is up after {time.monotonic() - started:.0f} s", flush=True)
+        say(f"{self.name}: dom0 is up after {time.monotonic() - started:.0f} s")
 
     def _process(self) -> Optional[int]:
         """QEMU's process, if it is there and is this host's (numbers are used again)."""
@@ -222,10 +231,6 @@ class LabHost:
         subprocess.call(self.ssh("-q", "-O", "exit"), cwd=self.folder, stderr=subprocess.DEVNULL)
 
     # -- guests ----------------------------------------------------------------------------------
-
-    def create_guest(self, name: str, uuid: str, *functions: str) -> None:
-        """Starts a small PV guest that has these PCI functions; it is up when this returns."""
-        self.run(" ".join(["guest-create", name, uuid, *functions]))
 
     def run_in_guest(self, name: str, command: str) -> str:
         """Runs a shell command in a guest, over its console."""

@@ -28,23 +28,19 @@ class Hardware(NamedTuple):
     """What a lab host is made of. Each igb card is one PF of 7 VFs behind a root port of its own."""
 
     iommu: bool = True
-    cards: int = 2
-    cpus: int = 1  # with two, an emulated local APIC loses the end of an interrupt in one boot of twenty
     nvme: bool = False  # one more card with SR-IOV, an NVMe controller of 4 VFs, behind the next root port
-    memory: int = 2048  # MiB, of which dom0 gets 1024
     empty: int = 0  # root ports without a card before the first card's: they move its bus and its name
     wires: Tuple[Wire, ...] = ()  # what the first cards are plugged into; nothing answers the others
     pool: Optional[Wire] = None  # a network between dom0s: one more virtio card
 
 
 USUAL = Hardware()
+CARDS = 2
 POOL_SLOT = "0x9"  # behind the management card, which is the first of its kind
 
 
 def install(folder: str) -> None:
     """Unpacks QEMU; no maintainer script runs and nothing is installed on this machine."""
-    if os.path.isdir(folder):
-        return
     new = folder + ".new"
     shutil.rmtree(new, ignore_errors=True)
     subprocess.check_call(debian.mmdebstrap(SUITE, new, PACKAGES, variant="extract"))
@@ -81,7 +77,8 @@ def host(folder: str, name: str, disk: str, hardware: Hardware, ssh_port: int, x
     number_of_name = zlib.crc32(name.encode()) & 0xFFFF
     own = f"{number_of_name >> 8:02x}:{number_of_name & 0xFF:02x}"  # what tells its MACs from other hosts'
     arguments = [
-        *("-name", name, "-smp", str(hardware.cpus), "-m", str(hardware.memory)),
+        # with two CPUs, an emulated local APIC loses the end of an interrupt in one boot of twenty
+        *("-name", name, "-smp", "1", "-m", "2048"),  # MiB, of which dom0 gets 1024
         *("-pidfile", "pid", "-daemonize", "-monitor", "unix:monitor,server=on,wait=off"),
         *("-chardev", "socket,id=serial,path=serial,server=on,wait=off,logfile=console,logappend=on"),
         *("-serial", "chardev:serial"),
@@ -98,37 +95,35 @@ def host(folder: str, name: str, disk: str, hardware: Hardware, ssh_port: int, x
     ]
     if hardware.pool:
         arguments += [
-            *_wired("pool", hardware.pool),
+            *("-netdev", f"{_plugged(hardware.pool)},id=pool"),
             *("-device", f"virtio-net-pci,netdev=pool,mac=52:54:01:{own}:00,addr={POOL_SLOT},romfile="),
         ]
     for number in range(hardware.empty):
-        arguments += [
-            "-device",
-            f"pcie-root-port,id=empty{number},chassis={number + 101},slot={number + 101}",
-        ]
-    for number in range(hardware.cards):
-        if number < len(hardware.wires):
-            arguments += _wired(f"net{number}", hardware.wires[number])
-        else:
-            arguments += ["-netdev", f"hubport,id=net{number},hubid={number}"]
+        arguments += _root_port(f"empty{number}", number + 101)
+    for number in range(CARDS):
+        plugged = number < len(hardware.wires)
+        network = _plugged(hardware.wires[number]) if plugged else f"hubport,hubid={number}"
         mac = f"02:00:{own}:{number:02x}:00"
         arguments += [
-            *("-device", f"pcie-root-port,id=port{number},chassis={number + 1},slot={number + 1}"),
+            *("-netdev", f"{network},id=net{number}"),
+            *_root_port(f"port{number}", number + 1),
             *("-device", f"igb,bus=port{number},netdev=net{number},mac={mac}"),
         ]
     if hardware.nvme:
-        port = hardware.cards
         arguments += [
-            *("-device", f"pcie-root-port,id=port{port},chassis={port + 1},slot={port + 1}"),
+            *_root_port("nvme", CARDS + 1),
             *("-device", "nvme-subsys,id=subsystem"),
             # each VF needs an interrupt and two queues that the controller can lend it
             "-device",
-            f"nvme,bus=port{port},serial=lab,subsys=subsystem,"
+            "nvme,bus=nvme,serial=lab,subsys=subsystem,"
             "sriov_max_vfs=4,sriov_vi_flexible=4,sriov_vq_flexible=8",
         ]
     return emulator(folder, *arguments)
 
 
-def _wired(name: str, wire: Wire) -> List[str]:
-    ends = f"local.type=unix,local.path={wire.near},remote.type=unix,remote.path={wire.far}"
-    return ["-netdev", f"dgram,id={name},{ends}"]
+def _root_port(name: str, slot: int) -> List[str]:
+    return ["-device", f"pcie-root-port,id={name},chassis={slot},slot={slot}"]
+
+
+def _plugged(wire: Wire) -> str:
+    return f"dgram,local.type=unix,local.path={wire.near},remote.type=unix,remote.path={wire.far}"

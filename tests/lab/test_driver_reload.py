@@ -7,16 +7,15 @@ igb_main.c: igb_disable_sriov, igb_probe_vfs). With `max_vfs` it adopts all that
 (igb_enable_sriov).
 """
 
-from typing import Any, Callable, Dict, Iterator, List, Tuple
+from typing import Any, Callable, Dict, List, Tuple
 
 import pytest
 from lab import image, toolstack, vms
-from lab.host import LabHost, wait_for
-from lab.toolstack import call
-from lab.vfs import FIRST, RESTORE, refusal
+from lab.host import LabHost, say, wait_for
+from lab.toolstack import call, refusal
+from lab.vfs import FIRST, RESTORE
 from lab.vms import Vm
 
-Say = Callable[[str], None]
 SwitchOn = Callable[..., LabHost]
 
 MAC, VLAN, OF_THE_FILE = "02:16:3e:00:00:21", 12, 100
@@ -37,11 +36,9 @@ exit 0
 
 
 @pytest.fixture(scope="module")
-def host(switch_on_for_all: SwitchOn) -> LabHost:
+def host(switch_on: SwitchOn) -> LabHost:
     """A host with our package and 3 VFs, the first one in a VLAN by /etc/sriov.conf."""
-    host = switch_on_for_all("reloaded", image.WITH_IOMMU)
-    toolstack.bring(host)
-    toolstack.install(host, toolstack.package())
+    host = toolstack.bring(switch_on("reloaded", image.WITH_IOMMU))
     host.run("systemctl start sriov-restore")  # as at each boot from now on
     call(host, "set_vf_count", pf=FIRST, count=str(VFS))
     call(host, "configure_vf", vf=vfs(host)[0]["address"], vlan=str(OF_THE_FILE))
@@ -49,16 +46,12 @@ def host(switch_on_for_all: SwitchOn) -> LabHost:
 
 
 @pytest.fixture(scope="module")
-def web(host: LabHost) -> Iterator[Vm]:
+def web(host: LabHost) -> Vm:
     """A VM with a request for the first VF, in a VLAN of its own."""
-    with toolstack.session(host) as session:
-        web = vms.new(session, "web")
-        vf = vfs(host)[0]["address"]
-        vms.call(session, "assign_vf", vm_uuid=web.uuid, vf=vf, mac=MAC, vlan=str(VLAN))
-        yield web
+    return with_the_first_vf(host, "web")
 
 
-def test_sriov_restore_runs_while_a_vm_starts(host: LabHost, web: Vm, say: Say) -> None:
+def test_sriov_restore_runs_while_a_vm_starts(host: LabHost, web: Vm) -> None:
     """sriov-restore between a start's settings and its domain leaves MAC, VLAN and VF to the VM."""
     hook = "/etc/xapi.d/vm-pre-start/60-between"
     host.run(f"cat > {hook} <<'END'\n{BETWEEN}END\nchmod +x {hook}")
@@ -73,7 +66,7 @@ def test_sriov_restore_runs_while_a_vm_starts(host: LabHost, web: Vm, say: Say) 
     say("the guest has its MAC and its VLAN, not the one of /etc/sriov.conf, and no VF was made anew")
 
 
-def test_the_driver_is_bound_anew_under_a_running_vm(host: LabHost, web: Vm, say: Say) -> None:
+def test_the_driver_is_bound_anew_under_a_running_vm(host: LabHost, web: Vm) -> None:
     """igb bound anew forgets a running VM's VF: the VM is named, and its VFs cannot silently stay or go."""
     host.run(f"echo {FIRST} > {IGB}/unbind && echo {FIRST} > {IGB}/bind")
     restored(host)
@@ -86,7 +79,7 @@ def test_the_driver_is_bound_anew_under_a_running_vm(host: LabHost, web: Vm, say
     assert refusal(host, "set_vf_count", pf=FIRST, count="0")[0] == "SRIOV_VF_IN_USE"
 
     web.shut_down()
-    vms.call(web.session, "unassign_vf", vm_uuid=web.uuid, all="true")
+    call(host, "unassign_vf", vm_uuid=web.uuid, all="true")
     before = host.run(CONF)
     refused = refusal(host, "set_vf_count", pf=FIRST, count="0")
     assert refused[0] == "SRIOV_KERNEL_REFUSED"
@@ -107,22 +100,26 @@ def test_the_driver_is_bound_anew_under_a_running_vm(host: LabHost, web: Vm, say
     say("after a reboot the VFs are those of /etc/sriov.conf, and go when they are told to")
 
 
-def test_a_driver_that_finds_the_vfs_gets_their_settings_again(host: LabHost, say: Say) -> None:
+def test_a_driver_that_finds_the_vfs_gets_their_settings_again(host: LabHost) -> None:
     """A driver that comes back with fresh records of the VFs: a running VM's are set again, by udev."""
     call(host, "set_vf_count", pf=FIRST, count=str(VFS))
-    with toolstack.session(host) as session:
-        db = vms.new(session, "db")
-        vf = vfs(host)[0]["address"]
-        vms.call(session, "assign_vf", vm_uuid=db.uuid, vf=vf, mac=MAC, vlan=str(VLAN))
-        db.start()
-        assert settings(host) == (MAC, VLAN)
-        host.run("modprobe -r igb && modprobe igb max_vfs=1")
-        wait_for("MAC and VLAN", lambda: settings(host) == (MAC, VLAN), 120)
-        log = host.run("journalctl -b -t sriov -o cat --no-pager").splitlines()
-        told = next(line for line in log if f"({db.uuid}) has " in line)
-        assert call(host, "list_assignments")["conflicts"] == []
-        say(f"the VM runs with its MAC and VLAN again, and the log says: {told}")
-        db.shut_down()
+    db = with_the_first_vf(host, "db")
+    db.start()
+    assert settings(host) == (MAC, VLAN)
+    host.run("modprobe -r igb && modprobe igb max_vfs=1")
+    wait_for("MAC and VLAN", lambda: settings(host) == (MAC, VLAN), 120)
+    log = host.run("journalctl -b -t sriov -o cat --no-pager").splitlines()
+    told = next(line for line in log if f"({db.uuid}) has " in line)
+    assert call(host, "list_assignments")["conflicts"] == []
+    say(f"the VM runs with its MAC and VLAN again, and the log says: {told}")
+    db.shut_down()
+
+
+def with_the_first_vf(host: LabHost, name: str) -> Vm:
+    vm = vms.new(host, name)
+    vf = vfs(host)[0]["address"]
+    call(host, "assign_vf", vm_uuid=vm.uuid, vf=vf, mac=MAC, vlan=str(VLAN))
+    return vm
 
 
 def vfs(host: LabHost) -> List[Dict[str, Any]]:

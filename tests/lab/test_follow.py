@@ -1,21 +1,21 @@
 """Two hosts, one wire: VLANs between their guests, and VMs whose host dies come up on the other with a VF."""
 
 import json
-import re
-from typing import Any, Callable, Dict, Iterator, List, NamedTuple, Tuple
+import time
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any, Callable, Dict, NamedTuple, Tuple
 
 import pytest
-from lab import image, toolstack, two_hosts, vms
-from lab.host import LabHost, wait_for
+from lab import image, two_hosts, vms
+from lab.host import LabHost, say, wait_for
 from lab.qemu import Hardware
+from lab.toolstack import ask, call
 from lab.two_hosts import CARDS, VFS
 from lab.vms import Vm
 
-Say = Callable[[str], None]
 SwitchOn = Callable[..., LabHost]
 
 LISTENER = CARDS[1]  # the card of the master's dom0 that pings guests over the wire
-PINGS = "/run/lab-pings"
 START_SECONDS = 600
 
 
@@ -23,28 +23,27 @@ class Pool(NamedTuple):
     """The pool by its master, which is never killed."""
 
     master: LabHost
-    session: Any
     ref: str  # of the master
 
     def with_vfs(self, host: LabHost) -> str:
         """The reference of a host that has come, when it has VFs on both cards."""
-        ref = two_hosts.joined(self.session, host)
+        ref = two_hosts.joined(self.master, host)
         for card in CARDS:
-            vms.call(self.session, "set_vf_count", ref, pf=card, count=str(VFS))
+            call(self.master, "set_vf_count", ref, pf=card, count=str(VFS))
         return ref
 
     @property
     def network(self) -> str:
         """That of the cards on the wire: the first ones of all hosts."""
-        pfs = vms.call(self.session, "list_pfs", self.ref)
+        pfs = call(self.master, "list_pfs", self.ref)
         return str(next(pf["network"] for pf in pfs if pf["interface"] == CARDS[0]))
 
     def vm(self, name: str, host: str, **settings: str) -> Vm:
         """A VM with a VF of that host (a reference), where it would start."""
-        vm = vms.new(self.session, name)
-        self.session.xenapi.VM.set_affinity(vm.ref, host)
-        given = vms.call(self.session, "assign_vf", vm_uuid=vm.uuid, network=self.network, **settings)
-        assert given["host_uuid"] == self.session.xenapi.host.get_uuid(host)
+        vm = vms.new(self.master, name)
+        ask(self.master, "VM.set_affinity", vm.ref, host)
+        given = call(self.master, "assign_vf", vm_uuid=vm.uuid, network=self.network, **settings)
+        assert given["host_uuid"] == ask(self.master, "host.get_uuid", host)
         return vm
 
     def answers(self, mac: str) -> bool:
@@ -52,41 +51,37 @@ class Pool(NamedTuple):
         return vms.answers(self.master, mac, LISTENER)
 
     def ledger(self, vm: Vm) -> Dict[str, Any]:
-        (pool,) = self.session.xenapi.pool.get_all()
-        keys = self.session.xenapi.pool.get_other_config(pool)
+        keys = ask(self.master, "pool.get_other_config", *ask(self.master, "pool.get_all"))
         (text,) = [keys[name] for name in keys if name.startswith(f"sriov-vm-{vm.uuid}.")]
         return dict(json.loads(text))
 
 
 @pytest.fixture(scope="module")
-def cables() -> two_hosts.Cables:
+def cables() -> Tuple[Hardware, Hardware]:
     return two_hosts.cables()
 
 
 @pytest.fixture(scope="module")
-def hosts(switch_on_for_all: SwitchOn, cables: two_hosts.Cables) -> Tuple[LabHost, LabHost]:
+def hosts(switch_on: SwitchOn, cables: Tuple[Hardware, Hardware]) -> Tuple[LabHost, LabHost]:
     """Two that are alike, with our package; the first is the master."""
 
-    def switch_on(name: str, number: int, hardware: Hardware, master: int = 0) -> LabHost:
-        host = switch_on_for_all(name, image.WITH_IOMMU, hardware)
-        two_hosts.bring(host, number, master)
-        return host
+    def host(name: str, number: int, hardware: Hardware, master: int = 0) -> LabHost:
+        return two_hosts.bring(switch_on(name, image.WITH_IOMMU, hardware), number, master)
 
-    first, second = two_hosts.side_by_side(
-        lambda: switch_on("alpha", 1, cables.first), lambda: switch_on("beta", 2, cables.second, master=1)
-    )
-    return first, second
+    with ThreadPoolExecutor() as threads:
+        first = threads.submit(host, "alpha", 1, cables[0])
+        second = threads.submit(host, "beta", 2, cables[1], master=1)
+        return first.result(), second.result()
 
 
 @pytest.fixture(scope="module")
-def pool(hosts: Tuple[LabHost, LabHost]) -> Iterator[Pool]:
+def pool(hosts: Tuple[LabHost, LabHost]) -> Pool:
     """The master's pool. Its second card listens on the wire."""
     master = hosts[0]
-    with toolstack.session(master) as session:
-        pool = Pool(master, session, two_hosts.joined(session, master))
-        pool.with_vfs(master)
-        master.run(f"ip address add 192.0.2.1/24 dev {LISTENER} && ip link set {LISTENER} up")
-        yield pool
+    pool = Pool(master, two_hosts.joined(master, master))
+    pool.with_vfs(master)
+    master.run(f"ip address add 192.0.2.1/24 dev {LISTENER} && ip link set {LISTENER} up")
+    return pool
 
 
 @pytest.fixture(scope="module")
@@ -95,7 +90,7 @@ def second(hosts: Tuple[LabHost, LabHost], pool: Pool) -> str:
     return pool.with_vfs(hosts[1])
 
 
-def test_vlans_between_two_hosts(hosts: Tuple[LabHost, LabHost], pool: Pool, second: str, say: Say) -> None:
+def test_vlans_between_two_hosts(hosts: Tuple[LabHost, LabHost], pool: Pool, second: str) -> None:
     """Guests on VFs of two hosts reach each other in one VLAN, and do not in two."""
     here = pool.vm("here", pool.ref, mac="02:16:3e:00:00:20", vlan="12")
     there = pool.vm("there", second, mac="02:16:3e:00:00:21", vlan="12")
@@ -103,7 +98,7 @@ def test_vlans_between_two_hosts(hosts: Tuple[LabHost, LabHost], pool: Pool, sec
     for vm in (here, there, apart):
         vm.start()
     for host, ref in ((hosts[0], pool.ref), (hosts[1], second)):
-        for vf in vms.call(pool.session, "list_vfs", ref, state="in-use"):
+        for vf in call(pool.master, "list_vfs", ref, state="in-use"):
             say(f"{host.name}: {vf['address']} has {vf['mac']} in VLAN {vf['vlan']}")
     assert "3 packets received" in pings(hosts[0], "here", "02:16:3e:00:00:21")
     say("in one VLAN they reach each other")
@@ -118,7 +113,7 @@ def pings(host: LabHost, guest: str, mac: str) -> str:
 
 
 @pytest.mark.short
-def test_alike_hosts(hosts: Tuple[LabHost, LabHost], pool: Pool, second: str, say: Say) -> None:
+def test_alike_hosts(hosts: Tuple[LabHost, LabHost], pool: Pool, second: str) -> None:
     """A host dies: HA starts its VM on one that is alike, with no change of the VM and no second start."""
     web = pool.vm("web", second, mac="02:16:3e:00:00:30")
     mac = running_on(pool, web, second, hosts[1])
@@ -130,7 +125,7 @@ def test_alike_hosts(hosts: Tuple[LabHost, LabHost], pool: Pool, second: str, sa
     assert web.mac(pool.master) == mac
     assert web.record["other_config"] == before
     after = pool.ledger(web)
-    assert after["lease"]["host"] == pool.session.xenapi.host.get_uuid(pool.ref)
+    assert after["lease"]["host"] == ask(pool.master, "host.get_uuid", pool.ref)
     assert after["lease"]["vfs"] == lease["lease"]["vfs"]
     assert {**after, "lease": None} == {**lease, "lease": None}
     say("the VM's keys are as they were, and so is its lease but for the host")
@@ -138,16 +133,15 @@ def test_alike_hosts(hosts: Tuple[LabHost, LabHost], pool: Pool, second: str, sa
 
 
 def test_cards_in_other_slots(
-    switch_on_for_all: SwitchOn,
-    cables: two_hosts.Cables,
+    switch_on: SwitchOn,
+    cables: Tuple[Hardware, Hardware],
     hosts: Tuple[LabHost, LabHost],
     pool: Pool,
-    say: Say,
 ) -> None:
     """The same where addresses differ, and the old one is another network's: the VM gets one that fits."""
     hosts[1].stop()  # its cables are for another host
-    third = switch_on_for_all("gamma", image.WITH_IOMMU, cables.second._replace(empty=1))
-    two_hosts.bring(third, 3, master=1)
+    hardware = cables[1]._replace(empty=1)
+    third = two_hosts.bring(switch_on("gamma", image.WITH_IOMMU, hardware), 3, master=1)
     ref = pool.with_vfs(third)
     db = pool.vm("db", ref, mac="02:16:3e:00:00:40")
     mac = running_on(pool, db, ref, third)
@@ -161,17 +155,17 @@ def test_cards_in_other_slots(
     assert (now["pf"], now["mac"]) == ("0000:01:00.0", mac)
     assert db.mac(pool.master) == mac
     assert db.pci == f"0/{now['address']}"
-    others = vms.call(pool.session, "list_vfs", pool.ref, pf=LISTENER)
+    others = call(pool.master, "list_vfs", pool.ref, pf=LISTENER)
     assert old["address"] in [vf["address"] for vf in others]
     assert mac not in [vf["mac"] for vf in others]
     say(f"it has {now['address']} now; {old['address']} is the other network's here, and was not touched")
-    assert vms.call(pool.session, "list_assignments", vm_uuid=db.uuid)["conflicts"] == []
+    assert call(pool.master, "list_assignments", vm_uuid=db.uuid)["conflicts"] == []
     db.shut_down()
 
 
 def running_on(pool: Pool, vm: Vm, ref: str, host: LabHost) -> str:
     """Starts the VM as HA protects it, and gives the MAC that its guest has on that host."""
-    pool.session.xenapi.VM.set_ha_restart_priority(vm.ref, "restart")
+    ask(pool.master, "VM.set_ha_restart_priority", vm.ref, "restart")
     vm.start()
     assert vm.record["resident_on"] == ref
     return vm.mac(host)
@@ -179,38 +173,16 @@ def running_on(pool: Pool, vm: Vm, ref: str, host: LabHost) -> str:
 
 def plugged(pool: Pool, ref: str, vm: Vm) -> Dict[str, Any]:
     """The VF that the VM's guest has there."""
-    (vf,) = vms.call(pool.session, "list_vfs", ref, vm_uuid=vm.uuid, state="in-use")
+    (vf,) = call(pool.master, "list_vfs", ref, vm_uuid=vm.uuid, state="in-use")
     return dict(vf)
 
 
 def dies(pool: Pool, host: LabHost, ref: str, vm: Vm, mac: str) -> None:
-    """The host's QEMU ends, and the VM comes up on the master by itself. Prints the seconds from then to the
-    first answer of its guest, by the clock of the master, which pings it all the time."""
-    master = pool.master
-    ping = f"ping -D -i 1 -I {LISTENER} {vms.address_of(mac)}"
-    master.run(f"nohup {ping} > {PINGS} 2>&1 < /dev/null & echo $! > {PINGS}-pid")
-    wait_for("the first ping's answer", lambda: answered(master), START_SECONDS)
-    died = clock(master)
+    """The host's QEMU ends, and the VM comes up on the master by itself."""
     host.stop()
-    dead = clock(master)
-    wait_for(f"{host.name}, declared dead", lambda: not two_hosts.is_live(pool.session, ref), START_SECONDS)
-    print(f"  {host.name}: held for dead {clock(master) - died:.0f} s after its death", flush=True)
-
-    def up() -> bool:
-        record = vm.record
-        return bool(record["power_state"] == "Running" and record["resident_on"] == pool.ref)
-
-    wait_for(f"{vm.name} on {master.name}", up, START_SECONDS)
-    since = wait_for("an answer", lambda: [at for at in answered(master) if at > dead], START_SECONDS)
-    master.run(f"kill $(cat {PINGS}-pid)")
-    print(f"  {since[0] - died:.0f} s from the death of the host to the first answer of its VM elsewhere")
-
-
-def clock(host: LabHost) -> float:
-    return float(host.run("date +%s.%N"))
-
-
-def answered(host: LabHost) -> List[float]:
-    """When each ping was answered: `[1700000000.123456] 64 bytes from ...`."""
-    said = host.run(f"cat {PINGS}")
-    return [float(when) for when in re.findall(r"^\[([0-9.]+)\] \d+ bytes from", said, re.MULTILINE)]
+    died = time.monotonic()
+    wait_for(f"{host.name}, declared dead", lambda: not two_hosts.is_live(pool.master, ref), START_SECONDS)
+    say(f"{host.name} is held for dead {time.monotonic() - died:.0f} s after its death")
+    wait_for(f"{vm.name} on the master", lambda: vm.record["resident_on"] == pool.ref, START_SECONDS)
+    wait_for("an answer", lambda: pool.answers(mac), START_SECONDS)
+    say(f"{time.monotonic() - died:.0f} s from the death of the host to the answer of its VM elsewhere")

@@ -7,13 +7,10 @@ import glob
 import json
 import os
 import re
-import shutil
 import socket
-import subprocess
-import tempfile
-from contextlib import contextmanager
-from typing import Any, Iterator, List
+from typing import Any, List
 
+import pytest
 import XenAPI
 from lab import image
 from lab.errors import LabError
@@ -29,7 +26,14 @@ PYTHON_PACKAGES = "/usr/lib/python3/dist-packages"
 PASSWORD = "password"
 
 
-def bring(host: LabHost) -> None:
+def bring(host: LabHost) -> LabHost:
+    """Makes the host a XenServer host with our package."""
+    bring_xapi(host)
+    install(host, package())
+    return host
+
+
+def bring_xapi(host: LabHost) -> None:
     """Puts the agent and the modules that every XenServer dom0 has into the host, and starts the agent."""
     host.push(IN_DOM0, *imitation(), *glob.glob(f"{AGENT}/*.py"), LIBRARY)
     host.push(PYTHON_PACKAGES, f"{IMITATION}/dom0/XenAPIPlugin.py", os.path.dirname(XenAPI.__file__))
@@ -45,37 +49,41 @@ def imitation() -> List[str]:
     return [path for path in found if not of_tests.search(path)] + [f"{IMITATION}/xapi/fields.json"]
 
 
-@contextmanager
-def session(host: LabHost) -> Iterator[Any]:
-    """A session with the host's xapi, over the network as any client has it; it answers soon after boot."""
+def session(host: LabHost) -> Any:
+    """The one session of this boot with the host's xapi, over the network as any client has it."""
+    if host.session is None:
+        host.session = wait_for(f"the xapi of {host.name}", lambda: _log_in(host), COMMAND_SECONDS)
+    return host.session
 
-    def log_in() -> Any:
-        client = XenAPI.Session(f"http://127.0.0.1:{host.xapi_port}")
-        try:
-            client.login_with_password("root", PASSWORD, "1.0", "lab")
-        except OSError:
-            client("close")()
-            return None
-        return client
 
-    before = socket.getdefaulttimeout()
+def _log_in(host: LabHost) -> Any:
     socket.setdefaulttimeout(COMMAND_SECONDS)
+    client = XenAPI.Session(f"http://127.0.0.1:{host.xapi_port}")
     try:
-        client = wait_for(f"the xapi of {host.name}", log_in, COMMAND_SECONDS)
-        try:
-            yield client
-        finally:
-            client.logout()
-            client("close")()
-    finally:
-        socket.setdefaulttimeout(before)
+        client.login_with_password("root", PASSWORD, "1.0", "lab")
+    except OSError:
+        client("close")()
+        return None
+    return client
 
 
-def call(host: LabHost, function: str, **arguments: str) -> Any:
-    """The answer of a function of the plugin; XenAPI.Failure where it refuses."""
-    with session(host) as client:
-        (ref,) = client.xenapi.host.get_all()
-        return json.loads(client.xenapi.host.call_plugin(ref, "sriov", function, arguments))
+def ask(host: LabHost, what: str, *arguments: Any) -> Any:
+    """One call of XenAPI: `VM.start`."""
+    return getattr(session(host).xenapi, what)(*arguments)
+
+
+def call(host: LabHost, function: str, on: str = "", **arguments: str) -> Any:
+    """The answer of a function of our plugin, on the pool's master or on that host (a reference)."""
+    on = on or ask(host, "pool.get_master", *ask(host, "pool.get_all"))
+    return json.loads(ask(host, "host.call_plugin", on, "sriov", function, arguments))
+
+
+def refusal(host: LabHost, function: str, **arguments: str) -> List[str]:
+    """Code, message and hint of a call that is refused."""
+    with pytest.raises(XenAPI.Failure) as refused:
+        call(host, function, **arguments)
+    details: List[str] = refused.value.details
+    return details
 
 
 def problems(status: Any) -> List[str]:
@@ -94,35 +102,7 @@ def package() -> str:
     return found[0]
 
 
-def newer_package(version: str) -> str:
-    """The same package built as a later version."""
-    parts = ["CHANGELOG.md", "LICENSE", "README.md", "docs", "hooks", "plugins", "rpm", "scripts"]
-    folder = os.path.join(image.LAB, "rpm")
-    with tempfile.TemporaryDirectory() as tree:
-        subprocess.check_call(["cp", "-r", *parts, tree], cwd=image.REPOSITORY)
-        for name in ("plugins/sriovlib/__init__.py", "rpm/xapi-sriov.spec"):
-            with open(os.path.join(tree, name)) as file:
-                text = file.read()
-            with open(os.path.join(tree, name), "w") as file:
-                file.write(re.sub('^(VERSION = "|Version: )[0-9.]+', rf"\g<1>{version}", text, flags=re.M))
-        shutil.rmtree(folder, ignore_errors=True)
-        environment = dict(os.environ, SOURCE_DATE_EPOCH="1700000000")
-        build = [os.path.join(tree, "scripts", "build-rpm"), folder]
-        built = subprocess.run(build, env=environment, stdout=subprocess.PIPE, check=True)
-    return built.stdout.decode().strip()
-
-
 def install(host: LabHost, rpm: str) -> None:
     """Installs or upgrades the package in dom0, as an administrator does."""
     host.push("/root", rpm)
     host.run(f"rpm -U /root/{os.path.basename(rpm)}")
-
-
-def watched(host: LabHost, command: str) -> Any:
-    """Runs a command in dom0 while somebody looks at xapi's folders; see pushed/watched."""
-    import inotify_simple  # of the Python that runs the lab alone
-
-    rpm_tests = os.path.join(TESTS, "rpm")
-    watcher = [os.path.join(PUSHED, "watched"), inotify_simple.__file__]
-    host.push("/opt/lab/rpm", f"{rpm_tests}/watch.py", f"{rpm_tests}/scratch.py", *watcher)
-    return json.loads(host.run(f"/opt/lab/rpm/watched {command}"))

@@ -7,13 +7,13 @@ import os
 import selectors
 import socket
 import threading
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
-from typing import Any, Callable, List, NamedTuple
+from typing import Any, List, Tuple
 
 from lab import image, toolstack
 from lab.host import LabHost, wait_for
 from lab.qemu import POOL_SLOT, Hardware, Wire
+from lab.toolstack import ask
 
 CARDS = ("eth1", "eth2")  # interfaces of a XenServer host are named by their place
 VFS = 4  # of each card
@@ -58,33 +58,21 @@ class Hub:
                             end.sendto(frame, wire.near)
 
 
-class Cables(NamedTuple):
+def cables() -> Tuple[Hardware, Hardware]:
     """Both cards of the first host and the first one of the second are on one wire; so dom0 of the first host
     reaches a guest over the wire by its second card, whichever host the guest is on."""
-
-    first: Hardware
-    second: Hardware
-
-
-def cables() -> Cables:
     folder = os.path.join(image.LAB, "wire")
     hub = Hub(folder)
     ports = [hub.port() for _ in range(3)]
     hub.start()
     between = Wire(os.path.join(folder, "pool-1"), os.path.join(folder, "pool-2"))
-    return Cables(
+    return (
         Hardware(wires=(ports[0], ports[1]), pool=between),
         Hardware(wires=(ports[2],), pool=Wire(between.far, between.near)),
     )
 
 
-def side_by_side(*work: Callable[[], Any]) -> List[Any]:
-    """What each gives. Raises what the first that fails does, when all have ended."""
-    with ThreadPoolExecutor(len(work)) as threads:
-        return [future.result() for future in [threads.submit(one) for one in work]]
-
-
-def bring(host: LabHost, number: int, master: int = 0) -> None:
+def bring(host: LabHost, number: int, master: int = 0) -> LabHost:
     """Makes a host that has booted the pool's master, or a member of the pool of host number `master`. Our
     package is installed; VFs come later, once the host has joined."""
     identity = {
@@ -102,22 +90,21 @@ def bring(host: LabHost, number: int, master: int = 0) -> None:
         host.run(f"ip link set {os.path.basename(folder)} name {name}")
     role = f"slave:{_address(master)}" if master else "master"
     host.run(f"mkdir -p /etc/xensource && printf {role} > /etc/xensource/pool.conf")
-    toolstack.bring(host)
-    toolstack.install(host, toolstack.package())
+    return toolstack.bring(host)
 
 
 def _address(number: int) -> str:
     return f"192.168.7.{number}"
 
 
-def joined(session: Any, host: LabHost) -> str:
+def joined(master: LabHost, host: LabHost) -> str:
     """The host's reference, when the master has it in its pool."""
     refs: List[str] = wait_for(
-        f"{host.name} in the pool", lambda: session.xenapi.host.get_by_name_label(host.name), JOIN_SECONDS
+        f"{host.name} in the pool", lambda: ask(master, "host.get_by_name_label", host.name), JOIN_SECONDS
     )
     return refs[0]
 
 
-def is_live(session: Any, ref: str) -> bool:
+def is_live(master: LabHost, ref: str) -> bool:
     """Whether the master holds the host for alive."""
-    return bool(session.xenapi.host_metrics.get_live(session.xenapi.host.get_metrics(ref)))
+    return bool(ask(master, "host_metrics.get_live", ask(master, "host.get_metrics", ref)))

@@ -5,8 +5,6 @@ import os
 import re
 from typing import Any, Dict, List, NamedTuple, Set
 
-import pytest
-import XenAPI
 from lab.host import LabHost
 from lab.toolstack import PUSHED, call
 
@@ -58,11 +56,3 @@ def all_vfs(host: LabHost) -> List[Dict[str, Any]]:
 def taken_by_dom0(host: LabHost) -> List[str]:
     """The VFs that igbvf ever had since boot, as the kernel's log tells."""
     return sorted(set(re.findall(r"igbvf (\w+:\w+:\w+\.\d)", host.run("journalctl -k -b -o cat --no-pager"))))
-
-
-def refusal(host: LabHost, function: str, **arguments: str) -> List[str]:
-    """Code, message and hint of a call that is refused."""
-    with pytest.raises(XenAPI.Failure) as refused:
-        call(host, function, **arguments)
-    details: List[str] = refused.value.details
-    return details

@@ -1,25 +1,25 @@
 """VMs of a lab pool, as an administrator has them: by XenAPI and our plugin; and a look into their guests."""
 
-import json
 from typing import Any, Dict, List, NamedTuple
 
 import pytest
 import XenAPI
 from lab.host import LabHost, wait_for
+from lab.toolstack import ask
 
 BLANK = "blank"  # the VM of the agent that others are cloned from
 REBOOT_SECONDS = 300
 
 
 class Vm(NamedTuple):
-    session: Any
+    xapi: LabHost  # which has the pool's master
     ref: str
     uuid: str
     name: str  # its guest's, too
 
     @property
     def record(self) -> Dict[str, Any]:
-        return dict(self.session.xenapi.VM.get_record(self.ref))
+        return dict(ask(self.xapi, "VM.get_record", self.ref))
 
     @property
     def pci(self) -> str:
@@ -27,13 +27,13 @@ class Vm(NamedTuple):
 
     def start(self) -> None:
         """Where xapi likes; the guest is up when this returns."""
-        self.session.xenapi.VM.start(self.ref, False, False)
+        ask(self.xapi, "VM.start", self.ref, False, False)
 
     def shut_down(self) -> None:
-        self.session.xenapi.VM.clean_shutdown(self.ref)
+        ask(self.xapi, "VM.clean_shutdown", self.ref)
 
     def clone(self, name: str) -> "Vm":
-        return _vm(self.session, self.session.xenapi.VM.clone(self.ref, name), name)
+        return _clone(self.xapi, self.ref, name)
 
     def refused_start(self) -> List[str]:
         """What a hook said to a start that it refuses: its lines."""
@@ -61,28 +61,19 @@ class Vm(NamedTuple):
         )
 
 
-def new(session: Any, name: str) -> Vm:
-    (blank,) = session.xenapi.VM.get_by_name_label(BLANK)
-    return _vm(session, session.xenapi.VM.clone(blank, name), name)
+def new(host: LabHost, name: str) -> Vm:
+    (blank,) = ask(host, "VM.get_by_name_label", BLANK)
+    return _clone(host, blank, name)
 
 
-def _vm(session: Any, ref: str, name: str) -> Vm:
-    return Vm(session, ref, session.xenapi.VM.get_uuid(ref), name)
+def existing(host: LabHost, name: str) -> Vm:
+    (ref,) = ask(host, "VM.get_by_name_label", name)
+    return Vm(host, ref, ask(host, "VM.get_uuid", ref), name)
 
 
-def call(session: Any, function: str, host: str = "", **arguments: str) -> Any:
-    """The answer of a function of our plugin, on that host (a reference) or on the pool's master."""
-    if not host:
-        (pool,) = session.xenapi.pool.get_all()
-        host = session.xenapi.pool.get_master(pool)
-    return json.loads(session.xenapi.host.call_plugin(host, "sriov", function, arguments))
-
-
-def refusal(session: Any, function: str, **arguments: str) -> List[str]:
-    with pytest.raises(XenAPI.Failure) as refused:
-        call(session, function, **arguments)
-    details: List[str] = refused.value.details
-    return details
+def _clone(host: LabHost, origin: str, name: str) -> Vm:
+    ask(host, "VM.clone", origin, name)
+    return existing(host, name)
 
 
 def address_of(mac: str) -> str:

@@ -1,33 +1,89 @@
-"""A PF that fails, VFs that something else makes, power that goes: none of it costs the host its VFs."""
+"""VFs that are there after every boot, with their settings, and that dom0's own drivers never get, whatever
+fails or comes in between."""
 
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any, Callable, Dict, List, Tuple
 
 import pytest
 from lab import toolstack
-from lab.host import LabHost, wait_for
+from lab.host import LabHost, say, wait_for
 from lab.qemu import Hardware
-from lab.toolstack import call, problems
-from lab.vfs import FIRST, IN_ORDER, RESTORE, SECOND, all_vfs, noted, refusal, taken_by_dom0, watch_vfs
+from lab.toolstack import call, problems, refusal
+from lab.vfs import FIRST, IN_ORDER, RESTORE, SECOND, all_vfs, note, noted, taken_by_dom0, watch_vfs
 
-Say = Callable[[str], None]
 SwitchOn = Callable[..., LabHost]
 
 NVME = "0000:03:00.0"
 SLOTS = "cat /sys/bus/pci/drivers/pciback/slots"
+COUNTS = {FIRST: 7, SECOND: 4}
+SETTINGS = {  # PF, number of its VF -> what configure_vf is given
+    (FIRST, 1): {"mac": "02:16:3e:00:00:11", "vlan": "12", "qos": "3"},
+    (FIRST, 4): {"mac": "02:16:3e:00:00:14", "trust": "on", "spoof_check": "off"},
+    (SECOND, 0): {"mac": "02:16:3e:00:00:20", "max_tx_rate": "100"},
+    (SECOND, 3): {"vlan": "4094"},
+}
 
 
 @pytest.fixture(scope="module")
-def host(switch_on_for_all: SwitchOn) -> LabHost:
+def host(switch_on: SwitchOn) -> LabHost:
     """A host with our package and a third card. It needs no IOMMU: no guest is started on it."""
-    host = switch_on_for_all("troubled", "grub", Hardware(nvme=True))
+    host = switch_on("troubled", "grub", Hardware(nvme=True))
     watch_vfs(host)
     toolstack.bring(host)
-    toolstack.install(host, toolstack.package())
     return host
 
 
-def test_one_pf_fails_and_the_others_are_restored(host: LabHost, say: Say) -> None:
+@pytest.mark.short
+def test_a_reboot_brings_back_vfs_and_settings(host: LabHost) -> None:
+    """set_vf_count and configure_vf hold over a reboot, before xapi looks, and no VF is ever dom0's."""
+    own = note(host, "before").interfaces
+    for pf, count in COUNTS.items():
+        made = call(host, "set_vf_count", pf=pf, count=str(count))
+        assert (made["before"], made["after"], made["changed"]) == (0, count, True)
+        assert made["reboot_required"] is False
+    say("7 and 4 VFs are made")
+    addresses = {(vf["pf"], vf["index"]): vf["address"] for vf in call(host, "list_vfs")}
+    for which, settings in SETTINGS.items():
+        vf = call(host, "configure_vf", vf=addresses[which], **settings)
+        assert {name: as_argument(vf[name]) for name in settings} == settings
+    say(f"{len(SETTINGS)} of them have settings")
+    vfs = all_vfs(host)
+    now = note(host, "configured")
+    assert now.drivers == dict.fromkeys(addresses.values(), "pciback")
+    assert now.interfaces == own
+    assert taken_by_dom0(host) == []
+
+    host.reboot()
+    for unit in ("xcp-networkd", "xapi"):
+        then = noted(host, unit)
+        assert then.drivers == now.drivers
+        assert then.interfaces | {"xenbr0"} == own
+        assert then.settings == now.settings
+    say("when the network daemon and xapi started, all was there: pciback's VFs, and their settings")
+    assert all_vfs(host) == vfs
+    assert host.exists("/sys/bus/pci/drivers/igbvf")
+    assert taken_by_dom0(host) == []
+    say("list_vfs is as before, and the kernel's log speaks of no VF in dom0")
+    stand = desired_and_actual(host)
+    assert (stand[FIRST], stand[SECOND]) == ((7, 7), (4, 4))
+    assert "DRIFT" not in problems(call(host, "status"))
+    assert host.run(f"{RESTORE} --check") == IN_ORDER
+    say("status and --check agree with /etc/sriov.conf")
+
+
+def test_a_driver_is_loaded_again(host: LabHost) -> None:
+    """The driver unloaded and loaded again: udev has VFs and settings restored, none is dom0's."""
+    vfs = all_vfs(host)
+    host.run("modprobe -r igb")
+    assert not host.exists("/sys/bus/pci/drivers/igb")
+    host.run("modprobe igb")
+    wait_for("VFs and settings", lambda: all_vfs(host) == vfs, 180)
+    assert host.run(f"{RESTORE} --check") == IN_ORDER
+    assert taken_by_dom0(host) == []
+    say("igb was loaded again: all VFs and settings are back")
+
+
+def test_one_pf_fails_and_the_others_are_restored(host: LabHost) -> None:
     """A PF whose driver refuses its number at boot stops no other: igb and NVMe have their VFs (GRUB)."""
     (nvme,) = [pf for pf in call(host, "list_pfs") if pf["address"] == NVME]
     assert (nvme["driver"], nvme["total_vfs"], nvme["interface"], nvme["mac"]) == ("nvme", 4, None, None)
@@ -64,7 +120,7 @@ def test_one_pf_fails_and_the_others_are_restored(host: LabHost, say: Say) -> No
     say(f"status, --check and the journal name the one: {errors[FIRST]}")
 
 
-def test_vfs_that_the_driver_makes_are_adopted(host: LabHost, say: Say) -> None:
+def test_vfs_that_the_driver_makes_are_adopted(host: LabHost) -> None:
     """VFs of igb's max_vfs, which dom0's driver has: set_vf_count gives just these to pciback."""
     for pf in (FIRST, SECOND):
         assert call(host, "set_vf_count", pf=pf, count="0")["after"] == 0
@@ -85,7 +141,7 @@ def test_vfs_that_the_driver_makes_are_adopted(host: LabHost, say: Say) -> None:
     say("the 3 of the first card are pciback's: the same ones, none was made anew")
 
 
-def test_power_goes_in_the_middle_of_set_vf_count(host: LabHost, say: Say) -> None:
+def test_power_goes_in_the_middle_of_set_vf_count(host: LabHost) -> None:
     """The plug is pulled while VFs are being born: the next boot makes what was asked for, on all PFs."""
     host.run("sync")  # what the story before wrote; not what the call writes
     with ThreadPoolExecutor(1) as pool:
@@ -115,3 +171,8 @@ def states(host: LabHost, pf: str) -> List[str]:
 def births(host: LabHost) -> int:
     """How many VFs of igb were born since boot."""
     return host.run("journalctl -k -b -o cat --no-pager").count("[8086:10ca]")
+
+
+def as_argument(value: Any) -> str:
+    """A value of list_vfs as configure_vf takes it."""
+    return {True: "on", False: "off"}[value] if isinstance(value, bool) else str(value)
