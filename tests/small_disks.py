@@ -3,8 +3,8 @@ HBA) and nvme0n1 carry nothing."""
 
 from typing import Any, Dict, List
 
+from answering_host import AnsweringHost
 from pyfakefs.fake_filesystem import FakeFilesystem
-from small_dom0 import SmallDom0
 from sriovlib.machine import dom0_disks
 from sriovlib.machine.storage_repositories import Repository
 
@@ -63,7 +63,7 @@ def kind(fs: FakeFilesystem, number: str, what: str) -> None:
 
 def needed(*plugged: Repository, **says: Any) -> Dict[str, List[str]]:
     """What is on the HBA, and on the NVMe controller; `says`: what commands print."""
-    found = dom0_disks.by_controller(SmallDom0(says), plugged)
+    found = dom0_disks.by_controller(AnsweringHost(says), plugged)
     assert found[SATA][0] == "the mounted file system /"
     return {"hba": found.get(HBA, []), "nvme": found.get(NVME, [])}
 

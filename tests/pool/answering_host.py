@@ -1,6 +1,6 @@
 """A host whose files are those of pyfakefs, and whose commands say what the test wants them to say."""
 
-from typing import Dict, List, Mapping, Optional, Sequence
+from typing import Dict, List, Mapping, Optional, Sequence, Union
 
 from pyfakefs.fake_filesystem import FakeFilesystem
 from sriovlib.machine.command import COMMAND_SECONDS, NOT_FOUND, Completed, Running
@@ -17,18 +17,21 @@ class _Answered(Running):
 
 
 class AnsweringHost(Host):
-    """`said`: the command in one string -> what it prints; any other command is not there."""
+    """`said`: a command's name, or its whole line -> what it prints, or the status with which it fails. Any
+    other command is not there."""
 
-    def __init__(self, said: Optional[Mapping[str, str]] = None) -> None:
+    def __init__(self, said: Optional[Mapping[str, Union[str, int]]] = None) -> None:
         super().__init__()
-        self.said: Dict[str, str] = dict(said or {})
+        self.said: Dict[str, Union[str, int]] = dict(said or {})
         self.asked: List[str] = []  # what was run, and what it was told
 
     def start(self, argv: Sequence[str], input_text: Optional[str] = None) -> Running:
         words = " ".join(argv)
         self.asked.append(words if input_text is None else f"{words}\n{input_text}")
-        known = words in self.said
-        return _Answered(Completed(argv, 0 if known else NOT_FOUND, self.said.get(words, ""), ""))
+        said = self.said.get(words, self.said.get(argv[0], NOT_FOUND))
+        if isinstance(said, str):
+            return _Answered(Completed(argv, 0, said, ""))
+        return _Answered(Completed(argv, said, "", "refused"))
 
     def run(
         self, argv: Sequence[str], seconds: float = COMMAND_SECONDS, input_text: Optional[str] = None

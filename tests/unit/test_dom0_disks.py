@@ -4,9 +4,9 @@ from typing import Any, Dict, List, Optional
 
 import pytest
 import small_disks
+from answering_host import AnsweringHost
 from pyfakefs.fake_filesystem import FakeFilesystem
 from small_disks import HBA, NVME, ROOT, SATA, SWAPS, TOP, block, kind, mount, needed, repository, virtual
-from small_dom0 import SmallDom0
 from sriovlib.config.sriov_conf import PfConfig
 from sriovlib.errors import SriovError
 from sriovlib.machine import dom0_disks
@@ -32,7 +32,7 @@ def test_mounts_that_cannot_be_read_may_be_on_every_disk(fs: FakeFilesystem, tex
         fs.remove("/proc/self/mountinfo")
     else:
         fs.get_object("/proc/self/mountinfo").set_contents(text)
-    found = dom0_disks.by_controller(SmallDom0(), ())
+    found = dom0_disks.by_controller(AnsweringHost(), ())
     expected = "what is mounted (/proc/self/mountinfo cannot be read), which may be on one of its disks"
     assert {address for address in found if expected in found[address]} == {SATA, HBA, NVME}
 
@@ -53,7 +53,7 @@ def test_where_the_kernel_shows_no_disks_each_storage_controller_may_have_them(f
         fs.create_file(f"/sys/bus/pci/devices/{address}/class", contents="0x010400\n")
         if driver:
             fs.create_symlink(f"/sys/bus/pci/devices/{address}/driver", f"../../drivers/{driver}")
-    assert set(dom0_disks.by_controller(SmallDom0(), ())) == {HBA}
+    assert set(dom0_disks.by_controller(AnsweringHost(), ())) == {HBA}
 
 
 # -- file systems without a device number of their own --------------------------------------------
@@ -158,9 +158,9 @@ def test_a_disk_of_the_pool_that_is_not_to_be_found_may_be_any(zfs: FakeFilesyst
 
 
 def test_zpool_is_not_asked_where_there_can_be_no_pool() -> None:
-    host = SmallDom0({"zpool": ""})
+    host = AnsweringHost({"zpool": ""})
     dom0_disks.by_controller(host, [repository("ext", device="/dev/sdb1")])
-    assert host.ran == []
+    assert host.asked == []
 
 
 def test_swap_on_a_zvol_is_on_the_pools(zfs: FakeFilesystem) -> None:
@@ -279,7 +279,7 @@ def test_a_disk_behind_a_vmd_is_on_the_vmd_too(fs: FakeFilesystem) -> None:
     place = f"{TOP}/0000:00:0e.0/pci10000:00/10000:00:02.0/10000:01:00.0/nvme/nvme1/nvme1n1"
     block(fs, place, "259:9")
     mount(fs, "60 22 259:9 / /d rw - ext4 /dev/nvme1n1 rw")
-    found = dom0_disks.by_controller(SmallDom0(), ())
+    found = dom0_disks.by_controller(AnsweringHost(), ())
     assert found["0000:00:0e.0"] == found["10000:01:00.0"] == ["the mounted file system /d"]
 
 
@@ -325,7 +325,7 @@ def test_a_vf_that_a_disk_of_dom0_is_on_is_neither_taken_nor_made_anew(
     fs.create_symlink(f"{pf}/virtfn0", "../0000:05:00.1")
     block(fs, f"{vf}/nvme/nvme1/nvme1n1", "259:9")
     mount(fs, "60 22 259:9 / /d rw - ext4 /dev/nvme1n1 rw")
-    host = SmallDom0({"xenstore-ls": ""})
+    host = AnsweringHost({"xenstore-ls": ""})
     seen = inventory.look(host)
     with pytest.raises(SriovError) as error:
         restore.bring_to_count(host, seen.pfs[0], PfConfig(NVME, None, wanted, {}), seen)
@@ -343,4 +343,4 @@ def test_a_disk_of_software_fcoe_is_on_the_nic_below_its_vlan(fs: FakeFilesystem
     fs.create_symlink("/sys/class/net/eth1.100", "/sys/devices/virtual/net/eth1.100")
     block(fs, "/sys/devices/virtual/net/eth1.100/ctlr_0/host9/rport-9:0-1/9:0:0:0/block/sdf", "8:80")
     mount(fs, "60 22 8:80 / /d rw - ext4 /dev/sdf rw")
-    assert dom0_disks.by_controller(SmallDom0(), ())["0000:07:00.0"] == ["the mounted file system /d"]
+    assert dom0_disks.by_controller(AnsweringHost(), ())["0000:07:00.0"] == ["the mounted file system /d"]

@@ -5,8 +5,8 @@ import json
 from typing import Any, Dict, Tuple
 
 import pytest
+from answering_host import AnsweringHost
 from pyfakefs.fake_filesystem import FakeFilesystem
-from small_dom0 import SmallDom0
 from sriovlib.errors import SriovError
 from sriovlib.machine import dom0_devices
 from sriovlib.vf import host_inventory, in_use, inventory
@@ -67,12 +67,12 @@ def bridge(openvswitch: FakeFilesystem) -> FakeFilesystem:
     return openvswitch
 
 
-def needs(host: SmallDom0) -> Dict[str, Tuple[str, ...]]:
+def needs(host: AnsweringHost) -> Dict[str, Tuple[str, ...]]:
     seen = inventory.look(host)
     return dom0_devices.needs(host, seen.pfs, seen.vfs, seen.network, dom0_devices.NOTHING, {})
 
 
-def refusal(host: SmallDom0, interface: str) -> str:
+def refusal(host: AnsweringHost, interface: str) -> str:
     """The code with which a change of that port is refused, "" where it is not."""
     seen = inventory.look(host)
     (pf,) = [pf for pf in seen.pfs if pf.interface == interface]
@@ -85,7 +85,7 @@ def refusal(host: SmallDom0, interface: str) -> str:
 
 @pytest.mark.usefixtures("bridge")
 def test_networkd_tells_which_nic_is_below_the_bridge() -> None:
-    host = SmallDom0(address(("xenbr0", "192.168.1.11/24")))
+    host = AnsweringHost(address(("xenbr0", "192.168.1.11/24")))
     assert (refusal(host, "eth0"), refusal(host, "eth1")) == ("SRIOV_MANAGEMENT_INTERFACE", "")
     assert needs(host) == {ETH0: ("the management interface eth0",)}
 
@@ -124,7 +124,7 @@ def test_a_management_interface_that_leads_to_no_nic_closes_every_port(
 ) -> None:
     if text is not None:
         openvswitch.create_file(NETWORKD, contents=text)
-    host = SmallDom0(address(("xenbr0", "192.168.1.11/24")))
+    host = AnsweringHost(address(("xenbr0", "192.168.1.11/24")))
     assert {refusal(host, "eth0"), refusal(host, "eth1")} == {"SRIOV_NEEDED_BY_DOM0"}
     assert [pf["management"] for pf in host_inventory.read(host).to_json()["pfs"]] == [None, None]
     assert {"the network interface eth1, which may be the management interface"} == set(needs(host)[ETH1])
@@ -134,7 +134,7 @@ def test_a_management_interface_that_leads_to_no_nic_closes_every_port(
 def test_port_that_may_carry_the_management_network() -> None:
     (problem, _) = [
         problem
-        for pf in host_inventory.read(SmallDom0(address())).to_json()["pfs"]
+        for pf in host_inventory.read(AnsweringHost(address())).to_json()["pfs"]
         for problem in pf["problems"]
         if problem["code"] == "PF_NEEDED_BY_DOM0"
     ]
@@ -144,7 +144,7 @@ def test_port_that_may_carry_the_management_network() -> None:
 
 def test_an_inventory_that_cannot_be_read_closes_ports_with_an_address(bridge: FakeFilesystem) -> None:
     bridge.remove("/etc/xensource-inventory")
-    host = SmallDom0(address(("xenbr0", "192.168.1.11/24")))
+    host = AnsweringHost(address(("xenbr0", "192.168.1.11/24")))
     assert (refusal(host, "eth0"), refusal(host, "eth1")) == ("SRIOV_NEEDED_BY_DOM0", "")
 
 
@@ -154,7 +154,7 @@ def test_an_inventory_that_cannot_be_read_closes_ports_with_an_address(bridge: F
     ids=["no-ip", "fails", "says-nothing", "cut"],
 )
 def test_addresses_that_cannot_be_read_close_every_port(bridge: FakeFilesystem, says: Dict[str, Any]) -> None:
-    host = SmallDom0(dict(says))
+    host = AnsweringHost(dict(says))
     assert needs(host)[ETH1] == ("the network interface eth1, which dom0 may have an IP address on",)
     bridge.remove("/etc/xensource-inventory")
     assert refusal(host, "eth1") == "SRIOV_NEEDED_BY_DOM0"
@@ -163,7 +163,7 @@ def test_addresses_that_cannot_be_read_close_every_port(bridge: FakeFilesystem, 
 @pytest.mark.parametrize("text", ["10.9.0.1/24", "2001:db8::7/64", "fd00::7/64", "169.254.7.7/16"])
 @pytest.mark.usefixtures("bridge")
 def test_an_address_makes_a_nic_needed_whatever_xapi_knows_of_it(text: str) -> None:
-    host = SmallDom0(address(("xenbr0", "192.168.1.11/24"), ("eth1", text)))
+    host = AnsweringHost(address(("xenbr0", "192.168.1.11/24"), ("eth1", text)))
     assert needs(host)[ETH1] == ("the network interface eth1, which dom0 has an IP address on",)
     assert refusal(host, "eth1") == ""  # VFs may be made of it
 
@@ -171,14 +171,14 @@ def test_an_address_makes_a_nic_needed_whatever_xapi_knows_of_it(text: str) -> N
 @pytest.mark.parametrize("text", ["fe80::1/64", "FE80::1/64", "febf::1/64"])
 @pytest.mark.usefixtures("bridge")
 def test_a_link_local_address_does_not(text: str) -> None:
-    assert ETH1 not in needs(SmallDom0(address(("eth1", text))))
+    assert ETH1 not in needs(AnsweringHost(address(("eth1", text))))
 
 
 def test_an_address_on_a_bond_a_team_a_vlan_or_a_macvlan(bridge: FakeFilesystem) -> None:
     over(bridge, "bond0", "eth1", uevent="DEVTYPE=bond\n")
     over(bridge, "bond0.12", "bond0", uevent="DEVTYPE=vlan\n")
     over(bridge, "macvlan0", "bond0.12")
-    assert ETH1 in needs(SmallDom0(address(("macvlan0@bond0.12", "10.9.0.1/24"))))
+    assert ETH1 in needs(AnsweringHost(address(("macvlan0@bond0.12", "10.9.0.1/24"))))
 
 
 def test_an_address_on_a_vlan_of_an_openvswitch_bond(bridge: FakeFilesystem) -> None:
@@ -189,12 +189,12 @@ def test_an_address_on_a_vlan_of_an_openvswitch_bond(bridge: FakeFilesystem) -> 
     bridge.remove(NETWORKD)
     bridge.create_file(NETWORKD, contents=json.dumps({"bridge_config": XENBR0["bridge_config"] + more}))
     over(bridge, "xapi2")
-    assert ETH1 in needs(SmallDom0(address(("xapi2", "10.9.0.1/24"))))
+    assert ETH1 in needs(AnsweringHost(address(("xapi2", "10.9.0.1/24"))))
 
 
 def test_a_bridge_of_openvswitch_that_nobody_explains_may_stand_on_each_nic(bridge: FakeFilesystem) -> None:
     over(bridge, "ovsbr9")
-    host = SmallDom0(address(("ovsbr9", "10.9.0.1/24")))
+    host = AnsweringHost(address(("ovsbr9", "10.9.0.1/24")))
     assert needs(host)[ETH1] == ("the network interface eth1, which dom0 may have an IP address on",)
 
 
@@ -207,7 +207,7 @@ def test_a_vf_of_dom0_that_may_have_an_address_has_a_hint_that_says_why(bridge: 
     bridge.create_symlink(f"{device}/driver", "/sys/bus/pci/drivers/igbvf")
     bridge.create_symlink(f"/sys/bus/pci/devices/{ETH1}/virtfn0", f"../{vf}")
     over(bridge, "ovsbr9")
-    seen = inventory.look(SmallDom0(address(("ovsbr9", "10.9.0.1/24"))))
+    seen = inventory.look(AnsweringHost(address(("ovsbr9", "10.9.0.1/24"))))
     with pytest.raises(SriovError) as error:
         in_use.pf_is_not_needed(next(pf for pf in seen.pfs if pf.interface == "eth1"), seen)
     assert "eth7, and dom0 may have an IP address on it" in error.value.message
@@ -220,14 +220,14 @@ def test_vlan_over_a_management_bridge_does_not_hide_its_nic(
 ) -> None:
     over(bridge, "ovsbr9", type="1\n", ifindex="9\n", iflink="9\n")
     over(bridge, "over9", "ovsbr9", **files)
-    host = SmallDom0(address(("over9", "10.9.0.1/24")))
+    host = AnsweringHost(address(("over9", "10.9.0.1/24")))
     assert needs(host)[ETH1] == ("the network interface eth1, which dom0 may have an IP address on",)
 
 
 def test_nic_beside_a_management_bridge_is_not_management(bridge: FakeFilesystem) -> None:
     over(bridge, "ovsbr9")
     over(bridge, "br0", "eth0", "ovsbr9", **{"bridge/bridge_id": "8000"})
-    host = SmallDom0(address(("br0", "10.9.0.1/24")))
+    host = AnsweringHost(address(("br0", "10.9.0.1/24")))
     assert needs(host)[ETH1] == ("the network interface eth1, which dom0 may have an IP address on",)
 
 
@@ -235,7 +235,7 @@ def test_of_a_bridge_that_guests_use_only_the_nic_is_dom0s(bridge: FakeFilesyste
     over(bridge, "vif3.0", type="1\n")
     bridge.create_symlink("/sys/devices/virtual/net/vif3.0/device", "/sys/devices/vif-3-0")
     over(bridge, "br0", "eth0", "vif3.0", **{"bridge/bridge_id": "8000"})
-    assert ETH1 not in needs(SmallDom0(address(("br0", "10.9.0.1/24"))))
+    assert ETH1 not in needs(AnsweringHost(address(("br0", "10.9.0.1/24"))))
 
 
 @pytest.mark.parametrize(
@@ -252,7 +252,7 @@ def test_an_interface_that_is_known_to_stand_on_no_nic_closes_none(
     bridge: FakeFilesystem, name: str, files: Dict[str, str]
 ) -> None:
     over(bridge, name, **files)
-    assert ETH1 not in needs(SmallDom0(address((name, "169.254.0.1/16"))))
+    assert ETH1 not in needs(AnsweringHost(address((name, "169.254.0.1/16"))))
 
 
 def test_an_internal_network_of_xapi_closes_none(bridge: FakeFilesystem) -> None:
@@ -260,7 +260,7 @@ def test_an_internal_network_of_xapi_closes_none(bridge: FakeFilesystem) -> None
     config = {"bridge_config": [*XENBR0["bridge_config"], ["xapi9", {"ports": []}]]}
     bridge.create_file(NETWORKD, contents=json.dumps(config))
     over(bridge, "xapi9")
-    assert ETH1 not in needs(SmallDom0(address(("xapi9", "10.9.0.1/24"))))
+    assert ETH1 not in needs(AnsweringHost(address(("xapi9", "10.9.0.1/24"))))
 
 
 # -- disks that come over a NIC -------------------------------------------------------------------
@@ -270,19 +270,19 @@ def test_an_internal_network_of_xapi_closes_none(bridge: FakeFilesystem) -> None
 def test_the_nic_that_the_firmware_booted_from(bridge: FakeFilesystem, table: str) -> None:
     bridge.create_file(f"/sys/firmware/{table}/ethernet0/mac", contents="00:16:3e:00:00:02\n")
     expected = "the network interface eth1, over which the iSCSI disk that the host booted from comes"
-    assert needs(SmallDom0(address()))[ETH1] == (expected,)
+    assert needs(AnsweringHost(address()))[ETH1] == (expected,)
 
 
 def test_of_a_bond_its_member_keeps_the_mac_that_the_firmware_knows(bridge: FakeFilesystem) -> None:
     bridge.create_file("/sys/class/net/eth1/bonding_slave/perm_hwaddr", contents="00:16:3e:00:00:09\n")
     bridge.create_file("/sys/firmware/ibft/ethernet1/mac", contents="00:16:3e:00:00:09\n")
-    assert ETH1 in needs(SmallDom0(address()))
+    assert ETH1 in needs(AnsweringHost(address()))
 
 
 def test_a_nic_that_the_firmware_booted_from_without_an_interface(bridge: FakeFilesystem) -> None:
     bridge.create_file("/sys/firmware/ibft/ethernet0/mac", contents="00:16:3e:00:00:77\n")
     bridge.create_symlink("/sys/firmware/ibft/ethernet0/device", "../../../devices/pci0000:00/0000:09:00.0")
-    assert needs(SmallDom0(address()))["0000:09:00.0"] == ("the NIC that the host booted from by iSCSI",)
+    assert needs(AnsweringHost(address()))["0000:09:00.0"] == ("the NIC that the host booted from by iSCSI",)
 
 
 @pytest.mark.parametrize(
@@ -296,7 +296,7 @@ def test_a_nic_that_the_firmware_booted_from_without_an_interface(bridge: FakeFi
 )
 def test_an_iscsi_session_names_its_nic(bridge: FakeFilesystem, file: str, text: str) -> None:
     bridge.create_file(file, contents=text + "\n")
-    said = needs(SmallDom0(address(("eth1", "fe80::2/64"))))[ETH1]
+    said = needs(AnsweringHost(address(("eth1", "fe80::2/64"))))[ETH1]
     assert said == ("the network interface eth1, over which an iSCSI session comes",)
 
 
@@ -312,5 +312,5 @@ def test_an_iscsi_session_names_its_nic(bridge: FakeFilesystem, file: str, text:
 def test_an_nvme_disk_names_its_nic(bridge: FakeFilesystem, text: str) -> None:
     bridge.create_file("/sys/class/nvme/nvme0/transport", contents="tcp\n")
     bridge.create_file("/sys/class/nvme/nvme0/address", contents=text + "\n")
-    said = needs(SmallDom0(address(("eth1", "fe80::2/64"))))[ETH1]
+    said = needs(AnsweringHost(address(("eth1", "fe80::2/64"))))[ETH1]
     assert said == ("the network interface eth1, over which the NVMe disk nvme0 comes",)

@@ -76,7 +76,7 @@ def test_a_port_that_dom0_has_no_interface_of(fs: FakeFilesystem) -> None:
     """The second port is InfiniBand, say, and ib_ipoib is not loaded."""
     host = connectx3(fs, "1,1,0", 2)
     fs.remove_object(f"{DEVICES}/{CONNECTX3}/net/eth2")
-    host.said = ip_shows("eth1", vfs=2)
+    host.said = dict(ip_shows("eth1", vfs=2))
     assert ports_of_vfs(host) == ["eth1", None]
     assert "VF 1 is on port 2" in problems(host)["PORT_UNKNOWN"]
     assert "port 2, for which dom0 has no interface" in problems(host)["PORT_UNKNOWN"]

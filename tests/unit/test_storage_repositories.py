@@ -4,9 +4,9 @@ from typing import Dict, Set
 
 import pytest
 import small_disks
+from answering_host import AnsweringHost
 from pyfakefs.fake_filesystem import FakeFilesystem
 from small_disks import HBA, kind, mount, needed, repository, virtual
-from small_dom0 import SmallDom0
 from sriovlib.machine import dom0_disks
 
 
@@ -78,9 +78,9 @@ def test_an_lvm_repository_where_lvm_does_not_answer_may_be_on_every_disk_of_lvm
 
 
 def test_lvm_is_not_asked_where_a_repository_can_be_on_the_named_disk_only() -> None:
-    host = SmallDom0()
+    host = AnsweringHost()
     assert dom0_disks.by_controller(host, [repository("lvm", device="/dev/sdb1")])[HBA] == SR
-    assert host.ran == []
+    assert host.asked == []
 
 
 @pytest.mark.parametrize("group", ["linstor_group/thin_device", "linstor_group"])
@@ -104,9 +104,9 @@ def test_its_active_volumes_count_where_lvm_does_not_answer(fs: FakeFilesystem) 
 
 @pytest.mark.parametrize("name", ["--help", "a b", "", "x;y"])
 def test_a_group_that_is_no_name_is_no_argument(name: str) -> None:
-    host = SmallDom0({"vgs": "/dev/sdb1"})
+    host = AnsweringHost({"vgs": "/dev/sdb1"})
     dom0_disks.by_controller(host, [repository("linstor", group_name=name)])
-    assert host.ran == []
+    assert host.asked == []
 
 
 @pytest.mark.parametrize(
@@ -121,7 +121,7 @@ def test_a_group_that_is_no_name_is_no_argument(name: str) -> None:
 def test_where_the_device_is_called_otherwise_by_now_its_volume_group_tells(sr_type: str, group: str) -> None:
     line = f"vgs --noheadings --options pv_name {group}7c6a1b0e-1f7d-4b1c-8a55-2f2f27b1f9a1"
     plugged = repository(sr_type, device="/dev/disk/by-id/gone-part3")
-    assert dom0_disks.by_controller(SmallDom0({line: " /dev/sdb1\n"}), [plugged])[HBA] == SR
+    assert dom0_disks.by_controller(AnsweringHost({line: " /dev/sdb1\n"}), [plugged])[HBA] == SR
 
 
 @pytest.mark.parametrize(

@@ -4,8 +4,8 @@ from typing import Any, Dict, List, Optional
 
 import pytest
 import query
+from answering_host import AnsweringHost
 from pyfakefs.fake_filesystem import FakeFilesystem
-from small_dom0 import SmallDom0
 from sriovlib.calls import list_vfs
 from sriovlib.errors import SriovError
 from sriovlib.machine import dom0_devices, vgpus
@@ -19,7 +19,7 @@ from sriovlib.vf import host_inventory, in_use, inventory, restore
 A40, VF = "0000:41:00.0", "0000:41:00.4"
 
 
-def card(fs: FakeFilesystem, driver: Optional[str], pci_class: str = "30200", vfs: int = 1) -> SmallDom0:
+def card(fs: FakeFilesystem, driver: Optional[str], pci_class: str = "30200", vfs: int = 1) -> AnsweringHost:
     """A card with one VF that the PF's driver has."""
     top = "/sys/bus/pci/devices"
     bound = f"DRIVER={driver}\n" if driver else ""
@@ -31,19 +31,19 @@ def card(fs: FakeFilesystem, driver: Optional[str], pci_class: str = "30200", vf
         fs.create_symlink(f"{top}/{VF}/driver", f"../../../bus/pci/drivers/{driver}")
         fs.create_symlink(f"{top}/{A40}/virtfn0", f"../{VF}")
     fs.create_file("/etc/xensource-inventory", contents="INSTALLATION_UUID='8c2f7d8e'\n")
-    return SmallDom0({"xenstore-ls": ""})
+    return AnsweringHost({"xenstore-ls": ""})
 
 
 def gpu(driver: str, vfs: int = 0) -> PhysicalFunction:
     return PhysicalFunction(A40, "10de", "2235", driver, None, 32, vfs, (), "030200", (), (), None)
 
 
-def held(host: SmallDom0) -> List[str]:
+def held(host: AnsweringHost) -> List[str]:
     (pf,) = host_inventory.read(host).to_json()["pfs"]
     return [problem["code"] for problem in pf["problems"] if problem["code"] == "VF_HELD_BY_DOM0"]
 
 
-def only_vf(host: SmallDom0) -> Dict[str, Any]:
+def only_vf(host: AnsweringHost) -> Dict[str, Any]:
     (vf,) = list_vfs.vf_records(inventory.look(host), Silence("it restarts"))
     return vf
 
@@ -95,7 +95,7 @@ def test_gpu_without_vfs_may_be_xapis(driver: str, told: Dict[str, bool], of_vfs
 def test_the_vfs_and_the_pf_are_needed(fs: FakeFilesystem) -> None:
     seen = inventory.look(card(fs, "nouveau"))
     known = dom0_devices.NOTHING._replace(vgpus={A40: True})
-    found = dom0_devices.needs(SmallDom0(), seen.pfs, seen.vfs, seen.network, known, {})
+    found = dom0_devices.needs(AnsweringHost(), seen.pfs, seen.vfs, seen.network, known, {})
     assert found[A40] == found[VF] == ("xapi's vGPUs",)
     with pytest.raises(SriovError) as error:
         in_use.gives_no_vgpus(seen.pfs[0], known.vgpus)
