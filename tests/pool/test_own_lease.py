@@ -37,8 +37,7 @@ def test_a_vm_power_admin_changes_the_mark_of_her_clone(pool: Pool, mark: Option
     assert codes(pool, clone) == ["ENTRY_NOT_LEASED"]
 
     # The administrator says what it is.
-    why = "not in this pool's ledger" if mark == "its own UUID" else "copy"
-    pool.refused("adopt_vm", vm=clone).says("SRIOV_BAD_ARGUMENT", why, "origin_uuid=none")
+    pool.refused("adopt_vm", vm=clone).says("SRIOV_BAD_ARGUMENT", "copy", f"origin_uuid={web}")
     pool.adopt(clone, origin_uuid=web)
     pool.start(clone, pool.other)
     (vf,) = pool.devices(clone)

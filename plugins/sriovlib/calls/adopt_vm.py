@@ -99,6 +99,8 @@ def _origin(at: Work, wanted: Optional[str]) -> Optional[str]:
         return wanted
     elsewhere = copies.unknown_origin(at.state, vm)
     if elsewhere is not None:
+        if at.seen.unknown_origin(vm) is None:  # VMs of this pool were leased the same addresses
+            _must_be_no_copy(at, trust_keys=False)
         why = copies.from_elsewhere(elsewhere, vm.uuid)
         said = f"The entries of VM {vm.name} ({vm.uuid}) came with it, {why}."
         raise SriovError("SRIOV_BAD_ARGUMENT", said, copies.without_elsewhere(vm.uuid))
