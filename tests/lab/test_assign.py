@@ -4,6 +4,7 @@ import re
 from typing import Any, Callable, Dict
 
 import pytest
+import XenAPI
 from lab import image, toolstack, vms
 from lab.host import LabHost, say
 from lab.toolstack import ask, call, refusal
@@ -46,6 +47,13 @@ def test_assign_vf_and_a_guest_has_it(host: LabHost, pf: Dict[str, Any]) -> None
     host.run(f"ip address add 192.0.2.1/24 dev {pf['interface']}")
     assert vms.answers(host, MAC, pf["interface"])
     say("the guest has it with the MAC of its request, and answers dom0's pings through it")
+
+    assert "pool_migrate" in web.record["blocked_operations"]  # xapi has not seen the VF yet
+    toolstack.restart(host)
+    assert web.record["blocked_operations"] == {}
+    with pytest.raises(XenAPI.Failure, match="VM_HAS_PCI_ATTACHED"):
+        ask(host, "VM.suspend", web.ref)
+    say("its moves were blocked until xapi knew the VF, and xapi itself refuses them now")
 
     for force in ("false", "true"):
         refused = refusal(host, "set_vf_count", pf=FIRST, count="1", force=force)

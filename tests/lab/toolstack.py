@@ -49,6 +49,15 @@ def imitation() -> List[str]:
     return [path for path in found if not of_tests.search(path)] + [f"{IMITATION}/xapi/fields.json"]
 
 
+def restart(host: LabHost) -> None:
+    """xe-toolstack-restart on the one host of a pool. The agent looks at its devices anew, and keeps its
+    database; systemd's part is done by hand, since the agent's unit goes on."""
+    ask(host, "host.restart_agent", *ask(host, "host.get_all"))
+    host.session = None
+    assert "sriov-xapi-started.service" in host.run("systemctl show -p Wants xapi")
+    host.run("systemctl start sriov-xapi-started")
+
+
 def session(host: LabHost) -> Any:
     """The one session of this boot with the host's xapi, over the network as any client has it."""
     if host.session is None:

@@ -86,7 +86,13 @@ def destroy(context: Context, host: str) -> None:
     membership.forget(xapi, host)
 
 
+def restart_agent(context: Context, host: str) -> None:
+    """As `xe-toolstack-restart` there; the caller's session ends with it, where that is the master."""
+    context.xapi.restart_toolstack(host)
+
+
 CALLS: Calls = {
+    "host.restart_agent": Call(restart_agent, ["ref"]),
     "host.disable": Call(disable, ["ref"], may_be_async=True),
     "host.enable": Call(enable, ["ref"], may_be_async=True),
     "host.declare_dead": Call(declare_dead, ["ref"], may_be_async=True),
