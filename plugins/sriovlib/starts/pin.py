@@ -27,6 +27,7 @@ def pin(host: Host, xapi: Xapi, view: View) -> None:
         host.make_folder(RUN_FOLDER)
         host.replace_file(f"{BLOCKED}{vm.uuid}", b"")
         text = pinning.reason(vm.name, here.name, vm.named)
+        _lift(xapi, vm.ref, vm.blocks)  # of a run on another host
         blocked = xapi.call("VM.get_blocked_operations", vm.ref)
         for operation in pinning.OPERATIONS:
             if operation not in blocked:
