@@ -27,9 +27,9 @@ def ours(record: Mapping[str, Any]) -> Dict[str, str]:
 def reason(vm: str, host: str, devices: Sequence[str]) -> str:
     """The text of a block, which xapi shows to whoever tries."""
     return (
-        f"{_OURS}VM {shortened(vm, 60)} has {listed(devices)} of host {host}, of which xapi has no PCI object, "
-        "so it would move or suspend the VM and lose them. Shut the VM down to move it. `xe-toolstack-restart` on that "
-        "host, where they are network VFs, lets xapi know them and lifts this block."
+        f"{_OURS}VM {shortened(vm, 60)} has {listed(devices)} of host {host}, of which xapi has no PCI "
+        "object, so it would move or suspend the VM and lose them. Shut the VM down to move it. "
+        "`xe-toolstack-restart` on that host, where they are network VFs, lets xapi know them and lifts this."
     )
 
 
