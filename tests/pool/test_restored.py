@@ -6,6 +6,7 @@ from typing import Any
 import pytest
 import xen_orchestra
 from managed_pool import OTHER_SLOTS, Pool
+from sriovlib.vf import restore
 from values import Failure
 
 pytestmark = pytest.mark.story
@@ -86,6 +87,23 @@ def test_a_vm_restored_after_its_source_was_destroyed(pool: Pool) -> None:
     pool.assign(other, vf=NEXT_VF)  # a change of any VM collects the key of one that is gone
     again = pool.vm("web", other_config=record["other_config"])
     pool.start_refused(again, pool.one).says("SRIOV_NOT_ASSIGNED", web)
+
+
+def test_a_vm_that_came_with_a_host_that_joined(pool: Pool) -> None:
+    """xapi takes its VMs over, and not what its own pool had in other_config: the VM is marked as one with
+    requests, and its VLAN is not known any more. The host's VFs are there."""
+    alone = pool.box.eject(pool.other)
+    restore.restore(alone.machine)
+    joined = pool.box.rejoin(alone)
+    vm = pool.vm("brought along", f"0/{VF}")
+    pool.api("VM.add_to_other_config", pool.ref(vm), "sriov-vm", vm)
+    for host in (pool.one, joined):
+        refusal = pool.start_refused(vm, host)
+        refusal.says("SRIOV_NOT_ASSIGNED", "not in this pool's ledger", "origin_uuid=none")
+    pool.conflict("COPY", "its host joined", vms=[vm])
+    adopted = pool.adopt(vm, origin_uuid="none", on=joined)
+    pool.start(vm, joined)
+    assert (pool.devices(vm), pool.conflicts()) == ([adopted["vfs"][0]["vf"]], [])
 
 
 @OTHER_SLOTS
