@@ -77,7 +77,6 @@ class PoolInABox(Networks, BoxVMs, Membership):
         host = BoxHost(ref, description.host_uuid, description.hostname, made, environment)
         self.hosts.append(host)
         set_plugin(host, plugin)
-        self.add_described(host, description)
         return host
 
     def _dom0(self, made: machine.Machine) -> Dom0:

@@ -26,11 +26,6 @@ class Membership:
     def _dom0(self, made: machine.Machine) -> Dom0:
         raise NotImplementedError
 
-    def evacuate(self, host: BoxHost) -> None:
-        """As for maintenance: the host takes no VMs any more, and its VMs migrate away."""
-        self.xapi.call("host.disable", host.ref)
-        self.xapi.call("host.evacuate", host.ref)
-
     def eject(self, host: BoxHost) -> BoxHost:
         """The host leaves, boots and is a pool of its own: as such it is what is returned. Its disk
         keeps what is ours, /etc/sriov.conf too; its other_config is gone."""
@@ -41,10 +36,6 @@ class Membership:
         own = self.alone[host.machine.root] = Xapi(self.xapi.password)
         values = described(host.machine, machine_network.description(host.machine))
         return host._replace(ref=own.add_host(values, dom0, host.socket))
-
-    def xapi_of(self, host: BoxHost) -> Xapi:
-        """The pool's, or for an ejected host its own."""
-        return self.alone.get(host.machine.root, self.xapi)
 
     def rejoin(self, host: BoxHost) -> BoxHost:
         """An ejected host joins again, with the other_config that it has by now."""

@@ -7,8 +7,7 @@ from typing import Sequence
 
 import machine_network
 from box_host import BoxHost
-from machine_description import Description, Interface
-from pifs import find, network_of_bridge
+from machine_description import Interface
 from xapi import Xapi
 
 
@@ -64,29 +63,6 @@ class Networks:
         if bridge not in {one.name for one in machine_network.description(host.machine).interfaces}:
             kind = machine_network.bridge_kind(host.machine)
             machine_network.add(host.machine, Interface(bridge, kind, (interface,)))
-
-    def add_described(self, host: BoxHost, description: Description) -> None:
-        """What dom0 has had from the first: its bonds and VLANs, and which PIF is for management."""
-        for made in description.interfaces:
-            bridge = next((one for one in description.interfaces if one.over == (made.name,)), None)
-            if bridge is None or made.kind not in ("bond", "vlan"):
-                continue
-            network = network_of_bridge(self.xapi, bridge.name, f"Network of {bridge.name}")
-            below = [self.pif(host, device) for device in made.over]
-            if made.kind == "bond":
-                self.xapi.call("Bond.create", network, below, "", "active-backup", {})
-            else:
-                self.xapi.call("VLAN.create", below[0], made.tag, network)
-            if bridge.name == description.management_interface:
-                self._for_management(host, network, bridge)
-
-    def _for_management(self, host: BoxHost, network: str, bridge: Interface) -> None:
-        (pif,) = find(self.xapi, host=host.ref, network=network)
-        address = bridge.ipv4.partition("/")[0]
-        values = {"management": True, "IP": address, "ip_configuration_mode": "Static"}
-        for field, value in values.items():
-            self.xapi.database.set("PIF", pif, field, value)
-        self.xapi.database.set("host", host.ref, "address", address)
 
     def add_sriov_network(self, host: BoxHost, device: str, network: str) -> str:
         """xapi's own SR-IOV on an interface, which makes all its VFs; the network_sriov."""

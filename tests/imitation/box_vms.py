@@ -2,13 +2,11 @@
 
 import os
 import time
-from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any, ContextManager, Dict, Iterator, List, Optional
+from typing import TYPE_CHECKING, Any, ContextManager, Dict, List, Optional
 
 import ha
 import vm_guest
 import vm_notes
-import vm_placement
 from vm_operations import new_vm
 
 HOOK_SCRIPT = os.path.abspath(f"{__file__}/../../../hooks/xapi/xapi-sriov")
@@ -77,24 +75,6 @@ class BoxVMs:
         return ha.pass_time(self.xapi, seconds)
 
     # -- what may go wrong -----------------------------------------------------------------------------
-
-    @contextmanager
-    def evacuating(self, host: "BoxHost") -> Iterator[None]:
-        """Meanwhile its VMs are sent away (none of them is, here), and no VM is started there by name."""
-        self.xapi.database.add_to("host", host.ref, "current_operations", "OpaqueRef:evacuation", "evacuate")
-        try:
-            yield
-        finally:
-            self.xapi.database.remove_from("host", host.ref, "current_operations", "OpaqueRef:evacuation")
-
-    @contextmanager
-    def upgrading(self) -> Iterator[None]:
-        """Meanwhile a rolling pool upgrade goes on; the hosts of older versions have yet to come."""
-        self.xapi.database.add_to("pool", self.xapi.pool, "other_config", vm_placement.UPGRADE, "true")
-        try:
-            yield
-        finally:
-            self.xapi.database.remove_from("pool", self.xapi.pool, "other_config", vm_placement.UPGRADE)
 
     def waiting_calls_are_late(self) -> ContextManager[None]:
         """Meanwhile no start that waits for another operation of its VM gets its turn, but new calls do: so

@@ -1,16 +1,15 @@
 """HA: a host that does not answer is declared dead, and its protected VMs are started elsewhere.
 
 Imitates xen-api, ocaml/xapi/xapi_ha_vm_failover.ml (restart_auto_run_vms), which the master runs every 20 s:
-dead hosts' VMs become Halted, pool-pre-ha-vm-restart runs if there are VMs to start, the plan is made anew
-after it, protected VMs are started on their planned hosts (those of one `order` at once), and best-effort
-ones last, anywhere. An attempt that fails is not made again within 120 s. The time is clock.py's.
+dead hosts' VMs become Halted (the hook pool-pre-ha-vm-restart would run now; nothing here has one), protected
+VMs are started on their planned hosts (those of one `order` at once), and best-effort ones last, anywhere. An
+attempt that fails is not made again within 120 s. The time is clock.py's.
 """
 
 import threading
 from typing import TYPE_CHECKING, Dict, List, Optional
 
 import host_life
-import vm_hooks
 import vm_notes
 import vm_placement
 from calls import Call, Calls, Context
@@ -31,9 +30,6 @@ def run_round(xapi: "Xapi") -> Outcomes:
     """One round; what came of each VM that was to be started: None, or how it failed."""
     halted = _bury_the_dead(xapi)
     plan = _plan(xapi)
-    if (plan or halted) and vm_hooks.exists(xapi, xapi.master, "pool-pre-ha-vm-restart"):
-        _let_hook_prepare(xapi)
-        plan = _plan(xapi)
     outcomes: Outcomes = {}
     for order in sorted({_order(xapi, vm) for vm in plan}):
         outcomes.update(_start({vm: host for vm, host in plan.items() if _order(xapi, vm) == order}, xapi))
@@ -63,14 +59,6 @@ def _bury_the_dead(xapi: "Xapi") -> List[str]:
         elif not xapi.is_live(host):
             halted += host_life.halt_vms_of(xapi, host)
     return halted
-
-
-def _let_hook_prepare(xapi: "Xapi") -> None:
-    """However long it takes; its failure is ignored."""
-    try:
-        vm_hooks.run(xapi, xapi.master, "pool-pre-ha-vm-restart", "none", [])
-    except Failure:
-        pass
 
 
 def _plan(xapi: "Xapi") -> Dict[str, str]:

@@ -36,14 +36,6 @@ def no_other_pif(xapi: "Xapi", host: str, network: str) -> None:
         raise Failure("NETWORK_ALREADY_CONNECTED", host, others[0])
 
 
-def network_of_bridge(xapi: "Xapi", bridge: str, name_label: str) -> str:
-    """The pool's network with that bridge, made where there is none."""
-    with xapi.database.lock:
-        for ref in xapi.database.find("network", bridge=bridge):
-            return ref
-        return xapi.database.create("network", {"name_label": name_label, "bridge": bridge})
-
-
 # -- physical ones ---------------------------------------------------------------------------------
 
 

@@ -47,10 +47,6 @@ class Reach:
         if not self.answers(host):
             raise Failure("CANNOT_CONTACT_HOST", host)
 
-    def busy(self, host: str) -> bool:
-        """Whether a program of the host runs for a call."""
-        return bool(self._at_work.get(host))
-
     def programs(self, host: str) -> List[Any]:
         """Plugins and hooks that run there now."""
         return list(self._at_work.get(host, ()))

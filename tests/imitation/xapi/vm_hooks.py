@@ -19,10 +19,6 @@ if TYPE_CHECKING:
 NOT_EXECUTABLE, NOT_FOUND = 126, 127  # what stands for a program that could not be started
 
 
-def exists(xapi: "Xapi", host: str, hook: str) -> bool:
-    return bool(_scripts(xapi.dom0s[host], hook))
-
-
 def run(xapi: "Xapi", host: str, hook: str, reason: str, arguments: Sequence[str]) -> None:
     """Runs the scripts of that hook on that host, one after the other; raises Failure."""
     dom0 = xapi.dom0s[host]

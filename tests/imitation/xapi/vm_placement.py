@@ -5,15 +5,12 @@ hosts that will do is partly random (xen-api: ocaml/xapi/xapi_vm_placement.ml); 
 host, else the one with the most memory free, then with the fewest VMs, then the first.
 """
 
-import re
 from typing import TYPE_CHECKING, List, Mapping, Sequence, Tuple
 
 from values import Failure
 
 if TYPE_CHECKING:
     from xapi import Xapi
-
-UPGRADE = "rolling_upgrade_in_progress"  # a key of pool.other_config meanwhile (xapi_globs.ml)
 
 
 def check(xapi: "Xapi", vm: str, host: str) -> None:
@@ -31,19 +28,8 @@ def check(xapi: "Xapi", vm: str, host: str) -> None:
 def check_asked_for(xapi: "Xapi", host: str) -> None:
     """What start_on and resume_on ask of the host that they name, at once, even if they have to wait then
     (xen-api: ocaml/xapi/message_forwarding.ml, start_on)."""
-    database = xapi.database
-    database.get("host", host, "uuid")
-    if UPGRADE in database.get("pool", xapi.pool, "other_config"):
-        versions = {one: _version(xapi, one) for one in database.refs("host")}
-        if versions[host] < max(versions.values()):
-            raise Failure("NOT_SUPPORTED_DURING_UPGRADE")
-    if "evacuate" in database.get("host", host, "current_operations").values():
+    if "evacuate" in xapi.database.get("host", host, "current_operations").values():
         raise Failure("HOST_EVACUATE_IN_PROGRESS", host)
-
-
-def _version(xapi: "Xapi", host: str) -> List[int]:
-    version = xapi.database.get("host", host, "software_version").get("product_version", "0")
-    return [int(number) for number in re.findall("[0-9]+", version)]
 
 
 def possible_hosts(xapi: "Xapi", vm: str) -> List[str]:
