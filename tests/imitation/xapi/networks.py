@@ -27,24 +27,16 @@ def create(context: Context, given: Dict[str, Any]) -> str:
             values["bridge"] = next(
                 name for name in map("xapi{}".format, range(len(bridges) + 1)) if name not in bridges
             )
-        elif values["bridge"] in bridges:
-            raise Failure("BRIDGE_NAME_EXISTS", values["bridge"])
         values["MTU"] = values["MTU"] if values["MTU"] > 0 else 1500
         return database.create("network", values)
 
 
 def destroy(context: Context, network: str) -> None:
     database = context.xapi.database
-    with database.lock:
-        record = database.record("network", network)
-        plugged = [vif for vif in record["VIFs"] if database.get("VIF", vif, "currently_attached")]
-        if plugged:
-            raise Failure("NETWORK_CONTAINS_VIF", *plugged)
-        if record["PIFs"]:
-            raise Failure("NETWORK_CONTAINS_PIF", *record["PIFs"])
-        for vif in record["VIFs"]:
-            database.destroy("VIF", vif)
-        database.destroy("network", network)
+    pifs = database.get("network", network, "PIFs")
+    if pifs:
+        raise Failure("NETWORK_CONTAINS_PIF", *pifs)
+    database.destroy("network", network)
 
 
 CALLS: Calls = {

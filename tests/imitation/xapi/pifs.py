@@ -23,15 +23,10 @@ def add(xapi: "Xapi", values: Record) -> str:
     return xapi.database.create("PIF", {"currently_attached": False, **values, "metrics": metrics})
 
 
-def find(xapi: "Xapi", **wanted: Any) -> List[str]:
-    """The PIFs with these values of stored fields."""
-    return xapi.database.find("PIF", **wanted)
-
-
 def no_other_pif(xapi: "Xapi", host: str, network: str) -> None:
     """A host has one PIF on a network."""
     xapi.database.get("network", network, "uuid")
-    others = find(xapi, host=host, network=network)
+    others = xapi.database.find("PIF", host=host, network=network)
     if others:
         raise Failure("NETWORK_ALREADY_CONNECTED", host, others[0])
 
@@ -57,7 +52,7 @@ def refresh(xapi: "Xapi", host: str) -> None:
         return
     devices = physical_interfaces(machine.root)
     known = pci_objects.of_host(xapi, host)
-    for pif in find(xapi, host=host, physical=True):
+    for pif in xapi.database.find("PIF", host=host, physical=True):
         name = xapi.database.get("PIF", pif, "device")
         pci = known.get(pci_objects.written(devices[name])) if name in devices else None
         xapi.database.set("PIF", pif, "PCI", pci or NULL)

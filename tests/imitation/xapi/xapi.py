@@ -8,19 +8,27 @@ from contextlib import contextmanager
 from typing import Any, Dict, Iterator, Optional, Tuple
 
 import evacuation
+import ha
+import host_life
 import mastership
 import membership
 import messages
-import network_calls
+import network_kinds
+import networks
 import objects
 import pci_objects
 import pgpus
+import pif_plugging
 import pifs
 import plugin_calls
 import sessions
+import sriov_networks
 import tasks
-import vm_life
+import vifs
+import vm_copies
+import vm_moves
 import vm_notes
+import vm_start
 from calls import Calls, Origin
 from database import Database, new_ref
 from dispatch import answer
@@ -34,9 +42,10 @@ from vm_operations import Life
 from workers import Workers
 
 TABLES = (
-    *(objects.CALLS, sessions.CALLS, tasks.CALLS, plugin_calls.CALLS),
-    *(membership.CALLS, evacuation.CALLS, network_calls.CALLS, messages.CALLS),
-    vm_life.CALLS,
+    *(objects.CALLS, sessions.CALLS, tasks.CALLS, plugin_calls.CALLS, messages.CALLS),
+    *(host_life.CALLS, membership.CALLS, evacuation.CALLS, ha.CALLS),
+    *(networks.CALLS, pif_plugging.CALLS, network_kinds.CALLS, sriov_networks.CALLS, vifs.CALLS),
+    *(vm_start.CALLS, vm_moves.CALLS, vm_copies.CALLS),
 )
 
 
