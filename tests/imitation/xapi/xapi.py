@@ -25,6 +25,7 @@ import sessions
 import sriov_networks
 import tasks
 import vifs
+import vm_blocks
 import vm_copies
 import vm_moves
 import vm_notes
@@ -45,7 +46,7 @@ TABLES = (
     *(objects.CALLS, sessions.CALLS, tasks.CALLS, plugin_calls.CALLS, messages.CALLS),
     *(host_life.CALLS, membership.CALLS, evacuation.CALLS, ha.CALLS),
     *(networks.CALLS, pif_plugging.CALLS, network_kinds.CALLS, sriov_networks.CALLS, vifs.CALLS),
-    *(vm_start.CALLS, vm_moves.CALLS, vm_copies.CALLS),
+    *(vm_start.CALLS, vm_moves.CALLS, vm_copies.CALLS, vm_blocks.CALLS),
 )
 
 
