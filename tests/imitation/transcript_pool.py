@@ -6,17 +6,16 @@ all that is asked of them afterwards, come from the imitation.
 
 import contextlib
 import os
-from typing import Any, Dict, Iterator, List, Type
+from typing import Any, Dict, Iterator, List
 
 import temporary
 from box import dom0_environment, dom0_python
 from database import Database, new_ref
-from hosts import HostDescription, Nic
+from hosts import HostDescription
 from plugin_calls import Dom0
 from schema import CLASSES
-from transcript_devices import DevicePlayer, PlainMachine, make_machine
 from transcript_match import Symbols
-from transcript_player import Place, Player, Step
+from transcript_player import Place, Step
 from transcript_vms import VmPlayer
 from values import take
 from xapi import Xapi
@@ -26,7 +25,6 @@ _HOST = HostDescription(
     uuid="8f6e6a0c-0000-4000-8000-000000000001",
     control_domain_uuid="8f6e6a0c-0000-4000-8000-000000000002",
 )
-_NIC = Nic("eth4", "02:00:00:00:04:00", "xenbr4", sriov=True)
 _INTEL = {"class_id": "0200", "class_name": "Ethernet controller", "vendor_id": "8086"}
 _PF = {"pci_id": "0000:04:00.0", "device_id": "158b", "driver_name": "i40e"}
 _PF_NAME = "Ethernet Controller XXV710 for 25GbE SFP28"
@@ -51,23 +49,16 @@ _OTHERS: Dict[str, Dict[str, Any]] = {
 
 
 @contextlib.contextmanager
-def recorded_pool(steps: List[Step]) -> Iterator[Player]:
+def recorded_pool(steps: List[Step]) -> Iterator[VmPlayer]:
     """A player in front of the pool that these steps were recorded on."""
     with temporary.folder() as folder, Xapi() as xapi:
         plugins = os.path.join(folder, "xapi.d", "plugins")
         os.makedirs(plugins)
         socket = os.path.join(folder, "xapi")
         environment = dom0_environment(dom0_python(os.path.join(folder, "python")), socket)
-        player = _player_of(steps)
-        machine = PlainMachine(os.path.join(folder, "machine")) if player is DevicePlayer else None
-        if machine is not None:
-            make_machine(machine.root)
-        nics = [_NIC] if machine is not None else []
-        host = xapi.add_host(_HOST._replace(nics=nics), Dom0(plugins, environment, machine=machine), socket)
+        host = xapi.add_host(_HOST, Dom0(plugins, environment), socket)
         xapi.listen()
-        for pif in xapi.database.refs("PIF"):
-            xapi.database.set("PIF", pif, "currently_attached", False)  # as PIF.scan has left it
-        known = _first_symbols(xapi.database, host, machine is None)
+        known = _first_symbols(xapi.database, host)
         if steps[0].get("given") == "objects":
             _add_objects(xapi.database, known, steps)
         paths = {
@@ -75,23 +66,16 @@ def recorded_pool(steps: List[Step]) -> Iterator[Player]:
             "/var/log": os.path.join(folder, "log"),
             '"uid": 0': f'"uid": {os.getuid()}',  # xapi runs plugins as root; we as whoever we are
         }
-        yield player(Place(xapi, socket, paths), known)
+        yield VmPlayer(Place(xapi, socket, paths), known)
 
 
-def _player_of(steps: List[Step]) -> Type[VmPlayer]:
-    if "machine" in steps[0]:
-        return DevicePlayer
-    return VmPlayer
-
-
-def _first_symbols(database: Database, host: str, with_card: bool) -> Dict[str, str]:
-    """The host, its dom0, the pool, and the card that almost every transcript takes for granted."""
+def _first_symbols(database: Database, host: str) -> Dict[str, str]:
+    """The host, its dom0, the pool, and the card that transcripts take for granted."""
     (pool,) = database.refs("pool")
     database.set("host_metrics", database.get("host", host, "metrics"), "memory_total", _MEMORY)
     known = {"$host": host, "$dom0": database.get("host", host, "control_domain"), "$pool": pool}
     database.set("pool", pool, "other_config", {"memory-ratio-hvm": "0.25", "memory-ratio-pv": "0.25"})
-    if with_card:
-        _add_card(database, known)
+    _add_card(database, known)
     classes = {"$host": "host", "$dom0": "VM", "$pool": "pool"}
     for symbol in list(known):
         known[f"{symbol}.uuid"] = database.get(classes.get(symbol, "PCI"), known[symbol], "uuid")

@@ -11,15 +11,13 @@ import re
 import shutil
 import threading
 import time
-from typing import Any, Callable, Dict, List, Optional
+from typing import Any, Callable, Dict, List
 
-from hypervisor import FEATURES, Guest, Hypervisor, Report
 from schema import CLASSES
 from transcript_match import Mismatch
 from transcript_player import SECONDS, NotPlayable, Player, Step
 from values import Failure, take
 from vm_operations import new_vm
-from vm_rules import CANNOT_SUSPEND
 
 HOOKS = "/etc/xapi.d/"
 _LOG = "/var/log/"
@@ -43,27 +41,10 @@ with open("/var/log/hooks.json", "a") as out:
 """
 
 
-_REPORTING = ("a VM whose guest reports", "the same", "its guest reports")  # how notes say that a guest does
-
-
-class Reporting(Hypervisor):
-    """The simulator, and the reports that were written into the recorded xapi's database by hand."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.features: Dict[str, Dict[str, str]] = {}  # by VM's uuid
-
-    def report(self, guest: Guest) -> Report:
-        if guest.uuid not in self.features:
-            return super().report(guest)
-        return Report(guest.domain_type, guest.nomigrate, self.features[guest.uuid])
-
-
 class VmPlayer(Player):
     """As Player, and steps of VMs."""
 
     _recorder = _RECORDER
-    _reporting: Optional[Reporting] = None
 
     def play(self, step: Step) -> None:
         if "pci" in step:
@@ -138,15 +119,6 @@ class VmPlayer(Player):
         vm = new_vm(self.place.xapi, {"name_label": "a VM", "affinity": "", **given})
         self._know(step["name"], "VM", vm)
         self.symbols.known.setdefault("$vm_metrics1", self.place.xapi.database.get("VM", vm, "metrics"))
-        if step.get("note", "").startswith(_REPORTING):
-            features = {CANNOT_SUSPEND: "a_reason"} if CANNOT_SUSPEND in step["note"] else {}
-            self._let_report(self.symbols.known[step["name"] + ".uuid"], {**FEATURES, **features})
-
-    def _let_report(self, uuid: str, features: Dict[str, str]) -> None:
-        if self._reporting is None:
-            self._reporting = Reporting()
-            self.place.xapi.life.set_hypervisor(self.symbols.known["$host"], self._reporting)
-        self._reporting.features[uuid] = features
 
     def _know(self, symbol: str, class_name: str, ref: str) -> None:
         self.symbols.known[symbol] = ref

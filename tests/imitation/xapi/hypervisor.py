@@ -34,7 +34,7 @@ class Report(NamedTuple):
 class Hypervisor:
     """Notes what it is asked for, as xenopsd's simulator does: no device is looked for, nothing fails."""
 
-    migrates = False  # the simulator does not (guest-features.json)
+    migrates = False  # the simulator does not
 
     def __init__(self) -> None:
         self._domains: Dict[str, int] = {}

@@ -1,4 +1,4 @@
-"""Networks of the pool. Facts from xen-api: ocaml/xapi/xapi_network.ml; devices.json."""
+"""Networks of the pool. Facts from xen-api: ocaml/xapi/xapi_network.ml."""
 
 from typing import Any, Dict
 

@@ -1,6 +1,6 @@
 """PCI objects: which devices of a host xapi has objects for, and when it looks.
 
-Imitates devices.json: xapi looks when it starts and when it changes SR-IOV itself; it takes the classes 01,
+As seen of a real xapi: it looks when it starts and when it changes SR-IOV itself; it takes the classes 01,
 02 and 03 (storage, network, display), writes a domain above ffff as ffff, and keeps the object of a device
 that stays. What a device is called comes from dom0's pci.ids, in lspci's words.
 """

@@ -1,6 +1,6 @@
 """PIFs of any kind: which there are, and how physical ones come from the interfaces that dom0 has.
 
-Facts from xen-api: ocaml/xapi/xapi_pif.ml; records.json and devices.json.
+Facts from xen-api: ocaml/xapi/xapi_pif.ml; records.json.
 """
 
 import os
@@ -35,7 +35,7 @@ def no_other_pif(xapi: "Xapi", host: str, network: str) -> None:
 
 
 def physical_interfaces(root: str) -> Dict[str, str]:
-    """dom0's interfaces that are a device's, and the address of the device; none of a VF (devices.json)."""
+    """dom0's interfaces that are a device's, and the address of the device; none of a VF."""
     found = {}
     top = root + INTERFACES
     for name in sorted(os.listdir(top)) if os.path.isdir(top) else ():

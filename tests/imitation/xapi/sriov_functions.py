@@ -1,7 +1,7 @@
 """The VFs of xapi's own SR-IOV: made with a logical PIF, and which of them are in no VM.
 
-Imitates devices.json. Facts from xen-api: ocaml/xapi/xapi_network_sriov_helpers.ml, ocaml/networkd. All
-VFs that the device can have are made, whatever there was before.
+Facts from xen-api: ocaml/xapi/xapi_network_sriov_helpers.ml, ocaml/networkd. All VFs that the device can
+have are made, whatever there was before.
 """
 
 import os

@@ -1,7 +1,7 @@
 """xapi's own SR-IOV: network_sriov objects, their physical and logical PIF, and what is left of their VFs.
 
-Imitates devices.json. Facts from xen-api: ocaml/xapi/xapi_network_sriov.ml, xapi_network_sriov_helpers.ml,
-xapi_pif_helpers.ml. All VFs that the device can have are made, whatever there was before.
+Facts from xen-api: ocaml/xapi/xapi_network_sriov.ml, xapi_network_sriov_helpers.ml, xapi_pif_helpers.ml. All
+VFs that the device can have are made, whatever there was before.
 """
 
 import pif_plugging

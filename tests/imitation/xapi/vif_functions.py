@@ -1,6 +1,6 @@
 """VIFs on networks of xapi's own SR-IOV: each takes a VF when its VM starts.
 
-Imitates devices.json: the lowest VF that is in no VM, whatever other_config:pci names; a VM with such a VIF
+As seen of a real xapi: the lowest VF that is in no VM, whatever other_config:pci names; a VM with such a VIF
 is not agile. Facts from xen-api: ocaml/xapi/xapi_network_sriov_helpers.ml, xapi_vm_helpers.ml.
 """
 

@@ -1,4 +1,4 @@
-"""VIFs as records: VIF.create and VIF.destroy. Imitates devices.json; nothing is plugged."""
+"""VIFs as records: VIF.create and VIF.destroy. Nothing is plugged."""
 
 import uuid
 from typing import Any, Dict

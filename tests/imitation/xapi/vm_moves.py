@@ -1,8 +1,8 @@
 """Suspend, resume on a host, migrate: the operations that a device which xapi knows forbids.
 
-Imitates guest-features.json; what a real host does beyond xapi's checks is xen-api: ocaml/xenopsd/lib/
-xenops_server.ml. So a resume and a migration plug other_config:pci as it is then, blindly, where they go to:
-vm-pre-resume runs when the domain is there and its devices are not.
+What a real host does beyond xapi's checks is xen-api: ocaml/xenopsd/lib/xenops_server.ml. So a resume and a
+migration plug other_config:pci as it is then, blindly, where they go to: vm-pre-resume runs when the domain
+is there and its devices are not.
 """
 
 from typing import TYPE_CHECKING, Any, Dict

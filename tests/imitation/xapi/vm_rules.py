@@ -1,8 +1,8 @@
 """What may be done with a VM as it is: an operation's refusal, or none.
 
-Pure: it is told what the VM's record, its VM_metrics and VM_guest_metrics say. Imitates vm-life.json,
-guest-features.json and passthrough.json; the order of the checks, and which operations go together, are
-those of xen-api, ocaml/xapi/xapi_vm_lifecycle.ml (check_operation_error).
+Pure: it is told what the VM's record, its VM_metrics and VM_guest_metrics say. Imitates vm-life.json and
+passthrough.json; the order of the checks, and which operations go together, are those of xen-api,
+ocaml/xapi/xapi_vm_lifecycle.ml (check_operation_error).
 """
 
 from typing import Any, Dict, List, Mapping, NamedTuple, Optional, Sequence, Tuple
@@ -46,7 +46,6 @@ _OF_CONTROL_DOMAINS = (
 _MOVES = ("suspend", "checkpoint", "pool_migrate", "migrate_send")
 _COPIES = ("clone", "copy", "export")
 _SNAPSHOTS = ("snapshot", "checkpoint")
-CANNOT_SUSPEND = "data-cant-suspend-reason"  # what a guest reports
 
 
 # What is looked at in a VM's record.
@@ -118,11 +117,9 @@ def _refusal_of_guest(vm: Standing, operation: str, strict: bool) -> Optional[Fa
         return Failure("VM_IS_IMMOBILE", vm.ref)
     if vm.record["is_control_domain"] and operation not in _OF_CONTROL_DOMAINS:
         return Failure("OPERATION_NOT_ALLOWED", "This operation is not allowed on a control domain")
-    if vm.record["power_state"] == RUNNING and not _is_paravirtual(vm):
-        if strict and not _has_feature(vm, operation):
-            return Failure("VM_LACKS_FEATURE", vm.ref)
-        if operation in _MOVES and CANNOT_SUSPEND in vm.reported:
-            return Failure("VM_NON_SUSPENDABLE", vm.ref, vm.reported[CANNOT_SUSPEND])
+    is_guest = vm.record["power_state"] == RUNNING and not _is_paravirtual(vm)
+    if is_guest and strict and not _has_feature(vm, operation):
+        return Failure("VM_LACKS_FEATURE", vm.ref)
     if operation in _MOVES and vm.record["attached_PCIs"]:
         return Failure("VM_HAS_PCI_ATTACHED", vm.ref)
     return None

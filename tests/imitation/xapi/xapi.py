@@ -106,7 +106,7 @@ class Xapi:
 
     def forward(self, host: str) -> None:
         """The way of a call from the master to the host that carries it out: fails, or waits, where the
-        host does. A wrong reference fails like a dead host (devices.json: PIF.scan)."""
+        host does. A wrong reference fails like a dead host."""
         if not self.is_live(host):
             raise Failure("HOST_OFFLINE", host)
         self.reach.contact(host)
