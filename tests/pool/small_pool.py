@@ -36,6 +36,9 @@ class SmallPool:
             "resident_on": HOST if power_state != "Halted" else "OpaqueRef:NULL",
             "current_operations": {},
             "blocked_operations": {},
+            "VCPUs_params": {},
+            "VCPUs_max": "1",
+            "metrics": "OpaqueRef:NULL",
         }
 
     def xenapi_request(self, method: str, params: Any) -> Any:

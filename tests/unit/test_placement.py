@@ -1,7 +1,7 @@
 """Which VF for which request: what an administrator may rely on, in stories and for all small pools."""
 
 import random
-from typing import Any, Dict, List, Mapping, Optional, Tuple, Union
+from typing import Any, Collection, Dict, List, Mapping, Optional, Tuple, Union
 
 import pytest
 from hypothesis import given
@@ -108,6 +108,43 @@ def test_placement_of_requests(
     for requests in (asks(*choices), asks(*choices)[::-1]):
         found = place(requests, "vm", "h1", hosts, held, has)
         assert " ".join(found[number][len("0000:07:") :] for number in sorted(found)) == expected
+
+
+def on_nodes(first: Optional[int], second: Optional[int]) -> List[Candidate]:
+    """Two ports with four VFs each, on these NUMA nodes."""
+    node = {FIRST: first, SECOND: second}
+    return [one._replace(vf=one.vf._replace(numa_node=node[one.pf])) for one in TWO_PORTS]
+
+
+@pytest.mark.parametrize(
+    ("vfs_of_hosts", "held", "current", "nodes", "expected"),
+    [
+        pytest.param([on_nodes(0, 1)], NOBODY, "", {1}, "11.0 11.1", id="near"),
+        pytest.param([on_nodes(0, 1)], NOBODY, "", {0, 1}, "10.0 11.0", id="on-both-so-spread"),
+        pytest.param([on_nodes(0, 1)], NOBODY, "", {}, "10.0 11.0", id="where-the-vm-is-is-not-known"),
+        pytest.param([on_nodes(0, None)], NOBODY, "", {1}, "11.0 11.1", id="perhaps-near-before-far"),
+        pytest.param([on_nodes(None, 1)], NOBODY, "", {1}, "11.0 11.1", id="near-before-perhaps-near"),
+        pytest.param(
+            [on_nodes(0, 1)],
+            held_by_db("h1", *"11.1 11.2 11.3".split()),
+            "",
+            {1},
+            "11.0 10.0",
+            id="what-there-is",
+        ),
+        pytest.param(
+            [on_nodes(0, 1), TWO_PORTS[:4]], NOBODY, "", {1}, "10.0 10.1", id="free-on-all-hosts-comes-first"
+        ),
+        pytest.param([on_nodes(0, 1)], NOBODY, "10.3", {1}, "10.3 11.0", id="kept-though-far"),
+    ],
+)
+def test_near_vfs(
+    vfs_of_hosts: List[List[Candidate]], held: Held, current: str, nodes: Collection[int], expected: str
+) -> None:
+    hosts = {f"h{number}": found for number, found in enumerate(vfs_of_hosts, 1)}
+    has = {number: f"0000:07:{address}" for number, address in enumerate(current.split(), 1)}
+    found = place(asks(*TWO), "vm", "h1", hosts, held, has, frozenset(nodes))
+    assert " ".join(found[number][len("0000:07:") :] for number in sorted(found)) == expected
 
 
 def chosen(

@@ -19,7 +19,7 @@ def configure_vf(host: Host, session: Any, args: Mapping[str, str]) -> Dict[str,
     address = arguments.address(args, "vf")
     asked = _asked(args)
     with host.lock("vfs", f"configure_vf {address}"):
-        seen = inventory.look(host)
+        seen = inventory.look_with_nodes(host)
         there = apply.seen_by(host, seen)
         vf = there.get(address)
         if vf is None:
@@ -69,7 +69,7 @@ def configure_vf(host: Host, session: Any, args: Mapping[str, str]) -> Dict[str,
                 if refused[0].is_busy and not left
                 else "Leave that setting out; the other settings of this call were undone.",
             )
-        shown = inventory.look(host)
+        shown = inventory.look_with_nodes(host)
         return next((r for r in list_vfs.vf_records(shown, change.pool) if r["address"] == address), record)
 
 

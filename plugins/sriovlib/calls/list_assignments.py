@@ -3,7 +3,7 @@
 from typing import Any, Dict, Mapping
 
 from ..machine.host import Host
-from ..pool import guest, hosts, inventories, pci_entries, placement, state
+from ..pool import far_vfs, guest, hosts, inventories, pci_entries, placement, state
 from ..pool.conflicts import find
 from ..pool.conflicts.view import Seen
 from ..pool.ledger import Choice
@@ -16,8 +16,8 @@ def list_assignments(host: Host, session: Any, args: Mapping[str, str]) -> Dict[
     """The plugin's `list_assignments`, on the master: `{vms, conflicts, hosts}`.
 
     `vms`: those with requests or `pci` entries, `{vm_uuid, vm_name, power_state, resident_on, host_uuid,
-    requests: [{request, by, value, settings, vf, portable, guest}], pci, others}`; `host_uuid` is the
-    lease's, `guest` is what guest.needs says, `others` are the entries that are not ours. `hosts`:
+    requests: [{request, by, value, settings, vf, portable, guest}], pci, others, warnings}`; `host_uuid` is
+    the lease's, `guest` is what guest.needs says, `others` are the entries that are not ours. `hosts`:
     `{host_uuid, name, live, version}`, version null where the host did not tell.
     """
     vm_uuid = arguments.uuid(args, "vm_uuid")
@@ -33,11 +33,13 @@ def list_assignments(host: Host, session: Any, args: Mapping[str, str]) -> Dict[
         hosts.member(pool, host_uuid)
     seen = Seen(pool, surveyed, now, now.held(surveyed.running(), surveyed.starting()))
     serving: Dict[Choice, placement.Serving] = {}
-    rows = [
-        _row(seen, vm, serving)
+    shown = [
+        vm
         for vm in sorted(now.vms.values(), key=lambda vm: (vm.name, vm.uuid))
         if vm_uuid in (None, vm.uuid) and seen.has_vfs(vm)
     ]
+    memory = far_vfs.memory(xapi, seen, shown)
+    rows = [_row(seen, vm, serving, memory) for vm in shown]
     found = [
         conflict
         for conflict in find.find(seen)
@@ -60,7 +62,9 @@ def list_assignments(host: Host, session: Any, args: Mapping[str, str]) -> Dict[
     }
 
 
-def _row(seen: Seen, vm: Vm, serving: Dict[Choice, placement.Serving]) -> Dict[str, Any]:
+def _row(
+    seen: Seen, vm: Vm, serving: Dict[Choice, placement.Serving], memory: far_vfs.Memory
+) -> Dict[str, Any]:
     """`serving` is filled as requests are met: many ask for the same."""
     entry = seen.state.entries.get(vm.uuid)
     vfs = entry.lease.vfs if entry and entry.lease else {}
@@ -94,4 +98,5 @@ def _row(seen: Seen, vm: Vm, serving: Dict[Choice, placement.Serving]) -> Dict[s
         "requests": requests,
         "pci": vm.pci,
         "others": [one.text for one in pci_entries.entries(vm.pci or "") if one.address not in vfs.values()],
+        "warnings": far_vfs.warnings(seen, vm, memory),
     }

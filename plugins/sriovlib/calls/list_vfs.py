@@ -108,7 +108,7 @@ def list_vfs(host: Host, session: Any, args: Mapping[str, str]) -> List[Dict[str
     network = arguments.text(args, "network", "a network's UUID, name-label or bridge")
     wanted: Dict[str, Optional[str]] = {"state": arguments.choice(args, "state", STATES)}
     vm_uuid = arguments.uuid(args, "vm_uuid")
-    seen = inventory.look(host)
+    seen = inventory.look_with_nodes(host)
     xapi_pool = read_pool(host, session, seen)
     if pf is not None:
         found = seen.find_pf(pf)
@@ -137,7 +137,7 @@ def _interfaces_of(xapi_pool: Union[Pool, Silence], wanted: str) -> Set[str]:
 
 def list_pfs(host: Host, session: Any, _args: Mapping[str, str]) -> List[Dict[str, Any]]:
     """The plugin's `list_pfs`."""
-    seen = inventory.look(host)
+    seen = inventory.look_with_nodes(host)
     xapi_pool = read_pool(host, session, seen)
     vfs = host_inventory.vf_states(seen)
     pfs = pf_states(host, seen, vfs, inventory.configured(host, seen.pfs), xapi_pool)

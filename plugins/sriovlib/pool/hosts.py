@@ -16,7 +16,8 @@ _VGPU_TYPES = 'not (field "implementation" = "passthrough")'
 
 
 class Member(NamedTuple):
-    """A host of the pool. `pifs` are its records by reference; where not `enabled`, xapi starts no VM."""
+    """A host of the pool. `pifs` are its records by reference; where not `enabled`, xapi starts no VM;
+    `mask`: to which of its CPUs all its VMs are pinned (see numa)."""
 
     ref: str
     uuid: str
@@ -24,6 +25,8 @@ class Member(NamedTuple):
     live: bool
     pifs: Dict[str, Record]
     enabled: bool = True
+    mask: Optional[str] = None
+    xapi_build: str = ""
 
 
 class OwnHost(NamedTuple):
@@ -130,6 +133,8 @@ def read(host: Host, xapi: Xapi) -> Topology:
             bool(metrics.get(record["metrics"], {}).get("live")),
             of_host[ref],
             bool(record["enabled"]),
+            record["guest_VCPUs_params"].get("mask"),
+            record["software_version"].get("xapi_build", ""),
         )
         for ref, record in hosts.items()
     }

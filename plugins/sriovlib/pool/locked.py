@@ -8,7 +8,7 @@ from typing import Any, Dict, Iterable, Iterator, List, Mapping, NamedTuple, Opt
 from ..errors import SriovError
 from ..machine.host import Host
 from ..xapi.session import Xapi, XapiError
-from . import hosts, inventories, ledger, no_free_vf, pci_entries, placement, state
+from . import hosts, inventories, ledger, no_free_vf, numa, pci_entries, placement, state
 from .conflicts.view import Seen
 from .hosts import Member, Topology
 from .inventories import Survey
@@ -145,9 +145,10 @@ def concerned(of: Call, wanted: Optional[str], *choices: Choice) -> List[Member]
 
 def place(at: Work, requests: Sequence[Request], host: str, current: Mapping[int, str]) -> Dict[int, str]:
     """A VF of that host for each request, or `SRIOV_NO_FREE_VF` with what there is and who has it."""
-    at.host(host)
+    there = at.host(host)
+    nodes = numa.nodes(at.vm.pinned, there.member.mask, there.inventory.cpu_nodes)
     try:
-        return placement.place(requests, at.vm.uuid, host, at.surveyed.candidates, at.held, current)
+        return placement.place(requests, at.vm.uuid, host, at.surveyed.candidates, at.held, current, nodes)
     except NoFreeVf as error:
         raise no_free_vf.as_error(error, at.vm.uuid, at.seen) from error
 

@@ -1,13 +1,15 @@
 """Which VF a request gets, and on which host: by what hosts have and who holds it. Pure.
 
 A request keeps its VF while it can. Otherwise it gets one that is free on every host that could serve it, so
-that its VM starts anywhere with the same entries; then one of the PF with most free VFs.
+that its VM starts anywhere with the same entries; then one on the NUMA node of the VM's CPUs; then one of the
+PF with most free VFs.
 """
 
 from typing import Collection, Dict, FrozenSet, List, Mapping, NamedTuple, Optional, Sequence, Set, Tuple
 
 from ..machine import pci
 from ..machine.pci import VirtualFunction
+from . import numa
 from .ledger import Choice, Request
 
 
@@ -101,14 +103,15 @@ def place(
     hosts: Hosts,
     held: Held,
     current: Mapping[int, str],
+    nodes: FrozenSet[int] = numa.UNKNOWN,
 ) -> Dict[int, str]:
     """Number of the request -> address on that host, for all requests; NoFreeVf where that cannot be.
 
     Of all ways to do it, one that moves fewest requests from their `current` address, of these one with
-    fewest that other VMs name by hand, of these one with most portable addresses, of these the one that
-    spreads best: from the PF with most free VFs, then the lowest PF and index. The order of what is given
-    plays no part. An address that an entry of the VM's own names, and no lease explains, is taken only where
-    it is current, or asked for as such.
+    fewest that other VMs name by hand, of these one with most portable addresses, of these the one nearest to
+    the VM's `nodes`, of these the one that spreads best: from the PF with most free VFs, then the lowest PF
+    and index. The order of what is given plays no part. An address that an entry of the VM's own names, and
+    no lease explains, is taken only where it is current, or asked for as such.
     """
     requests = sorted(requests)
     available = _available(requests, vm, host, hosts, held, current)
@@ -117,7 +120,7 @@ def place(
         for number, candidates in available.items()
         if current.get(number) in {candidate.address for candidate in candidates}
     }
-    larger = 1 + len(requests) * (1 + max((len(row) for row in available.values()), default=0))
+    larger = 1 + len(requests) * (2 + max((len(row) for row in available.values()), default=0))
     where = {choice: serving(choice, hosts) for choice in {one.choice for one in requests}}
     meant = _meant_for_others(vm, held)
     costs = {}
@@ -126,12 +129,14 @@ def place(
             one.address for one in available[number] if portable(where[choice], one.address, vm, held)
         }
         kept = {address for other, address in stay.items() if other != number}
+        far = {one.address: numa.distance(one.vf.numa_node, nodes) for one in available[number]}
         costs[number] = {
             address: rank
-            + (address not in anywhere) * larger
-            + (address in meant) * larger**2
-            + (stay.get(number, address) != address) * larger**3
-            for rank, address in enumerate(_preference(available[number], meant, anywhere, kept))
+            + far[address] * larger
+            + (address not in anywhere) * larger**2
+            + (address in meant) * larger**3
+            + (stay.get(number, address) != address) * larger**4
+            for rank, address in enumerate(_preference(available[number], meant, anywhere, far, kept))
         }
     placed = _cheapest(costs)
     for request in requests:
@@ -202,7 +207,11 @@ def _available(
 
 
 def _preference(
-    candidates: Sequence[Candidate], meant: Set[str], anywhere: Set[str], kept: Set[str]
+    candidates: Sequence[Candidate],
+    meant: Set[str],
+    anywhere: Set[str],
+    far: Mapping[str, int],
+    kept: Set[str],
 ) -> List[str]:
     """Addresses, the best first. Taken one after the other they spread over the PFs: each is valued by how
     many VFs its PF still has when those before it are gone."""
@@ -216,7 +225,7 @@ def _preference(
         )
         left = sum(1 for vf in vfs if vf.address not in kept)
         for taken, vf in enumerate(vfs):
-            worse = (vf.address in meant, vf.address not in anywhere)
+            worse = (vf.address in meant, vf.address not in anywhere, far[vf.address])
             order = (*worse, taken - left, taken, pci.address_order(pf), vf.number)
             valued.append((order, vf.address))
     return [address for _, address in sorted(valued)]

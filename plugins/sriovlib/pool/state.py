@@ -10,7 +10,7 @@ from ..errors import SriovError
 from ..machine.pci import PhysicalFunction
 from ..safetext import shortened
 from ..xapi.session import Xapi, XapiFailure
-from . import hosts, ledger, pci_entries, pinning
+from . import hosts, ledger, numa, pci_entries, pinning
 from .hosts import OwnHost
 from .ledger import MARK, Entry, Key
 from .networks import NULL
@@ -42,6 +42,8 @@ class Vm(NamedTuple):
     is_a_template: bool = False
     starting_on: Optional[str] = None  # while it is started or resumed
     blocks: Mapping[str, str] = {}  # VM.blocked_operations of ours (see pinning)
+    pinned: numa.Pinned = numa.Pinned(None, 1)
+    metrics: str = NULL
 
     @property
     def is_running(self) -> bool:
@@ -267,6 +269,8 @@ def vm_of(ref: str, record: Mapping[str, Any], uuids: Mapping[str, str]) -> Vm:
         record["is_a_template"],
         _host(record.get("scheduled_to_be_resident_on", NULL), uuids),
         pinning.ours(record),
+        numa.Pinned(record["VCPUs_params"].get("mask"), int(record["VCPUs_max"])),
+        record["metrics"],
     )
 
 

@@ -179,6 +179,7 @@ class HostInventory(NamedTuple):
     interfaces: Dict[str, str]  # dom0's interface -> its PCI device
     starting: Dict[str, str]  # address -> UUID of the VM whose start with it was let through
     needed: Dict[str, List[str]]  # address -> what dom0 needs it for, in parts of a sentence
+    cpu_nodes: Mapping[int, Optional[int]] = {}  # physical CPU -> its NUMA node; none where Xen did not tell
 
     def pf(self, wanted: str) -> Optional[PfState]:
         """By address or interface."""
@@ -200,6 +201,7 @@ class HostInventory(NamedTuple):
             **self._asdict(),
             "pfs": [pf.to_json() for pf in self.pfs.values()],
             "vfs": [vf.to_json() for vf in self.vfs.values()],
+            "cpu_nodes": {str(cpu): node for cpu, node in self.cpu_nodes.items()},
         }
 
     @staticmethod
@@ -216,6 +218,7 @@ class HostInventory(NamedTuple):
                 interfaces=dict(told["interfaces"]),
                 starting=dict(told["starting"]),
                 needed={address: list(what) for address, what in told["needed"].items()},
+                cpu_nodes={int(cpu): node for cpu, node in told.get("cpu_nodes", {}).items()},
             )
         except (KeyError, TypeError, ValueError, AttributeError) as error:
             raise OtherPlugin(f"{type(error).__name__}: {error}") from error
@@ -226,7 +229,7 @@ class HostInventory(NamedTuple):
 
 def read(host: Host) -> HostInventory:
     """This host's, without any call to xapi; `needed` as far as dom0 tells it."""
-    seen = inventory.look(host)
+    seen = inventory.look_with_nodes(host)
     configured = inventory.configured(host, seen.pfs)
     vfs = vf_states(seen, configured)
     there = {vf.address: vf for vf in vfs}
@@ -243,6 +246,7 @@ def read(host: Host) -> HostInventory:
         interfaces=dom0_devices.interfaces(host),
         starting=dict(seen.starting),
         needed={address: list(what) for address, what in needed.items()},
+        cpu_nodes=seen.cpu_nodes,
     )
 
 

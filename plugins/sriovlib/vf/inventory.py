@@ -8,6 +8,7 @@ from ..errors import SriovError
 from ..machine import (
     kernel_log,
     management_network,
+    numa,
     pci,
     pci_ids,
     ports,
@@ -36,6 +37,7 @@ class Inventory(NamedTuple):
     evidence: Dict[str, List[kernel_log.Evidence]]  # PF address -> what the kernel's log has against it
     cut_off: Mapping[str, str] = {}  # interface -> what `ip` said where it did not show all its VFs
     starting: Mapping[str, str] = {}  # address -> VM that is being started, and has no domain with it yet
+    cpu_nodes: Mapping[int, Optional[int]] = {}  # physical CPU -> its NUMA node; none where Xen was not asked
 
     def interfaces(self, pf: pci.PhysicalFunction) -> List[str]:
         """dom0's interfaces of the PF and of its VFs."""
@@ -181,3 +183,18 @@ def look(host: Host) -> Inventory:
         },
         starting=start_notes.starting(host, owners or {}),
     )
+
+
+def look_with_nodes(host: Host) -> Inventory:
+    """With the NUMA nodes as Xen numbers them; as the kernel does only where Xen tells of none."""
+    seen = look(host)
+    told = numa.read(host, [pf.address for pf in seen.pfs])
+    if told is None:
+        return seen
+    pfs = [pf._replace(numa_node=told.devices[pf.address]) for pf in seen.pfs]
+    pf_at = {pf.address: pf for pf in pfs}
+    vfs = [
+        vf if vf.numa_node == pf_at[vf.pf].numa_node else vf._replace(numa_node=pf_at[vf.pf].numa_node)
+        for vf in seen.vfs
+    ]
+    return seen._replace(pfs=pfs, pf_at=pf_at, vfs=vfs, cpu_nodes=told.cpus)

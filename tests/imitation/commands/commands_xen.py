@@ -1,10 +1,11 @@
 """The hypervisor's commands: `xl info`, and xenstore's."""
 
-from typing import Any, Dict, Iterator, Sequence, Tuple
+from typing import Any, Dict, Iterator, List, Sequence, Tuple
 
 import kernel_domains
 from commands import Answer, not_imitated
 from kernel_sysfs import Sysfs
+from machine_description import Description
 from machine_devices import NO_VFS
 from machine_tree import recording
 
@@ -12,10 +13,29 @@ WITHOUT_IOMMU = "xen-5-no-iommu-one-vf-on-pciback"
 
 
 def xl(sysfs: Sysfs, arguments: Sequence[str], _input: str) -> Answer:
-    return Answer(0, _info(sysfs)) if list(arguments) == ["info"] else not_imitated("xl", arguments)
+    if list(arguments) not in (["info"], ["info", "-n"]):
+        return not_imitated("xl", arguments)
+    return Answer(0, _info(sysfs, [] if len(arguments) == 1 else _topology(sysfs.description)))
 
 
-def _info(sysfs: Sysfs) -> str:
+def _topology(description: Description) -> List[str]:
+    """As xl prints it (tools/xl/xl_info.c, output_topologyinfo and output_numainfo)."""
+    lines = ["cpu_topology           :", "cpu:    core    socket     node"]
+    for cpu, node in enumerate(description.cpu_nodes):
+        lines.append(f"{cpu:3d}:    {cpu:4d}     {max(node, 0):4d}     {node:4d}")
+    lines += ["device topology        :", "device           node"]
+    cards = [(address, card.numa_node) for card in description.cards for address in card.addresses]
+    known = [f"{address}      {node}" for address, node in sorted(cards) if node >= 0]
+    lines += known or ["No device topology data available"]
+    lines += ["numa_info              :", "node:    memsize    memfree    distances"]
+    nodes = sorted({*description.cpu_nodes} - {-1})
+    for node in nodes:
+        distances = ",".join("10" if other == node else "21" for other in nodes)
+        lines.append(f"{node:4d}:    {32768:6d}     {16384:6d}      {distances}")
+    return lines
+
+
+def _info(sysfs: Sysfs, topology: Sequence[str]) -> str:
     """As recorded, with or without an IOMMU, and this machine's own names and versions."""
     description = sysfs.description
     recorded = recording(NO_VFS if kernel_domains.iommu_active(sysfs) else WITHOUT_IOMMU)
@@ -30,9 +50,11 @@ def _info(sysfs: Sysfs) -> str:
         "xen_version": description.xen_version,
         "xen_commandline": sysfs.state["xen_options"],
     }
-    lines = []
+    lines: List[str] = []
     for line in recorded.meta["xl_info"].splitlines():
         key = line.partition(":")[0].strip()
+        if key == "xen_major":
+            lines += topology
         lines.append(f"{key.ljust(23)}: {own[key]}" if key in own else line)
     return "\n".join(lines) + "\n"
 

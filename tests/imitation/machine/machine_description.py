@@ -41,7 +41,7 @@ class Card(NamedTuple):
     speed: int = 10000  # Mbit/s
     cable: bool = True
     up: bool = True  # whether dom0 brings the interfaces up at boot
-    numa_node: int = -1
+    numa_node: int = -1  # by ACPI, or none: Xen knows it, dom0's kernel does not
     sriov: Optional[Sriov] = None
 
 
@@ -75,6 +75,7 @@ class Description(NamedTuple):
     brand: str = "XCP-ng"
     version: str = "8.3.0"
     xen_version: str = "4.17.5"
+    cpu_nodes: Tuple[int, ...] = (0, 0, 0, 0)  # the NUMA node of each physical CPU, -1: none
     kernel: str = "4.19.0+1"
     kernel_build: str = "#1 SMP Tue Jul 1 14:00:00 CEST 2025"
     iproute: Tuple[int, int] = (4, 11)  # its texts changed with 5.0

@@ -173,7 +173,7 @@ def _identity(folder: str, vendor: str, device: str, card: Card) -> Tree:
         "subsystem_device": f"0x{subsystem_device}",
         "class": f"0x{card.pci_class}",
         "modalias": modalias,
-        "numa_node": str(card.numa_node),
+        "numa_node": "-1",  # whatever it is: Linux is booted without NUMA as dom0 (arch/x86/xen/setup.c)
         "enable": "0",
         "uevent": f"PCI_CLASS={int(card.pci_class, 16):04X}\n"
         f"PCI_ID={vendor.upper()}:{device.upper()}\n"
