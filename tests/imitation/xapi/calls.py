@@ -33,4 +33,9 @@ class Call(NamedTuple):
     may_be_cancelled: bool = False  # its task says so, and it looks at the wish
 
 
+def operation_call(function: Callable[..., Any], *parameters: str, optional: int = 0) -> Call:
+    """A call that is an operation of a VM, its first parameter."""
+    return Call(function, ["ref", *parameters], optional, may_be_async=True, may_be_cancelled=True)
+
+
 Calls = Dict[str, Call]

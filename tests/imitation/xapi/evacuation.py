@@ -39,7 +39,7 @@ def _plan(xapi: "Xapi", host: str) -> Dict[str, Union[str, Failure]]:
     """Where each VM of the host goes, or why it cannot."""
     plan: Dict[str, Union[str, Failure]] = {}
     enabled = [ref for ref in xapi.database.find("host", enabled=True) if ref != host]
-    for vm in _guests(xapi, host):
+    for vm in vm_placement.guests(xapi, host):
         nowhere = Failure("NO_HOSTS_AVAILABLE", vm)
         if not enabled:
             plan[vm] = nowhere
@@ -48,15 +48,6 @@ def _plan(xapi: "Xapi", host: str) -> Dict[str, Union[str, Failure]]:
         others = [other for other in vm_placement.possible_hosts(xapi, vm) if other != host]
         plan[vm] = refusal or (vm_placement.roomiest(xapi, others, {}) if others else nowhere)
     return plan
-
-
-def _guests(xapi: "Xapi", host: str) -> List[str]:
-    database = xapi.database
-    return [
-        vm
-        for vm in database.get("host", host, "resident_VMs")
-        if not database.get("VM", vm, "is_control_domain")
-    ]
 
 
 def get_vms_which_prevent(context: Context, host: str) -> Dict[str, List[str]]:

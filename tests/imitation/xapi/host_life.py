@@ -4,10 +4,12 @@ Imitates vm-life.json and hooks-waiting.json: a dead host's VMs are Halted by de
 host-pre-declare-dead and host-post-declare-dead run on the master (xen-api: ocaml/xapi/xapi_hooks.ml).
 """
 
+from functools import partial
 from typing import TYPE_CHECKING, List
 
 import membership
 import vm_hooks
+import vm_placement
 from calls import Call, Calls, Context
 from values import Failure
 from vm_notes import note_stopped
@@ -17,29 +19,22 @@ if TYPE_CHECKING:
     from xapi import Xapi
 
 
-def disable(context: Context, host: str) -> None:
-    _set_enabled(context, host, False)
-
-
-def enable(context: Context, host: str) -> None:
-    _set_enabled(context, host, True)
-
-
-def _set_enabled(context: Context, host: str, enabled: bool) -> None:
-    database = context.xapi.database
-    database.get("host", host, "uuid")
+def set_enabled(context: Context, host: str, enabled: bool) -> None:
+    context.xapi.database.get("host", host, "uuid")
     context.xapi.forward(host)
-    with database.lock:
-        database.set("host", host, "enabled", enabled)
+    context.xapi.database.set("host", host, "enabled", enabled)
 
 
 def declare_dead(context: Context, host: str) -> None:
     """By an administrator, where there is no HA."""
-    xapi = context.xapi
+    _bury_if_dead(context.xapi, host, "user")
+
+
+def _bury_if_dead(xapi: "Xapi", host: str, reason: str) -> None:
     xapi.database.get("host", host, "uuid")
     if xapi.is_live(host) and xapi.reach.answers(host):
         raise Failure("HOST_IS_LIVE", host)
-    bury(xapi, host, "user")
+    bury(xapi, host, reason)
 
 
 def bury(xapi: "Xapi", host: str, reason: str) -> List[str]:
@@ -55,11 +50,7 @@ def halt_vms_of(xapi: "Xapi", host: str) -> List[str]:
     """In the database: what the host itself does nobody knows (xapi_vm_lifecycle.ml, force_state_reset)."""
     database = xapi.database
     with database.lock:
-        lost = [
-            vm
-            for vm in database.get("host", host, "resident_VMs")
-            if not database.get("VM", vm, "is_control_domain")
-        ]
+        lost = vm_placement.guests(xapi, host)
         for vm in lost:
             note_stopped(xapi, vm)
             database.set("VM", vm, "current_operations", {})
@@ -78,12 +69,8 @@ def run_hooks(xapi: "Xapi", host: str, hook: str, reason: str) -> None:
 
 def destroy(context: Context, host: str) -> None:
     """A dead host is forgotten, with what was its own (xen-api: ocaml/xapi/xapi_host.ml, destroy)."""
-    xapi = context.xapi
-    xapi.database.get("host", host, "uuid")
-    if xapi.is_live(host) and xapi.reach.answers(host):
-        raise Failure("HOST_IS_LIVE", host)
-    bury(xapi, host, "dbdestroy")
-    membership.forget(xapi, host)
+    _bury_if_dead(context.xapi, host, "dbdestroy")
+    membership.forget(context.xapi, host)
 
 
 def restart_agent(context: Context, host: str) -> None:
@@ -93,8 +80,8 @@ def restart_agent(context: Context, host: str) -> None:
 
 CALLS: Calls = {
     "host.restart_agent": Call(restart_agent, ["ref"]),
-    "host.disable": Call(disable, ["ref"], may_be_async=True),
-    "host.enable": Call(enable, ["ref"], may_be_async=True),
+    "host.disable": Call(partial(set_enabled, enabled=False), ["ref"], may_be_async=True),
+    "host.enable": Call(partial(set_enabled, enabled=True), ["ref"], may_be_async=True),
     "host.declare_dead": Call(declare_dead, ["ref"], may_be_async=True),
     "host.destroy": Call(destroy, ["ref"], may_be_async=True),
 }

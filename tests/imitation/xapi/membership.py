@@ -7,6 +7,7 @@ VM.affinity, stay as they are.
 
 from typing import TYPE_CHECKING
 
+import vm_placement
 from calls import Call, Calls, Context
 from database import Database
 from values import NULL, Failure, internal_error
@@ -32,12 +33,8 @@ def eject(context: Context, host: str) -> None:
         raise Failure("HA_IS_ENABLED")
     if host == xapi.master:
         raise internal_error("Xapi_pool.Cannot_eject_master")
-    for vm in database.get("host", host, "resident_VMs"):
-        if (
-            not database.get("VM", vm, "is_control_domain")
-            and database.get("VM", vm, "power_state") != "Halted"
-        ):
-            raise Failure("OPERATION_NOT_ALLOWED", "VM resident on host")
+    if vm_placement.guests(xapi, host):
+        raise Failure("OPERATION_NOT_ALLOWED", "VM resident on host")
     forget(xapi, host)
 
 

@@ -9,7 +9,7 @@ import uuid
 from typing import TYPE_CHECKING, Any, Dict
 
 import vm_start
-from calls import Call, Calls, Context
+from calls import Call, Calls, Context, operation_call
 from schema import CLASSES
 from values import now
 from vm_operations import new_vm, operation, update_allowed
@@ -85,7 +85,7 @@ def revert(context: Context, made: str) -> None:
     with operation(context, made, "revert"):
         vm = database.get("VM", made, "snapshot_of")
         if database.get("VM", vm, "power_state") != HALTED:
-            vm_start.hard_shutdown(context, vm)
+            vm_start.shut_down(context, vm, "hard_shutdown")
         with database.lock:
             for field, value in (xapi.life.snapshots.get(made) or _made_as(xapi, made)).items():
                 database.set("VM", vm, field, value)
@@ -113,9 +113,8 @@ def destroy(context: Context, vm: str) -> None:
         for child in database.get("VM", vm, "children"):
             database.set("VM", child, "parent", parent)
         for class_name in ("VIF", "VBD"):
-            for ref in database.refs(class_name):
-                if database.get(class_name, ref, "VM") == vm:
-                    database.destroy(class_name, ref)
+            for ref in database.find(class_name, VM=vm):
+                database.destroy(class_name, ref)
         metrics = database.get("VM", vm, "metrics")
         if database.exists("VM_metrics", metrics):
             database.destroy("VM_metrics", metrics)
@@ -123,14 +122,10 @@ def destroy(context: Context, vm: str) -> None:
         xapi.life.snapshots.pop(vm, None)
 
 
-def _call(function: Any, *parameters: str, optional: int = 0) -> Call:
-    return Call(function, parameters, optional, may_be_async=True, may_be_cancelled=True)
-
-
 CALLS: Calls = {
-    "VM.clone": _call(clone, "ref", "string"),
-    "VM.snapshot": _call(snapshot, "ref", "string", "ref set", optional=1),
-    "VM.revert": _call(revert, "ref"),
-    "VM.destroy": _call(destroy, "ref"),
+    "VM.clone": operation_call(clone, "string"),
+    "VM.snapshot": operation_call(snapshot, "string", "ref set", optional=1),
+    "VM.revert": operation_call(revert),
+    "VM.destroy": operation_call(destroy),
     "VM.set_is_a_template": Call(set_is_a_template, ["ref", "bool"]),
 }

@@ -5,12 +5,12 @@ migration plug other_config:pci as it is then, blindly, where they go to: vm-pre
 is there and its devices are not.
 """
 
-from typing import TYPE_CHECKING, Any, Dict
+from typing import TYPE_CHECKING, Dict
 
 import vm_notes
 import vm_placement
 import vm_start
-from calls import Call, Calls, Context
+from calls import Calls, Context, operation_call
 from values import NULL, Failure
 from vm_operations import Operation, operation
 from vm_rules import PAUSED, RUNNING, SUSPENDED
@@ -82,12 +82,8 @@ def pool_migrate(context: Context, vm: str, host: str, options: Dict[str, str]) 
             vm_notes.note_running(xapi, vm, host, domain)
 
 
-def _call(function: Any, *parameters: str) -> Call:
-    return Call(function, ["ref", *parameters], may_be_async=True, may_be_cancelled=True)
-
-
 CALLS: Calls = {
-    "VM.suspend": _call(suspend),
-    "VM.resume_on": _call(resume_on, "ref", "bool", "bool"),
-    "VM.pool_migrate": _call(pool_migrate, "ref", "string map"),
+    "VM.suspend": operation_call(suspend),
+    "VM.resume_on": operation_call(resume_on, "ref", "bool", "bool"),
+    "VM.pool_migrate": operation_call(pool_migrate, "ref", "string map"),
 }

@@ -80,13 +80,12 @@ def _memory_of(xapi: "Xapi", vms: Sequence[str]) -> int:
     return sum(int(xapi.database.get("VM", vm, "memory_static_max")) for vm in vms)
 
 
+def guests(xapi: "Xapi", host: str) -> List[str]:
+    """The VMs that are there; dom0 is none of them."""
+    return xapi.database.find("VM", resident_on=host, is_control_domain=False)
+
+
 def _vms(xapi: "Xapi", host: str) -> List[str]:
     """The VMs that are there, or on their way."""
-    database = xapi.database
-    return [
-        vm
-        for vm in database.refs("VM")
-        if host
-        in (database.get("VM", vm, "resident_on"), database.get("VM", vm, "scheduled_to_be_resident_on"))
-        and not database.get("VM", vm, "is_control_domain")
-    ]
+    coming = xapi.database.find("VM", scheduled_to_be_resident_on=host)
+    return list({*guests(xapi, host), *coming})

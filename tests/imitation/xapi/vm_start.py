@@ -6,11 +6,12 @@ run, a reboot plugs that list again with what was added to it since (vm_notes.pu
 leaves no domain and runs no further hook.
 """
 
-from typing import TYPE_CHECKING, Any, List
+from functools import partial
+from typing import TYPE_CHECKING
 
 import vm_hooks
 import vm_placement
-from calls import Call, Calls, Context
+from calls import Calls, Context, operation_call
 from hypervisor import CannotStart
 from values import NULL, internal_error
 from vm_notes import guest_of, note_running, note_stopped, note_wish, push, push_again
@@ -19,6 +20,15 @@ from vm_rules import PAUSED, RUNNING, SUSPENDED
 
 if TYPE_CHECKING:
     from xapi import Xapi
+
+# What hooks are told. VM.shutdown is a clean one, where the guest takes part in it (hooks.json).
+_REASONS = {
+    "clean_shutdown": "clean-shutdown",
+    "hard_shutdown": "hard-shutdown",
+    "shutdown": "clean-shutdown",
+    "clean_reboot": "clean-reboot",
+    "hard_reboot": "hard-reboot",
+}
 
 
 # -- what xenopsd does -----------------------------------------------------------------------------
@@ -108,23 +118,10 @@ def _start_there(under_way: Operation, host: str, start_paused: bool) -> None:
         xapi.database.set("VM", vm, "scheduled_to_be_resident_on", NULL)
 
 
-def clean_shutdown(context: Context, vm: str) -> None:
-    _shut_down(context, vm, "clean_shutdown", "clean-shutdown")
-
-
-def hard_shutdown(context: Context, vm: str) -> None:
-    if "hard_shutdown" in context.xapi.database.get("VM", vm, "allowed_operations"):
-        stop_others(context.xapi, vm)
-    _shut_down(context, vm, "hard_shutdown", "hard-shutdown")
-
-
-def shutdown(context: Context, vm: str) -> None:
-    """A clean one, where the guest takes part in it (hooks.json)."""
-    _shut_down(context, vm, "shutdown", "clean-shutdown")
-
-
-def _shut_down(context: Context, vm: str, name: str, reason: str) -> None:
+def shut_down(context: Context, vm: str, name: str) -> None:
     xapi = context.xapi
+    if name == "hard_shutdown" and name in xapi.database.get("VM", vm, "allowed_operations"):
+        stop_others(xapi, vm)
     with operation(context, vm, name):
         note_wish(xapi, vm, False)
         if xapi.database.get("VM", vm, "power_state") == SUSPENDED:
@@ -134,26 +131,18 @@ def _shut_down(context: Context, vm: str, name: str, reason: str) -> None:
         with xapi.life.queue(vm):
             try:
                 if is_up(xapi, vm, host):
-                    power_off(xapi, vm, host, reason)
+                    power_off(xapi, vm, host, _REASONS[name])
             finally:
                 note_end(xapi, vm, host)
 
 
-def clean_reboot(context: Context, vm: str) -> None:
-    _reboot(context, vm, "clean_reboot", "clean-reboot")
-
-
-def hard_reboot(context: Context, vm: str) -> None:
-    _reboot(context, vm, "hard_reboot", "hard-reboot")
-
-
-def _reboot(context: Context, vm: str, name: str, reason: str) -> None:
+def reboot(context: Context, vm: str, name: str) -> None:
     xapi = context.xapi
     with operation(context, vm, name) as under_way:
         host = forwarded(xapi, vm)
         with xapi.life.queue(vm):
             try:
-                power_cycle(under_way, host, reason)
+                power_cycle(under_way, host, _REASONS[name])
             finally:
                 note_end(xapi, vm, host)
 
@@ -171,16 +160,11 @@ def note_end(xapi: "Xapi", vm: str, host: str) -> None:
         note_stopped(xapi, vm)
 
 
-def _call(function: Any, *parameters: str) -> Call:
-    return Call(function, ["ref", *parameters], may_be_async=True, may_be_cancelled=True)
-
-
-def _without_arguments() -> List[Any]:
-    return [clean_shutdown, hard_shutdown, shutdown, clean_reboot, hard_reboot]
-
-
 CALLS: Calls = {
-    "VM.start": _call(start, "bool", "bool"),
-    "VM.start_on": _call(start_on, "ref", "bool", "bool"),
-    **{f"VM.{function.__name__}": _call(function) for function in _without_arguments()},
+    "VM.start": operation_call(start, "bool", "bool"),
+    "VM.start_on": operation_call(start_on, "ref", "bool", "bool"),
+    **{
+        f"VM.{name}": operation_call(partial(shut_down if "shutdown" in name else reboot, name=name))
+        for name in _REASONS
+    },
 }
