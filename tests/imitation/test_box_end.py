@@ -3,7 +3,6 @@
 import os
 import sys
 import threading
-import time
 from contextlib import suppress
 from pathlib import Path
 from typing import Any, Callable
@@ -12,7 +11,7 @@ import pytest
 import XenAPI
 from box import PoolInABox
 from box_host import set_plugin
-from values import Failure
+from checks import refused, until
 
 # Writes one file after the other into a folder of its host, and makes that anew where it has gone.
 WRITER = """#!/usr/bin/python3
@@ -48,10 +47,7 @@ class Writer:
 
     def wait(self) -> None:
         """Until it writes."""
-        end = time.monotonic() + 60
-        while not os.path.exists(self._told + ".pid"):
-            assert time.monotonic() < end
-            time.sleep(0.01)
+        until(lambda: os.path.exists(self._told + ".pid"))
         with open(self._told + ".pid") as file:
             self._pid = int(file.read())
 
@@ -88,6 +84,11 @@ def put_plugin(box: PoolInABox, tmp_path: Path, text: str) -> None:
     set_plugin(box.hosts[0], str(plugin))
 
 
+def start_with_hook(box: PoolInABox, text: str) -> None:
+    box.put_hook(box.hosts[0], "vm-pre-start", text)
+    box.start(box.add_vm("a"), box.hosts[0])
+
+
 def test_a_plugin_that_a_client_waits_for(box: PoolInABox, tmp_path: Path) -> None:
     writer = Writer(box, tmp_path)
     put_plugin(box, tmp_path, writer.text)
@@ -96,36 +97,24 @@ def test_a_plugin_that_a_client_waits_for(box: PoolInABox, tmp_path: Path) -> No
     client.join()
 
 
-def test_a_daemon_that_a_hook_has_left_behind(box: PoolInABox, tmp_path: Path) -> None:
-    """The start did not wait for it."""
-    writer = Writer(box, tmp_path, A_DAEMON)
-    box.put_hook(box.hosts[0], "vm-pre-start", writer.text)
-    box.start(box.add_vm("a"), box.hosts[0])
-    close(box, writer)
-
-
 def test_a_child_of_a_hook_that_is_no_python(box: PoolInABox, tmp_path: Path) -> None:
+    """The start did not wait for it."""
     writer = Writer(box, tmp_path)
     program = tmp_path / "program"
     program.write_text(writer.text)
-    box.put_hook(box.hosts[0], "vm-pre-start", f"#!/bin/sh\n{sys.executable} {program} >/dev/null &\n")
-    box.start(box.add_vm("a"), box.hosts[0])
+    start_with_hook(box, f"#!/bin/sh\n{sys.executable} {program} >/dev/null &\n")
     close(box, writer)
 
 
 def test_orphans_die_with_their_host(box: PoolInABox, tmp_path: Path) -> None:
-    """A power cut spares nothing, and nothing else."""
+    """Here a daemon that a hook has left behind. A power cut spares nothing, and nothing else."""
     writer = Writer(box, tmp_path, A_DAEMON)
-    box.put_hook(box.hosts[0], "vm-pre-start", writer.text)
-    box.start(box.add_vm("a"), box.hosts[0])
+    start_with_hook(box, writer.text)
     writer.wait()
     box.lose(box.hosts[1])
     assert writer.is_at_work()
     box.lose(box.hosts[0])
-    end = time.monotonic() + 60
-    while writer.is_at_work():
-        assert time.monotonic() < end
-        time.sleep(0.01)
+    until(lambda: not writer.is_at_work())
 
 
 def test_starts_that_are_queued(box: PoolInABox, tmp_path: Path) -> None:
@@ -172,6 +161,4 @@ def test_a_connection_that_says_nothing(box: PoolInABox) -> None:
 def test_a_box_that_is_closed_takes_nothing_on(box: PoolInABox) -> None:
     vm = box.add_vm("a")
     box.close()
-    with pytest.raises(Failure) as refused:
-        box.start(vm)
-    assert refused.value.description[0] == "TASK_CANCELLED"
+    assert refused(box.start, vm)[0] == "TASK_CANCELLED"
