@@ -1,6 +1,6 @@
 """How programs of a dom0 are started, and what they leave. Another machine's dom0 is further Programs.
 
-As xapi does it (plugin.json, hooks-waiting.json): the working folder is /, both outputs are files, and a
+As xapi does it (plugin.json, hooks.json): the working folder is /, both outputs are files, and a
 child that a program leaves behind with them open is not waited for.
 """
 

@@ -1,6 +1,6 @@
 """Hosts that take VMs or do not, and hosts that are declared dead.
 
-Imitates vm-life.json and hooks-waiting.json: a dead host's VMs are Halted by declaration, and the hooks
+As seen of a real xapi: a dead host's VMs are Halted by declaration, and the hooks
 host-pre-declare-dead and host-post-declare-dead run on the master (xen-api: ocaml/xapi/xapi_hooks.ml).
 """
 

@@ -47,7 +47,7 @@ def _finish(database: Database, task: str, work: Callable[[str], Any]) -> None:
         # The result of a task is the XML of a value, so its text is escaped once more.
         outcome = {"status": "success", "result": xml_value(work(task))}
     except Cancelled:
-        outcome = {"status": "cancelled"}  # without an error_info (hooks-waiting.json)
+        outcome = {"status": "cancelled"}  # without an error_info
     except Failure as failure:
         outcome = {"status": "failure", "error_info": failure.description}
     except Exception as error:
@@ -61,8 +61,8 @@ def _finish(database: Database, task: str, work: Callable[[str], Any]) -> None:
 
 
 def cancel(context: Context, task: str) -> None:
-    """Notes the wish. A plugin call does not look at it, and the note stays (plugin.json); who looks does so
-    at steps of its own (hooks-waiting.json)."""
+    """Notes the wish. A plugin call does not look at it, and the note stays; who looks does so at steps of
+    its own."""
     context.xapi.database.add_to("task", task, "current_operations", new_ref(), "cancel")
 
 

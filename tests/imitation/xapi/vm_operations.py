@@ -1,6 +1,6 @@
 """Operations on VMs: one begins when the rules and the others under way permit it, and waits its turn if not.
 
-Imitates hooks-waiting.json: an operation that others are in the way of waits until they are through, then it
+As seen of a real xapi: an operation that others are in the way of waits until they are through, then it
 is judged anew; all other refusals come at once. xapi wakes those who wait when an operation ends, or after
 1 to 20 s; here always at once. A cancelled call ends at its next step, not before.
 """

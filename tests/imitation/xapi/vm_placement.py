@@ -1,6 +1,6 @@
 """Where a VM may start, and where it starts if nobody says so.
 
-Imitates vm-life.json and hooks-waiting.json: nothing looks at other_config:pci. xapi's own choice among the
+Imitates vm-life.json: nothing looks at other_config:pci. xapi's own choice among the
 hosts that will do is partly random (xen-api: ocaml/xapi/xapi_vm_placement.ml); here it is the affinity's
 host, else the one with the most memory free, then with the fewest VMs, then the first.
 """

@@ -1,6 +1,6 @@
 """Starting and ending VMs: what xapi and a host's xenopsd do, hooks and devices in their order.
 
-Imitates vm-life.json, passthrough.json, hooks.json and hooks-waiting.json; where they are silent, xen-api:
+Imitates vm-life.json, passthrough.json and hooks.json; where they are silent, xen-api:
 ocaml/xenopsd/lib/xenops_server.ml (atomics_of_operation). So the list of devices is read before the hooks
 run, a reboot plugs that list again with what was added to it since (vm_notes.push_again), and a failed start
 leaves no domain and runs no further hook.
