@@ -6,6 +6,7 @@ What xapi is told is told the machine too, where its dom0 would show it.
 from typing import Sequence
 
 import machine_network
+import networks
 from box_host import BoxHost
 from machine_description import Interface
 from xapi import Xapi
@@ -28,8 +29,7 @@ class Networks:
 
     def add_network(self, name: str) -> str:
         """A network more, whatever others there are of that name: duplicates are allowed."""
-        given = {"name_label": name, "name_description": "", "MTU": 1500, "other_config": {}, "tags": []}
-        return str(self.xapi.call("network.create", given))
+        return networks.add_network(self.xapi, name)
 
     def _network(self, name: str) -> str:
         found = self.xapi.database.by_name_label("network", name)
@@ -38,13 +38,13 @@ class Networks:
     def add_bond(self, host: BoxHost, devices: Sequence[str], network: str) -> str:
         """A bond over these interfaces; its reference."""
         members = [self.pif(host, device) for device in devices]
-        bond = str(self.xapi.call("Bond.create", self._network(network), members, "", "active-backup", {}))
+        bond = networks.add_bond(self.xapi, members, self._network(network))
         self._show(host, self.xapi.database.get("Bond", bond, "master"), "bond", devices)
         return bond
 
     def add_vlan(self, host: BoxHost, device: str, tag: int, network: str) -> str:
         """A VLAN on an interface or a bond; its reference."""
-        vlan = str(self.xapi.call("VLAN.create", self.pif(host, device), tag, self._network(network)))
+        vlan = networks.add_vlan(self.xapi, self.pif(host, device), tag, self._network(network))
         self._show(host, self.xapi.database.get("VLAN", vlan, "untagged_PIF"), "vlan", [device], tag)
         return vlan
 
@@ -66,7 +66,7 @@ class Networks:
 
     def add_sriov_network(self, host: BoxHost, device: str, network: str) -> str:
         """xapi's own SR-IOV on an interface, which makes all its VFs; the network_sriov."""
-        return str(self.xapi.call("network_sriov.create", self.pif(host, device), self._network(network)))
+        return networks.add_sriov(self.xapi, self.pif(host, device), self._network(network))
 
     def unplug(self, host: BoxHost, device: str) -> None:
         self.xapi.call("PIF.unplug", self.pif(host, device))

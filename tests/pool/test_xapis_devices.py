@@ -22,8 +22,7 @@ def pool(pool: Pool) -> Pool:
 
 def with_vif(pool: Pool, vm: str) -> str:
     (network,) = pool.box.xapi.database.by_name_label("network", "by xapi")
-    usual = {"device": "0", "MAC": "", "MTU": "1500", "other_config": {}, "qos_algorithm_type": ""}
-    pool.api("VIF.create", {"VM": pool.ref(vm), "network": network, **usual})
+    pool.box.xapi.database.create("VIF", {"device": "0", "VM": pool.ref(vm), "network": network})
     return vm
 
 

@@ -1,4 +1,4 @@
-"""PIFs of any kind: which there are, and how physical ones come from the interfaces that dom0 has.
+"""Physical PIFs: what xapi knows of the interfaces that dom0 has.
 
 Facts from xen-api: ocaml/xapi/xapi_pif.ml; records.json.
 """
@@ -7,31 +7,12 @@ import os
 from typing import TYPE_CHECKING, Any, Dict, List
 
 import pci_objects
-from database import Record
-from values import NULL, Failure
+from values import NULL
 
 if TYPE_CHECKING:
     from xapi import Xapi
 
-NO_MAC = "fe:ff:ff:ff:ff:ff"  # of a PIF that only stands for something, as a VLAN's
 INTERFACES = "/sys/class/net"
-
-
-def add(xapi: "Xapi", values: Record) -> str:
-    """A PIF that is not plugged yet. One that stands on another shares that one's PIF_metrics."""
-    metrics = values.get("metrics") or xapi.database.create("PIF_metrics", {})
-    return xapi.database.create("PIF", {"currently_attached": False, **values, "metrics": metrics})
-
-
-def no_other_pif(xapi: "Xapi", host: str, network: str) -> None:
-    """A host has one PIF on a network."""
-    xapi.database.get("network", network, "uuid")
-    others = xapi.database.find("PIF", host=host, network=network)
-    if others:
-        raise Failure("NETWORK_ALREADY_CONNECTED", host, others[0])
-
-
-# -- physical ones ---------------------------------------------------------------------------------
 
 
 def physical_interfaces(root: str) -> Dict[str, str]:

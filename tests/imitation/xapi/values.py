@@ -78,8 +78,6 @@ def take(kind: str, value: Any) -> Any:
     Imitates session.json and maps.json: no type is converted into another, except that a 64-bit integer
     may come as a string of digits, which is its form in XML-RPC, or as a number.
     """
-    if kind == "record":
-        return take_record(value)
     item_kind, _, container = kind.partition(" ")
     if container == "map":
         if not isinstance(value, dict):
@@ -104,13 +102,6 @@ def take(kind: str, value: Any) -> Any:
     if not isinstance(value, str):
         raise _expected("datetime", value)
     return Time(value)
-
-
-def take_record(value: Any) -> Any:
-    """A record, whose members its call takes one by one."""
-    if not isinstance(value, dict):
-        raise _expecting("Dict", value)
-    return value
 
 
 def _float(value: Any) -> float:

@@ -4,9 +4,10 @@ As seen of a real xapi: the lowest VF that is in no VM, whatever other_config:pc
 is not agile. Facts from xen-api: ocaml/xapi/xapi_network_sriov_helpers.ml, xapi_vm_helpers.ml.
 """
 
+import os
 from typing import TYPE_CHECKING, List, Optional
 
-import sriov_functions
+import pci_objects
 from values import Failure
 
 if TYPE_CHECKING:
@@ -22,7 +23,7 @@ def addresses(xapi: "Xapi", vm: str, host: str) -> List[str]:
         if not is_sriov(xapi, network):
             continue
         physical = _physical(xapi, network, host)
-        free = [vf for vf in sriov_functions.free(xapi, physical) if vf not in taken] if physical else []
+        free = [vf for vf in _free(xapi, physical) if vf not in taken] if physical else []
         if not free:
             raise Failure("NETWORK_SRIOV_INSUFFICIENT_CAPACITY", network)
         taken.append(free[0])
@@ -44,6 +45,22 @@ def _physical(xapi: "Xapi", network: str, host: str) -> Optional[str]:
         for sriov in database.get("PIF", pif, "sriov_logical_PIF_of"):
             return str(database.get("network_sriov", sriov, "physical_PIF"))
     return None
+
+
+def _free(xapi: "Xapi", physical: str) -> List[str]:
+    """The VFs of a physical PIF that have a PCI object and are in no VM, lowest address first."""
+    database = xapi.database
+    record = database.record("PIF", physical)
+    machine = xapi.dom0s[record["host"]].machine
+    address = database.get("PCI", record["PCI"], "pci_id")
+    attached = {pci for vm in database.refs("VM") for pci in database.get("VM", vm, "attached_PCIs")}
+
+    def is_of_port(vf: str) -> bool:
+        link = machine.path(f"{pci_objects.DEVICES}/{vf}/physfn")
+        return bool(os.path.basename(os.path.realpath(link)) == address)
+
+    known = pci_objects.of_host(xapi, record["host"])
+    return [known[vf] for vf in sorted(known) if known[vf] not in attached and is_of_port(vf)]
 
 
 def note_plugged(xapi: "Xapi", vm: str, plugged: bool) -> None:

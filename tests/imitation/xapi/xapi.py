@@ -13,18 +13,14 @@ import host_life
 import mastership
 import membership
 import messages
-import network_kinds
 import networks
 import objects
 import pci_objects
 import pgpus
-import pif_plugging
 import pifs
 import plugin_calls
 import sessions
-import sriov_networks
 import tasks
-import vifs
 import vm_blocks
 import vm_copies
 import vm_moves
@@ -43,9 +39,8 @@ from vm_operations import Life
 from workers import Workers
 
 TABLES = (
-    *(objects.CALLS, sessions.CALLS, tasks.CALLS, plugin_calls.CALLS, messages.CALLS),
+    *(objects.CALLS, sessions.CALLS, tasks.CALLS, plugin_calls.CALLS, messages.CALLS, networks.CALLS),
     *(host_life.CALLS, membership.CALLS, evacuation.CALLS, ha.CALLS),
-    *(networks.CALLS, pif_plugging.CALLS, network_kinds.CALLS, sriov_networks.CALLS, vifs.CALLS),
     *(vm_start.CALLS, vm_moves.CALLS, vm_copies.CALLS, vm_blocks.CALLS),
 )
 
