@@ -81,6 +81,9 @@ def test_the_network_of_a_vlan_implies_its_tag(pool: Pool) -> None:
     pool.refused("assign_vf", vm=vm, network="accounting", vlan_protocol="802.1ad").says(
         "SRIOV_BAD_ARGUMENT", "802.1q or nothing"
     )
+    pool.refused("assign_vf", vm=vm, network="accounting", profile="router").says(
+        "SRIOV_BAD_ARGUMENT", "accounting has VLAN 42", "network of the port itself"
+    )
 
 
 def test_a_vf_of_a_bonds_member_is_not_redundant(pool: Pool) -> None:

@@ -185,6 +185,25 @@ def test_a_bug_of_ours_refuses_only_vms_with_entries(pool: Pool) -> None:
     refusal.says("SRIOV_XAPI_SILENT")
 
 
+def test_a_router_has_all_vlans_of_its_port_and_is_said_to(pool: Pool) -> None:
+    """Beside VMs with VLANs there: a pool-admin gives it, so the start lets it have them."""
+    other, router = pool.with_vf("other", vlan="12"), pool.vm("router")
+    given = pool.assign(router, network=pool.network("eth1"), profile="router", on=pool.one)
+    assert "every VLAN" in given["warnings"][0]
+    settings = pool.requests(router)[0]["settings"]
+    assert {**settings, "mac": ""} == {"mac": "", "vlan": "0", "trust": "on", "spoof_check": "off"}
+    pool.start(router, pool.one)
+    (vf,) = pool.vfs(state="in-use")
+    assert (vf["address"], vf["vlan"], vf["trust"], vf["spoof_check"]) == (given["vf"], 0, True, False)
+    pool.shut_down(router)
+    (vf,) = pool.vfs(vm=router)
+    assert (vf["trust"], vf["spoof_check"]) == (False, True)
+
+    for args in ({"vlan": "5"}, {"trust": "off"}, {"qos": "1"}):
+        pool.refused("assign_vf", vm=other, pf="eth1", profile="router", **args).says("SRIOV_BAD_ARGUMENT")
+    pool.refused("assign_vf", vm=other, pf="eth1", profile="switch").says("SRIOV_BAD_ARGUMENT", "router")
+
+
 # -- what a start costs ----------------------------------------------------------------------------
 
 WALK = "walk of sysfs"

@@ -13,6 +13,7 @@ from ..pool.inventories import Surveyed
 from ..pool.ledger import Choice, Request
 from ..pool.locked import Work
 from ..pool.macs import chosen_mac
+from ..vf import profiles
 from ..vf.host_inventory import PortState, VfState
 from . import arguments
 
@@ -26,6 +27,7 @@ class Wish(NamedTuple):
     value: str
     settings: Dict[str, str]  # in the words of the ledger
     host: Optional[str]  # UUID
+    profile: Optional[str] = None  # which its settings are of, see profiles
 
 
 def assign_vf(host: Host, session: Any, args: Mapping[str, str]) -> Dict[str, Any]:
@@ -62,6 +64,7 @@ def _assign(at: Work, wish: Wish) -> Dict[str, Any]:
     where = at.host(target)
     vf = where.inventory.vfs[vfs[number]]
     port = where.inventory.port_of(vf)
+    opened = _opened(wish, where, vf)
     if begun is None:
         requests[-1] = requests[-1]._replace(settings=_settings(at, number, wish, vf, port))
     change = change_of(at, requests, target, vfs)
@@ -88,7 +91,7 @@ def _assign(at: Work, wish: Wish) -> Dict[str, Any]:
         "host_uuid": target,
         "portable": portable,
         "redundant": False if vf.function.port.interface in bonded else None,  # it fails with that one port
-        "warnings": [*warnings, *stopped],
+        "warnings": [*opened, *warnings, *stopped],
     }
 
 
@@ -123,6 +126,26 @@ def _settings(at: Work, number: int, wish: Wish, vf: VfState, port: Optional[Por
     return settings
 
 
+def _opened(wish: Wish, where: Surveyed, vf: VfState) -> List[str]:
+    """Warnings of what a profile opens; refuses a VF whose driver cannot do what the profile needs."""
+    if wish.profile is None:
+        return []
+    pf = where.inventory.pf_of(vf)
+    doubt = profiles.doubt(wish.profile, pf.function.driver)
+    if doubt is not None and doubt.certain:
+        named = f"{vf.address} of {pf.function.name} ({where.member.name})"
+        raise SriovError(
+            "SRIOV_BAD_ARGUMENT",
+            f"{named} cannot have profile={wish.profile}: {doubt.why}.",
+            "Use a port of another card (`list_pfs` shows their drivers), or a VIF in promiscuous mode.",
+        )
+    opened = f"The guest may send from any MAC, and join every VLAN of {pf.function.name}."
+    return [
+        opened,
+        *([f"{vf.address}: {doubt.why}; where it cannot, the start is refused."] if doubt else []),
+    ]
+
+
 def _wish(args: Mapping[str, str]) -> Wish:
     kind = arguments.exactly_one("assign_vf", args, KINDS, "They say which VF the VM gets.")
     value: Optional[str]
@@ -135,6 +158,14 @@ def _wish(args: Mapping[str, str]) -> Wish:
     else:
         value = arguments.text(args, "network", "a network's UUID, name-label or bridge")
     settings = {}
+    profile = args.get("profile", "").strip().lower() or None
+    if profile is not None:
+        if profile not in profiles.SETTINGS:
+            raise bad_argument("profile", args["profile"], f"one of: {', '.join(profiles.SETTINGS)}")
+        beside = [name for name in (*profiles.SETTINGS[profile], "qos", "vlan_protocol") if name in args]
+        if beside:
+            raise bad_argument(beside[0], args[beside[0]], f"nothing beside profile={profile}, which sets it")
+        settings.update(profiles.SETTINGS[profile])
     for name in vf_settings.NAMES:
         if name not in args or args[name].strip() == "default":
             continue  # then /etc/sriov.conf says it, or the driver
@@ -142,7 +173,7 @@ def _wish(args: Mapping[str, str]) -> Wish:
             settings[name] = vf_settings.as_text(vf_settings.parse_value(name, args[name]))
         except ValueError as accepted:
             raise bad_argument(name, args[name], f"{accepted}, or default") from None
-    return Wish(kind, value or "", settings, arguments.uuid(args, "host_uuid"))
+    return Wish(kind, value or "", settings, arguments.uuid(args, "host_uuid"), profile)
 
 
 def _check_settings(settings: Mapping[str, str], speed: Optional[int]) -> None:
@@ -158,6 +189,13 @@ def _of_network(pool: Topology, wish: Wish) -> Wish:
     """The wish with the network's UUID, and the tag that the network implies."""
     network = hosts.request_network(pool, wish.value)
     settings = dict(wish.settings)
+    if network["vlan"] is not None and wish.profile is not None:
+        raise bad_argument(
+            "network",
+            network["name"],
+            f"with profile={wish.profile} the network of the port itself, since the guest tags: "
+            f"{network['name']} has VLAN {network['vlan']}",
+        )
     if network["vlan"] is not None:
         tag = str(network["vlan"])
         if settings.setdefault("vlan", tag) != tag:

@@ -46,7 +46,7 @@ FUNCTIONS: Dict[str, Function] = {
     "release_vfs": Function("calls.release_vfs", ("vm_uuid", "vfs")),
     "assign_vf": Function(
         "calls.assign_vf",
-        ("vm_uuid", "vf", "pf", "network", "device", "host_uuid", *SETTINGS.split()),
+        ("vm_uuid", "vf", "pf", "network", "device", "host_uuid", "profile", *SETTINGS.split()),
         pool=True,
     ),
     "unassign_vf": Function("calls.unassign_vf", ("vm_uuid", "request", "vf", "all"), pool=True),
