@@ -70,10 +70,6 @@ def _result(output: bytes) -> str:
     except ElementTree.ParseError as error:
         raise _plugin_failure("failed to parse plugin output", _text(output), str(error)) from None
     content = _single(_unbox(root, "methodResponse"), "methodResponse")
-    if content.tag == "fault":
-        fault = _members(_typed(_single(content, "fault"), "struct"))
-        code, text = _typed(fault["faultCode"], "int"), _string(fault["faultString"])
-        raise _plugin_failure("fault", code.text or "", text)
     param = _single(_unbox(content, "params"), "single return value (struct status)")
     answer = _members(_typed(_single(_unbox(param, "param"), "value"), "struct"))
     status = _string(answer["Status"]) if "Status" in answer else ""
