@@ -19,6 +19,10 @@ VF = "0000:07:10.0"
 BORN = f"pci {VF}: [8086:10ed] type 00 class 0x020000"
 NO_SPACE = f"pci {PF}: BAR {{}}: no space for [mem size 0x00100000 64bit pref]"
 ASSIGNED = f"pci {PF}: BAR {{}}: assigned [mem 0xfb000000-0xfb0fffff 64bit pref]"
+NEWER = f"pci {PF}: VF BAR 0 [mem 0xfb000000-0xfb0fffff]: assigned"
+REFUSED = f"ixgbe {PF}: not enough MMIO resources for SR-IOV"
+OUT_OF_BUSES = f"pci {PF}: can't enable 64 VFs (bus 0b out of range of [bus 07])"
+MMIO = "NO_MMIO_SPACE"
 
 
 def evidence(*lines: str) -> List[kernel_log.Evidence]:
@@ -26,18 +30,14 @@ def evidence(*lines: str) -> List[kernel_log.Evidence]:
     return kernel_log.evidence(answer, {VF: PF}).get(PF, [])
 
 
-def codes(*lines: str) -> List[str]:
-    return [one.code for one in evidence(*lines)]
-
-
 @pytest.mark.parametrize(
     ("line", "code"),
     [
-        ("[    3.1] ixgbe 0000:07:00.0: not enough MMIO resources for SR-IOV", "NO_MMIO_SPACE"),
-        ("[    0.9] pci 0000:07:00.0: BAR 7: no space for [mem size 0x00100000 64bit]", "NO_MMIO_SPACE"),
-        ("pci 0000:07:00.0: VF BAR 0 [mem size 0x00100000]: can't assign; no space", "NO_MMIO_SPACE"),
+        ("[    3.1] ixgbe 0000:07:00.0: not enough MMIO resources for SR-IOV", MMIO),
+        ("[    0.9] pci 0000:07:00.0: BAR 7: no space for [mem size 0x00100000 64bit]", MMIO),
+        ("pci 0000:07:00.0: VF BAR 0 [mem size 0x00100000]: can't assign; no space", MMIO),
         ("igb 0000:07:00.0: SR-IOV: bus number out of range", "NO_BUS_NUMBERS"),
-        ("pci 0000:07:00.0: can't enable 64 VFs (bus 0b out of range of [bus 07])", "NO_BUS_NUMBERS"),
+        (OUT_OF_BUSES, "NO_BUS_NUMBERS"),
         (
             "mlx4_core 0000:07:00.0: Driver does not support SRIOV configuration via sysfs",
             "DRIVER_WITHOUT_SRIOV",
@@ -50,40 +50,31 @@ def test_kernel_log_lines_against_a_device(line: str, code: str) -> None:
     assert not found.line.startswith("[")
 
 
-def test_other_bars_and_other_lines_are_no_evidence() -> None:
-    assert codes(NO_SPACE.format(6), f"ixgbe {PF}: SR-IOV enabled with 63 VFs") == []
-
-
-def test_room_that_was_found_in_a_later_try_is_no_problem() -> None:
-    assert codes(NO_SPACE.format(7)) == ["NO_MMIO_SPACE"]
-    assert codes(NO_SPACE.format(7), ASSIGNED.format(7)) == []
-    assert codes(ASSIGNED.format(7), NO_SPACE.format(7)) == ["NO_MMIO_SPACE"]
-
-
-def test_room_for_one_bar_is_no_room_for_another() -> None:
-    assert codes(NO_SPACE.format(7), NO_SPACE.format(10), ASSIGNED.format(7)) == ["NO_MMIO_SPACE"]
-    assert codes(NO_SPACE.format(7), NO_SPACE.format(10), ASSIGNED.format(10), ASSIGNED.format(7)) == []
-
-
-def test_a_bar_by_its_name_in_newer_kernels() -> None:
-    newer = f"pci {PF}: VF BAR 0 [mem 0xfb000000-0xfb0fffff]: assigned"
-    assert codes(NO_SPACE.format(7), newer) == []
-    assert codes(f"pci {PF}: VF BAR 3 [mem size 0x00100000]: can't assign; no space", newer) == [
-        "NO_MMIO_SPACE"
-    ]
-
-
-def test_a_bar_of_the_pf_itself_says_nothing_of_its_vfs() -> None:
-    assert codes(NO_SPACE.format(7), ASSIGNED.format(0)) == ["NO_MMIO_SPACE"]
-
-
-def test_a_reason_from_before_the_vfs_exist_is_over() -> None:
-    refused = f"ixgbe {PF}: not enough MMIO resources for SR-IOV"
-    out_of_buses = f"pci {PF}: can't enable 64 VFs (bus 0b out of range of [bus 07])"
-    assert codes(refused, out_of_buses) == ["NO_MMIO_SPACE", "NO_BUS_NUMBERS"]
-    assert codes(refused, out_of_buses, BORN) == []
-    assert codes(BORN, refused) == ["NO_MMIO_SPACE"]
-    assert codes(refused, "pci 0000:09:10.0: [8086:10ed] type 00 class 0x020000") == ["NO_MMIO_SPACE"]
+@pytest.mark.parametrize(
+    ("lines", "codes"),
+    [
+        # other BARs and other lines
+        ([NO_SPACE.format(6), f"ixgbe {PF}: SR-IOV enabled with 63 VFs"], []),
+        # room that was found in a later try, for that BAR
+        ([NO_SPACE.format(7)], [MMIO]),
+        ([NO_SPACE.format(7), ASSIGNED.format(7)], []),
+        ([ASSIGNED.format(7), NO_SPACE.format(7)], [MMIO]),
+        ([NO_SPACE.format(7), NO_SPACE.format(10), ASSIGNED.format(7)], [MMIO]),
+        ([NO_SPACE.format(7), NO_SPACE.format(10), ASSIGNED.format(10), ASSIGNED.format(7)], []),
+        # a BAR by its name in newer kernels
+        ([NO_SPACE.format(7), NEWER], []),
+        ([f"pci {PF}: VF BAR 3 [mem size 0x00100000]: can't assign; no space", NEWER], [MMIO]),
+        # a BAR of the PF itself
+        ([NO_SPACE.format(7), ASSIGNED.format(0)], [MMIO]),
+        # what was before the VFs were made
+        ([REFUSED, OUT_OF_BUSES], [MMIO, "NO_BUS_NUMBERS"]),
+        ([REFUSED, OUT_OF_BUSES, BORN], []),
+        ([BORN, REFUSED], [MMIO]),
+        ([REFUSED, "pci 0000:09:10.0: [8086:10ed] type 00 class 0x020000"], [MMIO]),
+    ],
+)
+def test_a_reason_counts_until_a_later_line_ends_it(lines: List[str], codes: List[str]) -> None:
+    assert [one.code for one in evidence(*lines)] == codes
 
 
 def test_status_names_a_code_once_with_all_its_lines(fs: FakeFilesystem) -> None:

@@ -1,6 +1,6 @@
 """Which card /etc/sriov.conf means: by address and MAC, and InfiniBand by its GUID."""
 
-from typing import Any, Dict, List, Optional
+from typing import Any, Dict, List, Optional, Tuple
 
 import pytest
 from answering_host import DEVICES, AnsweringHost, add_interface, add_pf, ip_shows, vf_address
@@ -46,13 +46,39 @@ def pf_of(match: Match) -> Optional[str]:
     return match.pf.address if match.pf else None
 
 
+def found(host: AnsweringHost, key: str) -> Tuple[Optional[str], Optional[str]]:
+    """The PF that a section of CARD with that line means, and the code of what is wrong."""
+    (match,) = matched(host, f"[pf {CARD}]\n{key}\nvfs = 2\n")
+    return pf_of(match), match.problem.code if match.problem else None
+
+
+@pytest.mark.parametrize(
+    ("identity", "driver", "pci_class", "key", "expected"),
+    [
+        # at boot its driver may not have made the interface yet, which would show the MAC
+        ("8086:10fb", "ixgbe", "020000", "mac = 00:1b:21:00:01:00", (CARD, None)),
+        ("8086:10fb", "ixgbe", "020000", f"guid = {GUID}", (None, "OTHER_CARD")),
+        ("144d:a808", "nvme", "010802", "mac = 00:1b:21:00:01:00", (None, "OTHER_CARD")),
+        ("15b3:1017", "mlx5_core", "020700", "mac = 80:00:00:48:fe:80", (None, "OTHER_CARD")),
+    ],
+    ids=["late", "infiniband-wanted", "nvme", "cut-mac"],
+)
+def test_a_card_without_an_interface(
+    fs: FakeFilesystem, identity: str, driver: str, pci_class: str, key: str, expected: Tuple[Any, Any]
+) -> None:
+    add_pf(fs, CARD, identity, driver, 0, pci_class=pci_class)
+    assert found(AnsweringHost(), key) == expected
+
+
+def test_another_infiniband_card_in_its_place_is_not_touched(fs: FakeFilesystem) -> None:
+    infiniband_card(fs, guid=OTHER_GUID)
+    assert found(AnsweringHost(), f"guid = {GUID}") == (None, "OTHER_CARD")
+
+
 def test_an_infiniband_card_is_known_by_its_guid_wherever_it_is(fs: FakeFilesystem) -> None:
     infiniband_card(fs, OTHER)
     host = AnsweringHost({ETHTOOL.format("ib0"): f"Permanent address: {ipoib_address(GUID, '00:11:22')}\n"})
-    (match,) = matched(host, f"[pf {CARD}]\nguid = {GUID.upper()}\nvfs = 2\n")
-    assert pf_of(match) == OTHER
-    assert match.problem
-    assert match.problem.code == "PF_MOVED"
+    assert found(host, f"guid = {GUID.upper()}") == (OTHER, "PF_MOVED")
 
 
 def test_the_guid_is_the_same_after_a_boot_that_chose_another_queue(fs: FakeFilesystem) -> None:
@@ -66,12 +92,6 @@ def test_the_guid_is_the_same_after_a_boot_that_chose_another_queue(fs: FakeFile
     assert [one.problem for one in matched(host, text)] == [None]
 
 
-def test_another_infiniband_card_in_its_place_is_not_touched(fs: FakeFilesystem) -> None:
-    infiniband_card(fs, guid=OTHER_GUID)
-    (match,) = matched(AnsweringHost(), f"[pf {CARD}]\nguid = {GUID}\nvfs = 2\n")
-    assert (pf_of(match), match.problem and match.problem.code) == (None, "OTHER_CARD")
-
-
 @pytest.mark.parametrize("guid", [GUID, OTHER_GUID])
 def test_a_mac_that_an_earlier_build_cut_of_a_longer_address_means_no_card(
     fs: FakeFilesystem, guid: str
@@ -81,12 +101,6 @@ def test_a_mac_that_an_earlier_build_cut_of_a_longer_address_means_no_card(
     assert pf_of(match) is None
     assert match.problem
     assert "set_vf_count" in match.problem.hint
-
-
-def test_pf_section_of_a_card_without_an_interface_yet(fs: FakeFilesystem) -> None:
-    add_pf(fs, CARD, "15b3:1017", "mlx5_core", 0, pci_class="020700")
-    (match,) = matched(AnsweringHost(), f"[pf {CARD}]\nmac = {ipoib_address(GUID)[:17]}\nvfs = 2\n")
-    assert pf_of(match) is None
 
 
 def test_without_an_ipoib_interface_the_first_gid_tells(fs: FakeFilesystem) -> None:
@@ -120,36 +134,12 @@ def test_a_guid_of_another_form_is_an_error_of_the_file() -> None:
 # -- an Ethernet card ----------------------------------------------------------------------------
 
 
-def test_a_card_whose_interface_is_late_is_still_the_one(fs: FakeFilesystem) -> None:
-    """At boot its driver may not have made the interface yet, which would show the MAC."""
-    add_pf(fs, CARD, "8086:10fb", "ixgbe", 0)
-    host = AnsweringHost()
-    (match,) = matched(host, f"[pf {CARD}]\nmac = 00:1b:21:00:01:00\nvfs = 2\n")
-    assert match == Match(pci.functions(host)[0][0], None)
-
-
 def test_a_card_whose_second_port_is_there_first(fs: FakeFilesystem) -> None:
     add_pf(fs, CARD, "15b3:1003", "mlx4_core", 0, pci_class="028000")
     add_interface(fs, CARD, "eth2", "00:02:c9:00:00:02", dev_port=1)
-    (match,) = matched(AnsweringHost(), f"[pf {CARD}]\nmac = 00:02:c9:00:00:01\nvfs = 2\n")
-    assert (pf_of(match), match.problem) == (CARD, None)
+    assert found(AnsweringHost(), "mac = 00:02:c9:00:00:01") == (CARD, None)
     add_interface(fs, CARD, "eth1", "00:02:c9:00:00:01", dev_port=0)
-    (match,) = matched(AnsweringHost(), f"[pf {CARD}]\nmac = 00:02:c9:00:00:99\nvfs = 2\n")
-    assert match.problem
-    assert match.problem.code == "OTHER_CARD"
-
-
-def test_a_card_of_another_kind_without_an_interface_is_not(fs: FakeFilesystem) -> None:
-    add_pf(fs, CARD, "144d:a808", "nvme", 0, pci_class="010802")
-    (match,) = matched(AnsweringHost(), f"[pf {CARD}]\nmac = 00:1b:21:00:01:00\nvfs = 2\n")
-    assert (pf_of(match), match.problem and match.problem.code) == (None, "OTHER_CARD")
-
-
-def test_pf_section_of_an_infiniband_card(fs: FakeFilesystem) -> None:
-    add_pf(fs, CARD, "8086:10fb", "ixgbe", 0)
-    assert [pf_of(one) for one in matched(AnsweringHost(), f"[pf {CARD}]\nguid = {GUID}\nvfs = 2\n")] == [
-        None
-    ]
+    assert found(AnsweringHost(), "mac = 00:02:c9:00:00:99") == (None, "OTHER_CARD")
 
 
 def test_the_burnt_in_mac_counts_and_not_a_bonds(fs: FakeFilesystem) -> None:
