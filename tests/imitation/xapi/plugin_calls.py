@@ -1,14 +1,14 @@
 """host.call_plugin: runs a plugin as xapi does, and makes a result or failure of what it printed.
 
-Imitates plugin.json, step by step; the texts after INTERNAL_ERROR are like xapi's, which change.
+Imitates plugin.json; the texts after INTERNAL_ERROR are like xapi's, which change.
 """
 
 import os
 import signal
+import xmlrpc.client
 from functools import partial
-from typing import Any, Dict, Iterable, List, Mapping, NamedTuple, Optional
-from xml.etree import ElementTree
-from xml.etree.ElementTree import Element
+from typing import Any, Dict, Mapping, NamedTuple, Optional
+from xml.parsers.expat import ExpatError
 
 from calls import Call, Calls, Context
 from programs import HERE, AtWork, Ended, Programs
@@ -60,63 +60,20 @@ def _plugin_failure(*details: str) -> Failure:
     return Failure("XENAPI_PLUGIN_FAILURE", *details)
 
 
-# -- what it printed -------------------------------------------------------------------------------
-
-
 def _result(output: bytes) -> str:
-    """The Value of a Success; raises the Failure that the text says, or the one that it is."""
+    """The Value of a Success, which must be a string; raises the Failure that it is or says."""
+    answer: Any
     try:
-        root = ElementTree.fromstring(output)
-    except ElementTree.ParseError as error:
+        ((answer,), _method) = xmlrpc.client.loads(output)
+    except ExpatError as error:
         raise _plugin_failure("failed to parse plugin output", _text(output), str(error)) from None
-    content = _single(_unbox(root, "methodResponse"), "methodResponse")
-    param = _single(_unbox(content, "params"), "single return value (struct status)")
-    answer = _members(_typed(_single(_unbox(param, "param"), "value"), "struct"))
-    status = _string(answer["Status"]) if "Status" in answer else ""
-    if status == "Success" and "Value" in answer:
-        return _string(answer["Value"])
-    if status == "Failure" and "ErrorDescription" in answer:
-        description = _array(answer["ErrorDescription"])
-        if not description:
-            raise _type_error("Empty array of error strings")
-        raise Failure(*description)
-    raise _type_error("Status")
-
-
-def _type_error(text: str) -> Failure:
-    return internal_error(f'XMLRPC.RunTimeTypeError("{text}", _)')
-
-
-def _unbox(element: Element, tag: str) -> Element:
-    if element.tag != tag:
-        raise _type_error(f"unbox: Element={element.tag} should contain '{tag}'")
-    return element
-
-
-def _single(elements: Iterable[Element], name: str) -> Element:
-    found = list(elements)
-    if len(found) != 1:
-        raise _type_error(f"singleton: {{}} should be the singleton {{{name}}}")
-    return found[0]
-
-
-def _typed(value: Element, kind: str) -> Element:
-    """What a `value` element holds, which must be of this kind."""
-    return _unbox(_single(value, kind), kind)
-
-
-def _string(value: Element) -> str:
-    """The text of a string value, the only kind that is taken as a result; its type may be left out."""
-    return (_typed(value, "string") if len(value) else value).text or ""
-
-
-def _array(value: Element) -> List[str]:
-    return [_string(item) for item in _single(_typed(value, "array"), "data")]
-
-
-def _members(struct: Element) -> Dict[str, Element]:
-    pairs: List[Any] = [list(member) for member in struct]
-    return {name.text: value for name, value in pairs}
+    except (xmlrpc.client.Error, ValueError) as error:
+        raise internal_error(f"XMLRPC.RunTimeTypeError({error})") from None
+    if answer.get("Status") == "Failure":
+        raise Failure(*answer["ErrorDescription"])
+    if not isinstance(answer["Value"], str):
+        raise internal_error("XMLRPC.RunTimeTypeError(Value)")
+    return str(answer["Value"])
 
 
 CALLS: Calls = {

@@ -42,11 +42,6 @@ def storable(text: str) -> bool:
     return _FORBIDDEN.search(text) is None
 
 
-def without_forbidden(text: str) -> str:
-    """`text` as it comes through xapi where that drops what XML may not hold (hooks.json)."""
-    return _FORBIDDEN.sub("", text)
-
-
 _TAKEN: Dict[str, Tuple[type, ...]] = {"bool": (bool,), "int": (int, str), "float": (int, float, str)}
 _MAKE: Dict[str, type] = {"int": int, "float": float, "time": Time}
 

@@ -11,7 +11,7 @@ from functools import partial
 from typing import TYPE_CHECKING, List, Sequence, Tuple
 
 from plugin_calls import Dom0
-from values import Failure, internal_error, without_forbidden
+from values import Failure, internal_error
 
 if TYPE_CHECKING:
     from xapi import Xapi
@@ -45,7 +45,7 @@ def _execute(xapi: "Xapi", host: str, path: str, arguments: Sequence[str]) -> Tu
         ended = dom0.programs.run(words, dom0.environment, partial(xapi.reach.at_work, host))
     except OSError as error:
         return NOT_FOUND if error.errno == errno.ENOENT else NOT_EXECUTABLE, ""
-    return ended.status, without_forbidden(ended.stdout.decode("utf-8", "replace"))
+    return ended.status, ended.stdout.decode("utf-8", "replace")
 
 
 def _command(dom0: Dom0, path: str) -> List[str]:
