@@ -127,7 +127,7 @@ class Database:
                 if name in fields:
                     return _text(row.get(fields[name].name, []))
                 if class_name == "message":
-                    return ""  # messages are no rows: an unknown field equals nothing (records.json)
+                    return ""  # messages are no rows: an unknown field equals nothing
                 raise Failure("INTERNAL_ERROR", "missing field", name, "")
 
             return condition(text)

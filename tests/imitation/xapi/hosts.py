@@ -64,7 +64,7 @@ def add_host(database: Database, host: HostDescription, ref: str) -> None:
 
 
 def _add_pif(database: Database, nic: Nic, host: str) -> None:
-    """The PIF of a physical interface. Interfaces of one name share a network, pool-wide (records.json)."""
+    """The PIF of a physical interface. Interfaces of one name share a network, pool-wide."""
     name = f"Pool-wide network associated with {nic.device}"
     networks = database.by_name_label("network", name)
     if not networks:

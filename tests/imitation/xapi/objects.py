@@ -10,9 +10,9 @@ from calls import Call, Calls, Context
 from database import Record
 from schema import CLASSES, Field
 
-_NOT_LISTED = ("session",)  # no get_all and what goes with it (session.json)
-_WITHOUT_GETTERS = ("message",)  # records only (records.json)
-_WITHOUT_NAMES = ("pool",)  # has a name but no look-up by it (records.json)
+_NOT_LISTED = ("session",)  # no get_all and what goes with it
+_WITHOUT_GETTERS = ("message",)  # records only
+_WITHOUT_NAMES = ("pool",)  # has a name but no look-up by it
 
 
 def _get_record(context: Context, ref: str, class_name: str) -> Record:

@@ -49,7 +49,7 @@ _MAKE: Dict[str, type] = {"int": int, "float": float, "time": Time}
 def take(kind: str, value: Any) -> Any:
     """The value of a parameter of this kind (a type of fields.json), or the INTERNAL_ERROR that xapi answers.
 
-    Imitates session.json and maps.json: no type is converted into another, except that a number may come as a
+    No type is converted into another, except that a number may come as a
     string of digits, which is the form of a 64-bit integer in XML-RPC.
     """
     item_kind, _, container = kind.partition(" ")

@@ -10,7 +10,7 @@ from values import Failure, Time
 
 
 class NotRpc(Exception):
-    """No request: xapi answers these with HTTP status 500 (session.json)."""
+    """No request: xapi answers these with HTTP status 500."""
 
 
 # -- XML-RPC ---------------------------------------------------------------------------------------
