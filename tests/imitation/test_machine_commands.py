@@ -1,6 +1,5 @@
 """The fake machine's commands, its interfaces, and machines that several processes share."""
 
-import json
 import os
 import subprocess
 import sys
@@ -9,7 +8,7 @@ from typing import List
 
 import pytest
 from machine import Machine, create, default_host
-from machine_description import Card, Interface, Sriov, default_description, recorded_description
+from machine_description import Card, Sriov, default_description, recorded_description
 
 
 @pytest.fixture
@@ -123,23 +122,6 @@ def test_a_port_that_goes_up_and_down_and_one_without_a_cable(tmp_path: Path) ->
     machine.run("ip link set eth0 down".split())
     assert machine.text("/sys/class/net/eth0/carrier") is None  # EINVAL
     assert machine.text("/sys/class/net/eth0/operstate") == "down"
-
-
-def test_openvswitch_shows_nothing_below_its_bridges(tmp_path: Path) -> None:
-    over = (
-        Interface("bond0", "bond", ("eth1", "eth2")),
-        Interface("xapi0", "openvswitch", ("bond0",)),
-        Interface("bond0.7", "vlan", ("bond0",), tag=7),
-        Interface("xapi1", "openvswitch", ("bond0.7",), ipv4="10.1.2.3/23"),
-    )
-    machine = default_host(str(tmp_path), interfaces=over)
-    assert machine.read("/etc/xensource/network.conf") == "openvswitch\n"
-    assert machine.link("/sys/class/net/eth1/master") == "ovs-system"
-    assert not machine.exists("/sys/class/net/bond0")
-    assert not [name for name in machine.names("/sys/class/net/xapi0") if name.startswith("lower_")]
-    bridges = json.loads(machine.read("/var/lib/xcp/networkd.db"))["bridge_config"]
-    assert bridges["xapi0"]["ports"] == {"bond0": {"interfaces": ["eth1", "eth2"]}}
-    assert bridges["xapi1"]["vlan"] == ["xapi0", 7]
 
 
 # -- other commands ------------------------------------------------------------------------------

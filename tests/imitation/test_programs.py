@@ -7,12 +7,12 @@ import signal
 import subprocess
 import sys
 import threading
-import time
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Iterator, Tuple
 
 import pytest
+from checks import until
 from forked_programs import FORKED
 from programs import HERE, AtWork, Ended, Programs
 
@@ -87,8 +87,7 @@ def test_forked_program_can_be_killed(programs: Programs, tmp_path: Path) -> Non
 
     @contextmanager
     def killing(process: Any) -> Iterator[None]:
-        while not begun.exists():
-            time.sleep(0.01)
+        until(begun.exists)
         process.kill()
         yield
 
@@ -141,12 +140,8 @@ def test_programs_end_when_the_run_of_tests_is_killed(tmp_path: Path) -> None:
     (tmp_path / "script").chmod(0o755)
     environment = {**os.environ, "PYTHONPATH": os.path.dirname(os.path.abspath(__file__))}
     run = subprocess.Popen([sys.executable, "-c", A_RUN, str(tmp_path / "script")], env=environment)
-    while not told.exists():
-        time.sleep(0.01)
+    until(told.exists)
     run.kill()
     run.wait()
-    for number in map(int, told.read_text().split()):
-        end = time.monotonic() + 60
-        while os.path.exists(f"/proc/{number}"):
-            assert time.monotonic() < end
-            time.sleep(0.01)
+    of_programs = [f"/proc/{number}" for number in told.read_text().split()]
+    until(lambda: not any(map(os.path.exists, of_programs)))
