@@ -2,7 +2,7 @@
 
 import json
 import os
-from typing import Any, Dict, List, Optional
+from typing import Any, List, Optional
 
 import pytest
 from pyfakefs.fake_filesystem import FakeFilesystem
@@ -11,6 +11,7 @@ from sriovlib.machine.host import Host
 
 WEB, MAIL = "11111111-2222-4333-8444-555555555555", "66666666-2222-4333-8444-555555555555"
 VF, MANAGEMENT = "0000:07:10.0", "0000:02:00.0"
+RECORD = f"VM/{WEB}/config"
 CLASSIC = "/run/nonpersistent/xenopsd/classic"
 
 
@@ -36,18 +37,40 @@ def plugs() -> Optional[List[str]]:
     return xenopsd.devices(Host(), WEB)
 
 
-def test_the_devices_of_a_vm_are_beside_its_other_records(fs: FakeFilesystem) -> None:
-    has(fs, f"VM/{WEB}/config", f"VM/{WEB}/vbd.xvda", f"PCI/{WEB}/pci.{VF}", f"PCI/{WEB}/pci.{MANAGEMENT}")
-    assert plugs() == [MANAGEMENT, VF]
-
-
-def test_a_vm_without_devices_has_no_folder_beside_that_of_another_vm(fs: FakeFilesystem) -> None:
-    has(fs, f"VM/{WEB}/config", f"VM/{MAIL}/config", f"PCI/{MAIL}/pci.{VF}")
-    assert plugs() == []
+@pytest.mark.parametrize(
+    ("files", "expected"),
+    [
+        (
+            [RECORD, f"VM/{WEB}/vbd.xvda", f"PCI/{WEB}/pci.{VF}", f"PCI/{WEB}/pci.{MANAGEMENT}"],
+            [MANAGEMENT, VF],
+        ),
+        # without devices it has no folder beside that of another VM
+        ([RECORD, f"VM/{MAIL}/config", f"PCI/{MAIL}/pci.{VF}"], []),
+        # a record that is being written is none yet
+        ([RECORD, f"PCI/{WEB}/pci.{VF}", f"PCI/{WEB}/0b5c1e.tmp"], [VF]),
+        # no xenopsd keeps devices among the other records; one that did would plug them
+        ([RECORD, f"VM/{WEB}/pci.{MANAGEMENT}", f"PCI/{WEB}/pci.{VF}"], [MANAGEMENT, VF]),
+        # a record of another kind is not passed over
+        ([RECORD, f"PCI/{WEB}/pci.{VF}", f"PCI/{WEB}/pci."], None),
+        ([RECORD, f"PCI/{WEB}/pci.{VF}", f"PCI/{WEB}/pci.eth0"], None),
+        ([RECORD, f"PCI/{WEB}/pci.{VF}", f"PCI/{WEB}/device.0"], None),
+        ([RECORD, f"PCI/{WEB}/pci.{VF}", f"PCI/{WEB}/config"], None),
+        # nor is something in the place of a folder
+        ([RECORD, f"PCI/{WEB}"], None),
+        # of a VM that it does not know nothing is said
+        ([], None),
+        ([f"VM/{MAIL}/config"], None),
+        ([f"VM/{WEB}/vif.0"], None),
+        ([f"PCI/{WEB}/pci.{VF}"], None),
+    ],
+)
+def test_what_the_records_tell(fs: FakeFilesystem, files: List[str], expected: Optional[List[str]]) -> None:
+    has(fs, *files)
+    assert plugs() == expected
 
 
 def test_where_no_vm_has_devices_its_own_record_says_so(fs: FakeFilesystem) -> None:
-    fs.create_file(f"{CLASSIC}/VM/{WEB}/config", contents=config(False))
+    fs.create_file(f"{CLASSIC}/{RECORD}", contents=config(False))
     assert plugs() == []
 
 
@@ -56,12 +79,12 @@ def test_where_no_vm_has_devices_its_own_record_says_so(fs: FakeFilesystem) -> N
 )
 def test_a_xenopsd_that_keeps_devices_elsewhere_tells_nothing(fs: FakeFilesystem, contents: str) -> None:
     """There is no folder PCI, and the VM's own record does not say that it has no devices."""
-    fs.create_file(f"{CLASSIC}/VM/{WEB}/config", contents=contents)
+    fs.create_file(f"{CLASSIC}/{RECORD}", contents=contents)
     assert plugs() is None
 
 
 def test_a_vm_that_is_to_have_devices_does_not_pass_for_one_without(fs: FakeFilesystem) -> None:
-    fs.create_file(f"{CLASSIC}/VM/{WEB}/config", contents=config(True))
+    fs.create_file(f"{CLASSIC}/{RECORD}", contents=config(True))
     assert plugs() is None
     has(fs, f"PCI/{MAIL}/pci.{VF}")
     assert plugs() is None
@@ -69,31 +92,14 @@ def test_a_vm_that_is_to_have_devices_does_not_pass_for_one_without(fs: FakeFile
 
 def test_a_pv_guest_whose_key_pci_is_empty_has_none(fs: FakeFilesystem) -> None:
     """xapi goes by the key there, not by what is in it."""
-    fs.create_file(f"{CLASSIC}/VM/{WEB}/config", contents=config(True, "PV"))
+    fs.create_file(f"{CLASSIC}/{RECORD}", contents=config(True, "PV"))
     assert plugs() is None
     has(fs, f"PCI/{MAIL}/pci.{VF}")
     assert plugs() == []
 
 
-def test_a_record_that_is_being_written_is_none_yet(fs: FakeFilesystem) -> None:
-    has(fs, f"VM/{WEB}/config", f"PCI/{WEB}/pci.{VF}", f"PCI/{WEB}/0b5c1e.tmp")
-    assert plugs() == [VF]
-
-
-@pytest.mark.parametrize("name", ["pci.", "pci.eth0", "device.0", "config"])
-def test_a_record_of_another_kind_is_not_passed_over(fs: FakeFilesystem, name: str) -> None:
-    has(fs, f"VM/{WEB}/config", f"PCI/{WEB}/pci.{VF}", f"PCI/{WEB}/{name}")
-    assert plugs() is None
-
-
-def test_devices_among_the_other_records_count_too(fs: FakeFilesystem) -> None:
-    """No xenopsd keeps them there; one that did would plug them."""
-    has(fs, f"VM/{WEB}/config", f"VM/{WEB}/pci.{MANAGEMENT}", f"PCI/{WEB}/pci.{VF}")
-    assert plugs() == [MANAGEMENT, VF]
-
-
 def test_all_backends_are_asked(fs: FakeFilesystem) -> None:
-    has(fs, f"VM/{WEB}/config", f"PCI/{MAIL}/pci.{VF}")
+    has(fs, RECORD, f"PCI/{MAIL}/pci.{VF}")
     fs.create_dir("/run/nonpersistent/xenopsd/simulator")
     assert plugs() == []
     has(fs, f"PCI/{WEB}/pci.{VF}", backend="/run/nonpersistent/xenopsd/xenlight")
@@ -104,7 +110,7 @@ def test_all_backends_are_asked(fs: FakeFilesystem) -> None:
 def test_xenopsd_records_that_cannot_be_listed_are_unknown(
     fs: FakeFilesystem, monkeypatch: pytest.MonkeyPatch, unlistable: str
 ) -> None:
-    has(fs, f"VM/{WEB}/config", f"PCI/{MAIL}/pci.{VF}")
+    has(fs, RECORD, f"PCI/{MAIL}/pci.{VF}")
     fs.create_dir(f"{CLASSIC}/PCI/{WEB}")
     fs.create_dir("/run/nonpersistent/xenopsd/xenlight/VM")
     assert plugs() == []
@@ -119,17 +125,6 @@ def test_xenopsd_records_that_cannot_be_listed_are_unknown(
     assert plugs() is None
 
 
-def test_something_in_the_place_of_a_folder_is_unknown(fs: FakeFilesystem) -> None:
-    has(fs, f"VM/{WEB}/config", f"PCI/{WEB}")
-    assert plugs() is None
-
-
-@pytest.mark.parametrize("files", [[], [f"VM/{MAIL}/config"], [f"VM/{WEB}/vif.0"], [f"PCI/{WEB}/pci.{VF}"]])
-def test_of_a_vm_that_it_does_not_know_nothing_is_said(fs: FakeFilesystem, files: List[str]) -> None:
-    has(fs, *files)
-    assert plugs() is None
-
-
 @pytest.mark.parametrize("link", [True, False])
 def test_xenopsd_folder_may_be_a_link(fs: FakeFilesystem, link: bool) -> None:
     fs.remove("/var/run")
@@ -137,9 +132,7 @@ def test_xenopsd_folder_may_be_a_link(fs: FakeFilesystem, link: bool) -> None:
         fs.create_symlink("/var/run", "/run")
     else:
         fs.rename("/run", "/var/run")
-    files: Dict[str, str] = {f"VM/{WEB}/config": "{}", f"PCI/{WEB}/pci.{VF}": "{}"}
-    for path, contents in files.items():
-        fs.create_file(f"/var/run/nonpersistent/xenopsd/classic/{path}", contents=contents)
+    has(fs, RECORD, f"PCI/{WEB}/pci.{VF}", backend="/var/run/nonpersistent/xenopsd/classic")
     assert plugs() == [VF]
 
 
