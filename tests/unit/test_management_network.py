@@ -2,7 +2,7 @@
 NICs eth0 (0000:02:00.0) and eth1 (0000:07:00.0) in small trees."""
 
 import json
-from typing import Any, Dict, Tuple
+from typing import Any, Dict, List, Optional, Tuple
 
 import pytest
 from answering_host import AnsweringHost
@@ -13,6 +13,7 @@ from sriovlib.vf import host_inventory, in_use, inventory
 
 ETH0, ETH1 = "0000:02:00.0", "0000:07:00.0"
 NETWORKD = "/var/lib/xcp/networkd.db"
+Layout = List[Tuple[str, Tuple[str, ...], Dict[str, str]]]  # name, those below it, its files
 XENBR0 = {"bridge_config": [["xenbr0", {"ports": [["eth0", {"interfaces": ["eth0"]}]]}]]}
 
 
@@ -192,12 +193,6 @@ def test_an_address_on_a_vlan_of_an_openvswitch_bond(bridge: FakeFilesystem) -> 
     assert ETH1 in needs(AnsweringHost(address(("xapi2", "10.9.0.1/24"))))
 
 
-def test_a_bridge_of_openvswitch_that_nobody_explains_may_stand_on_each_nic(bridge: FakeFilesystem) -> None:
-    over(bridge, "ovsbr9")
-    host = AnsweringHost(address(("ovsbr9", "10.9.0.1/24")))
-    assert needs(host)[ETH1] == ("the network interface eth1, which dom0 may have an IP address on",)
-
-
 def test_a_vf_of_dom0_that_may_have_an_address_has_a_hint_that_says_why(bridge: FakeFilesystem) -> None:
     vf = "0000:07:10.0"
     nic(bridge, "eth7", vf, "00:16:3e:00:00:07")
@@ -214,45 +209,43 @@ def test_a_vf_of_dom0_that_may_have_an_address_has_a_hint_that_says_why(bridge: 
     assert "`ovs-vsctl add-br`" in error.value.hint
 
 
-@pytest.mark.parametrize("files", [{"uevent": "DEVTYPE=vlan\n"}, {"bridge/bridge_id": "8000"}, {}])
-def test_vlan_over_a_management_bridge_does_not_hide_its_nic(
-    bridge: FakeFilesystem, files: Dict[str, str]
+MAYBE = ("the network interface eth1, which dom0 may have an IP address on",)
+VLAN, BRIDGE = {"uevent": "DEVTYPE=vlan\n"}, {"bridge/bridge_id": "8000"}
+OVSBR9 = ("ovsbr9", (), {"type": "1\n", "ifindex": "9\n", "iflink": "9\n"})
+
+
+@pytest.mark.parametrize(
+    ("interfaces", "expected"),
+    [
+        # a bridge of Open vSwitch that nobody explains may stand on each NIC, and so may what is over it
+        ([("ovsbr9", (), {})], MAYBE),
+        ([OVSBR9, ("over9", ("ovsbr9",), VLAN)], MAYBE),
+        ([OVSBR9, ("over9", ("ovsbr9",), BRIDGE)], MAYBE),
+        ([OVSBR9, ("over9", ("ovsbr9",), {})], MAYBE),
+        ([("ovsbr9", (), {}), ("br0", ("eth0", "ovsbr9"), BRIDGE)], MAYBE),
+        # these are known to stand on no NIC
+        ([("gre1", (), {"type": "778\n", "uevent": "INTERFACE=gre1\n"})], None),
+        ([("veth0", (), {"type": "1\n", "ifindex": "7\n", "iflink": "8\n"})], None),
+        ([("xenapi", (), BRIDGE)], None),
+        ([("tap0", (), {"tun_flags": "0x1002\n"})], None),
+        ([("wg0", (), {"uevent": "DEVTYPE=wireguard\nINTERFACE=wg0\n"})], None),
+    ],
+    ids=lambda value: value[-1][0] if isinstance(value, list) else "",
+)
+def test_an_address_on_what_stands_on_others(
+    bridge: FakeFilesystem, interfaces: Layout, expected: Optional[Tuple[str, ...]]
 ) -> None:
-    over(bridge, "ovsbr9", type="1\n", ifindex="9\n", iflink="9\n")
-    over(bridge, "over9", "ovsbr9", **files)
-    host = AnsweringHost(address(("over9", "10.9.0.1/24")))
-    assert needs(host)[ETH1] == ("the network interface eth1, which dom0 may have an IP address on",)
-
-
-def test_nic_beside_a_management_bridge_is_not_management(bridge: FakeFilesystem) -> None:
-    over(bridge, "ovsbr9")
-    over(bridge, "br0", "eth0", "ovsbr9", **{"bridge/bridge_id": "8000"})
-    host = AnsweringHost(address(("br0", "10.9.0.1/24")))
-    assert needs(host)[ETH1] == ("the network interface eth1, which dom0 may have an IP address on",)
+    """The address is on the last of the interfaces."""
+    for name, below, files in interfaces:
+        over(bridge, name, *below, **files)
+    assert needs(AnsweringHost(address((name, "10.9.0.1/24")))).get(ETH1) == expected
 
 
 def test_of_a_bridge_that_guests_use_only_the_nic_is_dom0s(bridge: FakeFilesystem) -> None:
     over(bridge, "vif3.0", type="1\n")
     bridge.create_symlink("/sys/devices/virtual/net/vif3.0/device", "/sys/devices/vif-3-0")
-    over(bridge, "br0", "eth0", "vif3.0", **{"bridge/bridge_id": "8000"})
+    over(bridge, "br0", "eth0", "vif3.0", **BRIDGE)
     assert ETH1 not in needs(AnsweringHost(address(("br0", "10.9.0.1/24"))))
-
-
-@pytest.mark.parametrize(
-    ("name", "files"),
-    [
-        ("gre1", {"type": "778\n", "uevent": "INTERFACE=gre1\n"}),
-        ("veth0", {"type": "1\n", "ifindex": "7\n", "iflink": "8\n"}),
-        ("xenapi", {"bridge/bridge_id": "8000"}),
-        ("tap0", {"tun_flags": "0x1002\n"}),
-        ("wg0", {"uevent": "DEVTYPE=wireguard\nINTERFACE=wg0\n"}),
-    ],
-)
-def test_an_interface_that_is_known_to_stand_on_no_nic_closes_none(
-    bridge: FakeFilesystem, name: str, files: Dict[str, str]
-) -> None:
-    over(bridge, name, **files)
-    assert ETH1 not in needs(AnsweringHost(address((name, "169.254.0.1/16"))))
 
 
 def test_an_internal_network_of_xapi_closes_none(bridge: FakeFilesystem) -> None:
