@@ -1,6 +1,7 @@
 """What xapi makes of moving VMs with VFs, and what administrators and Xen Orchestra make of that."""
 
 import json
+from typing import Any
 
 import pytest
 import xen_orchestra
@@ -8,6 +9,7 @@ from box_host import BoxHost
 from managed_pool import Pool
 from sriovlib.pool import pinning
 from sriovlib.starts import pin
+from sriovlib.xapi.session import Xapi, XapiFailure
 from values import Failure
 
 pytestmark = pytest.mark.story
@@ -59,6 +61,28 @@ def test_moves_are_left_to_xapi_once_it_knows_the_vf(pool: Pool) -> None:
     assert prevents_evacuation(pool, web, pool.one) == "VM_HAS_PCI_ATTACHED"
     pool.shut_down(web)
     pool.start(web, pool.one)
+    assert pool.blocks(web) == {}
+
+
+def test_a_refusal_of_a_starting_xapi_does_not_forget_a_block(
+    pool: Pool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    web = pool.with_vf("web")
+    pool.start(web, pool.one)
+    pool.box.xapi.restart_toolstack(pool.one.ref)
+    call = Xapi.call
+
+    def refuses(xapi: Xapi, method: str, *arguments: Any) -> Any:
+        if method == "VM.get_by_uuid":
+            raise XapiFailure(["HOST_STILL_BOOTING"])
+        return call(xapi, method, *arguments)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Xapi, "call", refuses)
+        with pytest.raises(XapiFailure):
+            pin.lift_known(pool.one.machine)
+    assert set(pool.blocks(web)) == MOVES
+    pin.lift_known(pool.one.machine)
     assert pool.blocks(web) == {}
 
 

@@ -14,6 +14,7 @@ from ..xapi.session import Xapi, XapiError, XapiFailure, logged_in
 from .judge import View
 
 ATTACH_SECONDS = 60  # for xapi, once it has started, to say which VMs have the devices that it found
+GONE = ("UUID_INVALID", "HANDLE_INVALID")  # xapi's codes for a VM that is not there
 
 
 def pin(host: Host, xapi: Xapi, view: View) -> None:
@@ -67,7 +68,9 @@ def _waits(host: Host, xapi: Xapi, vm_uuid: str) -> bool:
     try:
         ref = xapi.call("VM.get_by_uuid", vm_uuid)
         record = xapi.call("VM.get_record", ref)
-    except XapiFailure:  # it is gone
+    except XapiFailure as failure:
+        if failure.details[0] not in GONE:
+            raise
         host.remove_file(f"{BLOCKED}{vm_uuid}")
         return False
     if record["attached_PCIs"]:
