@@ -82,7 +82,7 @@ def test_the_network_of_a_vlan_implies_its_tag(pool: Pool) -> None:
         "SRIOV_BAD_ARGUMENT", "802.1q or nothing"
     )
     pool.refused("assign_vf", vm=vm, network="accounting", profile="router").says(
-        "SRIOV_BAD_ARGUMENT", "accounting has VLAN 42", "network of the port itself"
+        "SRIOV_BAD_ARGUMENT", "accounting has VLAN 42", "port itself (Pool-wide network associated with eth1)"
     )
 
 

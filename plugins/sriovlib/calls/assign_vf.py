@@ -190,11 +190,12 @@ def _of_network(pool: Topology, wish: Wish) -> Wish:
     network = hosts.request_network(pool, wish.value)
     settings = dict(wish.settings)
     if network["vlan"] is not None and wish.profile is not None:
+        untagged = " or ".join(hosts.untagged_networks(pool, network["uuid"]))
         raise bad_argument(
             "network",
             network["name"],
-            f"with profile={wish.profile} the network of the port itself, since the guest tags: "
-            f"{network['name']} has VLAN {network['vlan']}",
+            f"with profile={wish.profile} the network of the port itself ({untagged or 'none here'}), "
+            f"since the guest tags: {network['name']} has VLAN {network['vlan']}",
         )
     if network["vlan"] is not None:
         tag = str(network["vlan"])

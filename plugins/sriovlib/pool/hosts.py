@@ -206,3 +206,18 @@ def request_network(topology: Topology, wanted: str) -> Dict[str, Any]:
         shown = ", ".join(sorted("no tag" if tag is None else str(tag) for tag in tags))
         raise bad_argument("network", wanted, f"a network with one VLAN on all hosts; this one has {shown}")
     return {"uuid": network.uuid, "name": network.name, "vlan": tags.pop()}
+
+
+def untagged_networks(topology: Topology, uuid: str) -> List[str]:
+    """Names of the networks without a tag on the ports that this network stands on."""
+    names = set()
+    for one in topology.members.values():
+        network_of = {ref: topology.network_records[pif["network"]] for ref, pif in one.pifs.items()}
+        ports = {pif["device"] for ref, pif in one.pifs.items() if network_of[ref]["uuid"] == uuid}
+        for ref, pif in one.pifs.items():
+            other = (
+                pif["tunnel_access_PIF_of"] or pif["sriov_logical_PIF_of"] or networks.vlan(pif) is not None
+            )
+            if pif["device"] in ports and not other:
+                names.add(network_of[ref]["name_label"])
+    return sorted(names)
