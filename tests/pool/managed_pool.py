@@ -20,7 +20,7 @@ from sriovlib.vf import apply, restore
 from values import Failure
 
 PLUGINS = os.path.abspath(f"{__file__}/../../../plugins")
-HOOKS = ("vm-pre-start", "vm-post-destroy", "vm-pre-resume")
+HOOKS = ("vm-pre-start", "vm-post-destroy", "vm-pre-resume", "vm-pre-migrate", "vm-pre-suspend")
 CHANGED = """#!/usr/bin/python3
 import os, sys
 sys.path[:0] = [{plugins!r}]

@@ -131,3 +131,33 @@ def test_a_rolling_update_shuts_vms_with_vfs_down_and_starts_them_where_they_wer
         *(pool.one.ref, pool.other.ref, pool.one.ref)
     ]
     assert "SRIOV_RESTARTING" not in pool.log(pool.one) + pool.log(pool.other)
+
+
+def test_a_backup_of_xen_orchestra_around_a_start_leaves_no_hole(pool: Pool) -> None:
+    """It takes its own blocks away at its end, and ours were kept out by them: the hook stops the move."""
+    web = pool.with_vf("web")
+    with xen_orchestra.backup(pool, web):
+        pool.start(web, pool.one)
+    assert set(pool.blocks(web)) == {"suspend", "checkpoint"}
+    with pytest.raises(Failure) as refused:
+        pool.api("VM.pool_migrate", pool.ref(web), pool.other.ref, {"live": "true"})
+    assert pool.refusal(web, refused.value).code == "SRIOV_VM_NOT_HALTED"
+    assert pool.devices(web) == ["0000:07:10.0"]
+
+
+def test_blocks_that_a_backup_writes_back_go_again(pool: Pool) -> None:
+    web = pool.with_vf("web")
+    pool.start(web, pool.one)
+    with xen_orchestra.backup(pool, web):
+        knows_vfs(pool, pool.one)
+    assert set(pool.blocks(web)) == {"pool_migrate", "migrate_send"}
+    knows_vfs(pool, pool.one)
+    assert pool.blocks(web) == {}
+
+    db = pool.with_vf("db", on=pool.other)
+    pool.start(db, pool.other)
+    with xen_orchestra.backup(pool, db):
+        pool.shut_down(db)
+    pool.set_pci(db, None)
+    pool.start(db, pool.other)
+    assert pool.blocks(db) == {}

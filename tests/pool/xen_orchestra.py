@@ -1,7 +1,8 @@
 """What Xen Orchestra does with a pool, call by call, as its source does it (vatesfr/xen-orchestra 9ef53890b8,
 6.7.1); without its tasks, retries and progress."""
 
-from typing import Dict, List
+from contextlib import contextmanager
+from typing import Dict, Iterator, List, Mapping, Optional
 
 from box_host import BoxHost
 from managed_pool import Pool
@@ -109,3 +110,20 @@ def _attached(pool: Pool, vm: str) -> List[str]:
 
 def _write(pool: Pool, vm: str, addresses: List[str]) -> None:
     pool.set_pci(vm, ",".join(f"0/{address}" for address in addresses) or None)
+
+
+@contextmanager
+def backup(pool: Pool, vm: str) -> Iterator[None]:
+    """A backup's time (@xen-orchestra/backups, _AbstractXapi.mjs): it blocks the VM's migration, and writes
+    back at its end what stood there at its beginning."""
+    before = {name: pool.blocks(vm).get(name) for name in ("pool_migrate", "migrate_send")}
+    _block(pool, vm, dict.fromkeys(before, "VM migration is blocked during backup"))
+    yield
+    _block(pool, vm, before)
+
+
+def _block(pool: Pool, vm: str, reasons: Mapping[str, Optional[str]]) -> None:
+    for operation, reason in reasons.items():
+        pool.api("VM.remove_from_blocked_operations", pool.ref(vm), operation)
+        if reason is not None:
+            pool.api("VM.add_to_blocked_operations", pool.ref(vm), operation, reason)

@@ -46,7 +46,7 @@ class Package(NamedTuple):
     @property
     def links(self) -> Dict[str, str]:
         """The entry points: link -> what it leads to."""
-        hooks = ("vm-pre-start", "vm-pre-resume", "vm-post-destroy")
+        hooks = ("vm-pre-start", "vm-pre-resume", "vm-post-destroy", "vm-pre-migrate", "vm-pre-suspend")
         return {
             PLUGIN: self.tree + "/plugins/sriov",
             **{f"{XAPI_D}/{hook}/50-xapi-sriov": self.tree + "/hooks/xapi/xapi-sriov" for hook in hooks},

@@ -138,8 +138,10 @@ def test_an_erasure_leaves_nothing(host: Dom0, package: Package, libraries: List
     assert sorted(event for event in watched.events if "50-" in event or "sriov" in event) == [
         "plugins/sriov DELETE",
         "vm-post-destroy/50-xapi-sriov DELETE",
+        "vm-pre-migrate/50-xapi-sriov DELETE",
         "vm-pre-resume/50-xapi-sriov DELETE",
         "vm-pre-start/50-xapi-sriov DELETE",
+        "vm-pre-suspend/50-xapi-sriov DELETE",
     ]
     assert host.files() == before
 

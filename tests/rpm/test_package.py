@@ -42,8 +42,10 @@ def test_package_unpacks_nothing_into_xapis_folders(package: Package) -> None:
         "drwxr-xr-x /etc/xapi.d",
         "drwxr-xr-x /etc/xapi.d/plugins",
         "drwxr-xr-x /etc/xapi.d/vm-post-destroy",
+        "drwxr-xr-x /etc/xapi.d/vm-pre-migrate",
         "drwxr-xr-x /etc/xapi.d/vm-pre-resume",
         "drwxr-xr-x /etc/xapi.d/vm-pre-start",
+        "drwxr-xr-x /etc/xapi.d/vm-pre-suspend",
     }
 
 

@@ -51,6 +51,8 @@ def run(hook: str, argv: Sequence[str]) -> int:
             "vm-pre-start": pre_start,
             "vm-pre-resume": pre_resume,
             "vm-post-destroy": post_destroy,
+            "vm-pre-migrate": pre_move,
+            "vm-pre-suspend": pre_move,
         }[hook]
         act(host, vm_uuid, reason)
         return 0
@@ -94,6 +96,8 @@ def _start(host: Host, vm_uuid: str, resumes: bool = False) -> None:
         except Silent as silent:
             _unless_it_plugs_nothing(host, vm_uuid, silent)
             return
+        if not _has_entries(vm):
+            _lift_blocks(host, session, ref, vm)
         if not _has_entries(vm) and note is None and not _xenopsd_names_some(host, vm_uuid):
             return
         from ..machine import xenopsd
@@ -144,6 +148,20 @@ def _reboot(host: Host, vm_uuid: str) -> None:
         handover.arrive(host, vm_uuid, permitted)
 
 
+def pre_move(host: Host, vm_uuid: str, _reason: str) -> None:
+    """Returns where the VM has no VF here that a request of it asked for. xapi refuses such moves before, by
+    itself or by what pin.py blocks; but others write VM.blocked_operations too: Xen Orchestra takes away at a
+    backup's end what it has blocked at its beginning. A refused move leaves the VM running."""
+    note = start_notes.read(host, vm_uuid)
+    if note is not None and note.settings:
+        raise SriovError(
+            "SRIOV_VM_NOT_HALTED",
+            f"The VM has {', '.join(sorted(note.settings))} of this host, which would stay behind: it cannot "
+            "be moved or suspended.",
+            "Shut it down, and start it where you want it: it gets VFs there.",
+        )
+
+
 def post_destroy(host: Host, vm_uuid: str, reason: str) -> None:
     """Releases the VFs that the VM had on this host. Needs no xapi but for a VM whose moves were blocked."""
     if reason in REBOOTS:
@@ -173,6 +191,14 @@ def _unless_it_plugs_nothing(host: Host, vm_uuid: str, silent: Silent) -> None:
 def _xenopsd_names_some(host: Host, vm_uuid: str) -> bool:
     """Whether xapi may give devices to the VM by itself (GPUs, VFs of its own SR-IOV). Each start asks."""
     return any(host.exists(f"{XENOPSD}/{name}/PCI/{vm_uuid}") for name in host.names(XENOPSD))
+
+
+def _lift_blocks(host: Host, session: Any, ref: str, vm: Dict[str, Any]) -> None:
+    """Of a VM that starts without VFs: Xen Orchestra may have written them back after its last end."""
+    if any(text.startswith("xapi-sriov: ") for text in vm["blocked_operations"].values()):
+        from . import pin
+
+        pin.lift(host, Xapi(host, session), ref, vm)
 
 
 def _has_entries(vm: Dict[str, Any]) -> bool:

@@ -1,11 +1,13 @@
 """Blocks the moves of a VM whose VFs xapi does not know, and lifts that when xapi does or when the VM ends.
 
-/run/sriov/blocked-UUID says that a VM was blocked here: without it nobody asks xapi. What stays of it where a
-host dies goes with the VM's next start or change.
+/run/sriov/blocked-UUID says that a VM was blocked here, until it ends: without it nobody asks xapi. Xen
+Orchestra writes the blocks of pool_migrate and migrate_send back at a backup's end as they were at its
+beginning (@xen-orchestra/backups, _AbstractXapi.mjs): so ours may come again, and go with the next toolstack
+restart, the VM's end, its next start or change. Where its own kept ours out, hooks.pre_move stops a move.
 """
 
 import time
-from typing import Iterable
+from typing import Any, Iterable, Mapping
 
 from ..machine.host import RUN_FOLDER, Host
 from ..pool import pci_entries, pinning
@@ -43,10 +45,18 @@ def unpin(host: Host, vm_uuid: str) -> None:
         with logged_in(host) as session:
             xapi = Xapi(host, session)
             ref = xapi.call("VM.get_by_uuid", vm_uuid)
-            _lift(xapi, ref, pinning.ours(xapi.call("VM.get_record", ref)))
+            lift(host, xapi, ref, xapi.call("VM.get_record", ref))
     except XapiError as error:  # its next start or change lifts them
         host.log(f"{vm_uuid}: its moves stay blocked: {error}")
     host.remove_file(f"{BLOCKED}{vm_uuid}")
+
+
+def lift(host: Host, xapi: Xapi, ref: str, record: Mapping[str, Any]) -> None:
+    """Of the VM with that record; what fails is logged."""
+    try:
+        _lift(xapi, ref, pinning.ours(record))
+    except XapiError as error:
+        host.log(f"{record['uuid']}: its moves stay blocked: {error}")
 
 
 def lift_known(host: Host) -> None:
@@ -75,7 +85,6 @@ def _waits(host: Host, xapi: Xapi, vm_uuid: str) -> bool:
         return False
     if record["attached_PCIs"]:
         _lift(xapi, ref, pinning.ours(record))
-        host.remove_file(f"{BLOCKED}{vm_uuid}")
         return False
     named = pci_entries.plugging_order(pci_entries.readable(record["other_config"]))
     return bool(named and xapi.call("PCI.get_all_records_where", pinning.known(record["resident_on"], named)))
