@@ -100,6 +100,7 @@ class LabHost:
 
     def stop(self) -> None:
         """Pulls the plug: of what dom0 wrote, that stays which it had flushed to its disk."""
+        self.forget_session()
         process = self._process()
         if process is None:
             return
@@ -119,8 +120,14 @@ class LabHost:
         if self._process() != process:
             raise LabError(f"{self.name} is another QEMU process after its reboot")
 
+    def forget_session(self) -> None:
+        """With a xapi that is gone, or knows it no more."""
+        if self.session is not None:
+            self.session("close")()
+            self.session = None
+
     def _wait_for_boot(self, other_than: str, console_from: int) -> None:
-        self.session = None
+        self.forget_session()
         started = asked = time.monotonic()
 
         def booted() -> bool:

@@ -42,9 +42,15 @@ class Pool(NamedTuple):
         """A VM with a VF of that host (a reference), where it would start."""
         vm = vms.new(self.master, name)
         ask(self.master, "VM.set_affinity", vm.ref, host)
+        wait_for("an answer of each live host in time", self.all_answer, START_SECONDS)
         given = call(self.master, "assign_vf", vm_uuid=vm.uuid, network=self.network, **settings)
         assert given["host_uuid"] == ask(self.master, "host.get_uuid", host)
         return vm
+
+    def all_answer(self) -> bool:
+        """Whether each live host answers the master within the seconds that it has; an emulated one may not."""
+        told = call(self.master, "list_assignments")["hosts"]
+        return all(host["version"] for host in told if host["live"])
 
     def answers(self, mac: str) -> bool:
         """Whether the guest with this MAC answers dom0 of the master over the wire."""

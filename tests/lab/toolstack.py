@@ -53,7 +53,7 @@ def restart(host: LabHost) -> None:
     """xe-toolstack-restart on the one host of a pool. The agent looks at its devices anew, and keeps its
     database; systemd's part is done by hand, since the agent's unit goes on."""
     ask(host, "host.restart_agent", *ask(host, "host.get_all"))
-    host.session = None
+    host.forget_session()
     assert "sriov-xapi-started.service" in host.run("systemctl show -p Wants xapi")
     host.run("systemctl start sriov-xapi-started")
 
