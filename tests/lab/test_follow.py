@@ -48,7 +48,7 @@ class Pool(NamedTuple):
         return vm
 
     def all_answer(self) -> bool:
-        """Whether each live host answers the master within the seconds that it has; an emulated one may not."""
+        """Whether each live host answers the master within the time that it has; an emulated one may not."""
         told = call(self.master, "list_assignments")["hosts"]
         return all(host["version"] for host in told if host["live"])
 
