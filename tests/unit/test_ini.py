@@ -100,16 +100,16 @@ LONG = 60_000  # of a key that somebody below root may write: read in a moment, 
     "line", [" " * LONG, "a" + " " * LONG, "a = " + " " * LONG + "b", "a =" + " #" * (LONG // 2), "[" * LONG]
 )
 def test_text_is_read_in_linear_time(line: str) -> None:
-    started = time.monotonic()
+    started = time.process_time()
     document = ini.parse(f"[host]\n{line}x\n")
     ini.changed(document, "host", {"a": "1"})
-    assert time.monotonic() - started < 1
+    assert time.process_time() - started < 1
     assert all(len(error) < 200 for error in document.errors)
 
 
 def test_thousands_of_sections_are_put_back_in_linear_time() -> None:
     copy = ini.parse("".join(f"[vf 0000:07:00.0 {number}]\nvlan = 1\n" for number in range(2000)))
-    started = time.monotonic()
+    started = time.process_time()
     document = ini.put_back(ini.parse("[host]\npciback = yes\n"), copy, list(copy.sections))
-    assert time.monotonic() - started < 1
+    assert time.process_time() - started < 1
     assert document.sections == {"host": {"pciback": "yes"}, **copy.sections}
