@@ -6,6 +6,7 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import Any, Callable, Dict, NamedTuple, Tuple
 
 import pytest
+import XenAPI
 from lab import image, two_hosts, vms
 from lab.host import LabHost, say, wait_for
 from lab.qemu import Hardware
@@ -39,18 +40,26 @@ class Pool(NamedTuple):
         return str(next(pf["network"] for pf in pfs if pf["interface"] == CARDS[0]))
 
     def vm(self, name: str, host: str, **settings: str) -> Vm:
-        """A VM with a VF of that host (a reference), where it would start."""
+        """A VM with a VF of that host (a reference), where it would start. An emulated one may take longer to
+        answer the master than it has; then it is asked again."""
         vm = vms.new(self.master, name)
         ask(self.master, "VM.set_affinity", vm.ref, host)
-        wait_for("an answer of each live host in time", self.all_answer, START_SECONDS)
-        given = call(self.master, "assign_vf", vm_uuid=vm.uuid, network=self.network, **settings)
-        assert given["host_uuid"] == ask(self.master, "host.get_uuid", host)
-        return vm
+        wish = {
+            "vm_uuid": vm.uuid,
+            "network": self.network,
+            "host_uuid": ask(self.master, "host.get_uuid", host),
+        }
 
-    def all_answer(self) -> bool:
-        """Whether each live host answers the master within the time that it has; an emulated one may not."""
-        told = call(self.master, "list_assignments")["hosts"]
-        return all(host["version"] for host in told if host["live"])
+        def assigned() -> bool:
+            try:
+                call(self.master, "assign_vf", **wish, **settings)
+            except XenAPI.Failure as failure:
+                say(f"{name} has no VF yet: {failure.details[1]}")
+                return False
+            return True
+
+        wait_for(f"a VF for {name}", assigned, START_SECONDS)
+        return vm
 
     def answers(self, mac: str) -> bool:
         """Whether the guest with this MAC answers dom0 of the master over the wire."""
