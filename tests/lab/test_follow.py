@@ -40,8 +40,7 @@ class Pool(NamedTuple):
         return str(next(pf["network"] for pf in pfs if pf["interface"] == CARDS[0]))
 
     def vm(self, name: str, host: str, **settings: str) -> Vm:
-        """A VM with a VF of that host (a reference), where it would start. An emulated one may take longer to
-        answer the master than it has; then it is asked again."""
+        """A VM with a VF of that host (a reference), which is asked until it answers the master in time."""
         vm = vms.new(self.master, name)
         ask(self.master, "VM.set_affinity", vm.ref, host)
         wish = {
