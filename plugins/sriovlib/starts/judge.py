@@ -96,12 +96,13 @@ def judge(view: View) -> List[Refusal]:
     leased = entry.lease.vfs if entry and entry.lease else {}
     requests = entry.requests if entry else ()
     by_address = {leased[one.number]: one for one in requests if one.number in leased}
+    origin = copies.unknown_origin(view.pool.state, vm)  # reads all entries, so it is asked once
     found: List[Refusal] = []
     for address, one in there.items():
         if address in by_address or (entry and address in entry.past):
             refusal = _of_ours(view, one, view.devices[address], by_address.get(address))
         else:
-            refusal = _of_others(view, one, view.devices[address])
+            refusal = _of_others(view, one, view.devices[address], origin)
         found += [refusal] if refusal else []
     for request in requests:
         vf = leased.get(request.number)
@@ -129,10 +130,9 @@ def _of_ours(view: View, one: PciEntry, device: Device, request: Optional[Reques
     return Refusal(wrong[0], device.address, wrong[1], _placing(view), True) if wrong else None
 
 
-def _of_others(view: View, one: PciEntry, device: Device) -> Optional[Refusal]:
-    """An entry that somebody else wrote."""
+def _of_others(view: View, one: PciEntry, device: Device, origin: Optional[str]) -> Optional[Refusal]:
+    """An entry that somebody else wrote. `origin`: copies.unknown_origin of the VM."""
     wrong, why = _taking(one, device), view.own_lease.get(device.address)
-    origin = copies.unknown_origin(view.pool.state, view.vm)
     if origin is not None and not (why and why.leased_to):
         return _from_elsewhere(view, one, device, origin)
     if why and (wrong is None or (wrong[0] == IN_USE and why.leased_to)):
