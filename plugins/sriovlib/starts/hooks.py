@@ -96,8 +96,10 @@ def _start(host: Host, vm_uuid: str, resumes: bool = False) -> None:
         except Silent as silent:
             _unless_it_plugs_nothing(host, vm_uuid, silent)
             return
-        if not _has_entries(vm):
-            _lift_blocks(host, session, ref, vm)
+        if vm["blocked_operations"] and vm["power_state"] not in RUNNING and not _has_entries(vm):
+            from . import pin  # blocks of ours that Xen Orchestra wrote back after the VM's last end
+
+            pin.lift(host, Xapi(host, session), ref, vm)
         if not _has_entries(vm) and note is None and not _xenopsd_names_some(host, vm_uuid):
             return
         from ..machine import xenopsd
@@ -191,14 +193,6 @@ def _unless_it_plugs_nothing(host: Host, vm_uuid: str, silent: Silent) -> None:
 def _xenopsd_names_some(host: Host, vm_uuid: str) -> bool:
     """Whether xapi may give devices to the VM by itself (GPUs, VFs of its own SR-IOV). Each start asks."""
     return any(host.exists(f"{XENOPSD}/{name}/PCI/{vm_uuid}") for name in host.names(XENOPSD))
-
-
-def _lift_blocks(host: Host, session: Any, ref: str, vm: Dict[str, Any]) -> None:
-    """Of a VM that starts without VFs: Xen Orchestra may have written them back after its last end."""
-    if any(text.startswith("xapi-sriov: ") for text in vm["blocked_operations"].values()):
-        from . import pin
-
-        pin.lift(host, Xapi(host, session), ref, vm)
 
 
 def _has_entries(vm: Dict[str, Any]) -> bool:
