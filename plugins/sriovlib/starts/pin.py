@@ -7,19 +7,21 @@ restart, the VM's end, its next start or change. Where its own kept ours out, ho
 """
 
 import time
-from typing import Any, Iterable, Mapping
+from typing import TYPE_CHECKING, Any, Iterable, Mapping
 
 from ..machine.host import RUN_FOLDER, Host
 from ..pool import pci_entries, pinning
 from ..vf.start_notes import BLOCKED
 from ..xapi.session import Xapi, XapiError, XapiFailure, logged_in
-from .judge import View
+
+if TYPE_CHECKING:
+    from .judge import View
 
 ATTACH_SECONDS = 60  # for xapi, once it has started, to say which VMs have the devices that it found
 GONE = ("UUID_INVALID", "HANDLE_INVALID")  # xapi's codes for a VM that is not there
 
 
-def pin(host: Host, xapi: Xapi, view: View) -> None:
+def pin(host: Host, xapi: Xapi, view: "View") -> None:
     """For a VM that is about to start here. What fails is logged: it is no reason against the start."""
     vm, here = view.vm, view.pool.here.member
     try:
