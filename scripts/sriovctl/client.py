@@ -1,0 +1,109 @@
+"""What a command gets: what was typed, the pool that it is for, and ways to show data and to say things."""
+
+import argparse
+import sys
+from contextlib import AbstractContextManager
+from typing import Any, Callable, Dict, List, NamedTuple, Optional, Sequence
+
+from sriovlib.safetext import safe
+
+from . import output, terminal
+from .connection import Connection
+from .errors import DONE, FAILED, PARTLY, Failed
+from .output import Column
+from .pool import Pool
+
+Connect = Callable[[argparse.Namespace], Connection]
+
+
+class Client:
+    """`connect` gives the connection that the options name, at the first use of `pool`."""
+
+    def __init__(self, options: argparse.Namespace, connect: Connect, local: bool) -> None:
+        self.options = options
+        self.local = local  # in dom0, where nothing reboots a host
+        self._connect = connect
+        self._pool: Optional[Pool] = None
+
+    @property
+    def pool(self) -> Pool:
+        if self._pool is None:
+            self._pool = Pool(self._connect(self.options))
+        return self._pool
+
+    def close(self) -> None:
+        if self._pool is not None:
+            self._pool.connection.close()
+            self._pool = None
+
+    # -- data, on standard output --------------------------------------------------------------------------
+
+    def show(self, records: List[Dict[str, Any]], columns: Sequence[Column], nothing: str = "") -> None:
+        """The records as the options want them; `nothing` is said of none at all."""
+        options = self.options
+        colour = terminal.has_colour(sys.stdout) and options.output in (None, "wide")
+        form = output.Form(
+            options.output,
+            [name for name in (options.columns or "").split(",") if name],
+            not options.no_headers,
+            terminal.width(sys.stdout),
+            terminal.paint if colour else terminal.plain,
+        )
+        sys.stdout.write(output.text(records, columns, form))
+        sys.stdout.flush()
+        if not records and nothing:
+            self.say(nothing)
+
+    # -- messages, on standard error -----------------------------------------------------------------------
+
+    def say(self, text: str) -> None:
+        sys.stderr.write(f"{safe(text)}\n")
+
+    def warn(self, text: str) -> None:
+        self.say(f"{self._styled('warning:', 'warn')} {text}")
+
+    def error(self, failed: Failed, what: str = "") -> None:
+        """Message, hint and code of a failure; `what` names the object of many that it is about."""
+        about = f"{what}: " if what else ""
+        self.say(f"{self._styled('error:', 'bad')} {about}{failed.message}")
+        if failed.hint:
+            self.say(f"  {failed.hint}")
+        self.say(self._styled(f"  ({failed.code})", "dim"))
+
+    def _styled(self, text: str, style: str) -> str:
+        return terminal.paint(text, style) if terminal.has_colour(sys.stderr) else text
+
+    def confirm(self, question: str) -> bool:
+        """Whether to go on: --yes says so, else the person does."""
+        if self.options.yes:
+            return True
+        if self.options.no_input:
+            raise Failed(
+                "NO_INPUT", f"{question} --no-input forbids to ask.", "Add --yes if that is what you want."
+            )
+        return terminal.asked(question)
+
+    def progress(self, title: str) -> "AbstractContextManager[terminal.Progress]":
+        return terminal.progress(sys.stderr, title)
+
+    # -- many objects --------------------------------------------------------------------------------------
+
+    def each(
+        self, objects: Sequence[Any], name: Callable[[Any], str], act: Callable[[Any], Any]
+    ) -> "Outcome":
+        """Does it for each, one after the other; a failure is said, and the next one is done. The exit status
+        tells whether all, some or none went well."""
+        done, failed = [], 0
+        for one in objects:
+            try:
+                done.append(act(one))
+            except Failed as error:
+                self.error(error, name(one))
+                failed += 1
+        status = DONE if not failed else PARTLY if done else FAILED
+        return Outcome(done, status)
+
+
+class Outcome(NamedTuple):
+    results: List[Any]
+    status: int

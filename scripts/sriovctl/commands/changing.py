@@ -1,0 +1,306 @@
+"""Commands that change one thing by one call of the plugin: VFs of a VM, of a port, settings of a VF."""
+
+import argparse
+from typing import Any, Dict, List, Optional
+
+from .. import names
+from ..client import Client
+from ..command import Command
+from ..errors import DONE, Usage
+from ..output import Column, Record
+from .looking import vf_name
+
+SETTINGS = {  # of the plugin's configure_vf; what is shown of them in --help
+    "mac": ("MAC", "a unicast MAC"),
+    "vlan": ("0-4094", "VLAN; 0 is none"),
+    "qos": ("0-7", "priority; needs a VLAN"),
+    "vlan_protocol": ("PROTOCOL", "802.1q or 802.1ad"),
+    "min_tx_rate": ("MBIT", "guaranteed rate in Mbit/s; 0 is none"),
+    "max_tx_rate": ("MBIT", "highest rate in Mbit/s; 0 is no limit"),
+    "spoof_check": ("on|off", "whether other MACs may send"),
+    "trust": ("on|off", "whether the guest may change MAC, VLANs and promiscuity"),
+    "link_state": ("STATE", "auto, enable or disable"),
+}
+
+
+def _settings(parser: argparse.ArgumentParser) -> None:
+    group = parser.add_argument_group(
+        "settings of the VF (`default`: what /etc/sriov.conf or the driver says)"
+    )
+    for name, (metavar, text) in SETTINGS.items():
+        group.add_argument(f"--{name.replace('_', '-')}", dest=name, metavar=metavar, help=text)
+
+
+def chosen_settings(args: argparse.Namespace) -> Dict[str, str]:
+    return {name: getattr(args, name) for name in SETTINGS if getattr(args, name) is not None}
+
+
+def _dry(args: argparse.Namespace) -> Dict[str, str]:
+    return {"dry_run": "true"} if args.dry_run else {}
+
+
+def _would(args: argparse.Namespace, done: str, would: str) -> str:
+    return f"Would {would}. Nothing was changed (--dry-run)." if args.dry_run else done
+
+
+def _warn(client: Client, answer: Record) -> None:
+    for warning in answer.get("warnings") or []:
+        client.warn(warning)
+
+
+def host_name(client: Client, uuid: Optional[str]) -> Optional[str]:
+    return next((host.name for host in client.pool.hosts if host.uuid == uuid), uuid)
+
+
+# -- VFs of a VM -------------------------------------------------------------------------------------------
+
+ASSIGNED = (
+    Column("NAME", lambda row: row["vm_name"]),
+    Column("REQUEST", lambda row: row["request"]),
+    Column("HOST", lambda row: row["host"]),
+    Column("VF", lambda row: row["vf"]),
+    Column("PORTABLE", lambda row: row.get("portable")),
+    Column("REDUNDANT", lambda row: row.get("redundant"), wide=True),
+    Column("UUID", lambda row: row["vm_uuid"], wide=True),
+)
+
+
+def wish(client: Client, args: argparse.Namespace) -> Dict[str, str]:
+    """The arguments of assign_vf, but for the VM."""
+    pool, asked = client.pool, {**chosen_settings(args)}
+    if args.network:
+        asked["network"] = names.network(pool, args.network).uuid
+    if args.device:
+        asked["device"] = args.device
+    where = names.host(pool, args.on) if args.on else None
+    if args.pf:
+        port = names.port(pool, args.pf)
+        asked["pf"], where = port.pf, _same(where, port.host, args.pf)
+    if args.vf:
+        its_host, address = names.vf(pool, args.vf)
+        asked["vf"], where = address, _same(where, its_host, args.vf)
+    if args.profile:
+        asked["profile"] = args.profile
+    if where is not None:
+        asked["host_uuid"] = where.uuid
+    return asked
+
+
+def _same(where: Any, named: Any, typed: str) -> Any:
+    if where not in (None, named):
+        raise Usage(f"{typed} is not on host {where.name}.", "Leave --on out.")
+    return named
+
+
+def assign(client: Client, args: argparse.Namespace) -> int:
+    vm = names.vm(client.pool, args.vm)
+    answer = client.pool.master("assign_vf", vm_uuid=vm.uuid, **wish(client, args), **_dry(args))
+    host = host_name(client, answer["host_uuid"])
+    client.show([{"vm_name": vm.name, "host": host, **answer}], ASSIGNED)
+    _warn(client, answer)
+    client.say(
+        _would(
+            args,
+            f"VM {vm.name} has VF {answer['vf']} of host {host} from its next start.",
+            f"give VM {vm.name} VF {answer['vf']} of host {host}",
+        )
+    )
+    return DONE
+
+
+def wish_arguments(parser: argparse.ArgumentParser) -> None:
+    which = parser.add_mutually_exclusive_group(required=True)
+    which.add_argument(
+        "--network", metavar="NET", help="a VF of a port in this network (name, bridge or UUID)"
+    )
+    which.add_argument("--pf", metavar="HOST/PORT", help="a VF of this port")
+    which.add_argument("--vf", metavar="HOST/PORT:N", help="this VF")
+    which.add_argument("--device", metavar="VENDOR:DEVICE", help="a VF with these IDs, such as 8086:10ed")
+    parser.add_argument(
+        "--on", metavar="HOST", help="a VF of this host (default: where the VM has VFs, or belongs)"
+    )
+    parser.add_argument("--profile", metavar="router", help="settings for a firewall or router as guest")
+    _settings(parser)
+
+
+def _assign_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("vm", metavar="VM", help="a halted VM")
+    wish_arguments(parser)
+
+
+TAKEN = (
+    Column("NAME", lambda row: row["vm_name"]),
+    Column("REQUEST", lambda row: row["request"]),
+    Column("VF", lambda row: row["vf"]),
+    Column("UUID", lambda row: row["vm_uuid"], wide=True),
+)
+
+
+def unassign(client: Client, args: argparse.Namespace) -> int:
+    vm = names.vm(client.pool, args.vm)
+    which = {"all": "true"} if args.all else {"request": args.request} if args.request else {"vf": args.vf}
+    answer = client.pool.master("unassign_vf", vm_uuid=vm.uuid, **which, **_dry(args))
+    gone = [{"vm_name": vm.name, "vm_uuid": vm.uuid, **one} for one in answer["unassigned"]]
+    client.show(gone, TAKEN, f"VM {vm.name} has no such request: nothing to take back.")
+    if gone:
+        numbers = ", ".join(str(one["request"]) for one in gone)
+        client.say(_would(args, f"VM {vm.name}: taken back.", f"take request {numbers} of VM {vm.name} back"))
+    return DONE
+
+
+def _unassign_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("vm", metavar="VM", help="a halted VM")
+    which = parser.add_mutually_exclusive_group(required=True)
+    which.add_argument("--all", action="store_true", help="all its requests and VFs")
+    which.add_argument("--request", metavar="N", help="the request with this number (`sriovctl vms VM`)")
+    which.add_argument("--vf", metavar="ADDRESS", help="the request that has this VF")
+
+
+PLACED = (
+    Column("NAME", lambda row: row["vm_name"]),
+    Column("REQUEST", lambda row: row["request"]),
+    Column("HOST", lambda row: row["host"]),
+    Column("VF", lambda row: row["vf"]),
+    Column("BEFORE", lambda row: row.get("before")),
+    Column("MAC", lambda row: (row.get("settings") or {}).get("mac"), wide=True),
+    Column("UUID", lambda row: row["vm_uuid"], wide=True),
+)
+
+
+def _show_placed(client: Client, vm: names.Vm, answer: Record) -> str:
+    """Shows the VFs that a VM has now; the name of their host."""
+    host = host_name(client, answer["host_uuid"]) or "?"
+    rows = [{"vm_name": vm.name, "vm_uuid": vm.uuid, "host": host, **one} for one in answer["vfs"]]
+    client.show(rows, PLACED, f"VM {vm.name} has no requests.")
+    _warn(client, answer)
+    return host
+
+
+def reinstate(client: Client, args: argparse.Namespace) -> int:
+    vm = names.vm(client.pool, args.vm)
+    where = {"host_uuid": names.host(client.pool, args.on).uuid} if args.on else {}
+    answer = client.pool.master("reinstate_vfs", vm_uuid=vm.uuid, **where, **_dry(args))
+    host = _show_placed(client, vm, answer)
+    if not (answer.get("changed") or answer.get("pci_changed")) and not args.dry_run:
+        client.say(f"VM {vm.name} has these VFs already.")
+    else:
+        client.say(
+            _would(args, f"VM {vm.name} has VFs of host {host}.", f"give VM {vm.name} VFs of host {host}")
+        )
+    return DONE
+
+
+def _reinstate_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("vm", metavar="VM", help="a halted VM with requests")
+    parser.add_argument(
+        "--on", metavar="HOST", help="VFs of this host (default: where they are, if it is live)"
+    )
+
+
+def adopt(client: Client, args: argparse.Namespace) -> int:
+    vm = names.vm(client.pool, args.vm)
+    asked = {"host_uuid": names.host(client.pool, args.on).uuid} if args.on else {}
+    if args.origin:
+        asked["origin_uuid"] = "none" if args.origin == "none" else names.vm(client.pool, args.origin).uuid
+    if args.trust_keys:
+        asked["trust_keys"] = "true"
+    answer = client.pool.master("adopt_vm", vm_uuid=vm.uuid, **asked, **_dry(args))
+    host = _show_placed(client, vm, answer)
+    client.say(
+        _would(args, f"VM {vm.name} has requests for these VFs of host {host}.", f"adopt VM {vm.name}")
+    )
+    return DONE
+
+
+def _adopt_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "vm", metavar="VM", help="a halted VM with entries by hand, or a copy of a VM with VFs"
+    )
+    parser.add_argument("--on", metavar="HOST", help="the host whose VFs its entries mean")
+    parser.add_argument("--origin", metavar="VM", help="the VM that it is a copy of, or `none`")
+    parser.add_argument("--trust-keys", action="store_true", help="believe the keys of the plugin iovirt")
+
+
+# -- VFs of a port, settings of a VF -----------------------------------------------------------------------
+
+COUNTED = (
+    Column("NAME", lambda row: row["name"]),
+    Column("BEFORE", lambda row: row["before"]),
+    Column("AFTER", lambda row: row["after"]),
+    Column("REBOOT", lambda row: row["reboot_required"]),
+    Column("ADDRESS", lambda row: row["pf"], wide=True),
+)
+
+
+def count(client: Client, args: argparse.Namespace) -> int:
+    port = names.port(client.pool, args.port)
+    force = {"force": "true"} if args.force else {}
+    answer = client.pool.plugin(
+        port.host, "set_vf_count", pf=port.pf, count=args.count, **force, **_dry(args)
+    )
+    client.show([{"name": str(port), "host": port.host.name, **answer}], COUNTED)
+    _warn(client, answer)
+    after = f"{answer['after']} VFs"
+    if answer["before"] == answer["after"] and not answer["changed"]:
+        client.say(f"Port {port} has {after} already.")
+    elif answer["reboot_required"]:
+        client.say(
+            _would(args, f"Port {port} has {after} after a reboot of its host.", f"make {after} on {port}")
+        )
+    else:
+        client.say(
+            _would(args, f"Port {port} has {after}, now and after each boot.", f"make {after} on {port}")
+        )
+    return DONE
+
+
+def _count_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("port", metavar="HOST/PORT", help="the port, such as host1/eth1")
+    parser.add_argument("count", metavar="N", help="how many VFs it has from now on; 0 is none")
+    parser.add_argument("--force", action="store_true", help="go on although halted VMs have VFs of it")
+
+
+def _setting(name: str) -> Column:
+    shown = name.replace("_", "").upper()
+    return Column(shown, lambda vf: vf.get(name), wide=name not in ("mac", "vlan", "trust", "spoof_check"))
+
+
+CONFIGURED = (Column("NAME", lambda vf: vf["name"]), *map(_setting, SETTINGS))
+
+
+def configure(client: Client, args: argparse.Namespace) -> int:
+    wanted = chosen_settings(args)
+    if not wanted:
+        raise Usage(
+            "No setting was given.",
+            f"There are {', '.join('--' + name.replace('_', '-') for name in SETTINGS)}.",
+        )
+    host, address = names.vf(client.pool, args.vf)
+    answer = client.pool.plugin(host, "configure_vf", vf=address, **wanted, **_dry(args))
+    client.show([{"name": vf_name(host, answer), "host": host.name, **answer}], CONFIGURED)
+    named = ", ".join(f"{name}={text}" for name, text in wanted.items())
+    client.say(_would(args, f"{vf_name(host, answer)} has {named}, now and after each boot.", f"set {named}"))
+    return DONE
+
+
+def _configure_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("vf", metavar="HOST/PORT:N", help="a VF that no VM has, such as host1/eth1:3")
+    _settings(parser)
+
+
+COMMANDS: List[Command] = [
+    Command("assign", "give a VM a VF", _assign_arguments, assign, changes=True),
+    Command("unassign", "take VFs back from a VM", _unassign_arguments, unassign, changes=True),
+    Command(
+        "reinstate", "give a VM VFs for all its requests again", _reinstate_arguments, reinstate, changes=True
+    ),
+    Command("adopt", "make requests of entries by hand, or of a copy", _adopt_arguments, adopt, changes=True),
+    Command("count", "set the number of VFs of a port", _count_arguments, count, changes=True),
+    Command(
+        "configure",
+        "set MAC, VLAN and so on of a VF that no VM has",
+        _configure_arguments,
+        configure,
+        changes=True,
+    ),
+]

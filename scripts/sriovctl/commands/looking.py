@@ -1,0 +1,322 @@
+"""Commands that show the pool's hosts, ports, VFs, VMs and conflicts, as the plugin tells them."""
+
+import argparse
+from typing import Any, Dict, List, Optional, Sequence
+
+from .. import names, readiness
+from ..client import Client
+from ..command import Command, hosts
+from ..errors import DONE, FAILED, PARTLY, Failed, Usage
+from ..output import Column, Record
+from ..pool import Answer, Host
+
+VF_STATES = ("free", "assigned", "in-use", "dom0", "reserved", "unknown")
+_STYLES = {"free": "good", "assigned": "warn", "in-use": "warn", "dom0": "dim", "reserved": "dim"}
+
+
+def status_of(answers: Sequence[Answer]) -> int:
+    failed = sum(1 for answer in answers if answer.error)
+    return DONE if not failed else FAILED if failed == len(answers) else PARTLY
+
+
+def say_failures(client: Client, answers: Sequence[Answer]) -> int:
+    """Says which hosts did not answer and why; the exit status."""
+    for answer in answers:
+        if answer.error:
+            client.error(answer.error, answer.host.name)
+    return status_of(answers)
+
+
+# -- status ------------------------------------------------------------------------------------------------
+
+
+def _state_style(record: Record) -> str:
+    return "good" if record["state"] == readiness.READY else "bad" if record["error"] else "warn"
+
+
+def _shown_vfs(record: Record) -> Optional[str]:
+    vfs = record.get("vfs")
+    return None if not vfs else f"{vfs.get('free')}/{vfs.get('total')}"
+
+
+def _shown_ports(record: Record) -> Optional[str]:
+    pfs = record.get("pfs")
+    return None if pfs is None else f"{sum(1 for pf in pfs if pf.get('actual'))}/{len(pfs)}"
+
+
+STATUS = (
+    Column("NAME", lambda record: record["host"]),
+    Column("STATE", lambda record: record["state"], style=_state_style),
+    Column("IOMMU", lambda record: None if record["error"] else readiness.iommu(record)),
+    Column("PCIBACK", lambda record: (record.get("pciback") or {}).get("loaded")),
+    Column("PORTS", _shown_ports),
+    Column("VFS", _shown_vfs),
+    Column("DRIFT", lambda record: None if record["error"] else readiness.drifted(record)),
+    Column("PROBLEMS", lambda record: len(record["problems"]) if "problems" in record else None),
+    Column("MASTER", lambda record: record["master"], wide=True),
+    Column("ENABLED", lambda record: record["enabled"], wide=True),
+    Column("VERSION", lambda record: record.get("version"), wide=True),
+    Column("PLATFORM", lambda record: (record.get("platform") or {}).get("version"), wide=True),
+    Column("CODES", lambda record: [one["code"] for one in record.get("problems") or []], wide=True),
+)
+
+
+def host_record(answer: Answer) -> Record:
+    """What `status` and `doctor` show of a host: the plugin's answer, with the host's name and state."""
+    host, value = answer.host, answer.value if isinstance(answer.value, dict) else {}
+    return {
+        "host": host.name,
+        "host_uuid": host.uuid,
+        "master": host.master,
+        "enabled": host.enabled,
+        "live": host.live,
+        "state": no_answer(answer.error) if answer.error else readiness.state(value),
+        "error": answer.error.message if answer.error else None,
+        **value,
+    }
+
+
+def no_answer(failed: Failed) -> str:
+    return "no-plugin" if failed.code == "XENAPI_MISSING_PLUGIN" else "no-answer"
+
+
+def status(client: Client, args: argparse.Namespace) -> int:
+    answers = client.pool.ask(names.hosts(client.pool, args.hosts), "status")
+    client.show([host_record(answer) for answer in answers], STATUS, "The pool has no host.")
+    return say_failures(client, answers)
+
+
+# -- pfs, vfs ----------------------------------------------------------------------------------------------
+
+
+def port_name(host: Host, pf: Record) -> str:
+    return f"{host.name}/{pf.get('interface') or pf.get('address')}"
+
+
+def vf_name(host: Host, vf: Record) -> str:
+    """`HOST/eth1:3`; where dom0 cannot tell the port, `HOST/ADDRESS`."""
+    if vf.get("interface"):
+        return f"{host.name}/{vf['interface']}:{vf['index']}"
+    return f"{host.name}/{vf['address']}"
+
+
+def _network_name(client: Client, uuid: Optional[str]) -> Optional[str]:
+    if uuid is None:
+        return None
+    found = [one.name for one in names.networks(client.pool) if one.uuid == uuid]
+    return found[0] if found else uuid
+
+
+PFS = (
+    Column("NAME", lambda pf: pf["name"]),
+    Column("NETWORK", lambda pf: pf["network_name"]),
+    Column("DRIVER", lambda pf: pf.get("driver")),
+    Column("VFS", lambda pf: f"{pf.get('num_vfs')}/{pf.get('total_vfs')}"),
+    Column("FREE", lambda pf: pf.get("free_vfs")),
+    Column("LINK", lambda pf: {True: "up", False: "down"}.get(pf.get("link_up"))),  # type: ignore[arg-type]
+    Column("USE", lambda pf: "management" if pf.get("management") else pf.get("managed_by")),
+    Column("PROBLEMS", lambda pf: len(pf.get("problems") or [])),
+    Column("ADDRESS", lambda pf: pf.get("address"), wide=True),
+    Column("CONFIGURED", lambda pf: pf.get("configured_vfs"), wide=True),
+    Column("SPEED", lambda pf: pf.get("speed"), wide=True),
+    Column("NUMA", lambda pf: pf.get("numa_node"), wide=True),
+    Column("MAC", lambda pf: pf.get("mac"), wide=True),
+    Column("DEVICE", lambda pf: f"{pf.get('vendor_id')}:{pf.get('device_id')}", wide=True),
+    Column("DESCRIPTION", lambda pf: pf.get("description"), wide=True),
+)
+
+
+def pfs(client: Client, args: argparse.Namespace) -> int:
+    answers = client.pool.ask(names.hosts(client.pool, args.hosts), "list_pfs")
+    records = [
+        {
+            "host": answer.host.name,
+            "host_uuid": answer.host.uuid,
+            "name": port_name(answer.host, pf),
+            "network_name": _network_name(client, pf.get("network")),
+            **pf,
+        }
+        for answer in answers
+        for pf in answer.value or []
+    ]
+    client.show(records, PFS, "These hosts have no SR-IOV capable device.")
+    return say_failures(client, answers)
+
+
+def _vf_style(record: Record) -> str:
+    return _STYLES.get(record.get("state") or "", "bad")
+
+
+VFS = (
+    Column("NAME", lambda vf: vf["name"]),
+    Column("ADDRESS", lambda vf: vf.get("address")),
+    Column("STATE", lambda vf: vf.get("state") or "unknown", style=_vf_style),
+    Column("VM", lambda vf: (vf.get("assigned_to") or {}).get("vm_name")),
+    Column("MAC", lambda vf: vf.get("mac")),
+    Column("VLAN", lambda vf: vf.get("vlan")),
+    Column("NETWORK", lambda vf: vf["network_name"], wide=True),
+    Column("DRIVER", lambda vf: vf.get("driver"), wide=True),
+    Column("NUMA", lambda vf: vf.get("numa_node"), wide=True),
+    Column("TRUST", lambda vf: vf.get("trust"), wide=True),
+    Column("SPOOFCHK", lambda vf: vf.get("spoof_check"), wide=True),
+    Column("LINK", lambda vf: vf.get("link_state"), wide=True),
+    Column("MAXRATE", lambda vf: vf.get("max_tx_rate"), wide=True),
+    Column("DEVICE", lambda vf: f"{vf.get('vendor_id')}:{vf.get('device_id')}", wide=True),
+)
+
+
+def vfs(client: Client, args: argparse.Namespace) -> int:
+    pool, filters = client.pool, {}
+    asked = names.hosts(pool, args.hosts)
+    if args.network:
+        filters["network"] = names.network(pool, args.network).uuid
+    if args.vm:
+        filters["vm_uuid"] = names.vm(pool, args.vm).uuid
+    if args.port:
+        port = names.port(pool, args.port)
+        if args.hosts and port.host not in asked:
+            raise Usage(
+                f"Port {port} is not on {', '.join(host.name for host in asked)}.", "Leave the hosts out."
+            )
+        asked, filters["pf"] = [port.host], port.pf
+    wanted = "free" if args.free else args.state
+    if wanted and wanted != "unknown":
+        filters["state"] = wanted
+    answers = pool.ask(asked, "list_vfs", **filters)
+    records = [
+        {
+            "host": answer.host.name,
+            "host_uuid": answer.host.uuid,
+            "name": vf_name(answer.host, vf),
+            "network_name": _network_name(client, vf.get("network")),
+            **vf,
+        }
+        for answer in answers
+        for vf in answer.value or []
+        if wanted != "unknown" or vf.get("state") is None
+    ]
+    client.show(records, VFS, "There is no such VF." if filters else "These hosts have no VFs.")
+    return say_failures(client, answers)
+
+
+def _vfs_arguments(parser: argparse.ArgumentParser) -> None:
+    hosts(parser)
+    parser.add_argument("--network", metavar="NET", help="VFs of ports in this network")
+    parser.add_argument("--port", metavar="HOST/PORT", help="VFs of this port")
+    parser.add_argument("--vm", metavar="VM", help="VFs of this VM")
+    state = parser.add_mutually_exclusive_group()
+    state.add_argument("--free", action="store_true", help="VFs that nobody has")
+    state.add_argument("--state", choices=VF_STATES, help="VFs in this state")
+
+
+# -- vms, conflicts ----------------------------------------------------------------------------------------
+
+VMS = (
+    Column("NAME", lambda row: row["vm_name"]),
+    Column("REQUEST", lambda row: row["request"]),
+    Column("POWER", lambda row: (row.get("power_state") or "").lower()),
+    Column("HOST", lambda row: row["host"]),
+    Column("VF", lambda row: row["vf"]),
+    Column("MAC", lambda row: row["settings"].get("mac")),
+    Column("VLAN", lambda row: row["settings"].get("vlan")),
+    Column("PORTABLE", lambda row: row.get("portable")),
+    Column("BY", lambda row: row["by"], wide=True),
+    Column("VALUE", lambda row: row["value_name"], wide=True),
+    Column("SETTINGS", lambda row: [f"{name}={text}" for name, text in row["settings"].items()], wide=True),
+    Column("DRIVER", lambda row: (row.get("guest") or {}).get("linux_driver"), wide=True),
+    Column("WARNINGS", lambda row: len(row["warnings"]), wide=True),
+    Column("UUID", lambda row: row["vm_uuid"], wide=True),
+)
+# of an entry that is not ours
+_NO_REQUEST: Record = {
+    "request": None,
+    "by": None,
+    "value": None,
+    "settings": {},
+    "vf": None,
+    "portable": None,
+}
+
+
+def _assignments(client: Client, args: argparse.Namespace) -> Dict[str, Any]:
+    filters = {}
+    if args.vm:
+        filters["vm_uuid"] = names.vm(client.pool, args.vm).uuid
+    if args.on:
+        filters["host_uuid"] = names.host(client.pool, args.on).uuid
+    answer: Dict[str, Any] = client.pool.master("list_assignments", **filters)
+    return answer
+
+
+def vm_rows(client: Client, vms: Sequence[Record]) -> List[Record]:
+    """One a request; one without a request for each VM that has entries by hand only."""
+    by_uuid = {host.uuid: host.name for host in client.pool.hosts}
+    rows = []
+    for vm in vms:
+        its_host = vm.get("host_uuid")
+        whole = {key: value for key, value in vm.items() if key != "requests"}
+        for request in vm.get("requests") or [{**_NO_REQUEST, "vf": vm.get("others")}]:
+            value = request.get("value")
+            rows.append(
+                {
+                    "host": by_uuid.get(its_host, its_host) if its_host else None,
+                    **whole,
+                    **request,
+                    "value_name": _network_name(client, value) if request.get("by") == "network" else value,
+                }
+            )
+    return rows
+
+
+def vms(client: Client, args: argparse.Namespace) -> int:
+    found = _assignments(client, args).get("vms", [])
+    client.show(vm_rows(client, found), VMS, "No VM has VFs.")
+    for vm in found:
+        for warning in vm.get("warnings") or []:
+            client.warn(f"{vm['vm_name']}: {warning}")
+    return DONE
+
+
+CONFLICTS = (
+    Column("NAME", lambda one: one["vm_names"]),
+    Column("CODE", lambda one: one["code"], style=lambda _one: "warn"),
+    Column("HOST", lambda one: one["host"]),
+    Column("ADDRESS", lambda one: one.get("address")),
+    Column("UUIDS", lambda one: one.get("vm_uuids"), wide=True),
+)
+
+
+def conflicts(client: Client, args: argparse.Namespace) -> int:
+    """The sentence and the hint of each stand below the table, where messages go."""
+    answer = _assignments(client, args)
+    vm_names = {vm["vm_uuid"]: vm["vm_name"] for vm in answer.get("vms", [])}
+    by_uuid = {host.uuid: host.name for host in client.pool.hosts}
+    records = [
+        {
+            "vm_names": [vm_names.get(uuid, uuid) for uuid in one.get("vm_uuids") or []],
+            "host": by_uuid.get(one.get("host_uuid"), one.get("host_uuid")),
+            **one,
+        }
+        for one in answer.get("conflicts", [])
+    ]
+    client.show(records, CONFLICTS, "Nothing is in conflict.")
+    if client.options.output in (None, "wide"):
+        for one in records:
+            client.say(f"\n{one['code']}: {one['message']}\n  {one['hint']}")
+    return DONE
+
+
+def _assignment_filters(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("vm", nargs="?", metavar="VM", help="of this VM (default: all)")
+    parser.add_argument("--on", metavar="HOST", help="of VFs on this host")
+
+
+COMMANDS = [
+    Command("status", "the pool at a glance: what each host has, and lacks", hosts, status, looks=True),
+    Command("pfs", "SR-IOV capable ports (physical functions)", hosts, pfs, looks=True),
+    Command("vfs", "virtual functions and who has them", _vfs_arguments, vfs, looks=True),
+    Command("vms", "VMs with VFs, a row a request", _assignment_filters, vms, looks=True),
+    Command(
+        "conflicts", "what does not fit together, and what to do", _assignment_filters, conflicts, looks=True
+    ),
+]

@@ -1,0 +1,83 @@
+"""What a user sees of a failure, and the exit status of each outcome."""
+
+from typing import Any, Dict, Sequence, Tuple
+
+from sriovlib.safetext import safe
+
+DONE = 0  # or it was so already
+FAILED = 1
+USAGE = 2  # argparse's too
+PARTLY = 4  # done for some of the objects that were named
+
+
+class Failed(Exception):
+    """A command, or its part for one object, has failed: a stable code, one sentence that names the thing,
+    and what to do about it."""
+
+    def __init__(self, code: str, message: str, hint: str = "") -> None:
+        super().__init__(code, message, hint)
+        self.code = code
+        self.message = message
+        self.hint = hint
+
+    def __str__(self) -> str:
+        return f"{self.message} {self.hint}".strip()
+
+
+class Usage(Failed):
+    """What was typed is not understood: exit status 2."""
+
+    def __init__(self, message: str, hint: str = "") -> None:
+        super().__init__("USAGE", message, hint)
+
+
+class XapiFailed(Exception):
+    """What xapi answered instead of a result: a code and its details."""
+
+    def __init__(self, details: Sequence[Any]) -> None:
+        self.details = [str(detail) for detail in details]
+        super().__init__(*self.details)
+
+
+class Unreachable(Exception):
+    """No answer of xapi: no connection, none in time, or one that was cut off."""
+
+
+_INSTALL = "Install the package there: `sriovctl install RPM HOST`."
+# xapi's own codes (xen-api: ocaml/idl/datamodel_errors.ml); {0} is the host or pool that was asked, {1} and
+# so on are the details.
+_SENTENCES: Dict[str, Tuple[str, str]] = {
+    "XENAPI_MISSING_PLUGIN": ("{0} has no plugin {1}: xapi-sriov is not installed there.", _INSTALL),
+    "XENAPI_PLUGIN_FAILURE": ("The plugin of {0} ended without an answer: {3}.", "See the log of that host."),
+    "HOST_OFFLINE": ("{0} is offline.", "Check its power and network."),
+    "CANNOT_CONTACT_HOST": ("{0} does not answer the pool master.", "Check its power and network."),
+    "HOST_STILL_BOOTING": ("{0} is still booting.", "Call again when it is up."),
+    "HOST_DISABLED": ("{0} is disabled.", "Enable it: `xe host-enable`."),
+    "RBAC_PERMISSION_DENIED": (
+        "This user of {0} may not call {1}.",
+        "Plugin calls take the role pool-admin: log in as a user who has it.",
+    ),
+    "SESSION_AUTHENTICATION_FAILED": ("{0} refused user or password.", "Check both, then call again."),
+    "SESSION_INVALID": ("{0} has ended the session.", "Call again."),
+    "VM_BAD_POWER_STATE": ("The VM is {3}, and must be {2} for that.", "Change its state, then call again."),
+    "UUID_INVALID": ("{0} has no {1} with UUID {2}.", "Check the UUID."),
+    "HANDLE_INVALID": ("{0} has that {1} no more: it was removed meanwhile.", "Call again."),
+    "NO_HOSTS_AVAILABLE": ("No other host of {0} is enabled and can take it.", "Enable another host."),
+    "HOST_NOT_ENOUGH_FREE_MEMORY": (
+        "A host of {0} has not enough free memory.",
+        "Shut a VM down, or move it.",
+    ),
+}
+
+
+def of_xapi(details: Sequence[Any], asked: str) -> Failed:
+    """The failure that xapi or the plugin gave. `asked` names the host or pool: `host web1`."""
+    code, *rest = [safe(str(detail)) for detail in details] or ["INTERNAL_ERROR"]
+    if code.startswith("SRIOV_") and rest:
+        return Failed(code, rest[0], " ".join(rest[1:]))
+    if code in _SENTENCES:
+        message, hint = _SENTENCES[code]
+        asked = asked[:1].upper() + asked[1:] if message.startswith("{0}") else asked
+        return Failed(code, message.format(asked, *rest, *["?"] * 4), hint)
+    said = ": ".join(filter(None, [code, ", ".join(rest)]))
+    return Failed(code, f"xapi refused a call to {asked}: {said}.", "")

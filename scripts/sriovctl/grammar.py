@@ -1,0 +1,123 @@
+"""The one grammar of sriovctl: its commands, and the options that all have. Man page and completion are made
+of it."""
+
+import argparse
+from typing import Any, Dict, List
+
+from sriovlib import VERSION
+
+from .command import Command
+from .commands import changing, looking
+from .output import FORMATS
+
+COMMANDS: List[Command] = [*looking.COMMANDS, *changing.COMMANDS]
+DEFAULTS: Dict[str, Any] = {
+    "pool": None,
+    "host": None,
+    "user": None,
+    "password_file": None,
+    "insecure": False,
+    "timeout": 300.0,
+    "output": None,
+    "columns": None,
+    "no_headers": False,
+    "no_input": False,
+    "watch": False,
+    "interval": 2.0,
+    "dry_run": False,
+    "yes": False,
+}
+DESCRIPTION = "SR-IOV of a XenServer or XCP-ng pool: see it, set it up, give its VFs to VMs."
+EPILOG = (
+    "Exit status: 0 done or already so, 1 failed, 2 not understood, 4 partly done. "
+    "`sriovctl COMMAND --help` tells of one command."
+)
+
+
+class Parser(argparse.ArgumentParser):
+    """Refuses options that are cut short: a script would break when a longer one is added."""
+
+    def __init__(self, **settings: Any) -> None:
+        super().__init__(allow_abbrev=False, **settings)
+
+
+def parser() -> Parser:
+    whole = Parser(prog="sriovctl", description=DESCRIPTION, epilog=EPILOG, parents=[_common()])
+    whole.add_argument("--version", action="version", version=f"sriovctl {VERSION}")
+    commands = whole.add_subparsers(dest="command", metavar="COMMAND")
+    commands.required = True
+    for command in COMMANDS:
+        shared = [
+            _common(),
+            *([_changes()] if command.changes else []),
+            *([_looks()] if command.looks else []),
+        ]
+        one = commands.add_parser(
+            command.name, help=command.help, description=_sentence(command), parents=shared
+        )
+        command.arguments(one)
+    return whole
+
+
+def read(argv: List[str]) -> argparse.Namespace:
+    """What was typed; ends with exit status 2 where it is not understood."""
+    return parser().parse_args(argv, argparse.Namespace(**DEFAULTS))
+
+
+def command(name: str) -> Command:
+    return next(one for one in COMMANDS if one.name == name)
+
+
+def _sentence(command: Command) -> str:
+    text = command.help[:1].upper() + command.help[1:] + "."
+    return text + (" It runs on a workstation, not in dom0." if command.workstation else "")
+
+
+def _common() -> Parser:
+    """Before the command or behind it. Without defaults, as those of the command would undo what stands
+    before it."""
+    shared = Parser(add_help=False, argument_default=argparse.SUPPRESS)
+    reach = shared.add_argument_group("the pool (in dom0: this host's)")
+    reach.add_argument("--pool", metavar="NAME", help="a pool of the configuration file")
+    reach.add_argument("--host", metavar="ADDRESS", help="the pool's master, or any of its hosts")
+    reach.add_argument("--user", metavar="USER", help="who logs in (default: root)")
+    reach.add_argument("--password-file", metavar="FILE", help="has the password; `-` is standard input")
+    reach.add_argument("--insecure", action="store_true", help="take any certificate for the pool's")
+    reach.add_argument(
+        "--timeout", type=float, metavar="SECONDS", help="that one call may take (default: 300)"
+    )
+    shown = shared.add_argument_group("output")
+    shown.add_argument("-o", "--output", choices=FORMATS, help="instead of a table")
+    shown.add_argument("--columns", metavar="A,B,...", help="these columns, in this order")
+    shown.add_argument("--no-headers", action="store_true", help="a table without its first line")
+    shown.add_argument(
+        "--no-input", action="store_true", help="ask nothing: fail where something must be asked"
+    )
+    return shared
+
+
+def _changes() -> Parser:
+    shared = Parser(add_help=False, argument_default=argparse.SUPPRESS)
+    group = shared.add_argument_group("care")
+    group.add_argument("--dry-run", action="store_true", help="say what would be changed, and change nothing")
+    group.add_argument("-y", "--yes", action="store_true", help="do not ask")
+    return shared
+
+
+def _looks() -> Parser:
+    shared = Parser(add_help=False, argument_default=argparse.SUPPRESS)
+    shared.add_argument("-w", "--watch", action="store_true", help="show it again and again, until Ctrl-C")
+    shared.add_argument(
+        "--interval",
+        type=_seconds,
+        metavar="SECONDS",
+        help="from one look of --watch to the next (default: 2)",
+    )
+    return shared
+
+
+def _seconds(text: str) -> float:
+    value = float(text)
+    if not 0.1 <= value <= 86400:
+        raise ValueError(text)
+    return value

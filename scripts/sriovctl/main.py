@@ -1,0 +1,95 @@
+"""Runs what was typed: the words of the grammar, the client, errors as sentences, and the exit status."""
+
+import argparse
+import os
+import sys
+import time
+from typing import Callable, List, Optional, Sequence
+
+from . import grammar
+from .client import Client
+from .command import Command
+from .connection import Connection
+from .errors import FAILED, USAGE, Failed, Usage
+
+INTERRUPTED = 130  # as a shell reports a program that SIGINT ended
+
+
+def main(argv: Optional[Sequence[str]] = None) -> int:
+    return run(list(sys.argv[1:] if argv is None else argv), in_dom0())
+
+
+def in_dom0() -> bool:
+    """Whether this is a host's control domain."""
+    try:
+        from . import local
+    except ImportError:  # a system without fcntl
+        return False
+    return local.is_dom0()
+
+
+def run(argv: List[str], local: bool) -> int:
+    try:
+        args = grammar.read(argv)
+    except SystemExit as end:  # argparse has said why
+        return int(end.code or 0)
+    client = Client(args, _local if local and not args.host and not args.pool else _remote, local)
+    try:
+        return _act(client, grammar.command(args.command), args)
+    except Failed as failed:
+        client.error(failed)
+        return USAGE if isinstance(failed, Usage) else FAILED
+    except KeyboardInterrupt:
+        client.say("\nInterrupted.")
+        return INTERRUPTED
+    except BrokenPipeError:
+        # Who read our output has enough. Python would complain when it flushes the rest.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return FAILED
+    finally:
+        _closed(client)
+
+
+def _closed(client: Client) -> None:
+    try:
+        client.close()
+    except (Failed, KeyboardInterrupt):
+        pass  # the session ends by itself
+
+
+def _act(client: Client, command: Command, args: argparse.Namespace) -> int:
+    if command.workstation and client.local:
+        raise Failed(
+            "NOT_IN_DOM0",
+            f"`{command.name}` does not run in dom0: a program must not live on the host that it reboots.",
+            "Run sriovctl on a workstation: `pipx install` of this repository, see docs/sriovctl.md.",
+        )
+    if not args.watch:
+        return command.run(client, args)
+    return _watch(client, lambda: command.run(client, args), args.interval)
+
+
+def _watch(client: Client, look: Callable[[], int], seconds: float) -> int:
+    """Until Ctrl-C. A look that fails is said, and the next one is tried."""
+    while True:
+        if sys.stdout.isatty():
+            sys.stdout.write("\x1b[H\x1b[2J")
+        try:
+            look()
+        except Failed as failed:
+            client.error(failed)
+        sys.stdout.flush()
+        time.sleep(seconds)
+        client.pool.forget()
+
+
+def _local(args: argparse.Namespace) -> Connection:
+    from .local import Local
+
+    return Local(args.timeout)
+
+
+def _remote(args: argparse.Namespace) -> Connection:
+    from .login import connect
+
+    return connect(args)

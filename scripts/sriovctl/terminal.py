@@ -1,0 +1,92 @@
+"""The terminal, where there is one: its width, colours, questions, and what is being waited for."""
+
+import os
+import shutil
+import sys
+import time
+from contextlib import contextmanager
+from typing import IO, Any, Iterator, Optional
+
+from sriovlib.safetext import safe
+
+from .errors import Failed
+
+_CODES = {"good": "32", "warn": "33", "bad": "31", "dim": "2", "head": "1"}
+_REDRAW_SECONDS = 1.0
+
+
+def width(stream: IO[str]) -> Optional[int]:
+    """In columns; None where the stream is no terminal, so nothing is cut for a pipe or a file."""
+    return shutil.get_terminal_size().columns if stream.isatty() else None
+
+
+def has_colour(stream: IO[str]) -> bool:
+    """As no-color.org asks: NO_COLOR with any value turns colours off."""
+    return stream.isatty() and not os.environ.get("NO_COLOR") and os.environ.get("TERM") != "dumb"
+
+
+def paint(text: str, style: str) -> str:
+    return f"\x1b[{_CODES[style]}m{text}\x1b[0m" if style in _CODES else text
+
+
+def plain(text: str, _style: str) -> str:
+    return text
+
+
+def asked(question: str) -> bool:
+    """The person's yes; Failed where there is nobody to ask."""
+    if not sys.stdin.isatty():
+        raise Failed(
+            "NO_INPUT", f"{question} Nobody can be asked here.", "Add --yes if that is what you want."
+        )
+    sys.stderr.write(f"{question} [y/N] ")
+    sys.stderr.flush()
+    return sys.stdin.readline().strip().lower() in ("y", "yes")
+
+
+class Progress:
+    """What is waited for, and for how long: one line that is written again on a terminal, a line for each new
+    text elsewhere."""
+
+    def __init__(self, stream: IO[str], title: str) -> None:
+        self._stream = stream
+        self._title = title
+        self._begun = time.monotonic()
+        self._shown = ""
+        self._drawn = 0.0
+
+    def say(self, text: str) -> None:
+        """What is waited for now; may be called as often as one likes."""
+        text = safe(text)
+        now = time.monotonic()
+        if self._stream.isatty():
+            if text != self._shown or now - self._drawn >= _REDRAW_SECONDS:
+                line = f"{self._title}: {text} ({now - self._begun:.0f} s)"
+                columns = width(self._stream) or 80
+                self._stream.write(f"\r\x1b[K{line[: columns - 1]}")
+                self._drawn = now
+        elif text != self._shown:
+            self._stream.write(f"{self._title}: {text}\n")
+        self._shown = text
+        self._stream.flush()
+
+    def _clear(self) -> None:
+        if self._stream.isatty() and self._shown:
+            self._stream.write("\r\x1b[K")
+            self._stream.flush()
+
+
+@contextmanager
+def progress(stream: IO[str], title: str) -> Iterator[Progress]:
+    shown = Progress(stream, title)
+    try:
+        yield shown
+    finally:
+        shown._clear()
+
+
+def stream_for_data(binary: Any) -> IO[str]:
+    """Standard output in UTF-8 whatever the locale says: dom0 has often none."""
+    import io
+
+    return io.TextIOWrapper(binary, encoding="utf-8", errors="replace", line_buffering=False)

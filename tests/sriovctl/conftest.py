@@ -1,0 +1,74 @@
+"""A pool in a box, and sriovctl at work on it: as on a workstation, and in a host's dom0."""
+
+import json
+import os
+import subprocess
+import sys
+from typing import Any, Callable, Iterator, List, NamedTuple
+
+import pytest
+from box_host import BoxHost
+from managed_pool import Pool
+from sriovctl import main
+
+PROGRAM = os.path.abspath(f"{__file__}/../../../scripts/sriovctl")
+
+
+class Said(NamedTuple):
+    """What a command ended with: exit status, data, messages."""
+
+    status: int
+    out: str
+    err: str
+
+    @property
+    def rows(self) -> List[List[str]]:
+        """The cells of a table."""
+        return [line.split() for line in self.out.splitlines()]
+
+    @property
+    def json(self) -> Any:
+        return json.loads(self.out)
+
+
+@pytest.fixture
+def pool(request: pytest.FixtureRequest) -> Iterator[Pool]:
+    """As in tests/pool: two hosts alike with four VFs on eth1, or what the marker `pool` says."""
+    marks = reversed(list(request.node.iter_markers("pool")))
+    options = {name: value for mark in marks for name, value in mark.kwargs.items()}
+    with Pool.made(**options) as made:
+        yield made
+
+
+@pytest.fixture
+def ctl(
+    pool: Pool, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> Callable[..., Said]:
+    """sriovctl on a workstation, in this process: `ctl("vfs", "--free")`."""
+    monkeypatch.setenv("SRIOVCTL_HOST", pool.box.url)
+    monkeypatch.setenv("SRIOVCTL_PASSWORD", pool.box.xapi.password)
+
+    def run(*words: str) -> Said:
+        capsys.readouterr()
+        status = main.run(list(words), local=False)
+        return Said(status, *capsys.readouterr())
+
+    return run
+
+
+@pytest.fixture
+def ctl_of() -> Callable[..., Said]:
+    """sriovctl in the dom0 of a host: `ctl_of(host, "status")`."""
+
+    def run(host: BoxHost, *words: str) -> Said:
+        done = subprocess.run(
+            [sys.executable, PROGRAM, *words],
+            env=host.environment,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            universal_newlines=True,
+        )
+        return Said(done.returncode, done.stdout, done.stderr)
+
+    return run

@@ -1,0 +1,65 @@
+"""assign, unassign, reinstate, adopt, count and configure: one call of the plugin each, by names."""
+
+from typing import Any, Callable
+
+import pytest
+from managed_pool import Pool
+
+pytestmark = pytest.mark.story
+
+Ctl = Callable[..., Any]
+
+
+def test_vm_gets_a_vf_and_gives_it_back(pool: Pool, ctl: Ctl) -> None:
+    web = pool.vm("web")
+    said = ctl("assign", "web", "--network", "xenbr1", "--vlan", "12", "--on", "host2")
+    assert said.status == 0
+    assert said.rows[1] == ["web", "1", "host2", "0000:07:10.0", "yes"]
+    assert "VM web has VF 0000:07:10.0 of host host2 from its next start." in said.err
+    assert pool.entry(web).requests[0].settings["vlan"] == "12"
+
+    back = ctl("unassign", "web", "--all")
+    assert back.rows[1] == ["web", "1", "0000:07:10.0"]
+    again = ctl("unassign", "web", "--all")
+    assert (again.status, again.out) == (0, "")
+    assert "nothing to take back" in again.err
+
+
+def test_vf_by_its_place(pool: Pool, ctl: Ctl) -> None:
+    pool.vm("web")
+    assert ctl("assign", "web", "--vf", "host2/eth1:3").rows[1][2:4] == ["host2", "0000:07:10.6"]
+    taken = ctl("assign", "web", "--vf", "host1/eth1:9")
+    assert taken.status == 1
+    assert "host1/eth1 has no VF 9." in taken.err
+
+
+def test_refusal_of_the_plugin(pool: Pool, ctl: Ctl) -> None:
+    """Code, sentence and hint, as it gave them."""
+    pool.vm("web")
+    refusal = ctl("assign", "web", "--network", "xenbr0")
+    assert refusal.status == 1
+    assert "(SRIOV_" in refusal.err
+    assert refusal.out == ""
+
+
+def test_vfs_of_a_port(ctl: Ctl) -> None:
+    said = ctl("count", "host1/eth2", "2")
+    assert said.rows[1] == ["host1/eth2", "0", "2", "no"]
+    again = ctl("count", "host1/eth2", "2")
+    assert (again.status, "already" in again.err) == (0, True)
+
+
+def test_settings_of_a_vf(pool: Pool, ctl: Ctl) -> None:
+    said = ctl("configure", "host1/eth1:2", "--vlan", "7", "--trust", "on")
+    assert said.status == 0
+    assert pool.call("list_vfs", pool.one)[2]["vlan"] == 7
+    nothing = ctl("configure", "host1/eth1:2")
+    assert nothing.status == 2
+
+
+def test_changes_in_dom0(pool: Pool, ctl_of: Ctl) -> None:
+    web = pool.vm("web")
+    said = ctl_of(pool.other, "assign", "web", "--network", "xenbr1")
+    assert (said.status, said.rows[1][:2]) == (0, ["web", "1"])
+    copy = pool.clone(web, "copy")
+    assert ctl_of(pool.other, "adopt", copy).status == 0
