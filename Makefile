@@ -45,9 +45,10 @@ check: venv python-3.6 ## format, lint, types, shell and package
 docs: venv ## run the commands in the documents and write their outputs
 	@$(PYTHON) scripts/write-docs
 
-man: ## make the man page sriov.conf(5): build/sriov.conf.5
+man: ## make the man pages sriov.conf(5) and sriovctl(1) in build
 	@mkdir -p build
 	@scripts/man-page build/sriov.conf.5
+	@scripts/sriovctl-man build/sriovctl.1
 
 rpm: ## build the package: build/rpm/xapi-sriov-VERSION-1.noarch.rpm
 	@scripts/need rpmbuild=rpm
@@ -74,7 +75,7 @@ mutants: venv ## break the library in small ways: which do no tests notice? (an 
 	@$(PYTHON) scripts/mutants $(if $(SAMPLE),--sample $(SAMPLE)) $(MODULES)
 
 clean: ## remove all that the other targets made
-	rm -rf build .venv .mypy_cache .pytest_cache .ruff_cache .hypothesis
+	rm -rf build *.egg-info .venv .mypy_cache .pytest_cache .ruff_cache .hypothesis
 	find . -name __pycache__ -prune -exec rm -rf {} +
 
 venv:

@@ -8,11 +8,6 @@ _HERE = os.path.dirname(os.path.realpath(__file__))
 _TREE = os.path.dirname(os.path.dirname(_HERE))  # the repository, or a version of the package
 sys.path[0:1] = [os.path.join(_TREE, "scripts"), os.path.join(_TREE, "plugins")]
 
-import sriovlib
-
-if os.path.islink(__file__):
-    sriovlib.hold(__file__)
-
 from sriovctl.main import main
 
 if __name__ == "__main__":

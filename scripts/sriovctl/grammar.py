@@ -47,13 +47,13 @@ def parser() -> Parser:
     commands = whole.add_subparsers(dest="command", metavar="COMMAND")
     commands.required = True
     for command in COMMANDS:
-        shared = [
+        parents = [
             _common(),
             *([_changes()] if command.changes else []),
             *([_looks()] if command.looks else []),
         ]
         one = commands.add_parser(
-            command.name, help=command.help, description=_sentence(command), parents=shared
+            command.name, help=command.help, description=_sentence(command), parents=parents
         )
         command.arguments(one)
     return whole
@@ -73,11 +73,16 @@ def _sentence(command: Command) -> str:
     return text + (" It runs on a workstation, not in dom0." if command.workstation else "")
 
 
+def shared() -> List[argparse.Action]:
+    """The options that commands have in common."""
+    return [action for part in (_common(), _changes(), _looks()) for action in part._actions]
+
+
 def _common() -> Parser:
     """Before the command or behind it. Without defaults, as those of the command would undo what stands
     before it."""
-    shared = Parser(add_help=False, argument_default=argparse.SUPPRESS)
-    reach = shared.add_argument_group("the pool (in dom0: this host's)")
+    part = Parser(add_help=False, argument_default=argparse.SUPPRESS)
+    reach = part.add_argument_group("the pool (in dom0: this host's)")
     reach.add_argument("--pool", metavar="NAME", help="a pool of the configuration file")
     reach.add_argument("--host", metavar="ADDRESS", help="the pool's master, or any of its hosts")
     reach.add_argument("--user", metavar="USER", help="who logs in (default: root)")
@@ -86,34 +91,34 @@ def _common() -> Parser:
     reach.add_argument(
         "--timeout", type=float, metavar="SECONDS", help="that one call may take (default: 300)"
     )
-    shown = shared.add_argument_group("output")
+    shown = part.add_argument_group("output")
     shown.add_argument("-o", "--output", choices=FORMATS, help="instead of a table")
     shown.add_argument("--columns", metavar="A,B,...", help="these columns, in this order")
     shown.add_argument("--no-headers", action="store_true", help="a table without its first line")
     shown.add_argument(
         "--no-input", action="store_true", help="ask nothing: fail where something must be asked"
     )
-    return shared
+    return part
 
 
 def _changes() -> Parser:
-    shared = Parser(add_help=False, argument_default=argparse.SUPPRESS)
-    group = shared.add_argument_group("care")
+    part = Parser(add_help=False, argument_default=argparse.SUPPRESS)
+    group = part.add_argument_group("care")
     group.add_argument("--dry-run", action="store_true", help="say what would be changed, and change nothing")
     group.add_argument("-y", "--yes", action="store_true", help="do not ask")
-    return shared
+    return part
 
 
 def _looks() -> Parser:
-    shared = Parser(add_help=False, argument_default=argparse.SUPPRESS)
-    shared.add_argument("-w", "--watch", action="store_true", help="show it again and again, until Ctrl-C")
-    shared.add_argument(
+    part = Parser(add_help=False, argument_default=argparse.SUPPRESS)
+    part.add_argument("-w", "--watch", action="store_true", help="show it again and again, until Ctrl-C")
+    part.add_argument(
         "--interval",
         type=_seconds,
         metavar="SECONDS",
         help="from one look of --watch to the next (default: 2)",
     )
-    return shared
+    return part
 
 
 def _seconds(text: str) -> float:

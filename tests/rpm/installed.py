@@ -37,5 +37,6 @@ def links(host: Dom0, package: Package) -> Dict[str, str]:
 def compiled_modules(host: Dom0) -> Set[str]:
     """The modules of which there is byte code, of any version, by path in the library."""
     code = [path for path in host.files() if path.startswith(HOME) and path.endswith(".pyc")]
-    inside = [path.partition("/plugins/sriovlib/")[2].replace("__pycache__/", "") for path in code]
+    library = [path for path in code if "/plugins/sriovlib/" in path]
+    inside = [path.partition("/plugins/sriovlib/")[2].replace("__pycache__/", "") for path in library]
     return {path.partition(".")[0] + ".py" for path in inside}

@@ -37,6 +37,7 @@ def test_a_new_installation(host: Dom0, package: Package, libraries: List[Librar
     assert answering_version(host) == package.version
     assert os.path.lexists(host.path(ENABLED))
     assert compiled_modules(host) == set(package.library)
+    assert host.run("sriovctl", "--version").said == f"sriovctl {package.version}\n"
     lines = host.read(CONFIGURATION).splitlines()
     assert [line for line in lines if line and not line.startswith("#")] == []
 
