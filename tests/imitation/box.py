@@ -7,16 +7,18 @@ machine.py's, what xapi does xapi.py's; this module puts them together as an ins
 import json
 import os
 import shutil
+import subprocess
+import sys
 import uuid
 from contextlib import ExitStack, contextmanager, suppress
-from typing import Any, Dict, Iterator, List, Optional, Sequence
+from typing import Any, Dict, Iterator, List, Optional, Sequence, Set
 
 import machine
 import machine_copy
 import mastership
 import temporary
 import XenAPI
-from box_host import PLUGIN, PLUGINS, SOCKET, BoxHost, described, set_plugin, set_vfs
+from box_host import BOOT_SERVICE, PLUGIN, PLUGINS, SOCKET, BoxHost, described, set_plugin, set_vfs
 from box_membership import Membership
 from box_networks import Networks
 from box_vms import BoxVMs
@@ -50,6 +52,8 @@ class PoolInABox(Networks, BoxVMs, Membership):
             stack.callback(self.xapi.close)
             stack.callback(self.close_alone)
             self._python = dom0_python(os.path.join(self.folder, "python"))
+            self.xapi.boot = self._boot
+            self.broken: Set[str] = set()  # hosts, by reference, whose machine does not come up
             self.xapi.life.clock.path = clock_file(self._python)
             for description in descriptions or [default_description(1), default_description(2)]:
                 self.add_host(description)
@@ -130,6 +134,17 @@ class PoolInABox(Networks, BoxVMs, Membership):
         """The lost host boots, and its xapi starts; the boot service of ours is the test's to run."""
         host.machine.reboot()
         self.xapi.find_host_again(host.ref)
+
+    def _boot(self, ref: str) -> bool:
+        """A host's machine, with our boot service as systemd starts it before xapi; whether it comes up."""
+        host = next(host for host in self.hosts if host.ref == ref)
+        if ref in self.broken:
+            return False
+        host.machine.reboot()
+        if os.path.lexists(host.machine.path(PLUGINS + "/sriov")):
+            python = self._interpreter or sys.executable
+            subprocess.run([python, BOOT_SERVICE], env=host.environment, check=False)
+        return True
 
     # -- clients ---------------------------------------------------------------------------------
 

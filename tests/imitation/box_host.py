@@ -12,6 +12,7 @@ from machine_description import Description
 
 HERE = os.path.dirname(os.path.abspath(__file__))
 PLUGIN = os.path.join(os.path.dirname(os.path.dirname(HERE)), "plugins", "sriov")
+BOOT_SERVICE = os.path.join(os.path.dirname(os.path.dirname(PLUGIN)), "hooks", "boot", "sriov-restore")
 PLUGINS = "/etc/xapi.d/plugins"
 SOCKET = "/var/lib/xcp/xapi"
 

@@ -1,13 +1,15 @@
 """host.evacuate: all VMs of a host migrate away, or none does where one cannot.
 
 Facts from xen-api: ocaml/xapi/xapi_host.ml (compute_evacuation_plan_no_wlb: no other enabled host ends it for
-all VMs, then what forbids the move itself counts before what the other hosts lack; the plan comes first, and
-its first error ends it; who calls it disables the host before), message_forwarding.ml (it is one of the
+all VMs, then what forbids the move itself counts before what the other hosts lack, and with HA on a VM that
+HA does not protect is not moved; the plan comes first, and its first error ends it; who calls it disables
+the host before), message_forwarding.ml (it is one of the
 host's current operations).
 """
 
 from typing import TYPE_CHECKING, Dict, List, Union
 
+import ha
 import vm_moves
 import vm_placement
 import vm_rules
@@ -38,13 +40,16 @@ def evacuate(context: Context, host: str) -> None:
 def _plan(xapi: "Xapi", host: str) -> Dict[str, Union[str, Failure]]:
     """Where each VM of the host goes, or why it cannot."""
     plan: Dict[str, Union[str, Failure]] = {}
-    enabled = [ref for ref in xapi.database.find("host", enabled=True) if ref != host]
+    database = xapi.database
+    enabled = [ref for ref in database.find("host", enabled=True) if ref != host]
     for vm in vm_placement.guests(xapi, host):
         nowhere = Failure("NO_HOSTS_AVAILABLE", vm)
         if not enabled:
             plan[vm] = nowhere
             continue
         refusal = vm_rules.refusal(standing(xapi, vm), "pool_migrate")
+        if database.get("pool", xapi.pool, "ha_enabled") and not ha.is_protected(database.record("VM", vm)):
+            refusal = refusal or Failure("HOST_EVACUATE_VM_NOT_HA_PROTECTED", vm)
         others = [other for other in vm_placement.possible_hosts(xapi, vm) if other != host]
         plan[vm] = refusal or (vm_placement.roomiest(xapi, others, {}) if others else nowhere)
     return plan

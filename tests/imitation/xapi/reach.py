@@ -21,6 +21,10 @@ class Reach:
         self._left: Dict[str, List[Any]] = {}  # those that have ended, and whose children have not
         self._over = False
 
+    @property
+    def over(self) -> bool:
+        return self._over
+
     def answers(self, host: str) -> bool:
         return host not in self._gone and not self._over
 

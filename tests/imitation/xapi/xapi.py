@@ -5,11 +5,12 @@ so that it runs in a real dom0 too.
 """
 
 from contextlib import contextmanager
-from typing import Any, Dict, Iterator, Optional, Tuple
+from typing import Any, Callable, Dict, Iterator, Optional, Tuple
 
 import evacuation
 import ha
 import host_life
+import host_reboot
 import mastership
 import membership
 import messages
@@ -19,6 +20,7 @@ import pci_objects
 import pgpus
 import pifs
 import plugin_calls
+import pool_ha
 import sessions
 import tasks
 import vm_blocks
@@ -40,7 +42,7 @@ from workers import Workers
 
 TABLES = (
     *(objects.CALLS, sessions.CALLS, tasks.CALLS, plugin_calls.CALLS, messages.CALLS, networks.CALLS),
-    *(host_life.CALLS, membership.CALLS, evacuation.CALLS, ha.CALLS),
+    *(host_life.CALLS, host_reboot.CALLS, membership.CALLS, evacuation.CALLS, ha.CALLS, pool_ha.CALLS),
     *(vm_start.CALLS, vm_moves.CALLS, vm_copies.CALLS, vm_blocks.CALLS),
 )
 
@@ -62,9 +64,13 @@ class Xapi:
         self.reach = Reach()
         self.workers = Workers()
         self.life = Life(self.database)
+        self.boot: Callable[[str], bool] = lambda _host: (
+            True
+        )  # of a host's machine; False: it does not come up
         self._server = Server(self)
         self._sockets: Dict[str, str] = {}
         self._urls: Dict[str, str] = {}
+        self._to_be_again: Dict[str, str] = {}  # of hosts that are down
 
     def add_host(self, description: HostDescription, dom0: Dom0, socket: Optional[str] = None) -> str:
         """A host more, with the Unix socket that its dom0 reaches xapi by; its reference."""
@@ -144,8 +150,7 @@ class Xapi:
             if host in self._sockets:
                 self._server.listen_unix(self._sockets[host], host)
             if host in self._urls:
-                address, _, port = self._urls[host].rpartition("/")[2].partition(":")
-                self._server.listen_tcp((address, int(port)), host)
+                self._listen_again(host, self._urls[host])
 
     def lose_host(self, host: str) -> None:
         """Power cut: its programs end, nobody answers for it. The master has yet to notice that."""
@@ -165,6 +170,29 @@ class Xapi:
         self._look_at_devices(host)
         if host in self._sockets:
             self._server.listen_unix(self._sockets[host], host)
+
+    def power_cycle(self, host: str) -> None:
+        """The host goes down by itself, which its master does not notice, and boots. Sessions and tasks end
+        with the master's xapi."""
+        self._to_be_again[host] = self._urls.get(host, "")
+        self.lose_host(host)
+        if host == self.master:
+            mastership.forget_callers(self)
+        self.power_on(host)
+
+    def power_on(self, host: str) -> None:
+        """Its xapi starts, if its machine comes up."""
+        if not self.boot(host) or self.reach.over:
+            return
+        host_reboot.note_boot(self, host)
+        self.find_host_again(host)
+        url = self._to_be_again.pop(host, "")
+        if url:
+            self._listen_again(host, url)
+
+    def _listen_again(self, host: str, url: str) -> None:
+        address, _, port = url.rpartition("/")[2].partition(":")
+        self._urls[host] = self._server.listen_tcp((address, int(port)), host)
 
     def replace_host(self, host: str, dom0: Dom0, socket: str) -> None:
         """A lost host comes back with another disk."""
