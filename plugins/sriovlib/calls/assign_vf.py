@@ -72,6 +72,8 @@ def _assign(at: Work, wish: Wish) -> Dict[str, Any]:
     at.transaction.write(change)
     at.transaction.collect_garbage()
     warnings = _warnings(at, vf, port, before, vfs)
+    if entry.is_parked:
+        warnings.append(f"VM {vm.name} is not parked any more: its other requests have VFs again too.")
     if copies.unknown_origin(at.state, vm) is not None:
         warnings.append(
             f"The VM's entries `{vm.pci}`, of another pool or of a VM that is gone, were taken out."
@@ -215,6 +217,8 @@ def _target(at: Work, wish: Wish) -> Tuple[str, Choice]:
     else the one asked for, else the VM's affinity, else the best."""
     vm, entry = at.vm, at.entry
     leased = at.topology.live_host(entry.lease.host) if entry.lease else None
+    if entry.is_parked:
+        leased = wish.host or leased
     if leased and wish.host and leased != wish.host:
         raise SriovError(
             "SRIOV_BAD_ARGUMENT",

@@ -1,12 +1,12 @@
 """`list_assignments`: who has which VF in the whole pool, and what does not fit together. Changes nothing."""
 
-from typing import Any, Dict, Mapping
+from typing import Any, Dict, List, Mapping, Optional
 
 from ..machine.host import Host
 from ..pool import far_vfs, guest, hosts, inventories, pci_entries, placement, state
 from ..pool.conflicts import find
 from ..pool.conflicts.view import Seen
-from ..pool.ledger import Choice
+from ..pool.ledger import Choice, Entry
 from ..pool.state import Vm
 from ..xapi.session import Xapi
 from . import arguments
@@ -16,9 +16,9 @@ def list_assignments(host: Host, session: Any, args: Mapping[str, str]) -> Dict[
     """The plugin's `list_assignments`, on the master: `{vms, conflicts, hosts}`.
 
     `vms`: those with requests or `pci` entries, `{vm_uuid, vm_name, power_state, resident_on, host_uuid,
-    requests: [{request, by, value, settings, vf, portable, guest}], pci, others, warnings}`; `host_uuid` is
-    the lease's, `guest` is what guest.needs says, `others` are the entries that are not ours. `hosts`:
-    `{host_uuid, name, live, version}`, version null where the host did not tell.
+    parked, requests: [{request, by, value, settings, vf, portable, guest}], pci, others, warnings}`;
+    `host_uuid` is the lease's, `guest` is what guest.needs says, `others` are the entries that are not ours.
+    `hosts`: `{host_uuid, name, live, version}`, version null where the host did not tell.
     """
     vm_uuid = arguments.uuid(args, "vm_uuid")
     host_uuid = arguments.uuid(args, "host_uuid")
@@ -62,6 +62,12 @@ def list_assignments(host: Host, session: Any, args: Mapping[str, str]) -> Dict[
     }
 
 
+def _parked(entry: Optional[Entry]) -> List[str]:
+    if entry is None or not entry.is_parked:
+        return []
+    return ["The VM is parked and starts without VFs; `reinstate_vfs` gives it VFs for its requests again."]
+
+
 def _row(
     seen: Seen, vm: Vm, serving: Dict[Choice, placement.Serving], memory: far_vfs.Memory
 ) -> Dict[str, Any]:
@@ -95,8 +101,9 @@ def _row(
         "power_state": vm.power_state,
         "resident_on": vm.resident_on,
         "host_uuid": entry.lease.host if entry and entry.lease else None,
+        "parked": entry is not None and entry.is_parked,
         "requests": requests,
         "pci": vm.pci,
         "others": [one.text for one in pci_entries.entries(vm.pci or "") if one.address not in vfs.values()],
-        "warnings": far_vfs.warnings(seen, vm, memory),
+        "warnings": [*_parked(entry), *far_vfs.warnings(seen, vm, memory)],
     }

@@ -16,4 +16,5 @@ def reinstate_vfs(host: Host, session: Any, args: Mapping[str, str]) -> Dict[str
         arguments.required_uuid(args, "vm_uuid"),
         arguments.uuid(args, "host_uuid"),
         arguments.boolean(args, "starting", False),
+        dry_run=arguments.boolean(args, "dry_run", False),
     )

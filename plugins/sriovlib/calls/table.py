@@ -50,7 +50,10 @@ FUNCTIONS: Dict[str, Function] = {
         pool=True,
     ),
     "unassign_vf": Function("calls.unassign_vf", ("vm_uuid", "request", "vf", "all"), pool=True),
-    "reinstate_vfs": Function("calls.reinstate_vfs", ("vm_uuid", "host_uuid", "starting"), pool=True),
+    "reinstate_vfs": Function(
+        "calls.reinstate_vfs", ("vm_uuid", "host_uuid", "starting", "dry_run"), pool=True
+    ),
+    "park_vm": Function("calls.park_vm", ("vm_uuid",), pool=True),
     "adopt_vm": Function(
         "calls.adopt_vm", ("vm_uuid", "host_uuid", "origin_uuid", "trust_keys", "dry_run"), pool=True
     ),

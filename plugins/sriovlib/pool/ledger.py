@@ -11,8 +11,9 @@ A VM's key in `pool.other_config` is `sriov-vm-UUID.SERIAL`, of compact JSON:
  "pci": "0/0000:07:10.0",
  "past": ["0000:07:10.0"]}
 
-`lease`, in it `replaced` and `networks` (`{"3": ["<uuid>"]}`), and `device` of a request by network or device
-are left out where there is none. Keys of earlier builds have `nomigrate` as well.
+A VM that is parked has requests, and a lease without VFs. `lease`, in it `replaced` and `networks` (`{"3":
+["<uuid>"]}`), and `device` of a request by network or device are left out where there is none. Keys of
+earlier builds have `nomigrate` as well.
 
 Each change adds a key with the next serial, and takes the one before out when all is written: xapi can only
 add a key and remove one, each in one step (xen-api: ocaml/database/db_cache_impl.ml,
@@ -77,6 +78,11 @@ class Entry(NamedTuple):
     nomigrate: bool  # an earlier build set platform:nomigrate=true on the VM: its next change takes that out
     pci: str  # the VM's other_config:pci as we last wrote it, with the entries of others
     past: Tuple[str, ...] = ()  # all addresses that were ever leased to it: a revert may bring entries back
+
+    @property
+    def is_parked(self) -> bool:
+        """Whether its requests wait without VFs until somebody calls for them; the lease keeps the host."""
+        return bool(self.requests and self.lease and not self.lease.vfs)
 
     @property
     def ever_leased(self) -> List[str]:

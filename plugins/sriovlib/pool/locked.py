@@ -82,10 +82,14 @@ def call(
 
 @contextmanager
 def work(
-    of: Call, asked: Iterable[Member], starting: bool = False, seconds: float = CALL_SECONDS
+    of: Call,
+    asked: Iterable[Member],
+    starting: bool = False,
+    seconds: float = CALL_SECONDS,
+    reads: bool = False,
 ) -> Iterator[Work]:
     """Asks these hosts, then holds the pool's lock, which is on its master, this host; `SRIOV_BUSY` names its
-    holder. Refuses a VM that is not halted; `starting`: its start hook asks."""
+    holder. Refuses a VM that is not halted, unless the call only `reads`; `starting`: its start hook asks."""
     host, session, pool = of.host, of.session, of.topology
     surveyed = inventories.survey(host, session, pool, asked)
     began = time.monotonic()
@@ -101,7 +105,8 @@ def work(
             ref, record = state.vm_record(xapi, of.vm_uuid, template=True)
             vm = state.vm_of(ref, record, pool.uuids)
         pci_entries.must_be_readable(vm.uuid, vm.name, vm.other_config)
-        state.must_be_halted(vm, starting)
+        if not reads:
+            state.must_be_halted(vm, starting)
         held = now.held(surveyed.running(), surveyed.starting())
         surveyed = surveyed.without_unknown(held.on_host)
         transaction = Transaction(host, xapi, now)

@@ -1,7 +1,7 @@
 """Gives a VM VFs of one host for all its requests, for its start hook and the call `reinstate_vfs`."""
 
 import time
-from typing import Any, Dict, Optional
+from typing import Any, Dict, Optional, Tuple
 
 from ..errors import SriovError
 from ..machine.host import Host
@@ -9,6 +9,7 @@ from . import locked, pci_entries
 from .change import change_of
 from .ledger import NO_ENTRY
 from .locked import Work
+from .transaction import Change
 
 # A VM is re-placed once to each host in that time: a start could go round for ever, and two starts on two
 # hosts could take its VFs from each other for ever.
@@ -22,13 +23,17 @@ def reinstate(
     wanted: Optional[str],
     starting: bool,
     seconds: Optional[float] = None,
+    *,
+    dry_run: bool = False,
 ) -> Dict[str, Any]:
     """Returns what the call `reinstate_vfs` does. The host: `wanted`, else the lease's if it is live (then it
     must answer), else the VM's affinity, else the one with most free VFs. `starting`: the VM's start hook
-    asks, and waits `seconds` for the pool's lock at most."""
+    asks, and waits `seconds` for the pool's lock at most. `dry_run` writes nothing, so the VM may run."""
     call = locked.call(host, session, "reinstate_vfs", vm_uuid, wanted)
     wait = (seconds or locked.HOOK_SECONDS) if starting else locked.CALL_SECONDS
-    with locked.work(call, locked.concerned(call, wanted), starting, wait) as at:
+    with locked.work(call, locked.concerned(call, wanted), starting, wait, reads=dry_run) as at:
+        if dry_run:
+            return _decided(at, wanted, starting)[0]
         left = at.entry.lease
         answer = _reinstate(at, wanted, starting)
         if not starting:
@@ -39,15 +44,22 @@ def reinstate(
 
 
 def _reinstate(at: Work, wanted: Optional[str], starting: bool) -> Dict[str, Any]:
+    answer, change = _decided(at, wanted, starting)
+    return {**answer, "changed": at.entry != NO_ENTRY and at.transaction.write(change, starting)}
+
+
+def _decided(at: Work, wanted: Optional[str], starting: bool) -> Tuple[Dict[str, Any], Change]:
+    """The answer as if nothing were changed, and the change. A start gives a VM that is parked no VFs."""
     vm, entry = at.vm, at.entry
     target, old = wanted, entry.lease
     before = old.vfs if old else {}
     vfs: Dict[int, str] = {}  # without requests entries may be left, by a revert or a call that was cut off
-    if entry.requests:
+    requests = () if starting and entry.is_parked else entry.requests
+    if requests:
         leased = at.topology.live_host(old.host) if old else None
-        anywhere = dict.fromkeys(at.surveyed.hosts, entry.requests)
+        anywhere = dict.fromkeys(at.surveyed.hosts, requests)
         target = wanted or leased or locked.best_host(at, anywhere, vm.affinity)
-        vfs = locked.place(at, entry.requests, target, before)
+        vfs = locked.place(at, requests, target, before)
     place = target or at.topology.own
     change = change_of(at, entry.requests, place, vfs)
     pci_changed = pci_entries.plugging_order(change.pci) != vm.named
@@ -65,14 +77,15 @@ def _reinstate(at: Work, wanted: Optional[str], starting: bool) -> Dict[str, Any
             )
         now_replaced = {**lately, place: now}
         change = change_of(at, entry.requests, place, vfs, now_replaced)
-    return {
+    answer = {
         "vm_uuid": vm.uuid,
         "host_uuid": target,
-        "changed": entry != NO_ENTRY and at.transaction.write(change, starting),
+        "changed": False,
         "pci_changed": pci_changed,
         "vfs": [
             {"request": one.number, "vf": vfs[one.number], "before": before.get(one.number)}
-            for one in entry.requests
+            for one in requests
         ],
         "warnings": [problem.message for problem in at.surveyed.problems.values()],
     }
+    return answer, change

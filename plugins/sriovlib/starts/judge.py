@@ -85,7 +85,8 @@ def holder(view: View, address: str) -> Optional[str]:
 
 def judge(view: View) -> List[Refusal]:
     """All that is wrong with a start of the VM on this host; nothing where it is right. A VM without entries
-    starts, and a device that is not there takes nothing from anybody."""
+    starts, one that is parked starts without its VFs, and a device that is not there takes nothing from
+    anybody."""
     vm, entry = view.vm, view.entry
     there: Dict[str, PciEntry] = {}  # of two entries for an address the first
     for one in pci_entries.entries(vm.pci or ""):
@@ -104,7 +105,7 @@ def judge(view: View) -> List[Refusal]:
         else:
             refusal = _of_others(view, one, view.devices[address], origin)
         found += [refusal] if refusal else []
-    for request in requests:
+    for request in requests if not (entry and entry.is_parked) else ():
         vf = leased.get(request.number)
         if vf not in there:
             what = f"its VF {vf} is not named" if vf else "no VF is leased for it"

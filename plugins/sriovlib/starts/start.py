@@ -42,7 +42,7 @@ def start(
         raise refused([refusal for refusal in refusals if not refusal.curable])
     lease = view.entry.lease if view.entry else None
     is_former = bool(view.entry and view.entry.nomigrate)  # the master takes an earlier build's nomigrate out
-    if is_former or refusals or (lease and lease.host != view.host):
+    if is_former or refusals or (lease and lease.vfs and lease.host != view.host):
         _ask_master(host, session, view, refusals)
     return _permitted(host, session, view, plugs)
 
@@ -151,7 +151,9 @@ def _has_other_entries(host: Host, session: Any, view: View) -> bool:
 def _start_again(host: Host, xapi: Xapi, view: View) -> NoReturn:
     here, vm = view.pool.here.member, view.vm
     now = _entries_now(xapi, view)
-    if not now:
+    if view.entry and view.entry.is_parked:
+        changed = f"VM {vm.name} is parked, and its entries for VFs that it had before were removed"
+    elif not now:
         changed = f"VM {vm.name} has no requests, and its entries for VFs that it had before were removed"
     elif sorted(now) == sorted(vm.named):
         changed = f"VM {vm.name} had its VFs in another order than its requests, and now has {', '.join(now)}"

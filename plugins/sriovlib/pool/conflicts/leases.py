@@ -38,7 +38,7 @@ def stale(seen: Seen) -> Iterator[Conflict]:
         if lease.host not in seen.topology.members:
             hint = "`reinstate_vfs` gives it VFs of another host; so does `assign_vf`, with one more VF."
             yield Conflict(STALE, f"{name} is leased VFs of {host}.", hint, [uuid], lease.host)
-        elif vm.is_running and vm.resident_on not in (None, lease.host):
+        elif lease.vfs and vm.is_running and vm.resident_on not in (None, lease.host):
             said = f"{name} runs on {seen.host(str(vm.resident_on))}, and its lease is on {host}."
             hint = (
                 "It keeps the VFs that it runs with. Its next start corrects the lease, or `reinstate_vfs` "
@@ -110,7 +110,11 @@ def other_entries(seen: Seen) -> Iterator[Conflict]:
             continue
         vfs = entry.lease.vfs if entry.lease else {}
         named = vm.named
-        missing = [str(request.number) for request in entry.requests if vfs.get(request.number) not in named]
+        missing = [
+            str(request.number)
+            for request in (() if entry.is_parked else entry.requests)
+            if vfs.get(request.number) not in named
+        ]
         old = [address for address in named if address in entry.past and address not in vfs.values()]
         own = [vfs[request.number] for request in entry.requests if request.number in vfs]
         exchanged = pci_entries.in_another_order(named, own)
