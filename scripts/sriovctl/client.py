@@ -3,7 +3,7 @@
 import argparse
 import sys
 from contextlib import AbstractContextManager
-from typing import Any, Callable, Dict, List, NamedTuple, Optional, Sequence
+from typing import Any, Callable, Dict, Iterable, List, NamedTuple, Optional, Sequence
 
 from sriovlib.safetext import safe
 
@@ -11,7 +11,7 @@ from . import output, terminal
 from .connection import Connection
 from .errors import DONE, FAILED, PARTLY, Failed
 from .output import Column
-from .pool import Pool
+from .pool import LOOK_SECONDS, Answer, Host, Pool
 
 Connect = Callable[[argparse.Namespace], Connection]
 
@@ -30,6 +30,14 @@ class Client:
         if self._pool is None:
             self._pool = Pool(self._connect(self.options))
         return self._pool
+
+    @property
+    def patience(self) -> float:
+        """Seconds that a host may take to answer a question."""
+        return float(self.options.timeout or LOOK_SECONDS)
+
+    def ask(self, hosts: Iterable[Host], function: str, **args: str) -> List[Answer]:
+        return self.pool.ask(hosts, function, self.patience, **args)
 
     def close(self) -> None:
         if self._pool is not None:

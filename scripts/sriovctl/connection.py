@@ -7,6 +7,8 @@ from typing import Any, Callable, List
 
 from .errors import Unreachable, XapiFailed
 
+CHANGE_SECONDS = 300.0  # that a call may take: set_vf_count makes many VFs
+
 
 class Connection:
     """What a pool is reached by; `call` leaves the session to it."""

@@ -7,17 +7,23 @@ from typing import Any, Dict, List
 from sriovlib import VERSION
 
 from .command import Command
-from .commands import changing, looking
+from .commands import changing, doctor, installing, looking, waiting
 from .output import FORMATS
 
-COMMANDS: List[Command] = [*looking.COMMANDS, *changing.COMMANDS]
+COMMANDS: List[Command] = [
+    *looking.COMMANDS,
+    *doctor.COMMANDS,
+    *changing.COMMANDS,
+    *waiting.COMMANDS,
+    *installing.COMMANDS,
+]
 DEFAULTS: Dict[str, Any] = {
     "pool": None,
     "host": None,
     "user": None,
     "password_file": None,
     "insecure": False,
-    "timeout": 300.0,
+    "timeout": None,
     "output": None,
     "columns": None,
     "no_headers": False,
@@ -89,7 +95,10 @@ def _common() -> Parser:
     reach.add_argument("--password-file", metavar="FILE", help="has the password; `-` is standard input")
     reach.add_argument("--insecure", action="store_true", help="take any certificate for the pool's")
     reach.add_argument(
-        "--timeout", type=float, metavar="SECONDS", help="that one call may take (default: 300)"
+        "--timeout",
+        type=float,
+        metavar="SECONDS",
+        help="that a host may take to answer (default: 30 for a question, 300 for a change)",
     )
     shown = part.add_argument_group("output")
     shown.add_argument("-o", "--output", choices=FORMATS, help="instead of a table")

@@ -12,7 +12,7 @@ from typing import Any
 from sriovlib.machine.host import this_machine
 from sriovlib.xapi import session
 
-from .connection import Connection
+from .connection import CHANGE_SECONDS, Connection
 from .errors import Failed, Unreachable, XapiFailed
 
 
@@ -23,7 +23,7 @@ def is_dom0() -> bool:
 class Local(Connection):
     """`seconds` is what a call may take at most."""
 
-    def __init__(self, seconds: float) -> None:
+    def __init__(self, seconds: float = CHANGE_SECONDS) -> None:
         host = this_machine()
         self._path = host.path(session.SOCKET)
         self._seconds = seconds

@@ -9,7 +9,7 @@ from typing import Callable, List, Optional, Sequence
 from . import grammar
 from .client import Client
 from .command import Command
-from .connection import Connection
+from .connection import CHANGE_SECONDS, Connection
 from .errors import FAILED, USAGE, Failed, Usage
 
 INTERRUPTED = 130  # as a shell reports a program that SIGINT ended
@@ -86,7 +86,7 @@ def _watch(client: Client, look: Callable[[], int], seconds: float) -> int:
 def _local(args: argparse.Namespace) -> Connection:
     from .local import Local
 
-    return Local(args.timeout)
+    return Local(args.timeout or CHANGE_SECONDS)
 
 
 def _remote(args: argparse.Namespace) -> Connection:

@@ -2,7 +2,8 @@
 
 import json
 import threading
-from typing import Any, Dict, Iterable, List, NamedTuple, Optional
+import time
+from typing import Any, Callable, Dict, Iterable, List, NamedTuple, Optional
 
 from sriovlib.safetext import safe
 
@@ -10,6 +11,7 @@ from .connection import Connection
 from .errors import Failed, Unreachable, XapiFailed, of_xapi
 
 PLUGIN = "sriov"
+LOOK_SECONDS = 30.0  # that a host may take to answer a question
 
 
 class Host(NamedTuple):
@@ -134,26 +136,43 @@ class Pool:
         """The same of a pool function."""
         return self.plugin(self.master_host, function, **args)
 
-    def ask(self, hosts: Iterable[Host], function: str, **args: str) -> List[Answer]:
-        """What each host answers, all asked at once, in their order. A host that fails is an answer too."""
-        hosts = list(hosts)
-        answers: List[Optional[Answer]] = [None] * len(hosts)
+    def ask(
+        self, hosts: Iterable[Host], function: str, seconds: float = LOOK_SECONDS, **args: str
+    ) -> List[Answer]:
+        """What each host answers, all asked at once, in their order. One that fails, or takes longer than
+        these seconds, is an answer too."""
+        return self.at_once(hosts, lambda host: self.plugin(host, function, **args), seconds)
 
-        def ask_one(place: int, host: Host) -> None:
+    def at_once(
+        self, hosts: Iterable[Host], act: Callable[[Host], Any], seconds: float = LOOK_SECONDS
+    ) -> List[Answer]:
+        """The same of any call."""
+        hosts = list(hosts)
+        answers: Dict[Host, Answer] = {}
+
+        def ask_one(host: Host) -> None:
             try:
-                answers[place] = Answer(host, self.plugin(host, function, **args), None)
+                answers[host] = Answer(host, act(host), None)
             except Failed as failed:
-                answers[place] = Answer(host, None, failed)
+                answers[host] = Answer(host, None, failed)
             except Exception as error:  # must not end a thread unseen
-                said = f"{function} of host {host.name} failed unexpectedly: {error!r}."
-                answers[place] = Answer(host, None, Failed("INTERNAL_ERROR", said, "Please report it."))
+                said = f"A call to host {host.name} failed unexpectedly: {error!r}."
+                answers[host] = Answer(host, None, Failed("INTERNAL_ERROR", said, "Please report it."))
 
         threads = [
-            threading.Thread(target=ask_one, args=one, name=one[1].name, daemon=True)
-            for one in enumerate(hosts)
+            threading.Thread(target=ask_one, args=(host,), name=host.name, daemon=True) for host in hosts
         ]
         for thread in threads:
             thread.start()
+        deadline = time.monotonic() + seconds
         for thread in threads:
-            thread.join()
-        return [answer for answer in answers if answer is not None]
+            thread.join(max(deadline - time.monotonic(), 0))
+        return [answers.get(host) or Answer(host, None, _silent(host, seconds)) for host in hosts]
+
+
+def _silent(host: Host, seconds: float) -> Failed:
+    return Failed(
+        "NO_ANSWER",
+        f"Host {host.name} has not answered in {seconds:.0f} s.",
+        "Call again with a longer --timeout, or see what keeps it.",
+    )

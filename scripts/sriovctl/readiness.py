@@ -3,6 +3,7 @@
 from typing import Any, Dict
 
 READY = "ready"
+EXPECTED = ("PF_NEEDED_BY_DOM0",)  # problems of a host that is as it should be: a port stays dom0's
 # The states of a host, in the order in which they are looked for, and what each means.
 STATES = {
     "no-iommu": "Xen runs without the IOMMU",

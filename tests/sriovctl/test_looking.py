@@ -16,8 +16,8 @@ def test_status_of_each_host(ctl: Ctl) -> None:
     assert said.status == 0
     assert said.rows == [
         ["NAME", "STATE", "IOMMU", "PCIBACK", "PORTS", "VFS", "DRIFT", "PROBLEMS"],
-        ["host1", "ready", "on", "yes", "1/3", "4/4", "0", "1"],
-        ["host2", "ready", "on", "yes", "1/3", "4/4", "0", "1"],
+        ["host1", "ready", "on", "yes", "1/3", "4/4", "0", "0"],
+        ["host2", "ready", "on", "yes", "1/3", "4/4", "0", "0"],
     ]
     assert said.err == ""
     assert ctl("status", "host2", "--no-headers").rows == [said.rows[2]]

@@ -52,13 +52,18 @@ STATUS = (
     Column("PORTS", _shown_ports),
     Column("VFS", _shown_vfs),
     Column("DRIFT", lambda record: None if record["error"] else readiness.drifted(record)),
-    Column("PROBLEMS", lambda record: len(record["problems"]) if "problems" in record else None),
+    Column("PROBLEMS", lambda record: len(troubles(record)) if "problems" in record else None),
     Column("MASTER", lambda record: record["master"], wide=True),
     Column("ENABLED", lambda record: record["enabled"], wide=True),
     Column("VERSION", lambda record: record.get("version"), wide=True),
     Column("PLATFORM", lambda record: (record.get("platform") or {}).get("version"), wide=True),
-    Column("CODES", lambda record: [one["code"] for one in record.get("problems") or []], wide=True),
+    Column("CODES", lambda record: [one["code"] for one in troubles(record)], wide=True),
 )
+
+
+def troubles(record: Record) -> List[Record]:
+    """The problems that somebody should mend."""
+    return [one for one in record.get("problems") or [] if one["code"] not in readiness.EXPECTED]
 
 
 def host_record(answer: Answer) -> Record:
@@ -81,7 +86,7 @@ def no_answer(failed: Failed) -> str:
 
 
 def status(client: Client, args: argparse.Namespace) -> int:
-    answers = client.pool.ask(names.hosts(client.pool, args.hosts), "status")
+    answers = client.ask(names.hosts(client.pool, args.hosts), "status")
     client.show([host_record(answer) for answer in answers], STATUS, "The pool has no host.")
     return say_failures(client, answers)
 
@@ -100,7 +105,7 @@ def vf_name(host: Host, vf: Record) -> str:
     return f"{host.name}/{vf['address']}"
 
 
-def _network_name(client: Client, uuid: Optional[str]) -> Optional[str]:
+def network_name(client: Client, uuid: Optional[str]) -> Optional[str]:
     if uuid is None:
         return None
     found = [one.name for one in names.networks(client.pool) if one.uuid == uuid]
@@ -127,13 +132,13 @@ PFS = (
 
 
 def pfs(client: Client, args: argparse.Namespace) -> int:
-    answers = client.pool.ask(names.hosts(client.pool, args.hosts), "list_pfs")
+    answers = client.ask(names.hosts(client.pool, args.hosts), "list_pfs")
     records = [
         {
             "host": answer.host.name,
             "host_uuid": answer.host.uuid,
             "name": port_name(answer.host, pf),
-            "network_name": _network_name(client, pf.get("network")),
+            "network_name": network_name(client, pf.get("network")),
             **pf,
         }
         for answer in answers
@@ -182,13 +187,13 @@ def vfs(client: Client, args: argparse.Namespace) -> int:
     wanted = "free" if args.free else args.state
     if wanted and wanted != "unknown":
         filters["state"] = wanted
-    answers = pool.ask(asked, "list_vfs", **filters)
+    answers = client.ask(asked, "list_vfs", **filters)
     records = [
         {
             "host": answer.host.name,
             "host_uuid": answer.host.uuid,
             "name": vf_name(answer.host, vf),
-            "network_name": _network_name(client, vf.get("network")),
+            "network_name": network_name(client, vf.get("network")),
             **vf,
         }
         for answer in answers
@@ -262,7 +267,7 @@ def vm_rows(client: Client, vms: Sequence[Record]) -> List[Record]:
                     "host": by_uuid.get(its_host, its_host) if its_host else None,
                     **whole,
                     **request,
-                    "value_name": _network_name(client, value) if request.get("by") == "network" else value,
+                    "value_name": network_name(client, value) if request.get("by") == "network" else value,
                 }
             )
     return rows

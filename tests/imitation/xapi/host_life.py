@@ -4,6 +4,7 @@ As seen of a real xapi: a dead host's VMs are Halted by declaration, and the hoo
 host-pre-declare-dead and host-post-declare-dead run on the master (xen-api: ocaml/xapi/xapi_hooks.ml).
 """
 
+import time
 from functools import partial
 from typing import TYPE_CHECKING, List
 
@@ -11,7 +12,7 @@ import membership
 import vm_hooks
 import vm_placement
 from calls import Call, Calls, Context
-from values import Failure
+from values import Failure, Time
 from vm_notes import note_stopped
 from vm_operations import update_allowed
 
@@ -78,7 +79,16 @@ def restart_agent(context: Context, host: str) -> None:
     context.xapi.restart_toolstack(host)
 
 
+def get_servertime(context: Context, host: str) -> Time:
+    """Of the host itself, which is asked (xen-api: message_forwarding.ml); `reach.clocks` has by how
+    many seconds a host's clock is ahead."""
+    context.xapi.forward(host)
+    ahead = context.xapi.reach.clocks.get(host, 0.0)
+    return Time(time.strftime("%Y%m%dT%H:%M:%SZ", time.gmtime(time.time() + ahead)))
+
+
 CALLS: Calls = {
+    "host.get_servertime": Call(get_servertime, ["ref"]),
     "host.restart_agent": Call(restart_agent, ["ref"]),
     "host.disable": Call(partial(set_enabled, enabled=False), ["ref"], may_be_async=True),
     "host.enable": Call(partial(set_enabled, enabled=True), ["ref"], may_be_async=True),

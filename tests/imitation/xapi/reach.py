@@ -20,6 +20,7 @@ class Reach:
         self._at_work: Dict[str, Set[Any]] = {}  # programs.Process, or what is like one
         self._left: Dict[str, List[Any]] = {}  # those that have ended, and whose children have not
         self._over = False
+        self.clocks: Dict[str, float] = {}  # of hosts whose clock is wrong: how many seconds ahead
 
     @property
     def over(self) -> bool:

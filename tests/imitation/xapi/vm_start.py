@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 import vm_hooks
 import vm_placement
-from calls import Calls, Context, operation_call
+from calls import Call, Calls, Context, operation_call
 from hypervisor import CannotStart
 from values import NULL, internal_error
 from vm_notes import guest_of, note_running, note_stopped, note_wish, push, push_again
@@ -160,7 +160,12 @@ def note_end(xapi: "Xapi", vm: str, host: str) -> None:
         note_stopped(xapi, vm)
 
 
+def assert_can_boot_here(context: Context, vm: str, host: str) -> None:
+    vm_placement.check(context.xapi, vm, host)
+
+
 CALLS: Calls = {
+    "VM.assert_can_boot_here": Call(assert_can_boot_here, ["ref", "ref"]),
     "VM.start": operation_call(start, "bool", "bool"),
     "VM.start_on": operation_call(start_on, "ref", "bool", "bool"),
     **{

@@ -1,0 +1,205 @@
+"""doctor: every problem of the pool, and what to do: what the hosts tell, and what only a look from outside
+shows."""
+
+import argparse
+import calendar
+import time
+from typing import Any, Dict, Iterator, List, NamedTuple, Sequence, Tuple
+
+from sriovlib import VERSION
+from sriovlib.safetext import listed
+
+from .. import names, readiness
+from ..client import Client
+from ..command import Command, hosts
+from ..errors import DONE, FAILED, Failed
+from ..output import Column
+from ..pool import Answer, Host
+from .looking import no_answer
+
+PROBLEM, NOTE = "problem", "note"  # a note is as it should be, but good to know
+CLOCK_SECONDS = 10.0  # by which clocks may differ: a start is kept from a loop by the master's for 120 s
+_TIME = "%Y%m%dT%H:%M:%SZ"
+
+
+class Finding(NamedTuple):
+    """`name` is the host, VM or pool that it is about."""
+
+    name: str
+    level: str
+    code: str
+    message: str
+    hint: str
+
+
+FOUND = (
+    Column("NAME", lambda one: one["name"]),
+    Column("LEVEL", lambda one: one["level"], style=lambda one: "bad" if one["level"] == PROBLEM else "dim"),
+    Column("CODE", lambda one: one["code"]),
+)
+
+
+def doctor(client: Client, args: argparse.Namespace) -> int:
+    """Exit status 1 where there is a problem, so that a script can wait for none."""
+    pool = client.pool
+    asked = names.hosts(pool, args.hosts)
+    answers = client.ask(asked, "status")
+    found = [finding for answer in answers for finding in of_status(answer)]
+    found += versions([answer for answer in answers if answer.value])
+    live = [host for host in asked if host.live]
+    found += clocks(pool.at_once(live, lambda host: _offset(client, host), client.patience))
+    found += [finding for host in asked for finding in of_record(host)]
+    found += _assignments(client, asked)
+    found += _evacuation(client, live)
+    client.show([one._asdict() for one in found], FOUND, "Nothing is wrong.")
+    if client.options.output in (None, "wide"):
+        for one in found:
+            client.say(f"\n{one.name}: {one.message}" + (f"\n  {one.hint}" if one.hint else ""))
+    return FAILED if any(one.level == PROBLEM for one in found) else DONE
+
+
+# -- what the hosts say ------------------------------------------------------------------------------------
+
+
+def of_status(answer: Answer) -> Iterator[Finding]:
+    name = answer.host.name
+    if answer.error:
+        code = no_answer(answer.error).upper().replace("-", "_")
+        yield Finding(name, PROBLEM, code, answer.error.message, answer.error.hint)
+        return
+    for problem in answer.value.get("problems") or []:
+        level = NOTE if problem["code"] in readiness.EXPECTED else PROBLEM
+        yield Finding(name, level, problem["code"], problem["message"], problem["hint"])
+
+
+def _assignments(client: Client, asked: Sequence[Host]) -> List[Finding]:
+    """Conflicts, warnings of VMs, and VMs that HA restarts without choice of a host."""
+    try:
+        answer: Dict[str, Any] = client.pool.master("list_assignments")
+    except Failed as failed:
+        return [Finding(client.pool.master_host.name, PROBLEM, failed.code, failed.message, failed.hint)]
+    uuids = {host.uuid for host in asked}
+    called = {vm["vm_uuid"]: vm["vm_name"] for vm in answer["vms"]}
+    found = [
+        Finding(
+            ",".join(called.get(uuid, uuid) for uuid in one.get("vm_uuids") or []) or "pool",
+            PROBLEM,
+            one["code"],
+            one["message"],
+            one["hint"],
+        )
+        for one in answer["conflicts"]
+        if one.get("host_uuid") is None or one["host_uuid"] in uuids
+    ]
+    found += [
+        Finding(vm["vm_name"], NOTE, "WARNING", warning, "")
+        for vm in answer["vms"]
+        for warning in vm.get("warnings") or []
+    ]
+    return found
+
+
+# -- what only a look from outside shows -------------------------------------------------------------------
+
+
+def versions(answers: Sequence[Answer]) -> Iterator[Finding]:
+    by_version: Dict[str, List[str]] = {}
+    for answer in answers:
+        by_version.setdefault(str(answer.value.get("version")), []).append(answer.host.name)
+    if len(by_version) > 1:
+        said = "; ".join(f"{version} on {listed(hosts)}" for version, hosts in sorted(by_version.items()))
+        yield Finding(
+            "pool",
+            PROBLEM,
+            "VERSIONS_DIFFER",
+            f"The hosts have several versions of xapi-sriov: {said}.",
+            "Bring all to one: `sriovctl install RPM`.",
+        )
+    elif by_version and VERSION not in by_version:
+        (version,) = by_version
+        yield Finding(
+            "pool",
+            NOTE,
+            "CLIENT_DIFFERS",
+            f"The hosts have xapi-sriov {version}, and this sriovctl is of {VERSION}.",
+            "Install the client of that version, if a command fails.",
+        )
+
+
+def of_record(host: Host) -> Iterator[Finding]:
+    if host.live and not host.enabled:
+        yield Finding(
+            host.name,
+            NOTE,
+            "HOST_DISABLED",
+            f"Host {host.name} is disabled, so no VM starts on it.",
+            f"If nobody is at work on it: `xe host-enable uuid={host.uuid}`.",
+        )
+
+
+def _offset(client: Client, host: Host) -> Tuple[float, float]:
+    """The host's clock less ours: at least, at most. Its answer was written between question and arrival,
+    and has whole seconds."""
+    before = time.time()
+    text = str(client.pool.call("host.get_servertime", host.ref))
+    after = time.time()
+    told = calendar.timegm(time.strptime(text.replace("-", ""), _TIME))
+    return told - after, told + 1 - before
+
+
+def clocks(answers: Sequence[Answer]) -> Iterator[Finding]:
+    """Where the clocks of two hosts differ for certain. Our own does not count."""
+    known = [answer for answer in answers if answer.value]
+    if not known:
+        return
+    last = max(known, key=lambda answer: answer.value[0])
+    first = min(known, key=lambda answer: answer.value[1])
+    apart = last.value[0] - first.value[1]
+    if apart > CLOCK_SECONDS:
+        yield Finding(
+            "pool",
+            PROBLEM,
+            "CLOCKS_DIFFER",
+            f"The clock of {last.host.name} is {apart:.0f} s ahead of that of {first.host.name}.",
+            "Give all hosts an NTP server (`chronyc sources` in dom0 shows what they have).",
+        )
+
+
+def _evacuation(client: Client, live: Sequence[Host]) -> List[Finding]:
+    """Which VMs keep a host from being evacuated. That a VM with VFs cannot be migrated is as it should be;
+    with HA on, an unprotected VM holds an evacuation up (xen-api: ocaml/xapi/xapi_host.ml)."""
+    found: List[Finding] = []
+    ask = client.pool.at_once(
+        live,
+        lambda host: client.pool.call("host.get_vms_which_prevent_evacuation", host.ref),
+        client.patience,
+    )
+    for answer in ask:
+        if answer.error:
+            found.append(Finding(answer.host.name, PROBLEM, "NO_ANSWER", answer.error.message, ""))
+        for ref, why in (answer.value or {}).items():
+            name = _vm_name(client, ref)
+            pinned = why[0] in ("VM_HAS_PCI_ATTACHED", "OPERATION_BLOCKED")
+            hint = "`sriovctl setup` and Xen Orchestra's rolling update shut it down and start it again."
+            found.append(
+                Finding(
+                    name,
+                    NOTE if pinned else PROBLEM,
+                    why[0],
+                    f"VM {name} cannot leave host {answer.host.name} while it runs: {why[0]}.",
+                    hint if pinned else "Mend that before you evacuate the host.",
+                )
+            )
+    return found
+
+
+def _vm_name(client: Client, ref: str) -> str:
+    try:
+        return str(client.pool.call("VM.get_name_label", ref))
+    except Failed:
+        return ref
+
+
+COMMANDS: List[Command] = [
+    Command("doctor", "every problem of the pool, and what to do", hosts, doctor, looks=True)
+]

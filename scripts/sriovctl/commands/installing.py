@@ -1,0 +1,204 @@
+"""install: the package brought to hosts and installed there, over ssh."""
+
+import argparse
+import os
+import re
+import shlex
+import subprocess
+from typing import List, NamedTuple, Optional
+
+from sriovlib.safetext import safe
+
+from .. import names
+from ..client import Client
+from ..command import Command
+from ..errors import Failed, Usage
+from ..output import Column, Record
+from ..pool import Host
+
+PACKAGE = "xapi-sriov"
+FOLDER = "/var/tmp"  # of dom0, where the file is until it is installed
+_LEAD = b"\xed\xab\xee\xdb"  # the first bytes of an RPM (rpm: lib/rpmlead.c)
+SSH_OPTIONS = ["-o", "ConnectTimeout=20"]
+
+
+class Step(NamedTuple):
+    """What is to be done on one host; `before` is the version that it has."""
+
+    host: Host
+    before: Optional[str]
+    after: str
+
+    @property
+    def is_needed(self) -> bool:
+        return self.before != self.after
+
+
+INSTALLED = (
+    Column("NAME", lambda row: row["host"]),
+    Column("BEFORE", lambda row: row["before"]),
+    Column("AFTER", lambda row: row["after"]),
+    Column("CHANGED", lambda row: row["changed"]),
+)
+
+
+def version_of(path: str) -> str:
+    """VERSION-RELEASE of the file, from the name in its lead: 66 bytes from the tenth on."""
+    try:
+        with open(path, "rb") as file:
+            lead = file.read(96)
+    except OSError as error:
+        raise Failed(
+            "NO_FILE", f"{safe(path)} cannot be read: {error.strerror}.", "Give the RPM's file."
+        ) from error
+    name = lead[10:76].split(b"\0")[0].decode("ascii", "replace")
+    if not lead.startswith(_LEAD) or not re.fullmatch(
+        PACKAGE + r"-[A-Za-z0-9.+~^_]+-[A-Za-z0-9.+~^_]+", name
+    ):
+        raise Failed(
+            "NOT_THE_PACKAGE", f"{safe(path)} is no RPM of {PACKAGE}.", f"Its name begins with {PACKAGE}-."
+        )
+    return name[len(PACKAGE) + 1 :]
+
+
+def install(client: Client, args: argparse.Namespace) -> int:
+    after = version_of(args.rpm)
+    hosts = names.hosts(client.pool, args.hosts)
+    hosts.sort(
+        key=lambda host: (not host.master, host.name)
+    )  # the master has never an older one than a member
+    planned = client.each(
+        hosts, lambda host: host.name, lambda host: Step(host, installed(args, host), after)
+    )
+    steps: List[Step] = planned.results
+    needed = [step for step in steps if step.is_needed]
+    for step in steps:
+        there = "is there already" if not step.is_needed else f"{step.before or 'not installed'} -> {after}"
+        client.say(f"{step.host.name} ({step.host.address}): {there}")
+    if needed:
+        client.say("On each of them, as root over ssh:")
+        client.say(f"  {_shown(remote_install(args.rpm))}")
+    if not needed or args.dry_run:
+        client.show([_row(step, False) for step in steps], INSTALLED)
+        client.say(
+            "Nothing was changed (--dry-run)." if args.dry_run and needed else "Nothing is to be done."
+        )
+        return planned.status
+    if not client.confirm(f"Install {PACKAGE} {after} on {len(needed)} of {len(hosts)} hosts?"):
+        raise Failed("DECLINED", "Nothing was installed.", "")
+    done = client.each(needed, lambda step: step.host.name, lambda step: _install_on(client, args, step))
+    same = [_row(step, False) for step in steps if not step.is_needed]
+    client.show([*done.results, *same], INSTALLED)
+    return max(planned.status, done.status)
+
+
+def _row(step: Step, changed: bool) -> Record:
+    return {"host": step.host.name, "before": step.before, "after": step.after, "changed": changed}
+
+
+def installed(args: argparse.Namespace, host: Host) -> Optional[str]:
+    """VERSION-RELEASE of what is installed there, or None."""
+    query = ["rpm", "--query", "--queryformat", "%{VERSION}-%{RELEASE}", PACKAGE]
+    done = _ssh(args, host, query)
+    if done.returncode == 255:  # ssh's own
+        raise _unreachable(host, done)
+    return done.stdout.strip() if done.returncode == 0 else None
+
+
+def remote_install(rpm: str) -> List[str]:
+    # --oldpackage: a version may be taken back
+    return ["rpm", "--upgrade", "--oldpackage", "--replacepkgs", _there(rpm)]
+
+
+def _there(rpm: str) -> str:
+    return f"{FOLDER}/{os.path.basename(rpm)}"
+
+
+def _install_on(client: Client, args: argparse.Namespace, step: Step) -> Record:
+    host, there = step.host, _there(args.rpm)
+    with client.progress(f"installing on {host.name}") as progress:
+        progress.say("copying")
+        copy = [*_program(args.scp), *SSH_OPTIONS, "--", args.rpm, f"{_login(args, host, scp=True)}:{there}"]
+        copied = _run(copy)
+        if copied.returncode != 0:
+            raise _unreachable(host, copied)
+        progress.say("installing")
+        done = _ssh(args, host, remote_install(args.rpm))
+        _ssh(args, host, ["rm", "-f", there])
+    if done.returncode != 0:
+        raise Failed(
+            "INSTALL_FAILED",
+            f"rpm on host {host.name} failed: {_last(done)}",
+            "The host has what it had before; mend that, then call again.",
+        )
+    now = installed(args, host)
+    if now != step.after:
+        raise Failed(
+            "INSTALL_FAILED", f"Host {host.name} has {now or 'no'} {PACKAGE} afterwards.", "See its log."
+        )
+    return _row(step, True)
+
+
+def _ssh(args: argparse.Namespace, host: Host, command: List[str]) -> "subprocess.CompletedProcess[str]":
+    return _run([*_program(args.ssh), *SSH_OPTIONS, "--", _login(args, host), _shown(command)])
+
+
+def _program(text: str) -> List[str]:
+    return shlex.split(text)
+
+
+def _login(args: argparse.Namespace, host: Host, scp: bool = False) -> str:
+    address = f"[{host.address}]" if scp and ":" in host.address else host.address
+    return f"{args.ssh_user}@{address}"
+
+
+def _shown(command: List[str]) -> str:
+    """For the shell there, each word quoted."""
+    return " ".join(map(shlex.quote, command))
+
+
+def _run(command: List[str]) -> "subprocess.CompletedProcess[str]":
+    """ssh asks for a password on the terminal by itself."""
+    try:
+        return subprocess.run(
+            command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, universal_newlines=True, errors="replace"
+        )
+    except OSError as error:
+        raise Usage(
+            f"{command[0]} cannot be run: {error.strerror}.", "Install the OpenSSH client."
+        ) from error
+
+
+def _unreachable(host: Host, done: "subprocess.CompletedProcess[str]") -> Failed:
+    return Failed(
+        "NO_SSH",
+        f"No ssh to host {host.name} ({host.address}): {_last(done)}",
+        "Check that you may log in there by ssh; xsconsole turns the remote shell on and off.",
+    )
+
+
+def _last(done: "subprocess.CompletedProcess[str]") -> str:
+    lines = (done.stderr.strip() or done.stdout.strip() or f"exit status {done.returncode}").splitlines()
+    return safe(lines[-1])
+
+
+def _arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("rpm", metavar="RPM", help=f"the file of the package, {PACKAGE}-VERSION.noarch.rpm")
+    parser.add_argument("hosts", nargs="*", metavar="HOST", help="these hosts (default: all of the pool)")
+    parser.add_argument(
+        "--ssh-user", default="root", metavar="USER", help="who logs in there (default: root)"
+    )
+    parser.add_argument("--ssh", default="ssh", metavar="COMMAND", help="instead of ssh, with its options")
+    parser.add_argument("--scp", default="scp", metavar="COMMAND", help="instead of scp, with its options")
+
+
+COMMANDS = [
+    Command(
+        "install",
+        "bring the package to hosts, over ssh",
+        _arguments,
+        install,
+        changes=True,
+        workstation=True,
+    )
+]
