@@ -1,7 +1,6 @@
 """The terminal, where there is one: its width, colours, questions, and what is being waited for."""
 
 import os
-import shutil
 import sys
 import time
 from contextlib import contextmanager
@@ -17,7 +16,9 @@ _REDRAW_SECONDS = 1.0
 
 def width(stream: IO[str]) -> Optional[int]:
     """In columns; None where the stream is no terminal, so nothing is cut for a pipe or a file."""
-    return shutil.get_terminal_size().columns if stream.isatty() else None
+    if not stream.isatty():
+        return None
+    return os.get_terminal_size(stream.fileno()).columns or 80  # one that does not tell says 0
 
 
 def has_colour(stream: IO[str]) -> bool:
