@@ -7,11 +7,12 @@ from typing import Any, Dict, List
 from sriovlib import VERSION
 
 from .command import Command
-from .commands import changing, doctor, installing, looking, waiting
+from .commands import changing, doctor, explain, installing, looking, waiting
 from .output import FORMATS
 
 COMMANDS: List[Command] = [
     *looking.COMMANDS,
+    *explain.COMMANDS,
     *doctor.COMMANDS,
     *changing.COMMANDS,
     *waiting.COMMANDS,

@@ -1,4 +1,4 @@
-"""doctor and wait: what keeps a pool, a VM or a host from being as it should be."""
+"""doctor, explain and wait: what keeps a pool, a VM or a host from being as it should be."""
 
 import threading
 from typing import Any, Callable
@@ -45,6 +45,20 @@ def test_host_that_hangs_costs_no_more_than_its_patience(pool: Pool, ctl: Ctl) -
         said = ctl("status", "--timeout", "2")
     assert said.status == 4
     assert "Host host2 has not answered in 2 s." in said.err
+
+
+def test_why_a_vm_has_vfs_on_one_host_only(pool: Pool, ctl: Ctl) -> None:
+    web = pool.with_vf("web", on=pool.one)
+    for number in range(4):
+        pool.with_vf(f"other{number}", on=pool.other)
+    said = ctl("explain", "web")
+    assert said.status == 0
+    assert [row[:2] for row in said.rows[1:]] == [["host1", "yes"], ["host2", "no"]]
+    (vf,) = pool.lease(web)["vfs"].values()
+    assert f"host1: It has the VFs: {vf} for request 1." in said.err
+    assert "SRIOV" not in said.out
+    pool.vm("plain")
+    assert "asks for no VF" in ctl("explain", "plain").err
 
 
 def test_waiting_for_a_vm(pool: Pool, ctl: Ctl) -> None:

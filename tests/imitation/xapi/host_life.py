@@ -84,7 +84,7 @@ def get_servertime(context: Context, host: str) -> Time:
     many seconds a host's clock is ahead."""
     context.xapi.forward(host)
     ahead = context.xapi.reach.clocks.get(host, 0.0)
-    return Time(time.strftime("%Y%m%dT%H:%M:%SZ", time.gmtime(time.time() + ahead)))
+    return Time(time.strftime("%Y%m%dT%H:%M:%SZ", time.gmtime(context.xapi.life.clock.now() + ahead)))
 
 
 CALLS: Calls = {

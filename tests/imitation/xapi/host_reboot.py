@@ -9,14 +9,13 @@ writes a float), db_gc.ml (check_host_liveness: only after ten minutes without a
 dead).
 """
 
-import time
 from contextlib import suppress
 from typing import TYPE_CHECKING
 
 import vm_placement
 from calls import Call, Calls, Context
 from database import new_ref
-from values import Failure, Time
+from values import Failure
 
 if TYPE_CHECKING:
     from xapi import Xapi
@@ -54,18 +53,11 @@ def note_boot(xapi: "Xapi", host: str) -> None:
     xapi.database.set("host", host, "enabled", True)
 
 
-def get_servertime(context: Context, host: str) -> Time:
-    """The host's own clock."""
-    context.xapi.forward(host)
-    return Time(time.strftime("%Y%m%dT%H:%M:%SZ", time.gmtime(context.xapi.life.clock.now())))
-
-
 def sync_database(_context: Context) -> None:
     """All that is in memory is on disk then."""
 
 
 CALLS: Calls = {
     "host.reboot": Call(reboot, ["ref"], may_be_async=True),
-    "host.get_servertime": Call(get_servertime, ["ref"]),
     "pool.sync_database": Call(sync_database, may_be_async=True),
 }
