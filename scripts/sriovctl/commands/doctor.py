@@ -9,13 +9,13 @@ from typing import Any, Dict, Iterator, List, NamedTuple, Sequence, Tuple
 from sriovlib import VERSION
 from sriovlib.safetext import listed
 
-from .. import names, readiness
+from .. import names
 from ..client import Client
 from ..command import Command, hosts
 from ..errors import DONE, FAILED, Failed
 from ..output import Column
 from ..pool import Answer, Host
-from .looking import no_answer
+from .looking import no_answer, troubles
 
 PROBLEM, NOTE = "problem", "note"  # a note is as it should be, but good to know
 CLOCK_SECONDS = 10.0  # by which clocks may differ: a start is kept from a loop by the master's for 120 s
@@ -67,9 +67,8 @@ def of_status(answer: Answer) -> Iterator[Finding]:
         code = no_answer(answer.error).upper().replace("-", "_")
         yield Finding(name, PROBLEM, code, answer.error.message, answer.error.hint)
         return
-    for problem in answer.value.get("problems") or []:
-        level = NOTE if problem["code"] in readiness.EXPECTED else PROBLEM
-        yield Finding(name, level, problem["code"], problem["message"], problem["hint"])
+    for problem in troubles(answer.value):
+        yield Finding(name, PROBLEM, problem["code"], problem["message"], problem["hint"])
 
 
 def _assignments(client: Client, asked: Sequence[Host]) -> List[Finding]:

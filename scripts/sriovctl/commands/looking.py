@@ -62,7 +62,7 @@ STATUS = (
 
 
 def troubles(record: Record) -> List[Record]:
-    """The problems that somebody should mend."""
+    """The problems of a host or port that somebody should mend."""
     return [one for one in record.get("problems") or [] if one["code"] not in readiness.EXPECTED]
 
 
@@ -112,15 +112,20 @@ def network_name(client: Client, uuid: Optional[str]) -> Optional[str]:
     return found[0] if found else uuid
 
 
+def _bridge(client: Client, uuid: Optional[str]) -> Optional[str]:
+    return next((one.bridge for one in names.networks(client.pool) if one.uuid == uuid), None)
+
+
 PFS = (
     Column("NAME", lambda pf: pf["name"]),
-    Column("NETWORK", lambda pf: pf["network_name"]),
+    Column("NETWORK", lambda pf: pf["bridge"]),
     Column("DRIVER", lambda pf: pf.get("driver")),
     Column("VFS", lambda pf: f"{pf.get('num_vfs')}/{pf.get('total_vfs')}"),
     Column("FREE", lambda pf: pf.get("free_vfs")),
     Column("LINK", lambda pf: {True: "up", False: "down"}.get(pf.get("link_up"))),  # type: ignore[arg-type]
     Column("USE", lambda pf: "management" if pf.get("management") else pf.get("managed_by")),
-    Column("PROBLEMS", lambda pf: len(pf.get("problems") or [])),
+    Column("PROBLEMS", lambda pf: len(troubles(pf))),
+    Column("NETWORKNAME", lambda pf: pf["network_name"], wide=True),
     Column("ADDRESS", lambda pf: pf.get("address"), wide=True),
     Column("CONFIGURED", lambda pf: pf.get("configured_vfs"), wide=True),
     Column("SPEED", lambda pf: pf.get("speed"), wide=True),
@@ -139,6 +144,7 @@ def pfs(client: Client, args: argparse.Namespace) -> int:
             "host_uuid": answer.host.uuid,
             "name": port_name(answer.host, pf),
             "network_name": network_name(client, pf.get("network")),
+            "bridge": _bridge(client, pf.get("network")),
             **pf,
         }
         for answer in answers
