@@ -73,6 +73,10 @@ _SENTENCES: Dict[str, Tuple[str, str]] = {
 def of_xapi(details: Sequence[Any], asked: str) -> Failed:
     """The failure that xapi or the plugin gave. `asked` names the host or pool: `host web1`."""
     code, *rest = [safe(str(detail)) for detail in details] or ["INTERNAL_ERROR"]
+    if code == "XAPI_HOOK_FAILED" and len(details) > 3:
+        first, *sentences = str(details[3]).splitlines() or [""]
+        if first.startswith("SRIOV_"):  # our hook's: `CODE VM HOST [TASK]`, what happened, what to do
+            return Failed(first.split()[0], *[safe(text) for text in sentences[:2] or [first]])
     if code.startswith("SRIOV_") and rest:
         return Failed(code, rest[0], " ".join(rest[1:]))
     if code in _SENTENCES:

@@ -7,7 +7,7 @@ from typing import Any, Dict, List
 from sriovlib import VERSION
 
 from .command import Command
-from .commands import changing, doctor, explain, installing, looking, waiting
+from .commands import changing, doctor, explain, installing, looking, moving, waiting
 from .output import FORMATS
 
 COMMANDS: List[Command] = [
@@ -15,6 +15,7 @@ COMMANDS: List[Command] = [
     *explain.COMMANDS,
     *doctor.COMMANDS,
     *changing.COMMANDS,
+    *moving.COMMANDS,
     *waiting.COMMANDS,
     *installing.COMMANDS,
 ]

@@ -26,6 +26,9 @@ def test_what_was_parked_comes_back_as_it_was(pool: Pool, web: str) -> None:
     pool.assign(web, network="xenbr1", mac=MAC, vlan="12", on=pool.other)
     pool.assign(web, pf="eth1", trust="on")
     before, pci, codes = asked(pool, web), pool.pci(web), pool.codes()
+    seen = pool.everything()
+    would = pool.call("park_vm", vm=web, dry_run="true")
+    assert (would["changed"], len(would["parked"]), pool.everything()) == (False, 2, seen)
     parked = pool.call("park_vm", vm=web)
     assert (parked["changed"], parked["host_uuid"]) == (True, pool.other.uuid)
     assert [one["request"] for one in parked["parked"]] == [1, 2]

@@ -12,6 +12,7 @@ from . import arguments
 def park_vm(host: Host, session: Any, args: Mapping[str, str]) -> Dict[str, Any]:
     """On the master. A call again for a VM that is parked completes one that may have been cut off."""
     vm_uuid = arguments.required_uuid(args, "vm_uuid")
+    dry_run = arguments.boolean(args, "dry_run", False)
     call = locked.call(host, session, "park_vm", vm_uuid, None)
     with locked.work(call, ()) as at:
         vm, entry = at.vm, at.entry
@@ -21,10 +22,11 @@ def park_vm(host: Host, session: Any, args: Mapping[str, str]) -> Dict[str, Any]
             )
             raise SriovError("SRIOV_NOT_FOUND", f"VM {vm.name} ({vm_uuid}) has no request for a VF.", adopt)
         left, completes = entry.lease, at.state.was_cut_off(vm_uuid)
-        changed = at.transaction.write(change_of(at, entry.requests, left.host, {}))
-        at.transaction.collect_garbage()
+        changed = not dry_run and at.transaction.write(change_of(at, entry.requests, left.host, {}))
+        if not dry_run:
+            at.transaction.collect_garbage()
     back = {*left.vfs.values(), *(entry.past if completes else ())}
-    if back:
+    if back and not dry_run:
         locked.release(call, left.host, back)
     return {
         "vm_uuid": vm_uuid,

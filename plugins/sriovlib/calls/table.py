@@ -53,7 +53,7 @@ FUNCTIONS: Dict[str, Function] = {
     "reinstate_vfs": Function(
         "calls.reinstate_vfs", ("vm_uuid", "host_uuid", "starting", "dry_run"), pool=True
     ),
-    "park_vm": Function("calls.park_vm", ("vm_uuid",), pool=True),
+    "park_vm": Function("calls.park_vm", ("vm_uuid", "dry_run"), pool=True),
     "adopt_vm": Function(
         "calls.adopt_vm", ("vm_uuid", "host_uuid", "origin_uuid", "trust_keys", "dry_run"), pool=True
     ),

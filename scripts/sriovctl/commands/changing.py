@@ -167,7 +167,7 @@ PLACED = (
 )
 
 
-def _show_placed(client: Client, vm: names.Vm, answer: Record) -> str:
+def show_placed(client: Client, vm: names.Vm, answer: Record) -> str:
     """Shows the VFs that a VM has now; the name of their host."""
     host = host_name(client, answer["host_uuid"]) or "?"
     rows = [{"vm_name": vm.name, "vm_uuid": vm.uuid, "host": host, **one} for one in answer["vfs"]]
@@ -180,7 +180,7 @@ def reinstate(client: Client, args: argparse.Namespace) -> int:
     vm = names.vm(client.pool, args.vm)
     where = {"host_uuid": names.host(client.pool, args.on).uuid} if args.on else {}
     answer = client.pool.master("reinstate_vfs", vm_uuid=vm.uuid, **where, **_dry(args))
-    host = _show_placed(client, vm, answer)
+    host = show_placed(client, vm, answer)
     if not (answer.get("changed") or answer.get("pci_changed")) and not args.dry_run:
         client.say(f"VM {vm.name} has these VFs already.")
     else:
@@ -205,7 +205,7 @@ def adopt(client: Client, args: argparse.Namespace) -> int:
     if args.trust_keys:
         asked["trust_keys"] = "true"
     answer = client.pool.master("adopt_vm", vm_uuid=vm.uuid, **asked, **_dry(args))
-    host = _show_placed(client, vm, answer)
+    host = show_placed(client, vm, answer)
     client.say(
         _would(args, f"VM {vm.name} has requests for these VFs of host {host}.", f"adopt VM {vm.name}")
     )

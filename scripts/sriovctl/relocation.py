@@ -1,0 +1,220 @@
+"""Moves a VM with VFs to another host: shut down, VFs there, started there; back, running, if that fails.
+
+What is done goes by what the pool says at that moment, never by what was sent: an answer may be lost, and
+xapi may have done it all the same.
+"""
+
+import shlex
+import time
+from typing import Any, Dict, List, NamedTuple, NoReturn, Optional, Union
+
+from . import tasks
+from .errors import Failed
+from .names import Vm
+from .pool import Host, Pool
+from .tasks import Tell
+
+RESTARTING = "SRIOV_RESTARTING"
+BUSY_SECONDS = 1800.0  # for what xapi is still doing with the VM, as its shutdown
+_NULL = "OpaqueRef:NULL"
+
+
+class Move(NamedTuple):
+    """`source`: where the VM runs, or where its VFs are; None where that host is gone. `starts`: it is to run
+    in the end."""
+
+    pool: Pool
+    vm: Vm
+    source: Optional[Host]
+    target: Host
+    ran: bool
+    starts: bool
+
+    @property
+    def name(self) -> str:
+        return f"VM {self.vm.name}"
+
+    def command(self, host: Host, starts: bool) -> str:
+        """What a person types to have the VM there."""
+        words = ["sriovctl", "relocate", self.vm.uuid, host.name, *(["--start"] if starts else [])]
+        return f"`{' '.join(map(shlex.quote, words))}`"
+
+
+def assignment(pool: Pool, vm: Vm) -> Dict[str, Any]:
+    """What list_assignments says of the VM; raises Failed for one without requests."""
+    found = pool.master("list_assignments", vm_uuid=vm.uuid)["vms"]
+    if found and found[0]["requests"]:
+        return dict(found[0])
+    hint = "Without VFs it moves as any VM does: `xe vm-migrate`."
+    if found and found[0]["others"]:
+        hint = f"Its entries were written by hand: `sriovctl adopt {vm.uuid}` makes requests of them."
+    raise Failed("NO_REQUESTS", f"VM {vm.name} has no request for a VF.", hint)
+
+
+def planned(pool: Pool, vm: Vm, target: Host, start: bool) -> Optional[Move]:
+    """The move, once all that can be known before has been looked at; None where the VM has its VFs of that
+    host and runs there, if it is to. Changes nothing. Raises Failed with what is in the way."""
+    name, state, row = f"VM {vm.name}", vm.record["power_state"], assignment(pool, vm)
+    if row.get("parked"):
+        raise Failed(
+            "PARKED",
+            f"{name} is parked: it has no VFs to move.",
+            f"`sriovctl unpark {vm.uuid} --on {shlex.quote(target.name)}` gives it VFs there.",
+        )
+    if state not in ("Running", "Halted"):
+        raise Failed("VM_BAD_POWER_STATE", f"{name} is {state.lower()}.", "Resume or unpause it first.")
+    ran = state == "Running"
+    by_ref, by_uuid = ({getattr(host, key): host for host in pool.hosts} for key in ("ref", "uuid"))
+    source = by_ref.get(vm.record["resident_on"]) if ran else by_uuid.get(row["host_uuid"])
+    move = Move(pool, vm, source, target, ran, ran or start)
+    if source == target and (ran or not start):
+        return None
+    if move.starts:
+        pool.call("VM.assert_can_boot_here", vm.ref, target.ref)
+    _check_operations(move)
+    pool.master("reinstate_vfs", vm_uuid=vm.uuid, host_uuid=target.uuid, dry_run="true")
+    return move
+
+
+def _check_operations(move: Move) -> None:
+    record = move.vm.record
+    for operation in (["clean_shutdown"] if move.ran else []) + (["start_on"] if move.starts else []):
+        if operation in record["blocked_operations"]:
+            why = record["blocked_operations"][operation]
+            raise Failed(
+                "OPERATION_BLOCKED",
+                f"Somebody has blocked {operation} of {move.name}: {why}.",
+                "Lift that first (`xe vm-param-remove param-name=blocked-operations`).",
+            )
+    if move.ran and "clean_shutdown" not in record["allowed_operations"]:
+        raise Failed(
+            "VM_LACKS_FEATURE",
+            f"{move.name} cannot be shut down cleanly: its guest has no tools, or it is busy.",
+            f"Shut it down from inside, then {move.command(move.target, True)}.",
+        )
+
+
+def steps(move: Move) -> List[str]:
+    """What will be done, in sentences."""
+    where = f"host {move.target.name}"
+    return [
+        *([f"shut {move.name} down cleanly"] if move.ran else []),
+        f"give it VFs of {where}",
+        *([f"start it on {where}"] if move.starts else []),
+    ]
+
+
+def relocate(move: Move, tell: Tell) -> None:
+    """Returns when it is done. Raises Failed, which says where the VM is then, and what mends it."""
+    try:
+        _go(move, tell)
+    except (Failed, KeyboardInterrupt) as error:
+        why = error if isinstance(error, Failed) else Failed("INTERRUPTED", "Interrupted.")
+        try:
+            _settle(move, why, tell)
+        except (Failed, KeyboardInterrupt) as second:
+            if isinstance(second, _Settled):
+                raise
+            _left(move, why, second)
+
+
+def _go(move: Move, tell: Tell) -> None:
+    pool, vm, name, target = move.pool, move.vm, move.name, move.target
+    if move.ran:
+        tasks.done(pool, name, f"{name} is being shut down", tell, "VM.clean_shutdown", vm.ref)
+    tell(f"{name} gets VFs of host {target.name}")
+    pool.master("reinstate_vfs", vm_uuid=vm.uuid, host_uuid=target.uuid)
+    if move.starts:
+        _start(move, target, tell)
+
+
+def _start(move: Move, host: Host, tell: Tell) -> None:
+    """Until it runs there. A start that our hook ends to give it other VFs is followed by another."""
+    what = f"{move.name} is being started on host {host.name}"
+    try:
+        params = (move.vm.ref, host.ref, False, False)
+        tasks.done(move.pool, f"host {host.name}", what, tell, "VM.start_on", *params)
+    except Failed as failed:
+        if failed.code != RESTARTING:
+            raise
+        record = _quiet(move, tell)
+        if not _is_on(record, host):
+            raise
+    _look(move, host)
+
+
+def _look(move: Move, host: Host) -> None:
+    """Its domain has the VFs of all its requests: xenstore of that host says so."""
+    wanted = {one["vf"] for one in assignment(move.pool, move.vm)["requests"]}
+    has = {
+        one["address"]
+        for one in move.pool.plugin(host, "list_vfs", vm_uuid=move.vm.uuid)
+        if one["state"] == "in-use"
+    }
+    if not wanted <= has:
+        missing = ", ".join(sorted(map(str, wanted - has)))
+        raise Failed(
+            "VF_MISSING",
+            f"{move.name} runs on host {host.name} without {missing}.",
+            "`sriovctl conflicts` says why.",
+        )
+
+
+def _is_on(record: Dict[str, Any], host: Optional[Host]) -> bool:
+    return record["power_state"] == "Running" and host is not None and record["resident_on"] == host.ref
+
+
+def _quiet(move: Move, tell: Tell) -> Dict[str, Any]:
+    """The VM's record once xapi does nothing with it any more, whatever was sent before."""
+    deadline = time.monotonic() + BUSY_SECONDS
+    while True:
+        record: Dict[str, Any] = move.pool.call("VM.get_record", move.vm.ref)
+        if not record["current_operations"] or time.monotonic() > deadline:
+            return record
+        tell(f"{move.name}: {', '.join(record['current_operations'].values())} has not ended yet")
+        time.sleep(tasks.POLL_SECONDS)
+
+
+class _Settled(Failed):
+    """The VM is where its message says."""
+
+
+def _settle(move: Move, why: Failed, tell: Tell) -> None:
+    """After a failure: back to where the VM was. Returns where it has come to its target all the same."""
+    record = _quiet(move, tell)
+    state = record["power_state"]
+    if _is_on(record, move.target) and move.starts and why.code != "INTERRUPTED":
+        _look(move, move.target)
+        return
+    if state == "Running":
+        if _is_on(record, move.source) and move.ran:
+            raise _Settled(why.code, f"{why.message} {move.name} runs as before.", why.hint)
+        runs = next((host.name for host in move.pool.hosts if host.ref == record["resident_on"]), "?")
+        raise _Settled(why.code, f"{why.message} {move.name} runs on host {runs}.", why.hint)
+    if state != "Halted" or move.source is None:
+        _left(move, why, None)
+    source = move.source
+    tell(f"back: {move.name} gets VFs of host {source.name}")
+    move.pool.master("reinstate_vfs", vm_uuid=move.vm.uuid, host_uuid=source.uuid)
+    if not move.ran:
+        where = f"{move.name} is halted, with its VFs of host {source.name}, as before."
+        raise _Settled(why.code, f"{why.message} {where}", why.hint)
+    _start(move, source, tell)
+    raise _Settled(why.code, f"{why.message} {move.name} runs on host {source.name} again.", why.hint)
+
+
+def _left(move: Move, why: Failed, second: Union[Failed, KeyboardInterrupt, None]) -> NoReturn:
+    """The VM is not as it was: where it is as far as can be known, and the command that mends it."""
+    again = f" Going back failed: {second.message}" if isinstance(second, Failed) else ""
+    try:
+        record = move.pool.call("VM.get_record", move.vm.ref)
+        lease = assignment(move.pool, move.vm)["host_uuid"]
+        has = next((host.name for host in move.pool.hosts if host.uuid == lease), lease)
+        is_now = f"{move.name} is {record['power_state'].lower()}, with VFs of host {has}."
+    except (Failed, KeyboardInterrupt):
+        is_now = f"It is not known whether {move.name} runs, nor of which host its VFs are."
+    home = move.source or move.target
+    hint = f"When what is in the way is gone: {move.command(home, move.ran)} has it as it was"
+    if home != move.target:
+        hint += f", {move.command(move.target, move.starts)} where it was to be"
+    raise Failed(why.code, f"{why.message}{again} {is_now}", f"{hint}.") from why
