@@ -7,11 +7,12 @@ from typing import Any, Dict, List
 from sriovlib import VERSION
 
 from .command import Command
-from .commands import changing, doctor, explain, installing, looking, moving, waiting
+from .commands import changing, doctor, explain, installing, looking, map, moving, waiting
 from .output import FORMATS
 
 COMMANDS: List[Command] = [
     *looking.COMMANDS,
+    *map.COMMANDS,
     *explain.COMMANDS,
     *doctor.COMMANDS,
     *changing.COMMANDS,
@@ -61,7 +62,11 @@ def parser() -> Parser:
             *([_looks()] if command.looks else []),
         ]
         one = commands.add_parser(
-            command.name, help=command.help, description=_sentence(command), parents=parents
+            command.name,
+            help=command.help,
+            description=_sentence(command),
+            parents=parents,
+            conflict_handler="resolve",  # a command may say more of an option that all have
         )
         command.arguments(one)
     return whole

@@ -3,7 +3,8 @@
 import json
 import threading
 import time
-from typing import Any, Callable, Dict, Iterable, List, NamedTuple, Optional
+from functools import partial
+from typing import Any, Callable, Dict, Iterable, List, NamedTuple, Optional, Sequence, Tuple
 
 from sriovlib.safetext import safe
 
@@ -147,27 +148,36 @@ class Pool:
         self, hosts: Iterable[Host], act: Callable[[Host], Any], seconds: float = LOOK_SECONDS
     ) -> List[Answer]:
         """The same of any call."""
-        hosts = list(hosts)
-        answers: Dict[Host, Answer] = {}
+        return self.together([(host, partial(act, host)) for host in hosts], seconds)
 
-        def ask_one(host: Host) -> None:
+    def together(
+        self, calls: Sequence[Tuple[Host, Callable[[], Any]]], seconds: float = LOOK_SECONDS
+    ) -> List[Answer]:
+        """The same of several calls to a host."""
+        answers: Dict[int, Answer] = {}
+
+        def ask_one(place: int, host: Host, act: Callable[[], Any]) -> None:
             try:
-                answers[host] = Answer(host, act(host), None)
+                answers[place] = Answer(host, act(), None)
             except Failed as failed:
-                answers[host] = Answer(host, None, failed)
+                answers[place] = Answer(host, None, failed)
             except Exception as error:  # must not end a thread unseen
                 said = f"A call to host {host.name} failed unexpectedly: {error!r}."
-                answers[host] = Answer(host, None, Failed("INTERNAL_ERROR", said, "Please report it."))
+                answers[place] = Answer(host, None, Failed("INTERNAL_ERROR", said, "Please report it."))
 
         threads = [
-            threading.Thread(target=ask_one, args=(host,), name=host.name, daemon=True) for host in hosts
+            threading.Thread(target=ask_one, args=(place, host, act), name=host.name, daemon=True)
+            for place, (host, act) in enumerate(calls)
         ]
         for thread in threads:
             thread.start()
         deadline = time.monotonic() + seconds
         for thread in threads:
             thread.join(max(deadline - time.monotonic(), 0))
-        return [answers.get(host) or Answer(host, None, _silent(host, seconds)) for host in hosts]
+        return [
+            answers.get(place) or Answer(host, None, _silent(host, seconds))
+            for place, (host, _act) in enumerate(calls)
+        ]
 
 
 def _silent(host: Host, seconds: float) -> Failed:
