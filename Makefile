@@ -9,7 +9,7 @@ shell_files = $$(scripts/files-in sh)
 benches = run restore assignments restarts
 
 .DEFAULT_GOAL := help
-.PHONY: help demo quick test test-all check docs man rpm lab lab-full lab-shell bench bench-short mutants clean venv python-3.6
+.PHONY: help demo quick test test-all check docs man rpm pictures lab lab-full lab-shell bench bench-short mutants clean venv python-3.6
 
 help: ## list the targets
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/\1\t\2/p' $(MAKEFILE_LIST) | expand -t 12
@@ -53,6 +53,10 @@ man: ## make the man pages sriov.conf(5) and sriovctl(1) in build
 rpm: ## build the package: build/rpm/xapi-sriov-VERSION-1.noarch.rpm
 	@scripts/need rpmbuild=rpm
 	@scripts/build-rpm build/rpm
+
+pictures: venv ## see the pictures of sriovctl in a real Chromium; they stay in build/pictures
+	@scripts/need chromium
+	@$(PYTHON) -m pytest -q tests/browser
 
 lab: venv ## on a real Xen in QEMU: the shortest story of each capability (root)
 	@$(PYTHON) tests/lab/run short
