@@ -18,6 +18,7 @@ from lab.toolstack import ask
 CARDS = ("eth1", "eth2")  # interfaces of a XenServer host are named by their place
 VFS = 4  # of each card
 JOIN_SECONDS = 300
+OWN_NAMES = "lab-own-names"  # a unit
 FULL_SECONDS = 0.05  # that a card may take to make room for a frame
 
 
@@ -81,13 +82,12 @@ def bring(host: LabHost, number: int, master: int = 0) -> LabHost:
     }
     for key, value in identity.items():
         host.run(f"sed -i \"s/^{key}=.*/{key}='{value}'/\" /etc/xensource-inventory")
-    slot = int(POOL_SLOT, 16)
-    between = host.run(f"ls /sys/bus/pci/devices/0000:00:{slot:02x}.0/virtio*/net").strip()
-    address = f"ip address add {_address(number)}/24 dev {between} && ip link set {between} up"
-    host.run(f"hostname {host.name} && {address}")
-    folders = host.run("ls -d /sys/bus/pci/drivers/igb/0000:*/net/*").split()
-    for folder, name in zip(sorted(folders), CARDS):
-        host.run(f"ip link set {os.path.basename(folder)} name {name}")
+    slot = f"{int(POOL_SLOT, 16):02x}"
+    host.push("/opt/lab", os.path.join(toolstack.PUSHED, "own-names"))
+    host.push("/etc/systemd/system", os.path.join(toolstack.PUSHED, f"{OWN_NAMES}.service"))
+    arguments = " ".join([host.name, _address(number), slot, *CARDS])
+    host.run(f"sed -i 's/ARGUMENTS/{arguments}/' /etc/systemd/system/{OWN_NAMES}.service")
+    host.run(f"systemctl daemon-reload && systemctl enable -q --now {OWN_NAMES}")
     role = f"slave:{_address(master)}" if master else "master"
     host.run(f"mkdir -p /etc/xensource && printf {role} > /etc/xensource/pool.conf")
     return toolstack.bring(host)

@@ -7,8 +7,10 @@ Where /etc/xensource/pool.conf says `slave:ADDRESS` it is the xapi of a member o
 import signal
 import threading
 import traceback
+from functools import partial
 
 import member
+import reboots
 import vm_guest
 import xl
 from hosts import describe_this_machine
@@ -38,10 +40,18 @@ def main() -> None:
         ended.wait()
         return
     with Xapi(PASSWORD) as xapi:
-        host = xapi.add_host(description, Dom0(PLUGINS, machine=this_machine()), SOCKET)
+        dom0 = Dom0(PLUGINS, machine=this_machine())
+        xapi.boot = partial(reboots.reboot, xapi)
+        known = reboots.recall(xapi)
+        if known:
+            host = known.pop(description.uuid)
+            xapi.replace_host(host, dom0, SOCKET)
+            reboots.is_up(xapi, host)
+        else:
+            host = xapi.add_host(description, dom0, SOCKET)
+            new_vm(xapi, BLANK)
         give_guests(xapi, host, HERE)
-        new_vm(xapi, BLANK)
-        Members(xapi, PLUGINS, give_guests).listen()
+        Members(xapi, PLUGINS, give_guests, known).listen()
         print(xapi.listen(("0.0.0.0", 80)))
         ended.wait()
 

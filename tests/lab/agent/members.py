@@ -15,6 +15,7 @@ from typing import Any, Callable, Dict, List, Mapping, Optional, Sequence
 
 import ha
 import lines
+import reboots
 from hosts import HostDescription
 from plugin_calls import Dom0
 from programs import AtWork, Ended, Programs
@@ -83,12 +84,20 @@ def socket_of(uuid: str) -> str:
 
 
 class Members:
-    def __init__(self, xapi: Xapi, plugins: str, give_guests: Callable[[Xapi, str, Programs], None]) -> None:
+    """`known` are those of a pool whose master has rebooted: UUID -> reference."""
+
+    def __init__(
+        self,
+        xapi: Xapi,
+        plugins: str,
+        give_guests: Callable[[Xapi, str, Programs], None],
+        known: Mapping[str, str],
+    ) -> None:
         self._xapi = xapi
         self._plugins = plugins
         self._give_guests = give_guests
         self._seen: Dict[str, float] = {}  # reference -> when
-        self._known: Dict[str, str] = {}  # UUID -> reference
+        self._known = dict(known)  # UUID -> reference
         self._ha = threading.Lock()
 
     def listen(self) -> None:
@@ -113,17 +122,24 @@ class Members:
 
     def _note(self, description: HostDescription) -> None:
         uuid = description.uuid
-        if uuid not in self._known:
-            programs = InMember(description.address)
-            self._known[uuid] = self._xapi.add_host(
-                description, Dom0(self._plugins, programs=programs), socket_of(uuid)
-            )
-            self._give_guests(self._xapi, self._known[uuid], programs)
-            print(f"{description.name} ({uuid}) is a member now")
+        if self._known.get(uuid) not in self._xapi.dom0s:
+            self._meet(description)
         host = self._known[uuid]
         if host not in self._seen and not self._xapi.reach.answers(host):
+            reboots.is_up(self._xapi, host)
             self._xapi.find_host_again(host)
         self._seen[host] = time.monotonic()
+
+    def _meet(self, description: HostDescription) -> None:
+        """The first beat that this agent hears of a member."""
+        uuid, programs = description.uuid, InMember(description.address)
+        dom0 = Dom0(self._plugins, programs=programs)
+        if uuid in self._known:
+            self._xapi.replace_host(self._known[uuid], dom0, socket_of(uuid))
+        else:
+            self._known[uuid] = self._xapi.add_host(description, dom0, socket_of(uuid))
+        self._give_guests(self._xapi, self._known[uuid], programs)
+        print(f"{description.name} ({uuid}) is a member now")
 
     def _lose(self, host: str) -> None:
         print(f"{self._xapi.database.get('host', host, 'name_label')} is lost")
