@@ -1,6 +1,9 @@
 """What xapi makes of moving VMs with VFs, and what administrators and Xen Orchestra make of that."""
 
 import json
+import os
+import time
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -9,6 +12,7 @@ from box_host import BoxHost
 from managed_pool import Pool
 from sriovlib.pool import pinning
 from sriovlib.starts import pin
+from sriovlib.vf import start_notes
 from sriovlib.xapi.session import Xapi, XapiFailure
 from values import Failure
 
@@ -62,6 +66,53 @@ def test_moves_are_left_to_xapi_once_it_knows_the_vf(pool: Pool) -> None:
     pool.shut_down(web)
     pool.start(web, pool.one)
     assert pool.blocks(web) == {}
+
+
+def test_our_unit_waits_until_xapi_has_looked_at_its_devices(
+    pool: Pool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """systemd takes xapi for started at once (Type=simple), so the unit comes long before that."""
+    web = pool.with_vf("web")
+    pool.start(web, pool.one)
+    machine = pool.one.machine
+    machine.remove_file(pin.INITIALISED)
+
+    def is_through(_seconds: float) -> None:
+        pool.box.xapi.restart_toolstack(pool.one.ref)
+        machine.replace_file(pin.INITIALISED, b"")
+
+    monkeypatch.setattr(pin, "time", SimpleNamespace(sleep=is_through, monotonic=time.monotonic))
+    pin.lift_known(machine)
+    assert pool.blocks(web) == {}
+
+
+def test_blocks_of_a_vm_that_ended_while_xapi_was_away_go_when_it_is_back(pool: Pool) -> None:
+    web, db = pool.with_vf("web"), pool.with_vf("db")
+    for vm in (web, db):
+        pool.start(vm, pool.one)
+    with pool.box.silent_xapi(pool.one):
+        pool.guest_shuts_down(web)
+    assert set(pool.blocks(web)) == MOVES
+    pin.lift_known(pool.one.machine)
+    assert (pool.blocks(web), set(pool.blocks(db))) == ({}, MOVES)
+
+
+def test_a_vm_is_blocked_where_that_cannot_be_noted(pool: Pool) -> None:
+    """Root may do anything, so something that is no file stands in the note's place."""
+    web = pool.with_vf("web")
+    os.makedirs(pool.one.machine.path(f"{start_notes.BLOCKED}{web}/in-the-way"))
+    pool.start(web, pool.one)
+    assert set(pool.blocks(web)) == MOVES
+    assert "its moves are blocked until its next start or change" in pool.log(pool.one)
+
+
+def test_a_reboot_that_plugs_a_vf_more_blocks_the_moves(pool: Pool) -> None:
+    web = pool.vm("web")
+    pool.start(web, pool.one)
+    pool.set_pci(web, "0/0000:07:10.0")
+    pool.guest_reboots(web)
+    assert pool.devices(web) == ["0000:07:10.0"]
+    assert set(pool.blocks(web)) == MOVES
 
 
 def test_a_refusal_of_a_starting_xapi_does_not_forget_a_block(

@@ -45,3 +45,7 @@ def test_the_vm_that_it_is_a_copy_of(
     mark: Optional[str], own: Optional[Entry], state: Any, found: Optional[str]
 ) -> None:
     assert origin(mark, own, **state) == found
+
+
+def test_what_a_vms_owner_wrote_as_its_mark_fills_no_page() -> None:
+    assert len(copies.from_elsewhere("x" * 5000, WEB)) < 250

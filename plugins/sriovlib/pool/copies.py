@@ -8,6 +8,7 @@ ledger alone).
 
 from typing import Dict, Iterable, List, Optional, Set, Tuple
 
+from ..safetext import shortened
 from . import pci_entries
 from .ledger import Choice, Entry
 from .state import PoolState, Vm
@@ -41,8 +42,8 @@ def from_elsewhere(origin: str, vm_uuid: str) -> str:
             "this pool does not know what the entry stands for"
         )
     return (
-        f"which is a copy of VM {origin}: that is in another pool, or gone, so this pool does not know what "
-        "the entry stands for"
+        f"which is a copy of VM {shortened(origin, 60)}: that is in another pool, or gone, so this pool does "
+        "not know what the entry stands for"
     )
 
 

@@ -15,7 +15,7 @@ from ..pool import pci_entries
 from ..pool.networks import Record
 from ..vf.start_notes import Note
 from ..xapi.session import Xapi
-from . import facts, judge, start
+from . import facts, judge, pin, start
 from .handover import Permitted
 
 JUDGING_SECONDS = 20  # a guest waits
@@ -61,6 +61,7 @@ def reboot(
     ]
     if refusals:
         raise start.refused(refusals)
+    pin.pin(host, Xapi(host, session, JUDGING_SECONDS), view)
     lease = view.entry.lease if view.entry else None
     settings = start.settings_of(view.entry) if lease and lease.host == view.host else {}
     had = note or Note(0, [], {})

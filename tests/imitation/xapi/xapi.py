@@ -4,6 +4,7 @@ What a call does is in the modules whose tables of calls are joined here. It nee
 so that it runs in a real dom0 too.
 """
 
+import os
 from contextlib import contextmanager
 from typing import Any, Callable, Dict, Iterator, Optional, Tuple
 
@@ -45,6 +46,7 @@ TABLES = (
     *(host_life.CALLS, host_reboot.CALLS, membership.CALLS, evacuation.CALLS, ha.CALLS, pool_ha.CALLS),
     *(vm_start.CALLS, vm_moves.CALLS, vm_copies.CALLS, vm_blocks.CALLS),
 )
+INITIALISED = "/var/run/xapi_init_complete.cookie"
 
 
 class Xapi:
@@ -82,7 +84,17 @@ class Xapi:
         if socket is not None:
             self._sockets[ref] = socket
             self._server.listen_unix(socket, ref)
+        self._note_initialised(ref, True)
         return ref
+
+    def _note_initialised(self, host: str, is_so: bool) -> None:
+        """The file by which dom0 knows that xapi has started (xen-api: scripts/xapi-init)."""
+        machine = self.dom0s[host].machine if host in self.dom0s else None
+        if machine is not None and is_so:
+            machine.make_folder(os.path.dirname(INITIALISED))
+            machine.replace_file(INITIALISED, b"")
+        elif machine is not None:
+            machine.remove_file(INITIALISED)
 
     def _look_at_devices(self, host: str) -> None:
         pci_objects.look(self, host)
@@ -144,9 +156,11 @@ class Xapi:
     def silent(self, host: str) -> Iterator[None]:
         """The host's xapi refuses connections, as while it restarts; calls under way are answered."""
         self._server.close_host(host)
+        self._note_initialised(host, False)
         try:
             yield
         finally:
+            self._note_initialised(host, True)
             if host in self._sockets:
                 self._server.listen_unix(self._sockets[host], host)
             if host in self._urls:
@@ -155,6 +169,7 @@ class Xapi:
     def lose_host(self, host: str) -> None:
         """Power cut: its programs end, nobody answers for it. The master has yet to notice that."""
         self._server.close_host(host)
+        self._note_initialised(host, False)
         self._urls.pop(host, None)
         self.reach.lose(host)
 
@@ -170,6 +185,7 @@ class Xapi:
         self._look_at_devices(host)
         if host in self._sockets:
             self._server.listen_unix(self._sockets[host], host)
+        self._note_initialised(host, True)
 
     def power_cycle(self, host: str) -> None:
         """The host goes down by itself, which its master does not notice, and boots. Sessions and tasks end
