@@ -5,6 +5,7 @@ from contextlib import ExitStack
 from typing import Iterator
 
 import fake_descriptors
+import machine_copy
 import pytest
 import temporary
 
@@ -20,6 +21,12 @@ def pytest_configure(config: pytest.Config) -> None:
 
 def pytest_unconfigure() -> None:
     _whole_run.close()
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _machines(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    with machine_copy.kept_in(str(tmp_path_factory.mktemp("machines"))):
+        yield
 
 
 @pytest.fixture(autouse=True)

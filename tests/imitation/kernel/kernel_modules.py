@@ -1,6 +1,6 @@
 """Kernel modules: which there are, what loading and unloading one does, and what udev loads by itself."""
 
-from typing import List
+from typing import List, Set
 
 import kernel_drivers
 import kernel_modprobe
@@ -94,20 +94,27 @@ def _start_pciback(sysfs: Sysfs, module: str) -> None:
 
 def settle(sysfs: Sysfs) -> None:
     """What udev does about new devices: loads the modules for them that are not blacklisted."""
-    devices = [
-        device
-        for card in sysfs.description.cards
-        for device in map(sysfs.device, card.addresses)
-        if device is not None
-    ]
-    first = [device + "/virtfn0" for device in devices if sysfs.exists(device + "/virtfn0")]
-    devices += [resolved(sysfs.root, link) for link in first]
-    present = {kernel_drivers.identity(sysfs, device) for device in devices}
     texts = kernel_modprobe.files(sysfs).values()
     blacklisted = [title for text in texts for title in kernel_modprobe.lines(text, "blacklist")]
-    for module, identity in kernel_drivers.modules(sysfs):
-        if identity in present and module not in blacklisted:
+    there = loaded(sysfs)
+    wanted = [
+        (module, identity)
+        for module, identity in kernel_drivers.modules(sysfs)
+        if module not in blacklisted and _underscored(module) not in there
+    ]
+    present = _present(sysfs) if wanted else set()
+    for module, identity in wanted:
+        if identity in present:
             load(sysfs, module)
+
+
+def _present(sysfs: Sysfs) -> Set[str]:
+    """What there is of the described cards, and of their VFs: vendor:device."""
+    found = (sysfs.device(address) for card in sysfs.description.cards for address in card.addresses)
+    devices = [device for device in found if device is not None]
+    first = [device + "/virtfn0" for device in devices if sysfs.exists(device + "/virtfn0")]
+    devices += [resolved(sysfs.root, link) for link in first]
+    return {kernel_drivers.identity(sysfs, device) for device in devices}
 
 
 def _listed(sysfs: Sysfs, index: str, module: str) -> bool:

@@ -6,7 +6,7 @@ from typing import Any, Dict, List, NamedTuple, NoReturn, Optional, Tuple
 
 from machine_description import Card, Description
 from machine_devices import BUS
-from machine_tree import Tree, link_to, plant, write_entry
+from machine_tree import Tree, link_to, plant, read, write_entry
 
 
 class Sysfs(NamedTuple):
@@ -19,8 +19,7 @@ class Sysfs(NamedTuple):
     # -- files -----------------------------------------------------------------------------------
 
     def text(self, path: str) -> str:
-        with open(self.root + path, encoding="utf-8", errors="replace") as file:
-            return file.read()
+        return read(self.root + path)
 
     def exists(self, path: str) -> bool:
         return os.path.lexists(self.root + path)
@@ -103,7 +102,19 @@ def name(path: str) -> str:
 
 def resolved(root: str, path: str) -> str:
     """Where a path of the machine leads, links followed."""
-    return os.path.realpath(root + path)[len(os.path.realpath(root)) :]
+    return _real(root + path)[len(_real(root)) :]
+
+
+def _real(path: str) -> str:
+    """As os.path.realpath, which asks for each part of the path: the kernel follows all links at once."""
+    try:
+        descriptor = os.open(path, os.O_PATH | os.O_CLOEXEC)
+    except OSError:
+        return os.path.realpath(path)
+    try:
+        return os.readlink(f"/proc/self/fd/{descriptor}")
+    finally:
+        os.close(descriptor)
 
 
 def refuse(number: int, path: str) -> NoReturn:

@@ -101,13 +101,12 @@ class Machine(Host):
         kept even if the change is refused: the kernel log, for one, says why."""
         from kernel_sysfs import Sysfs
         from machine_description import from_json
+        from machine_tree import read
 
         with open(self.path(OWN_FOLDER + "/lock"), "a") as lock:
             fcntl.flock(lock, fcntl.LOCK_EX)
-            with open(self.path(OWN_FOLDER + "/description.json"), encoding="utf-8") as file:
-                description = from_json(file.read())
-            with open(self.path(OWN_FOLDER + "/state.json"), encoding="utf-8") as file:
-                before = file.read()
+            description = from_json(read(self.path(OWN_FOLDER + "/description.json")))
+            before = read(self.path(OWN_FOLDER + "/state.json"))
             state: Dict[str, Any] = json.loads(before)
             Machine.at_work = True
             try:
@@ -125,10 +124,12 @@ class Machine(Host):
 def create(folder: str, description: "Description") -> Machine:
     """Makes the machine of that description in an empty folder, and boots it."""
     import machine_build
+    import machine_copy
 
     machine = Machine(folder)
-    machine_build.install(machine, description)
-    machine.reboot()
+    if not machine_copy.fresh(folder, description):
+        machine_build.install(machine, description)
+        machine.reboot()
     return machine
 
 

@@ -2,6 +2,7 @@
 looks like the machine is made of them elsewhere."""
 
 import json
+from functools import lru_cache
 from typing import Any, Dict, List, NamedTuple, Optional, Sequence, Tuple
 
 # What XCP-ng keeps dom0 from loading by itself (its blacklist-vfunc-drivers.conf).
@@ -205,6 +206,7 @@ def recorded_description(**changes: Any) -> Description:
     return Description(**described)
 
 
+@lru_cache(maxsize=None)
 def from_json(text: str) -> Description:
     """What `json.dumps` made of one: lists, in which a card's SR-IOV comes last."""
 
