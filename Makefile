@@ -38,12 +38,14 @@ check: venv python-3.6 ## format, lint, types, shell and package
 	done
 	@shellcheck $(shell_files)
 	@$(PYTHON) scripts/write-docs --check
+	@$(PYTHON) scripts/draw-map --check
 	@$(PYTHON) scripts/mutants --list >/dev/null
 	@$(MAKE) --no-print-directory rpm
 	@scripts/check-rpm build/rpm
 
 docs: venv ## run the commands in the documents and write their outputs
 	@$(PYTHON) scripts/write-docs
+	@$(PYTHON) scripts/draw-map
 
 man: ## make the man pages sriov.conf(5) and sriovctl(1) in build
 	@mkdir -p build
