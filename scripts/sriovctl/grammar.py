@@ -7,7 +7,7 @@ from typing import Any, Dict, List
 from sriovlib import VERSION
 
 from .command import Command
-from .commands import changing, doctor, explain, installing, looking, map, moving, waiting
+from .commands import applying, changing, doctor, explain, installing, looking, map, moving, waiting
 from .output import FORMATS
 
 COMMANDS: List[Command] = [
@@ -17,6 +17,7 @@ COMMANDS: List[Command] = [
     *doctor.COMMANDS,
     *changing.COMMANDS,
     *moving.COMMANDS,
+    *applying.COMMANDS,
     *waiting.COMMANDS,
     *installing.COMMANDS,
 ]

@@ -1,0 +1,149 @@
+"""`apply`: makes ports and VMs of a pool so as a file says, after a plan of what that changes."""
+
+import argparse
+import sys
+from typing import Any, Dict, List, Optional, Sequence
+
+from .. import terminal
+from ..client import Client
+from ..command import Command
+from ..desired import act, diff, document, found
+from ..desired.diff import Change
+from ..desired.document import Document
+from ..desired.found import Plan
+from ..errors import DONE, FAILED, PARTLY, USAGE, Failed, Usage
+from ..output import Column, Record
+
+DIFFERS = 4  # of --check: the pool is not as the file says
+_STYLES = {diff.ADD: "good", diff.CHANGE: "warn", diff.REMOVE: "bad"}
+
+CHANGES = (
+    Column("NAME", lambda row: row["name"]),
+    Column("ACTION", lambda row: row["action"], style=lambda row: _STYLES[row["action"]]),
+    Column("KIND", lambda row: row["kind"]),
+    Column("REQUEST", lambda row: row["request"]),
+    Column("RESULT", lambda row: row["result"]),
+    Column("CHANGE", lambda row: row["change"], wide=True),
+    Column("UUID", lambda row: row["vm_uuid"], wide=True),
+)
+
+
+def apply(client: Client, args: argparse.Namespace) -> int:
+    wanted = _read(client, args.file)
+    if wanted is None:
+        return USAGE
+    plan = found.plan(client.pool, wanted)
+    for name, failed in plan.failures:
+        client.error(failed, name)
+    for note in plan.notes:
+        client.say(note)
+    looks_only = args.dry_run or args.check
+    unknown = PARTLY if plan.failures else DONE
+    if client.options.output is None:
+        _show(plan, sys.stdout)
+    if looks_only or not plan.changes:
+        _show_records(client, plan.changes, [])
+        if plan.changes:
+            client.say(f"Plan: {diff.summary(plan.changes)}. Nothing was changed.")
+            return DIFFERS if args.check else unknown
+        client.say(
+            "What could be looked at is as the file says."
+            if plan.failures
+            else "The pool is as the file says."
+        )
+        return unknown
+    return max(unknown, _make(client, plan))
+
+
+def _make(client: Client, plan: Plan) -> int:
+    if client.options.output is not None and not client.options.yes:
+        _show(plan, sys.stderr)
+    if not client.confirm(f"Plan: {diff.summary(plan.changes)}. Go on?"):
+        raise Failed("NOT_CONFIRMED", "Nothing was changed.")
+    results: List[Optional[Failed]] = []
+    with client.progress("Applying") as progress:
+        for change in plan.changes:
+            progress.say(f"{diff.SIGNS[change.action]} {diff.sentence(change)}")
+            try:
+                act.make(client.pool, change, client.warn)
+                results.append(None)
+            except Failed as failed:
+                results.append(failed)
+    for change, result in zip(plan.changes, results):
+        if result is not None:
+            client.error(result, diff.sentence(change))
+    _show_records(client, plan.changes, results)
+    made = sum(1 for result in results if result is None)
+    client.say(f"{made} of {len(results)} changes were made.")
+    return DONE if made == len(results) else PARTLY if made else FAILED
+
+
+def _show(plan: Plan, stream: Any) -> None:
+    """The plan as lines of `+ ~ -`."""
+    colour = terminal.paint if terminal.has_colour(stream) else terminal.plain
+    for change in plan.changes:
+        stream.write(
+            colour(f"{diff.SIGNS[change.action]} {diff.sentence(change)}", _STYLES[change.action]) + "\n"
+        )
+        if change.blocked:
+            stream.write(f"  ! {change.blocked}\n")
+    stream.flush()
+
+
+def _show_records(client: Client, changes: Sequence[Change], results: Sequence[Optional[Failed]]) -> None:
+    """For -o: one record a change, whose keys scripts rely on."""
+    if client.options.output is None:
+        return
+    padded = [*results, *[None] * (len(changes) - len(results))]
+    records = [_record(one, result, bool(results)) for one, result in zip(changes, padded)]
+    client.show(records, CHANGES)
+
+
+def _record(change: Change, failed: Optional[Failed], made: bool) -> Record:
+    error: Optional[Dict[str, str]] = None
+    if failed is not None:
+        error = {"code": failed.code, "message": failed.message, "hint": failed.hint}
+    return {
+        "action": change.action,
+        "kind": change.kind,
+        "name": change.name,
+        "vm_uuid": change.uuid,
+        "request": change.request,
+        "before": change.before,
+        "after": change.after,
+        "change": f"{diff.SIGNS[change.action]} {diff.sentence(change)}",
+        "blocked": change.blocked or None,
+        "result": None if not made else "failed" if failed else "done",
+        "error": error,
+    }
+
+
+def _read(client: Client, file: str) -> Optional[Document]:
+    """None where something is wrong with it, all of which is said."""
+    try:
+        if file == "-":
+            name, text = "standard input", sys.stdin.read()
+        else:
+            with open(file, encoding="utf-8") as opened:
+                name, text = file, opened.read()
+    except (OSError, UnicodeDecodeError) as error:
+        why = getattr(error, "strerror", None) or str(error)
+        raise Usage(f"{file} cannot be read: {why}.") from error
+    wanted, wrong = document.read(name, text)
+    for one in wrong:
+        client.error(Failed("BAD_DOCUMENT", f"{one}.", ""))
+    return None if wrong else wanted
+
+
+def _arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "file", metavar="FILE", help="YAML or JSON, see docs/sriovctl.md; `-`: standard input"
+    )
+    parser.add_argument(
+        "--check", action="store_true", help="only tell: exit status 0 as the file says, 4 it is not"
+    )
+
+
+COMMANDS = [
+    Command("apply", "make ports and VMs so as a file says", _arguments, apply, changes=True),
+]

@@ -1,0 +1,193 @@
+"""What is to be changed so that a pool is as a document says. Pure.
+
+A VM of the document has just the VFs that stand there; ports and VMs that it does not name are left alone. A
+request whose settings are others is given anew, with its MAC unless the document has another one: it is then
+the last that the guest sees.
+"""
+
+from typing import Any, Dict, List, NamedTuple, Optional, Sequence, Tuple
+
+ADD, CHANGE, REMOVE = "add", "change", "remove"
+SIGNS = {ADD: "+", CHANGE: "~", REMOVE: "-"}
+PORT, VF, HOST = "port", "vf", "host"
+# In which order changes are made: what is taken back may be needed, and VFs must be there to be given.
+_ORDER = ((REMOVE, VF), (REMOVE, PORT), (CHANGE, PORT), (ADD, PORT), (CHANGE, HOST), (CHANGE, VF), (ADD, VF))
+
+
+class Wish(NamedTuple):
+    """A VF that a VM is to have. `value` as the ledger keeps it, None where that is not known before the VFs
+    are made; `shown` as it was written. `settings`: all, with those of profile and network."""
+
+    kind: str
+    value: Optional[str]
+    shown: str
+    settings: Dict[str, str]
+    args: Dict[str, str]  # of assign_vf, but for the VM
+    why: str = ""  # it cannot be given yet
+
+
+class Request(NamedTuple):
+    """What a VM has now."""
+
+    number: int
+    kind: str
+    value: str
+    shown: str
+    settings: Dict[str, str]
+
+
+class VmSeen(NamedTuple):
+    name: str
+    uuid: str
+    state: str  # its power state
+    parked: bool
+    host: Optional[str]  # name of the host of its VFs
+    requests: Sequence[Request]
+
+
+class PortSeen(NamedTuple):
+    name: str  # HOST/eth1
+    host: str
+    pf: str
+    vfs: int
+    configured: Optional[int]  # by the host's file
+    waits: bool  # for a reboot, which makes what is configured
+
+
+class Change(NamedTuple):
+    """`name` is the port's or VM's; `before` and `after` are what is shown of it. `blocked` says why it
+    cannot be made now."""
+
+    action: str
+    kind: str
+    name: str
+    uuid: Optional[str]  # of the VM
+    request: Optional[int]
+    before: Optional[Dict[str, Any]]
+    after: Optional[Dict[str, Any]]
+    blocked: str = ""
+    wish: Optional[Wish] = None
+    was: Optional[Request] = None
+    port: Optional[PortSeen] = None
+
+
+def of_port(seen: PortSeen, count: int) -> Tuple[List[Change], List[str]]:
+    """And notes of what there is to know."""
+    wanted = seen.configured if seen.configured is not None else 0
+    if wanted == count and seen.vfs == count:
+        return [], []
+    if wanted == count and seen.waits:
+        return [], [f"{seen.name} has {seen.vfs} VFs, and {count} after a reboot of host {seen.host}."]
+    action = REMOVE if count == 0 else ADD if seen.vfs == 0 else CHANGE
+    before = {"count": seen.vfs, "configured": seen.configured}
+    after = {"count": count, "configured": count}
+    return [Change(action, PORT, seen.name, None, None, before, after, port=seen)], []
+
+
+def of_vm(seen: VmSeen, host: Optional[str], wishes: Sequence[Wish]) -> List[Change]:
+    """`host`: where its VFs are to be, if that is said."""
+    left, new, changes = list(seen.requests), [], []
+    for wish in wishes:
+        same = next((one for one in left if _is_same(wish, one) and _fits(wish, one)), None)
+        if same is None:
+            new.append(wish)
+        else:
+            left.remove(same)
+    for wish in list(new):
+        like = next((one for one in left if _is_same(wish, one)), None)
+        if like is not None:
+            left.remove(like)
+            new.remove(wish)
+            after = {**_shown(wish.kind, wish.shown, _after(wish, like))}
+            before = _shown(like.kind, like.shown, like.settings)
+            changes.append(_of(seen, CHANGE, VF, before, after, wish, like))
+    changes += [
+        _of(seen, REMOVE, VF, _shown(one.kind, one.shown, one.settings), None, None, one) for one in left
+    ]
+    stays = len(left) < len(seen.requests)
+    if stays and host is not None and host != seen.host:
+        changes.append(_of(seen, CHANGE, HOST, {"host": seen.host}, {"host": host}, None, None))
+    changes += [_of(seen, ADD, VF, None, _shown(one.kind, one.shown, one.settings), one, None) for one in new]
+    return changes
+
+
+def in_order(changes: Sequence[Change]) -> List[Change]:
+    return sorted(changes, key=lambda one: _ORDER.index((one.action, one.kind)))
+
+
+def _is_same(wish: Wish, request: Request) -> bool:
+    return (wish.kind, wish.value) == (request.kind, request.value)
+
+
+def _fits(wish: Wish, request: Request) -> bool:
+    """A MAC that is not asked for is the request's own."""
+    own = request.settings.get("mac")
+    mac = {"mac": own} if own is not None else {}
+    return {**mac, **wish.settings} == request.settings
+
+
+def _after(wish: Wish, request: Request) -> Dict[str, str]:
+    kept = {name: text for name, text in request.settings.items() if name == "mac"}
+    return {**kept, **wish.settings}
+
+
+def _shown(kind: str, value: str, settings: Dict[str, str]) -> Dict[str, Any]:
+    return {"by": kind, "value": value, "settings": dict(sorted(settings.items()))}
+
+
+def _of(
+    seen: VmSeen,
+    action: str,
+    kind: str,
+    before: Optional[Dict[str, Any]],
+    after: Optional[Dict[str, Any]],
+    wish: Optional[Wish],
+    was: Optional[Request],
+) -> Change:
+    blocked = wish.why if wish else ""
+    if seen.state != "Halted":
+        blocked = f"VM {seen.name} is {seen.state.lower()}: shut it down first."
+    elif seen.parked and action != REMOVE:
+        blocked = f"VM {seen.name} is parked: `sriovctl unpark {seen.uuid}` first."
+    number = was.number if was else None
+    return Change(action, kind, seen.name, seen.uuid, number, before, after, blocked, wish, was)
+
+
+# -- in words ----------------------------------------------------------------------------------------------
+
+
+def sentence(change: Change) -> str:
+    """A line of the plan, behind its sign."""
+    before, after = change.before or {}, change.after or {}
+    if change.kind == PORT:
+        if before["count"] == after["count"]:
+            return f"{change.name}: {after['count']} VFs at each boot, as now"
+        if change.action == REMOVE:
+            return f"{change.name}: its {before['count']} VFs"
+        if change.action == ADD:
+            return f"{change.name}: {after['count']} VFs"
+        return f"{change.name}: {before['count']} -> {after['count']} VFs"
+    if change.kind == HOST:
+        return f"{change.name}: VFs of host {before['host']} -> host {after['host']}"
+    if change.action == ADD:
+        return f"{change.name}: VF of {_words(after)}"
+    if change.action == REMOVE:
+        return f"{change.name}: request {change.request}, VF of {_words(before)}"
+    was, will = before["settings"], after["settings"]
+    differs = [
+        f"{name} {was.get(name, 'none')} -> {will.get(name, 'none')}"
+        for name in sorted({*was, *will})
+        if was.get(name) != will.get(name)
+    ]
+    of = f"{change.name}: request {change.request}, VF of {before['by']} {before['value']}"
+    return f"{of}: {', '.join(differs)}"
+
+
+def _words(shown: Dict[str, Any]) -> str:
+    settings = [f"{name}={text}" for name, text in shown["settings"].items()]
+    return ", ".join([f"{shown['by']} {shown['value']}", *settings])
+
+
+def summary(changes: Sequence[Change]) -> str:
+    counts = [sum(1 for one in changes if one.action == action) for action in (ADD, CHANGE, REMOVE)]
+    return "{} to add, {} to change, {} to remove".format(*counts)

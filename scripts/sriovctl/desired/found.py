@@ -1,0 +1,251 @@
+"""What a document names, looked up in the pool: its ports, VMs and their requests as they are now."""
+
+import fnmatch
+from typing import Callable, Dict, Iterable, List, NamedTuple, Optional, Sequence, Tuple, TypeVar
+
+from sriovlib.safetext import safe
+
+from .. import names
+from ..errors import Failed
+from ..output import Record
+from ..pool import Host, Pool
+from . import diff
+from .diff import Change, PortSeen, VmSeen, Wish
+from .document import Document, Place, Port, Vf, Vm
+
+One = TypeVar("One")
+_DEFAULT = "default"
+
+
+class Plan(NamedTuple):
+    """`failures`: what could not be looked at, by name; `notes` are sentences."""
+
+    changes: List[Change]
+    failures: List[Tuple[str, Failed]]
+    notes: List[str]
+
+
+class Missing(Failed):
+    """The document names what the pool has not, or means two things by one."""
+
+    def __init__(self, place: Place, message: str, hint: str = "") -> None:
+        super().__init__("NOT_FOUND", f"{place}: {message}", hint)
+
+
+def plan(pool: Pool, document: Document) -> Plan:
+    """What is to be changed. Raises Missing for names that mean nothing in this pool."""
+    looked = _Looked(pool, document)
+    changes: List[Change] = []
+    notes: List[str] = []
+    for seen, count in looked.ports():
+        more, said = diff.of_port(seen, count)
+        changes += more
+        notes += said
+    planned = {change.name: (change.after or {})["count"] for change in changes}
+    met: Dict[str, Vm] = {}
+    for wanted in document.vms:
+        vm = looked.vm(wanted)
+        if vm.uuid in met:
+            raise Missing(wanted.place, f"this is VM {met[vm.uuid].name}, which stands there already.")
+        met[vm.uuid] = wanted
+        changes += looked.of_vm(wanted, vm, planned)
+    return Plan(diff.in_order(changes), looked.failures, notes)
+
+
+class _Looked:
+    """Ports are asked for once, of the hosts that the document names; VMs once, of the master."""
+
+    def __init__(self, pool: Pool, document: Document) -> None:
+        self._pool = pool
+        self._document = document
+        self.failures: List[Tuple[str, Failed]] = []
+        self._pfs: Dict[str, List[Record]] = {}  # by UUID of the host; without those that did not answer
+        self._vms: Optional[Dict[str, Record]] = None
+        hosts = {host.uuid: host for port in document.ports for host in self._hosts(port)}
+        for vm in document.vms:
+            for vf in vm.vfs:
+                if vf.kind in ("pf", "vf"):
+                    host = self._host_of(vf)
+                    hosts[host.uuid] = host
+        for answer in pool.ask([host for host in pool.hosts if host.uuid in hosts], "list_pfs"):
+            if answer.error:
+                self.failures.append((f"host {answer.host.name}", answer.error))
+            else:
+                self._pfs[answer.host.uuid] = answer.value
+        self._waits = {uuid: self._reboots(hosts[uuid]) for uuid in self._pfs if self._drifts(uuid)}
+
+    # -- hosts and ports -----------------------------------------------------------------------------------
+
+    def _host(self, typed: str, place: Place) -> Host:
+        return _exactly("host", typed, place, self._pool.hosts, lambda one: (one.name, one.uuid, one.address))
+
+    def _hosts(self, port: Port) -> List[Host]:
+        """Those whose port it may be."""
+        typed = port.name.rpartition("/")[0]
+        if not _is_pattern(typed):
+            return [self._host(typed, port.place)]
+        found = [host for host in self._pool.hosts if fnmatch.fnmatchcase(host.name, typed)]
+        if not found:
+            raise Missing(port.place, f"no host is called like `{safe(typed)}`.")
+        return found
+
+    def _drifts(self, uuid: str) -> bool:
+        return any(pf["configured_vfs"] not in (None, pf["num_vfs"]) for pf in self._pfs[uuid])
+
+    def _reboots(self, host: Host) -> bool:
+        return bool(self._pool.plugin(host, "status").get("reboot_required"))
+
+    def ports(self) -> List[Tuple[PortSeen, int]]:
+        """Each port that is meant, and its number of VFs. A host's own name counts before a pattern."""
+        meant: Dict[Tuple[str, str], Tuple[Port, PortSeen]] = {}
+        for port in self._document.ports:
+            pattern, typed = _is_pattern(port.name.rpartition("/")[0]), port.name.rpartition("/")[2]
+            for host in self._hosts(port):
+                if host.uuid not in self._pfs:
+                    continue  # has not answered
+                pf = _pf(self._pfs[host.uuid], typed)
+                if pf is None:
+                    if pattern:
+                        continue
+                    raise Missing(port.place, f"host {host.name} has no SR-IOV capable port `{safe(typed)}`.")
+                before = meant.get((host.uuid, pf["address"]))
+                if before is not None and pattern and not _is_pattern(before[0].name):
+                    continue
+                if before is not None and pattern == _is_pattern(before[0].name):
+                    raise Missing(
+                        port.place, f"port {before[1].name} has a number of VFs at {before[0].place}."
+                    )
+                meant[host.uuid, pf["address"]] = port, self._seen(host, pf)
+        return [(seen, port.vfs) for port, seen in meant.values()]
+
+    def _seen(self, host: Host, pf: Record) -> PortSeen:
+        return PortSeen(
+            f"{host.name}/{pf['interface'] or pf['address']}",
+            host.name,
+            pf["address"],
+            pf["num_vfs"],
+            pf["configured_vfs"],
+            self._waits.get(host.uuid, False),
+        )
+
+    # -- VMs -----------------------------------------------------------------------------------------------
+
+    def vm(self, wanted: Vm) -> names.Vm:
+        vms = names.vms(self._pool)
+        return _exactly("VM", wanted.name, wanted.place, vms, lambda one: (one.name, one.uuid))
+
+    def of_vm(self, wanted: Vm, vm: names.Vm, planned: Dict[str, int]) -> List[Change]:
+        if self._vms is None:
+            found = self._pool.master("list_assignments")["vms"]
+            self._vms = {one["vm_uuid"]: one for one in found}
+        row = self._vms.get(vm.uuid, {"requests": [], "host_uuid": None})
+        host = self._host(wanted.host, wanted.place) if wanted.host else None
+        seen = VmSeen(
+            vm.name,
+            vm.uuid,
+            vm.record["power_state"],
+            bool(row.get("parked")),
+            next((one.name for one in self._pool.hosts if one.uuid == row["host_uuid"]), row["host_uuid"]),
+            [self._request(one) for one in row["requests"]],
+        )
+        wishes = [self._wish(vf, host, planned) for vf in wanted.vfs]
+        places = {wish.args["host_uuid"] for wish in wishes if "host_uuid" in wish.args}
+        if len(places) > 1:
+            raise Missing(wanted.place, "all VFs of a VM are of one host, and this names several.")
+        return diff.of_vm(seen, host.name if host else None, wishes)
+
+    def _request(self, row: Record) -> diff.Request:
+        settings = {name: text for name, text in row["settings"].items() if text != _DEFAULT}
+        shown = self._network_name(row["value"]) if row["by"] == "network" else row["value"]
+        return diff.Request(row["request"], row["by"], row["value"], shown, settings)
+
+    def _network_name(self, uuid: str) -> str:
+        return next((one.name for one in names.networks(self._pool) if one.uuid == uuid), uuid)
+
+    def _wish(self, vf: Vf, on: Optional[Host], planned: Dict[str, int]) -> Wish:
+        settings, value, why = dict(vf.all_settings), vf.value, ""
+        args = dict(vf.settings)
+        if vf.profile:
+            args["profile"] = vf.profile
+        host, address, shown = on, None, vf.value
+        if vf.kind == "network":
+            network = _exactly(
+                "network",
+                value,
+                vf.place,
+                names.networks(self._pool),
+                lambda one: (one.name, one.bridge, one.uuid),
+            )
+            address, shown = network.uuid, network.name
+            tag = self._tag(network.ref)
+            if tag is not None:
+                settings.setdefault("vlan", tag)
+        elif vf.kind == "device":
+            address = value.lower()
+        else:
+            host = self._host_of(vf)
+            if on is not None and host != on:
+                raise Missing(vf.place, f"`{safe(value)}` is not on host {on.name}.")
+            if host.uuid not in self._pfs:
+                why = f"Host {host.name} does not answer."
+            elif vf.kind == "pf":
+                pf = _pf(self._pfs[host.uuid], value.rpartition("/")[2])
+                if pf is None:
+                    raise Missing(vf.place, f"host {host.name} has no SR-IOV capable port `{safe(value)}`.")
+                address = pf["address"]
+            else:
+                address = self._vf_address(vf, planned)
+        if address is not None:
+            args[vf.kind] = address
+        if host is not None:
+            args["host_uuid"] = host.uuid
+        return Wish(vf.kind, address, shown, settings, args, why)
+
+    def _host_of(self, vf: Vf) -> Host:
+        its_host = vf.value.rpartition("/")[0]
+        if not its_host:
+            example = "HOST/eth1" if vf.kind == "pf" else "HOST/eth1:3"
+            raise Missing(vf.place, f"`{safe(vf.value)}` does not say of which host.", f"Write {example}.")
+        return self._host(its_host, vf.place)
+
+    def _vf_address(self, vf: Vf, planned: Dict[str, int]) -> Optional[str]:
+        """None for one that is still to be made: VF 3 of a port that is to have more."""
+        try:
+            return names.vf(self._pool, vf.value)[1]
+        except Failed as failed:
+            port, _, index = vf.value.rpartition(":")
+            if failed.code == "NOT_FOUND" and index.isdigit() and planned.get(port, 0) > int(index):
+                return None
+            raise Missing(vf.place, failed.message, failed.hint) from failed
+
+    def _tag(self, network: str) -> Optional[str]:
+        """The VLAN that a network implies: that of its PIFs, where it is one."""
+        pifs = self._pool.records("PIF").values()
+        tags = {pif["VLAN"] for pif in pifs if pif["network"] == network}
+        return str(next(iter(tags))) if len(tags) == 1 and "-1" not in map(str, tags) else None
+
+
+def _is_pattern(typed: str) -> bool:
+    return any(character in typed for character in "*?[")
+
+
+def _pf(pfs: Iterable[Record], typed: str) -> Optional[Record]:
+    return next((pf for pf in pfs if typed in (pf["address"], pf["interface"])), None)
+
+
+def _exactly(
+    what: str, typed: str, place: Place, ones: Sequence[One], words: Callable[[One], Iterable[str]]
+) -> One:
+    """As names.chosen, but nothing is guessed from a beginning: a file is read again when other names are
+    there."""
+    found = [one for one in ones if typed in words(one)]
+    if len(found) == 1:
+        return found[0]
+    if found:
+        raise Missing(place, f"{len(found)} {what}s are called `{safe(typed)}`.", "Write the UUID.")
+    try:
+        names.chosen(what, typed, ones, words)
+        hint = ""
+    except Failed as failed:
+        hint = failed.hint
+    raise Missing(place, f"there is no {what} `{safe(typed)}`.", hint)

@@ -1,0 +1,233 @@
+"""apply: a pool is made as a file says, a second run changes nothing, and a plan says all of it before."""
+
+import json
+import os
+from typing import Any, Callable, Dict, List
+
+import pytest
+from box_host import set_plugin
+from managed_pool import Pool
+
+pytestmark = pytest.mark.story
+
+Ctl = Callable[..., Any]
+Write = Callable[[str], str]
+MAC = "02:16:3e:00:00:05"
+
+FILE = f"""
+ports:
+  "*/eth1": 6
+  host2/eth1: 4
+  host1/eth2: 2
+vms:
+  web:
+    host: host1
+    vfs:
+      - {{network: xenbr1, vlan: 12}}
+      - {{pf: host1/eth2, mac: "{MAC}"}}
+      - {{vf: "host1/eth1:5"}}
+  db:
+    vfs: [{{device: "8086:10ED", profile: router}}]
+"""
+
+
+@pytest.fixture
+def write(tmp_path: Any) -> Write:
+    def written(text: str) -> str:
+        path = os.path.join(str(tmp_path), "pool.yaml")
+        with open(path, "w", encoding="utf-8") as file:
+            file.write(text)
+        return path
+
+    return written
+
+
+def asked(pool: Pool, vm: str) -> List[Any]:
+    found = pool.call("list_assignments", vm=vm)["vms"]
+    return [(one["by"], one["settings"]) for row in found for one in row["requests"]]
+
+
+def test_pool_is_made_as_the_file_says(pool: Pool, ctl: Ctl, write: Write) -> None:
+    web, db = pool.vm("web"), pool.vm("db")
+    other = pool.with_vf("other", on=pool.other)  # stands in no file
+    file, before, left = write(FILE), pool.everything(), pool.entry(other)
+
+    check = ctl("apply", file, "--check")
+    assert (check.status, pool.everything()) == (4, before)
+    assert check.out.splitlines() == [
+        "~ host1/eth1: 4 -> 6 VFs",
+        "+ host1/eth2: 2 VFs",
+        "+ web: VF of network Pool-wide network associated with eth1, vlan=12",
+        f"+ web: VF of pf host1/eth2, mac={MAC}",
+        "+ web: VF of vf host1/eth1:5",
+        "+ db: VF of device 8086:10ED, spoof_check=off, trust=on, vlan=0",
+    ]
+    assert "Plan: 5 to add, 1 to change, 0 to remove. Nothing was changed." in check.err
+    assert ctl("apply", file, "--dry-run").status == 0
+    refused = ctl("apply", file, "--no-input")
+    assert (refused.status, pool.everything()) == (1, before)
+
+    done = ctl("apply", file, "--yes")
+    assert done.status == 0, done.err
+    assert "6 of 6 changes were made." in done.err
+    assert [(by, settings.get("vlan")) for by, settings in asked(pool, web)] == [
+        ("network", "12"),
+        ("pf", None),
+        ("vf", None),
+    ]
+    assert asked(pool, web)[1][1]["mac"] == MAC
+    assert asked(pool, db)[0][1]["trust"] == "on"
+    assert [len(pool.vfs(host)) for host in pool.hosts] == [8, 4]
+    assert pool.entry(other) == left
+
+    after = pool.everything()
+    again = ctl("apply", file, "--yes")
+    assert (again.status, again.out, pool.everything()) == (0, "", after)
+    assert "The pool is as the file says." in again.err
+    assert ctl("apply", file, "--check").status == 0
+
+
+def test_vfs_that_are_not_in_the_file_any_more(pool: Pool, ctl: Ctl, write: Write) -> None:
+    """Another tag: the same MAC. Fewer VFs: the others stay as they are."""
+    web, _db = pool.vm("web"), pool.vm("db")
+    assert ctl("apply", write(FILE), "--yes").status == 0
+    before = asked(pool, web)
+    mac = before[0][1]["mac"]
+    file = write("vms: {web: {vfs: [{network: xenbr1, vlan: 13}, {vf: 'host1/eth1:5'}]}, db: {vfs: []}}")
+    said = ctl("apply", file, "--yes")
+    assert said.status == 0, said.err
+    assert f"request 2, VF of pf 0000:07:00.1, mac={MAC}" in said.out
+    assert "request 1, VF of network Pool-wide network associated with eth1: vlan 12 -> 13" in said.out
+    assert asked(pool, web) == [before[2], ("network", {"mac": mac, "vlan": "13"})]
+    assert ctl("apply", file, "--check").status == 0
+
+
+def test_vfs_of_another_host(pool: Pool, ctl: Ctl, write: Write) -> None:
+    web = pool.with_vf("web", vlan="12")
+    before = asked(pool, web)
+    file = write("vms: {web: {host: host2, vfs: [{network: xenbr1, vlan: 12}]}}")
+    said = ctl("apply", file, "--yes")
+    assert (said.status, said.out) == (0, "~ web: VFs of host host1 -> host host2\n")
+    assert (asked(pool, web), pool.lease(web)["host"]) == (before, pool.other.uuid)
+    assert ctl("apply", file, "--check").status == 0
+
+
+def test_network_with_a_vlan_implies_it(pool: Pool, ctl: Ctl, write: Write) -> None:
+    pool.vm("web")
+    for host in pool.hosts:
+        pool.box.add_vlan(host, "eth1", 42, "storage")
+    file = write("vms: {web: {vfs: [{network: storage}]}}")
+    assert ctl("apply", file, "--yes").out == "+ web: VF of network storage, vlan=42\n"
+    assert ctl("apply", file, "--check").status == 0
+
+
+def test_running_vm_waits(pool: Pool, ctl: Ctl, write: Write) -> None:
+    """Everything else is made; the status says that not all was."""
+    web = pool.with_vf("web")
+    pool.start(web, pool.one)
+    pool.vm("db")
+    file = write("vms: {web: {vfs: []}, db: {vfs: [{network: xenbr1}]}}")
+    assert "  ! VM web is running: shut it down first.\n" in ctl("apply", file, "--dry-run").out
+    said = ctl("apply", file, "--yes", "-o", "json")
+    assert said.status == 4
+    assert [(one["name"], one["action"], one["result"]) for one in said.json] == [
+        ("web", "remove", "failed"),
+        ("db", "add", "done"),
+    ]
+    assert (said.json[0]["blocked"], said.json[0]["error"]["code"]) == (
+        "VM web is running: shut it down first.",
+        "BLOCKED",
+    )
+
+
+def test_parked_vm_is_not_woken(pool: Pool, ctl: Ctl, write: Write) -> None:
+    web = pool.with_vf("web")
+    pool.call("park_vm", vm=web)
+    assert ctl("apply", write("vms: {web: {vfs: [{network: xenbr1}]}}"), "--check").status == 0
+    more = ctl("apply", write("vms: {web: {vfs: [{network: xenbr1}, {pf: host1/eth1}]}}"), "--yes")
+    assert (more.status, "sriovctl unpark" in more.err, pool.listed(web)["parked"]) == (1, True, True)
+
+
+def test_new_request_that_is_refused(pool: Pool, ctl: Ctl, write: Write) -> None:
+    """The old one was taken back for it, and comes back with its MAC."""
+    web = pool.with_vf("web", vlan="12")
+    before = asked(pool, web)
+    file = write("vms: {web: {vfs: [{network: xenbr1, max_tx_rate: 9999999}]}}")
+    said = ctl("apply", file, "--yes")
+    assert (said.status, asked(pool, web)) == (1, before)
+    assert "The VM has the old request again." in said.err
+
+
+def test_host_that_does_not_answer(pool: Pool, ctl: Ctl, write: Write) -> None:
+    """Of a pattern: what is known is made, and the status says that not all is known."""
+    set_plugin(pool.other, None)
+    file = write('ports: {"*/eth1": 5}')
+    assert ctl("apply", file, "--check").status == 4
+    said = ctl("apply", file, "--yes")
+    assert (said.status, said.out) == (4, "~ host1/eth1: 4 -> 5 VFs\n")
+    assert "host host2: " in said.err
+    assert ctl("apply", file, "--check").status == 4
+    assert "What could be looked at" in ctl("apply", file, "--check").err
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("vms:\n  nobody: {vfs: []}", ":2: vms.nobody: there is no VM `nobody`."),
+        ("vms:\n  we: {vfs: []}", ":2: vms.we: there is no VM `we`."),  # no beginnings in a file
+        ("vms:\n  web: {vfs: [{network: lan}]}", ":2: vms.web.vfs[0]: there is no network `lan`."),
+        ("ports:\n  host9/eth1: 1", ":2: ports.host9/eth1: there is no host `host9`."),
+        ("ports:\n  host1/eth9: 1", ":2: ports.host1/eth9: host host1 has no SR-IOV capable port `eth9`."),
+        ("ports:\n  rack*/eth1: 1", ":2: ports.rack*/eth1: no host is called like `rack*`."),
+        ("ports:\n  host1/eth1: 1\n  'host1/0000:07:00.0': 2", "has a number of VFs at"),
+        ("vms:\n  web: {vfs: [{pf: eth1}]}", "does not say of which host"),
+        ("vms:\n  web: {host: host2, vfs: [{pf: host1/eth1}]}", "is not on host host2"),
+        ("vms:\n  web: {vfs: [{pf: host1/eth1}, {pf: host2/eth1}]}", "all VFs of a VM are of one host"),
+        ("vms:\n  web: {vfs: [{vf: 'host1/eth1:9'}]}", ":2: vms.web.vfs[0]: host1/eth1 has no VF 9."),
+    ],
+)
+def test_names_that_mean_nothing_here(pool: Pool, ctl: Ctl, write: Write, text: str, said: str) -> None:
+    pool.vm("web")
+    before = pool.everything()
+    refused = ctl("apply", write(text), "--yes")
+    assert (refused.status, pool.everything()) == (1, before)
+    assert said in refused.err, refused.err
+
+
+def test_wrong_file(ctl: Ctl, write: Write) -> None:
+    said = ctl("apply", write("ports: {eth1: x}\nvm: {}"))
+    assert said.status == 2
+    assert said.err.count("error: ") == 2
+    missing = ctl("apply", "/nowhere.yaml")
+    assert (missing.status, "No such file" in missing.err) == (2, True)
+
+
+def test_plan_in_json(pool: Pool, ctl: Ctl, write: Write) -> None:
+    """The keys that scripts rely on."""
+    web = pool.vm("web")
+    file = write("ports: {host1/eth1: 5}\nvms: {web: {vfs: [{network: xenbr1, vlan: 12}]}}")
+    port, vf = ctl("apply", file, "--dry-run", "-o", "json").json
+    whole: Dict[str, Any] = {"vm_uuid": None, "request": None, "blocked": None, "result": None, "error": None}
+    assert port == {
+        **whole,
+        "action": "change",
+        "kind": "port",
+        "name": "host1/eth1",
+        "before": {"count": 4, "configured": 4},
+        "after": {"count": 5, "configured": 5},
+        "change": "~ host1/eth1: 4 -> 5 VFs",
+    }
+    network = "Pool-wide network associated with eth1"
+    assert (vf["action"], vf["kind"], vf["name"], vf["vm_uuid"]) == ("add", "vf", "web", web)
+    assert vf["after"] == {"by": "network", "value": network, "settings": {"vlan": "12"}}
+    done = ctl("apply", file, "--yes", "-o", "json")
+    assert [one["result"] for one in done.json] == ["done", "done"]
+    assert ctl("apply", file, "--yes", "-o", "json").json == []
+
+
+def test_in_dom0(pool: Pool, ctl_of: Ctl, write: Write) -> None:
+    """JSON, as dom0 has no PyYAML."""
+    web = pool.vm("web")
+    file = write(json.dumps({"vms": {"web": {"vfs": [{"network": "xenbr1"}]}}}))
+    said = ctl_of(pool.other, "apply", file, "--yes")
+    assert (said.status, len(asked(pool, web))) == (0, 1), said.err
