@@ -93,6 +93,12 @@ def _same(where: Any, named: Any, typed: str) -> Any:
 
 
 def assign(client: Client, args: argparse.Namespace) -> int:
+    if (args.vm is None) == (args.all_of is None):
+        raise Usage("Which VM?", "Name one, or give --all-of TAG.")
+    if args.all_of is not None:
+        from .. import bulk
+
+        return bulk.assign(client, args, wish(client, args))
     vm = names.vm(client.pool, args.vm)
     answer = client.pool.master("assign_vf", vm_uuid=vm.uuid, **wish(client, args), **_dry(args))
     host = host_name(client, answer["host_uuid"])
@@ -124,7 +130,8 @@ def wish_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def _assign_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("vm", metavar="VM", help="a halted VM")
+    parser.add_argument("vm", nargs="?", metavar="VM", help="a halted VM")
+    parser.add_argument("--all-of", metavar="TAG", help="each VM with this tag, that has it not already")
     wish_arguments(parser)
 
 

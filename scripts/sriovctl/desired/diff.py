@@ -88,13 +88,13 @@ def of_vm(seen: VmSeen, host: Optional[str], wishes: Sequence[Wish]) -> List[Cha
     """`host`: where its VFs are to be, if that is said."""
     left, new, changes = list(seen.requests), [], []
     for wish in wishes:
-        same = next((one for one in left if _is_same(wish, one) and _fits(wish, one)), None)
+        same = next((one for one in left if is_same(wish, one) and fits(wish, one)), None)
         if same is None:
             new.append(wish)
         else:
             left.remove(same)
     for wish in list(new):
-        like = next((one for one in left if _is_same(wish, one)), None)
+        like = next((one for one in left if is_same(wish, one)), None)
         if like is not None:
             left.remove(like)
             new.remove(wish)
@@ -115,11 +115,11 @@ def in_order(changes: Sequence[Change]) -> List[Change]:
     return sorted(changes, key=lambda one: _ORDER.index((one.action, one.kind)))
 
 
-def _is_same(wish: Wish, request: Request) -> bool:
+def is_same(wish: Wish, request: Request) -> bool:
     return (wish.kind, wish.value) == (request.kind, request.value)
 
 
-def _fits(wish: Wish, request: Request) -> bool:
+def fits(wish: Wish, request: Request) -> bool:
     """A MAC that is not asked for is the request's own."""
     own = request.settings.get("mac")
     mac = {"mac": own} if own is not None else {}

@@ -1,8 +1,9 @@
 """What a document names, looked up in the pool: its ports, VMs and their requests as they are now."""
 
 import fnmatch
-from typing import Callable, Dict, Iterable, List, NamedTuple, Optional, Sequence, Tuple, TypeVar
+from typing import Callable, Dict, Iterable, List, Mapping, NamedTuple, Optional, Sequence, Tuple, TypeVar
 
+from sriovlib.config import vf_settings
 from sriovlib.safetext import safe
 
 from .. import names
@@ -14,7 +15,6 @@ from .diff import Change, PortSeen, VmSeen, Wish
 from .document import Document, Place, Port, Vf, Vm
 
 One = TypeVar("One")
-_DEFAULT = "default"
 
 
 class Plan(NamedTuple):
@@ -103,7 +103,7 @@ class _Looked:
             for host in self._hosts(port):
                 if host.uuid not in self._pfs:
                     continue  # has not answered
-                pf = _pf(self._pfs[host.uuid], typed)
+                pf = port_of(self._pfs[host.uuid], typed)
                 if pf is None:
                     if pattern:
                         continue
@@ -155,9 +155,7 @@ class _Looked:
         return diff.of_vm(seen, host.name if host else None, wishes)
 
     def _request(self, row: Record) -> diff.Request:
-        settings = {name: text for name, text in row["settings"].items() if text != _DEFAULT}
-        shown = self._network_name(row["value"]) if row["by"] == "network" else row["value"]
-        return diff.Request(row["request"], row["by"], row["value"], shown, settings)
+        return request(row, self._network_name(row["value"]) if row["by"] == "network" else row["value"])
 
     def _network_name(self, uuid: str) -> str:
         return next((one.name for one in names.networks(self._pool) if one.uuid == uuid), uuid)
@@ -177,7 +175,7 @@ class _Looked:
                 lambda one: (one.name, one.bridge, one.uuid),
             )
             address, shown = network.uuid, network.name
-            tag = self._tag(network.ref)
+            tag = implied_vlan(self._pool, network.ref)
             if tag is not None:
                 settings.setdefault("vlan", tag)
         elif vf.kind == "device":
@@ -189,7 +187,7 @@ class _Looked:
             if host.uuid not in self._pfs:
                 why = f"Host {host.name} does not answer."
             elif vf.kind == "pf":
-                pf = _pf(self._pfs[host.uuid], value.rpartition("/")[2])
+                pf = port_of(self._pfs[host.uuid], value.rpartition("/")[2])
                 if pf is None:
                     raise Missing(vf.place, f"host {host.name} has no SR-IOV capable port `{safe(value)}`.")
                 address = pf["address"]
@@ -218,18 +216,37 @@ class _Looked:
                 return None
             raise Missing(vf.place, failed.message, failed.hint) from failed
 
-    def _tag(self, network: str) -> Optional[str]:
-        """The VLAN that a network implies: that of its PIFs, where it is one."""
-        pifs = self._pool.records("PIF").values()
-        tags = {pif["VLAN"] for pif in pifs if pif["network"] == network}
-        return str(next(iter(tags))) if len(tags) == 1 and "-1" not in map(str, tags) else None
+
+def request(row: Record, shown: str) -> diff.Request:
+    """One of list_assignments. `shown`: its value for a person."""
+    settings = {name: text for name, text in row["settings"].items() if text != vf_settings.DEFAULT}
+    return diff.Request(row["request"], row["by"], row["value"], shown, settings)
+
+
+def ledger_settings(asked: Mapping[str, str]) -> Dict[str, str]:
+    """The settings among these arguments of assign_vf, in the ledger's words; what the plugin will refuse
+    as it is."""
+    found = {}
+    for name in vf_settings.NAMES:
+        if name in asked and asked[name] != vf_settings.DEFAULT:
+            understood = vf_settings.is_understood(name, asked[name])
+            found[name] = (
+                vf_settings.as_text(vf_settings.parse_value(name, asked[name])) if understood else asked[name]
+            )
+    return found
+
+
+def implied_vlan(pool: Pool, network: str) -> Optional[str]:
+    """The VLAN that a network implies: that of its PIFs, where they have one."""
+    tags = {str(pif["VLAN"]) for pif in pool.records("PIF").values() if pif["network"] == network}
+    return next(iter(tags)) if len(tags) == 1 and "-1" not in tags else None
 
 
 def _is_pattern(typed: str) -> bool:
     return any(character in typed for character in "*?[")
 
 
-def _pf(pfs: Iterable[Record], typed: str) -> Optional[Record]:
+def port_of(pfs: Iterable[Record], typed: str) -> Optional[Record]:
     return next((pf for pf in pfs if typed in (pf["address"], pf["interface"])), None)
 
 

@@ -1,0 +1,95 @@
+"""A VF for each VM with a tag. Whoever has it already is passed over, so the same command again goes on."""
+
+import argparse
+from typing import Any, Dict, List
+
+from sriovlib.safetext import safe
+from sriovlib.vf import profiles
+
+from . import names
+from .client import Client
+from .desired import diff, found
+from .errors import DONE, Failed, Usage
+from .output import Column, Record
+
+DONE_NOW, ALREADY, WOULD, FAILED = "assigned", "already", "would", "failed"
+_STYLES = {DONE_NOW: "good", ALREADY: "dim", FAILED: "bad"}
+ROWS = (
+    Column("NAME", lambda row: row["vm_name"]),
+    Column("RESULT", lambda row: row["result"], style=lambda row: _STYLES.get(row["result"], "")),
+    Column("REQUEST", lambda row: row.get("request")),
+    Column("HOST", lambda row: row.get("host")),
+    Column("VF", lambda row: row.get("vf")),
+    Column("PORTABLE", lambda row: row.get("portable")),
+    Column("UUID", lambda row: row["vm_uuid"], wide=True),
+)
+
+
+def tagged(client: Client, tag: str) -> List[names.Vm]:
+    """By name."""
+    vms = names.vms(client.pool)
+    those = [vm for vm in vms if tag in vm.record["tags"]]
+    if not those:
+        tags = sorted({one for vm in vms for one in vm.record["tags"]})
+        hint = f"There are {', '.join(map(safe, tags[:10]))}." if tags else "No VM has a tag."
+        raise Failed("NOT_FOUND", f"No VM has the tag `{safe(tag)}`.", hint)
+    return sorted(those, key=lambda vm: (vm.name, vm.uuid))
+
+
+def assign(client: Client, args: argparse.Namespace, asked: Dict[str, str]) -> int:
+    """`asked`: the arguments of assign_vf, but for the VM."""
+    for name in ("mac", "vf"):
+        if name in asked:
+            raise Usage(f"--{name} is for one VM, and --all-of names several.", f"Leave --{name} out.")
+    vms, wish = tagged(client, args.all_of), _wish(client, asked)
+    listed = {row["vm_uuid"]: row for row in client.pool.master("list_assignments")["vms"]}
+    left = [vm for vm in vms if not _has(wish, listed.get(vm.uuid))]
+    rows: Dict[str, Record] = {
+        vm.uuid: {"vm_name": vm.name, "vm_uuid": vm.uuid, "result": ALREADY} for vm in vms
+    }
+    if args.dry_run:
+        for vm in left:
+            rows[vm.uuid]["result"] = WOULD
+        client.show([rows[vm.uuid] for vm in vms], ROWS)
+        client.say(f"Would give {len(left)} of {len(vms)} VMs a VF. Nothing was changed (--dry-run).")
+        return DONE
+    if left and not client.confirm(f"Give {len(left)} VMs with the tag {args.all_of} a VF each?"):
+        raise Failed("NOT_CONFIRMED", "Nothing was changed.")
+
+    def act(vm: names.Vm) -> None:
+        rows[vm.uuid]["result"] = FAILED
+        progress.say(vm.name)
+        answer = client.pool.master("assign_vf", vm_uuid=vm.uuid, **asked)
+        host = next((one.name for one in client.pool.hosts if one.uuid == answer["host_uuid"]), None)
+        rows[vm.uuid].update(answer, host=host, result=DONE_NOW)
+        for warning in answer.get("warnings") or []:
+            client.warn(f"{vm.name}: {warning}")
+
+    with client.progress("Assigning") as progress:
+        outcome = client.each(left, lambda vm: f"VM {vm.name}", act)
+    client.show([rows[vm.uuid] for vm in vms], ROWS)
+    client.say(f"{len(outcome.results)} of {len(left)} VMs were given a VF; {len(vms) - len(left)} had it.")
+    return outcome.status
+
+
+def _wish(client: Client, asked: Dict[str, str]) -> diff.Wish:
+    """What a request for it looks like in the ledger."""
+    pool, kind = client.pool, next(kind for kind in ("network", "pf", "device") if kind in asked)
+    value, settings = asked[kind].lower(), {}
+    profile: Any = profiles.SETTINGS.get(asked.get("profile", ""), {})
+    settings.update(profile)
+    settings.update(found.ledger_settings(asked))
+    if kind == "network":
+        tag = found.implied_vlan(pool, next(one.ref for one in names.networks(pool) if one.uuid == value))
+        if tag is not None:
+            settings.setdefault("vlan", tag)
+    elif kind == "pf":
+        host = next(one for one in pool.hosts if one.uuid == asked["host_uuid"])
+        pf = found.port_of(pool.plugin(host, "list_pfs"), asked["pf"])
+        value = pf["address"] if pf else value
+    return diff.Wish(kind, value, value, settings, {})
+
+
+def _has(wish: diff.Wish, row: Any) -> bool:
+    requests = [found.request(one, one["value"]) for one in (row or {}).get("requests", [])]
+    return any(diff.is_same(wish, one) and diff.fits(wish, one) for one in requests)
