@@ -3,6 +3,7 @@
 import json
 import os
 import time
+from contextlib import ExitStack
 from types import SimpleNamespace
 from typing import Any
 
@@ -18,6 +19,7 @@ from values import Failure
 
 pytestmark = pytest.mark.story
 
+FULL = "def full(*_): raise OSError(28, 'No space')\nhooks.start_notes.write = full"  # of its note
 MOVES = set(pinning.OPERATIONS)
 
 
@@ -194,6 +196,29 @@ def test_a_backup_of_xen_orchestra_around_a_start_leaves_no_hole(pool: Pool) -> 
         pool.api("VM.pool_migrate", pool.ref(web), pool.other.ref, {"live": "true"})
     assert pool.refusal(web, refused.value).code == "SRIOV_VM_NOT_HALTED"
     assert pool.devices(web) == ["0000:07:10.0"]
+
+
+@pytest.mark.parametrize("note", ["has no settings", "could not be written"])
+def test_no_vf_by_hand_or_without_a_note_stays_behind(pool: Pool, note: str) -> None:
+    """Xen Orchestra's blocks kept ours out, and are gone."""
+    is_by_hand = note == "has no settings"
+    web = pool.vm("web", "0/0000:07:10.0") if is_by_hand else pool.with_vf("web")
+    with xen_orchestra.backup(pool, web), ExitStack() as full:
+        if not is_by_hand:
+            full.enter_context(pool.changed_hook(pool.one, FULL))
+        pool.start(web, pool.one)
+    with pytest.raises(Failure) as refused:
+        pool.api("VM.pool_migrate", pool.ref(web), pool.other.ref, {"live": "true"})
+    assert pool.refusal(web, refused.value).says("SRIOV_VM_NOT_HALTED", "0000:07:10.0")
+    assert pool.devices(web) == ["0000:07:10.0"]
+
+
+def test_an_entry_that_is_not_plugged_yet_keeps_no_vm(pool: Pool) -> None:
+    web = pool.vm("web")
+    pool.start(web, pool.one)
+    pool.set_pci(web, "0/0000:07:10.0")
+    pool.api("VM.pool_migrate", pool.ref(web), pool.other.ref, {"live": "true"})
+    assert pool.record(web)["resident_on"] == pool.other.ref
 
 
 def test_blocks_that_a_backup_writes_back_go_again(pool: Pool) -> None:

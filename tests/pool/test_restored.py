@@ -100,7 +100,7 @@ def test_a_vm_that_came_with_a_host_that_joined(pool: Pool) -> None:
     for host in (pool.one, joined):
         refusal = pool.start_refused(vm, host)
         refusal.says("SRIOV_NOT_ASSIGNED", "not in this pool's ledger", "origin_uuid=none")
-    pool.conflict("COPY", "its host joined", vms=[vm])
+    pool.conflict("COPY", "alone or with its host", vms=[vm])
     adopted = pool.adopt(vm, origin_uuid="none", on=joined)
     pool.start(vm, joined)
     assert (pool.devices(vm), pool.conflicts()) == ([adopted["vfs"][0]["vf"]], [])

@@ -38,8 +38,8 @@ def from_elsewhere(origin: str, vm_uuid: str) -> str:
     """The rest of a sentence on such a VM."""
     if origin == vm_uuid:
         return (
-            "which had requests that are not in this pool's ledger (its host joined, or its key is gone): "
-            "this pool does not know what the entry stands for"
+            "which had requests that are not in this pool's ledger (it came from another pool, alone or with "
+            "its host, or its key is gone): this pool does not know what the entry stands for"
         )
     return (
         f"which is a copy of VM {shortened(origin, 60)}: that is in another pool, or gone, so this pool does "

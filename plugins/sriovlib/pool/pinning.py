@@ -29,7 +29,8 @@ def reason(vm: str, host: str, devices: Sequence[str]) -> str:
     return (
         f"{_OURS}VM {shortened(vm, 60)} has {listed(devices)} of host {host}, of which xapi has no PCI "
         "object, so it would move or suspend the VM and lose them. Shut the VM down to move it. "
-        "`xe-toolstack-restart` on that host, where they are network VFs, lets xapi know them and lifts this."
+        "`xe-toolstack-restart` on that host, where they are network VFs, lets xapi know them and lifts "
+        "this. On a halted VM or on a copy it is out of date: remove it from blocked_operations there."
     )
 
 

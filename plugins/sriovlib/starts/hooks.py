@@ -8,7 +8,7 @@ without devices a hook is over after one call to xapi, so most of the library is
 import sys
 import time
 from contextlib import ExitStack
-from typing import TYPE_CHECKING, Any, Callable, Dict, Optional, Sequence, Tuple
+from typing import TYPE_CHECKING, Any, Callable, Dict, List, Optional, Sequence, Tuple
 
 from ..errors import SriovError, unforeseen
 from ..machine.host import XENOPSD, Host, this_machine
@@ -151,17 +151,36 @@ def _reboot(host: Host, vm_uuid: str) -> None:
 
 
 def pre_move(host: Host, vm_uuid: str, _reason: str) -> None:
-    """Returns where the VM has no VF here that a request of it asked for. xapi refuses such moves before, by
+    """Returns where the VM has no device here by a request or an entry. xapi refuses such moves before, by
     itself or by what pin.py blocks; but others write VM.blocked_operations too: Xen Orchestra takes away at a
     backup's end what it has blocked at its beginning. A refused move leaves the VM running."""
     note = start_notes.read(host, vm_uuid)
-    if note is not None and note.settings:
+    stay = sorted(note.settings) if note else []
+    stay = stay or _plugged_by_entries(host, vm_uuid)
+    if stay:
         raise SriovError(
             "SRIOV_VM_NOT_HALTED",
-            f"The VM has {', '.join(sorted(note.settings))} of this host, which would stay behind: it cannot "
-            "be moved or suspended.",
+            f"The VM has {', '.join(stay)} of this host, which would stay behind: it cannot be moved or "
+            "suspended.",
             "Shut it down, and start it where you want it: it gets VFs there.",
         )
+
+
+def _plugged_by_entries(host: Host, vm_uuid: str) -> List[str]:
+    """What the VM's domain has of what its entries name. Its note does not say whose a device is, and there
+    is none where /run was full. Whether what xapi itself gave the VM (GPUs) can be moved, xapi knows."""
+    from ..machine import xenopsd, xenstore
+    from ..pool import pci_entries
+
+    if xenopsd.devices(host, vm_uuid) == []:
+        return []
+    with ExitStack() as stack:
+        _, _, vm = _ask(host, vm_uuid, stack)
+    named = pci_entries.plugging_order(pci_entries.readable(vm["other_config"]))
+    owners = xenstore.owners_now(host) if named else {}
+    if owners is None:
+        return named
+    return [one for one in named if one in owners and owners[one].vm_uuid in (vm_uuid, None)]
 
 
 def post_destroy(host: Host, vm_uuid: str, reason: str) -> None:
