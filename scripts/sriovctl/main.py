@@ -6,7 +6,7 @@ import sys
 import time
 from typing import Callable, List, Optional, Sequence
 
-from . import grammar
+from . import grammar, terminal
 from .client import Client
 from .command import Command
 from .connection import CHANGE_SECONDS, Connection
@@ -16,6 +16,7 @@ INTERRUPTED = 130  # as a shell reports a program that SIGINT ended
 
 
 def main(argv: Optional[Sequence[str]] = None) -> int:
+    sys.stdout, sys.stderr = terminal.in_utf8(sys.stdout), terminal.in_utf8(sys.stderr)
     return run(list(sys.argv[1:] if argv is None else argv), in_dom0())
 
 

@@ -1,5 +1,6 @@
 """The terminal, where there is one: its width, colours, questions, and what is being waited for."""
 
+import codecs
 import os
 import sys
 import time
@@ -86,8 +87,10 @@ def progress(stream: IO[str], title: str) -> Iterator[Progress]:
         shown._clear()
 
 
-def stream_for_data(binary: Any) -> IO[str]:
-    """Standard output in UTF-8 whatever the locale says: dom0 has often none."""
-    import io
-
-    return io.TextIOWrapper(binary, encoding="utf-8", errors="replace", line_buffering=False)
+def in_utf8(stream: Any) -> Any:
+    """The stream, in UTF-8 whatever the locale says. Where there is none (cron, a plain ssh) Python 3.6 would
+    end at the first letter of a name that is not in ASCII."""
+    if codecs.lookup(stream.encoding).name == "utf-8":
+        return stream
+    lines = 1 if stream.isatty() else -1
+    return open(stream.fileno(), "w", lines, encoding="utf-8", errors="replace", closefd=False)

@@ -88,6 +88,20 @@ def test_reader_that_has_enough(pool: Pool) -> None:
     assert (done.stdout, done.stderr) == (b"[\n", b"")
 
 
+def test_names_in_any_letters_without_a_locale(pool: Pool) -> None:
+    """As from cron, on Python 3.6."""
+    pool.assign(pool.vm("Z\u00fcrich-\u4eee\u60f3"), network="xenbr1", on=pool.one)
+    for command in ("vms", "map"):
+        done = subprocess.run(
+            [sys.executable, PROGRAM, command],
+            env={**remote(pool), "PYTHONIOENCODING": "ascii"},
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+        )
+        assert (done.returncode, done.stderr) == (0, b"")
+        assert "Z\u00fcrich-\u4eee\u60f3" in done.stdout.decode("utf-8")
+
+
 def test_nobody_to_ask_for_the_pool(monkeypatch: pytest.MonkeyPatch, ctl: Ctl) -> None:
     monkeypatch.delenv("SRIOVCTL_HOST")
     said = ctl("status", "--no-input")
