@@ -2,6 +2,7 @@
 
 import os
 import pty
+import re
 import signal
 import subprocess
 import sys
@@ -61,6 +62,17 @@ def test_terminal_of_60_columns(pool: Pool) -> None:
         assert program.wait(60) == 0
     assert max(map(len, lines)) <= 60
     assert lines[0].split()[0] == "NAME"
+
+
+def test_map_on_a_terminal_of_60_columns(pool: Pool) -> None:
+    pool.assign(pool.vm("a name that is too long for a column \U0001f600"), network="xenbr1", on=pool.one)
+    with on_terminal(pool, "map", columns=60) as (program, terminal):
+        shown = read_until(terminal, "until its end")
+        assert program.wait(60) == 0
+    assert "\x1b[30;46mA\x1b[0m\x1b[32m...\x1b[0m" in shown
+    lines = re.sub("\x1b\\[[0-9;]*m", "", shown).splitlines()
+    assert max(map(len, lines)) <= 60
+    assert "      0 A..." in lines
 
 
 def test_colours_on_a_terminal_and_not_elsewhere(pool: Pool, ctl: Ctl) -> None:

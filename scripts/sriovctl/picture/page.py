@@ -79,7 +79,8 @@ table .n{text-align:end}
 .finding .vms li:not(.hit){display:none}
 .finding tr[data-v]:not(.hit){display:none}
 @media(max-width:42rem){body{padding:1rem}.bar{position:static;margin:0 -1rem 1rem;padding:.6rem 1rem}
-.find{justify-content:flex-start}.head p{margin-left:0}}
+.find{justify-content:flex-start}
+.find output{order:1;min-width:0}.head p{margin-left:0}}
 @media print{.find{display:none}.bar{position:static}.host{break-inside:avoid}body{max-width:none;padding:0}}
 """
 
