@@ -125,6 +125,17 @@ def test_terminal_keeps_to_its_width(width: int) -> None:
     harmless_text(terminal.text(big(2), width, colour=False), width)
 
 
+@pytest.mark.parametrize(
+    ("text", "columns"),
+    [("web", 3), ("\u4eee\u60f3", 4), ("\U0001f600", 2), ("e\u0301", 1), ("a\u200db", 2)],
+    ids=["ascii", "japanese", "emoji", "combining", "joiner"],
+)
+def test_columns_that_a_text_takes(text: str, columns: int) -> None:
+    assert look.columns(text) == columns
+    assert look.cut(text * 9, columns * 9) == text * 9
+    assert look.columns(look.cut(text * 9, 5)) <= 5
+
+
 def test_terminal_says_the_same_without_colours() -> None:
     coloured = terminal.text(everything(), 80, colour=True)
     assert "\x1b[" in coloured
@@ -217,16 +228,18 @@ def test_svg_has_a_cell_a_vf() -> None:
     assert "eth1:1 in use: <script>document.title='owned'</script>, LEASE_TWICE" in titles
 
 
-def test_svg_puts_nothing_beyond_its_edges() -> None:
+def test_svg_puts_nothing_beyond_its_edges_or_over_another_card() -> None:
     for whole in (everything(), big(3), named("W" * 300)):
         root = harmless_svg(svg.text(whole, MADE))
         height = int(root.get("height") or 0)
+        ends = {svg.MARGIN: 0.0, svg.MARGIN + svg.CARD + svg.GAP: 0.0}
         for card in root.findall(f"{SVG}g"):
             left, top = map(float, str(card.get("transform"))[len("translate(") : -1].split())
             (frame,) = card.findall(f"{SVG}rect[@rx='8']")
             inner = float(frame.get("height") or 0)
+            assert ends[int(left)] < top
+            ends[int(left)] = top + inner
             assert top + inner <= height
-            assert left + svg.CARD <= svg.WIDTH
             for element in card.iter():
                 assert float(element.get("y") or 0) <= inner
                 assert float(element.get("x") or 0) <= svg.CARD
