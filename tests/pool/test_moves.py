@@ -19,6 +19,9 @@ from values import Failure
 
 pytestmark = pytest.mark.story
 
+REFUSES = """from sriovlib.starts import handover
+def refuse(*_): raise hooks.SriovError("SRIOV_BUSY", "Busy.", "Call again.")
+handover.arrive = refuse"""
 FULL = "def full(*_): raise OSError(28, 'No space')\nhooks.start_notes.write = full"  # of its note
 MOVES = set(pinning.OPERATIONS)
 
@@ -97,6 +100,17 @@ def test_blocks_of_a_vm_that_ended_while_xapi_was_away_go_when_it_is_back(pool: 
     assert set(pool.blocks(web)) == MOVES
     pin.lift_known(pool.one.machine)
     assert (pool.blocks(web), set(pool.blocks(db))) == ({}, MOVES)
+
+
+def test_a_start_or_reboot_that_is_refused_leaves_no_block(pool: Pool) -> None:
+    web = pool.with_vf("web")
+    with pool.changed_hook(pool.one, REFUSES):
+        assert pool.outcome(web, pool.one) == "SRIOV_BUSY"
+    assert pool.blocks(web) == {}
+    pool.start(web, pool.one)
+    pool.set_pci(web, f"{pool.pci(web)},7/0000:02:00.0")  # the management NIC
+    pool.reboot_refused(web)
+    assert pool.blocks(web) == {}
 
 
 def test_a_vm_is_blocked_where_that_cannot_be_noted(pool: Pool) -> None:

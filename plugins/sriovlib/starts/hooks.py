@@ -27,6 +27,7 @@ REBOOT_SECONDS = 3  # for one in a reboot that can do without
 TOOLSTACK_SECONDS = 60
 
 RUNNING = ("Running", "Paused")  # what a VM is said to be while it reboots
+STARTS = ("vm-pre-start", "vm-pre-resume")
 REBOOTS = ("clean-reboot", "hard-reboot")  # the reasons of a VM's end that is none
 
 
@@ -68,6 +69,8 @@ def run(hook: str, argv: Sequence[str]) -> int:
     if hook == "vm-post-destroy":
         return 0  # the domain is gone: there is nothing left to refuse
     _print(refusal, vm_uuid, host)
+    if hook in STARTS and not isinstance(refusal, Silent):
+        _unpin(host, vm_uuid)  # the VM was blocked for this start, or its reboot is refused: it has ended
     return REFUSED
 
 
@@ -194,10 +197,20 @@ def post_destroy(host: Host, vm_uuid: str, reason: str) -> None:
         start_notes.unmark(host, vm_uuid)
     if start_notes.read(host, vm_uuid) is not None:
         _release(host, vm_uuid, reason in REBOOTS)
-    if reason not in REBOOTS and host.exists(f"{start_notes.BLOCKED}{vm_uuid}"):
-        from . import pin
+    if reason not in REBOOTS:
+        _unpin(host, vm_uuid)
 
+
+def _unpin(host: Host, vm_uuid: str) -> None:
+    """Of a VM that has ended here, or will not start."""
+    if not host.exists(f"{start_notes.BLOCKED}{vm_uuid}"):
+        return
+    from . import pin
+
+    try:
         pin.unpin(host, vm_uuid)
+    except Exception as error:  # must not become another exit status
+        host.log(f"{vm_uuid}: its moves stay blocked: {type(error).__name__}: {error}")
 
 
 def _unless_it_plugs_nothing(host: Host, vm_uuid: str, silent: Silent) -> None:
