@@ -21,7 +21,7 @@ _NULL = "OpaqueRef:NULL"
 
 class Move(NamedTuple):
     """`source`: where the VM runs, or where its VFs are; None where that host is gone. `starts`: it is to run
-    in the end."""
+    in the end. `had`: the VF of each request."""
 
     pool: Pool
     vm: Vm
@@ -29,6 +29,7 @@ class Move(NamedTuple):
     target: Host
     ran: bool
     starts: bool
+    had: Dict[int, Optional[str]]
 
     @property
     def name(self) -> str:
@@ -66,7 +67,8 @@ def planned(pool: Pool, vm: Vm, target: Host, start: bool) -> Optional[Move]:
     ran = state == "Running"
     by_ref, by_uuid = ({getattr(host, key): host for host in pool.hosts} for key in ("ref", "uuid"))
     source = by_ref.get(vm.record["resident_on"]) if ran else by_uuid.get(row["host_uuid"])
-    move = Move(pool, vm, source, target, ran, ran or start)
+    had = {one["request"]: one["vf"] for one in row["requests"]}
+    move = Move(pool, vm, source, target, ran, ran or start, had)
     if source == target and (ran or not start):
         return None
     if move.starts:

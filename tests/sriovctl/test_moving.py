@@ -99,7 +99,7 @@ def test_running_vm_moves_with_its_vfs(pool: Pool, ctl: Ctl, web: str) -> None:
     assert said.status == 0, said.err
     state, host, (vf,), lease, asked = place(pool, web)
     assert (state, host, lease, asked) == ("Running", pool.other.ref, pool.other.uuid, before[4])
-    assert said.rows[1][:4] == ["web", "1", "host2", vf]
+    assert said.rows[1] == ["web", "1", "host2", vf, VF]
     assert pool.settings(pool.other, vf) == (MAC, 12)
     assert pool.settings(pool.one, VF)[0] != MAC
     assert "VM web runs on host host2, where it came from host host1." in said.err

@@ -34,7 +34,8 @@ def relocate(client: Client, args: argparse.Namespace) -> int:
         relocation.relocate(move, progress.say)
     pool.forget()
     row = relocation.assignment(pool, vm)
-    show_placed(client, vm, {**row, "vfs": row["requests"]})
+    vfs = [{**one, "before": move.had.get(one["request"])} for one in row["requests"]]
+    show_placed(client, vm, {**row, "vfs": vfs})
     does = "runs on" if move.starts else "is halted, with VFs of"
     came = f", where it came from host {move.source.name}" if move.source else ""
     client.say(f"VM {vm.name} {does} host {target.name}{came}.")
