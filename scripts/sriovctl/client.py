@@ -8,12 +8,12 @@ from typing import Any, Callable, Dict, Iterable, List, NamedTuple, Optional, Se
 from sriovlib.safetext import safe
 
 from . import output, terminal
-from .connection import Connection
+from .connection import CHANGE_SECONDS, Connection
 from .errors import DONE, FAILED, PARTLY, Failed
 from .output import Column
 from .pool import LOOK_SECONDS, Answer, Host, Pool
 
-Connect = Callable[[argparse.Namespace], Connection]
+Connect = Callable[["Client"], Connection]
 
 
 class Client:
@@ -28,13 +28,18 @@ class Client:
     @property
     def pool(self) -> Pool:
         if self._pool is None:
-            self._pool = Pool(self._connect(self.options))
+            self._pool = Pool(self._connect(self))
         return self._pool
 
     @property
     def patience(self) -> float:
         """Seconds that a host may take to answer a question."""
         return float(self.options.timeout or LOOK_SECONDS)
+
+    @property
+    def longest(self) -> float:
+        """Seconds that any call may take."""
+        return float(self.options.timeout or CHANGE_SECONDS)
 
     def ask(self, hosts: Iterable[Host], function: str, **args: str) -> List[Answer]:
         return self.pool.ask(hosts, function, self.patience, **args)

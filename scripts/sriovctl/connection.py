@@ -3,11 +3,12 @@
 import http.client
 import threading
 import xmlrpc.client
-from typing import Any, Callable, List
+from typing import Any, Callable, List, Optional
 
-from .errors import Unreachable, XapiFailed
+from .errors import Failed, Unreachable, XapiFailed
 
 CHANGE_SECONDS = 300.0  # that a call may take: set_vf_count makes many VFs
+LOGOUT_SECONDS = 5.0
 
 
 class Connection:
@@ -20,42 +21,94 @@ class Connection:
         """Ends the session."""
 
 
-class Remote(Connection):
-    """Over the network, by the package XenAPI. `connect` makes a new XenAPI.Session that is not logged in:
-    one holds one HTTP connection, so each thread has its own, with the same session of xapi."""
+class Opened:
+    """A session of xapi, and HTTP connections for its calls: `connect` makes one more, a XenAPI.Session that
+    is not logged in. One carries one call at a time, so as many are open as there were calls at once."""
 
-    def __init__(self, connect: Callable[[], Any], reference: str) -> None:
-        self._connect = connect
+    def __init__(self, reference: str, connect: Callable[[], Any], first: Any) -> None:
         self._reference = reference
-        self._own = threading.local()
-        self._opened: List[Any] = []
+        self._connect = connect
+        self._lock = threading.Lock()
+        self._idle: Optional[List[Any]] = [first]  # None: closed
 
     def call(self, method: str, *params: Any) -> Any:
-        session = self._session()
-        return answered(lambda: session.xenapi_request(method, params))
+        return self._with_session(lambda session: session.xenapi_request(method, params))
 
-    def _session(self) -> Any:
-        session = getattr(self._own, "session", None)
-        if session is None:
-            session = self._own.session = self._connect()
-            session._session = self._reference
-            self._opened.append(session)
-        return session
+    def log_out(self) -> None:
+        """Nobody waits for that when xapi hangs: it ends sessions that nobody uses."""
+
+        def try_it() -> None:
+            try:  # by its plain name, as XenAPI's own logout wants to have logged in itself
+                self._with_session(lambda session: getattr(session, "session.logout")(self._reference))
+            except (XapiFailed, Unreachable, Failed):
+                pass
+
+        trying = threading.Thread(target=try_it, daemon=True)
+        trying.start()
+        trying.join(LOGOUT_SECONDS)
+
+    def _with_session(self, act: Callable[[Any], Any]) -> Any:
+        with self._lock:
+            session = self._idle.pop() if self._idle else self._connect()
+        session._session = self._reference
+        try:
+            return answered(lambda: act(session))
+        except XapiFailed:
+            raise
+        except BaseException:  # Ctrl-C too: an answer that nobody has read is not the next call's
+            session("close")()
+            raise
+        finally:
+            with self._lock:
+                if self._idle is None:  # closed meanwhile
+                    session("close")()
+                else:
+                    self._idle.append(session)
 
     def close(self) -> None:
-        session = self._session()
-        try:  # by its plain name, as XenAPI's own logout wants to have logged in itself
-            answered(lambda: getattr(session, "session.logout")(self._reference))
-        except (XapiFailed, Unreachable):
-            pass  # xapi ends sessions that nobody uses
-        for opened in self._opened:
-            opened("close")()
+        """Connections of calls that are under way follow when they end."""
+        with self._lock:
+            idle, self._idle = self._idle or [], None
+        for session in idle:
+            session("close")()
+
+
+class Remote(Connection):
+    """Over the network, by the package XenAPI. `login` logs in, and again when the session has ended: xapi
+    forgets its sessions when it restarts, and a host that was the master may be none any more. Both are said
+    before a call does anything."""
+
+    def __init__(self, login: Callable[[], Opened]) -> None:
+        self._login = login
+        self._lock = threading.Lock()
+        self._opened = login()
+
+    def call(self, method: str, *params: Any) -> Any:
+        opened = self._opened
+        try:
+            return opened.call(method, *params)
+        except XapiFailed as failure:
+            if failure.details[0] not in ("SESSION_INVALID", "HOST_IS_SLAVE"):
+                raise
+        with self._lock:
+            if self._opened is opened:  # no other thread was faster
+                opened.close()
+                self._opened = self._login()
+        return self._opened.call(method, *params)
+
+    def close(self) -> None:
+        self._opened.log_out()
+        self._opened.close()
 
 
 def answered(act: Callable[[], Any]) -> Any:
     """What a call by XenAPI gives; its exceptions as ours."""
     try:
         return act()
+    except xmlrpc.client.Fault as fault:
+        if fault.faultCode == 401:  # so XenAPI says SESSION_INVALID when it has not logged in itself
+            raise XapiFailed(["SESSION_INVALID"]) from fault
+        raise Unreachable(fault.faultString) from fault
     except (OSError, http.client.HTTPException, xmlrpc.client.Error) as error:
         raise Unreachable(str(error) or type(error).__name__) from error
     except Exception as error:

@@ -1,5 +1,6 @@
 """What a user sees of a failure, and the exit status of each outcome."""
 
+import re
 from typing import Any, Dict, Sequence, Tuple
 
 from sriovlib.safetext import safe
@@ -51,7 +52,10 @@ _SENTENCES: Dict[str, Tuple[str, str]] = {
     "XENAPI_PLUGIN_FAILURE": ("The plugin of {0} ended without an answer: {3}.", "See the log of that host."),
     "HOST_OFFLINE": ("{0} is offline.", "Check its power and network."),
     "CANNOT_CONTACT_HOST": ("{0} does not answer the pool master.", "Check its power and network."),
-    "HOST_STILL_BOOTING": ("{0} is still booting.", "Call again when it is up."),
+    "HOST_STILL_BOOTING": (  # xapi.ml: also what a member says that has lost its master
+        "{0} is still booting, or has lost its master.",
+        "Call again when it is up, or name another host of the pool.",
+    ),
     "HOST_DISABLED": ("{0} is disabled.", "Enable it: `xe host-enable`."),
     "RBAC_PERMISSION_DENIED": (
         "This user of {0} may not call {1}.",
@@ -81,6 +85,9 @@ def of_xapi(details: Sequence[Any], asked: str) -> Failed:
         return Failed(code, rest[0], " ".join(rest[1:]))
     if code in _SENTENCES:
         message, hint = _SENTENCES[code]
+        if code == "RBAC_PERMISSION_DENIED":  # rbac.ml: who may is in the middle of a sentence
+            able = re.search(r"\(Roles with this permission: ([^()]+)\)", " ".join(rest[1:2]))
+            hint = f"Log in as a user with a role that may: {able.group(1)}." if able else hint
         asked = asked[:1].upper() + asked[1:] if message.startswith("{0}") else asked
         return Failed(code, message.format(asked, *rest, *["?"] * 4), hint)
     said = ": ".join(filter(None, [code, ", ".join(rest)]))

@@ -7,7 +7,18 @@ from typing import Any, Dict, List
 from sriovlib import VERSION
 
 from .command import Command
-from .commands import applying, changing, doctor, explain, installing, looking, map, moving, waiting
+from .commands import (
+    access,
+    applying,
+    changing,
+    doctor,
+    explain,
+    installing,
+    looking,
+    map,
+    moving,
+    waiting,
+)
 from .output import FORMATS
 
 COMMANDS: List[Command] = [
@@ -20,12 +31,15 @@ COMMANDS: List[Command] = [
     *applying.COMMANDS,
     *waiting.COMMANDS,
     *installing.COMMANDS,
+    *access.COMMANDS,
 ]
 DEFAULTS: Dict[str, Any] = {
     "pool": None,
     "host": None,
     "user": None,
     "password_file": None,
+    "fingerprint": None,
+    "ca_file": None,
     "insecure": False,
     "timeout": None,
     "output": None,
@@ -49,6 +63,16 @@ class Parser(argparse.ArgumentParser):
 
     def __init__(self, **settings: Any) -> None:
         super().__init__(allow_abbrev=False, **settings)
+
+
+class NoPassword(argparse.Action):
+    """--password is tried by everybody once, and deserves an answer."""
+
+    def __call__(self, parser: argparse.ArgumentParser, *_: Any) -> None:
+        parser.error(
+            "a password is no argument: every user of this machine sees the arguments of all processes, and "
+            "the shell keeps them. Use --password-file FILE, SRIOVCTL_PASSWORD, or the prompt."
+        )
 
 
 def parser() -> Parser:
@@ -101,6 +125,11 @@ def _common() -> Parser:
     reach.add_argument("--host", metavar="ADDRESS", help="the pool's master, or any of its hosts")
     reach.add_argument("--user", metavar="USER", help="who logs in (default: root)")
     reach.add_argument("--password-file", metavar="FILE", help="has the password; `-` is standard input")
+    reach.add_argument("--password", nargs="?", action=NoPassword, help=argparse.SUPPRESS)
+    reach.add_argument(
+        "--fingerprint", action="append", metavar="SHA256", help="take only a certificate that has it"
+    )
+    reach.add_argument("--ca-file", metavar="FILE", help="certificates of the CAs to verify by, in PEM")
     reach.add_argument("--insecure", action="store_true", help="take any certificate for the pool's")
     reach.add_argument(
         "--timeout",

@@ -9,7 +9,7 @@ from typing import Callable, List, Optional, Sequence
 from . import grammar, terminal
 from .client import Client
 from .command import Command
-from .connection import CHANGE_SECONDS, Connection
+from .connection import Connection
 from .errors import FAILED, USAGE, Failed, Usage
 
 INTERRUPTED = 130  # as a shell reports a program that SIGINT ended
@@ -84,13 +84,13 @@ def _watch(client: Client, look: Callable[[], int], seconds: float) -> int:
         client.pool.forget()
 
 
-def _local(args: argparse.Namespace) -> Connection:
+def _local(client: Client) -> Connection:
     from .local import Local
 
-    return Local(args.timeout or CHANGE_SECONDS)
+    return Local(client.longest)
 
 
-def _remote(args: argparse.Namespace) -> Connection:
+def _remote(client: Client) -> Connection:
     from .login import connect
 
-    return connect(args)
+    return connect(client)
