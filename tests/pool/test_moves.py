@@ -200,6 +200,20 @@ def test_a_rolling_update_shuts_vms_with_vfs_down_and_starts_them_where_they_wer
     assert "SRIOV_RESTARTING" not in pool.log(pool.one) + pool.log(pool.other)
 
 
+def test_a_smart_reboot_suspends_no_vm_with_vfs(pool: Pool) -> None:
+    web, plain = pool.with_vf("web"), pool.vm("plain", suspend_SR="OpaqueRef:a repository")
+    for vm in (web, plain):
+        pool.start(vm, pool.one)
+    with pytest.raises(xen_orchestra.Aborted):
+        xen_orchestra.smart_reboot(pool, pool.one)
+    assert (pool.power_state(web), pool.power_state(plain)) == ("Running", "Running")
+    xen_orchestra.smart_reboot(pool, pool.one, forced=True)
+    assert (pool.power_state(web), pool.power_state(plain)) == ("Halted", "Running")
+    assert set(pool.blocks(web)) == {"suspend"}
+    pool.start(web, pool.one)  # its VF is there since before xapi started
+    assert (pool.devices(web), pool.blocks(web)) == (["0000:07:10.0"], {})
+
+
 def test_a_backup_of_xen_orchestra_around_a_start_leaves_no_hole(pool: Pool) -> None:
     """It takes its own blocks away at its end, and ours were kept out by them: the hook stops the move."""
     web = pool.with_vf("web")

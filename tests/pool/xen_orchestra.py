@@ -6,6 +6,7 @@ from typing import Dict, Iterator, List, Mapping, Optional
 
 from box_host import BoxHost
 from managed_pool import Pool
+from values import Failure
 
 # packages/xo-server/src/xapi/mixins/pool.mjs: what it shuts down by itself; any other reason ends the run
 PINNED = {"VM_HAS_PCI_ATTACHED", "VM_HAS_VGPU", "VM_HAS_SRIOV_VIF"}
@@ -35,6 +36,34 @@ def rolling_pool_update(pool: Pool) -> None:
             pool.api("VM.pool_migrate", vm, host.ref, {"live": "true"})
 
 
+def smart_reboot(pool: Pool, host: BoxHost, forced: bool = False) -> None:
+    """smartReboot of @xen-orchestra/xapi/host.mjs; forced: with bypassBlockedSuspend."""
+    pool.api("host.disable", host.ref)
+    database = pool.box.xapi.database
+    running = _running_on(pool, host)
+    blocked = {vm: database.get("VM", vm, "blocked_operations").get("suspend") for vm in running}
+    allowed = {vm: database.get("VM", vm, "allowed_operations") for vm in running}
+    kept = [vm for vm in running if blocked[vm] or "suspend" not in allowed[vm]]  # VM.assert_operation_valid
+    if kept and not forced:
+        pool.api("host.enable", host.ref)
+        raise Aborted(kept)
+    for vm in kept:
+        _block(pool, pool.uuid(vm), {"suspend": None})
+    suspended = []
+    for vm in running:
+        try:
+            pool.api("VM.suspend", vm)
+            suspended.append(vm)
+        except Failure:
+            pool.api("VM.clean_shutdown", vm)
+    _reboot(pool, host)
+    pool.api("host.enable", host.ref)
+    for vm in suspended:
+        pool.api("VM.resume_on", vm, host.ref, False, False)  # for VM.resume, which chooses the host
+    for vm in kept:
+        _block(pool, pool.uuid(vm), {"suspend": blocked[vm]})
+
+
 def maintain(pool: Pool, host: BoxHost) -> None:
     """clearHost of xapi/index.mjs, and a reboot; by hand it is `xe host-disable`, `host-evacuate`,
     `host-reboot`."""
@@ -44,10 +73,14 @@ def maintain(pool: Pool, host: BoxHost) -> None:
     except Exception:
         pool.api("host.enable", host.ref)
         raise
+    _reboot(pool, host)
+    pool.api("host.enable", host.ref)
+
+
+def _reboot(pool: Pool, host: BoxHost) -> None:
     with pool.lost(host):
         pass
     pool.box.xapi.restart_toolstack(host.ref)  # xapi starts after our boot service
-    pool.api("host.enable", host.ref)
 
 
 def _blocked(pool: Pool, host: BoxHost) -> Dict[str, List[str]]:
