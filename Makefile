@@ -17,8 +17,10 @@ help: ## list the targets
 demo: venv ## play the whole procedure on a simulated pool, in seconds
 	@$(PYTHON) tests/pool/demo.py
 
+# Compiling the tests takes as long as many of them: what is compiled is kept, also where Python is told not to.
 quick: venv ## run the unit tests
-	@$(PYTHON) -m pytest -q --numprocesses=auto tests/unit
+	@PYTHONDONTWRITEBYTECODE= PYTHONPYCACHEPREFIX=$(CURDIR)/build/bytecode \
+	    $(PYTHON) -m pytest -q --numprocesses=auto --dist=loadfile tests/unit
 
 test: venv python-3.6 ## run all tests on one Python, of dom0's where there is one; as root those of the package too
 	@[ "$$(id -u)" != 0 ] || scripts/need rpmbuild=rpm mmdebstrap strace
