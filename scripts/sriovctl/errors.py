@@ -32,6 +32,17 @@ class Usage(Failed):
         super().__init__("USAGE", message, hint)
 
 
+RESTARTING = "SRIOV_RESTARTING"
+
+
+class Restarting(Failed):
+    """Our hook ended a start that would plug the wrong VFs, and queued another one: the UUID of its task."""
+
+    def __init__(self, task: str, message: str, hint: str = "") -> None:
+        super().__init__(RESTARTING, message, hint)
+        self.task = task
+
+
 class XapiFailed(Exception):
     """What xapi answered instead of a result: a code and its details."""
 
@@ -80,7 +91,9 @@ def of_xapi(details: Sequence[Any], asked: str) -> Failed:
     if code == "XAPI_HOOK_FAILED" and len(details) > 3:
         first, *sentences = str(details[3]).splitlines() or [""]
         if first.startswith("SRIOV_"):  # our hook's: `CODE VM HOST [TASK]`, what happened, what to do
-            return Failed(first.split()[0], *[safe(text) for text in sentences[:2] or [first]])
+            code, *words = first.split()
+            told = [safe(text) for text in sentences[:2] or [first]]
+            return Restarting(words[-1], *told) if code == RESTARTING and words else Failed(code, *told)
     if code.startswith("SRIOV_") and rest:
         return Failed(code, rest[0], " ".join(rest[1:]))
     if code in _SENTENCES:

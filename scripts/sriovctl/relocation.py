@@ -9,12 +9,11 @@ import time
 from typing import Any, Dict, List, NamedTuple, NoReturn, Optional, Union
 
 from . import tasks
-from .errors import Failed
+from .errors import Failed, Restarting
 from .names import Vm
 from .pool import Host, Pool
 from .tasks import Tell
 
-RESTARTING = "SRIOV_RESTARTING"
 BUSY_SECONDS = 1800.0  # for what xapi is still doing with the VM, as its shutdown
 _NULL = "OpaqueRef:NULL"
 
@@ -136,12 +135,9 @@ def _start(move: Move, host: Host, tell: Tell) -> None:
     try:
         params = (move.vm.ref, host.ref, False, False)
         tasks.done(move.pool, f"host {host.name}", what, tell, "VM.start_on", *params)
-    except Failed as failed:
-        if failed.code != RESTARTING:
-            raise
-        record = _quiet(move, tell)
-        if not _is_on(record, host):
-            raise
+    except Restarting as restarting:
+        task = move.pool.call("task.get_by_uuid", restarting.task)
+        tasks.wait(move.pool, f"host {host.name}", f"{what}, with other VFs", tell, task)
     _look(move, host)
 
 

@@ -17,7 +17,11 @@ def done(pool: Pool, asked: str, what: str, tell: Tell, method: str, *params: An
     """Calls `Async.METHOD` and waits for its end; raises its failure. `asked` names who was asked (`host
     web1`), `what` is what is being done. Interrupted, it cancels the task and waits until that has ended:
     what it was doing is then over, one way or the other."""
-    task = pool.call(f"Async.{method}", *params)
+    wait(pool, asked, what, tell, pool.call(f"Async.{method}", *params))
+
+
+def wait(pool: Pool, asked: str, what: str, tell: Tell, task: str) -> None:
+    """The same for a task that has been started."""
     tell(what)
     try:
         record = _ended(pool, task, what, tell)

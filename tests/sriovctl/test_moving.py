@@ -205,6 +205,46 @@ def test_target_is_lost_meanwhile(pool: Pool, ctl: Ctl, web: str, monkeypatch: p
     assert "runs on host host1 again" in said.err
 
 
+@OTHER_SLOTS
+def test_start_that_is_replaced(pool: Pool, ctl: Ctl, web: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Somebody writes the entries meanwhile: our hook stops that start, and the next one is waited for."""
+    begun: List[str] = []
+    real = Remote.call
+
+    def call(connection: Remote, method: str, *params: Any) -> Any:
+        if method == "Async.VM.start_on" and not begun:
+            begun.append(method)
+            pool.set_pci(web, f"0/{VF}")
+        return real(connection, method, *params)
+
+    monkeypatch.setattr(Remote, "call", call)
+    said = ctl("relocate", "web", "host2", "--yes")
+    assert (said.status, place(pool, web)[0::3][:2]) == (0, ("Running", pool.other.uuid)), said.err
+    assert "with other VFs" in said.err
+
+
+@pytest.mark.parametrize("number", [1, 2])
+def test_ctrl_c(pool: Pool, ctl: Ctl, web: str, monkeypatch: pytest.MonkeyPatch, number: int) -> None:
+    """While it is shut down, and while it is started there: what goes on is awaited, then it goes back."""
+    before, real, looks = place(pool, web), Remote.call, []
+
+    def call(connection: Remote, method: str, *params: Any) -> Any:
+        answer = real(connection, method, *params)
+        looks.extend([params[0]] if method == "task.get_record" and params[0] not in looks else [])
+        if len(looks) == number and method == "task.get_record":
+            looks.append("interrupted")
+            raise KeyboardInterrupt
+        return answer
+
+    monkeypatch.setattr(Remote, "call", call)
+    said = ctl("relocate", "web", "host2", "--yes")
+    assert said.status == 1
+    assert "Interrupted. VM web runs on host" in said.err
+    state, host, _, lease, asked = place(pool, web)
+    assert (state, asked) == ("Running", before[4])
+    assert (host, lease) in ((pool.one.ref, pool.one.uuid), (pool.other.ref, pool.other.uuid))
+
+
 CALLS = [  # the name of a call, which of them, and when it fails
     ("Async.VM.clean_shutdown", 1, "before"),
     ("Async.VM.clean_shutdown", 1, "after"),
