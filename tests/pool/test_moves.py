@@ -166,6 +166,19 @@ def test_blocks_of_a_run_that_a_dead_host_ended_go_with_the_next_start_or_change
     assert (pool.blocks(web), pool.blocks(db)) == ({}, {})
 
 
+def test_blocks_that_a_revert_brings_back_go_with_the_next_start(pool: Pool) -> None:
+    """A snapshot has none itself, but keeps what its VM had then."""
+    web = pool.with_vf("web")
+    pool.start(web, pool.one)
+    snapshot = pool.snapshot(web)
+    assert pool.blocks(snapshot) == {}
+    knows_vfs(pool, pool.one)
+    pool.revert(snapshot)
+    assert set(pool.blocks(web)) == MOVES
+    pool.start(web, pool.one)
+    assert pool.blocks(web) == {}
+
+
 def test_an_earlier_builds_nomigrate_goes_with_the_next_start_or_change(pool: Pool) -> None:
     knows_vfs(pool, pool.one)
     web, db, own = pool.with_vf("web"), pool.with_vf("db"), pool.with_vf("own")

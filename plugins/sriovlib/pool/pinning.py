@@ -5,7 +5,8 @@ these for the classes 01, 02 and 03 only, when it starts and when it changes SR-
 ocaml/xapi/xapi_pci.ml, update_pcis; xapi_xenops.ml, update_pci). A VM with none of these would be moved, and
 lose its devices on the way, so its operations are blocked until xapi knows one. xapi checks blocks before all
 else, at once on a running VM, and copies them to no clone (xapi_vm_lifecycle.ml, check_operation_error;
-xapi_vm_clone.ml); Xen Orchestra copies them to VMs that it restores (@xen-orchestra/backups,
+xapi_vm_clone.ml). A revert brings those back that the VM had at its snapshot (xapi_vm_snapshot.ml,
+do_not_copy), and Xen Orchestra copies them to VMs that it restores (@xen-orchestra/backups,
 _incrementalVm.mjs).
 """
 

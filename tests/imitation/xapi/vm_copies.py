@@ -2,7 +2,8 @@
 
 Imitates vm-life.json: a copy, a snapshot and a revert carry other_config, `pci` included. What a revert
 brings back was kept when the snapshot was made (VM.snapshot_metadata), not what is written on it later
-(xen-api: ocaml/xapi/xapi_vm_snapshot.ml).
+(xen-api: ocaml/xapi/xapi_vm_snapshot.ml). So a revert brings blocked_operations back, which copies and
+snapshots have none of (xapi_vm_clone.ml, copy_vm_record).
 """
 
 import uuid
@@ -40,7 +41,9 @@ def _copied(xapi: "Xapi", vm: str, name: str) -> str:
         other_config = {**values["other_config"], "mac_seed": str(uuid.uuid4())}
         if template:
             other_config["base_template_name"] = xapi.database.get("VM", vm, "name_label")
-        values.update(name_label=name, is_a_template=template, other_config=other_config)
+        values.update(
+            name_label=name, is_a_template=template, other_config=other_config, blocked_operations={}
+        )
         return new_vm(xapi, values)
 
 
@@ -69,6 +72,7 @@ def snapshot(context: Context, vm: str, name: str, _without: Any = ()) -> str:
                 "power_state": HALTED,
                 "is_a_template": True,
                 "is_a_snapshot": True,
+                "blocked_operations": {},
                 "snapshot_of": vm,
                 "snapshot_time": now(),
                 "parent": database.get("VM", vm, "parent"),
