@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 # There once xapi has done all that it does at its start, also the search for devices; gone when it ends
 # (xen-api: scripts/xapi-init, xapi.service). It listens before, and systemd takes it for started at once.
 INITIALISED = "/var/run/xapi_init_complete.cookie"
-ATTACH_SECONDS = 60  # for xapi, once it has started, to say which VMs have the devices that it found
+ATTACH_SECONDS = 300  # for xapi, once it has started, to say which VMs have the devices that it found
 GONE = ("UUID_INVALID", "HANDLE_INVALID")  # xapi's codes for a VM that is not there
 
 
@@ -86,8 +86,12 @@ def lift_known(host: Host) -> None:
     blocked = _blocked(host)
     deadline = time.monotonic() + ATTACH_SECONDS
     while blocked:
-        with logged_in(host) as session:
-            blocked = [uuid for uuid in blocked if _waits(host, Xapi(host, session), uuid)]
+        try:
+            with logged_in(host) as session:
+                blocked = [uuid for uuid in blocked if _waits(host, Xapi(host, session), uuid)]
+        except XapiError:  # of a member whose master is being restarted too
+            if time.monotonic() > deadline:
+                raise
         if time.monotonic() > deadline:
             return
         time.sleep(1 if blocked else 0)
