@@ -2,11 +2,13 @@
 
 import json
 import os
+import threading
 from typing import Any, Callable, Dict, List
 
 import pytest
 from box_host import set_plugin
 from managed_pool import Pool
+from sriovctl.connection import Remote
 
 pytestmark = pytest.mark.story
 
@@ -200,6 +202,41 @@ def test_wrong_file(ctl: Ctl, write: Write) -> None:
     assert said.err.count("error: ") == 2
     missing = ctl("apply", "/nowhere.yaml")
     assert (missing.status, "No such file" in missing.err) == (2, True)
+
+
+def test_ports_of_all_hosts_at_once(
+    pool: Pool, ctl: Ctl, write: Write, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Each call waits until the other host has been asked too."""
+    real, both = Remote.call, threading.Barrier(2)
+
+    def call(connection: Remote, method: str, *params: Any) -> Any:
+        if "set_vf_count" in params:
+            both.wait(60)
+        return real(connection, method, *params)
+
+    monkeypatch.setattr(Remote, "call", call)
+    assert ctl("apply", write('ports: {"*/eth1": 5}'), "--yes").status == 0
+    assert [len(pool.vfs(host)) for host in pool.hosts] == [5, 5]
+
+
+def test_ctrl_c(pool: Pool, ctl: Ctl, write: Write, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What was made is said; the same command goes on."""
+    web, db = pool.vm("web"), pool.vm("db")
+    file, real = write("vms: {web: {vfs: [{network: xenbr1}]}, db: {vfs: [{network: xenbr1}]}}"), Remote.call
+
+    def call(connection: Remote, method: str, *params: Any) -> Any:
+        if "assign_vf" in params and params[-1]["vm_uuid"] == db:
+            raise KeyboardInterrupt
+        return real(connection, method, *params)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Remote, "call", call)
+        said = ctl("apply", file, "--yes")
+    assert (said.status, len(asked(pool, web)), len(asked(pool, db))) == (130, 1, 0)
+    assert "At least 1 of 2 changes were made." in said.err
+    assert ctl("apply", file, "--yes").status == 0
+    assert (len(asked(pool, web)), len(asked(pool, db))) == (1, 1)
 
 
 def test_plan_in_json(pool: Pool, ctl: Ctl, write: Write) -> None:

@@ -62,18 +62,19 @@ def _make(client: Client, plan: Plan) -> int:
         raise Failed("NOT_CONFIRMED", "Nothing was changed.")
     results: List[Optional[Failed]] = []
     with client.progress("Applying") as progress:
-        for change in plan.changes:
-            progress.say(f"{diff.SIGNS[change.action]} {diff.sentence(change)}")
-            try:
-                act.make(client.pool, change, client.warn)
-                results.append(None)
-            except Failed as failed:
+        try:
+            for _change, warnings, failed in act.make(client.pool, plan.changes, progress.say):
                 results.append(failed)
+                for warning in warnings:
+                    client.warn(warning)
+        except KeyboardInterrupt:
+            client.say(f"\nAt least {results.count(None)} of {len(plan.changes)} changes were made.")
+            raise
     for change, result in zip(plan.changes, results):
         if result is not None:
             client.error(result, diff.sentence(change))
     _show_records(client, plan.changes, results)
-    made = sum(1 for result in results if result is None)
+    made = results.count(None)
     client.say(f"{made} of {len(results)} changes were made.")
     return DONE if made == len(results) else PARTLY if made else FAILED
 
@@ -82,9 +83,7 @@ def _show(plan: Plan, stream: Any) -> None:
     """The plan as lines of `+ ~ -`."""
     colour = terminal.paint if terminal.has_colour(stream) else terminal.plain
     for change in plan.changes:
-        stream.write(
-            colour(f"{diff.SIGNS[change.action]} {diff.sentence(change)}", _STYLES[change.action]) + "\n"
-        )
+        stream.write(colour(diff.line(change), _STYLES[change.action]) + "\n")
         if change.blocked:
             stream.write(f"  ! {change.blocked}\n")
     stream.flush()
@@ -111,7 +110,7 @@ def _record(change: Change, failed: Optional[Failed], made: bool) -> Record:
         "request": change.request,
         "before": change.before,
         "after": change.after,
-        "change": f"{diff.SIGNS[change.action]} {diff.sentence(change)}",
+        "change": diff.line(change),
         "blocked": change.blocked or None,
         "result": None if not made else "failed" if failed else "done",
         "error": error,

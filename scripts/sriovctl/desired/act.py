@@ -1,35 +1,77 @@
-"""Makes the changes of a plan, one after the other, by calls of the plugin."""
+"""Makes the changes of a plan by calls of the plugin: those of ports on all hosts at once, since a card takes
+its time to make VFs, and those of VMs one after the other, as the master would do them anyway."""
 
 import shlex
-from typing import Any, Callable, Dict, List
+from functools import partial
+from itertools import groupby
+from typing import Any, Callable, Dict, Iterator, List, Optional, Sequence, Tuple
 
 from .. import names
 from ..errors import Failed
-from ..pool import Pool
+from ..pool import Host, Pool
 from . import diff
 from .diff import Change, Request
 
-Warn = Callable[[str], None]
+PORT_SECONDS = 300.0  # for one port: many VFs, or the initrd of a driver with a module parameter
+
+# A change, the warnings that it brought, and why it failed: the pool is then as it was, or that says what is
+# left.
+Result = Tuple[Change, List[str], Optional[Failed]]
 
 
-def make(pool: Pool, change: Change, warn: Warn) -> None:
-    """Raises Failed; the pool is then as it was, or the message says what is left."""
+def make(pool: Pool, changes: Sequence[Change], tell: Callable[[str], None]) -> Iterator[Result]:
+    """In the order of the plan, each when it has been tried."""
+    for is_port, group in groupby(changes, lambda change: change.kind == diff.PORT):
+        if is_port:
+            yield from _ports(pool, list(group), tell)
+            continue
+        for change in group:
+            tell(diff.line(change))
+            yield _one(pool, change)
+
+
+def _ports(pool: Pool, changes: Sequence[Change], tell: Callable[[str], None]) -> Iterator[Result]:
+    by_host: Dict[str, List[int]] = {}
+    for place, change in enumerate(changes):
+        tell(diff.line(change))
+        by_host.setdefault(_host(pool, change).uuid, []).append(place)
+    calls: List[Tuple[Host, Callable[[], List[Result]]]] = [
+        (_host(pool, changes[those[0]]), partial(_in_turn, pool, [changes[place] for place in those]))
+        for those in by_host.values()
+    ]
+    made: Dict[int, Result] = {}
+    for answer in pool.together(calls, PORT_SECONDS * max(map(len, by_host.values()))):
+        those = by_host[answer.host.uuid]
+        failed: List[Result] = [(changes[place], [], answer.error) for place in those]
+        made.update(zip(those, answer.value or failed))
+    yield from (made[place] for place in range(len(changes)))
+
+
+def _in_turn(pool: Pool, changes: Sequence[Change]) -> List[Result]:
+    return [_one(pool, change) for change in changes]
+
+
+def _host(pool: Pool, change: Change) -> Host:
+    name = change.port.host if change.port else (change.after or {})["host"]
+    return next(host for host in pool.hosts if host.name == name)
+
+
+def _one(pool: Pool, change: Change) -> Result:
     if change.blocked:
-        raise Failed("BLOCKED", change.blocked)
-    for warning in _made(pool, change).get("warnings") or []:
-        warn(warning)
+        return change, [], Failed("BLOCKED", change.blocked)
+    try:
+        return change, _made(pool, change).get("warnings") or [], None
+    except Failed as failed:
+        return change, [], failed
 
 
 def _made(pool: Pool, change: Change) -> Dict[str, Any]:
-    if change.kind == diff.PORT:
-        assert change.port is not None
-        host = next(host for host in pool.hosts if host.name == change.port.host)
+    if change.port is not None:
         count = str((change.after or {})["count"])
-        return dict(pool.plugin(host, "set_vf_count", pf=change.port.pf, count=count))
+        return dict(pool.plugin(_host(pool, change), "set_vf_count", pf=change.port.pf, count=count))
     vm = str(change.uuid)
     if change.kind == diff.HOST:
-        host = next(host for host in pool.hosts if host.name == (change.after or {})["host"])
-        return dict(pool.master("reinstate_vfs", vm_uuid=vm, host_uuid=host.uuid))
+        return dict(pool.master("reinstate_vfs", vm_uuid=vm, host_uuid=_host(pool, change).uuid))
     if change.action == diff.REMOVE:
         return dict(pool.master("unassign_vf", vm_uuid=vm, request=str(change.request)))
     args = _arguments(pool, change)

@@ -156,6 +156,10 @@ def _of(
 # -- in words ----------------------------------------------------------------------------------------------
 
 
+def line(change: Change) -> str:
+    return f"{SIGNS[change.action]} {sentence(change)}"
+
+
 def sentence(change: Change) -> str:
     """A line of the plan, behind its sign."""
     before, after = change.before or {}, change.after or {}
