@@ -32,6 +32,10 @@ class Client:
         return self._pool
 
     @property
+    def connected(self) -> bool:
+        return self._pool is not None
+
+    @property
     def patience(self) -> float:
         """Seconds that a host may take to answer a question."""
         return float(self.options.timeout or LOOK_SECONDS)

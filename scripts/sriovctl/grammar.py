@@ -17,6 +17,7 @@ from .commands import (
     looking,
     map,
     moving,
+    setup,
     waiting,
 )
 from .output import FORMATS
@@ -31,6 +32,7 @@ COMMANDS: List[Command] = [
     *applying.COMMANDS,
     *waiting.COMMANDS,
     *installing.COMMANDS,
+    *setup.COMMANDS,
     *access.COMMANDS,
 ]
 DEFAULTS: Dict[str, Any] = {

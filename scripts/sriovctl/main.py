@@ -11,6 +11,7 @@ from .client import Client
 from .command import Command
 from .connection import Connection
 from .errors import FAILED, USAGE, Failed, Usage
+from .rollout.state import notice
 
 INTERRUPTED = 130  # as a shell reports a program that SIGINT ended
 
@@ -66,8 +67,23 @@ def _act(client: Client, command: Command, args: argparse.Namespace) -> int:
             "Run sriovctl on a workstation: `pipx install` of this repository, see docs/sriovctl.md.",
         )
     if not args.watch:
-        return command.run(client, args)
+        try:
+            return command.run(client, args)
+        finally:
+            _tell_of_a_setup(client, command)
     return _watch(client, lambda: command.run(client, args), args.interval)
+
+
+def _tell_of_a_setup(client: Client, command: Command) -> None:
+    """A setup that is not over may have hosts out of service: whatever was asked, say so."""
+    if not client.connected or command.name == "setup":
+        return
+    try:
+        text = notice(client.pool)
+    except Failed:  # what was asked has failed too, and said so
+        return
+    if text is not None:
+        client.warn(text)
 
 
 def _watch(client: Client, look: Callable[[], int], seconds: float) -> int:

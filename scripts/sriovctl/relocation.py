@@ -9,7 +9,7 @@ import time
 from typing import Any, Dict, List, NamedTuple, NoReturn, Optional, Union
 
 from . import tasks
-from .errors import Failed, Restarting
+from .errors import Failed
 from .names import Vm
 from .pool import Host, Pool
 from .tasks import Tell
@@ -130,14 +130,8 @@ def _go(move: Move, tell: Tell) -> None:
 
 
 def _start(move: Move, host: Host, tell: Tell) -> None:
-    """Until it runs there. A start that our hook ends to give it other VFs is followed by another."""
-    what = f"{move.name} is being started on host {host.name}"
-    try:
-        params = (move.vm.ref, host.ref, False, False)
-        tasks.done(move.pool, f"host {host.name}", what, tell, "VM.start_on", *params)
-    except Restarting as restarting:
-        task = move.pool.call("task.get_by_uuid", restarting.task)
-        tasks.wait(move.pool, f"host {host.name}", f"{what}, with other VFs", tell, task)
+    """Until it runs there, with its VFs."""
+    tasks.start_on(move.pool, move.vm, host, tell)
     _look(move, host)
 
 

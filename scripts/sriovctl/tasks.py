@@ -3,8 +3,9 @@
 import time
 from typing import Any, Callable, Dict
 
-from .errors import Failed, of_xapi
-from .pool import Pool
+from .errors import Failed, Restarting, of_xapi
+from .names import Vm
+from .pool import Host, Pool
 
 POLL_SECONDS = 1.0  # from one look to the next
 SILENT_SECONDS = 120.0  # for which xapi may be gone, as while its toolstack restarts
@@ -39,6 +40,16 @@ def wait(pool: Pool, asked: str, what: str, tell: Tell, task: str) -> None:
         pass  # xapi forgets it by itself
     if record["status"] != "success":
         raise of_xapi(record["error_info"] or ["TASK_CANCELLED"], asked)
+
+
+def start_on(pool: Pool, vm: Vm, host: Host, tell: Tell) -> None:
+    """Until the VM runs there. A start that our hook ends to give it other VFs is followed by another."""
+    what = f"VM {vm.name} is being started on host {host.name}"
+    try:
+        done(pool, f"host {host.name}", what, tell, "VM.start_on", vm.ref, host.ref, False, False)
+    except Restarting as restarting:
+        task = pool.call("task.get_by_uuid", restarting.task)
+        wait(pool, f"host {host.name}", f"{what}, with other VFs", tell, task)
 
 
 def _ended(pool: Pool, task: str, what: str, tell: Tell) -> Dict[str, Any]:

@@ -72,7 +72,7 @@ class Progress:
         self._shown = text
         self._stream.flush()
 
-    def _clear(self) -> None:
+    def clear(self) -> None:
         if self._stream.isatty() and self._shown:
             self._stream.write("\r\x1b[K")
             self._stream.flush()
@@ -84,7 +84,7 @@ def progress(stream: IO[str], title: str) -> Iterator[Progress]:
     try:
         yield shown
     finally:
-        shown._clear()
+        shown.clear()
 
 
 def in_utf8(stream: Any) -> Any:

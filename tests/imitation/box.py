@@ -143,7 +143,9 @@ class PoolInABox(Networks, BoxVMs, Membership):
         host.machine.reboot()
         if os.path.lexists(host.machine.path(PLUGINS + "/sriov")):
             python = self._interpreter or sys.executable
-            subprocess.run([python, BOOT_SERVICE], env=host.environment, check=False)
+            subprocess.run(
+                [python, BOOT_SERVICE], env=host.environment, stdout=subprocess.DEVNULL, check=False
+            )
         return True
 
     # -- clients ---------------------------------------------------------------------------------

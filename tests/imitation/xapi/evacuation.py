@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from xapi import Xapi
 
 
-def evacuate(context: Context, host: str) -> None:
+def evacuate(context: Context, host: str, _network: str = "", _batch: int = 0) -> None:
     xapi, database = context.xapi, context.xapi.database
     plan = _plan(xapi, host)
     key = new_ref()
@@ -68,6 +68,6 @@ def assert_can_evacuate(context: Context, host: str) -> None:
 
 CALLS: Calls = {
     "host.assert_can_evacuate": Call(assert_can_evacuate, ["ref"]),
-    "host.evacuate": Call(evacuate, ["ref"], may_be_async=True),
+    "host.evacuate": Call(evacuate, ["ref", "ref", "int"], optional=2, may_be_async=True),
     "host.get_vms_which_prevent_evacuation": Call(get_vms_which_prevent, ["ref"]),
 }

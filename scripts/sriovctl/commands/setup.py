@@ -1,0 +1,309 @@
+"""setup: from a bare pool to VFs everywhere, with rolling reboots; its status, pause, resume and stop."""
+
+import argparse
+import getpass
+import socket
+import time
+from typing import Any, Dict, List
+
+from .. import names
+from ..client import Client
+from ..command import Command
+from ..errors import DONE, FAILED, Failed, Usage
+from ..output import Column, Record
+from ..rollout import plan as plans
+from ..rollout import run as runs
+from ..rollout import state as states
+from ..rollout import steps
+from ..rollout.hosts import Voice
+from ..rollout.plan import HostPlan, Wish
+
+WORDS = ("status", "pause", "resume", "stop")
+
+PLAN = (
+    Column("NAME", lambda row: row["host"]),
+    Column("STEP", lambda row: row["step"]),
+    Column("ACTION", lambda row: row["action"]),
+    Column("OBJECT", lambda row: row["object"]),
+    Column("BEFORE", lambda row: row["before"]),
+    Column("AFTER", lambda row: row["after"]),
+    Column("WHY", lambda row: row["why"], wide=True),
+    Column("UUID", lambda row: row["host_uuid"], wide=True),
+)
+_STYLES = {states.DONE: "good", states.FAILED: "bad", states.WAITING: "dim"}
+STATUS = (
+    Column("NAME", lambda row: row["host"]),
+    Column("STATE", lambda row: row["state"], style=lambda row: _STYLES.get(row["state"], "warn")),
+    Column("SINCE", lambda row: row["since"]),
+    Column("REBOOTED", lambda row: row["rebooted"]),
+    Column("NOTE", lambda row: row["note"], wide=True),
+    Column("UUID", lambda row: row["host_uuid"], wide=True),
+)
+_BALANCER = (
+    "Xen Orchestra's load balancer cannot be turned off from here, and may move VMs back meanwhile: turn its "
+    "plugin off (Settings, Plugins), or tag the VMs with one of its ignored tags."
+)
+
+
+def setup(client: Client, args: argparse.Namespace) -> int:
+    if not (args.pf or args.network):
+        if len(args.hosts) == 1 and args.hosts[0] in WORDS:
+            return {"status": status, "pause": pause, "resume": resume, "stop": stop}[args.hosts[0]](
+                client, args
+            )
+        raise Usage(
+            "Which ports get VFs?",
+            f"Name them by --pf or --network, with --count; or say one of {', '.join(WORDS)}.",
+        )
+    if args.count is None:
+        raise Usage("How many VFs?", "Add --count N.")
+    return _new(client, args)
+
+
+def _new(client: Client, args: argparse.Namespace) -> int:
+    pool = client.pool
+    found = states.read(pool.other_config())
+    if found is not None:
+        raise states.under_way(pool, found[1])
+    hosts = names.hosts(pool, args.hosts)
+    networks = tuple(names.network(pool, text).uuid for text in args.network or ())
+    wish = Wish(tuple(args.pf or ()), networks, args.count)
+    _no_upgrade(client)
+    options, ha = _options(args, states.Options()), steps.ha_of(pool) is not None
+    with client.progress("setup") as progress:
+        progress.say(f"looking at {len(hosts)} hosts")
+        made = runs.look_at_all(pool, hosts, wish, options.pinned, ha)
+    client.show(_rows(client, made, options.pinned, ha), PLAN)
+    blockers = [blocker for one in made for blocker in one.blockers]
+    for blocker in blockers:
+        client.error(blocker)
+    if blockers:
+        client.say(f"Nothing was changed: {len(blockers)} things are in the way.")
+        return FAILED
+    if all(one.nothing for one in made):
+        client.say(f"All {len(made)} hosts have {wish.text(_network_names(client))} already.")
+        return DONE
+    reboots = [one.host for one in made if one.reboot]
+    told = _told(made, reboots, options)
+    if any(one.move for one in made):
+        client.warn(_BALANCER)
+    if args.dry_run:
+        client.say(f"Would do this: {told}. Nothing was changed (--plan).")
+        return DONE
+    if not client.confirm(f"Do this: {told}?"):
+        client.say("Nothing was changed.")
+        return FAILED
+    keeper = states.begin(pool, runs.asked_for(wish, made, options, _who(), time.time()))
+    return _run(client, keeper)
+
+
+def _options(args: argparse.Namespace, before: states.Options) -> states.Options:
+    """What was typed; of what was not, what was there before."""
+
+    def chosen(typed: Any, usual: Any) -> Any:
+        return usual if typed is None else typed
+
+    parallel = chosen(args.parallel, before.parallel)
+    return states.Options(
+        chosen(args.pinned, before.pinned),
+        parallel,
+        chosen(args.max_unavailable, before.unavailable if args.parallel is None else parallel),
+        chosen(args.evacuate_batch_size, before.batch),
+        chosen(args.reboot_minutes, before.minutes),
+    )
+
+
+def _told(made: List[HostPlan], reboots: List[Any], options: states.Options) -> str:
+    count = sum(1 for one in made if not one.nothing)
+    told = f"{count} host{'s' if count != 1 else ''}"
+    if reboots:
+        at_once = f"{options.parallel} at a time" if options.parallel > 1 else "one after the other"
+        told += f", {len(reboots)} reboot{'s' if len(reboots) > 1 else ''}, {at_once}"
+        if len(reboots) > 1 and any(host.master for host in reboots):
+            told += ", the master last"
+    stopped = sum(len(one.stop) for one in made)
+    return told + (f"; {stopped} VMs are shut down meanwhile" if stopped else "")
+
+
+def _rows(client: Client, made: List[HostPlan], pinned: str, ha: bool) -> List[Record]:
+    """The steps of all hosts, between those of the pool."""
+    rows = [row for one in made for row in plans.rows(one, pinned)]
+    if not any(one.reboot for one in made):
+        return rows
+    off, on = [], []
+    if ha:
+        off.append(_of_pool(client, "disable_ha", "ha", "on", "off"))
+        on.append(_of_pool(client, "enable_ha", "ha", "off", "on"))
+    if client.pool.other_config().get(steps.AUTO_POWERON) == "true":
+        off.append(_of_pool(client, "set", steps.AUTO_POWERON, "true", "false"))
+        on.append(_of_pool(client, "set", steps.AUTO_POWERON, "false", "true"))
+    return [*off, *rows, *on]
+
+
+def _of_pool(client: Client, action: str, thing: str, before: str, after: str) -> Record:
+    row = {"host": client.pool.name, "host_uuid": None, "step": None, "action": action, "object": thing}
+    return {**row, "before": before, "after": after, "why": "a host must not come back by itself meanwhile"}
+
+
+def _no_upgrade(client: Client) -> None:
+    """While hosts have different versions xapi moves VMs to newer ones only (xen-api: xapi_host.ml)."""
+    if "rolling_upgrade_in_progress" in client.pool.other_config():
+        raise Failed(
+            "UPGRADE_UNDER_WAY",
+            "A rolling pool upgrade is under way.",
+            "Finish it first.",
+        )
+
+
+def _network_names(client: Client) -> Dict[str, str]:
+    return {network.uuid: network.name for network in names.networks(client.pool)}
+
+
+def _who() -> str:
+    return f"{getpass.getuser()}@{socket.gethostname()}"
+
+
+class _Voice(Voice):
+    def __init__(self, client: Client, progress: Any) -> None:
+        self._client = client
+        self._progress = progress
+
+    def tell(self, text: str) -> None:
+        self._progress.say(text)
+
+    def say(self, text: str) -> None:
+        self._progress.clear()
+        self._client.say(text)
+
+    def error(self, failed: Failed, what: str = "") -> None:
+        self._progress.clear()
+        self._client.error(failed, what)
+
+
+def _run(client: Client, keeper: states.Keeper, halt: str = "") -> int:
+    """`halt`: puts back only what was turned off, and leaves the record paused or ends it."""
+    try:
+        with client.progress("setup") as progress:
+            run = runs.Run(client.pool, keeper, _Voice(client, progress))
+            return run.put_back(halt) if halt else run.go()
+    except KeyboardInterrupt:
+        client.say(f"\n{states.summary(keeper.state, states.names_of(client.pool))}")
+        client.say("`sriovctl setup resume` goes on; `sriovctl setup stop` puts back what was turned off.")
+        raise
+
+
+# -- of one that is under way, or was left -----------------------------------------------------------------
+
+
+def status(client: Client, _args: argparse.Namespace) -> int:
+    keys = client.pool.other_config()
+    found = states.read(keys)
+    if found is None:
+        client.say("No setup is under way, and none was left.")
+        return DONE
+    state, name = found[1], states.names_of(client.pool)
+    rows = [
+        {
+            "host": name(uuid),
+            "host_uuid": uuid,
+            "state": host.phase,
+            "since": states.when(host.since),
+            "rebooted": host.rebooted,
+            "disabled": host.disabled,
+            "note": host.note or None,
+        }
+        for uuid, host in state.hosts.items()
+    ]
+    client.show(rows, STATUS)
+    client.say(f"{state.wish.text(_network_names(client))}. {states.summary(state, name)}")
+    for row in rows:
+        if row["note"]:
+            client.say(f"Host {row['host']}: {row['note']}")
+    if not states.is_alive(client.pool, keys):
+        client.say("Nobody is at it: `sriovctl setup resume` goes on, `sriovctl setup stop` ends it.")
+    return DONE
+
+
+def resume(client: Client, args: argparse.Namespace) -> int:
+    """Options that are typed take the place of those that it was begun with."""
+
+    def changed(state: states.State) -> states.State:
+        return runs.to_resume(state)._replace(options=_options(args, state.options))
+
+    return _run(client, states.go_on(client.pool, _who(), changed))
+
+
+def pause(client: Client, _args: argparse.Namespace) -> int:
+    return _halt(client, states.PAUSE, "pauses")
+
+
+def stop(client: Client, _args: argparse.Namespace) -> int:
+    return _halt(client, states.END, "stops")
+
+
+def _halt(client: Client, how: str, does: str) -> int:
+    pool = client.pool
+    keys = pool.other_config()
+    found = states.read(keys)
+    if found is None:
+        client.say("No setup is under way, and none was left.")
+        return DONE
+    if states.is_alive(pool, keys):
+        states.ask(pool, how)
+        client.say(f"The setup by {found[1].who} {does} when the hosts that it is at are done.")
+        return DONE
+    return _run(client, states.go_on(pool, _who(), lambda state: state), how)
+
+
+def _arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "hosts", nargs="*", metavar="HOST", help="these hosts (default: all); or status, pause, resume, stop"
+    )
+    what = parser.add_argument_group("what the hosts get")
+    what.add_argument("--pf", action="append", metavar="PORT", help="VFs on this port, such as eth1")
+    what.add_argument("--network", action="append", metavar="NET", help="VFs on the ports of this network")
+    what.add_argument("--count", type=_number, metavar="N", help="so many VFs on each")
+    how = parser.add_argument_group("how (also of resume)")
+    how.add_argument(
+        "--plan",
+        dest="dry_run",
+        action="store_true",
+        default=argparse.SUPPRESS,
+        help="show what would be done, as --dry-run",
+    )
+    how.add_argument(
+        "--pinned",
+        choices=plans.PINNED,
+        help="VMs that cannot be moved: stop (the setup does not begin; the default), shutdown (and start "
+        "them there again), relocate (start them on another host)",
+    )
+    how.add_argument("--parallel", type=_one_or_more, metavar="N", help="hosts at a time (default: 1)")
+    how.add_argument(
+        "--max-unavailable",
+        type=_one_or_more,
+        metavar="N",
+        help="hosts that may be out of service at once, failed ones too (default: as --parallel)",
+    )
+    how.add_argument(
+        "--evacuate-batch-size", type=_number, metavar="N", help="VMs that a host moves at a time"
+    )
+    how.add_argument("--reboot-minutes", type=_number, metavar="N", help="that a host may take (default: 30)")
+
+
+def _number(text: str) -> int:
+    value = int(text)
+    if not 0 <= value <= 10000:
+        raise ValueError(text)
+    return value
+
+
+def _one_or_more(text: str) -> int:
+    value = _number(text)
+    if not value:
+        raise ValueError(text)
+    return value
+
+
+COMMANDS: List[Command] = [
+    Command("setup", "make VFs on all hosts, with reboots", _arguments, setup, changes=True, workstation=True)
+]

@@ -1,0 +1,368 @@
+"""What is done to a host and to the pool, by calls of XenAPI and of the plugin. Each step looks first, so it
+may be done again from its beginning wherever it was cut off.
+
+Sources: xen-api, ocaml/xapi: xapi_host.ml, xapi_host_helpers.ml, dbsync_slave.ml, xapi_ha.ml.
+"""
+
+import threading
+import time
+from functools import partial
+from typing import Any, Callable, Dict, FrozenSet, Iterable, List, Optional, Sequence, Set, TypeVar
+
+from .. import relocation, tasks
+from ..errors import Failed
+from ..names import Vm
+from ..pool import Host, Pool
+from ..tasks import Tell
+from . import plan as plans
+from .plan import Act, Guest, Rehearsal, Seen, Wish
+from .state import seconds_of
+
+PATIENCE = 600.0  # that xapi may not answer before a step gives up: its master may be booting
+# No xapi there, as while its host boots: no answer, no connection (tls.py, login.py), not ready yet.
+_SILENT = (
+    *("NO_ANSWER", "REFUSED", "UNREACHABLE", "TIMEOUT", "TLS_FAILED"),
+    *("NO_MASTER", "SESSION_INVALID", "HOST_STILL_BOOTING"),
+)
+GONE = ("CANNOT_CONTACT_HOST", "HOST_OFFLINE", *_SILENT)
+_NULL = "OpaqueRef:NULL"
+
+Found = TypeVar("Found")
+
+
+def patiently(act: Callable[[], Found], tell: Tell = lambda _text: None) -> Found:
+    """Again while xapi does not answer at all."""
+    deadline = time.monotonic() + PATIENCE
+    while True:
+        try:
+            return act()
+        except Failed as failed:
+            if failed.code not in _SILENT or time.monotonic() > deadline:
+                raise
+            tell("waiting for the pool master's xapi")
+        time.sleep(tasks.POLL_SECONDS)
+
+
+def until(what: str, look: Callable[[], Optional[Found]], seconds: float, tell: Tell) -> Found:
+    """Looks until there is something; what does not answer is asked again."""
+    deadline = time.monotonic() + seconds
+    why = ""
+    while True:
+        tell(what)
+        try:
+            found = look()
+            if found is not None:
+                return found
+        except Failed as failed:
+            if failed.code not in GONE:
+                raise
+            why = f" ({failed.message.rstrip('.')})"
+        if time.monotonic() > deadline:
+            raise Failed(
+                "TIMED_OUT",
+                f"Waited {seconds / 60:.0f} minutes in vain: {what}{why}.",
+                "See what keeps it, then `sriovctl setup resume`.",
+            )
+        time.sleep(tasks.POLL_SECONDS)
+
+
+# -- looking -------------------------------------------------------------------------------------------
+
+
+def look(pool: Pool, host: Host, wish: Wish) -> Seen:
+    """What a plan is made of; raises Failed."""
+    if not host.live:
+        raise Failed("HOST_OFFLINE", f"Host {host.name} is offline.", "Check its power and network.")
+    seen = Seen(
+        host,
+        pool.plugin(host, "status"),
+        pool.plugin(host, "list_pfs"),
+        pool.plugin(host, "enable_iommu", dry_run="true"),
+        {uuid: _devices(pool, host, uuid) for uuid in wish.networks},
+        guests(pool, host),
+        pool.call("host.get_current_operations", host.ref),
+        {},
+    )
+    acts, _wrong = plans.changes(seen, wish)
+    return seen._replace(rehearsed={act.args["pf"]: _rehearsed(pool, host, act) for act in acts})
+
+
+def _rehearsed(pool: Pool, host: Host, act: Act) -> Rehearsal:
+    """What the plugin says of it before it is done: a refusal shows while nothing is touched."""
+    try:
+        return dict(pool.plugin(host, act.function, dry_run="true", **act.args))
+    except Failed as failed:
+        if failed.code == "SRIOV_BAD_ARGUMENT" and "dry_run" in failed.message:
+            return {}  # a plugin that has it not yet
+        return failed
+
+
+def refreshed(pool: Pool, host: Host) -> Host:
+    """The host as it is now."""
+    record = pool.call("host.get_record", host.ref)
+    live = bool(pool.call("host_metrics.get_live", record["metrics"]))
+    return host._replace(enabled=record["enabled"], live=live)
+
+
+def guests(pool: Pool, host: Host) -> List[Guest]:
+    """VMs on the host, and why each cannot be moved."""
+    records = pool.call("VM.get_all_records_where", f'field "resident_on" = "{host.ref}"')
+    blocked = pool.call("host.get_vms_which_prevent_evacuation", host.ref)
+    found = [
+        Guest(
+            record["uuid"],
+            record["name_label"],
+            tuple(blocked.get(ref, ())),
+            "clean_shutdown" in record["allowed_operations"],
+            bool(record["ha_always_run"]) and record["ha_restart_priority"] == "restart",
+        )
+        for ref, record in records.items()
+        if not record["is_control_domain"]
+    ]
+    return sorted(found, key=lambda guest: (guest.name, guest.uuid))
+
+
+def _devices(pool: Pool, host: Host, network: str) -> FrozenSet[str]:
+    """The host's interfaces below its PIFs of a network: of a VLAN those of its trunk, of a bond its
+    members'."""
+    pifs = {ref: pif for ref, pif in pool.records("PIF").items() if pif["host"] == host.ref}
+    bonds, vlans = pool.records("Bond"), pool.records("VLAN")
+    found: Set[str] = set()
+
+    def below(ref: str) -> None:
+        pif = pifs.get(ref)
+        if pif is None:
+            return
+        if pif["VLAN_master_of"] in vlans:
+            below(vlans[pif["VLAN_master_of"]]["tagged_PIF"])
+        elif pif["bond_master_of"]:
+            for bond in pif["bond_master_of"]:
+                for member in bonds[bond]["slaves"]:
+                    below(member)
+        elif pif["physical"]:
+            found.add(pif["device"])
+
+    for ref, pif in pifs.items():
+        if pool.records("network").get(pif["network"], {}).get("uuid") == network:
+            below(ref)
+    return frozenset(found)
+
+
+# -- what is turned off in the pool meanwhile ------------------------------------------------------------
+
+
+def ha_of(pool: Pool) -> Optional[Dict[str, Any]]:
+    """The SRs (UUIDs) and the configuration that HA is on with, as Xen Orchestra keeps them to turn it on
+    again (packages/xo-server/src/xapi/mixins/pool.mjs, rollingPoolReboot); None: it is off."""
+    if not pool.call("pool.get_ha_enabled", pool.ref):
+        return None
+    srs = [pool.call("VDI.get_SR", vdi) for vdi in pool.call("pool.get_ha_statefiles", pool.ref)]
+    return {
+        "srs": [pool.call("SR.get_uuid", sr) for sr in srs],
+        "configuration": pool.call("pool.get_ha_configuration", pool.ref),
+    }
+
+
+def ha_off(pool: Pool, tell: Tell) -> None:
+    tell("turning HA off")
+    if pool.call("pool.get_ha_enabled", pool.ref):
+        pool.call("pool.disable_ha")
+
+
+def ha_on(pool: Pool, noted: Dict[str, Any], tell: Tell) -> None:
+    tell("turning HA on again")
+    if not pool.call("pool.get_ha_enabled", pool.ref):
+        srs = [pool.call("SR.get_by_uuid", uuid) for uuid in noted["srs"]]
+        pool.call("pool.enable_ha", srs, noted["configuration"])
+
+
+AUTO_POWERON = "auto_poweron"  # a pool that has it starts halted VMs at each boot of a host
+
+
+def auto_poweron(pool: Pool, value: str) -> None:
+    if pool.other_config().get(AUTO_POWERON) != value:
+        pool.call("pool.remove_from_other_config", pool.ref, AUTO_POWERON)
+        pool.call("pool.add_to_other_config", pool.ref, AUTO_POWERON, value)
+
+
+# -- a host out of service, and back ---------------------------------------------------------------------
+
+
+def disable(pool: Pool, host: Host) -> None:
+    """Without the parameter auto_enable (25.31), whose default every older xapi does: xapi enables the host
+    by itself after its next boot, or a restart of the toolstack. With auto_enable=false it would stay out of
+    service for good where this program ends before it has enabled it."""
+    if pool.call("host.get_enabled", host.ref):
+        pool.call("host.disable", host.ref)
+
+
+def enable(pool: Pool, host: Host, seconds: float, tell: Tell) -> None:
+    """xapi refuses while the host is booting, and until a reboot that was begun is over."""
+
+    def look() -> Optional[bool]:
+        if pool.call("host.get_enabled", host.ref):
+            return True
+        try:
+            pool.call("host.enable", host.ref)
+        except Failed as failed:
+            if failed.code not in ("HOST_STILL_BOOTING", "HOST_DISABLED_UNTIL_REBOOT"):
+                raise
+        return None
+
+    until(f"host {host.name} is being enabled", look, seconds, tell)
+
+
+def evacuate(pool: Pool, host: Host, batch: int, tell: Tell) -> None:
+    """All guests away. `batch`: how many at a time, with xapi 23.27 and newer."""
+    if guests(pool, host):
+        what = f"VMs of host {host.name} are being moved away"
+        params: List[Any] = [host.ref, *([_NULL, str(batch)] if batch else [])]
+        tasks.done(pool, f"host {host.name}", what, tell, "host.evacuate", *params)
+
+
+# -- VMs that cannot be moved ----------------------------------------------------------------------------
+
+
+def shut_down(pool: Pool, uuids: Sequence[str], tell: Tell) -> None:
+    """Cleanly, all at once."""
+    failures: Dict[str, Failed] = {}
+
+    def stop(name: str, ref: str) -> None:
+        try:
+            tasks.done(pool, f"VM {name}", what, tell, "VM.clean_shutdown", ref)
+        except Failed as failed:
+            failures[name] = failed
+
+    running = [vm for vm in map(partial(_vm, pool), uuids) if vm and vm.record["power_state"] == "Running"]
+    what = f"{', '.join(vm.name for vm in running)} is being shut down"
+    threads = [threading.Thread(target=stop, args=(vm.name, vm.ref), daemon=True) for vm in running]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    for name, failed in failures.items():
+        raise Failed(
+            "VM_NOT_STOPPED",
+            f"VM {name} was not shut down: {failed.message}",
+            "Shut it down yourself, then `sriovctl setup resume`.",
+        )
+
+
+def start(pool: Pool, uuid: str, host: Host, tell: Tell) -> None:
+    """There, if it is halted."""
+    vm = _vm(pool, uuid)
+    if vm is None or vm.record["power_state"] != "Halted":
+        return
+    try:
+        tasks.start_on(pool, vm, host, tell)
+    except Failed as failed:
+        raise Failed(
+            "VM_NOT_STARTED",
+            f"VM {vm.name} was not started on host {host.name}: {failed.message}",
+            f"Start it yourself (`xe vm-start uuid={uuid}`). {failed.hint}".strip(),
+        ) from failed
+
+
+def relocate(pool: Pool, uuid: str, home: Host, others: Sequence[Host], tell: Tell) -> None:
+    """To the first of these hosts that can have it, where it is started, with VFs of that host if it has
+    requests. Failed: none can, and it is where it was."""
+    vm = _vm(pool, uuid)
+    if vm is None or (vm.record["power_state"] == "Running" and vm.record["resident_on"] != home.ref):
+        return
+    whys = []
+    for other in others:
+        try:
+            move = relocation.planned(pool, vm, other, True)
+            if move is not None:
+                relocation.relocate(move, tell)
+            return
+        except Failed as failed:
+            why: Optional[Failed] = failed
+            if failed.code == "NO_REQUESTS":
+                why = _plainly(pool, vm, other, tell)
+            if why is None:
+                return
+            whys.append(why.message)
+    raise Failed(
+        "VM_NOT_RELOCATED",
+        f"No other host can have VM {vm.name}. {' '.join(whys)}".strip(),
+        "With --pinned shutdown it is down while its host reboots.",
+    )
+
+
+def _plainly(pool: Pool, vm: Vm, other: Host, tell: Tell) -> Optional[Failed]:
+    """The same of a VM without requests: why not."""
+    try:
+        pool.call("VM.assert_can_boot_here", vm.ref, other.ref)
+    except Failed as failed:
+        return failed
+    shut_down(pool, [vm.uuid], tell)
+    start(pool, vm.uuid, other, tell)
+    return None
+
+
+def _vm(pool: Pool, uuid: str) -> Optional[Vm]:
+    """None: there is no such VM any more."""
+    try:
+        ref = pool.call("VM.get_by_uuid", uuid)
+        record = pool.call("VM.get_record", ref)
+    except Failed as failed:
+        if failed.code not in ("UUID_INVALID", "HANDLE_INVALID"):
+            raise
+        return None
+    return Vm(ref, uuid, record["name_label"], record)
+
+
+# -- the reboot --------------------------------------------------------------------------------------
+
+
+def host_time(pool: Pool, host: Host) -> float:
+    """By its own clock, which its boot time is told by too."""
+    return seconds_of(pool.call("host.get_servertime", host.ref))
+
+
+def boot_time(pool: Pool, host: Host) -> float:
+    """When it was booted, as its xapi noted when it started (`1732867200.`); 0: it did not."""
+    return float(pool.call("host.get_other_config", host.ref).get("boot_time", "0"))
+
+
+def is_going_down(pool: Pool, host: Host) -> bool:
+    operations = pool.call("host.get_current_operations", host.ref).values()
+    return bool({"shutdown", "reboot"} & set(operations))
+
+
+def reboot(pool: Pool, host: Host) -> None:
+    """Tells it to. xapi answers before the host goes down; if it has gone already, that is no failure."""
+    if host.master:
+        pool.call("pool.sync_database")
+    try:
+        pool.call("host.reboot", host.ref)
+    except Failed as failed:
+        if failed.code not in (*GONE, "OTHER_OPERATION_IN_PROGRESS"):
+            raise
+
+
+def wait_for_boot(pool: Pool, host: Host, down: float, seconds: float, tell: Tell) -> None:
+    """Until its xapi says that it was booted after `down`, it counts as live, and the plugin answers. (For
+    ten minutes xapi holds a host that is down for live: `live` alone means nothing.)"""
+
+    def look() -> Optional[bool]:
+        if boot_time(pool, host) <= down or not refreshed(pool, host).live:
+            return None
+        pool.plugin(host, "status")
+        return True
+
+    until(f"host {host.name} reboots", look, seconds, tell)
+
+
+# -- the plugin's own --------------------------------------------------------------------------------
+
+
+def apply(pool: Pool, host: Host, acts: Iterable[Act], tell: Tell) -> List[str]:
+    """The calls of a plan; their warnings."""
+    warnings: List[str] = []
+    for act in acts:
+        tell(f"{act.function} {act.object}: {act.after}")
+        answer = pool.plugin(host, act.function, **act.args)
+        warnings += answer.get("warnings") or []
+    return warnings

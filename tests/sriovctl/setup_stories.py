@@ -1,0 +1,48 @@
+"""What stories of `setup` share: bare hosts, and what they are when they are set up."""
+
+from typing import Any, Callable, List
+
+import pytest
+from box_host import BoxHost
+from machine_description import Description, default_description
+from managed_pool import Pool
+
+Ctl = Callable[..., Any]
+SETUP = ("setup", "--pf", "eth1", "--count", "4")
+
+
+def bare(number: int) -> Description:
+    """As an installer leaves it, with the IOMMU turned off by somebody."""
+    return default_description(number, xen_options="iommu=0")
+
+
+def bare_hosts(hosts: int = 2) -> pytest.MarkDecorator:
+    return pytest.mark.pool(describe=bare, hosts=hosts, ports=(), by_kernel=True)
+
+
+def is_set_up(pool: Pool, host: BoxHost) -> bool:
+    status = pool.call("status", host)
+    vfs = [vf["driver"] for vf in pool.call("list_vfs", host, pf="eth1")]
+    return bool(
+        status["iommu"]["active"] and status["pciback"]["persistent"] and vfs == ["pciback"] * 4
+    ) and in_service(pool, host)
+
+
+def in_service(pool: Pool, host: BoxHost) -> bool:
+    record = pool.box.xapi.database.record("host", host.ref)
+    return bool(record["enabled"]) and not record["current_operations"]
+
+
+def keys(pool: Pool) -> List[str]:
+    """Of a setup, in the pool."""
+    return sorted(key for key in pool.pool_keys() if key.startswith("sriov-setup"))
+
+
+def boots(pool: Pool, host: BoxHost) -> str:
+    """Of the host: its last one; empty: none since the story began."""
+    return str(pool.box.xapi.database.get("host", host.ref, "other_config").get("boot_time", ""))
+
+
+def let_it_look_dead(pool: Pool) -> None:
+    """So long after its last sign of life that nobody is held to be at a setup."""
+    pool.box.xapi.life.clock.pass_seconds(60)

@@ -1,0 +1,186 @@
+"""setup, cut off at every step and gone on with; paused, stopped, and begun twice."""
+
+from typing import Any, List
+
+import pytest
+from managed_pool import Pool
+from setup_stories import SETUP, Ctl, bare_hosts, boots, in_service, is_set_up, keys, let_it_look_dead
+from sriovctl import tasks
+from sriovctl.rollout import state as states
+
+pytestmark = pytest.mark.story
+
+
+@pytest.fixture(autouse=True)
+def _soon(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(tasks, "POLL_SECONDS", 0.05)
+
+
+class Killed(BaseException):
+    """As by kill -9: nothing of the program runs any more."""
+
+
+class Writes:
+    """Of the state: kills the program before or after one of them. `last` is what is recorded."""
+
+    def __init__(self, patch: pytest.MonkeyPatch) -> None:
+        self.number, self.left, self.after = 0, -1, False
+        self._real = states.Keeper._write
+        patch.setattr(states.Keeper, "_write", lambda keeper, state: self._write(keeper, state))
+
+    def kill_at(self, number: int, after: bool) -> None:
+        """At the write of that number of the next program."""
+        self.left, self.after = number, after
+
+    def _write(self, keeper: states.Keeper, state: states.State) -> None:
+        self.left -= 1
+        if self.left == 0 and not self.after:
+            raise Killed
+        self._real(keeper, state)
+        if self.left == 0:
+            raise Killed
+
+
+@pytest.fixture
+def writes(monkeypatch: pytest.MonkeyPatch) -> Writes:
+    return Writes(monkeypatch)
+
+
+def phases(pool: Pool) -> List[str]:
+    found = states.read(pool.pool_keys())
+    assert found is not None
+    return [host.phase for host in found[1].hosts.values()]
+
+
+@pytest.mark.parametrize("after", [True, False], ids=["once recorded", "before it is recorded"])
+@bare_hosts()
+def test_killed_again_and_again(pool: Pool, ctl: Ctl, writes: Writes, after: bool) -> None:
+    """Each program takes the record over and comes one step further. Whatever is asked in between tells of
+    it; no host boots twice, none is left out of service, HA is on in the end."""
+    sr = pool.box.xapi.database.create("SR", {"name_label": "shared", "shared": True})
+    pool.api("pool.enable_ha", [sr], {})
+    booted: List[str] = []
+    real = pool.box.xapi.boot
+
+    def boot(host: str) -> bool:
+        booted.append(host)
+        return real(host)
+
+    pool.box.xapi.boot = boot
+    seen: List[str] = []
+    command, programs, done = [*SETUP, "--yes"], 0, None
+    while done is None:
+        writes.kill_at(2 if after else 3, after)
+        try:
+            done = ctl(*command)
+        except Killed:
+            seen += [phase for phase in phases(pool) if phase not in seen]
+            told = ctl("pfs", "host1", "--no-headers")
+            assert "warning: Setup by" in told.err
+            assert "sriovctl setup resume" in told.err
+            let_it_look_dead(pool)
+        command = ["setup", "resume"]
+        programs += 1
+        assert programs < 40
+    assert done.status == 0, done.err
+    assert {"Waiting", "Draining", "Applying", "Rebooting", "Verifying", "Done"} == set(seen)
+    assert all(is_set_up(pool, host) for host in pool.hosts)
+    assert booted == [pool.other.ref, pool.one.ref]
+    assert pool.box.xapi.database.get("pool", pool.box.xapi.pool, "ha_enabled")
+    assert keys(pool) == []
+
+
+@bare_hosts()
+def test_stopped_by_another_program(pool: Pool, ctl: Ctl, writes: Writes) -> None:
+    """What a killed one has turned off is put back, at every step."""
+    sr = pool.box.xapi.database.create("SR", {"name_label": "shared", "shared": True})
+    vm = pool.vm("mail")
+    pool.start(vm, pool.other)
+    number = 0
+    while True:
+        if not pool.box.xapi.database.get("pool", pool.box.xapi.pool, "ha_enabled"):
+            pool.api("pool.enable_ha", [sr], {})
+        number += 1
+        writes.kill_at(number, True)
+        try:
+            ctl(*SETUP, "host2", "--yes")
+        except Killed:
+            pass
+        else:
+            break
+        writes.kill_at(-1, False)
+        let_it_look_dead(pool)
+        said = ctl("setup", "stop")
+        assert (said.status, keys(pool)) == (0, []), said.err
+        assert all(in_service(pool, host) for host in pool.hosts)
+        assert pool.power_state(vm) == "Running"
+        assert pool.box.xapi.database.get("pool", pool.box.xapi.pool, "ha_enabled")
+    assert number > 6
+
+
+@bare_hosts()
+def test_paused_resumed_and_stopped(pool: Pool, ctl: Ctl) -> None:
+    """By another program, while the first host reboots."""
+    asked: List[Any] = []
+    real = pool.box.xapi.boot
+
+    def boot(host: str) -> bool:
+        if host == pool.other.ref:
+            asked.append(ctl("setup", "pause"))
+        return real(host)
+
+    pool.box.xapi.boot = boot
+    said = ctl(*SETUP, "--yes")
+    assert said.status == 4
+    assert (asked[0].status, "pauses when the hosts" in asked[0].err) == (0, True)
+    assert is_set_up(pool, pool.other)
+    assert not boots(pool, pool.one)
+    status = ctl("setup", "status", "-o", "json")
+    assert [row["state"] for row in status.json] == ["Done", "Waiting"]
+    assert "paused" in status.err
+    assert ctl("setup", "resume").status == 0
+    assert is_set_up(pool, pool.one)
+    assert keys(pool) == []
+    assert ctl("setup", "stop").status == 0  # there is none
+
+
+@bare_hosts()
+def test_two_at_once(pool: Pool, ctl: Ctl) -> None:
+    """The second is told whose the first is; it may neither begin another one nor take this one over."""
+    seen = []
+    real = pool.box.xapi.boot
+
+    def boot(host: str) -> bool:
+        if host == pool.other.ref:
+            seen.extend([ctl(*SETUP, "--yes"), ctl("setup", "resume"), ctl("setup", "status")])
+        return real(host)
+
+    pool.box.xapi.boot = boot
+    assert ctl(*SETUP, "host2", "--yes").status == 0
+    second, resumed, status = seen
+    assert (second.status, resumed.status, status.status) == (1, 1, 0)
+    for refused in (second, resumed):
+        assert "There is a setup already. Setup by " in refused.err
+        assert "host host2 Rebooting" in refused.err
+    assert "Nobody is at it" not in status.err
+    assert is_set_up(pool, pool.other)
+
+
+@bare_hosts()
+def test_ctrl_c(pool: Pool, ctl: Ctl, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It says how things stand, and another one may go on at once."""
+    real = states.Keeper.asked
+
+    def interrupted(keeper: states.Keeper) -> str:
+        if keeper.state.hosts[pool.other.uuid].phase == states.DONE:
+            raise KeyboardInterrupt
+        return real(keeper)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(states.Keeper, "asked", interrupted)
+        said = ctl(*SETUP, "--yes")
+    assert said.status == 130
+    assert "1 of 2 hosts done." in said.err
+    assert "sriovctl setup resume" in said.err
+    assert ctl("setup", "resume").status == 0
+    assert all(is_set_up(pool, host) for host in pool.hosts)

@@ -1,0 +1,114 @@
+"""setup, and VMs that cannot be moved: a VM with a VF runs on each host, and both have to reboot."""
+
+from typing import List
+
+import pytest
+from igb_hosts import COMMENTS, CONF, i350
+from machine_description import Description, default_description
+from managed_pool import Pool
+from setup_stories import SETUP, Ctl, boots, in_service, keys
+from sriovctl import tasks
+
+
+def with_igb(number: int) -> Description:
+    """Another card, whose driver makes its VFs when it is loaded."""
+    usual = default_description(number, xen_options="iommu=1")
+    return usual._replace(cards=(*usual.cards, i350(3, ("0000:09:00.0", "0000:09:00.1"))))
+
+
+pytestmark = [pytest.mark.story, pytest.mark.pool(describe=with_igb)]
+
+
+@pytest.fixture(autouse=True)
+def _soon(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(tasks, "POLL_SECONDS", 0.05)
+
+
+@pytest.fixture
+def vms(pool: Pool) -> List[str]:
+    """A VM with a VF on each of two hosts, of which a change waits for a reboot."""
+    found = []
+    for host, name in ((pool.one, "web"), (pool.other, "mail")):
+        host.machine.replace_file(CONF, f"{COMMENTS}options igb max_vfs=0,0,0\n".encode())
+        assert pool.call("set_vf_count", host, pf="eth3", count="2")["reboot_required"]
+        pool.box.xapi.restart_toolstack(host.ref)
+        vm = pool.with_vf(name, host, vlan="12")
+        pool.start(vm, host)
+        found.append(vm)
+    return found
+
+
+def test_they_stop_it(pool: Pool, ctl: Ctl, vms: List[str]) -> None:
+    before = pool.everything()
+    said = ctl(*SETUP, "--yes")
+    assert said.status == 1
+    for name, host in (("web", "host1"), ("mail", "host2")):
+        words = f"VM {name} holds up the reboot of host {host}: it has devices of this host."
+        assert words in said.err
+    assert "--pinned shutdown" in said.err
+    assert pool.everything() == before
+    assert [pool.power_state(vm) for vm in vms] == ["Running", "Running"]
+    assert keys(pool) == []
+
+
+def test_they_are_down_while_their_host_reboots(pool: Pool, ctl: Ctl, vms: List[str]) -> None:
+    was = [(pool.devices(vm), pool.mac(vm)) for vm in vms]
+    plan = ctl(*SETUP, "--plan", "--pinned", "shutdown")
+    assert [" ".join(row[:4]) for row in plan.rows[1:7]] == [
+        "host2 1 disable host2",
+        "host2 2 shutdown mail",
+        "host2 3 reboot host2",
+        "host2 4 verify host2",
+        "host2 5 enable host2",
+        "host2 6 start mail",
+    ]
+    said = ctl(*SETUP, "--yes", "--pinned", "shutdown")
+    assert said.status == 0, said.err
+    assert [pool.record(vm)["resident_on"] for vm in vms] == [host.ref for host in pool.hosts]
+    assert [(pool.devices(vm), pool.mac(vm)) for vm in vms] == was
+    assert [pool.settings(host, pool.devices(vm)[0])[1] for host, vm in zip(pool.hosts, vms)] == [12, 12]
+    assert all(boots(pool, host) and in_service(pool, host) for host in pool.hosts)
+    assert all(len(pool.vfs(host, pf="eth3")) == 2 for host in pool.hosts)
+    assert keys(pool) == []
+
+
+def test_they_go_to_another_host(pool: Pool, ctl: Ctl, vms: List[str]) -> None:
+    macs = [pool.mac(vm) for vm in vms]
+    said = ctl(*SETUP, "host2", "--yes", "--pinned", "relocate")
+    assert said.status == 0, said.err
+    assert [pool.record(vm)["resident_on"] for vm in vms] == [pool.one.ref] * 2
+    assert [len(pool.devices(vm)) for vm in vms] == [1, 1]
+    assert [pool.mac(vm) for vm in vms] == macs
+    assert boots(pool, pool.other)
+    assert not boots(pool, pool.one)
+
+
+def test_vm_without_another_host(pool: Pool, ctl: Ctl, vms: List[str]) -> None:
+    """It runs where it was, its host is in service as before."""
+    for vf in pool.vfs(pool.one, state="free", pf="eth1"):
+        pool.assign(pool.vm(vf["address"]), vf=vf["address"], on=pool.one)
+    said = ctl(*SETUP, "host2", "--yes", "--pinned", "relocate")
+    assert said.status == 1
+    assert "No other host can have VM mail." in said.err
+    assert pool.record(vms[1])["resident_on"] == pool.other.ref
+    assert in_service(pool, pool.other)
+    assert not boots(pool, pool.other)
+    assert ctl("setup", "stop").status == 0
+    assert keys(pool) == []
+
+
+def test_vm_that_does_not_shut_down(pool: Pool, ctl: Ctl, vms: List[str]) -> None:
+    """The others are started again."""
+    second = pool.with_vf("db", pool.other)
+    pool.start(second, pool.other)
+    text = f"#!/usr/bin/python3\nimport sys\nsys.exit(2 * ('{vms[1]}' in sys.argv))\n"
+    with pool.hook(pool.other, text, "vm-pre-shutdown"):
+        said = ctl(*SETUP, "host2", "--yes", "--pinned", "shutdown")
+    assert said.status == 1
+    assert "VM mail was not shut down" in said.err
+    assert [pool.power_state(vm) for vm in (*vms, second)] == ["Running"] * 3
+    assert in_service(pool, pool.other)
+    assert not boots(pool, pool.other)
+    assert ctl("setup", "resume").status == 0
+    assert [pool.power_state(vm) for vm in (*vms, second)] == ["Running"] * 3
+    assert boots(pool, pool.other)

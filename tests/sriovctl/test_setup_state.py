@@ -1,0 +1,177 @@
+"""What a setup keeps in the pool: whole at every moment, and one program's at a time."""
+
+from typing import Any, Callable, Iterator
+
+import pytest
+from box import PoolInABox
+from sriovctl.connection import Connection
+from sriovctl.errors import Failed, Unreachable, XapiFailed
+from sriovctl.pool import Pool
+from sriovctl.rollout import state as states
+from sriovctl.rollout.plan import Wish
+from sriovctl.rollout.state import HostState, Keeper, Options, State
+from values import Failure
+
+
+class Direct(Connection):
+    """Calls of the box's xapi, without a network. `lose` is a method whose next answer is lost."""
+
+    def __init__(self, box: PoolInABox) -> None:
+        self._box = box
+        self.lose = ""
+
+    def call(self, method: str, *params: Any) -> Any:
+        try:
+            answer = self._box.xapi.call(method, *params)
+        except Failure as failure:
+            raise XapiFailed(failure.description) from failure
+        if method == self.lose:
+            self.lose = ""
+            raise Unreachable("lost")
+        return answer
+
+
+@pytest.fixture
+def box() -> Iterator[PoolInABox]:
+    with PoolInABox() as made:
+        yield made
+
+
+@pytest.fixture
+def pool(box: PoolInABox) -> Pool:
+    return Pool(Direct(box))
+
+
+def begun(pool: Pool, who: str = "alice@ws1") -> State:
+    hosts = {host.uuid: HostState(since=1.0) for host in pool.hosts}
+    return State(who, 1.0, Wish(("eth1",), (), 4), Options(), hosts, {}, {})
+
+
+def names(pool: Pool) -> Any:
+    return sorted(key for key in pool.other_config() if key.startswith("sriov-setup"))
+
+
+def to(pool: Pool, phase: str) -> Callable[[State], State]:
+    uuid = pool.hosts[1].uuid
+    return lambda state: state.with_host(uuid, phase=phase, disabled=True)
+
+
+def code(act: Callable[[], Any]) -> str:
+    with pytest.raises(Failed) as failed:
+        act()
+    return failed.value.code
+
+
+def test_what_is_written_is_read_again(pool: Pool) -> None:
+    keeper = states.begin(pool, begun(pool))
+    off = {"ha": {"srs": ["uuid"], "configuration": {"timeout": "60"}}, "auto_poweron": "true"}
+    wanted = to(pool, "Draining")(begun(pool)._replace(vms={"vm": "host"}, off=off, halted="paused"))
+    keeper.change(lambda _state: wanted)
+    assert states.read(pool.other_config()) == (2, wanted)
+    assert names(pool) == ["sriov-setup.2"]
+    keeper.end()
+    assert names(pool) == []
+    assert states.read(pool.other_config()) is None
+
+
+def test_nothing_changed_is_not_written(pool: Pool) -> None:
+    keeper = states.begin(pool, begun(pool))
+    keeper.change(lambda state: state)
+    assert names(pool) == ["sriov-setup.1"]
+
+
+def test_second_one_is_told_whose_the_first_is(pool: Pool) -> None:
+    states.begin(pool, begun(pool)).change(to(pool, "Rebooting"))
+    with pytest.raises(Failed) as refused:
+        states.begin(pool, begun(pool, "bob@ws2"))
+    assert refused.value.code == "SETUP_UNDER_WAY"
+    assert "Setup by alice@ws1" in refused.value.message
+    assert "host2 Rebooting" in refused.value.message
+
+
+def test_two_that_begin_at_once(pool: Pool, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The other one is recorded between the look and the record of this one."""
+    Keeper(pool, 0, begun(pool, "bob@ws2")).change(lambda state: state)
+    real, looks = states.read, [None]
+
+    def read(keys: Any) -> Any:
+        return looks.pop() if looks else real(keys)
+
+    monkeypatch.setattr(states, "read", read)
+    assert code(lambda: states.begin(pool, begun(pool))) == "SETUP_UNDER_WAY"
+
+
+def test_taken_over(pool: Pool, box: PoolInABox) -> None:
+    """Who had it finds out before it does anything more."""
+    first = states.begin(pool, begun(pool))
+    first.sign_of_life()
+    assert code(lambda: states.go_on(pool, "bob@ws2", lambda state: state)) == "SETUP_UNDER_WAY"
+    box.xapi.life.clock.pass_seconds(60)
+    second = states.go_on(pool, "bob@ws2", lambda state: state)
+    assert second.state.who == "bob@ws2"
+    assert code(lambda: first.change(to(pool, "Draining"))) == "SETUP_TAKEN_OVER"
+    second.change(to(pool, "Draining"))
+    second.end()
+    assert code(lambda: first.change(to(pool, "Draining"))) == "SETUP_TAKEN_OVER"
+    assert names(pool) == []
+
+
+@pytest.mark.parametrize("method", ["pool.add_to_other_config", "pool.remove_from_other_config"])
+def test_answer_that_is_lost(pool: Pool, method: str) -> None:
+    """The same is written again, and it is still this program's."""
+    keeper = states.begin(pool, begun(pool))
+    direct: Any = pool.connection
+    direct.lose = method
+    assert code(lambda: keeper.change(to(pool, "Draining"))) == "NO_ANSWER"
+    keeper.change(to(pool, "Draining"))
+    found = states.read(pool.other_config())
+    assert found is not None
+    assert found[1].hosts[pool.hosts[1].uuid].phase == "Draining"
+    keeper.change(to(pool, "Applying"))
+    keeper.end()
+    assert names(pool) == []
+
+
+def test_two_states_of_one_that_was_cut_off(pool: Pool) -> None:
+    """The higher one counts; the lower one goes first, so that it never counts again."""
+    states.begin(pool, begun(pool))
+    pool.call("pool.add_to_other_config", pool.ref, "sriov-setup.2", begun(pool, "bob@ws2").to_json())
+    found = states.read(pool.other_config())
+    assert found is not None
+    assert (found[0], found[1].who) == (2, "bob@ws2")
+    direct: Any = pool.connection
+    keeper = Keeper(pool, *found)
+    direct.lose = "pool.remove_from_other_config"
+    assert code(keeper.end) == "NO_ANSWER"
+    assert names(pool) == ["sriov-setup.2"]
+
+
+def test_state_of_a_newer_program(pool: Pool) -> None:
+    pool.call("pool.add_to_other_config", pool.ref, "sriov-setup.1", '{"new": 1}')
+    assert code(lambda: states.begin(pool, begun(pool))) == "SETUP_UNREADABLE"
+    pool.forget()
+    assert "sriov-setup.1, cannot be read" in str(states.notice(pool))
+
+
+def test_notice(pool: Pool) -> None:
+    assert states.notice(pool) is None
+    keeper = states.begin(pool, begun(pool))
+    keeper.change(to(pool, "Draining"))
+    keeper.change(lambda state: state._replace(off={"ha": {}}, vms={"vm": "host"}))
+    pool.forget()
+    text = states.notice(pool) or ""
+    for words in (
+        "Setup by alice@ws1",
+        "host host2 Draining since",
+        "disabled by it",
+        "HA turned off by it",
+        "1 VMs shut down by it",
+        "sriovctl setup resume",
+        "sriovctl setup stop",
+    ):
+        assert words in text
+
+
+@pytest.mark.parametrize("text", ["20261129T06:00:00Z", "2026-11-29T06:00:00Z"])
+def test_times_of_xapi(text: str) -> None:
+    assert states.seconds_of(text) == 1795932000.0
