@@ -114,6 +114,18 @@ def test_vfs_of_another_host(pool: Pool, ctl: Ctl, write: Write) -> None:
     assert ctl("apply", file, "--check").status == 0
 
 
+def test_port_names_the_host_too(pool: Pool, ctl: Ctl, write: Write) -> None:
+    """The same address on another host is another VF."""
+    web = pool.with_vf("web", pf="eth1")
+    pool.reinstate(web, on=pool.other)
+    file = write("vms: {web: {vfs: [{pf: host1/eth1}]}}")
+    assert ctl("apply", file, "--yes").out == "~ web: VFs of host host2 -> host host1\n"
+    assert pool.lease(web)["host"] == pool.one.uuid
+    db = pool.vm("db", affinity=pool.other.ref)
+    text = "vms: {db: {vfs: [{network: xenbr1}, {pf: host1/eth1}]}}"
+    assert (ctl("apply", write(text), "--yes").status, pool.lease(db)["host"]) == (0, pool.one.uuid)
+
+
 def test_network_with_a_vlan_implies_it(pool: Pool, ctl: Ctl, write: Write) -> None:
     pool.vm("web")
     for host in pool.hosts:

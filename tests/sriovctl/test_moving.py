@@ -123,6 +123,11 @@ def test_halted_vm_stays_halted_unless_it_is_to_start(pool: Pool, ctl: Ctl) -> N
     assert place(pool, web)[:4] == ("Running", pool.one.ref, [VF], pool.one.uuid)
 
 
+def test_in_dom0(pool: Pool, ctl_of: Ctl, web: str) -> None:
+    said = ctl_of(pool.other, "relocate", "web", "host2", "--yes")
+    assert (said.status, place(pool, web)[1]) == (0, pool.other.ref), said.err
+
+
 def test_home_server_elsewhere_is_told(pool: Pool, ctl: Ctl, web: str) -> None:
     pool.api("VM.set_affinity", pool.ref(web), pool.one.ref)
     said = ctl("relocate", "web", "host2", "--yes")

@@ -152,7 +152,11 @@ class _Looked:
         places = {wish.args["host_uuid"] for wish in wishes if "host_uuid" in wish.args}
         if len(places) > 1:
             raise Missing(wanted.place, "all VFs of a VM are of one host, and this names several.")
-        return diff.of_vm(seen, host.name if host else None, wishes)
+        where = next((one for one in self._pool.hosts if one.uuid in places), None)  # of `host` too
+        if where is None:
+            return diff.of_vm(seen, None, wishes)
+        there = [wish._replace(args={**wish.args, "host_uuid": where.uuid}) for wish in wishes]
+        return diff.of_vm(seen, where.name, there)
 
     def _request(self, row: Record) -> diff.Request:
         return request(row, self._network_name(row["value"]) if row["by"] == "network" else row["value"])
