@@ -3,9 +3,13 @@
 from typing import Any, Callable, List
 
 import pytest
+from box import PoolInABox
 from box_host import BoxHost
 from machine_description import Description, default_description
 from managed_pool import Pool
+from sriovctl.connection import Connection
+from sriovctl.errors import Unreachable, XapiFailed
+from values import Failure
 
 Ctl = Callable[..., Any]
 SETUP = ("setup", "--pf", "eth1", "--count", "4")
@@ -46,3 +50,21 @@ def boots(pool: Pool, host: BoxHost) -> str:
 def let_it_look_dead(pool: Pool) -> None:
     """So long after its last sign of life that nobody is held to be at a setup."""
     pool.box.xapi.life.clock.pass_seconds(60)
+
+
+class Direct(Connection):
+    """Calls of the box's xapi, without a network. `lose` is a method whose next answer is lost."""
+
+    def __init__(self, box: PoolInABox) -> None:
+        self._box = box
+        self.lose = ""
+
+    def call(self, method: str, *params: Any) -> Any:
+        try:
+            answer = self._box.xapi.call(method, *params)
+        except Failure as failure:
+            raise XapiFailed(failure.description) from failure
+        if method == self.lose:
+            self.lose = ""
+            raise Unreachable("lost")
+        return answer

@@ -4,31 +4,12 @@ from typing import Any, Callable, Iterator
 
 import pytest
 from box import PoolInABox
-from sriovctl.connection import Connection
-from sriovctl.errors import Failed, Unreachable, XapiFailed
+from setup_stories import Direct
+from sriovctl.errors import Failed
 from sriovctl.pool import Pool
 from sriovctl.rollout import state as states
 from sriovctl.rollout.plan import Wish
 from sriovctl.rollout.state import HostState, Keeper, Options, State
-from values import Failure
-
-
-class Direct(Connection):
-    """Calls of the box's xapi, without a network. `lose` is a method whose next answer is lost."""
-
-    def __init__(self, box: PoolInABox) -> None:
-        self._box = box
-        self.lose = ""
-
-    def call(self, method: str, *params: Any) -> Any:
-        try:
-            answer = self._box.xapi.call(method, *params)
-        except Failure as failure:
-            raise XapiFailed(failure.description) from failure
-        if method == self.lose:
-            self.lose = ""
-            raise Unreachable("lost")
-        return answer
 
 
 @pytest.fixture

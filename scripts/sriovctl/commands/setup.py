@@ -118,9 +118,9 @@ def _told(made: List[HostPlan], reboots: List[Any], options: states.Options) -> 
     told = f"{count} host{'s' if count != 1 else ''}"
     if reboots:
         at_once = f"{options.parallel} at a time" if options.parallel > 1 else "one after the other"
-        told += f", {len(reboots)} reboot{'s' if len(reboots) > 1 else ''}, {at_once}"
-        if len(reboots) > 1 and any(host.master for host in reboots):
-            told += ", the master last"
+        told += f", {len(reboots)} reboot{'s' if len(reboots) > 1 else ''}"
+        if len(reboots) > 1:
+            told += f", {at_once}" + (", the master last" if any(host.master for host in reboots) else "")
     stopped = sum(len(one.stop) for one in made)
     return told + (f"; {stopped} VMs are shut down meanwhile" if stopped else "")
 

@@ -117,6 +117,7 @@ class Hosts:
 
     def _drain(self, uuid: str) -> None:
         host, tell, options = self.hosts[uuid], self._teller(uuid), self.state.options
+        steps.wait_for_operations(self.pool, host, options.minutes * 60, tell)
         found = self._unblocked(uuid)
         stop = [guest.uuid for guest in found.stop]
         homes = dict.fromkeys(stop, uuid)
@@ -163,26 +164,27 @@ class Hosts:
                 self.voice.say(f"Host {host.name}: {warning}")
             self._change_host(uuid, states.VERIFYING)
         elif known.disabled:
-            self._change_host(uuid, states.REBOOTING, down=steps.host_time(self.pool, host))
+            booted, down = steps.boot_time(self.pool, host), steps.host_time(self.pool, host)
+            self._change_host(uuid, states.REBOOTING, booted=booted, down=down)
         else:
             self._change_host(uuid, states.DRAINING, disabled=True)
 
     def _reboot(self, uuid: str) -> None:
-        host, down = self.hosts[uuid], self.state.hosts[uuid].down
-        if self._still_up(host, down):
+        host, known = self.hosts[uuid], self.state.hosts[uuid]
+        if self._still_up(host, known.booted, known.down):
             now = steps.refreshed(self.pool, host)
             if now.enabled or steps.guests(self.pool, host):  # by its toolstack's restart, or by somebody
                 self._change_host(uuid, states.DRAINING)
                 return
             steps.reboot(self.pool, host)
-        tell = self._teller(uuid)
-        steps.wait_for_boot(self.pool, host, down, self.state.options.minutes * 60, tell)
+        seconds, tell = self.state.options.minutes * 60, self._teller(uuid)
+        steps.wait_for_boot(self.pool, host, known.booted, known.down, seconds, tell)
         self._change_host(uuid, states.APPLYING, rebooted=True)
 
-    def _still_up(self, host: Host, down: float) -> bool:
+    def _still_up(self, host: Host, booted: float, down: float) -> bool:
         """Whether it runs as before and was not told to go down. What does not answer is going down."""
         try:
-            if steps.boot_time(self.pool, host) > down or steps.is_going_down(self.pool, host):
+            if steps.has_booted(self.pool, host, booted, down) or steps.is_going_down(self.pool, host):
                 return False
             return steps.host_time(self.pool, host) > 0
         except Failed as failed:

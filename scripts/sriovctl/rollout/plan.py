@@ -263,6 +263,7 @@ _REASONS = {
     "VM_IS_IMMOBILE": "it must not migrate",
     "VM_REQUIRES_SR": "its disks are on this host only",
     "VM_REQUIRES_NETWORK": "no other host has its network",
+    "OTHER_OPERATION_IN_PROGRESS": "xapi is at another operation with it",
     "VM_LACKS_FEATURE": "its guest has no tools",
     "NO_HOSTS_AVAILABLE": "no other host can take it",
     "HOST_NOT_ENOUGH_FREE_MEMORY": "no other host has memory for it",

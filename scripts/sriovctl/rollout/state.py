@@ -30,13 +30,14 @@ VERIFYING, DONE, FAILED = "Verifying", "Done", "Failed"
 
 
 class HostState(NamedTuple):
-    """`since` and the rest are the workstation's time, but for `down`: the host's own time before it was told
-    to reboot, so that a later boot is the one that was asked for."""
+    """`since` is the workstation's time. `down` is the host's own, before it was told to reboot, so that a
+    later boot is the one that was asked for, and `booted` when it had been booted then."""
 
     phase: str = WAITING
     since: float = 0.0
     note: str = ""  # why it has failed
     down: float = 0.0
+    booted: float = 0.0
     rebooted: bool = False
     disabled: bool = False  # by us
 

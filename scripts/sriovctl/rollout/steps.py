@@ -25,6 +25,7 @@ _SILENT = (
     *("NO_MASTER", "SESSION_INVALID", "HOST_STILL_BOOTING"),
 )
 GONE = ("CANNOT_CONTACT_HOST", "HOST_OFFLINE", *_SILENT)
+_CLOCK_SET_SECONDS = 300.0
 _NULL = "OpaqueRef:NULL"
 
 Found = TypeVar("Found")
@@ -164,16 +165,15 @@ def ha_of(pool: Pool) -> Optional[Dict[str, Any]]:
 
 
 def ha_off(pool: Pool, tell: Tell) -> None:
-    tell("turning HA off")
     if pool.call("pool.get_ha_enabled", pool.ref):
-        pool.call("pool.disable_ha")
+        tasks.done(pool, "pool", "HA is being turned off", tell, "pool.disable_ha")
 
 
 def ha_on(pool: Pool, noted: Dict[str, Any], tell: Tell) -> None:
-    tell("turning HA on again")
     if not pool.call("pool.get_ha_enabled", pool.ref):
         srs = [pool.call("SR.get_by_uuid", uuid) for uuid in noted["srs"]]
-        pool.call("pool.enable_ha", srs, noted["configuration"])
+        what = "HA is being turned on again"
+        tasks.done(pool, "pool", what, tell, "pool.enable_ha", srs, noted["configuration"])
 
 
 AUTO_POWERON = "auto_poweron"  # a pool that has it starts halted VMs at each boot of a host
@@ -209,13 +209,29 @@ def enable(pool: Pool, host: Host, seconds: float, tell: Tell) -> None:
                 raise
         return None
 
-    until(f"host {host.name} is being enabled", look, seconds, tell)
+    until(f"host {host.name} is being enabled", look, seconds, lambda _what: tell("being enabled"))
+
+
+def wait_for_operations(pool: Pool, host: Host, seconds: float, tell: Tell) -> None:
+    """Until xapi does nothing with the host's VMs any more: what a program that was killed had begun, or
+    somebody's backup. A VM that it is at counts as one that cannot be moved."""
+
+    def look() -> Optional[bool]:
+        records = pool.call("VM.get_all_records_where", f'field "resident_on" = "{host.ref}"')
+        busy = [one["name_label"] for one in records.values() if one["current_operations"]]
+        if not busy and "evacuate" not in pool.call("host.get_current_operations", host.ref).values():
+            return True
+        tell(f"waiting for what xapi does with {', '.join(busy) or 'its VMs'}")
+        return None
+
+    what = f"xapi is at other operations with VMs of host {host.name}"
+    until(what, look, seconds, lambda _what: None)
 
 
 def evacuate(pool: Pool, host: Host, batch: int, tell: Tell) -> None:
     """All guests away. `batch`: how many at a time, with xapi 23.27 and newer."""
     if guests(pool, host):
-        what = f"VMs of host {host.name} are being moved away"
+        what = "VMs are being moved away"
         params: List[Any] = [host.ref, *([_NULL, str(batch)] if batch else [])]
         tasks.done(pool, f"host {host.name}", what, tell, "host.evacuate", *params)
 
@@ -338,21 +354,28 @@ def reboot(pool: Pool, host: Host) -> None:
     try:
         pool.call("host.reboot", host.ref)
     except Failed as failed:
-        if failed.code not in (*GONE, "OTHER_OPERATION_IN_PROGRESS"):
+        if failed.code not in GONE and not is_going_down(pool, host):
             raise
 
 
-def wait_for_boot(pool: Pool, host: Host, down: float, seconds: float, tell: Tell) -> None:
-    """Until its xapi says that it was booted after `down`, it counts as live, and the plugin answers. (For
-    ten minutes xapi holds a host that is down for live: `live` alone means nothing.)"""
+def has_booted(pool: Pool, host: Host, before: float, down: float) -> bool:
+    """Since its clock was at `down`, when it had been booted at `before`. A clock that was set anew, as with
+    a flat battery, may show a boot earlier than `down`; a restart of the toolstack moves it by little."""
+    now = boot_time(pool, host)
+    return now > down or abs(now - before) > _CLOCK_SET_SECONDS
+
+
+def wait_for_boot(pool: Pool, host: Host, before: float, down: float, seconds: float, tell: Tell) -> None:
+    """Until its xapi says that it was booted since, it counts as live, and the plugin answers. (For ten
+    minutes xapi holds a host that is down for live: `live` alone means nothing.)"""
 
     def look() -> Optional[bool]:
-        if boot_time(pool, host) <= down or not refreshed(pool, host).live:
+        if not has_booted(pool, host, before, down) or not refreshed(pool, host).live:
             return None
         pool.plugin(host, "status")
         return True
 
-    until(f"host {host.name} reboots", look, seconds, tell)
+    until(f"host {host.name} reboots", look, seconds, lambda _what: tell("waiting until it is back"))
 
 
 # -- the plugin's own --------------------------------------------------------------------------------
