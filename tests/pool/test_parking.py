@@ -70,7 +70,8 @@ def test_it_starts_without_vfs_wherever(pool: Pool, pci: str) -> None:
         assert pool.devices(web) == ([OF_ETH2] if pci else [])
         assert pool.codes() == []
         pool.shut_down(web)
-    assert pool.listed(web)["parked"]
+    row = pool.listed(web)
+    assert (row["parked"], row["host_uuid"]) == (True, pool.one.uuid)
 
 
 def test_a_revert_brings_no_vfs_back(pool: Pool) -> None:
