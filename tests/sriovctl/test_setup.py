@@ -6,6 +6,7 @@ import pytest
 from managed_pool import Pool
 from setup_stories import SETUP, Ctl, bare_hosts, boots, in_service, is_set_up, keys
 from sriovctl import tasks
+from sriovctl.rollout import steps
 
 pytestmark = pytest.mark.story
 
@@ -208,3 +209,38 @@ def test_host_that_fails_is_given_back(pool: Pool, ctl: Ctl, monkeypatch: pytest
         file.write(text)
     assert ctl("setup", "resume").status == 0
     assert is_set_up(pool, pool.one)
+
+
+@bare_hosts(hosts=3)
+def test_dead_host_others_done_and_ha_that_stays_off(
+    pool: Pool, ctl: Ctl, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Two may be out of service, so the others are done. xapi turns HA on only when all hosts are live."""
+    dead, sr = pool.other, turn_ha_on(pool)
+    real = pool.box.xapi.boot
+
+    def boot(host: str) -> bool:
+        if host != dead.ref:
+            return real(host)
+        pool.box.xapi.notice_dead(host)
+        return False
+
+    wait = steps.wait_for_boot
+
+    def waited(pool: Any, host: Any, before: float, down: float, seconds: float, tell: Any) -> None:
+        wait(pool, host, before, down, 0 if host.uuid == dead.uuid else seconds, tell)
+
+    pool.box.xapi.boot = boot
+    monkeypatch.setattr(steps, "wait_for_boot", waited)
+    said = ctl(*SETUP, "--yes", "--max-unavailable", "2")
+    assert said.status == 4
+    assert [is_set_up(pool, host) for host in (pool.one, pool.hosts[2])] == [True, True]
+    assert "HA stays off: " in said.err
+    assert f"heartbeat-sr-uuids={pool.box.xapi.database.get('SR', sr, 'uuid')}" in said.err
+    assert "HA turned off by it" in ctl("vfs", "--no-headers").err
+
+    pool.box.xapi.boot = real
+    pool.box.xapi.power_on(dead.ref)
+    assert ctl("setup", "stop").status == 0
+    assert ha(pool)[0]
+    assert keys(pool) == []

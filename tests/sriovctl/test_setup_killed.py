@@ -1,12 +1,15 @@
 """setup, cut off at every step and gone on with; paused, stopped, and begun twice."""
 
+import threading
 from typing import Any, List
 
 import pytest
+from checks import until
 from managed_pool import Pool
 from setup_stories import SETUP, Ctl, bare_hosts, boots, in_service, is_set_up, keys, let_it_look_dead
 from sriovctl import tasks
 from sriovctl.rollout import state as states
+from terminal_session import Terminal
 
 pytestmark = pytest.mark.story
 
@@ -184,3 +187,53 @@ def test_ctrl_c(pool: Pool, ctl: Ctl, monkeypatch: pytest.MonkeyPatch) -> None:
     assert "sriovctl setup resume" in said.err
     assert ctl("setup", "resume").status == 0
     assert all(is_set_up(pool, host) for host in pool.hosts)
+
+
+class Booting:
+    """While a host is down: `down` is set then, and it comes up when `up` is."""
+
+    def __init__(self, pool: Pool) -> None:
+        self.down, self.up = threading.Event(), threading.Event()
+        self._real = pool.box.xapi.boot
+        pool.box.xapi.boot = self._boot
+
+    def _boot(self, host: str) -> bool:
+        self.down.set()
+        assert self.up.wait(120)
+        return self._real(host)
+
+
+@bare_hosts()
+def test_ctrl_c_at_a_terminal(pool: Pool, ctl: Ctl) -> None:
+    """While a host reboots. The program ends at once, and another one finds the host up."""
+    booting = Booting(pool)
+    with Terminal([*SETUP, "host2"]) as terminal:
+        terminal.until("Do this: 1 host, 1 reboot? [y/N]")
+        terminal.type("y\n")
+        assert booting.down.wait(120)
+        terminal.until("host2 Rebooting: waiting until it is back")
+        terminal.type("\x03")
+        assert terminal.end() == 130
+    assert "host host2 Rebooting since" in terminal.shown
+    assert "Traceback" not in terminal.shown
+    stopped = ctl("setup", "stop")
+    assert stopped.status == 1
+    assert "Host host2 is rebooting" in stopped.err
+    booting.up.set()
+    assert ctl("setup", "resume").status == 0
+    assert is_set_up(pool, pool.other)
+
+
+@bare_hosts()
+def test_killed_while_a_host_reboots(pool: Pool, ctl: Ctl) -> None:
+    """Its xapi enables the host when it is up, whoever is there."""
+    booting = Booting(pool)
+    with Terminal([*SETUP, "host2", "--yes"]):
+        assert booting.down.wait(120)
+    booting.up.set()
+    until(lambda: in_service(pool, pool.other))
+    let_it_look_dead(pool)
+    assert "host host2 Rebooting" in ctl("status").err
+    assert ctl("setup", "resume").status == 0
+    assert is_set_up(pool, pool.other)
+    assert keys(pool) == []

@@ -1,8 +1,6 @@
 """setup: from a bare pool to VFs everywhere, with rolling reboots; its status, pause, resume and stop."""
 
 import argparse
-import getpass
-import socket
 import time
 from typing import Any, Dict, List
 
@@ -72,7 +70,7 @@ def _new(client: Client, args: argparse.Namespace) -> int:
     options, ha = _options(args, states.Options()), steps.ha_of(pool) is not None
     with client.progress("setup") as progress:
         progress.say(f"looking at {len(hosts)} hosts")
-        made = runs.look_at_all(pool, hosts, wish, options.pinned, ha)
+        made = runs.look_at_all(pool, hosts, wish, options.pinned, ha, client.patience)
     client.show(_rows(client, made, options.pinned, ha), PLAN)
     blockers = [blocker for one in made for blocker in one.blockers]
     for blocker in blockers:
@@ -160,6 +158,9 @@ def _network_names(client: Client) -> Dict[str, str]:
 
 
 def _who() -> str:
+    import getpass
+    import socket
+
     return f"{getpass.getuser()}@{socket.gethostname()}"
 
 

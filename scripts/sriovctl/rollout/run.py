@@ -6,7 +6,7 @@ from typing import Dict, Iterator, List, Optional, Sequence
 
 from .. import tasks
 from ..errors import DONE, FAILED, PARTLY, Failed
-from ..pool import Host, Pool
+from ..pool import LOOK_SECONDS, Host, Pool
 from . import plan as plans
 from . import state as states
 from . import steps
@@ -15,25 +15,22 @@ from .plan import HostPlan, Wish
 from .state import HostState, State
 
 
-def look_at_all(pool: Pool, hosts: Sequence[Host], wish: Wish, pinned: str, ha: bool) -> List[HostPlan]:
-    """The plan of each host, all looked at at once."""
+def look_at_all(
+    pool: Pool, hosts: Sequence[Host], wish: Wish, pinned: str, ha: bool, seconds: float = LOOK_SECONDS
+) -> List[HostPlan]:
+    """The plan of each host, all looked at at once; of one that does not answer in these seconds, that."""
     for of in ("PIF", "Bond", "VLAN", "network"):
         pool.records(of)  # once, not in each thread
-    found: Dict[str, HostPlan] = {}
 
-    def look(host: Host) -> None:
-        try:
-            seen = steps.look(pool, host, wish)
-            found[host.uuid] = plans.of_host(seen, wish, pinned, ha)
-        except Failed as failed:
-            found[host.uuid] = HostPlan(host, [], "", [], [], [failed])
+    def look(host: Host) -> HostPlan:
+        return plans.of_host(steps.look(pool, host, wish), wish, pinned, ha)
 
-    threads = [threading.Thread(target=look, args=(host,), daemon=True) for host in hosts]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
-    return plans.order([found[host.uuid] for host in hosts])
+    return plans.order(
+        [
+            HostPlan(answer.host, [], "", [], [], [answer.error]) if answer.error else answer.value
+            for answer in pool.at_once(hosts, look, seconds)
+        ]
+    )
 
 
 class Run(Hosts):
@@ -83,7 +80,7 @@ class Run(Hosts):
             raise
         finally:
             over.set()
-            thread.join()
+            thread.join(states.ALIVE_SECONDS)  # its call may hang where the master has just gone
             if ours:
                 self._at_rest()
 

@@ -309,6 +309,7 @@ def notice(pool: Pool) -> Optional[str]:
     if found is None:
         return None
     return (
-        f"{summary(found[1], names_of(pool))} `sriovctl setup status` shows it; if nobody "
-        "is at it, `sriovctl setup resume` goes on, `sriovctl setup stop` puts back what it turned off."
+        f"{summary(found[1], names_of(pool))} On a workstation `sriovctl setup status` "
+        "shows it; if nobody is at it, `sriovctl setup resume` goes on, and `sriovctl setup stop` puts back "
+        "what it turned off."
     )
