@@ -1,8 +1,6 @@
 """One session with a pool's xapi, for many threads: calls give a result, or XapiFailed or Unreachable."""
 
-import http.client
 import threading
-import xmlrpc.client
 from typing import Any, Callable, List, Optional
 
 from .errors import Failed, Unreachable, XapiFailed
@@ -105,14 +103,20 @@ def answered(act: Callable[[], Any]) -> Any:
     """What a call by XenAPI gives; its exceptions as ours."""
     try:
         return act()
-    except xmlrpc.client.Fault as fault:
-        if fault.faultCode == 401:  # so XenAPI says SESSION_INVALID when it has not logged in itself
-            raise XapiFailed(["SESSION_INVALID"]) from fault
-        raise Unreachable(fault.faultString) from fault
-    except (OSError, http.client.HTTPException, xmlrpc.client.Error) as error:
-        raise Unreachable(str(error) or type(error).__name__) from error
     except Exception as error:
-        details = getattr(error, "details", None)  # of XenAPI.Failure, which is imported by who made `act`
-        if not isinstance(details, list):
+        said = _said(error)
+        if said is None:
             raise
-        raise XapiFailed(details) from error
+        raise said from error
+
+
+def _said(error: Exception) -> Optional[Exception]:
+    import http.client  # not before: completion must answer at once
+    import xmlrpc.client
+
+    if isinstance(error, xmlrpc.client.Fault) and error.faultCode == 401:
+        return XapiFailed(["SESSION_INVALID"])  # as XenAPI says it when it has not logged in itself
+    if isinstance(error, (OSError, http.client.HTTPException, xmlrpc.client.Error)):
+        return Unreachable(getattr(error, "faultString", "") or str(error) or type(error).__name__)
+    details = getattr(error, "details", None)  # of XenAPI.Failure, which is imported by who made the call
+    return XapiFailed(details) if isinstance(details, list) else None

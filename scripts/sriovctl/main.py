@@ -6,7 +6,7 @@ import sys
 import time
 from typing import Callable, List, Optional, Sequence
 
-from . import grammar, terminal
+from . import completion, grammar, seen_names, settings, terminal
 from .client import Client
 from .command import Command
 from .connection import Connection
@@ -18,7 +18,9 @@ INTERRUPTED = 130  # as a shell reports a program that SIGINT ended
 
 def main(argv: Optional[Sequence[str]] = None) -> int:
     sys.stdout, sys.stderr = terminal.in_utf8(sys.stdout), terminal.in_utf8(sys.stderr)
-    return run(list(sys.argv[1:] if argv is None else argv), in_dom0())
+    argv = list(sys.argv[1:] if argv is None else argv)
+    answered = completion.asked(argv, in_dom0)
+    return run(argv, in_dom0()) if answered is None else answered
 
 
 def in_dom0() -> bool:
@@ -35,7 +37,8 @@ def run(argv: List[str], local: bool) -> int:
         args = grammar.read(argv)
     except SystemExit as end:  # argparse has said why
         return int(end.code or 0)
-    client = Client(args, _local if local and not args.host and not args.pool else _remote, local)
+    by_socket = local and not args.host and not args.pool
+    client = Client(args, _local if by_socket else _remote, local)
     try:
         return _act(client, grammar.command(args.command), args)
     except Failed as failed:
@@ -49,11 +52,14 @@ def run(argv: List[str], local: bool) -> int:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return FAILED
     finally:
-        _closed(client)
+        _closed(client, by_socket)
 
 
-def _closed(client: Client) -> None:
+def _closed(client: Client, by_socket: bool) -> None:
     try:
+        if client.connected:
+            key = seen_names.DOM0 if by_socket else settings.target(client.options).key
+            seen_names.keep(key, client.pool)
         client.close()
     except (Failed, KeyboardInterrupt):
         pass  # the session ends by itself

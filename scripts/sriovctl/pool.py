@@ -41,6 +41,7 @@ class Pool:
     def __init__(self, connection: Connection) -> None:
         self.connection = connection
         self._read: Dict[str, Dict[str, Dict[str, Any]]] = {}
+        self.answers: Dict[str, Dict[str, Any]] = {}  # by function and host, of calls without arguments
 
     def call(self, method: str, *params: Any) -> Any:
         """A XenAPI call; raises Failed."""
@@ -65,6 +66,11 @@ class Pool:
         if of not in self._read:
             self._read[of] = self.call(f"{of}.get_all_records")
         return self._read[of]
+
+    @property
+    def read(self) -> Dict[str, Dict[str, Dict[str, Any]]]:
+        """Records that were read until now, by class."""
+        return dict(self._read)
 
     def forget(self) -> None:
         """The next look is a new one."""
@@ -125,13 +131,16 @@ class Pool:
         asked = f"host {host.name}"
         answer = self._call(asked, "host.call_plugin", host.ref, PLUGIN, function, args)
         try:
-            return json.loads(answer)
+            value = json.loads(answer)
         except ValueError as error:
             raise Failed(
                 "BAD_ANSWER",
                 f"The plugin of {asked} answered {function} with something that is no JSON.",
                 "Is another plugin called `sriov` installed there?",
             ) from error
+        if not args:
+            self.answers.setdefault(function, {})[host.name] = value
+        return value
 
     def master(self, function: str, **args: str) -> Any:
         """The same of a pool function."""

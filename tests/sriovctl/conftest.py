@@ -31,6 +31,16 @@ class Said(NamedTuple):
         return json.loads(self.out)
 
 
+FOLDERS = ("SRIOVCTL_CONFIG_DIR", "SRIOVCTL_DATA_DIR", "SRIOVCTL_CACHE_DIR")
+
+
+@pytest.fixture(autouse=True)
+def _own_folders(tmp_path: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What sriovctl keeps for its user goes nowhere else."""
+    for name in FOLDERS:
+        monkeypatch.setenv(name, str(tmp_path / name.split("_")[1].lower()))
+
+
 @pytest.fixture
 def pool(request: pytest.FixtureRequest) -> Iterator[Pool]:
     """As in tests/pool: two hosts alike with four VFs on eth1, or what the marker `pool` says."""
@@ -63,7 +73,7 @@ def ctl_of() -> Callable[..., Said]:
     def run(host: BoxHost, *words: str) -> Said:
         done = subprocess.run(
             [sys.executable, PROGRAM, *words],
-            env=host.environment,
+            env={**host.environment, **{name: os.environ[name] for name in FOLDERS}},
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,

@@ -1,6 +1,7 @@
 """A box with TLS before its hosts, and sriovctl on a workstation that reaches it so."""
 
 import os
+import re
 import sys
 from contextlib import ExitStack, contextmanager
 from typing import Any, Iterator
@@ -46,11 +47,8 @@ class Fronts:
 
 @contextmanager
 def made(folder: str, monkeypatch: pytest.MonkeyPatch) -> Iterator[Fronts]:
-    """With folders of its own for what sriovctl keeps."""
-    for name in [name for name in os.environ if name.startswith("SRIOVCTL_")]:
+    for name in [name for name in os.environ if re.match("SRIOVCTL_(?!.*_DIR)", name)]:
         monkeypatch.delenv(name)
-    for kind in ("CONFIG", "DATA", "CACHE"):
-        monkeypatch.setenv(f"SRIOVCTL_{kind}_DIR", os.path.join(folder, kind.lower()))
     monkeypatch.setenv("SRIOVCTL_PASSWORD", PASSWORD)
     with ExitStack() as stack:
         box = stack.enter_context(PoolInABox(interpreter=sys.executable, password=PASSWORD))
