@@ -5,6 +5,7 @@ from typing import Any, Callable, List
 import pytest
 from box import PoolInABox
 from box_host import BoxHost
+from igb_hosts import COMMENTS, CONF, i350
 from machine_description import Description, default_description
 from managed_pool import Pool
 from sriovctl.connection import Connection
@@ -18,6 +19,17 @@ SETUP = ("setup", "--pf", "eth1", "--count", "4")
 def bare(number: int) -> Description:
     """As an installer leaves it, with the IOMMU turned off by somebody."""
     return default_description(number, xen_options="iommu=0")
+
+
+def with_igb(number: int) -> Description:
+    """Another card, whose driver makes its VFs when it is loaded."""
+    usual = default_description(number, xen_options="iommu=1")
+    return usual._replace(cards=(*usual.cards, i350(3, ("0000:09:00.0", "0000:09:00.1"))))
+
+
+def igb_by_place(host: BoxHost) -> None:
+    """Its file has a number for each port, so that the management's can have none."""
+    host.machine.replace_file(CONF, f"{COMMENTS}options igb max_vfs=0,0,0\n".encode())
 
 
 def bare_hosts(hosts: int = 2) -> pytest.MarkDecorator:

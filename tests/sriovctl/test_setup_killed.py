@@ -115,6 +115,7 @@ def test_stopped_by_another_program(pool: Pool, ctl: Ctl, writes: Writes) -> Non
         let_it_look_dead(pool)
         said = ctl("setup", "stop")
         assert (said.status, keys(pool)) == (0, []), said.err
+        assert "nothing is turned off by it any more" in said.err
         assert all(in_service(pool, host) for host in pool.hosts)
         assert pool.power_state(vm) == "Running"
         assert pool.box.xapi.database.get("pool", pool.box.xapi.pool, "ha_enabled")
@@ -141,7 +142,8 @@ def test_paused_resumed_and_stopped(pool: Pool, ctl: Ctl) -> None:
     status = ctl("setup", "status", "-o", "json")
     assert [row["state"] for row in status.json] == ["Done", "Waiting"]
     assert "paused" in status.err
-    assert ctl("setup", "resume").status == 0
+    resumed = ctl("setup", "resume")
+    assert (resumed.status, "4 VFs on eth1. Setup by" in resumed.err) == (0, True)
     assert is_set_up(pool, pool.one)
     assert keys(pool) == []
     assert ctl("setup", "stop").status == 0  # there is none

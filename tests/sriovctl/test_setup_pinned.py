@@ -3,18 +3,9 @@
 from typing import List
 
 import pytest
-from igb_hosts import COMMENTS, CONF, i350
-from machine_description import Description, default_description
 from managed_pool import Pool
-from setup_stories import SETUP, Ctl, boots, in_service, keys
+from setup_stories import SETUP, Ctl, boots, igb_by_place, in_service, keys, with_igb
 from sriovctl import tasks
-
-
-def with_igb(number: int) -> Description:
-    """Another card, whose driver makes its VFs when it is loaded."""
-    usual = default_description(number, xen_options="iommu=1")
-    return usual._replace(cards=(*usual.cards, i350(3, ("0000:09:00.0", "0000:09:00.1"))))
-
 
 pytestmark = [pytest.mark.story, pytest.mark.pool(describe=with_igb)]
 
@@ -29,7 +20,7 @@ def vms(pool: Pool) -> List[str]:
     """A VM with a VF on each of two hosts, of which a change waits for a reboot."""
     found = []
     for host, name in ((pool.one, "web"), (pool.other, "mail")):
-        host.machine.replace_file(CONF, f"{COMMENTS}options igb max_vfs=0,0,0\n".encode())
+        igb_by_place(host)
         assert pool.call("set_vf_count", host, pf="eth3", count="2")["reboot_required"]
         pool.box.xapi.restart_toolstack(host.ref)
         vm = pool.with_vf(name, host, vlan="12")

@@ -216,7 +216,7 @@ def status(client: Client, _args: argparse.Namespace) -> int:
         for uuid, host in state.hosts.items()
     ]
     client.show(rows, STATUS)
-    client.say(f"{state.wish.text(_network_names(client))}. {states.summary(state, name)}")
+    client.say(_summary(client, state))
     for row in rows:
         if row["note"]:
             client.say(f"Host {row['host']}: {row['note']}")
@@ -225,13 +225,19 @@ def status(client: Client, _args: argparse.Namespace) -> int:
     return DONE
 
 
+def _summary(client: Client, state: states.State) -> str:
+    return f"{state.wish.text(_network_names(client))}. {states.summary(state, states.names_of(client.pool))}"
+
+
 def resume(client: Client, args: argparse.Namespace) -> int:
     """Options that are typed take the place of those that it was begun with."""
 
     def changed(state: states.State) -> states.State:
         return runs.to_resume(state)._replace(options=_options(args, state.options))
 
-    return _run(client, states.go_on(client.pool, _who(), changed))
+    keeper = states.go_on(client.pool, _who(), changed)
+    client.say(_summary(client, keeper.state))
+    return _run(client, keeper)
 
 
 def pause(client: Client, _args: argparse.Namespace) -> int:
@@ -253,7 +259,10 @@ def _halt(client: Client, how: str, does: str) -> int:
         states.ask(pool, how)
         client.say(f"The setup by {found[1].who} {does} when the hosts that it is at are done.")
         return DONE
-    return _run(client, states.go_on(pool, _who(), lambda state: state), how)
+    status = _run(client, states.go_on(pool, _who(), lambda state: state), how)
+    if status == DONE:
+        client.say(f"The setup by {found[1].who} {does}; nothing is turned off by it any more.")
+    return status
 
 
 def _arguments(parser: argparse.ArgumentParser) -> None:
