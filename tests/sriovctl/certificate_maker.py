@@ -24,6 +24,10 @@ unique_subject = no
 commonName = supplied
 [names]
 subjectAltName = {names}
+[own]
+subjectAltName = {names}
+subjectKeyIdentifier = none
+authorityKeyIdentifier = none
 [authority]
 subjectAltName = {names}
 basicConstraints = critical, CA:TRUE
@@ -63,7 +67,7 @@ def make(
         signer = ["-cert", f"{by}.pem", "-keyfile", f"{by}.key"]
     else:
         signer = ["-selfsign", "-keyfile", key]
-    extensions = "authority" if name.startswith("ca") else "names"
+    extensions = "authority" if name.startswith("ca") else "names" if signed_by else "own"
     _openssl(
         *("ca", "-batch", "-notext", "-config", conf, "-extensions", extensions, *signer),
         *("-startdate", begins, "-enddate", ends, "-in", request, "-out", made),
