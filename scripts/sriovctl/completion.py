@@ -15,12 +15,11 @@ from .errors import Failed
 
 FILES = 3  # exit status of __complete: the shell knows files better
 _KINDS = {
-    "HOST": ("host",),
-    "VM": ("VM",),
-    "VM|HOST": ("VM", "host"),
-    "NET": ("network",),
-    "HOST/PORT": ("port",),
-    "HOST/PORT:N": ("vf",),
+    "HOST": "host",
+    "VM": "VM",
+    "NET": "network",
+    "HOST/PORT": "port",
+    "HOST/PORT:N": "vf",
 }
 _OF_FILES = ("FILE", "RPM")
 InDom0 = Callable[[], bool]
@@ -30,6 +29,8 @@ def may_be(action: argparse.Action, options: argparse.Namespace, in_dom0: InDom0
     """All values of an argument or option that are known."""
     if action.choices is not None:
         return [str(choice) for choice in action.choices]
+    parts = str(action.metavar).split("|")
+    words = [part for part in parts if part.islower()]  # these stand for themselves
     try:
         if action.metavar == "NAME":
             return list(settings.pools().tables)
@@ -38,11 +39,11 @@ def may_be(action: argparse.Action, options: argparse.Namespace, in_dom0: InDom0
 
             tables = settings.pools().tables.values()
             return [*known_pools.all_known(), *(table["host"] for table in tables)]
-        kinds = _KINDS.get(str(action.metavar), ())
+        kinds = [_KINDS[part] for part in parts if part in _KINDS]
         key = _key(options, in_dom0) if kinds else ""
     except Failed:  # this is no place to say so
-        return []
-    return [name for kind in kinds for name in seen_names.names(key, kind)]
+        return words
+    return [*words, *(name for kind in kinds for name in seen_names.names(key, kind))]
 
 
 def _key(options: argparse.Namespace, in_dom0: InDom0) -> str:

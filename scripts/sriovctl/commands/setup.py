@@ -267,7 +267,10 @@ def _halt(client: Client, how: str, does: str) -> int:
 
 def _arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
-        "hosts", nargs="*", metavar="HOST", help="these hosts (default: all); or status, pause, resume, stop"
+        "hosts",
+        nargs="*",
+        metavar="|".join(("HOST", *WORDS)),
+        help="these hosts (default: all of the pool); or what to do with a setup that was begun",
     )
     what = parser.add_argument_group("what the hosts get")
     what.add_argument("--pf", action="append", metavar="PORT", help="VFs on this port, such as eth1")
