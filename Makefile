@@ -6,7 +6,7 @@ PYTHON := $(VENV)/bin/python
 
 python_files = $$(scripts/files-in python)
 shell_files = $$(scripts/files-in sh)
-benches = run restore assignments restarts
+benches = run restore assignments restarts client
 
 .DEFAULT_GOAL := help
 .PHONY: help demo quick test test-all check docs man rpm pictures lab lab-full lab-shell bench bench-short mutants clean venv python-3.6

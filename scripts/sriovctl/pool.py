@@ -1,6 +1,7 @@
 """The pool: its hosts, calls of the plugin on one of them or on all at once, records of xapi."""
 
 import json
+import re
 import threading
 import time
 from functools import partial
@@ -25,6 +26,12 @@ class Host(NamedTuple):
     enabled: bool
     live: bool
     master: bool
+
+
+def _natural(name: str) -> List[Tuple[int, str]]:
+    """For sorting: host2 before host10."""
+    parts = re.findall("[0-9]+|[^0-9]+", name)
+    return [(int(part), "") if part[0] in "0123456789" else (-1, part) for part in parts]
 
 
 class Answer(NamedTuple):
@@ -114,7 +121,7 @@ class Pool:
             )
             for ref, record in self.records("host").items()
         ]
-        return sorted(hosts, key=lambda host: (host.name, host.uuid))
+        return sorted(hosts, key=lambda host: (_natural(host.name), host.uuid))
 
     @property
     def master_host(self) -> Host:
