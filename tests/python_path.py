@@ -14,5 +14,6 @@ _PARTS = [
     "imitation/commands",
     "pool",
     "../plugins",
+    "../scripts",
 ]
 FOLDERS = [os.path.join(_TESTS, part) for part in _PARTS]

@@ -1,8 +1,9 @@
 #!/usr/bin/env python3
-"""`make demo`: the original procedure, as calls of the plugin, on a pool in a box; then VFs for its VMs.
+"""`make demo`: a pool of two bare hosts gets VFs and gives them to VMs, on a pool in a box: by sriovctl, then
+by the calls of the plugin that stand for the original procedure, step by step.
 
 The pool's hosts are folders (machine.py) and its xapi is an imitation (xapi.py); the plugin is the real
-one, started by that xapi as a real one starts it, and the client is the real XenAPI.
+one, started by that xapi as a real one starts it, and the clients are the real sriovctl and XenAPI.
 """
 
 import json
@@ -11,6 +12,7 @@ import subprocess
 import sys
 import textwrap
 import time
+from contextlib import redirect_stderr
 from importlib import import_module
 from typing import Any, Dict, List, Sequence
 
@@ -21,8 +23,11 @@ import XenAPI
 from box import PoolInABox
 from box_host import PLUGIN, BoxHost
 from machine_description import default_description
+from sriovctl import errors
+from sriovctl import main as sriovctl
 
 BOOT_SERVICE = os.path.join(os.path.dirname(PLUGIN), "../hooks/boot/sriov-restore")
+HOOKS = ("vm-pre-start", "vm-post-destroy")
 XEN_OPTIONS = "dom0_mem=7584M,max:7584M watchdog iommu=0"
 
 
@@ -211,15 +216,58 @@ def vms_start_anywhere(admin: Administrator, box: PoolInABox) -> None:
     admin.refused(master, "list_vfs", state="busy")
 
 
+def by_sriovctl(box: PoolInABox) -> None:
+    """What an administrator types on a workstation."""
+    os.environ.update(SRIOVCTL_HOST=box.url, SRIOVCTL_PASSWORD=box.xapi.password)
+    box.add_vm("web")
+    box.add_vm("db")
+
+    def run(*words: str) -> None:
+        print(f"\n  $ sriovctl {' '.join(words)}", flush=True)
+        with redirect_stderr(sys.stdout):
+            status = sriovctl.run(list(words), local=False)
+        box.wait_for_calls()
+        if status not in (errors.DONE, errors.PARTLY):
+            sys.exit(f"sriovctl {words[0]} ended with status {status}")
+
+    tell(
+        """A pool of two bare XCP-ng hosts, each with a two-port Intel 82599 and a management NIC. Xen's IOMMU
+        is off, no VF exists. The package is installed; we sit at a workstation."""
+    )
+    run("status")
+    tell(
+        """One command makes it ready. It shows its plan (and would ask), changes each host, reboots one after
+        the other (simulated here), looks at it again, and goes on."""
+    )
+    run("setup", "--pf", "eth1", "--count", "4", "--yes")
+    run("status")
+    tell("A VM gets a VF of a network, with a VLAN. MAC and VLAN belong to the VM from now on.")
+    run("assign", "web", "--network", "xenbr1", "--vlan", "12")
+    run("assign", "db", "--network", "xenbr1")
+    tell("Who has what, as a picture; `--output pool.html` makes one for the browser.")
+    run("map")
+    tell("A VM goes to another host, with VFs of that host and the same MAC.")
+    run("relocate", "web", "host2", "--start", "--yes")
+    run("vms")
+
+
 def main() -> None:
     began = time.monotonic()
+    bare = [default_description(number, xen_options=XEN_OPTIONS, pciback="xen-pciback") for number in (1, 2)]
+    with PoolInABox(bare, interpreter=sys.executable) as box:
+        for host in box.hosts:
+            for hook in HOOKS:
+                box.link_hook(host, hook)
+        by_sriovctl(box)
+    print("\n" + "-" * 100)
+    tell("The same by calls of the plugin, as programs make them, in the steps of the original procedure.")
     descriptions = [
         default_description(1, xen_options=XEN_OPTIONS, pciback="xen-pciback"),
         default_description(2),
     ]
     with PoolInABox(descriptions, interpreter=sys.executable) as box, box.session() as session:
         for host in box.hosts:
-            for hook in ("vm-pre-start", "vm-post-destroy"):
+            for hook in HOOKS:
                 box.link_hook(host, hook)
         admin = Administrator(box, session)
         host_gets_vfs(admin, box.hosts[0])
