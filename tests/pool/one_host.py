@@ -5,7 +5,7 @@ import errno
 import json
 import os
 from functools import partial
-from typing import Any, Callable, List, Optional, Tuple
+from typing import Any, Callable, Dict, List, Optional, Tuple
 
 import kernel_net
 import machine
@@ -15,6 +15,7 @@ from machine_description import default_description
 from small_pool import SmallPool
 from sriovlib.calls import table
 from sriovlib.errors import SriovError
+from sriovlib.machine.host import RUN_FOLDER
 from sriovlib.vf import create
 
 
@@ -31,6 +32,25 @@ def refused(host: Machine, pool: SmallPool, function: str, **args: str) -> Sriov
 def problems(host: Machine, pool: SmallPool, code: str) -> List[Any]:
     """Those of that code that `status` has."""
     return [one for one in call(host, pool, "status")["problems"] if one["code"] == code]
+
+
+def tree(host: Machine) -> Dict[str, Any]:
+    """All files and links of the machine, sysfs and what the imitated kernel keeps among them; but for the
+    log and for locks, whose files name their last holder, with their folder."""
+    found: Dict[str, Any] = {}
+    for folder, folders, names in os.walk(host.path("")):
+        for name in (*folders, *names):
+            path = os.path.join(folder, name)
+            own = path[len(host.root) :]
+            if os.path.islink(path):
+                found[own] = os.readlink(path)
+            elif not os.path.isfile(path):
+                found[own] = None
+            elif own != machine.LOG and not own.endswith("lock"):
+                with open(path, "rb") as file:
+                    found[own] = (file.read(), os.stat(path).st_mode)
+    found.pop(RUN_FOLDER, None)
+    return found
 
 
 def drivers(host: Machine, pf: str) -> List[Optional[str]]:

@@ -26,6 +26,7 @@ def test_a_vm_gets_a_vf_of_a_network(pool: Pool) -> None:
         "portable": True,
         "redundant": None,
         "warnings": [],
+        "changed": True,
     }
     assert pool.pci(vm) == f"0/{VF}"
     (listed,) = pool.call("list_assignments")["vms"]

@@ -49,6 +49,27 @@ def test_vfs_of_a_port(ctl: Ctl) -> None:
     assert (again.status, "already" in again.err) == (0, True)
 
 
+def test_dry_runs(pool: Pool, ctl: Ctl) -> None:
+    """Each says what it would do; what is so already is said as without it."""
+    web = pool.vm("web")
+    would = ctl("assign", "web", "--network", "xenbr1", "--on", "host2", "--dry-run")
+    assert would.rows[1] == ["web", "1", "host2", "0000:07:10.0", "yes"]
+    assert "Would give VM web VF 0000:07:10.0 of host host2. Nothing was changed" in would.err
+    would = ctl("count", "host1/eth2", "2", "--dry-run")
+    assert (would.rows[1], "Would make 2 VFs" in would.err) == (["host1/eth2", "0", "2", "no"], True)
+    assert "has 4 VFs already" in ctl("count", "host1/eth1", "4", "--dry-run").err
+    assert "Would set vlan=7." in ctl("configure", "host1/eth1:2", "--vlan", "7", "--dry-run").err
+    assert pool.call("list_assignments")["vms"] == []
+    assert {vf["vlan"] for vf in pool.vfs(pool.one)} == {0}
+    assert len(pool.vfs(pool.one)) == 4
+
+    ctl("assign", "web", "--network", "xenbr1", "--on", "host2")
+    assert "has these VFs already" in ctl("reinstate", "web", "--dry-run").err
+    would = ctl("unassign", "web", "--all", "--dry-run")
+    assert (would.rows[1][1], "Would take request 1 of VM web back." in would.err) == ("1", True)
+    assert len(pool.requests(web)) == 1
+
+
 def test_settings_of_a_vf(pool: Pool, ctl: Ctl) -> None:
     said = ctl("configure", "host1/eth1:2", "--vlan", "7", "--trust", "on")
     assert said.status == 0

@@ -141,6 +141,7 @@ def _change(
         host.log(f"Xen's IOMMU option for the next boot: {now.option or 'none'} ({boot.bootloader})")
     return {
         "changed": changed,
+        **({"would_change": bool(wanted)} if dry_run else {}),
         "configured": now.configured,
         "active": now.active,
         "reboot_required": changed if found.running is None else now.reboot_required,

@@ -20,7 +20,7 @@ NONE = "none"
 
 def adopt_vm(host: Host, session: Any, args: Mapping[str, str]) -> Dict[str, Any]:
     """On the master. `{vm_uuid, host_uuid, changed, origin_uuid, vfs: [{request, vf, settings}], warnings}`;
-    `origin_uuid` is the VM that this one is a copy of, else null.
+    `origin_uuid` is the VM that this one is a copy of, else null. A dry run has `would_change` too.
 
     The argument `origin_uuid` overrides the VM's mark; `none`: it is no copy. `trust_keys`: the VM gets the
     MACs and VLANs of iovirt's keys, which its owner can write. `dry_run` writes nothing, and shows what those
@@ -55,13 +55,11 @@ def adopt_vm(host: Host, session: Any, args: Mapping[str, str]) -> Dict[str, Any
                     _must_be_no_copy(at, trust_keys)
         change = change_of(at, taken.requests, taken.host, taken.vfs)
         stopped = by_hand.newly_refused(at.seen, change)
-        changed = not dry_run and at.transaction.write(change)
-        if not dry_run:
-            at.transaction.collect_garbage()
+        written = at.transaction.carry_out(change, dry_run)
     return {
         "vm_uuid": vm_uuid,
         "host_uuid": taken.host,
-        "changed": changed,
+        **written,
         "origin_uuid": origin,
         "vfs": [
             {"request": request.number, "vf": taken.vfs[request.number], "settings": request.settings}

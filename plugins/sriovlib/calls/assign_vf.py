@@ -13,6 +13,7 @@ from ..pool.inventories import Surveyed
 from ..pool.ledger import Choice, Request
 from ..pool.locked import Work
 from ..pool.macs import chosen_mac
+from ..pool.transaction import Change
 from ..vf import profiles
 from ..vf.host_inventory import PortState, VfState
 from . import arguments
@@ -33,6 +34,7 @@ class Wish(NamedTuple):
 def assign_vf(host: Host, session: Any, args: Mapping[str, str]) -> Dict[str, Any]:
     """On the master. The same call again completes one that was cut off."""
     vm_uuid = arguments.required_uuid(args, "vm_uuid")
+    dry_run = arguments.boolean(args, "dry_run", False)
     wish = _wish(args)
     call = locked.call(host, session, "assign_vf", vm_uuid, wish.host)
     if wish.kind == "network":
@@ -46,10 +48,13 @@ def assign_vf(host: Host, session: Any, args: Mapping[str, str]) -> Dict[str, An
             "See `xe pif-list` for the ports and their networks.",
         )
     with locked.work(call, concerned) as at:
-        return _assign(at._replace(entry=copies.without_the_copy(at.state, at.vm, at.entry)), wish)
+        at = at._replace(entry=copies.without_the_copy(at.state, at.vm, at.entry))
+        answer, change = _decided(at, wish)
+        return {**answer, **at.transaction.carry_out(change, dry_run)}
 
 
-def _assign(at: Work, wish: Wish) -> Dict[str, Any]:
+def _decided(at: Work, wish: Wish) -> Tuple[Dict[str, Any], Change]:
+    """The answer, and the VM with the request."""
     vm, entry = at.vm, at.entry
     before = entry.lease.vfs if entry.lease else {}
     begun = _begun(at, wish)
@@ -69,8 +74,6 @@ def _assign(at: Work, wish: Wish) -> Dict[str, Any]:
         requests[-1] = requests[-1]._replace(settings=_settings(at, number, wish, vf, port))
     change = change_of(at, requests, target, vfs)
     stopped = by_hand.newly_refused(at.seen, change)
-    at.transaction.write(change)
-    at.transaction.collect_garbage()
     warnings = _warnings(at, vf, port, before, vfs)
     if entry.is_parked:
         warnings.append(f"VM {vm.name} is not parked any more: its other requests have VFs again too.")
@@ -86,7 +89,7 @@ def _assign(at: Work, wish: Wish) -> Dict[str, Any]:
             "there."
         )
     bonded = networks.bonded(at.topology.members[target].pifs)
-    return {
+    answer = {
         "vm_uuid": vm.uuid,
         "request": number,
         "vf": vfs[number],
@@ -95,6 +98,7 @@ def _assign(at: Work, wish: Wish) -> Dict[str, Any]:
         "redundant": False if vf.function.port.interface in bonded else None,  # it fails with that one port
         "warnings": [*opened, *warnings, *stopped],
     }
+    return answer, change
 
 
 def _begun(at: Work, wish: Wish) -> Optional[Request]:

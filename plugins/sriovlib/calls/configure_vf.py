@@ -1,6 +1,6 @@
 """`configure_vf`: settings of a VF, now and at each boot; all that the call names, or none."""
 
-from typing import Any, Dict, Mapping
+from typing import Any, Dict, Mapping, NamedTuple
 
 from ..config import ini, sriov_conf, vf_settings
 from ..config.sriov_conf import HostConfig
@@ -11,66 +11,101 @@ from ..machine.host import Host
 from ..vf import apply, in_use, inventory, links
 from ..vf.inventory import ASSIGNED, IN_USE
 from . import arguments, list_vfs, pf_change
-from .pf_change import PfChange, Written
+from .pf_change import Edit, PfChange, Written
+
+
+class Plan(NamedTuple):
+    """A VF that may be set. `wanted`: what it is to have, as far as that is known; `asked`: the same in the
+    file, None for what is taken out of it."""
+
+    change: PfChange
+    there: apply.Vfs
+    vf: apply.Vf
+    asked: Dict[str, Any]
+    wanted: Dict[str, Any]
+    record: Dict[str, Any]  # the VF as it is
+    changes: bool
 
 
 def configure_vf(host: Host, session: Any, args: Mapping[str, str]) -> Dict[str, Any]:
-    """Returns the VF as `list_vfs` shows it."""
+    """Returns the VF as `list_vfs` shows it, with `changed`; in a dry run as it would be."""
     address = arguments.address(args, "vf")
     asked = _asked(args)
+    dry_run = arguments.boolean(args, "dry_run", False)
     with host.lock("vfs", f"configure_vf {address}"):
-        seen = inventory.look_with_nodes(host)
-        there = apply.seen_by(host, seen)
-        vf = there.get(address)
-        if vf is None:
-            raise SriovError(
-                "SRIOV_NOT_FOUND", f"{address} is no VF of this host.", "list_vfs shows its VFs."
-            )
-        pf = vf.pf
-        if vf.interface is None:
-            late = pf.is_network and not pf.ports and not pf.is_infiniband
-            raise SriovError(
-                "SRIOV_KERNEL_REFUSED" if late else "SRIOV_BAD_ARGUMENT",
-                f"{address} cannot be configured: {inventory.why_no_settings(pf, vf.function)}.",
-                "Load the PF's own network driver; `dmesg` tells why it has made no interface."
-                if late
-                else "Only VFs of Ethernet ports have a MAC, a VLAN and the like.",
-            )
-        change = pf_change.begin(host, session, seen, pf)
-        in_use.is_not_starting(address, change.seen)
-        record = next(one for one in change.vf_records() if one["address"] == address)
-        if record["state"] in (IN_USE, ASSIGNED):
-            owner = record["assigned_to"]
-            raise SriovError(
-                "SRIOV_VF_IN_USE",
-                f"{address} belongs to the VM {owner['vm_name'] or owner['vm_uuid']}, with its settings.",
-                "Take the VF from the VM first.",
-            )
-        apply.learn(host, there)
-        fresh = {**vf_settings.values(UNSET), **vf.fresh}
-        if asked.get("vlan", 1) in (0, None):  # untagged: then there is no QoS and no protocol either
-            asked = {"qos": None, "vlan_protocol": None, **asked}
-        wanted = {name: fresh.get(name) if value is None else value for name, value in asked.items()}
-        wanted = {name: value for name, value in wanted.items() if value is not None}  # else left alone
-        _check(change, vf, wanted)
-        written = _write_file(change, vf.function.number, asked)
-        try:
-            links.bring_up(host, [pf])
-            refused = apply.put(host, there, {address: wanted})
-        except BaseException:
-            _undo(written, vf, wanted)
-            raise
-        if refused:
-            left = _undo(written, vf, wanted)
-            raise SriovError(
-                "SRIOV_KERNEL_REFUSED",
-                f"{address}: the driver {pf.driver} refused {refused[0]}.{left}",
-                "Nothing was changed: call again in a moment."
-                if refused[0].is_busy and not left
-                else "Leave that setting out; the other settings of this call were undone.",
-            )
-        shown = inventory.look_with_nodes(host)
-        return next((r for r in list_vfs.vf_records(shown, change.pool) if r["address"] == address), record)
+        plan = _decided(host, session, address, asked)
+        return _announced(plan) if dry_run else _carried_out(plan)
+
+
+def _decided(host: Host, session: Any, address: str, asked: Dict[str, Any]) -> Plan:
+    """Refuses all that can be refused before anything was changed."""
+    seen = inventory.look_with_nodes(host)
+    there = apply.seen_by(host, seen)
+    vf = there.get(address)
+    if vf is None:
+        raise SriovError("SRIOV_NOT_FOUND", f"{address} is no VF of this host.", "list_vfs shows its VFs.")
+    pf = vf.pf
+    if vf.interface is None:
+        late = pf.is_network and not pf.ports and not pf.is_infiniband
+        raise SriovError(
+            "SRIOV_KERNEL_REFUSED" if late else "SRIOV_BAD_ARGUMENT",
+            f"{address} cannot be configured: {inventory.why_no_settings(pf, vf.function)}.",
+            "Load the PF's own network driver; `dmesg` tells why it has made no interface."
+            if late
+            else "Only VFs of Ethernet ports have a MAC, a VLAN and the like.",
+        )
+    change = pf_change.begin(host, session, seen, pf)
+    in_use.is_not_starting(address, change.seen)
+    record = next(one for one in change.vf_records() if one["address"] == address)
+    if record["state"] in (IN_USE, ASSIGNED):
+        owner = record["assigned_to"]
+        raise SriovError(
+            "SRIOV_VF_IN_USE",
+            f"{address} belongs to the VM {owner['vm_name'] or owner['vm_uuid']}, with its settings.",
+            "Take the VF from the VM first.",
+        )
+    fresh = {**vf_settings.values(UNSET), **vf.fresh}
+    if asked.get("vlan", 1) in (0, None):  # untagged: then there is no QoS and no protocol either
+        asked = {"qos": None, "vlan_protocol": None, **asked}
+    wanted = {name: fresh.get(name) if value is None else value for name, value in asked.items()}
+    wanted = {name: value for name, value in wanted.items() if value is not None}  # else left alone
+    _check(change, vf, wanted)
+    before, after = change.planned(_with_settings(vf.function.number, asked))
+    now = vf_settings.values(vf.now)
+    differs = any(now.get(name, value) != value for name, value in wanted.items())
+    return Plan(change, there, vf, asked, wanted, record, before is not after or differs)
+
+
+def _announced(plan: Plan) -> Dict[str, Any]:
+    """A setting that the driver does not tell is not told afterwards either."""
+    told = {name: value for name, value in plan.wanted.items() if plan.record[name] is not None}
+    return {**plan.record, **told, "changed": False, "would_change": plan.changes}
+
+
+def _carried_out(plan: Plan) -> Dict[str, Any]:
+    change, there, vf, wanted = plan.change, plan.there, plan.vf, plan.wanted
+    host, pf, address = change.host, change.pf, vf.address
+    apply.learn(host, there)
+    written = change.write(_with_settings(vf.function.number, plan.asked))
+    try:
+        links.bring_up(host, [pf])
+        refused = apply.put(host, there, {address: wanted})
+    except BaseException:
+        _undo(written, vf, wanted)
+        raise
+    if refused:
+        left = _undo(written, vf, wanted)
+        raise SriovError(
+            "SRIOV_KERNEL_REFUSED",
+            f"{address}: the driver {pf.driver} refused {refused[0]}.{left}",
+            "Nothing was changed: call again in a moment."
+            if refused[0].is_busy and not left
+            else "Leave that setting out; the other settings of this call were undone.",
+        )
+    shown = inventory.look_with_nodes(host)
+    records = list_vfs.vf_records(shown, change.pool)
+    record = next((one for one in records if one["address"] == address), plan.record)
+    return {**record, "changed": plan.changes}
 
 
 def _asked(args: Mapping[str, str]) -> Dict[str, Any]:
@@ -119,10 +154,10 @@ def _mac_of(mac: str, other: str) -> SriovError:
     return bad_argument("mac", mac, f"a MAC that no other has; {other}")
 
 
-def _write_file(change: PfChange, number: int, asked: Mapping[str, Any]) -> Written:
-    """Writes the settings to the VF's section of the file. No two VFs in the file may share a MAC."""
+def _with_settings(number: int, asked: Mapping[str, Any]) -> Edit:
+    """The file with these settings in the VF's section. No two VFs in the file may share a MAC."""
 
-    def with_settings(config: HostConfig, document: ini.Document, heading: str) -> ini.Document:
+    def edit(config: HostConfig, document: ini.Document, heading: str) -> ini.Document:
         for other in config.pfs.values():
             for index, settings in other.settings.items():
                 own = (other.address, index) == (heading, number)
@@ -133,7 +168,7 @@ def _write_file(change: PfChange, number: int, asked: Mapping[str, Any]) -> Writ
         }
         return ini.changed(document, sriov_conf.vf_section(heading, number), values)
 
-    return change.write(with_settings)
+    return edit
 
 
 def _undo(written: Written, vf: apply.Vf, wanted: Mapping[str, Any]) -> str:

@@ -22,15 +22,13 @@ def park_vm(host: Host, session: Any, args: Mapping[str, str]) -> Dict[str, Any]
             )
             raise SriovError("SRIOV_NOT_FOUND", f"VM {vm.name} ({vm_uuid}) has no request for a VF.", adopt)
         left, completes = entry.lease, at.state.was_cut_off(vm_uuid)
-        changed = not dry_run and at.transaction.write(change_of(at, entry.requests, left.host, {}))
-        if not dry_run:
-            at.transaction.collect_garbage()
+        written = at.transaction.carry_out(change_of(at, entry.requests, left.host, {}), dry_run)
     back = {*left.vfs.values(), *(entry.past if completes else ())}
     if back and not dry_run:
         locked.release(call, left.host, back)
     return {
         "vm_uuid": vm_uuid,
         "host_uuid": left.host,
-        "changed": changed,
+        **written,
         "parked": [{"request": one.number, "vf": left.vfs.get(one.number)} for one in entry.requests],
     }

@@ -1,7 +1,7 @@
 """What set_vf_count and configure_vf have in common: whether a PF may be changed, and its sections of
 /etc/sriov.conf, which are written first and put back where the change fails."""
 
-from typing import Any, Callable, Dict, List, NamedTuple
+from typing import Any, Callable, Dict, List, NamedTuple, Tuple
 
 from ..config import ini, pf_sections, sriov_conf
 from ..config.sriov_conf import HostConfig
@@ -14,6 +14,9 @@ from ..starts import release
 from ..vf import in_use
 from ..vf.inventory import Inventory
 from . import list_vfs
+
+# Is given the file, the same with a section for the PF, and that section's address.
+Edit = Callable[[HostConfig, ini.Document, str], ini.Document]
 
 
 class PfChange(NamedTuple):
@@ -31,15 +34,21 @@ class PfChange(NamedTuple):
         """The PF's VFs as `list_vfs` shows them."""
         return [vf for vf in list_vfs.vf_records(self.seen, self.pool) if vf["pf"] == self.pf.address]
 
-    def write(self, change: Callable[[HostConfig, ini.Document, str], ini.Document]) -> "Written":
-        """`change` is given the file, the same with a section for this PF, and that section's address."""
+    def planned(self, edit: Edit) -> Tuple[HostConfig, HostConfig]:
+        """The file as it is, and as `write` would make it."""
+        before = sriov_conf.read(self.host)
+        return before, sriov_conf.edited(before, self._claimed(edit))
 
+    def write(self, edit: Edit) -> "Written":
+        return Written(self.host, *sriov_conf.edit(self.host, self._claimed(edit)))
+
+    def _claimed(self, edit: Edit) -> Callable[[HostConfig], ini.Document]:
         def claimed(config: HostConfig) -> ini.Document:
             document = pf_sections.claim(config, self.pf, self.seen.pfs, self.macs)
             heading = pf_sections.heading(document, self.pf, self.seen.pfs, self.macs)
-            return change(config, document, heading)
+            return edit(config, document, heading)
 
-        return Written(self.host, *sriov_conf.edit(self.host, claimed))
+        return claimed
 
 
 class Written(NamedTuple):

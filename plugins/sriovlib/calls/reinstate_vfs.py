@@ -9,7 +9,8 @@ from . import arguments
 
 def reinstate_vfs(host: Host, session: Any, args: Mapping[str, str]) -> Dict[str, Any]:
     """On the master. `{vm_uuid, host_uuid, changed, pci_changed, vfs: [{request, vf, before}], warnings}`;
-    `pci_changed` says that a start which is in progress would plug other addresses."""
+    `pci_changed` says that a start which is in progress would plug other addresses. A dry run has
+    `would_change` too, and may be of a VM that runs."""
     return reinstate.reinstate(
         host,
         session,

@@ -40,16 +40,16 @@ FUNCTIONS: Dict[str, Function] = {
     "inventory": Function("calls.inventory"),
     "list_pfs": Function("calls.list_vfs"),
     "list_vfs": Function("calls.list_vfs", ("pf", "network", "state", "vm_uuid")),
-    "set_vf_count": Function("calls.set_vf_count", ("pf", "count", "force"), writes=True),
-    "configure_vf": Function("calls.configure_vf", ("vf", *SETTINGS.split()), writes=True),
+    "set_vf_count": Function("calls.set_vf_count", ("pf", "count", "force", "dry_run"), writes=True),
+    "configure_vf": Function("calls.configure_vf", ("vf", *SETTINGS.split(), "dry_run"), writes=True),
     "status": Function("calls.status"),
     "release_vfs": Function("calls.release_vfs", ("vm_uuid", "vfs")),
     "assign_vf": Function(
         "calls.assign_vf",
-        ("vm_uuid", "vf", "pf", "network", "device", "host_uuid", "profile", *SETTINGS.split()),
+        ("vm_uuid", "vf", "pf", "network", "device", "host_uuid", "profile", *SETTINGS.split(), "dry_run"),
         pool=True,
     ),
-    "unassign_vf": Function("calls.unassign_vf", ("vm_uuid", "request", "vf", "all"), pool=True),
+    "unassign_vf": Function("calls.unassign_vf", ("vm_uuid", "request", "vf", "all", "dry_run"), pool=True),
     "reinstate_vfs": Function(
         "calls.reinstate_vfs", ("vm_uuid", "host_uuid", "starting", "dry_run"), pool=True
     ),

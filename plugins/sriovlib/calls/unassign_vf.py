@@ -1,60 +1,94 @@
 """`unassign_vf`: takes requests, VFs and entries back from a VM."""
 
-from typing import Any, Dict, Mapping
+from typing import Any, Dict, List, Mapping, NamedTuple, Optional, Set
 
 from ..errors import SriovError, bad_argument
 from ..machine.host import Host
 from ..pool import locked
 from ..pool.change import change_of
-from ..pool.ledger import NO_ENTRY
+from ..pool.ledger import NO_ENTRY, Request
+from ..pool.locked import Work
+from ..pool.transaction import Change
 from . import arguments
+
+
+class Which(NamedTuple):
+    """What the call takes back; neither: all."""
+
+    number: Optional[int]
+    address: Optional[str]
+
+
+class Decided(NamedTuple):
+    gone: List[Request]
+    kept: List[Request]
+    change: Optional[Change]  # None: the VM is not in the ledger
+    back: Set[str]  # VFs to be released, on each of these hosts
+    hosts: List[str]
 
 
 def unassign_vf(host: Host, session: Any, args: Mapping[str, str]) -> Dict[str, Any]:
     """On the master. Of a template too. A call again for what was taken back already completes one that may
     have been cut off."""
     vm_uuid = arguments.required_uuid(args, "vm_uuid")
-    what = "They say what to take back; `list_assignments` shows the VM's requests."
-    arguments.exactly_one("unassign_vf", args, ("request", "vf", "all"), what)
-    number = arguments.number(args, "request") if "request" in args else None
-    address = arguments.address(args, "vf") if "vf" in args else None
-    if "all" in args and not arguments.boolean(args, "all", False):
-        raise bad_argument("all", args["all"], "true; or name one by request or vf")
+    which = _which(args)
+    dry_run = arguments.boolean(args, "dry_run", False)
     call = locked.call(host, session, "unassign_vf", vm_uuid, None, template=True)
     with locked.work(call, ()) as at:
-        entry = at.entry
-        vfs = dict(entry.lease.vfs) if entry.lease else {}
-        gone = [
-            request
-            for request in entry.requests
-            if "all" in args or request.number == number or (address and vfs.get(request.number) == address)
-        ]
-        had = address in entry.past or (number is not None and 0 < number < entry.next_number)
-        completes = not gone and (had or at.state.was_cut_off(vm_uuid))
-        if not gone and not completes and "all" not in args:
-            which = number if address is None else f"for {address}"
-            has = ", ".join(f"{request.number} ({vfs.get(request.number)})" for request in entry.requests)
-            raise SriovError(
-                "SRIOV_NOT_FOUND",
-                f"VM {at.vm.name} ({vm_uuid}) has no request {which}.",
-                f"Its requests: {has or 'none'}.",
-            )
-        kept = [request for request in entry.requests if request not in gone]
-        kept_vfs = {request.number: vfs[request.number] for request in kept if request.number in vfs}
-        changed = False
-        if entry != NO_ENTRY:  # with nothing to take back too: a call may have been cut off
-            own = entry.lease.host if entry.lease else at.topology.own
-            changed = at.transaction.write(change_of(at, kept, own, kept_vfs))
-        at.transaction.collect_garbage()
-    back = {*vfs.values(), *(entry.past if completes else ())}.difference(kept_vfs.values())
-    places = (
-        [entry.lease.host] if entry.lease else [one.uuid for one in at.topology.live] if completes else []
-    )
-    for host_uuid in places if back and (gone or completes) else ():
-        locked.release(call, host_uuid, back)
+        vfs = dict(at.entry.lease.vfs) if at.entry.lease else {}
+        decided = _decided(at, which, vfs)
+        written = at.transaction.carry_out(decided.change, dry_run)
+    for host_uuid in decided.hosts if decided.back and not dry_run else ():
+        locked.release(call, host_uuid, decided.back)
     return {
         "vm_uuid": vm_uuid,
-        "changed": changed,
-        "unassigned": [{"request": request.number, "vf": vfs.get(request.number)} for request in gone],
-        "requests": [request.number for request in kept],
+        **written,
+        "unassigned": [{"request": one.number, "vf": vfs.get(one.number)} for one in decided.gone],
+        "requests": [one.number for one in decided.kept],
     }
+
+
+def _which(args: Mapping[str, str]) -> Which:
+    what = "They say what to take back; `list_assignments` shows the VM's requests."
+    arguments.exactly_one("unassign_vf", args, ("request", "vf", "all"), what)
+    if "all" in args and not arguments.boolean(args, "all", False):
+        raise bad_argument("all", args["all"], "true; or name one by request or vf")
+    return Which(
+        arguments.number(args, "request") if "request" in args else None,
+        arguments.address(args, "vf") if "vf" in args else None,
+    )
+
+
+def _decided(at: Work, which: Which, vfs: Mapping[int, str]) -> Decided:
+    """`vfs`: of the VM's lease."""
+    vm, entry = at.vm, at.entry
+    number, address = which
+    every = which == Which(None, None)
+    gone = [
+        request
+        for request in entry.requests
+        if every or request.number == number or (address and vfs.get(request.number) == address)
+    ]
+    had = address in entry.past or (number is not None and 0 < number < entry.next_number)
+    completes = not gone and (had or at.state.was_cut_off(vm.uuid))
+    if not gone and not completes and not every:
+        named = number if address is None else f"for {address}"
+        has = ", ".join(f"{request.number} ({vfs.get(request.number)})" for request in entry.requests)
+        raise SriovError(
+            "SRIOV_NOT_FOUND",
+            f"VM {vm.name} ({vm.uuid}) has no request {named}.",
+            f"Its requests: {has or 'none'}.",
+        )
+    kept = [request for request in entry.requests if request not in gone]
+    kept_vfs = {request.number: vfs[request.number] for request in kept if request.number in vfs}
+    change = None
+    if entry != NO_ENTRY:  # with nothing to take back too: a call may have been cut off
+        change = change_of(at, kept, entry.lease.host if entry.lease else at.topology.own, kept_vfs)
+    back = {*vfs.values(), *(entry.past if completes else ())}.difference(kept_vfs.values())
+    if not (gone or completes):
+        places = []
+    elif entry.lease:
+        places = [entry.lease.host]
+    else:
+        places = [one.uuid for one in at.topology.live] if completes else []
+    return Decided(gone, kept, change, back, places)

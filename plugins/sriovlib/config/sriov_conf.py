@@ -212,22 +212,27 @@ def _write(host: Host, document: Document) -> None:
         ) from error
 
 
+def edited(before: HostConfig, change: Callable[[HostConfig], Document]) -> HostConfig:
+    """What `edit` makes of the file; `before` itself where that is no other. Pure."""
+    if not before.readable:
+        raise SriovError(
+            "SRIOV_CONFIG_NOT_WRITTEN",
+            f"{PATH}: {before.errors[0]}.",
+            "Correct it or move it away, then call again; nothing was changed.",
+        )
+    document = change(before)
+    return before if document.lines == before.document.lines else interpret(document)
+
+
 def edit(host: Host, change: Callable[[HostConfig], Document]) -> Tuple[HostConfig, HostConfig]:
     """Changes the file under the lock `config`; what it was and what it is now. A file that cannot be read is
     not replaced."""
     with host.lock("config", f"writing {PATH}"):
         before = read(host)
-        if not before.readable:
-            raise SriovError(
-                "SRIOV_CONFIG_NOT_WRITTEN",
-                f"{PATH}: {before.errors[0]}.",
-                "Correct it or move it away, then call again; nothing was changed.",
-            )
-        document = change(before)
-        if document.lines == before.document.lines:
-            return before, before
-        _write(host, document)
-        return before, interpret(document)
+        after = edited(before, change)
+        if after is not before:
+            _write(host, after.document)
+        return before, after
 
 
 def update(host: Host, section: str, values: Dict[str, Optional[str]]) -> None:

@@ -35,22 +35,23 @@ def no_vm_has_a_vf(pf: PhysicalFunction, vfs: Sequence[Dict[str, Any]], pool: Po
     if running:
         raise SriovError(
             "SRIOV_VF_IN_USE",
-            f"{pf.name}: VFs are in use by running or starting VMs: {_owners(running)}.",
+            f"{pf.name}: VFs are in use by running or starting VMs: {owners(running)}.",
             "Shut them down first; `force` does not change that.",
         )
     others = [vf for vf in vfs if vf["state"] == ASSIGNED]
     if others and not force:
         raise SriovError(
             "SRIOV_VF_IN_USE",
-            f"{pf.name}: VFs are assigned to VMs that do not run here: {_owners(others)}.",
+            f"{pf.name}: VFs are assigned to VMs that do not run here: {owners(others)}.",
             "Unassign them first, or call with force=true: the VMs keep their entries.",
         )
 
 
-def _owners(vfs: Sequence[Dict[str, Any]]) -> str:
-    owners = [(vf["assigned_to"] or {}, vf["address"]) for vf in vfs]
+def owners(vfs: Sequence[Dict[str, Any]]) -> str:
+    """VMs and VFs, as in `web (0000:07:10.0)`."""
+    having = [(vf["assigned_to"] or {}, vf["address"]) for vf in vfs]
     return ", ".join(
-        f"{owner.get('vm_name') or owner.get('vm_uuid') or 'a VM'} ({vf})" for owner, vf in owners
+        f"{owner.get('vm_name') or owner.get('vm_uuid') or 'a VM'} ({vf})" for owner, vf in having
     )
 
 

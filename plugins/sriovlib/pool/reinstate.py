@@ -32,24 +32,22 @@ def reinstate(
     call = locked.call(host, session, "reinstate_vfs", vm_uuid, wanted)
     wait = (seconds or locked.HOOK_SECONDS) if starting else locked.CALL_SECONDS
     with locked.work(call, locked.concerned(call, wanted), starting, wait, reads=dry_run) as at:
-        if dry_run:
-            return _decided(at, wanted, starting)[0]
         left = at.entry.lease
-        answer = _reinstate(at, wanted, starting)
-        if not starting:
-            at.transaction.collect_garbage()
+        answer, change = _decided(at, wanted, starting)
+        if starting and not dry_run:
+            answer["changed"] = change is not None and at.transaction.write(change, starting)
+        else:
+            answer.update(at.transaction.carry_out(change, dry_run))
+    if dry_run:
+        return answer
     if left is not None and left.host != answer["host_uuid"]:
         locked.release(call, left.host, left.vfs.values())
     return answer
 
 
-def _reinstate(at: Work, wanted: Optional[str], starting: bool) -> Dict[str, Any]:
-    answer, change = _decided(at, wanted, starting)
-    return {**answer, "changed": at.entry != NO_ENTRY and at.transaction.write(change, starting)}
-
-
-def _decided(at: Work, wanted: Optional[str], starting: bool) -> Tuple[Dict[str, Any], Change]:
-    """The answer as if nothing were changed, and the change. A start gives a VM that is parked no VFs."""
+def _decided(at: Work, wanted: Optional[str], starting: bool) -> Tuple[Dict[str, Any], Optional[Change]]:
+    """The answer as if nothing were changed, and the change (None: the VM is not in the ledger). A start
+    gives a VM that is parked no VFs."""
     vm, entry = at.vm, at.entry
     target, old = wanted, entry.lease
     before = old.vfs if old else {}
@@ -88,4 +86,4 @@ def _decided(at: Work, wanted: Optional[str], starting: bool) -> Tuple[Dict[str,
         ],
         "warnings": [problem.message for problem in at.surveyed.problems.values()],
     }
-    return answer, change
+    return answer, change if entry != NO_ENTRY else None

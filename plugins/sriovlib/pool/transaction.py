@@ -2,7 +2,7 @@
 nothing."""
 
 from contextlib import ExitStack
-from typing import List, NamedTuple, Optional, Sequence, Set, Tuple
+from typing import Dict, List, NamedTuple, Optional, Sequence, Set, Tuple
 
 from ..errors import SriovError
 from ..machine.host import Host
@@ -47,6 +47,20 @@ class Transaction:
         self._xapi = xapi
         self._state = state
         self._written: List[Write] = []
+
+    def carry_out(self, change: Optional[Change], dry_run: bool = False) -> Dict[str, bool]:
+        """Writes what a call decided (None: nothing of its VM), and collects garbage; `changed` says whether
+        anything of the VM was written. A dry run does neither, and says by `would_change` what `changed`
+        would be."""
+        if dry_run:
+            return {"changed": False, "would_change": change is not None and self.would_write(change)}
+        changed = change is not None and self.write(change)
+        self.collect_garbage()
+        return {"changed": changed}
+
+    def would_write(self, change: Change) -> bool:
+        """What `write` would return; refuses an entry that the ledger cannot take."""
+        return self._planned(change, self._state.keys.get(change.vm.uuid, []))[0]
 
     def write(self, change: Change, starting: bool = False) -> bool:
         """Makes the VM so, and looks at it again: if a start slipped in, or the pool has another master,

@@ -282,14 +282,19 @@ def _missing(host: Host, parameter: Parameter, now: Outlook) -> Optional[initrd.
     return initrd.against(host, parameter.driver, parameter.name, now.setting.path, now.setting.value)
 
 
-def set_text(host: Host, parameter: Parameter, text: str, after: Outlook) -> Tuple[bool, List[str]]:
-    """Writes this text to the file, and an initrd that has it; whether anything had to be done, and warnings.
-    A call that is cut off before the initrd is made leaves a note, so that the next one makes it."""
+def is_to_be_set(host: Host, parameter: Parameter, text: str, after: Outlook) -> Tuple[bool, List[str]]:
+    """Whether `set_text` has anything to do, and where not, warnings of the initrd that stays."""
     unfinished = sriov_conf.read(host).document.get(*UNFINISHED) == parameter.driver
-    if text == parameter.text and not unfinished:
-        missing = _missing(host, parameter, after)
-        if missing is None or not missing.sure:
-            return False, [missing.sentence] if missing else []
+    if text != parameter.text or unfinished:
+        return True, []
+    missing = _missing(host, parameter, after)
+    is_sure = missing is not None and missing.sure
+    return is_sure, [missing.sentence] if missing and not is_sure else []
+
+
+def set_text(host: Host, parameter: Parameter, text: str, after: Outlook) -> List[str]:
+    """Writes this text to the file, and an initrd that has it; warnings. A call that is cut off before the
+    initrd is made leaves a note, so that the next one makes it."""
     section, key = UNFINISHED
     sriov_conf.update(host, section, {key: parameter.driver})
     try:
@@ -302,7 +307,7 @@ def set_text(host: Host, parameter: Parameter, text: str, after: Outlook) -> Tup
         raise
     _forget_unfinished(host)
     missing = _missing(host, parameter, after)
-    return True, [missing.sentence] if missing else []
+    return [missing.sentence] if missing else []
 
 
 def _write(host: Host, path: str, text: str) -> None:

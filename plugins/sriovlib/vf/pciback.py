@@ -2,7 +2,7 @@
 
 import errno
 import re
-from typing import Any, Dict, NamedTuple, Optional, Set
+from typing import Any, Dict, List, NamedTuple, Optional, Set
 
 from ..config import ini, sriov_conf
 from ..errors import Problem, SriovError
@@ -94,15 +94,29 @@ def load(host: Host) -> Pciback:
         if not found.loaded:
             tried.append(f"`{answer.complaint}`" if answer.status else f"`modprobe {module}`: no driver")
     if not found.loaded:
-        why = _unreadable_list(host)
-        if why is not None:
-            raise SriovError("SRIOV_PCIBACK_UNAVAILABLE", why.message, why.hint)
-        raise SriovError(
-            "SRIOV_PCIBACK_UNAVAILABLE",
-            f"The dom0 kernel has no pciback driver. Tried {', '.join(tried)}.",
-            "Boot a dom0 kernel that has xen-pciback, as those of XenServer and XCP-ng have.",
-        )
+        raise _unavailable(host, tried)
     return found
+
+
+def must_be_loadable(host: Host) -> None:
+    """Refuses as `load`, where that is certain and nothing was loaded yet: `modprobe --dry-run` looks the
+    module up (kmod: tools/modprobe.c), and a list on the kernel's command line stays until a reboot."""
+    if find(host).loaded:
+        return
+    answers = [host.run(["modprobe", "--dry-run", module]) for module in MODULES]
+    if _unreadable(host.text("/proc/cmdline") or "") or all(answer.status for answer in answers):
+        raise _unavailable(host, [f"`{answer.complaint}`" for answer in answers if answer.status])
+
+
+def _unavailable(host: Host, tried: List[str]) -> SriovError:
+    why = _unreadable_list(host)
+    if why is not None:
+        return SriovError("SRIOV_PCIBACK_UNAVAILABLE", why.message, why.hint)
+    return SriovError(
+        "SRIOV_PCIBACK_UNAVAILABLE",
+        f"The dom0 kernel has no pciback driver. Tried {', '.join(tried)}.",
+        "Boot a dom0 kernel that has xen-pciback, as those of XenServer and XCP-ng have.",
+    )
 
 
 def keep_loaded(host: Host, persistent: bool) -> Dict[str, Any]:

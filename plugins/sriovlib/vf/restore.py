@@ -133,11 +133,17 @@ def _must_be_ours(pf: pci.PhysicalFunction, seen: Inventory) -> None:
     in_use.gives_no_vgpus(pf, vgpus.UNTOLD)
 
 
-def bring_to_count(host: Host, pf: pci.PhysicalFunction, wanted: PfConfig, seen: Inventory) -> bool:
-    """Makes the VFs of one PF, whose ports are up, and has pciback hold them; whether VFs were made. Raises
-    SriovError or OSError; also while a VM runs, or is being started, with a VF of the PF. The caller holds
-    the lock `vfs`."""
-    create.clean_slots(host, pf.address)
+class Step(NamedTuple):
+    """What brings a PF to its number of VFs. `make`: so many instead of those that it has; None: it keeps
+    them. `take`: VFs that pciback is to hold. `by_parameter`: its driver makes VFs only when it is loaded."""
+
+    make: Optional[int]
+    take: List[str]
+    by_parameter: bool = False
+
+
+def step_to_count(host: Host, pf: pci.PhysicalFunction, wanted: PfConfig, seen: Inventory) -> Step:
+    """What `bring_to_count` does; refuses what it refuses before it does anything."""
     now = drift(seen, wanted, pf)
     is_as_wanted = now.number is None and not now.untaken
     if not is_as_wanted and any(
@@ -145,18 +151,10 @@ def bring_to_count(host: Host, pf: pci.PhysicalFunction, wanted: PfConfig, seen:
     ):
         in_use.vfs_have_no_disk(pf, seen, dom0_disks.by_controller(host, ()))
     if now.number is None or pf_notes.made_for(host, pf.address, now.number) == pf.num_vfs:
-        for address in now.untaken:
-            pciback.take(host, address)
-        return False
+        return Step(None, now.untaken)
     in_use.no_domain_has_a_vf(pf, seen)
     if module_parameter.find(host, pf.driver):
-        for address in now.untaken:  # the existing ones can be given to VMs meanwhile
-            pciback.take(host, address)
-        raise SriovError(
-            "SRIOV_KERNEL_REFUSED",
-            f"{pf.address} has {pf.num_vfs} VFs, not {now.number}: its driver {pf.driver} makes them.",
-            "`status` says what helps.",
-        )
+        return Step(now.number, now.untaken, by_parameter=True)
     if not host.is_writable(f"{pci.DEVICES}/{pf.address}/sriov_numvfs"):
         raise SriovError(
             "SRIOV_KERNEL_REFUSED",
@@ -165,7 +163,27 @@ def bring_to_count(host: Host, pf: pci.PhysicalFunction, wanted: PfConfig, seen:
             f"Call set_vf_count with count={pf.num_vfs} to keep the existing VFs, or change the number where "
             "they are made.",
         )
-    pf_notes.note_count(host, pf.address, now.number, create.make(host, pf.address, now.number))
+    return Step(now.number, now.untaken)
+
+
+def bring_to_count(host: Host, pf: pci.PhysicalFunction, wanted: PfConfig, seen: Inventory) -> bool:
+    """Makes the VFs of one PF, whose ports are up, and has pciback hold them; whether VFs were made. Raises
+    SriovError or OSError; also while a VM runs, or is being started, with a VF of the PF. The caller holds
+    the lock `vfs`."""
+    create.clean_slots(host, pf.address)
+    step = step_to_count(host, pf, wanted, seen)
+    if step.make is None or step.by_parameter:  # the existing ones can be given to VMs meanwhile
+        for address in step.take:
+            pciback.take(host, address)
+    if step.make is None:
+        return False
+    if step.by_parameter:
+        raise SriovError(
+            "SRIOV_KERNEL_REFUSED",
+            f"{pf.address} has {pf.num_vfs} VFs, not {step.make}: its driver {pf.driver} makes them.",
+            "`status` says what helps.",
+        )
+    pf_notes.note_count(host, pf.address, step.make, create.make(host, pf.address, step.make))
     return True
 
 

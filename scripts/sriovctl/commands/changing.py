@@ -43,6 +43,11 @@ def _would(args: argparse.Namespace, done: str, would: str) -> str:
     return f"Would {would}. Nothing was changed (--dry-run)." if args.dry_run else done
 
 
+def _changes(answer: Record) -> bool:
+    """Whether the call has changed anything, or would in a dry run."""
+    return bool(answer.get("would_change", answer.get("changed")))
+
+
 def _warn(client: Client, answer: Record) -> None:
     for warning in answer.get("warnings") or []:
         client.warn(warning)
@@ -188,7 +193,7 @@ def reinstate(client: Client, args: argparse.Namespace) -> int:
     where = {"host_uuid": names.host(client.pool, args.on).uuid} if args.on else {}
     answer = client.pool.master("reinstate_vfs", vm_uuid=vm.uuid, **where, **_dry(args))
     host = show_placed(client, vm, answer)
-    if not (answer.get("changed") or answer.get("pci_changed")) and not args.dry_run:
+    if not (_changes(answer) or answer.get("pci_changed")):
         client.say(f"VM {vm.name} has these VFs already.")
     else:
         client.say(
@@ -248,11 +253,16 @@ def count(client: Client, args: argparse.Namespace) -> int:
     client.show([{"name": str(port), "host": port.host.name, **answer}], COUNTED)
     _warn(client, answer)
     after = f"{answer['after']} VFs"
-    if answer["before"] == answer["after"] and not answer["changed"]:
+    if answer["before"] == answer["after"] and not (_changes(answer) or answer["reboot_required"]):
         client.say(f"Port {port} has {after} already.")
-    elif answer["reboot_required"]:
+    elif answer["reboot_required"]:  # until then it has those that it had
+        wanted = f"{args.count} VFs"
         client.say(
-            _would(args, f"Port {port} has {after} after a reboot of its host.", f"make {after} on {port}")
+            _would(
+                args,
+                f"Port {port} has {wanted} after a reboot of its host.",
+                f"make {wanted} on {port}, by a reboot of its host",
+            )
         )
     else:
         client.say(

@@ -8,6 +8,8 @@ from kernel_sysfs import Sysfs
 
 
 def modprobe(sysfs: Sysfs, arguments: Sequence[str], _input: str) -> Answer:
+    looks_only = "--dry-run" in arguments
+    arguments = [word for word in arguments if word != "--dry-run"]
     words = [word for word in arguments if word not in ("--remove", "-r")]
     if not words or words[0].startswith("-"):
         return not_imitated("modprobe", arguments)
@@ -16,6 +18,8 @@ def modprobe(sysfs: Sysfs, arguments: Sequence[str], _input: str) -> Answer:
     if not there:
         folder = f"/lib/modules/{sysfs.description.kernel}"
         return _fatal(f"Module {module} not found in directory {folder}")
+    if looks_only:
+        return Answer()
     if len(words) == len(arguments):
         kernel_modules.load(sysfs, module, options)
         return Answer()
