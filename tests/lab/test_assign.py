@@ -1,20 +1,25 @@
 """A VF for a VM by one call: the guest has it, with the settings of its request, as long as the VM runs."""
 
 import re
-from typing import Any, Callable, Dict
+from typing import Any, Callable, Dict, Set
 
 import pytest
 import XenAPI
 from lab import image, toolstack, vms
 from lab.host import LabHost, say
 from lab.toolstack import ask, call, refusal
-from lab.vfs import FIRST, IN_ORDER, RESTORE
+from lab.vfs import FIRST, IN_ORDER, RESTORE, SECOND
+from lab.vms import Vm
 
 SwitchOn = Callable[..., LabHost]
 
 MAC, VLAN = "02:16:3e:00:00:15", 12
 NO_MAC = "00:00:00:00:00:00"
 VFS = 3
+
+# what a firewall guest has beside its first interface, and the guest that it reaches: .2 and .1 of these
+BY_TAG, BY_SECOND_MAC = "198.51.100", "203.0.113"
+SECOND_MAC = "02:16:3e:00:01:15"
 
 
 @pytest.fixture(scope="module")
@@ -123,6 +128,62 @@ def test_no_start_takes_the_management_nic(host: LabHost) -> None:
     assert host.run(f"basename $(readlink /sys/bus/pci/devices/{address}/driver)").strip() == "virtio-pci"
     assert "xenbr0" in host.run("ip -brief link show up")  # asked over that NIC
     say("dom0 still has it, and answers through it")
+
+
+@pytest.mark.short
+def test_a_firewall_guest(host: LabHost) -> None:
+    """With profile=router a guest reaches another by a tag and by a second MAC; without it not by that MAC,
+    and by the tag only where its VF has no VLAN.
+
+    igb lets a VF without a VLAN join any, trusted or not (Linux: igb_main.c, igb_set_vf_vlan_msg). What the
+    guest sends from a second MAC is heard in any case: a real card drops it by its spoof check, QEMU's has
+    none (igb_core.c, igb_process_tx_desc). To hear an answer it needs a filter for that MAC, which igb gives
+    to a trusted VF only (igb_set_vf_mac_filter).
+    """
+    call(host, "set_vf_count", pf=SECOND, count=str(VFS))
+    inside, gate = vms.new(host, "inside"), vms.new(host, "gate")
+    call(host, "assign_vf", vm_uuid=inside.uuid, pf=SECOND, vlan=str(VLAN))
+    inside.start()
+    for network in (BY_TAG, BY_SECOND_MAC):
+        host.run_in_guest("inside", f"ip address add {network}.1/24 dev eth0")
+
+    assert passes(host, gate, vlan=str(VLAN + 1)) == {"spoof_check"}
+    say("in a VLAN of its own it reaches the other neither by a tag nor by a second MAC")
+    assert passes(host, gate) == {"spoof_check", "tag", "second MAC is heard"}
+    say("without a VLAN it does by a tag; from a second MAC it is heard, and does not hear")
+    assert passes(host, gate, profile="router") == {"trust", "tag", "second MAC is heard", "second MAC hears"}
+    say("with profile=router it does by both")
+    inside.shut_down()
+
+
+def passes(host: LabHost, gate: Vm, **settings: str) -> Set[str]:
+    """What is on, and what passes to and from the guest `inside`, for a guest with a VF of these settings, a
+    tag, and a second MAC over the tag. All is taken away again."""
+    given = call(host, "assign_vf", vm_uuid=gate.uuid, pf=SECOND, **settings)
+    gate.start()
+    tagged = f"ip link add link eth0 name tagged type vlan id {VLAN}"
+    second = f"ip link add link tagged name second address {SECOND_MAC} type macvlan"
+    for name, made, network in (("tagged", tagged, BY_TAG), ("second", second, BY_SECOND_MAC)):
+        up = f"ip address add {network}.2/24 dev {name} && ip link set {name} up"
+        host.run_in_guest("gate", f"{made} && {up}")
+    seen = vf(host, given["vf"])
+    found = {
+        "trust": seen["trust"],
+        "spoof_check": seen["spoof_check"],
+        "tag": is_answered(host, BY_TAG),
+        "second MAC hears": is_answered(host, BY_SECOND_MAC),
+        "second MAC is heard": SECOND_MAC in host.run_in_guest("inside", "cat /proc/net/arp"),
+    }
+    gate.shut_down()
+    call(host, "unassign_vf", vm_uuid=gate.uuid, all="true")
+    return {name for name, is_so in found.items() if is_so}
+
+
+def is_answered(host: LabHost, network: str) -> bool:
+    """Whether the guest `gate` has an answer of `inside` in that network."""
+    said = host.attempt(f"guest-run gate 'ping -c 3 -W 5 {network}.1'").stdout
+    (received,) = re.findall(r"(\d+) packets received", said)
+    return int(received) > 0
 
 
 def vf(host: LabHost, address: str) -> Dict[str, Any]:
