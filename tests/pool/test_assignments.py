@@ -87,6 +87,18 @@ def test_the_network_of_a_vlan_implies_its_tag(pool: Pool) -> None:
     )
 
 
+def test_a_profile_that_the_driver_cannot_do_is_refused(pool: Pool) -> None:
+    uevent = f"/sys/bus/pci/devices/{FIRST}/uevent"
+    for host in pool.hosts:
+        with host.machine.changed() as sysfs:
+            sysfs.put(uevent, sysfs.text(uevent).replace("ixgbe", "bnx2x"))
+    vm = pool.vm("gate")
+    refused = pool.refused("assign_vf", vm=vm, pf="eth1", profile="router")
+    refused.says("SRIOV_BAD_ARGUMENT", "bnx2x cannot trust a VF")
+    assert pool.pci(vm) is None
+    assert "every VLAN" in pool.assign(vm, pf="eth2", profile="router")["warnings"][0]
+
+
 def test_a_vf_of_a_bonds_member_is_not_redundant(pool: Pool) -> None:
     home = pool.one
     pool.box.add_bond(home, ["eth1", "eth2"], "storage")

@@ -4,6 +4,7 @@ from typing import Optional
 
 import pytest
 from sriovlib.config import vf_settings
+from sriovlib.config.vf_settings import UNKNOWN, UNSET, VfSettings
 from sriovlib.vf import profiles
 
 
@@ -24,5 +25,20 @@ def test_settings_of_profiles_are_settings() -> None:
     ],
 )
 def test_a_driver_that_cannot_trust_a_vf(driver: Optional[str], certain: Optional[bool]) -> None:
-    doubt = profiles.doubt("router", driver)
+    doubt = profiles.doubt("router", driver, UNSET)
+    assert (doubt and doubt.certain) == certain
+
+
+@pytest.mark.parametrize(
+    ("driver", "told", "certain"),
+    [
+        ("igb", UNSET._replace(trust=None), True),
+        ("igb", UNKNOWN, None),  # nobody asked it
+        ("mlx5_core", UNSET._replace(trust=None), None),
+    ],
+)
+def test_an_old_driver_that_does_not_know_trust(
+    driver: str, told: VfSettings, certain: Optional[bool]
+) -> None:
+    doubt = profiles.doubt("router", driver, told)
     assert (doubt and doubt.certain) == certain

@@ -137,7 +137,7 @@ def _opened(wish: Wish, where: Surveyed, vf: VfState) -> List[str]:
     if wish.profile is None:
         return []
     pf = where.inventory.pf_of(vf)
-    doubt = profiles.doubt(wish.profile, pf.function.driver)
+    doubt = profiles.doubt(wish.profile, pf.function.driver, vf.settings)
     if doubt is not None and doubt.certain:
         named = f"{vf.address} of {pf.function.name} ({where.member.name})"
         raise SriovError(
