@@ -3,6 +3,7 @@
 import os
 import pty
 import re
+import select
 import signal
 import subprocess
 import sys
@@ -16,6 +17,7 @@ from managed_pool import Pool
 
 pytestmark = pytest.mark.story
 
+LONGEST_SECONDS = 120.0  # without a new character
 PROGRAM = os.path.abspath(f"{__file__}/../../../scripts/sriovctl")
 Ctl = Callable[..., Any]
 
@@ -49,6 +51,8 @@ def read_until(terminal: int, words: str) -> str:
     """What is shown until these words are there, or until the program has ended."""
     shown = b""
     while words.encode() not in shown:
+        ready, _, _ = select.select([terminal], [], [], LONGEST_SECONDS)
+        assert ready, f"it hangs, and has shown {shown!r}"
         try:
             shown += os.read(terminal, 4096)
         except OSError:  # the other end is closed
