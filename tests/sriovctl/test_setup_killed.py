@@ -239,3 +239,30 @@ def test_killed_while_a_host_reboots(pool: Pool, ctl: Ctl) -> None:
     assert ctl("setup", "resume").status == 0
     assert is_set_up(pool, pool.other)
     assert keys(pool) == []
+
+
+@bare_hosts(hosts=3)
+def test_host_that_was_begun_is_done_though_another_is_blocked(pool: Pool, ctl: Ctl, writes: Writes) -> None:
+    """It is out of service: a VM that somebody has started elsewhere since must not keep it there."""
+    writes.kill_at(2, True)
+    with pytest.raises(Killed):
+        ctl(*SETUP, "--yes")
+    assert phases(pool) == ["Draining", "Waiting", "Waiting"]
+    pool.api("host.disable", pool.other.ref)  # it would have been next
+    vm = pool.vm("mail", platform={"nomigrate": "true"})
+    pool.start(vm, pool.hosts[2])
+    let_it_look_dead(pool)
+    told = ctl("setup", "resume", "--dry-run")
+    assert (told.status, phases(pool)) == (0, ["Draining", "Waiting", "Waiting"])
+    assert "VM mail holds up the reboot of host host3" in told.err
+    assert "HOST_DISABLED" not in told.err
+    assert [row[0] for row in told.rows[1:]] == ["host2"] * 7 + ["host3"] * 7 + ["host1"] * 7
+
+    said = ctl("setup", "resume")
+    assert said.status == 4
+    assert "VM mail holds up the reboot of host host3" in said.err
+    assert is_set_up(pool, pool.other)
+    assert not any(boots(pool, host) for host in (pool.one, pool.hosts[2]))
+    assert ctl("setup", "resume", "--pinned", "shutdown").status == 0
+    assert all(is_set_up(pool, host) for host in pool.hosts)
+    assert pool.power_state(vm) == "Running"

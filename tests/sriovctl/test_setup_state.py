@@ -7,6 +7,7 @@ from box import PoolInABox
 from setup_stories import Direct
 from sriovctl.errors import Failed
 from sriovctl.pool import Pool
+from sriovctl.rollout import run as runs
 from sriovctl.rollout import state as states
 from sriovctl.rollout.plan import Wish
 from sriovctl.rollout.state import HostState, Keeper, Options, State
@@ -156,3 +157,18 @@ def test_notice(pool: Pool) -> None:
 @pytest.mark.parametrize("text", ["20261129T06:00:00Z", "2026-11-29T06:00:00Z"])
 def test_times_of_xapi(text: str) -> None:
     assert states.seconds_of(text) == 1795932000.0
+
+
+def test_host_that_fails_after_its_reboot_may_reboot_again(pool: Pool) -> None:
+    one, two = (host.uuid for host in pool.hosts)
+    failed = HostState("Failed", 1.0, "So it is.", down=5.0, booted=1.0, disabled=True)
+    left = begun(pool)._replace(hosts={one: failed, two: failed._replace(rebooted=True)})
+    again = runs.to_resume(left).hosts
+    assert again[one] == failed._replace(phase="Rebooting", note="")
+    assert (again[two].phase, again[two].rebooted, again[two].disabled) == ("Waiting", False, True)
+
+
+def test_phase_of_a_newer_program(pool: Pool) -> None:
+    text = to(pool, "Copying")(begun(pool)).to_json()
+    pool.call("pool.add_to_other_config", pool.ref, "sriov-setup.1", text)
+    assert code(lambda: states.read(pool.other_config())) == "SETUP_UNREADABLE"

@@ -46,6 +46,8 @@ _BALANCER = (
 def setup(client: Client, args: argparse.Namespace) -> int:
     if not (args.pf or args.network):
         if len(args.hosts) == 1 and args.hosts[0] in WORDS:
+            if args.dry_run and args.hosts[0] != "status":
+                return _would(client, args)
             return {"status": status, "pause": pause, "resume": resume, "stop": stop}[args.hosts[0]](
                 client, args
             )
@@ -227,6 +229,27 @@ def status(client: Client, _args: argparse.Namespace) -> int:
 
 def _summary(client: Client, state: states.State) -> str:
     return f"{state.wish.text(_network_names(client))}. {states.summary(state, states.names_of(client.pool))}"
+
+
+def _would(client: Client, args: argparse.Namespace) -> int:
+    """What `resume`, `pause` or `stop` would do."""
+    pool, word = client.pool, args.hosts[0]
+    found = states.read(pool.other_config())
+    if found is not None and word == "resume":
+        state, options = found[1], _options(args, found[1].options)
+        left = [host for host in pool.hosts if state.hosts.get(host.uuid, _DONE).phase != states.DONE]
+        ha = steps.ha_of(pool) is not None
+        ours = [uuid for uuid, host in state.hosts.items() if host.disabled]
+        made = runs.look_at_all(pool, left, state.wish, options.pinned, ha, client.patience, ours)
+        client.show(_rows(client, made, options.pinned, ha), PLAN)
+        for blocker in [blocker for one in made for blocker in one.blockers]:
+            client.error(blocker)
+    about = _summary(client, found[1]) if found else "No setup is under way, and none was left."
+    client.say(f"{about} Nothing was changed (--dry-run).")
+    return DONE
+
+
+_DONE = states.HostState(states.DONE)
 
 
 def resume(client: Client, args: argparse.Namespace) -> int:

@@ -16,14 +16,21 @@ from .state import HostState, State
 
 
 def look_at_all(
-    pool: Pool, hosts: Sequence[Host], wish: Wish, pinned: str, ha: bool, seconds: float = LOOK_SECONDS
+    pool: Pool,
+    hosts: Sequence[Host],
+    wish: Wish,
+    pinned: str,
+    ha: bool,
+    seconds: float = LOOK_SECONDS,
+    ours: Sequence[str] = (),
 ) -> List[HostPlan]:
-    """The plan of each host, all looked at at once; of one that does not answer in these seconds, that."""
+    """The plan of each host, all looked at at once; of one that does not answer in these seconds, that.
+    `ours`: UUIDs of those that this setup has disabled."""
     for of in ("PIF", "Bond", "VLAN", "network"):
         pool.records(of)  # once, not in each thread
 
     def look(host: Host) -> HostPlan:
-        return plans.of_host(steps.look(pool, host, wish), wish, pinned, ha)
+        return plans.of_host(steps.look(pool, host, wish), wish, pinned, ha, host.uuid in ours)
 
     return plans.order(
         [
@@ -41,8 +48,7 @@ class Run(Hosts):
             asked = ""
             try:
                 self._forget_hosts_that_left()
-                if self._begin():
-                    asked = self._all()
+                asked = self._all(begin=self._begin())
             except Failed as failed:
                 if failed.code == "SETUP_TAKEN_OVER":
                     raise
@@ -103,13 +109,13 @@ class Run(Hosts):
         )
 
     def _begin(self) -> bool:
-        """Turns off what is in the way of reboots; whether nothing else is."""
+        """Turns off what is in the way of reboots; whether nothing else is in the way of hosts that were not
+        touched yet."""
         pending, noted = self._in(states.WAITING), steps.ha_of(self.pool)
         found = self._unblocked_plans(pending, ha=noted is not None)
-        if found is None:
-            return False
-        if not (any(one.reboot for one in found) or any(host.disabled for host in self.state.hosts.values())):
-            return True
+        out = any(host.disabled for host in self.state.hosts.values())
+        if not out and not (found and any(one.reboot for one in found)):
+            return found is not None
         if noted is not None:
             self._change(lambda state: state._replace(off={**state.off, "ha": noted}))
             steps.ha_off(self.pool, self.voice.tell)
@@ -117,7 +123,7 @@ class Run(Hosts):
             self._change(lambda state: state._replace(off={**state.off, steps.AUTO_POWERON: "true"}))
             steps.auto_poweron(self.pool, "false")
         # Only now xapi tells which VMs it can move: with HA on it names each that HA does not protect.
-        return noted is None or self._unblocked_plans(pending, ha=False) is not None
+        return found is not None and (noted is None or self._unblocked_plans(pending, ha=False) is not None)
 
     def _unblocked_plans(self, uuids: Sequence[str], ha: bool) -> Optional[List[HostPlan]]:
         """Of hosts that were not touched; None: something is in the way, and was said."""
@@ -174,10 +180,12 @@ class Run(Hosts):
 
     # -- the hosts -------------------------------------------------------------------------------------
 
-    def _all(self) -> str:
-        """All that are not done, so many at a time as the options say; what another program asked for."""
+    def _all(self, begin: bool) -> str:
+        """All that are not done, so many at a time as the options say; what another program asked for.
+        Without `begin` those alone that were begun: they are out of service, whatever is in others' way."""
         options = self.state.options
-        waiting = [uuid for uuid in self.state.hosts if uuid not in self._in(states.DONE, states.FAILED)]
+        left_out = self._in(states.DONE, states.FAILED, *([] if begin else [states.WAITING]))
+        waiting = [uuid for uuid in self.state.hosts if uuid not in left_out]
         # Those that are out of service come first: nobody else will see to them.
         waiting.sort(key=lambda uuid: self.state.hosts[uuid].phase == states.WAITING)
         at_work: Dict[str, threading.Thread] = {}
@@ -223,8 +231,9 @@ def to_resume(state: State) -> State:
     def again(host: HostState) -> HostState:
         if host.phase != states.FAILED:
             return host
-        phase = states.REBOOTING if host.down and not host.rebooted else states.WAITING
-        return host._replace(phase=phase, note="", down=host.down if phase == states.REBOOTING else 0.0)
+        if host.down and not host.rebooted:
+            return host._replace(phase=states.REBOOTING, note="")
+        return host._replace(phase=states.WAITING, note="", down=0.0, rebooted=False)
 
     return state._replace(hosts={uuid: again(host) for uuid, host in state.hosts.items()})
 

@@ -27,6 +27,7 @@ ALIVE_SECONDS = 10.0  # from one sign of life to the next; after three none is a
 
 WAITING, DRAINING, APPLYING, REBOOTING = "Waiting", "Draining", "Applying", "Rebooting"
 VERIFYING, DONE, FAILED = "Verifying", "Done", "Failed"
+PHASES = (WAITING, DRAINING, APPLYING, REBOOTING, VERIFYING, DONE, FAILED)
 
 
 class HostState(NamedTuple):
@@ -89,13 +90,17 @@ def from_json(text: str) -> State:
     """Raises ValueError, KeyError or TypeError where it is none."""
     document = json.loads(text)
     wish = document["wish"]
+    hosts = {uuid: HostState(**fields) for uuid, fields in document["hosts"].items()}
+    for host in hosts.values():
+        if host.phase not in PHASES:
+            raise ValueError(f"a host is {host.phase}")
     known = {name: document["options"][name] for name in Options._fields if name in document["options"]}
     return State(
         str(document["who"]),
         float(document["begun"]),
         Wish(tuple(wish["pfs"]), tuple(wish["networks"]), int(wish["vfs"])),
         Options(**known),
-        {uuid: HostState(**fields) for uuid, fields in document["hosts"].items()},
+        hosts,
         dict(document["vms"]),
         dict(document["off"]),
         str(document["halted"]),
