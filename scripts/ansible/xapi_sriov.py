@@ -15,7 +15,7 @@ description:
   - The plan is the diff; check mode changes nothing.
 options:
   document:
-    description: The document, with the keys C(ports) and C(vms); see docs/sriovctl.md of xapi-sriov.
+    description: The document, with the keys C(ports) and C(vms); see docs/apply.md of xapi-sriov.
     type: dict
   src:
     description: A file with it on the host that runs the task, instead of O(document).

@@ -9,7 +9,7 @@ from sriovlib.vf import profiles
 from . import names
 from .client import Client
 from .desired import diff, found
-from .errors import DONE, Failed, Usage
+from .errors import Failed, Usage
 from .output import Column, Record
 
 DONE_NOW, ALREADY, WOULD, FAILED = "assigned", "already", "would", "failed"
@@ -47,19 +47,22 @@ def assign(client: Client, args: argparse.Namespace, asked: Dict[str, str]) -> i
     rows: Dict[str, Record] = {
         vm.uuid: {"vm_name": vm.name, "vm_uuid": vm.uuid, "result": ALREADY} for vm in vms
     }
-    if args.dry_run:
-        for vm in left:
-            rows[vm.uuid]["result"] = WOULD
-        client.show([rows[vm.uuid] for vm in vms], ROWS)
-        client.say(f"Would give {len(left)} of {len(vms)} VMs a VF. Nothing was changed (--dry-run).")
-        return DONE
-    if left and not client.confirm(f"Give {len(left)} VMs with the tag {args.all_of} a VF each?"):
+    if (
+        left
+        and not args.dry_run
+        and not client.confirm(f"Give {len(left)} VMs with the tag {args.all_of} a VF each?")
+    ):
         raise Failed("NOT_CONFIRMED", "Nothing was changed.")
+
+    dry = {"dry_run": "true"} if args.dry_run else {}
 
     def act(vm: names.Vm) -> None:
         rows[vm.uuid]["result"] = FAILED
         progress.say(vm.name)
-        answer = client.pool.master("assign_vf", vm_uuid=vm.uuid, **asked)
+        answer = client.pool.master("assign_vf", vm_uuid=vm.uuid, **asked, **dry)
+        if args.dry_run:  # which VF is not said: the next VM would be shown the same
+            rows[vm.uuid]["result"] = WOULD
+            return
         host = next((one.name for one in client.pool.hosts if one.uuid == answer["host_uuid"]), None)
         rows[vm.uuid].update(answer, host=host, result=DONE_NOW)
         for warning in answer.get("warnings") or []:
@@ -68,7 +71,14 @@ def assign(client: Client, args: argparse.Namespace, asked: Dict[str, str]) -> i
     with client.progress("Assigning") as progress:
         outcome = client.each(left, lambda vm: f"VM {vm.name}", act)
     client.show([rows[vm.uuid] for vm in vms], ROWS)
-    client.say(f"{len(outcome.results)} of {len(left)} VMs were given a VF; {len(vms) - len(left)} had it.")
+    given = f"{len(outcome.results)} of {len(left)} VMs"
+    if args.dry_run:
+        client.say(
+            f"{given} would be given a VF; {len(vms) - len(left)} have it. Each was looked at by itself: "
+            "whether there are VFs for all is seen when they are given. Nothing was changed (--dry-run)."
+        )
+    else:
+        client.say(f"{given} were given a VF; {len(vms) - len(left)} had it.")
     return outcome.status
 
 

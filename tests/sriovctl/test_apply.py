@@ -9,6 +9,7 @@ import pytest
 from box_host import set_plugin
 from managed_pool import Pool
 from sriovctl.connection import Remote
+from terminal_session import Terminal
 
 pytestmark = pytest.mark.story
 
@@ -216,6 +217,18 @@ def test_wrong_file(ctl: Ctl, write: Write) -> None:
     assert (missing.status, "No such file" in missing.err) == (2, True)
 
 
+def test_ports_that_hosts_would_refuse(pool: Pool, ctl: Ctl, write: Write) -> None:
+    """Seen in the plan already; but VFs that are given back first are in nobody's way."""
+    pool.with_vf("web")
+    file = write("ports: {host1/eth0: 2, host1/eth1: 3}\nvms: {web: {vfs: [{network: xenbr1}]}}")
+    in_use, management = [text for text in ctl("apply", file, "--dry-run").out.splitlines() if "!" in text]
+    assert "management" in management
+    assert "web" in in_use
+    file = write("ports: {host1/eth1: 3}\nvms: {web: {vfs: []}}")
+    assert "!" not in ctl("apply", file, "--dry-run").out
+    assert ctl("apply", file, "--yes").status == 0
+
+
 def test_ports_of_all_hosts_at_once(
     pool: Pool, ctl: Ctl, write: Write, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -223,7 +236,7 @@ def test_ports_of_all_hosts_at_once(
     real, both = Remote.call, threading.Barrier(2)
 
     def call(connection: Remote, method: str, *params: Any) -> Any:
-        if "set_vf_count" in params:
+        if "set_vf_count" in params and "dry_run" not in params[-1]:
             both.wait(60)
         return real(connection, method, *params)
 
@@ -249,6 +262,20 @@ def test_ctrl_c(pool: Pool, ctl: Ctl, write: Write, monkeypatch: pytest.MonkeyPa
     assert "At least 1 of 2 changes were made." in said.err
     assert ctl("apply", file, "--yes").status == 0
     assert (len(asked(pool, web)), len(asked(pool, db))) == (1, 1)
+
+
+@pytest.mark.usefixtures("ctl")
+def test_at_a_terminal(pool: Pool, write: Write, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The plan in colours, a question, and nothing without a yes."""
+    monkeypatch.setenv("TERM", "xterm")
+    monkeypatch.delenv("NO_COLOR", raising=False)
+    web, file = pool.vm("web"), write("vms: {web: {vfs: [{network: xenbr1}]}}")
+    for answer, status, requests in (("", 1, 0), ("y", 0, 1)):
+        with Terminal(["apply", file]) as terminal:
+            shown = terminal.until("Plan: 1 to add, 0 to change, 0 to remove. Go on? [y/N] ")
+            assert "\x1b[32m+ web: VF of network" in shown
+            terminal.type(f"{answer}\n")
+            assert (terminal.end(), len(asked(pool, web))) == (status, requests)
 
 
 def test_plan_in_json(pool: Pool, ctl: Ctl, write: Write) -> None:

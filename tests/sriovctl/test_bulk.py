@@ -41,6 +41,8 @@ def test_some_fail(pool: Pool, ctl: Ctl) -> None:
     last = pool.with_vf("last", vf="0000:07:10.6")
     pool.start(web1, pool.one)
     words = ("assign", "--all-of", "fast", "--pf", "host1/eth1", "--profile", "router", "--yes")
+    would = ctl(*words, "--dry-run")
+    assert (would.status, [row[1] for row in would.rows[1:]]) == (4, ["failed", "would"])
     said = ctl(*words)
     assert (said.status, [row[:2] for row in said.rows[1:]]) == (
         4,

@@ -32,7 +32,7 @@ def apply(client: Client, args: argparse.Namespace) -> int:
     wanted = _read(client, args.file)
     if wanted is None:
         return USAGE
-    plan = found.plan(client.pool, wanted)
+    plan = found.plan(client.pool, wanted, client.patience)
     for name, failed in plan.failures:
         client.error(failed, name)
     for note in plan.notes:
@@ -63,7 +63,9 @@ def _make(client: Client, plan: Plan) -> int:
     results: List[Optional[Failed]] = []
     with client.progress("Applying") as progress:
         try:
-            for _change, warnings, failed in act.make(client.pool, plan.changes, progress.say):
+            for _change, warnings, failed in act.make(
+                client.pool, plan.changes, client.longest, progress.say
+            ):
                 results.append(failed)
                 for warning in warnings:
                     client.warn(warning)
@@ -135,9 +137,7 @@ def _read(client: Client, file: str) -> Optional[Document]:
 
 
 def _arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument(
-        "file", metavar="FILE", help="YAML or JSON, see docs/sriovctl.md; `-`: standard input"
-    )
+    parser.add_argument("file", metavar="FILE", help="YAML or JSON, see docs/apply.md; `-`: standard input")
     parser.add_argument(
         "--check", action="store_true", help="only tell: exit status 0 as the file says, 4 it is not"
     )

@@ -12,25 +12,24 @@ from ..pool import Host, Pool
 from . import diff
 from .diff import Change, Request
 
-PORT_SECONDS = 300.0  # for one port: many VFs, or the initrd of a driver with a module parameter
-
+Tell = Callable[[str], None]
 # A change, the warnings that it brought, and why it failed: the pool is then as it was, or that says what is
 # left.
 Result = Tuple[Change, List[str], Optional[Failed]]
 
 
-def make(pool: Pool, changes: Sequence[Change], tell: Callable[[str], None]) -> Iterator[Result]:
-    """In the order of the plan, each when it has been tried."""
+def make(pool: Pool, changes: Sequence[Change], seconds: float, tell: Tell) -> Iterator[Result]:
+    """In the order of the plan, each when it has been tried. `seconds`: that one may take."""
     for is_port, group in groupby(changes, lambda change: change.kind == diff.PORT):
         if is_port:
-            yield from _ports(pool, list(group), tell)
+            yield from _ports(pool, list(group), seconds, tell)
             continue
         for change in group:
             tell(diff.line(change))
             yield _one(pool, change)
 
 
-def _ports(pool: Pool, changes: Sequence[Change], tell: Callable[[str], None]) -> Iterator[Result]:
+def _ports(pool: Pool, changes: Sequence[Change], seconds: float, tell: Tell) -> Iterator[Result]:
     by_host: Dict[str, List[int]] = {}
     for place, change in enumerate(changes):
         tell(diff.line(change))
@@ -40,7 +39,7 @@ def _ports(pool: Pool, changes: Sequence[Change], tell: Callable[[str], None]) -
         for those in by_host.values()
     ]
     made: Dict[int, Result] = {}
-    for answer in pool.together(calls, PORT_SECONDS * max(map(len, by_host.values()))):
+    for answer in pool.together(calls, seconds * max(map(len, by_host.values()))):
         those = by_host[answer.host.uuid]
         failed: List[Result] = [(changes[place], [], answer.error) for place in those]
         made.update(zip(those, answer.value or failed))

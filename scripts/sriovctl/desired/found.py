@@ -1,6 +1,7 @@
 """What a document names, looked up in the pool: its ports, VMs and their requests as they are now."""
 
 import fnmatch
+from functools import partial
 from typing import Callable, Dict, Iterable, List, Mapping, NamedTuple, Optional, Sequence, Tuple, TypeVar
 
 from sriovlib.config import vf_settings
@@ -32,9 +33,10 @@ class Missing(Failed):
         super().__init__("NOT_FOUND", f"{place}: {message}", hint)
 
 
-def plan(pool: Pool, document: Document) -> Plan:
-    """What is to be changed. Raises Missing for names that mean nothing in this pool."""
-    looked = _Looked(pool, document)
+def plan(pool: Pool, document: Document, seconds: float) -> Plan:
+    """What is to be changed. Raises Missing for names that mean nothing in this pool. `seconds`: that a host
+    may take to answer."""
+    looked = _Looked(pool, document, seconds)
     changes: List[Change] = []
     notes: List[str] = []
     for seen, count in looked.ports():
@@ -49,13 +51,45 @@ def plan(pool: Pool, document: Document) -> Plan:
             raise Missing(wanted.place, f"this is VM {met[vm.uuid].name}, which stands there already.")
         met[vm.uuid] = wanted
         changes += looked.of_vm(wanted, vm, planned)
-    return Plan(diff.in_order(changes), looked.failures, notes)
+    return Plan(_with_refusals(pool, diff.in_order(changes), seconds), looked.failures, notes)
+
+
+def _with_refusals(pool: Pool, changes: Sequence[Change], seconds: float) -> List[Change]:
+    """What hosts would refuse to do with their ports is seen before, but for VFs that VMs give back first."""
+    hosts = {host.name: host for host in pool.hosts}
+    ports = [change for change in changes if change.port]
+    calls = [
+        (hosts[one.port.host], partial(_try, pool, hosts[one.port.host], one)) for one in ports if one.port
+    ]
+    refused = {
+        one.name: answer.error for one, answer in zip(ports, pool.together(calls, seconds)) if answer.error
+    }
+    gives = any(one.kind == diff.VF and one.action == diff.REMOVE for one in changes)
+    found = []
+    for one in changes:
+        failed = refused.get(one.name) if one.port else None
+        if failed is not None and not (gives and failed.code == "SRIOV_VF_IN_USE"):
+            one = one._replace(blocked=str(failed))
+        found.append(one)
+    return found
+
+
+def _try(pool: Pool, host: Host, change: Change) -> None:
+    """Raises what set_vf_count would be refused with."""
+    if change.port is None:
+        return
+    count = str((change.after or {})["count"])
+    try:
+        pool.plugin(host, "set_vf_count", pf=change.port.pf, count=count, dry_run="true")
+    except Failed as failed:
+        if failed.code != "SRIOV_BAD_ARGUMENT" or "dry_run" not in failed.message:  # of an older plugin
+            raise
 
 
 class _Looked:
     """Ports are asked for once, of the hosts that the document names; VMs once, of the master."""
 
-    def __init__(self, pool: Pool, document: Document) -> None:
+    def __init__(self, pool: Pool, document: Document, seconds: float) -> None:
         self._pool = pool
         self._document = document
         self.failures: List[Tuple[str, Failed]] = []
@@ -67,7 +101,7 @@ class _Looked:
                 if vf.kind in ("pf", "vf"):
                     host = self._host_of(vf)
                     hosts[host.uuid] = host
-        for answer in pool.ask([host for host in pool.hosts if host.uuid in hosts], "list_pfs"):
+        for answer in pool.ask([host for host in pool.hosts if host.uuid in hosts], "list_pfs", seconds):
             if answer.error:
                 self.failures.append((f"host {answer.host.name}", answer.error))
             else:
