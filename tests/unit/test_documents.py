@@ -85,7 +85,7 @@ def test_readme_is_short() -> None:
 @pytest.mark.parametrize("name", ["docs/architecture.md", "CONTRIBUTING.md"])
 def test_files_and_folders_in_the_text_exist(name: str) -> None:
     named = set(re.findall(r"`([a-z0-9_./-]+/[a-z0-9_.-]*|[a-z0-9_/-]+\.py)`", read(name)))
-    places = [ROOT, os.path.join(ROOT, "plugins/sriovlib")]
+    places = [ROOT, os.path.join(ROOT, "plugins/sriovlib"), os.path.join(ROOT, "scripts/sriovctl")]
     gone = [
         one
         for one in named
