@@ -4,6 +4,7 @@ import shutil
 from contextlib import ExitStack
 from typing import Iterator
 
+import fake_descriptors
 import machine_copy
 import pytest
 import temporary
@@ -12,6 +13,7 @@ _whole_run = ExitStack()
 
 
 def pytest_configure(config: pytest.Config) -> None:
+    fake_descriptors.imitate()
     if config.option.basetemp is None:
         # one inside: pytest makes it anew, and the lock on the outer one would be lost
         config.option.basetemp = f"{_whole_run.enter_context(temporary.folder())}/tests"

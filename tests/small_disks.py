@@ -1,10 +1,10 @@
-"""Small trees of dom0's disks: sda (of the SATA controller) carries dom0's root; sdb (of the
+"""Small trees of dom0's disks with pyfakefs: sda (of the SATA controller) carries dom0's root; sdb (of the
 HBA) and nvme0n1 carry nothing."""
 
 from typing import Any, Dict, List
 
 from answering_host import AnsweringHost
-from host_files import HostFiles
+from pyfakefs.fake_filesystem import FakeFilesystem
 from sriovlib.machine import dom0_disks
 from sriovlib.machine.storage_repositories import Repository
 
@@ -17,7 +17,7 @@ SDB = f"{TOP}/0000:00:01.0/{HBA}/host1/target1:0:0/1:0:0:0/block/sdb"
 NVME0 = f"{TOP}/0000:00:02.0/{NVME}/nvme/nvme0/nvme0n1"
 
 
-def make(fs: HostFiles) -> None:
+def make(fs: FakeFilesystem) -> None:
     block(fs, SDA, "8:0")
     part(fs, SDA, "sda1", "8:1", "ext3")
     block(fs, SDB, "8:16")
@@ -27,7 +27,7 @@ def make(fs: HostFiles) -> None:
     fs.create_file("/proc/swaps", contents=SWAPS)
 
 
-def block(fs: HostFiles, folder: str, number: str, kind: str = "") -> None:
+def block(fs: FakeFilesystem, folder: str, number: str, kind: str = "") -> None:
     """A block device, and what udev has noted of it."""
     name = folder.rsplit("/", 1)[1]
     fs.create_file(f"{folder}/dev", contents=number + "\n")
@@ -37,12 +37,12 @@ def block(fs: HostFiles, folder: str, number: str, kind: str = "") -> None:
     fs.create_file(f"/run/udev/data/b{number}", contents=f"E:ID_FS_TYPE={kind}\n" if kind else "I:1\n")
 
 
-def part(fs: HostFiles, folder: str, name: str, number: str, kind: str = "") -> None:
+def part(fs: FakeFilesystem, folder: str, name: str, number: str, kind: str = "") -> None:
     block(fs, f"{folder}/{name}", number, kind)
     fs.create_file(f"{folder}/{name}/partition", contents="1\n")
 
 
-def virtual(fs: HostFiles, name: str, number: str, *slaves: str, **files: str) -> None:
+def virtual(fs: FakeFilesystem, name: str, number: str, *slaves: str, **files: str) -> None:
     """A block device that is made by software."""
     folder = f"/sys/devices/virtual/block/{name}"
     block(fs, folder, number)
@@ -52,13 +52,13 @@ def virtual(fs: HostFiles, name: str, number: str, *slaves: str, **files: str) -
         fs.create_file(f"{folder}/{file.replace('__', '/')}", contents=text + "\n")
 
 
-def mount(fs: HostFiles, *lines: str) -> None:
+def mount(fs: FakeFilesystem, *lines: str) -> None:
     """Besides the root."""
-    fs.set_contents("/proc/self/mountinfo", ROOT + "".join(line + "\n" for line in lines))
+    fs.get_object("/proc/self/mountinfo").set_contents(ROOT + "".join(line + "\n" for line in lines))
 
 
-def kind(fs: HostFiles, number: str, what: str) -> None:
-    fs.set_contents(f"/run/udev/data/b{number}", f"E:ID_FS_TYPE={what}\n" if what else "I:1\n")
+def kind(fs: FakeFilesystem, number: str, what: str) -> None:
+    fs.get_object(f"/run/udev/data/b{number}").set_contents(f"E:ID_FS_TYPE={what}\n" if what else "I:1\n")
 
 
 def needed(*plugged: Repository, **says: Any) -> Dict[str, List[str]]:

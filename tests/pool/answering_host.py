@@ -1,8 +1,8 @@
-"""A host of few files, whose commands say what the test wants them to say."""
+"""A host whose files are those of pyfakefs, and whose commands say what the test wants them to say."""
 
 from typing import Dict, List, Mapping, Optional, Sequence, Union
 
-from host_files import HostFiles
+from pyfakefs.fake_filesystem import FakeFilesystem
 from sriovlib.machine.command import COMMAND_SECONDS, NOT_FOUND, Completed, Running
 from sriovlib.machine.host import Host
 
@@ -42,7 +42,7 @@ class AnsweringHost(Host):
         pass
 
 
-def add_pf(fs: HostFiles, address: str, device: str, driver: str, vfs: int, **more: object) -> None:
+def add_pf(fs: FakeFilesystem, address: str, device: str, driver: str, vfs: int, **more: object) -> None:
     """A function that can do SR-IOV, `device` as in `15b3:1003`, with its VFs right behind it.
 
     `more`: `pci_class` (six digits), `attributes` (name -> text)."""
@@ -66,14 +66,14 @@ def vf_address(pf: str, number: int) -> str:
     return f"{pf[:8]}{int(pf[-1]) + 1:02x}.{number}"
 
 
-def _function(fs: HostFiles, address: str, device: str, driver: str, pci_class: str) -> None:
+def _function(fs: FakeFilesystem, address: str, device: str, driver: str, pci_class: str) -> None:
     folder = f"{DEVICES}/{address}"
     text = f"DRIVER={driver}\nPCI_CLASS={pci_class}\nPCI_ID={device.upper()}\n"
     fs.create_file(f"{folder}/uevent", contents=text)
     fs.create_symlink(f"{folder}/driver", f"../../drivers/{driver}")
 
 
-def add_interface(fs: HostFiles, address: str, name: str, mac: str, **attributes: object) -> None:
+def add_interface(fs: FakeFilesystem, address: str, name: str, mac: str, **attributes: object) -> None:
     """An interface of the function, up and with a link; `attributes` as in its folder of sysfs."""
     folder = f"{DEVICES}/{address}/net/{name}"
     told = {"address": mac, "flags": "0x1003", "carrier": 1, "speed": 10000, "dev_port": 0, **attributes}

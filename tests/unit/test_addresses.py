@@ -3,7 +3,7 @@
 from typing import Optional
 
 import pytest
-from host_files import HostFiles
+from pyfakefs.fake_filesystem import FakeFilesystem
 from sriovlib.calls import arguments
 from sriovlib.config import sriov_conf
 from sriovlib.machine import pci, xenstore
@@ -28,7 +28,7 @@ def test_an_interface_with_blanks_around_is_one_too() -> None:
     assert arguments.pf({"pf": " eth1\n"}) == "eth1"
 
 
-def test_in_the_sections_of_sriov_conf(fs: HostFiles) -> None:
+def test_in_the_sections_of_sriov_conf(fs: FakeFilesystem) -> None:
     """The next change writes them in full; nobody's lines are lost."""
     text = "[ pf 3B:00.0 ] # the fast card\nvfs = 4\n\n[vf 00000000:3B:00.0 2]\nvlan = 12\n"
     fs.create_file(sriov_conf.PATH, contents=text)
@@ -43,14 +43,14 @@ def test_in_the_sections_of_sriov_conf(fs: HostFiles) -> None:
     )
 
 
-def test_two_sections_of_one_port(fs: HostFiles) -> None:
+def test_two_sections_of_one_port(fs: FakeFilesystem) -> None:
     fs.create_file(sriov_conf.PATH, contents=f"[pf {PORT}]\nvfs = 4\n[pf 3B:00.0]\nmac = 00:1b:21:00:01:00\n")
     config = sriov_conf.read(Host())
     assert config.errors == [f"line 3: a second section [pf {PORT}]; both count"]
     assert (config.pfs[PORT].vfs, config.pfs[PORT].mac) == (4, "00:1b:21:00:01:00")
 
 
-def test_in_pcibacks_slots(fs: HostFiles) -> None:
+def test_in_pcibacks_slots(fs: FakeFilesystem) -> None:
     fs.create_file(f"{pciback.DRIVER}/slots", contents="0000:3B:10.0\n0000:3b:10.2\n")
     assert pciback.slots(Host()) == {VF, "0000:3b:10.2"}
 

@@ -4,7 +4,7 @@ from contextlib import contextmanager
 from typing import Iterator
 
 import pytest
-from host_files import HostFiles
+from pyfakefs.fake_filesystem import FakeFilesystem
 from small_pool import SmallPool
 from sriovlib import safetext
 from sriovlib.config import ini, sriov_conf
@@ -21,7 +21,7 @@ def answering(pool: SmallPool) -> Iterator[SmallPool]:
 
 
 def test_a_copy_that_is_too_long_is_not_read_and_named(
-    fs: HostFiles, monkeypatch: pytest.MonkeyPatch
+    fs: FakeFilesystem, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     pool = SmallPool()
     pool.other_config["sriov-conf"] = PF + "#" * safetext.LONGEST
@@ -32,21 +32,23 @@ def test_a_copy_that_is_too_long_is_not_read_and_named(
     assert not fs.exists(sriov_conf.PATH)
 
 
-def test_a_file_that_is_too_long_to_be_read_back_is_not_copied(fs: HostFiles) -> None:
+def test_a_file_that_is_too_long_to_be_read_back_is_not_copied(fs: FakeFilesystem) -> None:
     pool = SmallPool()
     fs.create_file(sriov_conf.PATH, contents=PF + "#" * safetext.LONGEST)
     assert "the pool has no copy" in str(conf_copy.store(Host(), pool))
     assert pool.other_config == {}
 
 
-def test_a_file_with_a_byte_order_mark_is_copied_without_it(fs: HostFiles) -> None:
+def test_a_file_with_a_byte_order_mark_is_copied_without_it(fs: FakeFilesystem) -> None:
     pool = SmallPool()
     fs.create_file(sriov_conf.PATH, contents="\ufeff" + PF)
     assert conf_copy.store(Host(), pool) is None
     assert pool.other_config == {"sriov-conf": PF}
 
 
-def test_conf_copy_reports_each_line_brought_back(fs: HostFiles, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_conf_copy_reports_each_line_brought_back(
+    fs: FakeFilesystem, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """A pool-operator may have written it: whoever brings it back sees VLAN 999, and no forged line."""
     copy = sriov_conf.interpret(ini.parse(PF + "[vf 0000:07:00.0 1]\nvlan = 999\ntrust = on\n# \x1b[2J\n"))
     monkeypatch.setattr(conf_copy, "_of_this_host", lambda _host, _copies: copy)

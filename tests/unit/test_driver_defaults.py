@@ -5,10 +5,10 @@ from typing import Any, Dict, List, Tuple
 
 import machine
 import pytest
-from host_files import HostFiles
 from machine import Machine
 from machine_description import Card, Sriov, default_description
 from one_host import answering, call, refused
+from pyfakefs.fake_filesystem import FakeFilesystem
 from small_pool import SmallPool
 from sriovlib.config import sriov_conf
 from sriovlib.config.vf_settings import NO_MAC, VfSettings
@@ -140,7 +140,7 @@ def test_driver_defaults_are_what_untouched_vfs_have_in_common(
     assert driver_defaults.learned(shown, ["spoof_check"]) == means
 
 
-def test_a_note_that_is_none_is_replaced(fs: HostFiles) -> None:
+def test_a_note_that_is_none_is_replaced(fs: FakeFilesystem) -> None:
     fs.create_file(driver_defaults.PATH, contents=f'{{"{PF}": 1}}')
     assert driver_defaults.kept(Host()) == {}
     driver_defaults.keep(Host(), {PF: {"spoof_check": False}})

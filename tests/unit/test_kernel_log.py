@@ -7,7 +7,7 @@ from typing import List, Optional
 
 import pytest
 from answering_host import AnsweringHost, add_interface, add_pf
-from host_files import HostFiles
+from pyfakefs.fake_filesystem import FakeFilesystem
 from sriovlib.errors import SriovError
 from sriovlib.machine import host as host_module
 from sriovlib.machine import kernel_log
@@ -77,7 +77,7 @@ def test_a_reason_counts_until_a_later_line_ends_it(lines: List[str], codes: Lis
     assert [one.code for one in evidence(*lines)] == codes
 
 
-def test_status_names_a_code_once_with_all_its_lines(fs: HostFiles) -> None:
+def test_status_names_a_code_once_with_all_its_lines(fs: FakeFilesystem) -> None:
     add_pf(fs, PF, "8086:10fb", "ixgbe", 0)
     add_interface(fs, PF, "eth1", "00:1b:21:00:01:00")
     host = AnsweringHost({"dmesg": f"{NO_SPACE.format(7)}\n{NO_SPACE.format(10)}\n"})
@@ -87,7 +87,7 @@ def test_status_names_a_code_once_with_all_its_lines(fs: HostFiles) -> None:
     assert "BAR 10" in problem["message"]
 
 
-def test_kernel_log_of_a_former_driver_does_not_count(fs: HostFiles) -> None:
+def test_kernel_log_of_a_former_driver_does_not_count(fs: FakeFilesystem) -> None:
     """`echo 4 > sriov_numvfs` while pciback had the PF; then it was given back."""
     add_pf(fs, PF, "8086:10fb", "ixgbe", 0)
     add_interface(fs, PF, "eth1", "00:1b:21:00:01:00")
@@ -274,7 +274,7 @@ def test_lines_that_name_the_interface_or_only_the_driver(
     assert kernel_refusal.is_of(line, PF, ["eth1"], driver) == expected
 
 
-def test_a_driver_that_is_busy_is_asked_again(fs: HostFiles, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_driver_that_is_busy_is_asked_again(fs: FakeFilesystem, monkeypatch: pytest.MonkeyPatch) -> None:
     """i40e while it resets: EAGAIN, also at boot."""
     add_pf(fs, PF, "8086:1572", "i40e", 0)
     monkeypatch.setattr(time, "sleep", lambda _seconds: None)
@@ -313,7 +313,7 @@ def test_an_error_number_of_the_kernels_own(
 PARSE_ERROR = '[    0.5] xen-pciback: Error parsing pci_devs_to_hide at "(7.1)"\n'
 
 
-def test_pciback_that_could_not_read_its_list(fs: HostFiles) -> None:
+def test_pciback_that_could_not_read_its_list(fs: FakeFilesystem) -> None:
     fs.create_dir("/proc")
     problem = pciback.problem(AnsweringHost({"dmesg": PARSE_ERROR}))
     assert problem.code == "NO_PCIBACK"
@@ -335,7 +335,9 @@ def test_pciback_that_could_not_read_its_list(fs: HostFiles) -> None:
         ("", None),
     ],
 )
-def test_when_the_log_is_gone_the_command_line_tells(fs: HostFiles, hide: str, wrong: Optional[str]) -> None:
+def test_when_the_log_is_gone_the_command_line_tells(
+    fs: FakeFilesystem, hide: str, wrong: Optional[str]
+) -> None:
     fs.create_file("/proc/cmdline", contents=f"root=LABEL=x xen-pciback.hide={hide} ro\n")
     problem = pciback.problem(AnsweringHost())
     assert (problem == pciback.NOT_THERE) == (wrong is None)

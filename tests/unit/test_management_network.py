@@ -6,7 +6,7 @@ from typing import Any, Dict, List, Optional, Tuple
 
 import pytest
 from answering_host import AnsweringHost
-from host_files import HostFiles
+from pyfakefs.fake_filesystem import FakeFilesystem
 from sriovlib.errors import SriovError
 from sriovlib.machine import dom0_devices
 from sriovlib.vf import host_inventory, in_use, inventory
@@ -17,7 +17,7 @@ Layout = List[Tuple[str, Tuple[str, ...], Dict[str, str]]]  # name, those below 
 XENBR0 = {"bridge_config": [["xenbr0", {"ports": [["eth0", {"interfaces": ["eth0"]}]]}]]}
 
 
-def nic(fs: HostFiles, name: str, address: str, mac: str = "00:16:3e:00:00:01") -> None:
+def nic(fs: FakeFilesystem, name: str, address: str, mac: str = "00:16:3e:00:00:01") -> None:
     device = f"/sys/devices/pci0000:00/0000:00:01.0/{address}"
     fs.create_file(f"{device}/sriov_totalvfs", contents="7\n")
     fs.create_file(f"{device}/sriov_numvfs", contents="0\n")
@@ -28,7 +28,7 @@ def nic(fs: HostFiles, name: str, address: str, mac: str = "00:16:3e:00:00:01") 
     fs.create_symlink(f"/sys/bus/pci/devices/{address}", device)
 
 
-def over(fs: HostFiles, name: str, *below: str, **files: str) -> None:
+def over(fs: FakeFilesystem, name: str, *below: str, **files: str) -> None:
     """An interface that the kernel makes over others."""
     folder = f"/sys/devices/virtual/net/{name}"
     fs.create_file(f"{folder}/flags", contents="0x1003\n")
@@ -48,7 +48,7 @@ def address(*pairs: Tuple[str, str]) -> Dict[str, Any]:
 
 
 @pytest.fixture
-def openvswitch(fs: HostFiles) -> HostFiles:
+def openvswitch(fs: FakeFilesystem) -> FakeFilesystem:
     """sysfs shows nothing below xenbr0; only networkd's file does."""
     nic(fs, "eth0", ETH0)
     nic(fs, "eth1", ETH1, "00:16:3e:00:00:02")
@@ -63,7 +63,7 @@ def openvswitch(fs: HostFiles) -> HostFiles:
 
 
 @pytest.fixture
-def bridge(openvswitch: HostFiles) -> HostFiles:
+def bridge(openvswitch: FakeFilesystem) -> FakeFilesystem:
     openvswitch.create_file(NETWORKD, contents=json.dumps(XENBR0))
     return openvswitch
 
@@ -121,7 +121,7 @@ def test_networkd_tells_which_nic_is_below_the_bridge() -> None:
     ],
 )
 def test_a_management_interface_that_leads_to_no_nic_closes_every_port(
-    openvswitch: HostFiles, text: str
+    openvswitch: FakeFilesystem, text: str
 ) -> None:
     if text is not None:
         openvswitch.create_file(NETWORKD, contents=text)
@@ -143,7 +143,7 @@ def test_port_that_may_carry_the_management_network() -> None:
     assert "/var/lib/xcp/networkd.db" in problem["hint"]
 
 
-def test_an_inventory_that_cannot_be_read_closes_ports_with_an_address(bridge: HostFiles) -> None:
+def test_an_inventory_that_cannot_be_read_closes_ports_with_an_address(bridge: FakeFilesystem) -> None:
     bridge.remove("/etc/xensource-inventory")
     host = AnsweringHost(address(("xenbr0", "192.168.1.11/24")))
     assert (refusal(host, "eth0"), refusal(host, "eth1")) == ("SRIOV_NEEDED_BY_DOM0", "")
@@ -154,7 +154,7 @@ def test_an_inventory_that_cannot_be_read_closes_ports_with_an_address(bridge: H
     [{}, {"ip": 1}, {"ip": ""}, {"ip": "1: lo    inet 127.0.0.1/8 scope host lo\n2: xenbr0    in"}],
     ids=["no-ip", "fails", "says-nothing", "cut"],
 )
-def test_addresses_that_cannot_be_read_close_every_port(bridge: HostFiles, says: Dict[str, Any]) -> None:
+def test_addresses_that_cannot_be_read_close_every_port(bridge: FakeFilesystem, says: Dict[str, Any]) -> None:
     host = AnsweringHost(dict(says))
     assert needs(host)[ETH1] == ("the network interface eth1, which dom0 may have an IP address on",)
     bridge.remove("/etc/xensource-inventory")
@@ -175,14 +175,14 @@ def test_a_link_local_address_does_not(text: str) -> None:
     assert ETH1 not in needs(AnsweringHost(address(("eth1", text))))
 
 
-def test_an_address_on_a_bond_a_team_a_vlan_or_a_macvlan(bridge: HostFiles) -> None:
+def test_an_address_on_a_bond_a_team_a_vlan_or_a_macvlan(bridge: FakeFilesystem) -> None:
     over(bridge, "bond0", "eth1", uevent="DEVTYPE=bond\n")
     over(bridge, "bond0.12", "bond0", uevent="DEVTYPE=vlan\n")
     over(bridge, "macvlan0", "bond0.12")
     assert ETH1 in needs(AnsweringHost(address(("macvlan0@bond0.12", "10.9.0.1/24"))))
 
 
-def test_an_address_on_a_vlan_of_an_openvswitch_bond(bridge: HostFiles) -> None:
+def test_an_address_on_a_vlan_of_an_openvswitch_bond(bridge: FakeFilesystem) -> None:
     more = [
         ["xapi1", {"ports": {"bond1": {"interfaces": ["eth1", "eth7"]}}}],
         ["xapi2", {"vlan": ["xapi1", 12]}],
@@ -193,7 +193,7 @@ def test_an_address_on_a_vlan_of_an_openvswitch_bond(bridge: HostFiles) -> None:
     assert ETH1 in needs(AnsweringHost(address(("xapi2", "10.9.0.1/24"))))
 
 
-def test_a_vf_of_dom0_that_may_have_an_address_has_a_hint_that_says_why(bridge: HostFiles) -> None:
+def test_a_vf_of_dom0_that_may_have_an_address_has_a_hint_that_says_why(bridge: FakeFilesystem) -> None:
     vf = "0000:07:10.0"
     nic(bridge, "eth7", vf, "00:16:3e:00:00:07")
     device = f"/sys/devices/pci0000:00/0000:00:01.0/{vf}"
@@ -233,7 +233,7 @@ OVSBR9 = ("ovsbr9", (), {"type": "1\n", "ifindex": "9\n", "iflink": "9\n"})
     ids=lambda value: value[-1][0] if isinstance(value, list) else "",
 )
 def test_an_address_on_what_stands_on_others(
-    bridge: HostFiles, interfaces: Layout, expected: Optional[Tuple[str, ...]]
+    bridge: FakeFilesystem, interfaces: Layout, expected: Optional[Tuple[str, ...]]
 ) -> None:
     """The address is on the last of the interfaces."""
     for name, below, files in interfaces:
@@ -241,14 +241,14 @@ def test_an_address_on_what_stands_on_others(
     assert needs(AnsweringHost(address((name, "10.9.0.1/24")))).get(ETH1) == expected
 
 
-def test_of_a_bridge_that_guests_use_only_the_nic_is_dom0s(bridge: HostFiles) -> None:
+def test_of_a_bridge_that_guests_use_only_the_nic_is_dom0s(bridge: FakeFilesystem) -> None:
     over(bridge, "vif3.0", type="1\n")
     bridge.create_symlink("/sys/devices/virtual/net/vif3.0/device", "/sys/devices/vif-3-0")
     over(bridge, "br0", "eth0", "vif3.0", **BRIDGE)
     assert ETH1 not in needs(AnsweringHost(address(("br0", "10.9.0.1/24"))))
 
 
-def test_an_internal_network_of_xapi_closes_none(bridge: HostFiles) -> None:
+def test_an_internal_network_of_xapi_closes_none(bridge: FakeFilesystem) -> None:
     bridge.remove(NETWORKD)
     config = {"bridge_config": [*XENBR0["bridge_config"], ["xapi9", {"ports": []}]]}
     bridge.create_file(NETWORKD, contents=json.dumps(config))
@@ -260,19 +260,19 @@ def test_an_internal_network_of_xapi_closes_none(bridge: HostFiles) -> None:
 
 
 @pytest.mark.parametrize("table", ["ibft", "iscsi_boot0"])
-def test_the_nic_that_the_firmware_booted_from(bridge: HostFiles, table: str) -> None:
+def test_the_nic_that_the_firmware_booted_from(bridge: FakeFilesystem, table: str) -> None:
     bridge.create_file(f"/sys/firmware/{table}/ethernet0/mac", contents="00:16:3e:00:00:02\n")
     expected = "the network interface eth1, over which the iSCSI disk that the host booted from comes"
     assert needs(AnsweringHost(address()))[ETH1] == (expected,)
 
 
-def test_of_a_bond_its_member_keeps_the_mac_that_the_firmware_knows(bridge: HostFiles) -> None:
+def test_of_a_bond_its_member_keeps_the_mac_that_the_firmware_knows(bridge: FakeFilesystem) -> None:
     bridge.create_file("/sys/class/net/eth1/bonding_slave/perm_hwaddr", contents="00:16:3e:00:00:09\n")
     bridge.create_file("/sys/firmware/ibft/ethernet1/mac", contents="00:16:3e:00:00:09\n")
     assert ETH1 in needs(AnsweringHost(address()))
 
 
-def test_a_nic_that_the_firmware_booted_from_without_an_interface(bridge: HostFiles) -> None:
+def test_a_nic_that_the_firmware_booted_from_without_an_interface(bridge: FakeFilesystem) -> None:
     bridge.create_file("/sys/firmware/ibft/ethernet0/mac", contents="00:16:3e:00:00:77\n")
     bridge.create_symlink("/sys/firmware/ibft/ethernet0/device", "../../../devices/pci0000:00/0000:09:00.0")
     assert needs(AnsweringHost(address()))["0000:09:00.0"] == ("the NIC that the host booted from by iSCSI",)
@@ -287,7 +287,7 @@ def test_a_nic_that_the_firmware_booted_from_without_an_interface(bridge: HostFi
         ("/sys/class/iscsi_connection/connection1:0/persistent_address", "fe80::1%eth1"),
     ],
 )
-def test_an_iscsi_session_names_its_nic(bridge: HostFiles, file: str, text: str) -> None:
+def test_an_iscsi_session_names_its_nic(bridge: FakeFilesystem, file: str, text: str) -> None:
     bridge.create_file(file, contents=text + "\n")
     said = needs(AnsweringHost(address(("eth1", "fe80::2/64"))))[ETH1]
     assert said == ("the network interface eth1, over which an iSCSI session comes",)
@@ -302,7 +302,7 @@ def test_an_iscsi_session_names_its_nic(bridge: HostFiles, file: str, text: str)
         "traddr=fe80::9,trsvcid=4420,host_traddr=fe80::2",
     ],
 )
-def test_an_nvme_disk_names_its_nic(bridge: HostFiles, text: str) -> None:
+def test_an_nvme_disk_names_its_nic(bridge: FakeFilesystem, text: str) -> None:
     bridge.create_file("/sys/class/nvme/nvme0/transport", contents="tcp\n")
     bridge.create_file("/sys/class/nvme/nvme0/address", contents=text + "\n")
     said = needs(AnsweringHost(address(("eth1", "fe80::2/64"))))[ETH1]

@@ -5,7 +5,7 @@ import os
 from typing import Dict, List, Tuple
 
 import pytest
-from host_files import HostFiles
+from pyfakefs.fake_filesystem import FakeFilesystem
 from sriovlib.errors import SriovError
 from sriovlib.machine import modprobe_conf
 from sriovlib.machine.host import Host
@@ -19,7 +19,7 @@ def values(**texts: str) -> List[Tuple[str, str]]:
     return [(setting.place, setting.value) for setting in found]
 
 
-def test_the_order_of_kmod(fs: HostFiles) -> None:
+def test_the_order_of_kmod(fs: FakeFilesystem) -> None:
     """Seen with kmod 30, `modprobe -C a -C b -c`."""
     fs.create_file(IGB, contents="options igb max_vfs=1\noptions igb \\\n max_vfs=2,3\n")
     fs.create_file("/lib/modprobe.d/igb.conf", contents="options igb max_vfs=8\n")
@@ -37,7 +37,7 @@ def test_the_order_of_kmod(fs: HostFiles) -> None:
     ]
 
 
-def test_lines_as_people_write_them(fs: HostFiles) -> None:
+def test_lines_as_people_write_them(fs: FakeFilesystem) -> None:
     assert fs
     text = (
         "# this does not go on \\\\\n"
@@ -55,7 +55,7 @@ def test_lines_as_people_write_them(fs: HostFiles) -> None:
     assert found[-1][0] == "line 10 of /etc/modprobe.d/igb.conf"
 
 
-def test_a_file_that_cannot_be_read_may_say_anything(fs: HostFiles) -> None:
+def test_a_file_that_cannot_be_read_may_say_anything(fs: FakeFilesystem) -> None:
     class Broken(Host):
         def read_bytes(self, path: str) -> bytes:
             raise OSError(errno.EIO, os.strerror(errno.EIO), path)

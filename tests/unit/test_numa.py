@@ -4,7 +4,7 @@ from typing import Dict, List, Optional, Set
 
 import pytest
 from answering_host import AnsweringHost
-from host_files import HostFiles
+from pyfakefs.fake_filesystem import FakeFilesystem
 from sriovlib.machine import numa as machine_numa
 from sriovlib.machine.numa import Numa
 from sriovlib.pool import numa
@@ -59,7 +59,7 @@ def test_nothing_is_known_of_a_host_that_did_not_tell() -> None:
     assert numa.nodes(Pinned("0,1", 2), None, {}) == numa.UNKNOWN
 
 
-def test_xen_is_asked_once_a_boot_and_again_for_a_card_that_came_later(fs: HostFiles) -> None:
+def test_xen_is_asked_once_a_boot_and_again_for_a_card_that_came_later(fs: FakeFilesystem) -> None:
     host = AnsweringHost({"xl info -n": XL_INFO})
     known = Numa({0: 0, 1: 1, 2: None}, {"0000:07:00.0": 1, "0000:08:00.0": None})
     for _ in range(2):

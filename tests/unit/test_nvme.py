@@ -4,14 +4,14 @@ from typing import List
 
 import pytest
 from answering_host import DEVICES, AnsweringHost, add_pf, vf_address
-from host_files import HostFiles
+from pyfakefs.fake_filesystem import FakeFilesystem
 from sriovlib.vf import host_inventory
 
 PF = "0000:05:00.0"
 LIST = "nvme list-secondary /dev/nvme0"
 
 
-def card(fs: HostFiles, vfs: int = 2) -> AnsweringHost:
+def card(fs: FakeFilesystem, vfs: int = 2) -> AnsweringHost:
     add_pf(fs, PF, "144d:a824", "nvme", vfs, pci_class="010802")
     fs.create_dir(f"{DEVICES}/{PF}/nvme/nvme0")
     return AnsweringHost()
@@ -40,7 +40,7 @@ def problems(host: AnsweringHost) -> List[str]:
     return [f"{problem['message']} {problem['hint']}" for problem in found if problem["code"] == "VF_OFFLINE"]
 
 
-def test_vfs_that_are_offline_are_named_with_what_brings_them_online(fs: HostFiles) -> None:
+def test_vfs_that_are_offline_are_named_with_what_brings_them_online(fs: FakeFilesystem) -> None:
     host = card(fs)
     host.said = {LIST: listed(1, 0)}
     (said,) = problems(host)
@@ -52,7 +52,7 @@ def test_vfs_that_are_offline_are_named_with_what_brings_them_online(fs: HostFil
 
 
 @pytest.mark.parametrize("zero", ["0x0000", "0000"])  # the second from nvme-cli 2.10 on
-def test_vfs_that_are_all_offline(fs: HostFiles, zero: str) -> None:
+def test_vfs_that_are_all_offline(fs: FakeFilesystem, zero: str) -> None:
     host = card(fs)
     host.said = {LIST: listed(0, 0, zero=zero)}
     (said,) = problems(host)
@@ -60,18 +60,18 @@ def test_vfs_that_are_all_offline(fs: HostFiles, zero: str) -> None:
 
 
 @pytest.mark.parametrize("vfs", [0, 2])
-def test_a_card_without_offline_vfs(fs: HostFiles, vfs: int) -> None:
+def test_a_card_without_offline_vfs(fs: FakeFilesystem, vfs: int) -> None:
     host = card(fs, vfs)
     host.said = {LIST: listed(*[1] * vfs)}
     assert problems(host) == []
 
 
-def test_without_nvme_cli_nobody_knows(fs: HostFiles) -> None:
+def test_without_nvme_cli_nobody_knows(fs: FakeFilesystem) -> None:
     (said,) = problems(card(fs))
     assert "may be offline" in said
 
 
-def test_a_controller_that_lives_in_dom0_is_online(fs: HostFiles) -> None:
+def test_a_controller_that_lives_in_dom0_is_online(fs: FakeFilesystem) -> None:
     host = card(fs, vfs=1)
     fs.create_file(f"{DEVICES}/{vf_address(PF, 0)}/nvme/nvme1/state", contents="live\n")
     assert problems(host) == []

@@ -4,7 +4,7 @@ from typing import Any, Dict, List, Optional
 
 import pytest
 from answering_host import DEVICES, AnsweringHost, add_interface, add_pf, ip_shows, vf_address
-from host_files import HostFiles
+from pyfakefs.fake_filesystem import FakeFilesystem
 from sriovlib.calls import configure_vf
 from sriovlib.errors import SriovError
 from sriovlib.machine import pci, vgpus
@@ -18,7 +18,7 @@ CONNECTX3 = "0000:03:00.0"
 PARAMETER = "/sys/module/mlx4_core/parameters/num_vfs"
 
 
-def connectx3(fs: HostFiles, num_vfs: str, vfs: int, ports: int = 2) -> AnsweringHost:
+def connectx3(fs: FakeFilesystem, num_vfs: str, vfs: int, ports: int = 2) -> AnsweringHost:
     """A card with two ports on one function, of which eth1 is the first and eth2 the second."""
     attributes = {f"mlx4_port{number}": "eth" for number in range(1, ports + 1)}
     add_pf(fs, CONNECTX3, "15b3:1003", "mlx4_core", vfs, pci_class="028000", attributes=attributes)
@@ -54,12 +54,12 @@ def problems(host: AnsweringHost) -> Dict[str, str]:
     ],
 )
 def test_the_vfs_of_a_card_with_two_ports_are_on_the_port_that_the_driver_put_them_on(
-    fs: HostFiles, num_vfs: str, vfs: int, expected: List[Optional[str]]
+    fs: FakeFilesystem, num_vfs: str, vfs: int, expected: List[Optional[str]]
 ) -> None:
     assert ports_of_vfs(connectx3(fs, num_vfs, vfs)) == expected
 
 
-def test_the_parameter_has_another_name_or_cannot_be_read(fs: HostFiles) -> None:
+def test_the_parameter_has_another_name_or_cannot_be_read(fs: FakeFilesystem) -> None:
     host = connectx3(fs, "2,2,0", 4)
     fs.rename(PARAMETER, PARAMETER.replace("num_vfs", "port_vfs"))
     assert ports_of_vfs(host) == ["eth1", "eth1", "eth2", "eth2"]
@@ -68,21 +68,21 @@ def test_the_parameter_has_another_name_or_cannot_be_read(fs: HostFiles) -> None
     assert "num_vfs does not tell" in problems(host)["PORT_UNKNOWN"]
 
 
-def test_a_card_of_that_driver_with_one_port(fs: HostFiles) -> None:
+def test_a_card_of_that_driver_with_one_port(fs: FakeFilesystem) -> None:
     assert ports_of_vfs(connectx3(fs, "4", 4, ports=1)) == ["eth1"] * 4
 
 
-def test_a_port_that_dom0_has_no_interface_of(fs: HostFiles) -> None:
+def test_a_port_that_dom0_has_no_interface_of(fs: FakeFilesystem) -> None:
     """The second port is InfiniBand, say, and ib_ipoib is not loaded."""
     host = connectx3(fs, "1,1,0", 2)
-    fs.remove(f"{DEVICES}/{CONNECTX3}/net/eth2")
+    fs.remove_object(f"{DEVICES}/{CONNECTX3}/net/eth2")
     host.said = dict(ip_shows("eth1", vfs=2))
     assert ports_of_vfs(host) == ["eth1", None]
     assert "VF 1 is on port 2" in problems(host)["PORT_UNKNOWN"]
     assert "port 2, for which dom0 has no interface" in problems(host)["PORT_UNKNOWN"]
 
 
-def test_two_ports_of_a_driver_that_nobody_knows(fs: HostFiles) -> None:
+def test_two_ports_of_a_driver_that_nobody_knows(fs: FakeFilesystem) -> None:
     add_pf(fs, CONNECTX3, "1dad:1000", "newdriver", 2)
     add_interface(fs, CONNECTX3, "eth1", "00:02:c9:00:00:01")
     add_interface(fs, CONNECTX3, "eth2", "00:02:c9:00:00:02", dev_port=1)
@@ -91,7 +91,7 @@ def test_two_ports_of_a_driver_that_nobody_knows(fs: HostFiles) -> None:
     assert "eth1 and eth2" in problems(host)["PORT_UNKNOWN"]
 
 
-def test_a_port_that_is_down_is_named(fs: HostFiles) -> None:
+def test_a_port_that_is_down_is_named(fs: FakeFilesystem) -> None:
     host = connectx3(fs, "1,1,0", 2)
     flags = f"{DEVICES}/{CONNECTX3}/net/eth2/flags"
     fs.remove(flags)
@@ -116,17 +116,17 @@ def candidates_of(host: AnsweringHost) -> List[Any]:
     return inventories.candidates(known, told.pfs, told.vfs.values(), closed)
 
 
-def test_a_vf_serves_the_network_of_its_own_port(fs: HostFiles) -> None:
+def test_a_vf_serves_the_network_of_its_own_port(fs: FakeFilesystem) -> None:
     assert networks_of_vfs(connectx3(fs, "1,1,0", 2)) == [["one"], ["two"]]
 
 
-def test_a_vf_on_both_ports_serves_no_network(fs: HostFiles) -> None:
+def test_a_vf_on_both_ports_serves_no_network(fs: FakeFilesystem) -> None:
     host = connectx3(fs, "4", 4)
     assert networks_of_vfs(host) == [[]] * 4
     assert candidates_of(host)[0].no_network == {"one", "two"}
 
 
-def test_settings_are_those_of_the_vfs_own_port(fs: HostFiles) -> None:
+def test_settings_are_those_of_the_vfs_own_port(fs: FakeFilesystem) -> None:
     """Both interfaces tell of all VFs, each of what was set for its own port: mlx4_get_vf_config."""
     host = connectx3(fs, "1,1,0", 2)
     first = ip_shows("eth1", vfs=2, mac="02:00:00:00:00:01")["ip -details link show"]
@@ -136,7 +136,7 @@ def test_settings_are_those_of_the_vfs_own_port(fs: HostFiles) -> None:
     assert [vf["mac"] for vf in vfs] == ["02:00:00:00:00:01", "02:00:00:00:00:02"]
 
 
-def test_a_vm_arrives_by_the_interface_of_its_vfs_port(fs: HostFiles) -> None:
+def test_a_vm_arrives_by_the_interface_of_its_vfs_port(fs: FakeFilesystem) -> None:
     host = connectx3(fs, "1,1,0", 2)
     with pytest.raises(SriovError):  # nothing answers the batch here
         apply.arrive(host, apply.look(host), {vf_address(CONNECTX3, 1): {"mac": "02:00:00:00:00:05"}})
@@ -145,7 +145,7 @@ def test_a_vm_arrives_by_the_interface_of_its_vfs_port(fs: HostFiles) -> None:
     assert "eth1" not in batches[0]
 
 
-def test_a_vf_on_both_ports_takes_no_settings(fs: HostFiles) -> None:
+def test_a_vf_on_both_ports_takes_no_settings(fs: FakeFilesystem) -> None:
     host = connectx3(fs, "4", 4)
     (vf, *_) = host_inventory.read(host).to_json()["vfs"]
     assert vf["mac"] is None
@@ -155,7 +155,7 @@ def test_a_vf_on_both_ports_takes_no_settings(fs: HostFiles) -> None:
     apply.arrive(host, apply.look(host), {vf_address(CONNECTX3, 0): {}})
 
 
-def test_a_pf_that_only_vfio_holds(fs: HostFiles) -> None:
+def test_a_pf_that_only_vfio_holds(fs: FakeFilesystem) -> None:
     """For DPDK, say: it has no interface, and no network driver that has said why."""
     add_pf(fs, CONNECTX3, "8086:1592", "vfio-pci", 1)
     vf = vf_address(CONNECTX3, 0)
@@ -170,7 +170,7 @@ def test_a_pf_that_only_vfio_holds(fs: HostFiles) -> None:
 # -- Chelsio -------------------------------------------------------------------------------------
 
 
-def chelsio(fs: HostFiles, ports: int = 4) -> AnsweringHost:
+def chelsio(fs: FakeFilesystem, ports: int = 4) -> AnsweringHost:
     """A T5: functions 0 to 3 with two VFs each and an interface for their settings, ports on function 4."""
     card = "0000:05:00."
     for function in range(4):
@@ -182,7 +182,7 @@ def chelsio(fs: HostFiles, ports: int = 4) -> AnsweringHost:
     return AnsweringHost(ip_shows(*(f"mgmtpf0,{function}" for function in range(4)), vfs=2))
 
 
-def test_the_vfs_of_a_chelsio_function_are_on_the_port_of_its_number(fs: HostFiles) -> None:
+def test_the_vfs_of_a_chelsio_function_are_on_the_port_of_its_number(fs: FakeFilesystem) -> None:
     host = chelsio(fs)
     assert ports_of_vfs(host) == ["eth1", "eth1", "eth2", "eth2", "eth3", "eth3", "eth4", "eth4"]
     pfs = host_inventory.read(host).to_json()["pfs"]
@@ -192,7 +192,7 @@ def test_the_vfs_of_a_chelsio_function_are_on_the_port_of_its_number(fs: HostFil
     assert [pf["link_up"] for pf in pfs] == [True] * 4
 
 
-def test_a_chelsio_vf_is_set_by_its_functions_own_interface(fs: HostFiles) -> None:
+def test_a_chelsio_vf_is_set_by_its_functions_own_interface(fs: FakeFilesystem) -> None:
     host = chelsio(fs)
     with pytest.raises(SriovError):  # nothing answers the batch here
         apply.arrive(host, apply.look(host), {vf_address("0000:05:00.1", 1): {"mac": "02:00:00:00:00:05"}})
@@ -200,7 +200,7 @@ def test_a_chelsio_vf_is_set_by_its_functions_own_interface(fs: HostFiles) -> No
     assert "link set dev mgmtpf0,1 vf 1 mac 02:00:00:00:00:05" in batches[0]
 
 
-def test_a_chelsio_function_without_a_port_of_its_number(fs: HostFiles) -> None:
+def test_a_chelsio_function_without_a_port_of_its_number(fs: FakeFilesystem) -> None:
     """Of a card with two ports the firmware's configuration says which of them functions 2 and 3 use."""
     host = chelsio(fs, ports=2)
     assert ports_of_vfs(host) == ["eth1", "eth1", "eth2", "eth2", None, None, None, None]
@@ -208,7 +208,7 @@ def test_a_chelsio_function_without_a_port_of_its_number(fs: HostFiles) -> None:
     assert set(pfs[3].interfaces) == {"eth1", "eth2", "mgmtpf0,3"}  # what stands on either counts for it
 
 
-def test_the_interface_that_tells_of_vfs_is_not_the_first(fs: HostFiles) -> None:
+def test_the_interface_that_tells_of_vfs_is_not_the_first(fs: FakeFilesystem) -> None:
     add_pf(fs, CONNECTX3, "1dad:1000", "newdriver", 1)
     add_interface(fs, CONNECTX3, "eth1", "00:02:c9:00:00:01")
     add_interface(fs, CONNECTX3, "eth2", "00:02:c9:00:00:02", dev_port=1)
@@ -217,7 +217,7 @@ def test_the_interface_that_tells_of_vfs_is_not_the_first(fs: HostFiles) -> None
     assert (vf["mac"], vf["interface"]) == ("02:00:00:00:00:05", None)
 
 
-def test_an_interface_for_settings_alone_is_no_port(fs: HostFiles) -> None:
+def test_an_interface_for_settings_alone_is_no_port(fs: FakeFilesystem) -> None:
     """It comes first by its name, and carries nothing."""
     add_pf(fs, CONNECTX3, "1dad:1000", "newdriver", 1)
     add_interface(fs, CONNECTX3, "eth1", "", type=65534, carrier="")
@@ -230,7 +230,7 @@ def test_an_interface_for_settings_alone_is_no_port(fs: HostFiles) -> None:
     assert [(vf["interface"], vf["mac"]) for vf in answer["vfs"]] == [("eth2", "02:00:00:00:00:05")]
 
 
-def test_an_infiniband_partitions_interface_is_no_second_port(fs: HostFiles) -> None:
+def test_an_infiniband_partitions_interface_is_no_second_port(fs: FakeFilesystem) -> None:
     add_pf(fs, CONNECTX3, "15b3:1017", "mlx5_core", 1, pci_class="020700")
     address = "80:00:00:48:fe:80:00:00:00:00:00:00:f4:52:14:03:00:7b:cb:a1"
     add_interface(fs, CONNECTX3, "ib0", address, type=32)
@@ -243,7 +243,7 @@ def test_an_infiniband_partitions_interface_is_no_second_port(fs: HostFiles) -> 
 # -- interfaces of devices that a function has -----------------------------------------------------
 
 
-def add_part(fs: HostFiles, part: str, name: str) -> None:
+def add_part(fs: FakeFilesystem, part: str, name: str) -> None:
     folder = f"{DEVICES}/{CONNECTX3}/{part}/net/{name}"
     for attribute, text in (("address", "52:54:00:00:00:01"), ("flags", "0x1003"), ("type", "1")):
         fs.create_file(f"{folder}/{attribute}", contents=text + "\n")
@@ -251,7 +251,7 @@ def add_part(fs: HostFiles, part: str, name: str) -> None:
     fs.create_symlink(f"{folder}/device", f"../../../{part}")
 
 
-def test_a_virtio_cards_interface_is_that_of_its_virtio_device(fs: HostFiles) -> None:
+def test_a_virtio_cards_interface_is_that_of_its_virtio_device(fs: FakeFilesystem) -> None:
     """0000:03:00.0/virtio2/net/eth0: the management port all the same."""
     add_pf(fs, CONNECTX3, "1af4:1041", "virtio-pci", 2)
     add_part(fs, "virtio2", "eth0")
@@ -263,7 +263,7 @@ def test_a_virtio_cards_interface_is_that_of_its_virtio_device(fs: HostFiles) ->
 
 
 def test_the_interface_of_a_sub_function_is_no_port_and_counts_for_what_dom0_needs(
-    fs: HostFiles,
+    fs: FakeFilesystem,
 ) -> None:
     add_pf(fs, CONNECTX3, "15b3:101d", "mlx5_core", 1)
     add_interface(fs, CONNECTX3, "eth1", "00:02:c9:00:00:01", phys_port_name="p0")
@@ -289,7 +289,7 @@ def test_the_interface_of_a_sub_function_is_no_port_and_counts_for_what_dom0_nee
     ],
 )
 def test_interfaces_that_stand_for_others_are_not_the_pfs(
-    fs: HostFiles, own: Optional[str], representors: List[str]
+    fs: FakeFilesystem, own: Optional[str], representors: List[str]
 ) -> None:
     add_pf(fs, CONNECTX3, "15b3:1017", "mlx5_core", 2)
     for number, port_name in enumerate(representors):

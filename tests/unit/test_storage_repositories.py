@@ -5,13 +5,13 @@ from typing import Dict, Set
 import pytest
 import small_disks
 from answering_host import AnsweringHost
-from host_files import HostFiles
+from pyfakefs.fake_filesystem import FakeFilesystem
 from small_disks import HBA, kind, mount, needed, repository, virtual
 from sriovlib.machine import dom0_disks
 
 
 @pytest.fixture(autouse=True)
-def disks(fs: HostFiles) -> HostFiles:
+def disks(fs: FakeFilesystem) -> FakeFilesystem:
     small_disks.make(fs)
     return fs
 
@@ -21,7 +21,7 @@ PERHAPS = ["the storage repository Pool, which may be on one of its disks"]
 
 
 @pytest.mark.parametrize("location", ["/srv/pool", "/srv/link/x", "file:///srv/pool/deep"])
-def test_a_folder_of_a_mounted_file_system(fs: HostFiles, location: str) -> None:
+def test_a_folder_of_a_mounted_file_system(fs: FakeFilesystem, location: str) -> None:
     fs.create_dir("/srv/pool")
     fs.create_symlink("/srv/link", "/srv/pool")
     mount(fs, "60 22 8:17 /vms /srv/pool rw - xfs /dev/sdb1 rw")
@@ -39,20 +39,20 @@ def test_a_folder_of_a_mounted_file_system(fs: HostFiles, location: str) -> None
         ("newer", {"uri": "file:///dev/sdb"}),
     ],
 )
-def test_a_disk_under_whatever_key(fs: HostFiles, sr_type: str, config: Dict[str, str]) -> None:
+def test_a_disk_under_whatever_key(fs: FakeFilesystem, sr_type: str, config: Dict[str, str]) -> None:
     fs.create_symlink("/dev/disk/by-id/scsi-3600", "../../sdb")
     fs.create_file("/dev/nothing-of-ours")
     assert needed(repository(sr_type, **config))["hba"][0].startswith(SR[0])
 
 
-def test_a_folder_of_links_to_what_is_plugged_in(fs: HostFiles) -> None:
+def test_a_folder_of_links_to_what_is_plugged_in(fs: FakeFilesystem) -> None:
     fs.create_symlink("/dev/xapi/block/sdb", "/dev/sdb")
     fs.create_symlink("/dev/xapi/block/sdz", "/dev/sdz")
     assert needed(repository("udev", location="/dev/xapi/block")) == {"hba": SR, "nvme": []}
     assert needed(repository("udev", location="/dev/xapi/cd")) == {"hba": [], "nvme": []}
 
 
-def test_a_cd_drive_leaves_its_controller_free(fs: HostFiles) -> None:
+def test_a_cd_drive_leaves_its_controller_free(fs: FakeFilesystem) -> None:
     small_disks.block(fs, f"{small_disks.TOP}/{HBA}/ata3/host3/target3:0:0/3:0:0:0/block/sr0", "11:0")
     fs.create_symlink("/dev/xapi/cd/sr0", "/dev/sr0")
     assert needed(repository("udev", location="/dev/xapi/cd")) == {"hba": [], "nvme": []}
@@ -64,7 +64,7 @@ def test_a_cd_drive_leaves_its_controller_free(fs: HostFiles) -> None:
     ids=["renamed", "extended"],
 )
 def test_an_lvm_repository_is_where_its_volume_group_is_by_now(
-    fs: HostFiles, volumes: str, on: Set[str]
+    fs: FakeFilesystem, volumes: str, on: Set[str]
 ) -> None:
     """LVHDSR.py attaches the group by its name: the device in the PBD is that of the day it was made."""
     kind(fs, "259:0", "LVM2_member")
@@ -72,7 +72,7 @@ def test_an_lvm_repository_is_where_its_volume_group_is_by_now(
     assert {name for name, what in said.items() if what == SR} == on
 
 
-def test_an_lvm_repository_where_lvm_does_not_answer_may_be_on_every_disk_of_lvm(fs: HostFiles) -> None:
+def test_an_lvm_repository_where_lvm_does_not_answer_may_be_on_every_disk_of_lvm(fs: FakeFilesystem) -> None:
     kind(fs, "259:0", "LVM2_member")
     assert needed(repository("lvm", device="/dev/sdb1"), vgs=5) == {"hba": SR, "nvme": PERHAPS}
 
@@ -93,7 +93,7 @@ def test_the_volume_group_of_linstor(group: str, command: str) -> None:
     }
 
 
-def test_its_active_volumes_count_where_lvm_does_not_answer(fs: HostFiles) -> None:
+def test_its_active_volumes_count_where_lvm_does_not_answer(fs: FakeFilesystem) -> None:
     virtual(fs, "dm-3", "253:3", "nvme0n1", dm__name="linstor_group-thin_device_tdata")
     virtual(fs, "dm-4", "253:4", "sdb1", dm__name="linstor_group--2-other", dm__uuid="LVM-x1")
     plugged = repository("linstor", group_name="linstor_group/thin_device")

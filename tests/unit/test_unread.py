@@ -5,9 +5,9 @@ from typing import Any
 
 import machine
 import pytest
-from host_files import HostFiles
 from machine import Machine
 from one_host import call, listing, refused, unreadable
+from pyfakefs.fake_filesystem import FakeFilesystem
 from small_pool import SmallPool
 from sriovlib.config import ini, sriov_conf
 from sriovlib.machine import pci, sysfs
@@ -42,7 +42,7 @@ def test_the_vfs_of_a_port_that_cannot_be_read_stay(tmp_path: Path, pool: SmallP
 
 
 @pytest.mark.parametrize("text", ["", "\n", SUPERSCRIPT, ARABIC, "1_0", "0x4", "9" * 5000, "(null)", "4 4"])
-def test_attributes_that_are_no_number(fs: HostFiles, text: str) -> None:
+def test_attributes_that_are_no_number(fs: FakeFilesystem, text: str) -> None:
     fs.create_file(f"{PF}/sriov_totalvfs", contents=text)
     fs.create_file("/sys/class/net/eth1/flags", contents=text.replace("0x", ""))
     assert Host().number(f"{PF}/sriov_totalvfs") is None
@@ -50,7 +50,7 @@ def test_attributes_that_are_no_number(fs: HostFiles, text: str) -> None:
     assert sysfs.is_up(Host(), "eth1") is None
 
 
-def test_links_that_are_no_vf(fs: HostFiles) -> None:
+def test_links_that_are_no_vf(fs: FakeFilesystem) -> None:
     for name in (SUPERSCRIPT, "", "x", "1"):
         fs.create_symlink(f"{PF}/virtfn{name}", "../0000:07:10.0")
     fs.create_file(f"{PF}/sriov_totalvfs", contents="7\n")
@@ -73,7 +73,7 @@ def test_values_of_the_file_that_are_none_are_named_by_their_line(value: str) ->
     assert all(error.startswith("line ") and len(error) < 400 for error in config.errors)
 
 
-def test_each_contradiction_of_a_section_is_named(fs: HostFiles) -> None:
+def test_each_contradiction_of_a_section_is_named(fs: FakeFilesystem) -> None:
     text = "[vf 0000:07:00.0 0]\nqos = 3\nvlan_protocol = 802.1ad\nmin_tx_rate = 9\nmax_tx_rate = 5\n"
     fs.create_file(sriov_conf.PATH, contents=text)
     config = sriov_conf.read(Host())
@@ -82,6 +82,6 @@ def test_each_contradiction_of_a_section_is_named(fs: HostFiles) -> None:
 
 
 @pytest.mark.parametrize("note", ["[]", "[" * 100_000, "7", "{", ""])
-def test_a_note_that_is_none(fs: HostFiles, note: str) -> None:
+def test_a_note_that_is_none(fs: FakeFilesystem, note: str) -> None:
     fs.create_file(pf_notes.LAST_ERRORS, contents=note)
     assert pf_notes.read(Host(), pf_notes.LAST_ERRORS) == {}

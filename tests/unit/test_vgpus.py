@@ -5,7 +5,7 @@ from typing import Any, Dict, List, Optional
 import pytest
 import query
 from answering_host import AnsweringHost
-from host_files import HostFiles
+from pyfakefs.fake_filesystem import FakeFilesystem
 from sriovlib.calls import list_vfs
 from sriovlib.errors import SriovError
 from sriovlib.machine import dom0_devices, vgpus
@@ -19,7 +19,7 @@ from sriovlib.vf import host_inventory, in_use, inventory, restore
 A40, VF = "0000:41:00.0", "0000:41:00.4"
 
 
-def card(fs: HostFiles, driver: Optional[str], pci_class: str = "30200", vfs: int = 1) -> AnsweringHost:
+def card(fs: FakeFilesystem, driver: Optional[str], pci_class: str = "30200", vfs: int = 1) -> AnsweringHost:
     """A card with one VF that the PF's driver has."""
     top = "/sys/bus/pci/devices"
     bound = f"DRIVER={driver}\n" if driver else ""
@@ -49,7 +49,7 @@ def only_vf(host: AnsweringHost) -> Dict[str, Any]:
 
 
 @pytest.mark.parametrize("driver", ["nvidia", "gim"])
-def test_while_xapi_is_silent_a_gpu_is_known_by_its_driver(fs: HostFiles, driver: str) -> None:
+def test_while_xapi_is_silent_a_gpu_is_known_by_its_driver(fs: FakeFilesystem, driver: str) -> None:
     host = card(fs, driver)
     seen, silence = inventory.look(host), Silence("it restarts")
     vfs = host_inventory.vf_states(seen)
@@ -61,13 +61,13 @@ def test_while_xapi_is_silent_a_gpu_is_known_by_its_driver(fs: HostFiles, driver
 
 
 @pytest.mark.parametrize(("driver", "pci_class"), [("nouveau", "30200"), ("gim", "20000")])
-def test_vgpu_of_another_device_class_is_no_gpu(fs: HostFiles, driver: str, pci_class: str) -> None:
+def test_vgpu_of_another_device_class_is_no_gpu(fs: FakeFilesystem, driver: str, pci_class: str) -> None:
     host = card(fs, driver, pci_class)
     assert only_vf(host)["state"] == "dom0"
     assert held(host) == ["VF_HELD_BY_DOM0"]
 
 
-def test_at_boot_no_vfs_of_it_are_made(fs: HostFiles) -> None:
+def test_at_boot_no_vfs_of_it_are_made(fs: FakeFilesystem) -> None:
     host = card(fs, "nvidia", vfs=0)
     (pf,) = inventory.look(host).pfs
     with pytest.raises(SriovError) as error:
@@ -92,7 +92,7 @@ def test_gpu_without_vfs_may_be_xapis(driver: str, told: Dict[str, bool], of_vfs
     assert vgpus.needs_pf(gpu(driver, vfs=4), told) == of_vfs
 
 
-def test_the_vfs_and_the_pf_are_needed(fs: HostFiles) -> None:
+def test_the_vfs_and_the_pf_are_needed(fs: FakeFilesystem) -> None:
     seen = inventory.look(card(fs, "nouveau"))
     known = dom0_devices.NOTHING._replace(vgpus={A40: True})
     found = dom0_devices.needs(AnsweringHost(), seen.pfs, seen.vfs, seen.network, known, {})

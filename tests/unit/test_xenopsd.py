@@ -5,7 +5,7 @@ import os
 from typing import Any, List, Optional
 
 import pytest
-from host_files import HostFiles
+from pyfakefs.fake_filesystem import FakeFilesystem
 from sriovlib.machine import xenopsd
 from sriovlib.machine.host import Host
 
@@ -16,14 +16,14 @@ CLASSIC = "/run/nonpersistent/xenopsd/classic"
 
 
 @pytest.fixture(autouse=True)
-def tree(fs: HostFiles) -> HostFiles:
+def tree(fs: FakeFilesystem) -> FakeFilesystem:
     """dom0's /run, as it is while xenopsd knows a VM of which it says nothing yet."""
     fs.create_symlink("/var/run", "../run")
     fs.create_dir(f"{CLASSIC}/VM")
     return fs
 
 
-def has(fs: HostFiles, *paths: str, backend: str = CLASSIC) -> None:
+def has(fs: FakeFilesystem, *paths: str, backend: str = CLASSIC) -> None:
     for path in paths:
         fs.create_file(f"{backend}/{path}", contents="{}")
 
@@ -64,12 +64,12 @@ def plugs() -> Optional[List[str]]:
         ([f"PCI/{WEB}/pci.{VF}"], None),
     ],
 )
-def test_what_the_records_tell(fs: HostFiles, files: List[str], expected: Optional[List[str]]) -> None:
+def test_what_the_records_tell(fs: FakeFilesystem, files: List[str], expected: Optional[List[str]]) -> None:
     has(fs, *files)
     assert plugs() == expected
 
 
-def test_where_no_vm_has_devices_its_own_record_says_so(fs: HostFiles) -> None:
+def test_where_no_vm_has_devices_its_own_record_says_so(fs: FakeFilesystem) -> None:
     fs.create_file(f"{CLASSIC}/{RECORD}", contents=config(False))
     assert plugs() == []
 
@@ -77,20 +77,20 @@ def test_where_no_vm_has_devices_its_own_record_says_so(fs: HostFiles) -> None:
 @pytest.mark.parametrize(
     "contents", ["{}", "", "[]", "[" * 50_000, '{"ty": 1}', '{"ty": ["HVM", {}]}', config("no")]
 )
-def test_a_xenopsd_that_keeps_devices_elsewhere_tells_nothing(fs: HostFiles, contents: str) -> None:
+def test_a_xenopsd_that_keeps_devices_elsewhere_tells_nothing(fs: FakeFilesystem, contents: str) -> None:
     """There is no folder PCI, and the VM's own record does not say that it has no devices."""
     fs.create_file(f"{CLASSIC}/{RECORD}", contents=contents)
     assert plugs() is None
 
 
-def test_a_vm_that_is_to_have_devices_does_not_pass_for_one_without(fs: HostFiles) -> None:
+def test_a_vm_that_is_to_have_devices_does_not_pass_for_one_without(fs: FakeFilesystem) -> None:
     fs.create_file(f"{CLASSIC}/{RECORD}", contents=config(True))
     assert plugs() is None
     has(fs, f"PCI/{MAIL}/pci.{VF}")
     assert plugs() is None
 
 
-def test_a_pv_guest_whose_key_pci_is_empty_has_none(fs: HostFiles) -> None:
+def test_a_pv_guest_whose_key_pci_is_empty_has_none(fs: FakeFilesystem) -> None:
     """xapi goes by the key there, not by what is in it."""
     fs.create_file(f"{CLASSIC}/{RECORD}", contents=config(True, "PV"))
     assert plugs() is None
@@ -98,7 +98,7 @@ def test_a_pv_guest_whose_key_pci_is_empty_has_none(fs: HostFiles) -> None:
     assert plugs() == []
 
 
-def test_all_backends_are_asked(fs: HostFiles) -> None:
+def test_all_backends_are_asked(fs: FakeFilesystem) -> None:
     has(fs, RECORD, f"PCI/{MAIL}/pci.{VF}")
     fs.create_dir("/run/nonpersistent/xenopsd/simulator")
     assert plugs() == []
@@ -108,13 +108,13 @@ def test_all_backends_are_asked(fs: HostFiles) -> None:
 
 @pytest.mark.parametrize("unlistable", [f"PCI/{WEB}", f"VM/{WEB}", "PCI", "../xenlight"])
 def test_xenopsd_records_that_cannot_be_listed_are_unknown(
-    fs: HostFiles, monkeypatch: pytest.MonkeyPatch, unlistable: str
+    fs: FakeFilesystem, monkeypatch: pytest.MonkeyPatch, unlistable: str
 ) -> None:
     has(fs, RECORD, f"PCI/{MAIL}/pci.{VF}")
     fs.create_dir(f"{CLASSIC}/PCI/{WEB}")
     fs.create_dir("/run/nonpersistent/xenopsd/xenlight/VM")
     assert plugs() == []
-    real, broken = os.listdir, os.path.realpath(f"{fs.root}{CLASSIC}/{unlistable}")
+    real, broken = os.listdir, os.path.realpath(f"{CLASSIC}/{unlistable}")
 
     def listdir(path: str) -> List[str]:
         if os.path.realpath(path).startswith(broken):
@@ -126,7 +126,7 @@ def test_xenopsd_records_that_cannot_be_listed_are_unknown(
 
 
 @pytest.mark.parametrize("link", [True, False])
-def test_xenopsd_folder_may_be_a_link(fs: HostFiles, link: bool) -> None:
+def test_xenopsd_folder_may_be_a_link(fs: FakeFilesystem, link: bool) -> None:
     fs.remove("/var/run")
     if link:
         fs.create_symlink("/var/run", "/run")
@@ -136,6 +136,6 @@ def test_xenopsd_folder_may_be_a_link(fs: HostFiles, link: bool) -> None:
     assert plugs() == [VF]
 
 
-def test_a_host_without_such_files(fs: HostFiles) -> None:
-    fs.remove("/run/nonpersistent")
+def test_a_host_without_such_files(fs: FakeFilesystem) -> None:
+    fs.remove_object("/run/nonpersistent")
     assert plugs() is None
