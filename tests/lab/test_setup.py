@@ -17,13 +17,14 @@ SwitchOn = Callable[..., LabHost]
 PROGRAM = os.path.join(image.REPOSITORY, "scripts", "sriovctl")
 MAC = "02:16:3e:00:00:50"
 MINUTES = "15"  # that a host may take to reboot
+SECONDS = "600"  # that it may take to answer: it is emulated
 
 
 def sriovctl(master: LabHost, *words: str) -> str:
     """What it prints; its messages are told. It must end with status 0."""
     reach = {"SRIOVCTL_HOST": f"http://127.0.0.1:{master.xapi_port}", "SRIOVCTL_PASSWORD": toolstack.PASSWORD}
     ended = subprocess.run(
-        [sys.executable, PROGRAM, *words],
+        [sys.executable, PROGRAM, *words, "--timeout", SECONDS],
         env={**os.environ, **reach},
         stdin=subprocess.DEVNULL,
         stdout=subprocess.PIPE,
