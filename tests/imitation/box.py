@@ -144,7 +144,11 @@ class PoolInABox(Networks, BoxVMs, Membership):
         if os.path.lexists(host.machine.path(PLUGINS + "/sriov")):
             python = self._interpreter or sys.executable
             subprocess.run(
-                [python, BOOT_SERVICE], env=host.environment, stdout=subprocess.DEVNULL, check=False
+                [python, BOOT_SERVICE],
+                env=host.environment,
+                stdout=subprocess.DEVNULL,
+                stderr=subprocess.DEVNULL,
+                check=False,
             )
         return True
 
