@@ -4,6 +4,7 @@ import argparse
 import os
 import sys
 import time
+import traceback
 from typing import Callable, List, Optional, Sequence
 
 from . import completion, grammar, seen_names, settings, terminal
@@ -51,8 +52,24 @@ def run(argv: List[str], local: bool) -> int:
         # Who read our output has enough. Python would complain when it flushes the rest.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return FAILED
+    except Exception as error:  # a bug of ours, or a pool that nobody foresaw
+        client.error(unforeseen(args.command, error))
+        return FAILED
     finally:
         _closed(client, by_socket)
+
+
+def unforeseen(command: str, error: Exception) -> Failed:
+    """Its traceback is for who reports it: SRIOV_DEBUG=1 shows it."""
+    if os.environ.get("SRIOV_DEBUG"):
+        traceback.print_exc()
+    where = traceback.extract_tb(error.__traceback__)[-1]
+    said = f"{type(error).__name__}: {error} ({os.path.basename(where.filename)}:{where.lineno})"
+    return Failed(
+        "INTERNAL_ERROR",
+        f"`{command}` failed unexpectedly: {said}.",
+        "Please report it, with what `SRIOV_DEBUG=1 sriovctl ...` shows.",
+    )
 
 
 def _closed(client: Client, by_socket: bool) -> None:

@@ -13,6 +13,12 @@ from .connection import Connection
 from .errors import Failed, Unreachable, XapiFailed, of_xapi
 
 PLUGIN = "sriov"
+_KEYS = {  # of the answers that are read, some that each version has
+    "status": {"version"},
+    "list_pfs": {"address", "num_vfs"},
+    "list_vfs": {"address", "index", "state"},
+    "list_assignments": {"vms", "conflicts"},
+}
 LOOK_SECONDS = 30.0  # that a host may take to answer a question
 
 
@@ -137,14 +143,13 @@ class Pool:
         """The JSON value that the plugin of the host answers; raises Failed."""
         asked = f"host {host.name}"
         answer = self._call(asked, "host.call_plugin", host.ref, PLUGIN, function, args)
-        try:
-            value = json.loads(answer)
-        except ValueError as error:
+        value = _shaped(function, answer)
+        if value is None:
             raise Failed(
                 "BAD_ANSWER",
-                f"The plugin of {asked} answered {function} with something that is no JSON.",
+                f"The plugin of {asked} answered {function} with something else than xapi-sriov does.",
                 "Is another plugin called `sriov` installed there?",
-            ) from error
+            )
         if not args:
             self.answers.setdefault(function, {})[host.name] = value
         return value
@@ -194,6 +199,19 @@ class Pool:
             answers.get(place) or Answer(host, None, _silent(host, seconds))
             for place, (host, _act) in enumerate(calls)
         ]
+
+
+def _shaped(function: str, answer: str) -> Any:
+    """The value of an answer if it is of the function's kind: a list of objects, or an object, with the keys
+    that each version has."""
+    try:
+        value = json.loads(answer)
+    except ValueError:
+        return None
+    objects = value if function in ("list_pfs", "list_vfs") else [value]
+    keys = _KEYS.get(function, set())
+    fits = isinstance(objects, list) and all(isinstance(one, dict) and keys <= set(one) for one in objects)
+    return value if fits else None
 
 
 def _silent(host: Host, seconds: float) -> Failed:

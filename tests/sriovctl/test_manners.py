@@ -170,3 +170,24 @@ def test_500_vms(pool: Pool, ctl: Ctl) -> None:
     assert said.status == 0
     assert "No VM has VFs." in said.err
     assert "may be" in ctl("vms", "vm").err
+
+
+@pytest.mark.parametrize("answer", ["[]", "null", '"up"', "[1]", "{}", '[{"weather": 1}]', "no JSON"])
+@pytest.mark.pool(hosts=1)
+@pytest.mark.parametrize("command", ["status", "pfs", "vfs", "map", "doctor", "vms", "conflicts"])
+def test_another_plugin_of_our_name(pool: Pool, ctl: Ctl, tmp_path: Any, command: str, answer: str) -> None:
+    """Whatever it answers, a sentence is said, and nobody sees a traceback."""
+    plugin = tmp_path / "other"
+    plugin.write_text(
+        "import sys, XenAPIPlugin\n"
+        "class Any(dict):\n"
+        "    def __contains__(self, name): return True\n"
+        f"    def __getitem__(self, name): return lambda session, args: {answer!r}\n"
+        "XenAPIPlugin.dispatch(Any())\n"
+    )
+    for host in pool.hosts:
+        set_plugin(host, str(plugin))
+    said = ctl(command)
+    assert said.status in (0, 1, 4)
+    assert "INTERNAL_ERROR" not in said.err
+    assert said.status == 0 or "error:" in said.err or command in ("doctor", "map")  # which show it
