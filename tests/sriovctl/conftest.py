@@ -2,6 +2,7 @@
 
 import json
 import os
+import signal
 import subprocess
 import sys
 from typing import Any, Callable, Iterator, List, NamedTuple
@@ -30,6 +31,10 @@ class Said(NamedTuple):
     def json(self) -> Any:
         return json.loads(self.out)
 
+
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    # As for whatever a script starts in the background; the programs of the tests are to have Ctrl-C.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 FOLDERS = ("SRIOVCTL_CONFIG_DIR", "SRIOVCTL_DATA_DIR", "SRIOVCTL_CACHE_DIR")
 
