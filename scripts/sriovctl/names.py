@@ -159,7 +159,7 @@ def vf(pool: Pool, typed: str) -> Tuple[Host, str]:
     if _ADDRESS.fullmatch(last):
         return port(pool, typed).host, last
     pf, colon, index = last.rpartition(":")
-    if not colon or not index.isdigit():
+    if not colon or not index.isdecimal():
         raise Usage(
             f"`{safe(typed)}` names no VF.",
             "Write VF 3 of port eth1 as HOST/eth1:3, or its address: HOST/0000:07:10.0.",
