@@ -34,10 +34,7 @@ def reinstate(
     with locked.work(call, locked.concerned(call, wanted), starting, wait, reads=dry_run) as at:
         left = at.entry.lease
         answer, change = _decided(at, wanted, starting)
-        if starting and not dry_run:
-            answer["changed"] = change is not None and at.transaction.write(change, starting)
-        else:
-            answer.update(at.transaction.carry_out(change, dry_run))
+        answer.update(at.transaction.carry_out(change, dry_run, starting))
     if dry_run:
         return answer
     if left is not None and left.host != answer["host_uuid"]:

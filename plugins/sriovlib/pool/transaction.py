@@ -48,14 +48,17 @@ class Transaction:
         self._state = state
         self._written: List[Write] = []
 
-    def carry_out(self, change: Optional[Change], dry_run: bool = False) -> Dict[str, bool]:
-        """Writes what a call decided (None: nothing of its VM), and collects garbage; `changed` says whether
-        anything of the VM was written. A dry run does neither, and says by `would_change` what `changed`
-        would be."""
+    def carry_out(
+        self, change: Optional[Change], dry_run: bool = False, starting: bool = False
+    ) -> Dict[str, bool]:
+        """Writes what a call decided (None: nothing of its VM), and collects garbage, for which a start has
+        no time; `changed` says whether anything of the VM was written. A dry run does neither, and says by
+        `would_change` what `changed` would be."""
         if dry_run:
             return {"changed": False, "would_change": change is not None and self.would_write(change)}
-        changed = change is not None and self.write(change)
-        self.collect_garbage()
+        changed = change is not None and self.write(change, starting)
+        if not starting:
+            self.collect_garbage()
         return {"changed": changed}
 
     def would_write(self, change: Change) -> bool:
