@@ -141,7 +141,7 @@ def test_a_call_to_a_host_that_hangs(box: PoolInABox, tmp_path: Path) -> None:
         asked.set()
         contact(host)
 
-    box.xapi.reach.contact = watched  # type: ignore[method-assign]
+    box.xapi.reach.contact = watched  # type: ignore[method-assign] # to look on
     box.xapi.reach.hang(box.hosts[0].ref)
     client = in_background(box.call, box.hosts[0], "status")
     assert asked.wait(60)

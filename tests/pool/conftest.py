@@ -10,9 +10,7 @@ from managed_pool import FOREIGN, Pool
 @pytest.fixture
 def pool(request: pytest.FixtureRequest) -> Iterator[Pool]:
     """Two hosts alike with our hooks and four VFs on eth1, or what the marker `pool` says: see Pool.made."""
-    marks = reversed(list(request.node.iter_markers("pool")))
-    options = {name: value for mark in marks for name, value in mark.kwargs.items()}
-    with Pool.made(**options) as pool:
+    with Pool.marked(request) as pool:
         yield pool
 
 

@@ -4,7 +4,7 @@ import json
 import os
 import sys
 from contextlib import contextmanager
-from typing import Any, Callable, Dict, Iterator, List, Optional, Sequence, Tuple
+from typing import Any, Callable, ContextManager, Dict, Iterator, List, Optional, Sequence, Tuple
 
 import pytest
 import XenAPI
@@ -82,6 +82,12 @@ class Pool:
                 for hook in HOOKS if hooks else ():
                     box.link_hook(host, hook)
             yield pool
+
+    @classmethod
+    def marked(cls, request: pytest.FixtureRequest) -> "ContextManager[Pool]":
+        """As the markers `pool` of a test say: their arguments are those of `made`."""
+        marks = reversed(list(request.node.iter_markers("pool")))
+        return cls.made(**{name: value for mark in marks for name, value in mark.kwargs.items()})
 
     @property
     def hosts(self) -> List[BoxHost]:

@@ -186,8 +186,8 @@ def test_ledger_error_names_the_fault(sentence: str) -> None:
     "entry",
     [
         WEB._replace(next_number=3),
-        WEB._replace(pci=None),  # type: ignore[arg-type]
-        WEB._replace(lease=Lease(HOST, {}, 1, {HOST: None}, {})),  # type: ignore[dict-item]
+        WEB._replace(pci=None),  # type: ignore[arg-type] # wrong on purpose
+        WEB._replace(lease=Lease(HOST, {}, 1, {HOST: None}, {})),  # type: ignore[dict-item] # wrong on purpose
         WEB._replace(lease=Lease(HOST, {2: "0000:07:10.0"}, 1, {}, {})),
     ],
 )

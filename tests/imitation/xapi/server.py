@@ -101,7 +101,7 @@ class _Listener(socketserver.ThreadingMixIn):
 
     def shutdown_request(self, request: Any) -> None:
         self.connections.discard(request)
-        super().shutdown_request(request)  # type: ignore[misc]
+        super().shutdown_request(request)  # type: ignore[misc] # a mixin: its base is the other one
 
     def handle_error(self, _request: Any, _client_address: Any) -> None:
         """A client that went away before its answer is no mistake of ours."""
