@@ -10,18 +10,18 @@ from . import names
 from .client import Client
 from .desired import diff, found
 from .errors import Failed, Usage
-from .output import Column, Record
+from .output import Column, Record, by_key
 
 DONE_NOW, ALREADY, WOULD, FAILED = "assigned", "already", "would", "failed"
 _STYLES = {DONE_NOW: "good", ALREADY: "dim", FAILED: "bad"}
 ROWS = (
-    Column("NAME", lambda row: row["vm_name"]),
+    by_key("NAME", "vm_name"),
     Column("RESULT", lambda row: row["result"], style=lambda row: _STYLES.get(row["result"], "")),
-    Column("REQUEST", lambda row: row.get("request")),
-    Column("HOST", lambda row: row.get("host")),
-    Column("VF", lambda row: row.get("vf")),
-    Column("PORTABLE", lambda row: row.get("portable")),
-    Column("UUID", lambda row: row["vm_uuid"], wide=True),
+    by_key("REQUEST", "request"),
+    by_key("HOST", "host"),
+    by_key("VF", "vf"),
+    by_key("PORTABLE", "portable"),
+    by_key("UUID", "vm_uuid", wide=True),
 )
 
 
@@ -54,19 +54,16 @@ def assign(client: Client, args: argparse.Namespace, asked: Dict[str, str]) -> i
     ):
         raise Failed("NOT_CONFIRMED", "Nothing was changed.")
 
-    dry = {"dry_run": "true"} if args.dry_run else {}
-
     def act(vm: names.Vm) -> None:
         rows[vm.uuid]["result"] = FAILED
         progress.say(vm.name)
-        answer = client.pool.master("assign_vf", vm_uuid=vm.uuid, **asked, **dry)
+        answer = client.pool.master("assign_vf", vm_uuid=vm.uuid, **asked, **client.dry)
         if args.dry_run:  # which VF is not said: the next VM would be shown the same
             rows[vm.uuid]["result"] = WOULD
             return
-        host = next((one.name for one in client.pool.hosts if one.uuid == answer["host_uuid"]), None)
+        host = client.pool.host_name(answer["host_uuid"])
         rows[vm.uuid].update(answer, host=host, result=DONE_NOW)
-        for warning in answer.get("warnings") or []:
-            client.warn(f"{vm.name}: {warning}")
+        client.warnings(answer, vm.name)
 
     with client.progress("Assigning") as progress:
         outcome = client.each(left, lambda vm: f"VM {vm.name}", act)

@@ -58,7 +58,7 @@ class Client:
     def show(self, records: List[Dict[str, Any]], columns: Sequence[Column], nothing: str = "") -> None:
         """The records as the options want them; `nothing` is said of none at all."""
         options = self.options
-        colour = terminal.has_colour(sys.stdout) and options.output in (None, "wide")
+        colour = terminal.has_colour(sys.stdout) and self.explains
         form = output.Form(
             options.output,
             [name for name in (options.columns or "").split(",") if name],
@@ -73,11 +73,30 @@ class Client:
 
     # -- messages, on standard error -----------------------------------------------------------------------
 
+    @property
+    def explains(self) -> bool:
+        """Whether a person reads the table, so that sentences follow it."""
+        return self.options.output in (None, "wide")
+
     def say(self, text: str) -> None:
         sys.stderr.write(f"{safe(text)}\n")
 
     def warn(self, text: str) -> None:
         self.say(f"{self._styled('warning:', 'warn')} {text}")
+
+    def warnings(self, answer: Dict[str, Any], what: str = "") -> None:
+        """Those of the plugin's answer; `what` names the object of many."""
+        for warning in answer.get("warnings") or []:
+            self.warn(f"{what}: {warning}" if what else warning)
+
+    @property
+    def dry(self) -> Dict[str, str]:
+        """The argument of a call that changes nothing where --dry-run was given."""
+        return {"dry_run": "true"} if self.options.dry_run else {}
+
+    def did(self, done: str, would: str) -> None:
+        """Says what was done, or with --dry-run what would be: `would` goes on behind that word."""
+        self.say(f"Would {would}. Nothing was changed (--dry-run)." if self.options.dry_run else done)
 
     def error(self, failed: Failed, what: str = "") -> None:
         """Message, hint and code of a failure; `what` names the object of many that it is about."""

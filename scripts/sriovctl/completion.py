@@ -65,7 +65,7 @@ def by_argcomplete(in_dom0: InDom0) -> None:
     for parser in _parsers(whole):
         for action in parser._actions:
             if action.choices is None and action.metavar not in _OF_FILES:
-                action.completer = _completer(action, in_dom0)  # type: ignore[attr-defined]
+                action.completer = _completer(action, in_dom0)  # type: ignore[attr-defined] # argcomplete looks there
     argcomplete.autocomplete(whole)
 
 

@@ -3,6 +3,7 @@
 import re
 from typing import Any, Dict, Sequence, Tuple
 
+from sriovlib.errors import SriovError
 from sriovlib.safetext import safe
 
 DONE = 0  # or it was so already
@@ -11,18 +12,8 @@ USAGE = 2  # argparse's too
 PARTLY = 4  # done for some of the objects that were named
 
 
-class Failed(Exception):
-    """A command, or its part for one object, has failed: a stable code, one sentence that names the thing,
-    and what to do about it."""
-
-    def __init__(self, code: str, message: str, hint: str = "") -> None:
-        super().__init__(code, message, hint)
-        self.code = code
-        self.message = message
-        self.hint = hint
-
-    def __str__(self) -> str:
-        return f"{self.message} {self.hint}".strip()
+class Failed(SriovError):
+    """A command, or its part for one object, has failed: the plugin's own error, or one of the client."""
 
 
 class Usage(Failed):

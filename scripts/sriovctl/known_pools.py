@@ -12,7 +12,7 @@ from typing import Callable, Dict, Iterator, List, Optional
 
 from sriovlib.safetext import safe
 
-from . import settings
+from . import files, settings
 from .errors import Failed, Usage
 
 NAME = "known-pools"
@@ -72,19 +72,9 @@ def _change(change: Callable[[List[str]], List[str]]) -> None:
     try:
         os.makedirs(os.path.dirname(path()), mode=0o700, exist_ok=True)
         with _locked(f"{path()}.lock"):
-            _write("".join(f"{line}\n" for line in change(_lines())))
+            files.write(path(), "".join(f"{line}\n" for line in change(_lines())), 0o600)
     except OSError as error:
         raise Failed("NOT_KEPT", f"{path()} cannot be written: {error.strerror}.", "") from error
-
-
-def _write(text: str) -> None:
-    new = f"{path()}.new"
-    descriptor = os.open(new, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
-    with open(descriptor, "w", encoding="utf-8") as file:
-        file.write(text)
-        file.flush()
-        os.fsync(file.fileno())
-    os.replace(new, path())
 
 
 @contextmanager

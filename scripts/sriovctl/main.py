@@ -4,7 +4,6 @@ import argparse
 import os
 import sys
 import time
-import traceback
 from typing import Callable, List, Optional, Sequence
 
 from . import completion, grammar, seen_names, settings, terminal
@@ -61,6 +60,8 @@ def run(argv: List[str], local: bool) -> int:
 
 def unforeseen(command: str, error: Exception) -> Failed:
     """Its traceback is for who reports it: SRIOV_DEBUG=1 shows it."""
+    import traceback  # hardly ever wanted
+
     if os.environ.get("SRIOV_DEBUG"):
         traceback.print_exc()
     where = traceback.extract_tb(error.__traceback__)[-1]

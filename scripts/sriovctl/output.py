@@ -35,6 +35,11 @@ class Column(NamedTuple):
     style: Callable[[Record], str] = _plain
 
 
+def by_key(name: str, key: str, wide: bool = False, style: Callable[[Record], str] = _plain) -> Column:
+    """The column that shows a value of the record as it is."""
+    return Column(name, lambda record: record.get(key), wide, style)
+
+
 class Form(NamedTuple):
     """How records are shown. `width` is the terminal's, None where nobody looks at one."""
 

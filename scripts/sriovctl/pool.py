@@ -54,6 +54,8 @@ class Pool:
     def __init__(self, connection: Connection) -> None:
         self.connection = connection
         self._read: Dict[str, Dict[str, Dict[str, Any]]] = {}
+        self._by_uuid: Dict[str, Dict[str, Dict[str, Any]]] = {}
+        self._hosts: List[Host] = []
         self.answers: Dict[str, Dict[str, Any]] = {}  # by function and host, of calls without arguments
 
     def call(self, method: str, *params: Any) -> Any:
@@ -85,9 +87,17 @@ class Pool:
         """Records that were read until now, by class."""
         return dict(self._read)
 
+    def by_uuid(self, of: str) -> Dict[str, Dict[str, Any]]:
+        """The same records by UUID."""
+        if of not in self._by_uuid:
+            self._by_uuid[of] = {record["uuid"]: record for record in self.records(of).values()}
+        return self._by_uuid[of]
+
     def forget(self) -> None:
         """The next look is a new one."""
         self._read.clear()
+        self._by_uuid.clear()
+        self._hosts = []
 
     @property
     def ref(self) -> str:
@@ -114,8 +124,13 @@ class Pool:
     @property
     def hosts(self) -> List[Host]:
         """By name."""
+        if not self._hosts:
+            self._hosts = sorted(self._read_hosts(), key=lambda host: (_natural(host.name), host.uuid))
+        return self._hosts
+
+    def _read_hosts(self) -> List[Host]:
         metrics, master = self.records("host_metrics"), self.record["master"]
-        hosts = [
+        return [
             Host(
                 ref,
                 record["uuid"],
@@ -127,7 +142,24 @@ class Pool:
             )
             for ref, record in self.records("host").items()
         ]
-        return sorted(hosts, key=lambda host: (_natural(host.name), host.uuid))
+
+    def host(self, key: str) -> Optional[Host]:
+        """That with this UUID or reference."""
+        return next((host for host in self.hosts if key in (host.uuid, host.ref)), None)
+
+    def host_name(self, uuid: str) -> str:
+        """The UUID where it is no host of the pool any more."""
+        host = self.host(uuid)
+        return host.name if host else uuid
+
+    def called(self, by: Any, value: Any) -> Any:
+        """What a request asks for, as a person calls it."""
+        return self.network_name(value) if by == "network" else value
+
+    def network_name(self, uuid: str) -> str:
+        """The UUID where it is no network of the pool any more."""
+        record = self.by_uuid("network").get(uuid)
+        return str(record["name_label"]) if record else uuid
 
     @property
     def master_host(self) -> Host:
@@ -157,6 +189,16 @@ class Pool:
     def master(self, function: str, **args: str) -> Any:
         """The same of a pool function."""
         return self.plugin(self.master_host, function, **args)
+
+    def rehearsed(self, host: Host, function: str, **args: str) -> Dict[str, Any]:
+        """What the plugin would answer, by its dry run, or Failed with what it would refuse; empty where it
+        is too old to say."""
+        try:
+            return dict(self.plugin(host, function, dry_run="true", **args))
+        except Failed as failed:
+            if failed.code != "SRIOV_BAD_ARGUMENT" or "dry_run" not in failed.message:
+                raise
+            return {}
 
     def ask(
         self, hosts: Iterable[Host], function: str, seconds: float = LOOK_SECONDS, **args: str

@@ -15,7 +15,6 @@ from .pool import Host, Pool
 from .tasks import Tell
 
 BUSY_SECONDS = 1800.0  # for what xapi is still doing with the VM, as its shutdown
-_NULL = "OpaqueRef:NULL"
 
 
 class Move(NamedTuple):
@@ -29,6 +28,7 @@ class Move(NamedTuple):
     ran: bool
     starts: bool
     had: Dict[int, Optional[str]]
+    rehearsed: Dict[str, Any]  # what reinstate_vfs would answer for the target
 
     @property
     def name(self) -> str:
@@ -64,17 +64,16 @@ def planned(pool: Pool, vm: Vm, target: Host, start: bool) -> Optional[Move]:
     if state not in ("Running", "Halted"):
         raise Failed("VM_BAD_POWER_STATE", f"{name} is {state.lower()}.", "Resume or unpause it first.")
     ran = state == "Running"
-    by_ref, by_uuid = ({getattr(host, key): host for host in pool.hosts} for key in ("ref", "uuid"))
-    source = by_ref.get(vm.record["resident_on"]) if ran else by_uuid.get(row["host_uuid"])
+    source = pool.host(vm.record["resident_on"] if ran else row["host_uuid"])
     had = {one["request"]: one["vf"] for one in row["requests"]}
-    move = Move(pool, vm, source, target, ran, ran or start, had)
+    move = Move(pool, vm, source, target, ran, ran or start, had, {})
     if source == target and (ran or not start):
         return None
     if move.starts:
         pool.call("VM.assert_can_boot_here", vm.ref, target.ref)
     _check_operations(move)
-    pool.master("reinstate_vfs", vm_uuid=vm.uuid, host_uuid=target.uuid, dry_run="true")
-    return move
+    answer = pool.master("reinstate_vfs", vm_uuid=vm.uuid, host_uuid=target.uuid, dry_run="true")
+    return move._replace(rehearsed=answer)
 
 
 def _check_operations(move: Move) -> None:
@@ -181,7 +180,8 @@ def _settle(move: Move, why: Failed, tell: Tell) -> None:
     if state == "Running":
         if _is_on(record, move.source) and move.ran:
             raise _Settled(why.code, f"{why.message} {move.name} runs as before.", why.hint)
-        runs = next((host.name for host in move.pool.hosts if host.ref == record["resident_on"]), "?")
+        there = move.pool.host(record["resident_on"])
+        runs = there.name if there else "?"
         raise _Settled(why.code, f"{why.message} {move.name} runs on host {runs}.", why.hint)
     if state != "Halted" or move.source is None:
         _left(move, why, None)
@@ -200,8 +200,7 @@ def _left(move: Move, why: Failed, second: Union[Failed, KeyboardInterrupt, None
     again = f" Going back failed: {second.message}" if isinstance(second, Failed) else ""
     try:
         record = move.pool.call("VM.get_record", move.vm.ref)
-        lease = assignment(move.pool, move.vm)["host_uuid"]
-        has = next((host.name for host in move.pool.hosts if host.uuid == lease), lease)
+        has = move.pool.host_name(assignment(move.pool, move.vm)["host_uuid"])
         is_now = f"{move.name} is {record['power_state'].lower()}, with VFs of host {has}."
     except (Failed, KeyboardInterrupt):
         is_now = f"It is not known whether {move.name} runs, nor of which host its VFs are."

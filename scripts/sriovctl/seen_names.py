@@ -10,7 +10,7 @@ import re
 import time
 from typing import Any, Dict, List, Mapping
 
-from . import settings
+from . import files, settings
 from .pool import Pool
 
 DOM0 = "dom0"  # the pool of this host, for which there are no settings
@@ -93,7 +93,4 @@ def _write(key: str, kept: Dict[str, Any]) -> None:
     """Whole: completion may read at the same time."""
     path = _path(key)
     os.makedirs(os.path.dirname(path), mode=0o700, exist_ok=True)
-    new = f"{path}.{os.getpid()}"
-    with open(os.open(new, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "w", encoding="utf-8") as file:
-        json.dump(kept, file)
-    os.replace(new, path)
+    files.write(path, json.dumps(kept), 0o600, lasting=False)

@@ -49,9 +49,7 @@ def _own_folders(tmp_path: Any, monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.fixture
 def pool(request: pytest.FixtureRequest) -> Iterator[Pool]:
     """As in tests/pool: two hosts alike with four VFs on eth1, or what the marker `pool` says."""
-    marks = reversed(list(request.node.iter_markers("pool")))
-    options = {name: value for mark in marks for name, value in mark.kwargs.items()}
-    with Pool.made(**options) as made:
+    with Pool.marked(request) as made:
         yield made
 
 

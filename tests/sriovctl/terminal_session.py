@@ -1,35 +1,41 @@
 """sriovctl at a real pseudo-terminal: what it shows, and what a person types."""
 
+import fcntl
 import os
 import pty
 import select
+import struct
 import subprocess
 import sys
+import termios
 from types import TracebackType
 from typing import List, Optional, Type
 
 PROGRAM = os.path.abspath(f"{__file__}/../../../scripts/sriovctl")
-PATIENCE = 60.0  # seconds without a new character: it hangs
+PATIENCE = 120.0  # seconds without a new character: it hangs
 
 
 class Terminal:
-    """`with Terminal(["vms"]) as terminal:`"""
+    """`with Terminal(["vms"], NO_COLOR="1") as terminal:`"""
 
-    def __init__(self, words: List[str]) -> None:
+    def __init__(self, words: List[str], columns: int = 80, **environment: str) -> None:
         self.shown = ""
         self._end, inside = pty.openpty()
+        fcntl.ioctl(inside, termios.TIOCSWINSZ, struct.pack("HHHH", 24, columns, 0, 0))
         # setsid makes it the terminal that controls the program, so there is a /dev/tty
         self._process = subprocess.Popen(
             ["setsid", "--ctty", "--wait", sys.executable, PROGRAM, *words],
+            env={**os.environ, "TERM": "xterm", **environment},
             stdin=inside,
             stdout=inside,
             stderr=inside,
         )
         os.close(inside)
 
-    def until(self, text: str) -> str:
-        """All that was shown until this text."""
-        while text not in self.shown:
+    def until(self, text: str, again: bool = False) -> str:
+        """All that was shown until this text; `again`: until it comes once more."""
+        times = self.shown.count(text) + 1 if again else 1
+        while self.shown.count(text) < times:
             assert self._read(), f"it ended, and has shown only {self.shown!r}"
         return self.shown
 

@@ -9,6 +9,7 @@ import time
 from typing import Any, Callable, Dict, List
 
 import pytest
+import workstation
 from managed_pool import Pool
 from sriovctl import completion, grammar, main, seen_names
 from terminal_session import PROGRAM
@@ -87,8 +88,8 @@ def test_names_in_dom0(pool: Pool, ctl_of: Ctl) -> None:
     assert offered("sriovctl --host elsewhere status h") == []
 
 
+@workstation.ONLY
 def test_names_of_each_pool(pool: Pool, ctl: Ctl, tmp_path: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    pytest.importorskip("tomli")
     (tmp_path / "config").mkdir()
     (tmp_path / "config" / "pools.toml").write_text(
         f'[pools.lab]\nhost = "{pool.box.url}"\n[pools.far]\nhost = "h7"\n'
@@ -166,9 +167,9 @@ def test_bash_alone() -> None:
     assert shown("sriovctl vfs --state=d") == ["dom0"]
 
 
+@workstation.ONLY
 @pytest.mark.usefixtures("seen")
 def test_argcomplete() -> None:
-    pytest.importorskip("argcomplete")
     line = "sriovctl status host6"
     environment = {
         **os.environ,

@@ -10,13 +10,13 @@ from typing import Any, Callable, Dict, Iterator, Tuple
 
 import mastership
 import pytest
+import workstation
 from fronts import PASSWORD, Fronts, made
 from sriovctl import main
 from sriovctl.errors import Unreachable, XapiFailed
 from terminal_session import Terminal
 
-OLD = sys.version_info < (3, 9)
-pytestmark = [pytest.mark.story, pytest.mark.skipif(OLD, reason="a workstation has Python 3.9")]
+pytestmark = [pytest.mark.story, workstation.ONLY]
 
 
 @pytest.fixture
@@ -123,7 +123,7 @@ class Keyring:
 
 @pytest.fixture
 def keyring(monkeypatch: pytest.MonkeyPatch) -> Iterator[Keyring]:
-    package = pytest.importorskip("keyring")
+    import keyring
     import keyring.backend
     import keyring.errors
 
@@ -147,11 +147,11 @@ def keyring(monkeypatch: pytest.MonkeyPatch) -> Iterator[Keyring]:
         def delete_password(self, service: str, username: str) -> None:
             del self._words()[service, username]
 
-    before = package.get_keyring()
-    package.set_keyring(Backend())  # type: ignore[no-untyped-call]
+    before = keyring.get_keyring()
+    keyring.set_keyring(Backend())  # type: ignore[no-untyped-call] # no types
     monkeypatch.delenv("SRIOVCTL_PASSWORD", raising=False)
     yield there
-    package.set_keyring(before)
+    keyring.set_keyring(before)
 
 
 @pytest.fixture

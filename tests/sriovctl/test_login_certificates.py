@@ -7,6 +7,7 @@ from typing import Any, Callable, Iterator, List
 
 import certificate_maker
 import pytest
+import workstation
 from certificate_maker import Made
 from fronts import PASSWORD, Fronts, made
 from hypothesis import given
@@ -15,8 +16,7 @@ from sriovctl import certificates, known_pools, main
 from sriovctl.errors import Failed
 from terminal_session import Terminal
 
-OLD = sys.version_info < (3, 9)
-pytestmark = [pytest.mark.story, pytest.mark.skipif(OLD, reason="a workstation has Python 3.9")]
+pytestmark = [pytest.mark.story, workstation.ONLY]
 
 FIRST = "From now on this certificate is taken"
 

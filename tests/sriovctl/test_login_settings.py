@@ -5,6 +5,7 @@ import os
 from typing import Any, Dict
 
 import pytest
+import workstation
 from sriovctl import grammar, settings
 from sriovctl.errors import Failed, Usage
 from sriovctl.settings import Address
@@ -145,8 +146,8 @@ def test_mistakes_name_file_table_and_key(document: Dict[str, Any], said: str) -
     assert said in caught.value.message
 
 
+@workstation.ONLY
 def test_file_as_it_is_written(folder: Any) -> None:
-    pytest.importorskip("tomli")
     (folder / "pools.toml").write_text(FILE)
     assert settings.pools() == settings.checked(str(folder / "pools.toml"), DOCUMENT)
     (folder / "pools.toml").write_text("default = lab")

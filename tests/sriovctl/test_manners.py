@@ -1,116 +1,77 @@
 """What goes wrong around a command: pipes that break, Ctrl-C, narrow terminals, nobody to ask, many hosts."""
 
 import os
-import pty
 import re
-import select
-import signal
 import subprocess
 import sys
 import time
-from contextlib import contextmanager
-from typing import Any, Callable, Dict, Iterator, List
+from typing import Any, Callable, List
 
 import pytest
 from box_host import plugin_of_version, set_plugin
 from managed_pool import Pool
+from terminal_session import Terminal
 
 pytestmark = pytest.mark.story
 
-LONGEST_SECONDS = 120.0  # without a new character
 PROGRAM = os.path.abspath(f"{__file__}/../../../scripts/sriovctl")
 Ctl = Callable[..., Any]
 
 
-def remote(pool: Pool) -> Dict[str, str]:
-    return {**os.environ, "SRIOVCTL_HOST": pool.box.url, "SRIOVCTL_PASSWORD": pool.box.xapi.password}
-
-
-@contextmanager
-def on_terminal(pool: Pool, *words: str, columns: int = 80, **environment: str) -> Iterator[Any]:
-    """The program in a pseudo-terminal of its own: its process, and where to read and type."""
-    master, slave = pty.openpty()
-    program = subprocess.Popen(
-        ["/bin/sh", "-c", f'stty cols {columns} -echo; exec "$@"', "sh", sys.executable, PROGRAM, *words],
-        env={**remote(pool), "TERM": "xterm", **environment},
-        stdin=slave,
-        stdout=slave,
-        stderr=slave,
-        start_new_session=True,
-    )
-    os.close(slave)
-    try:
-        yield program, master
-    finally:
-        program.kill()
-        program.wait()
-        os.close(master)
-
-
-def read_until(terminal: int, words: str) -> str:
-    """What is shown until these words are there, or until the program has ended."""
-    shown = b""
-    while words.encode() not in shown:
-        ready, _, _ = select.select([terminal], [], [], LONGEST_SECONDS)
-        assert ready, f"it hangs, and has shown {shown!r}"
-        try:
-            shown += os.read(terminal, 4096)
-        except OSError:  # the other end is closed
-            break
-    return shown.decode()
-
-
-def test_terminal_of_60_columns(pool: Pool) -> None:
-    with on_terminal(pool, "vfs", columns=60, NO_COLOR="1") as (program, terminal):
-        lines = read_until(terminal, "host2/eth1:3").splitlines()
-        assert program.wait(60) == 0
+@pytest.mark.usefixtures("ctl")
+def test_terminal_of_60_columns() -> None:
+    with Terminal(["vfs"], columns=60, NO_COLOR="1") as terminal:
+        assert terminal.end() == 0
+        lines = terminal.shown.splitlines()
     assert max(map(len, lines)) <= 60
     assert lines[0].split()[0] == "NAME"
 
 
+@pytest.mark.usefixtures("ctl")
 def test_map_on_a_terminal_of_60_columns(pool: Pool) -> None:
     pool.assign(pool.vm("a name that is too long for a column \U0001f600"), network="xenbr1", on=pool.one)
-    with on_terminal(pool, "map", columns=60) as (program, terminal):
-        shown = read_until(terminal, "until its end")
-        assert program.wait(60) == 0
+    with Terminal(["map"], columns=60) as terminal:
+        assert terminal.end() == 0
+        shown = terminal.shown
     assert "\x1b[30;46mA\x1b[0m\x1b[32m...\x1b[0m" in shown
     lines = re.sub("\x1b\\[[0-9;]*m", "", shown).splitlines()
     assert max(map(len, lines)) <= 60
     assert "      0 A..." in lines
 
 
-def test_colours_on_a_terminal_and_not_elsewhere(pool: Pool, ctl: Ctl) -> None:
-    with on_terminal(pool, "status") as (_, terminal):
-        assert "\x1b[32mready\x1b[0m" in read_until(terminal, "host2")
-    with on_terminal(pool, "status", NO_COLOR="1") as (_, terminal):
-        assert "\x1b[" not in read_until(terminal, "host2")
+def test_colours_on_a_terminal_and_not_elsewhere(ctl: Ctl) -> None:
+    with Terminal(["status"]) as terminal:
+        assert "\x1b[32mready\x1b[0m" in terminal.until("host2")
+    with Terminal(["status"], NO_COLOR="1") as terminal:
+        assert "\x1b[" not in terminal.until("host2")
     assert "\x1b[" not in ctl("status").out
 
 
-def test_watch_until_ctrl_c(pool: Pool) -> None:
-    with on_terminal(pool, "status", "--watch", "--interval", "0.1") as (program, terminal):
-        read_until(terminal, "host2")
-        read_until(terminal, "\x1b[2J")
-        program.send_signal(signal.SIGINT)
-        assert "Interrupted." in read_until(terminal, "Interrupted.")
-        assert program.wait(60) == 130
+@pytest.mark.usefixtures("ctl")
+def test_watch_until_ctrl_c() -> None:
+    with Terminal(["status", "--watch", "--interval", "0.1"]) as terminal:
+        terminal.until("host2")
+        terminal.until("host2", again=True)
+        terminal.type("\x03")
+        assert "Interrupted." in terminal.until("Interrupted.")
+        assert terminal.end() == 130
 
 
-def test_reader_that_has_enough(pool: Pool) -> None:
+@pytest.mark.usefixtures("ctl")
+def test_reader_that_has_enough() -> None:
     command = f'"{sys.executable}" "{PROGRAM}" vfs -o json | head -1'
-    done = subprocess.run(
-        ["/bin/sh", "-c", command], env=remote(pool), stdout=subprocess.PIPE, stderr=subprocess.PIPE
-    )
+    done = subprocess.run(["/bin/sh", "-c", command], stdout=subprocess.PIPE, stderr=subprocess.PIPE)
     assert (done.stdout, done.stderr) == (b"[\n", b"")
 
 
+@pytest.mark.usefixtures("ctl")
 def test_names_in_any_letters_without_a_locale(pool: Pool) -> None:
     """As from cron, on Python 3.6."""
     pool.assign(pool.vm("Z\u00fcrich-\u4eee\u60f3"), network="xenbr1", on=pool.one)
     for command in ("vms", "map"):
         done = subprocess.run(
             [sys.executable, PROGRAM, command],
-            env={**remote(pool), "PYTHONIOENCODING": "ascii"},
+            env={**os.environ, "PYTHONIOENCODING": "ascii"},
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
         )
@@ -174,8 +135,7 @@ def test_500_vms(pool: Pool, ctl: Ctl) -> None:
 
 @pytest.mark.parametrize("answer", ["[]", "null", '"up"', "[1]", "{}", '[{"weather": 1}]', "no JSON"])
 @pytest.mark.pool(hosts=1)
-@pytest.mark.parametrize("command", ["status", "pfs", "vfs", "map", "doctor", "vms", "conflicts"])
-def test_another_plugin_of_our_name(pool: Pool, ctl: Ctl, tmp_path: Any, command: str, answer: str) -> None:
+def test_another_plugin_of_our_name(pool: Pool, ctl: Ctl, tmp_path: Any, answer: str) -> None:
     """Whatever it answers, a sentence is said, and nobody sees a traceback."""
     plugin = tmp_path / "other"
     plugin.write_text(
@@ -187,7 +147,9 @@ def test_another_plugin_of_our_name(pool: Pool, ctl: Ctl, tmp_path: Any, command
     )
     for host in pool.hosts:
         set_plugin(host, str(plugin))
-    said = ctl(command)
-    assert said.status in (0, 1, 4)
-    assert "INTERNAL_ERROR" not in said.err
-    assert said.status == 0 or "error:" in said.err or command in ("doctor", "map")  # which show it
+    for command in ("status", "pfs", "vfs", "map", "doctor", "vms", "conflicts"):
+        said = ctl(command)
+        assert said.status in (0, 1, 4), command
+        assert "INTERNAL_ERROR" not in said.err, command
+        shown = command in ("doctor", "map")  # which have it in their data
+        assert said.status == 0 or "error:" in said.err or shown, command

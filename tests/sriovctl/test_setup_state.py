@@ -5,6 +5,7 @@ from typing import Any, Callable, Iterator
 import pytest
 from box import PoolInABox
 from setup_stories import Direct
+from sriovctl import clock
 from sriovctl.errors import Failed
 from sriovctl.pool import Pool
 from sriovctl.rollout import run as runs
@@ -156,7 +157,7 @@ def test_notice(pool: Pool) -> None:
 
 @pytest.mark.parametrize("text", ["20261129T06:00:00Z", "2026-11-29T06:00:00Z"])
 def test_times_of_xapi(text: str) -> None:
-    assert states.seconds_of(text) == 1795932000.0
+    assert clock.seconds_of(text) == 1795932000.0
 
 
 def test_host_that_fails_after_its_reboot_may_reboot_again(pool: Pool) -> None:

@@ -7,7 +7,7 @@ from .. import known_pools, settings
 from ..client import Client
 from ..command import Command
 from ..errors import DONE, Failed, Usage
-from ..output import Column
+from ..output import by_key
 
 # -- the keyring -------------------------------------------------------------------------------------------
 
@@ -115,12 +115,12 @@ def _not_for_dom0(client: Client) -> None:
 # -- pools.toml --------------------------------------------------------------------------------------------
 
 POOLS = (
-    Column("NAME", lambda row: row["name"]),
-    Column("HOST", lambda row: row["host"]),
-    Column("USER", lambda row: row["user"]),
-    Column("PASSWORD", lambda row: row["password"]),
-    Column("CERTIFICATE", lambda row: row["certificate"]),
-    Column("DEFAULT", lambda row: row["default"]),
+    by_key("NAME", "name"),
+    by_key("HOST", "host"),
+    by_key("USER", "user"),
+    by_key("PASSWORD", "password"),
+    by_key("CERTIFICATE", "certificate"),
+    by_key("DEFAULT", "default"),
 )
 
 

@@ -12,19 +12,19 @@ from ..desired.diff import Change
 from ..desired.document import Document
 from ..desired.found import Plan
 from ..errors import DONE, FAILED, PARTLY, USAGE, Failed, Usage
-from ..output import Column, Record
+from ..output import Column, Record, by_key
 
 DIFFERS = 4  # of --check: the pool is not as the file says
 _STYLES = {diff.ADD: "good", diff.CHANGE: "warn", diff.REMOVE: "bad"}
 
 CHANGES = (
-    Column("NAME", lambda row: row["name"]),
+    by_key("NAME", "name"),
     Column("ACTION", lambda row: row["action"], style=lambda row: _STYLES[row["action"]]),
-    Column("KIND", lambda row: row["kind"]),
-    Column("REQUEST", lambda row: row["request"]),
-    Column("RESULT", lambda row: row["result"]),
-    Column("CHANGE", lambda row: row["change"], wide=True),
-    Column("UUID", lambda row: row["vm_uuid"], wide=True),
+    by_key("KIND", "kind"),
+    by_key("REQUEST", "request"),
+    by_key("RESULT", "result"),
+    by_key("CHANGE", "change", wide=True),
+    by_key("UUID", "vm_uuid", wide=True),
 )
 
 

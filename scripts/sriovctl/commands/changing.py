@@ -1,13 +1,13 @@
 """Commands that change one thing by one call of the plugin: VFs of a VM, of a port, settings of a VF."""
 
 import argparse
-from typing import Any, Dict, List, Optional
+from typing import Any, Dict, List, Sequence
 
 from .. import names
 from ..client import Client
 from ..command import Command
 from ..errors import DONE, Usage
-from ..output import Column, Record
+from ..output import Column, Record, by_key
 from .looking import vf_name
 
 SETTINGS = {  # of the plugin's configure_vf; what is shown of them in --help
@@ -35,38 +35,21 @@ def chosen_settings(args: argparse.Namespace) -> Dict[str, str]:
     return {name: getattr(args, name) for name in SETTINGS if getattr(args, name) is not None}
 
 
-def _dry(args: argparse.Namespace) -> Dict[str, str]:
-    return {"dry_run": "true"} if args.dry_run else {}
-
-
-def _would(args: argparse.Namespace, done: str, would: str) -> str:
-    return f"Would {would}. Nothing was changed (--dry-run)." if args.dry_run else done
-
-
 def _changes(answer: Record) -> bool:
     """Whether the call has changed anything, or would in a dry run."""
     return bool(answer.get("would_change", answer.get("changed")))
 
 
-def _warn(client: Client, answer: Record) -> None:
-    for warning in answer.get("warnings") or []:
-        client.warn(warning)
-
-
-def host_name(client: Client, uuid: Optional[str]) -> Optional[str]:
-    return next((host.name for host in client.pool.hosts if host.uuid == uuid), uuid)
-
-
 # -- VFs of a VM -------------------------------------------------------------------------------------------
 
 ASSIGNED = (
-    Column("NAME", lambda row: row["vm_name"]),
-    Column("REQUEST", lambda row: row["request"]),
-    Column("HOST", lambda row: row["host"]),
-    Column("VF", lambda row: row["vf"]),
-    Column("PORTABLE", lambda row: row.get("portable")),
-    Column("REDUNDANT", lambda row: row.get("redundant"), wide=True),
-    Column("UUID", lambda row: row["vm_uuid"], wide=True),
+    by_key("NAME", "vm_name"),
+    by_key("REQUEST", "request"),
+    by_key("HOST", "host"),
+    by_key("VF", "vf"),
+    by_key("PORTABLE", "portable"),
+    by_key("REDUNDANT", "redundant", wide=True),
+    by_key("UUID", "vm_uuid", wide=True),
 )
 
 
@@ -105,16 +88,13 @@ def assign(client: Client, args: argparse.Namespace) -> int:
 
         return bulk.assign(client, args, wish(client, args))
     vm = names.vm(client.pool, args.vm)
-    answer = client.pool.master("assign_vf", vm_uuid=vm.uuid, **wish(client, args), **_dry(args))
-    host = host_name(client, answer["host_uuid"])
+    answer = client.pool.master("assign_vf", vm_uuid=vm.uuid, **wish(client, args), **client.dry)
+    host = client.pool.host_name(answer["host_uuid"])
     client.show([{"vm_name": vm.name, "host": host, **answer}], ASSIGNED)
-    _warn(client, answer)
-    client.say(
-        _would(
-            args,
-            f"VM {vm.name} has VF {answer['vf']} of host {host} from its next start.",
-            f"give VM {vm.name} VF {answer['vf']} of host {host}",
-        )
+    client.warnings(answer)
+    client.did(
+        f"VM {vm.name} has VF {answer['vf']} of host {host} from its next start.",
+        f"give VM {vm.name} VF {answer['vf']} of host {host}",
     )
     return DONE
 
@@ -141,22 +121,22 @@ def _assign_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 TAKEN = (
-    Column("NAME", lambda row: row["vm_name"]),
-    Column("REQUEST", lambda row: row["request"]),
-    Column("VF", lambda row: row["vf"]),
-    Column("UUID", lambda row: row["vm_uuid"], wide=True),
+    by_key("NAME", "vm_name"),
+    by_key("REQUEST", "request"),
+    by_key("VF", "vf"),
+    by_key("UUID", "vm_uuid", wide=True),
 )
 
 
 def unassign(client: Client, args: argparse.Namespace) -> int:
     vm = names.vm(client.pool, args.vm)
     which = {"all": "true"} if args.all else {"request": args.request} if args.request else {"vf": args.vf}
-    answer = client.pool.master("unassign_vf", vm_uuid=vm.uuid, **which, **_dry(args))
-    gone = [{"vm_name": vm.name, "vm_uuid": vm.uuid, **one} for one in answer["unassigned"]]
+    answer = client.pool.master("unassign_vf", vm_uuid=vm.uuid, **which, **client.dry)
+    gone = of_vm(vm, answer["unassigned"])
     client.show(gone, TAKEN, f"VM {vm.name} has no such request: nothing to take back.")
     if gone:
         numbers = ", ".join(str(one["request"]) for one in gone)
-        client.say(_would(args, f"VM {vm.name}: taken back.", f"take request {numbers} of VM {vm.name} back"))
+        client.did(f"VM {vm.name}: taken back.", f"take request {numbers} of VM {vm.name} back")
     return DONE
 
 
@@ -169,36 +149,42 @@ def _unassign_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 PLACED = (
-    Column("NAME", lambda row: row["vm_name"]),
-    Column("REQUEST", lambda row: row["request"]),
-    Column("HOST", lambda row: row["host"]),
-    Column("VF", lambda row: row["vf"]),
-    Column("BEFORE", lambda row: row.get("before")),
+    by_key("NAME", "vm_name"),
+    by_key("REQUEST", "request"),
+    by_key("HOST", "host"),
+    by_key("VF", "vf"),
+    by_key("BEFORE", "before"),
     Column("MAC", lambda row: (row.get("settings") or {}).get("mac"), wide=True),
-    Column("UUID", lambda row: row["vm_uuid"], wide=True),
+    by_key("UUID", "vm_uuid", wide=True),
 )
+
+
+def of_vm(vm: names.Vm, ones: Sequence[Record], **more: Any) -> List[Record]:
+    """The rows of a VM's requests or VFs."""
+    return [{"vm_name": vm.name, "vm_uuid": vm.uuid, **more, **one} for one in ones]
+
+
+def on_host(client: Client, args: argparse.Namespace) -> Dict[str, str]:
+    """The argument that names the host of --on."""
+    return {"host_uuid": names.host(client.pool, args.on).uuid} if args.on else {}
 
 
 def show_placed(client: Client, vm: names.Vm, answer: Record) -> str:
     """Shows the VFs that a VM has now; the name of their host."""
-    host = host_name(client, answer["host_uuid"]) or "?"
-    rows = [{"vm_name": vm.name, "vm_uuid": vm.uuid, "host": host, **one} for one in answer["vfs"]]
-    client.show(rows, PLACED, f"VM {vm.name} has no requests.")
-    _warn(client, answer)
+    host = client.pool.host_name(answer["host_uuid"]) or "?"
+    client.show(of_vm(vm, answer["vfs"], host=host), PLACED, f"VM {vm.name} has no requests.")
+    client.warnings(answer)
     return host
 
 
 def reinstate(client: Client, args: argparse.Namespace) -> int:
     vm = names.vm(client.pool, args.vm)
-    where = {"host_uuid": names.host(client.pool, args.on).uuid} if args.on else {}
-    answer = client.pool.master("reinstate_vfs", vm_uuid=vm.uuid, **where, **_dry(args))
+    answer = client.pool.master("reinstate_vfs", vm_uuid=vm.uuid, **on_host(client, args), **client.dry)
     host = show_placed(client, vm, answer)
     if not (_changes(answer) or answer.get("pci_changed")):
         client.say(f"VM {vm.name} has these VFs already.")
     else:
-        client.say(
-            _would(args, f"VM {vm.name} has VFs of host {host}.", f"give VM {vm.name} VFs of host {host}")
-        )
+        client.did(f"VM {vm.name} has VFs of host {host}.", f"give VM {vm.name} VFs of host {host}")
     return DONE
 
 
@@ -211,16 +197,14 @@ def _reinstate_arguments(parser: argparse.ArgumentParser) -> None:
 
 def adopt(client: Client, args: argparse.Namespace) -> int:
     vm = names.vm(client.pool, args.vm)
-    asked = {"host_uuid": names.host(client.pool, args.on).uuid} if args.on else {}
+    asked = on_host(client, args)
     if args.origin:
         asked["origin_uuid"] = "none" if args.origin == "none" else names.vm(client.pool, args.origin).uuid
     if args.trust_keys:
         asked["trust_keys"] = "true"
-    answer = client.pool.master("adopt_vm", vm_uuid=vm.uuid, **asked, **_dry(args))
+    answer = client.pool.master("adopt_vm", vm_uuid=vm.uuid, **asked, **client.dry)
     host = show_placed(client, vm, answer)
-    client.say(
-        _would(args, f"VM {vm.name} has requests for these VFs of host {host}.", f"adopt VM {vm.name}")
-    )
+    client.did(f"VM {vm.name} has requests for these VFs of host {host}.", f"adopt VM {vm.name}")
     return DONE
 
 
@@ -236,11 +220,11 @@ def _adopt_arguments(parser: argparse.ArgumentParser) -> None:
 # -- VFs of a port, settings of a VF -----------------------------------------------------------------------
 
 COUNTED = (
-    Column("NAME", lambda row: row["name"]),
-    Column("BEFORE", lambda row: row["before"]),
-    Column("AFTER", lambda row: row["after"]),
-    Column("REBOOT", lambda row: row["reboot_required"]),
-    Column("ADDRESS", lambda row: row["pf"], wide=True),
+    by_key("NAME", "name"),
+    by_key("BEFORE", "before"),
+    by_key("AFTER", "after"),
+    by_key("REBOOT", "reboot_required"),
+    by_key("ADDRESS", "pf", wide=True),
 )
 
 
@@ -248,26 +232,21 @@ def count(client: Client, args: argparse.Namespace) -> int:
     port = names.port(client.pool, args.port)
     force = {"force": "true"} if args.force else {}
     answer = client.pool.plugin(
-        port.host, "set_vf_count", pf=port.pf, count=args.count, **force, **_dry(args)
+        port.host, "set_vf_count", pf=port.pf, count=args.count, **force, **client.dry
     )
     client.show([{"name": str(port), "host": port.host.name, **answer}], COUNTED)
-    _warn(client, answer)
+    client.warnings(answer)
     after = f"{answer['after']} VFs"
     if answer["before"] == answer["after"] and not (_changes(answer) or answer["reboot_required"]):
         client.say(f"Port {port} has {after} already.")
     elif answer["reboot_required"]:  # until then it has those that it had
         wanted = f"{args.count} VFs"
-        client.say(
-            _would(
-                args,
-                f"Port {port} has {wanted} after a reboot of its host.",
-                f"make {wanted} on {port}, by a reboot of its host",
-            )
+        client.did(
+            f"Port {port} has {wanted} after a reboot of its host.",
+            f"make {wanted} on {port}, by a reboot of its host",
         )
     else:
-        client.say(
-            _would(args, f"Port {port} has {after}, now and after each boot.", f"make {after} on {port}")
-        )
+        client.did(f"Port {port} has {after}, now and after each boot.", f"make {after} on {port}")
     return DONE
 
 
@@ -282,7 +261,7 @@ def _setting(name: str) -> Column:
     return Column(shown, lambda vf: vf.get(name), wide=name not in ("mac", "vlan", "trust", "spoof_check"))
 
 
-CONFIGURED = (Column("NAME", lambda vf: vf["name"]), *map(_setting, SETTINGS))
+CONFIGURED = (by_key("NAME", "name"), *map(_setting, SETTINGS))
 
 
 def configure(client: Client, args: argparse.Namespace) -> int:
@@ -293,10 +272,10 @@ def configure(client: Client, args: argparse.Namespace) -> int:
             f"There are {', '.join('--' + name.replace('_', '-') for name in SETTINGS)}.",
         )
     host, address = names.vf(client.pool, args.vf)
-    answer = client.pool.plugin(host, "configure_vf", vf=address, **wanted, **_dry(args))
+    answer = client.pool.plugin(host, "configure_vf", vf=address, **wanted, **client.dry)
     client.show([{"name": vf_name(host, answer), "host": host.name, **answer}], CONFIGURED)
     named = ", ".join(f"{name}={text}" for name, text in wanted.items())
-    client.say(_would(args, f"{vf_name(host, answer)} has {named}, now and after each boot.", f"set {named}"))
+    client.did(f"{vf_name(host, answer)} has {named}, now and after each boot.", f"set {named}")
     return DONE
 
 

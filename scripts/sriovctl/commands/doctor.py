@@ -2,24 +2,22 @@
 shows."""
 
 import argparse
-import calendar
 import time
 from typing import Any, Dict, Iterator, List, NamedTuple, Sequence, Tuple
 
 from sriovlib import VERSION
 from sriovlib.safetext import listed
 
-from .. import names
+from .. import clock, names
 from ..client import Client
 from ..command import Command, hosts
 from ..errors import DONE, FAILED, Failed
-from ..output import Column
+from ..output import Column, by_key
 from ..pool import Answer, Host
 from .looking import no_answer, troubles
 
 PROBLEM, NOTE = "problem", "note"  # a note is as it should be, but good to know
 CLOCK_SECONDS = 10.0  # by which clocks may differ: a start is kept from a loop by the master's for 120 s
-_TIME = "%Y%m%dT%H:%M:%SZ"
 
 
 class Finding(NamedTuple):
@@ -33,9 +31,9 @@ class Finding(NamedTuple):
 
 
 FOUND = (
-    Column("NAME", lambda one: one["name"]),
+    by_key("NAME", "name"),
     Column("LEVEL", lambda one: one["level"], style=lambda one: "bad" if one["level"] == PROBLEM else "dim"),
-    Column("CODE", lambda one: one["code"]),
+    by_key("CODE", "code"),
 )
 
 
@@ -52,7 +50,7 @@ def doctor(client: Client, args: argparse.Namespace) -> int:
     found += _assignments(client, asked)
     found += _evacuation(client, live)
     client.show([one._asdict() for one in found], FOUND, "Nothing is wrong.")
-    if client.options.output in (None, "wide"):
+    if client.explains:
         for one in found:
             client.say(f"\n{one.name}: {one.message}" + (f"\n  {one.hint}" if one.hint else ""))
     return FAILED if any(one.level == PROBLEM for one in found) else DONE
@@ -140,9 +138,8 @@ def _offset(client: Client, host: Host) -> Tuple[float, float]:
     """The host's clock less ours: at least, at most. Its answer was written between question and arrival,
     and has whole seconds."""
     before = time.time()
-    text = str(client.pool.call("host.get_servertime", host.ref))
+    told = clock.of_host(client.pool, host)
     after = time.time()
-    told = calendar.timegm(time.strptime(text.replace("-", ""), _TIME))
     return told - after, told + 1 - before
 
 

@@ -10,9 +10,8 @@ from ..client import Client
 from ..command import Command
 from ..errors import DONE, Failed
 from ..names import Vm
-from ..output import Column, Record
+from ..output import Column, Record, by_key
 from ..pool import Host
-from .looking import network_name
 
 
 class Verdict(NamedTuple):
@@ -24,11 +23,11 @@ class Verdict(NamedTuple):
 
 
 EXPLAINED = (
-    Column("NAME", lambda row: row["host"]),
+    by_key("NAME", "host"),
     Column(
         "CAN", lambda row: row["can"], style=lambda row: {True: "good", False: "bad"}.get(row["can"], "warn")
     ),
-    Column("HAS", lambda row: row["vfs"]),
+    by_key("HAS", "vfs"),
 )
 
 
@@ -55,7 +54,7 @@ def explain(client: Client, args: argparse.Namespace) -> int:
         for one in verdicts
     ]
     client.show(records, EXPLAINED)
-    if client.options.output in (None, "wide"):
+    if client.explains:
         _say(client, vm, row, verdicts, answer["conflicts"])
     return DONE
 
@@ -67,16 +66,14 @@ def _say(
         other = f" Its entries `{row['pci']}` are not ours." if row and row["pci"] else ""
         client.say(f"VM {vm.name} asks for no VF.{other} `sriovctl assign {vm.name}` gives it one.")
     for request in row["requests"] if row else []:
-        value = request["value"]
-        shown = network_name(client, value) if request["by"] == "network" else value
+        shown = client.pool.called(request["by"], request["value"])
         client.say(f"Request {request['request']}: a VF by {request['by']} {shown}.")
     for one in verdicts:
         for sentence in one.why:
             client.say(f"{one.host.name}: {sentence}")
     for conflict in conflicts:
         client.say(f"{conflict['code']}: {conflict['message']}\n  {conflict['hint']}")
-    for warning in row["warnings"] if row else []:
-        client.warn(warning)
+    client.warnings(row or {})
 
 
 def verdict(client: Client, vm: Vm, host: Host, requests: Sequence[Record]) -> Verdict:

@@ -13,7 +13,7 @@ from .. import names
 from ..client import Client
 from ..command import Command
 from ..errors import Failed, Usage
-from ..output import Column, Record
+from ..output import Record, by_key
 from ..pool import Host
 
 PACKAGE = "xapi-sriov"
@@ -35,10 +35,10 @@ class Step(NamedTuple):
 
 
 INSTALLED = (
-    Column("NAME", lambda row: row["host"]),
-    Column("BEFORE", lambda row: row["before"]),
-    Column("AFTER", lambda row: row["after"]),
-    Column("CHANGED", lambda row: row["changed"]),
+    by_key("NAME", "host"),
+    by_key("BEFORE", "before"),
+    by_key("AFTER", "after"),
+    by_key("CHANGED", "changed"),
 )
 
 

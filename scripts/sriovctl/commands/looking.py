@@ -1,13 +1,13 @@
 """Commands that show the pool's hosts, ports, VFs, VMs and conflicts, as the plugin tells them."""
 
 import argparse
-from typing import Any, Dict, List, Optional, Sequence
+from typing import Any, Callable, Dict, Iterator, List, Optional, Sequence
 
 from .. import names, readiness
 from ..client import Client
 from ..command import Command, hosts
 from ..errors import DONE, FAILED, PARTLY, Failed, Usage
-from ..output import Column, Record
+from ..output import Column, Record, by_key
 from ..pool import Answer, Host
 
 VF_STATES = ("free", "assigned", "in-use", "dom0", "reserved", "unknown")
@@ -45,7 +45,7 @@ def _shown_ports(record: Record) -> Optional[str]:
 
 
 STATUS = (
-    Column("NAME", lambda record: record["host"]),
+    by_key("NAME", "host"),
     Column("STATE", lambda record: record["state"], style=_state_style),
     Column("IOMMU", lambda record: None if record["error"] else readiness.iommu(record)),
     Column("PCIBACK", lambda record: (record.get("pciback") or {}).get("loaded")),
@@ -53,9 +53,9 @@ STATUS = (
     Column("VFS", _shown_vfs),
     Column("DRIFT", lambda record: None if record["error"] else readiness.drifted(record)),
     Column("PROBLEMS", lambda record: len(troubles(record)) if "problems" in record else None),
-    Column("MASTER", lambda record: record["master"], wide=True),
-    Column("ENABLED", lambda record: record["enabled"], wide=True),
-    Column("VERSION", lambda record: record.get("version"), wide=True),
+    by_key("MASTER", "master", wide=True),
+    by_key("ENABLED", "enabled", wide=True),
+    by_key("VERSION", "version", wide=True),
     Column("PLATFORM", lambda record: (record.get("platform") or {}).get("version"), wide=True),
     Column("CODES", lambda record: [one["code"] for one in troubles(record)], wide=True),
 )
@@ -105,50 +105,51 @@ def vf_name(host: Host, vf: Record) -> str:
     return f"{host.name}/{vf['address']}"
 
 
-def network_name(client: Client, uuid: Optional[str]) -> Optional[str]:
-    if uuid is None:
-        return None
-    found = [one.name for one in names.networks(client.pool) if one.uuid == uuid]
-    return found[0] if found else uuid
+def _rows(client: Client, answers: Sequence[Answer], name: Callable[[Host, Record], str]) -> Iterator[Record]:
+    """A row for each port or VF of the answers, with the names of its host and network."""
+    for answer in answers:
+        for one in answer.value or []:
+            network = client.pool.by_uuid("network").get(one.get("network")) or {}
+            yield {
+                "host": answer.host.name,
+                "host_uuid": answer.host.uuid,
+                "name": name(answer.host, one),
+                "network_name": network.get("name_label", one.get("network")),
+                **one,
+            }
 
 
-def _bridge(client: Client, uuid: Optional[str]) -> Optional[str]:
-    return next((one.bridge for one in names.networks(client.pool) if one.uuid == uuid), None)
+def _link(pf: Record) -> Optional[str]:
+    up = pf.get("link_up")
+    return None if up is None else "up" if up else "down"
 
 
 PFS = (
-    Column("NAME", lambda pf: pf["name"]),
-    Column("NETWORK", lambda pf: pf["bridge"]),
-    Column("DRIVER", lambda pf: pf.get("driver")),
+    by_key("NAME", "name"),
+    by_key("NETWORK", "bridge"),
+    by_key("DRIVER", "driver"),
     Column("VFS", lambda pf: f"{pf.get('num_vfs')}/{pf.get('total_vfs')}"),
-    Column("FREE", lambda pf: pf.get("free_vfs")),
-    Column("LINK", lambda pf: {True: "up", False: "down"}.get(pf.get("link_up"))),  # type: ignore[arg-type]
+    by_key("FREE", "free_vfs"),
+    Column("LINK", _link),
     Column("USE", lambda pf: "management" if pf.get("management") else pf.get("managed_by")),
     Column("PROBLEMS", lambda pf: len(troubles(pf))),
-    Column("NETWORKNAME", lambda pf: pf["network_name"], wide=True),
-    Column("ADDRESS", lambda pf: pf.get("address"), wide=True),
-    Column("CONFIGURED", lambda pf: pf.get("configured_vfs"), wide=True),
-    Column("SPEED", lambda pf: pf.get("speed"), wide=True),
-    Column("NUMA", lambda pf: pf.get("numa_node"), wide=True),
-    Column("MAC", lambda pf: pf.get("mac"), wide=True),
+    by_key("NETWORKNAME", "network_name", wide=True),
+    by_key("ADDRESS", "address", wide=True),
+    by_key("CONFIGURED", "configured_vfs", wide=True),
+    by_key("SPEED", "speed", wide=True),
+    by_key("NUMA", "numa_node", wide=True),
+    by_key("MAC", "mac", wide=True),
     Column("DEVICE", lambda pf: f"{pf.get('vendor_id')}:{pf.get('device_id')}", wide=True),
-    Column("DESCRIPTION", lambda pf: pf.get("description"), wide=True),
+    by_key("DESCRIPTION", "description", wide=True),
 )
 
 
 def pfs(client: Client, args: argparse.Namespace) -> int:
     answers = client.ask(names.hosts(client.pool, args.hosts), "list_pfs")
+    networks = client.pool.by_uuid("network")
     records = [
-        {
-            "host": answer.host.name,
-            "host_uuid": answer.host.uuid,
-            "name": port_name(answer.host, pf),
-            "network_name": network_name(client, pf.get("network")),
-            "bridge": _bridge(client, pf.get("network")),
-            **pf,
-        }
-        for answer in answers
-        for pf in answer.value or []
+        {"bridge": networks.get(row.get("network") or "", {}).get("bridge"), **row}
+        for row in _rows(client, answers, port_name)
     ]
     client.show(records, PFS, "These hosts have no SR-IOV capable device.")
     return say_failures(client, answers)
@@ -159,19 +160,19 @@ def _vf_style(record: Record) -> str:
 
 
 VFS = (
-    Column("NAME", lambda vf: vf["name"]),
-    Column("ADDRESS", lambda vf: vf.get("address")),
+    by_key("NAME", "name"),
+    by_key("ADDRESS", "address"),
     Column("STATE", lambda vf: vf.get("state") or "unknown", style=_vf_style),
     Column("VM", lambda vf: (vf.get("assigned_to") or {}).get("vm_name")),
-    Column("MAC", lambda vf: vf.get("mac")),
-    Column("VLAN", lambda vf: vf.get("vlan")),
-    Column("NETWORK", lambda vf: vf["network_name"], wide=True),
-    Column("DRIVER", lambda vf: vf.get("driver"), wide=True),
-    Column("NUMA", lambda vf: vf.get("numa_node"), wide=True),
-    Column("TRUST", lambda vf: vf.get("trust"), wide=True),
-    Column("SPOOFCHK", lambda vf: vf.get("spoof_check"), wide=True),
-    Column("LINK", lambda vf: vf.get("link_state"), wide=True),
-    Column("MAXRATE", lambda vf: vf.get("max_tx_rate"), wide=True),
+    by_key("MAC", "mac"),
+    by_key("VLAN", "vlan"),
+    by_key("NETWORK", "network_name", wide=True),
+    by_key("DRIVER", "driver", wide=True),
+    by_key("NUMA", "numa_node", wide=True),
+    by_key("TRUST", "trust", wide=True),
+    by_key("SPOOFCHK", "spoof_check", wide=True),
+    by_key("LINK", "link_state", wide=True),
+    by_key("MAXRATE", "max_tx_rate", wide=True),
     Column("DEVICE", lambda vf: f"{vf.get('vendor_id')}:{vf.get('device_id')}", wide=True),
 )
 
@@ -195,16 +196,7 @@ def vfs(client: Client, args: argparse.Namespace) -> int:
         filters["state"] = wanted
     answers = client.ask(asked, "list_vfs", **filters)
     records = [
-        {
-            "host": answer.host.name,
-            "host_uuid": answer.host.uuid,
-            "name": vf_name(answer.host, vf),
-            "network_name": network_name(client, vf.get("network")),
-            **vf,
-        }
-        for answer in answers
-        for vf in answer.value or []
-        if wanted != "unknown" or vf.get("state") is None
+        row for row in _rows(client, answers, vf_name) if wanted != "unknown" or row.get("state") is None
     ]
     client.show(records, VFS, "There is no such VF." if filters else "These hosts have no VFs.")
     return say_failures(client, answers)
@@ -223,20 +215,20 @@ def _vfs_arguments(parser: argparse.ArgumentParser) -> None:
 # -- vms, conflicts ----------------------------------------------------------------------------------------
 
 VMS = (
-    Column("NAME", lambda row: row["vm_name"]),
-    Column("REQUEST", lambda row: row["request"]),
+    by_key("NAME", "vm_name"),
+    by_key("REQUEST", "request"),
     Column("POWER", lambda row: (row.get("power_state") or "").lower()),
-    Column("HOST", lambda row: row["host"]),
-    Column("VF", lambda row: row["vf"]),
+    by_key("HOST", "host"),
+    by_key("VF", "vf"),
     Column("MAC", lambda row: row["settings"].get("mac")),
     Column("VLAN", lambda row: row["settings"].get("vlan")),
-    Column("PORTABLE", lambda row: row.get("portable")),
-    Column("BY", lambda row: row["by"], wide=True),
-    Column("VALUE", lambda row: row["value_name"], wide=True),
+    by_key("PORTABLE", "portable"),
+    by_key("BY", "by", wide=True),
+    by_key("VALUE", "value_name", wide=True),
     Column("SETTINGS", lambda row: [f"{name}={text}" for name, text in row["settings"].items()], wide=True),
     Column("DRIVER", lambda row: (row.get("guest") or {}).get("linux_driver"), wide=True),
     Column("WARNINGS", lambda row: len(row["warnings"]), wide=True),
-    Column("UUID", lambda row: row["vm_uuid"], wide=True),
+    by_key("UUID", "vm_uuid", wide=True),
 )
 # of an entry that is not ours
 _NO_REQUEST: Record = {
@@ -261,19 +253,17 @@ def _assignments(client: Client, args: argparse.Namespace) -> Dict[str, Any]:
 
 def vm_rows(client: Client, vms: Sequence[Record]) -> List[Record]:
     """One a request; one without a request for each VM that has entries by hand only."""
-    by_uuid = {host.uuid: host.name for host in client.pool.hosts}
     rows = []
     for vm in vms:
         its_host = vm.get("host_uuid")
         whole = {key: value for key, value in vm.items() if key != "requests"}
         for request in vm.get("requests") or [{**_NO_REQUEST, "vf": vm.get("others")}]:
-            value = request.get("value")
             rows.append(
                 {
-                    "host": by_uuid.get(its_host, its_host) if its_host else None,
+                    "host": client.pool.host_name(its_host) if its_host else None,
                     **whole,
                     **request,
-                    "value_name": network_name(client, value) if request.get("by") == "network" else value,
+                    "value_name": client.pool.called(request.get("by"), request.get("value")),
                 }
             )
     return rows
@@ -283,17 +273,16 @@ def vms(client: Client, args: argparse.Namespace) -> int:
     found = _assignments(client, args).get("vms", [])
     client.show(vm_rows(client, found), VMS, "No VM has VFs.")
     for vm in found:
-        for warning in vm.get("warnings") or []:
-            client.warn(f"{vm['vm_name']}: {warning}")
+        client.warnings(vm, vm["vm_name"])
     return DONE
 
 
 CONFLICTS = (
-    Column("NAME", lambda one: one["vm_names"]),
+    by_key("NAME", "vm_names"),
     Column("CODE", lambda one: one["code"], style=lambda _one: "warn"),
-    Column("HOST", lambda one: one["host"]),
-    Column("ADDRESS", lambda one: one.get("address")),
-    Column("UUIDS", lambda one: one.get("vm_uuids"), wide=True),
+    by_key("HOST", "host"),
+    by_key("ADDRESS", "address"),
+    by_key("UUIDS", "vm_uuids", wide=True),
 )
 
 
@@ -301,17 +290,16 @@ def conflicts(client: Client, args: argparse.Namespace) -> int:
     """The sentence and the hint of each stand below the table, where messages go."""
     answer = _assignments(client, args)
     vm_names = {vm["vm_uuid"]: vm["vm_name"] for vm in answer.get("vms", [])}
-    by_uuid = {host.uuid: host.name for host in client.pool.hosts}
     records = [
         {
             "vm_names": [vm_names.get(uuid, uuid) for uuid in one.get("vm_uuids") or []],
-            "host": by_uuid.get(one.get("host_uuid"), one.get("host_uuid")),
+            "host": client.pool.host_name(one["host_uuid"]) if one.get("host_uuid") else None,
             **one,
         }
         for one in answer.get("conflicts", [])
     ]
     client.show(records, CONFLICTS, "Nothing is in conflict.")
-    if client.options.output in (None, "wide"):
+    if client.explains:
         for one in records:
             client.say(f"\n{one['code']}: {one['message']}\n  {one['hint']}")
     return DONE

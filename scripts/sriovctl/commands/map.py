@@ -4,18 +4,17 @@ import argparse
 import os
 import sys
 import time
-from contextlib import suppress
 from functools import partial
 from typing import List, Optional, Sequence
 
 from sriovlib import VERSION
 from sriovlib.safetext import safe
 
-from .. import names, terminal
+from .. import files, names, terminal
 from ..client import Client
 from ..command import Command, hosts
 from ..errors import Failed
-from ..output import FORMATS, Column, Record
+from ..output import FORMATS, Column, Record, by_key
 from ..picture import look, model
 from ..picture.model import Failure, Heard, Picture
 from ..pool import Answer, Host
@@ -70,7 +69,7 @@ def _count(state: Optional[str]) -> Column:
 
 
 COLUMNS = (
-    Column("NAME", lambda record: record["host"]),
+    by_key("NAME", "host"),
     Column("NODES", lambda record: None if record["error"] else len(record["nodes"])),
     Column(
         "PORTS", lambda record: None if record["error"] else sum(len(one["ports"]) for one in record["nodes"])
@@ -109,21 +108,10 @@ def _once(answers: Sequence[Answer]) -> List[Answer]:
 
 
 def write(path: str, text: str) -> None:
-    """The whole file or none: it is written beside and renamed, so a full disk does not cost the old one. A
-    link stays one."""
+    """The whole file or none. A link stays one."""
     path = os.path.realpath(path)
-    beside = f"{path}.{os.getpid()}.new"
     try:
-        try:
-            with open(beside, "xb") as file:
-                file.write(text.encode())
-                file.flush()
-                os.fsync(file.fileno())
-            os.replace(beside, path)
-        except BaseException:
-            with suppress(OSError):
-                os.unlink(beside)
-            raise
+        files.write(path, text)
     except OSError as error:
         raise Failed(
             "NOT_WRITTEN",

@@ -8,8 +8,8 @@ from .. import names, relocation
 from ..client import Client
 from ..command import Command
 from ..errors import DONE, Failed
-from ..output import Column, Record
-from .changing import PLACED, host_name, show_placed
+from ..output import Record, by_key
+from .changing import PLACED, of_vm, on_host, show_placed
 
 # -- relocate ----------------------------------------------------------------------------------------------
 
@@ -24,9 +24,8 @@ def relocate(client: Client, args: argparse.Namespace) -> int:
         return DONE
     would = ", ".join(relocation.steps(move))
     if args.dry_run:
-        answer = pool.master("reinstate_vfs", vm_uuid=vm.uuid, host_uuid=target.uuid, dry_run="true")
-        show_placed(client, vm, answer)
-        client.say(f"Would {would}. Nothing was changed (--dry-run).")
+        show_placed(client, vm, move.rehearsed)
+        client.did("", would)
         return DONE
     if move.ran and not client.confirm(f"{would[:1].upper()}{would[1:]}?"):
         raise Failed("NOT_CONFIRMED", "Nothing was changed.")
@@ -61,11 +60,11 @@ def _relocate_arguments(parser: argparse.ArgumentParser) -> None:
 # -- park, unpark ------------------------------------------------------------------------------------------
 
 PARKED = (
-    Column("NAME", lambda row: row["vm_name"]),
-    Column("REQUEST", lambda row: row["request"]),
-    Column("HOST", lambda row: row["host"]),
-    Column("VF", lambda row: row["vf"]),
-    Column("UUID", lambda row: row["vm_uuid"], wide=True),
+    by_key("NAME", "vm_name"),
+    by_key("REQUEST", "request"),
+    by_key("HOST", "host"),
+    by_key("VF", "vf"),
+    by_key("UUID", "vm_uuid", wide=True),
 )
 
 
@@ -73,18 +72,15 @@ def park(client: Client, args: argparse.Namespace) -> int:
     rows: List[Record] = []
 
     def act(vm: names.Vm) -> None:
-        dry = {"dry_run": "true"} if args.dry_run else {}
-        answer = client.pool.master("park_vm", vm_uuid=vm.uuid, **dry)
-        host = host_name(client, answer["host_uuid"])
-        rows.extend({"vm_name": vm.name, "vm_uuid": vm.uuid, "host": host, **one} for one in answer["parked"])
+        answer = client.pool.master("park_vm", vm_uuid=vm.uuid, **client.dry)
+        rows.extend(of_vm(vm, answer["parked"], host=client.pool.host_name(answer["host_uuid"])))
         if not any(one["vf"] for one in answer["parked"]):
             client.say(f"VM {vm.name} is parked already.")
-        elif args.dry_run:
-            client.say(f"Would park VM {vm.name}. Nothing was changed (--dry-run).")
         else:
-            client.say(
+            client.did(
                 f"VM {vm.name} is parked and starts without VFs. `sriovctl unpark {shlex.quote(vm.name)}` "
-                "gives it VFs for its requests again, with the same settings and MACs."
+                "gives it VFs for its requests again, with the same settings and MACs.",
+                f"park VM {vm.name}",
             )
 
     status = client.each(_vms(client, args), lambda vm: f"VM {vm.name}", act).status
@@ -94,7 +90,7 @@ def park(client: Client, args: argparse.Namespace) -> int:
 
 def unpark(client: Client, args: argparse.Namespace) -> int:
     rows: List[Record] = []
-    where = {"host_uuid": names.host(client.pool, args.on).uuid} if args.on else {}
+    where = on_host(client, args)
 
     def act(vm: names.Vm) -> None:
         row = relocation.assignment(client.pool, vm)
@@ -105,8 +101,7 @@ def unpark(client: Client, args: argparse.Namespace) -> int:
             state = vm.record["power_state"].lower()
             raise Failed("SRIOV_VM_NOT_HALTED", f"VM {vm.name} is {state}.", "Shut it down first.")
         try:
-            dry = {"dry_run": "true"} if args.dry_run else {}
-            answer = client.pool.master("reinstate_vfs", vm_uuid=vm.uuid, **where, **dry)
+            answer = client.pool.master("reinstate_vfs", vm_uuid=vm.uuid, **where, **client.dry)
         except Failed as failed:
             again = f"`sriovctl unpark {vm.uuid}`, with --on for another host"
             raise Failed(
@@ -114,14 +109,13 @@ def unpark(client: Client, args: argparse.Namespace) -> int:
                 f"{failed.message} The VM stays parked; its requests are kept.",
                 f"{failed.hint} Then {again}.".strip(),
             ) from failed
-        host = host_name(client, answer["host_uuid"])
-        rows.extend({"vm_name": vm.name, "vm_uuid": vm.uuid, "host": host, **one} for one in answer["vfs"])
-        for warning in answer["warnings"]:
-            client.warn(warning)
-        if args.dry_run:
-            client.say(f"Would give VM {vm.name} VFs of host {host}. Nothing was changed (--dry-run).")
-        else:
-            client.say(f"VM {vm.name} has VFs of host {host} from its next start.")
+        host = client.pool.host_name(answer["host_uuid"])
+        rows.extend(of_vm(vm, answer["vfs"], host=host))
+        client.warnings(answer)
+        client.did(
+            f"VM {vm.name} has VFs of host {host} from its next start.",
+            f"give VM {vm.name} VFs of host {host}",
+        )
 
     status = client.each(_vms(client, args), lambda vm: f"VM {vm.name}", act).status
     client.show(rows, PLACED)

@@ -2,13 +2,13 @@
 
 import argparse
 import time
-from typing import Any, Dict, List
+from typing import Any, List
 
 from .. import names
 from ..client import Client
 from ..command import Command
 from ..errors import DONE, FAILED, Failed, Usage
-from ..output import Column, Record
+from ..output import Column, Record, by_key
 from ..rollout import plan as plans
 from ..rollout import run as runs
 from ..rollout import state as states
@@ -19,23 +19,23 @@ from ..rollout.plan import HostPlan, Wish
 WORDS = ("status", "pause", "resume", "stop")
 
 PLAN = (
-    Column("NAME", lambda row: row["host"]),
-    Column("STEP", lambda row: row["step"]),
-    Column("ACTION", lambda row: row["action"]),
-    Column("OBJECT", lambda row: row["object"]),
-    Column("BEFORE", lambda row: row["before"]),
-    Column("AFTER", lambda row: row["after"]),
-    Column("WHY", lambda row: row["why"], wide=True),
-    Column("UUID", lambda row: row["host_uuid"], wide=True),
+    by_key("NAME", "host"),
+    by_key("STEP", "step"),
+    by_key("ACTION", "action"),
+    by_key("OBJECT", "object"),
+    by_key("BEFORE", "before"),
+    by_key("AFTER", "after"),
+    by_key("WHY", "why", wide=True),
+    by_key("UUID", "host_uuid", wide=True),
 )
 _STYLES = {states.DONE: "good", states.FAILED: "bad", states.WAITING: "dim"}
 STATUS = (
-    Column("NAME", lambda row: row["host"]),
+    by_key("NAME", "host"),
     Column("STATE", lambda row: row["state"], style=lambda row: _STYLES.get(row["state"], "warn")),
-    Column("SINCE", lambda row: row["since"]),
-    Column("REBOOTED", lambda row: row["rebooted"]),
-    Column("NOTE", lambda row: row["note"], wide=True),
-    Column("UUID", lambda row: row["host_uuid"], wide=True),
+    by_key("SINCE", "since"),
+    by_key("REBOOTED", "rebooted"),
+    by_key("NOTE", "note", wide=True),
+    by_key("UUID", "host_uuid", wide=True),
 )
 _BALANCER = (
     "Xen Orchestra's load balancer cannot be turned off from here, and may move VMs back meanwhile: turn its "
@@ -81,7 +81,7 @@ def _new(client: Client, args: argparse.Namespace) -> int:
         client.say(f"Nothing was changed: {len(blockers)} things are in the way.")
         return FAILED
     if all(one.nothing for one in made):
-        client.say(f"All {len(made)} hosts have {wish.text(_network_names(client))} already.")
+        client.say(f"All {len(made)} hosts have {wish.text(client.pool.network_name)} already.")
         return DONE
     reboots = [one.host for one in made if one.reboot]
     told = _told(made, reboots, options)
@@ -155,10 +155,6 @@ def _no_upgrade(client: Client) -> None:
         )
 
 
-def _network_names(client: Client) -> Dict[str, str]:
-    return {network.uuid: network.name for network in names.networks(client.pool)}
-
-
 def _who() -> str:
     import getpass
     import socket
@@ -190,7 +186,7 @@ def _run(client: Client, keeper: states.Keeper, halt: str = "") -> int:
             run = runs.Run(client.pool, keeper, _Voice(client, progress))
             return run.put_back(halt) if halt else run.go()
     except KeyboardInterrupt:
-        client.say(f"\n{states.summary(keeper.state, states.names_of(client.pool))}")
+        client.say(f"\n{states.summary(keeper.state, client.pool.host_name)}")
         client.say("`sriovctl setup resume` goes on; `sriovctl setup stop` puts back what was turned off.")
         raise
 
@@ -204,7 +200,7 @@ def status(client: Client, _args: argparse.Namespace) -> int:
     if found is None:
         client.say("No setup is under way, and none was left.")
         return DONE
-    state, name = found[1], states.names_of(client.pool)
+    state, name = found[1], client.pool.host_name
     rows = [
         {
             "host": name(uuid),
@@ -228,7 +224,7 @@ def status(client: Client, _args: argparse.Namespace) -> int:
 
 
 def _summary(client: Client, state: states.State) -> str:
-    return f"{state.wish.text(_network_names(client))}. {states.summary(state, states.names_of(client.pool))}"
+    return f"{state.wish.text(client.pool.network_name)}. {states.summary(state, client.pool.host_name)}"
 
 
 def _would(client: Client, args: argparse.Namespace) -> int:

@@ -28,7 +28,7 @@ def running_with_vfs(client: Client, name: str) -> Tuple[bool, str]:
         raise Failed(
             "NO_REQUEST", f"VM {vm.name} asks for no VF.", f"`sriovctl assign {vm.name}` gives it one."
         )
-    host = next((one for one in client.pool.hosts if one.ref == vm.record["resident_on"]), None)
+    host = client.pool.host(vm.record["resident_on"])
     if host is None:
         return False, f"VM {vm.name} is on its way to a host"
     has = client.pool.plugin(host, "list_vfs", vm_uuid=vm.uuid, state="in-use")

@@ -74,7 +74,7 @@ def _yaml(text: str) -> Node:
             whole = loader.get_single_node()
             return Node({}, 1) if whole is None else _of_yaml(loader, whole, 0)
         finally:
-            loader.dispose()  # type: ignore[no-untyped-call]
+            loader.dispose()  # type: ignore[no-untyped-call] # no types
     except yaml.YAMLError as error:
         mark = getattr(error, "problem_mark", None)
         problem = getattr(error, "problem", None) or str(error)

@@ -7,6 +7,7 @@ record that another one goes on from, and nothing is put right by a `finally` th
 import threading
 from typing import Callable, Dict, List
 
+from .. import clock
 from ..errors import Failed
 from ..pool import Host, Pool
 from . import plan as plans
@@ -164,7 +165,7 @@ class Hosts:
                 self.voice.say(f"Host {host.name}: {warning}")
             self._change_host(uuid, states.VERIFYING)
         elif known.disabled:
-            booted, down = steps.boot_time(self.pool, host), steps.host_time(self.pool, host)
+            booted, down = steps.boot_time(self.pool, host), clock.of_host(self.pool, host)
             self._change_host(uuid, states.REBOOTING, booted=booted, down=down)
         else:
             self._change_host(uuid, states.DRAINING, disabled=True)
@@ -186,7 +187,7 @@ class Hosts:
         try:
             if steps.has_booted(self.pool, host, booted, down) or steps.is_going_down(self.pool, host):
                 return False
-            return steps.host_time(self.pool, host) > 0
+            return clock.of_host(self.pool, host) > 0
         except Failed as failed:
             if failed.code not in steps.GONE:
                 raise
@@ -234,7 +235,7 @@ class Hosts:
                     f"Host {host.name} is rebooting; its xapi enables it when it is up.",
                     "Call again then: `sriovctl setup resume` or `sriovctl setup stop`.",
                 )
-            steps.host_time(self.pool, host)
+            clock.of_host(self.pool, host)
             self._back_in_service(uuid)
         except Failed as failed:
             if failed.code == "SETUP_TAKEN_OVER":

@@ -1,6 +1,18 @@
 """What a setup does on each host, and what is in its way, from what was seen of them. Pure."""
 
-from typing import Any, Dict, FrozenSet, Iterator, List, Mapping, NamedTuple, Optional, Sequence, Tuple, Union
+from typing import (
+    Any,
+    Callable,
+    Dict,
+    FrozenSet,
+    Iterator,
+    List,
+    NamedTuple,
+    Optional,
+    Sequence,
+    Tuple,
+    Union,
+)
 
 from ..errors import Failed
 from ..pool import Host
@@ -23,9 +35,9 @@ class Wish(NamedTuple):
     networks: Tuple[str, ...]  # UUIDs
     vfs: int
 
-    def text(self, names: Mapping[str, str]) -> str:
-        """`names`: of the networks."""
-        networks = [f"the ports of network {names.get(uuid, uuid)}" for uuid in self.networks]
+    def text(self, name: Callable[[str], str]) -> str:
+        """`name`: of the network with that UUID."""
+        networks = [f"the ports of network {name(uuid)}" for uuid in self.networks]
         return f"{self.vfs} VFs on {', '.join([*self.pfs, *networks])}"
 
 

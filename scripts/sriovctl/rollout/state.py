@@ -6,7 +6,6 @@ highest counts. Adding a key that is there is refused (xen-api: MAP_DUPLICATE_KE
 same N one finds that it is no longer its setup.
 """
 
-import calendar
 import json
 import re
 import threading
@@ -15,6 +14,7 @@ from typing import Any, Callable, Dict, List, Mapping, NamedTuple, Optional, Tup
 
 from sriovlib.safetext import safe
 
+from .. import clock
 from ..errors import Failed
 from ..pool import Pool
 from .plan import STOP, Wish
@@ -172,7 +172,7 @@ class Keeper:
 
     def sign_of_life(self) -> None:
         self._remove(ALIVE)
-        self._add(ALIVE, str(master_time(self.pool)))
+        self._add(ALIVE, str(clock.of_host(self.pool, self.pool.master_host)))
 
     def nobody_is_at_it(self) -> None:
         self._remove(ALIVE)
@@ -232,17 +232,7 @@ def is_alive(pool: Pool, keys: Mapping[str, str]) -> bool:
         last = float(keys[ALIVE])
     except (KeyError, ValueError):
         return False
-    return master_time(pool) - last < 3 * ALIVE_SECONDS
-
-
-def master_time(pool: Pool) -> float:
-    return seconds_of(pool.call("host.get_servertime", pool.master_host.ref))
-
-
-def seconds_of(time_of_xapi: Any) -> float:
-    """xapi's 20261129T06:00:00Z, in UTC (xen-api: ocaml/libs/clock/date.ml)."""
-    digits = re.sub("[^0-9]", "", str(time_of_xapi))[:14]
-    return float(calendar.timegm(time.strptime(digits, "%Y%m%d%H%M%S")))
+    return clock.of_host(pool, pool.master_host) - last < 3 * ALIVE_SECONDS
 
 
 def _lower(keys: Mapping[str, str], number: int) -> List[str]:
@@ -269,16 +259,10 @@ def taken_over(by: Optional[State]) -> Failed:
 def under_way(pool: Pool, state: State) -> Failed:
     return Failed(
         "SETUP_UNDER_WAY",
-        f"There is a setup already. {summary(state, names_of(pool))}",
+        f"There is a setup already. {summary(state, pool.host_name)}",
         "`sriovctl setup status` shows it. If nobody is at it, `sriovctl setup resume` goes on, and "
         "`sriovctl setup stop` ends it.",
     )
-
-
-def names_of(pool: Pool) -> Callable[[str], str]:
-    """Host UUID -> its name."""
-    names = {host.uuid: host.name for host in pool.hosts}
-    return lambda uuid: names.get(uuid, uuid)
 
 
 def when(seconds: float) -> str:
@@ -314,7 +298,7 @@ def notice(pool: Pool) -> Optional[str]:
     if found is None:
         return None
     return (
-        f"{summary(found[1], names_of(pool))} On a workstation `sriovctl setup status` "
+        f"{summary(found[1], pool.host_name)} On a workstation `sriovctl setup status` "
         "shows it; if nobody is at it, `sriovctl setup resume` goes on, and `sriovctl setup stop` puts back "
         "what it turned off."
     )

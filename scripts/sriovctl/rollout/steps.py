@@ -16,7 +16,6 @@ from ..pool import Host, Pool
 from ..tasks import Tell
 from . import plan as plans
 from .plan import Act, Guest, Rehearsal, Seen, Wish
-from .state import seconds_of
 
 PATIENCE = 600.0  # that xapi may not answer before a step gives up: its master may be booting
 # No xapi there, as while its host boots: no answer, no connection (tls.py, login.py), not ready yet.
@@ -91,10 +90,8 @@ def look(pool: Pool, host: Host, wish: Wish) -> Seen:
 def _rehearsed(pool: Pool, host: Host, act: Act) -> Rehearsal:
     """What the plugin says of it before it is done: a refusal shows while nothing is touched."""
     try:
-        return dict(pool.plugin(host, act.function, dry_run="true", **act.args))
+        return pool.rehearsed(host, act.function, **act.args)
     except Failed as failed:
-        if failed.code == "SRIOV_BAD_ARGUMENT" and "dry_run" in failed.message:
-            return {}  # a plugin that has it not yet
         return failed
 
 
@@ -330,11 +327,6 @@ def _vm(pool: Pool, uuid: str) -> Optional[Vm]:
 
 
 # -- the reboot --------------------------------------------------------------------------------------
-
-
-def host_time(pool: Pool, host: Host) -> float:
-    """By its own clock, which its boot time is told by too."""
-    return seconds_of(pool.call("host.get_servertime", host.ref))
 
 
 def boot_time(pool: Pool, host: Host) -> float:

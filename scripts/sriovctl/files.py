@@ -1,0 +1,23 @@
+"""Files that are written whole or not at all: beside, and renamed."""
+
+import os
+from contextlib import suppress
+
+
+def write(path: str, text: str, mode: int = 0o666, lasting: bool = True) -> None:
+    """A kill or a full disk leaves the old file. `mode` is what a new one may have, less the umask.
+    `lasting`: it is on the disk when this returns. Raises OSError."""
+    beside = f"{path}.{os.getpid()}.new"
+    with suppress(FileNotFoundError):
+        os.unlink(beside)  # of a program that was killed, and had our number
+    try:
+        with open(os.open(beside, os.O_WRONLY | os.O_CREAT | os.O_EXCL, mode), "wb") as file:
+            file.write(text.encode())
+            if lasting:
+                file.flush()
+                os.fsync(file.fileno())
+        os.replace(beside, path)
+    except BaseException:
+        with suppress(OSError):
+            os.unlink(beside)
+        raise
