@@ -307,3 +307,19 @@ def test_in_dom0(pool: Pool, ctl_of: Ctl, write: Write) -> None:
     file = write(json.dumps({"vms": {"web": {"vfs": [{"network": "xenbr1"}]}}}))
     said = ctl_of(pool.other, "apply", file, "--yes")
     assert (said.status, len(asked(pool, web))) == (0, 1), said.err
+
+
+def test_hosts_of_one_name(pool: Pool, ctl: Ctl, write: Write) -> None:
+    """xapi lets two hosts have the same name-label: the UUID says which is meant, for ports and for VMs."""
+    web = pool.with_vf("web", on=pool.one)
+    for host in pool.hosts:
+        pool.box.xapi.database.set("host", host.ref, "name_label", "twin")
+    uuid = pool.other.uuid
+    file = write(
+        f"ports:\n  {uuid}/eth1: 6\nvms:\n  web:\n    host: {uuid}\n    vfs: [{{network: xenbr1}}]\n"
+    )
+    done = ctl("apply", file, "--yes")
+    assert done.status == 0, done.err
+    assert [len(pool.vfs(host)) for host in pool.hosts] == [4, 6]
+    assert pool.lease(web)["host"] == uuid
+    assert ctl("apply", file, "--check").status == 0

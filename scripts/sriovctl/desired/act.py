@@ -30,17 +30,18 @@ def make(pool: Pool, changes: Sequence[Change], seconds: float, tell: Tell) -> I
 
 
 def _ports(pool: Pool, changes: Sequence[Change], seconds: float, tell: Tell) -> Iterator[Result]:
-    by_host: Dict[str, List[int]] = {}
+    by_host: Dict[Host, List[int]] = {}
     for place, change in enumerate(changes):
+        assert change.port is not None
         tell(diff.line(change))
-        by_host.setdefault(_host(pool, change).uuid, []).append(place)
+        by_host.setdefault(change.port.host, []).append(place)
     calls: List[Tuple[Host, Callable[[], List[Result]]]] = [
-        (_host(pool, changes[those[0]]), partial(_in_turn, pool, [changes[place] for place in those]))
-        for those in by_host.values()
+        (host, partial(_in_turn, pool, [changes[place] for place in those]))
+        for host, those in by_host.items()
     ]
     made: Dict[int, Result] = {}
     for answer in pool.together(calls, seconds * max(map(len, by_host.values()))):
-        those = by_host[answer.host.uuid]
+        those = by_host[answer.host]
         failed: List[Result] = [(changes[place], [], answer.error) for place in those]
         made.update(zip(those, answer.value or failed))
     yield from (made[place] for place in range(len(changes)))
@@ -48,11 +49,6 @@ def _ports(pool: Pool, changes: Sequence[Change], seconds: float, tell: Tell) ->
 
 def _in_turn(pool: Pool, changes: Sequence[Change]) -> List[Result]:
     return [_one(pool, change) for change in changes]
-
-
-def _host(pool: Pool, change: Change) -> Host:
-    name = change.port.host if change.port else (change.after or {})["host"]
-    return next(host for host in pool.hosts if host.name == name)
 
 
 def _one(pool: Pool, change: Change) -> Result:
@@ -66,11 +62,10 @@ def _one(pool: Pool, change: Change) -> Result:
 
 def _made(pool: Pool, change: Change) -> Dict[str, Any]:
     if change.port is not None:
-        count = str((change.after or {})["count"])
-        return dict(pool.plugin(_host(pool, change), "set_vf_count", pf=change.port.pf, count=count))
+        return dict(pool.plugin(change.port.host, "set_vf_count", **diff.counted(change)))
     vm = str(change.uuid)
-    if change.kind == diff.HOST:
-        return dict(pool.master("reinstate_vfs", vm_uuid=vm, host_uuid=_host(pool, change).uuid))
+    if change.target is not None:
+        return dict(pool.master("reinstate_vfs", vm_uuid=vm, host_uuid=change.target.uuid))
     if change.action == diff.REMOVE:
         return dict(pool.master("unassign_vf", vm_uuid=vm, request=str(change.request)))
     args = _arguments(pool, change)

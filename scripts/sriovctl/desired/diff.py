@@ -7,6 +7,8 @@ the last that the guest sees.
 
 from typing import Any, Dict, List, NamedTuple, Optional, Sequence, Tuple
 
+from ..pool import Host
+
 ADD, CHANGE, REMOVE = "add", "change", "remove"
 SIGNS = {ADD: "+", CHANGE: "~", REMOVE: "-"}
 PORT, VF, HOST = "port", "vf", "host"
@@ -42,12 +44,13 @@ class VmSeen(NamedTuple):
     state: str  # its power state
     parked: bool
     host: Optional[str]  # name of the host of its VFs
+    host_uuid: Optional[str]
     requests: Sequence[Request]
 
 
 class PortSeen(NamedTuple):
     name: str  # HOST/eth1
-    host: str
+    host: Host
     pf: str
     vfs: int
     configured: Optional[int]  # by the host's file
@@ -69,6 +72,7 @@ class Change(NamedTuple):
     wish: Optional[Wish] = None
     was: Optional[Request] = None
     port: Optional[PortSeen] = None
+    target: Optional[Host] = None  # of a change of the VM's host
 
 
 def of_port(seen: PortSeen, count: int) -> Tuple[List[Change], List[str]]:
@@ -77,14 +81,20 @@ def of_port(seen: PortSeen, count: int) -> Tuple[List[Change], List[str]]:
     if wanted == count and seen.vfs == count:
         return [], []
     if wanted == count and seen.waits:
-        return [], [f"{seen.name} has {seen.vfs} VFs, and {count} after a reboot of host {seen.host}."]
+        return [], [f"{seen.name} has {seen.vfs} VFs, and {count} after a reboot of host {seen.host.name}."]
     action = REMOVE if count == 0 else ADD if seen.vfs == 0 else CHANGE
     before = {"count": seen.vfs, "configured": seen.configured}
     after = {"count": count, "configured": count}
     return [Change(action, PORT, seen.name, None, None, before, after, port=seen)], []
 
 
-def of_vm(seen: VmSeen, host: Optional[str], wishes: Sequence[Wish]) -> List[Change]:
+def counted(change: Change) -> Dict[str, str]:
+    """The arguments of set_vf_count for a change of a port."""
+    assert change.port is not None
+    return {"pf": change.port.pf, "count": str((change.after or {})["count"])}
+
+
+def of_vm(seen: VmSeen, host: Optional[Host], wishes: Sequence[Wish]) -> List[Change]:
     """`host`: where its VFs are to be, if that is said."""
     left, new, changes = list(seen.requests), [], []
     for wish in wishes:
@@ -105,8 +115,9 @@ def of_vm(seen: VmSeen, host: Optional[str], wishes: Sequence[Wish]) -> List[Cha
         _of(seen, REMOVE, VF, _shown(one.kind, one.shown, one.settings), None, None, one) for one in left
     ]
     stays = len(left) < len(seen.requests)
-    if stays and host is not None and host != seen.host:
-        changes.append(_of(seen, CHANGE, HOST, {"host": seen.host}, {"host": host}, None, None))
+    if stays and host is not None and host.uuid != seen.host_uuid:
+        moved = _of(seen, CHANGE, HOST, {"host": seen.host}, {"host": host.name}, None, None)
+        changes.append(moved._replace(target=host))
     changes += [_of(seen, ADD, VF, None, _shown(one.kind, one.shown, one.settings), one, None) for one in new]
     return changes
 

@@ -56,10 +56,11 @@ def plan(pool: Pool, document: Document, seconds: float) -> Plan:
 
 def _with_refusals(pool: Pool, changes: Sequence[Change], seconds: float) -> List[Change]:
     """What hosts would refuse to do with their ports is seen before, but for VFs that VMs give back first."""
-    hosts = {host.name: host for host in pool.hosts}
     ports = [change for change in changes if change.port]
     calls = [
-        (hosts[one.port.host], partial(_try, pool, hosts[one.port.host], one)) for one in ports if one.port
+        (one.port.host, partial(pool.rehearsed, one.port.host, "set_vf_count", **diff.counted(one)))
+        for one in ports
+        if one.port
     ]
     refused = {
         one.name: answer.error for one, answer in zip(ports, pool.together(calls, seconds)) if answer.error
@@ -72,18 +73,6 @@ def _with_refusals(pool: Pool, changes: Sequence[Change], seconds: float) -> Lis
             one = one._replace(blocked=str(failed))
         found.append(one)
     return found
-
-
-def _try(pool: Pool, host: Host, change: Change) -> None:
-    """Raises what set_vf_count would be refused with."""
-    if change.port is None:
-        return
-    count = str((change.after or {})["count"])
-    try:
-        pool.plugin(host, "set_vf_count", pf=change.port.pf, count=count, dry_run="true")
-    except Failed as failed:
-        if failed.code != "SRIOV_BAD_ARGUMENT" or "dry_run" not in failed.message:  # of an older plugin
-            raise
 
 
 class _Looked:
@@ -155,7 +144,7 @@ class _Looked:
     def _seen(self, host: Host, pf: Record) -> PortSeen:
         return PortSeen(
             f"{host.name}/{pf['interface'] or pf['address']}",
-            host.name,
+            host,
             pf["address"],
             pf["num_vfs"],
             pf["configured_vfs"],
@@ -179,24 +168,19 @@ class _Looked:
             vm.uuid,
             vm.record["power_state"],
             bool(row.get("parked")),
-            next((one.name for one in self._pool.hosts if one.uuid == row["host_uuid"]), row["host_uuid"]),
-            [self._request(one) for one in row["requests"]],
+            self._pool.host_name(row["host_uuid"]) if row["host_uuid"] else None,
+            row["host_uuid"],
+            [request(one, self._pool.called(one["by"], one["value"])) for one in row["requests"]],
         )
         wishes = [self._wish(vf, host, planned) for vf in wanted.vfs]
         places = {wish.args["host_uuid"] for wish in wishes if "host_uuid" in wish.args}
         if len(places) > 1:
             raise Missing(wanted.place, "all VFs of a VM are of one host, and this names several.")
-        where = next((one for one in self._pool.hosts if one.uuid in places), None)  # of `host` too
+        where = self._pool.host(places.pop()) if places else None  # of `host` too
         if where is None:
             return diff.of_vm(seen, None, wishes)
         there = [wish._replace(args={**wish.args, "host_uuid": where.uuid}) for wish in wishes]
-        return diff.of_vm(seen, where.name, there)
-
-    def _request(self, row: Record) -> diff.Request:
-        return request(row, self._network_name(row["value"]) if row["by"] == "network" else row["value"])
-
-    def _network_name(self, uuid: str) -> str:
-        return next((one.name for one in names.networks(self._pool) if one.uuid == uuid), uuid)
+        return diff.of_vm(seen, where, there)
 
     def _wish(self, vf: Vf, on: Optional[Host], planned: Dict[str, int]) -> Wish:
         settings, value, why = dict(vf.all_settings), vf.value, ""
