@@ -9,16 +9,11 @@ from typing import Any, Callable, Dict, Iterable, List, NamedTuple, Optional, Se
 
 from sriovlib.safetext import safe
 
+from . import answers
 from .connection import Connection
 from .errors import Failed, Unreachable, XapiFailed, of_xapi
 
 PLUGIN = "sriov"
-_KEYS = {  # of the answers that are read, some that each version has
-    "status": {"version"},
-    "list_pfs": {"address", "num_vfs"},
-    "list_vfs": {"address", "index", "state"},
-    "list_assignments": {"vms", "conflicts"},
-}
 LOOK_SECONDS = 30.0  # that a host may take to answer a question
 
 
@@ -175,7 +170,7 @@ class Pool:
         """The JSON value that the plugin of the host answers; raises Failed."""
         asked = f"host {host.name}"
         answer = self._call(asked, "host.call_plugin", host.ref, PLUGIN, function, args)
-        value = _shaped(function, answer)
+        value = _read(function, answer)
         if value is None:
             raise Failed(
                 "BAD_ANSWER",
@@ -217,16 +212,16 @@ class Pool:
         self, calls: Sequence[Tuple[Host, Callable[[], Any]]], seconds: float = LOOK_SECONDS
     ) -> List[Answer]:
         """The same of several calls to a host."""
-        answers: Dict[int, Answer] = {}
+        given: Dict[int, Answer] = {}
 
         def ask_one(place: int, host: Host, act: Callable[[], Any]) -> None:
             try:
-                answers[place] = Answer(host, act(), None)
+                given[place] = Answer(host, act(), None)
             except Failed as failed:
-                answers[place] = Answer(host, None, failed)
+                given[place] = Answer(host, None, failed)
             except Exception as error:  # must not end a thread unseen
                 said = f"A call to host {host.name} failed unexpectedly: {error!r}."
-                answers[place] = Answer(host, None, Failed("INTERNAL_ERROR", said, "Please report it."))
+                given[place] = Answer(host, None, Failed("INTERNAL_ERROR", said, "Please report it."))
 
         threads = [
             threading.Thread(target=ask_one, args=(place, host, act), name=host.name, daemon=True)
@@ -238,22 +233,18 @@ class Pool:
         for thread in threads:
             thread.join(max(deadline - time.monotonic(), 0))
         return [
-            answers.get(place) or Answer(host, None, _silent(host, seconds))
+            given.get(place) or Answer(host, None, _silent(host, seconds))
             for place, (host, _act) in enumerate(calls)
         ]
 
 
-def _shaped(function: str, answer: str) -> Any:
-    """The value of an answer if it is of the function's kind: a list of objects, or an object, with the keys
-    that each version has."""
+def _read(function: str, answer: Any) -> Any:
+    """The value of an answer; None where it is not what the function answers."""
     try:
         value = json.loads(answer)
-    except ValueError:
+    except (ValueError, RecursionError):
         return None
-    objects = value if function in ("list_pfs", "list_vfs") else [value]
-    keys = _KEYS.get(function, set())
-    fits = isinstance(objects, list) and all(isinstance(one, dict) and keys <= set(one) for one in objects)
-    return value if fits else None
+    return value if answers.are_of(function, value) else None
 
 
 def _silent(host: Host, seconds: float) -> Failed:

@@ -1,11 +1,12 @@
 """What goes wrong around a command: pipes that break, Ctrl-C, narrow terminals, nobody to ask, many hosts."""
 
+import json
 import os
 import re
 import subprocess
 import sys
 import time
-from typing import Any, Callable, List
+from typing import Any, Callable, Dict, List
 
 import pytest
 from box_host import plugin_of_version, set_plugin
@@ -153,3 +154,65 @@ def test_another_plugin_of_our_name(pool: Pool, ctl: Ctl, tmp_path: Any, answer:
         assert "INTERNAL_ERROR" not in said.err, command
         shown = command in ("doctor", "map")  # which have it in their data
         assert said.status == 0 or "error:" in said.err or shown, command
+
+
+WORDS_OF_OTHERS: List[Any] = [  # function, and what one host answers of it
+    ("status", {"version": "1", "pfs": 5}),
+    ("status", {"version": "1", "iommu": "on"}),
+    ("status", {"version": "1", "problems": [{"code": "X"}]}),
+    ("list_pfs", [{"address": 5, "num_vfs": "x"}]),
+    ("list_pfs", [{"address": "0000:07:00.0", "num_vfs": 4, "problems": [1]}]),
+    ("list_vfs", [{"address": "0000:07:10.0", "index": 0, "state": "free", "assigned_to": "web"}]),
+    ("list_vfs", [{"address": None, "index": None}]),
+]
+
+
+@pytest.mark.parametrize(("function", "answer"), WORDS_OF_OTHERS)
+def test_another_plugin_on_one_host_costs_its_rows_only(
+    pool: Pool, ctl: Ctl, tmp_path: Any, function: str, answer: Any
+) -> None:
+    answer_always(pool.other, tmp_path, {function: answer})
+    command = {"status": "status", "list_pfs": "pfs", "list_vfs": "vfs"}[function]
+    for words in ([command], [command, "-o", "csv"], *([["map"]] if command != "status" else [])):
+        said = ctl(*words)
+        assert said.status == 4
+        assert "host1" in said.out
+        assert "host2" in said.out + said.err
+        assert "INTERNAL_ERROR" not in said.err
+
+
+@pytest.mark.pool(hosts=1)
+@pytest.mark.parametrize(
+    "words",
+    [
+        ("assign", "other", "--network", "xenbr1"),
+        ("unassign", "web", "--all"),
+        ("reinstate", "web"),
+        ("adopt", "web"),
+        ("park", "web"),
+        ("count", "host1/eth2", "2"),
+        ("configure", "host1/0000:07:10.4", "--vlan", "3"),
+        ("explain", "web"),
+    ],
+)
+def test_another_plugin_that_is_told_to_change(pool: Pool, ctl: Ctl, tmp_path: Any, words: Any) -> None:
+    pool.with_vf("web")
+    pool.vm("other")
+    answer_always(pool.one, tmp_path, {"list_assignments": pool.call("list_assignments")})
+    said = ctl(*words)
+    assert "answered" in said.err
+    assert "unexpectedly" not in said.err
+
+
+def answer_always(host: Any, folder: Any, answers: Dict[str, Any]) -> None:
+    """The host gets a plugin that answers so, and everything else with an empty object."""
+    texts = {function: json.dumps(answer) for function, answer in answers.items()}
+    plugin = folder / "other"
+    plugin.write_text(
+        "import XenAPIPlugin\n"
+        "class Any(dict):\n"
+        "    def __contains__(self, name): return True\n"
+        f"    def __getitem__(self, name): return lambda session, args: {texts!r}.get(name, '{{}}')\n"
+        "XenAPIPlugin.dispatch(Any())\n"
+    )
+    set_plugin(host, str(plugin))
