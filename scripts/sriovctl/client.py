@@ -45,6 +45,11 @@ class Client:
         """Seconds that any call may take."""
         return float(self.options.timeout or CHANGE_SECONDS)
 
+    @property
+    def columns(self) -> List[str]:
+        """Those that were asked for; none: the usual ones."""
+        return [name for name in (self.options.columns or "").split(",") if name]
+
     def ask(self, hosts: Iterable[Host], function: str, **args: str) -> List[Answer]:
         return self.pool.ask(hosts, function, self.patience, **args)
 
@@ -61,7 +66,7 @@ class Client:
         colour = terminal.has_colour(sys.stdout) and self.explains
         form = output.Form(
             options.output,
-            [name for name in (options.columns or "").split(",") if name],
+            self.columns,
             not options.no_headers,
             terminal.width(sys.stdout),
             terminal.paint if colour else terminal.plain,

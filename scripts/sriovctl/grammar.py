@@ -6,7 +6,7 @@ from typing import Any, Dict, List
 
 from sriovlib import VERSION
 
-from .command import Command
+from .command import Command, seconds
 from .commands import (
     access,
     applying,
@@ -100,8 +100,14 @@ def parser() -> Parser:
 
 
 def read(argv: List[str]) -> argparse.Namespace:
-    """What was typed; ends with exit status 2 where it is not understood."""
-    return parser().parse_args(argv, argparse.Namespace(**DEFAULTS))
+    """What was typed; ends with exit status 2 where it is not understood. No word may be empty: it is a
+    variable of a script that is not set, and would be taken for an option that was left out."""
+    whole = parser()
+    args = whole.parse_args(argv, argparse.Namespace(**DEFAULTS))
+    for name, value in vars(args).items():
+        if "" in (value if isinstance(value, list) else [value]):
+            whole.error(f"`{name.replace('_', '-')}` is empty: is a variable not set?")
+    return args
 
 
 def command(name: str) -> Command:
@@ -135,7 +141,7 @@ def _common() -> Parser:
     reach.add_argument("--insecure", action="store_true", help="take any certificate for the pool's")
     reach.add_argument(
         "--timeout",
-        type=float,
+        type=seconds(0.1),
         metavar="SECONDS",
         help="that a host may take to answer (default: 30 for a question, 300 for a change)",
     )
@@ -162,15 +168,8 @@ def _looks() -> Parser:
     part.add_argument("-w", "--watch", action="store_true", help="show it again and again, until Ctrl-C")
     part.add_argument(
         "--interval",
-        type=_seconds,
+        type=seconds(0.1),
         metavar="SECONDS",
         help="from one look of --watch to the next (default: 2)",
     )
     return part
-
-
-def _seconds(text: str) -> float:
-    value = float(text)
-    if not 0.1 <= value <= 86400:
-        raise ValueError(text)
-    return value

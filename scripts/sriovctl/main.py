@@ -6,7 +6,7 @@ import sys
 import time
 from typing import Callable, List, Optional, Sequence
 
-from . import completion, grammar, seen_names, settings, terminal
+from . import completion, grammar, output, seen_names, settings, terminal
 from .client import Client
 from .command import Command
 from .connection import Connection
@@ -90,6 +90,8 @@ def _act(client: Client, command: Command, args: argparse.Namespace) -> int:
             f"`{command.name}` does not run in dom0: a program must not live on the host that it reboots.",
             "Run sriovctl on a workstation: `pipx install` of this repository, see docs/sriovctl.md.",
         )
+    if command.columns is not None:  # before anything is changed
+        output.check(command.columns(args), client.columns)
     if not args.watch:
         try:
             return command.run(client, args)

@@ -64,6 +64,11 @@ def text(records: Sequence[Record], columns: Sequence[Column], form: Form) -> st
     return _table(records, shown, form) if records else ""
 
 
+def check(columns: Sequence[Column], names: Sequence[str]) -> None:
+    """Raises Usage where one of these names is no column's."""
+    _chosen(columns, Form(columns=names))
+
+
 def _chosen(columns: Sequence[Column], form: Form) -> List[Column]:
     if not form.columns:
         return [column for column in columns if form.format in ("wide", "csv") or not column.wide]

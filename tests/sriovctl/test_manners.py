@@ -11,6 +11,7 @@ from typing import Any, Callable, Dict, List
 import pytest
 from box_host import plugin_of_version, set_plugin
 from managed_pool import Pool
+from sriovctl import grammar
 from terminal_session import Terminal
 
 pytestmark = pytest.mark.story
@@ -216,3 +217,60 @@ def answer_always(host: Any, folder: Any, answers: Dict[str, Any]) -> None:
         "XenAPIPlugin.dispatch(Any())\n"
     )
     set_plugin(host, str(plugin))
+
+
+CHANGES = [
+    ("assign", "other", "--network", "xenbr1"),
+    ("assign", "--all-of", "tagged", "--network", "xenbr1", "--yes"),
+    ("unassign", "web", "--all"),
+    ("park", "web"),
+    ("relocate", "web", "host2", "--yes"),
+    ("count", "host1/eth2", "2"),
+]
+
+
+@pytest.mark.parametrize("words", CHANGES)
+def test_unknown_column_of_a_command_that_changes(pool: Pool, ctl: Ctl, words: Any) -> None:
+    """Exit status 2 says that nothing was done."""
+    pool.with_vf("web")
+    pool.vm("other", tags=["tagged"])
+    before = pool.everything(), pool.vfs()
+    said = ctl(*words, "--columns", "NAME,NOPE")
+    assert (said.status, said.out) == (2, "")
+    assert "There is no column NOPE here." in said.err
+    assert (pool.everything(), pool.vfs()) == before
+
+
+def test_each_command_that_changes_names_its_columns() -> None:
+    """But setup, which shows its plan before it changes anything."""
+    assert [one.name for one in grammar.COMMANDS if one.changes and one.columns is None] == ["setup"]
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ("vms", ""),
+        ("vfs", "--vm", ""),
+        ("assign", "web", "--network", "xenbr1", "--on", ""),
+        ("unassign", "web", "--request", ""),
+        ("unassign", "web", "--all", "--pool", ""),
+        ("setup", "--pf", "", "--count", "4"),
+    ],
+)
+def test_empty_word(ctl: Ctl, words: Any) -> None:
+    """A variable of a script that is not set is no option that was left out."""
+    said = ctl(*words)
+    assert (said.status, said.out) == (2, "")
+    assert "is empty: is a variable not set?" in said.err
+
+
+@pytest.mark.parametrize("text", ["-1", "nan", "inf", "1e400", "99999999999999999999", "soon"])
+@pytest.mark.parametrize("words", [("status", "--timeout"), ("wait", "host1", "--for", "ready", "--within")])
+def test_time_that_is_none(ctl: Ctl, words: Any, text: str) -> None:
+    said = ctl(*words, text)
+    assert (said.status, said.out) == (2, "")
+    assert "86400 seconds" in said.err
+
+
+def test_no_setup_in_a_format_for_programs(ctl: Ctl) -> None:
+    assert ctl("setup", "status", "-o", "json").json == []

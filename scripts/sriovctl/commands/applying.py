@@ -144,5 +144,12 @@ def _arguments(parser: argparse.ArgumentParser) -> None:
 
 
 COMMANDS = [
-    Command("apply", "make ports and VMs so as a file says", _arguments, apply, changes=True),
+    Command(
+        "apply",
+        "make ports and VMs so as a file says",
+        _arguments,
+        apply,
+        changes=True,
+        columns=lambda _: CHANGES,
+    ),
 ]

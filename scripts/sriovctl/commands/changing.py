@@ -120,6 +120,14 @@ def _assign_arguments(parser: argparse.ArgumentParser) -> None:
     wish_arguments(parser)
 
 
+def _assign_columns(args: argparse.Namespace) -> Sequence[Column]:
+    if args.all_of is None:
+        return ASSIGNED
+    from .. import bulk
+
+    return bulk.ROWS
+
+
 TAKEN = (
     by_key("NAME", "vm_name"),
     by_key("REQUEST", "request"),
@@ -285,18 +293,45 @@ def _configure_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 COMMANDS: List[Command] = [
-    Command("assign", "give a VM a VF", _assign_arguments, assign, changes=True),
-    Command("unassign", "take VFs back from a VM", _unassign_arguments, unassign, changes=True),
+    Command("assign", "give a VM a VF", _assign_arguments, assign, changes=True, columns=_assign_columns),
     Command(
-        "reinstate", "give a VM VFs for all its requests again", _reinstate_arguments, reinstate, changes=True
+        "unassign",
+        "take VFs back from a VM",
+        _unassign_arguments,
+        unassign,
+        changes=True,
+        columns=lambda _: TAKEN,
     ),
-    Command("adopt", "make requests of entries by hand, or of a copy", _adopt_arguments, adopt, changes=True),
-    Command("count", "set the number of VFs of a port", _count_arguments, count, changes=True),
+    Command(
+        "reinstate",
+        "give a VM VFs for all its requests again",
+        _reinstate_arguments,
+        reinstate,
+        changes=True,
+        columns=lambda _: PLACED,
+    ),
+    Command(
+        "adopt",
+        "make requests of entries by hand, or of a copy",
+        _adopt_arguments,
+        adopt,
+        changes=True,
+        columns=lambda _: PLACED,
+    ),
+    Command(
+        "count",
+        "set the number of VFs of a port",
+        _count_arguments,
+        count,
+        changes=True,
+        columns=lambda _: COUNTED,
+    ),
     Command(
         "configure",
         "set MAC, VLAN and so on of a VF that no VM has",
         _configure_arguments,
         configure,
         changes=True,
+        columns=lambda _: CONFIGURED,
     ),
 ]

@@ -200,5 +200,6 @@ COMMANDS = [
         install,
         changes=True,
         workstation=True,
+        columns=lambda _: INSTALLED,
     )
 ]

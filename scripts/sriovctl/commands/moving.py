@@ -143,9 +143,22 @@ COMMANDS = [
         _relocate_arguments,
         relocate,
         changes=True,
+        columns=lambda _: PLACED,
     ),
     Command(
-        "park", "take VMs' VFs away for a while, and keep their requests", _park_arguments, park, changes=True
+        "park",
+        "take VMs' VFs away for a while, and keep their requests",
+        _park_arguments,
+        park,
+        changes=True,
+        columns=lambda _: PARKED,
     ),
-    Command("unpark", "give parked VMs VFs again", _unpark_arguments, unpark, changes=True),
+    Command(
+        "unpark",
+        "give parked VMs VFs again",
+        _unpark_arguments,
+        unpark,
+        changes=True,
+        columns=lambda _: PLACED,
+    ),
 ]

@@ -198,7 +198,7 @@ def status(client: Client, _args: argparse.Namespace) -> int:
     keys = client.pool.other_config()
     found = states.read(keys)
     if found is None:
-        client.say("No setup is under way, and none was left.")
+        client.show([], STATUS, "No setup is under way, and none was left.")
         return DONE
     state, name = found[1], client.pool.host_name
     rows = [

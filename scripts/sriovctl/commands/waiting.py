@@ -6,7 +6,7 @@ from typing import Any, Callable, Dict, Tuple
 
 from .. import names, readiness
 from ..client import Client
-from ..command import Command
+from ..command import Command, seconds
 from ..errors import DONE, Failed
 from .looking import no_answer
 
@@ -84,7 +84,11 @@ def _arguments(parser: argparse.ArgumentParser) -> None:
     said = "; ".join(f"{name}: {text}" for name, text in HELP.items())
     parser.add_argument("--for", dest="condition", required=True, choices=sorted(CONDITIONS), help=said)
     parser.add_argument(
-        "--within", type=float, default=600.0, metavar="SECONDS", help="fail after so long (default: 600)"
+        "--within",
+        type=seconds(0),
+        default=600.0,
+        metavar="SECONDS",
+        help="fail after so long (default: 600)",
     )
 
 
