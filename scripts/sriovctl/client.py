@@ -71,10 +71,24 @@ class Client:
             terminal.width(sys.stdout),
             terminal.paint if colour else terminal.plain,
         )
-        sys.stdout.write(output.text(records, columns, form))
-        sys.stdout.flush()
+        self.write(output.text(records, columns, form))
         if not records and nothing:
             self.say(nothing)
+
+    def write(self, text: str) -> None:
+        """Raises BrokenPipeError where the reader has enough, and Failed where it cannot be written."""
+        try:
+            sys.stdout.write(text)
+            sys.stdout.flush()
+        except BrokenPipeError:
+            raise
+        except OSError as error:  # a full disk
+            terminal.to_nowhere(sys.stdout)
+            raise Failed(
+                "NOT_WRITTEN",
+                f"The output cannot be written: {error.strerror}.",
+                "What the command changed is changed: only the output is missing.",
+            ) from error
 
     # -- messages, on standard error -----------------------------------------------------------------------
 
@@ -84,7 +98,7 @@ class Client:
         return self.options.output in (None, "wide")
 
     def say(self, text: str) -> None:
-        sys.stderr.write(f"{safe(text)}\n")
+        terminal.tell(sys.stderr, f"{safe(text)}\n")
 
     def warn(self, text: str) -> None:
         self.say(f"{self._styled('warning:', 'warn')} {text}")

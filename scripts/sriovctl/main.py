@@ -2,9 +2,10 @@
 
 import argparse
 import os
+import signal
 import sys
 import time
-from typing import Callable, List, Optional, Sequence
+from typing import Any, Callable, List, Optional, Sequence
 
 from . import completion, grammar, output, seen_names, settings, terminal
 from .client import Client
@@ -17,10 +18,27 @@ INTERRUPTED = 130  # as a shell reports a program that SIGINT ended
 
 
 def main(argv: Optional[Sequence[str]] = None) -> int:
+    terminal.reopened()
     sys.stdout, sys.stderr = terminal.in_utf8(sys.stdout), terminal.in_utf8(sys.stderr)
+    _end_like_ctrl_c()
     argv = list(sys.argv[1:] if argv is None else argv)
     answered = completion.asked(argv, in_dom0)
     return run(argv, in_dom0()) if answered is None else answered
+
+
+def _end_like_ctrl_c() -> None:
+    """`kill`, `timeout` and a terminal that closes end a command as Ctrl-C does: what it has begun with a VM
+    is put back. The shell of a closing terminal tells of it a second time, which is not to end that. Under
+    nohup nothing is changed."""
+
+    def interrupted(number: int, _frame: Any) -> None:
+        signal.signal(number, signal.SIG_IGN)
+        raise KeyboardInterrupt
+
+    for name in ("SIGHUP", "SIGTERM"):
+        number = getattr(signal, name, None)  # Windows has no SIGHUP
+        if number is not None and signal.getsignal(number) is signal.SIG_DFL:
+            signal.signal(number, interrupted)
 
 
 def in_dom0() -> bool:
@@ -49,7 +67,7 @@ def run(argv: List[str], local: bool) -> int:
         return INTERRUPTED
     except BrokenPipeError:
         # Who read our output has enough. Python would complain when it flushes the rest.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        terminal.to_nowhere(sys.stdout)
         return FAILED
     except Exception as error:  # a bug of ours, or a pool that nobody foresaw
         client.error(unforeseen(args.command, error))

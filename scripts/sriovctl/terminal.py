@@ -46,6 +46,35 @@ def asked(question: str) -> bool:
     return sys.stdin.readline().strip().lower() in ("y", "yes")
 
 
+def tell(stream: IO[str], text: str) -> None:
+    """A message, where somebody still reads it: a terminal that was closed, or a full disk, is no reason to
+    leave off what is being done."""
+    try:
+        stream.write(text)
+        stream.flush()
+    except OSError:
+        to_nowhere(stream)
+
+
+def to_nowhere(stream: IO[str]) -> None:
+    """What is left of it, and whatever else Python would complain of when it ends."""
+    nowhere = os.open(os.devnull, os.O_WRONLY)
+    os.dup2(nowhere, stream.fileno())
+    os.close(nowhere)
+
+
+def reopened() -> None:
+    """Standard streams that the caller has closed are nothing to read, and nowhere to write: otherwise the
+    first file or connection that is opened would be taken for them."""
+    for name, mode in (("stdin", "r"), ("stdout", "w"), ("stderr", "w")):
+        if getattr(sys, name) is None:
+            setattr(sys, name, _nothing(mode))
+
+
+def _nothing(mode: str) -> IO[str]:
+    return open(os.devnull, mode, encoding="utf-8")
+
+
 class Progress:
     """What is waited for, and for how long: one line that is written again on a terminal, a line for each new
     text elsewhere."""
@@ -65,17 +94,15 @@ class Progress:
             if text != self._shown or now - self._drawn >= _REDRAW_SECONDS:
                 line = f"{self._title}: {text} ({now - self._begun:.0f} s)"
                 columns = width(self._stream) or 80
-                self._stream.write(f"\r\x1b[K{line[: columns - 1]}")
+                tell(self._stream, f"\r\x1b[K{line[: columns - 1]}")
                 self._drawn = now
         elif text != self._shown:
-            self._stream.write(f"{self._title}: {text}\n")
+            tell(self._stream, f"{self._title}: {text}\n")
         self._shown = text
-        self._stream.flush()
 
     def clear(self) -> None:
         if self._stream.isatty() and self._shown:
-            self._stream.write("\r\x1b[K")
-            self._stream.flush()
+            tell(self._stream, "\r\x1b[K")
 
 
 @contextmanager

@@ -272,5 +272,32 @@ def test_time_that_is_none(ctl: Ctl, words: Any, text: str) -> None:
     assert "86400 seconds" in said.err
 
 
+@pytest.mark.usefixtures("ctl")
+@pytest.mark.parametrize("words", [("status",), ("vfs", "-o", "json"), ("map",), ("apply", "-", "--dry-run")])
+def test_output_to_a_full_disk(words: Any) -> None:
+    with open("/dev/full", "w") as full:
+        done = subprocess.run(
+            [sys.executable, PROGRAM, *words],
+            input='{"ports": {"host1/eth2": 2}}',
+            stdout=full,
+            stderr=subprocess.PIPE,
+            universal_newlines=True,
+        )
+    assert done.returncode == 1
+    assert "The output cannot be written: No space left on device." in done.stderr
+    assert "INTERNAL_ERROR" not in done.stderr
+
+
+@pytest.mark.usefixtures("ctl")
+@pytest.mark.parametrize("closed", ["<&-", ">&-", "2>&-", "<&- >&- 2>&-"])
+def test_streams_that_are_closed(closed: str) -> None:
+    done = subprocess.run(
+        ["/bin/sh", "-c", f'"$0" "$1" status {closed}', sys.executable, PROGRAM],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+    )
+    assert (done.returncode, done.stderr) == (0, b"")
+
+
 def test_no_setup_in_a_format_for_programs(ctl: Ctl) -> None:
     assert ctl("setup", "status", "-o", "json").json == []

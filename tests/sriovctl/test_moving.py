@@ -1,7 +1,11 @@
 """relocate, park, unpark: a VM is where it was to be, or where it was, or a message says what mends it."""
 
+import os
 import re
 import shlex
+import signal
+import subprocess
+import sys
 from typing import Any, Callable, Dict, Iterator, List
 
 import pytest
@@ -13,6 +17,7 @@ from sriovctl.errors import Unreachable
 pytestmark = pytest.mark.story
 
 Ctl = Callable[..., Any]
+PROGRAM = os.path.abspath(f"{__file__}/../../../scripts/sriovctl")
 VF, MAC = "0000:07:10.0", "02:16:3e:00:00:05"
 
 
@@ -378,3 +383,37 @@ def test_answer_that_is_lost(
     assert pool.listed(web)["parked"] == (words[0] == "park")
     assert ctl("unpark", "web").status == 0
     assert place(pool, web) == before
+
+
+def relocating(pool: Pool) -> "subprocess.Popen[str]":
+    """A program that has begun to shut the VM web down, to have it on host2."""
+    program = subprocess.Popen(
+        [sys.executable, PROGRAM, "relocate", "web", "host2", "--yes"],
+        env={**os.environ, "SRIOVCTL_HOST": pool.box.url, "SRIOVCTL_PASSWORD": pool.box.xapi.password},
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.PIPE,
+        universal_newlines=True,
+    )
+    assert program.stderr
+    assert "is being shut down" in program.stderr.readline()
+    return program
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP])
+def test_relocate_that_is_killed_or_whose_terminal_closes(pool: Pool, web: str, number: Any) -> None:
+    before = place(pool, web)
+    program = relocating(pool)
+    program.send_signal(number)
+    _, said = program.communicate()
+    assert "error: Interrupted. VM web runs on host host1" in said
+    assert place(pool, web) == before
+
+
+def test_relocate_whose_messages_nobody_reads_any_more(pool: Pool, web: str) -> None:
+    """As `sriovctl relocate ... 2>&1 | head -1` has it."""
+    program = relocating(pool)
+    assert program.stderr
+    program.stderr.close()
+    assert program.wait() == 0
+    assert (pool.power_state(web), pool.lease(web)["host"]) == ("Running", pool.other.uuid)

@@ -40,7 +40,7 @@ def apply(client: Client, args: argparse.Namespace) -> int:
     looks_only = args.dry_run or args.check
     unknown = PARTLY if plan.failures else DONE
     if client.options.output is None:
-        _show(plan, sys.stdout)
+        client.write(_text(plan, sys.stdout))
     if looks_only or not plan.changes:
         _show_records(client, plan.changes, [])
         if plan.changes:
@@ -57,7 +57,7 @@ def apply(client: Client, args: argparse.Namespace) -> int:
 
 def _make(client: Client, plan: Plan) -> int:
     if client.options.output is not None and not client.options.yes:
-        _show(plan, sys.stderr)
+        terminal.tell(sys.stderr, _text(plan, sys.stderr))
     if not client.confirm(f"Plan: {diff.summary(plan.changes)}. Go on?"):
         raise Failed("NOT_CONFIRMED", "Nothing was changed.")
     results: List[Optional[Failed]] = []
@@ -81,14 +81,15 @@ def _make(client: Client, plan: Plan) -> int:
     return DONE if made == len(results) else PARTLY if made else FAILED
 
 
-def _show(plan: Plan, stream: Any) -> None:
+def _text(plan: Plan, stream: Any) -> str:
     """The plan as lines of `+ ~ -`."""
     colour = terminal.paint if terminal.has_colour(stream) else terminal.plain
+    lines = []
     for change in plan.changes:
-        stream.write(colour(diff.line(change), _STYLES[change.action]) + "\n")
+        lines.append(colour(diff.line(change), _STYLES[change.action]))
         if change.blocked:
-            stream.write(f"  ! {change.blocked}\n")
-    stream.flush()
+            lines.append(f"  ! {change.blocked}")
+    return "".join(f"{line}\n" for line in lines)
 
 
 def _show_records(client: Client, changes: Sequence[Change], results: Sequence[Optional[Failed]]) -> None:

@@ -90,8 +90,7 @@ def run(client: Client, args: argparse.Namespace) -> int:
 
     if args.output is None:  # the picture says what did not answer
         width = terminal.width(sys.stdout) or WIDTH
-        sys.stdout.write(drawn.text(whole, width, terminal.has_colour(sys.stdout)))
-        sys.stdout.flush()
+        client.write(drawn.text(whole, width, terminal.has_colour(sys.stdout)))
         return looking.status_of(answers)
     draw = html.text if args.output.lower().endswith(".html") else svg.text
     made = time.strftime("Drawn on %Y-%m-%d at %H:%M UTC", time.gmtime())
