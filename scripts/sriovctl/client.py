@@ -98,10 +98,10 @@ class Client:
         return self.options.output in (None, "wide")
 
     def say(self, text: str) -> None:
-        terminal.tell(sys.stderr, f"{safe(text)}\n")
+        self._tell("", "", text)
 
     def warn(self, text: str) -> None:
-        self.say(f"{self._styled('warning:', 'warn')} {text}")
+        self._tell("warning: ", "warn", text)
 
     def warnings(self, answer: Dict[str, Any], what: str = "") -> None:
         """Those of the plugin's answer; `what` names the object of many."""
@@ -119,14 +119,16 @@ class Client:
 
     def error(self, failed: Failed, what: str = "") -> None:
         """Message, hint and code of a failure; `what` names the object of many that it is about."""
-        about = f"{what}: " if what else ""
-        self.say(f"{self._styled('error:', 'bad')} {about}{failed.message}")
+        named = not what or failed.message.startswith((f"{what} (", f"{what}:"))
+        self._tell("error: ", "bad", failed.message if named else f"{what}: {failed.message}")
         if failed.hint:
             self.say(f"  {failed.hint}")
-        self.say(self._styled(f"  ({failed.code})", "dim"))
+        self._tell(f"  ({safe(failed.code)})", "dim", "")
 
-    def _styled(self, text: str, style: str) -> str:
-        return terminal.paint(text, style) if terminal.has_colour(sys.stderr) else text
+    def _tell(self, label: str, style: str, text: str) -> None:
+        """Only the label, which is ours, brings the terminal control characters."""
+        shown = terminal.paint(label, style) if terminal.has_colour(sys.stderr) else label
+        terminal.tell(sys.stderr, f"{shown}{safe(text)}\n")
 
     def confirm(self, question: str) -> bool:
         """Whether to go on: --yes says so, else the person does."""

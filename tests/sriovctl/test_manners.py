@@ -50,6 +50,18 @@ def test_colours_on_a_terminal_and_not_elsewhere(ctl: Ctl) -> None:
 
 
 @pytest.mark.usefixtures("ctl")
+def test_failure_and_warning_in_colours(pool: Pool) -> None:
+    with Terminal(["park", "nobody"]) as terminal:
+        assert terminal.end() == 1
+        assert terminal.shown.startswith("\x1b[31merror: \x1b[0mThere is no VM `nobody`.\n")
+        assert terminal.shown.endswith("\x1b[2m  (NOT_FOUND)\x1b[0m\n")
+    pool.with_vf("web", on=pool.one)
+    set_plugin(pool.other, None)
+    with Terminal(["assign", "web", "--network", "xenbr1"]) as terminal:
+        assert "\x1b[33mwarning: \x1b[0m" in terminal.until("warning")
+
+
+@pytest.mark.usefixtures("ctl")
 def test_watch_until_ctrl_c() -> None:
     with Terminal(["status", "--watch", "--interval", "0.1"]) as terminal:
         terminal.until("host2")

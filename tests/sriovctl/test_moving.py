@@ -347,7 +347,7 @@ def test_some_cannot_be_parked(pool: Pool, ctl: Ctl) -> None:
     pool.start(pool.with_vf("web"), pool.one)
     said = ctl("park", "web", "db", "--yes")
     assert (said.status, [row[0] for row in said.rows[1:]]) == (4, ["db"])
-    assert "VM web: " in said.err
+    assert "error: VM web (" in said.err
     assert "(SRIOV_VM_NOT_HALTED)" in said.err
 
 
