@@ -9,13 +9,16 @@ shell_files = $$(scripts/files-in sh)
 benches = run restore assignments restarts client
 
 .DEFAULT_GOAL := help
-.PHONY: help demo quick test test-all check docs man rpm pictures lab lab-full lab-shell bench bench-short mutants clean venv python-3.6
+.PHONY: help demo demo-shell quick test test-all check docs man rpm pictures lab lab-full lab-shell bench bench-short mutants clean venv python-3.6
 
 help: ## list the targets
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/\1\t\2/p' $(MAKEFILE_LIST) | expand -t 12
 
 demo: venv ## play the whole procedure on a simulated pool, in seconds
 	@$(PYTHON) tests/pool/demo.py
+
+demo-shell: venv ## a shell beside a simulated pool: try sriovctl, type what the documents show
+	@$(PYTHON) tests/pool/demo_shell.py
 
 # Compiling the tests takes as long as many of them: what is compiled is kept, also where Python is told not to.
 quick: venv ## run the unit tests

@@ -1,0 +1,29 @@
+"""`make demo-shell`: what a newcomer types in it is answered by the pool of the documents."""
+
+import os
+import subprocess
+import sys
+
+import pytest
+
+pytestmark = pytest.mark.story
+
+SCRIPT = """
+sriovctl assign web --network xenbr1
+xe vm-start uuid=$WEB on=host2
+sriovctl wait web --for running-with-vfs --within 60
+xe vm-start uuid=$NIC
+"""
+
+
+def test_what_the_documents_show_can_be_typed() -> None:
+    done = subprocess.run(
+        [sys.executable, os.path.abspath(f"{__file__}/../demo_shell.py"), "sh", "-c", SCRIPT],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        universal_newlines=True,
+    )
+    assert "web   1        host2  0000:07:10.0  yes" in done.stdout
+    assert "web: the VM runs" in done.stdout
+    assert "SRIOV_NEEDED_BY_DOM0" in done.stdout
+    assert done.returncode == 1  # of the last command
