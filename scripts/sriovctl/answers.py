@@ -63,6 +63,7 @@ _PF = Fields(
         "problems": [_PROBLEM],
     },
 )
+_PLACE = Fields({"host_uuid": _NAME}, {"can": _FLAG, "vfs": [_PLACED], "problem": _PROBLEM})
 _VM = Fields(
     {"vm_uuid": _NAME, "vm_name": _NAME},
     {
@@ -73,6 +74,7 @@ _VM = Fields(
         ],
         "others": [_TEXT],
         "pci": _TEXT,
+        "places": [_PLACE],
         "warnings": [_NAME],
     },
 )

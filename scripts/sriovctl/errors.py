@@ -23,6 +23,7 @@ class Usage(Failed):
         super().__init__("USAGE", message, hint)
 
 
+NO_ANSWER = "NO_ANSWER"  # nothing is known
 RESTARTING = "SRIOV_RESTARTING"
 
 
@@ -70,8 +71,46 @@ _SENTENCES: Dict[str, Tuple[str, str]] = {
     "HANDLE_INVALID": ("{0} has that {1} no more: it was removed meanwhile.", "Call again."),
     "NO_HOSTS_AVAILABLE": ("No other host of {0} is enabled and can take it.", "Enable another host."),
     "HOST_NOT_ENOUGH_FREE_MEMORY": (
-        "A host of {0} has not enough free memory.",
+        "{0} has not enough free memory for the VM.",
         "Shut a VM down, or move it.",
+    ),
+    # why xapi does not start a VM on a host (xapi_vm_helpers.ml, assert_can_boot_here)
+    "HOST_NOT_LIVE": ("{0} is not live.", "Check its power and network."),
+    "HOST_NOT_ENOUGH_PCPUS": ("{0} has {2} CPUs, and the VM has {1}.", "Give the VM fewer (VCPUs-max)."),
+    "VM_REQUIRES_SR": (
+        "{0} has no access to the storage of one of the VM's disks.",
+        "Plug that storage there (`xe pbd-plug`), or move the disk to shared storage.",
+    ),
+    "VM_REQUIRES_NETWORK": (
+        "{0} has no port in the network of one of the VM's VIFs.",
+        "Give it one, or put the VIF into a network that all hosts have.",
+    ),
+    "VM_REQUIRES_GPU": ("{0} has no GPU for the VM's vGPU.", "Take the vGPU away, or use another host."),
+    "VM_REQUIRES_IOMMU": (
+        "{0} has no IOMMU, and the VM has devices that need one.",
+        "`sriovctl doctor` says why.",
+    ),
+    "VM_INCOMPATIBLE_WITH_THIS_HOST": (
+        "The CPUs of {0} lack features that the VM runs with.",
+        "Shut the VM down: it is started with what the CPUs there have.",
+    ),
+    "VM_HOST_INCOMPATIBLE_VERSION": ("{0} has an older version.", "Finish the upgrade of the pool."),
+    # why it does not move it, or what else was asked of it (xapi_vm_lifecycle.ml, check_operation_error)
+    "OPERATION_BLOCKED": (
+        "That is blocked: {2}.",
+        "`xe vm-param-get param-name=blocked-operations` lists all that is blocked.",
+    ),
+    "OTHER_OPERATION_IN_PROGRESS": ("{0} is at another operation with it: {3}.", "Wait for that."),
+    "VM_HAS_PCI_ATTACHED": ("The VM has PCI devices, as VFs are.", "It moves when it is shut down."),
+    "VM_HAS_VGPU": ("The VM has a vGPU that cannot be moved.", "It moves when it is shut down."),
+    "VM_IS_IMMOBILE": (
+        "The VM was started with nested virtualization, or with nomigrate.",
+        "It moves when it is shut down.",
+    ),
+    "VM_LACKS_FEATURE": ("The guest cannot do that: it has no tools, or old ones.", "Install them there."),
+    "HA_OPERATION_WOULD_BREAK_FAILOVER_PLAN": (
+        "HA forbids that: there would be no host any more for all the VMs that it protects.",
+        "Protect fewer VMs, or make room on the hosts.",
     ),
 }
 
@@ -93,6 +132,7 @@ def of_xapi(details: Sequence[Any], asked: str) -> Failed:
             able = re.search(r"\(Roles with this permission: ([^()]+)\)", " ".join(rest[1:2]))
             hint = f"Log in as a user with a role that may: {able.group(1)}." if able else hint
         asked = asked[:1].upper() + asked[1:] if message.startswith("{0}") else asked
-        return Failed(code, message.format(asked, *rest, *["?"] * 4), hint)
+        details = [detail.rstrip(".") for detail in rest]  # a sentence, if somebody wrote it
+        return Failed(code, message.format(asked, *details, *["?"] * 4), hint)
     said = ": ".join(filter(None, [code, ", ".join(rest)]))
     return Failed(code, f"xapi refused a call to {asked}: {said}.", "")

@@ -11,7 +11,7 @@ from sriovlib.safetext import safe
 
 from . import answers
 from .connection import Connection
-from .errors import Failed, Unreachable, XapiFailed, of_xapi
+from .errors import NO_ANSWER, Failed, Unreachable, XapiFailed, of_xapi
 
 PLUGIN = "sriov"
 LOOK_SECONDS = 30.0  # that a host may take to answer a question
@@ -57,6 +57,10 @@ class Pool:
         """A XenAPI call; raises Failed."""
         return self._call(f"pool {self._name_if_read}".strip(), method, *params)
 
+    def call_for(self, host: Host, method: str, *params: Any) -> Any:
+        """The same of one that is about a host, which a failure then names."""
+        return self._call(f"host {host.name}", method, *params)
+
     def _call(self, asked: str, method: str, *params: Any) -> Any:
         try:
             return self.connection.call(method, *params)
@@ -64,7 +68,7 @@ class Pool:
             raise of_xapi(failure.details, asked) from failure
         except Unreachable as error:
             raise Failed(
-                "NO_ANSWER",
+                NO_ANSWER,
                 f"No answer to {method} of {asked}: {safe(str(error))}.",
                 "Is its xapi up? Call again.",
             ) from error
@@ -191,7 +195,7 @@ class Pool:
         try:
             return dict(self.plugin(host, function, dry_run="true", **args))
         except Failed as failed:
-            if failed.code != "SRIOV_BAD_ARGUMENT" or "dry_run" not in failed.message:
+            if not is_too_old(failed, "dry_run"):
                 raise
             return {}
 
@@ -238,6 +242,11 @@ class Pool:
         ]
 
 
+def is_too_old(failed: Failed, argument: str) -> bool:
+    """Whether the plugin refused a call since it does not know this argument."""
+    return failed.code == "SRIOV_BAD_ARGUMENT" and f"has no argument `{argument}`" in failed.message
+
+
 def _read(function: str, answer: Any) -> Any:
     """The value of an answer; None where it is not what the function answers."""
     try:
@@ -249,7 +258,7 @@ def _read(function: str, answer: Any) -> Any:
 
 def _silent(host: Host, seconds: float) -> Failed:
     return Failed(
-        "NO_ANSWER",
+        NO_ANSWER,
         f"Host {host.name} has not answered in {seconds:.0f} s.",
         "Call again with a longer --timeout, or see what keeps it.",
     )

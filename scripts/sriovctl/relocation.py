@@ -71,26 +71,29 @@ def planned(pool: Pool, vm: Vm, target: Host, start: bool) -> Optional[Move]:
         return None
     if move.starts:
         pool.call("VM.assert_can_boot_here", vm.ref, target.ref)
-    _check_operations(move)
+    again = move.command(target, True)
+    check_operations(vm, move.ran, move.starts, again)
     answer = pool.master("reinstate_vfs", vm_uuid=vm.uuid, host_uuid=target.uuid, dry_run="true")
     return move._replace(rehearsed=answer)
 
 
-def _check_operations(move: Move) -> None:
-    record = move.vm.record
-    for operation in (["clean_shutdown"] if move.ran else []) + (["start_on"] if move.starts else []):
+def check_operations(vm: Vm, ran: bool, starts: bool, again: str) -> None:
+    """Raises Failed where xapi would not shut it down or start it, whatever the host. `again`: the command
+    to type when that is mended."""
+    name, record = f"VM {vm.name}", vm.record
+    for operation in (["clean_shutdown"] if ran else []) + (["start_on"] if starts else []):
         if operation in record["blocked_operations"]:
             why = record["blocked_operations"][operation]
             raise Failed(
                 "OPERATION_BLOCKED",
-                f"Somebody has blocked {operation} of {move.name}: {why}.",
+                f"Somebody has blocked {operation} of {name}: {why}.",
                 "Lift that first (`xe vm-param-remove param-name=blocked-operations`).",
             )
-    if move.ran and "clean_shutdown" not in record["allowed_operations"]:
+    if ran and "clean_shutdown" not in record["allowed_operations"]:
         raise Failed(
             "VM_LACKS_FEATURE",
-            f"{move.name} cannot be shut down cleanly: its guest has no tools, or it is busy.",
-            f"Shut it down from inside, then {move.command(move.target, True)}.",
+            f"{name} cannot be shut down cleanly: its guest has no tools, or it is busy.",
+            f"Shut it down from inside, then {again}.",
         )
 
 

@@ -6,6 +6,7 @@ from typing import Any, Callable
 import pytest
 from box_host import plugin_of_version, set_plugin
 from managed_pool import Pool
+from sriovctl.pool import Pool as CtlPool
 
 pytestmark = pytest.mark.story
 
@@ -58,6 +59,72 @@ def test_why_a_vm_has_vfs_on_one_host_only(pool: Pool, ctl: Ctl) -> None:
     assert "SRIOV" not in said.out
     pool.vm("plain")
     assert "asks for no VF" in ctl("explain", "plain").err
+
+
+def test_master_is_asked_once_for_all_hosts(pool: Pool, ctl: Ctl, monkeypatch: pytest.MonkeyPatch) -> None:
+    pool.with_vf("web", on=pool.one)
+    asked, real = [], CtlPool.plugin
+
+    def plugin(self: Any, host: Any, function: str, **args: str) -> Any:
+        asked.append(function)
+        return real(self, host, function, **args)
+
+    monkeypatch.setattr(CtlPool, "plugin", plugin)
+    assert [row[:2] for row in ctl("explain", "web").rows[1:]] == [["host1", "yes"], ["host2", "yes"]]
+    assert asked == ["list_assignments"]
+
+
+def test_older_plugin_is_asked_for_each_host(pool: Pool, ctl: Ctl, tmp_path: Any) -> None:
+    pool.with_vf("web", on=pool.one)
+    new = ctl("explain", "web")
+    plugin = plugin_of_version(str(tmp_path / "older"), "0.0.9")
+    table = tmp_path / "older" / "sriovlib" / "calls" / "table.py"
+    table.write_text(table.read_text().replace(', "places"', ""))
+    for host in pool.hosts:
+        set_plugin(host, plugin)
+    old = ctl("explain", "web")
+    assert (old.out, old.err) == (new.out, new.err)
+
+
+def test_why_a_running_vm_stays_where_it_is(pool: Pool, ctl: Ctl) -> None:
+    web = pool.with_vf("web", on=pool.one)
+    pool.start(web, pool.one)
+    bare = ctl("explain", "web")
+    assert [row[:2] for row in bare.rows[1:]] == [["host1", "yes"], ["host2", "yes"]]
+    assert "VM web runs on host host1." in bare.err
+    assert "It is not moved while it runs: That is blocked: xapi-sriov: VM web has 0000:07:10.0" in bare.err
+    assert "shuts it down, and starts it elsewhere with VFs of that host: to host2." in bare.err
+    pool.api("host.disable", pool.other.ref)
+    pool.shut_down(web)
+    pool.box.xapi.restart_toolstack(pool.one.ref)  # which lets xapi know the VFs
+    pool.start(web, pool.one)
+    pool.api("VM.add_to_blocked_operations", pool.ref(web), "clean_shutdown", "backup until noon")
+    stuck = ctl("explain", "web")
+    assert stuck.rows[2][:2] == ["host2", "no"]
+    assert "It is not moved while it runs: The VM has PCI devices, as VFs are." in stuck.err
+    assert "host2: xapi does not start the VM here: Host host2 is disabled." in stuck.err
+    assert "Somebody has blocked clean_shutdown of VM web: backup until noon." in stuck.err
+
+
+def test_what_ha_does_with_a_running_vm(pool: Pool, ctl: Ctl) -> None:
+    web = pool.with_vf("web", on=pool.one)
+    for number in range(4):
+        pool.with_vf(f"other{number}", on=pool.other)
+    pool.start(web, pool.one)
+    pool.box.xapi.database.set("pool", pool.box.xapi.pool, "ha_enabled", True)
+    assert "HA is on and does not protect it" in ctl("explain", "web").err
+    pool.box.protect(pool.ref(web))
+    said = ctl("explain", "web").err
+    assert "(ha_restart_priority is restart), but no other host is known to be able to have it." in said
+    doctor = ctl("doctor")
+    assert ["web", "problem", "HA_NOWHERE_ELSE"] in doctor.rows
+    assert "make VFs there (`set_vf_count`)" in doctor.err
+
+
+def test_running_vm_without_vfs_moves_as_xapi_likes(pool: Pool, ctl: Ctl) -> None:
+    plain = pool.vm("plain")
+    pool.start(plain, pool.one)
+    assert "xapi moves it while it runs, to host2." in ctl("explain", "plain").err
 
 
 def test_waiting_for_a_vm(pool: Pool, ctl: Ctl) -> None:

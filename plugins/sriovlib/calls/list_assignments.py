@@ -2,8 +2,9 @@
 
 from typing import Any, Dict, List, Mapping, Optional
 
+from ..errors import Problem
 from ..machine.host import Host
-from ..pool import far_vfs, guest, hosts, inventories, pci_entries, placement, state
+from ..pool import far_vfs, guest, hosts, inventories, pci_entries, placement, places, state
 from ..pool.conflicts import find
 from ..pool.conflicts.view import Seen
 from ..pool.ledger import Choice, Entry
@@ -18,10 +19,13 @@ def list_assignments(host: Host, session: Any, args: Mapping[str, str]) -> Dict[
     `vms`: those with requests or `pci` entries, `{vm_uuid, vm_name, power_state, resident_on, host_uuid,
     parked, requests: [{request, by, value, settings, vf, portable, guest}], pci, others, warnings}`;
     `host_uuid` is the lease's, `guest` is what guest.needs says, `others` are the entries that are not ours.
-    `hosts`: `{host_uuid, name, live, version}`, version null where the host did not tell.
+    `hosts`: `{host_uuid, name, live, version}`, version null where the host did not tell. With `places` each
+    VM has `places`, for each host of the pool whether it `can` have VFs there for its requests (null: it is
+    not known), and its `vfs` or the `problem`.
     """
     vm_uuid = arguments.uuid(args, "vm_uuid")
     host_uuid = arguments.uuid(args, "host_uuid")
+    everywhere = arguments.boolean(args, "places", False)
     xapi = Xapi(host, session)
     pool = hosts.read(host, xapi)
     if vm_uuid is not None:
@@ -40,6 +44,9 @@ def list_assignments(host: Host, session: Any, args: Mapping[str, str]) -> Dict[
     ]
     memory = far_vfs.memory(xapi, seen, shown)
     rows = [_row(seen, vm, serving, memory) for vm in shown]
+    if everywhere:
+        for row, vm in zip(rows, shown):
+            row["places"] = list(map(_place, places.of_each_host(seen, vm)))
     found = [
         conflict
         for conflict in find.find(seen)
@@ -59,6 +66,16 @@ def list_assignments(host: Host, session: Any, args: Mapping[str, str]) -> Dict[
             }
             for member in sorted(pool.members.values(), key=lambda member: (member.name, member.uuid))
         ],
+    }
+
+
+def _place(one: places.Place) -> Dict[str, Any]:
+    why = one.why
+    return {
+        "host_uuid": one.host,
+        "can": one.can,
+        "vfs": [{"request": number, "vf": vf} for number, vf in sorted(one.vfs.items())],
+        "problem": Problem(why.code, why.message, why.hint)._asdict() if why else None,
     }
 
 

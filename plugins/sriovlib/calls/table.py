@@ -58,7 +58,7 @@ FUNCTIONS: Dict[str, Function] = {
         "calls.adopt_vm", ("vm_uuid", "host_uuid", "origin_uuid", "trust_keys", "dry_run"), pool=True
     ),
     "guest_info": Function("calls.guest_info", ("vm_uuid",), pool=True),
-    "list_assignments": Function("calls.list_assignments", ("vm_uuid", "host_uuid"), pool=True),
+    "list_assignments": Function("calls.list_assignments", ("vm_uuid", "host_uuid", "places"), pool=True),
 }
 
 

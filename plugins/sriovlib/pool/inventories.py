@@ -19,6 +19,7 @@ from .networks import Network
 from .placement import Candidate
 
 SECONDS = 10  # for one host's answer; a host that takes longer is left out
+SILENT = "HOST_SILENT"  # the problem with a host of which nothing is known
 _AT_ONCE = 64
 
 
@@ -136,7 +137,7 @@ def _ask(host: Host, session: Any, topology: Topology, member: Member) -> Union[
         said = f"answers `inventory` in another format than the master's xapi-sriov {VERSION}"
         return _other_version(member, said)
     return Problem(
-        "HOST_SILENT",
+        SILENT,
         f"Host {member.name} did not answer `inventory`: {why}.",
         "Call it by hand to see why: `xe host-call-plugin host-uuid=... plugin=sriov fn=inventory`.",
     )

@@ -8,7 +8,7 @@ from typing import Any, Dict, Iterable, Iterator, List, Mapping, NamedTuple, Opt
 from ..errors import SriovError
 from ..machine.host import Host
 from ..xapi.session import Xapi, XapiError
-from . import hosts, inventories, ledger, no_free_vf, numa, pci_entries, placement, state
+from . import hosts, inventories, ledger, no_free_vf, pci_entries, placement, places, state
 from .conflicts.view import Seen
 from .hosts import Member, Topology
 from .inventories import Survey
@@ -51,21 +51,7 @@ class Work(NamedTuple):
 
     def host(self, uuid: str) -> inventories.Surveyed:
         """The host's inventory; refuses a host that did not answer."""
-        found = self.surveyed.hosts.get(uuid)
-        if found is not None:
-            return found
-        member = self.topology.members.get(uuid)
-        name = member.name if member else uuid
-        reason = self.surveyed.problems.get(uuid)
-        if reason is not None:
-            raise SriovError("SRIOV_NO_FREE_VF", reason.message, reason.hint)
-        if member is not None and member.live:
-            raise SriovError(
-                "SRIOV_BUSY", f"The VM's VFs moved to host {name} during this call.", "Call again."
-            )
-        raise SriovError(
-            "SRIOV_NO_FREE_VF", f"Host {name} does not answer its pool.", "Start it, or use another host."
-        )
+        return places.answered(self.seen, uuid)
 
 
 def call(
@@ -150,12 +136,7 @@ def concerned(of: Call, wanted: Optional[str], *choices: Choice) -> List[Member]
 
 def place(at: Work, requests: Sequence[Request], host: str, current: Mapping[int, str]) -> Dict[int, str]:
     """A VF of that host for each request, or `SRIOV_NO_FREE_VF` with what there is and who has it."""
-    there = at.host(host)
-    nodes = numa.nodes(at.vm.pinned, there.member.mask, there.inventory.cpu_nodes)
-    try:
-        return placement.place(requests, at.vm.uuid, host, at.surveyed.candidates, at.held, current, nodes)
-    except NoFreeVf as error:
-        raise no_free_vf.as_error(error, at.vm.uuid, at.seen) from error
+    return places.place(at.seen, at.vm, requests, host, current)
 
 
 def release(of: Call, left: str, vfs: Iterable[str]) -> None:

@@ -44,6 +44,7 @@ class Vm(NamedTuple):
     blocks: Mapping[str, str] = {}  # VM.blocked_operations of ours (see pinning)
     pinned: numa.Pinned = numa.Pinned(None, 1)
     metrics: str = NULL
+    ha_priority: str = ""  # `restart` or `best-effort`: HA is to start it again when its host fails
 
     @property
     def is_running(self) -> bool:
@@ -73,6 +74,7 @@ class PoolState(NamedTuple):
     unreadable: Dict[str, str]  # UUID of the VM -> why its key in the ledger cannot be read
     vms: Dict[str, Vm]  # real ones: no templates, snapshots, control domains
     asked: Optional[FrozenSet[str]] = None  # the VMs that were asked for, where not all were
+    ha_enabled: bool = False
 
     def vm(self, uuid: str) -> Optional[Vm]:
         """None for one that is gone, or a template by now; LookupError for one that was not asked for."""
@@ -214,7 +216,9 @@ def read_ledger(xapi: Xapi) -> PoolState:
     """One call: the pool's record; no VM is asked for."""
     ((ref, pool),) = xapi.call("pool.get_all_records").items()
     entries, unreadable, keys = ledger.read(pool["other_config"])
-    return PoolState(ref, pool["master"], keys, entries, unreadable, {}, frozenset())
+    return PoolState(
+        ref, pool["master"], keys, entries, unreadable, {}, frozenset(), bool(pool.get("ha_enabled"))
+    )
 
 
 def read_vms(xapi: Xapi, wanted: Iterable[str], uuids: Mapping[str, str]) -> List[Vm]:
@@ -271,6 +275,7 @@ def vm_of(ref: str, record: Mapping[str, Any], uuids: Mapping[str, str]) -> Vm:
         pinning.ours(record),
         numa.Pinned(record["VCPUs_params"].get("mask"), int(record["VCPUs_max"])),
         record["metrics"],
+        record.get("ha_restart_priority", ""),
     )
 
 

@@ -1,17 +1,17 @@
 """explain: why a VM has its VFs, or cannot have them, on each host of the pool."""
 
 import argparse
-from typing import Any, Dict, List, NamedTuple, Optional, Sequence
+from typing import Any, Dict, Iterator, List, NamedTuple, Optional, Sequence
 
 from sriovlib.safetext import listed
 
-from .. import names
+from .. import names, relocation
 from ..client import Client
 from ..command import Command
-from ..errors import DONE, Failed
+from ..errors import DONE, NO_ANSWER, Failed
 from ..names import Vm
 from ..output import Column, Record, by_key
-from ..pool import Host
+from ..pool import Answer, Host, Pool, is_too_old
 
 
 class Verdict(NamedTuple):
@@ -32,16 +32,14 @@ EXPLAINED = (
 
 
 def explain(client: Client, args: argparse.Namespace) -> int:
-    vm = names.vm(client.pool, args.vm)
-    answer: Dict[str, Any] = client.pool.master("list_assignments", vm_uuid=vm.uuid)
+    pool = client.pool
+    vm = names.vm(pool, args.vm)
+    answer = _assignments(pool, vm)
     (row,) = answer["vms"] or [None]
     requests = row["requests"] if row else []
-    told = client.pool.at_once(
-        client.pool.hosts, lambda host: verdict(client, vm, host, requests), client.patience
-    )
-    verdicts = [
-        one.value or Verdict(one.host, None, [one.error.message if one.error else "?"]) for one in told
-    ]
+    boots = pool.at_once(pool.hosts, lambda host: _boots(pool, vm, host), client.patience)
+    places = {one["host_uuid"]: one for one in _places(client, vm, row)} if requests else {}
+    verdicts = [verdict(one, places.get(one.host.uuid)) for one in boots]
     has = {row["host_uuid"]: [request["vf"] for request in requests]} if row else {}
     records = [
         {
@@ -71,30 +69,104 @@ def _say(
     for one in verdicts:
         for sentence in one.why:
             client.say(f"{one.host.name}: {sentence}")
+    if vm.record["power_state"] == "Running":
+        for sentence in _of_running(client.pool, vm, row, verdicts):
+            client.say(sentence)
     for conflict in conflicts:
         client.say(f"{conflict['code']}: {conflict['message']}\n  {conflict['hint']}")
     client.warnings(row or {})
 
 
-def verdict(client: Client, vm: Vm, host: Host, requests: Sequence[Record]) -> Verdict:
-    """xapi says whether the VM can boot there, and the plugin which VFs it would get."""
-    why: List[str] = []
-    can: Optional[bool] = True
-    if vm.record["power_state"] == "Halted":
-        try:
-            client.pool.call("VM.assert_can_boot_here", vm.ref, host.ref)
-        except Failed as failed:
-            can = False
-            why.append(f"xapi does not start the VM here: {failed}")
-    if not requests:
-        return Verdict(host, can, why)
+def _of_running(pool: Pool, vm: Vm, row: Optional[Record], verdicts: Sequence[Verdict]) -> Iterator[str]:
+    """How it can be moved, and where HA would start it."""
+    name, home = f"VM {vm.name}", pool.host(vm.record["resident_on"])
+    others = listed([one.host.name for one in verdicts if one.can and one.host != home])
+    unknown = listed([one.host.name for one in verdicts if one.can is None and one.host != home])
+    targets = f"to {others}" if others else "but no other host is known to be able to have it"
+    targets += f" (of {unknown} it is not known)" if unknown else ""
+    yield f"{name} runs on host {home.name if home else '?'}."
     try:
-        answer = client.pool.master("reinstate_vfs", vm_uuid=vm.uuid, host_uuid=host.uuid, dry_run="true")
+        pool.call("VM.assert_operation_valid", vm.ref, "pool_migrate")
+        yield f"xapi moves it while it runs, {targets}."
     except Failed as failed:
-        unknown = failed.code in ("SRIOV_VM_NOT_HALTED", "SRIOV_BUSY")
-        return Verdict(host, None if unknown and can else False, [*why, str(failed)])
-    vfs = listed([f"{one['vf']} for request {one['request']}" for one in answer["vfs"]])
-    return Verdict(host, can, [*why, f"It has the VFs: {vfs}.", *answer["warnings"]])
+        yield f"It is not moved while it runs: {failed}"
+    if row and row["requests"]:
+        again = f"`sriovctl relocate {vm.uuid} HOST`"
+        try:
+            relocation.check_operations(vm, True, True, again)
+            yield f"{again} shuts it down, and starts it elsewhere with VFs of that host: {targets}."
+        except Failed as failed:
+            yield f"{again} would not move it: {failed}"
+    if pool.record["ha_enabled"]:
+        priority = vm.record["ha_restart_priority"]
+        yield (
+            f"HA starts it again when its host fails (ha_restart_priority is {priority}), {targets}."
+            if priority
+            else "HA is on and does not protect it (it has no ha_restart_priority): it stays down when its "
+            "host fails, and xapi does not move it when its host is evacuated."
+        )
+
+
+# -- what is asked, and what of it ---------------------------------------------------------------------------
+
+
+def _assignments(pool: Pool, vm: Vm) -> Dict[str, Any]:
+    """What the plugin says of the VM: of all hosts by one look at the pool, if it is new enough."""
+    try:
+        found = pool.master("list_assignments", vm_uuid=vm.uuid, places="true")
+    except Failed as failed:
+        if not is_too_old(failed, "places"):
+            raise
+        found = pool.master("list_assignments", vm_uuid=vm.uuid)
+    return dict(found)
+
+
+def _places(client: Client, vm: Vm, row: Record) -> List[Record]:
+    """As `places` of list_assignments; of an older plugin host by host."""
+    if row.get("places") is not None:
+        return list(row["places"])
+    pool = client.pool
+    told = pool.at_once(pool.hosts, lambda host: _rehearsed(pool, vm, host), client.patience)
+    return [one.value or _place(one.host, None, [], one.error) for one in told]
+
+
+def _rehearsed(pool: Pool, vm: Vm, host: Host) -> Record:
+    try:
+        answer = pool.master("reinstate_vfs", vm_uuid=vm.uuid, host_uuid=host.uuid, dry_run="true")
+    except Failed as failed:
+        unknown = failed.code in ("SRIOV_VM_NOT_HALTED", "SRIOV_BUSY", NO_ANSWER)
+        return _place(host, None if unknown else False, [], failed)
+    return _place(host, True, answer["vfs"], None)
+
+
+def _place(host: Host, can: Optional[bool], vfs: List[Record], why: Optional[Failed]) -> Record:
+    problem = {"code": why.code, "message": why.message, "hint": why.hint} if why else None
+    return {"host_uuid": host.uuid, "can": can, "vfs": vfs, "problem": problem}
+
+
+def _boots(pool: Pool, vm: Vm, host: Host) -> None:
+    """Failed with xapi's reason why the VM cannot be started there. Of the host where it runs nothing is
+    asked: its memory would count twice."""
+    if vm.record["power_state"] in ("Halted", "Running") and vm.record["resident_on"] != host.ref:
+        pool.call_for(host, "VM.assert_can_boot_here", vm.ref, host.ref)
+
+
+def verdict(boots: Answer, place: Optional[Record]) -> Verdict:
+    """xapi says whether the VM can be started there (`boots`), and the plugin which VFs it would get: None
+    for a VM without requests."""
+    can: Optional[bool] = True
+    why: List[str] = []
+    if boots.error:
+        can = None if boots.error.code == NO_ANSWER else False
+        why.append(f"xapi does not start the VM here: {boots.error}")
+    if place is None:
+        return Verdict(boots.host, can, why)
+    if place["can"]:
+        vfs = listed([f"{one['vf']} for request {one['request']}" for one in place["vfs"]])
+        return Verdict(boots.host, can, [*why, f"It has the VFs: {vfs}."])
+    problem = place["problem"] or {"message": "The plugin does not say why.", "hint": ""}
+    why.append(f"{problem['message']} {problem['hint']}".strip())
+    return Verdict(boots.host, place["can"] if can else can, why)
 
 
 def _arguments(parser: argparse.ArgumentParser) -> None:
@@ -102,5 +174,11 @@ def _arguments(parser: argparse.ArgumentParser) -> None:
 
 
 COMMANDS = [
-    Command("explain", "why a VM has its VFs, or cannot have them, on each host", _arguments, explain)
+    Command(
+        "explain",
+        "why a VM has its VFs, or cannot have them, on each host",
+        _arguments,
+        explain,
+        columns=lambda _: EXPLAINED,
+    )
 ]

@@ -11,11 +11,12 @@ from typing import TYPE_CHECKING
 
 import vm_hooks
 import vm_placement
+import vm_rules
 from calls import Call, Calls, Context, operation_call
 from hypervisor import CannotStart
 from values import NULL, internal_error
 from vm_notes import guest_of, note_running, note_stopped, note_wish, push, push_again
-from vm_operations import Operation, Pushed, operation, stop_others
+from vm_operations import Operation, Pushed, operation, standing, stop_others
 from vm_rules import PAUSED, RUNNING, SUSPENDED
 
 if TYPE_CHECKING:
@@ -164,7 +165,15 @@ def assert_can_boot_here(context: Context, vm: str, host: str) -> None:
     vm_placement.check(context.xapi, vm, host)
 
 
+def assert_operation_valid(context: Context, vm: str, operation: str) -> None:
+    """As xapi refuses it now (xen-api: ocaml/xapi/xapi_vm.ml)."""
+    refusal = vm_rules.refusal(standing(context.xapi, vm), operation)
+    if refusal is not None:
+        raise refusal
+
+
 CALLS: Calls = {
+    "VM.assert_operation_valid": Call(assert_operation_valid, ["ref", "string"]),
     "VM.assert_can_boot_here": Call(assert_can_boot_here, ["ref", "ref"]),
     "VM.start": operation_call(start, "bool", "bool"),
     "VM.start_on": operation_call(start_on, "ref", "bool", "bool"),

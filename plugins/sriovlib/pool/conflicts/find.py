@@ -4,7 +4,7 @@ from typing import Dict, Iterator, List, Sequence, Tuple
 
 from ...safetext import listed
 from .. import state
-from . import by_hand, invalid, leases, settings
+from . import by_hand, ha, invalid, leases, settings
 from .view import ENTRY_CODES, Conflict, Seen
 
 MOST = 20
@@ -25,6 +25,7 @@ def find(seen: Seen) -> List[Conflict]:
         settings.not_released,
         settings.unlike_requests,
         invalid.devices,
+        ha.nowhere_else,
     ):
         found += check(seen)
     found += by_hand.giving_way(seen, found)
