@@ -1,7 +1,7 @@
 """What a command is, and the options that families of commands share."""
 
 import argparse
-from typing import Callable, NamedTuple, Optional, Sequence
+from typing import Callable, NamedTuple, Sequence
 
 from sriovlib.safetext import safe
 
@@ -13,8 +13,8 @@ _DAY = 86400.0
 
 class Command(NamedTuple):
     """`name` is typed, `help` is one line. `changes`: it takes --dry-run and --yes. `workstation`: it cannot
-    run in dom0. `looks`: it takes --watch. `columns`: of the table that it ends with, where that comes
-    after something was changed."""
+    run in dom0. `looks`: it takes --watch. `columns`: of the table that it shows with these options; none:
+    it shows no table."""
 
     name: str
     help: str
@@ -23,7 +23,7 @@ class Command(NamedTuple):
     changes: bool = False
     workstation: bool = False
     looks: bool = False
-    columns: Optional[Callable[[argparse.Namespace], Sequence[Column]]] = None
+    columns: Callable[[argparse.Namespace], Sequence[Column]] = lambda _: ()
 
 
 def hosts(parser: argparse.ArgumentParser) -> None:

@@ -108,8 +108,7 @@ def _act(client: Client, command: Command, args: argparse.Namespace) -> int:
             f"`{command.name}` does not run in dom0: a program must not live on the host that it reboots.",
             "Run sriovctl on a workstation: `pipx install` of this repository, see docs/sriovctl.md.",
         )
-    if command.columns is not None:  # before anything is changed
-        output.check(command.columns(args), client.columns)
+    output.check(command.columns(args), client.columns)  # before anything is changed
     if not args.watch:
         try:
             return command.run(client, args)
@@ -137,6 +136,8 @@ def _watch(client: Client, look: Callable[[], int], seconds: float) -> int:
             sys.stdout.write("\x1b[H\x1b[2J")
         try:
             look()
+        except Usage:
+            raise  # it would be no better understood the next time
         except Failed as failed:
             client.error(failed)
         sys.stdout.flush()

@@ -65,7 +65,9 @@ def text(records: Sequence[Record], columns: Sequence[Column], form: Form) -> st
 
 
 def check(columns: Sequence[Column], names: Sequence[str]) -> None:
-    """Raises Usage where one of these names is no column's."""
+    """Raises Usage where one of these names is no column's; without columns there is no table."""
+    if names and not columns:
+        raise Usage("There is no table here that could have columns.", "Leave --columns out.")
     _chosen(columns, Form(columns=names))
 
 

@@ -9,6 +9,7 @@ import time
 from typing import Any, Callable, Dict, List
 
 import pytest
+import workstation
 from box_host import plugin_of_version, set_plugin
 from managed_pool import Pool
 from sriovctl import grammar
@@ -69,6 +70,27 @@ def test_watch_until_ctrl_c() -> None:
         terminal.type("\x03")
         assert "Interrupted." in terminal.until("Interrupted.")
         assert terminal.end() == 130
+
+
+@workstation.ONLY
+@pytest.mark.usefixtures("ctl")
+def test_setup_is_watched() -> None:
+    with Terminal(["setup", "status", "--watch", "--interval", "0.1"]) as terminal:
+        terminal.until("No setup is under way")
+        terminal.until("No setup is under way", again=True)
+        terminal.type("\x03")
+        assert terminal.end() == 130
+
+
+def test_what_is_no_look_is_not_watched(pool: Pool, ctl: Ctl) -> None:
+    """Nor asked for again and again where it is not understood."""
+    before = pool.everything()
+    for words in (["setup", "--pf", "eth1", "--count", "4"], ["setup", "stop"]):
+        said = ctl(*words, "--watch", "--yes")
+        assert (said.status, "Only a status is watched." in said.err) == (2, True)
+    assert pool.everything() == before
+    assert ctl("vfs", "--port", "", "--watch").status == 2
+    assert ctl("vfs", "host1", "--port", "host2/eth1", "--watch").status == 2
 
 
 @pytest.mark.usefixtures("ctl")

@@ -8,7 +8,7 @@ import pytest
 import yaml
 from hypothesis import given
 from hypothesis import strategies as st
-from sriovctl import output
+from sriovctl import grammar, main, output
 from sriovctl.errors import Usage
 from sriovctl.output import Column, Form
 from sriovlib.safetext import safe
@@ -64,3 +64,35 @@ VALUES = st.recursive(
 @given(st.lists(st.dictionaries(st.sampled_from(["name", "no", "a b"]), VALUES, max_size=3), max_size=3))
 def test_yaml_is_read_back(records: List[Dict[str, Any]]) -> None:
     assert yaml.safe_load("\n".join(output.yaml_lines(records))) == records
+
+
+WORDS = {  # the least that each command takes
+    **{name: [] for name in ("status", "pfs", "vfs", "vms", "conflicts", "map", "doctor", "setup", "pools")},
+    **{name: ["web"] for name in ("explain", "assign", "unassign", "reinstate", "adopt", "park", "unpark")},
+    **{name: [] for name in ("login", "logout")},
+    "trust": [],
+    "relocate": ["web", "host2"],
+    "count": ["host1/eth1", "2"],
+    "configure": ["host1/eth1:2"],
+    "apply": ["pool.yaml"],
+    "install": ["a.rpm"],
+    "wait": ["web", "--for", "ready"],
+}
+NO_TABLE = (["map"], ["setup", "stop"], ["setup", "resume"], ["wait", "web", "--for", "ready"])
+
+
+@pytest.mark.parametrize("command", [one.name for one in grammar.COMMANDS])
+def test_a_column_that_there_is_not_is_said_before_the_pool_is_asked(
+    command: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Exit status 2, in each format; here is no pool that could be asked."""
+    for form in ([], ["-o", "json"]):
+        assert main.run([command, *WORDS[command], *form, "--columns", "NOPE"], local=False) == 2
+        said = capsys.readouterr()
+        assert (said.out, "column" in said.err) == ("", True)
+
+
+@pytest.mark.parametrize("words", NO_TABLE)
+def test_columns_where_there_is_no_table(words: Any, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main.run([*words, "--columns", "NAME"], local=False) == 2
+    assert "There is no table here" in capsys.readouterr().err

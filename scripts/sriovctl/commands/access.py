@@ -164,5 +164,7 @@ COMMANDS = [
         _trust_arguments,
         trust_certificate,
     ),
-    Command("pools", "list the pools of the configuration file", lambda _: None, pools),
+    Command(
+        "pools", "list the pools of the configuration file", lambda _: None, pools, columns=lambda _: POOLS
+    ),
 ]

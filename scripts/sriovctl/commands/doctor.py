@@ -197,5 +197,12 @@ def _vm_name(client: Client, ref: str) -> str:
 
 
 COMMANDS: List[Command] = [
-    Command("doctor", "every problem of the pool, and what to do", hosts, doctor, looks=True)
+    Command(
+        "doctor",
+        "every problem of the pool, and what to do",
+        hosts,
+        doctor,
+        looks=True,
+        columns=lambda _: FOUND,
+    )
 ]

@@ -311,11 +311,29 @@ def _assignment_filters(parser: argparse.ArgumentParser) -> None:
 
 
 COMMANDS = [
-    Command("status", "the pool at a glance: what each host has, and lacks", hosts, status, looks=True),
-    Command("pfs", "SR-IOV capable ports (physical functions)", hosts, pfs, looks=True),
-    Command("vfs", "virtual functions and who has them", _vfs_arguments, vfs, looks=True),
-    Command("vms", "VMs with VFs, a row a request", _assignment_filters, vms, looks=True),
     Command(
-        "conflicts", "what does not fit together, and what to do", _assignment_filters, conflicts, looks=True
+        "status",
+        "the pool at a glance: what each host has, and lacks",
+        hosts,
+        status,
+        looks=True,
+        columns=lambda _: STATUS,
+    ),
+    Command(
+        "pfs", "SR-IOV capable ports (physical functions)", hosts, pfs, looks=True, columns=lambda _: PFS
+    ),
+    Command(
+        "vfs", "virtual functions and who has them", _vfs_arguments, vfs, looks=True, columns=lambda _: VFS
+    ),
+    Command(
+        "vms", "VMs with VFs, a row a request", _assignment_filters, vms, looks=True, columns=lambda _: VMS
+    ),
+    Command(
+        "conflicts",
+        "what does not fit together, and what to do",
+        _assignment_filters,
+        conflicts,
+        looks=True,
+        columns=lambda _: CONFLICTS,
     ),
 ]

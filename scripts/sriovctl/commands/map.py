@@ -79,6 +79,10 @@ COLUMNS = (
 )
 
 
+def _columns(args: argparse.Namespace) -> Sequence[Column]:
+    return COLUMNS if args.output in FORMATS else ()
+
+
 def run(client: Client, args: argparse.Namespace) -> int:
     answers = seen(client, names.hosts(client.pool, args.hosts))
     whole = picture(client, answers)
@@ -141,5 +145,12 @@ def _arguments(parser: argparse.ArgumentParser) -> None:
 
 
 COMMANDS = [
-    Command("map", "a picture of the pool: hosts, ports, VFs and who has them", _arguments, run, looks=True)
+    Command(
+        "map",
+        "a picture of the pool: hosts, ports, VFs and who has them",
+        _arguments,
+        run,
+        looks=True,
+        columns=_columns,
+    )
 ]

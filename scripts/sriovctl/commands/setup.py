@@ -2,7 +2,7 @@
 
 import argparse
 import time
-from typing import Any, List
+from typing import Any, List, Sequence
 
 from .. import names
 from ..client import Client
@@ -44,13 +44,14 @@ _BALANCER = (
 
 
 def setup(client: Client, args: argparse.Namespace) -> int:
+    word = _word(args)
+    if args.watch and word != "status":
+        raise Usage("Only a status is watched.", "`sriovctl setup status --watch` shows how far a setup is.")
+    if word:
+        if args.dry_run and word != "status":
+            return _would(client, args)
+        return {"status": status, "pause": pause, "resume": resume, "stop": stop}[word](client, args)
     if not (args.pf or args.network):
-        if len(args.hosts) == 1 and args.hosts[0] in WORDS:
-            if args.dry_run and args.hosts[0] != "status":
-                return _would(client, args)
-            return {"status": status, "pause": pause, "resume": resume, "stop": stop}[args.hosts[0]](
-                client, args
-            )
         raise Usage(
             "Which ports get VFs?",
             f"Name them by --pf or --network, with --count; or say one of {', '.join(WORDS)}.",
@@ -58,6 +59,16 @@ def setup(client: Client, args: argparse.Namespace) -> int:
     if args.count is None:
         raise Usage("How many VFs?", "Add --count N.")
     return _new(client, args)
+
+
+def _word(args: argparse.Namespace) -> str:
+    """What to do with a setup that was begun; empty: it is a new one."""
+    named = len(args.hosts) == 1 and args.hosts[0] in WORDS and not (args.pf or args.network)
+    return str(args.hosts[0]) if named else ""
+
+
+def _columns(args: argparse.Namespace) -> Sequence[Column]:
+    return {"status": STATUS, "": PLAN, "resume": PLAN if args.dry_run else ()}.get(_word(args), ())
 
 
 def _new(client: Client, args: argparse.Namespace) -> int:
@@ -286,6 +297,13 @@ def _halt(client: Client, how: str, does: str) -> int:
 
 def _arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
+        "-w",
+        "--watch",
+        action="store_true",
+        default=argparse.SUPPRESS,
+        help="with `status`: show it again and again, until Ctrl-C",
+    )
+    parser.add_argument(
         "hosts",
         nargs="*",
         metavar="|".join(("HOST", *WORDS)),
@@ -337,5 +355,14 @@ def _one_or_more(text: str) -> int:
 
 
 COMMANDS: List[Command] = [
-    Command("setup", "make VFs on all hosts, with reboots", _arguments, setup, changes=True, workstation=True)
+    Command(
+        "setup",
+        "make VFs on all hosts, with reboots",
+        _arguments,
+        setup,
+        changes=True,
+        workstation=True,
+        looks=True,
+        columns=_columns,
+    )
 ]
