@@ -1,6 +1,7 @@
 """What a command is, and the options that families of commands share."""
 
 import argparse
+import re
 from typing import Callable, NamedTuple, Sequence
 
 from sriovlib.safetext import safe
@@ -28,6 +29,17 @@ class Command(NamedTuple):
 
 def hosts(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("hosts", nargs="*", metavar="HOST", help="these hosts (default: all of the pool)")
+
+
+def number(least: int) -> Callable[[str], int]:
+    """Reads a number of an option: at least so much, at most 10000."""
+
+    def read(text: str) -> int:
+        if not re.fullmatch("[0-9]{1,5}", text) or not least <= int(text) <= 10000:
+            raise argparse.ArgumentTypeError(f"`{safe(text)}` is not a number from {least} to 10000")
+        return int(text)
+
+    return read
 
 
 def seconds(least: float) -> Callable[[str], float]:

@@ -6,6 +6,7 @@ import pytest
 from managed_pool import Pool
 from setup_stories import SETUP, Ctl, boots, igb_by_place, in_service, keys, with_igb
 from sriovctl import tasks
+from sriovctl.rollout import steps
 
 pytestmark = [pytest.mark.story, pytest.mark.pool(describe=with_igb)]
 
@@ -103,3 +104,43 @@ def test_vm_that_does_not_shut_down(pool: Pool, ctl: Ctl, vms: List[str]) -> Non
     assert ctl("setup", "resume").status == 0
     assert [pool.power_state(vm) for vm in (*vms, second)] == ["Running"] * 3
     assert boots(pool, pool.other)
+
+
+@pytest.mark.parametrize("word", ["resume", "stop"])
+def test_vm_that_does_not_start_again(pool: Pool, ctl: Ctl, vms: List[str], word: str) -> None:
+    """It keeps no other one down, and is started when what is in its way is gone: the setup can end."""
+    second = pool.with_vf("db", pool.other)
+    pool.start(second, pool.other)
+    text = f"#!/usr/bin/python3\nimport sys\nsys.exit(2 * ('{second}' in sys.argv))\n"
+    with pool.hook(pool.other, text):
+        said = ctl(*SETUP, "host2", "--yes", "--pinned", "shutdown")
+        again = ctl("setup", word)
+    assert (said.status, again.status) == (1, 1)
+    for one in (said, again):
+        assert "VM db was not started on host host2" in one.err
+    assert [pool.power_state(vm) for vm in (*vms, second)] == ["Running", "Running", "Halted"]
+    assert in_service(pool, pool.other)
+    assert ctl("setup", word).status == 0
+    assert pool.power_state(second) == "Running"
+    assert keys(pool) == []
+
+
+@pytest.mark.parametrize("word", ["resume", "stop"])
+def test_host_that_leaves_while_its_vms_are_down(
+    pool: Pool, ctl: Ctl, vms: List[str], word: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It has died in its reboot, and somebody has forgotten it: what it leaves is said, the record ends."""
+    pool.box.xapi.boot = lambda _host: False
+    monkeypatch.setattr(steps, "wait_for_boot", interrupted)
+    assert ctl(*SETUP, "host2", "--yes", "--pinned", "shutdown").status == 130
+    pool.box.lose(pool.other)
+    pool.api("host.destroy", pool.other.ref)
+    said = ctl("setup", word)
+    assert f"Host {pool.other.uuid} is not in this pool any more" in said.err
+    assert "VM mail was shut down by this setup" in said.err
+    assert f"`sriovctl relocate {vms[1]} HOST --start`" in said.err
+    assert keys(pool) == []
+
+
+def interrupted(*_args: object) -> None:
+    raise KeyboardInterrupt

@@ -1,5 +1,6 @@
 """What a setup keeps in the pool: whole at every moment, and one program's at a time."""
 
+import json
 from typing import Any, Callable, Iterator
 
 import pytest
@@ -140,7 +141,9 @@ def test_notice(pool: Pool) -> None:
     assert states.notice(pool) is None
     keeper = states.begin(pool, begun(pool))
     keeper.change(to(pool, "Draining"))
-    keeper.change(lambda state: state._replace(off={"ha": {}}, vms={"vm": "host"}))
+    keeper.change(
+        lambda state: state._replace(off={"ha": {"srs": [], "configuration": {}}}, vms={"vm": "host"})
+    )
     pool.forget()
     text = states.notice(pool) or ""
     for words in (
@@ -173,3 +176,40 @@ def test_phase_of_a_newer_program(pool: Pool) -> None:
     text = to(pool, "Copying")(begun(pool)).to_json()
     pool.call("pool.add_to_other_config", pool.ref, "sriov-setup.1", text)
     assert code(lambda: states.read(pool.other_config())) == "SETUP_UNREADABLE"
+
+
+GOOD = json.loads(State("a", 1.0, Wish((), (), 4), Options(), {}, {}, {}).to_json())
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "",
+        "[]",
+        "[" * 100000,
+        json.dumps({**GOOD, "hosts": []}),
+        json.dumps({**GOOD, "hosts": {"uuid": {"since": "today"}}}),
+        json.dumps({**GOOD, "hosts": {"uuid": {"disabled": "yes"}}}),
+        json.dumps({**GOOD, "options": {"parallel": "all"}}),
+        json.dumps({**GOOD, "off": {"ha": 3}}),
+        json.dumps({**GOOD, "vms": ["uuid"]}),
+    ],
+)
+def test_record_that_somebody_has_edited(pool: Pool, text: str) -> None:
+    """Every command says so, and how to get rid of it; none fails of it."""
+    pool.call("pool.add_to_other_config", pool.ref, "sriov-setup.1", text)
+    pool.forget()
+    said = str(states.notice(pool))
+    assert "sriov-setup.1, cannot be read" in said
+    assert "param-key=sriov-setup.1`" in said
+
+
+def test_times_that_are_none(pool: Pool) -> None:
+    """They do not keep anybody from reading the rest, nor hold somebody for at work who is not."""
+    keeper = states.begin(pool, begun(pool)._replace(begun=1e300))
+    pool.forget()
+    assert "of ?:" in str(states.notice(pool))
+    for text in ("inf", "nan", "1e300", "soon", str(clock.of_host(pool, pool.master_host) + 3600)):
+        assert not states.is_alive(pool, {states.ALIVE: text})
+    keeper.sign_of_life()
+    assert states.is_alive(pool, pool.other_config())

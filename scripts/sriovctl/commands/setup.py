@@ -6,7 +6,7 @@ from typing import Any, List, Sequence
 
 from .. import names
 from ..client import Client
-from ..command import Command
+from ..command import Command, number
 from ..errors import DONE, FAILED, Failed, Usage
 from ..output import Column, Record, by_key
 from ..rollout import plan as plans
@@ -48,6 +48,11 @@ def setup(client: Client, args: argparse.Namespace) -> int:
     if args.watch and word != "status":
         raise Usage("Only a status is watched.", "`sriovctl setup status --watch` shows how far a setup is.")
     if word:
+        if args.count is not None:
+            raise Usage(
+                "A setup that was begun keeps its number of VFs.",
+                "Leave --count out; or end it by `sriovctl setup stop`, and begin another.",
+            )
         if args.dry_run and word != "status":
             return _would(client, args)
         return {"status": status, "pause": pause, "resume": resume, "stop": stop}[word](client, args)
@@ -128,7 +133,8 @@ def _told(made: List[HostPlan], reboots: List[Any], options: states.Options) -> 
     count = sum(1 for one in made if not one.nothing)
     told = f"{count} host{'s' if count != 1 else ''}"
     if reboots:
-        at_once = f"{options.parallel} at a time" if options.parallel > 1 else "one after the other"
+        many = min(options.parallel, options.unavailable)
+        at_once = f"{many} at a time" if many > 1 else "one after the other"
         told += f", {len(reboots)} reboot{'s' if len(reboots) > 1 else ''}"
         if len(reboots) > 1:
             told += f", {at_once}" + (", the master last" if any(host.master for host in reboots) else "")
@@ -312,7 +318,7 @@ def _arguments(parser: argparse.ArgumentParser) -> None:
     what = parser.add_argument_group("what the hosts get")
     what.add_argument("--pf", action="append", metavar="PORT", help="VFs on this port, such as eth1")
     what.add_argument("--network", action="append", metavar="NET", help="VFs on the ports of this network")
-    what.add_argument("--count", type=_number, metavar="N", help="so many VFs on each")
+    what.add_argument("--count", type=number(0), metavar="N", help="so many VFs on each")
     how = parser.add_argument_group("how (also of resume)")
     how.add_argument(
         "--plan",
@@ -327,31 +333,19 @@ def _arguments(parser: argparse.ArgumentParser) -> None:
         help="VMs that cannot be moved: stop (the setup does not begin; the default), shutdown (and start "
         "them there again), relocate (start them on another host)",
     )
-    how.add_argument("--parallel", type=_one_or_more, metavar="N", help="hosts at a time (default: 1)")
+    how.add_argument("--parallel", type=number(1), metavar="N", help="hosts at a time (default: 1)")
     how.add_argument(
         "--max-unavailable",
-        type=_one_or_more,
+        type=number(1),
         metavar="N",
         help="hosts that may be out of service at once, failed ones too (default: as --parallel)",
     )
     how.add_argument(
-        "--evacuate-batch-size", type=_number, metavar="N", help="VMs that a host moves at a time"
+        "--evacuate-batch-size", type=number(0), metavar="N", help="VMs that a host moves at a time"
     )
-    how.add_argument("--reboot-minutes", type=_number, metavar="N", help="that a host may take (default: 30)")
-
-
-def _number(text: str) -> int:
-    value = int(text)
-    if not 0 <= value <= 10000:
-        raise ValueError(text)
-    return value
-
-
-def _one_or_more(text: str) -> int:
-    value = _number(text)
-    if not value:
-        raise ValueError(text)
-    return value
+    how.add_argument(
+        "--reboot-minutes", type=number(0), metavar="N", help="that a host may take (default: 30)"
+    )
 
 
 COMMANDS: List[Command] = [

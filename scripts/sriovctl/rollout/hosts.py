@@ -110,6 +110,7 @@ class Hosts:
     def _look(self, uuid: str) -> None:
         found = self._unblocked(uuid)
         if found.nothing:
+            self._back_in_service(uuid)  # of a setup that is taken up again it may be out of it, or its VMs
             self._change_host(uuid, states.DONE)
         elif found.reboot:
             self._change_host(uuid, states.DRAINING, disabled=True)
@@ -219,9 +220,19 @@ class Hosts:
         if self.state.hosts[uuid].disabled:
             steps.enable(self.pool, host, seconds, tell)
             self._change_host(uuid, disabled=False)
+        failures: List[Failed] = []  # one VM that does not start keeps no other down
         for vm in self._vms_of(uuid):
-            steps.start(self.pool, vm, host, tell)
-            self._is_up(vm)
+            try:
+                steps.start(self.pool, vm, host, tell)
+                self._is_up(vm)
+            except Failed as failed:
+                if failed.code != "VM_NOT_STARTED":
+                    raise
+                failures.append(failed)
+        for other in failures[1:]:
+            self.voice.error(other)
+        if failures:
+            raise failures[0]
 
     def _give_back(self, uuid: str) -> None:
         """The same of a host that is not through, if it is up: a host that is down cannot be helped."""

@@ -58,7 +58,10 @@ class Run(Hosts):
     def put_back(self, asked: str) -> int:
         """What a setup that nobody is at has turned off, and no more of it."""
         with self._alive():
-            for uuid in [uuid for uuid, host in self.state.hosts.items() if host.disabled]:
+            self._forget_hosts_that_left()
+            for uuid in [
+                uuid for uuid, host in self.state.hosts.items() if host.disabled or self._vms_of(uuid)
+            ]:
                 self._give_back(uuid)
             self._finish(asked)
             return DONE if self._clean else FAILED
@@ -102,9 +105,13 @@ class Run(Hosts):
         left = [uuid for uuid in self.state.hosts if uuid not in self.hosts]
         for uuid in left:
             self.voice.say(f"Host {uuid} is not in this pool any more: left out.")
+        waits = [vm for vm, home in self.state.vms.items() if home not in self.hosts]
+        for vm in waits:  # nobody can say where else it may run
+            self.voice.error(steps.without_home(self.pool, vm))
         self._change(
             lambda state: state._replace(
-                hosts={uuid: host for uuid, host in state.hosts.items() if uuid not in left}
+                hosts={uuid: host for uuid, host in state.hosts.items() if uuid not in left},
+                vms={vm: home for vm, home in state.vms.items() if vm not in waits},
             )
         )
 

@@ -12,7 +12,7 @@ import threading
 import time
 from typing import Any, Callable, Dict, List, Mapping, NamedTuple, Optional, Tuple
 
-from sriovlib.safetext import safe
+from sriovlib.safetext import safe, shortened
 
 from .. import clock
 from ..errors import Failed
@@ -87,24 +87,36 @@ def _short(host: HostState) -> Dict[str, Any]:
 
 
 def from_json(text: str) -> State:
-    """Raises ValueError, KeyError or TypeError where it is none."""
+    """Raises one of _UNREADABLE where it is none: whoever may write the pool's keys may have written it."""
     document = json.loads(text)
     wish = document["wish"]
-    hosts = {uuid: HostState(**fields) for uuid, fields in document["hosts"].items()}
+    hosts = {uuid: _of(HostState(), fields) for uuid, fields in document["hosts"].items()}
     for host in hosts.values():
         if host.phase not in PHASES:
             raise ValueError(f"a host is {host.phase}")
     known = {name: document["options"][name] for name in Options._fields if name in document["options"]}
+    off = dict(document["off"])
+    if "ha" in off:
+        off["ha"] = {"srs": list(off["ha"]["srs"]), "configuration": dict(off["ha"]["configuration"])}
     return State(
         str(document["who"]),
         float(document["begun"]),
-        Wish(tuple(wish["pfs"]), tuple(wish["networks"]), int(wish["vfs"])),
-        Options(**known),
+        Wish(tuple(map(str, wish["pfs"])), tuple(map(str, wish["networks"])), int(wish["vfs"])),
+        _of(Options(), known),
         hosts,
-        dict(document["vms"]),
-        dict(document["off"]),
+        {vm: str(home) for vm, home in document["vms"].items()},
+        off,
         str(document["halted"]),
     )
+
+
+def _of(usual: Any, fields: Dict[str, Any]) -> Any:
+    """The usual one with these fields, each of the type that it has there."""
+    for name, value in fields.items():
+        kind = type(getattr(usual, name))
+        if type(value) is not kind and not (kind is float and type(value) is int):
+            raise TypeError(f"{name} is {value!r}")
+    return usual._replace(**fields)
 
 
 def read(keys: Mapping[str, str]) -> Optional[Tuple[int, State]]:
@@ -114,12 +126,18 @@ def read(keys: Mapping[str, str]) -> Optional[Tuple[int, State]]:
         return None
     try:
         return numbers[-1], from_json(keys[f"{KEY}{numbers[-1]}"])
-    except (ValueError, KeyError, TypeError) as error:
+    except _UNREADABLE as error:
+        key, why = f"{KEY}{numbers[-1]}", shortened(safe(str(error)))
         raise Failed(
             "SETUP_UNREADABLE",
-            f"The pool's record of a setup, {KEY}{numbers[-1]}, cannot be read: {safe(str(error))}.",
-            "Was it written by a newer sriovctl? Look at it: `xe pool-list params=other-config`.",
+            f"The pool's record of a setup, {key}, cannot be read: {why}.",
+            "Was it written by a newer sriovctl? Look at it: `xe pool-list params=other-config`. To drop it: "
+            "`xe pool-param-remove uuid=$(xe pool-list --minimal) param-name=other-config "
+            f"param-key={key}`; then see to hosts that are disabled, to halted VMs, and to HA.",
         ) from error
+
+
+_UNREADABLE = (ValueError, LookupError, TypeError, AttributeError, OverflowError, RecursionError)
 
 
 class Keeper:
@@ -171,8 +189,9 @@ class Keeper:
         return self.pool.other_config().get(ASKED, "")
 
     def sign_of_life(self) -> None:
+        now = clock.of_host(self.pool, self.pool.master_host)
         self._remove(ALIVE)
-        self._add(ALIVE, str(clock.of_host(self.pool, self.pool.master_host)))
+        self._add(ALIVE, str(now))
 
     def nobody_is_at_it(self) -> None:
         self._remove(ALIVE)
@@ -232,7 +251,8 @@ def is_alive(pool: Pool, keys: Mapping[str, str]) -> bool:
         last = float(keys[ALIVE])
     except (KeyError, ValueError):
         return False
-    return clock.of_host(pool, pool.master_host) - last < 3 * ALIVE_SECONDS
+    # A sign of the future is none either: a clock that was set back must not keep everybody off for hours.
+    return abs(clock.of_host(pool, pool.master_host) - last) < 3 * ALIVE_SECONDS
 
 
 def _lower(keys: Mapping[str, str], number: int) -> List[str]:
@@ -241,7 +261,7 @@ def _lower(keys: Mapping[str, str], number: int) -> List[str]:
 
 
 def _numbers(keys: Mapping[str, str]) -> List[int]:
-    return sorted(int(key[len(KEY) :]) for key in keys if re.fullmatch(re.escape(KEY) + "[0-9]+", key))
+    return sorted(int(key[len(KEY) :]) for key in keys if re.fullmatch(re.escape(KEY) + "[0-9]{1,15}", key))
 
 
 def taken_over(by: Optional[State]) -> Failed:
@@ -267,7 +287,10 @@ def under_way(pool: Pool, state: State) -> Failed:
 
 def when(seconds: float) -> str:
     """A time as people read it, here."""
-    return time.strftime("%Y-%m-%d %H:%M", time.localtime(seconds))
+    try:
+        return time.strftime("%Y-%m-%d %H:%M", time.localtime(seconds))
+    except (ValueError, OverflowError, OSError):  # no time at all
+        return "?"
 
 
 def summary(state: State, name: Callable[[str], str]) -> str:

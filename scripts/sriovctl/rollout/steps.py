@@ -276,6 +276,18 @@ def start(pool: Pool, uuid: str, host: Host, tell: Tell) -> None:
         ) from failed
 
 
+def without_home(pool: Pool, uuid: str) -> Failed:
+    """What is said of a VM that was shut down, and whose host has left the pool."""
+    vm = _vm(pool, uuid)
+    name = vm.name if vm else uuid
+    return Failed(
+        "VM_WITHOUT_HOST",
+        f"VM {name} was shut down by this setup, and its host is not in this pool any more.",
+        f"If it is halted, start it elsewhere: `sriovctl relocate {uuid} HOST --start`, or without VFs "
+        f"`xe vm-start uuid={uuid}`.",
+    )
+
+
 def relocate(pool: Pool, uuid: str, home: Host, others: Sequence[Host], tell: Tell) -> None:
     """To the first of these hosts that can have it, where it is started, with VFs of that host if it has
     requests. Failed: none can, and it is where it was."""
