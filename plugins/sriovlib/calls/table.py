@@ -2,7 +2,7 @@
 
 import json
 from importlib import import_module
-from typing import Any, Dict, Mapping, NamedTuple, Tuple
+from typing import Any, Dict, Mapping, NamedTuple, Optional, Tuple
 
 from ..errors import SriovError, unforeseen
 from ..machine.host import Host
@@ -23,13 +23,14 @@ class Function(NamedTuple):
     arguments: Tuple[str, ...] = ()
     writes: bool = False
     pool: bool = False
+    seconds: Optional[float] = None  # that a member waits for the master, where it is no usual change
 
     def act(self, name: str, host: Host, session: Any, args: Arguments) -> Any:
         function = getattr(import_module(f"sriovlib.{self.module}"), name)
         if self.pool:
             from ..pool import master
 
-            return master.act(host, session, name, args, function)
+            return master.act(host, session, name, args, function, self.seconds or master.SECONDS)
         return function(host, session, args)
 
 
@@ -57,6 +58,14 @@ FUNCTIONS: Dict[str, Function] = {
     "adopt_vm": Function(
         "calls.adopt_vm", ("vm_uuid", "host_uuid", "origin_uuid", "trust_keys", "dry_run"), pool=True
     ),
+    "migrate_vm": Function(
+        "calls.migrate_vm",
+        ("vm_uuid", "host_uuid", "timeout", "network_gap", "unconfirmed", "dry_run"),
+        pool=True,
+        seconds=6 * 3600,  # a copy of the memory of a busy VM
+    ),
+    "detach_vfs": Function("calls.migrate_vm", ("vm_uuid", "timeout"), pool=True, seconds=1200),
+    "attach_vfs": Function("calls.migrate_vm", ("vm_uuid",), pool=True, seconds=600),
     "guest_info": Function("calls.guest_info", ("vm_uuid",), pool=True),
     "list_assignments": Function("calls.list_assignments", ("vm_uuid", "host_uuid", "places"), pool=True),
 }

@@ -5,7 +5,7 @@ from typing import Dict, List, Mapping, Optional, Sequence
 
 from . import own_lease, pci_entries
 from .inventories import Survey
-from .ledger import Entry, Lease, Request
+from .ledger import PREPARED, Entry, Lease, Move, Request
 from .locked import Work
 from .transaction import Change
 
@@ -22,20 +22,12 @@ def change_of(
     Entries of others stay in its `pci`. Where a call was cut off after it had removed that key, the ledger
     has what stood there. `replaced`: of a start that is re-placed; else a lease on another host has none.
     """
-    vm, entry, old = at.vm, at.entry, at.entry.lease
+    vm, entry = at.vm, at.entry
     ours = set(entry.ever_leased)
     cut_off = at.state.was_cut_off(vm.uuid)
     before = entry.pci if vm.pci is None and cut_off else vm.pci or ""
     pci = pci_entries.derive(before, ours, [vfs[one.number] for one in requests if one.number in vfs])
-    if not requests:
-        lease = None
-    elif old is not None and (old.host, old.vfs) == (host, dict(vfs)) and replaced is None:
-        lease = old
-    else:
-        if replaced is None:
-            replaced = old.replaced if old and old.host == host else {}
-        networks = _networks(at.surveyed, requests, host, vfs)
-        lease = Lease(host, dict(vfs), at.state.next_serial, dict(replaced), networks)
+    lease = lease_of(at, requests, host, vfs, replaced) if requests else None
     had = bool(entry.requests or cut_off or ours.intersection(pci_entries.plugging_order(before)))
     is_former = entry.nomigrate and had and vm.nomigrate == "true"
     after = Entry(
@@ -48,6 +40,36 @@ def change_of(
     )
     mark = vm.uuid if requests else vm.mark if vm.mark != vm.uuid else None
     return Change(vm, after, pci, None if is_former else vm.nomigrate, mark)
+
+
+def on_its_way(at: Work, move: Move, lease: Optional[Lease] = None) -> Change:
+    """The running VM with this move: without entries of its own, unless it is only prepared."""
+    vm, entry = at.vm, at.entry
+    pci = vm.pci or ""
+    if move.state != PREPARED:
+        pci = pci_entries.derive(pci, entry.ever_leased, [])
+    else:
+        vm = vm._replace(blocks={})  # they stay
+    ours = tuple(entry.ever_leased)
+    after = entry._replace(lease=lease or entry.lease, pci=pci, past=ours, move=move)
+    return Change(vm, after, pci, vm.nomigrate, vm.uuid)
+
+
+def lease_of(
+    at: Work,
+    requests: Sequence[Request],
+    host: str,
+    vfs: Mapping[int, str],
+    replaced: Optional[Mapping[str, int]] = None,
+) -> Lease:
+    """The VM's lease of these; the one that it has, where that is the same."""
+    old = at.entry.lease
+    if old is not None and (old.host, old.vfs) == (host, dict(vfs)) and replaced is None:
+        return old
+    if replaced is None:
+        replaced = old.replaced if old and old.host == host else {}
+    networks = _networks(at.surveyed, requests, host, vfs)
+    return Lease(host, dict(vfs), at.state.next_serial, dict(replaced), networks)
 
 
 def _networks(

@@ -27,6 +27,8 @@ class Member(NamedTuple):
     enabled: bool = True
     mask: Optional[str] = None
     xapi_build: str = ""
+    brand: str = ""  # of the product, as XCP-ng
+    version: str = ""  # 8.3.0
 
 
 class OwnHost(NamedTuple):
@@ -135,6 +137,8 @@ def read(host: Host, xapi: Xapi) -> Topology:
             bool(record["enabled"]),
             record["guest_VCPUs_params"].get("mask"),
             record["software_version"].get("xapi_build", ""),
+            record["software_version"].get("product_brand", ""),
+            record["software_version"].get("product_version", ""),
         )
         for ref, record in hosts.items()
     }

@@ -8,12 +8,13 @@ A VM's key in `pool.other_config` is `sriov-vm-UUID.SERIAL`, of compact JSON:
               {"number": 3, "by": "pf", "value": "0000:07:00.0", "device": "8086:10fb", "settings": {}}],
  "next": 4,
  "lease": {"host": "<uuid>", "vfs": {"1": "0000:07:10.0"}, "serial": 17, "replaced": {"<uuid>": 1700000000}},
+ "move": {"state": "prepared", "since": 1700000000, "host": "<uuid>", "vfs": {"1": "0000:07:10.2"}},
  "pci": "0/0000:07:10.0",
  "past": ["0000:07:10.0"]}
 
 A VM that is parked has requests, and a lease without VFs. `lease`, in it `replaced` and `networks` (`{"3":
-["<uuid>"]}`), and `device` of a request by network or device are left out where there is none. Keys of
-earlier builds have `nomigrate` as well.
+["<uuid>"]}`), `device` of a request by network or device, and `move`, in it `host` with `vfs`, are left out
+where there is none. Keys of earlier builds have `nomigrate` as well.
 
 Each change adds a key with the next serial, and takes the one before out when all is written: xapi can only
 add a key and remove one, each in one step (xen-api: ocaml/database/db_cache_impl.ml,
@@ -31,6 +32,7 @@ from ..safetext import LONGEST, UUID
 PREFIX = "sriov-vm-"
 MARK = "sriov-vm"  # in VM.other_config of a VM with requests: its own UUID, see copies
 VERSION = 1
+PREPARED, DETACHED, MOVING, ARRIVED = STATES = ("prepared", "detached", "moving", "arrived")
 LARGEST = 2**53  # what every JSON reader keeps exact
 
 # 0.1.0's first builds wrote keys without a serial, the new text as `sriov-next-UUID` before `sriov-vm-UUID`.
@@ -69,6 +71,16 @@ class Lease(NamedTuple):
     networks: Dict[int, List[str]]  # request in a VLAN that names no network -> those of its port
 
 
+class Move(NamedTuple):
+    """A running VM is on its way: without its VFs, or about to be (see moves). It has gone as far as `state`,
+    one of STATES; VFs of the host that it goes to are kept for it."""
+
+    state: str
+    since: int  # seconds by the master's clock: when its VFs were first asked back
+    host: Optional[str] = None  # None: it is to go nowhere, its VFs are only off
+    vfs: Mapping[int, str] = {}
+
+
 class Entry(NamedTuple):
     """What the pool keeps of one VM."""
 
@@ -78,6 +90,7 @@ class Entry(NamedTuple):
     nomigrate: bool  # an earlier build set platform:nomigrate=true on the VM: its next change takes that out
     pci: str  # the VM's other_config:pci as we last wrote it, with the entries of others
     past: Tuple[str, ...] = ()  # all addresses that were ever leased to it: a revert may bring entries back
+    move: Optional[Move] = None
 
     @property
     def is_parked(self) -> bool:
@@ -86,8 +99,19 @@ class Entry(NamedTuple):
 
     @property
     def ever_leased(self) -> List[str]:
-        """The addresses of its VFs, now and before."""
-        return sorted({*self.past, *(self.lease.vfs.values() if self.lease else ())})
+        """The addresses of its VFs, now and before, and where it is going."""
+        held = [one.vfs.values() for one in (self.lease, self.move) if one is not None]
+        return sorted(set(self.past).union(*held))
+
+    @property
+    def held(self) -> List[Tuple[str, str]]:
+        """Host and address of each VF that nobody else may have: of its lease, and where it is going."""
+        return [
+            (one.host, address)
+            for one in (self.lease, self.move)
+            if one is not None and one.host is not None
+            for address in one.vfs.values()
+        ]
 
 
 NO_ENTRY = Entry((), None, 1, False, "")  # of a VM without a key
@@ -132,7 +156,8 @@ def parse(text: str) -> Entry:
     if numbers and numbers[-1] >= next_number:
         raise LedgerError(f"the next request is {next_number}, and there is a request {numbers[-1]}")
     lease = _lease(document["lease"], numbers) if "lease" in document else None
-    return Entry(requests, lease, next_number, document.get("nomigrate", False), document["pci"], past)
+    move = _move(document["move"], numbers) if "move" in document else None
+    return Entry(requests, lease, next_number, document.get("nomigrate", False), document["pci"], past, move)
 
 
 def render(entry: Entry) -> str:
@@ -149,6 +174,10 @@ def render(entry: Entry) -> str:
         document["lease"].update({name: value for name, value in more.items() if value})
     if entry.nomigrate:
         document["nomigrate"] = True
+    if entry.move is not None:
+        state, since, to, reserved = entry.move
+        document["move"] = {"state": state, "since": since}
+        document["move"].update({} if to is None else {"host": to, "vfs": _sorted(reserved)})
     document.update(pci=entry.pci, past=entry.past)
     text = json.dumps(document, separators=(",", ":"))
     if parse(text) != entry:
@@ -244,12 +273,25 @@ def _request(document: Dict[str, Any], path: str) -> Request:
 def _lease(document: Dict[str, Any], numbers: Collection[int]) -> Lease:
     vfs = {int(number): address for number, address in document["vfs"].items()}
     networks = {int(number): those for number, those in document.get("networks", {}).items()}
-    for name, named, there in (("vfs", vfs, numbers), ("networks", networks, vfs)):
-        for number in sorted(set(named).difference(there)):
-            raise LedgerError(f"lease.{name} has request {number}, which is not there")
-    if len(set(vfs.values())) < len(vfs):
-        raise LedgerError("lease.vfs has an address for two requests")
+    _check_vfs("lease", vfs, numbers)
+    for number in sorted(set(networks).difference(vfs)):
+        raise LedgerError(f"lease.networks has request {number}, which is not there")
     return Lease(document["host"], vfs, document["serial"], document.get("replaced", {}), networks)
+
+
+def _move(document: Dict[str, Any], numbers: Collection[int]) -> Move:
+    if ("host" in document) != ("vfs" in document):
+        raise LedgerError(f"move has a {'host' if 'host' in document else 'vfs'} alone")
+    vfs = {int(number): address for number, address in document.get("vfs", {}).items()}
+    _check_vfs("move", vfs, numbers)
+    return Move(document["state"], document["since"], document.get("host"), vfs)
+
+
+def _check_vfs(name: str, vfs: Mapping[int, str], numbers: Collection[int]) -> None:
+    for number in sorted(set(vfs).difference(numbers)):
+        raise LedgerError(f"{name}.vfs has request {number}, which is not there")
+    if len(set(vfs.values())) < len(vfs):
+        raise LedgerError(f"{name}.vfs has an address for two requests")
 
 
 class _Words(NamedTuple):
@@ -283,11 +325,18 @@ _LEASE: Any = {
     "replaced?": {_HOST: int},
     "networks?": {_NUMBER: [_VALUES["network"]]},
 }
+_MOVE: Any = {
+    "state": _Words("|".join(STATES), f"one of {', '.join(STATES)}"),
+    "since": int,
+    "host?": _HOST,
+    "vfs?": {_NUMBER: _VALUES["vf"]},
+}
 _ENTRY: Any = {
     "version": int,
     "requests": [_REQUEST],
     "next": int,
     "lease?": _LEASE,
+    "move?": _MOVE,
     "nomigrate?": bool,
     "pci": str,
     "past": [_VALUES["vf"]],

@@ -122,7 +122,7 @@ def concerned(of: Call, wanted: Optional[str], *choices: Choice) -> List[Member]
         entry = ledger.parse(keys[-1].text) if keys else NO_ENTRY
     except ledger.LedgerError:
         entry = NO_ENTRY  # refused under the lock
-    first = (wanted, entry.lease.host if entry.lease else None)
+    first = (wanted, *(one.host for one in (entry.lease, entry.move) if one))
     every = [*(request.choice for request in entry.requests), *choices]
     if any(choice.kind != "network" for choice in every):
         return pool.live

@@ -35,16 +35,24 @@ def act(
         ) from error
 
 
-def _forward(xapi: Xapi, master: str, name: str, args: Mapping[str, str]) -> Any:
+def ask(xapi: Xapi, host_ref: str, name: str, args: Mapping[str, str]) -> Any:
+    """What that host's plugin answers; its SriovError, or XapiError."""
     try:
-        return json.loads(xapi.call("host.call_plugin", master, "sriov", name, dict(args)))
+        return json.loads(xapi.call("host.call_plugin", host_ref, "sriov", name, dict(args)))
     except ValueError as error:
-        raise XapiSilent(f"the master's answer is not JSON ({error})") from error
+        raise XapiSilent(f"the answer to {name} is not JSON ({error})") from error
     except XapiFailure as failure:
         code, *details = failure.details
         if code.startswith("SRIOV_"):
             raise SriovError(code, *details[:2]) from failure
-        if code == "XENAPI_MISSING_PLUGIN":
+        raise
+
+
+def _forward(xapi: Xapi, master: str, name: str, args: Mapping[str, str]) -> Any:
+    try:
+        return ask(xapi, master, name, args)
+    except XapiFailure as failure:
+        if failure.details[0] == "XENAPI_MISSING_PLUGIN":
             raise SriovError(
                 "SRIOV_NOT_FOUND",
                 "The pool master, which runs this call for all hosts, does not have xapi-sriov.",

@@ -139,18 +139,15 @@ class PoolState(NamedTuple):
 
     def leased(self) -> OnHost:
         """Of two leases on one VF a running VM's counts, else the one with the higher serial. A VM that is
-        gone has none."""
+        gone has none; one that moves has the VFs of two hosts."""
         leases = [
-            (vm.is_running and vm.resident_on == lease.host, lease.serial, vm.uuid, lease)
+            (vm.is_running and vm.resident_on == host, entry.lease.serial, vm.uuid, (host, address))
             for vm in self._vms(self.entries)
-            for lease in [self.entries[vm.uuid].lease]
-            if lease is not None
+            for entry in [self.entries[vm.uuid]]
+            if entry.lease is not None
+            for host, address in entry.held
         ]
-        return {
-            (lease.host, address): uuid
-            for _, _, uuid, lease in sorted(leases, key=lambda one: one[:3])
-            for address in lease.vfs.values()
-        }
+        return {where: uuid for _, _, uuid, where in sorted(leases)}
 
     def _by_hand(self, leased: OnHost) -> Dict[str, List[Vm]]:
         """Address -> the VMs with an entry for it, where no lease of the pool has that address; one that runs

@@ -67,7 +67,7 @@ class Transaction:
 
     def write(self, change: Change, starting: bool = False) -> bool:
         """Makes the VM so, and looks at it again: if a start slipped in, or the pool has another master,
-        everything is taken back. Whether anything was written."""
+        everything is taken back. Whether anything was written. A VM that ran before may do what it likes."""
         vm, keys = change.vm, self._state.keys.get(change.vm.uuid, [])
         wrote, writes = self._planned(change, keys)
         try:
@@ -185,7 +185,8 @@ class Transaction:
             )
         now = state.vm_of(vm.ref, record, {})
         try:
-            state.must_be_halted(now, starting)
+            if vm.power_state == "Halted":
+                state.must_be_halted(now, starting)
         except SriovError as error:
             raise SriovError(
                 "SRIOV_BUSY",

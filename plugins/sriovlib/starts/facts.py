@@ -65,9 +65,7 @@ def _lessees(entries: Mapping[str, Entry], here: OwnHost, seen: Inventory, named
     return [
         uuid
         for uuid, entry in entries.items()
-        if entry.lease
-        and entry.lease.host == here.member.uuid
-        and not asked.isdisjoint(entry.lease.vfs.values())
+        if any(host == here.member.uuid and address in asked for host, address in entry.held)
     ]
 
 

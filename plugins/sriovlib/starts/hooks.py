@@ -103,7 +103,8 @@ def _start(host: Host, vm_uuid: str, resumes: bool = False) -> None:
             from . import pin  # blocks of ours that Xen Orchestra wrote back after the VM's last end
 
             pin.lift(host, Xapi(host, session), ref, vm)
-        if not _has_entries(vm) and note is None and not _xenopsd_names_some(host, vm_uuid):
+        is_away = not resumes and not _has_entries(vm) and _is_away(host, session, vm)
+        if not (_has_entries(vm) or is_away or note or _xenopsd_names_some(host, vm_uuid)):
             return
         from ..machine import xenopsd
         from . import handover, reboot, start
@@ -112,7 +113,7 @@ def _start(host: Host, vm_uuid: str, resumes: bool = False) -> None:
         permitted: Optional[Permitted]
         if vm["power_state"] in RUNNING:  # a reboot that could not be marked as one
             permitted = reboot.reboot(host, session, ref, vm, note, plugs)
-        elif _has_entries(vm):
+        elif _has_entries(vm) or is_away:
             judged = start.resume if resumes else start.start
             permitted = judged(host, session, ref, vm, plugs)
         else:
@@ -225,6 +226,19 @@ def _unless_it_plugs_nothing(host: Host, vm_uuid: str, silent: Silent) -> None:
 def _xenopsd_names_some(host: Host, vm_uuid: str) -> bool:
     """Whether xapi may give devices to the VM by itself (GPUs, VFs of its own SR-IOV). Each start asks."""
     return any(host.exists(f"{XENOPSD}/{name}/PCI/{vm_uuid}") for name in host.names(XENOPSD))
+
+
+def _is_away(host: Host, session: Any, vm: Dict[str, Any]) -> bool:
+    """Whether the VM has no entries because a move took them away, and ended before it was through. Only one
+    with our mark is looked for in the ledger."""
+    from ..pool import ledger
+
+    if vm["other_config"].get(ledger.MARK) != vm["uuid"]:
+        return False
+    from ..pool import state
+
+    entry = state.read_ledger(Xapi(host, session)).entries.get(vm["uuid"])
+    return entry is not None and entry.move is not None
 
 
 def _has_entries(vm: Dict[str, Any]) -> bool:

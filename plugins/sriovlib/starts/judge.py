@@ -75,8 +75,7 @@ def holder(view: View, address: str) -> Optional[str]:
     if domain is not None and domain.vm_uuid != view.vm.uuid:
         name = domain.name or domain.vm_uuid or f"of domain {domain.domid}"
         return f"the running VM {state.named(name, domain.vm_uuid) if domain.vm_uuid else name}"
-    lease = part.entries[who].lease if who in part.entries else None
-    if lease is not None and lease.host == view.host and address in lease.vfs.values():
+    if who in part.entries and (view.host, address) in part.entries[who].held:
         return f"VM {part.name(who)}, to which it is leased"
     if who in part.unreadable:
         return f"VM {part.name(who)}, whose key in the ledger cannot be read"
@@ -85,14 +84,14 @@ def holder(view: View, address: str) -> Optional[str]:
 
 def judge(view: View) -> List[Refusal]:
     """All that is wrong with a start of the VM on this host; nothing where it is right. A VM without entries
-    starts, one that is parked starts without its VFs, and a device that is not there takes nothing from
-    anybody."""
+    starts, unless they are away for a move; one that is parked starts without its VFs, and a device that is
+    not there takes nothing from anybody."""
     vm, entry = view.vm, view.entry
     there: Dict[str, PciEntry] = {}  # of two entries for an address the first
     for one in pci_entries.entries(vm.pci or ""):
         if one.address is not None:
             there.setdefault(one.address, one)
-    if not there:
+    if not there and not (entry and entry.move):
         return []
     leased = entry.lease.vfs if entry and entry.lease else {}
     requests = entry.requests if entry else ()

@@ -41,8 +41,9 @@ def start(
     if not all(refusal.curable for refusal in refusals):
         raise refused([refusal for refusal in refusals if not refusal.curable])
     lease = view.entry.lease if view.entry else None
-    is_former = bool(view.entry and view.entry.nomigrate)  # the master takes an earlier build's nomigrate out
-    if is_former or refusals or (lease and lease.vfs and lease.host != view.host):
+    # What the master is to write besides: an earlier build's nomigrate goes, a move ends.
+    is_left = bool(view.entry and (view.entry.nomigrate or view.entry.move))
+    if is_left or refusals or (lease and lease.vfs and lease.host != view.host):
         _ask_master(host, session, view, refusals)
     return _permitted(host, session, view, plugs)
 

@@ -4,7 +4,7 @@ from typing import Dict, Iterator, List, Sequence, Tuple
 
 from ...safetext import listed
 from .. import state
-from . import by_hand, ha, invalid, leases, settings
+from . import by_hand, ha, invalid, leases, moving, settings
 from .view import ENTRY_CODES, Conflict, Seen
 
 MOST = 20
@@ -22,6 +22,7 @@ def find(seen: Seen) -> List[Conflict]:
         by_hand.not_assigned,
         leases.stale,
         leases.other_entries,
+        moving.without_vfs,
         settings.not_released,
         settings.unlike_requests,
         invalid.devices,

@@ -38,6 +38,8 @@ def stale(seen: Seen) -> Iterator[Conflict]:
         if lease.host not in seen.topology.members:
             hint = "`reinstate_vfs` gives it VFs of another host; so does `assign_vf`, with one more VF."
             yield Conflict(STALE, f"{name} is leased VFs of {host}.", hint, [uuid], lease.host)
+        elif entry.move is not None:
+            continue  # see moving
         elif lease.vfs and vm.is_running and vm.resident_on not in (None, lease.host):
             said = f"{name} runs on {seen.host(str(vm.resident_on))}, and its lease is on {host}."
             hint = (
@@ -106,7 +108,7 @@ def other_entries(seen: Seen) -> Iterator[Conflict]:
     """VMs whose entries are not those of their lease (as after a revert), or are in another order."""
     for uuid, entry in sorted(seen.state.entries.items()):
         vm = seen.state.vms.get(uuid)
-        if vm is None:
+        if vm is None or entry.move is not None:
             continue
         vfs = entry.lease.vfs if entry.lease else {}
         named = vm.named

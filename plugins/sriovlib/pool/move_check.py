@@ -1,0 +1,177 @@
+"""Whether a running VM with VFs can be moved to another host with them: all that can be known before anything
+is done to it."""
+
+from typing import Dict, List, NamedTuple, Optional, Set
+
+from ..errors import SriovError
+from ..safetext import listed
+from ..xapi.session import XapiFailure
+from . import pinning, state
+from .locked import Work
+from .networks import NULL
+
+CANNOT = "SRIOV_CANNOT_MOVE"
+CONFIRMED: Dict[str, List[str]] = {}  # product -> versions on which somebody has moved a VM so
+
+
+class Wish(NamedTuple):
+    """What migrate_vm was asked for."""
+
+    vm_uuid: str
+    host_uuid: str
+    timeout: int  # seconds for the guest to let a VF go
+    gap_allowed: bool  # the guest may be without a network
+    unconfirmed: bool  # on a product version on which nobody has tried it
+
+
+def source(at: Work) -> str:
+    """The host where the VM runs; refuses one that does not."""
+    if not at.entry.requests:
+        hint = "Without VFs it moves as any VM does: `xe vm-migrate`."
+        if at.vm.named:
+            adopt = f"`adopt_vm` with vm_uuid={at.vm.uuid} makes requests of them"
+            hint = f"Its entries were written by hand: {adopt}."
+        raise SriovError("SRIOV_NOT_FOUND", f"VM {_name(at)} has no request for a VF.", hint)
+    if at.vm.power_state != "Running" or at.vm.resident_on is None:
+        raise SriovError(
+            CANNOT,
+            f"VM {_name(at)} is {at.vm.power_state.lower()}.",
+            "A halted VM starts on any host that has VFs for it; a suspended one is resumed first.",
+        )
+    if at.vm.operations:
+        doing = ", ".join(at.vm.operations)
+        raise SriovError(
+            "SRIOV_BUSY", f"VM {_name(at)}: in progress: {doing}.", "Call again when that has ended."
+        )
+    return at.vm.resident_on
+
+
+def has_its_vfs(at: Work) -> None:
+    """Refuses a VM that does not run with the VFs of its lease and these alone. One that started without has
+    a domain that takes no device (Xen makes it with or without an IOMMU: CDF_iommu)."""
+    vm, lease = at.vm, at.entry.lease
+    there = at.host(source(at))
+    running = at.surveyed.running()
+    leased = set(lease.vfs.values()) if lease and lease.host == vm.resident_on else set()
+    has = {address for (host, address), uuid in running.items() if (host, uuid) == (vm.resident_on, vm.uuid)}
+    others = sorted(set(vm.named) - leased)
+    if not there.inventory.owners_known:
+        raise SriovError(
+            "SRIOV_XAPI_SILENT",
+            f"xenstore of host {there.member.name} does not tell which devices VM {_name(at)} has.",
+            "See that its toolstack runs; then call again.",
+        )
+    if others:
+        raise SriovError(
+            CANNOT,
+            f"VM {_name(at)} has {listed(others)}, which no request of it is for: that cannot be unplugged.",
+            f"Shut it down; `adopt_vm` with vm_uuid={vm.uuid} makes requests of entries for VFs.",
+        )
+    if not leased or leased - has:
+        missing = listed(sorted(leased - has)) or "any VF"
+        raise SriovError(
+            CANNOT,
+            f"VM {_name(at)} runs on host {there.member.name} without {missing}, so it may have been started "
+            "as one that takes no device.",
+            "Shut it down, and start it where you want it: it gets its VFs there.",
+        )
+
+
+def check(at: Work, wish: Wish) -> None:
+    """Refuses with the first thing that is in the way."""
+    has_its_vfs(at)
+    record = at.xapi.call("VM.get_record", at.vm.ref)
+    target = at.host(wish.host_uuid).member
+    for host in (at.host(source(at)).member.uuid, wish.host_uuid):
+        _must_be_confirmed(at, host, wish.unconfirmed)
+    if record.get("domain_type", "hvm") != "hvm":
+        raise SriovError(
+            CANNOT,
+            f"VM {_name(at)} is a {record['domain_type']} guest; only VFs of HVM guests can be unplugged.",
+            "Shut it down, and start it on the other host.",
+        )
+    if record["platform"].get("nomigrate") == "true":
+        raise SriovError(
+            CANNOT,
+            f"VM {_name(at)} has platform:nomigrate=true, with which xapi moves it to no host.",
+            f"If nobody else has set it: `xe vm-param-set uuid={at.vm.uuid} platform:nomigrate=false`.",
+        )
+    blocked = record["blocked_operations"].get("pool_migrate")
+    if blocked is not None and "pool_migrate" not in pinning.ours(record):
+        raise SriovError(
+            CANNOT,
+            f"VM {_name(at)}: its moves are blocked: {blocked}",
+            "Whoever blocked them knows why; remove pool_migrate from its blocked_operations.",
+        )
+    _must_have_drivers(at, record["guest_metrics"])
+    if not wish.gap_allowed:
+        _must_have_vifs(at, record["VIFs"])
+    if not target.enabled:
+        raise SriovError(
+            CANNOT, f"Host {target.name} is disabled.", "Enable it (`xe host-enable`), or use another."
+        )
+    try:
+        at.xapi.call("VM.assert_can_boot_here", at.vm.ref, target.ref)
+    except XapiFailure as failure:
+        raise SriovError(
+            CANNOT,
+            f"VM {_name(at)} cannot run on host {target.name}: xapi answered {failure}.",
+            "Put that right, or use another host.",
+        ) from failure
+
+
+def _name(at: Work) -> str:
+    return state.named(at.vm.name, at.vm.uuid)
+
+
+def _must_be_confirmed(at: Work, host: str, unconfirmed: bool) -> None:
+    member = at.topology.members[host]
+    product = f"{member.brand} {member.version}".strip() or "an unknown product"
+    if unconfirmed or member.version in CONFIRMED.get(member.brand, ()):
+        return
+    raise SriovError(
+        CANNOT,
+        f"Host {member.name} runs {product}, on which nobody has confirmed that VMs with VFs can be moved.",
+        "Try it with a VM that may fail, and unconfirmed=true; docs/live-migration.md says how, and what to "
+        "look at.",
+    )
+
+
+def _must_have_drivers(at: Work, metrics: str) -> None:
+    detected = metrics != NULL and at.xapi.call("VM_guest_metrics.get_PV_drivers_detected", metrics)
+    if not detected:
+        raise SriovError(
+            CANNOT,
+            f"xapi has not seen PV drivers in VM {_name(at)}, which a VM needs to be moved.",
+            "Install the guest tools in it, or shut it down and start it on the other host.",
+        )
+
+
+def _must_have_vifs(at: Work, vifs: List[str]) -> None:
+    """On the network of each of its VFs, so that a bond in the guest has somewhere to go."""
+    there = at.host(source(at))
+    has: Set[Optional[str]] = {_network_of(at, ref) for ref in vifs}
+    candidates = {one.address: one for one in there.candidates}
+    vfs = at.entry.lease.vfs if at.entry.lease else {}
+    for request in at.entry.requests:
+        vf = candidates.get(vfs.get(request.number, ""))
+        serves = (
+            {request.choice.value} if request.choice.kind == "network" else set(vf.networks if vf else ())
+        )
+        if not serves & has:
+            names = (
+                listed(sorted(at.topology.network_names.get(uuid, uuid) for uuid in serves)) or "its network"
+            )
+            raise SriovError(
+                CANNOT,
+                f"VM {_name(at)} has no attached VIF in {names}, the network of its VF "
+                f"{vfs.get(request.number)}: its guest would be without that network while it moves.",
+                "Give it a VIF there and bond both in the guest (docs/live-migration.md); or allow the gap: "
+                "network_gap=allowed.",
+            )
+
+
+def _network_of(at: Work, vif: str) -> Optional[str]:
+    record = at.xapi.call("VIF.get_record", vif)
+    found = at.topology.network_records.get(record["network"])
+    return found["uuid"] if found and record["currently_attached"] else None

@@ -1,0 +1,308 @@
+"""A running VM goes to another host, or is without its VFs for a while: they are unplugged, xapi moves it
+with no device attached, and VFs of the host where it runs then are plugged.
+
+Each step is written to the VM's key in the ledger before it is done (`Entry.move`), so whoever comes next
+reads how far it got. There is one way out of every state, `settle`: it looks where the VM runs, whatever
+became of the steps, and gives it VFs there. So a move that failed, was cut off or was overtaken by a reboot
+needs no way back of its own.
+
+The pool's lock is held while the ledger is written, never while a guest or a copy is waited for.
+"""
+
+import time
+from typing import Any, Dict, List, Mapping, NamedTuple, Optional, Sequence
+
+from ..errors import SriovError
+from ..machine.host import Host
+from ..safetext import listed
+from ..xapi.session import Xapi, XapiError, XapiFailure
+from . import locked, master, move_check, reinstate
+from .change import change_of, lease_of, on_its_way
+from .hosts import Member
+from .ledger import ARRIVED, DETACHED, MOVING, PREPARED, Lease, Move
+from .locked import Call, Work
+from .move_check import Wish
+
+PLUG_SECONDS = 120  # for a host to plug, besides what a guest may take
+POLL_SECONDS = 0.5  # between two looks at xapi's task
+_LEAVING = (
+    *("pool_migrate", "migrate_send", "suspend", "checkpoint", "resume", "resume_on", "start", "start_on"),
+    *("shutdown", "clean_shutdown", "hard_shutdown", "clean_reboot", "hard_reboot", "revert"),
+)
+
+
+class Settled(NamedTuple):
+    """Where a VM's move ended: it runs on that host with these VFs; None: it does not run."""
+
+    host: Optional[str]
+    vfs: Mapping[int, str]
+    seconds: float  # that plugging took
+
+
+def migrate(host: Host, session: Any, wish: Wish, dry_run: bool) -> Dict[str, Any]:
+    """Returns what the call `migrate_vm` does."""
+    call = locked.call(host, session, "migrate_vm", wish.vm_uuid, wish.host_uuid)
+    if not dry_run:
+        settle(call)
+    with locked.work(call, locked.concerned(call, wish.host_uuid), reads=True) as at:
+        source, lease = move_check.source(at), at.entry.lease
+        if source == wish.host_uuid:
+            return _answer(at, wish.host_uuid, source, lease.vfs if lease else {}, False, {})
+        move_check.check(at, wish)
+        vfs = locked.place(at, at.entry.requests, wish.host_uuid, lease.vfs if lease else {})
+        answer = _answer(at, wish.host_uuid, source, vfs, not dry_run, {})
+        if dry_run:
+            return {**answer, "changed": False, "would_change": True}
+        move = Move(PREPARED, int(time.time()), wish.host_uuid, vfs)
+        at.transaction.write(on_its_way(at, move))
+    begun = time.monotonic()
+    try:
+        _unplug(call, call.topology.members[source], wish.timeout)
+        unplugged = time.monotonic()
+        failure = _copy(call, wish.host_uuid)
+        copied = time.monotonic()
+    except (SriovError, XapiError):
+        _back(call)
+        raise
+    settled = settle(call)
+    if failure is not None or settled is None or settled.host != wish.host_uuid:
+        raise _not_moved(answer, call, settled, failure)
+    if lease is not None:
+        locked.release(call, source, lease.vfs.values())
+    answer["vfs"] = _vfs(at, settled.vfs)
+    answer["seconds"] = {
+        "unplug": round(unplugged - begun, 1),
+        "copy": round(copied - unplugged, 1),
+        "plug": round(settled.seconds, 1),
+        "without_vf": round(time.monotonic() - begun, 1),
+    }
+    return answer
+
+
+def detach(host: Host, session: Any, vm_uuid: str, timeout: int) -> Dict[str, Any]:
+    """Returns what the call `detach_vfs` does."""
+    call = locked.call(host, session, "detach_vfs", vm_uuid, None)
+    with locked.work(call, locked.concerned(call, None), reads=True) as at:
+        source, lease, move = move_check.source(at), at.entry.lease, at.entry.move
+        if move is None or move.state != DETACHED:
+            move_check.has_its_vfs(at)
+            at.transaction.write(on_its_way(at, Move(PREPARED, int(time.time()))))
+    try:
+        _unplug(call, call.topology.members[source], timeout)
+    except (SriovError, XapiError):
+        _back(call)
+        raise
+    vfs = lease.vfs if lease else {}
+    return {
+        "vm_uuid": vm_uuid,
+        "host_uuid": source,
+        "changed": move is None or move.state != DETACHED,
+        "detached": [
+            {"request": one.number, "vf": vfs[one.number]} for one in at.entry.requests if one.number in vfs
+        ],
+    }
+
+
+def attach(host: Host, session: Any, vm_uuid: str) -> Dict[str, Any]:
+    """Returns what the call `attach_vfs` does."""
+    call = locked.call(host, session, "attach_vfs", vm_uuid, None)
+    settled = settle(call)
+    return {
+        "vm_uuid": vm_uuid,
+        "host_uuid": settled.host if settled else None,
+        "changed": settled is not None,
+        "vfs": [
+            {"request": number, "vf": vf} for number, vf in sorted((settled.vfs if settled else {}).items())
+        ],
+    }
+
+
+# -- the way there ---------------------------------------------------------------------------------------
+
+
+def _unplug(call: Call, source: Member, timeout: int) -> None:
+    """The VM has no device any more, and xapi knows it."""
+    said = _ask(call, source, "unplug_vfs", timeout + PLUG_SECONDS, timeout=str(timeout))
+    kept = said["not_unplugged"]
+    if kept:
+        why = " ".join(f"{one['vf']}: {one['why']}." for one in kept)
+        raise SriovError(
+            "SRIOV_GUEST_KEEPS_VF",
+            f"VM {call.vm_uuid} keeps {listed([one['vf'] for one in kept])} of host {source.name}. {why}",
+            "It runs with its VFs as before. See what uses the interface in the guest (`lsmod`, its log); or "
+            "shut the VM down and start it on the other host.",
+        )
+    with locked.work(call, (), reads=True) as at:
+        move = _move(at)
+        at.transaction.write(on_its_way(at, move._replace(state=DETACHED)))
+        ref = at.vm.ref
+    _tell_xapi(call, ref, source)
+    _ask(call, source, "keep_passthrough", PLUG_SECONDS)
+
+
+def _back(call: Call) -> None:
+    """After a step that failed. What fails here too is left to the next call; `list_assignments` shows it."""
+    try:
+        settle(call)
+    except (SriovError, XapiError) as error:
+        call.host.log(f"VM {call.vm_uuid} stays without its VFs: {error}")
+
+
+def _copy(call: Call, target: str) -> Optional[XapiFailure]:
+    """xapi has moved the VM, or says why not."""
+    with locked.work(call, (), reads=True) as at:
+        at.transaction.write(on_its_way(at, _move(at)._replace(state=MOVING)))
+        ref = at.vm.ref
+    xapi = Xapi(call.host, call.session)
+    to = call.topology.members[target].ref
+    try:
+        task = xapi.call("Async.VM.pool_migrate", ref, to, {"live": "true"})
+    except XapiFailure as failure:
+        return failure
+    while True:
+        record = xapi.renewed().call("task.get_record", task)
+        if record["status"] not in ("pending", "cancelling"):
+            break
+        time.sleep(POLL_SECONDS)
+    try:
+        xapi.renewed().call("task.destroy", task)
+    except XapiError as error:
+        call.host.log(f"the task of {call.vm_uuid} stays: {error}")
+    if record["status"] == "success":
+        return None
+    return XapiFailure(record["error_info"] or [record["status"], task])
+
+
+def _move(at: Work) -> Move:
+    """That of the VM, which somebody else may have ended meanwhile."""
+    if at.entry.move is None:
+        raise SriovError(
+            "SRIOV_BUSY", f"Another call has ended the move of VM {at.vm.name} meanwhile.", "Call again."
+        )
+    return at.entry.move
+
+
+# -- the way out -----------------------------------------------------------------------------------------
+
+
+def settle(call: Call) -> Optional[Settled]:
+    """Ends the move of the VM, if it has one: where it runs it gets its VFs, and where it is halted its
+    entries. A VM that is suspended waits. Raises SRIOV_BUSY while something is done to it."""
+    with locked.work(call, locked.concerned(call, None), reads=True) as at:
+        vm, entry, move = at.vm, at.entry, at.entry.move
+        if move is None:
+            return None
+        _must_be_still(at)
+        if vm.power_state == "Suspended":
+            return None
+        here = vm.resident_on if vm.is_running else None
+        if here is not None:
+            lease = _lease_here(at, move, here)
+            at.transaction.write(on_its_way(at, Move(ARRIVED, move.since), lease))
+    if here is None:
+        answer = reinstate.reinstate(call.host, call.session, call.vm_uuid, None, starting=False)
+        return Settled(None, {one["request"]: one["vf"] for one in answer["vfs"]}, 0.0)
+    begun = time.monotonic()
+    _plug(call, at, here, lease)
+    with locked.work(call, locked.concerned(call, here), reads=True) as at:
+        _move(at)
+        at.transaction.carry_out(change_of(at, at.entry.requests, here, lease.vfs))
+    _tell_xapi(call, vm.ref, call.topology.members[here])
+    for place, vfs in _left(entry.lease, move, here).items():
+        locked.release(call, place, vfs)
+    return Settled(here, lease.vfs, time.monotonic() - begun)
+
+
+def _must_be_still(at: Work) -> None:
+    busy = [one for one in at.vm.operations if one in _LEAVING]
+    if busy or at.vm.starting_on is not None:
+        raise SriovError(
+            "SRIOV_BUSY",
+            f"VM {at.vm.name} is on its way: in progress: {', '.join(busy) or 'a start'}.",
+            "Call again when that has ended.",
+        )
+
+
+def _lease_here(at: Work, move: Move, here: str) -> Lease:
+    """VFs of the host where it runs: those that were kept for it or that it had there, else others."""
+    entry = at.entry
+    kept: Mapping[int, str] = {}
+    if move.host == here:
+        kept = move.vfs
+    elif entry.lease is not None and entry.lease.host == here:
+        kept = entry.lease.vfs
+    return lease_of(at, entry.requests, here, locked.place(at, entry.requests, here, kept))
+
+
+def _plug(call: Call, at: Work, here: str, lease: Lease) -> None:
+    member = call.topology.members[here]
+    try:
+        failed = _ask(call, member, "plug_vfs", PLUG_SECONDS)["not_plugged"]
+    except SriovError as error:
+        failed = [{"vf": vf, "why": error.message} for vf in lease.vfs.values()]
+    if failed:
+        why = " ".join(f"{one['vf']}: {one['why']}." for one in failed)
+        raise SriovError(
+            "SRIOV_MOVED_WITHOUT_VF",
+            f"VM {at.vm.name} ({at.vm.uuid}) runs on host {member.name} without its VFs: {why}",
+            f"It goes on over its VIFs. `attach_vfs` with vm_uuid={at.vm.uuid} tries again; a shutdown and a "
+            "start give it VFs too.",
+        )
+
+
+def _left(lease: Optional[Lease], move: Move, here: str) -> Dict[str, Sequence[str]]:
+    """Host -> VFs that the VM has there no more."""
+    held = {one.host: list(one.vfs.values()) for one in (lease, move) if one is not None and one.host}
+    return {host: vfs for host, vfs in held.items() if host != here and vfs}
+
+
+def _tell_xapi(call: Call, ref: str, where: Member) -> None:
+    """xapi reads VM.attached_PCIs anew (xen-api: ocaml/xapi/xapi_vm_migrate.ml, pool_migrate_complete)."""
+    Xapi(call.host, call.session).call("VM.pool_migrate_complete", ref, where.ref)
+
+
+def _ask(call: Call, member: Member, function: str, seconds: float, **args: str) -> Dict[str, Any]:
+    """What that host's plugin answers."""
+    xapi = Xapi(call.host, call.session, seconds)
+    return dict(master.ask(xapi, member.ref, function, {"vm_uuid": call.vm_uuid, **args}))
+
+
+# -- answers ---------------------------------------------------------------------------------------------
+
+
+def _answer(
+    at: Work, target: str, source: str, vfs: Mapping[int, str], changed: bool, seconds: Dict[str, float]
+) -> Dict[str, Any]:
+    return {
+        "vm_uuid": at.vm.uuid,
+        "host_uuid": target,
+        "from_uuid": source,
+        "changed": changed,
+        "vfs": _vfs(at, vfs),
+        "seconds": seconds,
+        "warnings": [problem.message for problem in at.surveyed.problems.values()],
+    }
+
+
+def _vfs(at: Work, vfs: Mapping[int, str]) -> List[Dict[str, Any]]:
+    before = at.entry.lease.vfs if at.entry.lease else {}
+    return [
+        {"request": one.number, "vf": vfs.get(one.number), "before": before.get(one.number)}
+        for one in at.entry.requests
+    ]
+
+
+def _not_moved(
+    answer: Mapping[str, Any], call: Call, settled: Optional[Settled], failure: Optional[XapiFailure]
+) -> SriovError:
+    members = call.topology.members
+    target = members[answer["host_uuid"]].name
+    why = f"xapi answered {failure}" if failure else "it is not there"
+    if settled is None or settled.host is None:
+        now, hint = "It does not run any more", "See what happened to it (`xe vm-list`), and start it."
+    else:
+        now = f"It runs on {members[settled.host].name} with its VFs"
+        hint = "Put right what xapi says, and call again."
+    return SriovError(
+        "SRIOV_NOT_MOVED", f"VM {call.vm_uuid} was not moved to host {target}: {why}. {now}.", hint
+    )
