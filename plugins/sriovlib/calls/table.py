@@ -45,6 +45,9 @@ FUNCTIONS: Dict[str, Function] = {
     "configure_vf": Function("calls.configure_vf", ("vf", *SETTINGS.split(), "dry_run"), writes=True),
     "status": Function("calls.status"),
     "release_vfs": Function("calls.release_vfs", ("vm_uuid", "vfs")),
+    "unplug_vfs": Function("calls.plug_vfs", ("vm_uuid", "timeout")),
+    "plug_vfs": Function("calls.plug_vfs", ("vm_uuid",)),
+    "keep_passthrough": Function("calls.plug_vfs", ("vm_uuid",)),
     "assign_vf": Function(
         "calls.assign_vf",
         ("vm_uuid", "vf", "pf", "network", "device", "host_uuid", "profile", *SETTINGS.split(), "dry_run"),

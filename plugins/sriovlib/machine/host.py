@@ -12,11 +12,14 @@ import signal
 import syslog
 import time
 from contextlib import contextmanager
-from typing import Iterator, List, Optional, Sequence, Tuple
+from typing import TYPE_CHECKING, Iterator, List, Optional, Sequence, Tuple
 
 from ..errors import SriovError
 from ..safetext import line
 from .command import COMMAND_SECONDS, Completed, Running
+
+if TYPE_CHECKING:
+    from .xen_control import XenControl
 
 XENOPSD = "/run/nonpersistent/xenopsd"  # see xenopsd.py, which most starts do not import
 RUN_FOLDER = "/run/sriov"  # locks and last results; empty after each boot
@@ -295,6 +298,12 @@ class Host:
             pass
         finally:
             os.close(descriptor)
+
+    def xen_control(self) -> "XenControl":
+        """A connection to Xen, to be closed; see xen_control.py. Raises SriovError."""
+        from .xen_control import XenControl  # ctypes takes long to load, and few calls need it
+
+        return XenControl(self)
 
     # -- commands, locks, log --------------------------------------------------------------------
 

@@ -1,5 +1,6 @@
 """The running hypervisor, by `xl info`."""
 
+import re
 from typing import List, NamedTuple, Optional
 
 from .command import Completed
@@ -39,3 +40,11 @@ def parse(answer: Completed) -> Optional[Xen]:
         iommu_active="hvm_directio" in capabilities or "pv_directio" in capabilities,
         options=values.get("xen_commandline", "").split(),
     )
+
+
+def is_paused(answer: Completed) -> Optional[bool]:
+    """Whether the domain is paused, of what `xl list DOMID` printed; None where that does not tell. (Xen:
+    tools/xl/xl_list.c: `Name ID Mem VCPUs State Time(s)`, the state `r-----` with a p in the third place.)"""
+    last = answer.stdout.splitlines()[-1:] if answer.status == 0 else []
+    found = re.search(r"\s([r-][b-][p-][s-][c-][d-])\s+[0-9.]+\s*$", last[0]) if last else None
+    return found.group(1)[2] == "p" if found else None

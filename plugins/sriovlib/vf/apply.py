@@ -253,6 +253,24 @@ def _wanted(vf: Vf, settings: Mapping[str, str]) -> Settings:
     return {**vf.rest, **own}
 
 
+def link(host: Host, there: Vfs, requested: Requested, up: bool) -> bool:
+    """Takes the links of VFs down, or brings them back to what their requests want (auto, where nothing says
+    what they have at rest); whether any was changed. Drivers that cannot are many, and leave it as it is."""
+    wanted = {}
+    for address, settings in requested.items():
+        if address in there:
+            state = _wanted(there[address], settings).get("link_state", "auto") if up else "disable"
+            wanted[address] = {"link_state": state}
+    before = {address: there[address].now.link_state for address in wanted}
+    for refused in put(host, there, wanted):
+        host.log(f"{refused.vf.address}: {refused}")
+    return any(
+        vf.now.link_state != before[address]
+        for address, vf in again(host, there).items()
+        if address in wanted
+    )
+
+
 def are_set(there: Vfs, requested: Requested) -> bool:
     """Whether `arrive` would find nothing to do, as far as the drivers tell what they have set."""
     return all(

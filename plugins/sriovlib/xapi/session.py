@@ -17,8 +17,8 @@ from ..machine.host import Host
 SOCKET = "/var/lib/xcp/xapi"
 SECONDS = 60  # for all that one call of ours asks of xapi
 _HEAD = (
-    "POST /jsonrpc HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n"
-    "Content-Type: application/json\r\nContent-Length: {}\r\n\r\n"
+    "POST {} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n"
+    "Content-Type: {}\r\nContent-Length: {}\r\n\r\n"
 )
 
 
@@ -105,16 +105,7 @@ def _said(error: Exception) -> str:
 def call_json(path: str, method: str, params: Sequence[Any], deadline: float) -> Any:
     """The result of an API call, at `deadline` (of time.monotonic) at the latest, or XapiError."""
     body = json.dumps({"jsonrpc": "2.0", "method": method, "id": 1, "params": params}).encode()
-    try:
-        with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as connection:
-            connection.settimeout(max(deadline - time.monotonic(), 0.1))
-            connection.connect(path)
-            connection.sendall(_HEAD.format(len(body)).encode() + body)
-            status, content = _answer(connection)
-    except (FileNotFoundError, ConnectionRefusedError) as error:
-        raise NoSocket(_said(error)) from error
-    except OSError as error:
-        raise XapiSilent(_said(error)) from error
+    status, content = post(path, "/jsonrpc", "application/json", body, deadline)
     try:
         answer = json.loads(content.decode())
         failure = answer.get("error")
@@ -124,6 +115,20 @@ def call_json(path: str, method: str, params: Sequence[Any], deadline: float) ->
     except (ValueError, AttributeError, KeyError, TypeError, RecursionError) as wrong:
         raise XapiSilent(f"xapi answered {method} with HTTP status {status} and no result") from wrong
     raise XapiFailure(details)
+
+
+def post(path: str, target: str, content_type: str, body: bytes, deadline: float) -> Tuple[int, bytes]:
+    """HTTP status and body of what xapi answers at `deadline` at the latest, or XapiSilent."""
+    try:
+        with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as connection:
+            connection.settimeout(max(deadline - time.monotonic(), 0.1))
+            connection.connect(path)
+            connection.sendall(_HEAD.format(target, content_type, len(body)).encode() + body)
+            return _answer(connection)
+    except (FileNotFoundError, ConnectionRefusedError) as error:
+        raise NoSocket(_said(error)) from error
+    except OSError as error:
+        raise XapiSilent(_said(error)) from error
 
 
 def _answer(connection: socket.socket) -> Tuple[int, bytes]:

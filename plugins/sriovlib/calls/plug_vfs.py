@@ -1,0 +1,299 @@
+"""`unplug_vfs`, `plug_vfs` and `keep_passthrough`: a running VM's VFs out of it and into it, for the pool's
+master while it moves the VM. Each may be called again at any time, and finishes what was cut off."""
+
+import time
+from contextlib import contextmanager
+from typing import Any, Dict, Iterator, List, Mapping, NamedTuple, Optional, Sequence
+
+from ..errors import SriovError, bad_argument
+from ..machine import pci, xen, xenstore
+from ..machine.host import RUN_FOLDER, Host
+from ..machine.xen_control import XenControl
+from ..pool import hosts, state
+from ..starts import release, start
+from ..vf import apply, hotplug, start_notes
+from ..vf.start_notes import Note
+from ..xapi import xenops_service
+from ..xapi.session import Xapi, XapiError, XapiSilent
+from . import arguments
+
+TIMEOUT, LONGEST = 60, 600  # seconds that a guest has to let go of its VFs
+METADATA_SECONDS = 60  # for xenopsd to hear of entries that are gone
+LINK_SECONDS = 1  # for a bond in the guest to leave a VF without a link: it looks each 0.1 s (miimon)
+PAUSE = 0.5
+
+Settings = Mapping[str, str]
+
+
+class Running(NamedTuple):
+    """A VM whose domain runs here, and its VFs of this host by its lease."""
+
+    vm_uuid: str
+    name: str
+    domid: int
+    leased: Dict[str, Settings]  # VF -> what its request wants
+
+
+def unplug_vfs(host: Host, session: Any, args: Mapping[str, str]) -> Dict[str, Any]:
+    """The plugin's `unplug_vfs`: `{vm_uuid, unplugged, not_unplugged: [{vf, why}], passthrough, warnings}`.
+    `passthrough` is whether the domain takes devices at all."""
+    vm_uuid = arguments.required_uuid(args, "vm_uuid")
+    seconds = arguments.number(args, "timeout") if "timeout" in args else TIMEOUT
+    if seconds > LONGEST:
+        raise bad_argument("timeout", args["timeout"], f"seconds, at most {LONGEST}")
+    with _changing(host, session, vm_uuid, "unplug_vfs") as vm, host.xen_control() as control:
+        takes = _takes_devices(control, vm)
+        plugged = hotplug.present(host, vm.domid, list(vm.leased))
+        _must_be_settled(host, vm, plugged)
+        _links(host, vm, plugged, up=False)
+        try:
+            kept = hotplug.unplug(host, control, vm.domid, plugged, seconds)
+        finally:
+            _links(host, vm, plugged, up=True)
+        out = [address for address in vm.leased if address not in kept]
+        warnings = _leave(host, vm, out)
+    unplugged = [address for address in plugged if address not in kept]
+    return {
+        "vm_uuid": vm_uuid,
+        "unplugged": unplugged,
+        "not_unplugged": _reasons(kept),
+        "passthrough": takes,
+        "warnings": warnings,
+    }
+
+
+def plug_vfs(host: Host, session: Any, args: Mapping[str, str]) -> Dict[str, Any]:
+    """The plugin's `plug_vfs`: `{vm_uuid, plugged, already, not_plugged: [{vf, why}], warnings}`. What could
+    not be plugged is as if it had not been tried, unless its sentence says otherwise."""
+    vm_uuid = arguments.required_uuid(args, "vm_uuid")
+    plugged: List[str] = []
+    already: List[str] = []
+    failed: Dict[str, str] = {}
+    warnings: List[str] = []
+    with _changing(host, session, vm_uuid, "plug_vfs") as vm, host.xen_control() as control:
+        _must_be_settled(host, vm, hotplug.present(host, vm.domid, list(vm.leased)))
+        _must_not_be_paused(host, vm)
+        for address in vm.leased:
+            try:
+                _arrive(host, vm, address)
+                new = hotplug.plug(host, control, vm.domid, address)
+                (plugged if new else already).append(address)
+            except SriovError as error:
+                failed[address] = error.message
+            except hotplug.NotDone as error:
+                failed[address] = str(error)
+        there = hotplug.present(host, vm.domid, list(failed)) if failed else []
+        warnings = _leave(host, vm, [address for address in failed if address not in there])
+    return {
+        "vm_uuid": vm_uuid,
+        "plugged": plugged,
+        "already": already,
+        "not_plugged": _reasons(failed),
+        "warnings": warnings,
+    }
+
+
+def _reasons(whys: Mapping[str, str]) -> List[Dict[str, str]]:
+    return [{"vf": address, "why": whys[address]} for address in whys]
+
+
+# -- the VM ------------------------------------------------------------------------------------------
+
+
+@contextmanager
+def _changing(host: Host, session: Any, vm_uuid: str, function: str) -> Iterator[Running]:
+    """The VM, which nobody else plugs or unplugs meanwhile; SriovError where that cannot be done."""
+    with host.lock(f"plug-{vm_uuid}", f"{function} of {vm_uuid}"):
+        try:
+            yield _running(host, Xapi(host, session), vm_uuid)
+        except hotplug.NotDone as error:
+            raise SriovError(
+                "SRIOV_XEN_SILENT",
+                f"{function} has changed nothing in VM {vm_uuid}: {error}.",
+                "Call again; where QEMU or xenstore goes on not answering, shut the VM down and start it.",
+            ) from error
+        except XapiError as error:
+            raise SriovError(
+                "SRIOV_XAPI_SILENT",
+                f"{function} failed: xapi did not answer as expected ({error}).",
+                "Call again; `xe host-list` and `xe task-list` show whether xapi answers.",
+            ) from error
+
+
+def _running(host: Host, xapi: Xapi, vm_uuid: str) -> Running:
+    ref, record = state.vm_record(xapi, vm_uuid)
+    own = hosts.own_uuid(host)
+    vm = state.vm_of(ref, record, {xapi.call("host.get_by_uuid", own): own})
+    name = state.named(vm.name, vm_uuid)
+    domids = xenstore.domains_of(host, vm_uuid)
+    if domids is None:
+        raise hotplug.NotDone("xenstore does not answer")
+    if vm.power_state != "Running" or vm.resident_on != own or len(domids) != 1:
+        raise SriovError(
+            "SRIOV_VM_NOT_HERE",
+            f"{name} does not run on this host (xapi says {vm.power_state}; it has {len(domids)} domains "
+            "here).",
+            f"`xe vm-param-get uuid={vm_uuid} param-name=resident-on` tells where it runs; if it is "
+            "paused, unpause it.",
+        )
+    kind = xenstore.kind(host, domids[0])
+    if kind not in (None, "hvm"):
+        raise SriovError(
+            "SRIOV_NOT_HVM",
+            f"{name} is a guest of type {kind}, and only HVM guests can have VFs unplugged and plugged.",
+            "Shut it down and start it: a start gives it VFs of its host.",
+        )
+    return Running(vm_uuid, name, domids[0], _leased(xapi, vm_uuid, own))
+
+
+def _leased(xapi: Xapi, vm_uuid: str, own: str) -> Dict[str, Settings]:
+    part = state.read_ledger(xapi)
+    if vm_uuid in part.unreadable:
+        keys = part.keys[vm_uuid]
+        raise SriovError(
+            "SRIOV_LEDGER",
+            f"pool.other_config:{keys[-1].name} cannot be read: {part.unreadable[vm_uuid]}.",
+            state.put_right(vm_uuid, keys),
+        )
+    entry = part.entries.get(vm_uuid)
+    is_here = entry is not None and entry.lease is not None and entry.lease.host == own
+    found: Dict[str, Settings] = dict(start.settings_of(entry)) if is_here else {}
+    return {address: found[address] for address in sorted(found, key=pci.address_order)}
+
+
+def _takes_devices(control: XenControl, vm: Running) -> bool:
+    return any(hotplug.takes_devices(control, vm.domid, address) for address in vm.leased)
+
+
+def _must_not_be_paused(host: Host, vm: Running) -> None:
+    """A device that is plugged while the guest cannot run leaves its ACPI interrupt stuck, and the guest
+    never sees it (measured on Xen 4.17)."""
+    paused = xen.is_paused(host.run(["xl", "list", str(vm.domid)]))
+    if paused is None:
+        raise hotplug.NotDone("Xen does not tell whether its domain is paused")
+    if paused:
+        raise SriovError("SRIOV_BUSY", f"The domain of {vm.name} is paused.", "Call again when it runs.")
+
+
+def _must_be_settled(host: Host, vm: Running, plugged: Sequence[str]) -> None:
+    """Refuses a VM that is being started or reboots: xenopsd is about to plug what its note names."""
+    note = start_notes.read(host, vm.vm_uuid)
+    begins = note is not None and note.claims and not set(note.devices).issubset(plugged)
+    if begins or start_notes.reboots(host, vm.vm_uuid):
+        raise SriovError("SRIOV_BUSY", f"{vm.name} is being started, or reboots.", "Call again in a minute.")
+
+
+# -- settings and notes ------------------------------------------------------------------------------
+
+
+def _links(host: Host, vm: Running, addresses: Sequence[str], up: bool) -> None:
+    """Takes the links of VFs down, so that a bond in the guest goes on without them, or brings them back to
+    what their requests want."""
+    if not addresses:
+        return
+    with host.lock("vfs", f"the links of {vm.vm_uuid}"):
+        changed = apply.link(host, apply.look(host), {vf: vm.leased[vf] for vf in addresses}, up)
+    if changed and not up:
+        time.sleep(LINK_SECONDS)
+
+
+def _arrive(host: Host, vm: Running, address: str) -> None:
+    """Notes the VF as the VM's and sets it; SriovError where it is another's, or cannot be set."""
+    driver = host.link(f"{pci.DEVICES}/{address}/driver")
+    if driver not in (None, pci.PCIBACK):
+        raise _taken(address, f"dom0's driver {driver}")
+    wanted = {address: vm.leased[address]}
+    there = apply.look(host)
+    apply.wait_for_links(host, there, wanted)
+    with host.lock("vfs", f"plug_vfs of {vm.vm_uuid}"):
+        owners = xenstore.owners_now(host)
+        if owners is None:
+            raise hotplug.NotDone("xenstore does not answer")
+        if address in owners and owners[address].domid != vm.domid:
+            raise _taken(address, f"the running VM {owners[address].name or owners[address].domid}")
+        for uuid, claim in start_notes.claims(host, vm.vm_uuid).items():
+            if address in claim.devices:
+                raise _taken(address, f"the VM {uuid}, which is being started")
+        note = start_notes.read(host, vm.vm_uuid) or Note(0, [], {})
+        devices = [*note.devices, *(vf for vf in wanted if vf not in note.devices)]
+        _write_note(host, vm, devices, {**note.settings, address: dict(vm.leased[address])})
+        there = apply.again(host, there)
+        apply.arrive(host, there, wanted, owners)
+        apply.link(host, there, wanted, up=True)
+
+
+def _taken(address: str, holder: str) -> SriovError:
+    return SriovError("SRIOV_VF_IN_USE", f"{address} is held by {holder}.", "Give the VM another VF.")
+
+
+def _leave(host: Host, vm: Running, addresses: Sequence[str]) -> List[str]:
+    """Sets VFs back that the domain does not have, and takes them out of its note; what could not be set back
+    stays in the note's settings, and is said."""
+    if not addresses:
+        return []
+    with host.lock("vfs", f"VFs that {vm.vm_uuid} has left"):
+        note = start_notes.read(host, vm.vm_uuid) or Note(0, [], {})
+        owners = xenstore.owners_now(host)
+        if owners is None:
+            return ["The VFs keep their settings: xenstore does not tell which VMs have which VFs."]
+        foreign = release.of_others(host, vm.vm_uuid, note).union(owners)
+        complaints = apply.release(host, [vf for vf in addresses if vf not in foreign])
+        left = {vf: text for vf, text in note.settings.items() if vf not in addresses or vf in complaints}
+        _write_note(host, vm, [vf for vf in note.devices if vf not in addresses], left, note.time)
+    return list(complaints.values())
+
+
+def _write_note(
+    host: Host,
+    vm: Running,
+    devices: List[str],
+    settings: Dict[str, Dict[str, str]],
+    at: Optional[float] = None,
+) -> None:
+    try:
+        start_notes.write(host, vm.vm_uuid, devices, settings, at)
+    except OSError as error:
+        raise SriovError(
+            "SRIOV_NO_LOCK",
+            f"The VFs of {vm.name} could not be noted in {RUN_FOLDER}: {error.strerror}.",
+            "Check that /run is writable and has room, then call again.",
+        ) from error
+
+
+# -- the flag ----------------------------------------------------------------------------------------
+
+
+def keep_passthrough(host: Host, session: Any, args: Mapping[str, str]) -> Dict[str, Any]:
+    """The plugin's `keep_passthrough`: `{vm_uuid, passthrough}`, for a running VM whose entries have gone.
+    Waits until xenopsd has heard of that, then has it keep `pci_passthrough`, which xapi takes away with the
+    last entry (xen-api: ocaml/xapi/xapi_xenops.ml, builder_of_vm), and without which the domain that a move
+    makes takes no device. Whatever writes the VM's record makes xapi tell xenopsd all anew, so nothing may
+    between this call and the move."""
+    vm_uuid = arguments.required_uuid(args, "vm_uuid")
+    with _changing(host, session, vm_uuid, "keep_passthrough"):
+        reference = session._session
+        deadline = time.monotonic() + METADATA_SECONDS
+        metadata = xenops_service.export_metadata(host, reference, vm_uuid)
+        while metadata["pcis"]:
+            if time.monotonic() >= deadline:
+                raise SriovError(
+                    "SRIOV_BUSY",
+                    f"xenopsd still has {len(metadata['pcis'])} PCI devices of VM {vm_uuid}.",
+                    "Call again when xapi has told it of the VM's entries; entries of others have to go too.",
+                )
+            time.sleep(PAUSE)
+            metadata = xenops_service.export_metadata(host, reference, vm_uuid)
+        if not _passes_through(metadata):
+            kind, builder = metadata["vm"]["ty"]
+            vm = {**metadata["vm"], "ty": [kind, {**builder, "pci_passthrough": True}]}
+            xenops_service.import_metadata(host, reference, {**metadata, "vm": vm})
+            metadata = xenops_service.export_metadata(host, reference, vm_uuid)
+    return {"vm_uuid": vm_uuid, "passthrough": _passes_through(metadata)}
+
+
+def _passes_through(metadata: Mapping[str, Any]) -> bool:
+    try:
+        _kind, builder = metadata["vm"]["ty"]
+        return builder["pci_passthrough"] is True
+    except (KeyError, TypeError, ValueError) as error:
+        raise XapiSilent("xenopsd's metadata does not tell whether the VM takes devices") from error
