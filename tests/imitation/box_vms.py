@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any, ContextManager, Dict, List, Optional
 
 import ha
 import vm_guest
-import vm_notes
+import vm_metadata
 from vm_operations import new_vm
 
 HOOK_SCRIPT = os.path.abspath(f"{__file__}/../../../hooks/xapi/xapi-sriov")
@@ -56,7 +56,7 @@ class BoxVMs:
     def let_xenopsd_know(self, vm: str) -> None:
         """Moments pass, in which xapi tells xenopsd of the running VM's entries. A reboot does the same; a
         test needs this where they change again before it."""
-        vm_notes.push_again(self.xapi, vm, self.xapi.database.get("VM", vm, "resident_on"))
+        vm_metadata.tell(self.xapi, vm)
 
     # -- hosts that are lost (PoolInABox.lose), and time ------------------------------------------------
 

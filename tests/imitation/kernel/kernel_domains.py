@@ -15,9 +15,9 @@ class CannotStart(Exception):
     """The guest does not start, for the reason that xenopsd gives."""
 
 
-def start(sysfs: Sysfs, uuid: str, name: str, addresses: Sequence[str]) -> int:
+def start(sysfs: Sysfs, uuid: str, name: str, addresses: Sequence[str], passthrough: bool = True) -> int:
     """A guest with these devices: each is taken from whatever driver holds it, whosesoever it is, and
-    seized by pciback (xenopsd's Device.PCI)."""
+    seized by pciback (xenopsd's Device.PCI). `passthrough` is the domain's CDF_iommu."""
     if any(domain["uuid"] == uuid for domain in sysfs.state["domains"].values()):
         raise CannotStart(f"{uuid} is running")
     held = {address for domain in sysfs.state["domains"].values() for address in domain["devices"]}
@@ -35,9 +35,12 @@ def start(sysfs: Sysfs, uuid: str, name: str, addresses: Sequence[str]) -> int:
     if addresses and not iommu_active(sysfs):
         # The devices stay on pciback (measured: `failed to quarantine`, and yet listed).
         raise CannotStart("Device.PCI.Cannot_add: passthrough not supported on this platform")
+    if addresses and not passthrough:
+        raise CannotStart(f"Device.PCI.Cannot_add(_, Xenctrlext.Unix_error(EOPNOTSUPP, {addresses[0]}))")
     sysfs.state["last_domain"] += 1
     domain = sysfs.state["last_domain"]
-    sysfs.state["domains"][str(domain)] = {"uuid": uuid, "name": name, "devices": list(addresses)}
+    made = {"uuid": uuid, "name": name, "devices": list(addresses), "passthrough": passthrough}
+    sysfs.state["domains"][str(domain)] = made
     if addresses:
         sysfs.plant(backend(domain))
     _switch(sysfs, addresses, True)

@@ -74,12 +74,15 @@ class Machine(Host):
 
     # -- as a test drives it -----------------------------------------------------------------------
 
-    def start_domain(self, uuid: str, name: str, addresses: Sequence[str] = ()) -> int:
-        """A guest starts with these devices, as xenopsd would have it; its domain ID."""
+    def start_domain(
+        self, uuid: str, name: str, addresses: Sequence[str] = (), passthrough: bool = True
+    ) -> int:
+        """A guest starts with these devices, as xenopsd would have it; its domain ID. `passthrough`: Xen
+        lets it have devices, now and later."""
         import kernel_domains
 
         with self.changed() as sysfs:
-            return kernel_domains.start(sysfs, uuid, name, addresses)
+            return kernel_domains.start(sysfs, uuid, name, addresses, passthrough)
 
     def stop_domain(self, uuid: str) -> None:
         import kernel_domains

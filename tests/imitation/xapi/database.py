@@ -5,7 +5,7 @@ Values are never changed in place, only replaced: what was read stays as it was 
 
 import threading
 import uuid
-from typing import Any, Dict, List, Optional
+from typing import Any, Callable, Dict, List, Optional
 
 import query
 from schema import CLASSES, Field
@@ -24,6 +24,7 @@ class Database:
     def __init__(self) -> None:
         self.lock = threading.RLock()
         self._tables: Dict[str, Dict[str, Record]] = {name: {} for name in CLASSES}
+        self.watch: Callable[[str, str], object] = lambda _class_name, _ref: None  # of what was written
 
     # -- rows ------------------------------------------------------------------------------------
 
@@ -140,6 +141,7 @@ class Database:
     def set(self, class_name: str, ref: str, field: str, value: Any) -> None:
         with self.lock:
             self._row(class_name, ref)[field] = value
+            self.watch(class_name, ref)
 
     def add_to(self, class_name: str, ref: str, field: str, key: str, value: Any) -> None:
         """A new key in a map. A key that is there is refused, so one of several racers wins (maps.json)."""
@@ -150,11 +152,13 @@ class Database:
             if key in row[field]:
                 raise Failure("MAP_DUPLICATE_KEY", class_name, field, ref, key)
             row[field] = {key: value, **row[field]}
+            self.watch(class_name, ref)
 
     def remove_from(self, class_name: str, ref: str, field: str, key: str) -> None:
         with self.lock:
             row = self._row(class_name, ref)
             row[field] = {name: value for name, value in row[field].items() if name != key}
+            self.watch(class_name, ref)
 
 
 def _text(value: Any) -> str:

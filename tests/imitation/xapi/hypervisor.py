@@ -6,7 +6,8 @@ The place to put another machine in: a real `xl` is a further Hypervisor.
 import json
 import os
 import shutil
-from typing import Any, Dict, List, Mapping, NamedTuple, Optional, Sequence
+from contextlib import suppress
+from typing import Any, Dict, List, Mapping, NamedTuple, Optional, Sequence, Tuple
 
 XENOPSD = "/run/nonpersistent/xenopsd/classic"  # dom0's /var/run, where xenopsd writes, is a link to /run
 FEATURES = {"feature-suspend": "1", "feature-shutdown": "1", "feature-reboot": "1"}
@@ -21,6 +22,7 @@ class Guest(NamedTuple):
     name: str
     domain_type: str = "hvm"
     nomigrate: bool = False
+    passthrough: bool = True  # whether Xen lets its domain have devices
 
 
 class Report(NamedTuple):
@@ -29,6 +31,7 @@ class Report(NamedTuple):
     domain_type: str
     nomigrate: bool
     features: Mapping[str, str]
+    pv_drivers: bool = False
 
 
 class Hypervisor:
@@ -41,8 +44,11 @@ class Hypervisor:
         self._plugged: Dict[str, List[str]] = {}
         self._last = 0
 
-    def told(self, uuid: str, addresses: Sequence[str]) -> None:
-        """xapi pushes what it knows of a VM before it is started."""
+    def keep(self, uuid: str, vm: Mapping[str, Any], pcis: Mapping[str, Any]) -> None:
+        """xenopsd writes down what it knows of a VM: a Vm.t, and a Pci.t for each address."""
+
+    def forget(self, uuid: str) -> None:
+        """And takes it away."""
 
     def start(self, guest: Guest, addresses: Sequence[str]) -> int:
         """The domain's number. Devices are plugged in this order; raises CannotStart, and then there is
@@ -82,28 +88,34 @@ class OnMachine(Hypervisor):
         super().__init__()
         self._machine = machine
 
-    def told(self, uuid: str, addresses: Sequence[str]) -> None:
-        """Kept in files: the VM in VM/UUID/config, each device in PCI/UUID/pci.ADDRESS; a folder goes with
-        its last file (ocaml/xenopsd/lib: xenops_utils.ml, FileFS; xenops_server.ml, VM_DB and PCI_DB).
-        pci_passthrough is whether there are any (ocaml/xapi/xapi_xenops.ml, create_metadata)."""
-        backend = self._machine.path(XENOPSD)
-        of_vm, of_devices = os.path.join(backend, "VM", uuid), os.path.join(backend, "PCI", uuid)
+    def keep(self, uuid: str, vm: Mapping[str, Any], pcis: Mapping[str, Any]) -> None:
+        """In files: the VM in VM/UUID/config, each device in PCI/UUID/pci.ADDRESS; a folder goes with its
+        last file (ocaml/xenopsd/lib: xenops_utils.ml, FileFS; xenops_server.ml, VM_DB and PCI_DB)."""
+        of_vm, of_devices = self._folders(uuid)
         os.makedirs(of_vm, exist_ok=True)
-        _write(of_vm, "config", {"id": uuid, "ty": ["HVM", {"pci_passthrough": bool(addresses)}]})
-        shutil.rmtree(of_devices, ignore_errors=True)
-        for position, address in enumerate(addresses):
+        _write(of_vm, "config", vm)
+        names = {f"pci.{address}": pci for address, pci in pcis.items()}
+        for name in set(_listed(of_devices)) - set(names):
+            os.unlink(os.path.join(of_devices, name))
+        for name, pci in names.items():
             os.makedirs(of_devices, exist_ok=True)
-            _write(of_devices, f"pci.{address}", {"id": [uuid, address], "position": position})
-        try:
-            os.rmdir(os.path.dirname(of_devices))
-        except OSError:
-            pass  # another VM's are there
+            _write(of_devices, name, pci)
+        _remove_empty(of_devices, os.path.dirname(of_devices))
+
+    def forget(self, uuid: str) -> None:
+        for folder in self._folders(uuid):
+            shutil.rmtree(folder, ignore_errors=True)
+            _remove_empty(os.path.dirname(folder))
+
+    def _folders(self, uuid: str) -> Tuple[str, str]:
+        backend = self._machine.path(XENOPSD)
+        return os.path.join(backend, "VM", uuid), os.path.join(backend, "PCI", uuid)
 
     def start(self, guest: Guest, addresses: Sequence[str]) -> int:
         import kernel_domains  # not there where the machine is a real one
 
         try:
-            return int(self._machine.start_domain(guest.uuid, guest.name, addresses))
+            return int(self._machine.start_domain(guest.uuid, guest.name, addresses, guest.passthrough))
         except kernel_domains.CannotStart as error:
             raise CannotStart(str(error)) from None
 
@@ -129,12 +141,25 @@ class OnMachine(Hypervisor):
         return [] if domain is None else ["-vmdomid", str(domain)]
 
     def report(self, guest: Guest) -> Report:
-        return Report(guest.domain_type, guest.nomigrate, FEATURES)
+        return Report(guest.domain_type, guest.nomigrate, FEATURES, pv_drivers=True)
 
 
 def _write(folder: str, name: str, record: Any) -> None:
-    with open(os.path.join(folder, name), "w") as file:
+    """Whole or not at all, by a file of another name (xenops_utils.ml, FileFS.write)."""
+    path = os.path.join(folder, name)
+    with open(f"{path}.tmp", "w") as file:
         json.dump(record, file)
+    os.replace(f"{path}.tmp", path)
+
+
+def _listed(folder: str) -> List[str]:
+    return os.listdir(folder) if os.path.isdir(folder) else []
+
+
+def _remove_empty(*folders: str) -> None:
+    for folder in folders:
+        with suppress(OSError):
+            os.rmdir(folder)
 
 
 def hypervisor_of(machine: Any) -> Hypervisor:

@@ -38,11 +38,15 @@ def check(context: Context, method: str, arguments: Sequence[Any]) -> None:
         if before.get(_PROTECTED_KEY) != arguments[1].get(_PROTECTED_KEY):
             change = "add_to" if _PROTECTED_KEY in arguments[1] else "remove_from"
             needed, asked = POOL_ADMIN, f"VM.{change}_other_config/key:{_PROTECTED_KEY}"
-    if ROLES.index(role) < ROLES.index(needed):
+    if not is_at_least(role, needed):
         able = ", ".join(one for one in ROLES if ROLES.index(one) >= ROLES.index(needed))
         why = f"No permission in user session. (Roles with this permission: {able})"
         # The class of the call is named in lower case.
         raise Failure("RBAC_PERMISSION_DENIED", asked.lower(), why)
+
+
+def is_at_least(role: str, needed: str) -> bool:
+    return ROLES.index(role) >= ROLES.index(needed)
 
 
 def _least(method: str) -> str:

@@ -1,4 +1,5 @@
-"""The HTTP face of xapi: XML-RPC on every path, JSON-RPC on /jsonrpc, over TCP and Unix sockets.
+"""The HTTP face of xapi: XML-RPC on every path, JSON-RPC on /jsonrpc, xenopsd at /services/xenops, over TCP
+and Unix sockets.
 
 Imitates session.json: status codes and content types.
 """
@@ -15,6 +16,7 @@ from contextlib import suppress
 from http.server import BaseHTTPRequestHandler
 from typing import TYPE_CHECKING, Any, Dict, List, Optional, Set, Tuple, cast
 
+import services
 import wire
 from calls import Origin
 from dispatch import answer
@@ -38,7 +40,9 @@ class _Handler(BaseHTTPRequestHandler):
             self.close_connection = True  # a connection from before the host was gone
             return
         try:
-            if self.path == "/jsonrpc":
+            if services.is_asked_for(self.path):
+                self._reply(*services.answer(self.listener.xapi, self.listener.origin, self.path, body))
+            elif self.path == "/jsonrpc":
                 self._reply(200, "application/json", self._json_rpc(body))
             else:
                 self._reply(200, "text/xml", self._xml_rpc(body))
@@ -71,7 +75,8 @@ class _Handler(BaseHTTPRequestHandler):
     def _reply(self, status: int, content_type: str, text: str) -> None:
         body = text.encode("utf-8", "surrogateescape")
         self.send_response(status)
-        self.send_header("Content-Type", content_type)
+        if content_type:
+            self.send_header("Content-Type", content_type)
         self.send_header("Content-Length", str(len(body)))
         self.end_headers()
         self.wfile.write(body)

@@ -7,6 +7,7 @@ is there and its devices are not.
 
 from typing import TYPE_CHECKING, Dict
 
+import vm_metadata
 import vm_notes
 import vm_placement
 import vm_start
@@ -27,7 +28,9 @@ def suspend(context: Context, vm: str) -> None:
         host = vm_start.forwarded(xapi, vm)
         with xapi.life.queue(vm):
             vm_start.hook(xapi, vm, host, "vm-pre-suspend", "suspend")
+            exported = xapi.life.xenopsd(xapi, host).export_metadata(xapi.database.get("VM", vm, "uuid"))
             vm_start.power_off(xapi, vm, host, "suspend")
+            xapi.database.set("VM", vm, "last_booted_record", exported["domains"])
             vm_notes.note_stopped(xapi, vm, SUSPENDED)
 
 
@@ -53,11 +56,11 @@ def _resume_there(under_way: Operation, host: str, start_paused: bool) -> None:
     """A refused one leaves the VM suspended."""
     xapi, vm = under_way.xapi, under_way.vm
     xapi.forward(host)
-    pushed = vm_notes.push(xapi, vm, host)
+    vm_metadata.push(xapi, vm, host)
     with xapi.life.queue(vm):
         vm_start.hook(xapi, vm, host, "vm-pre-resume")
         under_way.look_whether_cancelled()
-        domain = vm_start.plug(xapi, vm, host, pushed)
+        domain = vm_start.plug(xapi, vm, host)
         vm_notes.note_running(xapi, vm, host, domain, PAUSED if start_paused else RUNNING)
         vm_start.hook(xapi, vm, host, "vm-post-resume")
 
@@ -73,10 +76,10 @@ def pool_migrate(context: Context, vm: str, host: str, options: Dict[str, str]) 
         xapi.forward(host)
         if host == source:
             return
-        pushed = vm_notes.push(xapi, vm, host)
+        vm_metadata.push(xapi, vm, host)
         with xapi.life.queue(vm):
             vm_start.hook(xapi, vm, source, "vm-pre-migrate", "source")
-            domain = vm_start.plug(xapi, vm, host, pushed)
+            domain = vm_start.plug(xapi, vm, host)
             vm_start.hook(xapi, vm, host, "vm-post-migrate", "destination")
             vm_start.power_off(xapi, vm, source, "suspend")
             vm_notes.note_running(xapi, vm, host, domain)

@@ -1,17 +1,15 @@
-"""What xapi tells xenopsd of a VM, and what it notes of it afterwards.
+"""What xapi notes of a VM, by what xenopsd tells it. Imitates vm-life.json and passthrough.json."""
 
-Imitates vm-life.json and passthrough.json.
-"""
+from typing import TYPE_CHECKING, Any, Dict, List
 
-from typing import TYPE_CHECKING, Any, Dict, List, Sequence
-
-import pci_list
+import pci_objects
 import vif_functions
+import vm_metadata
 from database import Database
 from hypervisor import Guest, Report
 from values import NULL, now
-from vm_operations import Pushed, update_allowed
-from vm_rules import HALTED, RUNNING, is_true
+from vm_operations import update_allowed
+from vm_rules import HALTED, RUNNING
 
 if TYPE_CHECKING:
     from xapi import Xapi
@@ -19,53 +17,10 @@ if TYPE_CHECKING:
 PROTECTED = "restart"  # VM.ha_restart_priority of a VM that HA starts again
 
 
-def push(xapi: "Xapi", vm: str, host: str) -> Pushed:
-    """xenopsd of that host is told of the VM as its record is now. Every guest that is started gets a
-    device model."""
-    with xapi.database.lock:
-        platform = xapi.database.get("VM", vm, "platform")
-        other_config = xapi.database.get("VM", vm, "other_config")
-        xapi.database.set("VM", vm, "platform", {"device-model": "qemu-upstream-compat", **platform})
-    listed = pci_list.addresses(other_config.get("pci", ""))
-    of_vifs = [one for one in vif_functions.addresses(xapi, vm, host) if one not in listed]
-    return _told(xapi, vm, host, Pushed([*of_vifs, *listed], of_vifs, is_true(platform.get("nomigrate", ""))))
-
-
-def push_again(xapi: "Xapi", vm: str, host: str) -> None:
-    """xenopsd of that host is told what the entries of a running VM are by now, and a reboot plugs what it
-    makes of them.
-
-    xapi does that moments after each change of a VM that is resident (xen-api: ocaml/xapi/xapi_xenops.ml,
-    Xenopsd_metadata.update). xenopsd first forgets what is not in the new list, one device after the other,
-    and gives the whole list up at one that is plugged; then it adds what is new (ocaml/xenopsd/lib/
-    xenops_server.ml: import_metadata, and PCI_DB.remove', which raises Device_is_connected). So a list with
-    an entry more is plugged, and one in which an entry is replaced is not (passthrough.json). It does this
-    between operations of the VM, not in the midst of one. A VIF keeps its VF.
-    """
-    with xapi.life.queue(vm):
-        told = xapi.life.pushed[vm]
-        plugged = xapi.life.hypervisor(xapi, host).plugged(xapi.database.get("VM", vm, "uuid"))
-        listed = pci_list.addresses(xapi.database.get("VM", vm, "other_config").get("pci", ""))
-        addresses = [*(one for one in told.of_vifs if one not in listed), *listed]
-        for forgotten in [one for one in told.addresses if one not in addresses]:
-            if forgotten in plugged:
-                addresses = told.addresses
-                break
-            told = told._replace(addresses=[one for one in told.addresses if one != forgotten])
-        _told(xapi, vm, host, told._replace(addresses=addresses))
-
-
-def _told(xapi: "Xapi", vm: str, host: str, pushed: Pushed) -> Pushed:
-    xapi.life.hypervisor(xapi, host).told(xapi.database.get("VM", vm, "uuid"), pushed.addresses)
-    xapi.life.pushed[vm] = pushed
-    return pushed
-
-
 def note_running(xapi: "Xapi", vm: str, host: str, domain: int, power_state: str = RUNNING) -> None:
     database = xapi.database
-    guest = guest_of(xapi, vm)
-    hypervisor = xapi.life.hypervisor(xapi, host)
-    report, plugged = hypervisor.report(guest), hypervisor.plugged(guest.uuid)
+    guest = guest_of(xapi, vm, host)
+    report, devices = xapi.life.hypervisor(xapi, host).report(guest), attached(xapi, vm, host)
     with database.lock:
         metrics = database.get("VM", vm, "metrics")
         if not database.exists("VM_metrics", metrics):
@@ -77,8 +32,8 @@ def note_running(xapi: "Xapi", vm: str, host: str, domain: int, power_state: str
             "scheduled_to_be_resident_on": NULL,
             "domid": domain,
             "metrics": metrics,
-            "attached_PCIs": _known(database, host, plugged),
-            "guest_metrics": database.create("VM_guest_metrics", {"other": dict(report.features)}),
+            "attached_PCIs": devices,
+            "guest_metrics": database.create("VM_guest_metrics", _guest_metrics(report)),
         }
         _forget_guest(database, vm)
         _set(database, "VM", vm, values)
@@ -86,21 +41,31 @@ def note_running(xapi: "Xapi", vm: str, host: str, domain: int, power_state: str
         update_allowed(xapi, vm)
 
 
-def _known(database: Database, host: str, plugged: Sequence[str]) -> List[str]:
-    """Of devices that xapi has no object for nothing is known (passthrough.json)."""
-    known = [pci for pci in database.refs("PCI") if database.get("PCI", pci, "host") == host]
-    return [pci for pci in known if database.get("PCI", pci, "pci_id") in plugged]
+def attached(xapi: "Xapi", vm: str, host: str) -> List[str]:
+    """The devices that xenopsd was told of, that the domain has, and that xapi has an object for; of others
+    it knows nothing (passthrough.json; xen-api: ocaml/xapi/xapi_xenops.ml, update_pci)."""
+    uuid = xapi.database.get("VM", vm, "uuid")
+    told = xapi.life.xenopsd(xapi, host).find(uuid)
+    plugged = xapi.life.hypervisor(xapi, host).plugged(uuid)
+    addresses = set(plugged).intersection(told.addresses if told else ())
+    return [ref for address, ref in pci_objects.of_host(xapi, host).items() if address in addresses]
 
 
 def attach_known(xapi: "Xapi", host: str) -> None:
-    """xapi has started, and xenopsd tells it again of all that the VMs there have (xen-api:
-    ocaml/xapi/xapi_xenops.ml, update_pci)."""
-    hypervisor = xapi.life.hypervisor(xapi, host)
-    with xapi.database.lock:
-        for vm in xapi.database.get("host", host, "resident_VMs"):
-            plugged = hypervisor.plugged(xapi.database.get("VM", vm, "uuid"))
-            xapi.database.set("VM", vm, "attached_PCIs", _known(xapi.database, host, plugged))
-            update_allowed(xapi, vm)
+    """xapi has started, and xenopsd tells it again of all that the VMs there have."""
+    for vm in xapi.database.get("host", host, "resident_VMs"):
+        xapi.database.set("VM", vm, "attached_PCIs", attached(xapi, vm, host))
+        update_allowed(xapi, vm)
+
+
+def _guest_metrics(report: Report) -> Dict[str, Any]:
+    """With drivers that have connected, or none (xapi_xenops.ml: PV_drivers_detected, up_to_date)."""
+    detected = report.pv_drivers
+    return {
+        "other": dict(report.features),
+        "PV_drivers_detected": detected,
+        "PV_drivers_up_to_date": detected,
+    }
 
 
 def _metrics(report: Report) -> Dict[str, Any]:
@@ -113,8 +78,9 @@ def _metrics(report: Report) -> Dict[str, Any]:
 
 
 def note_stopped(xapi: "Xapi", vm: str, power_state: str = HALTED) -> None:
-    """The VM is nowhere."""
+    """The VM is nowhere, and the xenopsd of its host does not know it any more."""
     with xapi.database.lock:
+        vm_metadata.forget(xapi, vm, xapi.database.get("VM", vm, "resident_on"))
         _forget_guest(xapi.database, vm)
         values: Dict[str, Any] = {"power_state": power_state, "domid": -1, "attached_PCIs": []}
         nowhere = {"resident_on": NULL, "scheduled_to_be_resident_on": NULL, "guest_metrics": NULL}
@@ -140,7 +106,9 @@ def note_wish(xapi: "Xapi", vm: str, wanted: bool) -> None:
     xapi.database.set("VM", vm, "ha_always_run", wanted and priority == PROTECTED)
 
 
-def guest_of(xapi: "Xapi", vm: str) -> Guest:
+def guest_of(xapi: "Xapi", vm: str, host: str) -> Guest:
     uuid, name, kind = (xapi.database.get("VM", vm, field) for field in ("uuid", "name_label", "domain_type"))
-    pushed = xapi.life.pushed.get(vm)
-    return Guest(uuid, name, kind, pushed is not None and pushed.nomigrate)
+    known = xapi.life.xenopsd(xapi, host).find(uuid)
+    if known is None:
+        return Guest(uuid, name, kind)
+    return Guest(uuid, name, kind, bool((known.state or {}).get("nomigrate")), known.passthrough)

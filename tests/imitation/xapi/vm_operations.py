@@ -7,7 +7,7 @@ is judged anew; all other refusals come at once. xapi wakes those who wait when 
 
 import threading
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any, Dict, Iterator, List, NamedTuple, Set
+from typing import TYPE_CHECKING, Any, Dict, Iterator, NamedTuple, Set
 
 import tasks
 import vm_rules
@@ -16,17 +16,11 @@ from clock import Clock
 from database import Database, new_ref
 from hypervisor import Hypervisor, hypervisor_of
 from values import NULL
+from vm_metadata import Telling
+from xenopsd import Xenopsd
 
 if TYPE_CHECKING:
     from xapi import Xapi
-
-
-class Pushed(NamedTuple):
-    """What xapi has told xenopsd of a VM: what a reboot uses again."""
-
-    addresses: List[str]
-    of_vifs: List[str]  # those of them that xapi has chosen itself, for VIFs
-    nomigrate: bool
 
 
 class Life:
@@ -39,11 +33,12 @@ class Life:
         self.stopped: Set[str] = set()  # tasks that a hard shutdown ends
         self.restarts = 0  # of the master's xapi
         self.over = False  # nobody waits any more, for nothing
-        self.pushed: Dict[str, Pushed] = {}  # by VM
+        self.telling = Telling()
         self.snapshots: Dict[str, Dict[str, Any]] = {}  # by snapshot: what its VM was
         self.clock = Clock()
         self.attempts: Dict[str, float] = {}  # of HA's: VM -> when
         self._hypervisors: Dict[str, Hypervisor] = {}
+        self._xenopsds: Dict[str, Xenopsd] = {}
         self._queues: Dict[str, threading.RLock] = {}
 
     def hypervisor(self, xapi: "Xapi", host: str) -> Hypervisor:
@@ -54,6 +49,19 @@ class Life:
 
     def set_hypervisor(self, host: str, hypervisor: Hypervisor) -> None:
         self._hypervisors[host] = hypervisor
+        self.forget_xenopsd(host)
+
+    def xenopsd(self, xapi: "Xapi", host: str) -> Xenopsd:
+        with self.changed:
+            if host not in self._xenopsds:
+                self._xenopsds[host] = Xenopsd(self.hypervisor(xapi, host))
+            return self._xenopsds[host]
+
+    def forget_xenopsd(self, host: str) -> None:
+        """The host has lost its power, and with it what its xapi and xenopsd knew."""
+        with self.changed:
+            self._xenopsds.pop(host, None)
+            self.telling.texts.pop(host, None)
 
     def queue(self, vm: str) -> threading.RLock:
         """xenopsd does the things that are asked of one VM one after the other."""

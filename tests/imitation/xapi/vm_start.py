@@ -2,7 +2,7 @@
 
 Imitates vm-life.json, passthrough.json and hooks.json; where they are silent, xen-api:
 ocaml/xenopsd/lib/xenops_server.ml (atomics_of_operation). So the list of devices is read before the hooks
-run, a reboot plugs that list again with what was added to it since (vm_notes.push_again), and a failed start
+run, a reboot plugs that list again with what was added to it since (vm_metadata.tell), and a failed start
 leaves no domain and runs no further hook.
 """
 
@@ -10,13 +10,14 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 import vm_hooks
+import vm_metadata
 import vm_placement
 import vm_rules
 from calls import Call, Calls, Context, operation_call
 from hypervisor import CannotStart
 from values import NULL, internal_error
-from vm_notes import guest_of, note_running, note_stopped, note_wish, push, push_again
-from vm_operations import Operation, Pushed, operation, standing, stop_others
+from vm_notes import guest_of, note_running, note_stopped, note_wish
+from vm_operations import Operation, operation, standing, stop_others
 from vm_rules import PAUSED, RUNNING, SUSPENDED
 
 if TYPE_CHECKING:
@@ -41,26 +42,31 @@ def hook(xapi: "Xapi", vm: str, host: str, name: str, reason: str = "none") -> N
     vm_hooks.run(xapi, host, name, reason, ["-vmuuid", uuid, *further])
 
 
-def boot(under_way: Operation, host: str, pushed: Pushed) -> int:
+def boot(under_way: Operation, host: str) -> int:
     """The domain's number."""
     xapi, vm = under_way.xapi, under_way.vm
     under_way.look_whether_cancelled()
     hook(xapi, vm, host, "vm-pre-start")
     under_way.look_whether_cancelled()
-    return plug(xapi, vm, host, pushed)
+    return plug(xapi, vm, host)
 
 
-def plug(xapi: "Xapi", vm: str, host: str, pushed: Pushed) -> int:
-    """A domain with its devices, or none and xenopsd's reason."""
+def plug(xapi: "Xapi", vm: str, host: str) -> int:
+    """A domain with the devices that xenopsd was told of, or none and xenopsd's reason."""
+    xenopsd, uuid = xapi.life.xenopsd(xapi, host), xapi.database.get("VM", vm, "uuid")
+    xenopsd.begin_domain(uuid)
     try:
-        return xapi.life.hypervisor(xapi, host).start(guest_of(xapi, vm), pushed.addresses)
+        return xenopsd.hypervisor.start(guest_of(xapi, vm, host), xenopsd.known(uuid).addresses)
     except CannotStart as error:
+        xenopsd.end_domain(uuid)
         raise internal_error(f"xenopsd internal error: {error}") from None
 
 
 def unplug(xapi: "Xapi", vm: str, host: str) -> None:
     """The end of the domain; its devices stay with pciback."""
-    xapi.life.hypervisor(xapi, host).stop(xapi.database.get("VM", vm, "uuid"))
+    uuid = xapi.database.get("VM", vm, "uuid")
+    xapi.life.hypervisor(xapi, host).stop(uuid)
+    xapi.life.xenopsd(xapi, host).end_domain(uuid)
     xapi.database.set("VM", vm, "attached_PCIs", [])
 
 
@@ -78,10 +84,10 @@ def power_off(xapi: "Xapi", vm: str, host: str, reason: str) -> None:
 
 def power_cycle(under_way: Operation, host: str, reason: str) -> None:
     xapi, vm = under_way.xapi, under_way.vm
-    push_again(xapi, vm, host)  # at the latest; nothing that its hooks write is in time
+    vm_metadata.tell(xapi, vm)  # at the latest; nothing that its hooks write is in time
     power_off(xapi, vm, host, reason)
     hook(xapi, vm, host, "vm-pre-reboot")
-    domain = boot(under_way, host, xapi.life.pushed[vm])
+    domain = boot(under_way, host)
     note_running(xapi, vm, host, domain)
 
 
@@ -111,9 +117,9 @@ def _start_there(under_way: Operation, host: str, start_paused: bool) -> None:
     xapi, vm = under_way.xapi, under_way.vm
     try:
         xapi.forward(host)
-        pushed = push(xapi, vm, host)
+        vm_metadata.push(xapi, vm, host)
         with xapi.life.queue(vm):
-            domain = boot(under_way, host, pushed)
+            domain = boot(under_way, host)
         note_running(xapi, vm, host, domain, PAUSED if start_paused else RUNNING)
     finally:
         xapi.database.set("VM", vm, "scheduled_to_be_resident_on", NULL)

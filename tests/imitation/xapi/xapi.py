@@ -26,6 +26,7 @@ import sessions
 import tasks
 import vm_blocks
 import vm_copies
+import vm_metadata
 import vm_moves
 import vm_notes
 import vm_start
@@ -66,6 +67,7 @@ class Xapi:
         self.reach = Reach()
         self.workers = Workers()
         self.life = Life(self.database)
+        self.database.watch = self._written
         self.boot: Callable[[str], bool] = lambda _host: (
             True
         )  # of a host's machine; False: it does not come up
@@ -73,6 +75,10 @@ class Xapi:
         self._sockets: Dict[str, str] = {}
         self._urls: Dict[str, str] = {}
         self._to_be_again: Dict[str, str] = {}  # of hosts that are down
+
+    def _written(self, class_name: str, ref: str) -> None:
+        if class_name == "VM":
+            vm_metadata.noticed(self, ref)
 
     def add_host(self, description: HostDescription, dom0: Dom0, socket: Optional[str] = None) -> str:
         """A host more, with the Unix socket that its dom0 reaches xapi by; its reference."""
@@ -150,6 +156,7 @@ class Xapi:
         if host == self.master:
             mastership.forget_callers(self)
         self._look_at_devices(host)
+        vm_metadata.forget_texts(self, host)
         vm_notes.attach_known(self, host)
 
     @contextmanager
@@ -172,6 +179,7 @@ class Xapi:
         self._note_initialised(host, False)
         self._urls.pop(host, None)
         self.reach.lose(host)
+        self.life.forget_xenopsd(host)
 
     def notice_dead(self, host: str) -> None:
         """The master has missed its heartbeats (or HA's) for long enough."""
