@@ -32,6 +32,30 @@ def test_what_a_look_from_outside_shows(pool: Pool, ctl: Ctl, tmp_path: Any) -> 
     assert [row[:2] for row in said.rows if row[0] == "web"] == [["web", "note"]]
 
 
+def test_vms_that_keep_their_host_from_being_evacuated(pool: Pool, ctl: Ctl) -> None:
+    """Xen Orchestra's rolling update takes the first reason, and begins with none of the others."""
+    web, late, kept = pool.with_vf("web", on=pool.one), pool.vm("late"), pool.vm("kept")
+    pool.box.xapi.restart_toolstack(pool.one.ref)
+    pool.start(web, pool.one)
+    pool.call("set_vf_count", pool.one, pf="eth2", count="1")
+    pool.assign(late, network="xenbr2", on=pool.one)
+    for vm in (late, kept):
+        pool.start(vm, pool.one)
+    pool.api("VM.set_blocked_operations", pool.ref(kept), {"pool_migrate": "ask Ann"})
+    said = ctl("doctor")
+    assert {tuple(row) for row in said.rows[1:]} == {
+        ("web", "note", "VM_HAS_PCI_ATTACHED"),
+        ("late", "note", "OPERATION_BLOCKED"),
+        ("kept", "problem", "OPERATION_BLOCKED"),
+    }
+    by_vm = {text.split(":")[0].strip(): text for text in said.err.split("\n\n")}
+    web_said, late_said, kept_said = by_vm["web"], by_vm["late"], by_vm["kept"]
+    assert "rolling update (6.7.0 and newer), which asks" in web_said
+    assert "does not begin" in late_said
+    assert "`xe-toolstack-restart` on host1" in late_said
+    assert "moving it is blocked, `ask Ann`" in kept_said
+
+
 def test_problem_of_a_host_and_one_that_is_silent(pool: Pool, ctl: Ctl) -> None:
     set_plugin(pool.other, None)
     pool.api("host.disable", pool.one.ref)

@@ -14,6 +14,7 @@ from ..command import Command, hosts
 from ..errors import DONE, FAILED, Failed
 from ..output import Column, by_key
 from ..pool import Answer, Host
+from ..rollout.plan import reason
 from .looking import no_answer, troubles
 
 PROBLEM, NOTE = "problem", "note"  # a note is as it should be, but good to know
@@ -174,19 +175,29 @@ def _evacuation(client: Client, live: Sequence[Host]) -> List[Finding]:
         if answer.error:
             found.append(Finding(answer.host.name, PROBLEM, "NO_ANSWER", answer.error.message, ""))
         for ref, why in (answer.value or {}).items():
-            name = _vm_name(client, ref)
-            pinned = why[0] in ("VM_HAS_PCI_ATTACHED", "OPERATION_BLOCKED")
-            hint = "`sriovctl setup` and Xen Orchestra's rolling update shut it down and start it again."
-            found.append(
-                Finding(
-                    name,
-                    NOTE if pinned else PROBLEM,
-                    why[0],
-                    f"VM {name} cannot leave host {answer.host.name} while it runs: {why[0]}.",
-                    hint if pinned else "Mend that before you evacuate the host.",
-                )
-            )
+            found.append(cannot_leave(_vm_name(client, ref), answer.host.name, why))
     return found
+
+
+def cannot_leave(vm: str, host: str, why: Sequence[str]) -> Finding:
+    """What xapi says of a VM that keeps its host from being evacuated. Xen Orchestra's rolling update shuts
+    it down where the reason is one of three, and does not begin at any other (6.7.1,
+    packages/xo-server/src/xapi/mixins/pool.mjs)."""
+    level, said = NOTE, reason(why)
+    if why[0] == "VM_HAS_PCI_ATTACHED":
+        hint = f"{_SETUP}, and so does Xen Orchestra's rolling update (6.7.0 and newer), which asks."
+    elif why[0] == "OPERATION_BLOCKED" and why[-1].startswith("xapi-sriov: "):
+        said = "xapi has no PCI object of its VFs"
+        hint = (
+            "Xen Orchestra's rolling update does not begin while that is so: `xe-toolstack-restart` on "
+            f"{host}, which ends no VM, lets xapi know network VFs. {_SETUP}."
+        )
+    else:
+        level, hint = PROBLEM, "Mend that before you evacuate the host."
+    return Finding(vm, level, why[0], f"VM {vm} cannot leave host {host} while it runs: {said}.", hint)
+
+
+_SETUP = "`sriovctl setup --pinned shutdown` shuts the VM down and starts it again"
 
 
 def _vm_name(client: Client, ref: str) -> str:
