@@ -15,6 +15,10 @@ PARTLY = 4  # done for some of the objects that were named
 class Failed(SriovError):
     """A command, or its part for one object, has failed: the plugin's own error, or one of the client."""
 
+    def about(self, what: str) -> "Failed":
+        """The same, of this object: what a plugin says of its own host does not name it."""
+        return Failed(self.code, f"{what}: {self.message}", self.hint)
+
 
 class Usage(Failed):
     """What was typed is not understood: exit status 2."""

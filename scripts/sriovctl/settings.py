@@ -23,7 +23,7 @@ _KEYS = {  # of a pool's table: what is allowed, in words
     "fingerprint": "a text or a list of texts",
     "ca-file": "a text",
 }
-_EXAMPLE = 'It looks like: default = "lab", and below [pools.lab] lines such as host = "192.0.2.10".'
+EXAMPLE = 'It looks like: default = "lab", and below [pools.lab] lines such as host = "192.0.2.10".'
 _FINGERPRINT = re.compile("[0-9A-F]{64}")
 
 
@@ -98,7 +98,7 @@ class Pools(NamedTuple):
 
     def table(self, name: str) -> Dict[str, Any]:
         if name not in self.tables:
-            there = f"It has {', '.join(map(safe, self.tables))}." if self.tables else _EXAMPLE
+            there = f"It has {', '.join(map(safe, self.tables))}." if self.tables else EXAMPLE
             raise Failed("NO_SUCH_POOL", f"{self.path} has no pool `{safe(name)}`.", there)
         return self.tables[name]
 
@@ -128,11 +128,11 @@ def checked(path: str, document: Mapping[str, Any]) -> Pools:
     _known(path, "", document, ("default", "pools"))
     tables = document.get("pools", {})
     if not isinstance(tables, dict):
-        raise _bad(path, "`pools` must be tables", _EXAMPLE)
+        raise _bad(path, "`pools` must be tables", EXAMPLE)
     for name, table in tables.items():
         where = f"table pools.{safe(name)}"
         if not isinstance(table, dict):
-            raise _bad(path, f"pools.{safe(name)} must be a table", _EXAMPLE)
+            raise _bad(path, f"pools.{safe(name)} must be a table", EXAMPLE)
         _known(path, where, table, tuple(_KEYS))
         for key, value in table.items():
             _typed(path, where, key, value)
@@ -144,7 +144,7 @@ def checked(path: str, document: Mapping[str, Any]) -> Pools:
     if default is None and len(tables) == 1:
         (default,) = tables
     if default is not None and (not isinstance(default, str) or default not in tables):
-        raise _bad(path, f"`default` names no pool of it: {safe(str(default))}", _EXAMPLE)
+        raise _bad(path, f"`default` names no pool of it: {safe(str(default))}", EXAMPLE)
     return Pools(path, default, dict(tables))
 
 
@@ -250,7 +250,7 @@ def _which(found: Pools) -> Usage:
     if found.tables:
         names = ", ".join(map(safe, found.tables))
         return Usage("Which pool?", f'Give --pool: {names}; or set default = "NAME" in {found.path}.')
-    return Usage("Which pool?", f"Give --host ADDRESS, or write pools into {found.path}. {_EXAMPLE}")
+    return Usage("Which pool?", f"Give --host ADDRESS, or write pools into {found.path}. {EXAMPLE}")
 
 
 def address(text: str) -> Address:

@@ -73,16 +73,17 @@ def test_host_that_hangs_costs_no_more_than_its_patience(pool: Pool, ctl: Ctl) -
 
 def test_why_a_vm_has_vfs_on_one_host_only(pool: Pool, ctl: Ctl) -> None:
     web = pool.with_vf("web", on=pool.one)
-    for number in range(4):
-        pool.with_vf(f"other{number}", on=pool.other)
+    others = [pool.with_vf(f"other{number}", on=pool.other) for number in range(4)]
     said = ctl("explain", "web")
     assert said.status == 0
     assert [row[:2] for row in said.rows[1:]] == [["host1", "yes"], ["host2", "no"]]
     (vf,) = pool.lease(web)["vfs"].values()
-    assert f"host1: It has the VFs: {vf} for request 1." in said.err
+    assert f"host1: It has VFs here: {vf} for request 1." in said.err
     assert "SRIOV" not in said.out
+    pool.unassign(others[0])
+    assert "host2: It would get VFs here: " in ctl("explain", "web").err
     pool.vm("plain")
-    assert "asks for no VF" in ctl("explain", "plain").err
+    assert "asks for no VF. `sriovctl assign plain --network NET`" in ctl("explain", "plain").err
 
 
 def test_master_is_asked_once_for_all_hosts(pool: Pool, ctl: Ctl, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -47,6 +47,7 @@ def test_vfs_of_a_port(ctl: Ctl) -> None:
     assert said.rows[1] == ["host1/eth2", "0", "2", "no"]
     again = ctl("count", "host1/eth2", "2")
     assert (again.status, "already" in again.err) == (0, True)
+    assert "error: host2/eth9: This host has no" in ctl("count", "host2/eth9", "2").err
 
 
 def test_dry_runs(pool: Pool, ctl: Ctl) -> None:
@@ -65,6 +66,8 @@ def test_dry_runs(pool: Pool, ctl: Ctl) -> None:
 
     ctl("assign", "web", "--network", "xenbr1", "--on", "host2")
     assert "has these VFs already" in ctl("reinstate", "web", "--dry-run").err
+    pool.vm("plain")
+    assert ctl("reinstate", "plain").err == "VM plain has no requests.\n"
     would = ctl("unassign", "web", "--all", "--dry-run")
     assert (would.rows[1][1], "Would take request 1 of VM web back." in would.err) == ("1", True)
     assert len(pool.requests(web)) == 1

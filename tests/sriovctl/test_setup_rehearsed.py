@@ -17,6 +17,7 @@ def test_refusals_come_before_the_first_host(pool: Pool, ctl: Ctl) -> None:
         said = ctl("setup", "--pf", "eth1", "--count", "6", word)
         assert said.status == 1
         assert "(SRIOV_VF_IN_USE)" in said.err
+        assert "Host host1: 0000:07:00.0 (eth1)" in said.err
         assert "web" in said.err
     assert pool.everything() == before
     assert len(pool.vfs(pool.other)) == 4

@@ -19,7 +19,7 @@ def _of_keyring(client: Client) -> settings.Target:
     if not target.keyring:
         where = f"[pools.{target.name}]" if target.name else "[pools.NAME]"
         raise Usage(
-            f"The pool at {target.address} has its password not in the keyring.",
+            f"The password of the pool at {target.address} is not to be in the keyring.",
             f"Add `keyring = true` below {where} in {settings.pools().path}.",
         )
     return target
@@ -142,7 +142,7 @@ def pools(client: Client, _args: argparse.Namespace) -> int:
         }
         for name, table in found.tables.items()
     ]
-    client.show(rows, POOLS, f"{found.path} has no pools.")
+    client.show(rows, POOLS, f"{found.path} has no pools. {settings.EXAMPLE}")
     return DONE
 
 

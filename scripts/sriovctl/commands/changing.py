@@ -6,7 +6,7 @@ from typing import Any, Dict, List, Sequence
 from .. import names
 from ..client import Client
 from ..command import Command
-from ..errors import DONE, Usage
+from ..errors import DONE, Failed, Usage
 from ..output import Column, Record, by_key
 from .looking import vf_name
 
@@ -190,7 +190,8 @@ def reinstate(client: Client, args: argparse.Namespace) -> int:
     answer = client.pool.master("reinstate_vfs", vm_uuid=vm.uuid, **on_host(client, args), **client.dry)
     host = show_placed(client, vm, answer)
     if not (_changes(answer) or answer.get("pci_changed")):
-        client.say(f"VM {vm.name} has these VFs already.")
+        if answer["vfs"]:
+            client.say(f"VM {vm.name} has these VFs already.")
     else:
         client.did(f"VM {vm.name} has VFs of host {host}.", f"give VM {vm.name} VFs of host {host}")
     return DONE
@@ -239,9 +240,12 @@ COUNTED = (
 def count(client: Client, args: argparse.Namespace) -> int:
     port = names.port(client.pool, args.port)
     force = {"force": "true"} if args.force else {}
-    answer = client.pool.plugin(
-        port.host, "set_vf_count", pf=port.pf, count=args.count, **force, **client.dry
-    )
+    try:
+        answer = client.pool.plugin(
+            port.host, "set_vf_count", pf=port.pf, count=args.count, **force, **client.dry
+        )
+    except Failed as failed:
+        raise failed.about(str(port)) from failed
     client.show([{"name": str(port), "host": port.host.name, **answer}], COUNTED)
     client.warnings(answer)
     after = f"{answer['after']} VFs"
@@ -280,7 +284,10 @@ def configure(client: Client, args: argparse.Namespace) -> int:
             f"There are {', '.join('--' + name.replace('_', '-') for name in SETTINGS)}.",
         )
     host, address = names.vf(client.pool, args.vf)
-    answer = client.pool.plugin(host, "configure_vf", vf=address, **wanted, **client.dry)
+    try:
+        answer = client.pool.plugin(host, "configure_vf", vf=address, **wanted, **client.dry)
+    except Failed as failed:
+        raise failed.about(f"Host {host.name}") from failed
     client.show([{"name": vf_name(host, answer), "host": host.name, **answer}], CONFIGURED)
     named = ", ".join(f"{name}={text}" for name, text in wanted.items())
     client.did(f"{vf_name(host, answer)} has {named}, now and after each boot.", f"set {named}")

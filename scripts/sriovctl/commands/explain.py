@@ -1,6 +1,7 @@
 """explain: why a VM has its VFs, or cannot have them, on each host of the pool."""
 
 import argparse
+import shlex
 from typing import Any, Dict, Iterator, List, NamedTuple, Optional, Sequence
 
 from sriovlib.safetext import listed
@@ -39,8 +40,8 @@ def explain(client: Client, args: argparse.Namespace) -> int:
     requests = row["requests"] if row else []
     boots = pool.at_once(pool.hosts, lambda host: _boots(pool, vm, host), client.patience)
     places = {one["host_uuid"]: one for one in _places(client, vm, row)} if requests else {}
-    verdicts = [verdict(one, places.get(one.host.uuid)) for one in boots]
     has = {row["host_uuid"]: [request["vf"] for request in requests]} if row else {}
+    verdicts = [verdict(one, places.get(one.host.uuid), has.get(one.host.uuid)) for one in boots]
     records = [
         {
             "host": one.host.name,
@@ -62,7 +63,8 @@ def _say(
 ) -> None:
     if not (row and row["requests"]):
         other = f" Its entries `{row['pci']}` are not ours." if row and row["pci"] else ""
-        client.say(f"VM {vm.name} asks for no VF.{other} `sriovctl assign {vm.name}` gives it one.")
+        how = f"`sriovctl assign {shlex.quote(vm.name)} --network NET`"
+        client.say(f"VM {vm.name} asks for no VF.{other} {how} gives it one.")
     for request in row["requests"] if row else []:
         shown = client.pool.called(request["by"], request["value"])
         client.say(f"Request {request['request']}: a VF by {request['by']} {shown}.")
@@ -151,9 +153,9 @@ def _boots(pool: Pool, vm: Vm, host: Host) -> None:
         pool.call_for(host, "VM.assert_can_boot_here", vm.ref, host.ref)
 
 
-def verdict(boots: Answer, place: Optional[Record]) -> Verdict:
+def verdict(boots: Answer, place: Optional[Record], has: Optional[List[str]]) -> Verdict:
     """xapi says whether the VM can be started there (`boots`), and the plugin which VFs it would get: None
-    for a VM without requests."""
+    for a VM without requests. `has`: the VFs that it has there."""
     can: Optional[bool] = True
     why: List[str] = []
     if boots.error:
@@ -163,7 +165,8 @@ def verdict(boots: Answer, place: Optional[Record]) -> Verdict:
         return Verdict(boots.host, can, why)
     if place["can"]:
         vfs = listed([f"{one['vf']} for request {one['request']}" for one in place["vfs"]])
-        return Verdict(boots.host, can, [*why, f"It has the VFs: {vfs}."])
+        same = has == [one["vf"] for one in place["vfs"]]
+        return Verdict(boots.host, can, [*why, f"It {'has' if same else 'would get'} VFs here: {vfs}."])
     problem = place["problem"] or {"message": "The plugin does not say why.", "hint": ""}
     why.append(f"{problem['message']} {problem['hint']}".strip())
     return Verdict(boots.host, place["can"] if can else can, why)

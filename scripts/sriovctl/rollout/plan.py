@@ -97,7 +97,9 @@ def of_host(seen: Seen, wish: Wish, pinned: str, ha: bool, ours: bool = False) -
     blockers = list(_host_problems(seen))
     counts, wrong = changes(seen, wish)
     acts = [*_iommu(seen), *_pciback(seen), *counts]
-    wrong += [one for one in seen.rehearsed.values() if isinstance(one, Failed)]
+    wrong += [
+        one.about(f"Host {seen.host.name}") for one in seen.rehearsed.values() if isinstance(one, Failed)
+    ]
     reboot = _reboot(seen)
     guests = [_without_ha(guest, ha) for guest in seen.guests] if reboot else []
     stop = [guest for guest in guests if guest.blocked]
