@@ -2,7 +2,8 @@
 of it."""
 
 import argparse
-from typing import Any, Dict, List
+import sys
+from typing import Any, Dict, Iterable, List, NoReturn, Optional
 
 from sriovlib import VERSION
 
@@ -20,6 +21,7 @@ from .commands import (
     setup,
     waiting,
 )
+from .errors import USAGE
 from .output import FORMATS
 
 COMMANDS: List[Command] = [
@@ -60,11 +62,40 @@ EPILOG = (
 )
 
 
+class Formatter(argparse.HelpFormatter):
+    """Its usage is what must be typed: options that may be are many, and --help lists them below."""
+
+    def add_usage(
+        self,
+        usage: Optional[str],
+        actions: Iterable[argparse.Action],
+        groups: Iterable[Any],
+        prefix: Optional[str] = None,
+    ) -> None:
+        self._prog += " [OPTION]..."
+        needed = [group for group in groups if group.required]
+        either = [action for group in needed for action in group._group_actions]
+        shown = [one for one in actions if one.required or not one.option_strings or one in either]
+        super().add_usage(usage, shown, needed, prefix)
+
+
 class Parser(argparse.ArgumentParser):
     """Refuses options that are cut short: a script would break when a longer one is added."""
 
     def __init__(self, **settings: Any) -> None:
-        super().__init__(allow_abbrev=False, **settings)
+        super().__init__(allow_abbrev=False, formatter_class=Formatter, **settings)
+
+    def error(self, message: str) -> NoReturn:
+        self.print_usage(sys.stderr)
+        self.exit(USAGE, f"error: {message}\n  `{self.prog} --help` lists what there is.\n")
+
+    def _check_value(self, action: argparse.Action, value: Any) -> None:
+        if isinstance(action, argparse._SubParsersAction) and value not in action.choices:
+            import difflib
+
+            near = [f" Is `{one}` meant?" for one in difflib.get_close_matches(value, action.choices, 1, 0.7)]
+            raise argparse.ArgumentError(None, f"There is no command `{value}`.{''.join(near)}")
+        super()._check_value(action, value)
 
 
 class NoPassword(argparse.Action):
@@ -80,7 +111,7 @@ class NoPassword(argparse.Action):
 def parser() -> Parser:
     whole = Parser(prog="sriovctl", description=DESCRIPTION, epilog=EPILOG, parents=[_common()])
     whole.add_argument("--version", action="version", version=f"sriovctl {VERSION}")
-    commands = whole.add_subparsers(dest="command", metavar="COMMAND")
+    commands = whole.add_subparsers(dest="command", metavar="COMMAND", prog="sriovctl")
     commands.required = True
     for command in COMMANDS:
         parents = [
@@ -95,7 +126,9 @@ def parser() -> Parser:
             parents=parents,
             conflict_handler="resolve",  # a command may say more of an option that all have
         )
+        common = list(one._action_groups)
         command.arguments(one)
+        one._action_groups.sort(key=lambda group: group in common[2:])  # its own come first
     return whole
 
 
@@ -103,11 +136,23 @@ def read(argv: List[str]) -> argparse.Namespace:
     """What was typed; ends with exit status 2 where it is not understood. No word may be empty: it is a
     variable of a script that is not set, and would be taken for an option that was left out."""
     whole = parser()
-    args = whole.parse_args(argv, argparse.Namespace(**DEFAULTS))
+    if not argv:
+        whole.print_help(sys.stderr)
+        whole.exit(USAGE)
+    args, unknown = whole.parse_known_args(argv, argparse.Namespace(**DEFAULTS))
+    if unknown:
+        own_parser(whole, args.command).error(f"`{' '.join(unknown)}` is not understood here.")
     for name, value in vars(args).items():
         if "" in (value if isinstance(value, list) else [value]):
             whole.error(f"`{name.replace('_', '-')}` is empty: is a variable not set?")
     return args
+
+
+def own_parser(whole: argparse.ArgumentParser, name: str) -> argparse.ArgumentParser:
+    """That of a command."""
+    (commands,) = (one for one in whole._actions if isinstance(one, argparse._SubParsersAction))
+    found: argparse.ArgumentParser = commands.choices[name]
+    return found
 
 
 def command(name: str) -> Command:

@@ -126,6 +126,23 @@ def test_what_is_not_understood(ctl: Ctl) -> None:
         said = ctl(*words)
         assert (said.status, said.out) == (2, "")
         assert said.err.startswith("usage: sriovctl")
+    assert "There is no command `stats`. Is `status` meant?" in ctl("stats").err
+    told = ctl("vfs", "--fre").err
+    assert "error: `--fre` is not understood here.\n  `sriovctl vfs --help`" in told
+    assert len(told.splitlines()) == 3
+    assert "every problem of the pool" in ctl().err
+
+
+def test_help_of_a_command_begins_with_its_own_options(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit):
+        grammar.read(["wait", "--help"])
+    shown = capsys.readouterr().out
+    assert shown.startswith("usage: sriovctl wait [OPTION]... --for {ready,running-with-vfs} VM|HOST\n")
+    assert shown.index("--within") < shown.index("--host")
+    with pytest.raises(SystemExit):
+        grammar.read(["setup", "--help"])
+    shown = capsys.readouterr().out
+    assert shown.index("--count") < shown.index("--host")
 
 
 def test_older_and_newer_plugins(pool: Pool, ctl: Ctl, tmp_path: Any) -> None:
