@@ -7,7 +7,7 @@ import sys
 import time
 from typing import Any, Callable, List, Optional, Sequence
 
-from . import completion, grammar, output, seen_names, settings, terminal
+from . import completion, grammar, output, seen_names, settings, terminal, undone
 from .client import Client
 from .command import Command
 from .connection import Connection
@@ -113,19 +113,21 @@ def _act(client: Client, command: Command, args: argparse.Namespace) -> int:
         try:
             return command.run(client, args)
         finally:
-            _tell_of_a_setup(client, command)
+            _tell_of_what_was_left(client, command)
     return _watch(client, lambda: command.run(client, args), args.interval)
 
 
-def _tell_of_a_setup(client: Client, command: Command) -> None:
-    """A setup that is not over may have hosts out of service: whatever was asked, say so."""
-    if not client.connected or command.name == "setup":
+def _tell_of_what_was_left(client: Client, command: Command) -> None:
+    """A setup that is not over may have hosts out of service, a relocate that was killed a VM halted:
+    whatever was asked, say so."""
+    if not client.connected:
         return
     try:
-        text = notice(client.pool)
+        texts = [None if command.name == "setup" else notice(client.pool)]
+        texts += undone.notices(client.pool, client.pool.record["other_config"])
     except Failed:  # what was asked has failed too, and said so
         return
-    if text is not None:
+    for text in filter(None, texts):
         client.warn(text)
 
 

@@ -8,7 +8,7 @@ import shlex
 import time
 from typing import Any, Dict, List, NamedTuple, NoReturn, Optional, Union
 
-from . import tasks
+from . import tasks, undone
 from .errors import Failed
 from .names import Vm
 from .pool import Host, Pool
@@ -108,7 +108,28 @@ def steps(move: Move) -> List[str]:
 
 
 def relocate(move: Move, tell: Tell) -> None:
-    """Returns when it is done. Raises Failed, which says where the VM is then, and what mends it."""
+    """Returns when it is done. Raises Failed, which says where the VM is then, and what mends it. Until it
+    runs again the pool has a record of that, which outlives a kill."""
+    if move.ran:
+        source = move.source.uuid if move.source else None
+        undone.begin(move.pool, move.vm.uuid, source, move.target.uuid)
+    try:
+        _to_target_or_back(move, tell)
+    except _Settled:
+        _runs_again(move, move.ran)
+        raise
+    _runs_again(move, move.starts)
+
+
+def _runs_again(move: Move, runs: bool) -> None:
+    try:
+        if runs:
+            undone.end(move.pool, move.vm.uuid)
+    except Failed:
+        pass  # a record of a VM that runs is taken out by whoever sees it
+
+
+def _to_target_or_back(move: Move, tell: Tell) -> None:
     try:
         _go(move, tell)
     except (Failed, KeyboardInterrupt) as error:

@@ -1,6 +1,8 @@
 """relocate, park, unpark: a VM is where it was to be, or where it was, or a message says what mends it."""
 
+import json
 import os
+import pwd
 import re
 import shlex
 import signal
@@ -9,8 +11,9 @@ import sys
 from typing import Any, Callable, Dict, Iterator, List
 
 import pytest
+from checks import until
 from managed_pool import OTHER_SLOTS, Pool
-from sriovctl import tasks
+from sriovctl import tasks, undone
 from sriovctl.connection import Remote
 from sriovctl.errors import Unreachable
 
@@ -417,3 +420,44 @@ def test_relocate_whose_messages_nobody_reads_any_more(pool: Pool, web: str) -> 
     program.stderr.close()
     assert program.wait() == 0
     assert (pool.power_state(web), pool.lease(web)["host"]) == ("Running", pool.other.uuid)
+
+
+@pytest.mark.parametrize("way", [0, 1])
+def test_relocate_that_is_killed_for_good(pool: Pool, ctl: Ctl, web: str, way: int) -> None:
+    """By kill -9 nothing is put back: the next command tells of the VM, whatever it is, and how to go on."""
+    before = place(pool, web)
+    program = relocating(pool)
+    program.kill()
+    program.communicate()
+    until(lambda: pool.power_state(web) == "Halted")
+    told = ctl("pfs", "host1")
+    assert told.status == 0
+    assert f"VM web was shut down by {undone.who()}, to run on host host2, and is halted" in told.err
+    assert ctl(*commands(told.err)[way]).status == 0
+    there = ("Running", pool.other.ref, [VF], pool.other.uuid)
+    assert place(pool, web)[:4] == (there, before[:4])[way]
+    assert not [key for key in pool.pool_keys() if key.startswith(undone.KEY)]
+    assert "was shut down by" not in ctl("pfs", "host1").err
+
+
+def test_record_of_a_move_that_is_over(pool: Pool, ctl: Ctl, web: str) -> None:
+    """Somebody has started the VM meanwhile, or destroyed it: nothing is said, and nothing is left to be said
+    when she shuts it down another day. One that was edited is named."""
+    keys = [f"{undone.KEY}{uuid}" for uuid in (web, pool.other.uuid, "x")]
+    (ref,) = pool.api("pool.get_all")
+    text = json.dumps({"who": "alice@ws", "since": 1.0, "from": pool.one.uuid, "to": pool.other.uuid})
+    for key in keys[:2]:
+        pool.api("pool.add_to_other_config", ref, key, text)
+    assert "alice" not in ctl("pfs").err
+    assert not set(keys) & set(pool.pool_keys())
+    pool.api("pool.add_to_other_config", ref, keys[2], "[" * 100000)
+    told = ctl("pfs")
+    assert (told.status, f"param-key={keys[2]}`" in told.err) == (0, True)
+
+
+def test_user_without_a_name(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As in a container."""
+    for name in ("LOGNAME", "USER", "LNAME", "USERNAME"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setattr(pwd, "getpwuid", {}.__getitem__)
+    assert undone.who().partition("@")[0] == str(os.getuid())

@@ -4,7 +4,7 @@ import argparse
 import time
 from typing import Any, List, Sequence
 
-from .. import names
+from .. import names, undone
 from ..client import Client
 from ..command import Command, number
 from ..errors import DONE, FAILED, Failed, Usage
@@ -109,7 +109,7 @@ def _new(client: Client, args: argparse.Namespace) -> int:
     if not client.confirm(f"Do this: {told}?"):
         client.say("Nothing was changed.")
         return FAILED
-    keeper = states.begin(pool, runs.asked_for(wish, made, options, _who(), time.time()))
+    keeper = states.begin(pool, runs.asked_for(wish, made, options, undone.who(), time.time()))
     return _run(client, keeper)
 
 
@@ -170,13 +170,6 @@ def _no_upgrade(client: Client) -> None:
             "A rolling pool upgrade is under way.",
             "Finish it first.",
         )
-
-
-def _who() -> str:
-    import getpass
-    import socket
-
-    return f"{getpass.getuser()}@{socket.gethostname()}"
 
 
 class _Voice(Voice):
@@ -271,7 +264,7 @@ def resume(client: Client, args: argparse.Namespace) -> int:
     def changed(state: states.State) -> states.State:
         return runs.to_resume(state)._replace(options=_options(args, state.options))
 
-    keeper = states.go_on(client.pool, _who(), changed)
+    keeper = states.go_on(client.pool, undone.who(), changed)
     client.say(_summary(client, keeper.state))
     return _run(client, keeper)
 
@@ -295,7 +288,7 @@ def _halt(client: Client, how: str, does: str) -> int:
         states.ask(pool, how)
         client.say(f"The setup by {found[1].who} {does} when the hosts that it is at are done.")
         return DONE
-    status = _run(client, states.go_on(pool, _who(), lambda state: state), how)
+    status = _run(client, states.go_on(pool, undone.who(), lambda state: state), how)
     if status == DONE:
         client.say(f"The setup by {found[1].who} {does}; nothing is turned off by it any more.")
     return status
