@@ -21,8 +21,10 @@ def safe(text: str) -> str:
 
 
 def line(text: str, longest: int = 2000) -> str:
-    """The text as one line of a log. Who names a VM may put line breaks into the name, to forge a line, or
-    bytes that a terminal obeys; syslog(3) takes neither a NUL nor a lone surrogate."""
+    """The text as one line, as logs want. Who names a VM may put line breaks into the name, to forge a line,
+    or bytes that a terminal obeys; syslog(3) takes neither a NUL nor a lone surrogate."""
+    if len(text) <= longest and text.isprintable():
+        return text  # most are: no pattern is compiled for them
     return shortened(safe(" ".join(shortened(text, longest).splitlines())), longest)
 
 

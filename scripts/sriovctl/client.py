@@ -7,7 +7,7 @@ from typing import Any, Callable, Dict, Iterable, List, NamedTuple, Optional, Se
 
 from sriovlib.safetext import safe
 
-from . import output, terminal
+from . import output, shown, terminal
 from .connection import CHANGE_SECONDS, Connection
 from .errors import DONE, FAILED, PARTLY, Failed
 from .output import Column
@@ -127,8 +127,8 @@ class Client:
 
     def _tell(self, label: str, style: str, text: str) -> None:
         """Only the label, which is ours, brings the terminal control characters."""
-        shown = terminal.paint(label, style) if terminal.has_colour(sys.stderr) else label
-        terminal.tell(sys.stderr, f"{shown}{safe(text)}\n")
+        label = terminal.paint(label, style) if terminal.has_colour(sys.stderr) else label
+        terminal.tell(sys.stderr, f"{label}{shown.lines(text)}\n")
 
     def confirm(self, question: str) -> bool:
         """Whether to go on: --yes says so, else the person does."""

@@ -8,7 +8,9 @@ from typing import Any, Callable, Dict, Iterable, List, NamedTuple, Sequence, Tu
 
 from sriovlib.safetext import UUID, safe
 
+from . import shown
 from .errors import Failed, Usage
+from .output import cell
 from .pool import Host, Pool
 
 One = TypeVar("One")
@@ -17,6 +19,8 @@ _ADDRESS = re.compile(r"(?:[0-9a-f]{4}:)?[0-9a-f]{2}:[0-9a-f]{2}\.[0-7]", re.IGN
 
 
 class Vm(NamedTuple):
+    """`name` is for people, that of the record is xapi's."""
+
     ref: str
     uuid: str
     name: str
@@ -24,10 +28,13 @@ class Vm(NamedTuple):
 
 
 class Network(NamedTuple):
+    """`name` is for people, `name_label` is xapi's."""
+
     ref: str
     uuid: str
     name: str
     bridge: str
+    name_label: str
 
 
 class Port(NamedTuple):
@@ -41,12 +48,14 @@ class Port(NamedTuple):
 
 
 def chosen(what: str, typed: str, ones: Sequence[One], words: Callable[[One], Iterable[str]]) -> One:
-    """The one that is meant by what was typed. `words` are names and UUID of one, its name first."""
+    """The one that is meant by what was typed: a name as it is, or as tables show it. `words` are names and
+    UUID of one, its name first."""
+    as_shown = cell(typed)
     ways: List[Callable[[str], bool]] = [
         lambda word: word == typed,
-        lambda word: word.replace(" ", "_") == typed,
+        lambda word: cell(word) == as_shown,
         lambda word: word.lower().startswith(typed.lower()),
-        lambda word: word.lower().replace(" ", "_").startswith(typed.lower()),
+        lambda word: cell(word).lower().startswith(as_shown.lower()),
     ]
     for meant in ways if typed else []:
         found = [one for one in ones if any(map(meant, words(one)))]
@@ -70,7 +79,7 @@ def _listed(ones: Sequence[One], words: Callable[[One], Iterable[str]]) -> str:
 
 def _text(name: str, *others: str) -> str:
     uuids = [other for other in others if re.fullmatch(UUID, other)]
-    return f"{safe(name)} ({uuids[0]})" if uuids else safe(name)
+    return f"{shown.sentence(name)} ({uuids[0]})" if uuids else shown.sentence(name)
 
 
 # -- hosts -------------------------------------------------------------------------------------------------
@@ -93,34 +102,36 @@ def hosts(pool: Pool, typed: Sequence[str]) -> List[Host]:
 def vm(pool: Pool, typed: str) -> Vm:
     """By name-label or UUID; not a template, snapshot or control domain. An exact one is asked for by itself:
     a pool may have thousands."""
-    refs = pool.call("VM.get_by_name_label", typed) if typed else []
+    refs = pool.call("VM.get_by_name_label", typed) if typed and safe(typed) == typed else []
     if re.fullmatch(UUID, typed):
         try:
             refs = [pool.call("VM.get_by_uuid", typed)]
         except Failed as failed:
             if failed.code != "UUID_INVALID":
                 raise
-    exact = [one for one in (_vm(ref, pool.call("VM.get_record", ref)) for ref in refs) if _is_vm(one.record)]
+    exact = [
+        one for one in (vm_of(ref, pool.call("VM.get_record", ref)) for ref in refs) if _is_vm(one.record)
+    ]
     if exact:
-        return chosen("VM", typed, exact, _vm_words)
-    return chosen("VM", typed, vms(pool), _vm_words)
+        return chosen("VM", typed, exact, vm_words)
+    return chosen("VM", typed, vms(pool), vm_words)
 
 
 def vms(pool: Pool) -> List[Vm]:
     """All of the pool."""
-    return [_vm(ref, record) for ref, record in pool.records("VM").items() if _is_vm(record)]
+    return [vm_of(ref, record) for ref, record in pool.records("VM").items() if _is_vm(record)]
 
 
-def _vm(ref: str, record: Dict[str, Any]) -> Vm:
-    return Vm(ref, record["uuid"], record["name_label"], record)
+def vm_of(ref: str, record: Dict[str, Any]) -> Vm:
+    return Vm(ref, record["uuid"], shown.sentence(record["name_label"]), record)
 
 
 def _is_vm(record: Dict[str, Any]) -> bool:
     return not (record["is_a_template"] or record["is_a_snapshot"] or record["is_control_domain"])
 
 
-def _vm_words(one: Vm) -> Tuple[str, str]:
-    return one.name, one.uuid
+def vm_words(one: Vm) -> Tuple[str, str]:
+    return one.record["name_label"], one.uuid
 
 
 # -- networks ------------------------------------------------------------------------------------------------
@@ -128,12 +139,18 @@ def _vm_words(one: Vm) -> Tuple[str, str]:
 
 def network(pool: Pool, typed: str) -> Network:
     """By name-label, bridge or UUID."""
-    return chosen("network", typed, networks(pool), lambda one: (one.name, one.bridge, one.uuid))
+    return chosen("network", typed, networks(pool), network_words)
+
+
+def network_words(one: Network) -> Tuple[str, str, str]:
+    return one.name_label, one.bridge, one.uuid
 
 
 def networks(pool: Pool) -> List[Network]:
     return [
-        Network(ref, record["uuid"], record["name_label"], record["bridge"])
+        Network(
+            ref, record["uuid"], shown.sentence(record["name_label"]), record["bridge"], record["name_label"]
+        )
         for ref, record in pool.records("network").items()
     ]
 

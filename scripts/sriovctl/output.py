@@ -12,6 +12,7 @@ from typing import Any, Callable, Dict, Iterator, List, NamedTuple, Optional, Se
 
 from sriovlib.safetext import safe
 
+from . import shown
 from .errors import Usage
 
 Record = Dict[str, Any]
@@ -58,10 +59,10 @@ def text(records: Sequence[Record], columns: Sequence[Column], form: Form) -> st
         return "".join(f"{line}\n" for line in yaml_lines(list(records)))
     if form.format == "name":
         return "".join(f"{cell(columns[0].cell(record))}\n" for record in records)
-    shown = _chosen(columns, form)
+    chosen = _chosen(columns, form)
     if form.format == "csv":
-        return _csv(records, shown, form.headers)
-    return _table(records, shown, form) if records else ""
+        return _csv(records, chosen, form.headers)
+    return _table(records, chosen, form) if records else ""
 
 
 def check(columns: Sequence[Column], names: Sequence[str]) -> None:
@@ -90,7 +91,7 @@ def cell(value: Any) -> str:
         return "yes" if value else "no"
     if isinstance(value, (list, tuple)):
         return ",".join(map(cell, value))
-    return re.sub(r"\s", "_", safe(str(value)))
+    return re.sub(r"\s", "_", shown.sentence(str(value)))
 
 
 def _table(records: Sequence[Record], columns: Sequence[Column], form: Form) -> str:
@@ -141,7 +142,7 @@ def _csv_value(value: Any) -> str:
         return "" if value is None else cell(value)
     if isinstance(value, (list, tuple)):
         return ",".join(map(_csv_value, value))
-    return safe(str(value))
+    return shown.lines(str(value))
 
 
 def yaml_lines(value: Any) -> Iterator[str]:
@@ -171,6 +172,7 @@ def _below(key: str, value: Any) -> Iterator[str]:
 
 def _scalar(value: Any) -> str:
     """JSON's escapes for characters beyond the first plane are two that YAML takes one by one, so these stand
-    as they are; line ends that only Unicode knows would be folded."""
+    as they are; line ends that only Unicode knows would be folded, and marks that turn the direction of text
+    would show another value than there is."""
     written = json.dumps(safe(value) if isinstance(value, str) else value, ensure_ascii=False)
-    return re.sub("[\u0085\u2028\u2029]", lambda found: f"\\u{ord(found.group()):04x}", written)
+    return re.sub(f"[\u0085\u2028\u2029{shown.TURNS}]", lambda found: f"\\u{ord(found.group()):04x}", written)

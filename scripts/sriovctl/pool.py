@@ -9,9 +9,9 @@ from typing import Any, Callable, Dict, Iterable, List, NamedTuple, Optional, Se
 
 from sriovlib.safetext import safe
 
-from . import answers
+from . import answers, shown
 from .connection import Connection
-from .errors import NO_ANSWER, Failed, Unreachable, XapiFailed, of_xapi
+from .errors import NO_ANSWER, Failed, Unreachable, Usage, XapiFailed, of_xapi
 
 PLUGIN = "sriov"
 LOOK_SECONDS = 30.0  # that a host may take to answer a question
@@ -114,7 +114,7 @@ class Pool:
     @property
     def name(self) -> str:
         """Its name-label; a pool of one host has often none, and goes by its master's."""
-        return safe(self.record["name_label"]) or self.master_host.name
+        return shown.sentence(self.record["name_label"]) or self.master_host.name
 
     @property
     def _name_if_read(self) -> str:
@@ -133,7 +133,7 @@ class Pool:
             Host(
                 ref,
                 record["uuid"],
-                safe(record["name_label"]),
+                shown.sentence(record["name_label"]),
                 record["address"],
                 record["enabled"],
                 bool(metrics.get(record["metrics"], {}).get("live")),
@@ -158,7 +158,7 @@ class Pool:
     def network_name(self, uuid: str) -> str:
         """The UUID where it is no network of the pool any more."""
         record = self.by_uuid("network").get(uuid)
-        return str(record["name_label"]) if record else uuid
+        return shown.sentence(record["name_label"]) if record else uuid
 
     @property
     def master_host(self) -> Host:
@@ -173,6 +173,9 @@ class Pool:
     def plugin(self, host: Host, function: str, **args: str) -> Any:
         """The JSON value that the plugin of the host answers; raises Failed."""
         asked = f"host {host.name}"
+        for text in args.values():
+            if safe(text) != text:
+                raise Usage(f"`{safe(text)}` has characters that xapi cannot carry.", "Type it anew.")
         answer = self._call(asked, "host.call_plugin", host.ref, PLUGIN, function, args)
         value = _read(function, answer)
         if value is None:

@@ -7,8 +7,7 @@ import time
 from contextlib import contextmanager
 from typing import IO, Any, Iterator, Optional
 
-from sriovlib.safetext import safe
-
+from . import shown
 from .errors import Failed
 
 _CODES = {"good": "32", "warn": "33", "bad": "31", "dim": "2", "head": "1"}
@@ -41,7 +40,7 @@ def asked(question: str) -> bool:
         raise Failed(
             "NO_INPUT", f"{question} Nobody can be asked here.", "Add --yes if that is what you want."
         )
-    sys.stderr.write(f"{question} [y/N] ")
+    sys.stderr.write(f"{shown.lines(question)} [y/N] ")
     sys.stderr.flush()
     return sys.stdin.readline().strip().lower() in ("y", "yes")
 
@@ -88,7 +87,7 @@ class Progress:
 
     def say(self, text: str) -> None:
         """What is waited for now; may be called as often as one likes."""
-        text = safe(text)
+        text = shown.sentence(text)
         now = time.monotonic()
         if self._stream.isatty():
             if text != self._shown or now - self._drawn >= _REDRAW_SECONDS:

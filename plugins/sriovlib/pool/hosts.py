@@ -6,6 +6,7 @@ from ..errors import SriovError, bad_argument
 from ..machine import vgpus, xensource_inventory
 from ..machine.host import Host
 from ..machine.pci import PhysicalFunction
+from ..safetext import line
 from ..xapi.session import Xapi, XapiFailure
 from . import networks
 from .networks import Network, Record
@@ -84,7 +85,7 @@ class Topology(NamedTuple):
     @property
     def network_names(self) -> Dict[str, str]:
         """By UUID."""
-        return {record["uuid"]: record["name_label"] for record in self.network_records.values()}
+        return {record["uuid"]: line(record["name_label"]) for record in self.network_records.values()}
 
     def networks(self, member: Member) -> List[Network]:
         """All networks of the pool, with the interfaces of this host below each."""
@@ -131,7 +132,7 @@ def read(host: Host, xapi: Xapi) -> Topology:
         record["uuid"]: Member(
             ref,
             record["uuid"],
-            record["name_label"],
+            line(record["name_label"]),
             bool(metrics.get(record["metrics"], {}).get("live")),
             of_host[ref],
             bool(record["enabled"]),
@@ -153,7 +154,7 @@ def read_own(xapi: Xapi, uuid: str, pfs: Iterable[PhysicalFunction]) -> OwnHost:
     ((ref, record),) = found.items()
     pifs = xapi.call("PIF.get_all_records_where", f'field "host" = "{ref}"')
     return OwnHost(
-        Member(ref, uuid, record["name_label"], True, pifs, bool(record["enabled"])),
+        Member(ref, uuid, line(record["name_label"]), True, pifs, bool(record["enabled"])),
         xapi.call("network.get_all_records"),
         gpus(xapi, ref, pfs),
         record["other_config"],
@@ -223,5 +224,5 @@ def untagged_networks(topology: Topology, uuid: str) -> List[str]:
                 pif["tunnel_access_PIF_of"] or pif["sriov_logical_PIF_of"] or networks.vlan(pif) is not None
             )
             if pif["device"] in ports and not other:
-                names.add(network_of[ref]["name_label"])
+                names.add(line(network_of[ref]["name_label"]))
     return sorted(names)

@@ -63,7 +63,9 @@ def call(
     _, record = state.vm_record(xapi, vm_uuid, template)
     if wanted is not None:
         hosts.member(topology, wanted)
-    return Call(host, session, xapi, topology, vm_uuid, f"{name} for {record['name_label']} ({vm_uuid})")
+    return Call(
+        host, session, xapi, topology, vm_uuid, f"{name} for {state.named(record['name_label'], vm_uuid)}"
+    )
 
 
 @contextmanager

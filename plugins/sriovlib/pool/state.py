@@ -8,7 +8,7 @@ from typing import Any, Dict, FrozenSet, Iterable, List, Mapping, NamedTuple, Op
 
 from ..errors import SriovError
 from ..machine.pci import PhysicalFunction
-from ..safetext import shortened
+from ..safetext import line, shortened
 from ..xapi.session import Xapi, XapiFailure
 from . import hosts, ledger, numa, pci_entries, pinning
 from .hosts import OwnHost
@@ -27,7 +27,8 @@ _REAL_VMS = " and ".join(f'field "{name}" = "false"' for name, _, _ in _NO_VMS)
 
 
 class Vm(NamedTuple):
-    """What concerns us of a VM's record. Hosts are UUIDs; of a host that was not read, its reference."""
+    """What concerns us of a VM's record; its name is on one line, as it stands in sentences. Hosts are UUIDs;
+    of a host that was not read, its reference."""
 
     ref: str
     uuid: str
@@ -259,7 +260,7 @@ def vm_of(ref: str, record: Mapping[str, Any], uuids: Mapping[str, str]) -> Vm:
     return Vm(
         ref,
         record["uuid"],
-        record["name_label"],
+        line(record["name_label"]),
         record["power_state"],
         tuple(sorted(record["current_operations"].values())),
         _host(record["resident_on"], uuids),

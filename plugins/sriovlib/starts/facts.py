@@ -14,6 +14,7 @@ from ..pool.ledger import Entry
 from ..pool.networks import Record
 from ..pool.placement import Candidate
 from ..pool.state import Pool
+from ..safetext import line
 from ..vf import host_inventory, inventory, start_notes
 from ..vf.inventory import Inventory
 from ..xapi.session import Xapi
@@ -25,7 +26,7 @@ def look(host: Host, xapi: Xapi, ref: str, record: Record) -> View:
     """For a start of the VM with that reference and record. Reads the host's own records, the pool's, and
     those of the VMs that concern this start: six calls, and one for each plugged repository. Raises
     SriovError or XapiError."""
-    pci_entries.must_be_readable(record["uuid"], record["name_label"], record["other_config"])
+    pci_entries.must_be_readable(record["uuid"], line(record["name_label"]), record["other_config"])
     seen = inventory.look(host)
     if seen.owners is None:
         raise SriovError(
@@ -94,7 +95,7 @@ def _in_vlans(
     wires = networks.wires(here.network_records, xapi.call("PIF.get_all_records"))
     entries = part.entries.values()
     closed = own_lease.in_vlans(entries, here.member.uuid, vfs, wires, bool(unread))
-    names = {record["uuid"]: record["name_label"] for record in here.network_records.values()}
+    names = {record["uuid"]: line(record["name_label"]) for record in here.network_records.values()}
     return {
         one.address: OwnLease(
             None,

@@ -13,6 +13,7 @@ from ..machine import dom0_devices
 from ..machine.host import Host
 from ..pool import pci_entries
 from ..pool.networks import Record
+from ..safetext import line
 from ..vf.start_notes import Note
 from ..xapi.session import Xapi
 from . import facts, judge, pin, start
@@ -79,7 +80,7 @@ def _tell_of_another_order(
     if note is None or not exchanged or not set(note.devices).issubset(named):
         return
     message = (
-        f"VM {record['name_label']} reboots, and its guest sees its VFs in another order than before "
+        f"VM {line(record['name_label'])} reboots, and its guest sees its VFs in another order than before "
         f"({', '.join(exchanged)}; before: {', '.join(own)}), because its other_config:pci was changed while "
         "it ran. To put them in the order of its requests again, shut it down and start it."
     )

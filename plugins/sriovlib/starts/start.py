@@ -11,7 +11,7 @@ from ..machine.host import Host
 from ..pool import master, pci_entries, reinstate, state
 from ..pool.ledger import Entry
 from ..pool.networks import Record
-from ..safetext import listed
+from ..safetext import line, listed
 from ..xapi.session import Xapi, XapiError, XapiFailure
 from . import facts, judge, pin
 from .handover import Permitted
@@ -71,7 +71,7 @@ def _must_be_told(record: Record, plugs: Optional[Sequence[str]]) -> None:
     if untold:
         raise SriovError(
             judge.NOT_PLACED,
-            f"The entries of {record['name_label']} were changed while it was starting: "
+            f"The entries of {line(record['name_label'])} were changed while it was starting: "
             f"{listed(untold)} would not be plugged; the devices of the earlier entries would be, "
             "unchecked.",
             "Start the VM again.",

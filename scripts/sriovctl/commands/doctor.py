@@ -8,7 +8,7 @@ from typing import Any, Dict, Iterator, List, NamedTuple, Sequence, Tuple
 from sriovlib import VERSION
 from sriovlib.safetext import listed
 
-from .. import clock, names
+from .. import clock, names, shown
 from ..client import Client
 from ..command import Command, hosts
 from ..errors import DONE, FAILED, Failed
@@ -77,7 +77,7 @@ def _assignments(client: Client, asked: Sequence[Host]) -> List[Finding]:
     except Failed as failed:
         return [Finding(client.pool.master_host.name, PROBLEM, failed.code, failed.message, failed.hint)]
     uuids = {host.uuid for host in asked}
-    called = {vm["vm_uuid"]: vm["vm_name"] for vm in answer["vms"]}
+    called = {vm["vm_uuid"]: shown.sentence(vm["vm_name"]) for vm in answer["vms"]}
     found = [
         Finding(
             ",".join(called.get(uuid, uuid) for uuid in one.get("vm_uuids") or []) or "pool",
@@ -90,7 +90,7 @@ def _assignments(client: Client, asked: Sequence[Host]) -> List[Finding]:
         if one.get("host_uuid") is None or one["host_uuid"] in uuids
     ]
     found += [
-        Finding(vm["vm_name"], NOTE, "WARNING", warning, "")
+        Finding(shown.sentence(vm["vm_name"]), NOTE, "WARNING", warning, "")
         for vm in answer["vms"]
         for warning in vm.get("warnings") or []
     ]
@@ -202,7 +202,7 @@ _SETUP = "`sriovctl setup --pinned shutdown` shuts the VM down and starts it aga
 
 def _vm_name(client: Client, ref: str) -> str:
     try:
-        return str(client.pool.call("VM.get_name_label", ref))
+        return shown.sentence(client.pool.call("VM.get_name_label", ref))
     except Failed:
         return ref
 

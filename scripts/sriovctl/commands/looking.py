@@ -3,7 +3,7 @@
 import argparse
 from typing import Any, Callable, Dict, Iterator, List, Optional, Sequence
 
-from .. import names, readiness
+from .. import names, readiness, shown
 from ..client import Client
 from ..command import Command, hosts
 from ..errors import DONE, FAILED, PARTLY, Failed, Usage
@@ -273,7 +273,7 @@ def vms(client: Client, args: argparse.Namespace) -> int:
     found = _assignments(client, args).get("vms", [])
     client.show(vm_rows(client, found), VMS, "No VM has VFs.")
     for vm in found:
-        client.warnings(vm, vm["vm_name"])
+        client.warnings(vm, shown.sentence(vm["vm_name"]))
     return DONE
 
 

@@ -155,7 +155,7 @@ class _Looked:
 
     def vm(self, wanted: Vm) -> names.Vm:
         vms = names.vms(self._pool)
-        return _exactly("VM", wanted.name, wanted.place, vms, lambda one: (one.name, one.uuid))
+        return _exactly("VM", wanted.name, wanted.place, vms, names.vm_words)
 
     def of_vm(self, wanted: Vm, vm: names.Vm, planned: Dict[str, int]) -> List[Change]:
         if self._vms is None:
@@ -194,7 +194,7 @@ class _Looked:
                 value,
                 vf.place,
                 names.networks(self._pool),
-                lambda one: (one.name, one.bridge, one.uuid),
+                names.network_words,
             )
             address, shown = network.uuid, network.name
             tag = implied_vlan(self._pool, network.ref)

@@ -9,6 +9,7 @@ import hashlib
 import html
 from typing import Dict, Iterator, List, Sequence
 
+from ..shown import sentence
 from . import look, model, page
 from .look import LOOKS, shown
 from .model import Conflict, Failure, Host, Picture, Port, Vf, Vm
@@ -41,7 +42,7 @@ def _isolated(name: str) -> str:
 
 
 def _sentence(words: str) -> str:
-    return html.escape(look.sentence(words))
+    return html.escape(sentence(words))
 
 
 def _hash(content: str) -> str:

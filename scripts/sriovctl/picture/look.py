@@ -1,19 +1,17 @@
 """How things look and are called in every picture: a letter, a word and colours for each state of a VF, and
 names made harmless. Pictures are read without colours too, so each state has its letter and its pattern."""
 
-import re
 import unicodedata
 from typing import Callable, Dict, List, Mapping, NamedTuple, Optional
 
-from sriovlib.safetext import line
+from sriovlib.safetext import shortened
 
+from ..shown import sentence
 from . import model
 from .model import Host, Node, Picture, Port, Vf, Vm
 
 ELSEWHERE = "VMs that want VFs and have none on any host"
 LONGEST_NAME = 200
-# Marks that turn the direction of what follows, beyond the end of a name.
-_TURNS = re.compile("[\u061c\u200e\u200f\u202a-\u202e\u2066-\u2069]")
 # What xapi calls a port's network until somebody names it (xen-api: helpers.ml, choose_network_name_for_pif).
 _GIVEN_NAME = "Pool-wide network associated with {}"
 _JOINER = "\u200d"
@@ -101,16 +99,8 @@ DARK = Palette(
 
 
 def shown(text: str) -> str:
-    """A name on one line. Who names a VM may put line breaks into the name, bytes that a terminal obeys, or
-    marks that make what stands behind it run backwards."""
-    if len(text) <= LONGEST_NAME and text.isprintable():
-        return text
-    return _TURNS.sub("\ufffd", line(text, LONGEST_NAME)).replace("\t", " ")
-
-
-def sentence(text: str) -> str:
-    """The same of a message, which has names in it."""
-    return _TURNS.sub("\ufffd", line(text))
+    """A name on one line."""
+    return sentence(shortened(text, LONGEST_NAME)).replace("\t", " ")
 
 
 def columns(text: str) -> int:

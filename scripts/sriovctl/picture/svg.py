@@ -6,6 +6,7 @@ It has no script and loads nothing. It is light or dark as the reader has chosen
 import html
 from typing import Dict, Iterable, Iterator, List, NamedTuple, Sequence, Tuple
 
+from ..shown import sentence
 from . import look, model
 from .look import DARK, LIGHT, LOOKS, Palette, shown
 from .model import Host, Picture, Port, Vf, Vm
@@ -43,7 +44,7 @@ def text(picture: Picture, made: str) -> str:
             f"<style>{_style()}</style>\n<defs>{''.join(_definitions())}</defs>\n",
             f'<rect class="page" width="{WIDTH}" height="{height}"/>\n',
             _text(MARGIN, 42, title, "t h", 22, WIDTH - 2 * MARGIN),
-            _text(MARGIN, 64, f"{look.total(picture)}. {look.sentence(made)}", "d", 13, WIDTH - 2 * MARGIN),
+            _text(MARGIN, 64, f"{look.total(picture)}. {sentence(made)}", "d", 13, WIDTH - 2 * MARGIN),
             *_legend(picture, 80),
             *body,
             "</svg>\n",
@@ -190,7 +191,7 @@ def _host(host: Host) -> Card:
 
 
 def _sentences(parts: List[str], y: int, words: str, css: str) -> int:
-    for line in look.wrapped(look.sentence(words), _INNER / 12, _letter):
+    for line in look.wrapped(sentence(words), _INNER / 12, _letter):
         y += LINE
         parts.append(_text(PADDING, y, line, css, 12, _INNER))
     return y

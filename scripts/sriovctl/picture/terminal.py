@@ -3,6 +3,7 @@
 from itertools import groupby
 from typing import Callable, Dict, Iterator, List, Optional, Sequence
 
+from ..shown import sentence
 from . import look, model
 from .look import LOOKS, columns, cut, shown
 from .model import Conflict, Failure, Host, Picture, Port, Vf, Vm
@@ -140,4 +141,4 @@ def _conflict(conflict: Conflict, width: int, paint: Paint) -> Iterator[str]:
 
 
 def _wrapped(words: str, width: int, indent: str) -> Iterator[str]:
-    return (indent + line for line in look.wrapped(look.sentence(words), width - len(indent)))
+    return (indent + line for line in look.wrapped(sentence(words), width - len(indent)))

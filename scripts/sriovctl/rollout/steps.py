@@ -9,7 +9,7 @@ import time
 from functools import partial
 from typing import Any, Callable, Dict, FrozenSet, Iterable, List, Optional, Sequence, Set, TypeVar
 
-from .. import relocation, tasks
+from .. import names, relocation, shown, tasks
 from ..errors import Failed
 from ..names import Vm
 from ..pool import Host, Pool
@@ -109,7 +109,7 @@ def guests(pool: Pool, host: Host) -> List[Guest]:
     found = [
         Guest(
             record["uuid"],
-            record["name_label"],
+            shown.sentence(record["name_label"]),
             tuple(blocked.get(ref, ())),
             "clean_shutdown" in record["allowed_operations"],
             bool(record["ha_always_run"]) and record["ha_restart_priority"] == "restart",
@@ -215,7 +215,7 @@ def wait_for_operations(pool: Pool, host: Host, seconds: float, tell: Tell) -> N
 
     def look() -> Optional[bool]:
         records = pool.call("VM.get_all_records_where", f'field "resident_on" = "{host.ref}"')
-        busy = [one["name_label"] for one in records.values() if one["current_operations"]]
+        busy = [shown.sentence(one["name_label"]) for one in records.values() if one["current_operations"]]
         if not busy and "evacuate" not in pool.call("host.get_current_operations", host.ref).values():
             return True
         tell(f"waiting for what xapi does with {', '.join(busy) or 'its VMs'}")
@@ -335,7 +335,7 @@ def _vm(pool: Pool, uuid: str) -> Optional[Vm]:
         if failed.code not in ("UUID_INVALID", "HANDLE_INVALID"):
             raise
         return None
-    return Vm(ref, uuid, record["name_label"], record)
+    return names.vm_of(ref, record)
 
 
 # -- the reboot --------------------------------------------------------------------------------------
