@@ -19,7 +19,8 @@ _CLASSES_OF_XAPI = ("01", "02", "03")
 
 _UNKNOWN_TO_XAPI = (
     "xapi does not know these VFs until its toolstack restarts (`xe-toolstack-restart`) or the host "
-    "reboots: a VM can have them, but xapi does not keep it from being suspended or migrated."
+    "reboots. Until then this package blocks moves of VMs that have them, and Xen Orchestra's rolling update "
+    "does not begin."
 )
 
 

@@ -63,12 +63,11 @@ def _make(client: Client, plan: Plan) -> int:
     results: List[Optional[Failed]] = []
     with client.progress("Applying") as progress:
         try:
-            for _change, warnings, failed in act.make(
-                client.pool, plan.changes, client.longest, progress.say
-            ):
+            for change, warnings, failed in act.make(client.pool, plan.changes, client.longest, progress.say):
                 results.append(failed)
-                for warning in warnings:
-                    client.warn(warning)
+                if warnings:
+                    progress.clear()
+                client.warnings({"warnings": warnings}, change.name)
         except KeyboardInterrupt:
             client.say(f"\nAt least {results.count(None)} of {len(plan.changes)} changes were made.")
             raise
