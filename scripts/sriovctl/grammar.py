@@ -3,7 +3,7 @@ of it."""
 
 import argparse
 import sys
-from typing import Any, Dict, Iterable, List, NoReturn, Optional
+from typing import Any, Dict, Iterable, List, NoReturn, Optional, Sequence
 
 from sriovlib import VERSION
 
@@ -108,12 +108,17 @@ class NoPassword(argparse.Action):
         )
 
 
-def parser() -> Parser:
+def parser(words: Optional[Sequence[str]] = None) -> Parser:
+    """Of all commands. Of those that are not among `words`, if any are given, it has the name and the line of
+    help alone, and a line of such words needs no more: their options take four times as long as the rest."""
     whole = Parser(prog="sriovctl", description=DESCRIPTION, epilog=EPILOG, parents=[_common()])
     whole.add_argument("--version", action="version", version=f"sriovctl {VERSION}")
     commands = whole.add_subparsers(dest="command", metavar="COMMAND", prog="sriovctl")
     commands.required = True
     for command in COMMANDS:
+        if words is not None and command.name not in words:
+            commands.add_parser(command.name, help=command.help, add_help=False)
+            continue
         parents = [
             _common(),
             *([_changes()] if command.changes else []),
@@ -135,7 +140,7 @@ def parser() -> Parser:
 def read(argv: List[str]) -> argparse.Namespace:
     """What was typed; ends with exit status 2 where it is not understood. No word may be empty: it is a
     variable of a script that is not set, and would be taken for an option that was left out."""
-    whole = parser()
+    whole = parser(argv)
     if not argv:
         whole.print_help(sys.stderr)
         whole.exit(USAGE)
