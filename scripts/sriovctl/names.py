@@ -1,8 +1,12 @@
 """What a person types for a host, VM, network, port or VF: a name, a UUID, or the unique beginning of either.
 
+The beginning of a UUID has four characters at least, or `unassign a --all` would take the VFs of a VM that
+nobody has thought of. An address has none: 192.0.2.1 is not 192.0.2.17, even where the former is gone.
+
 Tables show a blank of a name as `_`, so `_` is taken for a blank where nothing is called so exactly.
 """
 
+import ipaddress
 import re
 from typing import Any, Callable, Dict, Iterable, List, NamedTuple, Sequence, Tuple, TypeVar
 
@@ -15,6 +19,7 @@ from .pool import Host, Pool
 
 One = TypeVar("One")
 _MOST = 10  # candidates that are listed
+_FEWEST = 4  # characters of a UUID that say which one is meant
 _ADDRESS = re.compile(r"(?:[0-9a-f]{4}:)?[0-9a-f]{2}:[0-9a-f]{2}\.[0-7]", re.IGNORECASE)
 
 
@@ -51,11 +56,17 @@ def chosen(what: str, typed: str, ones: Sequence[One], words: Callable[[One], It
     """The one that is meant by what was typed: a name as it is, or as tables show it. `words` are names and
     UUID of one, its name first."""
     as_shown = cell(typed)
+
+    def begins(word: str, beginning: str) -> bool:
+        if _is_address(word) or (re.fullmatch(UUID, word) and len(beginning) < _FEWEST):
+            return False
+        return word.lower().startswith(beginning.lower())
+
     ways: List[Callable[[str], bool]] = [
         lambda word: word == typed,
         lambda word: cell(word) == as_shown,
-        lambda word: word.lower().startswith(typed.lower()),
-        lambda word: cell(word).lower().startswith(as_shown.lower()),
+        lambda word: begins(word, typed),
+        lambda word: begins(cell(word), as_shown),
     ]
     for meant in ways if typed else []:
         found = [one for one in ones if any(map(meant, words(one)))]
@@ -69,6 +80,14 @@ def chosen(what: str, typed: str, ones: Sequence[One], words: Callable[[One], It
             )
     hint = f"There are {_listed(ones, words)}." if ones else ""
     raise Failed("NOT_FOUND", f"There is no {what} `{safe(typed)}`.", hint)
+
+
+def _is_address(word: str) -> bool:
+    try:
+        ipaddress.ip_address(word)
+        return True
+    except ValueError:
+        return False
 
 
 def _listed(ones: Sequence[One], words: Callable[[One], Iterable[str]]) -> str:
@@ -176,7 +195,7 @@ def vf(pool: Pool, typed: str) -> Tuple[Host, str]:
     if _ADDRESS.fullmatch(last):
         return port(pool, typed).host, last
     pf, colon, index = last.rpartition(":")
-    if not colon or not index.isdecimal():
+    if not colon or not re.fullmatch("[0-9]{1,9}", index):
         raise Usage(
             f"`{safe(typed)}` names no VF.",
             "Write VF 3 of port eth1 as HOST/eth1:3, or its address: HOST/0000:07:10.0.",

@@ -13,7 +13,7 @@ from typing import Any, Dict, Iterator, Mapping, Optional
 
 from sriovlib.safetext import safe, shortened
 
-from . import clock
+from . import clock, shown
 from .errors import Failed
 from .pool import Pool
 
@@ -72,7 +72,7 @@ def _notice(pool: Pool, vm: str, text: str) -> str:
             "pool-param-remove uuid=$(xe pool-list --minimal) param-name=other-config "
             f"param-key={shlex.quote(key)}`."
         )
-    name, doing = safe(record["name_label"]), ", ".join(record["current_operations"].values())
+    name, doing = shown.sentence(record["name_label"]), ", ".join(record["current_operations"].values())
     if record["power_state"] == "Running" and not doing:
         if abs(clock.of_host(pool, pool.master_host) - since) > _BEGINS_SECONDS:
             end(pool, vm)

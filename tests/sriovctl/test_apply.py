@@ -2,6 +2,7 @@
 
 import json
 import os
+import sys
 import threading
 from typing import Any, Callable, Dict, List
 
@@ -323,3 +324,21 @@ def test_hosts_of_one_name(pool: Pool, ctl: Ctl, write: Write) -> None:
     assert [len(pool.vfs(host)) for host in pool.hosts] == [4, 6]
     assert pool.lease(web)["host"] == uuid
     assert ctl("apply", file, "--check").status == 0
+
+
+def test_names_that_would_forge_a_line_of_the_plan(pool: Pool, ctl: Ctl, write: Write) -> None:
+    """Who names a VM may be less than who runs this: a name is one line, without what a terminal obeys."""
+    vm = pool.with_vf("web\n- host1/eth1: its 4 VFs\x9b2J")
+    said = ctl("apply", write(f"vms: {{{vm}: {{vfs: []}}}}"), "--yes")
+    assert said.status == 0, said.err
+    assert [line[:5] for line in said.out.splitlines()] == ["- web"]
+    assert "\x9b" not in said.out + said.err
+    assert not any(line.startswith("- host1") for line in said.err.splitlines())
+
+
+def test_file_of_a_windows_editor(ctl: Ctl, tmp_path: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It begins with a mark, and JSON needs no YAML."""
+    monkeypatch.setitem(sys.modules, "yaml", None)
+    file = tmp_path / "pool.json"
+    file.write_bytes(b'\xef\xbb\xbf{"ports": {\r\n"*/eth1": 4}}')
+    assert "as the file says" in ctl("apply", str(file), "--check").err

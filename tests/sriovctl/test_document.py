@@ -98,11 +98,21 @@ def test_nothing_is_said(text: str) -> None:
         ("ports: {a: b\nvms: }", "pool.yaml:2: the document: this is no YAML"),
         ('{"ports": {]}', "pool.yaml:1: the document: this is no JSON"),
         ("ports: !!python/object:os.system {}", "pool.yaml:1: the document: the tag"),
+        ("ports:\n  h/eth1: \u00b2", "pool.yaml:2: ports.h/eth1: `\u00b2` is not a number of VFs"),
+        ('{"ports": {"h/eth1": 1' + 5000 * "0" + "}}", "ports.h/eth1: `1000"),
+        ("[" * 5000, "pool.yaml: the document: it is nested too deeply"),
+        ('{"vms": {"web": {"vfs": [{"network": "\\ud800"}]}}}', "vfs[0].network: this has a character"),
         ("&a [*a]", "pool.yaml:1: the document: it is nested too deeply"),
     ],
 )
 def test_what_is_wrong(text: str, said: str) -> None:
     assert any(said in one for one in wrong(text)), wrong(text)
+
+
+def test_aliases_of_aliases() -> None:
+    """Ten lines that would be 10 ** 9 nodes."""
+    lines = ["a0: &a0 [x]", *(f"a{n}: &a{n} [{', '.join([f'*a{n - 1}'] * 10)}]" for n in range(1, 10))]
+    assert "a9: unknown key" in wrong("\n".join(lines))[-1]
 
 
 def test_all_errors_at_once() -> None:

@@ -4,7 +4,7 @@ import argparse
 import sys
 from typing import Any, Dict, List, Optional, Sequence
 
-from .. import terminal
+from .. import shown, terminal
 from ..client import Client
 from ..command import Command
 from ..desired import act, diff, document, found
@@ -85,9 +85,9 @@ def _text(plan: Plan, stream: Any) -> str:
     colour = terminal.paint if terminal.has_colour(stream) else terminal.plain
     lines = []
     for change in plan.changes:
-        lines.append(colour(diff.line(change), _STYLES[change.action]))
+        lines.append(colour(shown.sentence(diff.line(change)), _STYLES[change.action]))
         if change.blocked:
-            lines.append(f"  ! {change.blocked}")
+            lines.append(f"  ! {shown.sentence(change.blocked)}")
     return "".join(f"{line}\n" for line in lines)
 
 
@@ -125,7 +125,7 @@ def _read(client: Client, file: str) -> Optional[Document]:
         if file == "-":
             name, text = "standard input", sys.stdin.read()
         else:
-            with open(file, encoding="utf-8") as opened:
+            with open(file, encoding="utf-8-sig") as opened:  # Windows' editors mark it
                 name, text = file, opened.read()
     except (OSError, UnicodeDecodeError) as error:
         why = getattr(error, "strerror", None) or str(error)

@@ -11,6 +11,7 @@ vms:
         profile: router      # or this
 """
 
+import re
 from typing import Dict, List, NamedTuple, Optional, Tuple
 
 from sriovlib.config import vf_settings
@@ -85,7 +86,7 @@ def read(file: str, text: str) -> Tuple[Document, List[Wrong]]:
     try:
         whole = nodes.parse(text)
     except nodes.Unreadable as error:
-        what = f"{error.message}. {error.hint}".strip()
+        what = f"{error.message}. {error.hint}".strip().rstrip(".")
         return Document((), ()), [Wrong(Place(file, error.line, "the document"), what)]
     return reader.document(whole), reader.wrong
 
@@ -113,7 +114,7 @@ class _Reader:
         number = self._text(node, path, "a number of VFs")
         if number is None:
             return None
-        if not number.isdigit() or len(number) > 5:
+        if not re.fullmatch("[0-9]{1,5}", number):
             self._no(place, f"`{safe(number)}` is not a number of VFs")
             return None
         return Port(name, int(number), place)
@@ -200,6 +201,9 @@ class _Reader:
             self._no(self._place(node, f"{path}.{name}".lstrip(".")), "this key stands there twice")
 
     def _text(self, node: Node, path: str, what: str) -> Optional[str]:
+        if isinstance(node.value, str) and safe(node.value) != node.value:
+            self._no(self._place(node, path), "this has a character that xapi does not take")
+            return None
         if isinstance(node.value, str) and node.value.strip():
             return node.value.strip()
         self._no(self._place(node, path), f"{what} is missing")

@@ -40,7 +40,7 @@ def parse(text: str) -> Node:
 
 def _json(text: str) -> Node:
     try:
-        return _of_json(json.loads(text, object_pairs_hook=_Pairs))
+        return _of_json(json.loads(text, object_pairs_hook=_Pairs, parse_int=str))
     except json.JSONDecodeError as error:
         raise Unreadable(f"this is no JSON: {error.msg}", error.lineno) from error
     except RecursionError as error:
@@ -72,16 +72,26 @@ def _yaml(text: str) -> Node:
         loader = yaml.SafeLoader(text)
         try:
             whole = loader.get_single_node()
-            return Node({}, 1) if whole is None else _of_yaml(loader, whole, 0)
+            return Node({}, 1) if whole is None else _of_yaml(loader, whole, {}, 0)
         finally:
             loader.dispose()  # type: ignore[no-untyped-call] # no types
     except yaml.YAMLError as error:
         mark = getattr(error, "problem_mark", None)
         problem = getattr(error, "problem", None) or str(error)
         raise Unreadable(f"this is no YAML: {problem}", mark.line + 1 if mark else None) from error
+    except RecursionError as error:
+        raise Unreadable("it is nested too deeply", None) from error
 
 
-def _of_yaml(loader: Any, node: Any, depth: int) -> Node:
+def _of_yaml(loader: Any, node: Any, known: Dict[int, Node], depth: int) -> Node:
+    """`known`: nodes that are done, by id. What several aliases mean is read once, or a few lines of aliases
+    of aliases would be millions of nodes."""
+    if id(node) not in known:
+        known[id(node)] = _read_yaml(loader, node, known, depth)
+    return known[id(node)]
+
+
+def _read_yaml(loader: Any, node: Any, known: Dict[int, Node], depth: int) -> Node:
     line = node.start_mark.line + 1
     if depth > _DEEPEST:
         raise Unreadable("it is nested too deeply", line)
@@ -90,7 +100,7 @@ def _of_yaml(loader: Any, node: Any, depth: int) -> Node:
     if node.id == "scalar":
         return Node(None if node.tag == _NULL else node.value, line)
     if node.id == "sequence":
-        return Node([_of_yaml(loader, one, depth + 1) for one in node.value], line)
+        return Node([_of_yaml(loader, one, known, depth + 1) for one in node.value], line)
     doubles, keys = [], set()
     for key, _ in node.value:
         if key.id != "scalar":
@@ -100,5 +110,5 @@ def _of_yaml(loader: Any, node: Any, depth: int) -> Node:
         keys.add(key.value)
     loader.flatten_mapping(node)  # `<<: *anchor`: what is merged comes first, so that the own keys count
     return Node(
-        {key.value: _of_yaml(loader, one, depth + 1) for key, one in node.value}, line, tuple(doubles)
+        {key.value: _of_yaml(loader, one, known, depth + 1) for key, one in node.value}, line, tuple(doubles)
     )
