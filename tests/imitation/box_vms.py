@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, ContextManager, Dict, List, Optional
 import ha
 import vm_guest
 import vm_metadata
+from migration_stages import Held
 from vm_operations import new_vm
 
 HOOK_SCRIPT = os.path.abspath(f"{__file__}/../../../hooks/xapi/xapi-sriov")
@@ -91,6 +92,10 @@ class BoxVMs:
         for program in programs:
             program.kill()
         return len(programs)
+
+    def migration_held_at(self, stage: str) -> ContextManager[Held]:
+        """The next migration waits at that stage (migration_stages.py) until the end of this."""
+        return self.xapi.life.stages.held_at(stage)
 
     # -- what is the case ----------------------------------------------------------------------------
 

@@ -84,6 +84,13 @@ class Machine(Host):
         with self.changed() as sysfs:
             return kernel_domains.start(sysfs, uuid, name, addresses, passthrough)
 
+    def rename_domain(self, before: str, after: str) -> None:
+        """Its UUID is another one from now on."""
+        with self.changed() as sysfs:
+            for domain in sysfs.state["domains"].values():
+                if domain["uuid"] == before:
+                    domain["uuid"] = after
+
     def stop_domain(self, uuid: str) -> None:
         import kernel_domains
 

@@ -10,7 +10,7 @@ host's current operations).
 from typing import TYPE_CHECKING, Dict, List, Union
 
 import ha
-import vm_moves
+import vm_migrate
 import vm_placement
 import vm_rules
 from calls import Call, Calls, Context
@@ -32,7 +32,7 @@ def evacuate(context: Context, host: str, _network: str = "", _batch: int = 0) -
             if isinstance(outcome, Failure):
                 raise outcome
         for vm, target in plan.items():
-            vm_moves.pool_migrate(context, vm, str(target), {"live": "true"})
+            vm_migrate.pool_migrate(context, vm, str(target), {"live": "true"})
     finally:
         database.remove_from("host", host, "current_operations", key)
 

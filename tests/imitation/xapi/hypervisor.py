@@ -7,7 +7,7 @@ import json
 import os
 import shutil
 from contextlib import suppress
-from typing import Any, Dict, List, Mapping, NamedTuple, Optional, Sequence, Tuple
+from typing import Any, Callable, Dict, List, Mapping, NamedTuple, Optional, Sequence, Tuple
 
 XENOPSD = "/run/nonpersistent/xenopsd/classic"  # dom0's /var/run, where xenopsd writes, is a link to /run
 FEATURES = {"feature-suspend": "1", "feature-shutdown": "1", "feature-reboot": "1"}
@@ -15,6 +15,10 @@ FEATURES = {"feature-suspend": "1", "feature-shutdown": "1", "feature-reboot": "
 
 class CannotStart(Exception):
     """There is no domain, for the reason that xenopsd gives."""
+
+
+class CannotCopy(Exception):
+    """A guest's memory is not copied to another host, for the reason that xenguest gives."""
 
 
 class Guest(NamedTuple):
@@ -62,6 +66,18 @@ class Hypervisor:
         """Destroys the domain, if there is one."""
         self._domains.pop(uuid, None)
         self._plugged.pop(uuid, None)
+
+    def receive(self, guest: Guest) -> None:
+        """A domain for a guest that comes from another host; raises CannotStart."""
+
+    def copy(self, uuid: str, to: "Hypervisor", progress: Callable[[float], None]) -> None:  # noqa: ARG002
+        """Copies the memory of the running guest, up to its last page; raises CannotCopy."""
+        progress(0.5)
+
+    def move_aside(self, uuid: str, aside: str) -> None:
+        """Suspends the guest, and calls its domain by that UUID."""
+        self._domains[aside] = self._domains.pop(uuid)
+        self._plugged[aside] = self._plugged.pop(uuid)
 
     def domain(self, uuid: str) -> Optional[int]:
         return self._domains.get(uuid)
@@ -122,6 +138,25 @@ class OnMachine(Hypervisor):
     def stop(self, uuid: str) -> None:
         if self.domain(uuid) is not None:
             self._machine.stop_domain(uuid)
+
+    def receive(self, guest: Guest) -> None:
+        """ocaml/xenopsd/xc/domain.ml, make: CAP_DirectIO."""
+        import kernel_domains
+
+        with self._machine.changed() as sysfs:
+            if guest.passthrough and not kernel_domains.iommu_active(sysfs):
+                raise CannotStart('Invalid_argument("IOMMU unavailable")')
+
+    def copy(self, uuid: str, to: Hypervisor, progress: Callable[[float], None]) -> None:
+        """Xen does not watch what a domain writes that has a device (measured: Failed to enable logdirty)."""
+        with self._machine.changed() as sysfs:
+            for domain in sysfs.state["domains"].values():
+                if domain["uuid"] == uuid and domain.get("assigned", domain["devices"]):
+                    raise CannotCopy("xenguest Invalid argument")
+        super().copy(uuid, to, progress)
+
+    def move_aside(self, uuid: str, aside: str) -> None:
+        self._machine.rename_domain(uuid, aside)
 
     def domain(self, uuid: str) -> Optional[int]:
         with self._machine.changed() as sysfs:

@@ -41,6 +41,15 @@ def look_whether_cancelled(database: Database, task: str) -> None:
             raise Cancelled(task)
 
 
+def is_at(database: Database, task: str, progress: float, may_be_cancelled: bool = True) -> None:
+    """How far a call has come, 0.0 to 1.0. `task` may be none."""
+    with database.lock:
+        if database.exists("task", task):
+            database.set("task", task, "progress", progress)
+            if not may_be_cancelled:
+                database.set("task", task, "allowed_operations", [])
+
+
 def _finish(database: Database, task: str, work: Callable[[str], Any]) -> None:
     outcome: Dict[str, Any]
     try:

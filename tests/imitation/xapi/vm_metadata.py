@@ -151,10 +151,10 @@ def tell(xapi: "Xapi", vm: str) -> None:
         if telling.is_new(host, vm, json.dumps(metadata)):
             telling.queued.setdefault((host, vm), deque()).append(metadata)
     with xapi.life.queue(vm):
-        _import_queued(xapi, vm, host)
+        import_queued(xapi, vm, host)
 
 
-def _import_queued(xapi: "Xapi", vm: str, host: str) -> None:
+def import_queued(xapi: "Xapi", vm: str, host: str) -> None:
     queued = xapi.life.telling.queued.get((host, vm))
     while queued:
         try:
@@ -164,11 +164,15 @@ def _import_queued(xapi: "Xapi", vm: str, host: str) -> None:
 
 
 def forget(xapi: "Xapi", vm: str, host: str) -> None:
-    """Of a VM that is not there any more (Xenopsd_metadata.delete)."""
+    """Of a VM that is not there any more. What xenopsd does not know, xapi keeps its text of
+    (Xenopsd_metadata.delete)."""
+    if host not in xapi.dom0s:
+        return
     with xapi.database.lock:
-        xapi.life.telling.texts.get(host, {}).pop(vm, None)
-        if host in xapi.dom0s:
-            xapi.life.xenopsd(xapi, host).remove(xapi.database.get("VM", vm, "uuid"))
+        xenopsd, uuid = xapi.life.xenopsd(xapi, host), xapi.database.get("VM", vm, "uuid")
+        if xenopsd.exists(uuid):
+            xenopsd.remove(uuid)
+            xapi.life.telling.texts.get(host, {}).pop(vm, None)
 
 
 def forget_texts(xapi: "Xapi", host: str) -> None:

@@ -1,11 +1,13 @@
-"""Suspend, resume on a host, migrate: the operations that a device which xapi knows forbids.
+"""Suspend and resume on a host: operations that a device which xapi knows forbids (vm_migrate: the third).
 
-What a real host does beyond xapi's checks is xen-api: ocaml/xenopsd/lib/xenops_server.ml. So a resume and a
-migration plug other_config:pci as it is then, blindly, where they go to: vm-pre-resume runs when the domain
-is there and its devices are not.
+What a real host does beyond xapi's checks is xen-api: ocaml/xenopsd/lib/xenops_server.ml. So a resume
+plugs other_config:pci as it is then, blindly, where it goes to, and its domain may have devices if the record
+has entries then: what xenopsd was told before the VM was suspended is forgotten, but for last_booted_record
+(xapi_xenops.ml, update_vm_internal: Xenopsd_metadata.pull). vm-pre-resume runs when the domain is there and
+its devices are not.
 """
 
-from typing import TYPE_CHECKING, Dict
+from typing import TYPE_CHECKING
 
 import vm_metadata
 import vm_notes
@@ -65,28 +67,7 @@ def _resume_there(under_way: Operation, host: str, start_paused: bool) -> None:
         vm_start.hook(xapi, vm, host, "vm-post-resume")
 
 
-def pool_migrate(context: Context, vm: str, host: str, options: Dict[str, str]) -> None:
-    """`force` leaves out what the guest can do, and nomigrate; devices count all the same."""
-    xapi = context.xapi
-    with operation(context, vm, "pool_migrate", strict=options.get("force") != "true"):
-        source = vm_start.forwarded(xapi, vm)
-        if not xapi.life.hypervisor(xapi, source).migrates:
-            raise Failure("NOT_IMPLEMENTED", "Xenops_server_skeleton.VM.assert_can_save")
-        vm_placement.check(xapi, vm, host)
-        xapi.forward(host)
-        if host == source:
-            return
-        vm_metadata.push(xapi, vm, host)
-        with xapi.life.queue(vm):
-            vm_start.hook(xapi, vm, source, "vm-pre-migrate", "source")
-            domain = vm_start.plug(xapi, vm, host)
-            vm_start.hook(xapi, vm, host, "vm-post-migrate", "destination")
-            vm_start.power_off(xapi, vm, source, "suspend")
-            vm_notes.note_running(xapi, vm, host, domain)
-
-
 CALLS: Calls = {
     "VM.suspend": operation_call(suspend),
     "VM.resume_on": operation_call(resume_on, "ref", "bool", "bool"),
-    "VM.pool_migrate": operation_call(pool_migrate, "ref", "string map"),
 }

@@ -36,7 +36,7 @@ def note_running(xapi: "Xapi", vm: str, host: str, domain: int, power_state: str
             "guest_metrics": database.create("VM_guest_metrics", _guest_metrics(report)),
         }
         _forget_guest(database, vm)
-        _set(database, "VM", vm, values)
+        _set(database, "VM", vm, {**values, **_cpu(database, host)})
         vif_functions.note_plugged(xapi, vm, True)
         update_allowed(xapi, vm)
 
@@ -51,11 +51,19 @@ def attached(xapi: "Xapi", vm: str, host: str) -> List[str]:
     return [ref for address, ref in pci_objects.of_host(xapi, host).items() if address in addresses]
 
 
-def attach_known(xapi: "Xapi", host: str) -> None:
-    """xapi has started, and xenopsd tells it again of all that the VMs there have."""
-    for vm in xapi.database.get("host", host, "resident_VMs"):
+def refresh_devices(xapi: "Xapi", vm: str, host: str) -> None:
+    """xapi asks the xenopsd of the VM's host what it has by now (Events_from_xenopsd.with_suppressed)."""
+    uuid = xapi.database.get("VM", vm, "uuid")
+    if host == xapi.database.get("VM", vm, "resident_on") and xapi.life.xenopsd(xapi, host).exists(uuid):
         xapi.database.set("VM", vm, "attached_PCIs", attached(xapi, vm, host))
-        update_allowed(xapi, vm)
+
+
+def note_moved(xapi: "Xapi", vm: str, host: str, domain: int) -> None:
+    """VM.pool_migrate_complete: set_resident_on, then what xenopsd of that host tells."""
+    devices = attached(xapi, vm, host)
+    with xapi.database.lock:
+        moved = {"resident_on": host, "scheduled_to_be_resident_on": NULL, "domid": domain}
+        _set(xapi.database, "VM", vm, {**moved, "attached_PCIs": devices})
 
 
 def _guest_metrics(report: Report) -> Dict[str, Any]:
@@ -66,6 +74,15 @@ def _guest_metrics(report: Report) -> Dict[str, Any]:
         "PV_drivers_detected": detected,
         "PV_drivers_up_to_date": detected,
     }
+
+
+def _cpu(database: Database, host: str) -> Dict[str, Any]:
+    """What the guest sees of the host's CPU, where that is known (xapi_xenops.ml, last_boot_CPU_flags)."""
+    known = database.get("host", host, "cpu_info")
+    if not known:
+        return {}
+    flags = {"vendor": known["vendor"], "features": known["features_hvm"]}
+    return {"last_boot_CPU_flags": flags}
 
 
 def _metrics(report: Report) -> Dict[str, Any]:
@@ -106,9 +123,10 @@ def note_wish(xapi: "Xapi", vm: str, wanted: bool) -> None:
     xapi.database.set("VM", vm, "ha_always_run", wanted and priority == PROTECTED)
 
 
-def guest_of(xapi: "Xapi", vm: str, host: str) -> Guest:
+def guest_of(xapi: "Xapi", vm: str, host: str, known_as: str = "") -> Guest:
+    """`known_as`: the UUID by which that host's xenopsd knows it, if that is another."""
     uuid, name, kind = (xapi.database.get("VM", vm, field) for field in ("uuid", "name_label", "domain_type"))
-    known = xapi.life.xenopsd(xapi, host).find(uuid)
+    known = xapi.life.xenopsd(xapi, host).find(known_as or uuid)
     if known is None:
         return Guest(uuid, name, kind)
     return Guest(uuid, name, kind, bool((known.state or {}).get("nomigrate")), known.passthrough)

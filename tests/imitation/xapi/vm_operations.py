@@ -15,6 +15,7 @@ from calls import Context
 from clock import Clock
 from database import Database, new_ref
 from hypervisor import Hypervisor, hypervisor_of
+from migration_stages import Stages
 from values import NULL
 from vm_metadata import Telling
 from xenopsd import Xenopsd
@@ -34,6 +35,7 @@ class Life:
         self.restarts = 0  # of the master's xapi
         self.over = False  # nobody waits any more, for nothing
         self.telling = Telling()
+        self.stages = Stages()
         self.snapshots: Dict[str, Dict[str, Any]] = {}  # by snapshot: what its VM was
         self.clock = Clock()
         self.attempts: Dict[str, float] = {}  # of HA's: VM -> when
@@ -62,6 +64,7 @@ class Life:
         with self.changed:
             self._xenopsds.pop(host, None)
             self.telling.texts.pop(host, None)
+        self.stages.let_go()
 
     def queue(self, vm: str) -> threading.RLock:
         """xenopsd does the things that are asked of one VM one after the other."""
@@ -91,6 +94,7 @@ class Life:
         """Operations that wait for their turn let go."""
         with self.changed:
             self.over = True
+        self.stages.let_go()
         self.forget_waiting()
 
 

@@ -5,9 +5,10 @@ hosts that will do is partly random (xen-api: ocaml/xapi/xapi_vm_placement.ml); 
 host, else the one with the most memory free, then with the fewest VMs, then the first.
 """
 
-from typing import TYPE_CHECKING, List, Mapping, Sequence, Tuple
+from typing import TYPE_CHECKING, List, Mapping, Sequence, Set, Tuple
 
 from values import Failure
+from vm_rules import HALTED
 
 if TYPE_CHECKING:
     from xapi import Xapi
@@ -30,6 +31,36 @@ def check_asked_for(xapi: "Xapi", host: str) -> None:
     (xen-api: ocaml/xapi/message_forwarding.ml, start_on)."""
     if "evacuate" in xapi.database.get("host", host, "current_operations").values():
         raise Failure("HOST_EVACUATE_IN_PROGRESS", host)
+
+
+def check_takes_vms(xapi: "Xapi", host: str) -> None:
+    """What comes to a host does not go together with what empties it (xapi_host_helpers.ml,
+    valid_operations)."""
+    for task, operation in xapi.database.get("host", host, "current_operations").items():
+        if operation in ("evacuate", "shutdown", "reboot"):
+            raise Failure("OTHER_OPERATION_IN_PROGRESS", "host", host, operation, task)
+
+
+def check_cpu(xapi: "Xapi", vm: str, host: str) -> None:
+    """What a guest that is not halted has seen of its CPU must be there (xen-api: ocaml/xapi/
+    cpuid_helpers.ml, assert_vm_is_compatible). The box's hosts tell nothing of theirs, unless tests do."""
+    has = xapi.database.get("host", host, "cpu_info") if xapi.database.exists("host", host) else {}
+    seen = xapi.database.get("VM", vm, "last_boot_CPU_flags")
+    if xapi.database.get("VM", vm, "power_state") == HALTED or not seen:
+        return
+    if seen.get("vendor") != has.get("vendor"):
+        why = "VM last booted on a host which had a CPU from a different vendor."
+    elif _words(seen.get("features", "")) - _words(has.get("features_hvm", "")):
+        why = "VM last booted on a CPU with features this host's CPU does not have."
+    else:
+        return
+    raise Failure("VM_INCOMPATIBLE_WITH_THIS_HOST", vm, host, why)
+
+
+def _words(features: str) -> Set[Tuple[int, int]]:
+    """The bits that are set, by word, of a text like 1fcbfbff-f7fa3223."""
+    words = enumerate(int(word, 16) for word in features.split("-") if word)
+    return {(number, bit) for number, word in words for bit in range(32) if word >> bit & 1}
 
 
 def possible_hosts(xapi: "Xapi", vm: str) -> List[str]:

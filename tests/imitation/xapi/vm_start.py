@@ -36,9 +36,10 @@ _REASONS = {
 # -- what xenopsd does -----------------------------------------------------------------------------
 
 
-def hook(xapi: "Xapi", vm: str, host: str, name: str, reason: str = "none") -> None:
+def hook(xapi: "Xapi", vm: str, host: str, name: str, reason: str = "none", domain: str = "") -> None:
+    """`domain`: the UUID of its domain, where that has another (VM_hook_script_stable)."""
     uuid = xapi.database.get("VM", vm, "uuid")
-    further = xapi.life.hypervisor(xapi, host).arguments_of_hooks(uuid)
+    further = xapi.life.hypervisor(xapi, host).arguments_of_hooks(domain or uuid)
     vm_hooks.run(xapi, host, name, reason, ["-vmuuid", uuid, *further])
 
 
@@ -169,6 +170,7 @@ def note_end(xapi: "Xapi", vm: str, host: str) -> None:
 
 def assert_can_boot_here(context: Context, vm: str, host: str) -> None:
     vm_placement.check(context.xapi, vm, host)
+    vm_placement.check_cpu(context.xapi, vm, host)
 
 
 def assert_operation_valid(context: Context, vm: str, operation: str) -> None:

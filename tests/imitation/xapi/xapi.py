@@ -22,13 +22,14 @@ import pgpus
 import pifs
 import plugin_calls
 import pool_ha
+import resync
 import sessions
 import tasks
 import vm_blocks
 import vm_copies
 import vm_metadata
+import vm_migrate
 import vm_moves
-import vm_notes
 import vm_start
 from calls import Calls, Origin
 from database import Database, new_ref
@@ -45,7 +46,7 @@ from workers import Workers
 TABLES = (
     *(objects.CALLS, sessions.CALLS, tasks.CALLS, plugin_calls.CALLS, messages.CALLS, networks.CALLS),
     *(host_life.CALLS, host_reboot.CALLS, membership.CALLS, evacuation.CALLS, ha.CALLS, pool_ha.CALLS),
-    *(vm_start.CALLS, vm_moves.CALLS, vm_copies.CALLS, vm_blocks.CALLS),
+    *(vm_start.CALLS, vm_moves.CALLS, vm_migrate.CALLS, vm_copies.CALLS, vm_blocks.CALLS),
 )
 INITIALISED = "/var/run/xapi_init_complete.cookie"
 
@@ -156,8 +157,7 @@ class Xapi:
         if host == self.master:
             mastership.forget_callers(self)
         self._look_at_devices(host)
-        vm_metadata.forget_texts(self, host)
-        vm_notes.attach_known(self, host)
+        resync.resync(self, host)
 
     @contextmanager
     def silent(self, host: str) -> Iterator[None]:
@@ -191,6 +191,7 @@ class Xapi:
         self._set_live(host, True)
         mastership.write_pool_conf(self, host)
         self._look_at_devices(host)
+        resync.resync(self, host)
         if host in self._sockets:
             self._server.listen_unix(self._sockets[host], host)
         self._note_initialised(host, True)

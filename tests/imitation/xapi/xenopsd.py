@@ -7,7 +7,7 @@ power cut.
 """
 
 import json
-from typing import Any, Dict, List, NamedTuple, Optional, Sequence
+from typing import Any, Dict, List, NamedTuple, Optional, Sequence, Set
 
 from hypervisor import Hypervisor
 
@@ -21,6 +21,15 @@ class XenopsdError(Exception):
         super().__init__(name, *details)
         self.name = name
         self.details = details
+
+    def __str__(self) -> str:
+        """As xapi tells it (xapi_xenops.ml, transform_xenops_exn)."""
+        if self.name == "Does_not_exist":
+            thing, identifier = self.details
+            return f"Object with type {thing} and id {identifier} does not exist in xenopsd"
+        if self.name == "Device_is_connected":
+            return "Cannot remove device because it is connected to a VM"
+        return f"xenopsd internal error: {' '.join(self.details)}"
 
 
 class Known(NamedTuple):
@@ -48,7 +57,11 @@ class Xenopsd:
 
     def __init__(self, hypervisor: Hypervisor) -> None:
         self.hypervisor = hypervisor
+        self.paused: Set[str] = set()  # domains that came from another host, and not far enough
         self._known: Dict[str, Known] = {}
+
+    def uuids(self) -> List[str]:
+        return list(self._known)
 
     def exists(self, uuid: str) -> bool:
         return uuid in self._known
@@ -79,7 +92,7 @@ class Xenopsd:
         self._note(uuid, Known(vm, tuple(pcis.values()), others, state))
         return uuid
 
-    def _forget_others(self, uuid: str, listed: "set[str]") -> None:
+    def _forget_others(self, uuid: str, listed: Set[str]) -> None:
         for pci in self._known[uuid].pcis:
             if pci["id"][1] in listed:
                 continue
@@ -123,6 +136,7 @@ class Xenopsd:
         self._note(after, known._replace(vm={**known.vm, "id": after}, pcis=tuple(pcis)))
 
     def remove(self, uuid: str) -> None:
+        self.paused.discard(uuid)
         if self._known.pop(uuid, None) is not None:
             self.hypervisor.forget(uuid)
 
