@@ -71,6 +71,55 @@ def test_host_that_fails_and_one_that_is_not_reached(
     assert "No ssh to host host2" in lost.err
 
 
+def test_host_without_room(ctl: Ctl, rpm: str, hosts: Callable[[int], Path]) -> None:
+    """The half that found room does not stay there."""
+    (hosts(1) / "full").touch()
+    said = ctl("install", rpm, "host2", "--yes")
+    assert said.status == 1
+    assert "could not be copied to host host2" in said.err
+    assert "No space left on device" in said.err
+    assert sorted(path.name for path in hosts(1).iterdir()) == ["commands", "full"]
+
+
+def test_what_is_not_known_is_not_said(ctl: Ctl, rpm: str, hosts: Callable[[int], Path]) -> None:
+    """rpm that cannot tell is no host without the package; a connection that ended is no failed rpm."""
+    (hosts(0) / "greeting").write_text("Authorized users only.\n")
+    (hosts(1) / "database").touch()
+    broken = ctl("install", rpm, "host2")
+    assert (broken.status, "rpmdb open failed" in broken.err) == (1, True)
+    assert "not installed" not in broken.err + broken.out
+    assert "Nothing is to be done" not in broken.err
+    greeted = ctl("install", rpm, "host1", "--dry-run")
+    assert (greeted.status, greeted.rows[1][1]) == (0, "0.1.0-1")
+    (hosts(0) / "lost").touch()
+    lost = ctl("install", rpm, "host1", "--yes")
+    assert (lost.status, "has what it had" in lost.err) == (1, False)
+    assert "ended while rpm was at work" in lost.err
+
+
+@pytest.mark.usefixtures("hosts")
+def test_nothing_is_asked_and_nothing_read(ctl: Ctl, rpm: str, tmp_path: Path) -> None:
+    """In a loop over hosts standard input is the list. --no-input counts for ssh's questions too."""
+    ssh, seen = tmp_path / "bin" / "ssh", tmp_path / "seen"
+    os.rename(ssh, tmp_path / "bin" / "real")
+    ssh.write_text(f'#!/bin/sh\necho "$@" >>{seen}\nreadlink /proc/self/fd/0 >>{seen}\nexec real "$@"\n')
+    ssh.chmod(0o755)
+    assert ctl("install", rpm, "--no-input", "--yes").status == 0
+    asked, read = seen.read_text().splitlines()[:2]
+    assert "BatchMode=yes" in asked
+    assert read == "/dev/null"
+
+
+def test_file_of_any_name(ctl: Ctl, rpm: str, hosts: Callable[[int], Path]) -> None:
+    """It is called otherwise there, where a shell reads the name."""
+    odd = f"{os.path.dirname(rpm)}/a:b $(touch x) 'c'.rpm"
+    os.rename(rpm, odd)
+    assert ctl("install", odd, "host2", "--yes").status == 0
+    assert "rpm --upgrade --oldpackage --replacepkgs /var/tmp/xapi-sriov-0.2.0-1.noarch.rpm" in (
+        (hosts(1) / "commands").read_text()
+    )
+
+
 def test_file_that_is_not_the_package(ctl: Ctl, tmp_path: Path, hosts: Callable[[int], Path]) -> None:
     other = tmp_path / "other.rpm"
     other.write_bytes(b"PK" + b"\0" * 200)

@@ -19,7 +19,9 @@ from ..pool import Host
 PACKAGE = "xapi-sriov"
 FOLDER = "/var/tmp"  # of dom0, where the file is until it is installed
 _LEAD = b"\xed\xab\xee\xdb"  # the first bytes of an RPM (rpm: lib/rpmlead.c)
-SSH_OPTIONS = ["-o", "ConnectTimeout=20"]
+# A host that hangs, or a network that is gone, ends it after a minute.
+SSH_OPTIONS = ["-o", "ConnectTimeout=20", "-o", "ServerAliveInterval=15", "-o", "ServerAliveCountMax=4"]
+_LOST = 255  # ssh's own exit status; any other is that of the command there
 
 
 class Step(NamedTuple):
@@ -77,12 +79,13 @@ def install(client: Client, args: argparse.Namespace) -> int:
         client.say(f"{step.host.name} ({step.host.address}): {there}")
     if needed:
         client.say("On each of them, as root over ssh:")
-        client.say(f"  {_shown(remote_install(args.rpm))}")
+        client.say(f"  {_shown(remote_install(after))}")
     if not needed or args.dry_run:
         client.show([_row(step, False) for step in steps], INSTALLED)
-        client.say(
-            "Nothing was changed (--dry-run)." if args.dry_run and needed else "Nothing is to be done."
-        )
+        if needed:
+            client.say("Nothing was changed (--dry-run).")
+        elif steps:
+            client.say("Nothing is to be done." if len(steps) == len(hosts) else "Nothing was changed.")
         return planned.status
     if not client.confirm(f"Install {PACKAGE} {after} on {len(needed)} of {len(hosts)} hosts?"):
         raise Failed("DECLINED", "Nothing was installed.", "")
@@ -97,34 +100,53 @@ def _row(step: Step, changed: bool) -> Record:
 
 
 def installed(args: argparse.Namespace, host: Host) -> Optional[str]:
-    """VERSION-RELEASE of what is installed there, or None."""
-    query = ["rpm", "--query", "--queryformat", "%{VERSION}-%{RELEASE}", PACKAGE]
+    """VERSION-RELEASE of what is installed there, or None. It stands in the last line: a shell there may
+    greet first. rpm ends with 1 also where it cannot tell, as with a broken database."""
+    query = ["env", "LC_ALL=C", "rpm", "--query", "--queryformat", "%{VERSION}-%{RELEASE}", PACKAGE]
     done = _ssh(args, host, query)
-    if done.returncode == 255:  # ssh's own
+    if done.returncode == _LOST:
         raise _unreachable(host, done)
-    return done.stdout.strip() if done.returncode == 0 else None
+    if done.returncode == 0:
+        return done.stdout.strip().rpartition("\n")[2].strip()
+    if "is not installed" in done.stdout:
+        return None
+    raise Failed(
+        "NO_VERSION",
+        f"rpm on host {host.name} does not say what is installed: {_last(done)}",
+        "Is it a host of the pool? `rpm --rebuilddb` there mends a broken database.",
+    )
 
 
-def remote_install(rpm: str) -> List[str]:
+def remote_install(version: str) -> List[str]:
     # --oldpackage: a version may be taken back
-    return ["rpm", "--upgrade", "--oldpackage", "--replacepkgs", _there(rpm)]
+    return ["rpm", "--upgrade", "--oldpackage", "--replacepkgs", _there(version)]
 
 
-def _there(rpm: str) -> str:
-    return f"{FOLDER}/{os.path.basename(rpm)}"
+def _there(version: str) -> str:
+    """Not as the file is called here: what a name may have is a shell's there, and a colon is scp's."""
+    return f"{FOLDER}/{PACKAGE}-{version}.noarch.rpm"
 
 
 def _install_on(client: Client, args: argparse.Namespace, step: Step) -> Record:
-    host, there = step.host, _there(args.rpm)
+    host, there = step.host, _there(step.after)
     with client.progress(f"installing on {host.name}") as progress:
         progress.say("copying")
-        copy = [*_program(args.scp), *SSH_OPTIONS, "--", args.rpm, f"{_login(args, host, scp=True)}:{there}"]
-        copied = _run(copy)
-        if copied.returncode != 0:
-            raise _unreachable(host, copied)
-        progress.say("installing")
-        done = _ssh(args, host, remote_install(args.rpm))
-        _ssh(args, host, ["rm", "-f", there])
+        to = f"{_login(args, host, scp=True)}:{there}"
+        copied = _run([*_program(args.scp), *_options(args), "--", os.path.abspath(args.rpm), to])
+        try:
+            if copied.returncode != 0:
+                raise _not_copied(host, copied)
+            progress.say("installing")
+            done = _ssh(args, host, remote_install(step.after))
+        finally:  # also a file of which only half found room
+            if copied.returncode != _LOST:
+                _ssh(args, host, ["rm", "-f", there])
+    if done.returncode == _LOST:
+        raise Failed(
+            "NO_SSH",
+            f"The connection to host {host.name} ended while rpm was at work there: {_last(done)}",
+            "Call again: it looks what is installed now.",
+        )
     if done.returncode != 0:
         raise Failed(
             "INSTALL_FAILED",
@@ -140,7 +162,12 @@ def _install_on(client: Client, args: argparse.Namespace, step: Step) -> Record:
 
 
 def _ssh(args: argparse.Namespace, host: Host, command: List[str]) -> "subprocess.CompletedProcess[str]":
-    return _run([*_program(args.ssh), *SSH_OPTIONS, "--", _login(args, host), _shown(command)])
+    return _run([*_program(args.ssh), *_options(args), "--", _login(args, host), _shown(command)])
+
+
+def _options(args: argparse.Namespace) -> List[str]:
+    """With --no-input ssh asks neither for a password nor whether a host's key is right."""
+    return [*SSH_OPTIONS, *(["-o", "BatchMode=yes"] if args.no_input else [])]
 
 
 def _program(text: str) -> List[str]:
@@ -158,10 +185,16 @@ def _shown(command: List[str]) -> str:
 
 
 def _run(command: List[str]) -> "subprocess.CompletedProcess[str]":
-    """ssh asks for a password on the terminal by itself."""
+    """ssh asks for a password on the terminal by itself. Our standard input is not its: it would swallow the
+    list of hosts of a loop in a script."""
     try:
         return subprocess.run(
-            command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, universal_newlines=True, errors="replace"
+            command,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            universal_newlines=True,
+            errors="replace",
         )
     except OSError as error:
         raise Usage(
@@ -174,6 +207,16 @@ def _unreachable(host: Host, done: "subprocess.CompletedProcess[str]") -> Failed
         "NO_SSH",
         f"No ssh to host {host.name} ({host.address}): {_last(done)}",
         "Check that you may log in there by ssh; xsconsole turns the remote shell on and off.",
+    )
+
+
+def _not_copied(host: Host, done: "subprocess.CompletedProcess[str]") -> Failed:
+    if done.returncode == _LOST:
+        return _unreachable(host, done)
+    return Failed(
+        "NOT_COPIED",
+        f"The file could not be copied to host {host.name} ({host.address}): {_last(done)}",
+        f"Is there room in {FOLDER}? In its dom0: `df {FOLDER}`. Or may you not log in by scp?",
     )
 
 
