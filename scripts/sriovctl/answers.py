@@ -55,6 +55,7 @@ _PF = Fields(
         "interfaces": [_TEXT],
         "ports": [Fields({}, {"interface": _TEXT, "network": _TEXT})],
         "network": _TEXT,
+        "networks": [_NAME],
         "numa_node": _NUMBER,
         "total_vfs": _NUMBER,
         "configured_vfs": _NUMBER,

@@ -1,7 +1,7 @@
 """VFs for VMs by one call: what an administrator asks for, gets, and is told."""
 
 from concurrent.futures import ThreadPoolExecutor
-from typing import Any, Dict
+from typing import Any, Dict, Set
 
 import pytest
 import XenAPI
@@ -260,3 +260,18 @@ def test_twenty_clients_and_eight_vfs(pool: Pool) -> None:
     assert len(vfs) == len(set(vfs)) == 8
     assert outcomes.count("SRIOV_NO_FREE_VF") == 12
     assert pool.conflicts() == []
+
+
+def test_networks_of_a_port(pool: Pool) -> None:
+    """Below a bond they are of its members, below a VLAN of those of its trunk; on other hosts others."""
+    pool.box.add_bond(pool.one, ["eth1", "eth2"], "fast")
+    pool.box.add_vlan(pool.one, "bond0", 12, "fast 12")
+    pool.box.add_vlan(pool.other, "eth2", 12, "fast 12")
+    names = {record["uuid"]: record["name_label"] for record in pool.api("network.get_all_records").values()}
+
+    def told(host: Any, of: str) -> Set[str]:
+        (pf,) = [pf for pf in pool.call("list_pfs", host) if pf["interface"] == of]
+        return {names[uuid] for uuid in pf["networks"]} & {"fast", "fast 12"}
+
+    assert [told(pool.one, of) for of in ("eth0", "eth1", "eth2")] == [set(), *[{"fast", "fast 12"}] * 2]
+    assert [told(pool.other, of) for of in ("eth0", "eth1", "eth2")] == [set(), set(), {"fast 12"}]

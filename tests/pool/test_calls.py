@@ -55,13 +55,13 @@ def test_the_keys_are_those_of_the_contract(pool: Pool) -> None:
     )
     pf_keys = (
         "address interface mac network vendor_id device_id description driver numa_node total_vfs num_vfs "
-        "configured_vfs free_vfs management managed_by link_up speed guid interfaces ports problems"
+        "configured_vfs free_vfs management managed_by link_up speed guid networks interfaces ports problems"
     )
     told = pool.call("inventory")
     assert set(pool.vfs()[0]) == set(vf_keys.split())
     assert set(pool.call("list_pfs")[0]) == set(pf_keys.split())
     assert set(told["vfs"][0]) == {*vf_keys.split(), "configured_mac"} - {"network"}
-    by_xapi = {"network", "free_vfs", "managed_by"}
+    by_xapi = {"network", "networks", "free_vfs", "managed_by"}
     assert set(told["pfs"][0]) == {*pf_keys.split(), "pci_class", "settings_interfaces"} - by_xapi
     assert set(pool.call("status")) == set(
         "version platform xen_version iommu pciback pfs vfs reboot_required problems".split()

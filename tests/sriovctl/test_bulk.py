@@ -48,7 +48,7 @@ def test_some_fail(pool: Pool, ctl: Ctl) -> None:
         4,
         [["web1", "failed"], ["web2", "assigned"]],
     )
-    assert "error: VM web1: " in said.err
+    assert "error: VM web1 (" in said.err
     pool.shut_down(web1)
     pool.unassign(last)
     rest = ctl(*words)

@@ -18,6 +18,7 @@ def port(**changes: Any) -> Dict[str, Any]:
         "address": ADDRESS,
         "interface": "eth1",
         "interfaces": ["eth1"],
+        "networks": [],
         "num_vfs": 4,
         "configured_vfs": 4,
         "total_vfs": 63,
@@ -44,7 +45,7 @@ def seen(
         "pfs": changes.pop("drift", []),
     }
     iommu = {"xen_option": option, "xen_option_after": "iommu=1", "problems": []}
-    usual = Seen(HOST, status, [port()] if ports is None else ports, iommu, {}, [], {}, {})
+    usual = Seen(HOST, status, [port()] if ports is None else ports, iommu, [], {}, {})
     return usual._replace(**changes)
 
 
@@ -128,11 +129,14 @@ def test_ports_that_are_not_there() -> None:
     assert (blocker.code, "eth1" in blocker.hint, "host1" in blocker.message) == ("NO_SUCH_PORT", True, True)
     assert codes(seen([])) == ["NO_SUCH_PORT"]
     assert codes(seen(), wish=Wish((), ("uuid-net",), 4)) == ["NO_SUCH_PORT"]
+    unknown = [port(num_vfs=0, networks=["uuid-net"]), port(address="0000:07:00.1", networks=None)]
+    assert codes(seen(unknown), wish=Wish((), ("uuid-net",), 4)) == ["NETWORKS_UNKNOWN"]
 
 
 def test_ports_of_a_network_and_by_address() -> None:
-    two = [port(num_vfs=0), port(address="0000:07:00.1", interface="eth2", interfaces=["eth2"], num_vfs=0)]
-    bonded = seen(two, devices={"uuid-net": frozenset({"eth1", "eth2"})})
+    other = {"address": "0000:07:00.1", "interface": "eth2", "interfaces": ["eth2"]}
+    two = [port(num_vfs=0, networks=["uuid-net"]), port(num_vfs=0, networks=["x", "uuid-net"], **other)]
+    bonded = seen(two)
     both = ["set_vf_count eth1 4", "set_vf_count eth2 4"]
     assert acts(bonded, wish=Wish((), ("uuid-net",), 4)) == both
     assert acts(bonded, wish=Wish(("eth1",), ("uuid-net",), 4)) == both  # each once

@@ -110,19 +110,3 @@ def test_vms_that_are_gone(pool: Pool) -> None:
     steps.shut_down(pool, [gone], silent)
     steps.start(pool, gone, pool.hosts[0], silent)
     steps.relocate(pool, gone, pool.hosts[0], pool.hosts, silent)
-
-
-def test_ports_of_a_network(pool: Pool, box: PoolInABox) -> None:
-    """Below a bond its members, below a VLAN those of its trunk; on other hosts others."""
-    one, two = box.hosts
-    box.add_bond(one, ["eth1", "eth2"], "fast")
-    box.add_vlan(one, "bond0", 12, "fast 12")
-    box.add_vlan(two, "eth2", 12, "fast 12")
-    uuids = {record["name_label"]: record["uuid"] for record in pool.records("network").values()}
-    hosts = {host.uuid: host for host in pool.hosts}
-    for name, at_one, at_two in (
-        ("fast", {"eth1", "eth2"}, set()),
-        ("fast 12", {"eth1", "eth2"}, {"eth2"}),
-    ):
-        assert steps._devices(pool, hosts[one.uuid], uuids[name]) == at_one
-        assert steps._devices(pool, hosts[two.uuid], uuids[name]) == at_two

@@ -20,8 +20,8 @@ VF_KEYS = (
     "vlan_protocol min_tx_rate max_tx_rate spoof_check trust link_state no_port no_settings state assigned_to"
 ).split()
 PF_KEYS = (
-    "address interface mac guid network vendor_id device_id description driver numa_node total_vfs num_vfs "
-    "configured_vfs free_vfs management managed_by link_up speed ports interfaces problems"
+    "address interface mac guid network networks vendor_id device_id description driver numa_node total_vfs "
+    "num_vfs configured_vfs free_vfs management managed_by link_up speed ports interfaces problems"
 ).split()
 
 
@@ -90,6 +90,13 @@ def _told(xapi_pool: Union[Pool, Silence]) -> vgpus.Told:
 
 def _network(xapi_pool: Union[Pool, Silence], interface: Optional[str]) -> Optional[str]:
     return None if isinstance(xapi_pool, Silence) else xapi_pool.here.network_of.get(interface or "")
+
+
+def _networks(known: Optional[Sequence[networks.Network]], interfaces: Iterable[str]) -> Optional[List[str]]:
+    """UUIDs of all that stand on these interfaces, by bonds and as VLANs too."""
+    if known is None:
+        return None
+    return sorted(one.uuid for one in known if one.interfaces.intersection(interfaces))
 
 
 def vf_records(seen: Inventory, xapi_pool: Union[Pool, Silence]) -> List[Dict[str, Any]]:
@@ -166,11 +173,13 @@ def pf_records(
     states: Dict[str, List[Optional[str]]] = {}
     for vf in vfs:
         states.setdefault(vf.function.pf, []).append(vf.state)
+    known = None if isinstance(xapi_pool, Silence) else xapi_pool.here.networks
     records = []
     for pf in pfs:
         own = states.get(pf.address, [])
         record = pf.to_json()
         record["network"] = _network(xapi_pool, pf.function.interface)
+        record["networks"] = _networks(known, pf.function.interfaces)
         record["free_vfs"] = None if None in own else own.count(FREE)
         record["managed_by"] = "xapi" if pf.address in managed else None
         for port in record["ports"]:

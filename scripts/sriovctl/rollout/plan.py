@@ -4,7 +4,6 @@ from typing import (
     Any,
     Callable,
     Dict,
-    FrozenSet,
     Iterator,
     List,
     NamedTuple,
@@ -63,7 +62,6 @@ class Seen(NamedTuple):
     status: Dict[str, Any]
     pfs: List[Dict[str, Any]]
     iommu: Dict[str, Any]  # what enable_iommu would do
-    devices: Dict[str, FrozenSet[str]]  # UUID of a network -> this host's interfaces in it
     guests: List[Guest]
     operations: Dict[str, str]  # of the host, under way
     rehearsed: Dict[str, Rehearsal]  # by PF address, of what set_vf_count is to change
@@ -158,10 +156,12 @@ def _ports(seen: Seen, wish: Wish, wrong: List[Failed]) -> Dict[str, str]:
         if not meant:
             wrong.append(_no_port(seen, f"port {text}"))
     for uuid in wish.networks:
-        devices = seen.devices.get(uuid, frozenset())
-        meant = [pf for pf in seen.pfs if devices.intersection(_interfaces(pf))]
+        meant = [pf for pf in seen.pfs if uuid in (pf.get("networks") or ())]
         found.update((pf["address"], _name(pf)) for pf in meant)
-        if not meant:
+        unknown = [_name(pf) for pf in seen.pfs if pf.get("networks") is None]
+        if unknown:
+            wrong.append(_networks_unknown(seen, unknown))
+        elif not meant:
             wrong.append(_no_port(seen, "port in that network"))
     return found
 
@@ -172,6 +172,15 @@ def _interfaces(pf: Dict[str, Any]) -> List[str]:
 
 def _name(pf: Dict[str, Any]) -> str:
     return str(pf.get("interface") or pf["address"])
+
+
+def _networks_unknown(seen: Seen, ports: List[str]) -> Failed:
+    return Failed(
+        "NETWORKS_UNKNOWN",
+        f"Host {seen.host.name} does not say which networks stand on {', '.join(ports)}: its xapi does not "
+        "answer the plugin, or its xapi-sriov is older than this sriovctl.",
+        "Install the version of this sriovctl there (`sriovctl install RPM`), or name the ports by --pf.",
+    )
 
 
 def _no_port(seen: Seen, what: str) -> Failed:

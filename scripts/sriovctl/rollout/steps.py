@@ -7,7 +7,7 @@ Sources: xen-api, ocaml/xapi: xapi_host.ml, xapi_host_helpers.ml, dbsync_slave.m
 import threading
 import time
 from functools import partial
-from typing import Any, Callable, Dict, FrozenSet, Iterable, List, Optional, Sequence, Set, TypeVar
+from typing import Any, Callable, Dict, Iterable, List, Optional, Sequence, TypeVar
 
 from .. import names, relocation, shown, tasks
 from ..errors import Failed
@@ -78,7 +78,6 @@ def look(pool: Pool, host: Host, wish: Wish) -> Seen:
         pool.plugin(host, "status"),
         pool.plugin(host, "list_pfs"),
         pool.plugin(host, "enable_iommu", dry_run="true"),
-        {uuid: _devices(pool, host, uuid) for uuid in wish.networks},
         guests(pool, host),
         pool.call("host.get_current_operations", host.ref),
         {},
@@ -118,32 +117,6 @@ def guests(pool: Pool, host: Host) -> List[Guest]:
         if not record["is_control_domain"]
     ]
     return sorted(found, key=lambda guest: (guest.name, guest.uuid))
-
-
-def _devices(pool: Pool, host: Host, network: str) -> FrozenSet[str]:
-    """The host's interfaces below its PIFs of a network: of a VLAN those of its trunk, of a bond its
-    members'."""
-    pifs = {ref: pif for ref, pif in pool.records("PIF").items() if pif["host"] == host.ref}
-    bonds, vlans = pool.records("Bond"), pool.records("VLAN")
-    found: Set[str] = set()
-
-    def below(ref: str) -> None:
-        pif = pifs.get(ref)
-        if pif is None:
-            return
-        if pif["VLAN_master_of"] in vlans:
-            below(vlans[pif["VLAN_master_of"]]["tagged_PIF"])
-        elif pif["bond_master_of"]:
-            for bond in pif["bond_master_of"]:
-                for member in bonds[bond]["slaves"]:
-                    below(member)
-        elif pif["physical"]:
-            found.add(pif["device"])
-
-    for ref, pif in pifs.items():
-        if pool.records("network").get(pif["network"], {}).get("uuid") == network:
-            below(ref)
-    return frozenset(found)
 
 
 # -- what is turned off in the pool meanwhile ------------------------------------------------------------
