@@ -7,7 +7,7 @@ from typing import Any, Callable, Dict, Iterable, List, NamedTuple, Optional, Se
 
 from sriovlib.safetext import safe
 
-from . import output, shown, terminal
+from . import output, plugin_words, shown, terminal
 from .connection import CHANGE_SECONDS, Connection
 from .errors import DONE, FAILED, PARTLY, Failed
 from .output import Column
@@ -105,8 +105,10 @@ class Client:
 
     def warnings(self, answer: Dict[str, Any], what: str = "") -> None:
         """Those of the plugin's answer; `what` names the object of many."""
-        for warning in answer.get("warnings") or []:
+        told = answer.get("warnings") or []
+        for warning in told:
             self.warn(f"{what}: {warning}" if what else warning)
+        self.translate(told, "  ")
 
     @property
     def dry(self) -> Dict[str, str]:
@@ -123,7 +125,14 @@ class Client:
         self._tell("error: ", "bad", failed.message if named else f"{what}: {failed.message}")
         if failed.hint:
             self.say(f"  {failed.hint}")
+            self.translate([failed.hint], "  ")
         self._tell(f"  ({safe(failed.code)})", "dim", "")
+
+    def translate(self, sentences: Iterable[str], indent: str = "\n") -> None:
+        """Says what the calls that these sentences of the plugin name are in sriovctl."""
+        text = plugin_words.legend(sentences)
+        if text:
+            self.say(indent + text)
 
     def _tell(self, label: str, style: str, text: str) -> None:
         """Only the label, which is ours, brings the terminal control characters."""

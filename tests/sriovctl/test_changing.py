@@ -42,6 +42,19 @@ def test_refusal_of_the_plugin(pool: Pool, ctl: Ctl) -> None:
     assert refusal.out == ""
 
 
+def test_calls_in_a_hint_are_named_as_commands_too(pool: Pool, ctl: Ctl) -> None:
+    """The hint stays as the plugin gave it."""
+    pool.vm("old", pci="0/0000:07:10.6", other_config={"sriovvlans": "0/42"})
+    hint, said = ctl("adopt", "old").err.splitlines()[1:3]
+    assert "Give the host as host_uuid" in hint
+    assert said == "  In sriovctl: host_uuid is `--on HOST`."
+    hint, said = ctl("adopt", "old", "--on", "host1").err.splitlines()[1:3]
+    assert "call again with trust_keys=true" in hint
+    assert said == "  In sriovctl: trust_keys=true is `--trust-keys`."
+    assert ctl("conflicts").err.splitlines()[-1] == "In sriovctl: adopt_vm is `sriovctl adopt VM`."
+    assert "In sriovctl" not in ctl("park", "nobody").err
+
+
 def test_vfs_of_a_port(ctl: Ctl) -> None:
     said = ctl("count", "host1/eth2", "2")
     assert said.rows[1] == ["host1/eth2", "0", "2", "no"]

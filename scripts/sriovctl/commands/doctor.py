@@ -54,6 +54,7 @@ def doctor(client: Client, args: argparse.Namespace) -> int:
     if client.explains:
         for one in found:
             client.say(f"\n{one.name}: {one.message}" + (f"\n  {one.hint}" if one.hint else ""))
+        client.translate(one.hint for one in found)
     return FAILED if any(one.level == PROBLEM for one in found) else DONE
 
 

@@ -77,6 +77,8 @@ def _say(
     for conflict in conflicts:
         client.say(f"{conflict['code']}: {conflict['message']}\n  {conflict['hint']}")
     client.warnings(row or {})
+    whys = [sentence for one in verdicts for sentence in one.why]
+    client.translate([*whys, *(conflict["hint"] for conflict in conflicts)], "")
 
 
 def _of_running(pool: Pool, vm: Vm, row: Optional[Record], verdicts: Sequence[Verdict]) -> Iterator[str]:

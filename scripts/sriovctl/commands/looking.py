@@ -302,6 +302,7 @@ def conflicts(client: Client, args: argparse.Namespace) -> int:
     if client.explains:
         for one in records:
             client.say(f"\n{one['code']}: {one['message']}\n  {one['hint']}")
+        client.translate(one["hint"] for one in records)
     return DONE
 
 
