@@ -74,7 +74,12 @@ def _change(change: Callable[[List[str]], List[str]]) -> None:
         with _locked(f"{path()}.lock"):
             files.write(path(), "".join(f"{line}\n" for line in change(_lines())), 0o600)
     except OSError as error:
-        raise Failed("NOT_KEPT", f"{path()} cannot be written: {error.strerror}.", "") from error
+        raise Failed(
+            "NOT_KEPT",
+            f"{path()} cannot be written: {error.strerror}.",
+            "Name the certificate by --fingerprint, which keeps nothing, or another folder by "
+            "SRIOVCTL_DATA_DIR.",
+        ) from error
 
 
 @contextmanager

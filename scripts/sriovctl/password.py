@@ -116,7 +116,6 @@ def _entry(target: Target) -> str:
 def _of_keyring(act: Callable[[Any], Any]) -> Any:
     try:
         import keyring
-        import keyring.errors
     except ImportError as error:
         raise Failed(
             "NO_KEYRING",
@@ -125,6 +124,6 @@ def _of_keyring(act: Callable[[Any], Any]) -> Any:
         ) from error
     try:
         return act(keyring)
-    except keyring.errors.KeyringError as error:
+    except Exception as error:  # its own, and whatever the system's keyring behind it has come upon
         said = safe(str(error) or type(error).__name__).rstrip(".")
         raise Failed("NO_KEYRING", f"The keyring does not work: {said}.", "") from error

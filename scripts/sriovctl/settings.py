@@ -119,7 +119,7 @@ def pools() -> Pools:
         raise _bad(path, "cannot be read without the Python package tomli", "Install it.") from error
     try:
         return checked(path, tomli.loads(data.decode()))
-    except ValueError as error:  # tomli's own, and bytes that are not UTF-8
+    except (ValueError, RecursionError) as error:  # tomli's own, and bytes that are not UTF-8
         raise _bad(path, f"is no TOML: {error}") from error
 
 

@@ -128,7 +128,7 @@ def _said(address: Address, seconds: float, error: Exception) -> Exception:
     reason = unverified(error)
     if reason:
         return NotVerified(address, reason)
-    if isinstance(error, socket.gaierror):
+    if isinstance(error, (socket.gaierror, UnicodeError)):  # a label that is empty, or too long
         return Failed(
             "NAME_NOT_FOUND",
             f"There is no host with the name {safe(address.host)}.",

@@ -191,6 +191,16 @@ def test_keyring_that_is_locked(keyring: Keyring, ctl: Any) -> None:
     assert "(NO_PASSWORD)" in said
 
 
+@pytest.mark.usefixtures("lab")
+def test_keyring_whose_system_fails(keyring: Keyring, ctl: Any) -> None:
+    """Some let errors of D-Bus and the like through."""
+    keyring.kept = 3
+    status, said = ctl("vms", "--no-input", reach=[])
+    assert status == 1
+    assert "warning: The keyring does not work: 'int' object" in said
+    assert "(NO_PASSWORD)" in said
+
+
 @pytest.mark.usefixtures("keyring")
 def test_pool_without_keyring(ctl: Any) -> None:
     status, said = ctl("login")
@@ -345,6 +355,11 @@ def test_name_that_is_not_known(ctl: Any, monkeypatch: pytest.MonkeyPatch) -> No
     status, said = ctl("vms", reach=["--host", "host7"])
     assert status == 1
     assert "There is no host with the name host7." in said
+
+
+@pytest.mark.parametrize("name", ["a..b", 70 * "a"])
+def test_name_that_none_can_be(ctl: Any, name: str) -> None:
+    assert f"There is no host with the name {name}." in ctl("vms", reach=["--host", name])[1]
 
 
 def test_host_that_does_not_answer(ctl: Any) -> None:

@@ -253,6 +253,15 @@ def test_processes_that_keep_certificates_at_once() -> None:
     assert len(known_pools.all_known()) == 75
 
 
+def test_folder_that_cannot_be_written(tmp_path: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As in a read-only home: there is a way that keeps nothing."""
+    (tmp_path / "file").touch()
+    monkeypatch.setenv("SRIOVCTL_DATA_DIR", str(tmp_path / "file" / "below"))
+    with pytest.raises(Failed) as failed:
+        known_pools.keep("192.0.2.10", "AB")
+    assert (failed.value.code, "--fingerprint" in failed.value.hint) == ("NOT_KEPT", True)
+
+
 def test_line_that_cannot_be_understood(fronts: Fronts) -> None:
     """It is no unknown host; and lines of others stay as they are."""
     known_pools.keep("host1", fronts.own.fingerprint)

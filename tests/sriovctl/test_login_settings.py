@@ -209,3 +209,11 @@ def test_options_stand_before_and_behind_the_command() -> None:
         ["--fingerprint", PRINT, "status", "--fingerprint", WITH_COLONS, "--ca-file", "f"]
     )
     assert (args.fingerprint, args.ca_file) == ([WITH_COLONS], "f")
+
+
+@workstation.ONLY
+def test_file_that_is_nested_too_deeply(folder: Any) -> None:
+    (folder / "pools.toml").write_text("a=" + 5000 * "[")
+    with pytest.raises(Failed) as failed:
+        settings.pools()
+    assert failed.value.code == "BAD_SETTINGS"
