@@ -68,9 +68,11 @@ def test_yaml_is_read_back(records: List[Dict[str, Any]]) -> None:
 
 WORDS = {  # the least that each command takes
     **{name: [] for name in ("status", "pfs", "vfs", "vms", "conflicts", "map", "doctor", "setup", "pools")},
-    **{name: ["web"] for name in ("explain", "assign", "unassign", "reinstate", "adopt", "park", "unpark")},
+    **{name: ["web"] for name in ("explain", "reinstate", "adopt", "park", "unpark")},
     **{name: [] for name in ("login", "logout")},
     "trust": [],
+    "assign": ["web", "--network", "xenbr1"],
+    "unassign": ["web", "--all"],
     "relocate": ["web", "host2"],
     "count": ["host1/eth1", "2"],
     "configure": ["host1/eth1:2"],
