@@ -55,8 +55,8 @@ class BoxVMs:
         vm_guest.shut_down(self.xapi, vm)
 
     def let_xenopsd_know(self, vm: str) -> None:
-        """Moments pass, in which xapi tells xenopsd of the running VM's entries. A reboot does the same; a
-        test needs this where they change again before it."""
+        """Moments pass, in which xapi tells xenopsd of the running VM's entries. It does so by itself, and
+        before each reboot; a test needs this where it does not wait for it."""
         vm_metadata.tell(self.xapi, vm)
 
     # -- hosts that are lost (PoolInABox.lose), and time ------------------------------------------------
@@ -92,6 +92,10 @@ class BoxVMs:
         for program in programs:
             program.kill()
         return len(programs)
+
+    def xapi_tells_late(self) -> ContextManager[None]:
+        """Meanwhile xenopsd does not hear of changes of running VMs."""
+        return vm_metadata.late(self.xapi)
 
     def migration_held_at(self, stage: str) -> ContextManager[Held]:
         """The next migration waits at that stage (migration_stages.py) until the end of this."""

@@ -190,6 +190,16 @@ def test_the_cpu_there_must_have_what_the_guest_has_seen(box: PoolInABox, featur
     assert box.wait_for_task(begin(box, vm, force="true"))["status"] == "success"
 
 
+def test_a_hook_may_refuse_it_at_the_source(box: PoolInABox) -> None:
+    vm = running(box)
+    box.put_hook(box.hosts[1], "vm-pre-migrate", "#!/bin/sh\nexit 2\n")
+    assert migrate(box, vm)["error_info"] == [
+        *("XAPI_HOOK_FAILED", "vm-pre-migrate/50-test", "source", "", "2"),
+    ]
+    assert shown(box, vm) == ("Running", box.hosts[1].name)
+    assert has(box, vm, box.hosts[1])[0]
+
+
 # -- what ends it in the middle ------------------------------------------------------------------------
 
 
@@ -338,10 +348,15 @@ def test_a_device_that_cannot_be_plugged_there_costs_the_guest(box: PoolInABox) 
     assert shown(box, vm) == ("Paused", there.name)
 
 
-def test_a_refusing_hook_there_leaves_a_guest_that_xapi_does_not_know(box: PoolInABox) -> None:
+@pytest.mark.parametrize(
+    ("number", "hook"), [(0, "vm-post-migrate"), (1, "vm-pre-shutdown"), (1, "vm-post-destroy")]
+)
+def test_a_hook_that_refuses_at_the_end_leaves_a_guest_that_xapi_does_not_know(
+    box: PoolInABox, number: int, hook: str
+) -> None:
     vm, (there, source) = running(box), box.hosts
-    box.put_hook(there, "vm-post-migrate", "#!/bin/sh\nexit 2\n")
-    assert "XAPI_HOOK_FAILED" in migrate(box, vm)["error_info"][1]
+    box.put_hook(box.hosts[number], hook, "#!/bin/sh\nexit 2\n")
+    assert "XAPI_HOOK_FAILED" in " ".join(migrate(box, vm)["error_info"])
     assert (shown(box, vm), has(box, vm, there)[0]) == (("Running", source.name), True)
 
 

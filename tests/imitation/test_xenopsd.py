@@ -83,6 +83,18 @@ def test_xenopsd_hears_of_a_running_vms_entries_by_itself(box: PoolInABox) -> No
     until(lambda: told(box, vm) == [ONE, TWO])
 
 
+def test_a_reboot_by_xapi_waits_for_that_and_a_guests_own_does_not(box: PoolInABox) -> None:
+    vm = running(box, "")
+    with box.xapi_tells_late():
+        set_pci(box, vm, f"0/{ONE}")
+        box.reboot_from_inside(vm)
+        assert (box.devices(vm), told(box, vm)) == ([], [])
+        box.reboot(vm)
+        assert box.devices(vm) == [ONE]
+        set_pci(box, vm, f"0/{ONE},1/{TWO}")
+    until(lambda: told(box, vm) == [ONE, TWO])
+
+
 def test_entries_that_are_plugged_stay_and_the_flag_goes(box: PoolInABox) -> None:
     """Its record is written before it finds that it must not forget the device; and nobody tries again."""
     vm = running(box, f"0/{ONE}")

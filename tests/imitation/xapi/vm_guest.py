@@ -7,6 +7,7 @@ without a current operation. A shutdown is VM_shutdown, which runs no hook, not 
 
 from typing import TYPE_CHECKING
 
+import vm_metadata
 import vm_notes
 import vm_start
 from vm_operations import Operation
@@ -20,6 +21,8 @@ def reboot(xapi: "Xapi", vm: str) -> None:
     host = xapi.database.get("VM", vm, "resident_on")
     with xapi.life.queue(vm):
         try:
+            if not xapi.life.telling.held:
+                vm_metadata.tell(xapi, vm)  # moments have passed
             vm_start.power_cycle(Operation(xapi, vm, ""), host, "hard-reboot")
         finally:
             vm_start.note_end(xapi, vm, host)

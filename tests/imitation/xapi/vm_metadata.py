@@ -9,7 +9,8 @@ it was of use. What xapi remembers of its texts is gone when it restarts.
 
 import json
 from collections import deque
-from typing import TYPE_CHECKING, Any, Deque, Dict, List, Set, Tuple
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any, Deque, Dict, Iterator, List, Set, Tuple
 
 import pci_list
 import vif_functions
@@ -127,8 +128,27 @@ def noticed(xapi: "Xapi", vm: str) -> None:
         if vm in telling.changed or xapi.life.over or not _is_known(xapi, vm):
             return
         telling.changed.add(vm)
-        if not telling.held:
-            xapi.workers.start("xapi events", tell, xapi, vm)
+        xapi.workers.start("xapi events", _hear, xapi, vm)
+
+
+def _hear(xapi: "Xapi", vm: str) -> None:
+    if not xapi.life.telling.held:
+        tell(xapi, vm)
+
+
+@contextmanager
+def late(xapi: "Xapi") -> Iterator[None]:
+    """Until the end of this the xapis of all hosts are slow to tell. Whoever waits for it does not wait, but
+    makes it happen (`tell`)."""
+    telling = xapi.life.telling
+    telling.held = True
+    try:
+        yield
+    finally:
+        with xapi.database.lock:
+            telling.held = False
+            for vm in list(telling.changed):
+                xapi.workers.start("xapi events", _hear, xapi, vm)
 
 
 def _is_known(xapi: "Xapi", vm: str) -> bool:

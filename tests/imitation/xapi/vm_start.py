@@ -85,7 +85,6 @@ def power_off(xapi: "Xapi", vm: str, host: str, reason: str) -> None:
 
 def power_cycle(under_way: Operation, host: str, reason: str) -> None:
     xapi, vm = under_way.xapi, under_way.vm
-    vm_metadata.tell(xapi, vm)  # at the latest; nothing that its hooks write is in time
     power_off(xapi, vm, host, reason)
     hook(xapi, vm, host, "vm-pre-reboot")
     domain = boot(under_way, host)
@@ -150,6 +149,7 @@ def reboot(context: Context, vm: str, name: str) -> None:
         host = forwarded(xapi, vm)
         with xapi.life.queue(vm):
             try:
+                vm_metadata.tell(xapi, vm)  # nothing that its hooks write is in time
                 power_cycle(under_way, host, _REASONS[name])
             finally:
                 note_end(xapi, vm, host)
