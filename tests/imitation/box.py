@@ -24,6 +24,7 @@ from box_networks import Networks
 from box_vms import BoxVMs
 from forked_programs import FORKED
 from machine_description import Description, default_description
+from machine_qemu import Qemus
 from plugin_calls import Dom0
 from programs import Programs
 from xapi import Xapi
@@ -49,6 +50,7 @@ class PoolInABox(Networks, BoxVMs, Membership):
         self._programs = programs
         with ExitStack() as stack:
             self.folder = stack.enter_context(temporary.folder())
+            self._ends = stack.enter_context(ExitStack())
             stack.callback(self.xapi.close)
             stack.callback(self.close_alone)
             self._python = dom0_python(os.path.join(self.folder, "python"))
@@ -85,6 +87,8 @@ class PoolInABox(Networks, BoxVMs, Membership):
 
     def _dom0(self, made: machine.Machine) -> Dom0:
         """What xapi has in a dom0: a place for its socket, a folder for plugins, a Python for them."""
+        made.qemus = Qemus(made)
+        self._ends.callback(made.qemus.end)
         os.makedirs(os.path.dirname(made.path(SOCKET)), exist_ok=True)
         os.makedirs(made.path(PLUGINS), exist_ok=True)
         environment = dom0_environment(self._python, made.path(SOCKET), made.root)

@@ -28,7 +28,7 @@ CONCERNED = re.compile(
 ACCEPTED: List[Tuple[str, str]] = [
     (r".*/firmware_node", "ACPI's names of the slots in that machine"),
     (r".*/ptp(/.*)?", "the card's clock; it has nothing to do with VFs"),
-    (r".*/0000:0[12]:1\d\.\d/resource", "memory addresses: every VF shows those of the first"),
+    (r".*/0000:0[12]:1\d\.\d/resource", "memory addresses: those of the first VF, further up"),
     (r".*/0000:0[12]:1\d\.\d/config", "likewise, and a driver's interrupt and command bits"),
     (r".*/0000:02:00\.0/(resource|config|irq)", "addresses of the second card: it shows those of the first"),
     (r".*/net/enp\ds0v\d/address", "random"),

@@ -111,8 +111,11 @@ class XenControl:
 
 
 def sbdf(address: str) -> int:
-    """An address as Xen writes it in one number."""
+    """An address as Xen writes it in one number. OSError where that has no room for its domain, as behind an
+    Intel VMD: cut off it would be another device's."""
     domain, bus, slot, function = pci.address_order(address)
+    if domain > 0xFFFF:
+        raise OSError(errno.ENODEV, os.strerror(errno.ENODEV), address)
     return domain << 16 | bus << 8 | slot << 3 | function
 
 

@@ -23,6 +23,9 @@ PLACES = {
     "/usr/sbin/xl": ("commands_xen", "xl"),
     "/usr/bin/xenstore-ls": ("commands_xen", "xenstore_ls"),
     "/usr/bin/xenstore-read": ("commands_xen", "xenstore_read"),
+    "/usr/bin/xenstore-list": ("commands_xen", "xenstore_list"),
+    "/usr/bin/xenstore-write": ("commands_xen", "xenstore_write"),
+    "/usr/bin/xenstore-rm": ("commands_xen", "xenstore_rm"),
     "/sbin/extlinux": ("commands_boot", "extlinux"),
     "/opt/xensource/libexec/xen-cmdline": ("commands_boot", "xen_cmdline"),
 }

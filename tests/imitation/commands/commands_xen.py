@@ -1,5 +1,6 @@
 """The hypervisor's commands: `xl info`, and xenstore's."""
 
+import re
 from typing import Any, Dict, Iterator, List, Sequence, Tuple
 
 import kernel_domains
@@ -13,9 +14,21 @@ WITHOUT_IOMMU = "xen-5-no-iommu-one-vf-on-pciback"
 
 
 def xl(sysfs: Sysfs, arguments: Sequence[str], _input: str) -> Answer:
+    if len(arguments) == 2 and arguments[0] == "list":
+        return _list(sysfs, arguments[1])
     if list(arguments) not in (["info"], ["info", "-n"]):
         return not_imitated("xl", arguments)
     return Answer(0, _info(sysfs, [] if len(arguments) == 1 else _topology(sysfs.description)))
+
+
+def _list(sysfs: Sysfs, domid: str) -> Answer:
+    """`xl list DOMID` (tools/xl/xl_list.c, list_domains)."""
+    domain = sysfs.state["domains"].get(domid)
+    if domain is None:
+        return Answer(1, "", f"{domid} is an invalid domain identifier (rc=-6)\n")
+    head = "Name                                        ID   Mem VCPUs\tState\tTime(s)\n"
+    state = "--p---" if domain.get("paused") else "-b----"
+    return Answer(0, f"{head}{domain['name']:40} {domid:>5} 1024     1     {state} {12.5:8.1f}\n")
 
 
 def _topology(description: Description) -> List[str]:
@@ -84,6 +97,41 @@ def xenstore_read(sysfs: Sysfs, arguments: Sequence[str], _input: str) -> Answer
             return Answer(1, output, f"xenstore-read: couldn't read path {path}\n")
         output += ("" if isinstance(value, dict) else value) + "\n"
     return Answer(0, output)
+
+
+def xenstore_list(sysfs: Sysfs, arguments: Sequence[str], _input: str) -> Answer:
+    """The names of the children of one path."""
+    (path,) = arguments
+    try:
+        found = _find(sysfs, path)
+    except KeyError:
+        return Answer(1, "", f"xenstore-list: could not list path {path}\n")
+    return Answer(0, "".join(f"{name}\n" for name in found))
+
+
+def xenstore_write(sysfs: Sysfs, arguments: Sequence[str], _input: str) -> Answer:
+    """A device more of a domain."""
+    path, value = arguments
+    try:
+        kernel_domains.note(sysfs, *_device_key(path), value)
+    except LookupError:
+        return Answer(1, "", f"xenstore-write: could not write path {path}\n")
+    return Answer(0)
+
+
+def xenstore_rm(sysfs: Sysfs, arguments: Sequence[str], _input: str) -> Answer:
+    """A device less."""
+    (path,) = arguments
+    try:
+        kernel_domains.note(sysfs, *_device_key(path), None)
+    except LookupError:
+        return Answer(1, "", f"xenstore-rm: could not remove path {path}\n")
+    return Answer(0)
+
+
+def _device_key(path: str) -> Tuple[str, int]:
+    found = re.fullmatch(r"/local/domain/0/backend/pci/(\d+)/0/dev-(\d+)", path)
+    return (found.group(1), int(found.group(2))) if found else not_imitated("xenstore-write", [path])
 
 
 def _find(sysfs: Sysfs, path: str) -> Any:

@@ -48,6 +48,14 @@ def _probe(sysfs: Sysfs, path: str, text: str) -> None:
         kernel_drivers.offer(sysfs, device)
 
 
+def _reset(sysfs: Sysfs, path: str, _text: str) -> None:
+    """A function-level reset of a VF; what that of a PF does to its VFs is not imitated."""
+    device = path.rpartition("/")[0]
+    if not sysfs.is_virtual(device):
+        raise NotImplementedError(f"the effect of writing to {path}")
+    sysfs.state.setdefault("resets", []).append(name(device))
+
+
 _EFFECTS: Dict[str, Callable[[Sysfs, str, str], None]] = {
     "sriov_numvfs": kernel_sriov.set_number,
     "sriov_drivers_autoprobe": kernel_sriov.set_autoprobe,
@@ -57,4 +65,5 @@ _EFFECTS: Dict[str, Callable[[Sysfs, str, str], None]] = {
     "drivers_probe": _probe,
     "new_slot": kernel_pciback.new_slot,
     "remove_slot": kernel_pciback.remove_slot,
+    "reset": _reset,
 }

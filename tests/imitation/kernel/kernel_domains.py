@@ -2,11 +2,12 @@
 xenstore show of it (recorded with one VF in one guest; keys of the back end as the lab saw them)."""
 
 import re
-from typing import Any, Dict, Sequence
+from typing import Any, Dict, Mapping, Optional, Sequence
 
 import kernel_drivers
 import kernel_pciback
 import kernel_sriov
+import kernel_xen
 from kernel_sysfs import Sysfs
 from machine_devices import backend
 
@@ -20,7 +21,7 @@ def start(sysfs: Sysfs, uuid: str, name: str, addresses: Sequence[str], passthro
     seized by pciback (xenopsd's Device.PCI). `passthrough` is the domain's CDF_iommu."""
     if any(domain["uuid"] == uuid for domain in sysfs.state["domains"].values()):
         raise CannotStart(f"{uuid} is running")
-    held = {address for domain in sysfs.state["domains"].values() for address in domain["devices"]}
+    held = kernel_xen.assigned(sysfs)
     if addresses and not sysfs.exists(kernel_pciback.FOLDER):
         raise CannotStart("PCIBack_not_loaded")
     for address in addresses:
@@ -47,14 +48,14 @@ def start(sysfs: Sysfs, uuid: str, name: str, addresses: Sequence[str], passthro
     return int(domain)
 
 
-def stop(sysfs: Sysfs, uuid: str) -> None:
-    """Its devices stay with pciback, for the next guest."""
+def stop(sysfs: Sysfs, uuid: str) -> int:
+    """Its devices stay with pciback, for the next guest. The number that its domain had."""
     for number, domain in list(sysfs.state["domains"].items()):
         if domain["uuid"] == uuid:
             del sysfs.state["domains"][number]
             sysfs.remove(f"/sys/devices/pci-{number}-0")
             _switch(sysfs, domain["devices"], False)
-            return
+            return int(number)
     raise LookupError(uuid)
 
 
@@ -90,24 +91,40 @@ def xenstore(sysfs: Sysfs) -> Dict[str, Any]:
     for number, domain in sysfs.state["domains"].items():
         path = f"/vm/{domain['uuid']}"
         domains[number] = {"vm": path, "name": domain["name"], "domid": number}
+        if "kind" in domain:
+            domains[number]["domain-type"] = domain["kind"]
         machines[domain["uuid"]] = {"uuid": domain["uuid"], "name": domain["name"]}
         if domain["devices"]:
-            backends[number] = {"0": _backend(number, domain["devices"])}
+            backends[number] = {"0": _backend(number, kernel_xen.whole(sysfs, domain)["noted"])}
     if backends:
         domains["0"]["backend"] = {"pci": backends}
     return {"local": {"domain": domains}, "vm": machines}
 
 
-def _backend(number: str, addresses: Sequence[str]) -> Dict[str, str]:
+def note(sysfs: Sysfs, domid: str, index: int, address: Optional[str]) -> None:
+    """Key `dev-N` of a domain's back end is written, or removed. LookupError where none can be there."""
+    domain = kernel_xen.whole(sysfs, sysfs.state["domains"][domid])
+    there = {number: one for one, number in domain["noted"].items()}
+    if address is None:
+        del domain["noted"][there[index]]
+    else:
+        domain["noted"][address] = index
+    domain["devices"] = list(domain["noted"])
+    sysfs.remove(f"/sys/devices/pci-{domid}-0")
+    if domain["devices"]:
+        sysfs.plant(backend(int(domid)))
+
+
+def _backend(number: str, noted: Mapping[str, int]) -> Dict[str, str]:
     keys = {
         "frontend": f"/local/domain/{number}/device/pci/0",
         "frontend-id": number,
         "online": "1",
         "state": "4",
         "domain": number,
-        "num_devs": str(len(addresses)),
+        "num_devs": str(len(noted)),
     }
-    for index, address in enumerate(addresses):
+    for address, index in noted.items():
         keys[f"dev-{index}"] = address
         keys[f"vdev-{index}"] = f"0000:00:{index:02x}.00"
         keys[f"opts-{index}"] = "msitranslate=0,power_mgmt=0,permissive=0,rdm_policy=strict"

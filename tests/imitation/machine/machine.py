@@ -16,6 +16,8 @@ from sriovlib.machine.host import Host
 
 if TYPE_CHECKING:
     from machine_description import Description
+    from machine_qemu import Qemus
+    from sriovlib.machine.xen_control import XenControl
 
 # The imitation itself is imported where it is needed: this module is loaded with each plugin
 # process, and most of those only read.
@@ -43,6 +45,7 @@ class Machine(Host):
     """
 
     at_work = False
+    qemus: Optional["Qemus"] = None  # of its domains, where somebody runs them: see machine_qemu.py
 
     # -- as the library sees it --------------------------------------------------------------------
 
@@ -68,6 +71,11 @@ class Machine(Host):
         with self.changed() as sysfs:
             return Done(commands.run(sysfs, argv, input_text))
 
+    def xen_control(self) -> "XenControl":
+        from machine_xen import Control
+
+        return Control(self)
+
     def _write_log(self, text: str, priority: int) -> None:
         with open(self.path(LOG), "a", encoding="utf-8") as file:
             file.write(f"<{priority}> {text}\n")
@@ -82,7 +90,10 @@ class Machine(Host):
         import kernel_domains
 
         with self.changed() as sysfs:
-            return kernel_domains.start(sysfs, uuid, name, addresses, passthrough)
+            domid = kernel_domains.start(sysfs, uuid, name, addresses, passthrough)
+        if self.qemus is not None:
+            self.qemus.start(domid)
+        return domid
 
     def rename_domain(self, before: str, after: str) -> None:
         """Its UUID is another one from now on."""
@@ -95,13 +106,17 @@ class Machine(Host):
         import kernel_domains
 
         with self.changed() as sysfs:
-            kernel_domains.stop(sysfs, uuid)
+            domid = kernel_domains.stop(sysfs, uuid)
+        if self.qemus is not None:
+            self.qemus.stop(domid)
 
     def reboot(self) -> None:
         """The next boot, up to the point where dom0 starts its services; raises `DoesNotBoot` where
         the boot loader's files would not bring Xen and dom0 up."""
         import machine_build
 
+        if self.qemus is not None:
+            self.qemus.end()
         with self.changed() as sysfs:
             machine_build.boot(sysfs)
 

@@ -17,6 +17,7 @@ IN_GUEST = "xen-4-that-vf-in-a-running-domu"
 RECORDED_PORT = "/sys/devices/pci0000:00/0000:00:03.0"
 RECORDED_PF = RECORDED_PORT + "/0000:01:00.0"
 RECORDED_VF = RECORDED_PORT + "/0000:01:10.0"
+VF_MEMORY = 0x40000  # bytes, more than from the begin of a recorded VF's first BAR to the end of its last
 SRIOV_CAPABILITY = 0x160  # where the recorded card's configuration space has it
 # These come with a driver, or belong to that machine's firmware.
 LEFT_OUT = ("driver", "net", "ptp", "firmware_node")
@@ -86,7 +87,18 @@ def virtual_function(card: Card, folder: str, physical: str) -> Tree:
     tree.update(_identity(folder, card.device.split(":")[0], card.sriov.device, card))
     # Its configuration space keeps ffff:ffff: only the attributes tell a VF's identity.
     tree[folder + "/config"] = _config(tree[folder + "/config"], card, {})
+    tree[folder + "/resource"] = _own_memory(tree[folder + "/resource"], folder.rsplit("/", 1)[-1])
     return tree
+
+
+def _own_memory(resource: str, address: str) -> str:
+    """The BARs of the recorded VF, at addresses that no other VF has."""
+    further = (parsed(address).routing - parsed(RECORDED_VF.rsplit("/", 1)[-1]).routing) * VF_MEMORY
+    lines = [[int(word, 16) for word in line.split()] for line in resource.splitlines()]
+    moved_lines = [
+        [start + further, end + further, flags] if flags else [0, 0, 0] for start, end, flags in lines
+    ]
+    return "".join(" ".join(f"0x{word:016x}" for word in line) + "\n" for line in moved_lines)
 
 
 def root_port(folder: str, bus: int) -> Tree:
