@@ -2,6 +2,9 @@
 
 import json
 import os
+import re
+import shlex
+import signal
 import sys
 import threading
 from typing import Any, Callable, Dict, List
@@ -10,6 +13,7 @@ import pytest
 from box_host import set_plugin
 from managed_pool import Pool
 from sriovctl.connection import Remote
+from sriovctl.errors import Unreachable
 from terminal_session import Terminal
 
 pytestmark = pytest.mark.story
@@ -342,3 +346,45 @@ def test_file_of_a_windows_editor(ctl: Ctl, tmp_path: Any, monkeypatch: pytest.M
     file = tmp_path / "pool.json"
     file.write_bytes(b'\xef\xbb\xbf{"ports": {\r\n"*/eth1": 4}}')
     assert "as the file says" in ctl("apply", str(file), "--check").err
+
+
+def test_request_that_is_given_anew_stays_on_its_host(
+    pool: Pool, ctl: Ctl, write: Write, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Another has more free VFs, and Ctrl-C comes while the VM is without its request."""
+    pool.with_vf("db")
+    web = pool.with_vf("web", vlan="12")
+    mac, real = pool.mac(web), Remote.call
+
+    def call(connection: Remote, method: str, *params: Any) -> Any:
+        answer = real(connection, method, *params)
+        if "unassign_vf" in params and not params[-1].get("dry_run"):
+            os.kill(os.getpid(), signal.SIGINT)
+        return answer
+
+    monkeypatch.setattr(Remote, "call", call)
+    said = ctl("apply", write("vms: {web: {vfs: [{network: xenbr1, vlan: 13}]}}"), "--yes")
+    assert said.status == 130
+    assert asked(pool, web) == [("network", {"mac": mac, "vlan": "13"})]
+    assert pool.lease(web)["host"] == pool.one.uuid
+
+
+def test_command_that_gives_a_request_as_it_was(
+    pool: Pool, ctl: Ctl, write: Write, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It names the host, as a port has to."""
+    web = pool.with_vf("web", pf="eth1", vlan="12")
+    before, real = asked(pool, web), Remote.call
+
+    def call(connection: Remote, method: str, *params: Any) -> Any:
+        if "assign_vf" in params:
+            raise Unreachable("the network is gone")
+        return real(connection, method, *params)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Remote, "call", call)
+        said = ctl("apply", write("vms: {web: {vfs: [{pf: host1/eth1, vlan: 13}]}}"), "--yes")
+    assert (said.status, asked(pool, web)) == (1, [])
+    (command,) = re.findall("`sriovctl ([^`]*)` gives it as it was", said.err)
+    assert ctl(*shlex.split(command)).status == 0
+    assert asked(pool, web) == before

@@ -2,6 +2,8 @@
 its time to make VFs, and those of VMs one after the other, as the master would do them anyway."""
 
 import shlex
+import signal
+from contextlib import contextmanager
 from functools import partial
 from itertools import groupby
 from typing import Any, Callable, Dict, Iterator, List, Optional, Sequence, Tuple
@@ -71,7 +73,10 @@ def _made(pool: Pool, change: Change) -> Dict[str, Any]:
     args = _arguments(pool, change)
     if change.was is None:
         return dict(pool.master("assign_vf", vm_uuid=vm, **args))
-    return _given_anew(pool, vm, change.was, args)
+    home = pool.host(change.home or "")
+    on = {"host_uuid": home.uuid} if home and home.live else {}  # or the only request would go anywhere
+    with _whole():
+        return _given_anew(pool, vm, change.was, {**on, **args}, on)
 
 
 def _arguments(pool: Pool, change: Change) -> Dict[str, str]:
@@ -83,10 +88,31 @@ def _arguments(pool: Pool, change: Change) -> Dict[str, str]:
     return args
 
 
-def _given_anew(pool: Pool, vm: str, was: Request, args: Dict[str, str]) -> Dict[str, Any]:
-    """No call changes a request. Where the new one is refused the VM gets the old one again."""
+@contextmanager
+def _whole() -> Iterator[None]:
+    """Ctrl-C and what ends a command like it come into force at the end: between the two calls of one change
+    a VM is without its request, and the MAC of that is nowhere."""
+    held: List[int] = []
+    numbers = [getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, name)]
+    before = {number: signal.getsignal(number) for number in numbers if callable(signal.getsignal(number))}
+    for number in before:
+        signal.signal(number, lambda came, _frame: held.append(came))
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+    if held:
+        raise KeyboardInterrupt
+
+
+def _given_anew(
+    pool: Pool, vm: str, was: Request, args: Dict[str, str], on: Dict[str, str]
+) -> Dict[str, Any]:
+    """No call changes a request. Where the new one is refused the VM gets the old one again. `on`: the host
+    of its VFs."""
     mac = {"mac": was.settings["mac"]} if "mac" in was.settings else {}
-    old = {was.kind: was.value, **was.settings}
+    old = {**on, was.kind: was.value, **was.settings}
     pool.master("unassign_vf", vm_uuid=vm, request=str(was.number))
     try:
         return dict(pool.master("assign_vf", vm_uuid=vm, **{**mac, **args}))
@@ -107,6 +133,11 @@ def _given_anew(pool: Pool, vm: str, was: Request, args: Dict[str, str]) -> Dict
 
 def _command(vm: str, old: Dict[str, str]) -> str:
     words: List[str] = ["sriovctl", "assign", vm]
+    host = old.get("host_uuid", "")
     for name, text in old.items():
+        if name == "host_uuid":
+            name = "on"
+        elif name in ("pf", "vf") and host:
+            text = f"{host}/{text}"
         words += [f"--{name.replace('_', '-')}", text]
     return f"`{' '.join(map(shlex.quote, words))}`"

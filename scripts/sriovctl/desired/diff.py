@@ -73,6 +73,7 @@ class Change(NamedTuple):
     was: Optional[Request] = None
     port: Optional[PortSeen] = None
     target: Optional[Host] = None  # of a change of the VM's host
+    home: Optional[str] = None  # UUID of the host of the VM's VFs
 
 
 def of_port(seen: PortSeen, count: int) -> Tuple[List[Change], List[str]]:
@@ -160,8 +161,8 @@ def _of(
         blocked = f"VM {seen.name} is {seen.state.lower()}: shut it down first."
     elif seen.parked and action != REMOVE:
         blocked = f"VM {seen.name} is parked: `sriovctl unpark {seen.uuid}` first."
-    number = was.number if was else None
-    return Change(action, kind, seen.name, seen.uuid, number, before, after, blocked, wish, was)
+    number, home = was.number if was else None, seen.host_uuid
+    return Change(action, kind, seen.name, seen.uuid, number, before, after, blocked, wish, was, home=home)
 
 
 # -- in words ----------------------------------------------------------------------------------------------
