@@ -384,6 +384,17 @@ def test_complete_of_a_host_that_does_not_know_the_vm_changes_nothing(box: PoolI
 # -- suspended -----------------------------------------------------------------------------------------
 
 
+def test_a_checkpoint_suspends_and_resumes_and_the_flag_is_gone(box: PoolInABox) -> None:
+    vm, host = running(box), box.hosts[1]
+    tell_passthrough(box, vm)
+    made = box.xapi.call("VM.checkpoint", vm, "before the change")
+    assert box.power_state(made) == "Suspended"
+    assert shown(box, vm) == ("Running", host.name)
+    assert not known(box, vm, host).passthrough
+    box.xapi.call("VM.revert", made)
+    assert shown(box, vm) == ("Suspended", "")
+
+
 @pytest.mark.parametrize(("pci", "passthrough"), [("", False), (f"0/{VF}", True)])
 def test_a_resumed_domain_may_have_devices_if_there_are_entries_then(
     box: PoolInABox, pci: str, passthrough: bool

@@ -9,12 +9,13 @@ snapshots have none of (xapi_vm_clone.ml, copy_vm_record).
 import uuid
 from typing import TYPE_CHECKING, Any, Dict
 
+import vm_moves
 import vm_start
 from calls import Call, Calls, Context, operation_call
 from schema import CLASSES
 from values import now
 from vm_operations import new_vm, operation, update_allowed
-from vm_rules import HALTED
+from vm_rules import HALTED, RUNNING, SUSPENDED
 
 if TYPE_CHECKING:
     from xapi import Xapi
@@ -60,16 +61,38 @@ def _made_as(xapi: "Xapi", vm: str) -> Dict[str, Any]:
 
 
 def snapshot(context: Context, vm: str, name: str, _without: Any = ()) -> str:
-    """It comes between the VM and its last one."""
-    xapi, database = context.xapi, context.xapi.database
-    with operation(context, vm, "snapshot"), database.lock:
+    with operation(context, vm, "snapshot"):
+        return _snapshot_of(context.xapi, vm, name)
+
+
+def checkpoint(context: Context, vm: str, name: str) -> str:
+    """A snapshot with memory. A running VM is suspended for it and resumed on its host, all of which is one
+    operation (xapi_vm_snapshot.ml, checkpoint)."""
+    xapi = context.xapi
+    with operation(context, vm, "checkpoint") as under_way:
+        if xapi.database.get("VM", vm, "power_state") != RUNNING:
+            return _snapshot_of(xapi, vm, name)
+        host = vm_start.forwarded(xapi, vm)
+        vm_moves.suspend_there(xapi, vm, host)
+        xapi.database.set("VM", vm, "resident_on", host)  # a VM that is only suspended is nowhere
+        made = _snapshot_of(xapi, vm, name)
+        vm_moves.resume_there(under_way, host, start_paused=False)
+        return made
+
+
+def _snapshot_of(xapi: "Xapi", vm: str, name: str) -> str:
+    """It comes between the VM and its last one; with memory, if the VM is suspended."""
+    database = xapi.database
+    with database.lock:
         values = _made_as(xapi, vm)
+        suspended = database.get("VM", vm, "power_state") == SUSPENDED
         made = new_vm(
             xapi,
             {
                 **values,
                 "name_label": name,
-                "power_state": HALTED,
+                "power_state": SUSPENDED if suspended else HALTED,
+                "last_booted_record": database.get("VM", vm, "last_booted_record") if suspended else "",
                 "is_a_template": True,
                 "is_a_snapshot": True,
                 "blocked_operations": {},
@@ -84,7 +107,8 @@ def snapshot(context: Context, vm: str, name: str, _without: Any = ()) -> str:
 
 
 def revert(context: Context, made: str) -> None:
-    """Whatever its VM does: it is halted first, with its hooks (xapi_vm_snapshot.ml, revert)."""
+    """Whatever its VM does: it is halted first, with its hooks; then it is halted, or suspended as the
+    checkpoint is (xapi_vm_snapshot.ml, revert)."""
     xapi, database = context.xapi, context.xapi.database
     with operation(context, made, "revert"):
         vm = database.get("VM", made, "snapshot_of")
@@ -94,6 +118,8 @@ def revert(context: Context, made: str) -> None:
             for field, value in (xapi.life.snapshots.get(made) or _made_as(xapi, made)).items():
                 database.set("VM", vm, field, value)
             database.set("VM", vm, "parent", made)
+            for field in ("power_state", "last_booted_record"):
+                database.set("VM", vm, field, database.get("VM", made, field))
             update_allowed(xapi, vm)
 
 
@@ -128,6 +154,7 @@ def destroy(context: Context, vm: str) -> None:
 
 CALLS: Calls = {
     "VM.clone": operation_call(clone, "string"),
+    "VM.checkpoint": operation_call(checkpoint, "string"),
     "VM.snapshot": operation_call(snapshot, "string", "ref set", optional=1),
     "VM.revert": operation_call(revert),
     "VM.destroy": operation_call(destroy),

@@ -37,6 +37,12 @@ class Telling:
         was, known[vm] = known.get(vm), text
         return was != text
 
+    def forget(self, host: str) -> None:
+        """The host has lost its power."""
+        self.texts.pop(host, None)
+        for queue in [key for key in self.queued if key[0] == host]:
+            del self.queued[queue]
+
 
 def push(xapi: "Xapi", vm: str, host: str) -> None:
     """xenopsd of that host is told of the VM as its record is now, and has understood. Every guest that is
@@ -128,12 +134,7 @@ def noticed(xapi: "Xapi", vm: str) -> None:
         if vm in telling.changed or xapi.life.over or not _is_known(xapi, vm):
             return
         telling.changed.add(vm)
-        xapi.workers.start("xapi events", _hear, xapi, vm)
-
-
-def _hear(xapi: "Xapi", vm: str) -> None:
-    if not xapi.life.telling.held:
-        tell(xapi, vm)
+        xapi.workers.start("xapi events", tell, xapi, vm, False)
 
 
 @contextmanager
@@ -141,14 +142,15 @@ def late(xapi: "Xapi") -> Iterator[None]:
     """Until the end of this the xapis of all hosts are slow to tell. Whoever waits for it does not wait, but
     makes it happen (`tell`)."""
     telling = xapi.life.telling
-    telling.held = True
+    with xapi.database.lock:
+        telling.held = True
     try:
         yield
     finally:
         with xapi.database.lock:
             telling.held = False
             for vm in list(telling.changed):
-                xapi.workers.start("xapi events", _hear, xapi, vm)
+                xapi.workers.start("xapi events", tell, xapi, vm, False)
 
 
 def _is_known(xapi: "Xapi", vm: str) -> bool:
@@ -159,10 +161,12 @@ def _is_known(xapi: "Xapi", vm: str) -> bool:
     return host in xapi.dom0s and xapi.life.xenopsd(xapi, host).exists(xapi.database.get("VM", vm, "uuid"))
 
 
-def tell(xapi: "Xapi", vm: str) -> None:
+def tell(xapi: "Xapi", vm: str, is_waited_for: bool = True) -> None:
     """Events_from_xapi.wait: its xenopsd knows the record as it was when this was called, if it took it."""
     telling = xapi.life.telling
     with xapi.database.lock:
+        if telling.held and not is_waited_for:
+            return
         telling.changed.discard(vm)
         if not _is_known(xapi, vm):
             return
@@ -176,7 +180,7 @@ def tell(xapi: "Xapi", vm: str) -> None:
 
 def import_queued(xapi: "Xapi", vm: str, host: str) -> None:
     queued = xapi.life.telling.queued.get((host, vm))
-    while queued:
+    while queued and xapi.reach.answers(host):
         try:
             xapi.life.xenopsd(xapi, host).import_metadata(queued.popleft())
         except XenopsdError:

@@ -27,13 +27,16 @@ def suspend(context: Context, vm: str) -> None:
     with operation(context, vm, "suspend"):
         vm_notes.note_wish(xapi, vm, False)
         _check_storage(xapi, vm)
-        host = vm_start.forwarded(xapi, vm)
-        with xapi.life.queue(vm):
-            vm_start.hook(xapi, vm, host, "vm-pre-suspend", "suspend")
-            exported = xapi.life.xenopsd(xapi, host).export_metadata(xapi.database.get("VM", vm, "uuid"))
-            vm_start.power_off(xapi, vm, host, "suspend")
-            xapi.database.set("VM", vm, "last_booted_record", exported["domains"])
-            vm_notes.note_stopped(xapi, vm, SUSPENDED)
+        suspend_there(xapi, vm, vm_start.forwarded(xapi, vm))
+
+
+def suspend_there(xapi: "Xapi", vm: str, host: str) -> None:
+    with xapi.life.queue(vm):
+        vm_start.hook(xapi, vm, host, "vm-pre-suspend", "suspend")
+        exported = xapi.life.xenopsd(xapi, host).export_metadata(xapi.database.get("VM", vm, "uuid"))
+        vm_start.power_off(xapi, vm, host, "suspend")
+        xapi.database.set("VM", vm, "last_booted_record", exported["domains"])
+        vm_notes.note_stopped(xapi, vm, SUSPENDED)
 
 
 def _check_storage(xapi: "Xapi", vm: str) -> None:
@@ -51,10 +54,10 @@ def resume_on(context: Context, vm: str, host: str, start_paused: bool, _force: 
     vm_placement.check_asked_for(context.xapi, host)
     with operation(context, vm, "resume_on") as under_way:
         vm_placement.check(context.xapi, vm, host)
-        _resume_there(under_way, host, start_paused)
+        resume_there(under_way, host, start_paused)
 
 
-def _resume_there(under_way: Operation, host: str, start_paused: bool) -> None:
+def resume_there(under_way: Operation, host: str, start_paused: bool) -> None:
     """A refused one leaves the VM suspended."""
     xapi, vm = under_way.xapi, under_way.vm
     xapi.forward(host)

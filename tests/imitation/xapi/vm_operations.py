@@ -63,7 +63,7 @@ class Life:
         """The host has lost its power, and with it what its xapi and xenopsd knew."""
         with self.changed:
             self._xenopsds.pop(host, None)
-            self.telling.texts.pop(host, None)
+            self.telling.forget(host)
         self.stages.let_go()
 
     def queue(self, vm: str) -> threading.RLock:
