@@ -12,6 +12,7 @@ from typing import Any, Callable, Dict, List
 import pytest
 from box_host import set_plugin
 from managed_pool import Pool
+from sriovctl import terminal
 from sriovctl.connection import Remote
 from sriovctl.errors import Unreachable
 from terminal_session import Terminal
@@ -388,3 +389,23 @@ def test_command_that_gives_a_request_as_it_was(
     (command,) = re.findall("`sriovctl ([^`]*)` gives it as it was", said.err)
     assert ctl(*shlex.split(command)).status == 0
     assert asked(pool, web) == before
+
+
+def test_pool_that_changes_while_the_plan_is_read(
+    pool: Pool, ctl: Ctl, write: Write, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Another has made it so: the VM does not get its VF twice."""
+    web = pool.vm("web")
+    file = write("vms: {web: {vfs: [{network: xenbr1}]}}")
+
+    def asked_while(_question: str) -> bool:
+        pool.assign(web, network=pool.network("eth1"))
+        return True
+
+    monkeypatch.setattr(terminal, "asked", asked_while)
+    said = ctl("apply", file)
+    assert (said.status, len(asked(pool, web))) == (1, 1)
+    assert "(CHANGED_MEANWHILE)" in said.err
+    monkeypatch.setattr(terminal, "asked", lambda _question: True)
+    assert ctl("apply", write("vms: {web: {vfs: []}}")).status == 0
+    assert asked(pool, web) == []

@@ -52,14 +52,30 @@ def apply(client: Client, args: argparse.Namespace) -> int:
             else "The pool is as the file says."
         )
         return unknown
-    return max(unknown, _make(client, plan))
+    return max(unknown, _make(client, wanted, plan))
 
 
-def _make(client: Client, plan: Plan) -> int:
+def _as_it_was_shown(client: Client, wanted: Document, plan: Plan) -> None:
+    """While a person reads a plan, somebody else may make it, and a VM would get its VFs twice."""
+    client.pool.forget()
+    now = found.plan(client.pool, wanted, client.patience)
+    if [(one.uuid, diff.line(one)) for one in now.changes] != [
+        (one.uuid, diff.line(one)) for one in plan.changes
+    ]:
+        raise Failed(
+            "CHANGED_MEANWHILE",
+            "The pool has changed since the plan was made. Nothing was changed.",
+            "Call again, and look at the new plan.",
+        )
+
+
+def _make(client: Client, wanted: Document, plan: Plan) -> int:
     if client.options.output is not None and not client.options.yes:
         terminal.tell(sys.stderr, _text(plan, sys.stderr))
     if not client.confirm(f"Plan: {diff.summary(plan.changes)}. Go on?"):
         raise Failed("NOT_CONFIRMED", "Nothing was changed.")
+    if not client.options.yes:
+        _as_it_was_shown(client, wanted, plan)
     results: List[Optional[Failed]] = []
     with client.progress("Applying") as progress:
         try:
