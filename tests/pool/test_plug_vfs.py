@@ -1,11 +1,13 @@
 """The steps of a move on one host: a running VM's VFs out of it and into it, as the master has them done."""
 
+import json
 from typing import Any, List
 
 import kernel_net
 import kernel_xen
 import pytest
 from faults import ended_at
+from hypervisor import XENOPSD
 from machine_qemu import Qemu
 from managed_pool import Pool
 from sriovlib.calls import plug_vfs
@@ -208,3 +210,35 @@ def test_a_call_that_was_killed_is_finished_by_the_next_and_can_be_undone(
         if not came_so_far:
             return
     raise AssertionError("it has no end")
+
+
+# -- what a move makes of it ---------------------------------------------------------------------------
+
+
+def takes_devices(pool: Pool, vm: str) -> bool:
+    """Whether a domain that xenopsd makes of the VM now takes devices."""
+    config = pool.one.machine.read(f"{XENOPSD}/VM/{vm}/config")
+    return bool(json.loads(config)["ty"][1]["pci_passthrough"])
+
+
+@pytest.mark.usefixtures("hurried")
+def test_domain_of_a_vm_whose_entries_are_gone_goes_on_taking_devices(pool: Pool, vm: str) -> None:
+    pool.call("unplug_vfs", pool.one, vm=vm)
+    pool.refused("keep_passthrough", pool.one, vm=vm).says("SRIOV_BUSY", "xenopsd still has 1 PCI device")
+    pool.set_pci(vm, None)
+    pool.box.let_xenopsd_know(pool.ref(vm))
+    assert not takes_devices(pool, vm)
+    for _ in range(2):
+        assert pool.call("keep_passthrough", pool.one, vm=vm) == {"vm_uuid": vm, "passthrough": True}
+        assert takes_devices(pool, vm)
+    pool.guest_reboots(vm)
+    assert (pool.power_state(vm), driven(pool, vm)) == ("Running", [])
+    assert pool.call("plug_vfs", pool.one, vm=vm)["plugged"] == [VF]
+    assert driven(pool, vm) == [VF]
+
+
+def test_xapi_that_is_late_to_tell_is_waited_for(pool: Pool, vm: str) -> None:
+    pool.call("unplug_vfs", pool.one, vm=vm)
+    pool.set_pci(vm, None)
+    assert pool.call("keep_passthrough", pool.one, vm=vm)["passthrough"] is True
+    assert takes_devices(pool, vm)

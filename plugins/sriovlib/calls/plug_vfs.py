@@ -21,6 +21,7 @@ TIMEOUT, LONGEST = 60, 600  # seconds that a guest has to let go of its VFs
 METADATA_SECONDS = 60  # for xenopsd to hear of entries that are gone
 LINK_SECONDS = 1  # for a bond in the guest to leave a VF without a link: it looks each 0.1 s (miimon)
 PAUSE = 0.5
+NO_NOTE = Note(0, [], {})
 
 Settings = Mapping[str, str]
 
@@ -45,10 +46,8 @@ def unplug_vfs(host: Host, session: Any, args: Mapping[str, str]) -> Dict[str, A
         takes = _takes_devices(control, vm)
         plugged = hotplug.present(host, vm.domid, list(vm.leased))
         _links(host, vm, plugged, up=False)
-        try:
-            kept = hotplug.unplug(host, control, vm.domid, plugged, seconds)
-        finally:
-            _links(host, vm, plugged, up=True)
+        kept = hotplug.unplug(host, control, vm.domid, plugged, seconds)
+        _links(host, vm, list(kept), up=True)
         out = [address for address in vm.leased if address not in kept]
         warnings = _leave(host, vm, out)
     unplugged = [address for address in plugged if address not in kept]
@@ -80,8 +79,7 @@ def plug_vfs(host: Host, session: Any, args: Mapping[str, str]) -> Dict[str, Any
                 failed[address] = error.message
             except hotplug.NotDone as error:
                 failed[address] = str(error)
-        there = hotplug.present(host, vm.domid, list(failed)) if failed else []
-        warnings = _leave(host, vm, [address for address in failed if address not in there])
+        warnings = _leave(host, vm, _not_there(host, vm, list(failed)))
     return {
         "vm_uuid": vm_uuid,
         "plugged": plugged,
@@ -210,12 +208,23 @@ def _arrive(host: Host, vm: Running, address: str) -> None:
         for uuid, claim in start_notes.claims(host, vm.vm_uuid).items():
             if address in claim.devices:
                 raise _taken(address, f"the VM {uuid}, which is being started")
-        note = start_notes.read(host, vm.vm_uuid) or Note(0, [], {})
+        has = [vf for vf, domain in owners.items() if domain.domid == vm.domid]
+        note = start_notes.read(host, vm.vm_uuid) or Note(0, has, {})  # the package came after its start
         devices = [*note.devices, *(vf for vf in wanted if vf not in note.devices)]
         _write_note(host, vm, devices, {**note.settings, address: dict(vm.leased[address])})
         there = apply.again(host, there)
         apply.arrive(host, there, wanted, owners)
         apply.link(host, there, wanted, up=True)
+
+
+def _not_there(host: Host, vm: Running, addresses: List[str]) -> List[str]:
+    """Those of the VFs that the domain does not have, as far as that is known."""
+    try:
+        there = hotplug.present(host, vm.domid, addresses) if addresses else []
+    except hotplug.NotDone as error:
+        host.log(f"{vm.vm_uuid}: {', '.join(addresses)} stay as they are: {error}")
+        return []
+    return [address for address in addresses if address not in there]
 
 
 def _taken(address: str, holder: str) -> SriovError:
@@ -228,12 +237,16 @@ def _leave(host: Host, vm: Running, addresses: Sequence[str]) -> List[str]:
     if not addresses:
         return []
     with host.lock("vfs", f"VFs that {vm.vm_uuid} has left"):
-        note = start_notes.read(host, vm.vm_uuid) or Note(0, [], {})
+        note = start_notes.read(host, vm.vm_uuid) or NO_NOTE
         owners = xenstore.owners_now(host)
         if owners is None:
             return ["The VFs keep their settings: xenstore does not tell which VMs have which VFs."]
         foreign = release.of_others(host, vm.vm_uuid, note).union(owners)
-        complaints = apply.release(host, [vf for vf in addresses if vf not in foreign])
+        own = [vf for vf in addresses if vf not in foreign]
+        apply.link(host, apply.look(host), {vf: vm.leased[vf] for vf in own}, up=True)
+        complaints = apply.release(host, own)
+        if note is NO_NOTE:
+            return list(complaints.values())
         left = {vf: text for vf, text in note.settings.items() if vf not in addresses or vf in complaints}
         _write_note(host, vm, [vf for vf in note.devices if vf not in addresses], left, note.time)
     return list(complaints.values())
@@ -283,8 +296,13 @@ def keep_passthrough(host: Host, session: Any, args: Mapping[str, str]) -> Dict[
             kind, builder = metadata["vm"]["ty"]
             vm = {**metadata["vm"], "ty": [kind, {**builder, "pci_passthrough": True}]}
             xenops_service.import_metadata(host, reference, {**metadata, "vm": vm})
-            metadata = xenops_service.export_metadata(host, reference, vm_uuid)
-    return {"vm_uuid": vm_uuid, "passthrough": _passes_through(metadata)}
+            if not _passes_through(xenops_service.export_metadata(host, reference, vm_uuid)):
+                raise SriovError(
+                    "SRIOV_BUSY",
+                    f"xenopsd has not kept pci_passthrough of VM {vm_uuid}: xapi has told it of the VM anew.",
+                    "Call again when nobody changes the VM.",
+                )
+    return {"vm_uuid": vm_uuid, "passthrough": True}
 
 
 def _passes_through(metadata: Mapping[str, Any]) -> bool:

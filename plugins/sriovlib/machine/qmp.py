@@ -3,8 +3,9 @@
 QEMU serves one client of the socket at a time, and xenopsd opens it for each command of its own and waits for
 its turn without an end (xen-api: ocaml/xenopsd/xc/device_common.ml, with_qmp_connection). So a connection of
 ours lasts for a few commands, and nothing is waited for on it. DEVICE_DELETED goes only to who is connected
-when the guest lets go; what tells it to whoever comes later is QEMU's object tree, from which a device goes
-in the same step (QEMU: hw/core/qdev.c, device_unparent).
+when the guest lets go; what tells it to whoever comes later is QEMU's object tree, which a device leaves once
+it is unrealized, just before that event (QEMU: hw/core/qdev.c, device_unparent; from 5.2 on device_finalize
+sends it).
 """
 
 import json

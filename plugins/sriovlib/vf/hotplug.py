@@ -20,6 +20,7 @@ from ..machine.xen_control import XenControl
 from . import pciback
 
 PAUSE = 0.3  # between two looks at what the guest has let go; each is a connection to QEMU
+ASK_SECONDS = 10  # from one request to the guest to the next
 RESET_SECONDS = 10  # a function-level reset takes 0.1 s
 BACK_SECONDS = 10  # for a guest to let go of what it was just given, where the rest failed
 
@@ -84,15 +85,18 @@ def unplug(
 
 
 def _asked_for(host: Host, domid: int, addresses: Collection[str], deadline: float) -> List[str]:
-    """Asks the guest to let go of devices, and waits; those that it still has. Raises QmpError."""
-    asked = False
+    """Asks the guest to let go of devices, and waits; those that it still has. Raises QmpError. A guest that
+    boots forgets what it was asked before its ACPI was ready, so it is asked again (QEMU from 6.2 to 8.0 does
+    not pass that on)."""
+    ask_at = time.monotonic()
     while True:
         with qmp.connected(host, domid) as monitor:
             there = qmp.devices(monitor)
             kept = [address for address in addresses if address in there]
-            for address in [] if asked else kept:
-                qmp.ask_for(monitor, there[address])
-            asked = True
+            if time.monotonic() >= ask_at:
+                for address in kept:
+                    qmp.ask_for(monitor, there[address])
+                ask_at += ASK_SECONDS
         if not kept or time.monotonic() >= deadline:
             return kept
         time.sleep(PAUSE)
