@@ -9,7 +9,7 @@ import kernel_xen
 import machine
 import machine_qemu
 import pytest
-from machine import Machine
+from machine import LOG, Machine
 from machine_qemu import Qemu, Qemus
 from sriovlib.machine import qmp, xenstore
 from sriovlib.machine.xen_control import XenControl
@@ -107,6 +107,14 @@ def test_qemu_is_held_for_no_longer_than_it_answers(host: Machine) -> None:
     qemu(host).keeps = True
     assert list(unplug(host, VF0, seconds=1)) == [VF0]
     assert qemu(host).commands.count("qmp_capabilities") > 2
+
+
+def test_with_debug_on_the_log_has_each_step(host: Machine, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(host, "_debug", True)
+    assert unplug(host, VF0) == {}
+    log = host.read(LOG)
+    for words in ('QMP device_del {"id": "pci-pt-07_10.0"}', "xc_deassign_device 0x1 0x780"):
+        assert words in log
 
 
 # -- what does not answer ----------------------------------------------------------------------------

@@ -12,7 +12,8 @@ import machine
 import pytest
 from machine import Machine
 from sriovlib.errors import SriovError
-from sriovlib.machine import xen_control
+from sriovlib.machine import xen, xen_control
+from sriovlib.machine.command import Completed
 from sriovlib.machine.host import Host
 from sriovlib.machine.xen_control import Range, XenControl
 
@@ -146,3 +147,17 @@ def test_memory_of_a_vf_is_its_bars(tmp_path: Path) -> None:
     assert (first.pages, second.pages, second.first - first.first) == (4, 4, 0x20)
     lines = made.read(f"/sys/bus/pci/devices/{VF}/resource").splitlines()
     assert int(lines[0].split()[0], 16) == first.first << 12
+
+
+HEAD = "Name                                        ID   Mem VCPUs\tState\tTime(s)\n"
+
+
+@pytest.mark.parametrize(
+    ("state", "runs"),
+    [("r-----", True), ("-b----", True), ("------", True), ("--p---", False), ("---sr-", False)]
+    + [("---s--", False), ("---sc-", False), ("-----d", False), ("xl says", None)],
+)
+def test_whether_a_domain_runs(state: str, runs: Any) -> None:
+    said = f"{HEAD}a -b---- 1.0                                 3  1024     1     {state}      12.5\n"
+    assert xen.runs(Completed(["xl"], 0, said, "")) is runs
+    assert xen.runs(Completed(["xl"], 1, said, "")) is None

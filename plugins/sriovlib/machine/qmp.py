@@ -54,7 +54,8 @@ class Refused(QmpError):
 class Monitor:
     """One connection, after its greeting."""
 
-    def __init__(self, stream: socket.socket, deadline: float) -> None:
+    def __init__(self, host: Host, stream: socket.socket, deadline: float) -> None:
+        self._host = host
         self._stream = stream
         self._deadline = deadline
         self._read = b""
@@ -65,6 +66,17 @@ class Monitor:
 
     def command(self, name: str, **arguments: Any) -> Any:
         """Its result; raises QmpError."""
+        begun, said = time.monotonic(), "done"
+        try:
+            return self._answer(name, arguments)
+        except QmpError as error:
+            said = str(error)
+            raise
+        finally:
+            if self._host.debug:
+                self._host.trace(f"QMP {name} {json.dumps(arguments)}", begun, said)
+
+    def _answer(self, name: str, arguments: Dict[str, Any]) -> Any:
         self._number += 1
         message: Dict[str, Any] = {"execute": name, "id": self._number}
         if arguments:
@@ -122,7 +134,7 @@ def connected(host: Host, domid: int, seconds: float = SECONDS) -> Iterator[Moni
             raise NoQemu(f"domain {domid} has no QEMU that answers") from error
         except OSError as error:
             raise Silent(f"QEMU of domain {domid} did not answer: {error}") from error
-        yield Monitor(stream, deadline)
+        yield Monitor(host, stream, deadline)
 
 
 class Device(NamedTuple):

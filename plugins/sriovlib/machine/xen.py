@@ -44,8 +44,9 @@ def parse(answer: Completed) -> Optional[Xen]:
 
 def runs(answer: Completed) -> Optional[bool]:
     """Whether the domain goes on, of what `xl list DOMID` printed: False where it is paused, shut down,
-    crashed or dying; None where that does not tell. (Xen: tools/xl/xl_list.c, list_domains: `Name ID Mem
-    VCPUs State Time(s)`, the state six letters or dashes, `rbpscd`.)"""
+    crashed or dying; None where that does not tell. (Xen: tools/xl/xl_info.c, list_domains: `Name ID Mem
+    VCPUs State Time(s)`, the state running, blocked, paused, shut down, why, dying: a letter or a dash each.)
+    """
     last = answer.stdout.splitlines()[-1:] if answer.status == 0 else []
-    found = re.search(r"\s[r-][b-]([p-][s-][c-][d-])\s+[0-9.]+\s*$", last[0]) if last else None
+    found = re.search(r"\s[r-][b-]([p-][s-]\S[d-])\s+[0-9.]+\s*$", last[0]) if last else None
     return found.group(1) == "----" if found else None

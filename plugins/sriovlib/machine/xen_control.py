@@ -10,6 +10,7 @@ import errno
 import glob
 import os
 import re
+import time
 from typing import Any, List, NamedTuple, Optional, Tuple
 
 from ..errors import SriovError
@@ -59,6 +60,7 @@ class XenControl:
 
     def __init__(self, host: Host) -> None:
         """SriovError where there is no library that fits."""
+        self._host = host
         self._library = _loaded(host)
         self._handle = self._library.xc_interface_open(None, None, 0)
         if not self._handle:
@@ -103,6 +105,17 @@ class XenControl:
         self._do("xc_domain_iomem_permission", domid, memory.first, memory.pages, int(allowed))
 
     def _do(self, function: str, *numbers: int) -> None:
+        begun, said = time.monotonic(), "done"
+        try:
+            self._call(function, *numbers)
+        except OSError as error:
+            said = error.strerror or str(error)
+            raise
+        finally:
+            if self._host.debug:
+                self._host.trace(" ".join([function, *map(hex, numbers)]), begun, said)
+
+    def _call(self, function: str, *numbers: int) -> None:
         answer = getattr(self._library, function)(self._handle, *numbers)
         if answer:
             # Libraries of old answered the error itself.

@@ -188,7 +188,7 @@ def _give(host: Host, control: XenControl, domid: int, address: str) -> None:
     try:
         pciback.take(host, address)
         _reset(host, address)
-        _quarantine(control, address)
+        _quarantine(host, control, address)
         control.assign(domid, address)
         for memory in xen_control.memory_of(host, address):
             control.allow(domid, memory, True)
@@ -205,13 +205,13 @@ def _give(host: Host, control: XenControl, domid: int, address: str) -> None:
         raise NotDone("Xen assigned it, and yet says that no domain has it")
 
 
-def _quarantine(control: XenControl, address: str) -> None:
-    """As xenopsd does before it assigns (device.ml, PCI.quarantine); a Xen without one does without."""
+def _quarantine(host: Host, control: XenControl, address: str) -> None:
+    """As xenopsd does before it assigns (device.ml, PCI.quarantine). It protects dom0 from what the device
+    does when it has left the domain; whether the domain gets it, the assignment tells."""
     try:
         control.quarantine(address)
     except OSError as error:
-        if error.errno not in (errno.ESRCH, errno.ENODEV):
-            raise
+        host.log(f"{address} could not be quarantined: {error.strerror}")
 
 
 def _taken_back(host: Host, control: XenControl, domid: int, address: str) -> str:

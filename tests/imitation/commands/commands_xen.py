@@ -22,7 +22,7 @@ def xl(sysfs: Sysfs, arguments: Sequence[str], _input: str) -> Answer:
 
 
 def _list(sysfs: Sysfs, domid: str) -> Answer:
-    """`xl list DOMID` (tools/xl/xl_list.c, list_domains)."""
+    """`xl list DOMID` (tools/xl/xl_info.c, list_domains)."""
     domain = sysfs.state["domains"].get(domid)
     if domain is None:
         return Answer(1, "", f"{domid} is an invalid domain identifier (rc=-6)\n")

@@ -6,12 +6,12 @@ from sriovlib.machine.xen_control import XenControl
 
 class Control(XenControl):
     def __init__(self, machine: Machine) -> None:
-        self._machine = machine
+        self._host = self._machine = machine
 
     def close(self) -> None:
         """Nothing is open."""
 
-    def _do(self, function: str, *numbers: int) -> None:
+    def _call(self, function: str, *numbers: int) -> None:
         import kernel_xen
 
         with self._machine.changed() as sysfs:
