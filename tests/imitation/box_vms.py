@@ -8,7 +8,8 @@ import ha
 import vm_guest
 import vm_metadata
 from migration_stages import Held
-from vm_operations import new_vm
+from vm_operations import new_vm, update_allowed
+from vm_rules import CANNOT_SUSPEND
 
 HOOK_SCRIPT = os.path.abspath(f"{__file__}/../../../hooks/xapi/xapi-sriov")
 
@@ -92,6 +93,19 @@ class BoxVMs:
         for program in programs:
             program.kill()
         return len(programs)
+
+    def set_unmigratable(self, vm: str, reason: str, xapi_knows: bool = True) -> None:
+        """QEMU of the running VM has a device whose state it cannot send, or none any more, as there is no
+        reason; xapi hears of that moments later."""
+        record = self.xapi.database.record("VM", vm)
+        self.xapi.life.hypervisor(self.xapi, record["resident_on"]).unmigratable[record["uuid"]] = reason
+        if xapi_knows:
+            metrics = record["guest_metrics"]
+            other = dict(self.xapi.database.get("VM_guest_metrics", metrics, "other"))
+            other.pop(CANNOT_SUSPEND, None)
+            said = {CANNOT_SUSPEND: reason} if reason else {}
+            self.xapi.database.set("VM_guest_metrics", metrics, "other", {**other, **said})
+            update_allowed(self.xapi, vm)
 
     def xapi_tells_late(self) -> ContextManager[None]:
         """Meanwhile xenopsd does not hear of changes of running VMs."""

@@ -47,6 +47,7 @@ class Hypervisor:
         self._domains: Dict[str, int] = {}
         self._plugged: Dict[str, List[str]] = {}
         self._last = 0
+        self.unmigratable: Dict[str, str] = {}  # what QEMU says of the state of a VM's devices, if it does
 
     def keep(self, uuid: str, vm: Mapping[str, Any], pcis: Mapping[str, Any]) -> None:
         """xenopsd writes down what it knows of a VM: a Vm.t, and a Pci.t for each address."""

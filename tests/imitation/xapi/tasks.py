@@ -9,6 +9,8 @@ from values import Failure, internal_error, now
 from wire import xml_value
 from workers import Workers
 
+MIGRATION = "Async.VM.pool_migrate"
+
 
 class Cancelled(Failure):
     """The end of a call whose task was cancelled, at a point where the call looked."""
@@ -42,9 +44,9 @@ def look_whether_cancelled(database: Database, task: str) -> None:
 
 
 def is_at(database: Database, task: str, progress: float, may_be_cancelled: bool = True) -> None:
-    """How far a call has come, 0.0 to 1.0. `task` may be none."""
+    """How far a migration has come, 0.0 to 1.0. `task` may be none, or that of a call that it is part of."""
     with database.lock:
-        if database.exists("task", task):
+        if database.exists("task", task) and database.get("task", task, "name_label") == MIGRATION:
             database.set("task", task, "progress", progress)
             if not may_be_cancelled:
                 database.set("task", task, "allowed_operations", [])

@@ -114,6 +114,9 @@ class _Migration:
     def _begin(self) -> None:
         self._under_way.look_whether_cancelled()
         self._from.known(self._uuid)
+        reason = self._from.hypervisor.unmigratable.get(self._uuid)
+        if reason:  # assert_can_save, which asks QEMU
+            raise Failure("DEVICE_DETACH_REJECTED", "VM", self._uuid, reason)
         vm_start.hook(self._xapi, self._vm, self._source, "vm-pre-migrate", "source")
         self._under_way.look_whether_cancelled()
         metadata = self._from.export_metadata(self._uuid)

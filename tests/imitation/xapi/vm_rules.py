@@ -44,6 +44,7 @@ _OF_CONTROL_DOMAINS = (
     "start_on",
 )
 _MOVES = ("suspend", "checkpoint", "pool_migrate", "migrate_send")
+CANNOT_SUSPEND = "data-cant-suspend-reason"  # QEMU's, by xenopsd (xc/device.ml, update_cant_suspend)
 _COPIES = ("clone", "copy", "export")
 _SNAPSHOTS = ("snapshot", "checkpoint")
 
@@ -117,6 +118,8 @@ def _refusal_of_guest(vm: Standing, operation: str, strict: bool) -> Optional[Fa
         return Failure("VM_IS_IMMOBILE", vm.ref)
     if vm.record["is_control_domain"] and operation not in _OF_CONTROL_DOMAINS:
         return Failure("OPERATION_NOT_ALLOWED", "This operation is not allowed on a control domain")
+    if operation in _MOVES and CANNOT_SUSPEND in vm.reported:
+        return Failure("VM_NON_SUSPENDABLE", vm.ref, vm.reported[CANNOT_SUSPEND])
     is_guest = vm.record["power_state"] == RUNNING and not _is_paravirtual(vm)
     if is_guest and strict and not _has_feature(vm, operation):
         return Failure("VM_LACKS_FEATURE", vm.ref)

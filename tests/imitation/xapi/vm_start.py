@@ -15,10 +15,10 @@ import vm_placement
 import vm_rules
 from calls import Call, Calls, Context, operation_call
 from hypervisor import CannotStart
-from values import NULL, internal_error
+from values import NULL, Failure, internal_error
 from vm_notes import guest_of, note_running, note_stopped, note_wish
 from vm_operations import Operation, operation, standing, stop_others
-from vm_rules import PAUSED, RUNNING, SUSPENDED
+from vm_rules import HALTED, PAUSED, RUNNING, SUSPENDED
 
 if TYPE_CHECKING:
     from xapi import Xapi
@@ -119,10 +119,19 @@ def _start_there(under_way: Operation, host: str, start_paused: bool) -> None:
         xapi.forward(host)
         vm_metadata.push(xapi, vm, host)
         with xapi.life.queue(vm):
+            _refuse_running(xapi, vm, host)
             domain = boot(under_way, host)
         note_running(xapi, vm, host, domain, PAUSED if start_paused else RUNNING)
     finally:
         xapi.database.set("VM", vm, "scheduled_to_be_resident_on", NULL)
+
+
+def _refuse_running(xapi: "Xapi", vm: str, host: str) -> None:
+    """Of a domain there that xapi did not know it knows then (xapi_xenops.ml, start: set_resident_on)."""
+    domain = xapi.life.hypervisor(xapi, host).domain(xapi.database.get("VM", vm, "uuid"))
+    if domain is not None:
+        note_running(xapi, vm, host, domain)
+        raise Failure("VM_BAD_POWER_STATE", vm, RUNNING, HALTED)
 
 
 def shut_down(context: Context, vm: str, name: str) -> None:
