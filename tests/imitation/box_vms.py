@@ -129,6 +129,12 @@ class BoxVMs:
         uuid = self.xapi.database.get("VM", vm, "uuid")
         return self.xapi.life.hypervisor(self.xapi, host).plugged(uuid)
 
+    def resets_under_guests(self, host: "BoxHost") -> List[str]:
+        """Devices of running guests that were reset when another domain ended, whose xenstore still named
+        them."""
+        with host.machine.changed() as sysfs:
+            return list(sysfs.state.get("reset_under_a_guest", []))
+
     def wait_for_calls(self, seconds: float = 60.0) -> bool:
         """Until no operation on a VM goes on or waits for its turn; whether it came to that."""
         life = self.xapi.life

@@ -127,6 +127,17 @@ def test_the_cpu_there_must_have_what_the_guest_has_seen(box: PoolInABox, featur
     assert box.wait_for_task(begin(box, vm, force="true"))["status"] == "success"
 
 
+def test_a_host_without_the_vms_network_takes_it_not(box: PoolInABox) -> None:
+    vm, (there, source) = running(box), box.hosts
+    database = box.xapi.database
+    network = database.create("network", {"name_label": "storage"})
+    database.create("PIF", {"host": source.ref, "network": network})
+    database.create("VIF", {"VM": vm, "network": network, "device": "0"})
+    for method, further in (("VM.assert_can_boot_here", ()), ("VM.pool_migrate", ({},))):
+        failure = refused(box.xapi.call, method, vm, there.ref, *further)
+        assert failure == ["VM_REQUIRES_NETWORK", vm, network]
+
+
 def test_qemu_may_have_a_device_whose_state_it_cannot_send(box: PoolInABox) -> None:
     """xapi refuses once it knows, xenopsd anyhow, before any hook."""
     vm = running(box)

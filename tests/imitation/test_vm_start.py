@@ -109,3 +109,15 @@ def test_a_hard_shutdown_ends_a_reboot_that_waits_for_its_hook(box: PoolInABox) 
     open(gate, "w").close()
     outcomes = [box.wait_for_task(task)["status"] for task in (reboot, shutdown)]
     assert (outcomes, box.power_state(vm)) == (["cancelled", "success"], "Halted")
+
+
+def test_a_domain_that_ends_resets_what_xenstore_says_is_its_own(box: PoolInABox) -> None:
+    """Whosesoever it is by then: here nobody has taken the key away, and another guest has the device."""
+    machine, device = box.master.machine, "0000:07:10.0"
+    first, second = (box.add_vm(name, other_config={"pci": f"0/{device}"}) for name in ("first", "second"))
+    box.start(first)
+    control = machine.xen_control()
+    control.deassign(int(box.xapi.database.get("VM", first, "domid")), device)
+    box.start(second)
+    box.shut_down(first)
+    assert box.resets_under_guests(box.master) == [device]

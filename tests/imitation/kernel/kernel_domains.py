@@ -49,10 +49,13 @@ def start(sysfs: Sysfs, uuid: str, name: str, addresses: Sequence[str], passthro
 
 
 def stop(sysfs: Sysfs, uuid: str) -> int:
-    """Its devices stay with pciback, for the next guest. The number that its domain had."""
+    """Its devices stay with pciback, for the next guest. The number that its domain had. What xenstore notes
+    as its own is reset, be it another guest's by now (xen-api: ocaml/xenopsd/xc/domain.ml, destroy)."""
     for number, domain in list(sysfs.state["domains"].items()):
         if domain["uuid"] == uuid:
             del sysfs.state["domains"][number]
+            others = kernel_xen.assigned(sysfs).intersection(domain["devices"])
+            sysfs.state.setdefault("reset_under_a_guest", []).extend(sorted(others))
             sysfs.remove(f"/sys/devices/pci-{number}-0")
             _switch(sysfs, domain["devices"], False)
             return int(number)

@@ -8,7 +8,7 @@ host, else the one with the most memory free, then with the fewest VMs, then the
 from typing import TYPE_CHECKING, List, Mapping, Sequence, Set, Tuple
 
 from values import Failure
-from vm_rules import HALTED
+from vm_rules import HALTED, RUNNING
 
 if TYPE_CHECKING:
     from xapi import Xapi
@@ -21,9 +21,25 @@ def check(xapi: "Xapi", vm: str, host: str) -> None:
         raise Failure("HOST_NOT_LIVE")
     if not database.get("host", host, "enabled"):
         raise Failure("HOST_DISABLED", host)
+    for network in (database.get("VIF", vif, "network") for vif in database.get("VM", vm, "VIFs")):
+        if database.exists("network", network) and not _is_network_there(xapi, network, host):
+            raise Failure("VM_REQUIRES_NETWORK", vm, network)
     needed = int(database.get("VM", vm, "memory_static_max"))
     if _is_known(xapi, host) and needed > _free_memory(xapi, host):
         raise Failure("HOST_NOT_ENOUGH_FREE_MEMORY", str(needed), str(_free_memory(xapi, host)))
+
+
+def _is_network_there(xapi: "Xapi", network: str, host: str) -> bool:
+    """One that has ports is where it has one; one that has none is where VMs run that are on it (xen-api:
+    ocaml/xapi/xapi_network_attach_helpers.ml, assert_can_see_named_networks)."""
+    database = xapi.database
+    ports = database.find("PIF", network=network)
+    if ports:
+        return any(database.get("PIF", port, "host") == host for port in ports)
+    vms = {database.get("VIF", vif, "VM") for vif in database.find("VIF", network=network)}
+    running = [vm for vm in vms if database.get("VM", vm, "power_state") == RUNNING]
+    hosts = {database.get("VM", vm, "resident_on") for vm in running}
+    return not hosts or host in hosts
 
 
 def check_asked_for(xapi: "Xapi", host: str) -> None:
