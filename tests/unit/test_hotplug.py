@@ -2,6 +2,7 @@
 step fails."""
 
 import errno
+import os
 from pathlib import Path
 from typing import Any, Iterator, List
 
@@ -150,7 +151,7 @@ def test_answer_that_got_lost_is_looked_for(host: Machine, monkeypatch: pytest.M
 
 def test_vf_of_another_domain_stays_there(host: Machine) -> None:
     host.start_domain(MAIL, "mail", [VF2])
-    assert refusal(host, VF2) == "Xen has assigned it to another domain"
+    assert refusal(host, VF2) == "Xen has assigned it to another domain, or does not know it"
     assert has(host) == [[VF0, VF1]] * 4
     assert has(host, 2) == [[VF2]] * 4
 
@@ -182,6 +183,14 @@ def test_xen_that_does_not_let_go_is_told(host: Machine, monkeypatch: pytest.Mon
     assert VF0 in (xenstore.plugged(host, 1) or {})  # so it counts as the domain's
     monkeypatch.undo()
     assert unplug(host, VF0) == {}
+
+
+def test_vf_that_is_gone_from_the_host_leaves_the_domain(host: Machine) -> None:
+    os.unlink(host.path(f"/sys/bus/pci/devices/{VF0}"))
+    assert unplug(host, VF0) == {}
+    assert [has(host)[1], has(host)[2]] == [[VF1], [VF1]]
+    assert refusal(host, VF0) == "this host has no such device"
+    assert [has(host)[1], has(host)[2]] == [[VF1], [VF1]]
 
 
 # -- cut off in the middle ---------------------------------------------------------------------------

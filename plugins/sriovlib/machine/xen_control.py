@@ -21,7 +21,6 @@ QUARANTINE = 0x7FF1  # Xen: DOMID_IO, that holds devices of which nobody is to h
 RELAXED = 1  # Xen: XEN_DOMCTL_DEV_RDM_RELAXED, as xenopsd and libxl assign
 _PAGE = 4096
 _BARS = 7  # with the ROM (Linux: PCI_ROM_RESOURCE); those behind are of bridges and VFs
-_IO = 0x100  # Linux: IORESOURCE_IO
 _MEMORY = 0x200  # Linux: IORESOURCE_MEM
 _PATHS = (
     "/usr/lib64/libxenctrl.so.{}*",
@@ -45,7 +44,10 @@ class Range(NamedTuple):
 
 def memory_of(host: Host, address: str) -> List[Range]:
     """What a domain must be allowed to map that gets the device: its BARs. VFs have no I/O ports and no INTx
-    (PCI Express, SR-IOV: VF BARs are memory, the interrupt pin is 0), so no more is needed. OSError."""
+    (PCI Express, SR-IOV: VF BARs are memory, the interrupt pin is 0), so no more is needed. None of a device
+    that is gone. OSError."""
+    if not host.exists(f"{pci.DEVICES}/{address}"):
+        return []
     lines = host.read(f"{pci.DEVICES}/{address}/resource").splitlines()[:_BARS]
     found = []
     for line in lines:

@@ -103,20 +103,19 @@ def _asked_for(host: Host, domid: int, addresses: Collection[str], deadline: flo
 
 
 def _take_out(host: Host, control: XenControl, domid: int, address: str) -> None:
-    """Of a device that QEMU does not have (any more)."""
+    """Of a device that QEMU does not have (any more). It is reset before it leaves the domain: whatever the
+    guest has left it doing must not go on in dom0's memory, or in a next guest's."""
     try:
         for memory in xen_control.memory_of(host, address):
             control.allow(domid, memory, False)
-        _reset(host, address)
-        try:
+        if takes_devices(control, domid, address) and not control.is_free(domid, address):
+            _reset(host, address)
             control.deassign(domid, address)
             if not control.is_free(domid, address):
                 raise NotDone("Xen took it from the domain, and yet says that a domain has it")
-        except OSError as error:
-            if error.errno not in (errno.ENODEV, errno.EOPNOTSUPP):  # it has not got it
-                raise
     except OSError as error:
-        raise NotDone(_of_xen(domid, error)) from error
+        if error.errno != errno.ENODEV:  # else another domain has it, and this one has not
+            raise NotDone(_of_xen(domid, error)) from error
     _note(host, domid, address, False)
 
 
@@ -148,6 +147,8 @@ def _note(host: Host, domid: int, address: str, plugged: bool) -> None:
 def plug(host: Host, control: XenControl, domid: int, address: str) -> bool:
     """Gives the domain a VF that no other domain has; False where it had it already. Raises NotDone, and then
     the domain does not have it, unless the sentence says so."""
+    if not host.exists(f"{pci.DEVICES}/{address}"):
+        raise NotDone("this host has no such device")
     in_qemu = address in _in_qemu(host, domid)
     free = _is_free(control, domid, address)
     if in_qemu and free:
@@ -180,7 +181,7 @@ def _retake(control: XenControl, domid: int, address: str) -> None:
         control.deassign(domid, address)
     except OSError as error:
         if error.errno == errno.ENODEV:
-            raise NotDone("Xen has assigned it to another domain") from error
+            raise NotDone("Xen has assigned it to another domain, or does not know it") from error
         raise NotDone(_of_xen(domid, error)) from error
 
 
