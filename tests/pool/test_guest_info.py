@@ -17,7 +17,7 @@ def test_guest_info_of_two_vfs_behind_a_device_of_somebody_else(pool: Pool) -> N
     assert (first["device"], first["linux_driver"]) == ("8086:10ed", "ixgbevf")
     assert "Intel" in first["windows_driver"]
     assert first["mac"] in info["cloud_init"]
-    assert info["warnings"] == []
+    assert (info["bonds"], info["warnings"]) == ([], [])
     listed = [request["guest"] for request in pool.requests(web)]
     assert listed == [{name: vf[name] for name in vf if name not in ("request", "vf")} for vf in info["vfs"]]
 
@@ -29,3 +29,18 @@ def test_guest_info_while_the_vfs_host_is_lost_says_what_is_not_known(pool: Pool
     assert (vf["device"], vf["linux_driver"], vf["position"]) == (None, None, 1)
     assert vf["mac"]
     pool.refused("guest_info", vm=pool.vm("plain")).says("SRIOV_NOT_FOUND", "`assign_vf`")
+
+
+def test_guest_info_bonds_a_vf_with_the_vif_in_its_network(pool: Pool) -> None:
+    web, database = pool.vm("web"), pool.box.xapi.database
+    pool.box.add_vlan(pool.one, "eth1", 12, "lan12")
+    (lan12,) = database.by_name_label("network", "lan12")
+    untagged = database.get("PIF", pool.box.pif(pool.one, "eth1"), "network")
+    for device, network in ("0", untagged), ("1", lan12):
+        mac = f"02:16:3e:00:00:0{device}"
+        database.create("VIF", {"VM": pool.ref(web), "network": network, "device": device, "MAC": mac})
+    pool.assign(web, pf="eth1", vlan="12", on=pool.one)
+    info = pool.call("guest_info", vm=web)
+    bond = {"request": 1, "vf_mac": pool.mac(web), "vif_device": "1", "vif_mac": "02:16:3e:00:00:01"}
+    assert info["bonds"] == [{**bond, "network": "lan12"}]
+    assert "interfaces: [vf1, vif1]" in info["cloud_init"]

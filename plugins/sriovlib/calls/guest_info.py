@@ -4,16 +4,17 @@ from typing import Any, Dict, Mapping
 
 from ..errors import SriovError
 from ..machine.host import Host
-from ..pool import guest, hosts, inventories, state
+from ..pool import guest, hosts, inventories, state, vifs
 from ..xapi.session import Xapi
 from . import arguments
 
 
 def guest_info(host: Host, session: Any, args: Mapping[str, str]) -> Dict[str, Any]:
-    """The plugin's `guest_info`, on the master: `{vm_uuid, vm_name, vfs, cloud_init, warnings}`.
+    """The plugin's `guest_info`, on the master: `{vm_uuid, vm_name, vfs, bonds, cloud_init, warnings}`.
 
-    `vfs`: by request, `{request, vf}` and what guest.needs says of it. `cloud_init`: the text of a file
-    `network-config` that matches the VFs by MAC.
+    `vfs`: by request, `{request, vf}` and what guest.needs says of it. `bonds`: `{request, vf_mac,
+    vif_device, vif_mac, network}` for each VF with a VIF in its network. `cloud_init`: the text of a file
+    `network-config` that finds all by MAC, and bonds these.
     """
     vm_uuid = arguments.required_uuid(args, "vm_uuid")
     xapi = Xapi(host, session)
@@ -29,12 +30,19 @@ def guest_info(host: Host, session: Any, args: Mapping[str, str]) -> Dict[str, A
         )
     where, leased = (entry.lease.host, entry.lease.vfs) if entry.lease else ("", {})
     surveyed = inventories.survey(host, session, pool, [one for one in pool.live if one.uuid == where])
-    there = surveyed.hosts[where].inventory.vfs if where in surveyed.hosts else {}
-    vfs = []
+    there = {one.address: one for one in surveyed.hosts[where].candidates} if where in surveyed.hosts else {}
+    vfs, wanted, tags = [], {}, pool.vlans()
     for request in entry.requests:
         address = leased.get(request.number)
-        device = there[address].device if address in there else None
-        vfs.append({"request": request.number, "vf": address, **guest.needs(vm, request, address, device)})
+        vf = there.get(address) if address else None
+        needs = guest.needs(vm, request, address, vf.device if vf else None)
+        vfs.append({"request": request.number, "vf": address, **needs})
+        if needs["mac"]:
+            wanted[request.number] = vifs.networks(request, vf.networks if vf else (), tags)
+    beside = vifs.beside(wanted, vifs.read(xapi, ref, pool.network_records))
+    interfaces = [
+        guest.Interface(vf["request"], vf["mac"], beside.get(vf["request"])) for vf in vfs if vf["mac"]
+    ]
     warnings = [problem.message for problem in surveyed.problems.values()]
     for device in sorted({vf["device"] for vf in vfs if vf["device"] and vf["linux_driver"] is None}):
         warnings.append(
@@ -44,6 +52,17 @@ def guest_info(host: Host, session: Any, args: Mapping[str, str]) -> Dict[str, A
         "vm_uuid": vm_uuid,
         "vm_name": vm.name,
         "vfs": vfs,
-        "cloud_init": guest.cloud_init(vf["mac"] for vf in vfs),
+        "bonds": [
+            {
+                "request": one.request,
+                "vf_mac": one.mac,
+                "vif_device": one.vif.device,
+                "vif_mac": one.vif.mac,
+                "network": pool.network_names[one.vif.network],
+            }
+            for one in interfaces
+            if one.vif
+        ],
+        "cloud_init": guest.cloud_init(interfaces),
         "warnings": warnings,
     }

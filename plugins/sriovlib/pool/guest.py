@@ -6,10 +6,14 @@ in which the card's vendor has the driver.
 """
 
 import re
-from typing import Any, Dict, Iterable, NamedTuple, Optional
+from typing import Any, Dict, List, NamedTuple, Optional, Sequence
 
 from .ledger import Request
 from .state import Vm
+from .vifs import Vif
+
+LOOK_MS = 100  # from one look of a bond at its links to the next
+NOTICES = 25  # of a bond that has changed over, one at each look
 
 _INTEL = "Intel Ethernet drivers for Windows (PROSet package)"
 _QAT = "Intel QuickAssist drivers for Windows"
@@ -79,11 +83,48 @@ def needs(vm: Vm, request: Request, address: Optional[str], device: Optional[str
     }
 
 
-def cloud_init(macs: Iterable[Optional[str]]) -> str:
-    """The file `network-config` of cloud-init (version 2, YAML) for VFs with these MACs, each with DHCP; ""
-    where none has a MAC. A MAC is the VF's whichever slot and name the guest gives it."""
-    lines = ["version: 2", "ethernets:"]
-    for number, mac in enumerate(macs, 1):
-        if mac is not None:
-            lines += [f"  vf{number}:", "    match:", f'      macaddress: "{mac}"', "    dhcp4: true"]
-    return "\n".join(lines) + "\n" if len(lines) > 2 else ""
+class Interface(NamedTuple):
+    """A VF that is a network interface, and the VIF that its guest can bond with it."""
+
+    request: int
+    mac: str
+    vif: Optional[Vif]
+
+
+def cloud_init(interfaces: Sequence[Interface]) -> str:
+    """The file `network-config` of cloud-init (version 2, YAML; netplan's below its key `network`) for them,
+    each with DHCP; "" for none. A MAC is the VF's whichever slot and name the guest gives it."""
+    lines: List[str] = []
+    for one in interfaces:
+        lines += _matched(f"vf{one.request}", one.mac)
+        lines += _matched(f"vif{one.vif.device}", one.vif.mac) if one.vif else _DHCP
+    bonds = [line for one in interfaces if one.vif for line in _bond(one.request, one.vif.device)]
+    parts = [*(["ethernets:", *lines] if lines else []), *(["bonds:", *bonds] if bonds else [])]
+    return "\n".join(["version: 2", *parts]) + "\n" if parts else ""
+
+
+_DHCP = ["    dhcp4: true"]
+
+
+def _matched(name: str, mac: str) -> List[str]:
+    return [f"  {name}:", "    match:", f'      macaddress: "{mac.lower()}"']
+
+
+def _bond(request: int, vif: str) -> List[str]:
+    """Over the VF while it is there. netplan has no parameter for peer_notif_delay: as many notices at each
+    look at the links last as long as five with half a second between them."""
+    parameters = {
+        "mode": "active-backup",
+        "primary": f"vf{request}",
+        "fail-over-mac-policy": "active",
+        "mii-monitor-interval": LOOK_MS,
+        "up-delay": 1000,
+        "gratuitous-arp": NOTICES,
+    }
+    return [
+        f"  bond{request}:",
+        f"    interfaces: [vf{request}, vif{vif}]",
+        "    parameters:",
+        *(f"      {name}: {value}" for name, value in parameters.items()),
+        *_DHCP,
+    ]

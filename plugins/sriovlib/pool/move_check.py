@@ -1,12 +1,12 @@
 """Whether a running VM with VFs can be moved to another host with them: all that can be known before anything
 is done to it."""
 
-from typing import Dict, List, NamedTuple, Optional, Set
+from typing import Dict, List, NamedTuple
 
 from ..errors import SriovError
 from ..safetext import listed
 from ..xapi.session import XapiFailure
-from . import pinning, state
+from . import pinning, state, vifs
 from .locked import Work
 from .networks import NULL
 
@@ -105,7 +105,7 @@ def check(at: Work, wish: Wish) -> None:
         )
     _must_have_drivers(at, record["guest_metrics"])
     if not wish.gap_allowed:
-        _must_have_vifs(at, record["VIFs"])
+        _must_have_vifs(at)
     if not target.enabled:
         raise SriovError(
             CANNOT, f"Host {target.name} is disabled.", "Enable it (`xe host-enable`), or use another."
@@ -147,31 +147,25 @@ def _must_have_drivers(at: Work, metrics: str) -> None:
         )
 
 
-def _must_have_vifs(at: Work, vifs: List[str]) -> None:
+def _must_have_vifs(at: Work) -> None:
     """On the network of each of its VFs, so that a bond in the guest has somewhere to go."""
     there = at.host(source(at))
-    has: Set[Optional[str]] = {_network_of(at, ref) for ref in vifs}
-    candidates = {one.address: one for one in there.candidates}
-    vfs = at.entry.lease.vfs if at.entry.lease else {}
+    attached = {
+        vif.network for vif in vifs.read(at.xapi, at.vm.ref, at.topology.network_records) if vif.attached
+    }
+    candidates, tags = {one.address: one for one in there.candidates}, at.topology.vlans()
+    leased = at.entry.lease.vfs if at.entry.lease else {}
     for request in at.entry.requests:
-        vf = candidates.get(vfs.get(request.number, ""))
-        serves = (
-            {request.choice.value} if request.choice.kind == "network" else set(vf.networks if vf else ())
-        )
-        if not serves & has:
+        vf = candidates.get(leased.get(request.number, ""))
+        serves = vifs.networks(request, vf.networks if vf else (), tags)
+        if not serves & attached:
             names = (
                 listed(sorted(at.topology.network_names.get(uuid, uuid) for uuid in serves)) or "its network"
             )
             raise SriovError(
                 CANNOT,
                 f"VM {_name(at)} has no attached VIF in {names}, the network of its VF "
-                f"{vfs.get(request.number)}: its guest would be without that network while it moves.",
+                f"{leased.get(request.number)}: its guest would be without that network while it moves.",
                 "Give it a VIF there and bond both in the guest (docs/live-migration.md); or allow the gap: "
                 "network_gap=allowed.",
             )
-
-
-def _network_of(at: Work, vif: str) -> Optional[str]:
-    record = at.xapi.call("VIF.get_record", vif)
-    found = at.topology.network_records.get(record["network"])
-    return found["uuid"] if found and record["currently_attached"] else None
