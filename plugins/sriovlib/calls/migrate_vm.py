@@ -1,18 +1,19 @@
 """`migrate_vm`, `detach_vfs`, `attach_vfs`: the VFs of a running VM, while it moves and otherwise."""
 
-from typing import Any, Dict, Mapping
+from typing import Any, Callable, Dict, Mapping
 
 from ..errors import bad_argument
 from ..machine.host import Host
 from ..pool import moves
 from ..pool.move_check import Wish
+from ..xapi.session import logged_in
 from . import arguments
 
 TIMEOUT = 60  # seconds that a guest has to let its VFs go; it takes a few
 LONGEST = 600
 
 
-def migrate_vm(host: Host, session: Any, args: Mapping[str, str]) -> Dict[str, Any]:
+def migrate_vm(host: Host, _session: Any, args: Mapping[str, str]) -> Dict[str, Any]:
     """On the master. `{vm_uuid, host_uuid, from_uuid, changed, vfs: [{request, vf, before}], seconds:
     {unplug, copy, plug, without_vf}, warnings}`; `seconds` is empty where nothing was done. A dry run has
     `would_change` too, and checks all that can be known."""
@@ -23,19 +24,29 @@ def migrate_vm(host: Host, session: Any, args: Mapping[str, str]) -> Dict[str, A
         arguments.choice(args, "network_gap", ("no", "allowed")) == "allowed",
         arguments.boolean(args, "unconfirmed", False),
     )
-    return moves.migrate(host, session, wish, arguments.boolean(args, "dry_run", False))
+    dry_run = arguments.boolean(args, "dry_run", False)
+    return _on_our_own(host, lambda own: moves.migrate(host, own, wish, dry_run))
 
 
-def detach_vfs(host: Host, session: Any, args: Mapping[str, str]) -> Dict[str, Any]:
+def detach_vfs(host: Host, _session: Any, args: Mapping[str, str]) -> Dict[str, Any]:
     """On the master. `{vm_uuid, host_uuid, changed, detached: [{request, vf}]}`: the VM runs on without them,
     and xapi may suspend or move it, until `attach_vfs`."""
-    return moves.detach(host, session, arguments.required_uuid(args, "vm_uuid"), _timeout(args))
+    vm_uuid, timeout = arguments.required_uuid(args, "vm_uuid"), _timeout(args)
+    return _on_our_own(host, lambda own: moves.detach(host, own, vm_uuid, timeout))
 
 
-def attach_vfs(host: Host, session: Any, args: Mapping[str, str]) -> Dict[str, Any]:
+def attach_vfs(host: Host, _session: Any, args: Mapping[str, str]) -> Dict[str, Any]:
     """On the master. `{vm_uuid, host_uuid, changed, vfs: [{request, vf}]}`: VFs of the host where the VM
     runs, for one whose VFs are detached or whose move did not end; `host_uuid` is null where it does not."""
-    return moves.attach(host, session, arguments.required_uuid(args, "vm_uuid"))
+    vm_uuid = arguments.required_uuid(args, "vm_uuid")
+    return _on_our_own(host, lambda own: moves.attach(host, own, vm_uuid))
+
+
+def _on_our_own(host: Host, act: Callable[[Any], Dict[str, Any]]) -> Dict[str, Any]:
+    """In a session of our own. A plugin has that of its caller (xen-api: ocaml/xapi/xapi_plugins.ml), who may
+    log out before a long call has ended: a VM must not be left in the midst of a move for that."""
+    with logged_in(host) as own:
+        return act(own)
 
 
 def _timeout(args: Mapping[str, str]) -> int:
