@@ -108,6 +108,11 @@ _SHAPES: Dict[str, Shape] = {
     "reinstate_vfs": Fields({"host_uuid": _TEXT, "vfs": [_PLACED]}, _WARNED),
     "adopt_vm": Fields({"host_uuid": _TEXT, "vfs": [_PLACED]}, _WARNED),
     "park_vm": Fields({"host_uuid": _TEXT, "parked": [_PLACED]}, _WARNED),
+    "migrate_vm": Fields(
+        {"host_uuid": _NAME, "changed": _FLAG, "vfs": [_PLACED], "seconds": Fields({})}, _WARNED
+    ),
+    "detach_vfs": Fields({"changed": _FLAG, "detached": [_PLACED]}),
+    "attach_vfs": Fields({"host_uuid": _TEXT, "changed": _FLAG, "vfs": [_PLACED]}),
     "set_vf_count": Fields({"before": _NUMBER, "after": _NUMBER, "reboot_required": _FLAG}, _WARNED),
     "configure_vf": _VF,
 }

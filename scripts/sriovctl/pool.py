@@ -172,20 +172,25 @@ class Pool:
 
     def plugin(self, host: Host, function: str, **args: str) -> Any:
         """The JSON value that the plugin of the host answers; raises Failed."""
-        asked = f"host {host.name}"
         for text in args.values():
             if safe(text) != text:
                 raise Usage(f"`{safe(text)}` has characters that xapi cannot carry.", "Type it anew.")
-        answer = self._call(asked, "host.call_plugin", host.ref, PLUGIN, function, args)
+        answer = self._call(f"host {host.name}", "host.call_plugin", host.ref, PLUGIN, function, args)
+        value = self.answered(host, function, answer)
+        if not args:
+            self.answers.setdefault(function, {})[host.name] = value
+        return value
+
+    def answered(self, host: Host, function: str, answer: Any) -> Any:
+        """The JSON value in what the plugin answered; Failed where it is not that function's."""
         value = _read(function, answer)
         if value is None:
             raise Failed(
                 "BAD_ANSWER",
-                f"The plugin of {asked} answered {function} with something else than xapi-sriov does.",
+                f"The plugin of host {host.name} answered {function} with something else than xapi-sriov "
+                "does.",
                 "Is another plugin called `sriov` installed there?",
             )
-        if not args:
-            self.answers.setdefault(function, {})[host.name] = value
         return value
 
     def master(self, function: str, **args: str) -> Any:

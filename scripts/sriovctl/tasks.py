@@ -3,9 +3,9 @@
 import time
 from typing import Any, Callable, Dict
 
-from .errors import Failed, Restarting, of_xapi
+from .errors import NO_ANSWER, Failed, Restarting, of_xapi
 from .names import Vm
-from .pool import Host, Pool
+from .pool import PLUGIN, Host, Pool
 
 POLL_SECONDS = 1.0  # from one look to the next
 SILENT_SECONDS = 120.0  # for which xapi may be gone, as while its toolstack restarts
@@ -14,32 +14,57 @@ _RUNS = ("pending", "cancelling")
 Tell = Callable[[str], None]
 
 
-def done(pool: Pool, asked: str, what: str, tell: Tell, method: str, *params: Any) -> None:
+def done(pool: Pool, asked: str, what: str, tell: Tell, method: str, *params: Any) -> str:
     """Calls `Async.METHOD` and waits for its end; raises its failure. `asked` names who was asked (`host
     web1`), `what` is what is being done. Interrupted, it cancels the task and waits until that has ended:
-    what it was doing is then over, one way or the other."""
-    wait(pool, asked, what, tell, pool.call(f"Async.{method}", *params))
+    what it was doing is then over, one way or the other. Returns the result as xapi keeps it, in XML."""
+    return wait(pool, asked, what, tell, pool.call(f"Async.{method}", *params))
 
 
-def wait(pool: Pool, asked: str, what: str, tell: Tell, task: str) -> None:
+def wait(pool: Pool, asked: str, what: str, tell: Tell, task: str) -> str:
     """The same for a task that has been started."""
     tell(what)
     try:
-        record = _ended(pool, task, what, tell)
+        record = _ended(pool, task, lambda: what, tell)
     except KeyboardInterrupt:
         tell(f"{what}: interrupted, waiting for its end")
         try:
             pool.call("task.cancel", task)
         except Failed:
             pass  # it cannot be cancelled, or has just ended
-        _ended(pool, task, what, tell)
+        _ended(pool, task, lambda: what, tell)
         raise
+    return _result(pool, asked, task, record)
+
+
+def _result(pool: Pool, asked: str, task: str, record: Dict[str, Any]) -> str:
     try:
         pool.call("task.destroy", task)
     except Failed:
         pass  # xapi forgets it by itself
     if record["status"] != "success":
         raise of_xapi(record["error_info"] or ["TASK_CANCELLED"], asked)
+    return str(record["result"])
+
+
+def master(pool: Pool, what: Callable[[], str], tell: Tell, function: str, **args: str) -> Any:
+    """What the plugin of the pool master answers to a call that takes long; `what` says what is being done
+    now. Interrupted, it goes on there."""
+    host = pool.master_host
+    task = pool.call("Async.host.call_plugin", host.ref, PLUGIN, function, args)
+    asked = f"host {host.name}"
+    return pool.answered(host, function, _text(_result(pool, asked, task, _ended(pool, task, what, tell))))
+
+
+def _text(result: str) -> str:
+    """A task's result is its value in XML (xen-api: ocaml/xapi/taskHelper.ml, complete)."""
+    import xmlrpc.client  # not before: completion must answer at once
+
+    try:
+        ((text,), _) = xmlrpc.client.loads(f"<params><param>{result}</param></params>")
+    except (ValueError, xmlrpc.client.Error, SyntaxError):
+        return ""
+    return str(text)
 
 
 def start_on(pool: Pool, vm: Vm, host: Host, tell: Tell) -> None:
@@ -52,10 +77,11 @@ def start_on(pool: Pool, vm: Vm, host: Host, tell: Tell) -> None:
         wait(pool, f"host {host.name}", f"{what}, with other VFs", tell, task)
 
 
-def _ended(pool: Pool, task: str, what: str, tell: Tell) -> Dict[str, Any]:
-    silent_since = None
+def _ended(pool: Pool, task: str, what: Callable[[], str], tell: Tell) -> Dict[str, Any]:
+    silent_since, doing = None, ""
     while True:
         try:
+            doing = what()
             record: Dict[str, Any] = pool.call("task.get_record", task)
             silent_since = None
             if record["status"] not in _RUNS:
@@ -63,9 +89,9 @@ def _ended(pool: Pool, task: str, what: str, tell: Tell) -> Dict[str, Any]:
         except Failed as failed:
             now = time.monotonic()
             silent_since = silent_since or now
-            if failed.code != "NO_ANSWER" or now - silent_since > SILENT_SECONDS:
+            if failed.code != NO_ANSWER or now - silent_since > SILENT_SECONDS:
                 raise
-            tell(f"{what}: xapi does not answer now")
+            tell(f"{doing}: xapi does not answer now".lstrip(": "))
         else:
-            tell(what)
+            tell(doing)
         time.sleep(POLL_SECONDS)

@@ -1,0 +1,196 @@
+"""Commands for the VFs of a running VM: it moves with them, is suspended and resumed, or goes on without."""
+
+import argparse
+import shlex
+from typing import Dict
+
+from .. import migration, names
+from ..client import Client
+from ..command import Command, seconds
+from ..errors import DONE, Failed
+from ..output import Record
+from .changing import PLACED, TAKEN, of_vm, show_placed
+
+# -- migrate -----------------------------------------------------------------------------------------------
+
+
+def migrate(client: Client, args: argparse.Namespace) -> int:
+    pool = client.pool
+    vm, target = names.vm(pool, args.vm), names.host(pool, args.to)
+    asked = _guest(args)
+    if args.network_gap:
+        asked["network_gap"] = "allowed"
+    if args.unconfirmed:
+        asked["unconfirmed"] = "true"
+    would = f"move VM {vm.name} to host {target.name} while it runs, with VFs there"
+    with client.progress(f"Moving VM {vm.name}") as progress:
+        answer = migration.migrate(pool, vm, target, progress.say, **asked, **client.dry)
+    show_placed(client, vm, answer)
+    if not (answer["changed"] or answer.get("would_change")):
+        client.say(f"VM {vm.name} runs on host {target.name} already.")
+        return DONE
+    client.did(f"VM {vm.name} runs on host {target.name}. {_times(answer)}", would)
+    return DONE
+
+
+def _times(answer: Record) -> str:
+    took = answer["seconds"]
+    if not took:
+        return ""
+    return (
+        f"It was without VFs for {took['without_vf']:.1f} s: {took['unplug']:.1f} s until its guest had let "
+        f"them go, {took['copy']:.1f} s for the move, {took['plug']:.1f} s until it had the new ones."
+    )
+
+
+def _guest(args: argparse.Namespace) -> Dict[str, str]:
+    return {} if args.guest_timeout is None else {"timeout": f"{args.guest_timeout:.0f}"}
+
+
+def _guest_argument(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--guest-timeout",
+        type=seconds(1),
+        metavar="SECONDS",
+        help="that its guest may take to let its VFs go, 600 at most (default: 60)",
+    )
+
+
+def _migrate_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("vm", metavar="VM", help="a running VM with VFs")
+    parser.add_argument("to", metavar="HOST", help="where it is to run")
+    parser.add_argument(
+        "--network-gap",
+        action="store_true",
+        help="move it without a VIF in the networks of its VFs too: its guest is without these meanwhile",
+    )
+    parser.add_argument(
+        "--unconfirmed",
+        action="store_true",
+        help="also on a version of XCP-ng or XenServer on which nobody has confirmed that it works",
+    )
+    _guest_argument(parser)
+
+
+# -- detach, attach ------------------------------------------------------------------------------------------
+
+
+def detach(client: Client, args: argparse.Namespace) -> int:
+    vm = names.vm(client.pool, args.vm)
+    with client.progress(f"Detaching the VFs of VM {vm.name}") as progress:
+        answer = migration.detach(client.pool, vm, progress.say, **_guest(args))
+    client.show(of_vm(vm, answer["detached"]), TAKEN)
+    client.say(
+        f"VM {vm.name} runs on, without its VFs. `sriovctl attach {shlex.quote(vm.name)}` gives them back."
+        if answer["changed"]
+        else f"VM {vm.name} is without its VFs already."
+    )
+    return DONE
+
+
+def attach(client: Client, args: argparse.Namespace) -> int:
+    vm = names.vm(client.pool, args.vm)
+    with client.progress(f"Attaching VFs to VM {vm.name}") as progress:
+        answer = migration.attach(client.pool, vm, progress.say)
+    _show_attached(client, vm, answer)
+    if not answer["changed"]:
+        client.say("No move of it is to be ended.")
+    return DONE
+
+
+def _show_attached(client: Client, vm: names.Vm, answer: Record) -> None:
+    host = client.pool.host_name(answer["host_uuid"]) if answer["host_uuid"] else None
+    client.show(of_vm(vm, answer["vfs"], host=host), PLACED)
+    client.say(migration.attached(client.pool, vm, answer))
+
+
+def _vm_argument(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("vm", metavar="VM", help="a running VM with VFs")
+
+
+def _detach_arguments(parser: argparse.ArgumentParser) -> None:
+    _vm_argument(parser)
+    _guest_argument(parser)
+
+
+def _attach_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("vm", metavar="VM", help="a VM whose VFs are detached, or whose move was cut off")
+
+
+# -- suspend, resume -----------------------------------------------------------------------------------------
+
+
+def suspend(client: Client, args: argparse.Namespace) -> int:
+    vm = names.vm(client.pool, args.vm)
+    with client.progress(f"Suspending VM {vm.name}") as progress:
+        migration.suspend(client.pool, vm, progress.say, **_guest(args))
+    client.say(
+        f"VM {vm.name} is suspended. `sriovctl resume {shlex.quote(vm.name)}` resumes it, here or on another "
+        "host; it has VFs from its next start."
+    )
+    return DONE
+
+
+def resume(client: Client, args: argparse.Namespace) -> int:
+    """xapi makes the domain of a VM without entries as one that takes no device (xen-api:
+    ocaml/xapi/xapi_xenops.ml, resume pushes the VM's metadata), so VFs can seldom be plugged."""
+    vm = names.vm(client.pool, args.vm)
+    host = names.host(client.pool, args.on) if args.on else None
+    if vm.record["power_state"] != "Suspended":
+        state = vm.record["power_state"].lower()
+        raise Failed("VM_BAD_POWER_STATE", f"VM {vm.name} is {state}.", "Only a suspended VM is resumed.")
+    with client.progress(f"Resuming VM {vm.name}") as progress:
+        migration.resume(client.pool, vm, host, progress.say)
+        try:
+            answer = migration.attach(client.pool, vm, progress.say)
+        except Failed as failed:
+            if failed.code != "SRIOV_MOVED_WITHOUT_VF":
+                raise
+            client.warn(failed.message)
+            return DONE
+    _show_attached(client, vm, answer)
+    return DONE
+
+
+def _resume_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("vm", metavar="VM", help="a suspended VM")
+    parser.add_argument("on", nargs="?", metavar="HOST", help="where (default: where xapi resumes it)")
+
+
+COMMANDS = [
+    Command(
+        "migrate",
+        "move a running VM to another host, with VFs of that host",
+        _migrate_arguments,
+        migrate,
+        changes=True,
+        columns=lambda _: PLACED,
+    ),
+    Command(
+        "suspend",
+        "suspend a VM with VFs: they are detached, and given back by resume",
+        _detach_arguments,
+        suspend,
+    ),
+    Command(
+        "resume",
+        "resume a VM that was suspended with `suspend`",
+        _resume_arguments,
+        resume,
+        columns=lambda _: PLACED,
+    ),
+    Command(
+        "detach",
+        "take the VFs of a running VM away, which runs on",
+        _detach_arguments,
+        detach,
+        columns=lambda _: TAKEN,
+    ),
+    Command(
+        "attach",
+        "give a running VM its VFs back, and end a move that was cut off",
+        _attach_arguments,
+        attach,
+        columns=lambda _: PLACED,
+    ),
+]

@@ -1,0 +1,140 @@
+"""A running VM without its VFs for a while: moved to another host with VFs there, suspended and resumed, or
+only detached. The plugin does each step that matters; what is shown, and what is done after a failure, goes
+by what the pool says at that moment.
+"""
+
+import re
+from typing import Any, Dict, NoReturn, Optional
+
+from . import tasks
+from .errors import Failed
+from .names import Vm
+from .pool import Host, Pool
+from .tasks import Tell
+
+_TYPED = (  # in a hint of the plugin, and what a person types here
+    (r"`attach_vfs` with vm_uuid=(\S+?)(?=[\s.,])", r"`sriovctl attach \1`"),
+    ("unconfirmed=true", "`--unconfirmed`"),
+    ("network_gap=allowed", "`--network-gap`"),
+)
+
+
+def migrate(pool: Pool, vm: Vm, target: Host, tell: Tell, **args: str) -> Dict[str, Any]:
+    """Until the VM runs there with VFs of that host; what migrate_vm answers. Raises Failed, which says where
+    the VM is then."""
+
+    def doing() -> str:
+        record = pool.call("VM.get_record", vm.ref)
+        if record["resident_on"] == target.ref:
+            return f"VM {vm.name} runs on host {target.name} and gets VFs there"
+        if "pool_migrate" in record["current_operations"].values():
+            return f"xapi moves VM {vm.name} to host {target.name}"
+        return f"the guest of VM {vm.name} lets its VFs go"
+
+    try:
+        return dict(
+            tasks.master(pool, doing, tell, "migrate_vm", vm_uuid=vm.uuid, host_uuid=target.uuid, **args)
+        )
+    except (Failed, KeyboardInterrupt) as error:
+        _ended(pool, vm, error)
+
+
+def detach(pool: Pool, vm: Vm, tell: Tell, **args: str) -> Dict[str, Any]:
+    """What detach_vfs answers."""
+    what = f"the guest of VM {vm.name} lets its VFs go"
+    try:
+        return dict(tasks.master(pool, lambda: what, tell, "detach_vfs", vm_uuid=vm.uuid, **args))
+    except (Failed, KeyboardInterrupt) as error:
+        _ended(pool, vm, error)
+
+
+def attach(pool: Pool, vm: Vm, tell: Tell) -> Dict[str, Any]:
+    """What attach_vfs answers."""
+    what = f"VM {vm.name} gets VFs where it runs"
+    try:
+        return dict(tasks.master(pool, lambda: what, tell, "attach_vfs", vm_uuid=vm.uuid))
+    except (Failed, KeyboardInterrupt) as error:
+        _ended(pool, vm, error)
+
+
+def suspend(pool: Pool, vm: Vm, tell: Tell, **args: str) -> None:
+    """Its VFs are detached, and it is suspended. Raises Failed; then it has its VFs again, or the message
+    says what is."""
+    detach(pool, vm, tell, **args)
+    name = f"VM {vm.name}"
+    try:
+        tasks.done(pool, name, f"{name} is being suspended", tell, "VM.suspend", vm.ref)
+    except (Failed, KeyboardInterrupt) as error:
+        why = _why(error)
+        if pool.call("VM.get_power_state", vm.ref) == "Suspended":
+            return
+        try:
+            answer = attach(pool, vm, tell)
+        except Failed as second:
+            raise Failed(why.code, f"{why.message} {second.message}", second.hint) from error
+        raise Failed(why.code, f"{why.message} {attached(pool, vm, answer)}", why.hint) from error
+
+
+def resume(pool: Pool, vm: Vm, host: Optional[Host], tell: Tell) -> None:
+    """It runs, on that host if one is named. Raises Failed."""
+    name = f"VM {vm.name}"
+    method, place = ("VM.resume_on", [host.ref]) if host else ("VM.resume", [])
+    try:
+        tasks.done(pool, name, f"{name} is being resumed", tell, method, vm.ref, *place, False, False)
+    except (Failed, KeyboardInterrupt) as error:
+        why = _why(error)
+        if pool.call("VM.get_power_state", vm.ref) != "Running":
+            raise Failed(why.code, f"{why.message} {where(pool, vm)}", why.hint) from error
+
+
+def where(pool: Pool, vm: Vm) -> str:
+    """A sentence: whether it runs, where, what xapi does with it, and whether a move of it is not over."""
+    try:
+        record = pool.call("VM.get_record", vm.ref)
+        rows = pool.master("list_assignments", vm_uuid=vm.uuid)["vms"]
+    except (Failed, KeyboardInterrupt):
+        return f"It is not known where VM {vm.name} runs now."
+    state, move = record["power_state"], rows[0].get("move") if rows else None
+    doing = sorted(set(record["current_operations"].values()))
+    if state != "Running":
+        at = f"VM {vm.name} is {state.lower()}"
+    else:
+        host = pool.host(record["resident_on"])
+        at = f"VM {vm.name} runs on host {host.name if host else '?'}"
+    if doing:
+        return f"{at}, and xapi is at {', '.join(doing)}."
+    return f"{at}, without its VFs ({move['state']})." if move is not None else f"{at}."
+
+
+def attached(pool: Pool, vm: Vm, answer: Dict[str, Any]) -> str:
+    """The sentence that attach_vfs answers."""
+    if not answer["changed"]:
+        return where(pool, vm)
+    if answer["host_uuid"] is None:
+        return f"VM {vm.name} does not run; it has its VFs from its next start."
+    return f"VM {vm.name} runs on host {pool.host_name(answer['host_uuid'])}, with its VFs."
+
+
+def typed(hint: str) -> str:
+    """A hint of the plugin, with the words of this program."""
+    for pattern, words in _TYPED:
+        hint = re.sub(pattern, words, hint)
+    return hint
+
+
+def _why(error: BaseException) -> Failed:
+    return error if isinstance(error, Failed) else Failed("INTERRUPTED", "Interrupted.")
+
+
+def _ended(pool: Pool, vm: Vm, error: BaseException) -> NoReturn:
+    """The plugin's own errors say where the VM is. After any other it may still be at it."""
+    why = _why(error)
+    if why.code.startswith("SRIOV_"):
+        raise Failed(why.code, why.message, typed(why.hint)) from error
+    goes_on = " The pool goes on with it." if why.code == "INTERRUPTED" else ""
+    raise Failed(
+        why.code,
+        f"{why.message}{goes_on} {where(pool, vm)}",
+        f"When that is over, `sriovctl attach {vm.uuid}` ends what is left of it: the VM has its VFs then, "
+        "wherever it runs.",
+    ) from error

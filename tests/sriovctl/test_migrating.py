@@ -1,0 +1,161 @@
+"""migrate, suspend, resume, detach, attach: a running VM has its VFs in the end, or a message says where it
+is and what gives them back."""
+
+import re
+import shlex
+from typing import Any, Callable, List
+
+import pytest
+from managed_pool import Pool
+from sriovctl import tasks
+from sriovctl.connection import Remote
+from sriovctl.errors import Unreachable
+from sriovlib.pool import networks
+
+pytestmark = pytest.mark.story
+
+Ctl = Callable[..., Any]
+
+
+@pytest.fixture(autouse=True)
+def at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(tasks, "POLL_SECONDS", 0.02)
+    monkeypatch.setattr(tasks, "SILENT_SECONDS", 0.1)
+
+
+@pytest.fixture
+def web(pool: Pool) -> str:
+    """It runs on host1, with a VF there and a VIF beside it."""
+    web = pool.with_vf("web", network=pool.network("eth1"), on=pool.one)
+    pool.box.xapi.database.set("VM", pool.ref(web), "suspend_SR", "OpaqueRef:a repository")
+    network = pool.box.xapi.database.get("PIF", pool.box.pif(pool.one, "eth1"), "network")
+    pool.box.xapi.database.create("VIF", {"VM": pool.ref(web), "network": network, "device": "0"})
+    pool.start(web, pool.one)
+    return web
+
+
+def place(pool: Pool, vm: str) -> Any:
+    record = pool.record(vm)
+    devices = pool.devices(vm) if record["power_state"] == "Running" else None
+    return record["power_state"], record["resident_on"], devices, pool.listed(vm)["move"]
+
+
+def test_moved_and_back(pool: Pool, ctl: Ctl, web: str) -> None:
+    before = place(pool, web)
+    would = ctl("migrate", "web", "host2", "--unconfirmed", "--dry-run")
+    assert (would.status, place(pool, web)) == (0, before), would.err
+    assert "Would move VM web to host host2 while it runs, with VFs there." in would.err
+    for target, name in ((pool.other, "host2"), (pool.one, "host1")):
+        said = ctl("migrate", "web", name, "--unconfirmed")
+        assert said.status == 0, said.err
+        assert said.rows[1][:3] == ["web", "1", name]
+        assert re.search(rf"VM web runs on host {name}\. It was without VFs for [0-9.]+ s: ", said.err)
+        assert place(pool, web)[:2] == ("Running", target.ref)
+        assert len(pool.devices(web)) == 1
+    again = ctl("migrate", "web", "host1", "--unconfirmed")
+    assert (again.status, "already" in again.err) == (0, True)
+
+
+def test_what_is_in_the_way_names_the_options_of_this_program(pool: Pool, ctl: Ctl, web: str) -> None:
+    before = place(pool, web)
+    said = ctl("migrate", "web", "host2")
+    assert (said.status, place(pool, web)) == (1, before)
+    assert "nobody has confirmed" in said.err
+    assert "`--unconfirmed`" in said.err
+    (vif,) = pool.record(web)["VIFs"]
+    pool.box.xapi.database.set("VIF", vif, "currently_attached", False)
+    said = ctl("migrate", "web", "host2", "--unconfirmed")
+    assert "`--network-gap`" in said.err
+    assert ctl("migrate", "web", "host2", "--unconfirmed", "--network-gap").status == 0
+
+
+def test_detached_and_attached(pool: Pool, ctl: Ctl, web: str) -> None:
+    before = place(pool, web)
+    said = ctl("detach", "web")
+    assert said.status == 0, said.err
+    assert (said.rows[1], pool.devices(web)) == (["web", "1", *before[2]], [])
+    assert "already" in ctl("detach", "web").err
+    assert "VF_DEGRADED" in ctl("doctor").out
+    said = ctl("attach", "web")
+    assert (said.status, place(pool, web)) == (0, before), said.err
+    assert "VM web runs on host host1, with its VFs." in said.err
+    again = ctl("attach", "web")
+    assert (again.status, again.out) == (0, "")
+    assert "No move of it is to be ended." in again.err
+
+
+def test_suspended_and_resumed_elsewhere(pool: Pool, ctl: Ctl, web: str) -> None:
+    """The domain of a resumed VM takes no device: it has VFs from its next start."""
+    said = ctl("suspend", "web")
+    assert (said.status, pool.power_state(web)) == (0, "Suspended"), said.err
+    said = ctl("resume", "web", "host2")
+    assert said.status == 0, said.err
+    assert "warning: VM web" in said.err
+    assert "runs on host host2 without its VFs" in said.err
+    assert place(pool, web)[:3] == ("Running", pool.other.ref, [])
+    pool.shut_down(web)
+    assert "halted" in ctl("resume", "web").err
+    pool.restarts(web, pool.other)
+    assert (len(pool.devices(web)), pool.listed(web)["move"]) == (1, None)
+
+
+def test_suspend_that_xapi_refuses(pool: Pool, ctl: Ctl, web: str) -> None:
+    before = place(pool, web)
+    pool.box.xapi.database.set("VM", pool.ref(web), "suspend_SR", networks.NULL)
+    said = ctl("suspend", "web")
+    assert (said.status, place(pool, web)) == (1, before)
+    assert "VM_NO_SUSPEND_SR" in said.err
+    assert "VM web runs on host host1, with its VFs." in said.err
+
+
+def interrupted(patch: pytest.MonkeyPatch, error: BaseException) -> List[str]:
+    """The first look at a task of the plugin ends so; that task."""
+    plugins: List[str] = []
+    real = Remote.call
+
+    def call(connection: Remote, method: str, *params: Any) -> Any:
+        if method == "task.get_record":
+            raise error
+        answer = real(connection, method, *params)
+        plugins.extend([answer] if method == "Async.host.call_plugin" else [])
+        return answer
+
+    patch.setattr(Remote, "call", call)
+    return plugins
+
+
+@pytest.mark.parametrize("error", [KeyboardInterrupt(), Unreachable("the network is gone")])
+def test_migrate_that_is_left_goes_on_in_the_pool(
+    pool: Pool, ctl: Ctl, web: str, monkeypatch: pytest.MonkeyPatch, error: BaseException
+) -> None:
+    """Its caller has logged out."""
+    monkeypatch.setattr(tasks, "SILENT_SECONDS", -1.0)
+    with monkeypatch.context() as patch:
+        task = interrupted(patch, error)
+        assert ctl("migrate", "web", "host2", "--unconfirmed").status == 1
+    assert pool.box.wait_for_task(task[0])["status"] == "success"
+    state, host, devices, move = place(pool, web)
+    assert (state, host, len(devices), move) == ("Running", pool.other.ref, 1, None)
+
+
+@pytest.mark.usefixtures("web")
+def test_migrate_that_is_left_says_where_the_vm_is(
+    pool: Pool, ctl: Ctl, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with monkeypatch.context() as patch:
+        task = interrupted(patch, KeyboardInterrupt())
+        said = ctl("migrate", "web", "host2", "--unconfirmed")
+    assert said.status == 1
+    assert "Interrupted. The pool goes on with it. VM web runs on host host" in said.err
+    (attach,) = [shlex.split(words) for words in re.findall("`sriovctl (attach [^`]*)`", said.err)]
+    pool.box.wait_for_task(task[0])
+    assert ctl(*attach).status == 0
+
+
+def test_vm_without_vfs(pool: Pool, ctl: Ctl) -> None:
+    pool.start(pool.vm("db"), pool.one)
+    for words in (["migrate", "db", "host2"], ["detach", "db"], ["suspend", "db"]):
+        said = ctl(*words)
+        assert (said.status, "has no request for a VF" in said.err) == (1, True), said.err
+    assert "No move of it is to be ended." in ctl("attach", "db").err
+    assert pool.power_state(pool.uuid(pool.box.xapi.database.by_name_label("VM", "db")[0])) == "Running"
