@@ -6,6 +6,8 @@ import pytest
 from managed_pool import Pool
 from setup_stories import SETUP, Ctl, bare_hosts, boots, in_service, is_set_up, keys
 from sriovctl import tasks
+from sriovctl.pool import LOOK_SECONDS
+from sriovctl.pool import Pool as ClientPool
 from sriovctl.rollout import steps
 
 pytestmark = pytest.mark.story
@@ -57,6 +59,23 @@ def test_vfs_without_a_reboot(pool: Pool, ctl: Ctl) -> None:
     assert len(pool.vfs(pool.one, pf="eth1")) == 4
     assert not any(boots(pool, host) for host in pool.hosts)
     assert keys(pool) == []
+
+
+def test_timeout_counts_for_each_look_at_the_hosts(
+    pool: Pool, ctl: Ctl, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Those of the setup itself too: on a slow machine the one before the first host took 30 s at most."""
+    seen, real = [], ClientPool.together
+
+    def together(self: ClientPool, calls: Any, seconds: float = LOOK_SECONDS) -> Any:
+        seen.append(seconds)
+        return real(self, calls, seconds)
+
+    monkeypatch.setattr(ClientPool, "together", together)
+    assert ctl(*SETUP, "host2", "--yes", "--timeout", "456").status == 0
+    assert ctl("setup", "host2", "--pf", "eth1", "--count", "5", "--yes", "--timeout", "456").status == 0
+    assert len(pool.vfs(pool.other, pf="eth1")) == 5
+    assert set(seen) == {456.0}
 
 
 @bare_hosts(hosts=3)

@@ -193,7 +193,7 @@ def _run(client: Client, keeper: states.Keeper, halt: str = "") -> int:
     """`halt`: puts back only what was turned off, and leaves the record paused or ends it."""
     try:
         with client.progress("setup") as progress:
-            run = runs.Run(client.pool, keeper, _Voice(client, progress))
+            run = runs.Run(client.pool, keeper, _Voice(client, progress), client.patience)
             return run.put_back(halt) if halt else run.go()
     except KeyboardInterrupt:
         client.say(f"\n{states.summary(keeper.state, client.pool.host_name)}")

@@ -33,10 +33,12 @@ class Voice:
 class Hosts:
     """The hosts of the setup of this keeper."""
 
-    def __init__(self, pool: Pool, keeper: Keeper, voice: Voice) -> None:
+    def __init__(self, pool: Pool, keeper: Keeper, voice: Voice, patience: float) -> None:
+        """`patience`: seconds that a host may take to answer a question."""
         self.pool = pool
         self.keeper = keeper
         self.voice = voice
+        self.patience = patience
         self.hosts = {host.uuid: host for host in pool.hosts}
         self._texts: Dict[str, str] = {}
         self._lock = threading.Lock()

@@ -6,7 +6,7 @@ from typing import Dict, Iterator, List, Optional, Sequence
 
 from .. import tasks
 from ..errors import DONE, FAILED, PARTLY, Failed
-from ..pool import LOOK_SECONDS, Host, Pool
+from ..pool import Host, Pool
 from . import plan as plans
 from . import state as states
 from . import steps
@@ -21,7 +21,7 @@ def look_at_all(
     wish: Wish,
     pinned: str,
     ha: bool,
-    seconds: float = LOOK_SECONDS,
+    seconds: float,
     ours: Sequence[str] = (),
 ) -> List[HostPlan]:
     """The plan of each host, all looked at at once; of one that does not answer in these seconds, that.
@@ -135,7 +135,8 @@ class Run(Hosts):
     def _unblocked_plans(self, uuids: Sequence[str], ha: bool) -> Optional[List[HostPlan]]:
         """Of hosts that were not touched; None: something is in the way, and was said."""
         hosts = [steps.refreshed(self.pool, self.hosts[uuid]) for uuid in uuids]
-        found = look_at_all(self.pool, hosts, self.state.wish, self.state.options.pinned, ha)
+        wish, pinned = self.state.wish, self.state.options.pinned
+        found = look_at_all(self.pool, hosts, wish, pinned, ha, self.patience)
         for one in found:
             for blocker in one.blockers:
                 self.voice.error(blocker)
