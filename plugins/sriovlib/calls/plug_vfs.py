@@ -10,7 +10,8 @@ from ..machine import pci, xen, xenstore
 from ..machine.host import RUN_FOLDER, Host
 from ..machine.xen_control import XenControl
 from ..pool import hosts, state
-from ..starts import release, start
+from ..pool.state import Vm
+from ..starts import pin, release, start
 from ..vf import apply, hotplug, start_notes
 from ..vf.start_notes import Note
 from ..xapi import xenops_service
@@ -33,6 +34,8 @@ class Running(NamedTuple):
     name: str
     domid: int
     leased: Dict[str, Settings]  # VF -> what its request wants
+    record: Vm
+    here: str  # this host's reference
 
 
 def unplug_vfs(host: Host, session: Any, args: Mapping[str, str]) -> Dict[str, Any]:
@@ -79,6 +82,8 @@ def plug_vfs(host: Host, session: Any, args: Mapping[str, str]) -> Dict[str, Any
                 failed[address] = error.message
             except hotplug.NotDone as error:
                 failed[address] = str(error)
+        if plugged or already:
+            pin.pin(host, Xapi(host, session), vm.record, [*plugged, *already], vm.here)
         warnings = _leave(host, vm, _not_there(host, vm, list(failed)))
     return {
         "vm_uuid": vm_uuid,
@@ -119,7 +124,8 @@ def _changing(host: Host, session: Any, vm_uuid: str, function: str) -> Iterator
 def _running(host: Host, xapi: Xapi, vm_uuid: str) -> Running:
     ref, record = state.vm_record(xapi, vm_uuid)
     own = hosts.own_uuid(host)
-    vm = state.vm_of(ref, record, {xapi.call("host.get_by_uuid", own): own})
+    here = xapi.call("host.get_by_uuid", own)
+    vm = state.vm_of(ref, record, {here: own})
     name = state.named(vm.name, vm_uuid)
     domids = xenstore.domains_of(host, vm_uuid)
     if domids is None:
@@ -140,7 +146,7 @@ def _running(host: Host, xapi: Xapi, vm_uuid: str) -> Running:
             "Shut it down and start it: a start gives it VFs of its host.",
         )
     _must_run(host, name, domids[0])
-    return Running(vm_uuid, name, domids[0], _leased(xapi, vm_uuid, own))
+    return Running(vm_uuid, name, domids[0], _leased(xapi, vm_uuid, own), vm, here)
 
 
 def _leased(xapi: Xapi, vm_uuid: str, own: str) -> Dict[str, Settings]:

@@ -8,15 +8,13 @@ hooks.pre_move stops a move.
 """
 
 import time
-from typing import TYPE_CHECKING, Any, Iterable, List, Mapping
+from typing import Any, Iterable, List, Mapping, Sequence
 
 from ..machine.host import RUN_FOLDER, Host
 from ..pool import pci_entries, pinning
+from ..pool.state import Vm
 from ..vf.start_notes import BLOCKED
 from ..xapi.session import Xapi, XapiError, XapiFailure, logged_in
-
-if TYPE_CHECKING:
-    from .judge import View
 
 # There once xapi has done all that it does at its start, also the search for devices; gone when it ends
 # (xen-api: scripts/xapi-init, xapi.service). It listens before, and systemd takes it for started at once.
@@ -25,16 +23,16 @@ ATTACH_SECONDS = 300  # for xapi, once it has started, to say which VMs have the
 GONE = ("UUID_INVALID", "HANDLE_INVALID")  # xapi's codes for a VM that is not there
 
 
-def pin(host: Host, xapi: Xapi, view: "View") -> None:
-    """For a VM that is about to start here, or that reboots with more than it had. What fails is logged: it
-    is no reason against the start."""
-    vm, here = view.vm, view.pool.here.member
+def pin(host: Host, xapi: Xapi, vm: Vm, devices: Sequence[str], here: str) -> None:
+    """For a VM that is about to start here with these devices, that reboots with more than it had, or into
+    which they were plugged. What fails is logged: it is no reason against that. `here`: this host's
+    reference."""
     try:
-        if not vm.named or xapi.call("PCI.get_all_records_where", pinning.known(here.ref, vm.named)):
+        if not devices or xapi.call("PCI.get_all_records_where", pinning.known(here, devices)):
             _lift(xapi, vm.ref, vm.blocks)
             return
         _note(host, vm.uuid)
-        text = pinning.reason(vm.name, here.name, vm.named)
+        text = pinning.reason(vm.name, xapi.call("host.get_name_label", here), devices)
         _lift(xapi, vm.ref, vm.blocks)  # of a run on another host
         blocked = xapi.call("VM.get_blocked_operations", vm.ref)
         for operation in pinning.OPERATIONS:

@@ -62,7 +62,8 @@ def reboot(
     ]
     if refusals:
         raise start.refused(refusals)
-    pin.pin(host, Xapi(host, session, JUDGING_SECONDS), view)
+    xapi = Xapi(host, session, JUDGING_SECONDS)
+    pin.pin(host, xapi, view.vm, view.vm.named, view.pool.here.member.ref)
     lease = view.entry.lease if view.entry else None
     settings = start.settings_of(view.entry) if lease and lease.host == view.host else {}
     had = note or Note(0, [], {})

@@ -59,7 +59,7 @@ def resume(host: Host, session: Any, ref: str, record: Record, plugs: Optional[S
 
 
 def _permitted(host: Host, session: Any, view: View, plugs: Optional[Sequence[str]]) -> Permitted:
-    pin.pin(host, Xapi(host, session), view)
+    pin.pin(host, Xapi(host, session), view.vm, view.vm.named, view.pool.here.member.ref)
     return Permitted(view.vm.named, settings_of(view.entry), view.ended, view.seen, plugs)
 
 
