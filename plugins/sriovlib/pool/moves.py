@@ -191,6 +191,8 @@ def settle(call: Call) -> Optional[Settled]:
     with locked.work(call, locked.concerned(call, None), reads=True) as at:
         vm, entry, move = at.vm, at.entry, at.entry.move
         if move is None:
+            if at.state.was_cut_off(vm.uuid):  # when all was written
+                at.transaction.collect_garbage()
             return None
         _must_be_still(at)
         if vm.power_state == "Suspended":
@@ -204,13 +206,21 @@ def settle(call: Call) -> Optional[Settled]:
         return Settled(None, {one["request"]: one["vf"] for one in answer["vfs"]}, 0.0)
     begun = time.monotonic()
     _plug(call, at, here, lease)
-    with locked.work(call, locked.concerned(call, here), reads=True) as at:
-        _move(at)
-        at.transaction.carry_out(change_of(at, at.entry.requests, here, lease.vfs))
+    _write(call, lease, Move(ARRIVED, move.since))
     _tell_xapi(call, vm.ref, call.topology.members[here])
     for place, vfs in _left(entry.lease, move, here).items():
         locked.release(call, place, vfs)
+    _write(call, lease, None)
     return Settled(here, lease.vfs, time.monotonic() - begun)
+
+
+def _write(call: Call, lease: Lease, move: Optional[Move]) -> None:
+    """The VM with entries for these VFs. Its move goes last, by one write, when nothing is left to do."""
+    with locked.work(call, locked.concerned(call, lease.host), reads=True) as at:
+        _move(at)
+        change = change_of(at, at.entry.requests, lease.host, lease.vfs)
+        entry, vm = change.entry._replace(move=move), at.vm._replace(blocks={})  # they are plug_vfs's
+        at.transaction.carry_out(change._replace(entry=entry, vm=vm))
 
 
 def _must_be_still(at: Work) -> None:

@@ -1,0 +1,207 @@
+"""Running VMs go to other hosts with VFs: what is done in which order, and what becomes of them at each step
+that fails or is cut off."""
+
+from typing import Any, List
+
+import kernel_xen
+import pytest
+from box_host import BoxHost
+from interference import cut_at, meanwhile
+from managed_pool import Pool, other_slot
+from sriovlib.config.vf_settings import NO_MAC
+from sriovlib.errors import SriovError
+from sriovlib.machine import xenstore
+from sriovlib.vf import start_notes
+
+pytestmark = pytest.mark.story
+
+VF, THERE = "0000:07:10.0", "0000:09:10.0"
+UNCONFIRMED = {"unconfirmed": "true"}
+
+
+@pytest.fixture
+def web(pool: Pool) -> str:
+    """It runs on the first host, with a VF in VLAN 12, and a VIF in the same network."""
+    vm = pool.with_vf("web", vlan="12")
+    with_vif(pool, vm)
+    pool.start(vm, pool.one)
+    return vm
+
+
+def with_vif(pool: Pool, vm: str) -> None:
+    network = pool.box.xapi.database.by_uuid("network", pool.network("eth1"))
+    values = {"VM": pool.ref(vm), "device": "0", "network": network, "MAC": "02:16:3e:00:00:01"}
+    pool.box.xapi.database.create("VIF", values)
+
+
+def migrate(pool: Pool, vm: str, on: BoxHost, **args: str) -> Any:
+    return pool.call("migrate_vm", vm=vm, on=on, **UNCONFIRMED, **args)
+
+
+def driven(vm: str, host: BoxHost) -> List[str]:
+    """The VFs of that host that its guest can drive."""
+    domids = xenstore.domains_of(host.machine, vm) or []
+    with host.machine.changed() as sysfs:
+        return [vf for domid in domids for vf in kernel_xen.usable(sysfs, domid)]
+
+
+def qemu(vm: str, host: BoxHost) -> Any:
+    (domid,) = xenstore.domains_of(host.machine, vm) or [0]
+    assert host.machine.qemus is not None
+    return host.machine.qemus[domid]
+
+
+def is_whole(pool: Pool, vm: str, host: BoxHost, vf: str) -> None:
+    """The VM runs there with that VF and nothing else, and everybody knows it."""
+    assert (pool.power_state(vm), pool.record(vm)["resident_on"]) == ("Running", host.ref)
+    assert (driven(vm, host), pool.devices(vm)) == ([vf], [vf])
+    assert pool.pci(vm) == f"0/{vf}"
+    entry = pool.entry(vm)
+    assert entry.lease is not None
+    assert (entry.lease.host, dict(entry.lease.vfs), entry.move) == (host.uuid, {1: vf}, None)
+    assert len(pool.key_names(vm)) == 1
+    assert pool.settings(host, vf) == (pool.mac(vm), 12)
+    note = start_notes.read(host.machine, vm)
+    assert note is not None
+    assert note.devices == [vf]
+    assert pool.conflicts() == []
+
+
+def has_left(pool: Pool, vm: str, host: BoxHost, vf: str) -> None:
+    """Nothing of it is there, and anybody may have the VF."""
+    assert driven(vm, host) == []
+    assert xenstore.owners_now(host.machine) == {}
+    assert pool.settings(host, vf) == (NO_MAC, 0)
+    (shown,) = [one for one in pool.vfs(host) if one["address"] == vf]
+    assert shown["state"] == "free"
+
+
+@pytest.mark.pool(describe=other_slot)
+def test_a_running_vm_goes_with_its_vf(pool: Pool, web: str) -> None:
+    answer = migrate(pool, web, pool.other)
+    seconds = answer.pop("seconds")
+    assert answer == {
+        "vm_uuid": web,
+        "host_uuid": pool.other.uuid,
+        "from_uuid": pool.one.uuid,
+        "changed": True,
+        "vfs": [{"request": 1, "vf": THERE, "before": VF}],
+        "warnings": [],
+    }
+    assert sorted(seconds) == ["copy", "plug", "unplug", "without_vf"]
+    is_whole(pool, web, pool.other, THERE)
+    has_left(pool, web, pool.one, VF)
+    assert migrate(pool, web, pool.other)["changed"] is False
+    migrate(pool, web, pool.one)
+    is_whole(pool, web, pool.one, VF)
+    has_left(pool, web, pool.other, THERE)
+    pool.guest_reboots(web)
+    is_whole(pool, web, pool.one, VF)
+    pool.shut_down(web)
+    assert pool.conflicts() == []
+
+
+def test_dry_run_looks_and_changes_nothing(pool: Pool, web: str) -> None:
+    before = pool.everything()
+    answer = migrate(pool, web, pool.other, dry_run="true")
+    assert (answer["changed"], answer["would_change"], answer["seconds"]) == (False, True, {})
+    assert answer["vfs"] == [{"request": 1, "vf": VF, "before": VF}]
+    assert pool.everything() == before
+    is_whole(pool, web, pool.one, VF)
+
+
+@pytest.mark.usefixtures("hurried")
+def test_guest_that_keeps_its_vf_is_left_as_it_was(pool: Pool, web: str) -> None:
+    qemu(web, pool.one).keeps = True
+    with pytest.raises(SriovError) as refused:
+        pool.act("migrate_vm", vm=web, on=pool.other, timeout="2", **UNCONFIRMED)
+    assert refused.value.code == "SRIOV_GUEST_KEEPS_VF"
+    assert VF in refused.value.message
+    is_whole(pool, web, pool.one, VF)
+
+
+@pytest.mark.pool(describe=other_slot)
+def test_vms_that_xapi_does_not_move_have_their_vfs_again(pool: Pool, web: str) -> None:
+    disabled = meanwhile("Async.VM.pool_migrate", lambda: pool.api("host.disable", pool.other.ref))
+    with disabled, pytest.raises(SriovError) as refused:
+        pool.act("migrate_vm", vm=web, on=pool.other, **UNCONFIRMED)
+    assert refused.value.code == "SRIOV_NOT_MOVED"
+    assert "HOST_DISABLED" in refused.value.message
+    assert f"runs on {pool.one.name} with its VFs" in refused.value.message
+    is_whole(pool, web, pool.one, VF)
+    has_left(pool, web, pool.other, THERE)
+
+
+@pytest.mark.pool(describe=other_slot)
+def test_vf_that_is_taken_meanwhile_is_replaced_by_another(pool: Pool, web: str) -> None:
+    def taken() -> None:
+        pool.other.machine.start_domain(pool.vm("thief"), "thief", [THERE])
+
+    with meanwhile("task.destroy", taken):
+        answer = pool.act("migrate_vm", vm=web, on=pool.other, **UNCONFIRMED)
+    assert answer["vfs"] == [{"request": 1, "vf": "0000:09:10.2", "before": VF}]
+    assert driven(web, pool.other) == ["0000:09:10.2"]
+
+
+@pytest.mark.pool(describe=other_slot)
+def test_plugging_that_fails_leaves_the_vm_running_and_is_tried_again(pool: Pool, web: str) -> None:
+    named = "pci-pt-09_10.0"
+
+    def has_the_name(is_there: bool) -> None:
+        (domid,) = xenstore.domains_of(pool.other.machine, web) or []
+        with pool.other.machine.changed() as sysfs:
+            found: Any = kernel_xen.find(sysfs, domid)
+            found["qemu"].pop(named, None)
+            if is_there:
+                found["qemu"][named] = "0001:09:10.0"
+
+    with meanwhile("task.destroy", lambda: has_the_name(True)), pytest.raises(SriovError) as refused:
+        pool.act("migrate_vm", vm=web, on=pool.other, **UNCONFIRMED)
+    assert refused.value.code == "SRIOV_MOVED_WITHOUT_VF"
+    assert "Duplicate ID" in refused.value.message
+    assert (pool.power_state(web), driven(web, pool.other), pool.pci(web)) == ("Running", [], None)
+    pool.conflict("VF_DEGRADED", "VM web", pool.other.name, vms=[web], host=pool.other)
+    assert pool.listed(web)["move"]["state"] == "arrived"
+    assert refused_code(pool, "attach_vfs", web) == "SRIOV_MOVED_WITHOUT_VF"
+    has_the_name(False)
+    assert pool.call("attach_vfs", vm=web)["vfs"] == [{"request": 1, "vf": THERE}]
+    is_whole(pool, web, pool.other, THERE)
+
+
+def refused_code(pool: Pool, function: str, vm: str) -> str:
+    with pytest.raises(SriovError) as refused:
+        pool.act(function, vm=vm)
+    return refused.value.code
+
+
+@pytest.mark.pool(describe=other_slot)
+def test_cut_off_anywhere_the_next_call_ends_it(pool: Pool, web: str) -> None:
+    """Before each call that the master makes to xapi: wherever the VM is then, it is whole after one more
+    call, and nobody has a VF twice."""
+    here, there = (pool.one, VF), (pool.other, THERE)
+    number = 1
+    while True:
+        (source, vf), (target, other) = (here, there) if resides(pool, web) == pool.one.ref else (there, here)
+        cut = cut_at(
+            number,
+            lambda to=target: pool.act("migrate_vm", vm=web, on=to, **UNCONFIRMED),  # type: ignore[misc] # a default
+        )
+        wait_until_still(pool, web)
+        pool.act("attach_vfs", vm=web)
+        where = (source, vf) if resides(pool, web) == source.ref else (target, other)
+        is_whole(pool, web, *where)
+        has_left(pool, web, *((target, other) if where[0] is source else (source, vf)))
+        if not cut:
+            break
+        number += 1
+    assert number > 20
+
+
+def resides(pool: Pool, vm: str) -> Any:
+    return pool.record(vm)["resident_on"]
+
+
+def wait_until_still(pool: Pool, vm: str) -> None:
+    """A move that xapi was asked for goes on without who asked."""
+    assert pool.box.wait_for_calls()
+    assert pool.record(vm)["current_operations"] == {}
