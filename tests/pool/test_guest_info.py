@@ -44,3 +44,4 @@ def test_guest_info_bonds_a_vf_with_the_vif_in_its_network(pool: Pool) -> None:
     bond = {"request": 1, "vf_mac": pool.mac(web), "vif_device": "1", "vif_mac": "02:16:3e:00:00:01"}
     assert info["bonds"] == [{**bond, "network": "lan12"}]
     assert "interfaces: [vf1, vif1]" in info["cloud_init"]
+    assert ["DHCP" in warning for warning in info["warnings"]] == [True]

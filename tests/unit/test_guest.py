@@ -55,8 +55,8 @@ def test_cloud_init_bonds_a_vf_with_its_vif() -> None:
     text = guest.cloud_init([Interface(1, "b2:00:00:00:00:01", vif), Interface(2, "b2:00:00:00:00:02", None)])
     read = yaml.safe_load(text)
     assert read["ethernets"] == {
-        "vf1": {"match": {"macaddress": "b2:00:00:00:00:01"}},
-        "vif0": {"match": {"macaddress": "5e:00:00:00:00:01"}},
+        "vf1": {"match": {"macaddress": "b2:00:00:00:00:01"}, "set-name": "vf1"},
+        "vif0": {"match": {"macaddress": "5e:00:00:00:00:01"}, "set-name": "vif0"},
         "vf2": {"match": {"macaddress": "b2:00:00:00:00:02"}, "dhcp4": True},
     }
     assert read["bonds"] == {

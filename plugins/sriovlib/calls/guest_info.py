@@ -48,6 +48,11 @@ def guest_info(host: Host, session: Any, args: Mapping[str, str]) -> Dict[str, A
         warnings.append(
             f"Which driver {device} needs is not known: `lspci -nnk` in the guest shows what it has."
         )
+    if beside:
+        warnings.append(
+            "The MAC of a bond is that of its active link, so DHCP may give it another address while its VM "
+            "moves: give it a fixed one, or see docs/live-migration.md."
+        )
     return {
         "vm_uuid": vm_uuid,
         "vm_name": vm.name,

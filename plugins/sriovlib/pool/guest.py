@@ -96,8 +96,8 @@ def cloud_init(interfaces: Sequence[Interface]) -> str:
     each with DHCP; "" for none. A MAC is the VF's whichever slot and name the guest gives it."""
     lines: List[str] = []
     for one in interfaces:
-        lines += _matched(f"vf{one.request}", one.mac)
-        lines += _matched(f"vif{one.vif.device}", one.vif.mac) if one.vif else _DHCP
+        lines += _matched(f"vf{one.request}", one.mac, one.vif is not None)
+        lines += _matched(f"vif{one.vif.device}", one.vif.mac, True) if one.vif else _DHCP
     bonds = [line for one in interfaces if one.vif for line in _bond(one.request, one.vif.device)]
     parts = [*(["ethernets:", *lines] if lines else []), *(["bonds:", *bonds] if bonds else [])]
     return "\n".join(["version: 2", *parts]) + "\n" if parts else ""
@@ -106,8 +106,10 @@ def cloud_init(interfaces: Sequence[Interface]) -> str:
 _DHCP = ["    dhcp4: true"]
 
 
-def _matched(name: str, mac: str) -> List[str]:
-    return [f"  {name}:", "    match:", f'      macaddress: "{mac.lower()}"']
+def _matched(name: str, mac: str, bonded: bool) -> List[str]:
+    """A bond may know its primary by the interface's name only (netplan with NetworkManager)."""
+    found = [f"  {name}:", "    match:", f'      macaddress: "{mac.lower()}"']
+    return [*found, f"    set-name: {name}"] if bonded else found
 
 
 def _bond(request: int, vif: str) -> List[str]:
