@@ -3,7 +3,6 @@ only detached. The plugin does each step that matters; what is shown, and what i
 by what the pool says at that moment.
 """
 
-import re
 from typing import Any, Dict, NoReturn, Optional
 
 from . import tasks
@@ -11,12 +10,6 @@ from .errors import Failed
 from .names import Vm
 from .pool import Host, Pool
 from .tasks import Tell
-
-_TYPED = (  # in a hint of the plugin, and what a person types here
-    (r"`attach_vfs` with vm_uuid=(\S+?)(?=[\s.,])", r"`sriovctl attach \1`"),
-    ("unconfirmed=true", "`--unconfirmed`"),
-    ("network_gap=allowed", "`--network-gap`"),
-)
 
 
 def migrate(pool: Pool, vm: Vm, target: Host, tell: Tell, **args: str) -> Dict[str, Any]:
@@ -115,13 +108,6 @@ def attached(pool: Pool, vm: Vm, answer: Dict[str, Any]) -> str:
     return f"VM {vm.name} runs on host {pool.host_name(answer['host_uuid'])}, with its VFs."
 
 
-def typed(hint: str) -> str:
-    """A hint of the plugin, with the words of this program."""
-    for pattern, words in _TYPED:
-        hint = re.sub(pattern, words, hint)
-    return hint
-
-
 def _why(error: BaseException) -> Failed:
     return error if isinstance(error, Failed) else Failed("INTERRUPTED", "Interrupted.")
 
@@ -130,7 +116,7 @@ def _ended(pool: Pool, vm: Vm, error: BaseException) -> NoReturn:
     """The plugin's own errors say where the VM is. After any other it may still be at it."""
     why = _why(error)
     if why.code.startswith("SRIOV_"):
-        raise Failed(why.code, why.message, typed(why.hint)) from error
+        raise why
     goes_on = " The pool goes on with it." if why.code == "INTERRUPTED" else ""
     raise Failed(
         why.code,

@@ -36,7 +36,7 @@ def offered(line: str) -> List[str]:
         ("sriovctl --user me stat", ["status"]),
         ("sriovctl vfs --fr", ["--free"]),
         ("sriovctl setup sta", ["status"]),
-        ("sriovctl setup --pinned ", ["relocate", "shutdown", "stop"]),
+        ("sriovctl setup --pinned ", ["migrate", "relocate", "shutdown", "stop"]),
         ("sriovctl vfs --state d", ["dom0"]),
         ("sriovctl vfs --state=d", ["dom0"]),  # bash goes on behind the =
         ("sriovctl status -o js", ["json"]),

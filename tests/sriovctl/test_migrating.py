@@ -61,11 +61,11 @@ def test_what_is_in_the_way_names_the_options_of_this_program(pool: Pool, ctl: C
     said = ctl("migrate", "web", "host2")
     assert (said.status, place(pool, web)) == (1, before)
     assert "nobody has confirmed" in said.err
-    assert "`--unconfirmed`" in said.err
+    assert "unconfirmed=true is `--unconfirmed`" in said.err
     (vif,) = pool.record(web)["VIFs"]
     pool.box.xapi.database.set("VIF", vif, "currently_attached", False)
     said = ctl("migrate", "web", "host2", "--unconfirmed")
-    assert "`--network-gap`" in said.err
+    assert "network_gap=allowed is `--network-gap`" in said.err
     assert ctl("migrate", "web", "host2", "--unconfirmed", "--network-gap").status == 0
 
 
@@ -159,3 +159,11 @@ def test_vm_without_vfs(pool: Pool, ctl: Ctl) -> None:
         assert (said.status, "has no request for a VF" in said.err) == (1, True), said.err
     assert "No move of it is to be ended." in ctl("attach", "db").err
     assert pool.power_state(pool.uuid(pool.box.xapi.database.by_name_label("VM", "db")[0])) == "Running"
+
+
+def test_explain_says_whether_it_can_be_moved(pool: Pool, ctl: Ctl, web: str) -> None:
+    command = f"`sriovctl migrate {web} host2`"
+    assert f"{command} moves it while it runs, over its VIFs meanwhile" in ctl("explain", "web").err
+    (vif,) = pool.record(web)["VIFs"]
+    pool.box.xapi.database.set("VIF", vif, "currently_attached", False)
+    assert f"{command} would not move it: VM web" in ctl("explain", "web").err

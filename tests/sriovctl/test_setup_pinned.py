@@ -75,6 +75,37 @@ def test_they_go_to_another_host(pool: Pool, ctl: Ctl, vms: List[str]) -> None:
     assert not boots(pool, pool.one)
 
 
+def beside(pool: Pool, vm: str) -> None:
+    """The VM gets a VIF in the network of its VF, with its VLAN."""
+    database = pool.box.xapi.database
+    for host in pool.hosts:
+        pool.box.add_vlan(host, "eth1", 12, "lan12")
+    (network,) = database.by_name_label("network", "lan12")
+    database.create("VIF", {"VM": pool.ref(vm), "network": network, "currently_attached": True})
+
+
+def test_they_are_moved_while_they_run(pool: Pool, ctl: Ctl, vms: List[str]) -> None:
+    beside(pool, vms[1])
+    macs = [pool.mac(vm) for vm in vms]
+    words = [*SETUP, "host2", "--pinned", "migrate"]
+    plan = ctl(*words, "--plan")
+    assert [row[2:4] for row in plan.rows[1:4]] == [
+        ["migrate", "mail"],
+        ["disable", "host2"],
+        ["reboot", "host2"],
+    ]
+    said = ctl(*words, "--yes")
+    assert said.status == 1
+    assert "nobody has confirmed" in said.err
+    assert (pool.record(vms[1])["resident_on"], in_service(pool, pool.other)) == (pool.other.ref, True)
+    said = ctl("setup", "resume", "--unconfirmed")
+    assert said.status == 0, said.err
+    assert "mail is being shut down" not in said.err
+    assert [pool.record(vm)["resident_on"] for vm in vms] == [pool.one.ref] * 2
+    assert ([len(pool.devices(vm)) for vm in vms], [pool.mac(vm) for vm in vms]) == ([1, 1], macs)
+    assert boots(pool, pool.other)
+
+
 def test_vm_without_another_host(pool: Pool, ctl: Ctl, vms: List[str]) -> None:
     """It runs where it was, its host is in service as before."""
     for vf in pool.vfs(pool.one, state="free", pf="eth1"):

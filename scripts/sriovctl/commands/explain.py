@@ -95,6 +95,7 @@ def _of_running(pool: Pool, vm: Vm, row: Optional[Record], verdicts: Sequence[Ve
     except Failed as failed:
         yield f"It is not moved while it runs: {failed}"
     if row and row["requests"]:
+        yield from _migrates(pool, vm, [one.host for one in verdicts if one.can and one.host != home])
         again = f"`sriovctl relocate {vm.uuid} HOST`"
         try:
             relocation.check_operations(vm, True, True, again)
@@ -109,6 +110,19 @@ def _of_running(pool: Pool, vm: Vm, row: Optional[Record], verdicts: Sequence[Ve
             else "HA is on and does not protect it (it has no ha_restart_priority): it stays down when its "
             "host fails, and xapi does not move it when its host is evacuated."
         )
+
+
+def _migrates(pool: Pool, vm: Vm, others: Sequence[Host]) -> Iterator[str]:
+    """Whether it can be moved with its VFs to the first of these hosts, as far as that is known before."""
+    if not others:
+        return
+    command = f"`sriovctl migrate {vm.uuid} {shlex.quote(others[0].name)}`"
+    where = {"vm_uuid": vm.uuid, "host_uuid": others[0].uuid, "unconfirmed": "true"}
+    try:
+        if pool.rehearsed(pool.master_host, "migrate_vm", **where):
+            yield f"{command} moves it while it runs, over its VIFs meanwhile, with VFs there."
+    except Failed as failed:
+        yield f"{command} would not move it: {failed}"
 
 
 # -- what is asked, and what of it ---------------------------------------------------------------------------

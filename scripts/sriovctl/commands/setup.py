@@ -126,6 +126,7 @@ def _options(args: argparse.Namespace, before: states.Options) -> states.Options
         chosen(args.max_unavailable, before.unavailable if args.parallel is None else parallel),
         chosen(args.evacuate_batch_size, before.batch),
         chosen(args.reboot_minutes, before.minutes),
+        args.unconfirmed or before.unconfirmed,
     )
 
 
@@ -324,7 +325,11 @@ def _arguments(parser: argparse.ArgumentParser) -> None:
         "--pinned",
         choices=plans.PINNED,
         help="VMs that cannot be moved: stop (the setup does not begin; the default), shutdown (and start "
-        "them there again), relocate (start them on another host)",
+        "them there again), relocate (start them on another host), migrate (move those with VFs while "
+        "they run)",
+    )
+    how.add_argument(
+        "--unconfirmed", action="store_true", help="as of `sriovctl migrate`, for --pinned migrate"
     )
     how.add_argument("--parallel", type=number(1), metavar="N", help="hosts at a time (default: 1)")
     how.add_argument(

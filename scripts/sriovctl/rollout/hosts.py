@@ -126,7 +126,7 @@ class Hosts:
         stop = [guest.uuid for guest in found.stop]
         homes = dict.fromkeys(stop, uuid)
         self._change(lambda state: state._replace(vms={**state.vms, **homes}))
-        if options.pinned == plans.RELOCATE:
+        if options.pinned in (plans.RELOCATE, plans.MIGRATE):
             self._relocate(uuid)  # while the host still takes those back that fail
         steps.disable(self.pool, host)
         if options.pinned == plans.SHUTDOWN:
@@ -150,7 +150,11 @@ class Hosts:
             (host for host in now if host.enabled and host.live), key=lambda host: host.uuid not in done
         )
         for vm in self._vms_of(uuid):
-            steps.relocate(self.pool, vm, self.hosts[uuid], others, self._teller(uuid))
+            home, tell, options = self.hosts[uuid], self._teller(uuid), self.state.options
+            if options.pinned == plans.MIGRATE:
+                steps.migrate(self.pool, vm, home, others, options.unconfirmed, tell)
+            else:
+                steps.relocate(self.pool, vm, home, others, tell)
             self._is_up(vm)
 
     def _vms_of(self, uuid: str) -> List[str]:

@@ -16,8 +16,8 @@ from typing import (
 from ..errors import Failed
 from ..pool import Host
 
-STOP, SHUTDOWN, RELOCATE = "stop", "shutdown", "relocate"
-PINNED = (STOP, SHUTDOWN, RELOCATE)  # what is done with a VM that xapi cannot move
+STOP, SHUTDOWN, RELOCATE, MIGRATE = "stop", "shutdown", "relocate", "migrate"
+PINNED = (STOP, SHUTDOWN, RELOCATE, MIGRATE)  # what is done with a VM that xapi cannot move
 
 # Reasons of xapi that are gone as soon as HA is off, of a VM that HA does not protect: by its own name since
 # 26.17, before as if memory were short (xen-api: xapi_host.ml, compute_evacuation_plan_no_wlb).
@@ -270,7 +270,7 @@ def _in_the_way(seen: Seen, stop: List[Guest], pinned: str, ours: bool) -> Itera
                 "--pinned shutdown shuts such VMs down and starts them there again, --pinned relocate starts "
                 "them on another host; or shut it down yourself.",
             )
-        elif not guest.stops:
+        elif pinned != MIGRATE and not guest.stops:
             yield Failed(
                 "VM_CANNOT_STOP",
                 f"VM {guest.name} on host {host.name} can neither be moved ({reason(guest.blocked)}) nor be "
@@ -331,8 +331,8 @@ def rows(plan: HostPlan, pinned: str) -> List[Dict[str, Any]]:
 
     host = plan.host.name
     if plan.reboot:
-        for guest in plan.stop if pinned == RELOCATE else []:
-            step("relocate", guest.name, host, "another", reason(guest.blocked))
+        for guest in plan.stop if pinned in (RELOCATE, MIGRATE) else []:
+            step(pinned, guest.name, host, "another", reason(guest.blocked))
         step("disable", host)
         for guest in plan.stop if pinned == SHUTDOWN else []:
             step("shutdown", guest.name, why=reason(guest.blocked))

@@ -49,6 +49,9 @@ class Options(NamedTuple):
     unavailable: int = 1
     batch: int = 0  # VMs that a host's evacuation moves at a time; 0: what its xapi.conf says
     minutes: int = 30  # that a reboot may take
+    unconfirmed: bool = (
+        False  # VMs with VFs are moved on a product on which nobody has confirmed that it works
+    )
 
 
 class State(NamedTuple):

@@ -9,7 +9,7 @@ import time
 from functools import partial
 from typing import Any, Callable, Dict, Iterable, List, Optional, Sequence, TypeVar
 
-from .. import names, relocation, shown, tasks
+from .. import migration, names, relocation, shown, tasks
 from ..errors import Failed
 from ..names import Vm
 from ..pool import Host, Pool
@@ -264,39 +264,54 @@ def without_home(pool: Pool, uuid: str) -> Failed:
 def relocate(pool: Pool, uuid: str, home: Host, others: Sequence[Host], tell: Tell) -> None:
     """To the first of these hosts that can have it, where it is started, with VFs of that host if it has
     requests. Failed: none can, and it is where it was."""
-    vm = _vm(pool, uuid)
-    if vm is None or (vm.record["power_state"] == "Running" and vm.record["resident_on"] != home.ref):
-        return
-    whys = []
-    for other in others:
+
+    def go(vm: Vm, other: Host) -> None:
         try:
             move = relocation.planned(pool, vm, other, True)
-            if move is not None:
-                relocation.relocate(move, tell)
+        except Failed as failed:
+            if failed.code != "NO_REQUESTS":
+                raise
+            _plainly(pool, vm, other, tell)
+            return
+        if move is not None:
+            relocation.relocate(move, tell)
+
+    _to_one(pool, uuid, home, others, go)
+
+
+def migrate(pool: Pool, uuid: str, home: Host, others: Sequence[Host], unconfirmed: bool, tell: Tell) -> None:
+    """The same while it runs, for a VM with requests."""
+    more = {"unconfirmed": "true"} if unconfirmed else {}
+    _to_one(pool, uuid, home, others, lambda vm, other: migration.migrate(pool, vm, other, tell, **more))
+
+
+def _to_one(pool: Pool, uuid: str, home: Host, others: Sequence[Host], go: Callable[[Vm, Host], Any]) -> None:
+    whys = []
+    for other in others:
+        vm = _vm(pool, uuid)
+        if vm is None or (vm.record["power_state"] == "Running" and vm.record["resident_on"] != home.ref):
+            return
+        try:
+            go(vm, other)
             return
         except Failed as failed:
-            why: Optional[Failed] = failed
-            if failed.code == "NO_REQUESTS":
-                why = _plainly(pool, vm, other, tell)
-            if why is None:
-                return
-            whys.append(why.message)
+            now = _vm(pool, uuid)
+            if now is not None and now.record["resident_on"] == other.ref:
+                raise  # it has come there, and something is amiss
+            whys.append(f"{failed.message} {failed.hint}".strip())
+    found = _vm(pool, uuid)
     raise Failed(
         "VM_NOT_RELOCATED",
-        f"No other host can have VM {vm.name}. {' '.join(whys)}".strip(),
+        f"No other host can have VM {found.name if found else uuid}. {' '.join(whys)}".strip(),
         "With --pinned shutdown it is down while its host reboots.",
     )
 
 
-def _plainly(pool: Pool, vm: Vm, other: Host, tell: Tell) -> Optional[Failed]:
-    """The same of a VM without requests: why not."""
-    try:
-        pool.call("VM.assert_can_boot_here", vm.ref, other.ref)
-    except Failed as failed:
-        return failed
+def _plainly(pool: Pool, vm: Vm, other: Host, tell: Tell) -> None:
+    """A VM without requests."""
+    pool.call("VM.assert_can_boot_here", vm.ref, other.ref)
     shut_down(pool, [vm.uuid], tell)
     start(pool, vm.uuid, other, tell)
-    return None
 
 
 def _vm(pool: Pool, uuid: str) -> Optional[Vm]:
