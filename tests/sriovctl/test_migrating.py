@@ -56,6 +56,12 @@ def test_moved_and_back(pool: Pool, ctl: Ctl, web: str) -> None:
     assert (again.status, "already" in again.err) == (0, True)
 
 
+@pytest.mark.usefixtures("web")
+def test_in_dom0(pool: Pool, ctl_of: Ctl) -> None:
+    said = ctl_of(pool.other, "migrate", "web", "host2", "--unconfirmed")
+    assert (said.status, said.rows[1][:3]) == (0, ["web", "1", "host2"]), said.err
+
+
 def test_what_is_in_the_way_names_the_options_of_this_program(pool: Pool, ctl: Ctl, web: str) -> None:
     before = place(pool, web)
     said = ctl("migrate", "web", "host2")
