@@ -5,9 +5,11 @@ import sys
 from typing import Iterator, List
 
 import pytest
+import vif_functions
 from box import PoolInABox
 from checks import refused, until
 from machine_description import default_description
+from values import Failure
 
 NOTES = """#!/usr/bin/python3
 import os, sys
@@ -121,3 +123,14 @@ def test_a_domain_that_ends_resets_what_xenstore_says_is_its_own(box: PoolInABox
     box.start(second)
     box.shut_down(first)
     assert box.resets_under_guests(box.master) == [device]
+
+
+def test_a_vif_that_netback_serves(box: PoolInABox) -> None:
+    """VIF.create, by a client: the hypervisor is told of its MAC and bridge."""
+    vm = box.add_vm("web")
+    network = box.xapi.call("network.get_all")[0]
+    box.xapi.call("VIF.create", {"device": "0", "network": network, "VM": vm, "MAC": "02:16:3e:00:00:01"})
+    (vif,) = vif_functions.of_netback(box.xapi, vm)
+    assert vif == ("02:16:3e:00:00:01", box.xapi.call("network.get_bridge", network))
+    with pytest.raises(Failure, match="HANDLE_INVALID"):
+        box.xapi.call("VIF.create", {"device": "1", "network": "OpaqueRef:none", "VM": vm, "MAC": ""})

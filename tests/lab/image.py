@@ -25,7 +25,7 @@ SUITE = "bookworm"  # Xen 4.17, Linux 6.1
 WITH_IOMMU = "extlinux-iommu"  # extlinux, and Xen told to use the IOMMU: for stories that begin after that
 LOADERS = ("extlinux", "grub", WITH_IOMMU)
 PACKAGES = (
-    "xen-hypervisor-4.17-amd64 xen-utils-4.17 linux-image-amd64 "
+    "xen-hypervisor-4.17-amd64 xen-utils-4.17 qemu-system-xen linux-image-amd64 "
     "extlinux syslinux-common grub-pc-bin grub2-common "
     "systemd-sysv udev openssh-server python3 rpm iproute2 ethtool kmod pciutils procps "
     "busybox-static cpio iputils-ping xz-utils"

@@ -1,90 +1,37 @@
 """Two hosts, one wire: VLANs between their guests, and VMs whose host dies come up on the other with a VF."""
 
-import json
 import time
 from concurrent.futures import ThreadPoolExecutor
-from typing import Any, Callable, Dict, NamedTuple, Tuple
+from typing import Any, Callable, Dict, Tuple
 
 import pytest
-import XenAPI
 from lab import image, two_hosts, vms
 from lab.host import LabHost, say, wait_for
 from lab.qemu import Hardware
 from lab.toolstack import ask, call
-from lab.two_hosts import CARDS, VFS
+from lab.two_hosts import CARDS, START_SECONDS, Cables, Pool
 from lab.vms import Vm
 
 SwitchOn = Callable[..., LabHost]
 
 LISTENER = CARDS[1]  # the card of the master's dom0 that pings guests over the wire
-START_SECONDS = 600
-
-
-class Pool(NamedTuple):
-    """The pool by its master, which is never killed."""
-
-    master: LabHost
-    ref: str  # of the master
-
-    def with_vfs(self, host: LabHost) -> str:
-        """The reference of a host that has come, when it has VFs on both cards."""
-        ref = two_hosts.joined(self.master, host)
-        for card in CARDS:
-            call(self.master, "set_vf_count", ref, pf=card, count=str(VFS))
-        return ref
-
-    @property
-    def network(self) -> str:
-        """That of the cards on the wire: the first ones of all hosts."""
-        pfs = call(self.master, "list_pfs", self.ref)
-        return str(next(pf["network"] for pf in pfs if pf["interface"] == CARDS[0]))
-
-    def vm(self, name: str, host: str, **settings: str) -> Vm:
-        """A VM with a VF of that host (a reference), which is asked until it answers the master in time."""
-        vm = vms.new(self.master, name)
-        ask(self.master, "VM.set_affinity", vm.ref, host)
-        wish = {
-            "vm_uuid": vm.uuid,
-            "network": self.network,
-            "host_uuid": ask(self.master, "host.get_uuid", host),
-        }
-
-        def assigned() -> bool:
-            try:
-                call(self.master, "assign_vf", **wish, **settings)
-            except XenAPI.Failure as failure:
-                say(f"{name} has no VF yet: {failure.details[1]}")
-                return False
-            return True
-
-        wait_for(f"a VF for {name}", assigned, START_SECONDS)
-        return vm
-
-    def answers(self, mac: str) -> bool:
-        """Whether the guest with this MAC answers dom0 of the master over the wire."""
-        return vms.answers(self.master, mac, LISTENER)
-
-    def ledger(self, vm: Vm) -> Dict[str, Any]:
-        keys = ask(self.master, "pool.get_other_config", *ask(self.master, "pool.get_all"))
-        (text,) = [keys[name] for name in keys if name.startswith(f"sriov-vm-{vm.uuid}.")]
-        return dict(json.loads(text))
 
 
 @pytest.fixture(scope="module")
-def cables() -> Tuple[Hardware, Hardware]:
-    return two_hosts.cables()
+def cables() -> Cables:
+    return two_hosts.cables("wire")
 
 
 @pytest.fixture(scope="module")
-def hosts(switch_on: SwitchOn, cables: Tuple[Hardware, Hardware]) -> Tuple[LabHost, LabHost]:
+def hosts(switch_on: SwitchOn, cables: Cables) -> Tuple[LabHost, LabHost]:
     """Two that are alike, with our package; the first is the master."""
 
     def host(name: str, number: int, hardware: Hardware, master: int = 0) -> LabHost:
         return two_hosts.bring(switch_on(name, image.WITH_IOMMU, hardware), number, master)
 
     with ThreadPoolExecutor() as threads:
-        first = threads.submit(host, "alpha", 1, cables[0])
-        second = threads.submit(host, "beta", 2, cables[1], master=1)
+        first = threads.submit(host, "alpha", 1, cables.first)
+        second = threads.submit(host, "beta", 2, cables.second, master=1)
         return first.result(), second.result()
 
 
@@ -131,7 +78,7 @@ def test_alike_hosts(hosts: Tuple[LabHost, LabHost], pool: Pool, second: str) ->
     """A host dies: HA starts its VM on one that is alike, with no change of the VM and no second start."""
     web = pool.vm("web", second, mac="02:16:3e:00:00:30")
     mac = running_on(pool, web, second, hosts[1])
-    assert pool.answers(mac)
+    assert answers(pool, mac)
     say("its guest answers over the wire")
     before, lease = web.record["other_config"], pool.ledger(web)
 
@@ -148,18 +95,18 @@ def test_alike_hosts(hosts: Tuple[LabHost, LabHost], pool: Pool, second: str) ->
 
 def test_cards_in_other_slots(
     switch_on: SwitchOn,
-    cables: Tuple[Hardware, Hardware],
+    cables: Cables,
     hosts: Tuple[LabHost, LabHost],
     pool: Pool,
 ) -> None:
     """The same where addresses differ, and the old one is another network's: the VM gets one that fits."""
     hosts[1].stop()  # its cables are for another host
-    hardware = cables[1]._replace(empty=1)
+    hardware = cables.second._replace(empty=1)
     third = two_hosts.bring(switch_on("gamma", image.WITH_IOMMU, hardware), 3, master=1)
     ref = pool.with_vfs(third)
     db = pool.vm("db", ref, mac="02:16:3e:00:00:40")
     mac = running_on(pool, db, ref, third)
-    assert pool.answers(mac)
+    assert answers(pool, mac)
     old = plugged(pool, ref, db)
     assert old["pf"] == "0000:02:00.0"
     say(f"its guest has {old['address']}, a VF of {third.name}'s first card, and answers over the wire")
@@ -175,6 +122,11 @@ def test_cards_in_other_slots(
     say(f"it has {now['address']} now; {old['address']} is the other network's here, and was not touched")
     assert call(pool.master, "list_assignments", vm_uuid=db.uuid)["conflicts"] == []
     db.shut_down()
+
+
+def answers(pool: Pool, mac: str) -> bool:
+    """Whether the guest with this MAC answers dom0 of the master over the wire."""
+    return vms.answers(pool.master, mac, LISTENER)
 
 
 def running_on(pool: Pool, vm: Vm, ref: str, host: LabHost) -> str:
@@ -198,5 +150,5 @@ def dies(pool: Pool, host: LabHost, ref: str, vm: Vm, mac: str) -> None:
     wait_for(f"{host.name}, declared dead", lambda: not two_hosts.is_live(pool.master, ref), START_SECONDS)
     say(f"{host.name} is held for dead {time.monotonic() - died:.0f} s after its death")
     wait_for(f"{vm.name} on the master", lambda: vm.record["resident_on"] == pool.ref, START_SECONDS)
-    wait_for("an answer", lambda: pool.answers(mac), START_SECONDS)
+    wait_for("an answer", lambda: answers(pool, mac), START_SECONDS)
     say(f"{time.monotonic() - died:.0f} s from the death of the host to the answer of its VM elsewhere")

@@ -56,11 +56,11 @@ def test_one_host(switch_on: SwitchOn) -> None:
 
 def test_two_hosts(switch_on: SwitchOn) -> None:
     """One after the other, the master last; a second setup has nothing to do."""
-    cables = two_hosts.cables()
+    cables = two_hosts.cables("wire-setup")
     with ThreadPoolExecutor() as threads:
-        first = threads.submit(lambda: two_hosts.bring(switch_on("delta", "extlinux", cables[0]), 1))
+        first = threads.submit(lambda: two_hosts.bring(switch_on("delta", "extlinux", cables.first), 1))
         second = threads.submit(
-            lambda: two_hosts.bring(switch_on("epsilon", "extlinux", cables[1]), 2, master=1)
+            lambda: two_hosts.bring(switch_on("epsilon", "extlinux", cables.second), 2, master=1)
         )
         master, member = first.result(), second.result()
     two_hosts.joined(master, member)

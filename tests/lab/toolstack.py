@@ -9,6 +9,7 @@ import os
 import re
 import socket
 from typing import Any, List
+from xml.sax.saxutils import unescape
 
 import pytest
 import XenAPI
@@ -24,6 +25,7 @@ PUSHED = os.path.join(image.HERE, "pushed")  # programs of ours for dom0
 IN_DOM0 = "/opt/lab/pool"  # where the unit xapi.service looks for the agent
 PYTHON_PACKAGES = "/usr/lib/python3/dist-packages"
 PASSWORD = "password"
+TASK_SECONDS = 1200  # a move of a VM takes minutes on an emulated CPU
 
 
 def bring(host: LabHost) -> LabHost:
@@ -85,6 +87,17 @@ def call(host: LabHost, function: str, on: str = "", **arguments: str) -> Any:
     """The answer of a function of our plugin, on the pool's master or on that host (a reference)."""
     on = on or ask(host, "pool.get_master", *ask(host, "pool.get_all"))
     return json.loads(ask(host, "host.call_plugin", on, "sriov", function, arguments))
+
+
+def call_and_wait(host: LabHost, function: str, **arguments: str) -> Any:
+    """The answer of a pool function that may take longer than a connection lasts."""
+    on = ask(host, "pool.get_master", *ask(host, "pool.get_all"))
+    task = ask(host, "Async.host.call_plugin", on, "sriov", function, arguments)
+    wait_for(f"the end of {function}", lambda: ask(host, "task.get_status", task) != "pending", TASK_SECONDS)
+    record = ask(host, "task.get_record", task)
+    if record["status"] != "success":
+        raise XenAPI.Failure(record["error_info"])
+    return json.loads(unescape(re.sub("^<value>|</value>$", "", record["result"]), {"&quot;": '"'}))
 
 
 def refusal(host: LabHost, function: str, **arguments: str) -> List[str]:

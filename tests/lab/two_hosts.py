@@ -3,21 +3,25 @@
 The agent of the first host is the master's (agent/members.py); the second has a small one (agent/member.py).
 """
 
+import json
 import os
 import selectors
 import socket
 import threading
 from contextlib import suppress
-from typing import Any, List, Tuple
+from typing import Any, Dict, List, NamedTuple, Sequence, Set
 
-from lab import image, toolstack
-from lab.host import LabHost, wait_for
+import XenAPI
+from lab import image, toolstack, vms
+from lab.host import LabHost, say, wait_for
 from lab.qemu import POOL_SLOT, Hardware, Wire
-from lab.toolstack import ask
+from lab.toolstack import ask, call
+from lab.vms import Vm
 
 CARDS = ("eth1", "eth2")  # interfaces of a XenServer host are named by their place
 VFS = 4  # of each card
 JOIN_SECONDS = 300
+START_SECONDS = 600
 OWN_NAMES = "lab-own-names"  # a unit
 FULL_SECONDS = 0.05  # that a card may take to make room for a frame
 
@@ -29,6 +33,7 @@ class Hub:
     def __init__(self, folder: str) -> None:
         self._folder = folder
         self._ports: List[Wire] = []
+        self._full: Set[Wire] = set()
         self._selector = selectors.DefaultSelector()
         os.makedirs(folder, exist_ok=True)
 
@@ -55,22 +60,93 @@ class Hub:
                 frame = end.recv(1 << 16)
                 for wire in self._ports:
                     if wire != key.data:
-                        with suppress(OSError):  # nobody there, or no room
-                            end.sendto(frame, wire.near)
+                        self._send(end, frame, wire)
+
+    def _send(self, end: socket.socket, frame: bytes, wire: Wire) -> None:
+        """A card that took none in time, as one that is down, is not waited for until it takes one again."""
+        end.settimeout(0 if wire in self._full else FULL_SECONDS)
+        try:
+            end.sendto(frame, wire.near)
+            self._full.discard(wire)
+        except (socket.timeout, BlockingIOError):
+            self._full.add(wire)
+        except OSError:
+            self._full.discard(wire)  # nobody is there
+        finally:
+            end.settimeout(FULL_SECONDS)
 
 
-def cables() -> Tuple[Hardware, Hardware]:
-    """Both cards of the first host and the first one of the second are on one wire; so dom0 of the first host
-    reaches a guest over the wire by its second card, whichever host the guest is on."""
-    folder = os.path.join(image.LAB, "wire")
+class Cables(NamedTuple):
+    """Cards of the two hosts are on one wire, the second one of the first host too; so its dom0 reaches a
+    guest over the wire by that card, whichever host the guest is on."""
+
+    first: Hardware
+    second: Hardware
+    third: Wire  # for a machine that is no host
+
+
+def cables(folder: str, of_second: int = 1) -> Cables:
+    """`folder`: a name that no other module has; `of_second`: how many cards of the second host."""
+    folder = os.path.join(image.LAB, folder)
     hub = Hub(folder)
-    ports = [hub.port() for _ in range(3)]
+    third, *ports = [hub.port() for _ in range(3 + of_second)]
     hub.start()
     between = Wire(os.path.join(folder, "pool-1"), os.path.join(folder, "pool-2"))
-    return (
-        Hardware(wires=(ports[0], ports[1]), pool=between),
-        Hardware(wires=(ports[2],), pool=Wire(between.far, between.near)),
+    return Cables(
+        Hardware(wires=tuple(ports[:2]), pool=between),
+        Hardware(wires=tuple(ports[2:]), pool=Wire(between.far, between.near)),
+        third,
     )
+
+
+class Pool(NamedTuple):
+    """The pool by its master, which is never killed."""
+
+    master: LabHost
+    ref: str  # of the master
+
+    def with_vfs(self, host: LabHost, cards: Sequence[str] = CARDS) -> str:
+        """The reference of a host that has come, when it has VFs on these cards."""
+        ref = joined(self.master, host)
+        for card in cards:
+            call(self.master, "set_vf_count", ref, pf=card, count=str(VFS))
+        return ref
+
+    @property
+    def network(self) -> str:
+        """That of the first cards of all hosts, which are on the wire."""
+        return self.network_of(CARDS[0])
+
+    def network_of(self, card: str) -> str:
+        """A UUID."""
+        pfs = call(self.master, "list_pfs", self.ref)
+        return str(next(pf["network"] for pf in pfs if pf["interface"] == card))
+
+    def vm(self, name: str, host: str, **settings: str) -> Vm:
+        """A VM with a VF of that host (a reference), which is asked until it answers the master in time."""
+        vm = vms.new(self.master, name)
+        ask(self.master, "VM.set_affinity", vm.ref, host)
+        wish = {
+            "vm_uuid": vm.uuid,
+            "network": self.network,
+            "host_uuid": ask(self.master, "host.get_uuid", host),
+        }
+
+        def assigned() -> bool:
+            try:
+                call(self.master, "assign_vf", **wish, **settings)
+            except XenAPI.Failure as failure:
+                say(f"{name} has no VF yet: {failure.details[1]}")
+                return False
+            return True
+
+        wait_for(f"a VF for {name}", assigned, START_SECONDS)
+        return vm
+
+    def ledger(self, vm: Vm) -> Dict[str, Any]:
+        keys = ask(self.master, "pool.get_other_config", *ask(self.master, "pool.get_all"))
+        (text,) = [keys[name] for name in keys if name.startswith(f"sriov-vm-{vm.uuid}.")]
+        return dict(json.loads(text))
 
 
 def bring(host: LabHost, number: int, master: int = 0) -> LabHost:
@@ -82,6 +158,7 @@ def bring(host: LabHost, number: int, master: int = 0) -> LabHost:
     }
     for key, value in identity.items():
         host.run(f"sed -i \"s/^{key}=.*/{key}='{value}'/\" /etc/xensource-inventory")
+    host.run(f"echo LAB_ADDRESS={_address(number)} >> /etc/xensource-inventory")
     slot = f"{int(POOL_SLOT, 16):02x}"
     host.push("/opt/lab", os.path.join(toolstack.PUSHED, "own-names"))
     host.push("/etc/systemd/system", os.path.join(toolstack.PUSHED, f"{OWN_NAMES}.service"))

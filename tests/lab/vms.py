@@ -44,6 +44,17 @@ class Vm(NamedTuple):
         assert self.record["power_state"] == "Halted"
         return str(stdout).splitlines()
 
+    def make_hvm(self) -> None:
+        """Before its first start."""
+        ask(self.xapi, "VM.set_domain_type", self.ref, "hvm")
+
+    def add_vif(self, network: str, mac: str) -> None:
+        """Of an HVM guest; `network`: its UUID."""
+        ref = ask(self.xapi, "network.get_by_uuid", network)
+        needed: Dict[str, Any] = {"device": "0", "network": ref, "VM": self.ref, "MAC": mac, "MTU": "1500"}
+        empty: Dict[str, Any] = {"other_config": {}, "qos_algorithm_type": "", "qos_algorithm_params": {}}
+        ask(self.xapi, "VIF.create", {**needed, **empty})
+
     # -- its guest -----------------------------------------------------------------------------------
 
     def mac(self, host: LabHost) -> str:

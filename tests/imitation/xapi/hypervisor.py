@@ -21,12 +21,20 @@ class CannotCopy(Exception):
     """A guest's memory is not copied to another host, for the reason that xenguest gives."""
 
 
+class Vif(NamedTuple):
+    """One that netback serves: no VF of xapi's own SR-IOV."""
+
+    mac: str
+    bridge: str
+
+
 class Guest(NamedTuple):
     uuid: str
     name: str
     domain_type: str = "hvm"
     nomigrate: bool = False
     passthrough: bool = True  # whether Xen lets its domain have devices
+    vifs: Sequence[Vif] = ()
 
 
 class Report(NamedTuple):

@@ -57,6 +57,8 @@ def take(kind: str, value: Any) -> Any:
         return {key: take(item_kind, item) for key, item in value.items()}
     if container == "set" and isinstance(value, list):
         return [take(item_kind, item) for item in value]
+    if container == "record" and isinstance(value, dict):
+        return value
     if not container and isinstance(value, _TAKEN.get(kind, (str,))):
         try:
             if kind == "bool" or not isinstance(value, bool):

@@ -8,6 +8,9 @@ import os
 from typing import TYPE_CHECKING, List, Optional
 
 import pci_objects
+from calls import Call, Calls, Context
+from database import Record
+from hypervisor import Vif
 from values import Failure
 
 if TYPE_CHECKING:
@@ -63,8 +66,33 @@ def _free(xapi: "Xapi", physical: str) -> List[str]:
     return [known[vf] for vf in sorted(known) if known[vf] not in attached and is_of_port(vf)]
 
 
+def of_netback(xapi: "Xapi", vm: str) -> List[Vif]:
+    """The others, in the order of their devices."""
+    get = xapi.database.get
+    vifs = sorted(get("VM", vm, "VIFs"), key=lambda one: get("VIF", one, "device"))
+    networks = {vif: get("VIF", vif, "network") for vif in vifs}
+    known = [vif for vif in vifs if xapi.database.exists("network", networks[vif])]
+    return [
+        Vif(get("VIF", vif, "MAC"), get("network", networks[vif], "bridge"))
+        for vif in known
+        if not is_sriov(xapi, networks[vif])
+    ]
+
+
+def create(context: Context, record: Record) -> str:
+    """A VIF of a halted VM, with the MAC that the client chooses (xen-api: ocaml/xapi/xapi_vif.ml)."""
+    database = context.xapi.database
+    database.get("VM", record["VM"], "uuid")
+    database.get("network", record["network"], "uuid")
+    fields = ("device", "network", "VM", "MAC", "MTU", "other_config")
+    return database.create("VIF", {field: record[field] for field in fields if field in record})
+
+
 def note_plugged(xapi: "Xapi", vm: str, plugged: bool) -> None:
     """Every VIF of a running VM is attached."""
     for vif in xapi.database.get("VM", vm, "VIFs"):
         xapi.database.set("VIF", vif, "currently_attached", plugged)
         xapi.database.set("VIF", vif, "allowed_operations", [] if plugged else ["attach"])
+
+
+CALLS: Calls = {"VIF.create": Call(create, ["any record"])}

@@ -129,4 +129,5 @@ def guest_of(xapi: "Xapi", vm: str, host: str, known_as: str = "") -> Guest:
     known = xapi.life.xenopsd(xapi, host).find(known_as or uuid)
     if known is None:
         return Guest(uuid, name, kind)
-    return Guest(uuid, name, kind, bool((known.state or {}).get("nomigrate")), known.passthrough)
+    nomigrate = bool((known.state or {}).get("nomigrate"))
+    return Guest(uuid, name, kind, nomigrate, known.passthrough, vif_functions.of_netback(xapi, vm))

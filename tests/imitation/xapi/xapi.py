@@ -25,6 +25,7 @@ import pool_ha
 import resync
 import sessions
 import tasks
+import vif_functions
 import vm_blocks
 import vm_copies
 import vm_metadata
@@ -47,6 +48,7 @@ TABLES = (
     *(objects.CALLS, sessions.CALLS, tasks.CALLS, plugin_calls.CALLS, messages.CALLS, networks.CALLS),
     *(host_life.CALLS, host_reboot.CALLS, membership.CALLS, evacuation.CALLS, ha.CALLS, pool_ha.CALLS),
     *(vm_start.CALLS, vm_moves.CALLS, vm_migrate.CALLS, vm_copies.CALLS, vm_blocks.CALLS),
+    vif_functions.CALLS,
 )
 INITIALISED = "/var/run/xapi_init_complete.cookie"
 

@@ -13,7 +13,7 @@ import member
 import reboots
 import vm_guest
 import xl
-from hosts import describe_this_machine
+from hosts import describe_this_machine, read_inventory
 from members import Members
 from plugin_calls import Dom0
 from programs import HERE, Programs
@@ -34,7 +34,8 @@ def main() -> None:
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: ended.set())
     role, _, master = _role().partition(":")
-    description = describe_this_machine(INVENTORY)
+    address = read_inventory(INVENTORY).get("LAB_ADDRESS", "")
+    description = describe_this_machine(INVENTORY)._replace(address=address)
     if role == "slave":
         member.serve(description, master, SOCKET)
         ended.wait()
@@ -75,7 +76,8 @@ def give_guests(xapi: Xapi, host: str, programs: Programs) -> None:
         except Exception:
             traceback.print_exc()
 
-    xapi.life.set_hypervisor(host, xl.Xl(programs, xapi.reach, host, when_ended))
+    address = xapi.database.get("host", host, "address")
+    xapi.life.set_hypervisor(host, xl.Xl(programs, xapi.reach, host, address, when_ended))
 
 
 def _guest_ended(xapi: Xapi, host: str, uuid: str, domain: int, reason: str) -> None:

@@ -10,6 +10,7 @@ from typing import Any, Iterator
 BEATS = 8101  # UDP, of the master: a member is there, and what it is
 CALLS = 8102  # TCP, of the master: a line with a member's UUID, then what a program of its dom0 says to xapi
 PROGRAMS = 8103  # TCP, of a member: which of its `Programs`' functions to call, with which arguments
+GUESTS = 8104  # TCP, of either: a guest comes here (guest-receive)
 
 
 class Server(socketserver.ThreadingTCPServer):

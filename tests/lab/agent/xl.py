@@ -1,15 +1,19 @@
-"""A real Xen as the hypervisor below xenopsd: guests are started, ended and watched by `xl`, in any dom0."""
+"""A real Xen as the hypervisor below xenopsd: `xl` starts, moves, ends and watches guests, in any dom0."""
 
 import os
+import re
 import threading
 from typing import Callable, Dict, List, Optional, Sequence
 
-from hypervisor import FEATURES, CannotStart, Guest, Hypervisor, Report
+import lines
+from hypervisor import FEATURES, CannotCopy, CannotStart, Guest, Hypervisor, Report
 from programs import Ended, Programs
 from reach import Reach
 from values import Failure
 
 PCIBACK = "/sys/bus/pci/drivers"
+DEVICE = re.compile(r'^dev-(\d+) = "(.*)"$', re.MULTILINE)
+HVM = "hvm"  # VM.domain_type of those that ask for it; all others are PV
 REBOOT = "1"  # why a domain ended (xen: public/sched.h, SHUTDOWN_reboot)
 
 WhenEnded = Callable[[str, int, str], None]  # told of the VM's UUID, its domain and Xen's reason
@@ -20,24 +24,58 @@ class Xl(Hypervisor):
 
     migrates = True
 
-    def __init__(self, programs: Programs, reach: Reach, host: str, when_ended: WhenEnded) -> None:
+    def __init__(
+        self, programs: Programs, reach: Reach, host: str, address: str, when_ended: WhenEnded
+    ) -> None:
+        """`address`: where the other hosts' dom0s reach this one's."""
         super().__init__()
         self._programs = programs
         self._reach = reach
         self._host = host
+        self._address = address
+        self._expected: Optional[Guest] = None
         self._when_ended = when_ended
 
     def start(self, guest: Guest, addresses: Sequence[str]) -> int:
-        """As xenopsd does: whatever has a device here loses it to pciback (ocaml/xenopsd/xc/device.ml)."""
+        """As xenopsd does: whatever has a device here loses it to pciback (ocaml/xenopsd/xc/device.ml). A
+        guest that has come from another host is here, paused, and goes on."""
         if addresses and "pciback" not in self._programs.names(PCIBACK):
             raise CannotStart("PCIBack_not_loaded")
-        ended = self._run("guest-create", guest.name, guest.uuid, *addresses)
         domain = self.domain(guest.uuid)
+        if domain is None:
+            ended = self._run("guest-create", *_options(guest), guest.name, guest.uuid, *addresses)
+            domain = self.domain(guest.uuid)
+        elif addresses:
+            raise CannotStart(f"the lab plugs nothing into a guest that arrives: {', '.join(addresses)}")
+        else:
+            ended = self._run("xl", "unpause", str(domain))
         if ended.status or domain is None:
             self.stop(guest.uuid)
-            raise CannotStart(ended.stderr.decode("utf-8", "replace").strip())
+            raise CannotStart(_said(ended))
         threading.Thread(target=self._watch, args=(guest.uuid, domain), daemon=True).start()
         return domain
+
+    def receive(self, guest: Guest) -> None:
+        """Listens for it. `xl` makes its domain, when it hears what to make."""
+        self._expected = guest
+        ended = self._run("guest-receive", str(lines.GUESTS))
+        if ended.status:
+            raise CannotStart(_said(ended))
+
+    def copy(self, uuid: str, to: Hypervisor, progress: Callable[[float], None]) -> None:
+        """`xl` does all of it: the guest is suspended, has gone from here, and is paused there at the end."""
+        assert isinstance(to, Xl)
+        guest = to._expected
+        assert guest is not None
+        assert guest.uuid == uuid
+        where = (to._address, str(lines.GUESTS))
+        ended = self._run("guest-send", *where, *_options(guest), guest.name, guest.uuid)
+        if ended.status:
+            raise CannotCopy(_said(ended))
+        progress(1.0)
+
+    def move_aside(self, uuid: str, aside: str) -> None:
+        """Nothing is left to put aside."""
 
     def stop(self, uuid: str) -> None:
         domain = self.domain(uuid)
@@ -48,16 +86,21 @@ class Xl(Hypervisor):
         return self._running().get(uuid)
 
     def plugged(self, uuid: str) -> List[str]:
+        """By the keys that xenopsd goes by, and xl writes too (ocaml/xenopsd/xc/device.ml, PCI.list)."""
         domain = self.domain(uuid)
-        listed = self._run("xl", "pci-list", str(domain)).stdout.decode() if domain is not None else ""
-        return [line.split()[1] for line in listed.splitlines()[1:]]  # Vdev Device
+        if domain is None:
+            return []
+        listed = self._run("xenstore-ls", f"/local/domain/0/backend/pci/{domain}/0").stdout.decode()
+        found = {int(number): address for number, address in DEVICE.findall(listed)}
+        return [found[number] for number in sorted(found)]
 
     def arguments_of_hooks(self, uuid: str) -> List[str]:
         domain = self.domain(uuid)
         return [] if domain is None else ["-vmdomid", str(domain)]
 
     def report(self, guest: Guest) -> Report:
-        return Report("pv", guest.nomigrate, FEATURES)
+        kind = HVM if guest.domain_type == HVM else "pv"
+        return Report(kind, guest.nomigrate, FEATURES, pv_drivers=True)
 
     def _watch(self, uuid: str, domain: int) -> None:
         """Until the domain has ended: by itself, or because it was stopped, which is of no interest."""
@@ -80,3 +123,15 @@ class Xl(Hypervisor):
             {"PATH": "/usr/local/sbin:/usr/sbin:/usr/bin:/sbin:/bin"},
             lambda process: self._reach.at_work(self._host, process),
         )
+
+
+def _options(guest: Guest) -> List[str]:
+    """What guest-config is told of a guest that is HVM; only such guests have VIFs here."""
+    if guest.domain_type != HVM:
+        return []
+    vifs = [word for vif in guest.vifs for word in ("--vif", f"{vif.mac},{vif.bridge}")]
+    return ["--hvm", *vifs, *(["--passthrough"] if guest.passthrough else [])]
+
+
+def _said(ended: Ended) -> str:
+    return ended.stderr.decode("utf-8", "replace").strip()
