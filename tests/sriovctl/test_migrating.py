@@ -114,6 +114,34 @@ def test_suspend_that_xapi_refuses(pool: Pool, ctl: Ctl, web: str) -> None:
     assert "VM web runs on host host1, with its VFs." in said.err
 
 
+@pytest.mark.parametrize("error", [KeyboardInterrupt(), Unreachable("the network is gone")])
+def test_suspend_that_is_interrupted(
+    pool: Pool, ctl: Ctl, web: str, monkeypatch: pytest.MonkeyPatch, error: BaseException
+) -> None:
+    """What xapi does is awaited; the VM is suspended then, or has its VF."""
+    real, failed = Remote.call, []
+
+    def call(connection: Remote, method: str, *params: Any) -> Any:
+        answer = real(connection, method, *params)
+        if method == "Async.VM.suspend":
+            failed.append(answer)
+        if method == "task.get_record" and [*params] == failed:
+            failed.append("interrupted")
+            raise error
+        return answer
+
+    before = place(pool, web)
+    with monkeypatch.context() as patch:
+        patch.setattr(Remote, "call", call)
+        said = ctl("suspend", "web")
+    assert len(failed) == 2
+    if said.status == 0:
+        assert pool.power_state(web) == "Suspended"
+    else:
+        assert place(pool, web) == before, said.err
+        assert "VM web runs on host host1, with its VFs." in said.err
+
+
 def interrupted(patch: pytest.MonkeyPatch, error: BaseException) -> List[str]:
     """The first look at a task of the plugin ends so; that task."""
     plugins: List[str] = []
