@@ -52,7 +52,7 @@ def run(hook: str, argv: Sequence[str]) -> int:
             "vm-pre-start": pre_start,
             "vm-pre-resume": pre_resume,
             "vm-post-destroy": post_destroy,
-            "vm-pre-migrate": pre_move,
+            "vm-pre-migrate": pre_migrate,
             "vm-pre-suspend": pre_move,
         }[hook]
         act(host, vm_uuid, reason)
@@ -167,6 +167,25 @@ def pre_move(host: Host, vm_uuid: str, _reason: str) -> None:
             f"The VM has {', '.join(stay)} of this host, which would stay behind: it cannot be moved or "
             "suspended.",
             "Shut it down, and start it where you want it: it gets VFs there.",
+        )
+
+
+def pre_migrate(host: Host, vm_uuid: str, reason: str) -> None:
+    """As pre_move; and returns where a VM whose VFs were unplugged comes to a domain that takes devices. Any
+    change of the VM's record (its name, its clock) makes xapi tell xenopsd that it takes none, and what the
+    move itself carries is what xenopsd has now (xen-api: ocaml/xapi/xapi_xenops.ml, Xenopsd_metadata.update;
+    ocaml/xenopsd/lib/xenops_server.ml, VM_migrate)."""
+    pre_move(host, vm_uuid, reason)
+    if start_notes.read(host, vm_uuid) is None:
+        return
+    from ..machine import xenopsd
+
+    if xenopsd.devices(host, vm_uuid) == []:
+        raise SriovError(
+            "SRIOV_BUSY",
+            "The VM's record was changed after its VFs were unplugged, so it would come to the other host as "
+            "a VM that takes none.",
+            "Call `migrate_vm` again; or `attach_vfs`, which gives it its VFs here.",
         )
 
 

@@ -156,6 +156,8 @@ def _start_again(host: Host, xapi: Xapi, view: View) -> NoReturn:
         changed = f"VM {vm.name} is parked, and its entries for VFs that it had before were removed"
     elif not now:
         changed = f"VM {vm.name} has no requests, and its entries for VFs that it had before were removed"
+    elif view.entry and view.entry.move:
+        changed = f"VM {vm.name} was without its VFs since a move of it, and now has {', '.join(now)}"
     elif sorted(now) == sorted(vm.named):
         changed = f"VM {vm.name} had its VFs in another order than its requests, and now has {', '.join(now)}"
     else:
