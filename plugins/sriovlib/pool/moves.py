@@ -16,7 +16,7 @@ from ..errors import SriovError
 from ..machine.host import Host
 from ..safetext import listed
 from ..xapi.session import Xapi, XapiError, XapiFailure
-from . import locked, master, move_check, reinstate
+from . import locked, master, move_check, pinning, reinstate
 from .change import change_of, lease_of, on_its_way
 from .hosts import Member
 from .ledger import ARRIVED, DETACHED, MOVING, PREPARED, Lease, Move
@@ -25,6 +25,11 @@ from .move_check import Wish
 
 PLUG_SECONDS = 120  # for a host to plug, besides what a guest may take
 POLL_SECONDS = 0.5  # between two looks at xapi's task
+LEARN_SECONDS = 30  # for xapi to see the devices of new entries
+# QEMU tells xenopsd a moment later that a device has gone (xen-api: ocaml/xenopsd/xc/device.ml,
+# with_dirty_log, query-migratable; xenops_server_xen.ml, cant_suspend_reason).
+_SOON = ("DEVICE_DETACH_REJECTED", "VM_NON_SUSPENDABLE")
+SOON_TIMES, SOON_SECONDS = 3, 2
 _LEAVING = (
     *("pool_migrate", "migrate_send", "suspend", "checkpoint", "resume", "resume_on", "start", "start_on"),
     *("shutdown", "clean_shutdown", "hard_shutdown", "clean_reboot", "hard_reboot", "revert"),
@@ -136,7 +141,7 @@ def _unplug(call: Call, source: Member, timeout: int) -> None:
         move = _move(at)
         at.transaction.write(on_its_way(at, move._replace(state=DETACHED)))
         ref = at.vm.ref
-    _tell_xapi(call, ref, source)
+    _tell_xapi(call, ref, source, ())
     _ask(call, source, "keep_passthrough", PLUG_SECONDS)
 
 
@@ -153,6 +158,16 @@ def _copy(call: Call, target: str) -> Optional[XapiFailure]:
     with locked.work(call, (), reads=True) as at:
         at.transaction.write(on_its_way(at, _move(at)._replace(state=MOVING)))
         ref = at.vm.ref
+    failure = _copied(call, ref, target)
+    for _ in range(SOON_TIMES):
+        if failure is None or failure.details[0] not in _SOON:
+            break
+        time.sleep(SOON_SECONDS)
+        failure = _copied(call, ref, target)
+    return failure
+
+
+def _copied(call: Call, ref: str, target: str) -> Optional[XapiFailure]:
     xapi = Xapi(call.host, call.session)
     to = call.topology.members[target].ref
     try:
@@ -207,7 +222,7 @@ def settle(call: Call) -> Optional[Settled]:
     begun = time.monotonic()
     _plug(call, at, here, lease)
     _write(call, lease, Move(ARRIVED, move.since))
-    _tell_xapi(call, vm.ref, call.topology.members[here])
+    _tell_xapi(call, vm.ref, call.topology.members[here], tuple(lease.vfs.values()))
     for place, vfs in _left(entry.lease, move, here).items():
         locked.release(call, place, vfs)
     _write(call, lease, None)
@@ -249,6 +264,8 @@ def _plug(call: Call, at: Work, here: str, lease: Lease) -> None:
     try:
         failed = _ask(call, member, "plug_vfs", PLUG_SECONDS)["not_plugged"]
     except SriovError as error:
+        if error.code == "SRIOV_VM_NOT_HERE":
+            raise _lost(at, member, error) from error
         failed = [{"vf": vf, "why": error.message} for vf in lease.vfs.values()]
     if failed:
         why = " ".join(f"{one['vf']}: {one['why']}." for one in failed)
@@ -260,15 +277,39 @@ def _plug(call: Call, at: Work, here: str, lease: Lease) -> None:
         )
 
 
+def _lost(at: Work, where: Member, error: SriovError) -> SriovError:
+    """A plug at its arrival, or the other host, failed when the copy was through: xapi goes on saying that it
+    runs where it was (xen-api: ocaml/xenopsd/lib/xenops_server.ml, VM_migrate and VM_receive_memory clean up
+    by a name that it does not have any more)."""
+    return SriovError(
+        "SRIOV_NOT_MOVED",
+        f"VM {at.vm.name} ({at.vm.uuid}) was lost while it was moved: xapi says that it runs on host "
+        f"{where.name}, and it does not. {error.message}",
+        f"`xe-toolstack-restart` on {where.name} lets xapi see that; then start the VM, and it gets its VFs.",
+    )
+
+
 def _left(lease: Optional[Lease], move: Move, here: str) -> Dict[str, Sequence[str]]:
     """Host -> VFs that the VM has there no more."""
     held = {one.host: list(one.vfs.values()) for one in (lease, move) if one is not None and one.host}
     return {host: vfs for host, vfs in held.items() if host != here and vfs}
 
 
-def _tell_xapi(call: Call, ref: str, where: Member) -> None:
-    """xapi reads VM.attached_PCIs anew (xen-api: ocaml/xapi/xapi_vm_migrate.ml, pool_migrate_complete)."""
-    Xapi(call.host, call.session).call("VM.pool_migrate_complete", ref, where.ref)
+def _tell_xapi(call: Call, ref: str, where: Member, vfs: Sequence[str]) -> None:
+    """xapi reads VM.attached_PCIs anew (xen-api: ocaml/xapi/xapi_vm_migrate.ml, pool_migrate_complete). It
+    finds a device once it has told xenopsd of the entry, which it does by itself, a moment after that was
+    written (xapi_xenops.ml, Xenopsd_metadata.update); and only one that it has a PCI object of."""
+    xapi = Xapi(call.host, call.session)
+    known = set(xapi.call("PCI.get_all_records_where", pinning.known(where.ref, vfs)) if vfs else ())
+    deadline = time.monotonic() + LEARN_SECONDS
+    while True:
+        xapi.call("VM.pool_migrate_complete", ref, where.ref)
+        if known.issubset(xapi.call("VM.get_attached_PCIs", ref)):
+            return
+        if time.monotonic() >= deadline:
+            call.host.log(f"{call.vm_uuid}: xapi does not say yet that it has {listed(vfs)}")
+            return
+        time.sleep(POLL_SECONDS)
 
 
 def _ask(call: Call, member: Member, function: str, seconds: float, **args: str) -> Dict[str, Any]:
