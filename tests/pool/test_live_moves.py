@@ -1,6 +1,9 @@
 """Running VMs go to other hosts with VFs: what is done in which order, and what becomes of them at each step
 that fails or is cut off."""
 
+import itertools
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from typing import Any, List
 
 import kernel_xen
@@ -12,6 +15,7 @@ from sriovlib.config.vf_settings import NO_MAC
 from sriovlib.errors import SriovError
 from sriovlib.machine import xenstore
 from sriovlib.vf import start_notes
+from values import NULL
 
 pytestmark = pytest.mark.story
 
@@ -22,16 +26,14 @@ UNCONFIRMED = {"unconfirmed": "true"}
 @pytest.fixture
 def web(pool: Pool) -> str:
     """It runs on the first host, with a VF in VLAN 12, and a VIF in the same network."""
-    vm = pool.with_vf("web", vlan="12")
-    with_vif(pool, vm)
-    pool.start(vm, pool.one)
-    return vm
-
-
-def with_vif(pool: Pool, vm: str) -> None:
-    network = pool.box.xapi.database.by_uuid("network", pool.network("eth1"))
+    for host in pool.hosts:
+        pool.box.add_vlan(host, "eth1", 12, "lan12")
+    (network,) = pool.api("network.get_by_name_label", "lan12")
+    vm = pool.with_vf("web", network="lan12")
     values = {"VM": pool.ref(vm), "device": "0", "network": network, "MAC": "02:16:3e:00:00:01"}
     pool.box.xapi.database.create("VIF", values)
+    pool.start(vm, pool.one)
+    return vm
 
 
 def migrate(pool: Pool, vm: str, on: BoxHost, **args: str) -> Any:
@@ -64,7 +66,7 @@ def is_whole(pool: Pool, vm: str, host: BoxHost, vf: str) -> None:
     note = start_notes.read(host.machine, vm)
     assert note is not None
     assert note.devices == [vf]
-    assert pool.conflicts() == []
+    assert pool.act("list_assignments")["conflicts"] == []
 
 
 def has_left(pool: Pool, vm: str, host: BoxHost, vf: str) -> None:
@@ -72,7 +74,7 @@ def has_left(pool: Pool, vm: str, host: BoxHost, vf: str) -> None:
     assert driven(vm, host) == []
     assert xenstore.owners_now(host.machine) == {}
     assert pool.settings(host, vf) == (NO_MAC, 0)
-    (shown,) = [one for one in pool.vfs(host) if one["address"] == vf]
+    (shown,) = [one for one in pool.act("list_vfs", host) if one["address"] == vf]
     assert shown["state"] == "free"
 
 
@@ -174,27 +176,28 @@ def refused_code(pool: Pool, function: str, vm: str) -> str:
     return refused.value.code
 
 
+STRIDE = 4  # all cuts take two minutes
+
+
 @pytest.mark.pool(describe=other_slot)
 def test_cut_off_anywhere_the_next_call_ends_it(pool: Pool, web: str) -> None:
-    """Before each call that the master makes to xapi: wherever the VM is then, it is whole after one more
-    call, and nobody has a VF twice."""
-    here, there = (pool.one, VF), (pool.other, THERE)
-    number = 1
-    while True:
-        (source, vf), (target, other) = (here, there) if resides(pool, web) == pool.one.ref else (there, here)
-        cut = cut_at(
-            number,
-            lambda to=target: pool.act("migrate_vm", vm=web, on=to, **UNCONFIRMED),  # type: ignore[misc] # a default
-        )
+    """Before calls that the master makes to xapi: wherever the VM is then, it is whole after one more call,
+    and nobody has a VF twice."""
+    places = [(pool.one, VF), (pool.other, THERE)]
+    for number in itertools.count(1, STRIDE):
+        if resides(pool, web) != places[0][0].ref:
+            places.reverse()
+        target = places[1][0]
+        cut = cut_at(number, partial(pool.act, "migrate_vm", vm=web, on=target, **UNCONFIRMED))
         wait_until_still(pool, web)
         pool.act("attach_vfs", vm=web)
-        where = (source, vf) if resides(pool, web) == source.ref else (target, other)
-        is_whole(pool, web, *where)
-        has_left(pool, web, *((target, other) if where[0] is source else (source, vf)))
+        if resides(pool, web) == target.ref:
+            places.reverse()
+        is_whole(pool, web, *places[0])
+        has_left(pool, web, *places[1])
         if not cut:
-            break
-        number += 1
-    assert number > 20
+            assert number > 40
+            return
 
 
 def resides(pool: Pool, vm: str) -> Any:
@@ -205,3 +208,80 @@ def wait_until_still(pool: Pool, vm: str) -> None:
     """A move that xapi was asked for goes on without who asked."""
     assert pool.box.wait_for_calls()
     assert pool.record(vm)["current_operations"] == {}
+
+
+def test_move_without_the_flag_is_refused_and_the_vm_has_its_vf_again(pool: Pool, web: str) -> None:
+    """Somebody renames the VM after its VF was unplugged: xapi tells xenopsd that it takes no devices."""
+
+    def rename() -> None:
+        pool.api("VM.set_name_label", pool.ref(web), "renamed")
+        pool.box.let_xenopsd_know(pool.ref(web))
+
+    with meanwhile("Async.VM.pool_migrate", rename), pytest.raises(SriovError) as refused:
+        pool.act("migrate_vm", vm=web, on=pool.other, **UNCONFIRMED)
+    assert refused.value.code == "SRIOV_NOT_MOVED"
+    assert "record was changed" in refused.value.message
+    is_whole(pool, web, pool.one, VF)
+    pool.act("migrate_vm", vm=web, on=pool.other, **UNCONFIRMED)
+    is_whole(pool, web, pool.other, VF)
+
+
+@pytest.mark.pool(describe=other_slot)
+def test_vm_that_is_lost_in_the_copy_is_said_to_be_lost(pool: Pool, web: str) -> None:
+    """The other host dies when the copy is through: xapi goes on saying that the VM runs where it was."""
+    with pool.box.migration_held_at("suspended") as held, ThreadPoolExecutor(1) as threads:
+        moved = threads.submit(pool.act, "migrate_vm", vm=web, on=pool.other, **UNCONFIRMED)
+        held.wait()
+        pool.box.lose(pool.other, noticed=False)
+        with pytest.raises(SriovError) as refused:
+            moved.result()
+    assert refused.value.code == "SRIOV_NOT_MOVED"
+    print(refused.value.message)
+
+
+def test_detached_vm_that_ends_has_its_vf_at_its_next_start(pool: Pool, web: str) -> None:
+    answer = pool.call("detach_vfs", vm=web)
+    assert answer["detached"] == [{"request": 1, "vf": VF}]
+    assert (driven(web, pool.one), pool.pci(web)) == ([], None)
+    pool.conflict("VF_DEGRADED", "VM web", vms=[web], host=pool.one)
+    assert pool.call("detach_vfs", vm=web)["changed"] is False
+    pool.shut_down(web)
+    pool.restarts(web, pool.one, "since a move", VF)
+    is_whole(pool, web, pool.one, VF)
+
+
+def test_detached_vm_is_suspended_and_has_its_vf_after_its_next_start(pool: Pool, web: str) -> None:
+    pool.box.xapi.database.set("VM", pool.ref(web), "suspend_SR", "OpaqueRef:any")
+    pool.call("detach_vfs", vm=web)
+    pool.api("VM.suspend", pool.ref(web))
+    pool.conflict("VF_DEGRADED", "suspended", vms=[web])
+    assert pool.call("attach_vfs", vm=web)["changed"] is False
+    pool.api("VM.resume_on", pool.ref(web), pool.one.ref, False, False)
+    assert refused_code(pool, "attach_vfs", web) == "SRIOV_MOVED_WITHOUT_VF"  # Xen made it without an IOMMU
+    pool.shut_down(web)
+    pool.restarts(web, pool.one, "since a move", VF)
+    is_whole(pool, web, pool.one, VF)
+
+
+@pytest.mark.parametrize(
+    ("values", "args", "words"),
+    [
+        ({}, {"unconfirmed": "false"}, "nobody has confirmed"),
+        ({"platform": {"nomigrate": "true"}}, {}, "nomigrate"),
+        ({"blocked_operations": {"pool_migrate": "Its owner says so."}}, {}, "Its owner says so."),
+        ({"VIFs": []}, {}, "no attached VIF in lan12"),
+        ({"guest_metrics": NULL}, {}, "PV drivers"),
+    ],
+)
+def test_what_is_in_the_way_is_said_before_anything_is_done(
+    pool: Pool, web: str, values: Any, args: Any, words: str
+) -> None:
+    for field, value in values.items():
+        if field == "VIFs":
+            for vif in pool.record(web)["VIFs"]:
+                pool.box.xapi.database.destroy("VIF", vif)
+        else:
+            pool.box.xapi.database.set("VM", pool.ref(web), field, value)
+    refusal = pool.refused("migrate_vm", vm=web, on=pool.other, **{**UNCONFIRMED, **args})
+    refusal.says("SRIOV_CANNOT_MOVE", words)
+    assert driven(web, pool.one) == [VF]
