@@ -13,7 +13,7 @@ import pytest
 import XenAPI
 from lab import image, peer, two_hosts, vms
 from lab.host import LabHost, say, wait_for
-from lab.peer import Gap, Peer
+from lab.peer import Peer
 from lab.toolstack import ask, call, call_and_wait
 from lab.two_hosts import CARDS, Cables, Pool
 from lab.vms import Vm
@@ -24,6 +24,7 @@ VF_MAC, VIF_MAC = "02:16:3e:00:00:50", "02:16:3e:00:01:50"
 NAMES = {VF_MAC: "VF", VIF_MAC: "VIF"}
 PEER = "192.0.2.1"
 CARRIED_SECONDS = 300  # until the other of the two carries the guest
+LOST_AT_MOST = 3  # pings, when the VF goes and when it comes
 LETS_GO_SECONDS = "200"  # an emulated guest takes 1 to 40
 # by which the guest's ACPI is told that a PCI device shall go, or has come (QEMU: GPE.1 of its PIIX4)
 HOTPLUG_EVENT = "/sys/firmware/acpi/interrupts/gpe01"
@@ -95,16 +96,17 @@ def carries(pinged: Peer, mac: str) -> None:
     wait_for(f"answers of the {NAMES[mac]}", does, CARRIED_SECONDS)
 
 
-def told(pinged: Peer, since: float) -> List[Gap]:
-    """The pings lost since then, which are said."""
+def few_are_lost(pinged: Peer, since: float) -> None:
+    """Since then, where the VF went or came; all that were lost are said. A copy has a gap of its own, in
+    which the guest does not run: the VIF carries it before and after."""
     pings = pinged.pings(since)
     took = sorted(ping.took for ping in pings if ping.took is not None)
-    found = peer.gaps(pings)
     say(f"{len(pings)} pings, half of them answered within {took[len(took) // 2] * 1000:.0f} ms")
-    for gap in found:
+    gaps = peer.gaps(pings)
+    for gap in gaps:
         before, after = (NAMES.get(mac, mac) for mac in (gap.before, gap.after))
         say(f"  {gap.lost} lost after {gap.began - since:.1f} s, between answers of {before} and {after}")
-    return found
+    assert [gap for gap in gaps if gap.before != gap.after and gap.lost > LOST_AT_MOST] == []
 
 
 def owner(host: LabHost, vf: str) -> str:
@@ -119,6 +121,7 @@ def in_guest(host: LabHost, vm: Vm) -> List[str]:
     return host.run_in_guest(vm.name, "cat /sys/class/net/eth*/address").split()
 
 
+@pytest.mark.short
 def test_a_running_guest_loses_its_vf_and_gets_it_again(
     here: LabHost, pool: Pool, vm: Vm, pinged: Peer
 ) -> None:
@@ -142,7 +145,7 @@ def test_a_running_guest_loses_its_vf_and_gets_it_again(
     carries(pinged, VF_MAC)
     assert owner(here, vf) == domain
     assert sorted(in_guest(here, vm)) == sorted([VF_MAC, VIF_MAC])
-    told(pinged, began)
+    few_are_lost(pinged, began)
 
 
 def test_a_guest_that_does_not_let_go(here: LabHost, pool: Pool, vm: Vm, pinged: Peer) -> None:
@@ -181,16 +184,16 @@ def uuid_of(pool: Pool, host: LabHost) -> str:
 
 
 def migrate(pool: Pool, vm: Vm, host: LabHost) -> Any:
-    """Asks until all hosts have answered in time. `network_gap`: the VIF is on the VF's wire, but not in its
-    network (is_ready)."""
+    """Calls again, as the hint says, where a host of this emulated pool has not answered in time: that ends
+    what was begun. `network_gap`: the VIF is on the VF's wire, but not in its network (is_ready)."""
     wish = {"vm_uuid": vm.uuid, "host_uuid": uuid_of(pool, host), "timeout": LETS_GO_SECONDS}
     while True:
         try:
             return call_and_wait(pool.master, "migrate_vm", **wish, network_gap="allowed", unconfirmed="true")
         except XenAPI.Failure as failure:
-            if "timed out" not in failure.details[1] or "move" in pool.ledger(vm):
+            if "timed out" not in failure.details[1]:
                 raise
-            say(failure.details[1])
+            say(f"once more: {failure.details[1]}")
 
 
 def moves(pool: Pool, vm: Vm, pinged: Peer, source: LabHost, target: LabHost) -> None:
@@ -213,7 +216,7 @@ def moves(pool: Pool, vm: Vm, pinged: Peer, source: LabHost, target: LabHost) ->
     assert "move" not in now
     assert vm.pci == f"0/{vf['vf']}"
     assert call(pool.master, "list_assignments", vm_uuid=vm.uuid)["conflicts"] == []
-    told(pinged, began)
+    few_are_lost(pinged, began)
     carried = peer.changes(pinged.pings(began))
     assert carried == [(VF_MAC, VIF_MAC), (VIF_MAC, VF_MAC)]
 
@@ -260,4 +263,4 @@ def test_a_host_that_dies_in_the_copy(
     carries(pinged, VF_MAC)
     assert owner(here, vf) == f"d{vm.record['domid']}"
     assert "move" not in pool.ledger(vm)
-    told(pinged, began)
+    few_are_lost(pinged, began)
