@@ -184,12 +184,17 @@ def uuid_of(pool: Pool, host: LabHost) -> str:
 
 
 def migrate(pool: Pool, vm: Vm, host: LabHost) -> Any:
+    """`network_gap`: the VIF is on the VF's wire, but not in its network (is_ready)."""
+    wish = {"host_uuid": uuid_of(pool, host), "timeout": LETS_GO_SECONDS}
+    return insist(pool, vm, "migrate_vm", **wish, network_gap="allowed", unconfirmed="true")
+
+
+def insist(pool: Pool, vm: Vm, function: str, **arguments: str) -> Any:
     """Calls again, as the hint says, where a host of this emulated pool has not answered in time: that ends
-    what was begun. `network_gap`: the VIF is on the VF's wire, but not in its network (is_ready)."""
-    wish = {"vm_uuid": vm.uuid, "host_uuid": uuid_of(pool, host), "timeout": LETS_GO_SECONDS}
+    what was begun."""
     while True:
         try:
-            return call_and_wait(pool.master, "migrate_vm", **wish, network_gap="allowed", unconfirmed="true")
+            return call_and_wait(pool.master, function, vm_uuid=vm.uuid, **arguments)
         except XenAPI.Failure as failure:
             if "timed out" not in failure.details[1]:
                 raise
@@ -259,7 +264,7 @@ def test_a_host_that_dies_in_the_copy(
     say(f"refused: {' '.join(failed.value.details)}")
     assert vm.record["resident_on"] == pool.ref
     if "move" in pool.ledger(vm):
-        call_and_wait(pool.master, "attach_vfs", vm_uuid=vm.uuid)
+        insist(pool, vm, "attach_vfs")
     carries(pinged, VF_MAC)
     assert owner(here, vf) == f"d{vm.record['domid']}"
     assert "move" not in pool.ledger(vm)
