@@ -46,9 +46,9 @@ class Settled(NamedTuple):
 
 def migrate(host: Host, session: Any, wish: Wish, dry_run: bool) -> Dict[str, Any]:
     """Returns what the call `migrate_vm` does."""
+    if not dry_run:  # first: the host may be the one that died in a move before
+        settle(locked.call(host, session, "migrate_vm", wish.vm_uuid, None))
     call = locked.call(host, session, "migrate_vm", wish.vm_uuid, wish.host_uuid)
-    if not dry_run:
-        settle(call)
     with locked.work(call, locked.concerned(call, wish.host_uuid), reads=True) as at:
         source, lease = move_check.source(at), at.entry.lease
         if source == wish.host_uuid:
@@ -303,8 +303,8 @@ def _tell_xapi(call: Call, ref: str, where: Member, vfs: Sequence[str]) -> None:
     known = set(xapi.call("PCI.get_all_records_where", pinning.known(where.ref, vfs)) if vfs else ())
     deadline = time.monotonic() + LEARN_SECONDS
     while True:
-        xapi.call("VM.pool_migrate_complete", ref, where.ref)
-        if known.issubset(xapi.call("VM.get_attached_PCIs", ref)):
+        xapi.renewed().call("VM.pool_migrate_complete", ref, where.ref)
+        if known.issubset(xapi.renewed().call("VM.get_attached_PCIs", ref)):
             return
         if time.monotonic() >= deadline:
             call.host.log(f"{call.vm_uuid}: xapi does not say yet that it has {listed(vfs)}")
