@@ -5,6 +5,7 @@ import os
 from contextlib import contextmanager
 from typing import Any, Callable, Iterator, List
 
+import database
 import pytest
 from machine import Machine
 
@@ -32,7 +33,8 @@ def _counted(act: Callable[[int, str], None]) -> Iterator[List[int]]:
 
 def ended_at(number: int, call: Callable[[], Any]) -> bool:
     """Does `call` in a process of its own that ends at its step `number`; whether it came that far."""
-    child = os.fork()
+    with database.all_still():
+        child = os.fork()
     if child == 0:
         with _counted(lambda now, _name: os._exit(9) if now == number else None):
             call()

@@ -10,6 +10,7 @@ from contextlib import contextmanager
 from functools import partial
 from typing import Any, Callable, Iterator, List
 
+import database
 import pytest
 from box import PoolInABox
 from box_host import BoxHost
@@ -110,7 +111,8 @@ def xapi_fails(box: PoolInABox, host: BoxHost, call: str, times: int = 1000) -> 
 def cut_at(number: int, call: Callable[[], Any]) -> bool:
     """Does `call` in a process that is gone just before its call number `number` to xapi; whether it came
     that far."""
-    child = os.fork()
+    with database.all_still():
+        child = os.fork()
     if child == 0:
         with calls_told(lambda now, *_: os._exit(9) if now == number else None):
             try:

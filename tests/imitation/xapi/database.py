@@ -4,18 +4,39 @@ Values are never changed in place, only replaced: what was read stays as it was 
 """
 
 import threading
+import time
 import uuid
-from typing import Any, Callable, Dict, List, Optional
+import weakref
+from contextlib import ExitStack, contextmanager
+from typing import Any, Callable, Dict, Iterator, List, Optional
 
 import query
 from schema import CLASSES, Field
 from values import Failure, internal_error
 
 Record = Dict[str, Any]
+EVENTS = "xapi events"  # the threads that look at what was written
 
 
 def new_ref() -> str:
     return f"OpaqueRef:{uuid.uuid4()}"
+
+
+_LIVE: "weakref.WeakSet[Database]" = weakref.WeakSet()
+
+
+@contextmanager
+def all_still() -> Iterator[None]:
+    """Meanwhile nothing is written, and no xapi is at an event that it has seen: a process that is forked now
+    finds no lock that a thread holds which it does not have."""
+    while True:
+        with ExitStack() as held:
+            for one in list(_LIVE):
+                held.enter_context(one.lock)
+            if not any(thread.name == EVENTS for thread in threading.enumerate()):
+                yield
+                return
+        time.sleep(0.01)
 
 
 class Database:
@@ -23,6 +44,7 @@ class Database:
 
     def __init__(self) -> None:
         self.lock = threading.RLock()
+        _LIVE.add(self)
         self._tables: Dict[str, Dict[str, Record]] = {name: {} for name in CLASSES}
         self.watch: Callable[[str, str], object] = lambda _class_name, _ref: None  # of what was written
 

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, Deque, Dict, Iterator, List, Set, Tuple
 
 import pci_list
 import vif_functions
-from database import Record
+from database import EVENTS, Record
 from xenopsd import XenopsdError
 
 if TYPE_CHECKING:
@@ -134,7 +134,7 @@ def noticed(xapi: "Xapi", vm: str) -> None:
         if vm in telling.changed or xapi.life.over or not _is_known(xapi, vm):
             return
         telling.changed.add(vm)
-        xapi.workers.start("xapi events", tell, xapi, vm, False)
+        xapi.workers.start(EVENTS, tell, xapi, vm, False)
 
 
 @contextmanager
@@ -150,7 +150,7 @@ def late(xapi: "Xapi") -> Iterator[None]:
         with xapi.database.lock:
             telling.held = False
             for vm in list(telling.changed):
-                xapi.workers.start("xapi events", tell, xapi, vm, False)
+                xapi.workers.start(EVENTS, tell, xapi, vm, False)
 
 
 def _is_known(xapi: "Xapi", vm: str) -> bool:
