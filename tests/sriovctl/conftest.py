@@ -32,9 +32,11 @@ class Said(NamedTuple):
         return json.loads(self.out)
 
 
+# As for whatever a script starts in the background, or by nohup; the programs of the tests are to have these.
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
-    # As for whatever a script starts in the background; the programs of the tests are to have Ctrl-C.
     signal.signal(signal.SIGINT, signal.default_int_handler)
+if signal.getsignal(signal.SIGHUP) is signal.SIG_IGN:
+    signal.signal(signal.SIGHUP, signal.SIG_DFL)
 
 FOLDERS = ("SRIOVCTL_CONFIG_DIR", "SRIOVCTL_DATA_DIR", "SRIOVCTL_CACHE_DIR")
 
