@@ -68,7 +68,8 @@ def test_host_that_hangs_costs_no_more_than_its_patience(pool: Pool, ctl: Ctl) -
     with pool.box.hanging(pool.other):
         said = ctl("status", "--timeout", "2")
     assert said.status == 4
-    assert "Host host2 has not answered in 2 s." in said.err
+    assert "host2" in said.err  # the connection and who waits for it have 2 s each: either may say it
+    assert "(NO_ANSWER)" in said.err
 
 
 def test_why_a_vm_has_vfs_on_one_host_only(pool: Pool, ctl: Ctl) -> None:
