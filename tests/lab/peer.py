@@ -98,7 +98,10 @@ class Peer:
 
     def _hear(self) -> None:
         while not self._end.is_set():
-            frame = self._port.recv(1 << 16)
+            try:
+                frame = self._port.recv(1 << 16)
+            except socket.timeout:  # for a while nobody has sent anything
+                continue
             to, sender, content = frame[:6], frame[6:12], frame[14:]
             if to not in (MAC, ALL):
                 continue
