@@ -91,7 +91,7 @@ def _origin(at: Work, wanted: Optional[str]) -> Optional[str]:
     if wanted == NONE:
         return None
     if wanted is not None:
-        if wanted == vm.uuid or not locked.entry_of(at.state, wanted).requests:
+        if wanted == vm.uuid or not at.state.entry(wanted).requests:
             accepted = f"the UUID of another VM with requests, or {NONE} where it is no copy"
             raise bad_argument("origin_uuid", wanted, accepted)
         return wanted
@@ -103,7 +103,7 @@ def _origin(at: Work, wanted: Optional[str]) -> Optional[str]:
         said = f"The entries of VM {vm.name} ({vm.uuid}) came with it, {why}."
         raise SriovError("SRIOV_BAD_ARGUMENT", said, copies.without_elsewhere(vm.uuid))
     marked = copies.origin(at.state, vm)
-    if marked is None or not locked.entry_of(at.state, marked).requests:
+    if marked is None or not at.state.entry(marked).requests:
         return None
     rivals = copies.rivals(at.state, vm, marked)
     if rivals:

@@ -112,6 +112,16 @@ def number(args: Mapping[str, str], name: str) -> int:
     return int(value)
 
 
+def guest_seconds(args: Mapping[str, str], least: int = 1) -> int:
+    """`timeout`: the time that a guest has to let its VFs go; it takes a few seconds."""
+    if "timeout" not in args:
+        return 60
+    seconds = number(args, "timeout")
+    if not least <= seconds <= 600:
+        raise bad_argument("timeout", args["timeout"], f"{least} to 600 seconds")
+    return seconds
+
+
 def text(args: Mapping[str, str], name: str, accepted: str) -> Optional[str]:
     """Any text but an empty one."""
     if name not in args:

@@ -2,15 +2,11 @@
 
 from typing import Any, Callable, Dict, Mapping
 
-from ..errors import bad_argument
 from ..machine.host import Host
 from ..pool import moves
 from ..pool.move_check import Wish
 from ..xapi.session import logged_in
 from . import arguments
-
-TIMEOUT = 60  # seconds that a guest has to let its VFs go; it takes a few
-LONGEST = 600
 
 
 def migrate_vm(host: Host, _session: Any, args: Mapping[str, str]) -> Dict[str, Any]:
@@ -20,7 +16,7 @@ def migrate_vm(host: Host, _session: Any, args: Mapping[str, str]) -> Dict[str, 
     wish = Wish(
         arguments.required_uuid(args, "vm_uuid"),
         arguments.required_uuid(args, "host_uuid"),
-        _timeout(args),
+        arguments.guest_seconds(args),
         arguments.choice(args, "network_gap", ("no", "allowed")) == "allowed",
         arguments.boolean(args, "unconfirmed", False),
     )
@@ -31,7 +27,7 @@ def migrate_vm(host: Host, _session: Any, args: Mapping[str, str]) -> Dict[str, 
 def detach_vfs(host: Host, _session: Any, args: Mapping[str, str]) -> Dict[str, Any]:
     """On the master. `{vm_uuid, host_uuid, changed, detached: [{request, vf}]}`: the VM runs on without them,
     and xapi may suspend or move it, until `attach_vfs`."""
-    vm_uuid, timeout = arguments.required_uuid(args, "vm_uuid"), _timeout(args)
+    vm_uuid, timeout = arguments.required_uuid(args, "vm_uuid"), arguments.guest_seconds(args)
     return _on_our_own(host, lambda own: moves.detach(host, own, vm_uuid, timeout))
 
 
@@ -47,12 +43,3 @@ def _on_our_own(host: Host, act: Callable[[Any], Dict[str, Any]]) -> Dict[str, A
     log out before a long call has ended: a VM must not be left in the midst of a move for that."""
     with logged_in(host) as own:
         return act(own)
-
-
-def _timeout(args: Mapping[str, str]) -> int:
-    if "timeout" not in args:
-        return TIMEOUT
-    seconds = arguments.number(args, "timeout")
-    if not 1 <= seconds <= LONGEST:
-        raise bad_argument("timeout", args["timeout"], f"1 to {LONGEST} seconds")
-    return seconds

@@ -3,26 +3,26 @@ master while it moves the VM. Each may be called again at any time, and finishes
 
 import time
 from contextlib import contextmanager
-from typing import Any, Dict, Iterator, List, Mapping, NamedTuple, Optional, Sequence
+from typing import Any, Dict, Iterator, List, Mapping, NamedTuple, Sequence
 
-from ..errors import SriovError, bad_argument
+from ..errors import SriovError
 from ..machine import pci, xen, xenstore
 from ..machine.host import RUN_FOLDER, Host
 from ..machine.xen_control import XenControl
-from ..pool import hosts, state
+from ..pool import hosts, master, state
+from ..pool.hosts import Member
 from ..pool.state import Vm
+from ..safetext import line
 from ..starts import pin, release, start
 from ..vf import apply, hotplug, start_notes
-from ..vf.start_notes import Note
+from ..vf.start_notes import NO_NOTE, Note
 from ..xapi import xenops_service
 from ..xapi.session import Xapi, XapiError, XapiSilent
 from . import arguments
 
-TIMEOUT, LONGEST = 60, 600  # seconds that a guest has to let go of its VFs
 METADATA_SECONDS = 60  # for xenopsd to hear of entries that are gone
 LINK_SECONDS = 1  # for a bond in the guest to leave a VF without a link: it looks each 0.1 s (miimon)
 PAUSE = 0.5
-NO_NOTE = Note(0, [], {})
 
 Settings = Mapping[str, str]
 
@@ -35,16 +35,14 @@ class Running(NamedTuple):
     domid: int
     leased: Dict[str, Settings]  # VF -> what its request wants
     record: Vm
-    here: str  # this host's reference
+    here: Member
 
 
 def unplug_vfs(host: Host, session: Any, args: Mapping[str, str]) -> Dict[str, Any]:
     """The plugin's `unplug_vfs`: `{vm_uuid, unplugged, not_unplugged: [{vf, why}], passthrough, warnings}`.
     `passthrough` is whether the domain takes devices at all."""
     vm_uuid = arguments.required_uuid(args, "vm_uuid")
-    seconds = arguments.number(args, "timeout") if "timeout" in args else TIMEOUT
-    if seconds > LONGEST:
-        raise bad_argument("timeout", args["timeout"], f"seconds, at most {LONGEST}")
+    seconds = arguments.guest_seconds(args, least=0)
     with _changing(host, session, vm_uuid, "unplug_vfs") as vm, host.xen_control() as control:
         takes = _takes_devices(control, vm)
         plugged = hotplug.present(host, vm.domid, list(vm.leased))
@@ -114,17 +112,14 @@ def _changing(host: Host, session: Any, vm_uuid: str, function: str) -> Iterator
                 "Call again; where QEMU or xenstore goes on not answering, shut the VM down and start it.",
             ) from error
         except XapiError as error:
-            raise SriovError(
-                "SRIOV_XAPI_SILENT",
-                f"{function} failed: xapi did not answer as expected ({error}).",
-                "Call again; `xe host-list` and `xe task-list` show whether xapi answers.",
-            ) from error
+            raise master.silent(function, error) from error
 
 
 def _running(host: Host, xapi: Xapi, vm_uuid: str) -> Running:
     ref, record = state.vm_record(xapi, vm_uuid)
     own = hosts.own_uuid(host)
     here = xapi.call("host.get_by_uuid", own)
+    member = Member(here, own, line(xapi.call("host.get_name_label", here)), True, {})
     vm = state.vm_of(ref, record, {here: own})
     name = state.named(vm.name, vm_uuid)
     domids = xenstore.domains_of(host, vm_uuid)
@@ -146,20 +141,12 @@ def _running(host: Host, xapi: Xapi, vm_uuid: str) -> Running:
             "Shut it down and start it: a start gives it VFs of its host.",
         )
     _must_run(host, name, domids[0])
-    return Running(vm_uuid, name, domids[0], _leased(xapi, vm_uuid, own), vm, here)
+    return Running(vm_uuid, name, domids[0], _leased(xapi, vm_uuid, own), vm, member)
 
 
 def _leased(xapi: Xapi, vm_uuid: str, own: str) -> Dict[str, Settings]:
-    part = state.read_ledger(xapi)
-    if vm_uuid in part.unreadable:
-        keys = part.keys[vm_uuid]
-        raise SriovError(
-            "SRIOV_LEDGER",
-            f"pool.other_config:{keys[-1].name} cannot be read: {part.unreadable[vm_uuid]}.",
-            state.put_right(vm_uuid, keys),
-        )
-    entry = part.entries.get(vm_uuid)
-    is_here = entry is not None and entry.lease is not None and entry.lease.host == own
+    entry = state.read_ledger(xapi).entry(vm_uuid)
+    is_here = entry.lease is not None and entry.lease.host == own
     found: Dict[str, Settings] = dict(start.settings_of(entry)) if is_here else {}
     return {address: found[address] for address in sorted(found, key=pci.address_order)}
 
@@ -217,7 +204,8 @@ def _arrive(host: Host, vm: Running, address: str) -> None:
         has = [vf for vf, domain in owners.items() if domain.domid == vm.domid]
         note = start_notes.read(host, vm.vm_uuid) or Note(0, has, {})  # the package came after its start
         devices = [*note.devices, *(vf for vf in wanted if vf not in note.devices)]
-        _write_note(host, vm, devices, {**note.settings, address: dict(vm.leased[address])})
+        settings = {**note.settings, address: dict(vm.leased[address])}
+        _write_note(host, vm, Note(time.monotonic(), devices, settings))
         there = apply.again(host, there)
         apply.arrive(host, there, wanted, owners)
         apply.link(host, there, wanted, up=True)
@@ -254,19 +242,13 @@ def _leave(host: Host, vm: Running, addresses: Sequence[str]) -> List[str]:
         if note is NO_NOTE:
             return list(complaints.values())
         left = {vf: text for vf, text in note.settings.items() if vf not in addresses or vf in complaints}
-        _write_note(host, vm, [vf for vf in note.devices if vf not in addresses], left, note.time)
+        _write_note(host, vm, Note(note.time, [vf for vf in note.devices if vf not in addresses], left))
     return list(complaints.values())
 
 
-def _write_note(
-    host: Host,
-    vm: Running,
-    devices: List[str],
-    settings: Dict[str, Dict[str, str]],
-    at: Optional[float] = None,
-) -> None:
+def _write_note(host: Host, vm: Running, note: Note) -> None:
     try:
-        start_notes.write(host, vm.vm_uuid, devices, settings, at)
+        start_notes.write(host, vm.vm_uuid, note.devices, note.settings, note.time)
     except OSError as error:
         raise SriovError(
             "SRIOV_NO_LOCK",

@@ -6,7 +6,6 @@ from ..machine import xensource_inventory, xenstore
 from ..machine.host import Host
 from ..starts import release
 from ..vf import start_notes
-from ..vf.start_notes import Note
 from ..xapi.session import Xapi, XapiFailure, XapiSilent
 from . import arguments
 
@@ -22,7 +21,7 @@ def release_vfs(host: Host, session: Any, args: Mapping[str, str]) -> Dict[str, 
         return _answer(vm_uuid, [], {})
     with host.lock("vfs", f"release_vfs of {vm_uuid}"):
         noted = start_notes.read(host, vm_uuid)
-        note = noted or Note(0, [], {})
+        note = noted or start_notes.NO_NOTE
         asked = sorted({*note.settings, *left})
         owners = xenstore.owners_now(host)
         if owners is None:

@@ -98,20 +98,7 @@ def work(
         held = now.held(surveyed.running(), surveyed.starting())
         surveyed = surveyed.without_unknown(held.on_host)
         transaction = Transaction(host, xapi, now)
-        yield Work(xapi, pool, surveyed, now, held, transaction, vm, entry_of(now, vm.uuid))
-
-
-def entry_of(pool: PoolState, uuid: str) -> Entry:
-    """The VM's entry in the ledger; refuses one that cannot be read."""
-    why = pool.unreadable.get(uuid)
-    if why is not None:
-        keys = pool.keys[uuid]
-        raise SriovError(
-            "SRIOV_LEDGER",
-            f"pool.other_config:{keys[-1].name} cannot be read: {why}.",
-            f"It was left unchanged. {state.put_right(uuid, keys)}",
-        )
-    return pool.entries.get(uuid, NO_ENTRY)
+        yield Work(xapi, pool, surveyed, now, held, transaction, vm, now.entry(vm.uuid))
 
 
 def concerned(of: Call, wanted: Optional[str], *choices: Choice) -> List[Member]:

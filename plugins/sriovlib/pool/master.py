@@ -28,11 +28,16 @@ def act(
             return function(host, session, args)
         return _forward(Xapi(host, session, seconds), master, name, args)
     except XapiError as error:
-        raise SriovError(
-            "SRIOV_XAPI_SILENT",
-            f"{name} failed: xapi did not answer as expected ({error}).",
-            "Call again; `xe host-list` and `xe task-list` show whether xapi answers.",
-        ) from error
+        raise silent(name, error) from error
+
+
+def silent(name: str, error: XapiError) -> SriovError:
+    """What a function that needs xapi fails with."""
+    return SriovError(
+        "SRIOV_XAPI_SILENT",
+        f"{name} failed: xapi did not answer as expected ({error}).",
+        "Call again; `xe host-list` and `xe task-list` show whether xapi answers.",
+    )
 
 
 def ask(xapi: Xapi, host_ref: str, name: str, args: Mapping[str, str]) -> Any:

@@ -52,10 +52,10 @@ def migrate(host: Host, session: Any, wish: Wish, dry_run: bool) -> Dict[str, An
     with locked.work(call, locked.concerned(call, wish.host_uuid), reads=True) as at:
         source, lease = move_check.source(at), at.entry.lease
         if source == wish.host_uuid:
-            return _answer(at, wish.host_uuid, source, lease.vfs if lease else {}, False, {})
+            return _answer(at, wish.host_uuid, source, lease.vfs if lease else {}, False)
         move_check.check(at, wish)
         vfs = locked.place(at, at.entry.requests, wish.host_uuid, lease.vfs if lease else {})
-        answer = _answer(at, wish.host_uuid, source, vfs, not dry_run, {})
+        answer = _answer(at, wish.host_uuid, source, vfs, not dry_run)
         if dry_run:
             return {**answer, "changed": False, "would_change": True}
         move = Move(PREPARED, int(time.time()), wish.host_uuid, vfs)
@@ -72,8 +72,6 @@ def migrate(host: Host, session: Any, wish: Wish, dry_run: bool) -> Dict[str, An
     settled = settle(call)
     if failure is not None or settled is None or settled.host != wish.host_uuid:
         raise _not_moved(answer, call, settled, failure)
-    if lease is not None:
-        locked.release(call, source, lease.vfs.values())
     answer["vfs"] = _vfs(at, settled.vfs)
     answer["seconds"] = {
         "unplug": round(unplugged - begun, 1),
@@ -231,7 +229,7 @@ def settle(call: Call) -> Optional[Settled]:
 
 def _write(call: Call, lease: Lease, move: Optional[Move]) -> None:
     """The VM with entries for these VFs. Its move goes last, by one write, when nothing is left to do."""
-    with locked.work(call, locked.concerned(call, lease.host), reads=True) as at:
+    with locked.work(call, (), reads=True) as at:
         _move(at)
         change = change_of(at, at.entry.requests, lease.host, lease.vfs)
         entry, vm = change.entry._replace(move=move), at.vm._replace(blocks={})  # they are plug_vfs's
@@ -321,16 +319,14 @@ def _ask(call: Call, member: Member, function: str, seconds: float, **args: str)
 # -- answers ---------------------------------------------------------------------------------------------
 
 
-def _answer(
-    at: Work, target: str, source: str, vfs: Mapping[int, str], changed: bool, seconds: Dict[str, float]
-) -> Dict[str, Any]:
+def _answer(at: Work, target: str, source: str, vfs: Mapping[int, str], changed: bool) -> Dict[str, Any]:
     return {
         "vm_uuid": at.vm.uuid,
         "host_uuid": target,
         "from_uuid": source,
         "changed": changed,
         "vfs": _vfs(at, vfs),
-        "seconds": seconds,
+        "seconds": {},
         "warnings": [problem.message for problem in at.surveyed.problems.values()],
     }
 

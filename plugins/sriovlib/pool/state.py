@@ -77,6 +77,18 @@ class PoolState(NamedTuple):
     asked: Optional[FrozenSet[str]] = None  # the VMs that were asked for, where not all were
     ha_enabled: bool = False
 
+    def entry(self, uuid: str) -> Entry:
+        """The VM's in the ledger; refuses one that cannot be read."""
+        why = self.unreadable.get(uuid)
+        if why is not None:
+            keys = self.keys[uuid]
+            raise SriovError(
+                "SRIOV_LEDGER",
+                f"pool.other_config:{keys[-1].name} cannot be read: {why}.",
+                f"It was left unchanged. {put_right(uuid, keys)}",
+            )
+        return self.entries.get(uuid, ledger.NO_ENTRY)
+
     def vm(self, uuid: str) -> Optional[Vm]:
         """None for one that is gone, or a template by now; LookupError for one that was not asked for."""
         if self.asked is not None and uuid not in self.asked:

@@ -12,6 +12,7 @@ from typing import Any, Iterable, List, Mapping, Sequence
 
 from ..machine.host import RUN_FOLDER, Host
 from ..pool import pci_entries, pinning
+from ..pool.hosts import Member
 from ..pool.state import Vm
 from ..vf.start_notes import BLOCKED
 from ..xapi.session import Xapi, XapiError, XapiFailure, logged_in
@@ -23,16 +24,15 @@ ATTACH_SECONDS = 300  # for xapi, once it has started, to say which VMs have the
 GONE = ("UUID_INVALID", "HANDLE_INVALID")  # xapi's codes for a VM that is not there
 
 
-def pin(host: Host, xapi: Xapi, vm: Vm, devices: Sequence[str], here: str) -> None:
+def pin(host: Host, xapi: Xapi, vm: Vm, devices: Sequence[str], here: Member) -> None:
     """For a VM that is about to start here with these devices, that reboots with more than it had, or into
-    which they were plugged. What fails is logged: it is no reason against that. `here`: this host's
-    reference."""
+    which they were plugged. What fails is logged: it is no reason against that. `here`: this host."""
     try:
-        if not devices or xapi.call("PCI.get_all_records_where", pinning.known(here, devices)):
+        if not devices or xapi.call("PCI.get_all_records_where", pinning.known(here.ref, devices)):
             _lift(xapi, vm.ref, vm.blocks)
             return
         _note(host, vm.uuid)
-        text = pinning.reason(vm.name, xapi.call("host.get_name_label", here), devices)
+        text = pinning.reason(vm.name, here.name, devices)
         _lift(xapi, vm.ref, vm.blocks)  # of a run on another host
         blocked = xapi.call("VM.get_blocked_operations", vm.ref)
         for operation in pinning.OPERATIONS:

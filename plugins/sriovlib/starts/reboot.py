@@ -14,7 +14,7 @@ from ..machine.host import Host
 from ..pool import pci_entries
 from ..pool.networks import Record
 from ..safetext import line
-from ..vf.start_notes import Note
+from ..vf.start_notes import NO_NOTE, Note
 from ..xapi.session import Xapi
 from . import facts, judge, pin, start
 from .handover import Permitted
@@ -63,10 +63,10 @@ def reboot(
     if refusals:
         raise start.refused(refusals)
     xapi = Xapi(host, session, JUDGING_SECONDS)
-    pin.pin(host, xapi, view.vm, view.vm.named, view.pool.here.member.ref)
+    pin.pin(host, xapi, view.vm, view.vm.named, view.pool.here.member)
     lease = view.entry.lease if view.entry else None
     settings = start.settings_of(view.entry) if lease and lease.host == view.host else {}
-    had = note or Note(0, [], {})
+    had = note or NO_NOTE
     own = {vf: settings[vf] for vf in settings if vf in added}
     return Permitted([*had.devices, *added], {**had.settings, **own}, None, view.seen, plugs)
 

@@ -8,7 +8,7 @@ from typing import Any, Dict, NoReturn, Optional, Sequence
 
 from ..errors import SriovError
 from ..machine.host import Host
-from ..pool import master, pci_entries, reinstate, state
+from ..pool import master, pci_entries, reinstate
 from ..pool.ledger import Entry
 from ..pool.networks import Record
 from ..safetext import line, listed
@@ -59,7 +59,7 @@ def resume(host: Host, session: Any, ref: str, record: Record, plugs: Optional[S
 
 
 def _permitted(host: Host, session: Any, view: View, plugs: Optional[Sequence[str]]) -> Permitted:
-    pin.pin(host, Xapi(host, session), view.vm, view.vm.named, view.pool.here.member.ref)
+    pin.pin(host, Xapi(host, session), view.vm, view.vm.named, view.pool.here.member)
     return Permitted(view.vm.named, settings_of(view.entry), view.ended, view.seen, plugs)
 
 
@@ -80,14 +80,7 @@ def _must_be_told(record: Record, plugs: Optional[Sequence[str]]) -> None:
 
 def _look(host: Host, xapi: Xapi, ref: str, record: Record) -> View:
     view = facts.look(host, xapi, ref, record)
-    part, uuid = view.pool.state, view.vm.uuid
-    if uuid in part.unreadable:
-        keys = part.keys[uuid]
-        raise SriovError(
-            "SRIOV_LEDGER",
-            f"pool.other_config:{keys[-1].name} cannot be read: {part.unreadable[uuid]}.",
-            state.put_right(uuid, keys),
-        )
+    view.pool.state.entry(view.vm.uuid)  # refuses one that cannot be read
     return view
 
 

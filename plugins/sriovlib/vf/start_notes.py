@@ -39,6 +39,9 @@ class Note(NamedTuple):
         return 0 <= time.monotonic() - self.time < CLAIM_SECONDS
 
 
+NO_NOTE = Note(0, [], {})  # of a VM without one
+
+
 def read(host: Host, vm_uuid: str) -> Optional[Note]:
     """The note of a VM, without settings that this version does not know; None where there is none or it
     cannot be read."""
