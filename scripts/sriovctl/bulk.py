@@ -10,13 +10,13 @@ from . import names
 from .client import Client
 from .desired import diff, found
 from .errors import Failed, Usage
-from .output import Column, Record, by_key
+from .output import Record, by_key
 
 DONE_NOW, ALREADY, WOULD, FAILED = "assigned", "already", "would", "failed"
 _STYLES = {DONE_NOW: "good", ALREADY: "dim", FAILED: "bad"}
 ROWS = (
     by_key("NAME", "vm_name"),
-    Column("RESULT", lambda row: row["result"], style=lambda row: _STYLES.get(row["result"], "")),
+    by_key("RESULT", "result", style=lambda row: _STYLES.get(row["result"], "")),
     by_key("REQUEST", "request"),
     by_key("HOST", "host"),
     by_key("VF", "vf"),

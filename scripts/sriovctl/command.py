@@ -2,7 +2,7 @@
 
 import argparse
 import re
-from typing import Callable, NamedTuple, Sequence
+from typing import Callable, NamedTuple, Sequence, Union
 
 from sriovlib.safetext import safe
 
@@ -14,7 +14,7 @@ _DAY = 86400.0
 
 class Command(NamedTuple):
     """`name` is typed, `help` is one line. `changes`: it takes --dry-run and --yes. `workstation`: it cannot
-    run in dom0. `looks`: it takes --watch. `columns`: of the table that it shows with these options; none:
+    run in dom0. `looks`: it takes --watch. `columns`: of its table, or what tells them by the options; none:
     it shows no table."""
 
     name: str
@@ -24,7 +24,10 @@ class Command(NamedTuple):
     changes: bool = False
     workstation: bool = False
     looks: bool = False
-    columns: Callable[[argparse.Namespace], Sequence[Column]] = lambda _: ()
+    columns: Union[Sequence[Column], Callable[[argparse.Namespace], Sequence[Column]]] = ()
+
+    def table(self, args: argparse.Namespace) -> Sequence[Column]:
+        return self.columns(args) if callable(self.columns) else self.columns
 
 
 def hosts(parser: argparse.ArgumentParser) -> None:

@@ -28,7 +28,13 @@ class Usage(Failed):
 
 
 NO_ANSWER = "NO_ANSWER"  # nothing is known
+INTERRUPTED = "INTERRUPTED"
 RESTARTING = "SRIOV_RESTARTING"
+
+
+def as_failed(error: BaseException) -> Failed:
+    """Of a Failed or a KeyboardInterrupt."""
+    return error if isinstance(error, Failed) else Failed(INTERRUPTED, "Interrupted.")
 
 
 class Restarting(Failed):

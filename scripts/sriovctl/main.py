@@ -108,7 +108,7 @@ def _act(client: Client, command: Command, args: argparse.Namespace) -> int:
             f"`{command.name}` does not run in dom0: a program must not live on the host that it reboots.",
             "Run sriovctl on a workstation: `pipx install` of this repository, see docs/sriovctl.md.",
         )
-    output.check(command.columns(args), client.columns)  # before anything is changed
+    output.check(command.table(args), client.columns)  # before anything is changed
     if not args.watch:
         try:
             return command.run(client, args)

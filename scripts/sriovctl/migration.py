@@ -3,10 +3,10 @@ only detached. The plugin does each step that matters; what is shown, and what i
 by what the pool says at that moment.
 """
 
-from typing import Any, Dict, NoReturn, Optional
+from typing import Any, Callable, Dict, Optional
 
 from . import tasks
-from .errors import Failed
+from .errors import INTERRUPTED, Failed, as_failed
 from .names import Vm
 from .pool import Host, Pool
 from .tasks import Tell
@@ -24,30 +24,19 @@ def migrate(pool: Pool, vm: Vm, target: Host, tell: Tell, **args: str) -> Dict[s
             return f"xapi moves VM {vm.name} to host {target.name}"
         return f"the guest of VM {vm.name} lets its VFs go"
 
-    try:
-        return dict(
-            tasks.master(pool, doing, tell, "migrate_vm", vm_uuid=vm.uuid, host_uuid=target.uuid, **args)
-        )
-    except (Failed, KeyboardInterrupt) as error:
-        _ended(pool, vm, error)
+    return _asked(pool, vm, doing, tell, "migrate_vm", host_uuid=target.uuid, **args)
 
 
 def detach(pool: Pool, vm: Vm, tell: Tell, **args: str) -> Dict[str, Any]:
     """What detach_vfs answers."""
     what = f"the guest of VM {vm.name} lets its VFs go"
-    try:
-        return dict(tasks.master(pool, lambda: what, tell, "detach_vfs", vm_uuid=vm.uuid, **args))
-    except (Failed, KeyboardInterrupt) as error:
-        _ended(pool, vm, error)
+    return _asked(pool, vm, lambda: what, tell, "detach_vfs", **args)
 
 
 def attach(pool: Pool, vm: Vm, tell: Tell) -> Dict[str, Any]:
     """What attach_vfs answers."""
     what = f"VM {vm.name} gets VFs where it runs"
-    try:
-        return dict(tasks.master(pool, lambda: what, tell, "attach_vfs", vm_uuid=vm.uuid))
-    except (Failed, KeyboardInterrupt) as error:
-        _ended(pool, vm, error)
+    return _asked(pool, vm, lambda: what, tell, "attach_vfs")
 
 
 def suspend(pool: Pool, vm: Vm, tell: Tell, **args: str) -> None:
@@ -58,7 +47,7 @@ def suspend(pool: Pool, vm: Vm, tell: Tell, **args: str) -> None:
     try:
         tasks.done(pool, name, f"{name} is being suspended", tell, "VM.suspend", vm.ref)
     except (Failed, KeyboardInterrupt) as error:
-        why = _why(error)
+        why = as_failed(error)
         if pool.call("VM.get_power_state", vm.ref) == "Suspended":
             return
         try:
@@ -75,7 +64,7 @@ def resume(pool: Pool, vm: Vm, host: Optional[Host], tell: Tell) -> None:
     try:
         tasks.done(pool, name, f"{name} is being resumed", tell, method, vm.ref, *place, False, False)
     except (Failed, KeyboardInterrupt) as error:
-        why = _why(error)
+        why = as_failed(error)
         if pool.call("VM.get_power_state", vm.ref) != "Running":
             raise Failed(why.code, f"{why.message} {where(pool, vm)}", why.hint) from error
 
@@ -108,19 +97,20 @@ def attached(pool: Pool, vm: Vm, answer: Dict[str, Any]) -> str:
     return f"VM {vm.name} runs on host {pool.host_name(answer['host_uuid'])}, with its VFs."
 
 
-def _why(error: BaseException) -> Failed:
-    return error if isinstance(error, Failed) else Failed("INTERRUPTED", "Interrupted.")
-
-
-def _ended(pool: Pool, vm: Vm, error: BaseException) -> NoReturn:
-    """The plugin's own errors say where the VM is. After any other it may still be at it."""
-    why = _why(error)
-    if why.code.startswith("SRIOV_"):
-        raise why
-    goes_on = " The pool goes on with it." if why.code == "INTERRUPTED" else ""
-    raise Failed(
-        why.code,
-        f"{why.message}{goes_on} {where(pool, vm)}",
-        f"When that is over, `sriovctl attach {vm.uuid}` ends what is left of it: the VM has its VFs then, "
-        "wherever it runs.",
-    ) from error
+def _asked(
+    pool: Pool, vm: Vm, what: Callable[[], str], tell: Tell, function: str, **args: str
+) -> Dict[str, Any]:
+    """What the master answers. Its own errors say where the VM is; after any other it may still be at it."""
+    try:
+        return dict(tasks.master(pool, what, tell, function, vm_uuid=vm.uuid, **args))
+    except (Failed, KeyboardInterrupt) as error:
+        why = as_failed(error)
+        if why.code.startswith("SRIOV_"):
+            raise
+        goes_on = " The pool goes on with it." if why.code == INTERRUPTED else ""
+        raise Failed(
+            why.code,
+            f"{why.message}{goes_on} {where(pool, vm)}",
+            f"When that is over, `sriovctl attach {vm.uuid}` ends what is left of it: the VM has its VFs "
+            "then, wherever it runs.",
+        ) from error

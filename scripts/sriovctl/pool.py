@@ -2,6 +2,7 @@
 
 import json
 import re
+import shlex
 import threading
 import time
 from functools import partial
@@ -253,6 +254,12 @@ class Pool:
 def is_too_old(failed: Failed, argument: str) -> bool:
     """Whether the plugin refused a call since it does not know this argument."""
     return failed.code == "SRIOV_BAD_ARGUMENT" and f"has no argument `{argument}`" in failed.message
+
+
+def key_removal(key: str) -> str:
+    """The command that takes a key out of the pool's other_config."""
+    uuid, quoted = "$(xe pool-list --minimal)", shlex.quote(key)
+    return f"`xe pool-param-remove uuid={uuid} param-name=other-config param-key={quoted}`"
 
 
 def _read(function: str, answer: Any) -> Any:

@@ -9,7 +9,7 @@ import time
 from typing import Any, Dict, List, NamedTuple, NoReturn, Optional, Union
 
 from . import tasks, undone
-from .errors import Failed
+from .errors import INTERRUPTED, Failed, as_failed
 from .names import Vm
 from .pool import Host, Pool
 from .tasks import Tell
@@ -133,7 +133,7 @@ def _to_target_or_back(move: Move, tell: Tell) -> None:
     try:
         _go(move, tell)
     except (Failed, KeyboardInterrupt) as error:
-        why = error if isinstance(error, Failed) else Failed("INTERRUPTED", "Interrupted.")
+        why = as_failed(error)
         try:
             _settle(move, why, tell)
         except (Failed, KeyboardInterrupt) as second:
@@ -198,7 +198,7 @@ def _settle(move: Move, why: Failed, tell: Tell) -> None:
     """After a failure: back to where the VM was. Returns where it has come to its target all the same."""
     record = _quiet(move, tell)
     state = record["power_state"]
-    if _is_on(record, move.target) and move.starts and why.code != "INTERRUPTED":
+    if _is_on(record, move.target) and move.starts and why.code != INTERRUPTED:
         _look(move, move.target)
         return
     if state == "Running":

@@ -7,7 +7,6 @@ after the last. A VM that runs, or is gone, needs nothing more: whoever sees tha
 
 import json
 import os
-import shlex
 import socket
 from typing import Any, Dict, Iterator, Mapping, Optional
 
@@ -15,7 +14,7 @@ from sriovlib.safetext import safe, shortened
 
 from . import clock, shown
 from .errors import Failed
-from .pool import Pool
+from .pool import Pool, key_removal
 
 KEY = "sriov-undone-"
 _BEGINS_SECONDS = 60.0  # in which a program that has written its key shuts the VM down
@@ -68,9 +67,8 @@ def _notice(pool: Pool, vm: str, text: str) -> str:
     except (ValueError, LookupError, TypeError, RecursionError) as error:
         key, why = safe(KEY + vm), shortened(safe(str(error)))
         return (
-            f"The pool's record of a move, {key}, cannot be read: {why}. Is the VM halted? To drop it: `xe "
-            "pool-param-remove uuid=$(xe pool-list --minimal) param-name=other-config "
-            f"param-key={shlex.quote(key)}`."
+            f"The pool's record of a move, {key}, cannot be read: {why}. Is the VM halted? To drop it: "
+            f"{key_removal(key)}."
         )
     name, doing = shown.sentence(record["name_label"]), ", ".join(record["current_operations"].values())
     if record["power_state"] == "Running" and not doing:

@@ -164,7 +164,5 @@ COMMANDS = [
         _trust_arguments,
         trust_certificate,
     ),
-    Command(
-        "pools", "list the pools of the configuration file", lambda _: None, pools, columns=lambda _: POOLS
-    ),
+    Command("pools", "list the pools of the configuration file", lambda _: None, pools, columns=POOLS),
 ]

@@ -12,14 +12,14 @@ from ..desired.diff import Change
 from ..desired.document import Document
 from ..desired.found import Plan
 from ..errors import DONE, FAILED, PARTLY, USAGE, Failed, Usage
-from ..output import Column, Record, by_key
+from ..output import Record, by_key
 
 DIFFERS = 4  # of --check: the pool is not as the file says
 _STYLES = {diff.ADD: "good", diff.CHANGE: "warn", diff.REMOVE: "bad"}
 
 CHANGES = (
     by_key("NAME", "name"),
-    Column("ACTION", lambda row: row["action"], style=lambda row: _STYLES[row["action"]]),
+    by_key("ACTION", "action", style=lambda row: _STYLES[row["action"]]),
     by_key("KIND", "kind"),
     by_key("REQUEST", "request"),
     by_key("RESULT", "result"),
@@ -166,6 +166,6 @@ COMMANDS = [
         _arguments,
         apply,
         changes=True,
-        columns=lambda _: CHANGES,
+        columns=CHANGES,
     ),
 ]

@@ -307,7 +307,7 @@ COMMANDS: List[Command] = [
         _unassign_arguments,
         unassign,
         changes=True,
-        columns=lambda _: TAKEN,
+        columns=TAKEN,
     ),
     Command(
         "reinstate",
@@ -315,7 +315,7 @@ COMMANDS: List[Command] = [
         _reinstate_arguments,
         reinstate,
         changes=True,
-        columns=lambda _: PLACED,
+        columns=PLACED,
     ),
     Command(
         "adopt",
@@ -323,7 +323,7 @@ COMMANDS: List[Command] = [
         _adopt_arguments,
         adopt,
         changes=True,
-        columns=lambda _: PLACED,
+        columns=PLACED,
     ),
     Command(
         "count",
@@ -331,7 +331,7 @@ COMMANDS: List[Command] = [
         _count_arguments,
         count,
         changes=True,
-        columns=lambda _: COUNTED,
+        columns=COUNTED,
     ),
     Command(
         "configure",
@@ -339,6 +339,6 @@ COMMANDS: List[Command] = [
         _configure_arguments,
         configure,
         changes=True,
-        columns=lambda _: CONFIGURED,
+        columns=CONFIGURED,
     ),
 ]

@@ -12,7 +12,7 @@ from .. import clock, names, shown
 from ..client import Client
 from ..command import Command, hosts
 from ..errors import DONE, FAILED, Failed
-from ..output import Column, by_key
+from ..output import by_key
 from ..pool import Answer, Host
 from ..rollout.plan import reason
 from .looking import no_answer, troubles
@@ -33,7 +33,7 @@ class Finding(NamedTuple):
 
 FOUND = (
     by_key("NAME", "name"),
-    Column("LEVEL", lambda one: one["level"], style=lambda one: "bad" if one["level"] == PROBLEM else "dim"),
+    by_key("LEVEL", "level", style=lambda one: "bad" if one["level"] == PROBLEM else "dim"),
     by_key("CODE", "code"),
 )
 
@@ -215,6 +215,6 @@ COMMANDS: List[Command] = [
         hosts,
         doctor,
         looks=True,
-        columns=lambda _: FOUND,
+        columns=FOUND,
     )
 ]

@@ -11,7 +11,7 @@ from ..client import Client
 from ..command import Command
 from ..errors import DONE, NO_ANSWER, Failed
 from ..names import Vm
-from ..output import Column, Record, by_key
+from ..output import Record, by_key
 from ..pool import Answer, Host, Pool, is_too_old
 
 
@@ -25,9 +25,7 @@ class Verdict(NamedTuple):
 
 EXPLAINED = (
     by_key("NAME", "host"),
-    Column(
-        "CAN", lambda row: row["can"], style=lambda row: {True: "good", False: "bad"}.get(row["can"], "warn")
-    ),
+    by_key("CAN", "can", style=lambda row: {True: "good", False: "bad"}.get(row["can"], "warn")),
     by_key("HAS", "vfs"),
 )
 
@@ -84,7 +82,8 @@ def _say(
 def _of_running(pool: Pool, vm: Vm, row: Optional[Record], verdicts: Sequence[Verdict]) -> Iterator[str]:
     """How it can be moved, and where HA would start it."""
     name, home = f"VM {vm.name}", pool.host(vm.record["resident_on"])
-    others = listed([one.host.name for one in verdicts if one.can and one.host != home])
+    able = [one.host for one in verdicts if one.can and one.host != home]
+    others = listed([host.name for host in able])
     unknown = listed([one.host.name for one in verdicts if one.can is None and one.host != home])
     targets = f"to {others}" if others else "but no other host is known to be able to have it"
     targets += f" (of {unknown} it is not known)" if unknown else ""
@@ -95,7 +94,7 @@ def _of_running(pool: Pool, vm: Vm, row: Optional[Record], verdicts: Sequence[Ve
     except Failed as failed:
         yield f"It is not moved while it runs: {failed}"
     if row and row["requests"]:
-        yield from _migrates(pool, vm, [one.host for one in verdicts if one.can and one.host != home])
+        yield from _migrates(pool, vm, able)
         again = f"`sriovctl relocate {vm.uuid} HOST`"
         try:
             relocation.check_operations(vm, True, True, again)
@@ -198,6 +197,6 @@ COMMANDS = [
         "why a VM has its VFs, or cannot have them, on each host",
         _arguments,
         explain,
-        columns=lambda _: EXPLAINED,
+        columns=EXPLAINED,
     )
 ]

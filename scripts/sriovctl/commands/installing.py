@@ -243,6 +243,6 @@ COMMANDS = [
         install,
         changes=True,
         workstation=True,
-        columns=lambda _: INSTALLED,
+        columns=INSTALLED,
     )
 ]

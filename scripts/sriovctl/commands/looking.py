@@ -46,7 +46,7 @@ def _shown_ports(record: Record) -> Optional[str]:
 
 STATUS = (
     by_key("NAME", "host"),
-    Column("STATE", lambda record: record["state"], style=_state_style),
+    by_key("STATE", "state", style=_state_style),
     Column("IOMMU", lambda record: None if record["error"] else readiness.iommu(record)),
     Column("PCIBACK", lambda record: (record.get("pciback") or {}).get("loaded")),
     Column("PORTS", _shown_ports),
@@ -279,7 +279,7 @@ def vms(client: Client, args: argparse.Namespace) -> int:
 
 CONFLICTS = (
     by_key("NAME", "vm_names"),
-    Column("CODE", lambda one: one["code"], style=lambda _one: "warn"),
+    by_key("CODE", "code", style=lambda _one: "warn"),
     by_key("HOST", "host"),
     by_key("ADDRESS", "address"),
     by_key("UUIDS", "vm_uuids", wide=True),
@@ -318,23 +318,17 @@ COMMANDS = [
         hosts,
         status,
         looks=True,
-        columns=lambda _: STATUS,
+        columns=STATUS,
     ),
-    Command(
-        "pfs", "SR-IOV capable ports (physical functions)", hosts, pfs, looks=True, columns=lambda _: PFS
-    ),
-    Command(
-        "vfs", "virtual functions and who has them", _vfs_arguments, vfs, looks=True, columns=lambda _: VFS
-    ),
-    Command(
-        "vms", "VMs with VFs, a row a request", _assignment_filters, vms, looks=True, columns=lambda _: VMS
-    ),
+    Command("pfs", "SR-IOV capable ports (physical functions)", hosts, pfs, looks=True, columns=PFS),
+    Command("vfs", "virtual functions and who has them", _vfs_arguments, vfs, looks=True, columns=VFS),
+    Command("vms", "VMs with VFs, a row a request", _assignment_filters, vms, looks=True, columns=VMS),
     Command(
         "conflicts",
         "what does not fit together, and what to do",
         _assignment_filters,
         conflicts,
         looks=True,
-        columns=lambda _: CONFLICTS,
+        columns=CONFLICTS,
     ),
 ]

@@ -104,12 +104,8 @@ def _show_attached(client: Client, vm: names.Vm, answer: Record) -> None:
     client.say(migration.attached(client.pool, vm, answer))
 
 
-def _vm_argument(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("vm", metavar="VM", help="a running VM with VFs")
-
-
 def _detach_arguments(parser: argparse.ArgumentParser) -> None:
-    _vm_argument(parser)
+    parser.add_argument("vm", metavar="VM", help="a running VM with VFs")
     _guest_argument(parser)
 
 
@@ -164,7 +160,7 @@ COMMANDS = [
         _migrate_arguments,
         migrate,
         changes=True,
-        columns=lambda _: PLACED,
+        columns=PLACED,
     ),
     Command(
         "suspend",
@@ -177,20 +173,20 @@ COMMANDS = [
         "resume a VM that was suspended with `suspend`",
         _resume_arguments,
         resume,
-        columns=lambda _: PLACED,
+        columns=PLACED,
     ),
     Command(
         "detach",
         "take the VFs of a running VM away, which runs on",
         _detach_arguments,
         detach,
-        columns=lambda _: TAKEN,
+        columns=TAKEN,
     ),
     Command(
         "attach",
         "give a running VM its VFs back, and end a move that was cut off",
         _attach_arguments,
         attach,
-        columns=lambda _: PLACED,
+        columns=PLACED,
     ),
 ]

@@ -143,7 +143,7 @@ COMMANDS = [
         _relocate_arguments,
         relocate,
         changes=True,
-        columns=lambda _: PLACED,
+        columns=PLACED,
     ),
     Command(
         "park",
@@ -151,7 +151,7 @@ COMMANDS = [
         _park_arguments,
         park,
         changes=True,
-        columns=lambda _: PARKED,
+        columns=PARKED,
     ),
     Command(
         "unpark",
@@ -159,6 +159,6 @@ COMMANDS = [
         _unpark_arguments,
         unpark,
         changes=True,
-        columns=lambda _: PLACED,
+        columns=PLACED,
     ),
 ]

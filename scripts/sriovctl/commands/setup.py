@@ -31,7 +31,7 @@ PLAN = (
 _STYLES = {states.DONE: "good", states.FAILED: "bad", states.WAITING: "dim"}
 STATUS = (
     by_key("NAME", "host"),
-    Column("STATE", lambda row: row["state"], style=lambda row: _STYLES.get(row["state"], "warn")),
+    by_key("STATE", "state", style=lambda row: _STYLES.get(row["state"], "warn")),
     by_key("SINCE", "since"),
     by_key("REBOOTED", "rebooted"),
     by_key("NOTE", "note", wide=True),

@@ -26,8 +26,6 @@ def look_at_all(
 ) -> List[HostPlan]:
     """The plan of each host, all looked at at once; of one that does not answer in these seconds, that.
     `ours`: UUIDs of those that this setup has disabled."""
-    for of in ("PIF", "Bond", "VLAN", "network"):
-        pool.records(of)  # once, not in each thread
 
     def look(host: Host) -> HostPlan:
         return plans.of_host(steps.look(pool, host, wish), wish, pinned, ha, host.uuid in ours)

@@ -16,7 +16,7 @@ from sriovlib.safetext import safe, shortened
 
 from .. import clock
 from ..errors import Failed
-from ..pool import Pool
+from ..pool import Pool, key_removal
 from .plan import STOP, Wish
 
 KEY = "sriov-setup."
@@ -135,8 +135,7 @@ def read(keys: Mapping[str, str]) -> Optional[Tuple[int, State]]:
             "SETUP_UNREADABLE",
             f"The pool's record of a setup, {key}, cannot be read: {why}.",
             "Was it written by a newer sriovctl? Look at it: `xe pool-list params=other-config`. To drop it: "
-            "`xe pool-param-remove uuid=$(xe pool-list --minimal) param-name=other-config "
-            f"param-key={key}`; then see to hosts that are disabled, to halted VMs, and to HA.",
+            f"{key_removal(key)}; then see to hosts that are disabled, to halted VMs, and to HA.",
         ) from error
 
 

@@ -298,7 +298,7 @@ def _to_one(pool: Pool, uuid: str, home: Host, others: Sequence[Host], go: Calla
             now = _vm(pool, uuid)
             if now is not None and now.record["resident_on"] == other.ref:
                 raise  # it has come there, and something is amiss
-            whys.append(f"{failed.message} {failed.hint}".strip())
+            whys.append(str(failed))
     found = _vm(pool, uuid)
     raise Failed(
         "VM_NOT_RELOCATED",
