@@ -1,6 +1,7 @@
 """What tests of the imitation share."""
 
 import sys
+from contextlib import contextmanager
 from typing import Iterator
 
 import pytest
@@ -18,7 +19,20 @@ def box() -> Iterator[PoolInABox]:
 @pytest.fixture
 def iommu_box() -> Iterator[PoolInABox]:
     """Two hosts whose Xen uses the IOMMU, with VFs on pciback."""
-    hosts = [default_description(number, xen_options="iommu=1") for number in (1, 2)]
+    with _with_vfs(2) as box:
+        yield box
+
+
+@pytest.fixture
+def lone_iommu_box() -> Iterator[PoolInABox]:
+    """The same of one host."""
+    with _with_vfs(1) as box:
+        yield box
+
+
+@contextmanager
+def _with_vfs(count: int) -> Iterator[PoolInABox]:
+    hosts = [default_description(number, xen_options="iommu=1") for number in range(1, count + 1)]
     with PoolInABox(hosts, interpreter=sys.executable) as box:
         for host in box.hosts:
             box.call(host, "load_pciback")

@@ -1,7 +1,8 @@
 """VMs of the box that migrate from its second host, a member, to its first: what tests do, and look at."""
 
 import json
-from typing import Any, Dict, List, Tuple
+from contextlib import contextmanager
+from typing import Any, Dict, Iterator, List, Tuple
 
 from box import PoolInABox
 from box_host import BoxHost
@@ -28,6 +29,15 @@ def begin(box: PoolInABox, vm: str, **options: str) -> str:
 
 def migrate(box: PoolInABox, vm: str) -> Dict[str, Any]:
     return box.wait_for_task(begin(box, vm))
+
+
+@contextmanager
+def held_at(box: PoolInABox, vm: str, stage: str, to: int = 0) -> Iterator[Tuple[Any, str]]:
+    """Its migration to that host has begun, and stands there; what holds it, and the task."""
+    with box.migration_held_at(stage) as held:
+        task = str(box.xapi.call("Async.VM.pool_migrate", vm, box.hosts[to].ref, {}))
+        held.wait()
+        yield held, task
 
 
 def has(box: PoolInABox, vm: str, host: BoxHost) -> Tuple[bool, List[str]]:

@@ -7,7 +7,19 @@ import pytest
 from box import PoolInABox
 from checks import refused, until
 from machine_description import default_description
-from migrating import NOTES, VF, begin, domains, has, known, migrate, running, shown, tell_passthrough
+from migrating import (
+    NOTES,
+    VF,
+    begin,
+    domains,
+    has,
+    held_at,
+    known,
+    migrate,
+    running,
+    shown,
+    tell_passthrough,
+)
 
 HOOKS = ("vm-pre-migrate", "vm-post-migrate", "vm-pre-shutdown", "vm-post-destroy", "vm-pre-start")
 
@@ -41,9 +53,7 @@ def test_hooks_run_in_xenopsds_order_with_its_reasons(box: PoolInABox) -> None:
 def test_it_takes_what_xenopsd_was_told_not_what_the_record_says(box: PoolInABox) -> None:
     vm, (there, source) = running(box), box.hosts
     tell_passthrough(box, vm)
-    with box.migration_held_at("copy") as held:
-        task = begin(box, vm)
-        held.wait()
+    with held_at(box, vm, "copy") as (_, task):
         box.xapi.call("VM.set_other_config", vm, {"pci": f"0/{VF}"})
     assert box.wait_for_task(task)["status"] == "success"
     assert has(box, vm, there) == (True, [])

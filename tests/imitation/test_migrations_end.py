@@ -7,7 +7,7 @@ import pytest
 from box import PoolInABox
 from box_host import BoxHost
 from checks import refused
-from migrating import NOTES, VF, begin, domains, has, migrate, running, shown, tell_passthrough
+from migrating import NOTES, VF, domains, has, held_at, migrate, running, shown, tell_passthrough
 
 NONE_THERE = "0000:99:00.0"
 
@@ -22,9 +22,7 @@ def box(iommu_box: PoolInABox) -> PoolInABox:
 
 def test_a_cancelled_copy_leaves_the_guest_where_it_is(box: PoolInABox) -> None:
     vm = running(box)
-    with box.migration_held_at("copy") as held:
-        task = begin(box, vm)
-        held.wait()
+    with held_at(box, vm, "copy") as (_, task):
         record = box.xapi.database.record("task", task)
         assert (0 < record["progress"] < 1, record["allowed_operations"]) == (True, ["cancel"])
         assert box.xapi.database.get("VM", vm, "scheduled_to_be_resident_on") == box.hosts[0].ref
@@ -37,9 +35,7 @@ def test_a_cancelled_copy_leaves_the_guest_where_it_is(box: PoolInABox) -> None:
 
 def test_a_suspended_guest_is_moved_whoever_wants_to_cancel_that(box: PoolInABox) -> None:
     vm = running(box)
-    with box.migration_held_at("suspended") as held:
-        task = begin(box, vm)
-        held.wait()
+    with held_at(box, vm, "suspended") as (_, task):
         assert box.xapi.database.get("task", task, "allowed_operations") == []
         box.xapi.call("task.cancel", task)
     assert box.wait_for_task(task)["status"] == "success"
@@ -48,9 +44,7 @@ def test_a_suspended_guest_is_moved_whoever_wants_to_cancel_that(box: PoolInABox
 
 def test_a_failed_copy_leaves_the_guest_where_it_is(box: PoolInABox) -> None:
     vm = running(box)
-    with box.migration_held_at("copy") as held:
-        task = begin(box, vm)
-        held.wait()
+    with held_at(box, vm, "copy") as (held, task):
         held.fail()
     assert box.wait_for_task(task)["error_info"][0] == "INTERNAL_ERROR"
     assert shown(box, vm) == ("Running", box.hosts[1].name)
@@ -60,9 +54,7 @@ def test_a_failed_copy_leaves_the_guest_where_it_is(box: PoolInABox) -> None:
 def test_a_guest_that_reboots_in_the_copy_does_so_and_is_moved_then(box: PoolInABox) -> None:
     vm, notes = running(box), os.path.join(box.folder, "notes")
     box.put_hook(box.hosts[1], "vm-pre-start", NOTES.format(notes=notes, host="source"), "99-notes")
-    with box.migration_held_at("copy") as held:
-        task = begin(box, vm)
-        held.wait()
+    with held_at(box, vm, "copy") as (held, task):
         held.guest_reboots()
     assert box.wait_for_task(task)["status"] == "success"
     assert shown(box, vm) == ("Running", box.hosts[0].name)
@@ -72,9 +64,7 @@ def test_a_guest_that_reboots_in_the_copy_does_so_and_is_moved_then(box: PoolInA
 
 def test_a_guest_that_shuts_down_in_the_copy_is_halted(box: PoolInABox) -> None:
     vm = running(box)
-    with box.migration_held_at("copy") as held:
-        task = begin(box, vm)
-        held.wait()
+    with held_at(box, vm, "copy") as (held, task):
         held.guest_shuts_down()
     assert "does not exist in xenopsd" in box.wait_for_task(task)["error_info"][1]
     assert shown(box, vm) == ("Halted", "")
@@ -84,9 +74,7 @@ def test_a_guest_that_shuts_down_in_the_copy_is_halted(box: PoolInABox) -> None:
 @pytest.mark.parametrize("stage", ["copy", "suspended"])
 def test_a_source_that_dies_takes_the_guest_along(box: PoolInABox, stage: str) -> None:
     vm, (there, source) = running(box), box.hosts
-    with box.migration_held_at(stage) as held:
-        task = begin(box, vm)
-        held.wait()
+    with held_at(box, vm, stage) as (_, task):
         box.lose(source)
     assert box.wait_for_task(task)["error_info"] == ["CANNOT_CONTACT_HOST", source.ref]
     assert not has(box, vm, there)[0]
@@ -99,9 +87,7 @@ def test_a_source_that_dies_after_the_last_page_leaves_a_guest_that_xapi_does_no
     box: PoolInABox,
 ) -> None:
     vm, (there, source) = running(box), box.hosts
-    with box.migration_held_at("arrived") as held:
-        task = begin(box, vm)
-        held.wait()
+    with held_at(box, vm, "arrived") as (_, task):
         box.lose(source)
     assert box.wait_for_task(task)["error_info"] == ["CANNOT_CONTACT_HOST", source.ref]
     box.declare_dead(source)
@@ -113,9 +99,7 @@ def test_a_source_that_dies_after_the_last_page_leaves_a_guest_that_xapi_does_no
 
 def test_a_start_where_it_runs_already_fails_and_tells_xapi_of_it(box: PoolInABox) -> None:
     vm, (there, source) = running(box), box.hosts
-    with box.migration_held_at("arrived") as held:
-        begin(box, vm)
-        held.wait()
+    with held_at(box, vm, "arrived"):
         box.lose(source)
     box.wait_for_calls()
     box.declare_dead(source)
@@ -135,9 +119,7 @@ def test_a_destination_that_dies_in_the_copy_costs_nothing(
     box: PoolInABox, on_master: Tuple[str, BoxHost, BoxHost]
 ) -> None:
     vm, source, there = on_master
-    with box.migration_held_at("copy") as held:
-        task = box.xapi.call("Async.VM.pool_migrate", vm, there.ref, {})
-        held.wait()
+    with held_at(box, vm, "copy", to=1) as (_, task):
         box.lose(there)
     assert box.wait_for_task(task)["error_info"][0] == "INTERNAL_ERROR"
     assert (shown(box, vm), has(box, vm, source)[0]) == (("Running", source.name), True)
@@ -149,9 +131,7 @@ def test_a_destination_that_dies_after_the_last_page_takes_the_guest_along(
 ) -> None:
     """And xapi goes on saying that it runs, until the source's xapi looks."""
     vm, source, there = on_master
-    with box.migration_held_at(stage) as held:
-        task = box.xapi.call("Async.VM.pool_migrate", vm, there.ref, {})
-        held.wait()
+    with held_at(box, vm, stage, to=1) as (_, task):
         box.lose(there)
     assert "does not exist in xenopsd" in box.wait_for_task(task)["error_info"][1]
     assert (shown(box, vm), has(box, vm, source)[0]) == (("Running", source.name), False)

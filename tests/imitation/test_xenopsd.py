@@ -3,28 +3,22 @@
 import http.client
 import json
 import socket
-import sys
 import xmlrpc.client
-from typing import Any, Dict, Iterator, List
+from typing import Any, Dict, List
 from urllib.parse import quote
 
 import pytest
 from box import PoolInABox
 from box_host import BoxHost
 from checks import until
-from machine_description import default_description
 from sriovlib.machine import xenopsd
 
 ONE, TWO = "0000:07:10.0", "0000:07:10.2"
 
 
 @pytest.fixture
-def box() -> Iterator[PoolInABox]:
-    """A host whose Xen uses the IOMMU, with VFs on pciback."""
-    with PoolInABox([default_description(1, xen_options="iommu=1")], interpreter=sys.executable) as box:
-        box.call(box.master, "load_pciback")
-        box.call(box.master, "set_vf_count", pf="0000:07:00.0", count="3")
-        yield box
+def box(lone_iommu_box: PoolInABox) -> PoolInABox:
+    return lone_iommu_box
 
 
 def running(box: PoolInABox, pci: str, **values: Any) -> str:

@@ -165,6 +165,11 @@ class Pool:
         """Its requests, as `list_assignments` shows them."""
         return list(self.listed(vm)["requests"])
 
+    def asked(self, vm: str) -> List[Tuple[str, Dict[str, str]]]:
+        """What its requests are by, and their settings; a VM may have none."""
+        rows = self.call("list_assignments", vm=vm)["vms"]
+        return [(one["by"], one["settings"]) for row in rows for one in row["requests"]]
+
     def mac(self, vm: str) -> str:
         """Of its first request."""
         return str(self.requests(vm)[0]["settings"]["mac"])

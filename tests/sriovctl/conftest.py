@@ -10,7 +10,7 @@ from typing import Any, Callable, Iterator, List, NamedTuple
 import pytest
 from box_host import BoxHost
 from managed_pool import Pool
-from sriovctl import main
+from sriovctl import main, tasks
 
 PROGRAM = os.path.abspath(f"{__file__}/../../../scripts/sriovctl")
 
@@ -46,6 +46,18 @@ def _own_folders(tmp_path: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     """What sriovctl keeps for its user goes nowhere else."""
     for name in FOLDERS:
         monkeypatch.setenv(name, str(tmp_path / name.split("_")[1].lower()))
+
+
+@pytest.fixture(autouse=True)
+def _soon(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What xapi does is looked at often."""
+    monkeypatch.setattr(tasks, "POLL_SECONDS", 0.02)
+
+
+@pytest.fixture
+def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A xapi that is gone is given up at once."""
+    monkeypatch.setattr(tasks, "SILENT_SECONDS", 0.1)
 
 
 @pytest.fixture
@@ -87,3 +99,16 @@ def ctl_of() -> Callable[..., Said]:
         return Said(done.returncode, done.stdout, done.stderr)
 
     return run
+
+
+@pytest.fixture
+def write(tmp_path: Any) -> Callable[[str], str]:
+    """Writes that into a file; its path."""
+
+    def written(text: str) -> str:
+        path = os.path.join(str(tmp_path), "pool.yaml")
+        with open(path, "w", encoding="utf-8") as file:
+            file.write(text)
+        return path
+
+    return written

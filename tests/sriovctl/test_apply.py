@@ -1,20 +1,13 @@
 """apply: a pool is made as a file says, a second run changes nothing, and a plan says all of it before."""
 
 import json
-import os
-import re
-import shlex
-import signal
 import sys
 import threading
-from typing import Any, Callable, Dict, List
+from typing import Any, Callable, Dict
 
 import pytest
-from box_host import set_plugin
 from managed_pool import Pool
-from sriovctl import terminal
 from sriovctl.connection import Remote
-from sriovctl.errors import Unreachable
 from terminal_session import Terminal
 
 pytestmark = pytest.mark.story
@@ -40,22 +33,6 @@ vms:
 """
 
 
-@pytest.fixture
-def write(tmp_path: Any) -> Write:
-    def written(text: str) -> str:
-        path = os.path.join(str(tmp_path), "pool.yaml")
-        with open(path, "w", encoding="utf-8") as file:
-            file.write(text)
-        return path
-
-    return written
-
-
-def asked(pool: Pool, vm: str) -> List[Any]:
-    found = pool.call("list_assignments", vm=vm)["vms"]
-    return [(one["by"], one["settings"]) for row in found for one in row["requests"]]
-
-
 def test_pool_is_made_as_the_file_says(pool: Pool, ctl: Ctl, write: Write) -> None:
     web, db = pool.vm("web"), pool.vm("db")
     other = pool.with_vf("other", on=pool.other)  # stands in no file
@@ -79,13 +56,13 @@ def test_pool_is_made_as_the_file_says(pool: Pool, ctl: Ctl, write: Write) -> No
     done = ctl("apply", file, "--yes")
     assert done.status == 0, done.err
     assert "6 of 6 changes were made." in done.err
-    assert [(by, settings.get("vlan")) for by, settings in asked(pool, web)] == [
+    assert [(by, settings.get("vlan")) for by, settings in pool.asked(web)] == [
         ("network", "12"),
         ("pf", None),
         ("vf", None),
     ]
-    assert asked(pool, web)[1][1]["mac"] == MAC
-    assert asked(pool, db)[0][1]["trust"] == "on"
+    assert pool.asked(web)[1][1]["mac"] == MAC
+    assert pool.asked(db)[0][1]["trust"] == "on"
     assert [len(pool.vfs(host)) for host in pool.hosts] == [8, 4]
     assert pool.entry(other) == left
 
@@ -100,24 +77,24 @@ def test_vfs_that_are_not_in_the_file_any_more(pool: Pool, ctl: Ctl, write: Writ
     """Another tag: the same MAC. Fewer VFs: the others stay as they are."""
     web, _db = pool.vm("web"), pool.vm("db")
     assert ctl("apply", write(FILE), "--yes").status == 0
-    before = asked(pool, web)
+    before = pool.asked(web)
     mac = before[0][1]["mac"]
     file = write("vms: {web: {vfs: [{network: xenbr1, vlan: 13}, {vf: 'host1/eth1:5'}]}, db: {vfs: []}}")
     said = ctl("apply", file, "--yes")
     assert said.status == 0, said.err
     assert f"request 2, VF of pf 0000:07:00.1, mac={MAC}" in said.out
     assert "request 1, VF of network Pool-wide network associated with eth1: vlan 12 -> 13" in said.out
-    assert asked(pool, web) == [before[2], ("network", {"mac": mac, "vlan": "13"})]
+    assert pool.asked(web) == [before[2], ("network", {"mac": mac, "vlan": "13"})]
     assert ctl("apply", file, "--check").status == 0
 
 
 def test_vfs_of_another_host(pool: Pool, ctl: Ctl, write: Write) -> None:
     web = pool.with_vf("web", vlan="12")
-    before = asked(pool, web)
+    before = pool.asked(web)
     file = write("vms: {web: {host: host2, vfs: [{network: xenbr1, vlan: 12}]}}")
     said = ctl("apply", file, "--yes")
     assert (said.status, said.out) == (0, "~ web: VFs of host host1 -> host host2\n")
-    assert (asked(pool, web), pool.lease(web)["host"]) == (before, pool.other.uuid)
+    assert (pool.asked(web), pool.lease(web)["host"]) == (before, pool.other.uuid)
     assert ctl("apply", file, "--check").status == 0
 
 
@@ -167,28 +144,6 @@ def test_parked_vm_is_not_woken(pool: Pool, ctl: Ctl, write: Write) -> None:
     assert ctl("apply", write("vms: {web: {vfs: [{network: xenbr1}]}}"), "--check").status == 0
     more = ctl("apply", write("vms: {web: {vfs: [{network: xenbr1}, {pf: host1/eth1}]}}"), "--yes")
     assert (more.status, "sriovctl unpark" in more.err, pool.listed(web)["parked"]) == (1, True, True)
-
-
-def test_new_request_that_is_refused(pool: Pool, ctl: Ctl, write: Write) -> None:
-    """The old one was taken back for it, and comes back with its MAC."""
-    web = pool.with_vf("web", vlan="12")
-    before = asked(pool, web)
-    file = write("vms: {web: {vfs: [{network: xenbr1, max_tx_rate: 9999999}]}}")
-    said = ctl("apply", file, "--yes")
-    assert (said.status, asked(pool, web)) == (1, before)
-    assert "The VM has the old request again." in said.err
-
-
-def test_host_that_does_not_answer(pool: Pool, ctl: Ctl, write: Write) -> None:
-    """Of a pattern: what is known is made, and the status says that not all is known."""
-    set_plugin(pool.other, None)
-    file = write('ports: {"*/eth1": 5}')
-    assert ctl("apply", file, "--check").status == 4
-    said = ctl("apply", file, "--yes")
-    assert (said.status, said.out) == (4, "~ host1/eth1: 4 -> 5 VFs\n")
-    assert "host host2: " in said.err
-    assert ctl("apply", file, "--check").status == 4
-    assert "What could be looked at" in ctl("apply", file, "--check").err
 
 
 @pytest.mark.parametrize(
@@ -251,25 +206,6 @@ def test_ports_of_all_hosts_at_once(
     assert [len(pool.vfs(host)) for host in pool.hosts] == [5, 5]
 
 
-def test_ctrl_c(pool: Pool, ctl: Ctl, write: Write, monkeypatch: pytest.MonkeyPatch) -> None:
-    """What was made is said; the same command goes on."""
-    web, db = pool.vm("web"), pool.vm("db")
-    file, real = write("vms: {web: {vfs: [{network: xenbr1}]}, db: {vfs: [{network: xenbr1}]}}"), Remote.call
-
-    def call(connection: Remote, method: str, *params: Any) -> Any:
-        if "assign_vf" in params and params[-1]["vm_uuid"] == db:
-            raise KeyboardInterrupt
-        return real(connection, method, *params)
-
-    with monkeypatch.context() as patch:
-        patch.setattr(Remote, "call", call)
-        said = ctl("apply", file, "--yes")
-    assert (said.status, len(asked(pool, web)), len(asked(pool, db))) == (130, 1, 0)
-    assert "At least 1 of 2 changes were made." in said.err
-    assert ctl("apply", file, "--yes").status == 0
-    assert (len(asked(pool, web)), len(asked(pool, db))) == (1, 1)
-
-
 @pytest.mark.usefixtures("ctl")
 def test_at_a_terminal(pool: Pool, write: Write, monkeypatch: pytest.MonkeyPatch) -> None:
     """The plan in colours, a question, and nothing without a yes."""
@@ -281,7 +217,7 @@ def test_at_a_terminal(pool: Pool, write: Write, monkeypatch: pytest.MonkeyPatch
             shown = terminal.until("Plan: 1 to add, 0 to change, 0 to remove. Go on? [y/N] ")
             assert "\x1b[32m+ web: VF of network" in shown
             terminal.type(f"{answer}\n")
-            assert (terminal.end(), len(asked(pool, web))) == (status, requests)
+            assert (terminal.end(), len(pool.asked(web))) == (status, requests)
 
 
 def test_plan_in_json(pool: Pool, ctl: Ctl, write: Write) -> None:
@@ -312,7 +248,7 @@ def test_in_dom0(pool: Pool, ctl_of: Ctl, write: Write) -> None:
     web = pool.vm("web")
     file = write(json.dumps({"vms": {"web": {"vfs": [{"network": "xenbr1"}]}}}))
     said = ctl_of(pool.other, "apply", file, "--yes")
-    assert (said.status, len(asked(pool, web))) == (0, 1), said.err
+    assert (said.status, len(pool.asked(web))) == (0, 1), said.err
 
 
 def test_hosts_of_one_name(pool: Pool, ctl: Ctl, write: Write) -> None:
@@ -347,65 +283,3 @@ def test_file_of_a_windows_editor(ctl: Ctl, tmp_path: Any, monkeypatch: pytest.M
     file = tmp_path / "pool.json"
     file.write_bytes(b'\xef\xbb\xbf{"ports": {\r\n"*/eth1": 4}}')
     assert "as the file says" in ctl("apply", str(file), "--check").err
-
-
-def test_request_that_is_given_anew_stays_on_its_host(
-    pool: Pool, ctl: Ctl, write: Write, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """Another has more free VFs, and Ctrl-C comes while the VM is without its request."""
-    pool.with_vf("db")
-    web = pool.with_vf("web", vlan="12")
-    mac, real = pool.mac(web), Remote.call
-
-    def call(connection: Remote, method: str, *params: Any) -> Any:
-        answer = real(connection, method, *params)
-        if "unassign_vf" in params and not params[-1].get("dry_run"):
-            os.kill(os.getpid(), signal.SIGINT)
-        return answer
-
-    monkeypatch.setattr(Remote, "call", call)
-    said = ctl("apply", write("vms: {web: {vfs: [{network: xenbr1, vlan: 13}]}}"), "--yes")
-    assert said.status == 130
-    assert asked(pool, web) == [("network", {"mac": mac, "vlan": "13"})]
-    assert pool.lease(web)["host"] == pool.one.uuid
-
-
-def test_command_that_gives_a_request_as_it_was(
-    pool: Pool, ctl: Ctl, write: Write, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """It names the host, as a port has to."""
-    web = pool.with_vf("web", pf="eth1", vlan="12")
-    before, real = asked(pool, web), Remote.call
-
-    def call(connection: Remote, method: str, *params: Any) -> Any:
-        if "assign_vf" in params:
-            raise Unreachable("the network is gone")
-        return real(connection, method, *params)
-
-    with monkeypatch.context() as patch:
-        patch.setattr(Remote, "call", call)
-        said = ctl("apply", write("vms: {web: {vfs: [{pf: host1/eth1, vlan: 13}]}}"), "--yes")
-    assert (said.status, asked(pool, web)) == (1, [])
-    (command,) = re.findall("`sriovctl ([^`]*)` gives it as it was", said.err)
-    assert ctl(*shlex.split(command)).status == 0
-    assert asked(pool, web) == before
-
-
-def test_pool_that_changes_while_the_plan_is_read(
-    pool: Pool, ctl: Ctl, write: Write, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """Another has made it so: the VM does not get its VF twice."""
-    web = pool.vm("web")
-    file = write("vms: {web: {vfs: [{network: xenbr1}]}}")
-
-    def asked_while(_question: str) -> bool:
-        pool.assign(web, network=pool.network("eth1"))
-        return True
-
-    monkeypatch.setattr(terminal, "asked", asked_while)
-    said = ctl("apply", file)
-    assert (said.status, len(asked(pool, web))) == (1, 1)
-    assert "(CHANGED_MEANWHILE)" in said.err
-    monkeypatch.setattr(terminal, "asked", lambda _question: True)
-    assert ctl("apply", write("vms: {web: {vfs: []}}")).status == 0
-    assert asked(pool, web) == []

@@ -12,15 +12,9 @@ from sriovctl.connection import Remote
 from sriovctl.errors import Unreachable
 from sriovlib.pool import networks
 
-pytestmark = pytest.mark.story
+pytestmark = [pytest.mark.story, pytest.mark.usefixtures("impatient")]
 
 Ctl = Callable[..., Any]
-
-
-@pytest.fixture(autouse=True)
-def at_once(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(tasks, "POLL_SECONDS", 0.02)
-    monkeypatch.setattr(tasks, "SILENT_SECONDS", 0.1)
 
 
 @pytest.fixture

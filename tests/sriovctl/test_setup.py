@@ -5,17 +5,11 @@ from typing import Any
 import pytest
 from managed_pool import Pool
 from setup_stories import SETUP, Ctl, bare_hosts, boots, in_service, is_set_up, keys
-from sriovctl import tasks
 from sriovctl.pool import LOOK_SECONDS
 from sriovctl.pool import Pool as ClientPool
 from sriovctl.rollout import steps
 
 pytestmark = pytest.mark.story
-
-
-@pytest.fixture(autouse=True)
-def _soon(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(tasks, "POLL_SECONDS", 0.05)
 
 
 @bare_hosts()

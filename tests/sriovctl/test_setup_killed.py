@@ -7,16 +7,10 @@ import pytest
 from checks import until
 from managed_pool import Pool
 from setup_stories import SETUP, Ctl, bare_hosts, boots, in_service, is_set_up, keys, let_it_look_dead
-from sriovctl import tasks
 from sriovctl.rollout import state as states
 from terminal_session import Terminal
 
 pytestmark = pytest.mark.story
-
-
-@pytest.fixture(autouse=True)
-def _soon(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(tasks, "POLL_SECONDS", 0.05)
 
 
 class Killed(BaseException):

@@ -5,15 +5,9 @@ from typing import List
 import pytest
 from managed_pool import Pool
 from setup_stories import SETUP, Ctl, boots, igb_by_place, in_service, keys, with_igb
-from sriovctl import tasks
 from sriovctl.rollout import steps
 
 pytestmark = [pytest.mark.story, pytest.mark.pool(describe=with_igb)]
-
-
-@pytest.fixture(autouse=True)
-def _soon(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(tasks, "POLL_SECONDS", 0.05)
 
 
 @pytest.fixture

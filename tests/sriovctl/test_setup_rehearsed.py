@@ -3,7 +3,6 @@
 import pytest
 from managed_pool import Pool
 from setup_stories import Ctl, boots, igb_by_place, in_service, keys, with_igb
-from sriovctl import tasks
 
 pytestmark = pytest.mark.story
 
@@ -25,10 +24,7 @@ def test_refusals_come_before_the_first_host(pool: Pool, ctl: Ctl) -> None:
 
 
 @pytest.mark.pool(describe=with_igb, ports=())
-def test_reboot_for_a_driver_that_makes_its_vfs_when_it_is_loaded(
-    pool: Pool, ctl: Ctl, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(tasks, "POLL_SECONDS", 0.05)
+def test_reboot_for_a_driver_that_makes_its_vfs_when_it_is_loaded(pool: Pool, ctl: Ctl) -> None:
     igb_by_place(pool.other)
     wanted = ["setup", "host2", "--pf", "eth3", "--count", "2"]
     plan = ctl(*wanted, "--plan", "-o", "json")

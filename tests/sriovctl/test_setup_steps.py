@@ -5,15 +5,9 @@ from typing import Any, Iterator, List
 import pytest
 from box import PoolInABox
 from setup_stories import Direct
-from sriovctl import tasks
 from sriovctl.errors import Failed
 from sriovctl.pool import Pool
 from sriovctl.rollout import steps
-
-
-@pytest.fixture(autouse=True)
-def _soon(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(tasks, "POLL_SECONDS", 0.01)
 
 
 @pytest.fixture

@@ -118,11 +118,17 @@ def test_with_debug_on_the_log_has_each_step(host: Machine, monkeypatch: pytest.
         assert words in log
 
 
+def impatient(patch: pytest.MonkeyPatch) -> None:
+    """QEMU has 0.3 s to answer."""
+    real = qmp.connected.__wrapped__  # type: ignore[attr-defined] # as contextmanager leaves it
+    patch.setattr(real, "__defaults__", (0.3,))
+
+
 # -- what does not answer ----------------------------------------------------------------------------
 
 
 def test_where_qemu_hangs_nothing_is_taken(host: Machine, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(qmp.connected.__wrapped__, "__defaults__", (0.3,))  # type: ignore[attr-defined]
+    impatient(monkeypatch)
     qemu(host).hangs = True
     assert "did not answer" in unplug(host, VF0)[VF0]
     assert "did not answer" in refusal(host, VF2)
@@ -140,7 +146,7 @@ def test_domain_without_qemu(host: Machine) -> None:
 
 def test_answer_that_got_lost_is_looked_for(host: Machine, monkeypatch: pytest.MonkeyPatch) -> None:
     """QEMU took the device and never said so: it is taken back."""
-    monkeypatch.setattr(qmp.connected.__wrapped__, "__defaults__", (0.3,))  # type: ignore[attr-defined]
+    impatient(monkeypatch)
     qemu(host).deaf_to = ("device_add",)
     assert "did not answer" in refusal(host, VF2)
     assert has(host) == [[VF0, VF1]] * 4
@@ -167,7 +173,7 @@ def test_domain_that_takes_no_devices(host: Machine) -> None:
 
 def test_device_that_qemu_refuses_is_taken_back(host: Machine) -> None:
     with host.changed() as sysfs:
-        kernel_xen.find(sysfs, 1)["qemu"]["pci-pt-07_10.4"] = "0001:07:10.4"  # type: ignore[index]
+        kernel_xen.find(sysfs, 1)["qemu"]["pci-pt-07_10.4"] = "0001:07:10.4"  # type: ignore[index] # it is there
     assert refusal(host, VF2) == "QEMU refused: Duplicate ID 'pci-pt-07_10.4' for device"
     assert not [listed for listed in has(host) if VF2 in listed]
 

@@ -2,35 +2,17 @@
 name."""
 
 import json
-import socket
-import threading
 import time
 from pathlib import Path
 from typing import Any
 
 import pytest
+from answering_socket import Answering, with_body
 from sriovlib.xapi import session
 from sriovlib.xapi.session import NoSocket, XapiFailure, XapiSilent
 
 
-class Xapi:
-    """Gives the same answer to each connection, byte for byte."""
-
-    def __init__(self, path: str) -> None:
-        self.path = path
-        self.answer = b""
-        self._socket = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
-        self._socket.bind(path)
-        self._socket.listen(5)
-        threading.Thread(target=self._serve, daemon=True).start()
-
-    def _serve(self) -> None:
-        while True:
-            connection, _ = self._socket.accept()
-            with connection:
-                connection.recv(65536)
-                connection.sendall(self.answer)
-
+class Xapi(Answering):
     def call(self) -> Any:
         return session.call_json(self.path, "VM.get_uuid", ["session"], time.monotonic() + 10)
 
@@ -39,10 +21,6 @@ class Xapi:
 def xapi(tmp_path_factory: Any) -> Xapi:
     folder: Path = tmp_path_factory.mktemp("xapi")
     return Xapi(str(folder / "xapi"))
-
-
-def with_body(body: str) -> bytes:
-    return f"HTTP/1.1 200 OK\r\ncontent-length: {len(body)}\r\n\r\n{body}".encode()
 
 
 def test_a_result_and_a_failure(xapi: Xapi) -> None:

@@ -1,14 +1,12 @@
 """xenopsd's metadata by way of xapi: what is sent, and what its answers mean."""
 
 import json
-import os
-import socket
-import threading
 import xmlrpc.client
 from pathlib import Path
-from typing import Any, List
+from typing import Any
 
 import pytest
+from answering_socket import Answering, with_body
 from sriovlib.machine.host import Host
 from sriovlib.xapi import session, xenops_service
 from sriovlib.xapi.session import XapiFailure, XapiSilent
@@ -17,35 +15,12 @@ WEB = "11111111-2222-4333-8444-555555555555"
 METADATA = {"vm": {"id": WEB, "ty": ["HVM", {"pci_passthrough": False}]}, "pcis": [], "domains": "{}"}
 
 
-class Xapi:
-    """Gives one answer to each connection, and keeps what it was sent."""
-
-    def __init__(self, path: str) -> None:
-        os.makedirs(os.path.dirname(path))
-        self.answer = ""
-        self.sent: List[bytes] = []
-        self._socket = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
-        self._socket.bind(path)
-        self._socket.listen(5)
-        threading.Thread(target=self._serve, daemon=True).start()
-
-    def _serve(self) -> None:
-        while True:
-            connection, _ = self._socket.accept()
-            with connection, connection.makefile("rb") as stream:
-                head = b""
-                while not head.endswith(b"\r\n\r\n"):
-                    head += stream.readline()
-                length = int(head.lower().partition(b"content-length:")[2].split()[0])
-                self.sent += [head, stream.read(length)]
-                connection.sendall(f"HTTP/1.1 200 OK\r\ncontent-length: {len(self.answer)}\r\n\r\n".encode())
-                connection.sendall(self.answer.encode())
-
+class Xapi(Answering):
     def answers(self, **response: Any) -> None:
         """As rpclib's xmlrpc.ml writes it: strings without a tag of their own."""
         members = "".join(f"<member><name>{k}</name>{_value(v)}</member>" for k, v in response.items())
         struct = f"<value><struct>{members}</struct></value>"
-        self.answer = (
+        self.answer = with_body(
             f'<?xml version="1.0"?><methodResponse><params><param>{struct}</param></params></methodResponse>'
         )
 
@@ -76,7 +51,7 @@ def test_metadata_is_read_and_given_back_without_the_state_of_the_domain(host: H
     xenops_service.import_metadata(host, "OpaqueRef:1", METADATA)
     ((sent,), method) = xmlrpc.client.loads(xapi.sent[3])
     assert method == "VM.import_metadata"
-    told = json.loads(dict(sent)["metadata"])  # type: ignore[arg-type]
+    told = json.loads(dict(sent)["metadata"])  # type: ignore[arg-type] # XML-RPC has any value
     assert told == {"vm": METADATA["vm"], "pcis": []}
 
 
@@ -101,7 +76,7 @@ def test_what_xenopsd_refuses(host: Host, xapi: Xapi) -> None:
     ],
 )
 def test_answers_that_are_none(host: Host, xapi: Xapi, answer: str) -> None:
-    xapi.answer = answer
+    xapi.answer = with_body(answer)
     with pytest.raises(XapiSilent):
         xenops_service.export_metadata(host, "OpaqueRef:1", WEB)
 

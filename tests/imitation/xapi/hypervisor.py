@@ -79,7 +79,12 @@ class Hypervisor:
     def receive(self, guest: Guest) -> None:
         """A domain for a guest that comes from another host; raises CannotStart."""
 
-    def copy(self, uuid: str, to: "Hypervisor", progress: Callable[[float], None]) -> None:  # noqa: ARG002
+    def copy(
+        self,
+        uuid: str,  # noqa: ARG002 - another hypervisor needs it
+        to: "Hypervisor",  # noqa: ARG002 - and this
+        progress: Callable[[float], None],
+    ) -> None:
         """Copies the memory of the running guest, up to its last page; raises CannotCopy."""
         progress(0.5)
 
