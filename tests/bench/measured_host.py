@@ -21,6 +21,7 @@ from sriovlib.xapi.session import Xapi
 
 HERE = os.path.dirname(os.path.abspath(__file__))
 NOTHING = os.path.join(HERE, "dom0", "nothing")
+START = os.path.join(HERE, "dom0", "start.py")
 
 
 class _Remembering(Xapi):
@@ -85,9 +86,12 @@ class MeasuredHost:
         return self._run(launcher, interpreter, box_host.PLUGIN, function)
 
     def _run(self, launcher: Launcher, interpreter: str, program: str, function: str) -> Sample:
-        """As xapi starts it: the file, and the call as its one argument."""
+        """As xapi starts it: the file, with the flags of its first line, and the call as its one argument."""
         call = xmlrpc.client.dumps((self._session._session, {}), function)
-        return launcher.run([interpreter, program, call], self._environment)
+        with open(program) as file:
+            flags = file.readline().split()[1:]
+        start = [*flags, START] if flags else []
+        return launcher.run([interpreter, *start, program, call], self._environment)
 
     def check(self, launcher: Launcher, interpreter: str, function: str) -> None:
         """One call for the caches, whose answer must be the whole one."""
