@@ -6,7 +6,7 @@ VERSION = "0.1.0"
 def hold(entry: str) -> None:
     """Entry points call this first, with their own `__file__`. Before the package removes a library it waits
     for the calls that run, which may load modules of it until they end. A call whose link led to another
-    version before it could be waited for begins again there."""
+    version before it could be waited for begins again there. The others go on with the light `typing`."""
     import fcntl
     import os
     import sys
@@ -17,3 +17,6 @@ def hold(entry: str) -> None:
     tree = os.path.dirname(os.path.dirname(library))
     if os.path.islink(entry) and not os.path.realpath(entry).startswith(tree + os.sep):
         os.execv(entry, sys.argv)
+    from . import light_typing
+
+    light_typing.install()
