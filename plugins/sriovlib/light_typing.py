@@ -84,8 +84,8 @@ def _maker(fields: "Tuple[str, ...]", defaults: "Dict[str, Any]") -> "Any":
     def make(cls: "Any", *values: "Any", **named: "Any") -> "Any":
         if len(values) == count and not named:
             return tuple.__new__(cls, values)
-        listed = ", ".join(fields)
-        compiled = eval(f"lambda cls, {listed}: make(cls, ({listed},))", {"make": tuple.__new__})
+        listed = ", ".join(fields)  # no field begins with an underscore
+        compiled = eval(f"lambda _cls, {listed}: _new(_cls, ({listed},))", {"_new": tuple.__new__})
         compiled.__name__ = "__new__"
         compiled.__defaults__ = tuple(defaults.values())
         owner = next(one for one in cls.__mro__ if "_field_defaults" in vars(one))

@@ -127,7 +127,10 @@ found = {{}}
 for name in {names!r}:
     for attribute, value in vars(import_module(name)).items():
         if hasattr(value, "_field_defaults") and value.__module__ == name:
-            found[name + "." + attribute] = [value._fields, repr(dict(value._field_defaults))]
+            by_name = value._fields
+            if isinstance(value, type):
+                by_name = list(value(**{{field: field for field in by_name}}))
+            found[name + "." + attribute] = [by_name, repr(dict(value._field_defaults))]
 assert sys.modules["typing"] is light, "the real one was loaded"
 print(json.dumps(found))
 """
