@@ -2,7 +2,7 @@
 
 To load `typing` and to make named tuples by it takes a third of such a program's time (Python 3.6 compiles a
 text for each of them), and nothing reads the hints while it runs. So an entry point has this in its place:
-hints that mean nothing, and a NamedTuple that is quick to make. All else that is asked of `typing` is the real
+hints that mean nothing, and a NamedTuple that is quick to make. All else that is asked of it is the real
 one's.
 """
 
