@@ -317,11 +317,13 @@ class Host:
         return self.start(argv, input_text).finish(seconds)
 
     @contextmanager
-    def lock(self, name: str, doing: str, seconds: float = LOCK_SECONDS) -> Iterator[None]:
+    def lock(
+        self, name: str, doing: str, seconds: float = LOCK_SECONDS, what: str = "This host"
+    ) -> Iterator[None]:
         """Holds the host-wide lock `name`; it ends with the process, however that ends.
 
         `doing` is what others read while they wait. Only root may open the file: who can read it can
-        hold it. After `seconds` of waiting: `SRIOV_BUSY`.
+        hold it. After `seconds` of waiting: `SRIOV_BUSY`, which says that `what` is busy.
         """
         path = f"{RUN_FOLDER}/{name}.lock"
         try:
@@ -345,7 +347,7 @@ class Host:
                         holder = os.pread(descriptor, 200, 0).decode("utf-8", "replace").strip()
                         raise SriovError(
                             "SRIOV_BUSY",
-                            f"This host is busy with another call ({holder or name}).",
+                            f"{what} is busy with another call ({holder or name}).",
                             "Wait until it has ended, then call again.",
                         ) from None
                     time.sleep(0.05)

@@ -19,6 +19,7 @@ from .transaction import Transaction
 
 LOCK = "pool"
 CALL_SECONDS, HOOK_SECONDS = 120, 60  # the longest wait for the lock
+ALONE_SECONDS = 15  # and for a call that moves the VM: as long as one that only looks may take
 STALE_SECONDS = 15  # after a longer wait hosts are asked again
 
 
@@ -30,6 +31,7 @@ class Call(NamedTuple):
     xapi: Xapi
     topology: Topology
     vm_uuid: str
+    vm_name: str  # and UUID
     doing: str  # for who waits for the lock
 
 
@@ -63,9 +65,19 @@ def call(
     _, record = state.vm_record(xapi, vm_uuid, template)
     if wanted is not None:
         hosts.member(topology, wanted)
-    return Call(
-        host, session, xapi, topology, vm_uuid, f"{name} for {state.named(record['name_label'], vm_uuid)}"
-    )
+    vm_name = state.named(record["name_label"], vm_uuid)
+    return Call(host, session, xapi, topology, vm_uuid, vm_name, f"{name} for {vm_name}")
+
+
+@contextmanager
+def alone(of: Call) -> Iterator[None]:
+    """For a call that goes through the states of a VM's move, which takes minutes: the only one at it on this
+    master; `SRIOV_BUSY` names the other. Calls that only write the VM, its start hook among them, do not wait
+    for this lock: they refuse a VM that is not halted, and end the move of one that is. The lock is not on
+    the next master, which goes on from what the ledger says, while a call on the former one may not write
+    any more (see work)."""
+    with of.host.lock(f"move-{of.vm_uuid}", of.doing, ALONE_SECONDS, f"VM {of.vm_name}"):
+        yield
 
 
 @contextmanager

@@ -6,17 +6,17 @@ reads how far it got. There is one way out of every state, `settle`: it looks wh
 became of the steps, and gives it VFs there. So a move that failed, was cut off or was overtaken by a reboot
 needs no way back of its own.
 
-The pool's lock is held while the ledger is written, never while a guest or a copy is waited for.
+The pool's lock is held while the ledger is written, never while a guest or a copy is waited for; the VM's
+own (locked.alone) from the first to the last.
 """
 
 import time
 from typing import Any, Dict, List, Mapping, NamedTuple, Optional, Sequence
 
 from ..errors import SriovError
-from ..machine.host import Host
 from ..safetext import listed
 from ..xapi.session import Xapi, XapiError, XapiFailure
-from . import locked, master, move_check, pinning, reinstate
+from . import hosts, locked, master, move_check, pinning, reinstate
 from .change import change_of, lease_of, on_its_way
 from .hosts import Member
 from .ledger import ARRIVED, DETACHED, MOVING, PREPARED, Lease, Move
@@ -44,11 +44,11 @@ class Settled(NamedTuple):
     seconds: float  # that plugging took
 
 
-def migrate(host: Host, session: Any, wish: Wish, dry_run: bool) -> Dict[str, Any]:
+def migrate(call: Call, wish: Wish, dry_run: bool) -> Dict[str, Any]:
     """Returns what the call `migrate_vm` does."""
     if not dry_run:  # first: the host may be the one that died in a move before
-        settle(locked.call(host, session, "migrate_vm", wish.vm_uuid, None))
-    call = locked.call(host, session, "migrate_vm", wish.vm_uuid, wish.host_uuid)
+        settle(call)
+    hosts.member(call.topology, wish.host_uuid)
     with locked.work(call, locked.concerned(call, wish.host_uuid), reads=True) as at:
         source, lease = move_check.source(at), at.entry.lease
         if source == wish.host_uuid:
@@ -66,8 +66,8 @@ def migrate(host: Host, session: Any, wish: Wish, dry_run: bool) -> Dict[str, An
         unplugged = time.monotonic()
         failure = _copy(call, wish.host_uuid)
         copied = time.monotonic()
-    except (SriovError, XapiError):
-        _back(call)
+    except (SriovError, XapiError) as error:
+        _back(call, error)
         raise
     settled = settle(call)
     if failure is not None or settled is None or settled.host != wish.host_uuid:
@@ -82,9 +82,8 @@ def migrate(host: Host, session: Any, wish: Wish, dry_run: bool) -> Dict[str, An
     return answer
 
 
-def detach(host: Host, session: Any, vm_uuid: str, timeout: int) -> Dict[str, Any]:
+def detach(call: Call, timeout: int) -> Dict[str, Any]:
     """Returns what the call `detach_vfs` does."""
-    call = locked.call(host, session, "detach_vfs", vm_uuid, None)
     with locked.work(call, locked.concerned(call, None), reads=True) as at:
         source, lease, move = move_check.source(at), at.entry.lease, at.entry.move
         if move is None or move.state != DETACHED:
@@ -92,12 +91,12 @@ def detach(host: Host, session: Any, vm_uuid: str, timeout: int) -> Dict[str, An
             at.transaction.write(on_its_way(at, Move(PREPARED, int(time.time()))))
     try:
         _unplug(call, call.topology.members[source], timeout)
-    except (SriovError, XapiError):
-        _back(call)
+    except (SriovError, XapiError) as error:
+        _back(call, error)
         raise
     vfs = lease.vfs if lease else {}
     return {
-        "vm_uuid": vm_uuid,
+        "vm_uuid": call.vm_uuid,
         "host_uuid": source,
         "changed": move is None or move.state != DETACHED,
         "detached": [
@@ -106,12 +105,11 @@ def detach(host: Host, session: Any, vm_uuid: str, timeout: int) -> Dict[str, An
     }
 
 
-def attach(host: Host, session: Any, vm_uuid: str) -> Dict[str, Any]:
+def attach(call: Call) -> Dict[str, Any]:
     """Returns what the call `attach_vfs` does."""
-    call = locked.call(host, session, "attach_vfs", vm_uuid, None)
     settled = settle(call)
     return {
-        "vm_uuid": vm_uuid,
+        "vm_uuid": call.vm_uuid,
         "host_uuid": settled.host if settled else None,
         "changed": settled is not None,
         "vfs": [
@@ -136,25 +134,28 @@ def _unplug(call: Call, source: Member, timeout: int) -> None:
             "shut the VM down and start it on the other host.",
         )
     with locked.work(call, (), reads=True) as at:
-        move = _move(at)
+        move = _move(call, at)
         at.transaction.write(on_its_way(at, move._replace(state=DETACHED)))
         ref = at.vm.ref
     _tell_xapi(call, ref, source, ())
     _ask(call, source, "keep_passthrough", PLUG_SECONDS)
 
 
-def _back(call: Call) -> None:
+def _back(call: Call, why: Exception) -> None:
     """After a step that failed. What fails here too is left to the next call; `list_assignments` shows it."""
     try:
-        settle(call)
+        settled = settle(call)
     except (SriovError, XapiError) as error:
         call.host.log(f"VM {call.vm_uuid} stays without its VFs: {error}")
+        return
+    if settled is None:
+        raise _overtaken(call) from why
 
 
 def _copy(call: Call, target: str) -> Optional[XapiFailure]:
     """xapi has moved the VM, or says why not."""
     with locked.work(call, (), reads=True) as at:
-        at.transaction.write(on_its_way(at, _move(at)._replace(state=MOVING)))
+        at.transaction.write(on_its_way(at, _move(call, at)._replace(state=MOVING)))
         ref = at.vm.ref
     failure = _copied(call, ref, target)
     for _ in range(SOON_TIMES):
@@ -186,13 +187,19 @@ def _copied(call: Call, ref: str, target: str) -> Optional[XapiFailure]:
     return XapiFailure(record["error_info"] or [record["status"], task])
 
 
-def _move(at: Work) -> Move:
+def _move(call: Call, at: Work) -> Move:
     """That of the VM, which somebody else may have ended meanwhile."""
     if at.entry.move is None:
-        raise SriovError(
-            "SRIOV_BUSY", f"Another call has ended the move of VM {at.vm.name} meanwhile.", "Call again."
-        )
+        raise _overtaken(call)
     return at.entry.move
+
+
+def _overtaken(call: Call) -> SriovError:
+    return SriovError(
+        "SRIOV_BUSY",
+        f"VM {call.vm_name} was stopped, started or suspended by somebody else while its VFs were away.",
+        "`list_assignments` shows where it is now, and what it has. Call again, if it is to be moved still.",
+    )
 
 
 # -- the way out -----------------------------------------------------------------------------------------
@@ -230,7 +237,7 @@ def settle(call: Call) -> Optional[Settled]:
 def _write(call: Call, lease: Lease, move: Optional[Move]) -> None:
     """The VM with entries for these VFs. Its move goes last, by one write, when nothing is left to do."""
     with locked.work(call, (), reads=True) as at:
-        _move(at)
+        _move(call, at)
         change = change_of(at, at.entry.requests, lease.host, lease.vfs)
         entry, vm = change.entry._replace(move=move), at.vm._replace(blocks={})  # they are plug_vfs's
         at.transaction.carry_out(change._replace(entry=entry, vm=vm))
