@@ -6,7 +6,6 @@ PYTHON := $(VENV)/bin/python
 
 python_files = $$(scripts/files-in python)
 shell_files = $$(scripts/files-in sh)
-benches = run restore assignments restarts client
 
 .DEFAULT_GOAL := help
 .PHONY: help demo demo-shell quick test test-all check docs man rpm pictures lab lab-full lab-shell bench bench-short mutants clean venv python-3.6
@@ -74,13 +73,11 @@ lab-full: venv ## on a real Xen in QEMU: every story (root)
 lab-shell: venv ## a shell in the dom0 of a running lab host (root)
 	@$(PYTHON) tests/lab/run shell
 
-bench: venv ## measure whole calls beside a plugin that does nothing
-	@[ "$$(id -u)" != 0 ] || scripts/need lspci=pciutils
-	@for bench in $(benches); do $(PYTHON) tests/bench/$$bench || exit; done
+bench: venv ## measure what calls, starts and restores cost: one table (AGAINST=COMMIT: beside that commit)
+	@$(PYTHON) tests/bench/run $(if $(AGAINST),--against $(AGAINST))
 
-bench-short: venv ## see that every bench still works: a minute, and no measurement
-	@[ "$$(id -u)" != 0 ] || scripts/need lspci=pciutils
-	@for bench in $(benches); do $(PYTHON) tests/bench/$$bench --short || exit; done
+bench-short: venv ## see that each figure still gives a number: a minute, and no measurement
+	@$(PYTHON) tests/bench/run --short
 
 mutants: venv ## break the library in small ways: which do no tests notice? (an hour; or MODULES="starts.judge vf.restore" SAMPLE=20)
 	@$(PYTHON) scripts/mutants $(if $(SAMPLE),--sample $(SAMPLE)) $(MODULES)

@@ -13,7 +13,7 @@ from typing import Any, Dict, List
 
 
 def measured(argv: List[str], environment: Dict[str, str], output: str) -> Dict[str, Any]:
-    """Runs a program as xapi does, its output going to a file. CPU time is that of all
+    """Runs a program as xapi does, its outputs going to two files. CPU time is that of all
     processes that it started too; memory is that of the largest."""
     started = time.monotonic()
     process = os.fork()
@@ -21,7 +21,8 @@ def measured(argv: List[str], environment: Dict[str, str], output: str) -> Dict[
         try:
             os.chdir("/")
             os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
-            os.dup2(os.open(output, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), 1)
+            for number, path in ((1, output), (2, output + ".err")):
+                os.dup2(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), number)
             os.execve(argv[0], argv, environment)
         finally:
             os._exit(127)

@@ -1,27 +1,21 @@
-"""The machines that are measured: folders that look like a dom0 with so many VFs, and its commands as
-real programs that print what those of such a host would.
+"""The machines that are measured: folders that look like a dom0 with so many VFs.
 
-Machines are kept in build/bench, since the imitated kernel takes a while to make 1,024 VFs.
+They are kept in build/bench, since the imitated kernel takes a while to make 1,024 VFs.
 """
 
 import glob
 import hashlib
-import json
 import os
-import shlex
 import shutil
-import subprocess
+import sys
 import uuid
-from typing import Any, Dict, List, Optional, Sequence
+from typing import Dict, List
 
 import machine
+from bench.trees import BUILD, REPOSITORY
 from machine_description import Card, Description, Interface, Sriov, default_description
 from machine_devices import virtual_address
-from sriovlib.calls import table
-from sriovlib.machine.command import Completed, Running
 
-REPOSITORY = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
-BUILD = os.path.join(REPOSITORY, "build", "bench")
 EVERY = 8  # one VF of so many is in a running guest
 
 # A kernel log and a pci.ids of the size that they have on hosts.
@@ -85,15 +79,16 @@ def vm_name(number: int) -> str:
     return f"vm-{number:04d}"
 
 
-def kept(vfs: int) -> str:
-    """The folder of the machine with so many VFs, made if it is not there."""
-    folder = os.path.join(BUILD, "machines", _key(), str(vfs))
+def kept(vfs: int, guests: bool) -> str:
+    """The folder of the machine with so many VFs, some of them in running guests or none; made if it is not
+    there."""
+    folder = os.path.join(BUILD, "machines", _key(), f"{vfs}-guests" if guests else str(vfs))
     if not os.path.isdir(folder):
-        print(f"Making a machine with {vfs:,} VFs, to be kept in build/bench ...", flush=True)
+        print(f"Making a machine with {vfs:,} VFs, to be kept in build/bench ...", file=sys.stderr)
         partial = folder + ".partial"
         shutil.rmtree(partial, ignore_errors=True)
         os.makedirs(partial)
-        _make(partial, vfs)
+        _make(partial, vfs, guests)
         os.rename(partial, folder)
     return folder
 
@@ -118,68 +113,16 @@ def _key() -> str:
     return digest.hexdigest()[:12]
 
 
-def _make(folder: str, vfs: int) -> None:
+def _make(folder: str, vfs: int, guests: bool) -> None:
     """pciback is given only the VFs of running guests: one without a driver is read in the same way,
     and the imitated pciback takes minutes for 1,024."""
     made = machine.create(folder, description(vfs))
     for pf, addresses in virtual_functions(vfs).items():
         made.write_attribute(f"/sys/bus/pci/devices/{pf}/sriov_numvfs", str(len(addresses)))
-    plugged = given(vfs)[: len(given(vfs)) // 2]
+    plugged = given(vfs)[: len(given(vfs)) // 2] if guests else []
     for number, address in enumerate(plugged):
         made.start_domain(vm_uuid(number), vm_name(number), [address])
     with open(made.path("/usr/share/hwdata/pci.ids"), "r+", encoding="utf-8") as file:
         text = file.read()
         file.seek(0)
         file.write(OTHER_VENDORS + text)
-
-
-def looks_like(kept_machine: str, folder: str) -> Any:
-    """Makes the folder a copy of the kept machine, whose pool has its socket there, with dom0's commands in
-    /commands. (Links to the kept one would lead out of the folder, which no path of a host does.) Returns
-    what `inventory` must answer there."""
-    subprocess.check_call(["cp", "--archive", kept_machine, folder])
-    commands = os.path.join(folder, "commands")
-    os.mkdir(commands)
-    return _write_commands(folder, commands)
-
-
-# -- commands ------------------------------------------------------------------------------------
-
-
-class _Recorder(machine.Machine):
-    """A machine that remembers what its commands answered."""
-
-    def __init__(self, folder: str) -> None:
-        super().__init__(folder)
-        self.answers: List[Completed] = []
-
-    def start(self, argv: Sequence[str], input_text: Optional[str] = None) -> Running:
-        running = super().start(argv, input_text)
-        self.answers.append(running.finish())
-        return running
-
-
-def _write_commands(of: str, folder: str) -> Any:
-    """A program for each command that `inventory` runs, which prints the machine's answer, and fails
-    if it is run with other arguments. Returns the inventory."""
-    recorder = _Recorder(of)
-    seen = table.call(recorder, "inventory", None, {})
-    scripts: Dict[str, str] = {}
-    for number, answer in enumerate(recorder.answers):
-        name = answer.argv[0]
-        paths = [os.path.join(folder, f"{number}.{stream}") for stream in ("stdout", "stderr")]
-        for path, text in zip(paths, (answer.stdout, answer.stderr)):
-            with open(path, "w", encoding="utf-8") as file:
-                file.write(text)
-        arguments = shlex.quote(" ".join(answer.argv[1:]))
-        action = f"exec /bin/cat {paths[0]}"
-        if answer.status or answer.stderr:
-            action = f"/bin/cat {paths[0]}; /bin/cat {paths[1]} >&2; exit {answer.status}"
-        scripts.setdefault(name, '#!/bin/sh\ncase "$*" in\n')
-        scripts[name] += f"{arguments}) {action} ;;\n"
-    for name, text in scripts.items():
-        path = os.path.join(folder, name)
-        with open(path, "w", encoding="utf-8") as file:
-            file.write(text + "esac\necho not expected >&2\nexit 127\n")
-        os.chmod(path, 0o755)
-    return json.loads(seen)

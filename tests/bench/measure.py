@@ -1,4 +1,4 @@
-"""Measuring: one program or call at a time, all in turn, until the time for it is used up.
+"""Measuring: the floor, this tree and the other one in turn, again and again, and what that came to.
 
 What is measured, and what the numbers mean, is for others to say.
 """
@@ -9,32 +9,31 @@ import statistics
 import subprocess
 import sys
 import time
-from typing import Callable, Dict, List, Mapping, NamedTuple, Optional, Sequence, Tuple
+from typing import Callable, Dict, List, Mapping, NamedTuple, Optional, Sequence
 
 HERE = os.path.dirname(os.path.abspath(__file__))
-FEWEST, MOST = 5, 60  # rounds, where measuring has its time
 
 
 class Sample(NamedTuple):
+    """What one run took."""
+
     seconds: float
-    cpu: Optional[float] = None  # seconds; as the next one, of programs only
+    cpu: Optional[float] = None  # seconds; as the next ones, of programs only
     peak_mib: Optional[float] = None
+    processes: Optional[float] = None  # that it started
+    read_mb: Optional[float] = None  # from xapi
 
 
 Case = Callable[[], Sample]
-Pair = Tuple[Sample, Sample]  # the floor, a case
 
 
-class Result(NamedTuple):
-    """What the rounds came to, for one case."""
+class Effort(NamedTuple):
+    """How often, and how long, a figure is measured."""
 
-    median: float
-    shortest: float
-    longest: float
-    ratio: float  # to the last run of the floor before: the median of these
-    cpu_ratio: Optional[float]  # the same of CPU time, which hardly depends on what else is running
-    peak_mib: Optional[float]
-    runs: int
+    fewest: int = 5  # rounds
+    most: int = 60
+    seconds: float = 5.0  # for these, then no more than the fewest
+    at_most: float = 60.0  # and then not even these
 
 
 class WentWrong(Exception):
@@ -61,12 +60,13 @@ class Launcher:
         self._process.stdin.flush()
         answer = json.loads(self._process.stdout.readline())
         if answer["status"] != 0:
-            raise WentWrong(f"{argv[:2]} ended with status {answer['status']}: {self.output()[:2000]}")
+            said = self.output() or self.output(".err")
+            raise WentWrong(f"{argv[1]} ended with status {answer['status']}: {said[-2000:]}")
         return Sample(answer["seconds"], answer["cpu"], answer["peak_kib"] / 1024)
 
-    def output(self) -> str:
+    def output(self, stream: str = "") -> str:
         """What the last program printed."""
-        with open(self._output, encoding="utf-8") as file:
+        with open(self._output + stream, encoding="utf-8", errors="replace") as file:
             return file.read()
 
     def __enter__(self) -> "Launcher":
@@ -76,34 +76,56 @@ class Launcher:
         self._process.communicate()
 
 
-def in_turn(
-    floor: Case, cases: Mapping[str, Case], seconds: float, fewest: int = FEWEST
-) -> Tuple[Result, Dict[str, Result]]:
-    """Runs one case after the other, again and again, and the floor before every other one: a machine
-    that is busy for a while slows both, and their ratio tells. The caller has run each once already:
-    byte code and caches are there."""
-    floors: List[Sample] = []
-    pairs: Dict[str, List[Pair]] = {name: [] for name in cases}
-    end = time.monotonic() + seconds
-    rounds = 0
-    while rounds < fewest or (time.monotonic() < end and rounds < MOST):
-        rounds += 1
-        for number, (name, case) in enumerate(cases.items()):
-            if number % 2 == 0:
-                floors.append(floor())
-            pairs[name].append((floors[-1], case()))
-    return _result([(one, one) for one in floors]), {name: _result(pairs[name]) for name in cases}
+class Result(NamedTuple):
+    """By name: how many times the floor's (`floor`) or the other tree's (`other`) time and CPU time; what is
+    counted. None where there is no such number."""
+
+    floor: Optional[float]
+    floor_cpu: Optional[float]
+    other: Optional[float]
+    other_cpu: Optional[float]
+    peak_mib: Optional[float]
+    processes: Optional[float]
+    read_mb: Optional[float]
+    rounds: int
 
 
-def _result(pairs: Sequence[Pair]) -> Result:
-    seconds = [sample.seconds for _, sample in pairs]
-    cpu = [sample.cpu / floor.cpu for floor, sample in pairs if sample.cpu and floor.cpu]
+def in_turn(cases: Mapping[str, Case], effort: Effort) -> Result:
+    """Runs `floor`, `this` and `other`, as far as they are there, one after the other, and each second time
+    the other way round: a machine that is busy for a while slows all, and the ratios tell. The caller has run
+    each once already: byte code and caches are there."""
+    names = list(cases)
+    rounds: List[Dict[str, Sample]] = []
+    begun = time.monotonic()
+    while _goes_on(len(rounds), time.monotonic() - begun, effort):
+        order = names[:: -1 if len(rounds) % 2 else 1]
+        rounds.append({name: cases[name]() for name in order})
+    own = [one["this"] for one in rounds]
     return Result(
-        median=statistics.median(seconds),
-        shortest=min(seconds),
-        longest=max(seconds),
-        ratio=statistics.median(sample.seconds / floor.seconds for floor, sample in pairs),
-        cpu_ratio=statistics.median(cpu) if cpu else None,
-        peak_mib=max((sample.peak_mib for _, sample in pairs if sample.peak_mib), default=None),
-        runs=len(pairs),
+        floor=_ratio(rounds, "floor", "seconds"),
+        floor_cpu=_ratio(rounds, "floor", "cpu"),
+        other=_ratio(rounds, "other", "seconds"),
+        other_cpu=_ratio(rounds, "other", "cpu"),
+        peak_mib=max((one.peak_mib for one in own if one.peak_mib), default=None),
+        processes=_median(own, "processes"),
+        read_mb=_median(own, "read_mb"),
+        rounds=len(rounds),
     )
+
+
+def _goes_on(rounds: int, seconds: float, effort: Effort) -> bool:
+    if rounds < effort.fewest:
+        return rounds == 0 or seconds < effort.at_most
+    return rounds < effort.most and seconds < effort.seconds
+
+
+def _ratio(rounds: Sequence[Mapping[str, Sample]], to: str, what: str) -> Optional[float]:
+    """The median of the ratios within each round."""
+    pairs = [(getattr(one["this"], what), getattr(one[to], what)) for one in rounds if to in one]
+    ratios = [this / other for this, other in pairs if this and other]
+    return statistics.median(ratios) if ratios else None
+
+
+def _median(samples: Sequence[Sample], what: str) -> Optional[float]:
+    known = [getattr(one, what) for one in samples if getattr(one, what) is not None]
+    return statistics.median(known) if known else None

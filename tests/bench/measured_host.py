@@ -1,123 +1,158 @@
-"""A host that is measured: its machine, its pool, and how its plugin is started there."""
+"""A host that is measured, as whoever measures sees it: its folder, its pool, and how a tree's programs are
+started there."""
 
-import http.client
 import json
 import os
-import socket
+import shutil
 import subprocess
 import sys
-import time
 import xmlrpc.client
-from typing import Any, List, Sequence, Tuple, cast
+from typing import Any, Callable, Dict, NamedTuple, Sequence, cast
 
 import box
 import box_host
 import XenAPI
-from bench import machines
+from bench import answers, machines
 from bench.measure import Launcher, Sample, WentWrong
-from sriovlib.machine.host import Host
-from sriovlib.pool import state
-from sriovlib.xapi.session import Xapi
+from bench.trees import Tree
 
-HERE = os.path.dirname(os.path.abspath(__file__))
-NOTHING = os.path.join(HERE, "dom0", "nothing")
-START = os.path.join(HERE, "dom0", "start.py")
+DOM0 = os.path.join(os.path.dirname(os.path.abspath(__file__)), "dom0")
+START = os.path.join(DOM0, "start.py")
+RUN = "/run/sriov"  # what our programs keep on a host until it boots
 
 
-class _Remembering(Xapi):
-    """The library's client, remembering what it asked."""
+class Size(NamedTuple):
+    """Of what is measured."""
 
-    def __init__(self, host: Host, session: Any) -> None:
-        super().__init__(host, session)
-        self.asked: List[Tuple[str, Sequence[Any]]] = []
+    hosts: int = 1
+    vfs: int = 126  # of each host
+    vms: int = 0
 
-    def call(self, method: str, *params: Any) -> Any:
-        self.asked.append((method, params))
-        return super().call(method, *params)
+    def told(self, nouns: Sequence[str]) -> str:
+        numbers = [(getattr(self, noun.lower() + "s"), noun) for noun in nouns]
+        return ", ".join(f"{count:,} {noun if count == 1 else noun + 's'}" for count, noun in numbers)
 
 
 class MeasuredHost:
-    """A host with so many VFs in a pool of so many VMs, in a folder with a short path. The pool starts
-    on its own; `wait` for it."""
+    """The host, the master of its pool, in a folder with a short path."""
 
-    def __init__(self, folder: str, python_path: str, vfs: int, vms: int) -> None:
-        self.vfs = vfs
-        self.vms = vms
+    def __init__(self, folder: str, tree: Tree, size: Size, launcher: Launcher, guests: bool) -> None:
+        """`guests`: some of its VFs are in running guests, and its VMs are those."""
+        self.tree = tree
+        self.size = size
         self.folder = folder
-        self._inventory = machines.looks_like(machines.kept(vfs), folder)
-        self._socket = folder + box_host.SOCKET
+        self.kept: Dict[str, Any] = {}  # what figures remember of it
+        self._launcher = launcher
+        self._interpreter = sys.executable
+        self._count_commands = 0
+        self._had = os.path.join(folder, "run-as-it-was")
+        subprocess.check_call(["cp", "--archive", machines.kept(size.vfs, guests), folder])
+        os.makedirs(os.path.dirname(folder + box_host.SOCKET), exist_ok=True)
+        python_path = box.dom0_python(os.path.join(folder, "python"))
         self._environment = {
-            **box.dom0_environment(os.pathsep.join([os.path.join(HERE, "dom0"), python_path]), self._socket),
+            **box.dom0_environment(os.pathsep.join([DOM0, python_path]), folder + box_host.SOCKET),
             "PATH": os.path.join(folder, "commands"),
             "BENCH_MACHINE": folder,
         }
-        self._session: Any = None
-        self._requests: List[bytes] = []
+        what = {"folder": folder, "socket": self.socket, "hosts": size.hosts, "vfs": size.vfs}
         self._pool = subprocess.Popen(
-            [sys.executable, "-m", "bench.pool", self._socket, str(vfs), str(vms)],
+            [sys.executable, "-m", "bench.pool", json.dumps({**what, "plugin": tree.plugin})],
             env=dict(os.environ, PYTHONPATH=os.pathsep.join(sys.path)),
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             encoding="utf-8",
         )
+        session = XenAPI.Session(self.pool("url"))
+        session.login_with_password("root", "password", "1.0", "bench")
+        self._session = session._session
 
-    def wait(self) -> None:
+    @property
+    def socket(self) -> str:
+        return self.folder + box_host.SOCKET
+
+    def pool(self, name: str, *arguments: Any) -> Any:
+        """Asks the pool (see bench.pool.Imitated)."""
+        assert self._pool.stdin is not None
         assert self._pool.stdout is not None
-        url = self._pool.stdout.readline().strip()
-        if not url:
-            raise WentWrong(f"the pool of {self.vms} VMs did not start")
-        self._session = XenAPI.Session(url)
-        self._session.login_with_password("root", "password", "1.0", "bench")
-        client = _Remembering(Host(self.folder), self._session)
-        state.read_here(client, machines.description(self.vfs).host_uuid, ())
-        for method, params in client.asked:
-            call = {"jsonrpc": "2.0", "method": method, "id": 1}
-            self._requests.append(json.dumps({**call, "params": [self._session._session, *params]}).encode())
+        self._pool.stdin.write(json.dumps([name, *arguments]) + "\n")
+        self._pool.stdin.flush()
+        answer = self._pool.stdout.readline()
+        if not answer:
+            raise WentWrong(f"the pool did not answer `{name}`")
+        return json.loads(answer)
 
     def close(self) -> None:
         self._pool.communicate()
+        shutil.rmtree(self.folder)
 
-    # -- what is measured --------------------------------------------------------------------------
+    def use(self, interpreter: str, live: bool = False) -> None:
+        """The Python of its programs from now on. `live`: other hosts run theirs each time they are asked."""
+        self._interpreter = interpreter
+        self.pool("start_plugins", interpreter, self._environment, live)
 
-    def nothing(self, launcher: Launcher, interpreter: str) -> Sample:
-        return self._run(launcher, interpreter, NOTHING, "nothing")
+    def learn(self, run: "Run") -> None:
+        """Runs it once while the machine is asked what its commands answer; how /run was before is known
+        from now on."""
+        self.remember()
+        self.pool("learn")
+        run(self)
+        self._count_commands = self.pool("keep")
 
-    def plugin(self, launcher: Launcher, interpreter: str, function: str) -> Sample:
-        return self._run(launcher, interpreter, box_host.PLUGIN, function)
+    def remember(self) -> None:
+        shutil.rmtree(self._had, ignore_errors=True)
+        if os.path.isdir(self.folder + RUN):
+            shutil.copytree(self.folder + RUN, self._had)
 
-    def _run(self, launcher: Launcher, interpreter: str, program: str, function: str) -> Sample:
-        """As xapi starts it: the file, with the flags of its first line, and the call as its one argument."""
-        call = xmlrpc.client.dumps((self._session._session, {}), function)
-        with open(program) as file:
+    def as_it_was(self) -> None:
+        """/run is again as it was before the machine was learnt."""
+        shutil.rmtree(self.folder + RUN, ignore_errors=True)
+        if os.path.isdir(self._had):
+            shutil.copytree(self._had, self.folder + RUN)
+
+    # -- its programs --------------------------------------------------------------------------------
+
+    def python(self, *argv: str) -> Sample:
+        """Anything by its Python: time, CPU and memory."""
+        return self._launcher.run([self._interpreter, *argv], self._environment)
+
+    def program(self, *argv: str) -> Sample:
+        """One of ours: what it starts and reads is counted too."""
+        answers.rewind(self._environment["PATH"])
+        self.pool("served")
+        with open(argv[0], encoding="utf-8") as file:
             flags = file.readline().split()[1:]
-        start = [*flags, START] if flags else []
-        return launcher.run([interpreter, *start, program, call], self._environment)
+        sample = self.python(*flags, *([START] if flags else []), *argv)
+        _calls, size = self.pool("served")
+        return sample._replace(processes=self._count_commands, read_mb=size / 1e6)
 
-    def check(self, launcher: Launcher, interpreter: str, function: str) -> None:
-        """One call for the caches, whose answer must be the whole one."""
-        self.plugin(launcher, interpreter, function)
-        (answer,), _method = cast(Any, xmlrpc.client.loads(launcher.output()))
+    def plugin(self, function: str, **args: str) -> Sample:
+        """As xapi starts it: the file, and the call as its one argument."""
+        return self.program(self.tree.plugin, self._call(function, args))
+
+    def nothing(self) -> Sample:
+        return self.python(os.path.join(DOM0, "nothing"), self._call("nothing", {}))
+
+    def _call(self, function: str, args: Dict[str, str]) -> str:
+        return xmlrpc.client.dumps((self._session, args), function)
+
+    def answer(self) -> Any:
+        """What the plugin that ran last has answered."""
+        (answer,), _method = cast(Any, xmlrpc.client.loads(self._launcher.output()))
         if answer["Status"] != "Success":
-            raise WentWrong(f"{function}: {answer['ErrorDescription']}")
-        value = json.loads(answer["Value"])
-        if function == "inventory" and value != self._inventory:
-            raise WentWrong(f"inventory: another answer than the machine's own: {answer['Value'][:2000]}")
-        if function == "list_vfs" and not (len(value) == self.vfs and all(vf["state"] for vf in value)):
-            raise WentWrong(f"list_vfs: VFs or their states are missing: {answer['Value'][:2000]}")
+            raise WentWrong(f"it answered {' '.join(answer['ErrorDescription'])}")
+        return json.loads(answer["Value"])
 
-    def bare_reads(self) -> Sample:
-        """What `list_vfs` asks the pool, asked by a client that only takes the bytes."""
-        started = time.monotonic()
-        for body in self._requests:
-            connection = http.client.HTTPConnection("localhost")
-            connection.sock = socket.socket(socket.AF_UNIX)
-            connection.sock.connect(self._socket)
-            connection.request("POST", "/jsonrpc", body)
-            connection.getresponse().read()
-            connection.close()
-        return Sample(time.monotonic() - started)
+    def output(self) -> str:
+        return self._launcher.output()
 
-    def lspci(self, launcher: Launcher, lspci: str) -> Sample:
-        access = ["-A", "linux-sysfs", "-O", f"sysfs.path={self.folder}/sys/bus/pci"]
-        names = ["-i", f"{self.folder}/usr/share/hwdata/pci.ids"]
-        return launcher.run([lspci, *access, *names, "-D"], {"PATH": os.defpath})
+    def hook(self, name: str, vm: str) -> Sample:
+        """As xenopsd starts it: a link in the folder of the hook."""
+        folder = f"{self.folder}/etc/xapi.d/{name}"
+        link = f"{folder}/xapi-sriov"
+        if not os.path.islink(link):
+            os.makedirs(folder, exist_ok=True)
+            os.symlink(self.tree.hook(name), link)
+        return self.program(link, "-vmuuid", vm, "-reason", "none")
+
+
+Run = Callable[[MeasuredHost], Sample]

@@ -1,77 +1,108 @@
-"""What the measurements came to, as tables for people and as a file that a later run can be held against."""
+"""The one table: a line a figure, size and Python."""
 
-import json
-import os
-from typing import Any, Dict, List, Mapping, Optional, Tuple
+from typing import Dict, List, NamedTuple, Optional, Sequence
 
+from bench.figures import FLOOR, OTHER, PEAK, READ, Figure, Target
 from bench.measure import Result
+from bench.measured_host import Size
 
-Results = Dict[str, Dict[str, Result]]  # version of Python -> case -> result
-
-# Case -> at most so many times the floor, at most so many MiB.
-AIMS: Dict[str, Tuple[Optional[float], float]] = {
-    "inventory, 0 VFs": (None, 40),
-    "inventory, 126 VFs": (1.3, 40),
-    "inventory, 1,024 VFs": (2.0, 40),
-}
-WORTH_A_WORD = 0.1  # of a ratio, between two runs
-
-
-def table(results: Mapping[str, Result]) -> List[str]:
-    """A line a case."""
-    width = max(len(case) for case in results)
-    lines = [f"{'':{width}}    median       min - max      x floor  CPU x floor  peak MiB  runs"]
-    for case, result in results.items():
-        line = f"{case:{width}}  {_ms(result.median)}  {_ms(result.shortest)} -{_ms(result.longest)}"
-        line += f"  {result.ratio:7.2f}  {_known(result.cpu_ratio, 11, 2)}  {_known(result.peak_mib, 8, 1)}"
-        lines.append(f"{line}  {result.runs:4}  {verdict(case, result)}".rstrip())
-    return lines
+UNITS = {FLOOR: "x floor", PEAK: "MiB", READ: "MB"}
+COLUMNS = (  # of a Result, and with how many digits
+    ("floor", 2),
+    ("floor_cpu", 2),
+    ("other", 2),
+    ("other_cpu", 2),
+    ("peak_mib", 1),
+    ("processes", 0),
+    ("read_mb", 2),
+)
+NOTHING = Result(None, None, None, None, None, None, None, 0)
+LONGEST = 200  # of a reason
 
 
-def _known(number: Optional[float], width: int, digits: int) -> str:
-    return " " * width if number is None else f"{number:{width}.{digits}f}"
+class Row(NamedTuple):
+    figure: Figure
+    size: Size
+    python: str
+    result: Optional[Result]
+    why: Dict[str, str]  # why `this`, or the `other` tree, has no number
+    missing: bool = False  # it is the Python that is not there
+
+    @property
+    def told(self) -> str:
+        return self.size.told(self.figure.by)
 
 
-def _ms(seconds: float) -> str:
-    return f"{1000 * seconds:5.0f} ms"
+class Table:
+    """Why something has no number stands below it."""
+
+    def __init__(self, against: Optional[str]) -> None:
+        self._against = against
+        self._notes: List[str] = []
+
+    def lines(self, rows: Sequence[Row], markdown: bool) -> List[str]:
+        other = f"x {self._against or 'COMMIT'}"
+        head = ["figure", "size", "Python", "x floor", "CPU", other, "CPU", "MiB", "processes", "MB read"]
+        cells = [[*head, "target", "met"], *map(self._cells, rows)]
+        floors = {row.figure.name: row.figure.beside for row in rows if row.figure.beside}
+        told = [f"The floor of `{name}` is {beside}." for name, beside in floors.items()]
+        notes = [f"({number}) {note}" for number, note in enumerate(self._notes, 1)]
+        start = "- " if markdown else ""
+        return [*_lines(cells, markdown), "", *(start + text for text in (*told, *notes))]
+
+    def _cells(self, row: Row) -> List[str]:
+        targets = [target for target in row.figure.targets if target.size == row.size]
+        result = row.result or NOTHING
+        shown = [_number(getattr(result, name), digits) for name, digits in COLUMNS]
+        if row.result is None:
+            shown[0] = self._not(row.why["this"])
+        elif self._against and result.other is None:
+            shown[2] = self._not(row.why.get("other", "it has no number"))
+        met = [self._met(target, row) for target in targets]
+        return [
+            row.figure.name,
+            row.told,
+            row.python,
+            *shown,
+            ", ".join(self._target(target) for target in targets),
+            ", ".join(met),
+        ]
+
+    def _target(self, target: Target) -> str:
+        unit = f"x {self._against or 'COMMIT'}" if target.of == OTHER else UNITS[target.of]
+        return f"<= {target.at_most:g} {unit}"
+
+    def _met(self, target: Target, row: Row) -> str:
+        number = getattr(row.result, target.of, None)
+        if number is not None:
+            return "yes" if number <= target.at_most else "no"
+        if row.result is None:
+            return self._not(row.why["this"])
+        return self._not(row.why.get("other", "it takes --against COMMIT"))
+
+    def _not(self, why: str) -> str:
+        note = " ".join(why.split())[:LONGEST]
+        if note not in self._notes:
+            self._notes.append(note)
+        return f"not measured ({self._notes.index(note) + 1})"
 
 
-def verdict(case: str, result: Result) -> str:
-    """The aims of a case, and whether they are met; nothing for a case without."""
-    times, peak = AIMS.get(case, (None, None))
-    parts = [] if times is None else [f"<= {times:g} x: {_met(result.ratio <= times)}"]
-    if peak is not None and result.peak_mib is not None:
-        parts.append(f"<= {peak:g} MiB: {_met(result.peak_mib <= peak)}")
-    return ", ".join(parts)
+def _number(number: Optional[float], digits: int) -> str:
+    return "" if number is None else f"{number:,.{digits}f}"
 
 
-def _met(aim: bool) -> str:
-    return "met" if aim else "MISSED"
+def _lines(rows: Sequence[Sequence[str]], markdown: bool) -> List[str]:
+    if markdown:
+        lines = ["| " + " | ".join(row) + " |" for row in rows]
+        return [lines[0], "|" + "---|" * len(rows[0]), *lines[1:]]
+    widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
+    return ["  ".join(cell.ljust(width) for cell, width in zip(row, widths)).rstrip() for row in rows]
 
 
-def save(path: str, results: Results) -> None:
-    plain = {
-        version: {case: one._asdict() for case, one in cases.items()} for version, cases in results.items()
-    }
-    os.makedirs(os.path.dirname(path), exist_ok=True)
-    with open(path, "w", encoding="utf-8") as file:
-        json.dump(plain, file, indent=1)
-
-
-def load(path: str) -> Results:
-    with open(path, encoding="utf-8") as file:
-        plain: Dict[str, Dict[str, Any]] = json.load(file)
-    return {version: {case: Result(**one) for case, one in cases.items()} for version, cases in plain.items()}
-
-
-def differences(before: Results, after: Results) -> List[str]:
-    """Which programs became better or worse: in CPU time, in times of the floor of the same run."""
-    lines = []
-    for version in sorted(set(before) & set(after)):
-        for case, result in after[version].items():
-            then = before[version][case].cpu_ratio if case in before[version] else None
-            now = result.cpu_ratio
-            if then and now and abs(now - then) > WORTH_A_WORD * then:
-                word = "better" if now < then else "WORSE"
-                lines.append(f"Python {version}, {case}: {then:.2f} -> {now:.2f} x floor (CPU), {word}")
-    return lines or [f"nothing became better or worse by more than {WORTH_A_WORD:.0%}"]
+def progress(row: Row) -> str:
+    """A line for whoever waits."""
+    if row.result is None:
+        return f"{row.figure.name}, {row.told}, Python {row.python}: {row.why['this'][:LONGEST]}"
+    floor, other = _number(row.result.floor, 2), _number(row.result.other, 2)
+    times = f"{floor} x floor" + (f", {other} x the commit" if other else "")
+    return f"{row.figure.name}, {row.told}, Python {row.python}: {times} ({row.result.rounds} rounds)"

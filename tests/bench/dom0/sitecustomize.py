@@ -20,7 +20,7 @@ def _install(folder: str) -> None:
     sys.path.remove(os.path.dirname(os.path.abspath(__file__)))
     del sys.modules[__name__]
     of_pool: Any = __import__(__name__)
-    sys.meta_path.insert(0, of_pool.Changes({"sriovlib.machine.host": change}))
+    sys.meta_path.insert(0, of_pool.Changes({"sriovlib.machine.host": change, "sriovlib.host": change}))
 
 
 _install(os.environ.pop("BENCH_MACHINE"))
