@@ -4,6 +4,7 @@ import errno
 import os
 import re
 import runpy
+import sys
 from pathlib import Path
 from typing import Any, Callable, Dict, List, Tuple
 
@@ -336,6 +337,8 @@ def boot_service(host: Machine, monkeypatch: pytest.MonkeyPatch) -> int:
     with monkeypatch.context() as patch:
         patch.setattr("sriovlib.machine.host.this_machine", lambda: host)
         patch.setattr("sys.argv", ["sriov-restore"])
+        patch.setattr("os._exit", sys.exit)
+        patch.setattr("gc.disable", lambda: None)
         with pytest.raises(SystemExit) as ended:
             runpy.run_path(path, run_name="__main__")
     return int(ended.value.code or 0)

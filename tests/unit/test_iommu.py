@@ -11,7 +11,7 @@ import pytest
 from faults import full_at
 from machine import Machine
 from small_pool import SmallPool
-from sriovlib.boot import bootloader, extlinux, grub
+from sriovlib.boot import boot_file, extlinux, grub
 from sriovlib.config import sriov_conf
 from sriovlib.errors import SriovError
 
@@ -211,7 +211,7 @@ def test_a_change_of_extlinux_conf_that_was_cut_off_is_named_and_put_back(old: M
     old.replace_file("/boot/real.conf.sriov-undo", before)
     edit(old, (b"iommu=0", b"iommu=1"))
     assert "BOOT_CHANGE_CUT_OFF" in codes(call(old, "status"))
-    bootloader.recover(old)
+    boot_file.recover(old)
     assert (old.read_bytes(CONF), os.path.islink(old.path(CONF))) == (before, True)
     assert "BOOT_CHANGE_CUT_OFF" not in codes(call(old, "status"))
 

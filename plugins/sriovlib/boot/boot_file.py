@@ -13,6 +13,10 @@ from ..errors import Problem, SriovError
 from ..machine.command import COMMAND_SECONDS
 from ..machine.host import Host
 
+# Where xen-cmdline looks (xcp/bootloader.py: loadExisting); it changes the first that is there.
+GRUB_FILES = ("/boot/efi/EFI/xenserver/grub.cfg", "/boot/grub/grub.cfg", "/boot/grub2/grub.cfg")
+EXTLINUX_FILES = ("/boot/extlinux.conf", "/boot/extlinux/extlinux.conf")
+
 BACKUP_SUFFIX = ".before-sriov"
 UNDO_SUFFIX = ".sriov-undo"
 # A call that was cut off wrote the file no later than this after its copy; a later change is somebody's.
@@ -134,9 +138,14 @@ def _finish(host: Host, path: str) -> None:
         host.log(f"{undo} could not be removed: {error.strerror}")
 
 
-def recover(host: Host, path: str) -> None:
-    """Puts the old file back after a call that was cut off. What somebody has written long after that call
-    stands."""
+def recover(host: Host) -> None:
+    """Puts the old files back after a call that was cut off; the caller holds the lock `boot`. What somebody
+    has written long after that call stands."""
+    for path in (*GRUB_FILES, *EXTLINUX_FILES):
+        _recover(host, path)
+
+
+def _recover(host: Host, path: str) -> None:
     path = host.real_path(path) or path
     undo = path + UNDO_SUFFIX
     try:

@@ -8,10 +8,9 @@ from ..errors import Problem
 from ..machine.command import NOT_FOUND
 from ..machine.host import Host
 from . import boot_file, extlinux, grub
-from .boot_file import Options, refused
+from .boot_file import EXTLINUX_FILES, Options, refused
 from .grub import Grub
 
-EXTLINUX_FILES = ("/boot/extlinux.conf", "/boot/extlinux/extlinux.conf")
 LOADER_FILES = ("ldlinux.sys", "extlinux.sys")  # beside the configuration; the second before 4.0
 USAGE = 64  # what extlinux exits with where it does not know --update
 
@@ -131,12 +130,6 @@ def find(host: Host) -> BootConfig:
             "Correct it before this host boots again, then call again.",
         ) from reason
     return Extlinux(host, path, config)
-
-
-def recover(host: Host) -> None:
-    """Takes back what a call wrote that was cut off; the caller holds the lock `boot`."""
-    for path in (*grub.FILES, *EXTLINUX_FILES):
-        boot_file.recover(host, path)
 
 
 def _has_loader(host: Host, folder: str) -> bool:

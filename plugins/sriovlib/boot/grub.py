@@ -12,13 +12,11 @@ from ..machine import xensource_inventory
 from ..machine.command import NOT_FOUND
 from ..machine.host import Host
 from . import boot_file, grub_changes, grub_config, iommu_option
-from .boot_file import Options, refused
+from .boot_file import GRUB_FILES, Options, refused
 from .grub_config import Config, Entry
 from .grub_script import ScriptError
 
 PROGRAM = "/opt/xensource/libexec/xen-cmdline"
-# Where the tool looks (xcp/bootloader.py: loadExisting); it changes the first that is there.
-FILES = ("/boot/efi/EFI/xenserver/grub.cfg", "/boot/grub/grub.cfg", "/boot/grub2/grub.cfg")
 CHECKERS = ("grub-script-check", "grub2-script-check")  # of GRUB itself, where it is installed
 
 
@@ -150,7 +148,7 @@ def _call(host: Host, *arguments: str) -> None:
 
 def files(host: Host) -> List[str]:
     """The GRUB files of a host that has the tool, the one that it changes first."""
-    return [path for path in FILES if host.exists(path)] if host.exists(PROGRAM) else []
+    return [path for path in GRUB_FILES if host.exists(path)] if host.exists(PROGRAM) else []
 
 
 def find(host: Host, paths: Sequence[str]) -> Grub:

@@ -76,7 +76,7 @@ def _found(host: Host, doing: str, dry_run: bool) -> Iterator[_Found]:
     with ExitStack() as lock:
         if not dry_run:
             lock.enter_context(host.lock("boot", doing))
-            bootloader.recover(host)
+            boot_file.recover(host)
         boot = bootloader.find(host)
         yield _Found(boot, boot.read(), xen.parse(host.run(xen.COMMAND)))
 

@@ -56,7 +56,8 @@ def _understood(lines: List[str]) -> Document:
     for number, line in enumerate(lines, 1):
         if not line.strip() or line.lstrip()[0] in "#;":
             continue
-        heading, pair = _SECTION.fullmatch(line), _pair(line)
+        heading = _SECTION.fullmatch(line) if line.lstrip()[0] == "[" else None
+        pair = None if heading else _pair(line)
         if heading:
             name = heading.group(1).strip()
             if name in sections:

@@ -14,7 +14,7 @@ from ..errors import SriovError
 from ..machine import pci, xensource_inventory
 from ..machine.host import Host
 from . import driver_defaults, inventory, ip_link, links
-from .inventory import Inventory
+from .inventory import Inventory, Sections
 
 Settings = Dict[str, Any]
 Requested = Mapping[str, Mapping[str, str]]  # VF address -> settings in the ledger's words
@@ -68,9 +68,9 @@ def look(host: Host) -> Vfs:
     return _with_rest(host, pfs, vfs, ip_link.read(host, ip.finish(), pfs))
 
 
-def seen_by(host: Host, seen: Inventory) -> Vfs:
-    """As `look`, by an inventory: no walk and no process."""
-    return _with_rest(host, seen.pfs, seen.vfs, seen.settings)
+def seen_by(host: Host, seen: Inventory, sections: Optional[Sections] = None) -> Vfs:
+    """As `look`, by an inventory: no walk, and no process where the `sections` of its PFs are known."""
+    return _with_rest(host, seen.pfs, seen.vfs, seen.settings, sections)
 
 
 def again(host: Host, there: Vfs) -> Vfs:
@@ -89,8 +89,9 @@ def _with_rest(
     pfs: List[pci.PhysicalFunction],
     vfs: List[pci.VirtualFunction],
     settings: Mapping[str, Mapping[int, VfSettings]],
+    known_sections: Optional[Sections] = None,
 ) -> Vfs:
-    sections = inventory.configured(host, pfs)
+    sections = inventory.configured(host, pfs) if known_sections is None else known_sections
     by_address = {pf.address: pf for pf in pfs}
     found: Vfs = {}
     for vf in vfs:

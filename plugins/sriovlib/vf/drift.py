@@ -18,7 +18,20 @@ class Drift(NamedTuple):
 
     number: Optional[int]
     untaken: List[str]
-    changes: List[ip_link.Change]
+    idle: List[pci.VirtualFunction]
+    wanted: PfConfig
+    seen: Inventory
+
+    @property
+    def changes(self) -> List[ip_link.Change]:
+        """A setting that the driver does not report is none."""
+        found: List[ip_link.Change] = []
+        for vf in self.idle:
+            now = self.seen.settings_of(vf)
+            asked = self.wanted.settings.get(vf.number, {})
+            told = {name: value for name, value in asked.items() if getattr(now, name) is not None}
+            found += ip_link.changes(self.seen.settings_interface(vf) or "", vf.number, now, told)
+        return found
 
     @property
     def sentences(self) -> List[str]:
@@ -61,19 +74,14 @@ def plan(host: Host, config: HostConfig, seen: Inventory) -> List[PfPlan]:
 
 
 def drift(seen: Inventory, wanted: PfConfig, pf: pci.PhysicalFunction) -> Drift:
-    """A setting that the driver does not report is no drift."""
     vfs = seen.vfs_of(pf)
     idle = [vf for vf in vfs if seen.is_idle(vf)]
-    changes: List[ip_link.Change] = []
-    for vf in idle:
-        now = seen.settings_of(vf)
-        asked = wanted.settings.get(vf.number, {})
-        told = {name: value for name, value in asked.items() if getattr(now, name) is not None}
-        changes += ip_link.changes(seen.settings_interface(vf) or "", vf.number, now, told)
     return Drift(
         number=wanted.vfs if wanted.vfs is not None and wanted.vfs != len(vfs) else None,
         untaken=[vf.address for vf in idle if wanted.vfs is not None and vf.driver != pci.PCIBACK],
-        changes=changes,
+        idle=idle,
+        wanted=wanted,
+        seen=seen,
     )
 
 

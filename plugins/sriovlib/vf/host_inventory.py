@@ -279,7 +279,7 @@ def pf_state(
     section = configured.get(pf.address)
     return PfState(
         function=pf,
-        description=seen.descriptions[pf.vendor_id, pf.device_id],
+        description=seen.descriptions.get((pf.vendor_id, pf.device_id)),
         configured_vfs=section.vfs if section else None,
         management=management,
         ports=tuple(
@@ -317,7 +317,7 @@ def vf_states(seen: Inventory, configured: Optional[Mapping[str, PfConfig]] = No
         found.append(
             VfState(
                 vf,
-                seen.descriptions[vf.vendor_id, vf.device_id],
+                seen.descriptions.get((vf.vendor_id, vf.device_id)),
                 seen.settings_by(interface, vf.number),
                 inventory.why_no_settings(seen.pf_of(vf), vf) if interface is None else None,
                 seen.state(vf),

@@ -1,6 +1,6 @@
 """The host's PFs and VFs as hardware, kernel and xenstore show them, without any call to xapi."""
 
-from typing import Collection, Dict, List, Mapping, NamedTuple, Optional, Sequence, Tuple
+from typing import Callable, Collection, Dict, List, Mapping, NamedTuple, Optional, Sequence, Tuple
 
 from ..config import pf_sections, sriov_conf, vf_settings
 from ..config.sriov_conf import PfConfig
@@ -33,8 +33,10 @@ class Inventory(NamedTuple):
     network: management_network.Standing  # what of dom0 is on which interfaces
     settings: Dict[str, Dict[int, vf_settings.VfSettings]]  # interface -> VF index -> settings
     owners: Optional[Dict[str, xenstore.Domain]]
-    descriptions: Dict[Tuple[str, str], Optional[str]]
-    evidence: Dict[str, List[kernel_log.Evidence]]  # PF address -> what the kernel's log has against it
+    descriptions: Mapping[Tuple[str, str], Optional[str]] = {}  # as `evidence` for people, see `look`
+    evidence: Mapping[
+        str, List[kernel_log.Evidence]
+    ] = {}  # PF address -> what the kernel's log has against it
     cut_off: Mapping[str, str] = {}  # interface -> what `ip` said where it did not show all its VFs
     starting: Mapping[str, str] = {}  # address -> VM that is being started, and has no domain with it yet
     cpu_nodes: Mapping[int, Optional[int]] = {}  # physical CPU -> its NUMA node; none where Xen was not asked
@@ -144,8 +146,11 @@ def _vf_interfaces(
     return found
 
 
+Sections = Mapping[str, PfConfig]  # PF address -> what /etc/sriov.conf says of it
+
+
 def configured(host: Host, pfs: Sequence[pci.PhysicalFunction]) -> Dict[str, PfConfig]:
-    """PF address -> what /etc/sriov.conf says of it; one `ethtool` a port where it names any PF."""
+    """Sections, as the file is now; one `ethtool` a port where it names any PF."""
     sections = sriov_conf.read(host).pfs.values()
     macs = pf_sections.permanent_macs(host, pfs) if sections else {}
     found = {pf.address: pf_sections.section_of(pf, sections, pfs, macs) for pf in pfs}
@@ -153,26 +158,44 @@ def configured(host: Host, pfs: Sequence[pci.PhysicalFunction]) -> Dict[str, PfC
 
 
 def look(host: Host) -> Inventory:
+    """With what is told to people only: names, and what the kernel's log says."""
+    dmesg = host.start(kernel_log.COMMAND)
+    seen = look_to_act(host)
+    ids = {(pf.vendor_id, pf.device_id) for pf in seen.pfs}
+    ids.update((vf.vendor_id, vf.device_id) for vf in seen.vfs)
+    return seen._replace(
+        descriptions=pci_ids.descriptions(host, ids) if ids else {},
+        evidence=kernel_log.evidence(dmesg.finish(), {vf.address: vf.pf for vf in seen.vfs}),
+    )
+
+
+def look_to_act(host: Host) -> Inventory:
+    """All that anything is decided by."""
+    addresses = host.start(management_network.COMMAND)
+    return _look(host, lambda: management_network.look(host, addresses.finish()))
+
+
+def look_again(host: Host, before: Inventory) -> Inventory:
+    """As look_to_act, where what of dom0 stands on which interfaces is as it was `before`."""
+    return _look(host, lambda: before.network)
+
+
+def _look(host: Host, network: Callable[[], management_network.Standing]) -> Inventory:
     """The commands run while sysfs is read: starting a process takes longer than reading 100 VFs."""
     ip = host.start(ip_link.COMMAND)
     xenstore_ls = host.start(xenstore.COMMAND)
-    addresses = host.start(management_network.COMMAND)
-    dmesg = host.start(kernel_log.COMMAND)
     pfs, vfs = pci.functions(host)
     vf_interfaces = _vf_interfaces(host, pfs, vfs)
     shown = ip.finish()
     owners = xenstore.owners(host, xenstore_ls.finish(xenstore.SECONDS))
-    ids = {(pf.vendor_id, pf.device_id) for pf in pfs} | {(vf.vendor_id, vf.device_id) for vf in vfs}
     return Inventory(
         host_uuid=xensource_inventory.read(host).get("INSTALLATION_UUID"),
         pfs=pfs,
         pf_at={pf.address: pf for pf in pfs},
         vfs=vfs,
         vf_interfaces=vf_interfaces,
-        network=management_network.look(host, addresses.finish()),
-        descriptions=pci_ids.descriptions(host, ids) if ids else {},
+        network=network(),
         settings=ip_link.read(host, shown, pfs),
-        evidence=kernel_log.evidence(dmesg.finish(), {vf.address: vf.pf for vf in vfs}),
         owners=owners,
         cut_off={
             name: said

@@ -1,12 +1,12 @@
 """Restore, the boot service: makes the host what `/etc/sriov.conf` says. A PF that fails stops no other."""
 
 import time
-from typing import Callable, Dict, List, Mapping, NamedTuple, Optional, Tuple
+from typing import Callable, Dict, List, NamedTuple, Optional, Tuple
 
 from ..config import sriov_conf
 from ..config.sriov_conf import PfConfig
 from ..errors import SriovError
-from ..machine import dom0_disks, pci, vgpus
+from ..machine import pci, vgpus
 from ..machine.host import RUN_FOLDER, Host
 from . import (
     apply,
@@ -15,13 +15,12 @@ from . import (
     in_use,
     inventory,
     links,
-    module_parameter,
     pciback,
     pf_notes,
     restore_running,
 )
 from .drift import PfPlan, drift, plan
-from .inventory import Inventory
+from .inventory import Inventory, Sections
 
 # There once a restore of all PFs has begun. It finds the PFs that have a driver by then; the udev rule
 # restores those that get one later.
@@ -55,19 +54,22 @@ def restore(host: Host, only: Optional[str] = None) -> List[Result]:
             failed = _attempt(host, "pciback", lambda: pciback.load(host))
             module = pciback.find(host).module or "built into the kernel"
             results.append(Result("pciback", f"{'there' if there else 'loaded'} ({module})", failed))
-        seen = inventory.look(host)
+        seen = inventory.look_to_act(host)
         plans = plan(host, config, seen)
+        sections = {one.pf.address: one.wanted for one in plans if one.pf}
         if only is not None:
             plans = [one for one in plans if one.pf is not None and one.pf.address == only]
         pf_notes.write(host, pf_notes.LAST_ERRORS, {one.pf.address: UNFINISHED for one in plans if one.pf})
-        restored, seen = _pfs(host, plans, seen, deadline)
+        restored, seen = _pfs(host, plans, sections, seen, deadline)
         results += restored
         pf_notes.write(host, pf_notes.LAST_ERRORS, {result.step: result.error for result in restored})
         renewed = restore_running.renew(host, seen, only)
         return results + [Result(address, "as its VM wants it", error) for address, error in renewed.items()]
 
 
-def _pfs(host: Host, plans: List[PfPlan], seen: Inventory, deadline: float) -> Tuple[List[Result], Inventory]:
+def _pfs(
+    host: Host, plans: List[PfPlan], sections: Optional[Sections], seen: Inventory, deadline: float
+) -> Tuple[List[Result], Inventory]:
     """All PFs are checked; then VFs are made, PF by PF; then all VFs are set at once."""
     errors: Dict[int, Optional[str]] = {
         at: one.problem.message if one.problem else None for at, one in enumerate(plans) if one.pf is None
@@ -91,11 +93,13 @@ def _pfs(host: Host, plans: List[PfPlan], seen: Inventory, deadline: float) -> T
     links.bring_up(host, [one.pf for at, one in enumerate(plans) if one.pf and at not in errors])
     each(make)
     if born or any(one.drift and one.drift.untaken for one in plans):
-        seen = inventory.look(host)
+        before, seen = seen, inventory.look_again(host, seen)
+        if [pf.name for pf in seen.pfs] != [pf.name for pf in before.pfs]:  # another card may be meant now
+            sections = None
     learn_of_born(host, seen, born)
     to_set = {one.pf.address: one.wanted for at, one in enumerate(plans) if one.pf and at not in errors}
     refused: Dict[str, str] = {}
-    failed = _attempt(host, "settings", lambda: refused.update(apply_settings(host, seen, to_set)))
+    failed = _attempt(host, "settings", lambda: refused.update(apply_settings(host, seen, to_set, sections)))
     results = []
     for at, (wanted, pf, _problem, _drift) in enumerate(plans):
         if pf is None:
@@ -119,7 +123,7 @@ def check(host: Host) -> List[str]:
     found = [f"{sriov_conf.PATH}: {error}" for error in config.errors]
     if _wants_pciback(config) and not pciback.find(host).loaded:
         found.append("pciback: should be loaded")
-    seen = inventory.look(host)
+    seen = inventory.look_to_act(host)
     for planned in plan(host, config, seen):
         if planned.problem:
             found.append(f"{planned.wanted.address}: {planned.problem.message}")
@@ -149,9 +153,13 @@ def step_to_count(host: Host, pf: pci.PhysicalFunction, wanted: PfConfig, seen: 
     if not is_as_wanted and any(
         vf.pf == pf.address and vf.driver not in (None, pci.PCIBACK) for vf in seen.vfs
     ):
+        from ..machine import dom0_disks  # loaded where something is to be done, as the next one
+
         in_use.vfs_have_no_disk(pf, seen, dom0_disks.by_controller(host, ()))
     if now.number is None or pf_notes.made_for(host, pf.address, now.number) == pf.num_vfs:
         return Step(None, now.untaken)
+    from . import module_parameter
+
     in_use.no_domain_has_a_vf(pf, seen)
     if module_parameter.find(host, pf.driver):
         return Step(now.number, now.untaken, by_parameter=True)
@@ -199,9 +207,14 @@ def learn_of_born(host: Host, seen: Inventory, pfs: List[str]) -> None:
     )
 
 
-def apply_settings(host: Host, seen: Inventory, wanted: Mapping[str, PfConfig]) -> Dict[str, str]:
-    """Applies these PFs' settings (by address) to their VFs, except those of VMs that run or are being
-    started; PF -> what could not be set, in a sentence."""
+def apply_settings(
+    host: Host,
+    seen: Inventory,
+    wanted: Sections,
+    sections: Optional[Sections] = None,
+) -> Dict[str, str]:
+    """Applies these PFs' settings to their VFs, except those of VMs that run or are being started; PF -> what
+    could not be set, in a sentence. `sections`: those of all PFs, where they are known."""
     pfs = [pf for pf in seen.pfs if pf.address in wanted and wanted[pf.address].settings]
     if not pfs:
         return {}
@@ -217,7 +230,7 @@ def apply_settings(host: Host, seen: Inventory, wanted: Mapping[str, PfConfig]) 
         pf for pf in pfs if any(vf.get(name) for vf in wanted[pf.address].settings.values() for name in rates)
     ]
     links.wait_for_carrier(host, [port.interface for pf in rated for port in pf.ports])
-    there = apply.seen_by(host, seen)
+    there = apply.seen_by(host, seen, sections)
     apply.learn(host, there)
     asked = {
         address: wanted[vf.pf.address].settings[vf.function.number]
