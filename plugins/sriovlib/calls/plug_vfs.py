@@ -11,6 +11,7 @@ from ..machine.host import RUN_FOLDER, Host
 from ..machine.xen_control import XenControl
 from ..pool import hosts, master, state
 from ..pool.hosts import Member
+from ..pool.records import Records
 from ..pool.state import Vm
 from ..safetext import line
 from ..starts import pin, release, start
@@ -141,11 +142,11 @@ def _running(host: Host, xapi: Xapi, vm_uuid: str) -> Running:
             "Shut it down and start it: a start gives it VFs of its host.",
         )
     _must_run(host, name, domids[0])
-    return Running(vm_uuid, name, domids[0], _leased(xapi, vm_uuid, own), vm, member)
+    return Running(vm_uuid, name, domids[0], _leased(host, xapi, vm_uuid, own), vm, member)
 
 
-def _leased(xapi: Xapi, vm_uuid: str, own: str) -> Dict[str, Settings]:
-    entry = state.read_ledger(xapi).entry(vm_uuid)
+def _leased(host: Host, xapi: Xapi, vm_uuid: str, own: str) -> Dict[str, Settings]:
+    entry = state.read_ledger(Records(host, xapi)).entry(vm_uuid)
     is_here = entry.lease is not None and entry.lease.host == own
     found: Dict[str, Settings] = dict(start.settings_of(entry)) if is_here else {}
     return {address: found[address] for address in sorted(found, key=pci.address_order)}
