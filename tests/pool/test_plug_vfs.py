@@ -51,6 +51,7 @@ def noted(pool: Pool, vm: str) -> List[str]:
     note = start_notes.read(pool.one.machine, vm)
     assert note is not None
     assert sorted(note.settings) == sorted(note.devices)
+    assert note.requests == dict.fromkeys(note.devices, 1)
     return sorted(note.devices)
 
 
@@ -77,7 +78,7 @@ def test_vfs_go_and_come_back(pool: Pool, vm: str) -> None:
     assert pool.settings(pool.one, VF) == (pool.mac(vm), 12)
     assert pool.call("plug_vfs", pool.one, vm=vm)["already"] == [VF]
     pool.guest_reboots(vm)
-    assert driven(pool, vm) == [VF]
+    assert (driven(pool, vm), noted(pool, vm)) == ([VF], [VF])
 
 
 @pytest.mark.usefixtures("hurried")

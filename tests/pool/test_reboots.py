@@ -97,6 +97,9 @@ def test_an_entry_that_its_vm_has_a_request_for_arrives_with_mac_and_vlan(pool: 
     pool.set_pci(vm, entries)
     pool.guest_reboots(vm)
     assert (pool.devices(vm), pool.settings(pool.one, VF)) == ([VF], (pool.mac(vm), 12))
+    note = start_notes.read(pool.one.machine, vm)
+    assert note is not None
+    assert note.requests == {VF: 1}
 
 
 def test_reboot_judges_devices_that_only_xenopsd_knows(pool: Pool) -> None:

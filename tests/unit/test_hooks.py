@@ -39,7 +39,7 @@ def test_a_start_soon_after_a_reboot_that_came_to_nothing_is_judged_as_a_start(
     """The mark of the reboot is still there; what the VM had then is not what it plugs now."""
     vm_uuid, judged = "d58d9323-dddc-4624-a482-9f6ceb10670c", []
     fs.create_dir(RUN_FOLDER)
-    start_notes.write(Host(), vm_uuid, ["0000:07:10.0"], {})
+    start_notes.write(Host(), vm_uuid, ["0000:07:10.0"], {}, {})
     start_notes.mark_reboot(Host(), vm_uuid)
     vm = {"power_state": power_state, "other_config": {"pci": "0/0000:07:10.2"}}
     monkeypatch.setattr(hooks, "_ask", lambda *_args, **_more: (None, "ref", vm))

@@ -39,7 +39,7 @@ def came(host: Machine, vm_uuid: str, vf: str, mac: str = MAC, ago: float = 0) -
     settings = {vf: {"mac": mac, "vlan": "12"}}
     with host.lock("vfs", "a test"):
         apply.arrive(host, apply.look(host), settings)
-        start_notes.write(host, vm_uuid, [vf, "0000:00:1b.0"], settings)
+        start_notes.write(host, vm_uuid, [vf, "0000:00:1b.0"], settings, {})
     path = f"/run/sriov/start-{vm_uuid}"
     note = json.loads(host.read(path))
     host.replace_file(path, json.dumps({**note, "time": note["time"] - ago}).encode())

@@ -18,10 +18,11 @@ def written(fs: Any, text: str) -> None:
 
 def test_a_note_is_read_as_it_was_written(fs: Any) -> None:
     fs.create_dir(RUN_FOLDER)
-    start_notes.write(Host(), VM, [VF], {VF: {"vlan": "12"}})
+    start_notes.write(Host(), VM, [VF], {VF: {"vlan": "12"}}, {VF: 3, "0000:07:10.2": 4})
     note = start_notes.read(Host(), VM)
     assert note is not None
     assert (note.devices, note.settings, note.claims) == ([VF], {VF: {"vlan": "12"}}, True)
+    assert note.requests == {VF: 3}  # of its devices
 
 
 def test_settings_that_nobody_understands_are_left_out(fs: Any) -> None:

@@ -11,7 +11,7 @@ from ..machine.host import RUN_FOLDER, Host
 from ..machine.xen_control import XenControl
 from ..pool import hosts, master, state
 from ..pool.hosts import Member
-from ..pool.records import Records
+from ..pool.ledger import Entry
 from ..pool.state import Vm
 from ..safetext import line
 from ..starts import pin, release, start
@@ -35,6 +35,7 @@ class Running(NamedTuple):
     name: str
     domid: int
     leased: Dict[str, Settings]  # VF -> what its request wants
+    requests: Dict[str, int]  # VF -> the number of its request
     record: Vm
     here: Member
 
@@ -142,11 +143,11 @@ def _running(host: Host, xapi: Xapi, vm_uuid: str) -> Running:
             "Shut it down and start it: a start gives it VFs of its host.",
         )
     _must_run(host, name, domids[0])
-    return Running(vm_uuid, name, domids[0], _leased(host, xapi, vm_uuid, own), vm, member)
+    entry = state.read_ledger(xapi).entry(vm_uuid)
+    return Running(vm_uuid, name, domids[0], _leased(entry, own), start.requests_of(entry), vm, member)
 
 
-def _leased(host: Host, xapi: Xapi, vm_uuid: str, own: str) -> Dict[str, Settings]:
-    entry = state.read_ledger(Records(host, xapi)).entry(vm_uuid)
+def _leased(entry: Entry, own: str) -> Dict[str, Settings]:
     is_here = entry.lease is not None and entry.lease.host == own
     found: Dict[str, Settings] = dict(start.settings_of(entry)) if is_here else {}
     return {address: found[address] for address in sorted(found, key=pci.address_order)}
@@ -206,7 +207,8 @@ def _arrive(host: Host, vm: Running, address: str) -> None:
         note = start_notes.read(host, vm.vm_uuid) or Note(0, has, {})  # the package came after its start
         devices = [*note.devices, *(vf for vf in wanted if vf not in note.devices)]
         settings = {**note.settings, address: dict(vm.leased[address])}
-        _write_note(host, vm, Note(time.monotonic(), devices, settings))
+        requests = {**note.requests, address: vm.requests[address]}
+        _write_note(host, vm, Note(time.monotonic(), devices, settings, requests))
         there = apply.again(host, there)
         apply.arrive(host, there, wanted, owners)
         apply.link(host, there, wanted, up=True)
@@ -243,13 +245,14 @@ def _leave(host: Host, vm: Running, addresses: Sequence[str]) -> List[str]:
         if note is NO_NOTE:
             return list(complaints.values())
         left = {vf: text for vf, text in note.settings.items() if vf not in addresses or vf in complaints}
-        _write_note(host, vm, Note(note.time, [vf for vf in note.devices if vf not in addresses], left))
+        devices = [vf for vf in note.devices if vf not in addresses]
+        _write_note(host, vm, Note(note.time, devices, left, note.requests))
     return list(complaints.values())
 
 
 def _write_note(host: Host, vm: Running, note: Note) -> None:
     try:
-        start_notes.write(host, vm.vm_uuid, note.devices, note.settings, note.time)
+        start_notes.write(host, vm.vm_uuid, note.devices, note.settings, note.requests, note.time)
     except OSError as error:
         raise SriovError(
             "SRIOV_NO_LOCK",

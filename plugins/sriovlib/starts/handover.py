@@ -5,7 +5,7 @@ will set is noted first, and nothing comes after this step.
 """
 
 from contextlib import ExitStack
-from typing import Dict, List, NamedTuple, Optional, Sequence
+from typing import Dict, List, Mapping, NamedTuple, Optional, Sequence
 
 from ..errors import SriovError
 from ..machine import xenstore
@@ -26,6 +26,7 @@ class Permitted(NamedTuple):
     ended: Optional[Dict[str, float]]  # starts that came to nothing (judge.View); None in a reboot
     seen: Optional[Inventory] = None  # what it was judged by; None where that took no look
     plugs: Optional[Sequence[str]] = None  # what xenopsd plugs (xenopsd.devices); None: unknown
+    requests: Mapping[str, int] = {}  # VF -> the number of its request
 
     @property
     def wanted(self) -> Dict[str, Dict[str, str]]:
@@ -114,7 +115,8 @@ def _note(host: Host, vm_uuid: str, permitted: Permitted) -> None:
     wanted, devices = permitted.wanted, permitted.devices
     xapis = [address for address in permitted.plugs or () if address not in devices]
     try:
-        start_notes.write(host, vm_uuid, [*devices, *xapis], {vf: dict(wanted[vf]) for vf in wanted})
+        settings = {vf: dict(wanted[vf]) for vf in wanted}
+        start_notes.write(host, vm_uuid, [*devices, *xapis], settings, permitted.requests)
     except OSError as error:
         host.log(f"{vm_uuid}: its start could not be noted: {error.strerror}")
         if permitted.ended is not None:  # a reboot's own note says the same already

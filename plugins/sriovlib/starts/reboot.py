@@ -65,10 +65,13 @@ def reboot(
     xapi = Xapi(host, session, JUDGING_SECONDS)
     pin.pin(host, xapi, view.vm, view.vm.named, view.pool.here.member)
     lease = view.entry.lease if view.entry else None
-    settings = start.settings_of(view.entry) if lease and lease.host == view.host else {}
+    is_here = lease is not None and lease.host == view.host
+    settings = start.settings_of(view.entry) if is_here else {}
+    requests = start.requests_of(view.entry) if is_here else {}
     had = note or NO_NOTE
     own = {vf: settings[vf] for vf in settings if vf in added}
-    return Permitted([*had.devices, *added], {**had.settings, **own}, None, view.seen, plugs)
+    numbers = {**had.requests, **{vf: requests[vf] for vf in own}}
+    return Permitted([*had.devices, *added], {**had.settings, **own}, None, view.seen, plugs, numbers)
 
 
 def _tell_of_another_order(
@@ -118,7 +121,7 @@ def _added(note: Optional[Note], plugs: Optional[Sequence[str]], named: Sequence
 
 
 def _as_before(note: Optional[Note], plugs: Optional[Sequence[str]]) -> Optional[Permitted]:
-    return Permitted(note.devices, note.settings, None, None, plugs) if note else None
+    return Permitted(note.devices, note.settings, None, None, plugs, note.requests) if note else None
 
 
 def _is_xapis(device: judge.Device) -> bool:

@@ -19,7 +19,7 @@ def leave(host: Host, vm_uuid: str, reboots: bool) -> None:
     note = start_notes.read(host, vm_uuid)
     if note is not None and not note.settings:  # nothing to set back, so nothing to wait for
         if reboots:
-            start_notes.write(host, vm_uuid, note.devices, {})
+            start_notes.write(host, vm_uuid, note.devices, {}, {})
         else:
             start_notes.remove(host, vm_uuid)
         return
@@ -32,7 +32,7 @@ def leave(host: Host, vm_uuid: str, reboots: bool) -> None:
         own = set(note.settings) - running - of_others(host, vm_uuid, note)
         if reboots:
             _release(host, own)
-            start_notes.write(host, vm_uuid, note.devices, note.settings)
+            start_notes.write(host, vm_uuid, note.devices, note.settings, note.requests)
         else:
             end(host, vm_uuid, note, own)
 
@@ -119,7 +119,7 @@ def _forget(host: Host, vm_uuid: str, note: Note, kept: Collection[str]) -> None
     sweep tries again."""
     try:
         if kept:
-            start_notes.write(host, vm_uuid, [], {vf: note.settings.get(vf, {}) for vf in kept}, LONG_AGO)
+            start_notes.write(host, vm_uuid, [], {vf: note.settings.get(vf, {}) for vf in kept}, {}, LONG_AGO)
         else:
             start_notes.remove(host, vm_uuid)
     except OSError as error:  # no start of another VM waits for this

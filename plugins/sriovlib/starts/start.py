@@ -60,7 +60,8 @@ def resume(host: Host, session: Any, ref: str, record: Record, plugs: Optional[S
 
 def _permitted(host: Host, session: Any, view: View, plugs: Optional[Sequence[str]]) -> Permitted:
     pin.pin(host, Xapi(host, session), view.vm, view.vm.named, view.pool.here.member)
-    return Permitted(view.vm.named, settings_of(view.entry), view.ended, view.seen, plugs)
+    settings, requests = settings_of(view.entry), requests_of(view.entry)
+    return Permitted(view.vm.named, settings, view.ended, view.seen, plugs, requests)
 
 
 def _must_be_told(record: Record, plugs: Optional[Sequence[str]]) -> None:
@@ -88,6 +89,12 @@ def settings_of(entry: Optional[Entry]) -> Dict[str, Dict[str, str]]:
     """VF -> what its request wants."""
     vfs = entry.lease.vfs if entry and entry.lease else {}
     return {vfs[one.number]: one.settings for one in (entry.requests if entry else ()) if one.number in vfs}
+
+
+def requests_of(entry: Optional[Entry]) -> Dict[str, int]:
+    """VF -> the number of its request."""
+    vfs = entry.lease.vfs if entry and entry.lease else {}
+    return {vf: number for number, vf in vfs.items()}
 
 
 def refused(refusals: Sequence[Refusal]) -> SriovError:

@@ -1,13 +1,15 @@
 """What each VM was given at its last start on this host: `/run/sriov/start-<vm uuid>`, empty after each boot.
 
-{"time": 8123.4, "devices": ["0000:07:10.0"], "settings": {"0000:07:10.0": {"mac": "82:..."}}}
+{"time": 8123.4, "devices": ["0000:07:10.0"], "settings": {"0000:07:10.0": {"mac": "82:..."}},
+ "requests": {"0000:07:10.0": 1}}
 
 `time` is time.monotonic() (since boot, the same for all processes). `devices` are all that the start plugs,
 also what xapi itself gives the VM (GPUs, VFs of its own SR-IOV); `settings` are those of our requests, in the
-ledger's words. A start that has been judged and has no domain yet is known by its note only. So a new note
-keeps other starts off its devices for CLAIM_SECONDS (by then the domain exists, or the start has failed), or
-as long as xapi says that the start is under way. All else that changes VFs leaves them alone until xapi says
-that the start is over, or STALE_SECONDS have passed.
+ledger's words, and `requests` their numbers (early builds of 0.1.0 noted none). A start that has been judged
+and has no domain yet is known by its note only. So a new note keeps other starts off its devices for
+CLAIM_SECONDS (by then the domain exists, or the start has failed), or as long as xapi says that the start is
+under way. All else that changes VFs leaves them alone until xapi says that the start is over, or
+STALE_SECONDS have passed.
 
 Beside it, for moments, `/run/sriov/reboot-<vm uuid>`: the VM's domain has ended and comes back. In a reboot
 xenopsd runs vm-post-destroy with a reboot's reason and then vm-pre-start with the arguments of any start, in
@@ -18,7 +20,7 @@ without xapi.
 
 import json
 import time
-from typing import Collection, Dict, List, NamedTuple, Optional
+from typing import Any, Collection, Dict, List, Mapping, NamedTuple, Optional
 
 from ..machine.host import RUN_FOLDER, Host
 
@@ -33,6 +35,7 @@ class Note(NamedTuple):
     time: float
     devices: List[str]
     settings: Dict[str, Dict[str, str]]  # VF -> what its request wants
+    requests: Mapping[str, int] = {}  # VF -> the number of its request
 
     @property
     def claims(self) -> bool:
@@ -51,6 +54,7 @@ def read(host: Host, vm_uuid: str) -> Optional[Note]:
             float(found["time"]),
             [str(address) for address in found["devices"]],
             {str(vf): _understood(settings) for vf, settings in found["settings"].items()},
+            _numbers(found.get("requests", {})),
         )
     except (OSError, ValueError, KeyError, TypeError, AttributeError, OverflowError, RecursionError):
         return None
@@ -62,17 +66,23 @@ def _understood(settings: Dict[str, str]) -> Dict[str, str]:
     return {name: text for name, text in settings.items() if vf_settings.is_understood(name, text)}
 
 
+def _numbers(requests: Dict[str, Any]) -> Dict[str, int]:
+    return {str(vf): number for vf, number in requests.items() if type(number) is int and number > 0}
+
+
 def write(
     host: Host,
     vm_uuid: str,
     devices: List[str],
     settings: Dict[str, Dict[str, str]],
+    requests: Mapping[str, int],
     at: Optional[float] = None,
 ) -> None:
     """Raises OSError. The caller holds the lock `vfs`, where there are settings. `at`:
     now, where not given."""
     now = time.monotonic() if at is None else at
-    text = json.dumps({"time": now, "devices": devices, "settings": settings})
+    of_devices = {vf: requests[vf] for vf in requests if vf in devices}
+    text = json.dumps({"time": now, "devices": devices, "settings": settings, "requests": of_devices})
     host.make_folder(RUN_FOLDER)
     host.replace_file(_path(vm_uuid), text.encode())
 
