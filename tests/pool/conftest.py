@@ -1,10 +1,12 @@
 """Pools that many tests begin with."""
 
+from pathlib import Path
 from typing import Iterator
 
 import hurry
 import pytest
 from managed_pool import FOREIGN, Pool
+from metered import Metered, has_run
 
 
 @pytest.fixture
@@ -25,3 +27,19 @@ def hurried() -> Iterator[None]:
     """Waits of the product take a tenth of their time."""
     with hurry.hurry():
         yield
+
+
+@pytest.fixture
+def metered(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Metered]:
+    """A host with VFs whose traffic is counted; none is in use."""
+    made = Metered(tmp_path, monkeypatch)
+    yield made
+    made.service.end()
+    made.xenstored.stop()
+    made.rrdd.stop()
+
+
+@pytest.fixture
+def running(metered: Metered) -> Metered:
+    """See has_run."""
+    return has_run(metered)

@@ -15,6 +15,7 @@ import watch
 from installed import (
     CONFIGURATION,
     ENABLED,
+    METRICS_ENABLED,
     answering_version,
     compiled_modules,
     links,
@@ -36,6 +37,7 @@ def test_a_new_installation(host: Dom0, package: Package, libraries: List[Librar
     assert links(host, package) == package.links
     assert answering_version(host) == package.version
     assert os.path.lexists(host.path(ENABLED))
+    assert os.path.lexists(host.path(METRICS_ENABLED))
     assert compiled_modules(host) == set(package.library)
     assert host.run("sriovctl", "--version").said == f"sriovctl {package.version}\n"
     lines = host.read(CONFIGURATION).splitlines()
@@ -44,7 +46,7 @@ def test_a_new_installation(host: Dom0, package: Package, libraries: List[Librar
 
 def test_systemd_understands_the_service(host: Dom0, package: Package) -> None:
     host.rpm_succeeds("--install", package.path)
-    for unit in ("sriov-restore.service", "sriov-xapi-started.service"):
+    for unit in ("sriov-restore.service", "sriov-xapi-started.service", "sriov-metrics.service"):
         ended = host.run("systemd-analyze", "verify", "--man=no", unit)
         assert "sriov" not in ended.said
 
@@ -53,6 +55,7 @@ def test_an_upgrade(host: Dom0, older: Package, package: Package, libraries: Lis
     host.rpm_succeeds("--install", older.path)
     host.write(CONFIGURATION, "# as the administrator wants it\n")
     os.unlink(host.path(ENABLED))
+    os.unlink(host.path(METRICS_ENABLED))
 
     with watching(host, libraries) as watched:
         host.rpm_succeeds("--upgrade", package.path)
@@ -64,6 +67,7 @@ def test_an_upgrade(host: Dom0, older: Package, package: Package, libraries: Lis
     assert answering_version(host) == package.version
     assert host.read(CONFIGURATION) == "# as the administrator wants it\n"
     assert not os.path.lexists(host.path(ENABLED))
+    assert not os.path.lexists(host.path(METRICS_ENABLED))
     assert [path for path in host.files() if BYGONE_HOOK in path or older.tree in path] == []
     assert compiled_modules(host) == set(package.library)
 

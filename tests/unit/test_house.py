@@ -12,7 +12,7 @@ LIBRARY = os.path.dirname(os.path.abspath(sriovlib.__file__))
 FLOORS = (
     ("calls",),
     ("starts",),
-    ("pool",),
+    ("pool", "traffic"),
     ("vf", "boot"),
     ("config", "xapi"),
     ("machine",),

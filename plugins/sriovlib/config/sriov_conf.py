@@ -5,6 +5,8 @@
 pciback = yes
 # each command and each write goes to the system log (see Host.debug)
 debug = yes
+# xapi's statistics of VMs are not told what their VFs carry (see traffic/service.py)
+metrics = no
 
 [xen before enable_iommu]
 # a boot entry = the IOMMU options that it had (empty: none); disable_iommu puts them back
@@ -34,7 +36,7 @@ from .ini import Document
 PATH = "/etc/sriov.conf"
 
 HOST, BOOT, XEN_BEFORE = "host", "boot", "xen before enable_iommu"
-_KEYS = {HOST: ("pciback", "debug"), BOOT: ("initrd",), XEN_BEFORE: None}  # None: any key
+_KEYS = {HOST: ("pciback", "debug", "metrics"), BOOT: ("initrd",), XEN_BEFORE: None}  # None: any key
 _SECTION = re.compile(r"pf\s+(?P<pf>\S+)|vf\s+(?P<of>\S+)\s+(?P<number>0|[1-9][0-9]{0,5})")
 _GUID = re.compile(r"[0-9a-fA-F]{2}(?::[0-9a-fA-F]{2}){7}")
 
@@ -68,6 +70,10 @@ class HostConfig(NamedTuple):
     @property
     def pciback(self) -> bool:
         return bool(ini.boolean(self.document.get(HOST, "pciback")))
+
+    @property
+    def metrics(self) -> bool:
+        return ini.boolean(self.document.get(HOST, "metrics")) is not False
 
 
 def pf_section(address: str) -> str:

@@ -14,7 +14,6 @@ from .hosts import Member, Topology
 from .inventories import Survey
 from .ledger import NO_ENTRY, Choice, Entry, Request
 from .placement import Held, NoFreeVf
-from .records import LEDGER, VMS, Records
 from .state import PoolState, Vm
 from .transaction import Transaction
 
@@ -30,7 +29,6 @@ class Call(NamedTuple):
     host: Host
     session: Any
     xapi: Xapi
-    records: Records
     topology: Topology
     vm_uuid: str
     vm_name: str  # and UUID
@@ -63,13 +61,12 @@ def call(
 ) -> Call:
     """Refuses a VM that gets no VFs, and a host `wanted` that is not live."""
     xapi = Xapi(host, session)
-    records = Records(host, xapi)
-    topology = hosts.read(host, records)
+    topology = hosts.read(host, xapi)
     _, record = state.vm_record(xapi, vm_uuid, template)
     if wanted is not None:
         hosts.member(topology, wanted)
     vm_name = state.named(record["name_label"], vm_uuid)
-    return Call(host, session, xapi, records, topology, vm_uuid, vm_name, f"{name} for {vm_name}")
+    return Call(host, session, xapi, topology, vm_uuid, vm_name, f"{name} for {vm_name}")
 
 
 @contextmanager
@@ -100,16 +97,13 @@ def work(
         if surveyed.hosts and time.monotonic() - began > STALE_SECONDS:
             surveyed = inventories.again(host, session, pool, surveyed)
         xapi = Xapi(host, session)
-        now = state.read(of.records.by(xapi), pool.uuids)
-        # Also one that became a template: its VFs can be taken back.
-        ref, record = state.vm_record(xapi, of.vm_uuid, template=True)
-        if not of.records.tell(VMS, "vm", ref, record):
-            now = state.read(of.records.anew(VMS), pool.uuids)
+        now = state.read(xapi, pool.uuids)
         if pool.uuids.get(now.master_ref) != pool.own:
             raise SriovError("SRIOV_BUSY", "The pool master changed during this call.", "Call again.")
-        vm = state.vm_of(ref, record, pool.uuids)
-        if vm.uuid in now.vms:
-            now = now.with_vms([vm], None)
+        vm = now.vms.get(of.vm_uuid)
+        if vm is None:  # one that became a template: its VFs can be taken back
+            ref, record = state.vm_record(xapi, of.vm_uuid, template=True)
+            vm = state.vm_of(ref, record, pool.uuids)
         pci_entries.must_be_readable(vm.uuid, vm.name, vm.other_config)
         if not reads:
             state.must_be_halted(vm, starting)
@@ -123,8 +117,8 @@ def concerned(of: Call, wanted: Optional[str], *choices: Choice) -> List[Member]
     """The live hosts to ask before the lock is taken: `wanted`, the one of the VM's lease, and those that can
     serve one of its requests or of `choices`."""
     pool = of.topology
-    (record,) = of.records.of(LEDGER)["pool"].values()
-    keys = ledger.keys(record["other_config"]).get(of.vm_uuid)
+    (ref,) = of.xapi.call("pool.get_all")
+    keys = ledger.keys(of.xapi.call("pool.get_other_config", ref)).get(of.vm_uuid)
     try:
         entry = ledger.parse(keys[-1].text) if keys else NO_ENTRY
     except ledger.LedgerError:

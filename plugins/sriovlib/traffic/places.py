@@ -1,0 +1,81 @@
+"""Which running domain has which VF, for which request, and where its driver counts what it carries."""
+
+from typing import Dict, List, NamedTuple, Optional
+
+from ..machine import pci, sysfs, xenstore
+from ..machine.host import Host
+from ..vf import inventory, start_notes
+from . import drivers
+from .drivers import Counting
+from .rates import Holder
+
+SHOWN = 3
+
+
+class Place(NamedTuple):
+    """A VF in use whose driver counts."""
+
+    holder: Holder
+    interface: str  # of its PF's port
+    port: int  # the index of that interface
+    number: int  # the VF's
+    counting: Counting
+
+
+class Found(NamedTuple):
+    places: Dict[str, Place]  # by the VF's address
+    notes: List[str]  # for the log: whose VFs have no statistics, and why
+    without_port: bool  # whether some lack the interface of their port, as while a driver is loaded again
+
+
+NOTHING = Found({}, [], False)
+
+
+def look(host: Host) -> Optional[Found]:
+    """None where xenstore does not answer."""
+    owners = xenstore.owners_now(host)
+    if owners is None:
+        return None
+    holders = _holders(host, owners)
+    if not holders:
+        return NOTHING
+    pfs, vfs = pci.functions(host)
+    pf_at = {pf.address: pf for pf in pfs}
+    held = [vf for vf in vfs if vf.address in holders and pf_at[vf.pf].is_network]
+    used = sorted({pf_at[vf.pf].driver or "none" for vf in held})
+    try:
+        able = drivers.loaded(host, used)
+        notes = [f"the driver {name} does not count what its VFs carry" for name in used if name not in able]
+    except OSError as error:
+        able = set()
+        notes = [f"{drivers.KALLSYMS} does not tell which drivers count ({error.strerror})"]
+    found = {}
+    without_port = []
+    for vf in held:
+        pf = pf_at[vf.pf]
+        interface = inventory.settings_interface(pf, vf, {})
+        port = host.number(sysfs.interface(interface, "ifindex")) if interface else None
+        if pf.driver not in able:
+            continue
+        if not interface or not port:
+            without_port.append(vf.address)
+        else:
+            counting = drivers.DRIVERS[pf.driver]
+            found[vf.address] = Place(holders[vf.address], interface, port, vf.number, counting)
+    if without_port:
+        notes.append(f"{', '.join(without_port[:SHOWN])}: dom0 has no interface of their port")
+    return Found(found, notes, bool(without_port))
+
+
+def _holders(host: Host, owners: Dict[str, xenstore.Domain]) -> Dict[str, Holder]:
+    """By the VF's address: of domains that are VMs, by the note of the VM's last start here."""
+    known: Dict[str, start_notes.Note] = {}
+    found = {}
+    for address, domain in owners.items():
+        if domain.vm_uuid is not None:
+            if domain.vm_uuid not in known:
+                known[domain.vm_uuid] = start_notes.read(host, domain.vm_uuid) or start_notes.NO_NOTE
+            request = known[domain.vm_uuid].requests.get(address)
+            if request is not None:
+                found[address] = Holder(domain.vm_uuid, domain.domid, request)
+    return found

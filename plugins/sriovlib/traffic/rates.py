@@ -1,0 +1,77 @@
+"""What a VF carried between two readings of it. Pure.
+
+A driver's counters begin when it likes: with the VF, with its PF's driver, with the guest's driver. So what
+is published are rates, never a counter: of two readings that are of one VF, by one port, in one domain that
+has neither got nor lost a device since, and where nothing has gone backwards. Otherwise nothing is said for
+once, and the later reading is what the next one is compared with.
+"""
+
+from typing import Collection, Dict, Mapping, NamedTuple, Optional
+
+from ..machine.vf_counters import Counters
+from ..machine.xenstore_watch import ALL
+
+LONGEST = 20.0  # seconds between two readings: what is older says little of now
+
+
+class Holder(NamedTuple):
+    """Who has a VF."""
+
+    vm_uuid: str
+    domid: int
+    request: int
+
+
+class Reading(NamedTuple):
+    """Of one VF. `port`: the index of its port's interface, which the kernel gives to no other."""
+
+    holder: Holder
+    port: int
+    at: float  # time.monotonic()
+    counters: Counters
+
+
+class Rate(NamedTuple):
+    """Of one VF, per second: bytes, and frames that were dropped."""
+
+    holder: Holder
+    rx: float
+    tx: float
+    rx_dropped: float
+    tx_dropped: float
+
+
+def untouched(readings: Mapping[str, Reading], moved: Collection[int]) -> Dict[str, Reading]:
+    """Those that still say something of their holder. `moved`: domains that got or lost a device since; ALL
+    among them: any may have."""
+    return {vf: one for vf, one in readings.items() if ALL not in moved and one.holder.domid not in moved}
+
+
+def between(before: Mapping[str, Reading], now: Mapping[str, Reading]) -> Dict[str, Rate]:
+    """VF -> what it carries. The readings are untouched by what happened from the first to the last."""
+    found = {vf: _between(before.get(vf), reading) for vf, reading in now.items()}
+    return {vf: rate for vf, rate in found.items() if rate is not None}
+
+
+def _between(before: Optional[Reading], now: Reading) -> Optional[Rate]:
+    if before is None or (before.holder, before.port) != (now.holder, now.port):
+        return None
+    seconds = now.at - before.at
+    if not 0 < seconds <= LONGEST:
+        return None
+    if any(later < earlier for earlier, later in zip(before.counters, now.counters)):
+        return None
+    return Rate(
+        now.holder,
+        (now.counters.rx_bytes - before.counters.rx_bytes) / seconds,
+        (now.counters.tx_bytes - before.counters.tx_bytes) / seconds,
+        (now.counters.rx_dropped - before.counters.rx_dropped) / seconds,
+        (now.counters.tx_dropped - before.counters.tx_dropped) / seconds,
+    )
+
+
+def is_told(counters: Counters) -> bool:
+    """Whether the driver has told anything. Zeroes are what rtnetlink says where the driver refuses (i40e
+    while it resets a VF), so a VF that has carried nothing yet looks like one of which nothing is known, and
+    counts as that: the next reading is compared with the one before."""
+    return any(counters)

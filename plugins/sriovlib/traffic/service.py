@@ -1,0 +1,193 @@
+"""The service sriov-metrics: reads what VFs in use carry, each time just before xcp-rrdd reads it from here.
+
+Nothing depends on it. It asks nothing while no VF in use is counted, and where something is silent it says
+nothing of VFs rather than something old.
+"""
+
+import time
+from typing import Dict, List, Optional, Set
+
+from ..config import sriov_conf
+from ..machine.host import Host
+from ..machine.metrics_file import MetricsFile
+from ..machine.vf_counters import Links
+from ..machine.xenstore_watch import ALL, Watch
+from ..xapi import rrdd
+from ..xapi.rrdd import PERIOD
+from ..xapi.session import XapiSilent
+from . import payload, places, rates
+from .payload import Source
+from .places import Found, Place
+from .rates import Rate, Reading
+
+UID = "xapi-sriov"
+LEAD = 0.5  # seconds before rrdd's reading: rrdp-netdev's
+LEAST = 0.1
+IDLE_SECONDS = 60.0  # between looks at what tells of no change: /etc/sriov.conf, ports that come back
+SETTLE_SECONDS = 1.0  # a VM's devices come one after the other
+NEVER = float("inf")
+
+
+class Service:
+    def __init__(self, host: Host, links: Optional[Links] = None) -> None:
+        self._host = host
+        self._links = Links() if links is None else links
+        self._file = MetricsFile(host, UID)
+        self._watch: Optional[Watch] = None
+        self._found = places.NOTHING
+        self._moved: Set[int] = set()  # domains that may have got or lost devices
+        self._look_at = 0.0  # when to look who has what, whatever has happened
+        self._before: Dict[str, Reading] = {}
+        self._trouble: Dict[str, str] = {}
+        self._sources: List[Source] = []
+        self._described = payload.metadata([])
+        self._conf_changed: Optional[float] = -1.0  # when /etc/sriov.conf was; None: there is none
+        self._on = True
+
+    def run(self) -> None:
+        """Until /etc/sriov.conf says `metrics = no`, or the process is told to end."""
+        try:
+            while self.is_wanted():
+                self.wait(self.turn())
+            self._host.log("sriov-metrics ends: metrics = no in /etc/sriov.conf")
+        finally:
+            self.end()
+
+    def end(self) -> None:
+        self._file.remove()
+        self._forget_watch()
+        self._links.close()
+
+    def is_wanted(self) -> bool:
+        """Looks into the file when it has changed."""
+        try:
+            changed: Optional[float] = self._host.modified(sriov_conf.PATH)
+        except OSError:
+            changed = None
+        if changed != self._conf_changed:
+            self._conf_changed = changed
+            self._on = sriov_conf.read(self._host).metrics
+        return self._on
+
+    def turn(self) -> float:
+        """One reading; seconds until the next is due."""
+        rates_now = self.read()
+        if not self._found.places:
+            self._file.remove()
+            return IDLE_SECONDS if self._watch is not None else PERIOD
+        try:
+            self._file.write(self._payload(rates_now))
+            wait = (rrdd.next_reading(self._host, UID) - LEAD) % PERIOD
+        except (OSError, XapiSilent) as error:
+            self._file.remove()  # when rrdd comes back it must find nothing old
+            why = error.strerror if isinstance(error, OSError) else None
+            self._say("rrdd", f"xcp-rrdd gets no statistics of VFs: {why or error}")
+            return PERIOD
+        self._is_over("rrdd", "xcp-rrdd gets statistics of VFs")
+        return wait if wait >= LEAST else wait + PERIOD
+
+    def wait(self, seconds: float) -> None:
+        """Or until xenstore tells of a change, where there is nothing to read yet."""
+        if self._watch is None:
+            time.sleep(seconds)
+            return
+        until = time.monotonic() + seconds
+        while time.monotonic() < until:
+            self._watch.wait(until - time.monotonic())
+            self._moved |= self._changed()
+            if self._watch is None:
+                return
+            if self._moved and not self._found.places:
+                time.sleep(SETTLE_SECONDS)
+                return
+
+    # -- reading -----------------------------------------------------------------------------------
+
+    def read(self) -> Dict[str, Rate]:
+        """VF -> what it carries, of all of which that is known."""
+        moved = self._moved | self._changed()
+        self._moved = set()
+        if moved or time.monotonic() >= self._look_at:
+            self._look()
+        now = self._ask()
+        late = self._changed()  # of these it is not known whom the reading is of
+        self._moved |= late
+        now = rates.untouched(now, late)
+        before = rates.untouched(self._before, moved | late)
+        self._before = {vf: before[vf] for vf in before if vf in self._found.places}
+        carried = rates.between(self._before, now)
+        self._before.update(now)
+        return carried
+
+    def _changed(self) -> Set[int]:
+        """Domains that may have got or lost devices; ALL as long as xenstore does not tell."""
+        try:
+            if self._watch is None:
+                self._watch = Watch(self._host)
+                self._is_over("xenstore", "xenstore tells which VMs have VFs")
+                return {ALL}
+            return self._watch.changed()
+        except OSError as error:
+            self._forget_watch()
+            self._say("xenstore", f"xenstore does not tell which VMs have VFs: {error.strerror or error}")
+            return {ALL}
+
+    def _forget_watch(self) -> None:
+        if self._watch is not None:
+            self._watch.close()
+        self._watch = None
+
+    def _look(self) -> None:
+        found: Optional[Found] = places.look(self._host) if self._watch is not None else None
+        self._found = found or places.NOTHING
+        later = time.monotonic() + IDLE_SECONDS if self._found.without_port else NEVER
+        self._look_at = 0.0 if found is None else later
+        for note in self._found.notes:
+            self._say(note, note)
+
+    def _ask(self) -> Dict[str, Reading]:
+        """One question a port; a port that does not answer stops none of the others."""
+        by_port: Dict[int, Dict[str, Place]] = {}
+        for vf, place in self._found.places.items():
+            by_port.setdefault(place.port, {})[vf] = place
+        found: Dict[str, Reading] = {}
+        silent = []
+        for port, of_port in by_port.items():
+            interface = next(iter(of_port.values())).interface
+            try:
+                told = self._links.ask(port)
+            except OSError as error:
+                silent.append(f"{interface}: {error.strerror or error}")
+                self._look_at = min(self._look_at, time.monotonic() + IDLE_SECONDS)
+                continue
+            at = time.monotonic()
+            if len(told.vfs) < told.num_vfs:
+                silent.append(f"{interface}: the kernel tells of {len(told.vfs)} of {told.num_vfs} VFs")
+            for vf, place in of_port.items():
+                counters = told.vfs.get(place.number)
+                if counters is not None and rates.is_told(counters):
+                    found[vf] = Reading(place.holder, port, at, counters)
+        if silent:
+            self._say("ports", "; ".join(silent))
+        else:
+            self._is_over("ports", "all ports tell what their VFs carry")
+        return found
+
+    # -- what is said ------------------------------------------------------------------------------
+
+    def _payload(self, carried: Dict[str, Rate]) -> bytes:
+        counting = {vf: self._found.places[vf].counting for vf in carried}
+        sources, values = payload.sources(carried, counting)
+        if sources != self._sources:
+            self._sources, self._described = sources, payload.metadata(sources)
+        return payload.payload(values, self._described, time.time())
+
+    def _say(self, about: str, text: str) -> None:
+        """Once."""
+        if self._trouble.get(about) != text:
+            self._trouble[about] = text
+            self._host.log(f"sriov-metrics: {text}")
+
+    def _is_over(self, about: str, text: str) -> None:
+        if self._trouble.pop(about, None) is not None:
+            self._host.log(f"sriov-metrics: {text} again")

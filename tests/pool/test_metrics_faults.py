@@ -1,0 +1,185 @@
+"""Whose the traffic of a VF is while VMs come and go, and what is told where xenstore or rrdd is silent."""
+
+import os
+import subprocess
+from contextlib import contextmanager
+from typing import Iterator
+
+import pytest
+from metered import MAIL, PF0, VF0, VF1, WEB, Metered, goes_on, unknown
+from rrdd import FOLDER
+from sriovlib.machine import metrics_file, xenstore
+from sriovlib.vf import start_notes
+from sriovlib.xapi.rrdd import PERIOD
+
+# -- whose it is ---------------------------------------------------------------------------------------
+
+
+def test_the_end_of_a_vm(running: Metered) -> None:
+    running.stops(WEB)
+    assert unknown(goes_on(running))
+    assert running.files() == []
+
+
+def test_a_vf_that_changes_its_vm_between_two_readings(running: Metered) -> None:
+    running.stops(WEB)
+    running.starts(MAIL, {VF0: 1})
+    running.cards.carry(running.port(PF0), 0, 10**9)
+    values = goes_on(running)
+    assert unknown(values)
+    assert values[MAIL] == {}
+    assert goes_on(running)[MAIL] == {"vif_101_rx": 50.0, "vif_101_tx": 0.0}
+
+
+def test_a_vf_that_changes_its_vm_while_it_is_read(running: Metered) -> None:
+    """The counters are read, and then it is another VM's."""
+
+    def change() -> None:
+        running.cards.before_answer = lambda: None
+        running.stops(WEB)
+        running.starts(MAIL, {VF0: 1})
+
+    running.cards.before_answer = change
+    running.cards.carry(running.port(PF0), 0, 10**9)
+    assert unknown(goes_on(running))
+    running.cards.carry(running.port(PF0), 0, 10**9)
+    assert unknown(goes_on(running), MAIL)
+    assert goes_on(running)[MAIL] == {"vif_101_rx": 50.0, "vif_101_tx": 0.0}
+
+
+def test_a_vf_that_another_vm_had_for_a_moment(running: Metered) -> None:
+    """It is the first one's at both readings."""
+    running.stops(WEB)
+    running.starts(MAIL, {VF0: 1})
+    running.cards.carry(running.port(PF0), 0, 10**9)
+    running.stops(MAIL)
+    running.starts(WEB, {VF0: 1})
+    assert unknown(goes_on(running))
+    assert goes_on(running)[WEB]["vif_101_rx"] == 50.0
+
+
+def test_a_reboot_has_no_peak(running: Metered) -> None:
+    """The card counts on, and rrdd would take a counter of a new domain as having begun with 0."""
+    running.stops(WEB)
+    running.starts(WEB, {VF0: 1})
+    assert unknown(goes_on(running))
+    assert goes_on(running)[WEB]["vif_101_rx"] == 50.0
+
+
+def test_a_device_that_is_no_vf_of_a_request_has_none(metered: Metered) -> None:
+    """An entry by hand, a VM without a note, and a VM that started before notes had numbers."""
+    metered.starts(WEB, {VF0: 1}, note=False)
+    start_notes.write(metered.host, MAIL, [VF1], {VF1: {"vlan": "12"}}, {})
+    metered.starts(MAIL, {VF1: 1}, note=False)
+    for _ in range(3):
+        metered.cards.carry(metered.port(PF0), 0, 100)
+        metered.cards.carry(metered.port(PF0), 1, 100)
+        assert metered.period() == {WEB: {}, MAIL: {}}
+
+
+def test_xenstore_that_does_not_answer(running: Metered) -> None:
+    running.xenstored.stop()
+    assert unknown(goes_on(running))
+    assert "xenstore does not tell which VMs have VFs" in running.log
+    running.stops(WEB)
+    running.starts(MAIL, {VF0: 1})
+    running.xenstored.start()
+    goes_on(running)
+    values = goes_on(running)
+    assert unknown(values)
+    assert values[MAIL]["vif_101_rx"] == 50.0
+
+
+def test_the_command_of_xenstore_fails(running: Metered, monkeypatch: pytest.MonkeyPatch) -> None:
+    with monkeypatch.context() as patched:
+        patched.setattr(xenstore, "owners_now", lambda _host: None)
+        running.starts(MAIL, {VF1: 1})
+        assert unknown(goes_on(running))
+    goes_on(running)
+    assert goes_on(running)[WEB]["vif_101_rx"] == 50.0
+
+
+# -- xcp-rrdd ------------------------------------------------------------------------------------------
+
+
+def test_rrdd_that_is_not_there(running: Metered) -> None:
+    running.rrdd.stop()
+    running.clock.now += 5
+    assert running.service.turn() == PERIOD
+    assert running.files() == []  # it would find what is old when it comes back
+    assert "xcp-rrdd gets no statistics of VFs" in running.log
+    running.rrdd.start()
+    assert goes_on(running)[WEB]["vif_101_rx"] == 50.0
+
+
+def test_a_restart_of_rrdd(running: Metered) -> None:
+    running.rrdd.stop()
+    running.rrdd.start()
+    assert goes_on(running)[WEB]["vif_101_rx"] == 50.0
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        b"",
+        b"HTTP/1.1 401 Go away\r\ncontent-length: 0\r\n\r\n",
+        b"HTTP/1.1 200 OK\r\ncontent-length: 1\r\n\r\n<",
+    ],
+)
+def test_rrdd_that_answers_what_is_no_answer(running: Metered, answer: bytes) -> None:
+    running.rrdd.answer = answer
+    goes_on(running)
+    assert running.files() == []
+    running.rrdd.answer = None
+    assert goes_on(running)[WEB]["vif_101_rx"] == 50.0
+
+
+def test_a_file_that_somebody_removed(running: Metered) -> None:
+    os.unlink(f"host{FOLDER}/xapi-sriov")
+    assert goes_on(running)[WEB]["vif_101_rx"] == 50.0
+
+
+@contextmanager
+def with_room_for(size: int) -> Iterator[None]:
+    """A tmpfs of that size in the place of the folder."""
+    mount = ["mount", "-t", "tmpfs", "-o", f"size={size}", "none", "host" + FOLDER]
+    if subprocess.run(mount, stderr=subprocess.DEVNULL).returncode != 0:
+        pytest.skip("only root can mount a small tmpfs")
+    try:
+        yield
+    finally:
+        subprocess.run(["umount", "-l", "host" + FOLDER], check=True)
+
+
+@pytest.mark.usefixtures("running")
+def test_the_file_has_all_its_pages() -> None:
+    """Where /dev/shm is full, rrdd would die of one that is not there yet."""
+    found = os.stat(f"host{FOLDER}/xapi-sriov")
+    assert found.st_blocks * 512 >= found.st_size >= metrics_file.SMALLEST
+
+
+def test_dev_shm_that_is_full(running: Metered) -> None:
+    running.rrdd.stop()
+    with with_room_for(32768):
+        running.rrdd.start()
+        running.clock.now += 5
+        assert running.service.turn() == PERIOD
+        assert running.files() == []
+        assert "No space left on device" in running.log
+        running.rrdd.stop()
+    running.rrdd.start()
+    assert goes_on(running)[WEB]["vif_101_rx"] == 50.0
+
+
+def test_what_a_killed_service_left(running: Metered) -> None:
+    os.link(f"host{FOLDER}/xapi-sriov", "left")
+    running.service.end()
+    os.rename("left", f"host{FOLDER}/xapi-sriov")
+    running.write(f"{FOLDER}/xapi-sriov.tmp", "")
+    running.rrdd.discover()
+    running.service = running.started()
+    goes_on(running)
+    assert goes_on(running)[WEB]["vif_101_rx"] == 50.0
+    running.stops(WEB)
+    running.period()
+    assert running.files() == []
