@@ -1,7 +1,10 @@
 """A host whose files are those of pyfakefs, and whose commands say what the test wants them to say."""
 
-from typing import Dict, List, Mapping, Optional, Sequence, Union
+import struct
+from typing import Any, Dict, List, Mapping, Optional, Sequence, Tuple
 
+import kernel_net
+import kernel_netlink
 from pyfakefs.fake_filesystem import FakeFilesystem
 from sriovlib.machine.command import COMMAND_SECONDS, NOT_FOUND, Completed, Running
 from sriovlib.machine.host import Host
@@ -18,11 +21,12 @@ class _Answered(Running):
 
 class AnsweringHost(Host):
     """`said`: a command's name, or its whole line -> what it prints, or the status with which it fails. Any
-    other command is not there."""
+    other command is not there. Of the kernel: `link NAME`, `link INDEX`, `addresses` -> the messages that it
+    answers over netlink; it refuses all else."""
 
-    def __init__(self, said: Optional[Mapping[str, Union[str, int]]] = None) -> None:
+    def __init__(self, said: Optional[Mapping[str, Any]] = None) -> None:
         super().__init__()
-        self.said: Dict[str, Union[str, int]] = dict(said or {})
+        self.said: Dict[str, Any] = dict(said or {})
         self.asked: List[str] = []  # what was run, and what it was told
 
     def start(self, argv: Sequence[str], input_text: Optional[str] = None) -> Running:
@@ -32,6 +36,15 @@ class AnsweringHost(Host):
         if isinstance(said, str):
             return _Answered(Completed(argv, 0, said, ""))
         return _Answered(Completed(argv, said, "", "refused"))
+
+    def netlink(self, request: bytes) -> List[bytes]:
+        question = "addresses"
+        if struct.unpack_from("=IH", request)[1] == kernel_netlink.GET_LINK:
+            _family, _type, index = struct.unpack_from("=BxHi", request, 16)
+            name = kernel_netlink.attributes(request[32:]).get(3, b"").rstrip(b"\0").decode()
+            question = f"link {name or index}"
+        messages: List[bytes] = self.said.get(question, [kernel_netlink.refusal(1)])
+        return messages
 
     def run(
         self, argv: Sequence[str], seconds: float = COMMAND_SECONDS, input_text: Optional[str] = None
@@ -83,10 +96,18 @@ def add_interface(fs: FakeFilesystem, address: str, name: str, mac: str, **attri
     fs.create_symlink(f"{folder}/device", f"../../../{address}")
 
 
-def ip_shows(*interfaces: str, vfs: int, mac: str = "00:00:00:00:00:00") -> Dict[str, str]:
-    """What `ip -details link show` says of interfaces that each tell of the VFs."""
-    lines = []
-    for index, name in enumerate(interfaces, 2):
-        lines.append(f"{index}: {name}: <BROADCAST,MULTICAST,UP,LOWER_UP> mtu 1500 qdisc mq state UP")
-        lines += [f"    vf {number} MAC {mac}, spoof checking off, link-state auto" for number in range(vfs)]
-    return {"ip -details link show": "\n".join(lines) + "\n"}
+def shows(*interfaces: str, vfs: int, mac: str = kernel_net.NO_MAC, kind: int = 1) -> Dict[str, Any]:
+    """What the kernel tells of interfaces that each tell of the VFs. `kind`: ARPHRD_..., 32: InfiniBand."""
+    settings = [kernel_net.VfSettings(mac, spoof_check=False)] * vfs
+    return {
+        f"link {name}": [kernel_netlink.new_link(name, index, settings, kind)]
+        for index, name in enumerate(interfaces, 2)
+    }
+
+
+def has_addresses(*pairs: Tuple[str, str]) -> Dict[str, Any]:
+    """What it tells of dom0's addresses, by interface: these, and lo's."""
+    named = list(enumerate([("lo", "127.0.0.1/8"), *pairs], 1))
+    messages = [kernel_netlink.new_address(index, text) for index, (_, text) in named]
+    links = {f"link {index}": [kernel_netlink.new_link(name, index, None)] for index, (name, _) in named}
+    return {"addresses": [*messages, kernel_netlink.done()], **links}

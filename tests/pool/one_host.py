@@ -8,6 +8,7 @@ from functools import partial
 from typing import Any, Callable, Dict, List, Optional, Tuple
 
 import kernel_net
+import kernel_netlink
 import machine
 import pytest
 from machine import Done, Machine
@@ -15,6 +16,7 @@ from machine_description import default_description
 from small_pool import SmallPool
 from sriovlib.calls import table
 from sriovlib.errors import SriovError
+from sriovlib.machine import netlink
 from sriovlib.machine.host import RUN_FOLDER
 from sriovlib.vf import create
 
@@ -108,6 +110,27 @@ def answering(host: Machine, words: str, **other: Any) -> Machine:
         return Done(running.finish()._replace(**other)) if words in (argv[0], " ".join(argv)) else running
 
     return odd(host, "start", start)
+
+
+def not_telling(host: Machine, interface: str, number: Optional[int] = None) -> Machine:
+    """The kernel refuses to tell of an interface; without a number it tells of none of its VFs, as of igb's
+    whose driver was loaded anew while guests had them."""
+
+    def answer(real: Callable[..., Any], request: bytes) -> Any:
+        return not_told(real(request), request, interface, number)
+
+    return odd(host, "netlink", answer)
+
+
+def not_told(
+    answer: List[bytes], request: bytes, interface: str, number: Optional[int] = None
+) -> List[bytes]:
+    if interface.encode() + b"\0" not in request:
+        return answer
+    if number is not None:
+        return [kernel_netlink.refusal(number)]
+    told = netlink._link(answer[0])
+    return [kernel_netlink.new_link(interface, 2, [], num_vfs=told.num_vfs)]
 
 
 def card_takes(monkeypatch: pytest.MonkeyPatch, instead: Callable[..., None]) -> None:

@@ -106,7 +106,8 @@ def test_a_driver_that_shows_a_setting_late(host: Machine, monkeypatch: pytest.M
         shown = real(*args)
         if old:
             old.pop()
-            shown["eth1"][0] = shown["eth1"][0]._replace(mac=NO_MAC)
+            eth1 = shown.settings["eth1"]
+            eth1[0] = eth1[0]._replace(mac=NO_MAC)
         return shown
 
     there = apply.look(host)
@@ -230,7 +231,7 @@ def test_a_rate_needs_a_link(host: Machine, rate: str) -> None:
     assert is_up()
 
 
-def test_few_processes_however_many_vfs(tmp_path: Path) -> None:
+def test_one_process_however_many_vfs(tmp_path: Path) -> None:
     made = machine.default_host(str(tmp_path))
     for port in (ETH1, ETH2):
         made.write_attribute(f"/sys/bus/pci/devices/{port}/sriov_numvfs", "63")
@@ -242,10 +243,10 @@ def test_few_processes_however_many_vfs(tmp_path: Path) -> None:
     started.clear()
     arrive(host, requested)
     assert len(requested) == 126
-    assert started == [" ".join(argv) for argv in (ip_link.COMMAND, ip_link.BATCH, ip_link.COMMAND)]
+    assert started == [" ".join(ip_link.BATCH)]
     started.clear()
     assert apply.release(host, list(requested)) == {}
-    assert started == [" ".join(argv) for argv in (ip_link.COMMAND, ip_link.BATCH, ip_link.COMMAND)]
+    assert started == [" ".join(ip_link.BATCH)]
 
 
 def make_busy(monkeypatch: pytest.MonkeyPatch, times: int, seconds: float) -> None:

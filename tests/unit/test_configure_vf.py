@@ -190,7 +190,7 @@ def test_configure_vf_undoes_unknown_settings_to_the_rest_state(
     host: Machine, pool: SmallPool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The kernel cuts the list of very many VFs."""
-    monkeypatch.setattr(ip_link, "parse", lambda _answer: {"eth1": {0: vf_settings.UNSET}})
+    monkeypatch.setattr(ip_link, "told", lambda _link: {0: vf_settings.UNSET})
     refused(host, pool, "07:10.2", mac="02:00:00:00:00:05", vlan="12", link_state="enable")
     monkeypatch.undo()
     assert settings(host, pool)["0000:07:10.2"][:2] == (vf_settings.NO_MAC, 0)

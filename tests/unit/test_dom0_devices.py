@@ -20,7 +20,7 @@ def needs(
     of_vms: Dict[str, str] = {},  # noqa: B006 - nobody changes it
 ) -> Dict[str, Tuple[str, ...]]:
     pfs, vfs = pci.functions(host)
-    standing = management_network.look(host, host.run(management_network.COMMAND))
+    standing = management_network.look(host)
     return dom0_devices.needs(host, pfs, vfs, standing, known, of_vms)
 
 

@@ -1,5 +1,6 @@
 """What a setting left out means: what the driver of that card gives a fresh VF, not what another one does."""
 
+import errno
 from pathlib import Path
 from typing import Any, Dict, List, Tuple
 
@@ -7,7 +8,7 @@ import machine
 import pytest
 from machine import Machine
 from machine_description import Card, Sriov, default_description
-from one_host import answering, call, refused
+from one_host import call, not_telling, refused
 from pyfakefs.fake_filesystem import FakeFilesystem
 from small_pool import SmallPool
 from sriovlib.config import sriov_conf
@@ -15,12 +16,12 @@ from sriovlib.config.vf_settings import NO_MAC, VfSettings
 from sriovlib.machine.host import Host
 from sriovlib.starts import handover
 from sriovlib.starts.handover import Permitted
-from sriovlib.vf import apply, driver_defaults, ip_link, restore, start_notes
+from sriovlib.vf import apply, driver_defaults, restore, start_notes
 
 PF, VF0, VF1 = "0000:05:00.0", "0000:05:00.2", "0000:05:00.3"
 WEB, MAIL = "11111111-2222-4333-8444-555555555555", "66666666-2222-4333-8444-555555555555"
 MAC = "82:00:00:00:00:01"
-CODE, SHOW_LINKS = "SETTINGS_UNKNOWN", " ".join(ip_link.COMMAND)
+CODE = "SETTINGS_UNKNOWN"
 
 
 def host_with(folder: Path, driver: str, vfs: int = 2, how: str = "restore") -> Machine:
@@ -147,32 +148,19 @@ def test_a_note_that_is_none_is_replaced(fs: FakeFilesystem) -> None:
     assert driver_defaults.kept(Host()) == {PF: {"spoof_check": False}}
 
 
-def test_an_ip_that_breaks_off_at_a_card_names_it_and_costs_no_other(tmp_path: Path) -> None:
+def test_a_kernel_that_does_not_tell_of_a_card_costs_no_other(tmp_path: Path) -> None:
+    """The card is named, and can be set all the same."""
     host = host_with(tmp_path, "mlx5_core")
     host.write_attribute("/sys/bus/pci/devices/0000:07:00.0/sriov_numvfs", "2")
-
-    said = host.run(ip_link.COMMAND).stdout
-    before = said[: said.rindex("\n", 0, said.index("eth5")) + 1]
-    all_links = answering(host, SHOW_LINKS, status=1, stdout=before, stderr="Dump terminated\n")
-    broken = answering(all_links, f"{SHOW_LINKS} dev eth5", status=1, stdout="")
+    broken = not_telling(host, "eth5", errno.EMSGSIZE)
     shown = apply.look(broken)
     assert (shown["0000:07:10.0"].now.mac, shown[VF0].now.mac) == (NO_MAC, None)
     told = call(broken, SmallPool(), "list_pfs")
     unknown = {pf["address"]: problem for pf in told for problem in pf["problems"] if problem["code"] == CODE}
     assert list(unknown) == [PF]
     assert unknown[PF]["message"] == (
-        f"{PF} (eth5): the settings of 2 VFs are not known, the first is VF 0: Dump terminated."
+        f"{PF} (eth5): the settings of 2 VFs are not known, the first is VF 0: the kernel does not tell of "
+        "eth5: Message too long."
     )
     starts(broken, vlan="12")
     assert settings(host)[:2] == (MAC, 12)
-
-
-def test_an_ip_that_gives_up_at_a_card_costs_no_other_its_settings(tmp_path: Path) -> None:
-    """As iproute2 does: nothing is printed of any interface, and the status is 0. Each PF is asked then."""
-    host = host_with(tmp_path, "mlx5_core")
-    starts(host, vlan="12")
-
-    said = "Error: Buffer too small for object.\nDump terminated\n"
-    giving_up = answering(host, SHOW_LINKS, stdout="", stderr=said)
-    assert settings(giving_up)[:2] == (MAC, 12)
-    assert [vf["vlan"] for vf in call(giving_up, SmallPool(), "list_vfs")] == [12, 0]

@@ -1,5 +1,6 @@
 """`inventory`: PFs and VFs of hosts of all kinds, without asking xapi."""
 
+import errno
 import json
 from pathlib import Path
 from typing import Any, Dict, List, Optional
@@ -199,8 +200,21 @@ def test_devices_that_vanish_while_they_are_read(tmp_path: Path) -> None:
 def test_no_commands_at_all_cost_what_they_would_tell(tmp_path: Path) -> None:
     host = machine.default_host(str(tmp_path))
     make_vfs(host, "0000:07:00.0", 2)
-    vfs = inventory(odd(host, "start", lambda start, *_: start(["no-such-command"])))["vfs"]
-    assert [vf["mac"] for vf in vfs] == [None, None]
+    told = inventory(odd(host, "start", lambda start, *_: start(["no-such-command"])))
+    assert (len(told["vfs"]), told["owners_known"]) == (2, False)
+
+
+def test_a_kernel_that_tells_nothing_of_interfaces_costs_settings_and_closes_ports(tmp_path: Path) -> None:
+    def refuses(_netlink: Any, _request: bytes) -> Any:
+        raise OSError(errno.EPROTONOSUPPORT, "Protocol not supported")
+
+    host = machine.default_host(str(tmp_path))
+    make_vfs(host, "0000:07:00.0", 2)
+    told = inventory(odd(host, "netlink", refuses))
+    assert [vf["mac"] for vf in told["vfs"]] == [None, None]
+    (problem,) = [one for pf in told["pfs"] for one in pf["problems"] if one["code"] == "SETTINGS_UNKNOWN"]
+    assert problem["message"].endswith("the kernel does not tell of eth1: Protocol not supported.")
+    assert "may have an IP address" in str(told["needed"]["0000:07:00.1"])
 
 
 def test_texts_that_xapi_could_not_carry_are_made_safe(tmp_path: Path) -> None:

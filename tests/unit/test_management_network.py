@@ -1,11 +1,13 @@
 """What the management network and dom0's addresses stand on, and what is not known of it: a dom0 with the
 NICs eth0 (0000:02:00.0) and eth1 (0000:07:00.0) in small trees."""
 
+import errno
 import json
 from typing import Any, Dict, List, Optional, Tuple
 
+import kernel_netlink
 import pytest
-from answering_host import AnsweringHost
+from answering_host import AnsweringHost, has_addresses
 from pyfakefs.fake_filesystem import FakeFilesystem
 from sriovlib.errors import SriovError
 from sriovlib.machine import dom0_devices
@@ -37,14 +39,6 @@ def over(fs: FakeFilesystem, name: str, *below: str, **files: str) -> None:
     for lower in below:
         fs.create_symlink(f"{folder}/lower_{lower}", f"/sys/class/net/{lower}")
     fs.create_symlink(f"/sys/class/net/{name}", folder)
-
-
-def address(*pairs: Tuple[str, str]) -> Dict[str, Any]:
-    lines = ["1: lo    inet 127.0.0.1/8 scope host lo"]
-    for number, (interface, text) in enumerate(pairs, 2):
-        family = "inet6" if ":" in text else "inet"
-        lines.append(f"{number}: {interface}    {family} {text} brd 0.0.0.0 scope global {interface}")
-    return {"ip -oneline address show": "\n".join(lines) + "\n"}
 
 
 @pytest.fixture
@@ -86,7 +80,7 @@ def refusal(host: AnsweringHost, interface: str) -> str:
 
 @pytest.mark.usefixtures("bridge")
 def test_networkd_tells_which_nic_is_below_the_bridge() -> None:
-    host = AnsweringHost(address(("xenbr0", "192.168.1.11/24")))
+    host = AnsweringHost(has_addresses(("xenbr0", "192.168.1.11/24")))
     assert (refusal(host, "eth0"), refusal(host, "eth1")) == ("SRIOV_MANAGEMENT_INTERFACE", "")
     assert needs(host) == {ETH0: ("the management interface eth0",)}
 
@@ -125,7 +119,7 @@ def test_a_management_interface_that_leads_to_no_nic_closes_every_port(
 ) -> None:
     if text is not None:
         openvswitch.create_file(NETWORKD, contents=text)
-    host = AnsweringHost(address(("xenbr0", "192.168.1.11/24")))
+    host = AnsweringHost(has_addresses(("xenbr0", "192.168.1.11/24")))
     assert {refusal(host, "eth0"), refusal(host, "eth1")} == {"SRIOV_NEEDED_BY_DOM0"}
     assert [pf["management"] for pf in host_inventory.read(host).to_json()["pfs"]] == [None, None]
     assert {"the network interface eth1, which may be the management interface"} == set(needs(host)[ETH1])
@@ -135,7 +129,7 @@ def test_a_management_interface_that_leads_to_no_nic_closes_every_port(
 def test_port_that_may_carry_the_management_network() -> None:
     (problem, _) = [
         problem
-        for pf in host_inventory.read(AnsweringHost(address())).to_json()["pfs"]
+        for pf in host_inventory.read(AnsweringHost(has_addresses())).to_json()["pfs"]
         for problem in pf["problems"]
         if problem["code"] == "PF_NEEDED_BY_DOM0"
     ]
@@ -145,14 +139,19 @@ def test_port_that_may_carry_the_management_network() -> None:
 
 def test_an_inventory_that_cannot_be_read_closes_ports_with_an_address(bridge: FakeFilesystem) -> None:
     bridge.remove("/etc/xensource-inventory")
-    host = AnsweringHost(address(("xenbr0", "192.168.1.11/24")))
+    host = AnsweringHost(has_addresses(("xenbr0", "192.168.1.11/24")))
     assert (refusal(host, "eth0"), refusal(host, "eth1")) == ("SRIOV_NEEDED_BY_DOM0", "")
 
 
 @pytest.mark.parametrize(
     "says",
-    [{}, {"ip": 1}, {"ip": ""}, {"ip": "1: lo    inet 127.0.0.1/8 scope host lo\n2: xenbr0    in"}],
-    ids=["no-ip", "fails", "says-nothing", "cut"],
+    [
+        {},
+        {"addresses": [kernel_netlink.done()]},
+        {"addresses": [kernel_netlink.new_address(1, "127.0.0.1/8"), kernel_netlink.done(errno.EMSGSIZE)]},
+        {"addresses": [kernel_netlink.new_address(1, "127.0.0.1/8"), kernel_netlink.done()]},
+    ],
+    ids=["fails", "says-nothing", "cut", "on-an-interface-that-is-gone"],
 )
 def test_addresses_that_cannot_be_read_close_every_port(bridge: FakeFilesystem, says: Dict[str, Any]) -> None:
     host = AnsweringHost(dict(says))
@@ -164,7 +163,7 @@ def test_addresses_that_cannot_be_read_close_every_port(bridge: FakeFilesystem, 
 @pytest.mark.parametrize("text", ["10.9.0.1/24", "2001:db8::7/64", "fd00::7/64", "169.254.7.7/16"])
 @pytest.mark.usefixtures("bridge")
 def test_an_address_makes_a_nic_needed_whatever_xapi_knows_of_it(text: str) -> None:
-    host = AnsweringHost(address(("xenbr0", "192.168.1.11/24"), ("eth1", text)))
+    host = AnsweringHost(has_addresses(("xenbr0", "192.168.1.11/24"), ("eth1", text)))
     assert needs(host)[ETH1] == ("the network interface eth1, which dom0 has an IP address on",)
     assert refusal(host, "eth1") == ""  # VFs may be made of it
 
@@ -172,14 +171,14 @@ def test_an_address_makes_a_nic_needed_whatever_xapi_knows_of_it(text: str) -> N
 @pytest.mark.parametrize("text", ["fe80::1/64", "FE80::1/64", "febf::1/64"])
 @pytest.mark.usefixtures("bridge")
 def test_a_link_local_address_does_not(text: str) -> None:
-    assert ETH1 not in needs(AnsweringHost(address(("eth1", text))))
+    assert ETH1 not in needs(AnsweringHost(has_addresses(("eth1", text))))
 
 
 def test_an_address_on_a_bond_a_team_a_vlan_or_a_macvlan(bridge: FakeFilesystem) -> None:
     over(bridge, "bond0", "eth1", uevent="DEVTYPE=bond\n")
     over(bridge, "bond0.12", "bond0", uevent="DEVTYPE=vlan\n")
     over(bridge, "macvlan0", "bond0.12")
-    assert ETH1 in needs(AnsweringHost(address(("macvlan0@bond0.12", "10.9.0.1/24"))))
+    assert ETH1 in needs(AnsweringHost(has_addresses(("macvlan0", "10.9.0.1/24"))))
 
 
 def test_an_address_on_a_vlan_of_an_openvswitch_bond(bridge: FakeFilesystem) -> None:
@@ -190,7 +189,7 @@ def test_an_address_on_a_vlan_of_an_openvswitch_bond(bridge: FakeFilesystem) -> 
     bridge.remove(NETWORKD)
     bridge.create_file(NETWORKD, contents=json.dumps({"bridge_config": XENBR0["bridge_config"] + more}))
     over(bridge, "xapi2")
-    assert ETH1 in needs(AnsweringHost(address(("xapi2", "10.9.0.1/24"))))
+    assert ETH1 in needs(AnsweringHost(has_addresses(("xapi2", "10.9.0.1/24"))))
 
 
 def test_a_vf_of_dom0_that_may_have_an_address_has_a_hint_that_says_why(bridge: FakeFilesystem) -> None:
@@ -202,7 +201,7 @@ def test_a_vf_of_dom0_that_may_have_an_address_has_a_hint_that_says_why(bridge: 
     bridge.create_symlink(f"{device}/driver", "/sys/bus/pci/drivers/igbvf")
     bridge.create_symlink(f"/sys/bus/pci/devices/{ETH1}/virtfn0", f"../{vf}")
     over(bridge, "ovsbr9")
-    seen = inventory.look(AnsweringHost(address(("ovsbr9", "10.9.0.1/24"))))
+    seen = inventory.look(AnsweringHost(has_addresses(("ovsbr9", "10.9.0.1/24"))))
     with pytest.raises(SriovError) as error:
         in_use.pf_is_not_needed(next(pf for pf in seen.pfs if pf.interface == "eth1"), seen)
     assert "eth7, and dom0 may have an IP address on it" in error.value.message
@@ -238,14 +237,14 @@ def test_an_address_on_what_stands_on_others(
     """The address is on the last of the interfaces."""
     for name, below, files in interfaces:
         over(bridge, name, *below, **files)
-    assert needs(AnsweringHost(address((name, "10.9.0.1/24")))).get(ETH1) == expected
+    assert needs(AnsweringHost(has_addresses((name, "10.9.0.1/24")))).get(ETH1) == expected
 
 
 def test_of_a_bridge_that_guests_use_only_the_nic_is_dom0s(bridge: FakeFilesystem) -> None:
     over(bridge, "vif3.0", type="1\n")
     bridge.create_symlink("/sys/devices/virtual/net/vif3.0/device", "/sys/devices/vif-3-0")
     over(bridge, "br0", "eth0", "vif3.0", **BRIDGE)
-    assert ETH1 not in needs(AnsweringHost(address(("br0", "10.9.0.1/24"))))
+    assert ETH1 not in needs(AnsweringHost(has_addresses(("br0", "10.9.0.1/24"))))
 
 
 def test_an_internal_network_of_xapi_closes_none(bridge: FakeFilesystem) -> None:
@@ -253,7 +252,7 @@ def test_an_internal_network_of_xapi_closes_none(bridge: FakeFilesystem) -> None
     config = {"bridge_config": [*XENBR0["bridge_config"], ["xapi9", {"ports": []}]]}
     bridge.create_file(NETWORKD, contents=json.dumps(config))
     over(bridge, "xapi9")
-    assert ETH1 not in needs(AnsweringHost(address(("xapi9", "10.9.0.1/24"))))
+    assert ETH1 not in needs(AnsweringHost(has_addresses(("xapi9", "10.9.0.1/24"))))
 
 
 # -- disks that come over a NIC -------------------------------------------------------------------
@@ -263,19 +262,21 @@ def test_an_internal_network_of_xapi_closes_none(bridge: FakeFilesystem) -> None
 def test_the_nic_that_the_firmware_booted_from(bridge: FakeFilesystem, table: str) -> None:
     bridge.create_file(f"/sys/firmware/{table}/ethernet0/mac", contents="00:16:3e:00:00:02\n")
     expected = "the network interface eth1, over which the iSCSI disk that the host booted from comes"
-    assert needs(AnsweringHost(address()))[ETH1] == (expected,)
+    assert needs(AnsweringHost(has_addresses()))[ETH1] == (expected,)
 
 
 def test_of_a_bond_its_member_keeps_the_mac_that_the_firmware_knows(bridge: FakeFilesystem) -> None:
     bridge.create_file("/sys/class/net/eth1/bonding_slave/perm_hwaddr", contents="00:16:3e:00:00:09\n")
     bridge.create_file("/sys/firmware/ibft/ethernet1/mac", contents="00:16:3e:00:00:09\n")
-    assert ETH1 in needs(AnsweringHost(address()))
+    assert ETH1 in needs(AnsweringHost(has_addresses()))
 
 
 def test_a_nic_that_the_firmware_booted_from_without_an_interface(bridge: FakeFilesystem) -> None:
     bridge.create_file("/sys/firmware/ibft/ethernet0/mac", contents="00:16:3e:00:00:77\n")
     bridge.create_symlink("/sys/firmware/ibft/ethernet0/device", "../../../devices/pci0000:00/0000:09:00.0")
-    assert needs(AnsweringHost(address()))["0000:09:00.0"] == ("the NIC that the host booted from by iSCSI",)
+    assert needs(AnsweringHost(has_addresses()))["0000:09:00.0"] == (
+        "the NIC that the host booted from by iSCSI",
+    )
 
 
 @pytest.mark.parametrize(
@@ -289,7 +290,7 @@ def test_a_nic_that_the_firmware_booted_from_without_an_interface(bridge: FakeFi
 )
 def test_an_iscsi_session_names_its_nic(bridge: FakeFilesystem, file: str, text: str) -> None:
     bridge.create_file(file, contents=text + "\n")
-    said = needs(AnsweringHost(address(("eth1", "fe80::2/64"))))[ETH1]
+    said = needs(AnsweringHost(has_addresses(("eth1", "fe80::2/64"))))[ETH1]
     assert said == ("the network interface eth1, over which an iSCSI session comes",)
 
 
@@ -305,5 +306,5 @@ def test_an_iscsi_session_names_its_nic(bridge: FakeFilesystem, file: str, text:
 def test_an_nvme_disk_names_its_nic(bridge: FakeFilesystem, text: str) -> None:
     bridge.create_file("/sys/class/nvme/nvme0/transport", contents="tcp\n")
     bridge.create_file("/sys/class/nvme/nvme0/address", contents=text + "\n")
-    said = needs(AnsweringHost(address(("eth1", "fe80::2/64"))))[ETH1]
+    said = needs(AnsweringHost(has_addresses(("eth1", "fe80::2/64"))))[ETH1]
     assert said == ("the network interface eth1, over which the NVMe disk nvme0 comes",)

@@ -3,7 +3,7 @@
 from typing import Any, Dict, List, Optional, Tuple
 
 import pytest
-from answering_host import DEVICES, AnsweringHost, add_interface, add_pf, ip_shows, vf_address
+from answering_host import DEVICES, AnsweringHost, add_interface, add_pf, shows, vf_address
 from pyfakefs.fake_filesystem import FakeFilesystem
 from sriovlib.calls import configure_vf
 from sriovlib.config import ini, pf_sections, sriov_conf
@@ -164,8 +164,7 @@ def test_a_mac_that_the_driver_made_up_tells_nothing_of_the_card(fs: FakeFilesys
 
 def an_infiniband_host(fs: FakeFilesystem) -> AnsweringHost:
     infiniband_card(fs)
-    shown = ip_shows("ib0", vfs=2, mac=ipoib_address("00:00:00:00:00:00:00:00"))
-    return AnsweringHost({command: text.replace("MAC", "link/infiniband") for command, text in shown.items()})
+    return AnsweringHost(shows("ib0", vfs=2, kind=32))
 
 
 def told(host: AnsweringHost) -> Dict[str, Any]:

@@ -3,7 +3,7 @@
 from typing import Any, Dict, List, Optional
 
 import pytest
-from answering_host import DEVICES, AnsweringHost, add_interface, add_pf, ip_shows, vf_address
+from answering_host import DEVICES, AnsweringHost, add_interface, add_pf, shows, vf_address
 from pyfakefs.fake_filesystem import FakeFilesystem
 from sriovlib.calls import configure_vf
 from sriovlib.errors import SriovError
@@ -25,7 +25,7 @@ def connectx3(fs: FakeFilesystem, num_vfs: str, vfs: int, ports: int = 2) -> Ans
     for number in range(ports):
         add_interface(fs, CONNECTX3, f"eth{number + 1}", f"00:02:c9:00:00:0{number + 1}", dev_port=number)
     fs.create_file(PARAMETER, contents=num_vfs + "\n")
-    return AnsweringHost(ip_shows("eth1", "eth2", vfs=vfs))
+    return AnsweringHost(shows("eth1", "eth2", vfs=vfs))
 
 
 def ports_of_vfs(host: AnsweringHost) -> List[Optional[str]]:
@@ -76,7 +76,7 @@ def test_a_port_that_dom0_has_no_interface_of(fs: FakeFilesystem) -> None:
     """The second port is InfiniBand, say, and ib_ipoib is not loaded."""
     host = connectx3(fs, "1,1,0", 2)
     fs.remove_object(f"{DEVICES}/{CONNECTX3}/net/eth2")
-    host.said = dict(ip_shows("eth1", vfs=2))
+    host.said = dict(shows("eth1", vfs=2))
     assert ports_of_vfs(host) == ["eth1", None]
     assert "VF 1 is on port 2" in problems(host)["PORT_UNKNOWN"]
     assert "port 2, for which dom0 has no interface" in problems(host)["PORT_UNKNOWN"]
@@ -86,7 +86,7 @@ def test_two_ports_of_a_driver_that_nobody_knows(fs: FakeFilesystem) -> None:
     add_pf(fs, CONNECTX3, "1dad:1000", "newdriver", 2)
     add_interface(fs, CONNECTX3, "eth1", "00:02:c9:00:00:01")
     add_interface(fs, CONNECTX3, "eth2", "00:02:c9:00:00:02", dev_port=1)
-    host = AnsweringHost(ip_shows("eth1", "eth2", vfs=2))
+    host = AnsweringHost(shows("eth1", "eth2", vfs=2))
     assert ports_of_vfs(host) == [None, None]
     assert "eth1 and eth2" in problems(host)["PORT_UNKNOWN"]
 
@@ -129,9 +129,8 @@ def test_a_vf_on_both_ports_serves_no_network(fs: FakeFilesystem) -> None:
 def test_settings_are_those_of_the_vfs_own_port(fs: FakeFilesystem) -> None:
     """Both interfaces tell of all VFs, each of what was set for its own port: mlx4_get_vf_config."""
     host = connectx3(fs, "1,1,0", 2)
-    first = ip_shows("eth1", vfs=2, mac="02:00:00:00:00:01")["ip -details link show"]
-    second = ip_shows("eth2", vfs=2, mac="02:00:00:00:00:02")["ip -details link show"]
-    host.said = {"ip -details link show": first + second}
+    first = shows("eth1", vfs=2, mac="02:00:00:00:00:01")
+    host.said = {**first, **shows("eth2", vfs=2, mac="02:00:00:00:00:02")}
     vfs = host_inventory.read(host).to_json()["vfs"]
     assert [vf["mac"] for vf in vfs] == ["02:00:00:00:00:01", "02:00:00:00:00:02"]
 
@@ -179,7 +178,7 @@ def chelsio(fs: FakeFilesystem, ports: int = 4) -> AnsweringHost:
     fs.create_file(f"{DEVICES}/{card}4/uevent", contents="DRIVER=cxgb4\nPCI_CLASS=20000\nPCI_ID=1425:5410\n")
     for port in range(ports):
         add_interface(fs, f"{card}4", f"eth{port + 1}", f"00:07:43:00:00:0{port}", dev_port=port)
-    return AnsweringHost(ip_shows(*(f"mgmtpf0,{function}" for function in range(4)), vfs=2))
+    return AnsweringHost(shows(*(f"mgmtpf0,{function}" for function in range(4)), vfs=2))
 
 
 def test_the_vfs_of_a_chelsio_function_are_on_the_port_of_its_number(fs: FakeFilesystem) -> None:
@@ -212,7 +211,7 @@ def test_the_interface_that_tells_of_vfs_is_not_the_first(fs: FakeFilesystem) ->
     add_pf(fs, CONNECTX3, "1dad:1000", "newdriver", 1)
     add_interface(fs, CONNECTX3, "eth1", "00:02:c9:00:00:01")
     add_interface(fs, CONNECTX3, "eth2", "00:02:c9:00:00:02", dev_port=1)
-    host = AnsweringHost(ip_shows("eth2", vfs=1, mac="02:00:00:00:00:05"))
+    host = AnsweringHost(shows("eth2", vfs=1, mac="02:00:00:00:00:05"))
     (vf,) = host_inventory.read(host).to_json()["vfs"]
     assert (vf["mac"], vf["interface"]) == ("02:00:00:00:00:05", None)
 
@@ -222,7 +221,7 @@ def test_an_interface_for_settings_alone_is_no_port(fs: FakeFilesystem) -> None:
     add_pf(fs, CONNECTX3, "1dad:1000", "newdriver", 1)
     add_interface(fs, CONNECTX3, "eth1", "", type=65534, carrier="")
     add_interface(fs, CONNECTX3, "eth2", "00:02:c9:00:00:02", type=1)
-    host = AnsweringHost(ip_shows("eth1", vfs=1, mac="02:00:00:00:00:05"))
+    host = AnsweringHost(shows("eth1", vfs=1, mac="02:00:00:00:00:05"))
     answer = host_inventory.read(host).to_json()
     assert [(pf["interface"], pf["mac"], pf["link_up"]) for pf in answer["pfs"]] == [
         ("eth2", "00:02:c9:00:00:02", True)

@@ -305,6 +305,12 @@ class Host:
 
         return XenControl(self)
 
+    def netlink(self, request: bytes) -> List[bytes]:
+        """The messages with which the kernel answers; see netlink.py. Raises OSError."""
+        from . import netlink
+
+        return netlink.ask(request)
+
     # -- commands, locks, log --------------------------------------------------------------------
 
     def start(self, argv: Sequence[str], input_text: Optional[str] = None) -> Running:

@@ -5,11 +5,9 @@ import json
 import re
 from typing import Any, Dict, List, NamedTuple, Optional, Set
 
-from . import sysfs, xensource_inventory
-from .command import Completed
+from . import netlink, sysfs, xensource_inventory
 from .host import Host
 
-COMMAND = ("ip", "-oneline", "address", "show")
 NETWORKD = "/var/lib/xcp/networkd.db"
 NETWORK_CONF = "/etc/xensource/network.conf"  # which kind of bridge networkd makes
 _DATAPATH = sysfs.interface("ovs-system")  # that of Open vSwitch in the kernel
@@ -88,11 +86,12 @@ def is_of_a_device(host: Host, interface: str) -> bool:
     return device is not None and not device.startswith("vif-")
 
 
-def parse(answer: Completed) -> Optional[List[Address]]:
-    """What `COMMAND` printed; None where it is not all of it: dom0 has 127.0.0.1 at least."""
-    found = re.findall(r"^\d+: (\S+?)(?:@\S+)?\s+inet6? ([^\s/]+)", answer.stdout, re.MULTILINE)
-    is_whole = answer.status == 0 and answer.stdout.endswith("\n")
-    return [Address(interface, text) for interface, text in found] if is_whole and found else None
+def _addresses(host: Host) -> Optional[List[Address]]:
+    """None where the kernel does not tell all of them: dom0 has 127.0.0.1 at least."""
+    try:
+        return [Address(*told) for told in netlink.addresses(host)] or None
+    except OSError:
+        return None
 
 
 def _with_address(host: Host, known: Optional[List[Address]]) -> Optional[Set[str]]:
@@ -143,9 +142,8 @@ def _stands_on_nothing(host: Host, interface: str, bridges: Optional[Dict[str, A
     return not host.exists(_DATAPATH)
 
 
-def look(host: Host, answer: Completed) -> Standing:
-    """`answer`: of `COMMAND`."""
-    addresses = parse(answer)
+def look(host: Host) -> Standing:
+    addresses = _addresses(host)
     with_address = _with_address(host, addresses)
     named = xensource_inventory.read(host).get("MANAGEMENT_INTERFACE")
     management: Optional[Set[str]] = below(host, named) if named else set()

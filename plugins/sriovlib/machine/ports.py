@@ -187,7 +187,7 @@ def settings_interface(
     shown: Mapping[str, Mapping[int, object]],
 ) -> Optional[str]:
     """The interface by which VF `number` is set and read: of the function's own ones that of the VF's port,
-    where `ip` tells of the VF there (`shown`: interface -> VF number -> settings), else one that does.
+    where the kernel tells of the VF there (`shown`: interface -> VF number -> settings), else one that does.
 
     None where a setting might reach another port: mlx4 keeps settings for each port (en_netdev.c).
     """

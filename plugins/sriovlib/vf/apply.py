@@ -62,10 +62,9 @@ class Refused(NamedTuple):
 
 
 def look(host: Host) -> Vfs:
-    """All VFs of the host: one walk of sysfs and one process."""
-    ip = host.start(ip_link.COMMAND)
+    """All VFs of the host: one walk of sysfs and no process."""
     pfs, vfs = pci.functions(host)
-    return _with_rest(host, pfs, vfs, ip_link.read(host, ip.finish(), pfs))
+    return _with_rest(host, pfs, vfs, ip_link.read(host, pfs).settings)
 
 
 def seen_by(host: Host, seen: Inventory, sections: Optional[Sections] = None) -> Vfs:
@@ -74,9 +73,9 @@ def seen_by(host: Host, seen: Inventory, sections: Optional[Sections] = None) ->
 
 
 def again(host: Host, there: Vfs) -> Vfs:
-    """The same VFs with the settings that they have now; those that are gone are left out. One process."""
+    """The same VFs with the settings that they have now; those that are gone are left out."""
     pfs = list({vf.pf.address: vf.pf for vf in there.values()}.values())
-    settings = ip_link.read(host, host.run(ip_link.COMMAND), pfs)
+    settings = ip_link.read(host, pfs).settings
     return {
         address: vf._replace(now=settings.get(vf.interface or "", {}).get(vf.function.number, UNKNOWN))
         for address, vf in there.items()

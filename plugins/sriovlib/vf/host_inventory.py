@@ -296,8 +296,8 @@ def pf_state(
 
 
 def _untold(seen: Inventory, pf: PhysicalFunction, own: Sequence[VfState]) -> Tuple[List[int], Optional[str]]:
-    """The VFs of the PF whose settings should be known and are not, and what `ip` said. Where `ip` says
-    nothing, a driver that tells of none of its VFs never does."""
+    """The VFs of the PF whose settings should be known and are not, and why. Where the kernel
+    does not say so, a driver that tells of none of its VFs never does."""
     untold = [
         vf.function.number for vf in own if vf.no_settings is None and vf.settings == vf_settings.UNKNOWN
     ]

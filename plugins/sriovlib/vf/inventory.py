@@ -37,7 +37,7 @@ class Inventory(NamedTuple):
     evidence: Mapping[
         str, List[kernel_log.Evidence]
     ] = {}  # PF address -> what the kernel's log has against it
-    cut_off: Mapping[str, str] = {}  # interface -> what `ip` said where it did not show all its VFs
+    cut_off: Mapping[str, str] = {}  # interface -> why the kernel does not tell of all its VFs
     starting: Mapping[str, str] = {}  # address -> VM that is being started, and has no domain with it yet
     cpu_nodes: Mapping[int, Optional[int]] = {}  # physical CPU -> its NUMA node; none where Xen was not asked
 
@@ -69,7 +69,7 @@ class Inventory(NamedTuple):
         return settings_interface(self.pf_of(vf), vf, self.settings)
 
     def settings_of(self, vf: pci.VirtualFunction) -> vf_settings.VfSettings:
-        """As they are now; `UNKNOWN` where `ip` does not show them."""
+        """As they are now; `UNKNOWN` where the kernel does not tell them."""
         return self.settings_by(self.settings_interface(vf), vf.number)
 
     def settings_by(self, interface: Optional[str], number: int) -> vf_settings.VfSettings:
@@ -171,8 +171,7 @@ def look(host: Host) -> Inventory:
 
 def look_to_act(host: Host) -> Inventory:
     """All that anything is decided by."""
-    addresses = host.start(management_network.COMMAND)
-    return _look(host, lambda: management_network.look(host, addresses.finish()))
+    return _look(host, lambda: management_network.look(host))
 
 
 def look_again(host: Host, before: Inventory) -> Inventory:
@@ -182,11 +181,11 @@ def look_again(host: Host, before: Inventory) -> Inventory:
 
 def _look(host: Host, network: Callable[[], management_network.Standing]) -> Inventory:
     """The commands run while sysfs is read: starting a process takes longer than reading 100 VFs."""
-    ip = host.start(ip_link.COMMAND)
     xenstore_ls = host.start(xenstore.COMMAND)
     pfs, vfs = pci.functions(host)
     vf_interfaces = _vf_interfaces(host, pfs, vfs)
-    shown = ip.finish()
+    shown = ip_link.read(host, pfs)
+    standing = network()
     owners = xenstore.owners(host, xenstore_ls.finish(xenstore.SECONDS))
     return Inventory(
         host_uuid=xensource_inventory.read(host).get("INSTALLATION_UUID"),
@@ -194,16 +193,10 @@ def _look(host: Host, network: Callable[[], management_network.Standing]) -> Inv
         pf_at={pf.address: pf for pf in pfs},
         vfs=vfs,
         vf_interfaces=vf_interfaces,
-        network=network(),
-        settings=ip_link.read(host, shown, pfs),
+        network=standing,
+        settings=shown.settings,
         owners=owners,
-        cut_off={
-            name: said
-            for pf in pfs
-            for name in pf.settings_interfaces
-            for said in [ip_link.cut_off(shown, name)]
-            if said
-        },
+        cut_off=shown.cut_off,
         starting=start_notes.starting(host, owners or {}),
     )
 

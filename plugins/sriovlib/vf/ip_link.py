@@ -1,16 +1,15 @@
-"""VF settings by dom0's `ip`: what it prints, and what it is told. Few processes, however many VFs."""
+"""VF settings: what the kernel tells of them, and what `ip` tells it: one process, however many VFs."""
 
 import re
-from functools import lru_cache
+from struct import Struct
 from typing import Any, Dict, List, Mapping, NamedTuple, Optional, Sequence, Tuple
 
 from ..config import vf_settings
-from ..config.vf_settings import NO_MAC, UNSET, VfSettings, as_text
-from ..machine import pci, sysfs
+from ..config.vf_settings import UNSET, VfSettings, as_text
+from ..machine import netlink, pci, sysfs
 from ..machine.command import NOT_FOUND, TIMED_OUT, Completed
 from ..machine.host import Host
 
-COMMAND = ("ip", "-details", "link", "show")  # all interfaces of the host
 BATCH = ("ip", "-force", "-batch", "-")  # any number of changes; one that fails does not stop the others
 
 NO_VLAN = 4095  # what mlx4 says where there is none (kernel: mlx4/cmd.c, MLX4_VGT)
@@ -23,105 +22,128 @@ FASTEST = (40000, 100000)
 # always 10 Gbit/s; liquidio/lio_main.c, liquidio_get_vf_config, the link's).
 WITHOUT_LIMITS = ("bnx2x", "liquidio")
 
-_INTERFACE = re.compile(r"\d+: ([^:@\s]+)[:@]")
-_VF = re.compile(r"\s+vf (\d+)\s+(MAC|link/\S+) ([0-9a-fA-F:]+)(.*)")
-_GAVE_UP = "Dump terminated"
+_INFINIBAND = 32  # include/uapi/linux/if_arp.h
+_QINQ = 0x88A8  # include/uapi/linux/if_ether.h, ETH_P_8021AD
+_LINK_STATES = ("auto", "enable", "disable")
+# include/uapi/linux/if_link.h: IFLA_VF_... Each begins with the VF's number; the last is a list of VLANs, of
+# which there is one.
+_MAC, _VLAN, _TX_RATE, _SPOOF_CHECK, _LINK_STATE, _RATE, _TRUST, _VLAN_LIST = 1, 2, 3, 4, 5, 6, 9, 12
+_WANTED = (_VLAN, _TX_RATE, _SPOOF_CHECK, _LINK_STATE, _RATE, _TRUST)
+_TWO, _THREE, _VLAN_PROTOCOL, _VLAN_INFO = Struct("=II"), Struct("=III"), Struct(">H"), Struct("=IIIH")
+_NOT_TOLD = 0xFFFFFFFF  # by the driver (net/core/rtnetlink.c, rtnl_fill_vfinfo)
 
 
-def parse(answer: Completed) -> Dict[str, Dict[int, VfSettings]]:
-    """Interface -> VF index -> settings, of what `COMMAND` printed. Where it failed in the middle that is
-    what it had printed before: of the rest, see `cut_off`, nothing is known.
+class Shown(NamedTuple):
+    """What the kernel tells of VFs' settings. `cut_off`: why it does not tell those of all."""
 
-    Its text is read and not its JSON, which the `ip` of XCP-ng 8.3 does not have. The old one says
-    `vf 0 MAC 02:..`, a new one `vf 0     link/ether 02:.. brd ff:..`; both leave out what is zero
-    or what the driver does not report (iproute2: ip/ipaddress.c, print_vfinfo).
-    """
-    found: Dict[str, Dict[int, VfSettings]] = {}
-    vfs: Dict[int, VfSettings] = {}
-    lines = answer.stdout.splitlines()
-    if answer.status and not answer.stdout.endswith("\n"):
-        del lines[-1:]  # `vlan 1` may be the first half of 12
-    for line in lines:
-        if line[:1] != " ":
-            match = _INTERFACE.match(line)
-            vfs = found.setdefault(match.group(1), {}) if match else {}
-        elif line.lstrip().startswith("vf "):
-            vf = _VF.match(line)
-            if vf:
-                vfs[int(vf.group(1))] = _settings(_mac(vf.group(2), vf.group(3)), vf.group(4))
+    settings: Dict[str, Dict[int, VfSettings]]  # interface -> VF index -> settings
+    cut_off: Dict[str, str]  # interface -> in words
+
+
+def read(host: Host, pfs: Sequence[pci.PhysicalFunction]) -> Shown:
+    """Of all VFs of these PFs: what their drivers tell in ways of their own is as all tell it."""
+    shown = Shown({}, {})
+    for pf in pfs:
+        for name in pf.settings_interfaces if pf.num_vfs else ():
+            try:
+                link = netlink.with_vfs(host, name)
+            except OSError as error:
+                shown.cut_off[name] = f"the kernel does not tell of {name}: {error.strerror or error}"
+                continue
+            vfs = shown.settings[name] = told(link)
+            if link.num_vfs is not None and len(vfs) < link.num_vfs:
+                shown.cut_off[name] = f"the kernel tells of {len(vfs)} of the {link.num_vfs} VFs of {name}"
+            if pf.driver in TELL_SPEED:
+                shown.settings[name] = without_speed(vfs, sysfs.speed(host, name))
+            elif pf.driver in WITHOUT_LIMITS:
+                shown.settings[name] = {number: vf._replace(max_tx_rate=0) for number, vf in vfs.items()}
+    return shown
+
+
+def told(link: netlink.Link) -> Dict[int, VfSettings]:
+    """By VF index. Hundreds of VFs are told of alike, most with the same settings but for their MACs: where
+    an attribute stands is looked for once, and the same settings are read once."""
+    found: Dict[int, VfSettings] = {}
+    form: Optional[_Form] = None
+    for begin, end in link.vfs:
+        if form is None or form.size != end - begin or form.heads.unpack_from(link.data, begin) != form.are:
+            form = _form(link.data, begin, end)
+            alike: Dict[Tuple[Any, ...], VfSettings] = {}
+        if form is None:
+            continue
+        number, mac, *rest = form.contents.unpack_from(link.data, begin)
+        key = tuple(rest)
+        if key not in alike:
+            alike[key] = _settings(link.data, begin, end)
+        text = None if link.kind == _INFINIBAND else "{:02x}:{:02x}:{:02x}:{:02x}:{:02x}:{:02x}".format(*mac)
+        found[number] = alike[key]._replace(mac=text)
     return found
 
 
-def cut_off(answer: Completed, interface: str) -> Optional[str]:
-    """What `ip` says where it does not tell of all VFs of an interface; None where it says nothing. The
-    kernel cuts the list of more VFs than a netlink attribute's 64 KiB hold, about 220 (iproute2:
-    ip/ipaddress.c, print_linkinfo). Where it gives up at an interface, `ip` prints none at all, and from
-    4.12 on ends with status 0 (ipaddr_list_flush_or_save)."""
-    said = [line.strip() for line in answer.stderr.splitlines() if line.strip()]
-    own = [line for line in said if line == f"Truncated VF list: {interface}"]
-    if own or not _failed_to_tell(answer):
-        return own[0] if own else None
-    return said[-1] if said else f"exit status {answer.status}"
+class _Form(NamedTuple):
+    """How the kernel tells of a VF: the heads of the attributes; the VF's number, its MAC, and what else is
+    wanted."""
+
+    size: int
+    heads: Struct
+    are: Tuple[int, ...]
+    contents: Struct
 
 
-def _failed_to_tell(answer: Completed) -> bool:
-    return answer.status != 0 or _GAVE_UP in answer.stderr
+def _form(data: bytes, begin: int, end: int) -> Optional[_Form]:
+    """None where it does not begin with a MAC, as it always does."""
+    heads, contents, at = "=", "=", begin
+    for kind, first, last in netlink.attributes(data, begin, end):
+        gap, size = first - at, last - first
+        heads += f"{gap - netlink.ATTRIBUTE.size}xI{size}x"
+        if kind == _MAC and at == begin and size >= 10:
+            contents += f"{gap}xI6s{size - 10}x"
+        elif kind == _VLAN_LIST and size >= 8:
+            contents += f"{gap}x4s4x{size - 8}s"
+        elif kind in _WANTED and size >= 4:
+            contents += f"{gap + 4}x{size - 4}s"
+        else:
+            contents += f"{gap + size}x"
+        at = last
+    if not contents.startswith("=4xI6s"):
+        return None
+    whole = Struct(heads)
+    return _Form(end - begin, whole, whole.unpack_from(data, begin), Struct(contents))
 
 
-def _mac(kind: str, octets: str) -> Optional[str]:
-    """Of an InfiniBand port it is no MAC. From 5.3 on `ip` prints 20 bytes for whatever is not Ethernet, as
-    cxgb4's interface for its VFs' settings (`link/none`), and the MAC is the first six of them."""
-    return None if kind == "link/infiniband" else octets.lower()[: len(NO_MAC)]
+def _settings(data: bytes, begin: int, end: int) -> VfSettings:
+    """Without the MAC. What is not told is as `ip` shows it: it leaves out what is zero."""
+    parts = {kind: data[first:last] for kind, first, last in netlink.attributes(data, begin, end)}
 
+    def numbers(kind: int, form: Struct) -> Tuple[int, ...]:
+        """What follows the VF's number; nothing where it is not told."""
+        part = parts.get(kind, b"")
+        return form.unpack_from(part)[1:] if len(part) >= form.size else ()
 
-_PART = re.compile(
-    r"(?:^|, )([a-z_ -]+?) (\d+|802\S+?|on|off|auto|enable|disable)(?:Mbps| \(Mbps\))?(?=,|$|\s)"
-)
+    def switch(kind: int) -> Optional[bool]:
+        (value,) = numbers(kind, _TWO) or (_NOT_TOLD,)
+        return None if value == _NOT_TOLD else bool(value)
 
-
-@lru_cache(maxsize=None)  # of hundreds of VFs most are alike but for their MACs
-def _words(rest: str) -> Mapping[str, str]:
-    return dict(_PART.findall(rest))
-
-
-def _settings(mac: Optional[str], rest: str) -> VfSettings:
-    """One line's settings: `, vlan 100, qos 3, spoof checking on`. What is not understood is not told."""
-    words = _words(rest)
-
-    def switch(name: str) -> Optional[bool]:
-        return words[name] == "on" if name in words else None
-
+    vlan, qos = numbers(_VLAN, _THREE) or (0, 0)
+    protocol = 0
+    vlans = parts.get(_VLAN_LIST, b"")
+    for _kind, first, last in netlink.attributes(vlans, 0, len(vlans)):
+        if last - first >= _VLAN_INFO.size:
+            vlan, qos = _THREE.unpack_from(vlans, first)[1:]
+            (protocol,) = _VLAN_PROTOCOL.unpack_from(vlans, first + _THREE.size)
+    low, high = numbers(_RATE, _THREE) or (0, 0)
+    (old_high,) = numbers(_TX_RATE, _TWO) or (0,)  # all that old kernels tell
+    (state,) = numbers(_LINK_STATE, _TWO) or (None,)
     return VfSettings(
-        mac=mac,
-        vlan=int(words.get("vlan", 0)) % NO_VLAN,
-        qos=int(words.get("qos", 0)),
-        vlan_protocol=words.get("vlan protocol", "802.1q").lower(),
-        min_tx_rate=int(words.get("min_tx_rate", 0)),
-        max_tx_rate=int(words.get("max_tx_rate", words.get("tx rate", 0))),  # the second from old kernels
-        spoof_check=switch("spoof checking"),
-        trust=switch("trust"),
-        link_state=words.get("link-state"),
+        vlan=vlan % NO_VLAN,
+        qos=qos,
+        vlan_protocol="802.1ad" if protocol == _QINQ else "802.1q",
+        min_tx_rate=low,
+        max_tx_rate=high or old_high,
+        spoof_check=switch(_SPOOF_CHECK),
+        trust=switch(_TRUST),
+        link_state=None if state is None else _LINK_STATES[min(state, 2)],
     )
-
-
-def read(
-    host: Host, answer: Completed, pfs: Sequence[pci.PhysicalFunction]
-) -> Dict[str, Dict[int, VfSettings]]:
-    """As `parse`, of PFs of this host: what their drivers tell in ways of their own is as all tell it.
-    Where `ip` gave up, the PFs that it did not come to are asked for one by one."""
-    found = parse(answer)
-    names = [(pf, name) for pf in pfs for name in pf.settings_interfaces]
-    if _failed_to_tell(answer) and answer.status not in (NOT_FOUND, TIMED_OUT):
-        untold = [name for pf, name in names if len(found.get(name, {})) < pf.num_vfs]
-        for asked in [host.start([*COMMAND, "dev", name]) for name in untold]:
-            for name, vfs in parse(asked.finish()).items():
-                found.setdefault(name, {}).update(vfs)
-    for pf, name in names:
-        if pf.driver in TELL_SPEED:
-            found[name] = without_speed(found.get(name, {}), sysfs.speed(host, name))
-        elif pf.driver in WITHOUT_LIMITS:
-            found[name] = {number: vf._replace(max_tx_rate=0) for number, vf in found.get(name, {}).items()}
-    return found
 
 
 def no_limit(host: Host, pf: pci.PhysicalFunction, interface: str) -> int:

@@ -94,15 +94,15 @@ def of_pf(
 
 
 def of_settings(pf: pci.PhysicalFunction, untold: Sequence[int], why: Optional[str]) -> Iterator[Problem]:
-    """`untold`: VFs whose settings are not known; `why`: what `ip` said."""
+    """`untold`: VFs whose settings are not known, and why."""
     if untold:
         yield Problem(
             "SETTINGS_UNKNOWN",
             f"{pf.name}: the settings of {len(untold)} VFs are not known, the first is VF {untold[0]}: "
-            f"{why or '`ip` does not show all VFs that there are'}.",
+            f"{why or 'the kernel does not tell of all VFs that there are'}.",
             "If the driver was reloaded while VMs had VFs of it, shut these VMs down and reboot the host: "
-            "until then some drivers (igb) do not know the VFs. Otherwise use fewer VFs: the kernel shows "
-            "about 220 of a port.",
+            "until then some drivers (igb) do not know the VFs. Otherwise use fewer VFs: newer "
+            "kernels tell of about 220 of a port.",
         )
 
 

@@ -15,9 +15,9 @@ SETTINGS: Dict[str, Dict[str, str]] = {ROUTER: {"vlan": "0", "trust": "on", "spo
 # Whether a driver can trust a VF: whether it has an ndo_set_vf_trust (Linux 6.1.192).
 _TRUSTING = ("igb", "ixgbe", "i40e", "ice", "mlx5_core", "bnxt_en", "qede", "nfp", "hinic", "liquidio")
 _NEVER = ("mlx4_core", "bnx2x", "be2net", "cxgb4", "enic", "sfc")
-# Those of which every version that can trust a VF also tells whether it does: where `ip` prints no trust, on
-# or off, it cannot (kernel: rtnetlink.c, rtnl_fill_vfinfo). XCP-ng 8.3 has Intel's own igb, 5.3.5.20
-# (igb_main.c, igb_netdev_ops and igb_ndo_get_vf_config).
+# Those of which every version that can trust a VF also tells whether it does: where the kernel tells no
+# trust, on or off, it cannot (kernel: rtnetlink.c, rtnl_fill_vfinfo). XCP-ng 8.3 has Intel's own igb,
+# 5.3.5.20 (igb_main.c, igb_netdev_ops and igb_ndo_get_vf_config).
 _TELLING = {"igb": "Intel's own can from 5.8.5 on"}
 
 

@@ -9,7 +9,7 @@ import fcntl
 import json
 import os
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any, Dict, Iterator, Optional, Sequence
+from typing import TYPE_CHECKING, Any, Dict, Iterator, List, Optional, Sequence
 
 from sriovlib.machine.command import COMMAND_SECONDS, Completed, Running
 from sriovlib.machine.host import Host
@@ -70,6 +70,12 @@ class Machine(Host):
 
         with self.changed() as sysfs:
             return Done(commands.run(sysfs, argv, input_text))
+
+    def netlink(self, request: bytes) -> List[bytes]:
+        import kernel_netlink
+
+        with self.changed() as sysfs:
+            return kernel_netlink.answer(sysfs, request)
 
     def xen_control(self) -> "XenControl":
         from machine_xen import Control

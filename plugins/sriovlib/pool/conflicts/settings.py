@@ -60,6 +60,6 @@ def _unlike(wanted: Mapping[str, str], now: VfSettings, pf: PfState) -> str:
     """What differs from the wanted settings; "" where nothing does, or the driver never tells."""
     untold = any(problem.code == "SETTINGS_UNKNOWN" for problem in pf.problems)
     if untold and now == UNKNOWN and any(text != DEFAULT for text in wanted.values()):
-        return "settings that `ip` does not tell"
+        return "settings that the kernel does not tell"
     wrong = vf_settings.differing(wanted, now)
     return restore_running.listed(wrong, now) if wrong else ""
