@@ -1,0 +1,248 @@
+"""xapi's records of the pool, as far as they concern us: kept in /run/sriov, and brought up to date by what
+has changed whenever they are asked for.
+
+`event.from` tells what was written since a token, each object whole, and how many objects there are
+(xen-api: ocaml/xapi/xapi_event.ml). What is kept is only where to go on from: what this returns is what xapi
+had when it was asked. All is read anew where that cannot be sure:
+
+- A token is a count of the writes to the database, and a xapi that was killed, or another master, may count
+  again from before it (ocaml/database/db_connections.ml, redo_log.ml). So what is kept names the process that
+  told it: by the master, and by when its xapi started, which it writes before it serves anybody but its own
+  host (xapi.ml, start_database_engine; dbsync_slave.ml, agent_start_time), and by our socket, which is made
+  before (listen_unix_socket). A session ends with that process, so all calls in one go to the same.
+- Of destroyed objects xapi knows the last 256 to 512 of a class (db_cache_types.ml, Table.remove): where
+  there are more objects here than it counts, we were not told of one. An object that goes while xapi answers
+  is left out of the answer, and comes as destroyed in the next one.
+- The file is of another build, or cannot be read.
+
+One that cannot be written costs the next call its time.
+"""
+
+import json
+import os
+from typing import Any, Callable, Dict, List, NamedTuple, Optional, Sequence, Tuple
+
+from .. import VERSION
+from ..errors import SriovError
+from ..machine.host import RUN_FOLDER, Host
+from ..xapi.session import SOCKET, Xapi, XapiFailure, XapiSilent
+from . import pci_entries, pinning
+from .ledger import MARK, NAMES
+from .networks import NULL, Record
+
+FORMAT = 1
+TRIES = 5  # answers that do not tell all objects that they count, before we give up
+_MODE = 0o600
+_BUILD = [VERSION, FORMAT]
+
+Objects = Dict[str, Dict[str, Optional[Record]]]  # class, as events name it -> reference -> what is kept
+
+
+class Part(NamedTuple):
+    """Classes that are kept, and brought up to date, together."""
+
+    name: str  # of its file
+    classes: Sequence[str]  # as events name them
+
+
+LEDGER = Part("ledger", ("pool",))
+HOSTS = Part("hosts", ("host", "host_metrics", "pif", "network"))
+VMS = Part("vms", ("vm",))
+
+# Of each class the fields that are kept, with the value that a field mostly has, which is left out.
+_ALWAYS = object()  # there is none
+_FIELDS: Dict[str, Dict[str, Any]] = {
+    "pool": {"master": _ALWAYS, "ha_enabled": False},
+    "host": dict.fromkeys(("uuid", "name_label", "metrics", "enabled"), _ALWAYS),
+    "host_metrics": {"live": _ALWAYS},
+    "network": dict.fromkeys(("uuid", "name_label", "bridge"), _ALWAYS),
+    "pif": {
+        **dict.fromkeys(("device", "MAC", "VLAN", "network", "host", "physical"), _ALWAYS),
+        "currently_attached": True,
+        "bond_slave_of": NULL,
+        "bond_master_of": [],
+        "tunnel_access_PIF_of": [],
+        "sriov_physical_PIF_of": [],
+        "sriov_logical_PIF_of": [],
+    },
+    "vm": {
+        **dict.fromkeys(("uuid", "name_label", "metrics", "VCPUs_max"), _ALWAYS),
+        "power_state": "Halted",
+        "resident_on": NULL,
+        "affinity": NULL,
+        "scheduled_to_be_resident_on": NULL,
+        "current_operations": {},
+        "ha_restart_priority": "",
+        "is_a_template": False,
+    },
+}
+# And of these maps the keys that this is true of.
+_KEYS: Dict[str, Dict[str, Callable[[str], object]]] = {
+    "pool": {"other_config": NAMES.match},
+    "host": {
+        "guest_VCPUs_params": {"mask"}.__contains__,
+        "software_version": {"xapi_build", "product_brand", "product_version"}.__contains__,
+    },
+    "vm": {
+        "other_config": {"pci", MARK, pci_entries.MACS, pci_entries.VLANS}.__contains__,
+        "platform": {"nomigrate"}.__contains__,
+        "blocked_operations": set(pinning.OPERATIONS).__contains__,
+        "VCPUs_params": {"mask"}.__contains__,
+    },
+}
+_USUAL: Dict[str, Record] = {
+    name: {
+        **{field: value for field, value in fields.items() if value is not _ALWAYS},
+        **{field: {} for field in _KEYS.get(name, ())},
+    }
+    for name, fields in _FIELDS.items()
+}
+_NO_VM = ("is_a_template", "is_a_snapshot", "is_control_domain")
+
+
+class Kept(NamedTuple):
+    source: List[str]  # the process that told it
+    token: str  # empty: nothing was told yet
+    objects: Objects
+
+
+class Records:
+    """The pool's records in the session of `xapi`."""
+
+    def __init__(self, host: Host, xapi: Xapi) -> None:
+        self._host = host
+        self.xapi = xapi
+        self._source: Optional[List[str]] = None
+        self._kept: Dict[str, Kept] = {}
+
+    def by(self, xapi: Xapi) -> "Records":
+        """The same, with what is known, asked for by `xapi` from now on, which is of the same session."""
+        self.xapi = xapi
+        return self
+
+    def of(self, part: Part) -> Dict[str, Dict[str, Record]]:
+        """Class -> reference -> record, as xapi has them now, with the fields that concern us. Of VMs the
+        real ones: no templates, snapshots, control domains. Raises what `Xapi.call` raises."""
+        if self._source is None:
+            self._source = _source(self._host, self.xapi)
+        nothing = _nothing(self._source, part)
+        before = self._kept.get(part.name) or _load(self._host, part, self._source) or nothing
+        now = _up_to_date(self.xapi, before, nothing)
+        self._kept[part.name] = now
+        if now.token != before.token and self._source:
+            _store(self._host, part, now)
+        return {
+            name: {ref: {**_USUAL[name], **record} for ref, record in known.items() if record is not None}
+            for name, known in now.objects.items()
+        }
+
+    def tell(self, part: Part, class_name: str, ref: str, record: Record) -> bool:
+        """Whether what was returned last is so too in this record, which xapi was asked for since."""
+        known = self._kept[part.name].objects[class_name]
+        return ref in known and known[ref] == _kept_of(class_name, record)
+
+    def anew(self, part: Part) -> "Records":
+        """The same, without what is kept of this part."""
+        self._kept[part.name] = _nothing(self._source or [], part)
+        return self
+
+
+def _source(host: Host, xapi: Xapi) -> List[str]:
+    """What another process of xapi's would have another of; nothing where it does not say when it began."""
+    (pool,) = xapi.call("pool.get_all")
+    master = xapi.call("pool.get_master", pool)
+    started = xapi.call("host.get_other_config", master).get("agent_start_time", "")
+    try:
+        found = os.stat(host.path(SOCKET))
+    except OSError:
+        return []
+    return [master, started, f"{found.st_ino} {found.st_mtime_ns}"] if started else []
+
+
+def _nothing(source: List[str], part: Part) -> Kept:
+    return Kept(source, "", {name: {} for name in part.classes})
+
+
+def _up_to_date(xapi: Xapi, kept: Kept, nothing: Kept) -> Kept:
+    """What is kept with what has changed since; `nothing` to begin anew with."""
+    now = kept
+    for _ in range(TRIES):
+        try:
+            now, is_all = _next(xapi, now)
+        except XapiFailure as failure:
+            if failure.details[0] != "EVENT_FROM_TOKEN_PARSE_FAILURE" or now is nothing:
+                raise
+            now, is_all = kept, False
+        if is_all:
+            return now
+        if now is kept or kept is not nothing:
+            kept = now = nothing
+    raise XapiSilent(f"event.from counts other objects of {', '.join(nothing.objects)} than it tells")
+
+
+def _next(xapi: Xapi, kept: Kept) -> Tuple[Kept, bool]:
+    """With what has changed since; and whether there are as many objects as xapi counts."""
+    objects: Objects = {name: dict(known) for name, known in kept.objects.items()}
+
+    def take(event: Record) -> None:
+        known, ref = objects[event["class"]], event["ref"]
+        if event["operation"] == "del":
+            known.pop(ref, None)
+        else:
+            known[ref] = _kept_of(event["class"], event["snapshot"])
+
+    rest = xapi.call_for_each("events", take, "event.from", list(objects), kept.token, 0.0)
+    counts = rest["valid_ref_counts"]
+    is_all = all(len(known) == int(counts[name]) for name, known in objects.items())
+    return Kept(kept.source, rest["token"], objects), is_all
+
+
+def _kept_of(class_name: str, record: Record) -> Optional[Record]:
+    """Of a VM that is none of ours (a template, a snapshot, a control domain) only that it is there."""
+    if class_name == "vm" and any(record[field] for field in _NO_VM):
+        return None
+    usual = _FIELDS[class_name]
+    kept = {
+        field: record[field] for field, value in usual.items() if field in record and record[field] != value
+    }
+    for field, is_wanted in _KEYS.get(class_name, {}).items():
+        found = {key: value for key, value in record[field].items() if is_wanted(key)}
+        if found:
+            kept[field] = found
+    return kept
+
+
+def _path(part: Part) -> str:
+    return f"{RUN_FOLDER}/xapi-{part.name}.json"
+
+
+def _load(host: Host, part: Part, source: List[str]) -> Optional[Kept]:
+    path = _path(part)
+    try:
+        if host.mode(path) != _MODE:
+            host.remove_file(path)  # none of ours: a new one gets that mode
+            return None
+        found = json.loads(host.read(path))
+        if not source or [found["build"], found["source"]] != [_BUILD, source]:
+            return None
+        kept = Kept(source, found["token"], found["objects"])
+        if kept.token and list(kept.objects) == list(part.classes):
+            return kept
+    except FileNotFoundError:
+        pass
+    except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
+        host.log(f"{path} cannot be read: {error}")
+    return None
+
+
+def _store(host: Host, part: Part, kept: Kept) -> None:
+    """Where another process does the same just now, its file is as good."""
+    path, content = _path(part), {"build": _BUILD, **kept._asdict()}
+    try:
+        with host.lock("records", "keeping what xapi told", 0):
+            host.replace_file(path, json.dumps(content, separators=(",", ":")).encode(), _MODE)
+    except SriovError as error:
+        if error.code != "SRIOV_BUSY":
+            host.log(f"{path} was not written: {error.message}")
+    except OSError as error:
+        host.log(f"{path} was not written: {error.strerror}")
