@@ -140,15 +140,21 @@ def all_cuts(call: Callable[[], Any]) -> Iterator[int]:
 def calls_told(act: Callable[..., Any]) -> Iterator[List[str]]:
     """Before each call that the library makes in this process, `act` is told its number, method and
     parameters; the list has the methods. What it raises, the call fails with."""
-    real, methods = Xapi.call, []
+    real, real_for_each, methods = Xapi.call, Xapi.call_for_each, []
 
     def call(self: Xapi, method: str, *params: Any) -> Any:
         methods.append(method)
         act(len(methods), method, *params)
         return real(self, method, *params)
 
+    def call_for_each(self: Xapi, member: str, take: Any, method: str, *params: Any) -> Any:
+        methods.append(method)
+        act(len(methods), method, *params)
+        return real_for_each(self, member, take, method, *params)
+
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(Xapi, "call", call)
+        patch.setattr(Xapi, "call_for_each", call_for_each)
         yield methods
 
 

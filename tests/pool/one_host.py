@@ -20,6 +20,8 @@ from sriovlib.machine import netlink
 from sriovlib.machine.host import RUN_FOLDER
 from sriovlib.vf import create
 
+_TOLD = f"{RUN_FOLDER}/xapi-"
+
 
 def call(host: Machine, pool: Optional[SmallPool], function: str, **args: str) -> Any:
     return json.loads(table.call(host, function, pool, args))
@@ -38,7 +40,8 @@ def problems(host: Machine, pool: SmallPool, code: str) -> List[Any]:
 
 def tree(host: Machine) -> Dict[str, Any]:
     """All files and links of the machine, sysfs and what the imitated kernel keeps among them; but for the
-    log and for locks, whose files name their last holder, with their folder."""
+    log, for what xapi told (records.py), and for locks, whose files name their last holder, with their
+    folder."""
     found: Dict[str, Any] = {}
     for folder, folders, names in os.walk(host.path("")):
         for name in (*folders, *names):
@@ -48,7 +51,7 @@ def tree(host: Machine) -> Dict[str, Any]:
                 found[own] = os.readlink(path)
             elif not os.path.isfile(path):
                 found[own] = None
-            elif own != machine.LOG and not own.endswith("lock"):
+            elif own != machine.LOG and not own.endswith("lock") and not own.startswith(_TOLD):
                 with open(path, "rb") as file:
                     found[own] = (file.read(), os.stat(path).st_mode)
     found.pop(RUN_FOLDER, None)

@@ -39,6 +39,7 @@ class SmallPool:
             "VCPUs_params": {},
             "VCPUs_max": "1",
             "metrics": "OpaqueRef:NULL",
+            "is_control_domain": False,
         }
 
     def xenapi_request(self, method: str, params: Any) -> Any:
@@ -48,6 +49,8 @@ class SmallPool:
             return self.other_config.pop(params[1], "")
         if method == "host.add_to_other_config":
             return self.other_config.update({params[1]: params[2]})
+        if method == "event.from":
+            return self._events(params[0])
         host = {"name_label": "host", "enabled": True, "other_config": self.other_config}
         return {
             "host.get_by_uuid": HOST,
@@ -55,7 +58,7 @@ class SmallPool:
             "host.get_all_records_where": {HOST: host},
             "host.get_all_records": {HOST: {"uuid": "another", "other_config": self.other_config}},
             "pool.get_all": ["OpaqueRef:pool"],
-            "pool.get_all_records": {"OpaqueRef:pool": {"master": HOST, "other_config": self.ledger}},
+            "pool.get_master": HOST,
             "pool.get_other_config": self.ledger,
             "network.get_all_records": {},
             "PCI.get_all_records_where": {address: {"pci_id": address} for address in self.known},
@@ -65,6 +68,20 @@ class SmallPool:
             },
             "VM.get_all_records_where": self.vms,
         }[method]
+
+    def _events(self, classes: List[str]) -> Dict[str, Any]:
+        """All objects are new. It does not say when its xapi started, so nothing is kept of them."""
+        pool = {"OpaqueRef:pool": {"master": HOST, "other_config": self.ledger}}
+        objects = {"pool": pool, "vm": self.vms}
+        return {
+            "events": [
+                {"class": name, "operation": "add", "ref": ref, "snapshot": record}
+                for name in classes
+                for ref, record in objects[name].items()
+            ],
+            "token": "1,1",
+            "valid_ref_counts": {name: len(known) for name, known in objects.items()},
+        }
 
     def _pif(self, device: str) -> Dict[str, Any]:
         return {

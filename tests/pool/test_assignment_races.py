@@ -17,8 +17,8 @@ pytestmark = [pytest.mark.story, pytest.mark.pool(hosts=1)]
     [
         (WRITES, 1, lambda pool, vm: pool.set_operation(vm, "start"), "start"),
         (WRITES, 1, lambda pool, vm: pool.set_template(vm), "template"),
-        # asked for once before the lock is had; the second time is the second look
-        ("VM.get_record", 2, lambda pool, vm: pool.set_pci(vm, "0/0000:00:1b.0"), "other_config:pci"),
+        # asked for once before the lock is had, once with it; the third time is the second look
+        ("VM.get_record", 3, lambda pool, vm: pool.set_pci(vm, "0/0000:00:1b.0"), "other_config:pci"),
     ],
 )
 def test_a_change_of_the_vm_meanwhile_takes_all_back(
@@ -30,10 +30,15 @@ def test_a_change_of_the_vm_meanwhile_takes_all_back(
     assert (pool.pool_keys(), pool.keys(web)[0]) == (keys, before)
 
 
-@pytest.mark.parametrize("when", ["pool.get_other_config", "pool.get_all_records", WRITES])
-def test_a_vm_that_is_destroyed_meanwhile_leaves_nothing(pool: Pool, web: str, when: str) -> None:
-    """Before the lock is had, after it, and while its keys are written."""
-    with meanwhile(when, lambda: pool.destroy(web)):
+@pytest.mark.parametrize(
+    ("when", "number"), [("event.from", 2), ("event.from", 3), ("event.from", 4), (WRITES, 1)]
+)
+def test_a_vm_that_is_destroyed_meanwhile_leaves_nothing(
+    pool: Pool, web: str, when: str, number: int
+) -> None:
+    """Before the lock is had, after it as the ledger and as the VMs are read, and while its keys are
+    written."""
+    with meanwhile(when, lambda: pool.destroy(web), number):
         error_of(pool.act, "assign_vf", vm=web, pf="eth1").says("SRIOV_NOT_FOUND", web)
     assert pool.pool_keys() == {}
 

@@ -1,12 +1,14 @@
 """The model of the pool: who has which VF, which port serves which network."""
 
-from typing import Any, ClassVar, Dict
+from pathlib import Path
+from typing import Any, Callable, ClassVar, Dict
 
 import pytest
 from sriovlib.machine.host import Host
 from sriovlib.pool import networks, state
 from sriovlib.pool.ledger import Choice, Entry, Lease, Request
 from sriovlib.pool.networks import NULL
+from sriovlib.pool.records import Records
 from sriovlib.pool.state import Pool, PoolState, Vm
 from sriovlib.xapi.session import Xapi, XapiFailure
 
@@ -44,6 +46,7 @@ def vm(uuid: str, name: str, power_state: str, **other_config: str) -> Dict[str,
         "metrics": "OpaqueRef:NULL",
         "is_a_template": False,
         "is_a_snapshot": False,
+        "is_control_domain": False,
     }
 
 
@@ -54,6 +57,9 @@ class RecordedXapi(Xapi):
         "host.get_all_records_where": {
             "OpaqueRef:host": {"name_label": "host1", "enabled": True, "other_config": {}}
         },
+        "pool.get_all": ["OpaqueRef:pool"],
+        "pool.get_master": "OpaqueRef:host",
+        "host.get_other_config": {"agent_start_time": "1."},
         "PIF.get_all_records_where": {
             "p0": pif("eth0", "n0"),
             "p1": pif("eth1", "n1", bond_slave_of="b"),
@@ -68,8 +74,11 @@ class RecordedXapi(Xapi):
             ref: {"uuid": f"uuid-{ref}", "name_label": f"net {ref}", "bridge": f"br-{ref}"}
             for ref in ("n0", "n1", "n2", "nb", "nv", "n3", "ns", "nv0")
         },
-        "pool.get_all_records": {"OpaqueRef:pool": {"master": "OpaqueRef:host", "other_config": {}}},
-        "VM.get_all_records_where": {
+        "VM.get_all_records_where": {},
+    }
+    objects: ClassVar[Dict[str, Any]] = {
+        "pool": {"OpaqueRef:pool": {"master": "OpaqueRef:host", "other_config": {}}},
+        "vm": {
             "v1": vm("2", "halted", "Halted", pci="0/0000:07:10.0,1/0000:07:10.2"),
             "v2": vm("3", "running", "Running", pci="0/0000:07:10.0"),
             "v3": vm("1", "plain", "Running"),
@@ -79,10 +88,25 @@ class RecordedXapi(Xapi):
     def call(self, method: str, *_params: Any) -> Any:
         return self.answers[method]
 
+    def call_for_each(self, _member: str, take: Callable[[Any], object], _method: str, *params: Any) -> Any:
+        classes, token, _timeout = params
+        if not token:
+            for name in classes:
+                for ref, record in self.objects[name].items():
+                    take({"class": name, "operation": "add", "ref": ref, "snapshot": record})
+        counts = {name: len(objects) for name, objects in self.objects.items()}
+        return {"token": "1", "valid_ref_counts": counts}
+
 
 @pytest.fixture
-def read() -> Pool:
-    return state.read_here(RecordedXapi(Host(), None), "host", ())
+def records(tmp_path: Path) -> Records:
+    host = Host(str(tmp_path))
+    return Records(host, RecordedXapi(host, None))
+
+
+@pytest.fixture
+def read(records: Records) -> Pool:
+    return state.read_here(records, "host", ())
 
 
 def test_networks_stand_on_the_ports_below_bond_and_vlan(read: Pool) -> None:
@@ -161,15 +185,15 @@ def test_a_note_counts_while_its_vm_starts_or_runs_there(changes: Dict[str, Any]
     assert (("host", VF) in pool.held({}, {("host", VF): "web"}).on_host) == is_held
 
 
-def test_a_host_that_xapi_does_not_know(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_host_that_xapi_does_not_know(monkeypatch: pytest.MonkeyPatch, records: Records) -> None:
     monkeypatch.setitem(RecordedXapi.answers, "host.get_all_records_where", {})
     with pytest.raises(XapiFailure):
-        state.read_here(RecordedXapi(Host(), None), "host", ())
+        state.read_here(records, "host", ())
 
 
-def test_a_vm_that_was_not_asked_for_is_not_taken_for_gone() -> None:
-    xapi = RecordedXapi(Host(), None)
-    part = state.read_ledger(xapi).with_vms(state.read_vms(xapi, ["no-uuid"], {}), ["no-uuid"])
+def test_a_vm_that_was_not_asked_for_is_not_taken_for_gone(records: Records) -> None:
+    found = state.read_vms(records.xapi, ["no-uuid"], {})
+    part = state.read_ledger(records).with_vms(found, ["no-uuid"])
     assert part.vm("no-uuid") is None
     with pytest.raises(LookupError):
         part.vm("2")

@@ -5,6 +5,7 @@ from typing import Any, Dict, Mapping
 from ..errors import SriovError
 from ..machine.host import Host
 from ..pool import guest, hosts, inventories, state, vifs
+from ..pool.records import Records
 from ..xapi.session import Xapi
 from . import arguments
 
@@ -18,10 +19,11 @@ def guest_info(host: Host, session: Any, args: Mapping[str, str]) -> Dict[str, A
     """
     vm_uuid = arguments.required_uuid(args, "vm_uuid")
     xapi = Xapi(host, session)
-    pool = hosts.read(host, xapi)
+    records = Records(host, xapi)
+    pool = hosts.read(host, records)
     ref, record = state.vm_record(xapi, vm_uuid)
     vm = state.vm_of(ref, record, pool.uuids)
-    entry = state.read_ledger(xapi).with_vms([vm], [vm_uuid]).entries.get(vm_uuid)
+    entry = state.read_ledger(records).with_vms([vm], [vm_uuid]).entries.get(vm_uuid)
     if entry is None or not entry.requests:
         raise SriovError(
             "SRIOV_NOT_FOUND",

@@ -8,6 +8,7 @@ from ..pool import far_vfs, guest, hosts, inventories, pci_entries, placement, p
 from ..pool.conflicts import find
 from ..pool.conflicts.view import Seen
 from ..pool.ledger import Choice, Entry
+from ..pool.records import Records
 from ..pool.state import Vm
 from ..xapi.session import Xapi
 from . import arguments
@@ -28,11 +29,12 @@ def list_assignments(host: Host, session: Any, args: Mapping[str, str]) -> Dict[
     host_uuid = arguments.uuid(args, "host_uuid")
     everywhere = arguments.boolean(args, "places", False)
     xapi = Xapi(host, session)
-    pool = hosts.read(host, xapi)
+    records = Records(host, xapi)
+    pool = hosts.read(host, records)
     if vm_uuid is not None:
         state.vm_record(xapi, vm_uuid)
     surveyed = inventories.survey(host, session, pool, pool.live)
-    now = state.read(xapi, pool.uuids)
+    now = state.read(records, pool.uuids)
     leased_hosts = {entry.lease.host for entry in now.entries.values() if entry.lease}  # also those that left
     if host_uuid is not None and host_uuid not in {*pool.members, *leased_hosts}:
         hosts.member(pool, host_uuid)

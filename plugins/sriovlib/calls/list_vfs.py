@@ -7,6 +7,7 @@ from ..errors import SriovError
 from ..machine import vgpus
 from ..machine.host import Host
 from ..pool import networks, state
+from ..pool.records import Records
 from ..pool.state import Pool, Silence
 from ..vf import host_inventory, inventory
 from ..vf.host_inventory import Owner, PfState, VfState
@@ -31,7 +32,7 @@ def read_pool(host: Host, session: Any, seen: Inventory) -> Union[Pool, Silence]
         silence = Silence("INSTALLATION_UUID is not in /etc/xensource-inventory")
     else:
         try:
-            return state.read_here(Xapi(host, session), seen.host_uuid, seen.pfs)
+            return state.read_here(Records(host, Xapi(host, session)), seen.host_uuid, seen.pfs)
         except XapiError as error:
             silence = Silence(str(error))
     host.log(f"xapi did not answer, so states and owners of VFs are unknown: {silence.why}")

@@ -12,6 +12,7 @@ from ..machine.xen_control import XenControl
 from ..pool import hosts, master, state
 from ..pool.hosts import Member
 from ..pool.ledger import Entry
+from ..pool.records import Records
 from ..pool.state import Vm
 from ..safetext import line
 from ..starts import pin, release, start
@@ -127,14 +128,7 @@ def _running(host: Host, xapi: Xapi, vm_uuid: str) -> Running:
     domids = xenstore.domains_of(host, vm_uuid)
     if domids is None:
         raise hotplug.NotDone("xenstore does not answer")
-    is_ours = vm.power_state == "Running" and vm.resident_on == own
-    if domids and not is_ours and vm.resident_on != own:
-        raise SriovError(
-            "SRIOV_UNKNOWN_TO_XAPI",
-            f"{name} has a domain on this host, and xapi does not know: it says {vm.power_state}, not here.",
-            "It was moved here, and xapi did not hear of it. See what `attach_vfs` says.",
-        )
-    if not is_ours or len(domids) != 1:
+    if vm.power_state != "Running" or vm.resident_on != own or len(domids) != 1:
         raise SriovError(
             "SRIOV_VM_NOT_HERE",
             f"{name} does not run on this host (xapi says {vm.power_state}; it has {len(domids)} domains "
@@ -150,7 +144,7 @@ def _running(host: Host, xapi: Xapi, vm_uuid: str) -> Running:
             "Shut it down and start it: a start gives it VFs of its host.",
         )
     _must_run(host, name, domids[0])
-    entry = state.read_ledger(xapi).entry(vm_uuid)
+    entry = state.read_ledger(Records(host, xapi)).entry(vm_uuid)
     return Running(vm_uuid, name, domids[0], _leased(entry, own), start.requests_of(entry), vm, member)
 
 

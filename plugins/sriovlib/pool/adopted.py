@@ -25,9 +25,8 @@ from .inventories import Surveyed
 from .ledger import NO_ENTRY, Choice, Request
 from .locked import Work
 from .macs import chosen_mac
+from .pci_entries import MACS, VLANS
 from .state import Vm
-
-MACS, VLANS = "sriovmacs", "sriovvlans"
 
 
 class Taken(NamedTuple):

@@ -10,6 +10,7 @@ from ..safetext import line
 from ..xapi.session import Xapi, XapiFailure
 from . import networks
 from .networks import Network, Record
+from .records import HOSTS, Records
 
 # Every GPU has the type `passthrough`. Of the others the vGPUs are VFs, or parts of the PF: an NVIDIA T4 can
 # SR-IOV and gives parts, unless xapi is told otherwise (xapi_vgpu_type.ml, to_implementation, is_sriov).
@@ -119,12 +120,10 @@ def own_uuid(host: Host) -> str:
     return found
 
 
-def read(host: Host, xapi: Xapi) -> Topology:
-    """Four calls; raises what `Xapi.call` raises."""
-    hosts = xapi.call("host.get_all_records")
-    metrics = xapi.call("host_metrics.get_all_records")
-    pif_records = xapi.call("PIF.get_all_records")
-    records = xapi.call("network.get_all_records")
+def read(host: Host, records: Records) -> Topology:
+    """Raises what `Xapi.call` raises."""
+    found = records.of(HOSTS)
+    hosts, metrics, pif_records, network_records = map(found.__getitem__, HOSTS.classes)
     of_host: Dict[str, Dict[str, Record]] = {ref: {} for ref in hosts}
     for ref, pif in pif_records.items():
         of_host.setdefault(pif["host"], {})[ref] = pif
@@ -143,7 +142,7 @@ def read(host: Host, xapi: Xapi) -> Topology:
         )
         for ref, record in hosts.items()
     }
-    return Topology(own_uuid(host), members, records)
+    return Topology(own_uuid(host), members, network_records)
 
 
 def read_own(xapi: Xapi, uuid: str, pfs: Iterable[PhysicalFunction]) -> OwnHost:

@@ -37,6 +37,7 @@ LARGEST = 2**53  # what every JSON reader keeps exact
 
 # 0.1.0's first builds wrote keys without a serial, the new text as `sriov-next-UUID` before `sriov-vm-UUID`.
 _KEY = re.compile(f"sriov-(vm|next)-({UUID})(.*)", re.DOTALL)
+NAMES = re.compile("sriov-(?:vm|next)-")  # what the names of all keys begin with
 _SERIAL = re.compile("[.]([1-9][0-9]{0,15})")
 _WAITING, _NO_SERIAL, _ODD = -1, 0, 10**16  # in the place of a serial: the first two are of those builds
 

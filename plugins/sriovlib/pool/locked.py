@@ -14,6 +14,7 @@ from .hosts import Member, Topology
 from .inventories import Survey
 from .ledger import NO_ENTRY, Choice, Entry, Request
 from .placement import Held, NoFreeVf
+from .records import LEDGER, VMS, Records
 from .state import PoolState, Vm
 from .transaction import Transaction
 
@@ -29,6 +30,7 @@ class Call(NamedTuple):
     host: Host
     session: Any
     xapi: Xapi
+    records: Records
     topology: Topology
     vm_uuid: str
     vm_name: str  # and UUID
@@ -61,12 +63,13 @@ def call(
 ) -> Call:
     """Refuses a VM that gets no VFs, and a host `wanted` that is not live."""
     xapi = Xapi(host, session)
-    topology = hosts.read(host, xapi)
+    records = Records(host, xapi)
+    topology = hosts.read(host, records)
     _, record = state.vm_record(xapi, vm_uuid, template)
     if wanted is not None:
         hosts.member(topology, wanted)
     vm_name = state.named(record["name_label"], vm_uuid)
-    return Call(host, session, xapi, topology, vm_uuid, vm_name, f"{name} for {vm_name}")
+    return Call(host, session, xapi, records, topology, vm_uuid, vm_name, f"{name} for {vm_name}")
 
 
 @contextmanager
@@ -97,13 +100,16 @@ def work(
         if surveyed.hosts and time.monotonic() - began > STALE_SECONDS:
             surveyed = inventories.again(host, session, pool, surveyed)
         xapi = Xapi(host, session)
-        now = state.read(xapi, pool.uuids)
+        now = state.read(of.records.by(xapi), pool.uuids)
+        # Also one that became a template: its VFs can be taken back.
+        ref, record = state.vm_record(xapi, of.vm_uuid, template=True)
+        if not of.records.tell(VMS, "vm", ref, record):
+            now = state.read(of.records.anew(VMS), pool.uuids)
         if pool.uuids.get(now.master_ref) != pool.own:
             raise SriovError("SRIOV_BUSY", "The pool master changed during this call.", "Call again.")
-        vm = now.vms.get(of.vm_uuid)
-        if vm is None:  # one that became a template: its VFs can be taken back
-            ref, record = state.vm_record(xapi, of.vm_uuid, template=True)
-            vm = state.vm_of(ref, record, pool.uuids)
+        vm = state.vm_of(ref, record, pool.uuids)
+        if vm.uuid in now.vms:
+            now = now.with_vms([vm], None)
         pci_entries.must_be_readable(vm.uuid, vm.name, vm.other_config)
         if not reads:
             state.must_be_halted(vm, starting)
@@ -116,7 +122,13 @@ def work(
 def concerned(of: Call, wanted: Optional[str], *choices: Choice) -> List[Member]:
     """The live hosts to ask before the lock is taken: `wanted`, the one of the VM's lease, and those that can
     serve one of its requests or of `choices`."""
-    pool, entry = of.topology, entry_now(of)
+    pool = of.topology
+    (record,) = of.records.of(LEDGER)["pool"].values()
+    keys = ledger.keys(record["other_config"]).get(of.vm_uuid)
+    try:
+        entry = ledger.parse(keys[-1].text) if keys else NO_ENTRY
+    except ledger.LedgerError:
+        entry = NO_ENTRY  # refused under the lock
     first = (wanted, *(one.host for one in (entry.lease, entry.move) if one))
     every = [*(request.choice for request in entry.requests), *choices]
     if any(choice.kind != "network" for choice in every):
@@ -127,17 +139,6 @@ def concerned(of: Call, wanted: Optional[str], *choices: Choice) -> List[Member]
         for member in pool.live
         if member.uuid in first or any(one.uuid in named and one.interfaces for one in pool.networks(member))
     ]
-
-
-def entry_now(of: Call) -> Entry:
-    """The VM's in the ledger, as it is before the lock is taken."""
-    xapi = of.xapi.renewed()
-    (ref,) = xapi.call("pool.get_all")
-    keys = ledger.keys(xapi.call("pool.get_other_config", ref)).get(of.vm_uuid)
-    try:
-        return ledger.parse(keys[-1].text) if keys else NO_ENTRY
-    except ledger.LedgerError:
-        return NO_ENTRY  # refused under the lock
 
 
 def place(at: Work, requests: Sequence[Request], host: str, current: Mapping[int, str]) -> Dict[int, str]:

@@ -26,6 +26,7 @@ _ENTRY = re.compile(
 )
 _PLAIN = re.compile("[0-9a-fA-F:./,]*")  # what a shell takes as it stands
 _LONG = 320  # characters: about twenty entries; no hint repeats a longer text
+MACS, VLANS = "sriovmacs", "sriovvlans"  # keys that the old plugin `iovirt` wrote beside it, see adopted
 LEAST, LARGEST = -(2**62), 2**62 - 1  # OCaml's int
 
 

@@ -13,8 +13,9 @@ from ..xapi.session import Xapi, XapiFailure
 from . import hosts, ledger, numa, pci_entries, pinning
 from .hosts import OwnHost
 from .ledger import MARK, Entry, Key
-from .networks import NULL
+from .networks import NULL, Record
 from .placement import Held
+from .records import LEDGER, VMS, Records
 
 OnHost = Dict[Tuple[str, str], str]  # UUID of a host, and address -> UUID of a VM
 STARTS = {"start", "start_on", "resume", "resume_on"}
@@ -23,7 +24,6 @@ _NO_VMS = (
     ("is_a_template", "a template", "Make a VM of it first (`xe vm-install`)."),
     ("is_control_domain", "a host's control domain", "Give the UUID of a VM."),
 )
-_REAL_VMS = " and ".join(f'field "{name}" = "false"' for name, _, _ in _NO_VMS)
 
 
 class Vm(NamedTuple):
@@ -209,25 +209,24 @@ def named(name: str, uuid: str) -> str:
     return f"{shortened(' '.join(name.splitlines()), 60)} ({uuid})"
 
 
-def read(xapi: Xapi, uuids: Mapping[str, str]) -> PoolState:
-    """Two calls: the pool's record, and all VMs at once. `uuids`: reference of a host -> its UUID."""
-    state = read_ledger(xapi)
-    return state.with_vms(_vms(xapi.call("VM.get_all_records_where", _REAL_VMS), uuids), None)
+def read(records: Records, uuids: Mapping[str, str]) -> PoolState:
+    """The ledger and all VMs. `uuids`: reference of a host -> its UUID."""
+    state = read_ledger(records)
+    return state.with_vms(_vms(records.of(VMS)["vm"], uuids), None)
 
 
-def read_here(xapi: Xapi, own: str, pfs: Iterable[PhysicalFunction]) -> Pool:
-    """Five calls, of which one, the bulk read of all VMs, is heavy, and some for GPUs among the PFs. `own`:
-    UUID of this host."""
-    here = hosts.read_own(xapi, own, pfs)
-    return Pool(here, read(xapi, {here.member.ref: own}))
+def read_here(records: Records, own: str, pfs: Iterable[PhysicalFunction]) -> Pool:
+    """Three calls for this host, and some for GPUs among the PFs; and the pool. `own`: UUID of this host."""
+    here = hosts.read_own(records.xapi, own, pfs)
+    return Pool(here, read(records, {here.member.ref: own}))
 
 
-def read_ledger(xapi: Xapi) -> PoolState:
-    """One call: the pool's record; no VM is asked for."""
-    ((ref, pool),) = xapi.call("pool.get_all_records").items()
+def read_ledger(records: Records) -> PoolState:
+    """No VM is asked for."""
+    ((ref, pool),) = records.of(LEDGER)["pool"].items()
     entries, unreadable, keys = ledger.read(pool["other_config"])
     return PoolState(
-        ref, pool["master"], keys, entries, unreadable, {}, frozenset(), bool(pool.get("ha_enabled"))
+        ref, pool["master"], keys, entries, unreadable, {}, frozenset(), bool(pool["ha_enabled"])
     )
 
 
@@ -235,15 +234,13 @@ def read_vms(xapi: Xapi, wanted: Iterable[str], uuids: Mapping[str, str]) -> Lis
     """Those of them that are VMs: one call, where there is something to ask for. A key of the ledger, or a
     note's file, may end in whatever somebody has written."""
     query = " or ".join(f'field "uuid" = "{uuid}"' for uuid in sorted(filter(ledger.is_uuid, wanted)))
-    return _vms(xapi.call("VM.get_all_records_where", query), uuids) if query else []
+    found = xapi.call("VM.get_all_records_where", query) if query else {}
+    real = {ref: vm for ref, vm in found.items() if not (vm["is_a_template"] or vm["is_a_snapshot"])}
+    return _vms(real, uuids)
 
 
-def _vms(records: Mapping[str, Any], uuids: Mapping[str, str]) -> List[Vm]:
-    return [
-        vm_of(ref, record, uuids)
-        for ref, record in records.items()
-        if not (record["is_a_template"] or record["is_a_snapshot"])
-    ]
+def _vms(records: Mapping[str, Record], uuids: Mapping[str, str]) -> List[Vm]:
+    return [vm_of(ref, record, uuids) for ref, record in records.items()]
 
 
 def explained(entry: Entry, vm: Vm, keys: Sequence[Key]) -> Entry:

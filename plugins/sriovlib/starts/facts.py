@@ -13,6 +13,7 @@ from ..pool.hosts import OwnHost
 from ..pool.ledger import Entry
 from ..pool.networks import Record
 from ..pool.placement import Candidate
+from ..pool.records import Records
 from ..pool.state import Pool
 from ..safetext import line
 from ..vf import host_inventory, inventory, start_notes
@@ -37,7 +38,7 @@ def look(host: Host, xapi: Xapi, ref: str, record: Record) -> View:
     here = hosts.read_own(xapi, hosts.own_uuid(host), seen.pfs)
     uuids = {here.member.ref: here.member.uuid}
     vm = state.vm_of(ref, record, uuids)
-    part = state.read_ledger(xapi).with_vms([vm], [vm.uuid])
+    part = state.read_ledger(Records(host, xapi)).with_vms([vm], [vm.uuid])
     ours = part.entries[vm.uuid].ever_leased if vm.uuid in part.entries else ()
     foreign = [address for address in vm.named if address not in ours]
     lessees = own_lease.leased_to_others(own_lease.lessees(part.entries), vm.uuid, foreign)

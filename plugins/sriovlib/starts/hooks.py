@@ -255,8 +255,9 @@ def _is_away(host: Host, session: Any, vm: Dict[str, Any]) -> bool:
     if vm["other_config"].get(ledger.MARK) != vm["uuid"]:
         return False
     from ..pool import state
+    from ..pool.records import Records
 
-    entry = state.read_ledger(Xapi(host, session)).entries.get(vm["uuid"])
+    entry = state.read_ledger(Records(host, Xapi(host, session))).entries.get(vm["uuid"])
     return entry is not None and entry.move is not None
 
 

@@ -10,12 +10,17 @@ import re
 import socket
 import time
 from contextlib import contextmanager
-from typing import Any, Iterator, List, Optional, Sequence, Tuple
+from typing import IO, TYPE_CHECKING, Any, Callable, Iterator, List, NamedTuple, Optional, Sequence, Tuple
 
 from ..machine.host import Host
 
+if TYPE_CHECKING:
+    from .arriving import Arriving
+
 SOCKET = "/var/lib/xcp/xapi"
 SECONDS = 60  # for all that one call of ours asks of xapi
+PIECE = 1 << 16  # bytes, of an answer that is not to be in memory as a whole
+_CUT_OFF = "xapi's answer was cut off"
 _HEAD = (
     "POST {} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n"
     "Content-Type: {}\r\nContent-Length: {}\r\n\r\n"
@@ -68,6 +73,24 @@ class Xapi:
         except NoSocket:
             if isinstance(self._session, OwnSession):
                 raise
+        return self._call_xml(method, params)
+
+    def call_for_each(self, member: str, take: Callable[[Any], object], method: str, *params: Any) -> Any:
+        """As `call`, for a result that is a struct: without its array `member`, each element of which `take`
+        gets as it arrives, so that they need not all be in memory."""
+        request = _request(method, [self._session._session, *params])
+        try:
+            with _answer(self._path, "/jsonrpc", "application/json", request, self._deadline) as answer:
+                return _result(method, answer.code, lambda: answer.text().struct("result", member, take))
+        except NoSocket:
+            if isinstance(self._session, OwnSession):
+                raise
+        result = self._call_xml(method, params)
+        for element in result.pop(member):
+            take(element)
+        return result
+
+    def _call_xml(self, method: str, params: Sequence[Any]) -> Any:
         try:
             return self._session.xenapi_request(method, params)
         except Exception as error:  # XenAPI's and those of http.client, xmlrpc and ssl have no common class
@@ -104,10 +127,17 @@ def _said(error: Exception) -> str:
 
 def call_json(path: str, method: str, params: Sequence[Any], deadline: float) -> Any:
     """The result of an API call, at `deadline` (of time.monotonic) at the latest, or XapiError."""
-    body = json.dumps({"jsonrpc": "2.0", "method": method, "id": 1, "params": params}).encode()
-    status, content = post(path, "/jsonrpc", "application/json", body, deadline)
+    status, content = post(path, "/jsonrpc", "application/json", _request(method, params), deadline)
+    return _result(method, status, lambda: json.loads(content.decode()))
+
+
+def _request(method: str, params: Sequence[Any]) -> bytes:
+    return json.dumps({"jsonrpc": "2.0", "method": method, "id": 1, "params": params}).encode()
+
+
+def _result(method: str, status: int, read: Callable[[], Any]) -> Any:
     try:
-        answer = json.loads(content.decode())
+        answer = read()
         failure = answer.get("error")
         if not failure:
             return answer["result"]
@@ -119,34 +149,62 @@ def call_json(path: str, method: str, params: Sequence[Any], deadline: float) ->
 
 def post(path: str, target: str, content_type: str, body: bytes, deadline: float) -> Tuple[int, bytes]:
     """HTTP status and body of what xapi answers at `deadline` at the latest, or XapiSilent."""
+    with _answer(path, target, content_type, body, deadline) as answer:
+        return answer.code, b"".join(answer.pieces(answer.length))
+
+
+class _Answer(NamedTuple):
+    """A response whose body has yet to be read; xapi names the length of each (xen-api:
+    ocaml/libs/http-lib)."""
+
+    code: int
+    length: int
+    stream: IO[bytes]
+
+    def pieces(self, size: int) -> Iterator[bytes]:
+        left = self.length
+        while left:
+            piece = self.stream.read(min(size, left))
+            if not piece:
+                raise XapiSilent(_CUT_OFF)
+            left -= len(piece)
+            yield piece
+
+    def text(self) -> "Arriving":
+        from .arriving import Arriving  # few calls have an answer that is long
+
+        return Arriving(self.pieces(PIECE))
+
+
+@contextmanager
+def _answer(path: str, target: str, content_type: str, body: bytes, deadline: float) -> Iterator[_Answer]:
+    """What xapi answers at `deadline` at the latest, or XapiSilent."""
     try:
         with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as connection:
             connection.settimeout(max(deadline - time.monotonic(), 0.1))
             connection.connect(path)
             connection.sendall(_HEAD.format(target, content_type, len(body)).encode() + body)
-            return _answer(connection)
+            with connection.makefile("rb") as stream:
+                yield _headed(stream)
     except (FileNotFoundError, ConnectionRefusedError) as error:
         raise NoSocket(_said(error)) from error
     except OSError as error:
         raise XapiSilent(_said(error)) from error
 
 
-def _answer(connection: socket.socket) -> Tuple[int, bytes]:
-    """Status and body of a response; xapi names the length of each (xen-api: ocaml/libs/http-lib)."""
-    with connection.makefile("rb") as stream:
-        status = stream.readline().split()
-        length: Optional[int] = 0
+def _headed(stream: IO[bytes]) -> _Answer:
+    status = stream.readline().split()
+    length: Optional[int] = 0
+    line = stream.readline()
+    while line.strip():
+        name, _, value = line.partition(b":")
+        if name.strip().lower() == b"content-length":
+            length = _number(value)
         line = stream.readline()
-        while line.strip():
-            name, _, value = line.partition(b":")
-            if name.strip().lower() == b"content-length":
-                length = _number(value)
-            line = stream.readline()
-        content = stream.read(length or 0)
     code = _number(status[1]) if len(status) > 1 else None
-    if code is None or length is None or len(content) < length:
-        raise XapiSilent("xapi's answer was cut off")
-    return code, content
+    if code is None or length is None:
+        raise XapiSilent(_CUT_OFF)
+    return _Answer(code, length, stream)
 
 
 def _number(digits: bytes) -> Optional[int]:

@@ -11,6 +11,7 @@ from contextlib import ExitStack, contextmanager
 from typing import Any, Callable, Dict, Iterator, List, Optional
 
 import query
+from generations import Generations
 from schema import CLASSES, Field
 from values import Failure, internal_error
 
@@ -46,6 +47,7 @@ class Database:
         self.lock = threading.RLock()
         _LIVE.add(self)
         self._tables: Dict[str, Dict[str, Record]] = {name: {} for name in CLASSES}
+        self.generations = Generations()
         self.watch: Callable[[str, str], object] = lambda _class_name, _ref: None  # of what was written
 
     # -- rows ------------------------------------------------------------------------------------
@@ -62,12 +64,14 @@ class Database:
         ref = ref or new_ref()
         with self.lock:
             self._tables[class_name][ref] = row
+            self.generations.created(class_name, ref, row)
         return ref
 
     def destroy(self, class_name: str, ref: str) -> None:
         with self.lock:
-            self._row(class_name, ref)
+            row = self._row(class_name, ref)
             del self._tables[class_name][ref]
+            self.generations.destroyed(class_name, ref, row)
 
     def exists(self, class_name: str, ref: str) -> bool:
         return ref in self._tables[class_name]
@@ -75,6 +79,11 @@ class Database:
     def refs(self, class_name: str) -> List[str]:
         with self.lock:
             return list(self._tables[class_name])
+
+    def counts(self) -> Dict[str, int]:
+        """How many objects each class has."""
+        with self.lock:
+            return {class_name: len(table) for class_name, table in self._tables.items()}
 
     def _row(self, class_name: str, ref: str) -> Record:
         try:
@@ -162,7 +171,9 @@ class Database:
 
     def set(self, class_name: str, ref: str, field: str, value: Any) -> None:
         with self.lock:
-            self._row(class_name, ref)[field] = value
+            row = self._row(class_name, ref)
+            before, row[field] = row[field], value
+            self.generations.written(class_name, ref, field, before, value)
             self.watch(class_name, ref)
 
     def add_to(self, class_name: str, ref: str, field: str, key: str, value: Any) -> None:
@@ -174,12 +185,14 @@ class Database:
             if key in row[field]:
                 raise Failure("MAP_DUPLICATE_KEY", class_name, field, ref, key)
             row[field] = {key: value, **row[field]}
+            self.generations.written(class_name, ref)
             self.watch(class_name, ref)
 
     def remove_from(self, class_name: str, ref: str, field: str, key: str) -> None:
         with self.lock:
             row = self._row(class_name, ref)
             row[field] = {name: value for name, value in row[field].items() if name != key}
+            self.generations.written(class_name, ref)
             self.watch(class_name, ref)
 
 

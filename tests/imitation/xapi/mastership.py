@@ -2,10 +2,12 @@
 
 Facts from xen-api: ocaml/xapi/pool_role.ml (pool.conf is `master` or `slave:ADDRESS`), api_server.ml and
 session_check.ml (a member forwards what comes over its Unix socket, and refuses over TCP), xapi_pool.ml
-and xapi_pool_transition.ml (every xapi restarts when the master changes).
+and xapi_pool_transition.ml (every xapi restarts when the master changes), dbsync_slave.ml
+(refresh_localhost_info: agent_start_time, in whole seconds, as OCaml prints them).
 """
 
 import os
+import time
 from typing import TYPE_CHECKING
 
 from calls import Origin
@@ -50,8 +52,19 @@ def make_master(xapi: "Xapi", host: str) -> None:
             write_pool_conf(xapi, reached)
 
 
+def note_start(xapi: "Xapi", host: str) -> None:
+    """Its xapi has started, later than before."""
+    noted = dict(xapi.database.get("host", host, "other_config"))
+    before = float(noted.get("agent_start_time", 0))
+    noted["agent_start_time"] = f"{max(int(time.time()), int(before) + 1)}."
+    xapi.database.set("host", host, "other_config", noted)
+
+
 def forget_callers(xapi: "Xapi") -> None:
-    """Sessions, tasks and calls that wait are in no file of xapi's: they end with the master's process."""
+    """Sessions, tasks and calls that wait, and what was destroyed, are in no file of xapi's: they end with
+    the master's process, and a new one starts."""
+    xapi.database.generations.restarted()
+    note_start(xapi, xapi.master)
     for class_name in ("session", "task"):
         for ref in xapi.database.refs(class_name):
             xapi.database.destroy(class_name, ref)

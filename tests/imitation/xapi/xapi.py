@@ -9,6 +9,7 @@ from contextlib import contextmanager
 from typing import Any, Callable, Dict, Iterator, Optional, Tuple
 
 import evacuation
+import events
 import ha
 import host_life
 import host_reboot
@@ -48,7 +49,7 @@ TABLES = (
     *(objects.CALLS, sessions.CALLS, tasks.CALLS, plugin_calls.CALLS, messages.CALLS, networks.CALLS),
     *(host_life.CALLS, host_reboot.CALLS, membership.CALLS, evacuation.CALLS, ha.CALLS, pool_ha.CALLS),
     *(vm_start.CALLS, vm_moves.CALLS, vm_migrate.CALLS, vm_copies.CALLS, vm_blocks.CALLS),
-    vif_functions.CALLS,
+    *(vif_functions.CALLS, events.CALLS),
 )
 INITIALISED = "/var/run/xapi_init_complete.cookie"
 
@@ -89,6 +90,7 @@ class Xapi:
         self.dom0s[ref] = dom0
         add_host(self.database, description, ref)
         mastership.write_pool_conf(self, ref)
+        mastership.note_start(self, ref)
         self._look_at_devices(ref)
         if socket is not None:
             self._sockets[ref] = socket
