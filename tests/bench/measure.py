@@ -60,8 +60,8 @@ class Launcher:
         self._process.stdin.flush()
         answer = json.loads(self._process.stdout.readline())
         if answer["status"] != 0:
-            said = self.output() or self.output(".err")
-            raise WentWrong(f"{argv[1]} ended with status {answer['status']}: {said[-2000:]}")
+            said = (self.output() + self.output(".err")).strip().splitlines()[-3:]
+            raise WentWrong(f"{argv[1:3]} ended with status {answer['status']}: {' '.join(said)}")
         return Sample(answer["seconds"], answer["cpu"], answer["peak_kib"] / 1024)
 
     def output(self, stream: str = "") -> str:

@@ -12,12 +12,11 @@ from typing import Any, Callable, Dict, NamedTuple, Sequence, cast
 import box
 import box_host
 import XenAPI
-from bench import answers, machines
+from bench import answers, machines, trees
 from bench.measure import Launcher, Sample, WentWrong
 from bench.trees import Tree
 
 DOM0 = os.path.join(os.path.dirname(os.path.abspath(__file__)), "dom0")
-START = os.path.join(DOM0, "start.py")
 RUN = "/run/sriov"  # what our programs keep on a host until it boots
 
 
@@ -119,9 +118,7 @@ class MeasuredHost:
         """One of ours: what it starts and reads is counted too."""
         answers.rewind(self._environment["PATH"])
         self.pool("served")
-        with open(argv[0], encoding="utf-8") as file:
-            flags = file.readline().split()[1:]
-        sample = self.python(*flags, *([START] if flags else []), *argv)
+        sample = self.python(*trees.command(self._interpreter, argv[0])[1:], *argv[1:])
         _calls, size = self.pool("served")
         return sample._replace(processes=self._count_commands, read_mb=size / 1e6)
 

@@ -12,12 +12,13 @@ import re
 import resource
 import sys
 import uuid
+from functools import partial
 from typing import Any, ClassVar, Dict, List, Mapping, Optional, Sequence, Tuple
 
 import box_host
 import server
 import vm_metadata
-from bench import machines
+from bench import machines, trees
 from bench.answers import Answers
 from hosts import HostDescription
 from machine import Machine
@@ -52,7 +53,7 @@ class Alike(Programs):
 
     def run(self, command: Sequence[bytes], environment: Mapping[str, str], at_work: AtWork) -> Ended:
         interpreter, _plugin, argument = (os.fsdecode(word) for word in command)
-        words = [word.encode() for word in (interpreter, self._plugin, argument)]
+        words = [word.encode() for word in (*trees.command(interpreter, self._plugin), argument)]
         key = (interpreter, re.sub("OpaqueRef:[0-9a-f-]*", "", argument))
         if self.live or key not in self.answers:
             self.answers[key] = HERE.run(words, environment, at_work)
@@ -69,7 +70,8 @@ class Imitated:
         machine = Machine(folder)
         description = machines.description(vfs)
         self._host: HostDescription = box_host.described(machine, description)
-        dom0 = Dom0(machine.path("/etc/xapi.d/plugins"), machine=machine)
+        alike = partial(Alike, plugin, self._host.uuid)
+        dom0 = Dom0("/plugins", machine=machine, programs=alike(self._host.uuid))
         xapi.boot = lambda _host: True
         self._refs = [xapi.add_host(self._host, dom0, socket)]
         self._uuids = [self._host.uuid]
@@ -77,8 +79,7 @@ class Imitated:
             other = str(uuid.UUID(int=number << 64))
             domain = str(uuid.UUID(int=number << 32))
             named = self._host._replace(name=f"host{number}", uuid=other, control_domain_uuid=domain)
-            programs = Alike(plugin, self._host.uuid, other)
-            self._refs.append(xapi.add_host(named, Dom0("/plugins", programs=programs)))
+            self._refs.append(xapi.add_host(named, Dom0("/plugins", programs=alike(other))))
             self._uuids.append(other)
         self._commands = Answers(machine, os.path.join(folder, "commands"))
         self._count()
@@ -110,7 +111,7 @@ class Imitated:
         return before
 
     def cpu(self) -> float:
-        """Seconds of this process and of what it started."""
+        """Seconds of this process and of the plugins that it started."""
         usages = [resource.getrusage(who) for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)]
         return sum(usage.ru_utime + usage.ru_stime for usage in usages)
 
@@ -121,9 +122,9 @@ class Imitated:
         return self._commands.keep()
 
     def start_plugins(self, interpreter: str, environment: Dict[str, str], live: bool) -> None:
-        """How other hosts' plugins are started from now on."""
+        """How the hosts' plugins are started from now on, where xapi is asked for that."""
         Alike.live = live
-        for ref in self._refs[1:]:
+        for ref in self._refs:
             dom0 = self._xapi.dom0s[ref]
             self._xapi.dom0s[ref] = dom0._replace(interpreter=interpreter, environment=environment)
 

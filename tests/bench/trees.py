@@ -4,9 +4,10 @@ of it is found here; the rest takes it as it is."""
 import os
 import shutil
 import subprocess
-from typing import NamedTuple
+from typing import List, NamedTuple
 
 REPOSITORY = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
+START = os.path.join(REPOSITORY, "tests", "bench", "dom0", "start.py")
 BUILD = os.path.join(REPOSITORY, "build", "bench")
 
 
@@ -40,6 +41,14 @@ class Tree(NamedTuple):
             if os.path.exists(path):
                 return path
         raise NotThere(f"it has no {names[-1]}")
+
+
+def command(interpreter: str, program: str) -> List[str]:
+    """How a Python starts the program: with the flags of its first line. Those that keep it from importing
+    our sitecustomize need a detour, dom0/start.py."""
+    with open(program, encoding="utf-8") as file:
+        flags = file.readline().split()[1:]
+    return [interpreter, *flags, START, program] if flags else [interpreter, program]
 
 
 THIS = Tree("this", REPOSITORY)
