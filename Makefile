@@ -75,11 +75,9 @@ lab-shell: venv ## a shell in the dom0 of a running lab host (root)
 
 bench: venv ## measure what calls, starts and restores cost: one table (AGAINST=COMMIT: beside that commit)
 	@$(PYTHON) tests/bench/run $(if $(AGAINST),--against $(AGAINST))
-	@$(PYTHON) tests/bench/metrics
 
 bench-short: venv ## see that each figure still gives a number: a minute, and no measurement
 	@$(PYTHON) tests/bench/run --short
-	@$(PYTHON) tests/bench/metrics --short
 
 mutants: venv ## break the library in small ways: which do no tests notice? (an hour; or MODULES="starts.judge vf.restore" SAMPLE=20)
 	@$(PYTHON) scripts/mutants $(if $(SAMPLE),--sample $(SAMPLE)) $(MODULES)

@@ -3,7 +3,7 @@
 from functools import partial
 from typing import Callable, ContextManager, Dict, NamedTuple, Optional, Sequence, Tuple
 
-from bench import stories, works
+from bench import metrics, stories, works
 from bench.measure import Case, Effort, Sample
 from bench.measured_host import MeasuredHost, Size
 from machine_description import Description
@@ -161,6 +161,16 @@ FIGURES: Tuple[Figure, ...] = (
     ),
     _restart("addresses that fit", stories.alike),
     _restart("addresses that do not", stories.other_slot),
+    Figure(
+        "sriov-metrics",
+        OF_HOST,
+        works.nothing,
+        "a core",
+        None,
+        VFS[1:],
+        [Target(VFS[1], FLOOR, 0.005)],
+        alone=metrics.periods,
+    ),
     Figure("sriovctl --help", (), works.client_help, A_PYTHON, works.python, [Size()]),
     Figure(
         "sriovctl status",

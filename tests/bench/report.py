@@ -88,7 +88,10 @@ class Table:
 
 
 def _number(number: Optional[float], digits: int) -> str:
-    return "" if number is None else f"{number:,.{digits}f}"
+    """With digits that say something, where it is small."""
+    if number is None:
+        return ""
+    return f"{number:,.{digits}f}" if number >= 0.1 or not number else f"{number:.{digits}g}"
 
 
 def _lines(rows: Sequence[Sequence[str]], markdown: bool) -> List[str]:

@@ -1,7 +1,4 @@
-#!/usr/bin/env python3
-"""Measures what sriov-metrics costs dom0: the CPU time of its process, with all VFs in use.
-
-usage: tests/bench/metrics [--short: to see that it works; no measurement]
+"""What sriov-metrics costs dom0: the CPU time of its process, with all VFs in use, beside a core.
 
 Its file is in /dev/shm as on a host; xcp-rrdd and xenstored are imitations in a process of their own. What
 the kernel answers is as long as on a host and made before, so the driver's own time (with mlx5 a question to
@@ -12,17 +9,15 @@ processes and a look at all devices, at most once a period.
 import os
 import resource
 import signal
-import sys
 import tempfile
 import time
-from importlib import import_module
-from typing import Sequence, Tuple
-
-sys.path.append(os.path.abspath(f"{__file__}/../.."))
-sys.path.extend(import_module("python_path").FOLDERS)
+from contextlib import contextmanager
+from typing import Dict, Iterator
 
 import forked
 import kernel_vf_stats
+from bench.measure import Case, Sample, WentWrong
+from bench.measured_host import Size
 from rrdd import Rrdd
 from sriovlib.machine import vf_counters, xenstore_watch
 from sriovlib.machine.host import Host
@@ -35,8 +30,7 @@ from sriovlib.traffic.service import Service
 from sriovlib.xapi.rrdd import PERIOD
 from xenstored import Xenstored
 
-WHOLE: Tuple[Sequence[int], int] = ((126, 1024), 200)  # VFs, and periods
-SHORT: Tuple[Sequence[int], int] = ((8,), 3)
+TURNS = 20  # a period each, in a sample
 OF_A_PORT = 64
 COUNTED = {"rx_bytes": 10**12, "tx_bytes": 7 * 10**11, "rx_packets": 10**9, "tx_dropped": 3}
 
@@ -78,38 +72,30 @@ def servers() -> None:
         time.sleep(PERIOD)
 
 
-def measure(vfs: int, periods: int) -> Tuple[float, float]:
-    """Percent of a core, and MiB of the file."""
-    setattr(places, "look", lambda _host: in_use(vfs))  # noqa: B010 - mypy knows its type
-    service = Service(Host("."), Answers())  # type: ignore[arg-type]
-    try:
-        for _ in range(2):  # the second has all data sources
-            service.turn()
-        before = used()
-        for _ in range(periods):
-            service.turn()
-        spent = used() - before
-        return spent / periods / PERIOD * 100, os.stat("./dev/shm/metrics/xapi-sriov").st_size / 2**20
-    finally:
-        service.end()
-
-
-def bench(numbers: Sequence[int], periods: int) -> None:
+@contextmanager
+def periods(size: Size) -> Iterator[Dict[str, Case]]:
+    before = os.getcwd()
     with tempfile.TemporaryDirectory(dir="/dev/shm") as folder:
         os.chdir(folder)
         server = forked.child(servers)
+        setattr(places, "look", lambda _host: in_use(size.vfs))  # noqa: B010 - mypy knows its type
         try:
             while not os.path.exists("." + xenstore_watch.SOCKET):
                 time.sleep(0.01)
-            print("VFs in use   CPU, percent of a core   file, MiB")
-            for vfs in numbers:
-                percent, size = measure(vfs, periods)
-                print(f"{vfs:10d}   {percent:23.3f}   {size:9.2f}")
+            service = Service(Host("."), Answers())  # type: ignore[arg-type]
+
+            def turns() -> Sample:
+                begun = used()
+                for _ in range(TURNS):
+                    service.turn()
+                if os.stat("./dev/shm/metrics/xapi-sriov").st_size < size.vfs:
+                    raise WentWrong("its file does not have all VFs")
+                return Sample((used() - begun) / TURNS)
+
+            turns()  # the second turn has all data sources
+            yield {"floor": lambda: Sample(PERIOD), "this": turns}
+            service.end()
         finally:
             os.kill(server, signal.SIGKILL)
             forked.status(server)
-            os.chdir("/")
-
-
-if __name__ == "__main__":
-    bench(*(SHORT if sys.argv[1:] == ["--short"] else WHOLE))
+            os.chdir(before)
