@@ -12,16 +12,15 @@ import signal
 import tempfile
 import time
 from contextlib import contextmanager
-from typing import Dict, Iterator
+from typing import Dict, Iterator, List
 
 import forked
 import kernel_vf_stats
 from bench.measure import Case, Sample, WentWrong
 from bench.measured_host import Size
 from rrdd import Rrdd
-from sriovlib.machine import vf_counters, xenstore_watch
+from sriovlib.machine import xenstore_watch
 from sriovlib.machine.host import Host
-from sriovlib.machine.vf_counters import Told
 from sriovlib.traffic import places
 from sriovlib.traffic.drivers import Counting
 from sriovlib.traffic.places import Found, Place
@@ -35,18 +34,15 @@ OF_A_PORT = 64
 COUNTED = {"rx_bytes": 10**12, "tx_bytes": 7 * 10**11, "rx_packets": 10**9, "tx_dropped": 3}
 
 
-class Answers:
-    """In place of the kernel's: of all VFs of a port."""
+class Answering(Host):
+    """What its kernel answers of a port, of all VFs, is made before."""
 
     def __init__(self) -> None:
-        vfs = dict.fromkeys(range(OF_A_PORT), COUNTED)
-        self._answer = kernel_vf_stats.newlink(7, "eth0", vfs)
+        super().__init__(".")
+        self._answer = kernel_vf_stats.new_link(7, dict.fromkeys(range(OF_A_PORT), COUNTED))
 
-    def ask(self, _port: int) -> Told:
-        return vf_counters.parse(self._answer)
-
-    def close(self) -> None:
-        pass
+    def netlink(self, _request: bytes) -> List[bytes]:
+        return [self._answer]
 
 
 def in_use(number: int) -> Found:
@@ -82,7 +78,7 @@ def periods(size: Size) -> Iterator[Dict[str, Case]]:
         try:
             while not os.path.exists("." + xenstore_watch.SOCKET):
                 time.sleep(0.01)
-            service = Service(Host("."), Answers())  # type: ignore[arg-type]
+            service = Service(Answering())
 
             def turns() -> Sample:
                 begun = used()

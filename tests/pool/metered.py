@@ -1,16 +1,16 @@
 """A host whose VFs' traffic is told to xcp-rrdd: imitations of rrdd, xenstored and the drivers' counters."""
 
 import os
+import struct
 from pathlib import Path
 from typing import Any, Dict, List, Mapping, Optional, Tuple
 
+import kernel_netlink
 import kernel_vf_stats
 import machine
 import pytest
 from machine import Machine
 from rrdd import FOLDER, Rrdd
-from sriovlib.machine import vf_counters
-from sriovlib.machine.vf_counters import Told
 from sriovlib.traffic import service
 from sriovlib.traffic.service import Service
 from sriovlib.vf import start_notes
@@ -36,16 +36,14 @@ class Cards:
         for name, value in (("rx_bytes", rx), ("tx_bytes", tx), ("rx_packets", rx // 100)):
             one[name] = one.get(name, 0) + value
 
-    def ask(self, index: int) -> Told:
+    def netlink(self, request: bytes) -> List[bytes]:
+        (index,) = struct.unpack_from("=i", request, 20)
         self.asked.append(index)
         if index in self.errors:
-            raise OSError(self.errors[index], os.strerror(self.errors[index]))
-        answer = kernel_vf_stats.newlink(index, "eth", self.counted.get(index, {}))
+            return [kernel_netlink.refusal(self.errors[index])]
+        answer = kernel_vf_stats.new_link(index, self.counted.get(index, {}))
         self.before_answer()
-        return vf_counters.parse(answer)
-
-    def close(self) -> None:
-        pass
+        return [answer]
 
 
 class Clock:
@@ -75,13 +73,14 @@ class Metered:
         self.xenstored = Xenstored("host")
         self.rrdd = Rrdd("host")
         self.cards = Cards()
+        monkeypatch.setattr(self.host, "netlink", self.cards.netlink)
         self.clock = Clock()
         monkeypatch.setattr(service, "time", self.clock)
         self.service = self.started()
         self.domids: Dict[str, int] = {}
 
     def started(self) -> Service:
-        return Service(self.host, self.cards)  # type: ignore[arg-type]
+        return Service(self.host)
 
     def write(self, path: str, text: str) -> None:
         with open("new", "w") as file:

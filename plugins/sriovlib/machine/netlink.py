@@ -115,6 +115,13 @@ def with_vfs(host: Host, name: str) -> Link:
     return _the_link(host, LINK.pack(0, 0, 0, 0, 0) + wanted)
 
 
+def with_counters(host: Host, index: int) -> Link:
+    """The interface of that index, with what its driver has counted of its VFs (see vf_counters). Raises
+    OSError."""
+    wanted = attribute(LINK_MASK, _NUMBER.pack(_WITH_VFS))
+    return _the_link(host, LINK.pack(0, 0, index, 0, 0) + wanted)
+
+
 def _the_link(host: Host, body: bytes) -> Link:
     for message in _asked(host, GET_LINK, body):
         if HEADER.unpack_from(message)[1] == NEW_LINK:

@@ -8,9 +8,9 @@ import time
 from typing import Dict, List, Optional, Set
 
 from ..config import sriov_conf
+from ..machine import vf_counters
 from ..machine.host import Host
 from ..machine.metrics_file import MetricsFile
-from ..machine.vf_counters import Links
 from ..machine.xenstore_watch import ALL, Watch
 from ..xapi import rrdd
 from ..xapi.rrdd import PERIOD
@@ -29,9 +29,8 @@ NEVER = float("inf")
 
 
 class Service:
-    def __init__(self, host: Host, links: Optional[Links] = None) -> None:
+    def __init__(self, host: Host) -> None:
         self._host = host
-        self._links = Links() if links is None else links
         self._file = MetricsFile(host, UID)
         self._watch: Optional[Watch] = None
         self._found = places.NOTHING
@@ -56,7 +55,6 @@ class Service:
     def end(self) -> None:
         self._file.remove()
         self._forget_watch()
-        self._links.close()
 
     def is_wanted(self) -> bool:
         """Looks into the file when it has changed."""
@@ -155,7 +153,7 @@ class Service:
         for port, of_port in by_port.items():
             interface = next(iter(of_port.values())).interface
             try:
-                told = self._links.ask(port)
+                told = vf_counters.read(self._host, port)
             except OSError as error:
                 silent.append(f"{interface}: {error.strerror or error}")
                 self._look_at = min(self._look_at, time.monotonic() + IDLE_SECONDS)
