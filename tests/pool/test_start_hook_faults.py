@@ -10,6 +10,7 @@ from box_host import BoxHost
 from interference import Gate, calls_watched
 from managed_pool import OTHER_SLOTS, Pool
 from sriovlib.config.vf_settings import NO_MAC
+from sriovlib.xapi import kept_session
 from values import Failure
 
 pytestmark = [pytest.mark.story, OTHER_SLOTS]
@@ -55,6 +56,7 @@ def cut_at(pool: Pool, host: BoxHost, names: Sequence[str], act: Callable[[], No
     mac = pool.mac(vm)
     for name in names:
         before: List[str] = []
+        host.machine.try_to_remove(kept_session.PATH)  # each story begins with a login
 
         def at(_number: int, now: str, wanted: str = name, before: List[str] = before) -> None:
             before.append(now)
@@ -82,7 +84,7 @@ def kill(pool: Pool, host: BoxHost) -> None:
 
 
 HOOK_ASKS = ("session.login_with_password", "VM.get_all_records_where", "host.call_plugin")
-HOOK_ENDS = ("VM.start_on", "message.create", "session.logout")
+HOOK_ENDS = ("VM.start_on", "message.create")
 MASTER_WRITES = (
     *("pool.add_to_other_config", "pool.remove_from_other_config"),
     *("VM.remove_from_other_config", "VM.add_to_other_config"),

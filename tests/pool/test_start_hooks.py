@@ -9,8 +9,9 @@ from interference import calls_watched
 from machine_description import SATA
 from managed_pool import OTHER_SLOTS, Pool
 from sriovlib.config.vf_settings import NO_MAC
-from sriovlib.machine import kernel_log, xenstore
+from sriovlib.machine import xenstore
 from sriovlib.vf import ip_link, start_notes
+from sriovlib.xapi import kept_session
 from values import Failure
 
 pytestmark = pytest.mark.story
@@ -24,12 +25,15 @@ THIEF = "11111111-2222-4333-8444-555555555555"
 
 
 def test_a_vm_without_devices_starts_after_one_call_to_xapi_and_reboots_after_none(pool: Pool) -> None:
+    """Beside the login, which is for all starts of the host."""
     vm = pool.vm("plain")
+    pool.other.machine.try_to_remove(kept_session.PATH)
     with calls_watched(pool.box, pool.other) as seen:
-        pool.start(vm, pool.other)
-        pool.reboot(vm)
-        pool.shut_down(vm)
-    assert seen == ["session.login_with_password", "VM.get_all_records_where", "session.logout"]
+        for _ in range(2):
+            pool.start(vm, pool.other)
+            pool.reboot(vm)
+            pool.shut_down(vm)
+    assert seen == ["session.login_with_password", "VM.get_all_records_where", "VM.get_all_records_where"]
     assert pool.power_state(vm) == "Halted"
 
 
@@ -228,7 +232,7 @@ def test_a_start_with_a_vf_walks_sysfs_once_and_runs_few_programs(pool: Pool) ->
     with pool.changed_hook(pool.one, COUNTED):
         pool.start(vm, pool.one)
     looks = pool.one.machine.read("/tmp/looks").splitlines()
-    judged = [kernel_log.COMMAND, xenstore.COMMAND]
+    judged = [xenstore.COMMAND]
     ports = [("ethtool", "-P", f"eth{number}") for number in range(3)]
     under_the_lock = [xenstore.COMMAND, ip_link.BATCH]
     assert looks == [" ".join(argv) for argv in [*judged, (WALK,), *ports, *under_the_lock]]

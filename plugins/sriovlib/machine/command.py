@@ -1,8 +1,6 @@
 """dom0's commands: started without a shell, ended after a time, and what they answered."""
 
 import os
-import signal
-import subprocess
 import time
 from typing import Callable, NamedTuple, Optional, Sequence
 
@@ -43,6 +41,8 @@ class Running:
         self._trace = trace
         self._begun = time.monotonic()
         self._failed: Optional[Completed] = None
+        import subprocess  # most starts need none, and it takes a fourth of their time to load
+
         try:
             self._process = subprocess.Popen(
                 argv,
@@ -70,6 +70,8 @@ class Running:
     def _finish(self, seconds: float) -> Completed:
         if self._failed is not None:
             return self._failed
+        import subprocess
+
         try:
             stdout, stderr = self._process.communicate(self._input, timeout=seconds)
         except subprocess.TimeoutExpired:
@@ -79,6 +81,9 @@ class Running:
 
     def _kill(self) -> None:
         """Ends the command and its children; one that hangs in the kernel is left behind."""
+        import signal
+        import subprocess
+
         try:
             os.killpg(self._process.pid, signal.SIGKILL)
             self._process.communicate(timeout=1)

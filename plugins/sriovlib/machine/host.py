@@ -8,7 +8,6 @@ import errno
 import fcntl
 import os
 import re
-import signal
 import syslog
 import time
 from contextlib import contextmanager
@@ -187,6 +186,8 @@ class Host:
             if ended:
                 break
             if time.monotonic() >= deadline:
+                import signal  # as subprocess takes long to load
+
                 os.kill(child, signal.SIGKILL)
                 raise OSError(errno.ETIMEDOUT, os.strerror(errno.ETIMEDOUT), path)
             time.sleep(0.01)

@@ -28,9 +28,9 @@ from typing import Any, Collection, Dict, List, Mapping, NamedTuple, Optional, S
 
 from ..config import vf_settings
 from ..safetext import LONGEST, UUID
+from . import MARK as MARK
 
 PREFIX = "sriov-vm-"
-MARK = "sriov-vm"  # in VM.other_config of a VM with requests: its own UUID, see copies
 VERSION = 1
 PREPARED, DETACHED, MOVING, ARRIVED = STATES = ("prepared", "detached", "moving", "arrived")
 LARGEST = 2**53  # what every JSON reader keeps exact

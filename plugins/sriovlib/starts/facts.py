@@ -28,7 +28,7 @@ def look(host: Host, xapi: Xapi, ref: str, record: Record) -> View:
     those of the VMs that concern this start: six calls, and one for each plugged repository. Raises
     SriovError or XapiError."""
     pci_entries.must_be_readable(record["uuid"], line(record["name_label"]), record["other_config"])
-    seen = inventory.look(host)
+    seen = inventory.look_to_act(host)
     if seen.owners is None:
         raise SriovError(
             "SRIOV_XAPI_SILENT",

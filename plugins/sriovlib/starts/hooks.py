@@ -13,7 +13,8 @@ from typing import TYPE_CHECKING, Any, Callable, Dict, List, Optional, Sequence,
 from ..errors import SriovError, unforeseen
 from ..machine.host import XENOPSD, Host, this_machine
 from ..vf import start_notes
-from ..xapi.session import Xapi, XapiError, logged_in
+from ..xapi.kept_session import first_call
+from ..xapi.session import Xapi, XapiError
 
 if TYPE_CHECKING:
     from .handover import Permitted
@@ -250,9 +251,9 @@ def _xenopsd_names_some(host: Host, vm_uuid: str) -> bool:
 def _is_away(host: Host, session: Any, vm: Dict[str, Any]) -> bool:
     """Whether the VM has no entries because a move took them away, and ended before it was through. Only one
     with our mark is looked for in the ledger."""
-    from ..pool import ledger
+    from ..pool import MARK
 
-    if vm["other_config"].get(ledger.MARK) != vm["uuid"]:
+    if vm["other_config"].get(MARK) != vm["uuid"]:
         return False
     from ..pool import state
     from ..pool.records import Records
@@ -282,14 +283,13 @@ def _ask(
     seconds: float = SILENT_SECONDS,
     answer: float = ANSWER_SECONDS,
 ) -> Tuple[Any, str, Dict[str, Any]]:
-    """A session of ours until the end of `stack`, the VM's reference and its record; tries again for
+    """A session that is good until the end of `stack`, the VM's reference and its record; tries again for
     `seconds`, for a toolstack that is being restarted does not answer. Raises Silent."""
     deadline = time.monotonic() + seconds
     while True:
         try:
-            session = stack.enter_context(logged_in(host, answer))
             query = f'field "uuid" = "{vm_uuid}"'
-            found = Xapi(host, session, answer).call("VM.get_all_records_where", query)
+            session, found = first_call(host, stack, answer, "VM.get_all_records_where", query)
             break
         except XapiError as error:
             stack.close()

@@ -4,7 +4,6 @@ They go as JSON-RPC over xapi's Unix socket: Python reads the records of 2,000 V
 from XML. By a plain socket, as http.client takes longer to import than most calls take.
 """
 
-import copy
 import json
 import re
 import socket
@@ -62,8 +61,8 @@ class Xapi:
 
     def renewed(self) -> "Xapi":
         """The same session with all its time before it, for what must be done even when time is up."""
-        again = copy.copy(self)
-        again._deadline = time.monotonic() + SECONDS
+        again = Xapi.__new__(Xapi)
+        again.__dict__.update(self.__dict__, _deadline=time.monotonic() + SECONDS)
         return again
 
     def call(self, method: str, *params: Any) -> Any:
@@ -109,16 +108,27 @@ class OwnSession:
 def logged_in(host: Host, seconds: float = SECONDS) -> Iterator[OwnSession]:
     """A session of our own over xapi's Unix socket, as root of this host, until the end; XapiError where
     there is none."""
-    deadline, path = time.monotonic() + seconds, host.path(SOCKET)
-    user = ["root", "", "1.0", "xapi-sriov"]
-    made = call_json(path, "session.login_with_password", user, deadline)
+    deadline = time.monotonic() + seconds
+    session = log_in(host, seconds)
     try:
-        yield OwnSession(made)
+        yield session
     finally:
-        try:
-            call_json(path, "session.logout", [made], deadline)
-        except XapiError:
-            pass  # xapi ends sessions that nobody uses
+        log_out(host, session, deadline - time.monotonic())
+
+
+def log_in(host: Host, seconds: float) -> OwnSession:
+    """A session that goes on until somebody ends it; XapiError where there is none."""
+    user = ["root", "", "1.0", "xapi-sriov"]
+    deadline = time.monotonic() + seconds
+    return OwnSession(call_json(host.path(SOCKET), "session.login_with_password", user, deadline))
+
+
+def log_out(host: Host, session: OwnSession, seconds: float) -> None:
+    """What fails does not matter: xapi ends sessions that nobody uses."""
+    try:
+        call_json(host.path(SOCKET), "session.logout", [session._session], time.monotonic() + seconds)
+    except XapiError:
+        pass
 
 
 def _said(error: Exception) -> str:
