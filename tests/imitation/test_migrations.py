@@ -88,6 +88,18 @@ def test_back_where_it_was_an_unchanged_text_is_not_told(box: PoolInABox) -> Non
     assert known(box, vm, box.hosts[1]).passthrough
 
 
+def test_to_its_own_host_it_goes_from_one_domain_to_another(box: PoolInABox) -> None:
+    """That of a checkpointed VM takes no device, the next one does."""
+    vm, host = running(box), box.hosts[1]
+    box.xapi.call("VM.checkpoint", vm, "before the change")
+    (before,) = domains(host)
+    tell_passthrough(box, vm)
+    box.xapi.call("VM.pool_migrate", vm, host.ref, {})
+    assert shown(box, vm) == ("Running", host.name)
+    assert [(before["passthrough"], domain["passthrough"]) for domain in domains(host)] == [(False, True)]
+    assert len(box.xapi.life.xenopsd(box.xapi, host.ref).uuids()) == 1
+
+
 # -- what forbids it ---------------------------------------------------------------------------------
 
 

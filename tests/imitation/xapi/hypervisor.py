@@ -21,6 +21,14 @@ class CannotCopy(Exception):
     """A guest's memory is not copied to another host, for the reason that xenguest gives."""
 
 
+class GuestEnded(Exception):
+    """In the middle of a copy, by itself: `reboot` or `shutdown`."""
+
+    def __init__(self, how: str) -> None:
+        super().__init__(how)
+        self.how = how
+
+
 class Vif(NamedTuple):
     """One that netback serves: no VF of xapi's own SR-IOV."""
 
@@ -76,6 +84,9 @@ class Hypervisor:
         self._domains.pop(uuid, None)
         self._plugged.pop(uuid, None)
 
+    def save(self, uuid: str) -> None:
+        """Suspends the guest, and keeps its memory for its next start."""
+
     def receive(self, guest: Guest) -> None:
         """A domain for a guest that comes from another host; raises CannotStart."""
 
@@ -85,7 +96,7 @@ class Hypervisor:
         to: "Hypervisor",  # noqa: ARG002 - and this
         progress: Callable[[float], None],
     ) -> None:
-        """Copies the memory of the running guest, up to its last page; raises CannotCopy."""
+        """Copies the memory of the running guest, up to its last page; raises CannotCopy, GuestEnded."""
         progress(0.5)
 
     def move_aside(self, uuid: str, aside: str) -> None:

@@ -10,6 +10,8 @@ before the guest is unpaused. Until the guest is suspended a failure leaves it r
 then on the source has renamed it: whatever fails leaves a suspended domain of another name there, a paused
 one at the destination if it failed there, and a record that still says Running at the source, as xapi hears
 nothing more of it.
+
+To the host where it is it goes likewise, from one domain of that host to another ("localhost migration").
 """
 
 from contextlib import contextmanager, suppress
@@ -22,8 +24,7 @@ import vm_notes
 import vm_placement
 import vm_start
 from calls import Call, Calls, Context, operation_call
-from hypervisor import CannotCopy, CannotStart, Guest
-from migration_stages import Happened
+from hypervisor import CannotCopy, CannotStart, Guest, GuestEnded
 from values import NULL, Failure, internal_error
 from vm_operations import Operation, operation, update_allowed
 from xenopsd import Xenopsd, XenopsdError
@@ -49,9 +50,8 @@ def pool_migrate(context: Context, vm: str, host: str, options: Dict[str, str]) 
         if not xapi.life.hypervisor(xapi, source).migrates:
             raise Failure("NOT_IMPLEMENTED", "Xenops_server_skeleton.VM.assert_can_save")
         xapi.forward(host)
-        if host != source:
-            _migrate_with_retries(under_way, source, host)
-            complete(context, vm, host)
+        _migrate_with_retries(under_way, source, host)
+        complete(context, vm, host)
 
 
 @contextmanager
@@ -80,7 +80,8 @@ def _migrate_with_retries(under_way: Operation, source: str, host: str) -> None:
             with under_way.xapi.life.queue(under_way.vm):
                 migration.run()
                 vm_metadata.import_queued(under_way.xapi, under_way.vm, source)
-                vm_metadata.forget(under_way.xapi, under_way.vm, source)
+                if host != source:  # VM_remove refuses a VM that runs, and what xapi remembers stays as well
+                    vm_metadata.forget(under_way.xapi, under_way.vm, source)
             return
         except _Again as failure:
             if not left:
@@ -137,8 +138,12 @@ class _Migration:
                 raise CannotCopy("xenguest Connection reset by peer")
             if happened.fails:
                 raise CannotCopy(happened.fails)
-            self._look_at_guest(happened)
+            if happened.guest:
+                raise GuestEnded(happened.guest)
             self._under_way.look_whether_cancelled()
+        except GuestEnded as ended:
+            self._to.remove(self._there)
+            raise self._again(ended.how) from None
         except CannotCopy as error:
             self._to.remove(self._there)
             reason = f'Domain.Emu_manager_failure("Received error from emu-manager: {error}")'
@@ -147,15 +152,14 @@ class _Migration:
             self._to.remove(self._there)
             raise
 
-    def _look_at_guest(self, happened: Happened) -> None:
-        """It has ended by itself, which xenopsd deals with before it is asked to migrate it again."""
-        if happened.guest == "reboot":
+    def _again(self, how: str) -> Failure:
+        """The guest has ended by itself, which xenopsd deals with before it is asked to migrate it again."""
+        if how == "reboot":
             with suppress(Failure):  # of a hook, which nobody is told
                 vm_guest.reboot(self._xapi, self._vm)
-        elif happened.guest == "shutdown":
+        else:
             vm_guest.shut_down(self._xapi, self._vm)
-        if happened.guest:
-            raise _Again("INTERNAL_ERROR", "xenopsd internal error: End_of_file")
+        return _Again("INTERNAL_ERROR", "xenopsd internal error: End_of_file")
 
     def _leave(self) -> None:
         """The guest is suspended: from here on nobody cancels this."""

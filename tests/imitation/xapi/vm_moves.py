@@ -33,7 +33,9 @@ def suspend(context: Context, vm: str) -> None:
 def suspend_there(xapi: "Xapi", vm: str, host: str) -> None:
     with xapi.life.queue(vm):
         vm_start.hook(xapi, vm, host, "vm-pre-suspend", "suspend")
-        exported = xapi.life.xenopsd(xapi, host).export_metadata(xapi.database.get("VM", vm, "uuid"))
+        uuid = xapi.database.get("VM", vm, "uuid")
+        exported = xapi.life.xenopsd(xapi, host).export_metadata(uuid)
+        xapi.life.hypervisor(xapi, host).save(uuid)
         vm_start.power_off(xapi, vm, host, "suspend")
         xapi.database.set("VM", vm, "last_booted_record", exported["domains"])
         vm_notes.note_stopped(xapi, vm, SUSPENDED)

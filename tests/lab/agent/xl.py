@@ -6,15 +6,16 @@ import threading
 from typing import Callable, Dict, List, Optional, Sequence
 
 import lines
-from hypervisor import FEATURES, CannotCopy, CannotStart, Guest, Hypervisor, Report
+from hypervisor import FEATURES, CannotCopy, CannotStart, Guest, GuestEnded, Hypervisor, Report
 from programs import Ended, Programs
 from reach import Reach
-from values import Failure
+from values import Failure, internal_error
 
 PCIBACK = "/sys/bus/pci/drivers"
 DEVICE = re.compile(r'^dev-(\d+) = "(.*)"$', re.MULTILINE)
 HVM = "hvm"  # VM.domain_type of those that ask for it; all others are PV
-REBOOT = "1"  # why a domain ended (xen: public/sched.h, SHUTDOWN_reboot)
+RUNS, REBOOT, SUSPENDED = "-", "1", "2"  # why a domain ended (xen: public/sched.h, SHUTDOWN_reboot)
+SAVED = "/var/lib/xen"  # what suspended guests were, by their UUIDs
 
 WhenEnded = Callable[[str, int, str], None]  # told of the VM's UUID, its domain and Xen's reason
 
@@ -38,22 +39,31 @@ class Xl(Hypervisor):
 
     def start(self, guest: Guest, addresses: Sequence[str]) -> int:
         """As xenopsd does: whatever has a device here loses it to pciback (ocaml/xenopsd/xc/device.ml). A
-        guest that has come from another host is here, paused, and goes on."""
+        guest that has come from another host is here, paused, and goes on; so does one that was saved."""
         if addresses and "pciback" not in self._programs.names(PCIBACK):
             raise CannotStart("PCIBack_not_loaded")
-        domain = self.domain(guest.uuid)
-        if domain is None:
-            ended = self._run("guest-create", *_options(guest), guest.name, guest.uuid, *addresses)
-            domain = self.domain(guest.uuid)
-        elif addresses:
+        domain, is_saved = self.domain(guest.uuid), guest.uuid in self._programs.names(SAVED)
+        if addresses and (domain is not None or is_saved):
             raise CannotStart(f"the lab plugs nothing into a guest that arrives: {', '.join(addresses)}")
+        if is_saved:
+            ended = self._run(
+                "guest-restore", f"{SAVED}/{guest.uuid}", *_options(guest), guest.name, guest.uuid
+            )
+        elif domain is None:
+            ended = self._run("guest-create", *_options(guest), guest.name, guest.uuid, *addresses)
         else:
             ended = self._run("xl", "unpause", str(domain))
+        domain = self.domain(guest.uuid)
         if ended.status or domain is None:
             self.stop(guest.uuid)
             raise CannotStart(_said(ended))
         threading.Thread(target=self._watch, args=(guest.uuid, domain), daemon=True).start()
         return domain
+
+    def save(self, uuid: str) -> None:
+        ended = self._run("xl", "save", str(self.domain(uuid)), f"{SAVED}/{uuid}")
+        if ended.status:
+            raise internal_error(f"xenopsd internal error: {_said(ended)}")
 
     def receive(self, guest: Guest) -> None:
         """Listens for it. `xl` makes its domain, when it hears what to make."""
@@ -63,7 +73,8 @@ class Xl(Hypervisor):
             raise CannotStart(_said(ended))
 
     def copy(self, uuid: str, to: Hypervisor, progress: Callable[[float], None]) -> None:
-        """`xl` does all of it: the guest is suspended, has gone from here, and is paused there at the end."""
+        """`xl` does all of it: the guest is suspended, has gone from here, and is paused there at the end. A
+        domain that has ended by itself is not copied, and stays as it is."""
         assert isinstance(to, Xl)
         guest = to._expected
         assert guest is not None
@@ -71,6 +82,9 @@ class Xl(Hypervisor):
         where = (to._address, str(lines.GUESTS))
         ended = self._run("guest-send", *where, *_options(guest), guest.name, guest.uuid)
         if ended.status:
+            reason = self._why_ended(uuid)
+            if reason:
+                raise GuestEnded("reboot" if reason == REBOOT else "shutdown")
             raise CannotCopy(_said(ended))
         progress(1.0)
 
@@ -111,11 +125,20 @@ class Xl(Hypervisor):
         if said:
             self._when_ended(uuid, domain, said[0])
 
+    def _why_ended(self, uuid: str) -> str:
+        """Empty: it has not, or was suspended."""
+        (*_, reason) = [row[7] for row in self._rows() if row[6] == uuid] or [RUNS]
+        return "" if reason in (RUNS, SUSPENDED) else reason
+
     def _running(self) -> Dict[str, int]:
-        """By UUID. `xl list -v`: Name ID Mem VCPUs State Time UUID Reason Label."""
+        """By UUID."""
+        return {row[6]: int(row[1]) for row in self._rows()}
+
+    def _rows(self) -> List[List[str]]:
+        """`xl list -v`: Name ID Mem VCPUs State Time UUID Reason Label."""
         listed = self._run("xl", "list", "-v").stdout.decode("utf-8", "replace")
         rows = [line.split() for line in listed.splitlines()[1:]]
-        return {row[6]: int(row[1]) for row in rows if len(row) > 6}
+        return [row for row in rows if len(row) > 7]
 
     def _run(self, *words: str) -> Ended:
         return self._programs.run(
