@@ -69,6 +69,17 @@ def resume(pool: Pool, vm: Vm, host: Optional[Host], tell: Tell) -> None:
             raise Failed(why.code, f"{why.message} {where(pool, vm)}", why.hint) from error
 
 
+def renew(pool: Pool, vm: Vm, tell: Tell, **args: str) -> Dict[str, Any]:
+    """A resumed VM has a domain that takes no device (xen-api: ocaml/xapi/xapi_xenops.ml, resume tells
+    xenopsd of the VM as it is suspended, without entries). It moves, in its place, to one that does, and gets
+    its VFs; what migrate_vm answers. Raises Failed; then it runs as before."""
+    here = pool.host(pool.call("VM.get_resident_on", vm.ref))
+    if here is None:
+        raise Failed("VM_BAD_POWER_STATE", where(pool, vm), "See what stopped it, and start it.")
+    what = f"VM {vm.name} moves to a domain that takes VFs, on host {here.name}"
+    return _asked(pool, vm, lambda: what, tell, "migrate_vm", host_uuid=here.uuid, **args)
+
+
 def where(pool: Pool, vm: Vm) -> str:
     """A sentence: whether it runs, where, what xapi does with it, and whether a move of it is not over."""
     try:

@@ -4,7 +4,7 @@ that fails or is cut off."""
 import itertools
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
-from typing import Any
+from typing import Any, Callable
 
 import kernel_xen
 import pytest
@@ -216,6 +216,47 @@ def test_detached_vm_is_suspended_and_has_its_vf_after_its_next_start(pool: Pool
     pool.shut_down(web)
     pool.restarts(web, pool.one, "since a move", VF)
     is_whole(pool, web, pool.one, VF)
+
+
+def suspended_and_resumed(pool: Pool, web: str) -> None:
+    pool.box.xapi.database.set("VM", pool.ref(web), "suspend_SR", "OpaqueRef:any")
+    pool.api("VM.suspend", pool.ref(web))
+    pool.api("VM.resume_on", pool.ref(web), pool.one.ref, False, False)
+
+
+def checkpointed(pool: Pool, web: str) -> None:
+    pool.api("VM.checkpoint", pool.ref(web), "before the change")
+
+
+@pytest.mark.pool(describe=other_slot)
+@pytest.mark.parametrize("made_anew", [suspended_and_resumed, checkpointed])
+@pytest.mark.parametrize("elsewhere", [False, True])
+def test_vm_whose_domain_takes_no_device_gets_one_that_does_by_a_move(
+    pool: Pool, web: str, made_anew: Callable[[Pool, str], None], elsewhere: bool
+) -> None:
+    """Also in its place: from one domain of its host to another."""
+    target, vf = (pool.other, THERE) if elsewhere else (pool.one, VF)
+    pool.call("detach_vfs", vm=web)
+    made_anew(pool, web)
+    before = xenstore.domains_of(pool.one.machine, web)
+    answer = migrate(pool, web, target)
+    assert [one["vf"] for one in answer["vfs"]] == [vf]
+    is_whole(pool, web, target, vf)
+    assert xenstore.domains_of(pool.one.machine, web) != before
+    if elsewhere:
+        has_left(pool, web, pool.one, VF)
+
+
+def test_vm_without_its_vfs_that_xapi_does_not_move_stays_as_it_is(pool: Pool, web: str) -> None:
+    pool.call("detach_vfs", vm=web)
+    suspended_and_resumed(pool, web)
+    disabled = meanwhile("Async.VM.pool_migrate", lambda: pool.api("host.disable", pool.other.ref))
+    with disabled, pytest.raises(SriovError) as refused:
+        pool.act("migrate_vm", vm=web, on=pool.other, **UNCONFIRMED)
+    assert refused.value.code == "SRIOV_NOT_MOVED"
+    assert "xapi answered HOST_DISABLED" in refused.value.message
+    assert f"runs on host {pool.one.name} without its VFs" in refused.value.message
+    assert (driven(web, pool.one), driven(web, pool.other)) == ([], [])
 
 
 @pytest.mark.parametrize(

@@ -85,18 +85,28 @@ def test_detached_and_attached(pool: Pool, ctl: Ctl, web: str) -> None:
 
 
 def test_suspended_and_resumed_elsewhere(pool: Pool, ctl: Ctl, web: str) -> None:
-    """The domain of a resumed VM takes no device: it has VFs from its next start."""
+    """The domain of a resumed VM takes no device: it moves to one that does."""
     said = ctl("suspend", "web")
     assert (said.status, pool.power_state(web)) == (0, "Suspended"), said.err
-    said = ctl("resume", "web", "host2")
+    said = ctl("resume", "web", "host2", "--unconfirmed")
     assert said.status == 0, said.err
-    assert "warning: VM web" in said.err
-    assert "runs on host host2 without its VFs" in said.err
-    assert place(pool, web)[:3] == ("Running", pool.other.ref, [])
+    assert (said.rows[1][:3], len(pool.devices(web))) == (["web", "1", "host2"], 1)
+    assert "VM web runs on host host2, with its VFs." in said.err
+    assert place(pool, web)[3] is None
     pool.shut_down(web)
     assert "halted" in ctl("resume", "web").err
-    pool.restarts(web, pool.other)
-    assert (len(pool.devices(web)), pool.listed(web)["move"]) == (1, None)
+
+
+def test_resumed_where_nobody_has_confirmed_it(pool: Pool, ctl: Ctl, web: str) -> None:
+    ctl("suspend", "web")
+    said = ctl("resume", "web", "host2")
+    assert said.status == 1
+    assert "VM web is resumed, and runs without its VFs." in said.err
+    assert "unconfirmed=true is `--unconfirmed`" in said.err
+    assert place(pool, web)[:3] == ("Running", pool.other.ref, [])
+    said = ctl("migrate", "web", "host2", "--unconfirmed")
+    assert (said.status, said.rows[1][:3]) == (0, ["web", "1", "host2"]), said.err
+    assert (len(pool.devices(web)), place(pool, web)[3]) == (1, None)
 
 
 def test_suspend_that_xapi_refuses(pool: Pool, ctl: Ctl, web: str) -> None:

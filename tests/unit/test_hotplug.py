@@ -167,7 +167,7 @@ def test_domain_that_takes_no_devices(host: Machine) -> None:
     with host.xen_control() as control:
         assert hotplug.takes_devices(control, 1, VF2)
         assert not hotplug.takes_devices(control, 2, VF2)
-    assert "was started without VFs" in refusal(host, VF2, 2)
+    assert "takes no device" in refusal(host, VF2, 2)
     assert has(host, 2) == [[], [], [], []]
 
 

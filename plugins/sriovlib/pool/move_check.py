@@ -48,7 +48,8 @@ def source(at: Work) -> str:
 
 def has_its_vfs(at: Work) -> None:
     """Refuses a VM that does not run with the VFs of its lease and these alone. One that started without has
-    a domain that takes no device (Xen makes it with or without an IOMMU: CDF_iommu)."""
+    a domain that takes no device (Xen makes it with or without an IOMMU: CDF_iommu). One that a move, or a
+    suspension, has left without its VFs may lack them."""
     vm, lease = at.vm, at.entry.lease
     there = at.host(source(at))
     running = at.surveyed.running()
@@ -67,7 +68,7 @@ def has_its_vfs(at: Work) -> None:
             f"VM {_name(at)} has {listed(others)}, which no request of it is for: that cannot be unplugged.",
             f"Shut it down; `adopt_vm` with vm_uuid={vm.uuid} makes requests of entries for VFs.",
         )
-    if not leased or leased - has:
+    if at.entry.move is None and (not leased or leased - has):
         missing = listed(sorted(leased - has)) or "any VF"
         raise SriovError(
             CANNOT,

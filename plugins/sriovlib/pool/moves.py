@@ -45,13 +45,14 @@ class Settled(NamedTuple):
 
 
 def migrate(call: Call, wish: Wish, dry_run: bool) -> Dict[str, Any]:
-    """Returns what the call `migrate_vm` does."""
+    """Returns what the call `migrate_vm` does. A VM that runs without its VFs moves as well, also to the host
+    where it is: its new domain takes devices, which that of a resumed VM does not."""
     if not dry_run:  # first: the host may be the one that died in a move before
-        settle(call)
+        _settled_or_without(call)
     hosts.member(call.topology, wish.host_uuid)
     with locked.work(call, locked.concerned(call, wish.host_uuid), reads=True) as at:
         source, lease = move_check.source(at), at.entry.lease
-        if source == wish.host_uuid:
+        if source == wish.host_uuid and at.entry.move is None:
             return _answer(at, wish.host_uuid, source, lease.vfs if lease else {}, False)
         move_check.check(at, wish)
         vfs = locked.place(at, at.entry.requests, wish.host_uuid, lease.vfs if lease else {})
@@ -69,7 +70,7 @@ def migrate(call: Call, wish: Wish, dry_run: bool) -> Dict[str, Any]:
     except (SriovError, XapiError) as error:
         _back(call, error)
         raise
-    settled = settle(call)
+    settled = settle(call) if failure is None else _settled_or_without(call, failure)
     if failure is not None or settled is None or settled.host != wish.host_uuid:
         raise _not_moved(answer, call, settled, failure)
     answer["vfs"] = _vfs(at, settled.vfs)
@@ -80,6 +81,19 @@ def migrate(call: Call, wish: Wish, dry_run: bool) -> Dict[str, Any]:
         "without_vf": round(time.monotonic() - begun, 1),
     }
     return answer
+
+
+def _settled_or_without(call: Call, failure: Optional[XapiFailure] = None) -> Optional[Settled]:
+    """As settle; a VM that runs without its VFs is as it was before. `failure`: xapi's, of its move."""
+    try:
+        return settle(call)
+    except SriovError as error:
+        if error.code != "SRIOV_MOVED_WITHOUT_VF":
+            raise
+        if failure is not None:
+            message = f"VM {call.vm_uuid} was not moved: xapi answered {failure}. {error.message}"
+            raise SriovError("SRIOV_NOT_MOVED", message, error.hint) from error
+        return None
 
 
 def detach(call: Call, timeout: int) -> Dict[str, Any]:

@@ -223,7 +223,7 @@ def _taken_back(host: Host, control: XenControl, domid: int, address: str) -> st
 
 def _of_xen(domid: int, error: OSError) -> str:
     if error.errno == errno.EOPNOTSUPP:
-        return "the VM was started without VFs, so Xen gives its domain none; its next start gives them"
+        return "Xen made the VM's domain as one that takes no device; a move or its next start makes another"
     if error.errno == errno.ESRCH:
         return f"domain {domid} is gone"
     if error.errno == errno.EACCES:

@@ -17,11 +17,7 @@ from .changing import PLACED, TAKEN, of_vm, show_placed
 def migrate(client: Client, args: argparse.Namespace) -> int:
     pool = client.pool
     vm, target = names.vm(pool, args.vm), names.host(pool, args.to)
-    asked = _guest(args)
-    if args.network_gap:
-        asked["network_gap"] = "allowed"
-    if args.unconfirmed:
-        asked["unconfirmed"] = "true"
+    asked = {**_guest(args), **_allowed(args)}
     would = f"move VM {vm.name} to host {target.name} while it runs, with VFs there"
     with client.progress(f"Moving VM {vm.name}") as progress:
         answer = migration.migrate(pool, vm, target, progress.say, **asked, **client.dry)
@@ -47,6 +43,15 @@ def _guest(args: argparse.Namespace) -> Dict[str, str]:
     return {} if args.guest_timeout is None else {"timeout": f"{args.guest_timeout:.0f}"}
 
 
+def _allowed(args: argparse.Namespace) -> Dict[str, str]:
+    asked = {}
+    if args.network_gap:
+        asked["network_gap"] = "allowed"
+    if args.unconfirmed:
+        asked["unconfirmed"] = "true"
+    return asked
+
+
 def _guest_argument(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--guest-timeout",
@@ -59,17 +64,21 @@ def _guest_argument(parser: argparse.ArgumentParser) -> None:
 def _migrate_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("vm", metavar="VM", help="a running VM with VFs")
     parser.add_argument("to", metavar="HOST", help="where it is to run")
+    _allowing_arguments(parser)
+    _guest_argument(parser)
+
+
+def _allowing_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--network-gap",
         action="store_true",
-        help="move it without a VIF in the networks of its VFs too: its guest is without these meanwhile",
+        help="also without a VIF in the networks of its VFs: its guest is without these meanwhile",
     )
     parser.add_argument(
         "--unconfirmed",
         action="store_true",
         help="also on a version of XCP-ng or XenServer on which nobody has confirmed that it works",
     )
-    _guest_argument(parser)
 
 
 # -- detach, attach ------------------------------------------------------------------------------------------
@@ -122,14 +131,12 @@ def suspend(client: Client, args: argparse.Namespace) -> int:
         migration.suspend(client.pool, vm, progress.say, **_guest(args))
     client.say(
         f"VM {vm.name} is suspended. `sriovctl resume {shlex.quote(vm.name)}` resumes it, here or on another "
-        "host; it has VFs from its next start."
+        "host, with VFs there."
     )
     return DONE
 
 
 def resume(client: Client, args: argparse.Namespace) -> int:
-    """xapi makes the domain of a VM without entries as one that takes no device (xen-api:
-    ocaml/xapi/xapi_xenops.ml, resume pushes the VM's metadata), so VFs can seldom be plugged."""
     vm = names.vm(client.pool, args.vm)
     host = names.host(client.pool, args.on) if args.on else None
     if vm.record["power_state"] != "Suspended":
@@ -139,11 +146,14 @@ def resume(client: Client, args: argparse.Namespace) -> int:
         migration.resume(client.pool, vm, host, progress.say)
         try:
             answer = migration.attach(client.pool, vm, progress.say)
-        except Failed as failed:
-            if failed.code != "SRIOV_MOVED_WITHOUT_VF":
+        except Failed as without:
+            if without.code != "SRIOV_MOVED_WITHOUT_VF":
                 raise
-            client.warn(failed.message)
-            return DONE
+            try:
+                answer = migration.renew(client.pool, vm, progress.say, **_allowed(args))
+            except Failed as failed:
+                runs = f"VM {vm.name} is resumed, and runs without its VFs."
+                raise Failed(failed.code, f"{runs} {failed.message}", failed.hint) from failed
     _show_attached(client, vm, answer)
     return DONE
 
@@ -151,6 +161,7 @@ def resume(client: Client, args: argparse.Namespace) -> int:
 def _resume_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("vm", metavar="VM", help="a suspended VM")
     parser.add_argument("on", nargs="?", metavar="HOST", help="where (default: where xapi resumes it)")
+    _allowing_arguments(parser)
 
 
 COMMANDS = [
