@@ -3,10 +3,10 @@
 import time
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
-from typing import Any, Callable, Iterator
+from typing import Any, Callable, Iterator, List
 
 import pytest
-from interference import meanwhile
+from interference import calls_told, meanwhile
 from live_moves import THERE, UNCONFIRMED, VF, driven, has_left, is_whole, qemu, running_with_vf
 from managed_pool import Pool, other_slot
 from sriovlib.errors import SriovError
@@ -106,6 +106,73 @@ def test_vm_that_is_started_elsewhere_while_its_move_is_ended(pool: Pool, web: s
         pool.act("migrate_vm", vm=web, on=pool.other, **UNCONFIRMED)
     assert refused.value.code == "SRIOV_BUSY"
     assert f"VM web ({web}) was stopped, started" in refused.value.message
+    is_whole(pool, web, pool.one, VF)
+
+
+@contextmanager
+def before_asking(function: str, act: Callable[[], Any]) -> Iterator[None]:
+    """Just before the master first calls this function of a host, that is done."""
+    done: List[str] = []
+
+    def told(_number: int, method: str, *params: Any) -> None:
+        if method == "host.call_plugin" and params[2] == function and not done:
+            done.append(function)
+            act()
+
+    with calls_told(told):
+        yield
+    assert done
+
+
+@pytest.mark.usefixtures("hurried")
+def test_guest_that_keeps_its_vf_and_reboots_runs_on_with_it(pool: Pool, web: str) -> None:
+    """It hangs, and somebody resets it just when the call gives up."""
+
+    def reset() -> None:
+        pool.box.let_xenopsd_know(pool.ref(web))
+        pool.guest_reboots(web)
+
+    qemu(web, pool.one).keeps = True
+    with before_asking("plug_vfs", reset), pytest.raises(SriovError) as refused:
+        pool.act("migrate_vm", vm=web, on=pool.other, timeout="2", **UNCONFIRMED)
+    assert refused.value.code == "SRIOV_GUEST_KEEPS_VF"
+    is_whole(pool, web, pool.one, VF)
+
+
+FAILS = "#!/bin/sh\nexit 3\n"
+
+
+def test_vm_that_arrived_without_xapis_knowing_is_not_given_up(pool: Pool, web: str) -> None:
+    """A hook of somebody else's fails when the guest runs on the other host already: for xapi it runs where
+    it was, and after a restart of the toolstack there nowhere. A start would make a second copy of it."""
+    with pool.hook(pool.other, FAILS, "vm-post-migrate"), pytest.raises(SriovError) as refused:
+        pool.act("migrate_vm", vm=web, on=pool.other, **UNCONFIRMED)
+    one, other = pool.one.name, pool.other.name
+    assert refused.value.code == "SRIOV_NOT_MOVED"
+    assert f"runs on host {other}, where it was moved to" in refused.value.message
+    assert f"`xe-toolstack-restart` on {one}, and when that is over on {other}" in refused.value.hint
+    pool.refused("attach_vfs", vm=web).says("SRIOV_NOT_MOVED", f"for xapi it is running on {one}")
+    pool.box.xapi.restart_toolstack(pool.one.ref)
+    assert pool.power_state(web) == "Halted"
+    pool.refused("attach_vfs", vm=web).says("SRIOV_NOT_MOVED", "for xapi it is halted")
+    pool.start_refused(web, pool.one).says("SRIOV_NOT_PLACED", f"runs on host {other}")
+    pool.box.xapi.restart_toolstack(pool.other.ref)
+    assert pool.call("attach_vfs", vm=web)["vfs"] == [{"request": 1, "vf": THERE}]
+    is_whole(pool, web, pool.other, THERE)
+    has_left(pool, web, pool.one, VF)
+
+
+def test_halted_vm_waits_for_the_host_that_it_was_going_to(pool: Pool, web: str) -> None:
+    with pool.hook(pool.other, FAILS, "vm-post-migrate"), pytest.raises(SriovError):
+        pool.act("migrate_vm", vm=web, on=pool.other, **UNCONFIRMED)
+    pool.box.xapi.restart_toolstack(pool.one.ref)
+    pool.box.lose(pool.other, noticed=False)
+    pool.refused("attach_vfs", vm=web).says(
+        "SRIOV_BUSY", f"moved to host {pool.other.name}, which does not tell"
+    )
+    pool.box.declare_dead(pool.other)
+    assert pool.call("attach_vfs", vm=web)["host_uuid"] is None
+    pool.start(web, pool.one)
     is_whole(pool, web, pool.one, VF)
 
 

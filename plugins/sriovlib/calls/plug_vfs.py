@@ -128,7 +128,14 @@ def _running(host: Host, xapi: Xapi, vm_uuid: str) -> Running:
     domids = xenstore.domains_of(host, vm_uuid)
     if domids is None:
         raise hotplug.NotDone("xenstore does not answer")
-    if vm.power_state != "Running" or vm.resident_on != own or len(domids) != 1:
+    is_ours = vm.power_state == "Running" and vm.resident_on == own
+    if domids and not is_ours and vm.resident_on != own:
+        raise SriovError(
+            "SRIOV_UNKNOWN_TO_XAPI",
+            f"{name} has a domain on this host, and xapi does not know: it says {vm.power_state}, not here.",
+            "It was moved here, and xapi did not hear of it. See what `attach_vfs` says.",
+        )
+    if not is_ours or len(domids) != 1:
         raise SriovError(
             "SRIOV_VM_NOT_HERE",
             f"{name} does not run on this host (xapi says {vm.power_state}; it has {len(domids)} domains "

@@ -5,7 +5,7 @@ from typing import Dict, List, Mapping, Optional, Sequence
 
 from . import own_lease, pci_entries
 from .inventories import Survey
-from .ledger import PREPARED, Entry, Lease, Move, Request
+from .ledger import ARRIVED, PREPARED, Entry, Lease, Move, Request
 from .locked import Work
 from .transaction import Change
 
@@ -43,16 +43,26 @@ def change_of(
 
 
 def on_its_way(at: Work, move: Move, lease: Optional[Lease] = None) -> Change:
-    """The running VM with this move: without entries of its own, unless it is only prepared."""
+    """The running VM with this move: without entries of its own while it has no VFs. Where it may have some
+    they stay, and its blocks: xenopsd would make the domain of its next reboot as one that takes no device,
+    fail to plug what it has not forgotten, and halt it (xen-api: ocaml/xenopsd/lib/xenops_server.ml,
+    import_metadata writes the VM's record before PCI_DB.remove' raises Device_is_connected)."""
     vm, entry = at.vm, at.entry
     pci = vm.pci or ""
-    if move.state != PREPARED:
-        pci = pci_entries.derive(pci, entry.ever_leased, [])
-    else:
+    if move.state == PREPARED or (move.state == ARRIVED and _may_have_some(at)):
         vm = vm._replace(blocks={})  # they stay
+    else:
+        pci = pci_entries.derive(pci, entry.ever_leased, [])
     ours = tuple(entry.ever_leased)
     after = entry._replace(lease=lease or entry.lease, pci=pci, past=ours, move=move)
     return Change(vm, after, pci, vm.nomigrate, vm.uuid)
+
+
+def _may_have_some(at: Work) -> bool:
+    """Whether the running VM has VFs of its host, or it is not known."""
+    there = at.surveyed.hosts.get(at.vm.resident_on or "")
+    plugged = [uuid for (host, _), uuid in at.surveyed.running().items() if host == at.vm.resident_on]
+    return there is None or not there.inventory.owners_known or at.vm.uuid in plugged
 
 
 def lease_of(

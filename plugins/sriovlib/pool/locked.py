@@ -122,13 +122,7 @@ def work(
 def concerned(of: Call, wanted: Optional[str], *choices: Choice) -> List[Member]:
     """The live hosts to ask before the lock is taken: `wanted`, the one of the VM's lease, and those that can
     serve one of its requests or of `choices`."""
-    pool = of.topology
-    (record,) = of.records.of(LEDGER)["pool"].values()
-    keys = ledger.keys(record["other_config"]).get(of.vm_uuid)
-    try:
-        entry = ledger.parse(keys[-1].text) if keys else NO_ENTRY
-    except ledger.LedgerError:
-        entry = NO_ENTRY  # refused under the lock
+    pool, entry = of.topology, entry_now(of)
     first = (wanted, *(one.host for one in (entry.lease, entry.move) if one))
     every = [*(request.choice for request in entry.requests), *choices]
     if any(choice.kind != "network" for choice in every):
@@ -139,6 +133,16 @@ def concerned(of: Call, wanted: Optional[str], *choices: Choice) -> List[Member]
         for member in pool.live
         if member.uuid in first or any(one.uuid in named and one.interfaces for one in pool.networks(member))
     ]
+
+
+def entry_now(of: Call) -> Entry:
+    """The VM's in the ledger, as it is before the lock is taken."""
+    (record,) = of.records.by(of.xapi.renewed()).of(LEDGER)["pool"].values()
+    keys = ledger.keys(record["other_config"]).get(of.vm_uuid)
+    try:
+        return ledger.parse(keys[-1].text) if keys else NO_ENTRY
+    except ledger.LedgerError:
+        return NO_ENTRY  # refused under the lock
 
 
 def place(at: Work, requests: Sequence[Request], host: str, current: Mapping[int, str]) -> Dict[int, str]:

@@ -16,7 +16,7 @@ from typing import Any, Dict, List, Mapping, NamedTuple, Optional, Sequence
 from ..errors import SriovError
 from ..safetext import listed
 from ..xapi.session import Xapi, XapiError, XapiFailure
-from . import hosts, locked, master, move_check, pinning, reinstate
+from . import arrivals, hosts, locked, master, move_check, pinning, reinstate
 from .change import change_of, lease_of, on_its_way
 from .hosts import Member
 from .ledger import ARRIVED, DETACHED, MOVING, PREPARED, Lease, Move
@@ -24,6 +24,7 @@ from .locked import Call, Work
 from .move_check import Wish
 
 PLUG_SECONDS = 120  # for a host to plug, besides what a guest may take
+REBOOT_SECONDS = 30  # in which a guest that reboots has a domain again that runs
 POLL_SECONDS = 0.5  # between two looks at xapi's task
 LEARN_SECONDS = 30  # for xapi to see the devices of new entries
 # QEMU tells xenopsd a moment later that a device has gone (xen-api: ocaml/xenopsd/xc/device.ml,
@@ -222,6 +223,7 @@ def _overtaken(call: Call) -> SriovError:
 def settle(call: Call) -> Optional[Settled]:
     """Ends the move of the VM, if it has one: where it runs it gets its VFs, and where it is halted its
     entries. A VM that is suspended waits. Raises SRIOV_BUSY while something is done to it."""
+    arrivals.check(call, locked.entry_now(call))
     with locked.work(call, locked.concerned(call, None), reads=True) as at:
         vm, entry, move = at.vm, at.entry, at.entry.move
         if move is None:
@@ -234,13 +236,13 @@ def settle(call: Call) -> Optional[Settled]:
         here = vm.resident_on if vm.is_running else None
         if here is not None:
             lease = _lease_here(at, move, here)
-            at.transaction.write(on_its_way(at, Move(ARRIVED, move.since), lease))
+            at.transaction.write(on_its_way(at, move._replace(state=ARRIVED), lease))
     if here is None:
         answer = reinstate.reinstate(call.host, call.session, call.vm_uuid, None, starting=False)
         return Settled(None, {one["request"]: one["vf"] for one in answer["vfs"]}, 0.0)
     begun = time.monotonic()
     _plug(call, at, here, lease)
-    _write(call, lease, Move(ARRIVED, move.since))
+    _write(call, lease, move._replace(state=ARRIVED))
     _tell_xapi(call, vm.ref, call.topology.members[here], tuple(lease.vfs.values()))
     for place, vfs in _left(entry.lease, move, here).items():
         locked.release(call, place, vfs)
@@ -280,12 +282,21 @@ def _lease_here(at: Work, move: Move, here: str) -> Lease:
 
 def _plug(call: Call, at: Work, here: str, lease: Lease) -> None:
     member = call.topology.members[here]
-    try:
-        failed = _ask(call, member, "plug_vfs", PLUG_SECONDS)["not_plugged"]
-    except SriovError as error:
-        if error.code == "SRIOV_VM_NOT_HERE":
-            raise _lost(at, member, error) from error
-        failed = [{"vf": vf, "why": error.message} for vf in lease.vfs.values()]
+    deadline = time.monotonic() + REBOOT_SECONDS
+    while True:
+        try:
+            failed = _ask(call, member, "plug_vfs", PLUG_SECONDS)["not_plugged"]
+            break
+        except SriovError as error:
+            between = error.code in ("SRIOV_VM_NOT_HERE", "SRIOV_BUSY")  # of two domains, while it reboots
+            if between and not _runs_on(call, at, member):
+                raise _overtaken(call) from error
+            if not between or time.monotonic() >= deadline:
+                if error.code == "SRIOV_VM_NOT_HERE":
+                    raise _lost(at, member, error) from error
+                failed = [{"vf": vf, "why": error.message} for vf in lease.vfs.values()]
+                break
+        time.sleep(POLL_SECONDS)
     if failed:
         why = " ".join(f"{one['vf']}: {one['why']}." for one in failed)
         raise SriovError(
@@ -294,6 +305,11 @@ def _plug(call: Call, at: Work, here: str, lease: Lease) -> None:
             f"It goes on over its VIFs. `attach_vfs` with vm_uuid={at.vm.uuid} tries again; a shutdown and a "
             "start give it VFs too.",
         )
+
+
+def _runs_on(call: Call, at: Work, member: Member) -> bool:
+    record = Xapi(call.host, call.session).call("VM.get_record", at.vm.ref)
+    return bool(record["power_state"] == "Running" and record["resident_on"] == member.ref)
 
 
 def _lost(at: Work, where: Member, error: SriovError) -> SriovError:

@@ -5,7 +5,7 @@ from typing import Any, Dict, Optional, Tuple
 
 from ..errors import SriovError
 from ..machine.host import Host
-from . import locked, pci_entries
+from . import arrivals, locked, pci_entries
 from .change import change_of
 from .ledger import NO_ENTRY
 from .locked import Work
@@ -30,6 +30,7 @@ def reinstate(
     must answer), else the VM's affinity, else the one with most free VFs. `starting`: the VM's start hook
     asks, and waits `seconds` for the pool's lock at most. `dry_run` writes nothing, so the VM may run."""
     call = locked.call(host, session, "reinstate_vfs", vm_uuid, wanted)
+    arrivals.check(call, locked.entry_now(call))
     wait = (seconds or locked.HOOK_SECONDS) if starting else locked.CALL_SECONDS
     with locked.work(call, locked.concerned(call, wanted), starting, wait, reads=dry_run) as at:
         left = at.entry.lease

@@ -1,0 +1,79 @@
+"""A VM that was moved, has arrived, and of which xapi has not heard: before anybody gives it VFs elsewhere,
+or starts it a second time, the host where it was to go is asked.
+
+xapi hears of an arrival last. The guest runs already when the hook vm-post-migrate may fail, when the
+toolstack or the network of the host that it leaves may go down, and when an answer may be lost (xen-api:
+ocaml/xenopsd/lib/xenops_server.ml, VM_migrate, VM_receive_memory). The VM's record goes on saying that it
+runs where it was, until the xapi of that host starts again: then it says Halted. What the xapi of the host
+where it arrived does as it starts goes by that record: a VM that is nowhere is taken over, one that is
+elsewhere is ended (ocaml/xapi/xapi_xenops.ml, resync_resident_on).
+"""
+
+from typing import Any, Mapping, Optional
+
+from ..errors import SriovError
+from ..xapi.session import Xapi, XapiError
+from . import inventories, master, state
+from .hosts import Member
+from .ledger import ARRIVED, MOVING, Entry
+from .locked import Call
+
+UNKNOWN = "SRIOV_UNKNOWN_TO_XAPI"
+
+
+def check(call: Call, entry: Entry) -> None:
+    """Refuses a VM that has a domain where it was going, if xapi does not know; and one that is halted, if
+    that host cannot tell. `entry`: the VM's in the ledger."""
+    move = entry.move
+    if move is None or move.host is None or move.state not in (MOVING, ARRIVED):
+        return
+    if entry.lease is not None and entry.lease.host == move.host:
+        return  # xapi has known it there
+    there = call.topology.members.get(move.host)
+    _, record = state.vm_record(call.xapi.renewed(), call.vm_uuid)
+    is_moved = "pool_migrate" in record["current_operations"].values()
+    if there is None or not there.live or is_moved or _is_on(record, there):
+        return
+    runs = record["power_state"] == "Running"
+    try:
+        xapi = Xapi(call.host, call.session, inventories.SECONDS)
+        master.ask(
+            xapi, there.ref, "unplug_vfs", {"vm_uuid": call.vm_uuid, "timeout": "0"}
+        )  # none are leased
+    except SriovError as error:
+        if error.code == UNKNOWN:
+            raise _unknown(call, there, record) from error
+        why: Optional[Exception] = error if error.code != "SRIOV_VM_NOT_HERE" else None
+    except XapiError as error:
+        why = error
+    else:
+        why = None
+    if why is not None and not runs:
+        raise SriovError(
+            "SRIOV_BUSY",
+            f"VM {call.vm_name} was being moved to host {there.name}, which does not tell whether it runs "
+            f"there: {why}",
+            "Call again when that host answers; if it is down for good, `xe host-declare-dead` it.",
+        ) from why
+
+
+def _is_on(record: Mapping[str, Any], there: Member) -> bool:
+    return bool(record["power_state"] == "Running" and record["resident_on"] == there.ref)
+
+
+def _unknown(call: Call, there: Member, record: Mapping[str, Any]) -> SriovError:
+    names = {member.ref: member.name for member in call.topology.members.values()}
+    says, adopt = "halted", f"`xe-toolstack-restart` on {there.name} lets xapi take it over"
+    if record["power_state"] == "Running":
+        was = names.get(record["resident_on"], "another host")
+        says = f"running on {was}"
+        adopt = (
+            f"`xe-toolstack-restart` on {was}, and when that is over on {there.name}, lets xapi take it over "
+            f"(on {there.name} first would end the VM)"
+        )
+    return SriovError(
+        "SRIOV_NOT_MOVED",
+        f"VM {call.vm_name} runs on host {there.name}, where it was moved to, and xapi does not know that: "
+        f"for xapi it is {says}.",
+        f"Do not start it: it would run twice. {adopt}; then `attach_vfs` gives it its VFs.",
+    )
