@@ -12,7 +12,8 @@ had when it was asked. All is read anew where that cannot be sure:
   before (listen_unix_socket). A session ends with that process, so all calls in one go to the same.
 - Of destroyed objects xapi knows the last 256 to 512 of a class (db_cache_types.ml, Table.remove): where
   there are more objects here than it counts, we were not told of one. An object that goes while xapi answers
-  is left out of the answer, and comes as destroyed in the next one.
+  is counted, and not in the answer: a new one is asked for once more, and one that was known is as it was
+  known, until the next time.
 - The file is of another build, or cannot be read.
 
 One that cannot be written costs the next call its time.
@@ -223,16 +224,25 @@ def _load(host: Host, part: Part, source: List[str]) -> Optional[Kept]:
             host.remove_file(path)  # none of ours: a new one gets that mode
             return None
         found = json.loads(host.read(path))
-        if not source or [found["build"], found["source"]] != [_BUILD, source]:
-            return None
-        kept = Kept(source, found["token"], found["objects"])
-        if kept.token and list(kept.objects) == list(part.classes):
-            return kept
     except FileNotFoundError:
-        pass
-    except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
+        return None
+    except (OSError, ValueError, RecursionError) as error:
         host.log(f"{path} cannot be read: {error}")
+        return None
+    if source and isinstance(found, dict) and [found.get("build"), found.get("source")] == [_BUILD, source]:
+        kept = Kept(source, found.get("token", ""), found.get("objects", {}))
+        if kept.token and isinstance(kept.token, str) and _is_of(part, kept.objects):
+            return kept
     return None
+
+
+def _is_of(part: Part, objects: Any) -> bool:
+    return (
+        isinstance(objects, dict)
+        and list(objects) == list(part.classes)
+        and all(isinstance(known, dict) for known in objects.values())
+        and all(one is None or isinstance(one, dict) for known in objects.values() for one in known.values())
+    )
 
 
 def _store(host: Host, part: Part, kept: Kept) -> None:

@@ -6,6 +6,7 @@ from typing import Any, Callable, Dict, Iterable
 
 _DECODER = json.JSONDecoder()
 _BLANKS = " \t\n\r"
+_ENDS = set(_BLANKS) | set(",:]}")  # what may follow a value
 
 
 class Arriving:
@@ -61,7 +62,7 @@ class Arriving:
                 if not self._more():
                     raise
                 continue
-            if end < len(self._text) or not self._more():  # else a number may go on
+            if self._text[end : end + 1] in _ENDS or not self._more():  # else a number may go on
                 self._at = end
                 return value
 

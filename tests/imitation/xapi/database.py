@@ -3,12 +3,13 @@
 Values are never changed in place, only replaced: what was read stays as it was read.
 """
 
+import copy
 import threading
 import time
 import uuid
 import weakref
 from contextlib import ExitStack, contextmanager
-from typing import Any, Callable, Dict, Iterator, List, Optional
+from typing import Any, Callable, Dict, Iterator, List, NamedTuple, Optional
 
 import query
 from generations import Generations
@@ -17,6 +18,14 @@ from values import Failure, internal_error
 
 Record = Dict[str, Any]
 EVENTS = "xapi events"  # the threads that look at what was written
+
+
+class Flushed(NamedTuple):
+    """A database that was written to disk (xen-api: ocaml/database/db_connections.ml, after each few seconds
+    with writes)."""
+
+    tables: Dict[str, Dict[str, Record]]
+    generations: Generations
 
 
 def new_ref() -> str:
@@ -90,6 +99,17 @@ class Database:
             return self._tables[class_name][ref]
         except KeyError:
             raise Failure("HANDLE_INVALID", class_name, ref) from None
+
+    def flushed(self) -> "Flushed":
+        """What is on disk, if it is written now."""
+        with self.lock:
+            return Flushed(_copied(self._tables), copy.deepcopy(self.generations))
+
+    def go_back_to(self, flushed: "Flushed") -> None:
+        """xapi was killed, and starts with what was on disk; what was written since is lost."""
+        with self.lock:
+            self._tables = _copied(flushed.tables)
+            self.generations = copy.deepcopy(flushed.generations)
 
     # -- reading ---------------------------------------------------------------------------------
 
@@ -194,6 +214,10 @@ class Database:
             row[field] = {name: value for name, value in row[field].items() if name != key}
             self.generations.written(class_name, ref)
             self.watch(class_name, ref)
+
+
+def _copied(tables: Dict[str, Dict[str, Record]]) -> Dict[str, Dict[str, Record]]:
+    return {name: {ref: dict(row) for ref, row in rows.items()} for name, rows in tables.items()}
 
 
 def _text(value: Any) -> str:

@@ -6,6 +6,7 @@ and xapi_pool_transition.ml (every xapi restarts when the master changes), dbsyn
 (refresh_localhost_info: agent_start_time, in whole seconds, as OCaml prints them).
 """
 
+import itertools
 import os
 import time
 from typing import TYPE_CHECKING
@@ -16,6 +17,7 @@ from values import Failure
 if TYPE_CHECKING:
     from xapi import Xapi
 
+_STARTS = itertools.count()
 POOL_CONF = "/etc/xensource/pool.conf"
 
 
@@ -53,10 +55,9 @@ def make_master(xapi: "Xapi", host: str) -> None:
 
 
 def note_start(xapi: "Xapi", host: str) -> None:
-    """Its xapi has started, later than before."""
+    """Its xapi has started; real ones take longer than a second for that, so no two have one time."""
     noted = dict(xapi.database.get("host", host, "other_config"))
-    before = float(noted.get("agent_start_time", 0))
-    noted["agent_start_time"] = f"{max(int(time.time()), int(before) + 1)}."
+    noted["agent_start_time"] = f"{int(time.time()) + next(_STARTS)}."
     xapi.database.set("host", host, "other_config", noted)
 
 
