@@ -52,7 +52,7 @@ def in_use(number: int) -> Found:
         holder = Holder(f"00000000-2222-4333-8444-{vf:012d}", vf, 1)
         port = 100 + vf // OF_A_PORT
         found[f"0000:{vf // 256:02x}:{vf // 8 % 32:02x}.{vf % 8}"] = Place(
-            holder, f"eth{port}", port, vf % OF_A_PORT, Counting("", True, True)
+            holder, "vm", f"eth{port}", port, vf % OF_A_PORT, Counting("", True, True)
         )
     return Found(found, [], False)
 

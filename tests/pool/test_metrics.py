@@ -13,10 +13,11 @@ from managed_pool import Pool
 from metered import KALLSYMS, MAIL, OTHER, PF0, PF1, VF0, VF1, WEB, Metered, goes_on, unknown
 from sriovlib.config import sriov_conf
 from sriovlib.machine import pci, xenstore
+from sriovlib.machine.vf_counters import Counters
 from sriovlib.traffic import drivers, payload, places, service
 from sriovlib.traffic.drivers import Counting
 from sriovlib.traffic.places import Found, Place
-from sriovlib.traffic.rates import Holder, Rate
+from sriovlib.traffic.rates import Carried, Holder
 
 # -- what is published ---------------------------------------------------------------------------------
 
@@ -72,8 +73,9 @@ LEGEND = re.compile(r"^AVERAGE:([^:]+):(.+):(.+)$")
 
 
 def test_xen_orchestra_takes_each_name_for_an_interface() -> None:
-    rate = Rate(Holder(WEB, 3, 12), 1.0, 2.0, 3.0, 4.0)
-    sources, _values = payload.sources({VF0: rate}, {VF0: Counting("", True, True)})
+    carried = {VF0: Carried(Holder(WEB, 3, 12), Counters(5, 10, 1, 1, 15, 20), 5.0)}
+    sources, values = payload.sources(carried, {VF0: Counting("", True, True)})
+    assert values == [1.0, 2.0, 3.0, 4.0]
     matched = {}
     for source in sources:
         legend = LEGEND.match(f"AVERAGE:vm:{source.vm_uuid}:{source.name}")
@@ -208,7 +210,12 @@ def test_1024_vfs_whose_file_outgrows_the_first(running: Metered, monkeypatch: p
     vms = [f"00000000-2222-4333-8444-{number:012d}" for number in range(1024)]
     found = {
         f"0000:{number // 128:02x}:{number % 128:02x}.0": Place(
-            Holder(vms[number], number, 1), "eth", 100 + number // 128, number % 128, Counting("", True, True)
+            Holder(vms[number], number, 1),
+            None,
+            "eth",
+            100 + number // 128,
+            number % 128,
+            Counting("", True, True),
         )
         for number in range(1024)
     }

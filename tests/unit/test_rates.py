@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from sriovlib.machine.vf_counters import Counters
 from sriovlib.machine.xenstore_watch import ALL
 from sriovlib.traffic import rates
-from sriovlib.traffic.rates import Holder, Rate, Reading
+from sriovlib.traffic.rates import Carried, Holder, Reading
 
 VF = "0000:07:10.0"
 WEB, MAIL = Holder("11111111-2222-4333-8444-555555555555", 3, 1), Holder("66666666", 4, 1)
@@ -18,18 +18,18 @@ def reading(at: float, rx: int, holder: Holder = WEB, port: int = 4) -> Reading:
     return Reading(holder, port, at, Counters(rx, 7, rx // 100, 1, 0, 0))
 
 
-def rate(before: Reading, now: Reading) -> Optional[Rate]:
+def carried(before: Reading, now: Reading) -> Optional[Carried]:
     return rates.between({VF: before}, {VF: now}).get(VF)
 
 
-def test_bytes_by_the_second() -> None:
+def test_what_is_more_than_before() -> None:
     before = Reading(WEB, 4, 100.0, Counters(1000, 500, 10, 5, 4, 2))
     now = Reading(WEB, 4, 105.0, Counters(51000, 1000, 60, 10, 9, 2))
-    assert rate(before, now) == Rate(WEB, 10000.0, 100.0, 1.0, 0.0)
+    assert carried(before, now) == Carried(WEB, Counters(50000, 500, 50, 5, 5, 0), 5.0)
 
 
 def test_a_vf_that_carries_nothing() -> None:
-    assert rate(reading(100, 5), reading(105, 5)) == Rate(WEB, 0.0, 0.0, 0.0, 0.0)
+    assert carried(reading(100, 5), reading(105, 5)) == Carried(WEB, Counters(0, 0, 0, 0, 0, 0), 5.0)
 
 
 def test_a_first_reading_says_nothing() -> None:
@@ -50,7 +50,7 @@ def test_a_first_reading_says_nothing() -> None:
     ],
 )
 def test_two_readings_that_do_not_belong_together(now: Reading) -> None:
-    assert rate(reading(100, 1000), now) is None
+    assert carried(reading(100, 1000), now) is None
 
 
 @pytest.mark.parametrize(("moved", "stays"), [([], True), ([8], True), ([3], False), ([8, ALL], False)])
@@ -67,17 +67,28 @@ def test_zeroes_are_no_answer(rx: int, is_told: bool) -> None:
 @given(st.lists(st.one_of(st.integers(1, 10**6), st.just(-1)), min_size=1, max_size=30))
 def test_all_that_is_said_is_no_more_than_was_carried(steps: List[int]) -> None:
     """-1: the driver begins to count anew."""
-    counter = carried = 0
-    said = 0.0
+    counter = truth = said = 0
+    totals: Dict[str, Carried] = {}
     before: Dict[str, Reading] = {}
     for second, step in enumerate(steps):
         counter = 0 if step < 0 else counter + step
-        carried += max(0, step)
+        truth += max(0, step)
         now = {VF: Reading(WEB, 4, float(second), Counters(counter, 0, 0, 0, 0, 0))}
         if not rates.is_told(now[VF].counters):
             continue
-        for one in rates.between(before, now).values():
-            assert one.rx >= 0
-            said += one.rx * (now[VF].at - before[VF].at)
+        more = rates.between(before, now)
+        totals = rates.added(totals, more)
+        said += sum(one.counters.rx_bytes for one in more.values())
+        assert all(min(one.counters) >= 0 for one in more.values())
         before = now
-    assert said <= carried + 1e-6
+    assert said <= truth
+    assert sum(one.counters.rx_bytes for one in totals.values()) == said
+
+
+def test_totals_begin_anew_with_another_holder() -> None:
+    web = Carried(WEB, Counters(1, 2, 3, 4, 5, 6), 5.0)
+    twice = Carried(WEB, Counters(2, 4, 6, 8, 10, 12), 10.0)
+    assert rates.added({VF: web}, {VF: web}) == {VF: twice}
+    mail = web._replace(holder=MAIL)
+    assert rates.added({VF: twice}, {VF: mail}) == {VF: mail}
+    assert rates.added({VF: twice}, {}) == {VF: twice}

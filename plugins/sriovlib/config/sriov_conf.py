@@ -7,6 +7,8 @@ pciback = yes
 debug = yes
 # xapi's statistics of VMs are not told what their VFs carry (see traffic/service.py)
 metrics = no
+# or they are also in /run/sriov/metrics.prom, for node_exporter
+textfile = yes
 
 [xen before enable_iommu]
 # a boot entry = the IOMMU options that it had (empty: none); disable_iommu puts them back
@@ -36,7 +38,11 @@ from .ini import Document
 PATH = "/etc/sriov.conf"
 
 HOST, BOOT, XEN_BEFORE = "host", "boot", "xen before enable_iommu"
-_KEYS = {HOST: ("pciback", "debug", "metrics"), BOOT: ("initrd",), XEN_BEFORE: None}  # None: any key
+_KEYS = {
+    HOST: ("pciback", "debug", "metrics", "textfile"),
+    BOOT: ("initrd",),
+    XEN_BEFORE: None,
+}  # None: any key
 _SECTION = re.compile(r"pf\s+(?P<pf>\S+)|vf\s+(?P<of>\S+)\s+(?P<number>0|[1-9][0-9]{0,5})")
 _GUID = re.compile(r"[0-9a-fA-F]{2}(?::[0-9a-fA-F]{2}){7}")
 
@@ -74,6 +80,10 @@ class HostConfig(NamedTuple):
     @property
     def metrics(self) -> bool:
         return ini.boolean(self.document.get(HOST, "metrics")) is not False
+
+    @property
+    def textfile(self) -> bool:
+        return bool(ini.boolean(self.document.get(HOST, "textfile")))
 
 
 def pf_section(address: str) -> str:

@@ -13,7 +13,7 @@ from typing import Dict, List, Mapping, NamedTuple, Sequence, Tuple
 from zlib import crc32
 
 from .drivers import Counting
-from .rates import Rate
+from .rates import Carried
 
 MAGIC = b"DATASOURCES"
 _HEAD = struct.Struct(">11sLLLd")
@@ -29,31 +29,39 @@ class Source(NamedTuple):
     units: str
 
 
-def sources(rates: Mapping[str, Rate], counting: Mapping[str, Counting]) -> Tuple[List[Source], List[float]]:
+def sources(
+    carried: Mapping[str, Carried], counting: Mapping[str, Counting]
+) -> Tuple[List[Source], List[float]]:
     """The data sources of these VFs and their values; `counting`: how each VF's driver counts. A request that
     has two VFs at once, as nothing should, has none."""
     found: List[Source] = []
     values: List[float] = []
     of_request: Dict[Tuple[str, int], int] = {}
-    for rate in rates.values():
-        key = (rate.holder.vm_uuid, rate.holder.request)
+    for one in carried.values():
+        key = (one.holder.vm_uuid, one.holder.request)
         of_request[key] = of_request.get(key, 0) + 1
-    for vf in sorted(rates):
-        rate, how = rates[vf], counting[vf]
-        number = rate.holder.request
-        if of_request[rate.holder.vm_uuid, number] > 1:
+    for vf in sorted(carried):
+        one, how = carried[vf], counting[vf]
+        number, counted = one.holder.request, one.counters
+        if of_request[one.holder.vm_uuid, number] > 1:
             continue
         name, of = f"vif_{FIRST + number}", f"by the VF of request {number}"
         wanted = [
-            (True, f"{name}_rx", f"Bytes per second received {of}", "B/s", rate.rx),
-            (True, f"{name}_tx", f"Bytes per second sent {of}", "B/s", rate.tx),
-            (how.rx_dropped, f"{name}_rx_errors", f"Received frames dropped {of}", "err/s", rate.rx_dropped),
-            (how.tx_dropped, f"{name}_tx_errors", f"Sent frames dropped {of}", "err/s", rate.tx_dropped),
+            (True, f"{name}_rx", f"Bytes per second received {of}", "B/s", counted.rx_bytes),
+            (True, f"{name}_tx", f"Bytes per second sent {of}", "B/s", counted.tx_bytes),
+            (
+                how.rx_dropped,
+                f"{name}_rx_errors",
+                f"Received frames dropped {of}",
+                "err/s",
+                counted.rx_dropped,
+            ),
+            (how.tx_dropped, f"{name}_tx_errors", f"Sent frames dropped {of}", "err/s", counted.tx_dropped),
         ]
         for is_counted, called, description, units, value in wanted:
             if is_counted:
-                found.append(Source(rate.holder.vm_uuid, called, description, units))
-                values.append(value)
+                found.append(Source(one.holder.vm_uuid, called, description, units))
+                values.append(value / one.seconds)
     return found, values
 
 

@@ -16,6 +16,7 @@ class Place(NamedTuple):
     """A VF in use whose driver counts."""
 
     holder: Holder
+    vm_name: Optional[str]  # as it was when the domain was made
     interface: str  # of its PF's port
     port: int  # the index of that interface
     number: int  # the VF's
@@ -61,7 +62,8 @@ def look(host: Host) -> Optional[Found]:
             without_port.append(vf.address)
         else:
             counting = drivers.DRIVERS[pf.driver]
-            found[vf.address] = Place(holders[vf.address], interface, port, vf.number, counting)
+            holder, name = holders[vf.address], owners[vf.address].name
+            found[vf.address] = Place(holder, name, interface, port, vf.number, counting)
     if without_port:
         notes.append(f"{', '.join(without_port[:SHOWN])}: dom0 has no interface of their port")
     return Found(found, notes, bool(without_port))

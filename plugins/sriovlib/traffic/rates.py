@@ -1,9 +1,9 @@
 """What a VF carried between two readings of it. Pure.
 
 A driver's counters begin when it likes: with the VF, with its PF's driver, with the guest's driver. So what
-is published are rates, never a counter: of two readings that are of one VF, by one port, in one domain that
-has neither got nor lost a device since, and where nothing has gone backwards. Otherwise nothing is said for
-once, and the later reading is what the next one is compared with.
+counts is how much more a counter says than before: of two readings that are of one VF, by one port, in one
+domain that has neither got nor lost a device since, and where nothing has gone backwards. Otherwise nothing
+is said for once, and the later reading is what the next one is compared with.
 """
 
 from typing import Collection, Dict, Mapping, NamedTuple, Optional
@@ -31,14 +31,12 @@ class Reading(NamedTuple):
     counters: Counters
 
 
-class Rate(NamedTuple):
-    """Of one VF, per second: bytes, and frames that were dropped."""
+class Carried(NamedTuple):
+    """By one VF in some seconds: the differences of its counters."""
 
     holder: Holder
-    rx: float
-    tx: float
-    rx_dropped: float
-    tx_dropped: float
+    counters: Counters
+    seconds: float
 
 
 def untouched(readings: Mapping[str, Reading], moved: Collection[int]) -> Dict[str, Reading]:
@@ -47,27 +45,33 @@ def untouched(readings: Mapping[str, Reading], moved: Collection[int]) -> Dict[s
     return {vf: one for vf, one in readings.items() if ALL not in moved and one.holder.domid not in moved}
 
 
-def between(before: Mapping[str, Reading], now: Mapping[str, Reading]) -> Dict[str, Rate]:
-    """VF -> what it carries. The readings are untouched by what happened from the first to the last."""
+def between(before: Mapping[str, Reading], now: Mapping[str, Reading]) -> Dict[str, Carried]:
+    """VF -> what it carried. The readings are untouched by what happened from the first to the last."""
     found = {vf: _between(before.get(vf), reading) for vf, reading in now.items()}
-    return {vf: rate for vf, rate in found.items() if rate is not None}
+    return {vf: one for vf, one in found.items() if one is not None}
 
 
-def _between(before: Optional[Reading], now: Reading) -> Optional[Rate]:
+def _between(before: Optional[Reading], now: Reading) -> Optional[Carried]:
     if before is None or (before.holder, before.port) != (now.holder, now.port):
         return None
     seconds = now.at - before.at
     if not 0 < seconds <= LONGEST:
         return None
-    if any(later < earlier for earlier, later in zip(before.counters, now.counters)):
-        return None
-    return Rate(
-        now.holder,
-        (now.counters.rx_bytes - before.counters.rx_bytes) / seconds,
-        (now.counters.tx_bytes - before.counters.tx_bytes) / seconds,
-        (now.counters.rx_dropped - before.counters.rx_dropped) / seconds,
-        (now.counters.tx_dropped - before.counters.tx_dropped) / seconds,
-    )
+    more = Counters(*(later - earlier for earlier, later in zip(before.counters, now.counters)))
+    return None if min(more) < 0 else Carried(now.holder, more, seconds)
+
+
+def added(totals: Mapping[str, Carried], carried: Mapping[str, Carried]) -> Dict[str, Carried]:
+    """VF -> what it has carried for its holder in all that is known: a sum of its own, since the driver's
+    counter has what other VMs carried before."""
+    found = dict(totals)
+    for vf, one in carried.items():
+        before = totals.get(vf)
+        if before is not None and before.holder == one.holder:
+            sums = Counters(*(old + new for old, new in zip(before.counters, one.counters)))
+            one = one._replace(counters=sums, seconds=before.seconds + one.seconds)
+        found[vf] = one
+    return found
 
 
 def is_told(counters: Counters) -> bool:

@@ -9,18 +9,19 @@ from typing import Dict, List, Optional, Set
 
 from ..config import sriov_conf
 from ..machine import vf_counters
-from ..machine.host import Host
+from ..machine.host import RUN_FOLDER, Host
 from ..machine.metrics_file import MetricsFile
 from ..machine.xenstore_watch import ALL, Watch
 from ..xapi import rrdd
 from ..xapi.rrdd import PERIOD
 from ..xapi.session import XapiSilent
-from . import payload, places, rates
+from . import payload, places, rates, textfile
 from .payload import Source
 from .places import Found, Place
-from .rates import Rate, Reading
+from .rates import Carried, Reading
 
 UID = "xapi-sriov"
+TEXTFILE = f"{RUN_FOLDER}/metrics.prom"
 LEAD = 0.5  # seconds before rrdd's reading: rrdp-netdev's
 LEAST = 0.1
 IDLE_SECONDS = 60.0  # between looks at what tells of no change: /etc/sriov.conf, ports that come back
@@ -42,6 +43,8 @@ class Service:
         self._described = payload.metadata([])
         self._conf_changed: Optional[float] = -1.0  # when /etc/sriov.conf was; None: there is none
         self._on = True
+        self._has_textfile = False
+        self._totals: Dict[str, Carried] = {}
 
     def run(self) -> None:
         """Until /etc/sriov.conf says `metrics = no`, or the process is told to end."""
@@ -54,6 +57,7 @@ class Service:
 
     def end(self) -> None:
         self._file.remove()
+        self._host.try_to_remove(TEXTFILE)
         self._forget_watch()
 
     def is_wanted(self) -> bool:
@@ -64,17 +68,21 @@ class Service:
             changed = None
         if changed != self._conf_changed:
             self._conf_changed = changed
-            self._on = sriov_conf.read(self._host).metrics
+            conf = sriov_conf.read(self._host)
+            self._on, self._has_textfile = conf.metrics, conf.textfile
         return self._on
 
     def turn(self) -> float:
         """One reading; seconds until the next is due."""
-        rates_now = self.read()
+        carried = self.read()
+        self._totals = rates.added(self._totals, carried)
+        self._totals = {vf: self._totals[vf] for vf in self._totals if vf in self._found.places}
+        self._write_textfile()
         if not self._found.places:
             self._file.remove()
             return IDLE_SECONDS if self._watch is not None else PERIOD
         try:
-            self._file.write(self._payload(rates_now))
+            self._file.write(self._payload(carried))
             wait = (rrdd.next_reading(self._host, UID) - LEAD) % PERIOD
         except (OSError, XapiSilent) as error:
             self._file.remove()  # when rrdd comes back it must find nothing old
@@ -101,7 +109,7 @@ class Service:
 
     # -- reading -----------------------------------------------------------------------------------
 
-    def read(self) -> Dict[str, Rate]:
+    def read(self) -> Dict[str, Carried]:
         """VF -> what it carries, of all of which that is known."""
         moved = self._moved | self._changed()
         self._moved = set()
@@ -173,12 +181,27 @@ class Service:
 
     # -- what is said ------------------------------------------------------------------------------
 
-    def _payload(self, carried: Dict[str, Rate]) -> bytes:
+    def _payload(self, carried: Dict[str, Carried]) -> bytes:
         counting = {vf: self._found.places[vf].counting for vf in carried}
         sources, values = payload.sources(carried, counting)
         if sources != self._sources:
             self._sources, self._described = sources, payload.metadata(sources)
         return payload.payload(values, self._described, time.time())
+
+    def _write_textfile(self) -> None:
+        """Of the VFs of which there is a reading; of none there is no file."""
+        told = {vf: place for vf, place in self._found.places.items() if vf in self._before}
+        if not (self._has_textfile and told):
+            self._host.try_to_remove(TEXTFILE)
+            return
+        try:
+            self._host.make_folder(RUN_FOLDER)
+            self._host.replace_file(TEXTFILE, textfile.text(told, self._totals).encode("utf-8", "replace"))
+        except OSError as error:
+            self._host.try_to_remove(TEXTFILE)
+            self._say("textfile", f"{TEXTFILE} cannot be written: {error.strerror}")
+        else:
+            self._is_over("textfile", f"{TEXTFILE} is written")
 
     def _say(self, about: str, text: str) -> None:
         """Once."""

@@ -1,0 +1,74 @@
+"""What VFs carry as the text that node_exporter's textfile collector reads. Pure.
+
+The names are those of sriov-network-metrics-exporter (k8snetworkplumbingwg), with the `_total` that
+Prometheus wants of counters. Those that node_exporter may have for VFs itself (node_net_vf_...) are not used:
+it answers nothing at all where two of its collectors have one name with other descriptions. A counter is a
+sum of ours and begins with 0 for each domain: what the driver's says, other VMs have carried too.
+"""
+
+from typing import Dict, List, Mapping, Tuple
+
+from ..machine.vf_counters import Counters
+from .places import Place
+from .rates import Carried
+
+_COUNTERS = (
+    ("rx_bytes", "Bytes that the guest received by the VF"),
+    ("tx_bytes", "Bytes that the guest sent by the VF"),
+    ("rx_packets", "Packets that the guest received by the VF"),
+    ("tx_packets", "Packets that the guest sent by the VF"),
+    ("rx_dropped", "Received packets that the card dropped"),
+    ("tx_dropped", "Sent packets that the card dropped"),
+)
+_NOTHING = Counters(0, 0, 0, 0, 0, 0)
+
+
+def text(told: Mapping[str, Place], totals: Mapping[str, Carried]) -> str:
+    """`told`: the VFs of which there is a reading; `totals`: see rates.added."""
+    lines = _head("sriov_vf_info", "gauge", "A VF of a running VM, and the VM's name")
+    for vf in sorted(told):
+        named = (*_labels(vf, told[vf]), ("vm", told[vf].vm_name or ""))
+        lines.append(f"sriov_vf_info{_in_braces(named)} 1")
+    for counter, described in _COUNTERS:
+        own = [vf for vf in sorted(told) if _is_counted(counter, told[vf])]
+        name = f"sriov_vf_{counter}_total"
+        lines += _head(name, "counter", described) if own else []
+        for vf in own:
+            total = totals.get(vf)
+            is_own = total is not None and total.holder == told[vf].holder
+            counted = total.counters if total is not None and is_own else _NOTHING
+            value: int = getattr(counted, counter)
+            lines.append(f"{name}{_in_braces(_labels(vf, told[vf]))} {value}")
+    return "".join(line + "\n" for line in lines)
+
+
+def _is_counted(counter: str, place: Place) -> bool:
+    drops: Dict[str, bool] = {
+        "rx_dropped": place.counting.rx_dropped,
+        "tx_dropped": place.counting.tx_dropped,
+    }
+    return drops.get(counter, True)
+
+
+def _head(name: str, kind: str, described: str) -> List[str]:
+    return [f"# HELP {name} {described}", f"# TYPE {name} {kind}"]
+
+
+def _labels(vf: str, place: Place) -> Tuple[Tuple[str, str], ...]:
+    holder = place.holder
+    return (
+        ("pci_address", vf),
+        ("pf", place.interface),
+        ("vf", str(place.number)),
+        ("vm_uuid", holder.vm_uuid),
+        ("request", str(holder.request)),
+    )
+
+
+def _in_braces(labels: Tuple[Tuple[str, str], ...]) -> str:
+    return "{" + ",".join(f'{name}="{_escaped(value)}"' for name, value in labels) + "}"
+
+
+def _escaped(value: str) -> str:
+    """What a label's value cannot have as it is in Prometheus's text format."""
+    return value.replace("\\", "\\\\").replace('"', '\\"').replace("\n", "\\n")
