@@ -3,13 +3,27 @@ them."""
 
 import json
 from concurrent.futures import ThreadPoolExecutor
-from typing import Any, Container, Dict, Iterable, List, Mapping, NamedTuple, Optional, Set, Tuple, Union
+from typing import (
+    Any,
+    Container,
+    Dict,
+    FrozenSet,
+    Iterable,
+    List,
+    Mapping,
+    NamedTuple,
+    Optional,
+    Set,
+    Tuple,
+    Union,
+)
 
 from .. import VERSION
 from ..errors import Problem
 from ..machine import dom0_devices, vgpus
 from ..machine.host import Host
 from ..machine.pci import PhysicalFunction
+from ..machine.ports import VfPort
 from ..vf import host_inventory, inventory
 from ..vf.host_inventory import HostInventory, OtherPlugin, PfState, VfState
 from ..xapi.session import Xapi, XapiFailure
@@ -160,21 +174,29 @@ def candidates(
     for network in known:
         for interface in network.interfaces:
             serves.setdefault(interface, []).append(network.uuid)
-    return [
-        Candidate(
-            vf.function,
-            pf_device=pfs[vf.function.pf].function.device,
-            networks=frozenset(serves.get(vf.function.port.interface or "", ())),
-            blocked=_blocked(vf, closed.get(vf.function.pf)),
-            no_network=frozenset(
-                uuid
-                for interface in pfs[vf.function.pf].function.interfaces
-                for uuid in serves.get(interface, ())
-                if vf.function.port.why is not None  # it may or may not be in these
-            ),
-        )
-        for vf in vfs
-    ]
+    of_ports: Dict[Tuple[str, VfPort], Tuple[str, FrozenSet[str], FrozenSet[str]]] = {}
+    found = []
+    for vf in vfs:
+        where = (vf.function.pf, vf.function.port)
+        if where not in of_ports:  # once a port, not once a VF
+            of_ports[where] = _of_port(serves, pfs[vf.function.pf].function, vf.function.port)
+        pf_device, serving, no_network = of_ports[where]
+        blocked = _blocked(vf, closed.get(vf.function.pf))
+        found.append(Candidate(vf.function, pf_device, serving, blocked, no_network))
+    return found
+
+
+def _of_port(
+    serves: Mapping[str, List[str]], pf: PhysicalFunction, port: VfPort
+) -> Tuple[str, FrozenSet[str], FrozenSet[str]]:
+    """What VFs of a port have in common: the device of their PF, and the networks that they serve, and may
+    serve. `serves`: interface -> UUIDs of networks."""
+    maybe = pf.interfaces if port.why is not None else ()
+    return (
+        pf.device,
+        frozenset(serves.get(port.interface or "", ())),
+        frozenset(uuid for interface in maybe for uuid in serves.get(interface, ())),
+    )
 
 
 def _with_vgpus(

@@ -1,6 +1,7 @@
 """What a host tells its pool: its PFs and VFs as one type, taken here or read from the JSON of another host's
 `inventory`."""
 
+from operator import itemgetter
 from typing import Any, Dict, Iterable, List, Mapping, NamedTuple, Optional, Sequence, Tuple
 
 from .. import VERSION
@@ -17,10 +18,14 @@ from .inventory import DOM0, Inventory
 
 # Fields that the JSON has under their own names.
 _OF_DEVICE = ("address", "vendor_id", "device_id", "driver", "numa_node")
-_OF_VF = (*_OF_DEVICE, "pf")
-_OF_VF_STATE = ("description", "no_settings", "state", "configured_mac")
 _OF_PF = (*_OF_DEVICE, "pci_class", "total_vfs", "num_vfs", "guid", "interfaces", "settings_interfaces")
 _OF_PF_STATE = ("description", "configured_vfs", "management")
+# Of a VF: for VirtualFunction and VfPort, for VfState, and for VfSettings, whose fields are in that order.
+_function = itemgetter(
+    "address", "index", "pf", "vendor_id", "device_id", "driver", "numa_node", "interface", "no_port"
+)
+_state = itemgetter("description", "no_settings", "state", "assigned_to", "configured_mac")
+_settings = itemgetter(*vf_settings.NAMES)
 
 
 def _picked(told: Mapping[str, Any], names: Iterable[str]) -> Dict[str, Any]:
@@ -82,13 +87,17 @@ class VfState(NamedTuple):
 
     @staticmethod
     def from_json(told: Mapping[str, Any]) -> "VfState":
-        port = VfPort(told["interface"], told["no_port"])
-        owner = told["assigned_to"]
+        """In a pool there are thousands, so values are taken by their places."""
+        address, index, pf, vendor, device, driver, node, interface, no_port = _function(told)
+        description, no_settings, state, owner, configured_mac = _state(told)
         return VfState(
-            VirtualFunction(number=told["index"], port=port, **_picked(told, _OF_VF)),
-            settings=VfSettings(**_picked(told, vf_settings.NAMES)),
-            assigned_to=Owner(**owner) if owner else None,
-            **_picked(told, _OF_VF_STATE),
+            VirtualFunction(address, index, pf, vendor, device, driver, node, VfPort(interface, no_port)),
+            description,
+            VfSettings(*_settings(told)),
+            no_settings,
+            state,
+            Owner(**owner) if owner else None,
+            configured_mac,
         )
 
 
