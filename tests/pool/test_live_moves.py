@@ -2,13 +2,14 @@
 that fails or is cut off."""
 
 import itertools
+import time
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from typing import Any, Callable
 
 import kernel_xen
 import pytest
-from interference import cut_at, meanwhile
+from interference import calls_told, cut_at, meanwhile
 from live_moves import (
     THERE,
     UNCONFIRMED,
@@ -23,6 +24,7 @@ from live_moves import (
 from managed_pool import Pool, other_slot
 from sriovlib.errors import SriovError
 from sriovlib.machine import xenstore
+from sriovlib.pool import inventories
 from values import NULL
 
 pytestmark = pytest.mark.story
@@ -100,27 +102,55 @@ def test_vf_that_is_taken_meanwhile_is_replaced_by_another(pool: Pool, web: str)
     assert driven(web, pool.other) == ["0000:09:10.2"]
 
 
-@pytest.mark.pool(describe=other_slot)
-def test_plugging_that_fails_leaves_the_vm_running_and_is_tried_again(pool: Pool, web: str) -> None:
+def other_has_the_name(pool: Pool, vm: str, is_there: bool) -> None:
+    """Of the VF: its QEMU on the other host has a device of that name, so plugging fails there."""
     named = "pci-pt-09_10.0"
+    (domid,) = xenstore.domains_of(pool.other.machine, vm) or []
+    with pool.other.machine.changed() as sysfs:
+        found: Any = kernel_xen.find(sysfs, domid)
+        found["qemu"].pop(named, None)
+        if is_there:
+            found["qemu"][named] = "0001:09:10.0"
 
-    def has_the_name(is_there: bool) -> None:
-        (domid,) = xenstore.domains_of(pool.other.machine, web) or []
-        with pool.other.machine.changed() as sysfs:
-            found: Any = kernel_xen.find(sysfs, domid)
-            found["qemu"].pop(named, None)
-            if is_there:
-                found["qemu"][named] = "0001:09:10.0"
 
-    with meanwhile("task.destroy", lambda: has_the_name(True)), pytest.raises(SriovError) as refused:
+@pytest.fixture
+def degraded(pool: Pool, web: str) -> str:
+    """It has come to the other host, and could not have its VF there."""
+    fails = meanwhile("task.destroy", lambda: other_has_the_name(pool, web, True))
+    with fails, pytest.raises(SriovError) as refused:
         pool.act("migrate_vm", vm=web, on=pool.other, **UNCONFIRMED)
     assert refused.value.code == "SRIOV_MOVED_WITHOUT_VF"
     assert "Duplicate ID" in refused.value.message
+    return web
+
+
+@pytest.mark.pool(describe=other_slot)
+def test_vm_without_its_vf_is_moved_on_to_where_it_can_have_one(pool: Pool, degraded: str) -> None:
+    assert migrate(pool, degraded, pool.one, dry_run="true")["would_change"]
+    migrate(pool, degraded, pool.one)
+    is_whole(pool, degraded, pool.one, VF)
+    has_left(pool, degraded, pool.other, THERE)
+
+
+@pytest.mark.pool(describe=other_slot)
+def test_vm_without_its_vf_keeps_no_host_from_being_evacuated(pool: Pool, degraded: str) -> None:
+    """xapi makes its next domain as one that takes no device; the move after that as one that does."""
+    pool.api("VM.set_name_label", pool.ref(degraded), "renamed")
+    pool.box.let_xenopsd_know(pool.ref(degraded))
+    pool.api("VM.pool_migrate", pool.ref(degraded), pool.one.ref, {"live": "true"})
+    assert refused_code(pool, "attach_vfs", degraded) == "SRIOV_MOVED_WITHOUT_VF"
+    migrate(pool, degraded, pool.other)
+    is_whole(pool, degraded, pool.other, THERE)
+
+
+@pytest.mark.pool(describe=other_slot)
+def test_plugging_that_fails_leaves_the_vm_running_and_is_tried_again(pool: Pool, degraded: str) -> None:
+    web = degraded
     assert (pool.power_state(web), driven(web, pool.other), pool.pci(web)) == ("Running", [], None)
     pool.conflict("VF_DEGRADED", "VM web", pool.other.name, vms=[web], host=pool.other)
     assert pool.listed(web)["move"]["state"] == "arrived"
     assert refused_code(pool, "attach_vfs", web) == "SRIOV_MOVED_WITHOUT_VF"
-    has_the_name(False)
+    other_has_the_name(pool, web, False)
     assert pool.call("attach_vfs", vm=web)["vfs"] == [{"request": 1, "vf": THERE}]
     is_whole(pool, web, pool.other, THERE)
 
@@ -165,20 +195,29 @@ def wait_until_still(pool: Pool, vm: str) -> None:
     assert pool.record(vm)["current_operations"] == {}
 
 
-def test_move_without_the_flag_is_refused_and_the_vm_has_its_vf_again(pool: Pool, web: str) -> None:
+def test_flag_that_is_lost_before_the_move_is_set_again(pool: Pool, web: str) -> None:
     """Somebody renames the VM after its VF was unplugged: xapi tells xenopsd that it takes no devices."""
 
     def rename() -> None:
         pool.api("VM.set_name_label", pool.ref(web), "renamed")
         pool.box.let_xenopsd_know(pool.ref(web))
 
-    with meanwhile("Async.VM.pool_migrate", rename), pytest.raises(SriovError) as refused:
+    with meanwhile("Async.VM.pool_migrate", rename):
+        pool.act("migrate_vm", vm=web, on=pool.other, **UNCONFIRMED)
+    is_whole(pool, web, pool.other, VF)
+
+
+def test_move_without_the_flag_is_refused_and_the_vm_has_its_vf_again(pool: Pool, web: str) -> None:
+    def renamed(_number: int, method: str, *_params: Any) -> None:
+        if method == "Async.VM.pool_migrate":
+            pool.api("VM.set_name_label", pool.ref(web), f"renamed {time.monotonic()}")
+            pool.box.let_xenopsd_know(pool.ref(web))
+
+    with calls_told(renamed), pytest.raises(SriovError) as refused:
         pool.act("migrate_vm", vm=web, on=pool.other, **UNCONFIRMED)
     assert refused.value.code == "SRIOV_NOT_MOVED"
     assert "record was changed" in refused.value.message
     is_whole(pool, web, pool.one, VF)
-    pool.act("migrate_vm", vm=web, on=pool.other, **UNCONFIRMED)
-    is_whole(pool, web, pool.other, VF)
 
 
 @pytest.mark.pool(describe=other_slot)
@@ -263,7 +302,10 @@ def test_vm_without_its_vfs_that_xapi_does_not_move_stays_as_it_is(pool: Pool, w
     ("values", "args", "words"),
     [
         ({}, {"unconfirmed": "false"}, "nobody has confirmed"),
-        ({"platform": {"nomigrate": "true"}}, {}, "nomigrate"),
+        ({"VM_metrics": {"nomigrate": True}}, {}, "force=true"),
+        ({"VM_metrics": {"nested_virt": True}}, {"force": "true"}, "nested virtualisation"),
+        ({"VUSBs": ["OpaqueRef:1"]}, {}, "VUSBs"),
+        ({"attached_PCIs": "0000:00:1b.0"}, {}, "0000:00:1b.0, which no request"),
         ({"blocked_operations": {"pool_migrate": "Its owner says so."}}, {}, "Its owner says so."),
         ({"VIFs": []}, {}, "no attached VIF in lan12"),
         ({"guest_metrics": NULL}, {}, "PV drivers"),
@@ -276,8 +318,41 @@ def test_what_is_in_the_way_is_said_before_anything_is_done(
         if field == "VIFs":
             for vif in pool.record(web)["VIFs"]:
                 pool.box.xapi.database.destroy("VIF", vif)
+        elif field == "VM_metrics":
+            for name, said in value.items():
+                pool.box.xapi.database.set(field, pool.record(web)["metrics"], name, said)
+        elif field == "attached_PCIs":
+            device = pool.box.xapi.database.create("PCI", {"host": pool.one.ref, "pci_id": value})
+            pool.box.xapi.database.set("VM", pool.ref(web), field, [device])
         else:
             pool.box.xapi.database.set("VM", pool.ref(web), field, value)
     refusal = pool.refused("migrate_vm", vm=web, on=pool.other, **{**UNCONFIRMED, **args})
     refusal.says("SRIOV_CANNOT_MOVE", words)
     assert driven(web, pool.one) == [VF]
+
+
+def test_vm_of_an_earlier_version_is_moved_by_force(pool: Pool, web: str) -> None:
+    """It was started with platform:nomigrate, which xapi goes by until it ends, be the key there or not."""
+    intel, amd = ({"vendor": vendor, "features_hvm": "1-2"} for vendor in ("GenuineIntel", "AuthenticAMD"))
+    pool.box.xapi.database.set("host", pool.one.ref, "cpu_info", intel)
+    pool.shut_down(web)
+    pool.api("VM.add_to_platform", pool.ref(web), "nomigrate", "true")
+    pool.start(web, pool.one)
+    pool.api("VM.remove_from_platform", pool.ref(web), "nomigrate")
+    pool.box.xapi.database.set("host", pool.other.ref, "cpu_info", amd)
+    for force, words in (("false", "force=true"), ("true", "CPU from a different vendor")):
+        refusal = pool.refused("migrate_vm", vm=web, on=pool.other, force=force, **UNCONFIRMED)
+        refusal.says("SRIOV_CANNOT_MOVE", words)
+    pool.box.xapi.database.set("host", pool.other.ref, "cpu_info", intel)
+    migrate(pool, web, pool.other, force="true")
+    is_whole(pool, web, pool.other, VF)
+
+
+def test_host_that_does_not_answer_is_named(pool: Pool, web: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    migrate(pool, web, pool.other)
+    monkeypatch.setattr(inventories, "SECONDS", 0.5)
+    with pool.box.hanging(pool.other), pytest.raises(SriovError) as refused:
+        pool.act("migrate_vm", vm=web, on=pool.one, **UNCONFIRMED)
+    assert refused.value.code == "SRIOV_HOST_SILENT"
+    assert f"Host {pool.other.name} did not answer" in refused.value.message
+    is_whole(pool, web, pool.other, VF)

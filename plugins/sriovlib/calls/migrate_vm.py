@@ -20,6 +20,7 @@ def migrate_vm(host: Host, _session: Any, args: Mapping[str, str]) -> Dict[str, 
         arguments.guest_seconds(args),
         arguments.choice(args, "network_gap", ("no", "allowed")) == "allowed",
         arguments.boolean(args, "unconfirmed", False),
+        arguments.boolean(args, "force", False),
     )
     dry_run = arguments.boolean(args, "dry_run", False)
     return _alone(host, "migrate_vm", wish.vm_uuid, lambda call: moves.migrate(call, wish, dry_run))

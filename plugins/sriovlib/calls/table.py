@@ -63,7 +63,7 @@ FUNCTIONS: Dict[str, Function] = {
     ),
     "migrate_vm": Function(
         "calls.migrate_vm",
-        ("vm_uuid", "host_uuid", "timeout", "network_gap", "unconfirmed", "dry_run"),
+        ("vm_uuid", "host_uuid", "timeout", "network_gap", "unconfirmed", "force", "dry_run"),
         pool=True,
         seconds=6 * 3600,  # a copy of the memory of a busy VM
     ),

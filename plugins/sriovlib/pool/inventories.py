@@ -153,7 +153,8 @@ def _ask(host: Host, session: Any, topology: Topology, member: Member) -> Union[
     return Problem(
         SILENT,
         f"Host {member.name} did not answer `inventory`: {why}.",
-        "Call it by hand to see why: `xe host-call-plugin host-uuid=... plugin=sriov fn=inventory`.",
+        "See that its toolstack runs. It has to answer "
+        f"`xe host-call-plugin host-uuid={member.uuid} plugin=sriov fn=inventory` within {SECONDS:.0f} s.",
     )
 
 

@@ -169,9 +169,11 @@ def best_host(at: Work, requests: Mapping[str, Sequence[Request]], preferred: Op
     """Of these hosts, each with the requests that it is to serve: the preferred one if it has the VFs, else
     the one with most free VFs of those that take VMs, else of all."""
     if not requests:
-        silent = " ".join(problem.message for problem in at.surveyed.problems.values())
+        problems = at.surveyed.problems.values()
+        silent = " ".join(problem.message for problem in problems)
+        is_silent = any(problem.code == inventories.SILENT for problem in problems)
         raise SriovError(
-            "SRIOV_NO_FREE_VF",
+            places.SILENT_CODE if is_silent else "SRIOV_NO_FREE_VF",
             f"No live host of the pool told its VFs. {silent}".strip(),
             f"`list_assignments` shows the hosts, and any request of {at.vm.name} whose network is gone.",
         )

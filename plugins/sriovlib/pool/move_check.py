@@ -1,7 +1,7 @@
 """Whether a running VM with VFs can be moved to another host with them: all that can be known before anything
 is done to it."""
 
-from typing import Dict, List, NamedTuple
+from typing import Any, Dict, List, Mapping, NamedTuple
 
 from ..errors import SriovError
 from ..safetext import listed
@@ -11,6 +11,8 @@ from .locked import Work
 from .networks import NULL
 
 CANNOT = "SRIOV_CANNOT_MOVE"
+# What xapi answers for reasons that are looked at here, or go with the VFs.
+_WITH_VFS = ("VM_HAS_PCI_ATTACHED", "VM_NON_SUSPENDABLE", "OPERATION_BLOCKED", "VM_IS_IMMOBILE")
 CONFIRMED: Dict[str, List[str]] = {}  # product -> versions on which somebody has moved a VM so
 
 
@@ -22,6 +24,7 @@ class Wish(NamedTuple):
     timeout: int  # seconds for the guest to let a VF go
     gap_allowed: bool  # the guest may be without a network
     unconfirmed: bool  # on a product version on which nobody has tried it
+    force: bool  # it was started with platform:nomigrate
 
 
 def source(at: Work) -> str:
@@ -47,15 +50,16 @@ def source(at: Work) -> str:
 
 
 def has_its_vfs(at: Work) -> None:
-    """Refuses a VM that does not run with the VFs of its lease and these alone. One that started without has
-    a domain that takes no device (Xen makes it with or without an IOMMU: CDF_iommu). One that a move, or a
-    suspension, has left without its VFs may lack them."""
+    """Refuses a VM that has a device for which no request is, and one that is without its VFs, unless a move
+    has taken them. One that started without has a domain that takes no device (Xen makes it with or without
+    an IOMMU: CDF_iommu)."""
     vm, lease = at.vm, at.entry.lease
     there = at.host(source(at))
+    attached = (at.xapi.call("PCI.get_pci_id", one) for one in at.xapi.call("VM.get_attached_PCIs", vm.ref))
     running = at.surveyed.running()
     leased = set(lease.vfs.values()) if lease and lease.host == vm.resident_on else set()
     has = {address for (host, address), uuid in running.items() if (host, uuid) == (vm.resident_on, vm.uuid)}
-    others = sorted(set(vm.named) - leased)
+    others = sorted(has.union(vm.named, attached) - leased)
     if not there.inventory.owners_known:
         raise SriovError(
             "SRIOV_XAPI_SILENT",
@@ -66,7 +70,8 @@ def has_its_vfs(at: Work) -> None:
         raise SriovError(
             CANNOT,
             f"VM {_name(at)} has {listed(others)}, which no request of it is for: that cannot be unplugged.",
-            f"Shut it down; `adopt_vm` with vm_uuid={vm.uuid} makes requests of entries for VFs.",
+            f"Shut it down; `adopt_vm` with vm_uuid={vm.uuid} makes requests of entries for VFs. A GPU, or a "
+            "VF of xapi's own SR-IOV, keeps it on its host.",
         )
     if at.entry.move is None and (not leased or leased - has):
         missing = listed(sorted(leased - has)) or "any VF"
@@ -91,12 +96,7 @@ def check(at: Work, wish: Wish) -> None:
             f"VM {_name(at)} is a {record['domain_type']} guest; only VFs of HVM guests can be unplugged.",
             "Shut it down, and start it on the other host.",
         )
-    if record["platform"].get("nomigrate") == "true":
-        raise SriovError(
-            CANNOT,
-            f"VM {_name(at)} has platform:nomigrate=true, with which xapi moves it to no host.",
-            f"If nobody else has set it: `xe vm-param-set uuid={at.vm.uuid} platform:nomigrate=false`.",
-        )
+    _must_be_mobile(at, record, wish.force)
     blocked = record["blocked_operations"].get("pool_migrate")
     if blocked is not None and "pool_migrate" not in pinning.ours(record):
         raise SriovError(
@@ -105,6 +105,7 @@ def check(at: Work, wish: Wish) -> None:
             "Whoever blocked them knows why; remove pool_migrate from its blocked_operations.",
         )
     _must_have_drivers(at, record["guest_metrics"])
+    _must_be_allowed(at, record)
     if not wish.gap_allowed:
         _must_have_vifs(at)
     if not target.enabled:
@@ -136,6 +137,52 @@ def _must_be_confirmed(at: Work, host: str, unconfirmed: bool) -> None:
         "Try it with a VM that may fail, and unconfirmed=true; docs/live-migration.md says how, and what to "
         "look at.",
     )
+
+
+def _must_be_mobile(at: Work, record: Mapping[str, Any], force: bool) -> None:
+    """xapi goes by what the VM was started with (xen-api: ocaml/xapi/xapi_vm_lifecycle.ml, is_mobile). Its
+    `force` leaves out this, what the guest has (see _must_have_drivers) and the CPUs, which
+    VM.assert_can_boot_here compares (message_forwarding.ml, pool_migrate; xapi_vm.ml, assert_can_boot_here);
+    xenopsd only notes the flag (xc/xenops_server_xen.ml)."""
+    metrics, platform = record["metrics"], record["platform"]
+    kept = at.xapi.call("VM_metrics.get_record", metrics) if metrics != NULL else None
+    is_nested, stays = (
+        kept[field] if kept else platform.get(key) in ("true", "1")
+        for field, key in (("nested_virt", "nested-virt"), ("nomigrate", "nomigrate"))
+    )
+    if is_nested:
+        raise SriovError(
+            CANNOT,
+            f"VM {_name(at)} was started with nested virtualisation, with which xapi moves it to no host.",
+            "Shut it down, and start it on the other host.",
+        )
+    if stays and not force:
+        key = f"`xe vm-param-remove uuid={at.vm.uuid} param-name=platform param-key=nomigrate`"
+        raise SriovError(
+            CANNOT,
+            f"VM {_name(at)} was started with platform:nomigrate=true, with which xapi moves it to no host.",
+            "Earlier versions of xapi-sriov set that. If nobody else has: force=true moves it all the same, "
+            f"once the CPUs are found to be alike; or {key}, a shutdown and a start.",
+        )
+
+
+def _must_be_allowed(at: Work, record: Mapping[str, Any]) -> None:
+    """By xapi, but for what is so while it has its VFs: xapi checks these after most of the rest (ocaml/xapi/
+    xapi_vm_lifecycle.ml, check_operation_error), and QEMU's word that it cannot be suspended is of them."""
+    kept = [name for name in ("VGPUs", "VUSBs") if record.get(name)]
+    if kept:
+        raise SriovError(
+            CANNOT,
+            f"VM {_name(at)} has {' and '.join(kept)} of its host, which cannot be unplugged.",
+            "Take them out, or shut it down and start it on the other host.",
+        )
+    try:
+        at.xapi.call("VM.assert_operation_valid", at.vm.ref, "pool_migrate")
+    except XapiFailure as failure:
+        if failure.details[0] not in _WITH_VFS:
+            raise SriovError(
+                CANNOT, f"VM {_name(at)} cannot be moved: xapi answered {failure}.", "Put that right first."
+            ) from failure
 
 
 def _must_have_drivers(at: Work, metrics: str) -> None:

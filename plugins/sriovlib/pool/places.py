@@ -10,6 +10,8 @@ from .ledger import Request
 from .placement import NoFreeVf
 from .state import Vm
 
+SILENT_CODE = f"SRIOV_{SILENT}"
+
 
 class Place(NamedTuple):
     """`can`: whether the VM could have VFs of that host (a UUID) for all its requests; None: it is not known.
@@ -81,10 +83,9 @@ def answered(seen: Seen, host: str) -> Surveyed:
     member = seen.topology.members.get(host)
     reason = seen.surveyed.problems.get(host)
     if reason is not None:
-        raise SriovError("SRIOV_NO_FREE_VF", reason.message, reason.hint)
+        code = SILENT_CODE if reason.code == SILENT else "SRIOV_NO_FREE_VF"
+        raise SriovError(code, reason.message, reason.hint)
     name = member.name if member else host
     if member is not None and member.live:
         raise SriovError("SRIOV_BUSY", f"The VM's VFs moved to host {name} during this call.", "Call again.")
-    raise SriovError(
-        "SRIOV_NO_FREE_VF", f"Host {name} does not answer its pool.", "Start it, or use another host."
-    )
+    raise SriovError(SILENT_CODE, f"Host {name} does not answer its pool.", "Start it, or use another host.")

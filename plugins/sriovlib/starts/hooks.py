@@ -17,6 +17,7 @@ from ..xapi.kept_session import first_call
 from ..xapi.session import Xapi, XapiError
 
 if TYPE_CHECKING:
+    from ..pool.ledger import Move
     from .handover import Permitted
 
 REFUSED = 2
@@ -104,7 +105,7 @@ def _start(host: Host, vm_uuid: str, resumes: bool = False) -> None:
             from . import pin  # blocks of ours that Xen Orchestra wrote back after the VM's last end
 
             pin.lift(host, Xapi(host, session), ref, vm)
-        is_away = not resumes and not _has_entries(vm) and _is_away(host, session, vm)
+        is_away = not resumes and not _has_entries(vm) and _move(host, session, vm) is not None
         if not (_has_entries(vm) or is_away or note or _xenopsd_names_some(host, vm_uuid)):
             return
         from ..machine import xenopsd
@@ -181,13 +182,24 @@ def pre_migrate(host: Host, vm_uuid: str, reason: str) -> None:
         return
     from ..machine import xenopsd
 
-    if xenopsd.devices(host, vm_uuid) == []:
+    if xenopsd.devices(host, vm_uuid) == [] and _is_to_have_vfs(host, vm_uuid):
         raise SriovError(
             "SRIOV_BUSY",
             "The VM's record was changed after its VFs were unplugged, so it would come to the other host as "
             "a VM that takes none.",
             "Call `migrate_vm` again; or `attach_vfs`, which gives it its VFs here.",
         )
+
+
+def _is_to_have_vfs(host: Host, vm_uuid: str) -> bool:
+    """Whether its VFs are away and are to come back where it goes. One that has arrived somewhere, and could
+    not have VFs there, loses nothing: its host may have to be evacuated just for that."""
+    from ..pool import ledger
+
+    with ExitStack() as stack:
+        session, _, vm = _ask(host, vm_uuid, stack)
+        move = _move(host, session, vm)
+    return move is not None and move.state != ledger.ARRIVED
 
 
 def _plugged_by_entries(host: Host, vm_uuid: str) -> List[str]:
@@ -248,18 +260,18 @@ def _xenopsd_names_some(host: Host, vm_uuid: str) -> bool:
     return any(host.exists(f"{XENOPSD}/{name}/PCI/{vm_uuid}") for name in host.names(XENOPSD))
 
 
-def _is_away(host: Host, session: Any, vm: Dict[str, Any]) -> bool:
-    """Whether the VM has no entries because a move took them away, and ended before it was through. Only one
-    with our mark is looked for in the ledger."""
+def _move(host: Host, session: Any, vm: Dict[str, Any]) -> "Optional[Move]":
+    """The one that is not over, and may have taken the VM's entries away. Only a VM with our mark is looked
+    for in the ledger."""
     from ..pool import MARK
 
     if vm["other_config"].get(MARK) != vm["uuid"]:
-        return False
+        return None
     from ..pool import state
     from ..pool.records import Records
 
     entry = state.read_ledger(Records(host, Xapi(host, session))).entries.get(vm["uuid"])
-    return entry is not None and entry.move is not None
+    return entry.move if entry is not None else None
 
 
 def _has_entries(vm: Dict[str, Any]) -> bool:

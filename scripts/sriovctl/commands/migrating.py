@@ -49,6 +49,8 @@ def _allowed(args: argparse.Namespace) -> Dict[str, str]:
         asked["network_gap"] = "allowed"
     if args.unconfirmed:
         asked["unconfirmed"] = "true"
+    if args.force:
+        asked["force"] = "true"
     return asked
 
 
@@ -78,6 +80,11 @@ def _allowing_arguments(parser: argparse.ArgumentParser) -> None:
         "--unconfirmed",
         action="store_true",
         help="also on a version of XCP-ng or XenServer on which nobody has confirmed that it works",
+    )
+    parser.add_argument(
+        "--force",
+        action="store_true",
+        help="also a VM that was started with platform:nomigrate, as earlier versions set it",
     )
 
 
