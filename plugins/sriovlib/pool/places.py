@@ -10,7 +10,7 @@ from .ledger import Request
 from .placement import NoFreeVf
 from .state import Vm
 
-SILENT_CODE = f"SRIOV_{SILENT}"
+SILENT_CODE = "SRIOV_HOST_SILENT"
 
 
 class Place(NamedTuple):
