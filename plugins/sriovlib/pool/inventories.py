@@ -2,7 +2,6 @@
 them."""
 
 import json
-from concurrent.futures import ThreadPoolExecutor
 from typing import (
     Any,
     Container,
@@ -95,6 +94,8 @@ NOBODY = Survey({}, {})
 
 def survey(host: Host, session: Any, topology: Topology, members: Iterable[Member]) -> Survey:
     """Asks these hosts at the same time, each for at most `SECONDS`; this host without a call."""
+    from concurrent.futures import ThreadPoolExecutor  # a start asks no other host, and it takes long to load
+
     asked = list(members)
     with ThreadPoolExecutor(max(1, min(len(asked), _AT_ONCE))) as threads:
         answers = list(threads.map(lambda member: _ask(host, session, topology, member), asked))

@@ -114,7 +114,15 @@ def _hurry(ahead: float, rate: float) -> "Dict[str, Change]":
 
         module.Popen.communicate = communicate
 
-    return {"socket": change_socket, "subprocess": change_subprocess}
+    def change_session(module: "Any") -> None:
+        open_within = module._open
+        module._open = lambda seconds: open_within(seconds / rate)
+
+    return {
+        "socket": change_socket,
+        "subprocess": change_subprocess,
+        "sriovlib.xapi.session": change_session,
+    }
 
 
 def _install() -> None:
