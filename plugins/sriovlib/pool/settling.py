@@ -113,8 +113,8 @@ def _plug(call: Call, at: Work, here: str, lease: Lease) -> None:
         raise SriovError(
             "SRIOV_MOVED_WITHOUT_VF",
             f"VM {at.vm.name} ({at.vm.uuid}) runs on host {member.name} without its VFs: {why}",
-            f"It goes on over its VIFs. `attach_vfs` with vm_uuid={at.vm.uuid} tries again; a shutdown and a "
-            "start give it VFs too.",
+            f"It goes on over its VIFs. `attach_vfs` with vm_uuid={at.vm.uuid} tries again; `migrate_vm`, "
+            "also to the host where it is, or a shutdown and a start give it VFs too.",
         )
 
 
