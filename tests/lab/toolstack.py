@@ -92,12 +92,18 @@ def call(host: LabHost, function: str, on: str = "", **arguments: str) -> Any:
 def call_and_wait(host: LabHost, function: str, **arguments: str) -> Any:
     """The answer of a pool function that may take longer than a connection lasts."""
     on = ask(host, "pool.get_master", *ask(host, "pool.get_all"))
-    task = ask(host, "Async.host.call_plugin", on, "sriov", function, arguments)
-    wait_for(f"the end of {function}", lambda: ask(host, "task.get_status", task) != "pending", TASK_SECONDS)
+    result = finishes(host, "host.call_plugin", on, "sriov", function, arguments)
+    return json.loads(unescape(re.sub("^<value>|</value>$", "", result), {"&quot;": '"'}))
+
+
+def finishes(host: LabHost, what: str, *arguments: Any) -> str:
+    """The result of a call of XenAPI that may take longer than a connection lasts."""
+    task = ask(host, f"Async.{what}", *arguments)
+    wait_for(f"the end of {what}", lambda: ask(host, "task.get_status", task) != "pending", TASK_SECONDS)
     record = ask(host, "task.get_record", task)
     if record["status"] != "success":
         raise XenAPI.Failure(record["error_info"])
-    return json.loads(unescape(re.sub("^<value>|</value>$", "", record["result"]), {"&quot;": '"'}))
+    return str(record["result"])
 
 
 def refusal(host: LabHost, function: str, **arguments: str) -> List[str]:
