@@ -17,6 +17,7 @@ from .commands import (
     installing,
     looking,
     map,
+    metrics,
     migrating,
     moving,
     setup,
@@ -28,6 +29,7 @@ from .output import FORMATS
 COMMANDS: List[Command] = [
     *looking.COMMANDS,
     *map.COMMANDS,
+    *metrics.COMMANDS,
     *explain.COMMANDS,
     *doctor.COMMANDS,
     *changing.COMMANDS,

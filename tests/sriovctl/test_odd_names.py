@@ -21,7 +21,7 @@ NAMES = [
 HARMFUL = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u2028\u202a-\u202e\u2066-\u2069]")
 # each that says something of a VM, a host or a network
 LOOKS: List[Sequence[str]] = [
-    *(["status"], ["pfs"], ["vfs"], ["vms"], ["conflicts"], ["map"], ["doctor"]),
+    *(["status"], ["pfs"], ["vfs"], ["vms"], ["conflicts"], ["map"], ["metrics"], ["doctor"]),
     *([*one, "-o", form] for one in (["vms"], ["vfs"]) for form in ("wide", "name", "yaml")),
 ]
 

@@ -17,7 +17,7 @@ FLOORS = (
     ("config", "xapi"),
     ("machine",),
     ("errors",),
-    ("safetext",),
+    ("safetext", "exposition"),
     ("light_typing",),
 )
 FLOOR_OF: Dict[str, int] = {part: number for number, parts in enumerate(FLOORS) for part in parts}

@@ -6,8 +6,9 @@ it answers nothing at all where two of its collectors have one name with other d
 sum of ours and begins with 0 for each domain: what the driver's says, other VMs have carried too.
 """
 
-from typing import Dict, List, Mapping, Tuple
+from typing import Dict, Mapping
 
+from ..exposition import Labels, head, sample
 from ..machine.vf_counters import Counters
 from .places import Place
 from .rates import Carried
@@ -25,20 +26,20 @@ _NOTHING = Counters(0, 0, 0, 0, 0, 0)
 
 def text(told: Mapping[str, Place], totals: Mapping[str, Carried]) -> str:
     """`told`: the VFs of which there is a reading; `totals`: see rates.added."""
-    lines = _head("sriov_vf_info", "gauge", "A VF of a running VM, and the VM's name")
+    lines = head("sriov_vf_info", "gauge", "A VF of a running VM, and the VM's name")
     for vf in sorted(told):
         named = (*_labels(vf, told[vf]), ("vm", told[vf].vm_name or ""))
-        lines.append(f"sriov_vf_info{_in_braces(named)} 1")
+        lines.append(sample("sriov_vf_info", named, 1))
     for counter, described in _COUNTERS:
         own = [vf for vf in sorted(told) if _is_counted(counter, told[vf])]
         name = f"sriov_vf_{counter}_total"
-        lines += _head(name, "counter", described) if own else []
+        lines += head(name, "counter", described) if own else []
         for vf in own:
             total = totals.get(vf)
             is_own = total is not None and total.holder == told[vf].holder
             counted = total.counters if total is not None and is_own else _NOTHING
             value: int = getattr(counted, counter)
-            lines.append(f"{name}{_in_braces(_labels(vf, told[vf]))} {value}")
+            lines.append(sample(name, _labels(vf, told[vf]), value))
     return "".join(line + "\n" for line in lines)
 
 
@@ -50,11 +51,7 @@ def _is_counted(counter: str, place: Place) -> bool:
     return drops.get(counter, True)
 
 
-def _head(name: str, kind: str, described: str) -> List[str]:
-    return [f"# HELP {name} {described}", f"# TYPE {name} {kind}"]
-
-
-def _labels(vf: str, place: Place) -> Tuple[Tuple[str, str], ...]:
+def _labels(vf: str, place: Place) -> Labels:
     holder = place.holder
     return (
         ("pci_address", vf),
@@ -63,12 +60,3 @@ def _labels(vf: str, place: Place) -> Tuple[Tuple[str, str], ...]:
         ("vm_uuid", holder.vm_uuid),
         ("request", str(holder.request)),
     )
-
-
-def _in_braces(labels: Tuple[Tuple[str, str], ...]) -> str:
-    return "{" + ",".join(f'{name}="{_escaped(value)}"' for name, value in labels) + "}"
-
-
-def _escaped(value: str) -> str:
-    """What a label's value cannot have as it is in Prometheus's text format."""
-    return value.replace("\\", "\\\\").replace('"', '\\"').replace("\n", "\\n")

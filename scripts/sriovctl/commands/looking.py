@@ -27,6 +27,13 @@ def say_failures(client: Client, answers: Sequence[Answer]) -> int:
     return status_of(answers)
 
 
+def once(answers: Sequence[Answer]) -> List[Answer]:
+    """One answer a host: two that failed did so for the same reason."""
+    found = {answer.host.uuid: answer for answer in reversed(answers) if answer.error is None}
+    found.update({answer.host.uuid: answer for answer in reversed(answers) if answer.error})
+    return [found.pop(answer.host.uuid) for answer in answers if answer.host.uuid in found]
+
+
 # -- status ------------------------------------------------------------------------------------------------
 
 

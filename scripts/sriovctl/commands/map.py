@@ -5,7 +5,7 @@ import os
 import sys
 import time
 from functools import partial
-from typing import List, Optional, Sequence
+from typing import Optional, Sequence
 
 from sriovlib import VERSION
 from sriovlib.safetext import safe
@@ -88,7 +88,7 @@ def run(client: Client, args: argparse.Namespace) -> int:
     whole = picture(client, answers)
     if args.output in FORMATS:
         client.show(model.records(whole), COLUMNS)
-        return looking.say_failures(client, _once(answers))
+        return looking.say_failures(client, looking.once(answers))
     from ..picture import html, svg  # other commands have no use for them
     from ..picture import terminal as drawn
 
@@ -100,14 +100,7 @@ def run(client: Client, args: argparse.Namespace) -> int:
     made = time.strftime("Drawn on %Y-%m-%d at %H:%M UTC", time.gmtime())
     write(args.output, draw(whole, f"{made} by sriovctl {VERSION}."))
     client.say(f"{args.output}: {look.total(whole)}")
-    return looking.say_failures(client, _once(answers))
-
-
-def _once(answers: Sequence[Answer]) -> List[Answer]:
-    """One answer a host: two that failed did so for the same reason."""
-    found = {answer.host.uuid: answer for answer in reversed(answers) if answer.error is None}
-    found.update({answer.host.uuid: answer for answer in reversed(answers) if answer.error})
-    return [found.pop(answer.host.uuid) for answer in answers if answer.host.uuid in found]
+    return looking.say_failures(client, looking.once(answers))
 
 
 def write(path: str, text: str) -> None:

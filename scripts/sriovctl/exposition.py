@@ -1,0 +1,119 @@
+"""The pool as gauges in OpenMetrics, which Prometheus's text format has room for too. Pure.
+
+What a host does not tell has no sample: a gauge of 0 is a number that was told.
+"""
+
+from collections import Counter
+from typing import Any, Dict, Iterable, List, Mapping, NamedTuple, Optional, Sequence, Tuple
+
+from sriovlib.exposition import Labels, head, sample
+
+from . import readiness, shown
+
+Record = Dict[str, Any]
+UNKNOWN = "unknown"
+STATES = ("free", "assigned", "in-use", "dom0", "reserved", UNKNOWN)
+
+
+class Told(NamedTuple):
+    """What one host answered; None: nothing."""
+
+    host: str
+    status: Optional[Record]
+    pfs: Optional[Sequence[Record]]
+    vfs: Optional[Sequence[Record]]
+
+
+Family = Tuple[str, str, List[Tuple[Labels, int]]]  # name, description, samples
+
+
+def text(
+    told: Sequence[Told], assignments: Optional[Record], networks: Mapping[str, str], hosts: Mapping[str, str]
+) -> str:
+    """`networks` and `hosts`: UUID -> name."""
+    families = [*_hosts(told), *_ports(told, networks), *_vms(assignments, hosts)]
+    lines: List[str] = []
+    for name, described, samples in families:
+        lines += head(name, "gauge", described) if samples else []
+        lines += [sample(name, labels, value) for labels, value in samples]
+    return "".join(f"{line}\n" for line in [*lines, "# EOF"])
+
+
+def _hosts(told: Sequence[Told]) -> Iterable[Family]:
+    answering = [one for one in told if one.status is not None]
+    up = [((("host", one.host),), int(one.status is not None)) for one in told]
+    yield "sriov_host_up", "Whether the plugin of the host answers", list(up)
+    ready = [((("host", one.host),), int(_state(one) == readiness.READY)) for one in answering]
+    yield "sriov_host_ready", "Whether VMs can have VFs of the host", list(ready)
+    drift = [((("host", one.host),), readiness.drifted(one.status or {})) for one in answering]
+    yield "sriov_host_drift", "Ports with another number of VFs than the host's file wants", list(drift)
+    problems = [
+        ((("host", one.host), ("code", code)), number)
+        for one in answering
+        for code, number in _codes((one.status or {}).get("problems"))
+    ]
+    yield "sriov_host_problems", "Problems that the host names, by code", list(problems)
+
+
+def _state(one: Told) -> str:
+    return readiness.state(one.status or {})
+
+
+def _codes(problems: Optional[Iterable[Record]]) -> List[Tuple[str, int]]:
+    codes = Counter(one["code"] for one in problems or () if one["code"] not in readiness.EXPECTED)
+    return sorted(codes.items())
+
+
+def _ports(told: Sequence[Told], networks: Mapping[str, str]) -> Iterable[Family]:
+    ports = [(one, pf) for one in told for pf in one.pfs or ()]
+    info: List[Tuple[Labels, int]] = []
+    up: List[Tuple[Labels, int]] = []
+    for one, pf in ports:
+        more = (
+            ("driver", pf.get("driver") or ""),
+            ("network", shown.sentence(networks.get(pf.get("network") or "", ""))),
+            ("numa_node", "" if pf.get("numa_node") is None else str(pf["numa_node"])),
+        )
+        info.append(((*_port(one.host, pf, pf["address"]), *more), 1))
+        if pf.get("link_up") is not None:
+            up.append((_port(one.host, pf, pf["address"]), int(pf["link_up"])))
+    yield "sriov_pf_info", "An SR-IOV capable port", info
+    yield "sriov_pf_link_up", "Whether the port has a link", up
+    vfs: List[Tuple[Labels, int]] = []
+    for one, pf in ports:
+        if one.vfs is not None:
+            own = Counter(vf.get("state") or UNKNOWN for vf in one.vfs if vf["pf"] == pf["address"])
+            vfs += [((*_port(one.host, pf, pf["address"]), ("state", state)), own[state]) for state in STATES]
+    yield "sriov_pf_vfs", "VFs of the port, by state", vfs
+    held: List[Tuple[Labels, int]] = []
+    for one in told:
+        for vf in one.vfs or ():
+            holder = vf.get("assigned_to")
+            if holder:
+                named = (
+                    ("vm_uuid", holder.get("vm_uuid") or ""),
+                    ("vm", shown.sentence(holder.get("vm_name") or "")),
+                )
+                place = (*_port(one.host, vf, vf["address"]), ("vf", str(vf.get("index"))))
+                held.append(((*place, ("state", vf.get("state") or UNKNOWN), *named), 1))
+    yield "sriov_vf_vm", "A VF that a VM has, running or not", held
+
+
+def _port(host: str, of: Record, address: str) -> Labels:
+    return (("host", host), ("pf", of.get("interface") or ""), ("pci_address", address))
+
+
+def _vms(assignments: Optional[Record], hosts: Mapping[str, str]) -> Iterable[Family]:
+    vms = (assignments or {}).get("vms") or []
+    requests = [
+        ((("vm_uuid", vm["vm_uuid"]), ("vm", shown.sentence(vm["vm_name"]))), len(vm.get("requests") or []))
+        for vm in vms
+        if vm.get("requests")
+    ]
+    yield "sriov_vm_requests", "VFs that the VM asked for", list(requests)
+    conflicts = Counter(
+        (one["code"], hosts.get(one.get("host_uuid") or "", ""))
+        for one in (assignments or {}).get("conflicts") or ()
+    )
+    found = [((("code", code), ("host", host)), conflicts[code, host]) for code, host in sorted(conflicts)]
+    yield "sriov_conflicts", "What does not fit together in the pool, by code", list(found)
