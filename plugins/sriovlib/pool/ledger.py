@@ -139,7 +139,7 @@ def parse(text: str) -> Entry:
     if len(text) > LONGEST:
         raise LedgerError(f"it has {len(text)} characters, more than {LONGEST}")
     try:
-        document = json.loads(text, object_pairs_hook=_without_doubles)
+        document = _DECODER.decode(text)
     except LedgerError:
         raise
     except (ValueError, RecursionError) as error:
@@ -247,6 +247,9 @@ def _without_doubles(pairs: List[Tuple[str, Any]]) -> Dict[str, Any]:
     return members
 
 
+_DECODER = json.JSONDecoder(object_pairs_hook=_without_doubles)
+
+
 def _shown(text: str) -> str:
     return f"`{text if len(text) <= 60 else text[:57] + '...'}`"
 
@@ -302,6 +305,19 @@ class _Words(NamedTuple):
     what: str
 
 
+class _Members(NamedTuple):
+    """A JSON object of members with these names."""
+
+    shapes: Dict[str, Any]
+    needed: List[str]
+
+
+def _members(shapes: Mapping[str, Any]) -> _Members:
+    """Those with a `?` may be missing."""
+    found = {name.rstrip("?"): shape for name, shape in shapes.items()}
+    return _Members(found, sorted(name for name in shapes if name in found))
+
+
 # Addresses that a VM can be given: xapi's entries hold no domain of more than four digits.
 _ADDRESS = "[0-9a-f]{4}:[0-9a-f]{2}:[01][0-9a-f][.][0-7]"
 _VALUES = {
@@ -312,36 +328,45 @@ _VALUES = {
 }
 _HOST = _Words(UUID, "the UUID of a host")
 _NUMBER = _Words("0|[1-9][0-9]{0,15}", "the number of a request")
-_REQUEST: Any = {
-    "number": int,
-    "by": str,
-    "value": str,
-    "device?": _VALUES["device"],
-    "settings": {f"{name}?": str for name in vf_settings.NAMES},
-}
-_LEASE: Any = {
-    "host": _HOST,
-    "vfs": {_NUMBER: _VALUES["vf"]},
-    "serial": int,
-    "replaced?": {_HOST: int},
-    "networks?": {_NUMBER: [_VALUES["network"]]},
-}
-_MOVE: Any = {
-    "state": _Words("|".join(STATES), f"one of {', '.join(STATES)}"),
-    "since": int,
-    "host?": _HOST,
-    "vfs?": {_NUMBER: _VALUES["vf"]},
-}
-_ENTRY: Any = {
-    "version": int,
-    "requests": [_REQUEST],
-    "next": int,
-    "lease?": _LEASE,
-    "move?": _MOVE,
-    "nomigrate?": bool,
-    "pci": str,
-    "past": [_VALUES["vf"]],
-}
+_REQUEST = _members(
+    {
+        "number": int,
+        "by": str,
+        "value": str,
+        "device?": _VALUES["device"],
+        "settings": _members({f"{name}?": str for name in vf_settings.NAMES}),
+    }
+)
+_LEASE = _members(
+    {
+        "host": _HOST,
+        "vfs": {_NUMBER: _VALUES["vf"]},
+        "serial": int,
+        "replaced?": {_HOST: int},
+        "networks?": {_NUMBER: [_VALUES["network"]]},
+    }
+)
+_MOVE = _members(
+    {
+        "state": _Words("|".join(STATES), f"one of {', '.join(STATES)}"),
+        "since": int,
+        "host?": _HOST,
+        "vfs?": {_NUMBER: _VALUES["vf"]},
+    }
+)
+_ENTRY = _members(
+    {
+        "version": int,
+        "requests": [_REQUEST],
+        "next": int,
+        "lease?": _LEASE,
+        "move?": _MOVE,
+        "nomigrate?": bool,
+        "pci": str,
+        "past": [_VALUES["vf"]],
+    }
+)
+_KIND_OF: Dict[type, type] = {_Words: str, _Members: dict}
 _KINDS: Dict[type, str] = {
     dict: "JSON object",
     list: "list",
@@ -352,27 +377,28 @@ _KINDS: Dict[type, str] = {
 
 
 def _check(shape: Any, value: Any, path: str) -> None:
-    """Refuses a JSON value of another shape. A shape is a type, words, `[shape]` of any length,
-    `{words: shape}` with any such names, or `{name: shape}`, of which those with a `?` may be missing."""
-    kind: Any = shape if isinstance(shape, type) else str if isinstance(shape, _Words) else type(shape)
+    """Refuses a JSON value of another shape. A shape is a type, words, members, `[shape]` of any length, or
+    `{words: shape}` with any such names."""
+    form = type(shape)
+    kind: Any = shape if form is type else _KIND_OF.get(form, form)
     if type(value) is not kind or (kind is int and not 0 <= value <= LARGEST):
         raise LedgerError(f"{path} is no {_KINDS[kind]}")
-    if isinstance(shape, _Words) and not re.fullmatch(shape.pattern, value):
-        raise LedgerError(f"{path} is {_shown(value)}, which is not {shape.what}")
-    if kind is list:
+    if form is _Words:
+        if not re.fullmatch(shape.pattern, value):
+            raise LedgerError(f"{path} is {_shown(value)}, which is not {shape.what}")
+    elif form is list:
         for index, one in enumerate(value):
             _check(shape[0], one, f"{path}[{index}]")
-    if kind is not dict:
-        return
-    names = {name.rstrip("?"): name for name in shape if isinstance(name, str)}
-    for name in sorted(set(shape).difference(value)) if names else ():
-        if not name.endswith("?"):
-            raise LedgerError(f"{path} has no {name}")
-    for name, one in value.items():
-        if not names:
-            (words,) = shape
+    elif form is dict:
+        ((words, inner),) = shape.items()
+        for name, one in value.items():
             _check(words, name, f"a key of {path}")
-        elif name not in names:
-            raise LedgerError(f"{path} has a {_shown(name)}, which is not known")
-        inner = name if path == "it" else f"{path}.{name}"
-        _check(shape[names[name]] if names else shape[words], one, inner)
+            _check(inner, one, f"{path}.{name}")
+    elif form is _Members:
+        for name in shape.needed:
+            if name not in value:
+                raise LedgerError(f"{path} has no {name}")
+        for name, one in value.items():
+            if name not in shape.shapes:
+                raise LedgerError(f"{path} has a {_shown(name)}, which is not known")
+            _check(shape.shapes[name], one, name if path == "it" else f"{path}.{name}")

@@ -62,6 +62,8 @@ def in_vlans(
                 known = entry.lease.networks.get(request.number)
                 networks.update(known or ())
                 elsewhere = elsewhere or known is None
+    if not (pfs or networks or elsewhere or unread):
+        return {}
     networks.update(*(wires.get(network, ()) for network in networks))
 
     def is_among(one: Candidate, anywhere: bool) -> bool:

@@ -13,7 +13,8 @@ of the requests. Entries of others keep their numbers, and by them their places 
 
 import itertools
 import re
-from typing import Collection, Dict, List, Mapping, NamedTuple, Optional, Sequence
+from functools import lru_cache
+from typing import Collection, Dict, List, Mapping, NamedTuple, Optional, Sequence, Tuple
 
 from ..errors import SriovError
 from ..safetext import LONGEST, shortened
@@ -69,7 +70,12 @@ def plugged(text: str) -> List[PciEntry]:
 
 def plugging_order(text: str) -> List[str]:
     """The addresses as xapi plugs them, each once."""
-    return [entry.address for entry in plugged(text) if entry.address]
+    return list(_plugging_order(text))
+
+
+@lru_cache(maxsize=None)  # each of a pool's VMs is looked at several times, and many name the same
+def _plugging_order(text: str) -> Tuple[str, ...]:
+    return tuple(entry.address for entry in plugged(text) if entry.address)
 
 
 def in_another_order(named: Sequence[str], wanted: Sequence[str]) -> List[str]:

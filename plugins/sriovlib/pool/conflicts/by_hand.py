@@ -62,10 +62,11 @@ def refused(seen: Seen) -> Iterator[Refused]:
     entries, state = seen.state.entries, seen.state
     unread = any(uuid in state.vms for uuid in state.unreadable)
     lessees, wires = own_lease.lessees(entries), seen.topology.wires()
+    tagged = [entry for entry in entries.values() if any(map(own_lease.has_vlan, entry.requests))]
     on_hosts: Dict[str, List[Tuple[str, bool]]] = {}
     for host, one in seen.surveyed.hosts.items():
         blocked = {candidate.address for candidate in one.candidates if candidate.blocked is not None}
-        closed = own_lease.in_vlans(entries.values(), host, one.candidates, wires, unread)
+        closed = own_lease.in_vlans(tagged, host, one.candidates, wires, unread)
         for address in closed.keys() - blocked:
             on_hosts.setdefault(address, []).append((host, closed[address]))
     for vm in seen.vms():
