@@ -233,6 +233,36 @@ def test_vm_that_is_lost_in_the_copy_is_said_to_be_lost(pool: Pool, web: str) ->
     print(refused.value.message)
 
 
+@pytest.mark.pool(describe=other_slot)
+def test_guest_that_reboots_in_the_copy_goes_with_its_vf(pool: Pool, web: str) -> None:
+    """xapi begins anew with the guest as it has started by then: without a device, and as one that takes
+    some. Our hooks have nothing against either."""
+    with pool.box.migration_held_at("copy") as held, ThreadPoolExecutor(1) as threads:
+        moved = threads.submit(pool.act, "migrate_vm", vm=web, on=pool.other, **UNCONFIRMED)
+        held.wait()
+        held.guest_reboots()
+        held.go_on()
+        assert [one["vf"] for one in moved.result()["vfs"]] == [THERE]
+    is_whole(pool, web, pool.other, THERE)
+    has_left(pool, web, pool.one, VF)
+
+
+@pytest.mark.pool(describe=other_slot)
+def test_guest_that_shuts_down_in_the_copy_is_halted(pool: Pool, web: str) -> None:
+    with pool.box.migration_held_at("copy") as held, ThreadPoolExecutor(1) as threads:
+        moved = threads.submit(pool.act, "migrate_vm", vm=web, on=pool.other, **UNCONFIRMED)
+        held.wait()
+        held.guest_shuts_down()
+        held.go_on()
+        with pytest.raises(SriovError) as refused:
+            moved.result()
+    assert refused.value.code == "SRIOV_NOT_MOVED"
+    assert "It does not run any more" in refused.value.message
+    pool.start(web, pool.one)
+    is_whole(pool, web, pool.one, VF)
+    has_left(pool, web, pool.other, THERE)
+
+
 def test_detached_vm_that_ends_has_its_vf_at_its_next_start(pool: Pool, web: str) -> None:
     answer = pool.call("detach_vfs", vm=web)
     assert answer["detached"] == [{"request": 1, "vf": VF}]
