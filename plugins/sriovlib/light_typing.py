@@ -42,7 +42,7 @@ class _Tuple(tuple):  # type: ignore[type-arg]
         return made
 
     def _replace(self, **values: "Any") -> "Any":
-        made = self._make(map(values.pop, self._fields, self))
+        made = tuple.__new__(type(self), map(values.pop, self._fields, self))
         if values:
             raise ValueError(f"Got unexpected field names: {list(values)!r}")
         return made

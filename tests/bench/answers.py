@@ -47,7 +47,7 @@ class Answers:
     def learn(self) -> None:
         """From now on the machine is asked."""
         self._heard.clear()
-        for path in glob.glob(os.path.join(self._folder, ".netlink-*")):
+        for path in glob.glob(os.path.join(self._folder, ".kept-*")):
             os.unlink(path)
         self.asked = 0
         self._write()

@@ -19,7 +19,7 @@ from python_path import FOLDERS
 from sriovlib.calls import dispatch
 from sriovlib.errors import SriovError
 from sriovlib.safetext import safe
-from sriovlib.xapi.session import OwnSession
+from sriovlib.xapi.own_session import OwnSession
 from wire import xml_call
 
 DOM0 = next(f"{folder}/dom0" for folder in FOLDERS if os.path.isdir(f"{folder}/dom0"))

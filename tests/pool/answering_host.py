@@ -1,5 +1,7 @@
 """A host whose files are those of pyfakefs, and whose commands say what the test wants them to say."""
 
+import errno
+import os
 import struct
 from typing import Any, Dict, List, Mapping, Optional, Sequence, Tuple
 
@@ -8,6 +10,7 @@ import kernel_netlink
 from pyfakefs.fake_filesystem import FakeFilesystem
 from sriovlib.machine.command import COMMAND_SECONDS, NOT_FOUND, Completed, Running
 from sriovlib.machine.host import Host
+from sriovlib.machine.xenstored import DIRECTORY
 
 DEVICES = "/sys/bus/pci/devices"
 NET = "/sys/class/net"
@@ -36,6 +39,28 @@ class AnsweringHost(Host):
         if isinstance(said, str):
             return _Answered(Completed(argv, 0, said, ""))
         return _Answered(Completed(argv, said, "", "refused"))
+
+    def kernel_log(self) -> List[bytes]:
+        """By `kernel log` -> its lines, with or without the time in front."""
+        found = []
+        for number, line in enumerate(self.said.get("kernel log", "").splitlines()):
+            text = line.partition("] ")[2] if line.startswith("[") else line
+            found.append(f"6,{number},{number},-;{text}\n SUBSYSTEM=pci\n".encode())
+        return found
+
+    def xenstore(self, questions: Sequence[Tuple[int, str]]) -> List[Optional[bytes]]:
+        """By `xenstore` -> full path -> value; it does not answer where nothing is said."""
+        if "xenstore" not in self.said:
+            raise ConnectionRefusedError(errno.ECONNREFUSED, os.strerror(errno.ECONNREFUSED))
+        values: Dict[str, str] = self.said["xenstore"]
+        found: List[Optional[bytes]] = []
+        for kind, key in questions:
+            below = {path[len(key) + 1 :].split("/")[0] for path in values if path.startswith(key + "/")}
+            text = (
+                "".join(f"{name}\0" for name in sorted(below)) if kind == DIRECTORY else values.get(key, "")
+            )
+            found.append(text.encode() if below or key in values else None)
+        return found
 
     def netlink(self, request: bytes) -> List[bytes]:
         question = "addresses"

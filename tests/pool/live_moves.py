@@ -65,7 +65,7 @@ def is_whole(pool: Pool, vm: str, host: BoxHost, vf: str) -> None:
 def has_left(pool: Pool, vm: str, host: BoxHost, vf: str) -> None:
     """Nothing of it is there, and anybody may have the VF."""
     assert driven(vm, host) == []
-    assert xenstore.owners_now(host.machine) == {}
+    assert xenstore.owners(host.machine) == {}
     assert pool.settings(host, vf) == (NO_MAC, 0)
     (shown,) = [one for one in pool.act("list_vfs", host) if one["address"] == vf]
     assert shown["state"] == "free"

@@ -92,7 +92,7 @@ def test_xenstore_that_does_not_answer(running: Metered) -> None:
 
 def test_the_command_of_xenstore_fails(running: Metered, monkeypatch: pytest.MonkeyPatch) -> None:
     with monkeypatch.context() as patched:
-        patched.setattr(xenstore, "owners_now", lambda _host: None)
+        patched.setattr(xenstore, "owners", lambda _host: None)
         running.starts(MAIL, {VF1: 1})
         assert unknown(goes_on(running))
     goes_on(running)

@@ -3,11 +3,11 @@
 from typing import Optional
 
 import pytest
+from answering_host import AnsweringHost
 from pyfakefs.fake_filesystem import FakeFilesystem
 from sriovlib.calls import arguments
 from sriovlib.config import sriov_conf
 from sriovlib.machine import pci, xenstore
-from sriovlib.machine.command import Completed
 from sriovlib.machine.host import Host
 from sriovlib.vf import pciback
 
@@ -56,12 +56,9 @@ def test_in_pcibacks_slots(fs: FakeFilesystem) -> None:
 
 
 def test_in_xenstore() -> None:
-    class Xenstore(Host):
-        def run(self, *_args: object, **_more: object) -> Completed:
-            return Completed(("xenstore-read",), 0, "7\n/vm/d58d9323-dddc-4624-a482-9f6ceb10670c\nweb\n", "")
-
-    listing = f'{xenstore.BACKENDS}/7/0/dev-0 = "0000:3B:10.0 "\n{xenstore.BACKENDS}/7/0/dev-1 = ""\n'
-    owners = xenstore.owners(Xenstore(), Completed(("xenstore-ls",), 0, listing, ""))
+    devices = {f"{xenstore.BACKENDS}/7/0/dev-0": "0000:3B:10.0 ", f"{xenstore.BACKENDS}/7/0/dev-1": ""}
+    domain = {"/local/domain/7/name": "web", "/local/domain/7/domid": "7"}
+    owners = xenstore.owners(AnsweringHost({"xenstore": {**devices, **domain}}))
     assert owners is not None
     assert {address: domain.name for address, domain in owners.items()} == {VF: "web"}
 

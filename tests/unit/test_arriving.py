@@ -11,7 +11,8 @@ from hypothesis import strategies as st
 from sriovlib.machine.host import Host
 from sriovlib.xapi import session
 from sriovlib.xapi.arriving import Arriving
-from sriovlib.xapi.session import OwnSession, Xapi, XapiFailure, XapiSilent
+from sriovlib.xapi.own_session import OwnSession
+from sriovlib.xapi.session import Xapi, XapiFailure, XapiSilent
 
 PLAIN = st.one_of(st.none(), st.booleans(), st.integers(), st.floats(allow_nan=False), st.text(max_size=9))
 VALUES = st.recursive(

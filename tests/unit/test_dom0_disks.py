@@ -325,7 +325,7 @@ def test_a_vf_that_a_disk_of_dom0_is_on_is_neither_taken_nor_made_anew(
     fs.create_symlink(f"{pf}/virtfn0", "../0000:05:00.1")
     block(fs, f"{vf}/nvme/nvme1/nvme1n1", "259:9")
     mount(fs, "60 22 259:9 / /d rw - ext4 /dev/nvme1n1 rw")
-    host = AnsweringHost({"xenstore-ls": ""})
+    host = AnsweringHost({"xenstore": {}})
     seen = inventory.look(host)
     with pytest.raises(SriovError) as error:
         restore.bring_to_count(host, seen.pfs[0], PfConfig(NVME, None, wanted, {}), seen)

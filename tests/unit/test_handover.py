@@ -10,6 +10,7 @@ from machine import Machine
 from one_host import card_takes
 from sriovlib.config.vf_settings import NO_MAC
 from sriovlib.errors import SriovError
+from sriovlib.machine import xenstored
 from sriovlib.starts import handover, release
 from sriovlib.starts.handover import Permitted
 from sriovlib.vf import apply, start_notes
@@ -75,7 +76,7 @@ def test_a_start_that_ended_keeps_nobody_off_and_one_that_began_since_does(host:
 
 def test_where_nobody_knows_who_runs_no_mac_is_taken_away(host: Machine) -> None:
     begins(host, WEB, VF0, {})
-    os.unlink(host.path("/usr/bin/xenstore-ls"))
+    os.unlink(host.path(xenstored.SOCKET))
     begins(host, MAIL, VF1, REBOOT)
     assert apply.look(host)[VF0].now.mac == MAC
 

@@ -2,6 +2,7 @@
 
 import errno
 import json
+import os
 from pathlib import Path
 from typing import Any, Dict, List, Optional
 
@@ -12,6 +13,7 @@ from machine import Machine
 from machine_description import SATA, Card, Interface, Sriov, default_description
 from one_host import call, odd
 from sriovlib.calls import table
+from sriovlib.machine import xenstored
 from sriovlib.vf import host_inventory
 from sriovlib.vf.host_inventory import HostInventory
 
@@ -201,6 +203,14 @@ def test_no_commands_at_all_cost_what_they_would_tell(tmp_path: Path) -> None:
     host = machine.default_host(str(tmp_path))
     make_vfs(host, "0000:07:00.0", 2)
     told = inventory(odd(host, "start", lambda start, *_: start(["no-such-command"])))
+    assert (len(told["vfs"]), told["owners_known"], told["cpu_nodes"]) == (2, True, {})
+
+
+def test_a_xenstore_that_does_not_answer_costs_the_owners(tmp_path: Path) -> None:
+    host = machine.default_host(str(tmp_path))
+    make_vfs(host, "0000:07:00.0", 2)
+    os.unlink(host.path(xenstored.SOCKET))
+    told = inventory(host)
     assert (len(told["vfs"]), told["owners_known"]) == (2, False)
 
 

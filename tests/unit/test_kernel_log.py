@@ -11,7 +11,6 @@ from pyfakefs.fake_filesystem import FakeFilesystem
 from sriovlib.errors import SriovError
 from sriovlib.machine import host as host_module
 from sriovlib.machine import kernel_log
-from sriovlib.machine.command import Completed
 from sriovlib.vf import create, host_inventory, kernel_refusal, pciback
 
 PF = "0000:07:00.0"
@@ -26,8 +25,8 @@ MMIO = "NO_MMIO_SPACE"
 
 
 def evidence(*lines: str) -> List[kernel_log.Evidence]:
-    answer = Completed(["dmesg"], 0, "\n".join(lines) + "\n", "")
-    return kernel_log.evidence(answer, {VF: PF}).get(PF, [])
+    host = AnsweringHost({"kernel log": "\n".join(lines)})
+    return kernel_log.evidence(kernel_log.of_vfs(host), {VF: PF}).get(PF, [])
 
 
 @pytest.mark.parametrize(
@@ -80,7 +79,7 @@ def test_a_reason_counts_until_a_later_line_ends_it(lines: List[str], codes: Lis
 def test_status_names_a_code_once_with_all_its_lines(fs: FakeFilesystem) -> None:
     add_pf(fs, PF, "8086:10fb", "ixgbe", 0)
     add_interface(fs, PF, "eth1", "00:1b:21:00:01:00")
-    host = AnsweringHost({"dmesg": f"{NO_SPACE.format(7)}\n{NO_SPACE.format(10)}\n"})
+    host = AnsweringHost({"kernel log": f"{NO_SPACE.format(7)}\n{NO_SPACE.format(10)}\n"})
     told = host_inventory.read(host).to_json()["pfs"][0]["problems"]
     (problem,) = [one for one in told if one["code"] == "NO_MMIO_SPACE"]
     assert "BAR 7" in problem["message"]
@@ -93,7 +92,7 @@ def test_kernel_log_of_a_former_driver_does_not_count(fs: FakeFilesystem) -> Non
     add_interface(fs, PF, "eth1", "00:1b:21:00:01:00")
     for driver, expected in (("pciback", []), ("ixgbe", ["DRIVER_WITHOUT_SRIOV"])):
         line = f"[ 9.0] {driver} {PF}: driver does not support SR-IOV configuration via sysfs\n"
-        told = host_inventory.read(AnsweringHost({"dmesg": line})).to_json()["pfs"][0]["problems"]
+        told = host_inventory.read(AnsweringHost({"kernel log": line})).to_json()["pfs"][0]["problems"]
         assert [one["code"] for one in told if one["code"] == "DRIVER_WITHOUT_SRIOV"] == expected
 
 
@@ -278,7 +277,7 @@ def test_a_driver_that_is_busy_is_asked_again(fs: FakeFilesystem, monkeypatch: p
     """i40e while it resets: EAGAIN, also at boot."""
     add_pf(fs, PF, "8086:1572", "i40e", 0)
     monkeypatch.setattr(time, "sleep", lambda _seconds: None)
-    host = AnsweringHost({"dmesg": ""})
+    host = AnsweringHost({"kernel log": ""})
     asked: List[str] = []
 
     def busy_twice(path: str, text: str, _seconds: float) -> None:
@@ -315,12 +314,12 @@ PARSE_ERROR = '[    0.5] xen-pciback: Error parsing pci_devs_to_hide at "(7.1)"\
 
 def test_pciback_that_could_not_read_its_list(fs: FakeFilesystem) -> None:
     fs.create_dir("/proc")
-    problem = pciback.problem(AnsweringHost({"dmesg": PARSE_ERROR}))
+    problem = pciback.problem(AnsweringHost({"kernel log": PARSE_ERROR}))
     assert problem.code == "NO_PCIBACK"
     assert "`(7.1)`" in problem.message
     assert "xen-pciback.hide" in problem.hint
     with pytest.raises(SriovError) as refused:
-        pciback.load(AnsweringHost({"dmesg": PARSE_ERROR}))
+        pciback.load(AnsweringHost({"kernel log": PARSE_ERROR}))
     assert refused.value.code == "SRIOV_PCIBACK_UNAVAILABLE"
     assert "(7.1)" in refused.value.message
 

@@ -16,6 +16,7 @@ from one_host import card_takes
 from small_pool import SmallPool
 from sriovlib.calls import release_vfs
 from sriovlib.config.vf_settings import NO_MAC
+from sriovlib.machine import xenstored
 from sriovlib.machine.xenstore import Domain
 from sriovlib.starts import release
 from sriovlib.vf import apply, start_notes
@@ -97,7 +98,7 @@ def test_what_could_not_be_set_back_is_tried_again(
 
 def test_a_release_that_nobody_can_judge_keeps_the_note(host: Machine) -> None:
     came(host, WEB, VF0)
-    os.unlink(host.path("/usr/bin/xenstore-ls"))
+    os.unlink(host.path(xenstored.SOCKET))
     answer = release_vfs.release_vfs(host, SmallPool(), {"vm_uuid": WEB})
     why = "xenstore does not tell which VMs have which VFs"
     assert answer == {"vm_uuid": WEB, "released": [], "not_released": [{"vf": VF0, "why": why}]}

@@ -14,6 +14,7 @@ from machine_description import Interface, default_description
 from one_host import call, counting, drivers, host_with, listing, odd, refused
 from small_pool import SmallPool
 from sriovlib.config import sriov_conf
+from sriovlib.machine import xenstored
 from sriovlib.machine.command import Completed
 from sriovlib.vf import create, links, pciback, pf_notes, restore
 
@@ -45,7 +46,7 @@ def present(host: Machine, pf: str = ETH1) -> int:
 def test_where_xenstore_is_silent_vfs_that_there_are_stay(host: Machine, pool: SmallPool) -> None:
     count(host, pool, 4)
     write(host, "[pf 0000:07:00.0]\nvfs = 6\n")
-    os.unlink(host.path("/usr/bin/xenstore-ls"))
+    os.unlink(host.path(xenstored.SOCKET))
     assert "xenstore does not answer" in errors(host)[0]
     host.reboot()  # at boot there are none, and no VM either
     assert errors(host) == []
@@ -59,7 +60,7 @@ def test_where_xenstore_is_silent_settings_of_vfs_on_pciback_stay(host: Machine,
     assert host.run(["ip", "link", "set", "dev", "eth1", "vf", "1", "vlan", "12"]).status == 0
     write(host, "[pf 0000:07:00.0]\nvfs = 4\n[vf 0000:07:00.0 1]\nvlan = 100\n")
     host.replace_file("/var/lib/xcp/xapi", b"")  # its socket: the toolstack runs
-    os.unlink(host.path("/usr/bin/xenstore-ls"))
+    os.unlink(host.path(xenstored.SOCKET))
     (error,) = errors(host)
     assert "xenstore does not answer, so the settings of its VFs are left alone" in error
     assert "vlan 12" in host.run(["ip", "-details", "link", "show"]).stdout
@@ -320,7 +321,7 @@ def test_a_restore_of_more_pfs_runs_no_more_commands(host: Machine) -> None:
             host.write_attribute(f"/sys/bus/pci/devices/{pf}/sriov_numvfs", "0")
         started.clear()
         assert errors(counted) == []
-        counts.append([sum(words.startswith(name) for words in started) for name in ("ip", "xenstore-ls")])
+        counts.append(sum(words.startswith("ip") for words in started))
         for pf in pfs:
             for vf in create.present(host, pf):
                 pciback.release(host, vf)

@@ -2,12 +2,11 @@
 
 import json
 from pathlib import Path
-from typing import Any, Dict, Optional, Sequence
+from typing import Any, Dict
 
 import pytest
-from machine import Done
 from sriovlib.config import vf_settings
-from sriovlib.machine import pci_ids, xen, xenstore
+from sriovlib.machine import pci_ids, xen
 from sriovlib.machine.command import Completed
 from sriovlib.machine.host import Host
 from sriovlib.vf import ip_link
@@ -53,58 +52,6 @@ def test_the_recorded_xen() -> None:
 def test_without_xen_nothing_is_known() -> None:
     assert xen.parse(said(status=127)) is None
     assert xen.parse(said("nonsense\n")) is None
-
-
-XENSTORE = """/local/domain/0/backend/pci/7 = ""
-/local/domain/0/backend/pci/7/0 = ""
-/local/domain/0/backend/pci/7/0/frontend = "/local/domain/7/device/pci/0"
-/local/domain/0/backend/pci/7/0/dev-0 = "0000:07:10.0"
-/local/domain/0/backend/pci/7/0/vdev-0 = "0000:00:00.00"
-/local/domain/0/backend/pci/7/0/dev-1 = "0000:07:10.2"
-/local/domain/0/backend/pci/7/0/num_devs = "2"
-"""
-
-
-class XenstoreHost(Host):
-    """Domain 7 is a guest with an odd name; domain 8 has died, and left its backend behind; 9 has no name."""
-
-    def start(self, argv: Sequence[str], _input: Optional[str] = None) -> Done:
-        there = {
-            "/local/domain/7/domid": "7",
-            "/local/domain/7/vm": "/vm/0f1e2d3c-0000-4000-8000-0123456789ab",
-            "/local/domain/7/name": "caf\\xc3\\xa9",
-            "/local/domain/9/domid": "9",
-            "/local/domain/9/vm": "/vm/0f1e2d3c-0000-4000-8000-0123456789ab",
-        }
-        gone = [path for path in argv[1:] if path not in there]
-        if gone:
-            return Done(said("", 1, f"xenstore-read: couldn't read path {gone[0]}"))
-        return Done(said("".join(there[path] + "\n" for path in argv[1:])))
-
-
-CAFE = xenstore.Domain(7, "0f1e2d3c-0000-4000-8000-0123456789ab", "caf\u00e9")
-
-
-def test_running_domains_and_their_devices() -> None:
-    owners = xenstore.owners(XenstoreHost(), said(XENSTORE))
-    assert owners == {"0000:07:10.0": CAFE, "0000:07:10.2": CAFE}
-
-
-def test_a_domain_that_died_holds_nothing_and_one_without_a_name_keeps_its_uuid() -> None:
-    dead = XENSTORE.replace("pci/7", "pci/8").replace("07:10", "07:11")
-    nameless = XENSTORE.replace("pci/7", "pci/9").replace("07:10", "07:12")
-    owners = xenstore.owners(XenstoreHost(), said(XENSTORE + dead + nameless))
-    assert owners
-    assert sorted(owners) == ["0000:07:10.0", "0000:07:10.2", "0000:07:12.0", "0000:07:12.2"]
-    assert owners["0000:07:10.0"] == CAFE
-    assert owners["0000:07:12.0"] == CAFE._replace(domid=9, name=None)
-
-
-def test_no_backend_folder_is_no_domain_and_no_xenstore_is_no_answer() -> None:
-    none = "xenstore-ls: xs_directory (/local/domain/0/backend/pci): No such file or directory\n"
-    assert xenstore.owners(Host(), said("", 1, none)) == {}
-    assert xenstore.owners(Host(), said("", 1, "xenstore-ls: xs_open: No such file or directory\n")) is None
-    assert xenstore.owners(Host(), said("", 127, "No such file or directory")) is None
 
 
 PCI_IDS = """# comment

@@ -31,7 +31,7 @@ def card(fs: FakeFilesystem, driver: Optional[str], pci_class: str = "30200", vf
         fs.create_symlink(f"{top}/{VF}/driver", f"../../../bus/pci/drivers/{driver}")
         fs.create_symlink(f"{top}/{A40}/virtfn0", f"../{VF}")
     fs.create_file("/etc/xensource-inventory", contents="INSTALLATION_UUID='8c2f7d8e'\n")
-    return AnsweringHost({"xenstore-ls": ""})
+    return AnsweringHost({"xenstore": {}})
 
 
 def gpu(driver: str, vfs: int = 0) -> PhysicalFunction:

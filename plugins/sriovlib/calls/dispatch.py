@@ -14,7 +14,7 @@ from xml.parsers import expat
 
 from ..errors import SriovError
 from ..safetext import safe
-from ..xapi.session import OwnSession
+from ..xapi.own_session import OwnSession
 
 Answer = Callable[[str, OwnSession, Dict[str, str]], str]
 

@@ -203,7 +203,7 @@ def _arrive(host: Host, vm: Running, address: str) -> None:
     there = apply.look(host)
     apply.wait_for_links(host, there, wanted)
     with host.lock("vfs", f"plug_vfs of {vm.vm_uuid}"):
-        owners = xenstore.owners_now(host)
+        owners = xenstore.owners(host)
         if owners is None:
             raise hotplug.NotDone("xenstore does not answer")
         if address in owners and owners[address].domid != vm.domid:
@@ -243,7 +243,7 @@ def _leave(host: Host, vm: Running, addresses: Sequence[str]) -> List[str]:
         return []
     with host.lock("vfs", f"VFs that {vm.vm_uuid} has left"):
         note = start_notes.read(host, vm.vm_uuid) or NO_NOTE
-        owners = xenstore.owners_now(host)
+        owners = xenstore.owners(host)
         if owners is None:
             return ["The VFs keep their settings: xenstore does not tell which VMs have which VFs."]
         foreign = release.of_others(host, vm.vm_uuid, note).union(owners)

@@ -23,7 +23,7 @@ def release_vfs(host: Host, session: Any, args: Mapping[str, str]) -> Dict[str, 
         noted = start_notes.read(host, vm_uuid)
         note = noted or start_notes.NO_NOTE
         asked = sorted({*note.settings, *left})
-        owners = xenstore.owners_now(host)
+        owners = xenstore.owners(host)
         if owners is None:
             return _answer(
                 vm_uuid, [], dict.fromkeys(asked, "xenstore does not tell which VMs have which VFs")

@@ -4,7 +4,7 @@ from typing import Any, Dict, List, Mapping, Optional, Tuple
 
 from ..config.sriov_conf import HostConfig
 from ..errors import SriovError, bad_argument
-from ..machine import pci
+from ..machine import kernel_log, pci
 from ..machine.host import Host
 from ..starts import release
 from ..vf import create, inventory, links, module_parameter, pciback, pf_notes, restore
@@ -33,7 +33,7 @@ def _carried_out(plan: Plan) -> Dict[str, Any]:
     release.sweep(host, "", change.seen.owners or {}, change.ended)
     # The file comes first: a host that fails in between gets at its next boot what was asked for.
     written = change.write(count_plan.with_count(count))
-    log_before = create.log(host)
+    log_before = kernel_log.lines(host)
     try:
         if plan.by_parameter is not None:
             changed, warnings = _by_parameter(change, plan.by_parameter)

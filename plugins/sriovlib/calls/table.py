@@ -1,7 +1,6 @@
 """The plugin's functions and their arguments; runs one: text in, one JSON value or an error out."""
 
 import json
-from importlib import import_module
 from typing import Any, Dict, Mapping, NamedTuple, Optional, Tuple
 
 from ..errors import SriovError, unforeseen
@@ -26,7 +25,7 @@ class Function(NamedTuple):
     seconds: Optional[float] = None  # that a member waits for the master, where it is no usual change
 
     def act(self, name: str, host: Host, session: Any, args: Arguments) -> Any:
-        function = getattr(import_module(f"sriovlib.{self.module}"), name)
+        function = getattr(__import__(f"sriovlib.{self.module}", fromlist=[name]), name)
         if self.pool:
             from ..pool import master
 

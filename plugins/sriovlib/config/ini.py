@@ -6,8 +6,8 @@ from typing import Dict, Iterable, List, Mapping, NamedTuple, Optional, Tuple
 
 TRUE, FALSE = ("yes", "true", "on", "1"), ("no", "false", "off", "0")
 
-_SECTION = re.compile(r"\s*\[([^\]]*)\]\s*(?:[#;].*)?")
-_COMMENT = re.compile(r"\s[#;]")  # begins one behind a value
+_SECTION = r"\s*\[([^\]]*)\]\s*(?:[#;].*)?"
+_COMMENT = r"\s[#;]"  # begins one behind a value
 _BOM = "\ufeff"  # what some editors begin a file with
 _SHOWN = 80  # characters of a wrong line
 
@@ -25,7 +25,7 @@ def _pair(line: str) -> Optional[_Pair]:
     key = key.strip()
     if not equals or not key or key[0] in "#;[":
         return None
-    comment = _COMMENT.search(rest)
+    comment = re.search(_COMMENT, rest)
     end = comment.start() if comment else len(rest)
     return _Pair(key, rest[:end].strip(), rest[end:])
 
@@ -56,7 +56,7 @@ def _understood(lines: List[str]) -> Document:
     for number, line in enumerate(lines, 1):
         if not line.strip() or line.lstrip()[0] in "#;":
             continue
-        heading = _SECTION.fullmatch(line) if line.lstrip()[0] == "[" else None
+        heading = re.fullmatch(_SECTION, line) if line.lstrip()[0] == "[" else None
         pair = None if heading else _pair(line)
         if heading:
             name = heading.group(1).strip()
@@ -91,7 +91,7 @@ def renamed(document: Document, names: Mapping[str, str]) -> Document:
     """The document with other names (old -> new) of some sections; all else stays."""
     lines = []
     for line in document.lines:
-        heading = _SECTION.fullmatch(line)
+        heading = re.fullmatch(_SECTION, line)
         new = names.get(heading.group(1).strip()) if heading else None
         lines.append(line.replace(heading.group(1), new, 1) if heading and new is not None else line)
     return _understood(lines)
@@ -126,7 +126,7 @@ def _with(lines: List[str], section: str, key: str, value: Optional[str]) -> Lis
     places = []  # of the key in it
     inside = False
     for number, line in enumerate(lines):
-        heading = _SECTION.fullmatch(line)
+        heading = re.fullmatch(_SECTION, line)
         if heading:
             inside = heading.group(1).strip() == section
             start = number + 1 if inside and start is None else start
@@ -150,12 +150,12 @@ def _with(lines: List[str], section: str, key: str, value: Optional[str]) -> Lis
 
 def _without_empty(lines: List[str], section: str) -> List[str]:
     for number, line in enumerate(lines):
-        heading = _SECTION.fullmatch(line)
+        heading = re.fullmatch(_SECTION, line)
         if heading and heading.group(1).strip() == section:
             if not line.rstrip().endswith("]"):
                 return lines  # somebody wrote a comment there
             rest = lines[number + 1 :]
-            until = next((n for n, below in enumerate(rest) if _SECTION.fullmatch(below)), len(rest))
+            until = next((n for n, below in enumerate(rest) if re.fullmatch(_SECTION, below)), len(rest))
             if any(below.strip() for below in rest[:until]):
                 return lines
             return _trimmed(lines[:number]) + ([""] if rest[until:] and number else []) + rest[until:]

@@ -43,8 +43,8 @@ _KEYS = {
     BOOT: ("initrd",),
     XEN_BEFORE: None,
 }  # None: any key
-_SECTION = re.compile(r"pf\s+(?P<pf>\S+)|vf\s+(?P<of>\S+)\s+(?P<number>0|[1-9][0-9]{0,5})")
-_GUID = re.compile(r"[0-9a-fA-F]{2}(?::[0-9a-fA-F]{2}){7}")
+_SECTION = r"pf\s+(?P<pf>\S+)|vf\s+(?P<of>\S+)\s+(?P<number>0|[1-9][0-9]{0,5})"
+_GUID = r"[0-9a-fA-F]{2}(?::[0-9a-fA-F]{2}){7}"
 
 _SHOWN = 300  # characters of what is wrong with a line
 Wrong = Callable[[str, str, str], None]  # section, key, what is wrong with it
@@ -105,7 +105,7 @@ def interpret(document: Document) -> HostConfig:
         errors.append(f"line {document.places[section, key]}: {text[:_SHOWN]}")
 
     for section, values in document.sections.items():
-        match = _SECTION.fullmatch(section)
+        match = re.fullmatch(_SECTION, section)
         address = (match.group("pf") or match.group("of")) if match else ""
         if section in _KEYS:
             _own_values(section, values, wrong)
@@ -125,7 +125,7 @@ def _in_full(document: Document) -> Document:
     """People write `[pf 3B:00.0]` too."""
     names = {}
     for section in document.sections:
-        match = _SECTION.fullmatch(section)
+        match = re.fullmatch(_SECTION, section)
         address = pci.parse_address(match.group("pf") or match.group("of")) if match else None
         if match and address:
             number = match.group("number")
@@ -185,7 +185,7 @@ def _pf_values(pf: PfConfig, section: str, values: Dict[str, str], wrong: Wrong)
             wrong(section, key, f"vfs is `{text}`, it takes a number")
         elif key == "mac" and vf_settings.is_mac(text):
             pf = pf._replace(mac=text.lower())
-        elif key == "guid" and _GUID.fullmatch(text):
+        elif key == "guid" and re.fullmatch(_GUID, text):
             pf = pf._replace(guid=text.lower())
         elif key in ("mac", "guid"):
             pairs = "six" if key == "mac" else "eight"

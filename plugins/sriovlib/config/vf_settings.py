@@ -32,11 +32,11 @@ DEFAULT = "default"  # in the place of a value: what the driver gives a fresh VF
 # What every driver gives a fresh VF; where drivers differ: driver_defaults.py.
 UNSET = VfSettings(NO_MAC, 0, 0, "802.1q", 0, 0, trust=False)
 
-_MAC = re.compile(r"[0-9a-fA-F]{2}(?::[0-9a-fA-F]{2}){5}")
+_MAC = r"[0-9a-fA-F]{2}(?::[0-9a-fA-F]{2}){5}"
 
 
 def is_mac(text: str) -> bool:
-    return bool(_MAC.fullmatch(text))
+    return bool(re.fullmatch(_MAC, text))
 
 
 def _mac(text: str) -> Optional[str]:

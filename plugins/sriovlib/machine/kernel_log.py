@@ -1,11 +1,9 @@
 """What the kernel's log says of SR-IOV: some refusals have their reason nowhere else."""
 
 import re
-from typing import Dict, List, Mapping, NamedTuple, Optional, Sequence, Tuple
+from typing import Dict, Iterable, List, Mapping, NamedTuple, Optional, Sequence, Tuple
 
-from .command import Completed
-
-COMMAND = ("dmesg",)
+from .host import Host
 
 NO_MMIO_SPACE, NO_BUS_NUMBERS, DRIVER_WITHOUT_SRIOV = (
     "NO_MMIO_SPACE",
@@ -34,6 +32,34 @@ class Evidence(NamedTuple):
 
     code: str
     line: str
+
+
+def _records(host: Host) -> List[bytes]:
+    try:
+        return host.kernel_log()
+    except OSError:
+        return []
+
+
+def _line(record: bytes) -> str:
+    """Of `6,339,5140900,-;text` and lines on its device."""
+    head, _, text = record.partition(b";")
+    when = b"".join(head.split(b",")[2:3])
+    return (b"[%b] %b" % (when, text.partition(b"\n")[0])).decode("utf-8", "replace")
+
+
+def lines(host: Host) -> List[str]:
+    """The log's lines, each with its time in front as `[MICROSECONDS] `; none where it cannot be read."""
+    return [_line(record) for record in _records(host)]
+
+
+def of_vfs(host: Host) -> List[str]:
+    """Those that `evidence` looks at, of thousands."""
+    return [
+        _line(record)
+        for record in _records(host)
+        if b"BAR" in record or b"IOV" in record or b"VFs" in record or b"] type " in record
+    ]
 
 
 def code_of(line: str) -> Optional[str]:
@@ -65,12 +91,12 @@ def without_time(line: str) -> str:
     return re.sub(r"^\[[^\]]*\]\s*(?:\[ *[TC]\d+\]\s*)?", "", line.strip())
 
 
-def evidence(answer: Completed, vfs: Mapping[str, str]) -> Dict[str, List[Evidence]]:
+def evidence(log: Iterable[str], vfs: Mapping[str, str]) -> Dict[str, List[Evidence]]:
     """PCI address -> what the log says against SR-IOV on it: for each BAR and each kind of event the last
     line, unless it is over. A BAR's is when the kernel found room in a later try, all of a PF's when one of
     its VFs (`vfs`: address -> PF) was born later."""
     found: Dict[str, Dict[Tuple[int, int], Evidence]] = {}
-    for line in answer.stdout.splitlines():
+    for line in log:
         if vfs and "] type " in line:
             born = re.search(_BORN, line)
             if born and born.group(1) in vfs:

@@ -7,14 +7,14 @@ from . import block_devices
 from .block_devices import Disks
 from .host import Host
 
-_NAME = re.compile(r"[A-Za-z0-9+_.][-A-Za-z0-9+_.]*")  # lvm(8), VALID NAMES
+_NAME = r"[A-Za-z0-9+_.][-A-Za-z0-9+_.]*"  # lvm(8), VALID NAMES
 SECONDS = 10
 
 
 def group(host: Host, name: str) -> Disks:
     """The disks of a volume group: those below its active volumes, and its physical volumes, by `vgs` or at
     least, by `lvs`, those that it has something on."""
-    if not _NAME.fullmatch(name):
+    if not re.fullmatch(_NAME, name):
         return block_devices.one_of(block_devices.LVM)
     active = block_devices.together(_active(host, name))
     for argv, pattern in (

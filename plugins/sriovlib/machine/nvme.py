@@ -12,9 +12,8 @@ CLASS = "010802"
 
 # nvme-cli: nvme-print-stdout.c, stdout_list_secondary_ctrl. VF numbers begin with 1 there, 0 is none. A zero
 # is 0x0000, and from version 2.10 on 0000 (`%#.04x`).
-_SECONDARY = re.compile(
-    r"^\s*SCS\s*:[^:\n]*:\s*(?:0x)?([0-9a-fA-F]+)\b.*\n\s*VFN\s*:[^:\n]*:\s*(?:0x)?([0-9a-fA-F]+)\b",
-    re.MULTILINE,
+_SECONDARY = (
+    r"(?m)^\s*SCS\s*:[^:\n]*:\s*(?:0x)?([0-9a-fA-F]+)\b.*\n\s*VFN\s*:[^:\n]*:\s*(?:0x)?([0-9a-fA-F]+)\b"
 )
 
 
@@ -59,7 +58,7 @@ def _online_by_sysfs(host: Host, vfs: Sequence[pci.VirtualFunction]) -> Set[int]
 def _online_by_command(host: Host, device: str) -> Optional[Set[int]]:
     """By nvme-cli; None where it is not there, or says nothing."""
     answer = host.run(["nvme", "list-secondary", device])
-    states = _SECONDARY.findall(answer.stdout) if answer.status == 0 else []
+    states = re.findall(_SECONDARY, answer.stdout) if answer.status == 0 else []
     if not states:
         return None
     return {int(number, 16) - 1 for state, number in states if int(state, 16) & 1}

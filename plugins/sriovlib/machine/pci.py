@@ -10,6 +10,7 @@ from .ports import Port, VfPort
 DEVICES = sysfs.DEVICES
 PCIBACK = "pciback"  # the driver's name in sysfs, whatever its module is called
 
+_LINK = re.compile("virtfn[0-9]{1,5}")
 _SYSFS = re.compile(r"[0-9a-f]{4,8}:[0-9a-f]{2}:[01][0-9a-f]\.[0-7]")
 _ADDRESS = re.compile(r"(?:([0-9a-fA-F]{1,8}):)?([0-9a-fA-F]{1,2}):([01]?[0-9a-fA-F])\.([0-7])")
 
@@ -160,7 +161,7 @@ def _num_vfs(host: Host, address: str) -> int:
 
 def vf_links(host: Host, address: str) -> List[str]:
     """The names of the PF's links to its VFs, in no order."""
-    return [name for name in host.names(sysfs.device(address)) if re.fullmatch("virtfn[0-9]{1,5}", name)]
+    return [name for name in host.names(sysfs.device(address)) if _LINK.fullmatch(name)]
 
 
 def _virtual_functions(host: Host, pf: PhysicalFunction) -> List[VirtualFunction]:

@@ -27,7 +27,7 @@ _REPRESENTOR = re.compile(r"\d+|.*(?:vfr?|sf)\d+|(?:c\d+)?pf\d+(?:s\d+)?")
 # (0000:05:00.0/virtio2/net/eth0), a sub-function (mlx5_core.sf.4) one that is no port.
 _VIRTIO = re.compile(r"virtio\d+")
 _PARTS = re.compile(r"virtio\d+|\w+\.sf\.\d+")
-_PER_CARD = re.compile(r"([0-9a-f:.]+)-([\d;]+)")
+_PER_CARD = r"([0-9a-f:.]+)-([\d;]+)"
 
 
 class Port(NamedTuple):
@@ -167,7 +167,7 @@ def _mlx4_counts(host: Host, address: str, name: str) -> Optional[Tuple[int, int
     of both. The vendor's own driver also takes `0000:04:00.0-2;2;0,0000:05:00.0-4` (MLNX_OFED's manual)."""
     text = host.text(f"/sys/module/{MLX4}/parameters/{name}") or ""
     if "-" in text:
-        cards = dict(_PER_CARD.findall(text.lower()))
+        cards = dict(re.findall(_PER_CARD, text.lower()))
         words = str(cards.get(address, cards.get(address[len("0000:") :], ""))).split(";")
     else:
         words = text.split(",")

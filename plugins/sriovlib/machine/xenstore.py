@@ -3,20 +3,15 @@ a device that a running domain gets or loses."""
 
 import errno
 import re
-from typing import Dict, List, NamedTuple, Optional
+from typing import Dict, List, NamedTuple, Optional, Sequence
 
 from ..safetext import UUID
 from . import pci
-from .command import Completed
 from .host import Host
+from .xenstored import DIRECTORY, READ
 
 BACKENDS = "/local/domain/0/backend/pci"
-COMMAND = ("xenstore-ls", "-f", BACKENDS)
-SECONDS = 10  # it answers at once, or its daemon is gone
-
-_DEVICE = re.compile(re.escape(BACKENDS) + r'/(\d+)/\d+/dev-\d+ = "([^"]*)"')
-_PLUGGED = re.compile(r'/dev-(\d+) = "([^"]*)"')
-_UUID = re.compile(UUID)
+SECONDS = 10  # for a change
 
 
 class Domain(NamedTuple):
@@ -27,56 +22,86 @@ class Domain(NamedTuple):
     name: Optional[str]
 
 
-def owners(host: Host, answer: Completed) -> Optional[Dict[str, Domain]]:
-    """Device address -> the running domain that has it, of what `COMMAND` printed; None where
-    xenstore does not answer.
+def owners(host: Host) -> Optional[Dict[str, Domain]]:
+    """Device address -> the running domain that has it; None where xenstore does not answer.
 
     xenopsd and libxl alike write `backend/pci/DOMID/0/dev-N = "0000:07:10.0"` (xen-api:
     ocaml/xenopsd/xc/device.ml; libxl: libxl_pci.c). No such folder means no such domain.
     """
-    if answer.status != 0:
-        # xenstore-ls: xs_directory (/local/domain/0/backend/pci): No such file or directory
-        none = "xs_directory" in answer.stderr and "No such file" in answer.stderr
-        return {} if none else None
-    found = [(pci.parse_address(text), int(domid)) for domid, text in _DEVICE.findall(answer.stdout)]
-    domains = _domains(host, sorted({domid for _, domid in found}))
+    try:
+        (domids,) = _names(host, [BACKENDS])
+        of_domain = zip(domids, _names(host, [f"{BACKENDS}/{domid}" for domid in domids]))
+        folders = [
+            (int(domid), f"{BACKENDS}/{domid}/{number}") for domid, numbers in of_domain for number in numbers
+        ]
+        keys = [
+            (domid, f"{folder}/{name}")
+            for (domid, folder), names in zip(folders, _names(host, [folder for _, folder in folders]))
+            for name in names
+            if _number(name) is not None
+        ]
+        values = _values(host, [key for _, key in keys])
+        found = [(pci.parse_address(text or ""), domid) for (domid, _), text in zip(keys, values)]
+        domains = _domains(host, sorted({domid for _, domid in found}))
+    except (OSError, ValueError):
+        return None
     return {address: domains[domid] for address, domid in found if address and domid in domains}
-
-
-def owners_now(host: Host) -> Optional[Dict[str, Domain]]:
-    """As `owners`, of what xenstore says now."""
-    return owners(host, host.run(COMMAND, SECONDS))
 
 
 def domains_of(host: Host, vm_uuid: str) -> Optional[List[int]]:
     """The numbers of the VM's domains here: one, or two while it is moved within this host; none where it
     does not run here, None where xenstore does not answer."""
-    answer = host.run(["xenstore-list", "/local/domain"], SECONDS)
-    if answer.status != 0:
+    try:
+        (names,) = _names(host, ["/local/domain"])
+        domids = sorted(int(name) for name in names if name.isdigit())
+        return [domid for domid, domain in _domains(host, domids).items() if domain.vm_uuid == vm_uuid]
+    except OSError:
         return None
-    domids = sorted(int(word) for word in answer.stdout.split() if word.isdigit())
-    return [domid for domid, domain in _domains(host, domids).items() if domain.vm_uuid == vm_uuid]
 
 
 def kind(host: Host, domid: int) -> Optional[str]:
     """`hvm`, `pv`, `pvh` or `pv-in-pvh` as xenopsd writes it (xen-api: ocaml/xenopsd/xc/domain.ml); None
-    where nobody has written it."""
-    answer = host.run(["xenstore-read", f"/local/domain/{domid}/domain-type"], SECONDS)
-    return answer.stdout.strip() if answer.status == 0 else None
+    where nobody has written it, or xenstore does not answer."""
+    try:
+        return _values(host, [f"/local/domain/{domid}/domain-type"])[0]
+    except OSError:
+        return None
 
 
 def plugged(host: Host, domid: int) -> Optional[Dict[str, List[int]]]:
     """Device address -> the numbers N of the keys `dev-N` that name it, of a domain; None: unknown."""
     folder = f"{BACKENDS}/{domid}/0"
-    answer = host.run(["xenstore-ls", "-f", folder], SECONDS)
-    if answer.status != 0:
-        return {} if "No such file" in answer.stderr else None
     found: Dict[str, List[int]] = {}
-    for number, text in _PLUGGED.findall(answer.stdout):
-        address = pci.parse_address(text)
+    try:
+        (names,) = _names(host, [folder])
+        numbers = [number for number in map(_number, names) if number is not None]
+        values = _values(host, [f"{folder}/dev-{number}" for number in numbers])
+    except OSError:
+        return None
+    for number, text in zip(numbers, values):
+        address = pci.parse_address(text or "")
         if address is not None:
-            found.setdefault(address, []).append(int(number))
+            found.setdefault(address, []).append(number)
     return found
+
+
+def _number(key: str) -> Optional[int]:
+    """N of `dev-N`; None of another key."""
+    return int(key[4:]) if re.fullmatch("dev-[0-9]+", key) else None
+
+
+def _names(host: Host, folders: Sequence[str]) -> List[List[str]]:
+    """What is in each folder; nothing where there is none such. Raises OSError."""
+    answers = host.xenstore([(DIRECTORY, folder) for folder in folders])
+    return [
+        [name.decode("utf-8", "replace") for name in (one or b"").split(b"\0") if name] for one in answers
+    ]
+
+
+def _values(host: Host, keys: Sequence[str]) -> List[Optional[str]]:
+    """The text of each key; None where there is none such. Raises OSError."""
+    answers = host.xenstore([(READ, key) for key in keys])
+    return [None if one is None else one.decode("utf-8", "replace") for one in answers]
 
 
 def plug(host: Host, domid: int, address: str) -> None:
@@ -107,28 +132,13 @@ def _change(host: Host, *argv: str) -> None:
 
 
 def _domains(host: Host, domids: List[int]) -> Dict[int, Domain]:
-    """The domains that there are: one process for all, and where something is missing one a question.
-    A domain that died may leave its backend behind."""
+    """The domains that there are: one that died may leave its backend behind. Raises OSError."""
     keys = ("domid", "vm", "name")
-    paths = [f"/local/domain/{domid}/{key}" for domid in domids for key in keys]
-    answer = host.run(["xenstore-read", *paths], SECONDS) if paths else None
-    values: List[Optional[str]] = list(answer.stdout.splitlines()) if answer else []
-    if len(values) != len(paths):
-        answers = [host.start(["xenstore-read", path]) for path in paths]
-        said = [running.finish(SECONDS) for running in answers]
-        values = [one.stdout.rstrip("\n") if one.status == 0 else None for one in said]
+    values = _values(host, [f"/local/domain/{domid}/{key}" for domid in domids for key in keys])
     found = {}
     for place, domid in enumerate(domids):
         exists, vm, name = values[3 * place : 3 * place + 3]
-        uuid = _UUID.search(vm or "")  # "/vm/UUID"
+        uuid = re.search(UUID, vm or "")  # "/vm/UUID"
         if exists is not None or vm is not None or name is not None:
-            found[domid] = Domain(domid, uuid.group() if uuid else None, _plain(name))
+            found[domid] = Domain(domid, uuid.group() if uuid else None, name)
     return found
-
-
-def _plain(text: Optional[str]) -> Optional[str]:
-    """xenstore-read writes a byte that is not printable ASCII as \\xNN (Xen: xenstore_client.c)."""
-    if text is None:
-        return None
-    data = re.sub(rb"\\x([0-9a-f]{2})", lambda byte: bytes([int(byte.group(1), 16)]), text.encode())
-    return data.replace(b"\\\\", b"\\").decode("utf-8", "replace")

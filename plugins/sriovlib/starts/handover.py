@@ -65,7 +65,7 @@ def arrive(host: Host, vm_uuid: str, permitted: Permitted) -> None:
 def _take(host: Host, vm_uuid: str, permitted: Permitted, there: apply.Vfs) -> None:
     # Asked again, although the judge has asked: that was before this hook got the lock. A domain that has
     # come since may have a device, its note claims it for CLAIM_SECONDS only, and `sweep` must leave its VFs.
-    known = xenstore.owners_now(host)
+    known = xenstore.owners(host)
     running = known or {}
     starting = {
         address: uuid
@@ -98,7 +98,7 @@ def _take(host: Host, vm_uuid: str, permitted: Permitted, there: apply.Vfs) -> N
 
 def _is_as_it_was(host: Host, vm_uuid: str, permitted: Permitted, there: apply.Vfs) -> bool:
     """Whether the VM's VFs need no change, and no other domain has its devices."""
-    running = xenstore.owners_now(host) or {}
+    running = xenstore.owners(host) or {}
     foreign = [address for address, domain in running.items() if domain.vm_uuid != vm_uuid]
     return not set(permitted.devices).intersection(foreign) and apply.are_set(there, permitted.wanted)
 

@@ -213,7 +213,7 @@ def _plugged_by_entries(host: Host, vm_uuid: str) -> List[str]:
     with ExitStack() as stack:
         _, _, vm = _ask(host, vm_uuid, stack)
     named = pci_entries.plugging_order(pci_entries.readable(vm["other_config"]))
-    owners = xenstore.owners_now(host) if named else {}
+    owners = xenstore.owners(host) if named else {}
     if owners is None:
         return named
     return [one for one in named if one in owners and owners[one].vm_uuid in (vm_uuid, None)]

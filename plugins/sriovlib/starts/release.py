@@ -27,7 +27,7 @@ def leave(host: Host, vm_uuid: str, reboots: bool) -> None:
         note = start_notes.read(host, vm_uuid)
         if note is None:
             return
-        owners = xenstore.owners_now(host) or {}
+        owners = xenstore.owners(host) or {}
         running = {address for address, domain in owners.items() if domain.vm_uuid != vm_uuid}
         own = set(note.settings) - running - of_others(host, vm_uuid, note)
         if reboots:

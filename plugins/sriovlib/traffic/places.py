@@ -34,7 +34,7 @@ NOTHING = Found({}, [], False)
 
 def look(host: Host) -> Optional[Found]:
     """None where xenstore does not answer."""
-    owners = xenstore.owners_now(host)
+    owners = xenstore.owners(host)
     if owners is None:
         return None
     holders = _holders(host, owners)

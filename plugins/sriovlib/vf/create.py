@@ -71,7 +71,7 @@ def make(host: Host, pf: str, count: int) -> int:
     or fewer. `SRIOV_KERNEL_REFUSED` where the kernel refuses, and then it has as many as before. The caller
     knows that no VM has one of them."""
     before = len(present(host, pf))
-    log_before = log(host)
+    log_before = kernel_log.lines(host)
     try:
         _make(host, pf, count)
     except OSError as error:
@@ -220,13 +220,9 @@ def _wait_for(host: Host, pf: str, asked: int) -> None:
         time.sleep(0.05)
 
 
-def log(host: Host) -> List[str]:
-    return host.run(kernel_log.COMMAND).stdout.splitlines()
-
-
 def reason_since(host: Host, pf: str, before: List[str]) -> str:
     """What the kernel's log has said of the PF since `before`: some refusals have their reason there only."""
     interfaces = ports.own(host, pf)
     driver = host.link(f"{pci.DEVICES}/{pf}/driver")
-    new = kernel_log.newer(before, log(host))
+    new = kernel_log.newer(before, kernel_log.lines(host))
     return kernel_refusal.cause([line for line in new if kernel_refusal.is_of(line, pf, interfaces, driver)])

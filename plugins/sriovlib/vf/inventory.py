@@ -159,13 +159,12 @@ def configured(host: Host, pfs: Sequence[pci.PhysicalFunction]) -> Dict[str, PfC
 
 def look(host: Host) -> Inventory:
     """With what is told to people only: names, and what the kernel's log says."""
-    dmesg = host.start(kernel_log.COMMAND)
     seen = look_to_act(host)
     ids = {(pf.vendor_id, pf.device_id) for pf in seen.pfs}
     ids.update((vf.vendor_id, vf.device_id) for vf in seen.vfs)
     return seen._replace(
         descriptions=pci_ids.descriptions(host, ids) if ids else {},
-        evidence=kernel_log.evidence(dmesg.finish(), {vf.address: vf.pf for vf in seen.vfs}),
+        evidence=kernel_log.evidence(kernel_log.of_vfs(host), {vf.address: vf.pf for vf in seen.vfs}),
     )
 
 
@@ -180,13 +179,11 @@ def look_again(host: Host, before: Inventory) -> Inventory:
 
 
 def _look(host: Host, network: Callable[[], management_network.Standing]) -> Inventory:
-    """The commands run while sysfs is read: starting a process takes longer than reading 100 VFs."""
-    xenstore_ls = host.start(xenstore.COMMAND)
     pfs, vfs = pci.functions(host)
     vf_interfaces = _vf_interfaces(host, pfs, vfs)
     shown = ip_link.read(host, pfs)
     standing = network()
-    owners = xenstore.owners(host, xenstore_ls.finish(xenstore.SECONDS))
+    owners = xenstore.owners(host)
     return Inventory(
         host_uuid=xensource_inventory.read(host).get("INSTALLATION_UUID"),
         pfs=pfs,

@@ -68,15 +68,15 @@ def told(link: netlink.Link) -> Dict[int, VfSettings]:
     for begin, end in link.vfs:
         if form is None or form.size != end - begin or form.heads.unpack_from(link.data, begin) != form.are:
             form = _form(link.data, begin, end)
-            alike: Dict[Tuple[Any, ...], VfSettings] = {}
+            alike: Dict[Tuple[Any, ...], Tuple[Any, ...]] = {}
         if form is None:
             continue
         number, mac, *rest = form.contents.unpack_from(link.data, begin)
         key = tuple(rest)
         if key not in alike:
-            alike[key] = _settings(link.data, begin, end)
+            alike[key] = _settings(link.data, begin, end)[1:]
         text = None if link.kind == _INFINIBAND else "{:02x}:{:02x}:{:02x}:{:02x}:{:02x}:{:02x}".format(*mac)
-        found[number] = alike[key]._replace(mac=text)
+        found[number] = VfSettings(text, *alike[key])
     return found
 
 

@@ -53,7 +53,7 @@ def _unreadable_list(host: Host) -> Optional[Problem]:
     """If the driver cannot read an entry of its list of devices to hide, it does not register at all (kernel:
     pci_stub.c, pcistub_init). The kernel's log says where; when that line is gone, the command line tells."""
     wrong = None
-    for line in host.run(kernel_log.COMMAND).stdout.splitlines():
+    for line in kernel_log.lines(host):
         match = _UNREADABLE.search(line)
         wrong = match.group(1) if match else wrong
     wrong = wrong or _unreadable(host.text("/proc/cmdline") or "")

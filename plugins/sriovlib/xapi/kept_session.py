@@ -12,7 +12,8 @@ from typing import Any, Optional, Tuple
 
 from ..errors import SriovError
 from ..machine.host import RUN_FOLDER, Host
-from .session import OwnSession, Xapi, XapiFailure, log_in, log_out
+from .own_session import OwnSession
+from .session import Xapi, XapiFailure, log_in, log_out
 
 PATH = f"{RUN_FOLDER}/session"
 INVALID = "SESSION_INVALID"

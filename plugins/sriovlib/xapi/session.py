@@ -12,6 +12,7 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, Callable, Iterator, List, NamedTuple, Optional, Sequence, Tuple
 
 from ..machine.host import Host
+from .own_session import OwnSession
 
 if TYPE_CHECKING:
     from .arriving import Arriving
@@ -95,13 +96,6 @@ class Xapi:
         except Exception as error:  # XenAPI's and those of http.client, xmlrpc and ssl have no common class
             details = getattr(error, "details", None)  # of XenAPI.Failure, which takes long to import
             raise XapiFailure(details) if isinstance(details, list) else XapiSilent(_said(error)) from error
-
-
-class OwnSession:
-    """A session that was made by JSON-RPC: `Xapi` takes it in the place of a `XenAPI.Session`."""
-
-    def __init__(self, reference: str) -> None:
-        self._session = reference
 
 
 @contextmanager

@@ -1,27 +1,18 @@
 """Gives a plugin the machine in the folder of the variable BENCH_MACHINE: its files there, and its commands
 real processes. (The sitecustomize of the pool in a box gives one that answers commands in the process.) What
-its kernel answers over netlink is read from files, which the first program of a kind writes (bench/answers.py
-takes them away).
+its kernel and xenstored answer is read from files, which the first program of a kind writes
+(bench/answers.py takes them away).
 
 Nothing is imported here that a Python does not have at its start: this is measured too.
 """
 
+import marshal
 import os
 import sys
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from typing import Any, List
-
-
-def _split(data: bytes) -> "List[bytes]":
-    """Messages, each of which begins with its size."""
-    found = []
-    while data:
-        size = int.from_bytes(data[:4], sys.byteorder)
-        found.append(data[:size])
-        data = data[size:]
-    return found
+    from typing import Any, Callable, List
 
 
 def _install(folder: str) -> None:
@@ -29,17 +20,30 @@ def _install(folder: str) -> None:
         class Measured(module.Host):  # type: ignore[misc]
             asked = 0
 
-            def netlink(self, request: bytes) -> "List[bytes]":
+            def _kept(self, question: "Any", ask: "Callable[[Any], Any]") -> "Any":
                 Measured.asked += 1
-                path = f"{folder}/commands/.netlink-{Measured.asked}-{request.hex()}"
+                mark = int.from_bytes(marshal.dumps(question, 2), "little") % 1_000_000_007
+                path = f"{folder}/commands/.kept-{Measured.asked}-{mark}"
                 try:
-                    return _split(self.read_bytes(path[len(folder) :]))
+                    return marshal.loads(self.read_bytes(path[len(folder) :]))
                 except FileNotFoundError:
                     of_pool._is(folder)(module)
-                    messages: List[bytes] = module.this_machine().netlink(request)
+                    answer = ask(module.this_machine())
                     with open(path, "wb") as file:
-                        file.write(b"".join(messages))
-                    return messages
+                        file.write(marshal.dumps(answer, 2))
+                    return answer
+
+            def netlink(self, request: bytes) -> "Any":
+                return self._kept(request, lambda machine: machine.netlink(request))
+
+            def xenstore(self, questions: "List[Any]") -> "Any":
+                return self._kept(questions, lambda machine: machine.xenstore(questions)) if questions else []
+
+            def kernel_log(self) -> "Any":
+                records = self._kept("kernel log", lambda machine: machine.kernel_log())
+                for _ in records:  # each is a call of the kernel
+                    os.stat(folder)
+                return records
 
         module.this_machine = lambda: Measured(folder)
 

@@ -1,7 +1,7 @@
 """The hypervisor's commands: `xl info`, and xenstore's."""
 
 import re
-from typing import Any, Dict, Iterator, List, Sequence, Tuple
+from typing import Any, Dict, Iterator, List, Optional, Sequence, Tuple
 
 import kernel_domains
 from commands import Answer, not_imitated
@@ -9,6 +9,7 @@ from kernel_sysfs import Sysfs
 from machine_description import Description
 from machine_devices import NO_VFS
 from machine_tree import recording
+from sriovlib.machine.xenstored import DIRECTORY
 
 WITHOUT_IOMMU = "xen-5-no-iommu-one-vf-on-pciback"
 
@@ -73,6 +74,17 @@ def _info(sysfs: Sysfs, topology: Sequence[str]) -> str:
 
 
 # -- xenstore ------------------------------------------------------------------------------------
+
+
+def xenstored(sysfs: Sysfs, kind: int, key: str) -> Optional[bytes]:
+    """XS_DIRECTORY or XS_READ of a key; None is ENOENT (Xen: docs/misc/xenstore.txt)."""
+    try:
+        found = _find(sysfs, key)
+    except KeyError:
+        return None
+    if kind == DIRECTORY:
+        return "".join(f"{name}\0" for name in found).encode() if isinstance(found, dict) else b""
+    return b"" if isinstance(found, dict) else str(found).encode()
 
 
 def xenstore_ls(sysfs: Sysfs, arguments: Sequence[str], _input: str) -> Answer:

@@ -9,10 +9,11 @@ import fcntl
 import json
 import os
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any, Dict, Iterator, List, Optional, Sequence
+from typing import TYPE_CHECKING, Any, Dict, Iterator, List, Optional, Sequence, Tuple
 
 from sriovlib.machine.command import COMMAND_SECONDS, Completed, Running
 from sriovlib.machine.host import Host
+from sriovlib.machine.xenstored import SOCKET as XENSTORED
 
 if TYPE_CHECKING:
     from machine_description import Description
@@ -70,6 +71,20 @@ class Machine(Host):
 
         with self.changed() as sysfs:
             return Done(commands.run(sysfs, argv, input_text))
+
+    def kernel_log(self) -> List[bytes]:
+        with self.changed() as sysfs:
+            lines = enumerate(sysfs.state["kernel_log"])
+            return [f"6,{number},{number * 1007919},-;{line}\n".encode() for number, line in lines]
+
+    def xenstore(self, questions: Sequence[Tuple[int, str]]) -> List[Optional[bytes]]:
+        """As long as the file of xenstored's socket is there."""
+        import commands_xen
+
+        if not os.path.lexists(self.path(XENSTORED)):
+            raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), XENSTORED)
+        with self.changed() as sysfs:
+            return [commands_xen.xenstored(sysfs, kind, key) for kind, key in questions]
 
     def netlink(self, request: bytes) -> List[bytes]:
         import kernel_netlink

@@ -17,6 +17,7 @@ from machine_description import Card, Description
 from machine_devices import BUS, NET, interface, parsed, physical_function, root_port, surroundings
 from machine_pci_ids import pci_ids
 from machine_tree import Tree, plant
+from sriovlib.machine.xenstored import SOCKET as XENSTORED
 
 FIRST_PORT = 3  # device number of the first root port, as in the recordings
 
@@ -162,6 +163,7 @@ def _hardware(sysfs: Sysfs, dom0_options: str) -> None:
             "/sys/module": {},
             "/proc/cmdline": dom0_options + "\n",
             "/proc/modules": "",
+            XENSTORED: "",  # in the place of its socket, see Machine.xenstore
         }
     )
     sysfs.plant(tree)
