@@ -1,4 +1,5 @@
-"""Moves a VM with VFs to another host: shut down, VFs there, started there; back, running, if that fails.
+"""Moves a VM with VFs to another host: while it runs where that can be, else shut down, VFs there, started
+there; back, running, if that fails.
 
 What is done goes by what the pool says at that moment, never by what was sent: an answer may be lost, and
 xapi may have done it all the same.
@@ -8,7 +9,7 @@ import shlex
 import time
 from typing import Any, Dict, List, NamedTuple, NoReturn, Optional, Union
 
-from . import tasks, undone
+from . import migration, tasks, undone
 from .errors import INTERRUPTED, Failed, as_failed
 from .names import Vm
 from .pool import Host, Pool
@@ -19,7 +20,8 @@ BUSY_SECONDS = 1800.0  # for what xapi is still doing with the VM, as its shutdo
 
 class Move(NamedTuple):
     """`source`: where the VM runs, or where its VFs are; None where that host is gone. `starts`: it is to run
-    in the end. `had`: the VF of each request."""
+    in the end. `had`: the VF of each request. `live`: what migrate_vm is allowed, if it moves the VM while it
+    runs; else `why` not."""
 
     pool: Pool
     vm: Vm
@@ -28,7 +30,9 @@ class Move(NamedTuple):
     ran: bool
     starts: bool
     had: Dict[int, Optional[str]]
-    rehearsed: Dict[str, Any]  # what reinstate_vfs would answer for the target
+    rehearsed: Dict[str, Any]  # what reinstate_vfs, or migrate_vm, would answer for the target
+    live: Optional[Dict[str, str]] = None
+    why: str = ""
 
     @property
     def name(self) -> str:
@@ -51,9 +55,12 @@ def assignment(pool: Pool, vm: Vm) -> Dict[str, Any]:
     raise Failed("NO_REQUESTS", f"VM {vm.name} has no request for a VF.", hint)
 
 
-def planned(pool: Pool, vm: Vm, target: Host, start: bool) -> Optional[Move]:
+def planned(
+    pool: Pool, vm: Vm, target: Host, start: bool, allowed: Optional[Dict[str, str]] = None
+) -> Optional[Move]:
     """The move, once all that can be known before has been looked at; None where the VM has its VFs of that
-    host and runs there, if it is to. Changes nothing. Raises Failed with what is in the way."""
+    host and runs there, if it is to. Changes nothing. Raises Failed with what is in the way. `allowed`: of
+    migrate_vm's arguments network_gap, unconfirmed and force."""
     name, state, row = f"VM {vm.name}", vm.record["power_state"], assignment(pool, vm)
     if row.get("parked"):
         raise Failed(
@@ -71,6 +78,15 @@ def planned(pool: Pool, vm: Vm, target: Host, start: bool) -> Optional[Move]:
         return None
     if move.starts:
         pool.call("VM.assert_can_boot_here", vm.ref, target.ref)
+    if ran:
+        live = allowed or {}
+        try:
+            answer = pool.master("migrate_vm", vm_uuid=vm.uuid, host_uuid=target.uuid, dry_run="true", **live)
+            return move._replace(rehearsed=answer, live=live)
+        except Failed as failed:
+            if not failed.code.startswith("SRIOV_"):
+                raise
+            move = move._replace(why=failed.message)
     again = move.command(target, True)
     check_operations(vm, move.ran, move.starts, again)
     answer = pool.master("reinstate_vfs", vm_uuid=vm.uuid, host_uuid=target.uuid, dry_run="true")
@@ -100,6 +116,8 @@ def check_operations(vm: Vm, ran: bool, starts: bool, again: str) -> None:
 def steps(move: Move) -> List[str]:
     """What will be done, in sentences."""
     where = f"host {move.target.name}"
+    if move.live is not None:
+        return [f"move {move.name} to {where} while it runs, with VFs there"]
     return [
         *([f"shut {move.name} down cleanly"] if move.ran else []),
         f"give it VFs of {where}",
@@ -110,6 +128,9 @@ def steps(move: Move) -> List[str]:
 def relocate(move: Move, tell: Tell) -> None:
     """Returns when it is done. Raises Failed, which says where the VM is then, and what mends it. Until it
     runs again the pool has a record of that, which outlives a kill."""
+    if move.live is not None:
+        migration.migrate(move.pool, move.vm, move.target, tell, **move.live)
+        return
     if move.ran:
         source = move.source.uuid if move.source else None
         undone.begin(move.pool, move.vm.uuid, source, move.target.uuid)

@@ -43,6 +43,25 @@ def test_running_vm_moves_with_its_vfs(pool: Pool, ctl: Ctl, web: str) -> None:
     assert (again.status, "already" in again.err) == (0, True)
 
 
+def test_running_vm_moves_while_it_runs_where_that_can_be(pool: Pool, ctl: Ctl, web: str) -> None:
+    for host in pool.hosts:
+        pool.box.add_vlan(host, "eth1", 12, "lan12")
+    (network,) = pool.box.xapi.database.by_name_label("network", "lan12")
+    vif = {"VM": pool.ref(web), "network": network, "currently_attached": True}
+    pool.box.xapi.database.create("VIF", vif)
+    refused = ctl("relocate", "web", "host2", "--dry-run")
+    assert "VM web cannot be moved while it runs: Host host1 runs" in refused.err
+    assert "Would shut VM web down cleanly" in refused.err
+    would = ctl("relocate", "web", "host2", "--unconfirmed", "--dry-run")
+    assert "Would move VM web to host host2 while it runs, with VFs there." in would.err
+    begun = pool.record(web)["metrics"]
+    said = ctl("relocate", "web", "host2", "--unconfirmed", "--no-input")
+    assert said.status == 0, said.err
+    assert "is being shut down" not in said.err
+    assert (pool.record(web)["metrics"], place(pool, web)[1]) == (begun, pool.other.ref)
+    assert said.rows[1][:3] == ["web", "1", "host2"]
+
+
 def test_nobody_shuts_a_vm_down_unasked(pool: Pool, ctl: Ctl, web: str) -> None:
     before = place(pool, web)
     said = ctl("relocate", "web", "host2", "--no-input")

@@ -103,4 +103,4 @@ def test_vms_that_are_gone(pool: Pool) -> None:
     gone = "00000000-0000-4000-8000-000000000000"
     steps.shut_down(pool, [gone], silent)
     steps.start(pool, gone, pool.hosts[0], silent)
-    steps.relocate(pool, gone, pool.hosts[0], pool.hosts, silent)
+    steps.relocate(pool, gone, pool.hosts[0], pool.hosts, {}, silent)

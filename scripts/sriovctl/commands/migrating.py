@@ -17,7 +17,7 @@ from .changing import PLACED, TAKEN, of_vm, show_placed
 def migrate(client: Client, args: argparse.Namespace) -> int:
     pool = client.pool
     vm, target = names.vm(pool, args.vm), names.host(pool, args.to)
-    asked = {**_guest(args), **_allowed(args)}
+    asked = {**_guest(args), **allowed(args)}
     would = f"move VM {vm.name} to host {target.name} while it runs, with VFs there"
     with client.progress(f"Moving VM {vm.name}") as progress:
         answer = migration.migrate(pool, vm, target, progress.say, **asked, **client.dry)
@@ -43,7 +43,7 @@ def _guest(args: argparse.Namespace) -> Dict[str, str]:
     return {} if args.guest_timeout is None else {"timeout": f"{args.guest_timeout:.0f}"}
 
 
-def _allowed(args: argparse.Namespace) -> Dict[str, str]:
+def allowed(args: argparse.Namespace) -> Dict[str, str]:
     asked = {}
     if args.network_gap:
         asked["network_gap"] = "allowed"
@@ -66,11 +66,11 @@ def _guest_argument(parser: argparse.ArgumentParser) -> None:
 def _migrate_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("vm", metavar="VM", help="a running VM with VFs")
     parser.add_argument("to", metavar="HOST", help="where it is to run")
-    _allowing_arguments(parser)
+    allowing_arguments(parser)
     _guest_argument(parser)
 
 
-def _allowing_arguments(parser: argparse.ArgumentParser) -> None:
+def allowing_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--network-gap",
         action="store_true",
@@ -157,7 +157,7 @@ def resume(client: Client, args: argparse.Namespace) -> int:
             if without.code != "SRIOV_MOVED_WITHOUT_VF":
                 raise
             try:
-                answer = migration.renew(client.pool, vm, progress.say, **_allowed(args))
+                answer = migration.renew(client.pool, vm, progress.say, **allowed(args))
             except Failed as failed:
                 runs = f"VM {vm.name} is resumed, and runs without its VFs."
                 raise Failed(failed.code, f"{runs} {failed.message}", failed.hint) from failed
@@ -168,7 +168,7 @@ def resume(client: Client, args: argparse.Namespace) -> int:
 def _resume_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("vm", metavar="VM", help="a suspended VM")
     parser.add_argument("on", nargs="?", metavar="HOST", help="where (default: where xapi resumes it)")
-    _allowing_arguments(parser)
+    allowing_arguments(parser)
 
 
 COMMANDS = [

@@ -10,6 +10,7 @@ from ..command import Command
 from ..errors import DONE, Failed
 from ..output import Record, by_key
 from .changing import PLACED, of_vm, on_host, show_placed
+from .migrating import allowed, allowing_arguments
 
 # -- relocate ----------------------------------------------------------------------------------------------
 
@@ -17,17 +18,19 @@ from .changing import PLACED, of_vm, on_host, show_placed
 def relocate(client: Client, args: argparse.Namespace) -> int:
     pool = client.pool
     vm, target = names.vm(pool, args.vm), names.host(pool, args.to)
-    move = relocation.planned(pool, vm, target, args.start)
+    move = relocation.planned(pool, vm, target, args.start, allowed(args))
     if move is None:
         runs = " and runs there" if vm.record["power_state"] == "Running" else ""
         client.say(f"VM {vm.name} has its VFs of host {target.name}{runs} already.")
         return DONE
     would = ", ".join(relocation.steps(move))
+    if move.why:
+        client.say(f"VM {vm.name} cannot be moved while it runs: {move.why}")
     if args.dry_run:
         show_placed(client, vm, move.rehearsed)
         client.did("", would)
         return DONE
-    if move.ran and not client.confirm(f"{would[:1].upper()}{would[1:]}?"):
+    if move.ran and move.live is None and not client.confirm(f"{would[:1].upper()}{would[1:]}?"):
         raise Failed("NOT_CONFIRMED", "Nothing was changed.")
     with client.progress(f"Relocating VM {vm.name}") as progress:
         relocation.relocate(move, progress.say)
@@ -55,6 +58,7 @@ def _relocate_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("vm", metavar="VM", help="a running or halted VM with VFs")
     parser.add_argument("to", metavar="HOST", help="where it is to be")
     parser.add_argument("--start", action="store_true", help="start it there if it is halted")
+    allowing_arguments(parser)
 
 
 # -- park, unpark ------------------------------------------------------------------------------------------
@@ -139,7 +143,7 @@ def _unpark_arguments(parser: argparse.ArgumentParser) -> None:
 COMMANDS = [
     Command(
         "relocate",
-        "shut a VM down and start it on another host, with VFs there; back if that fails",
+        "have a VM on another host, with VFs there: moved if that can be, else shut down and started",
         _relocate_arguments,
         relocate,
         changes=True,

@@ -325,11 +325,13 @@ def _arguments(parser: argparse.ArgumentParser) -> None:
         "--pinned",
         choices=plans.PINNED,
         help="VMs that cannot be moved: stop (the setup does not begin; the default), shutdown (and start "
-        "them there again), relocate (start them on another host), migrate (move those with VFs while "
-        "they run)",
+        "them there again), relocate (to another host, as `sriovctl relocate` does), migrate (move those "
+        "with VFs while they run)",
     )
     how.add_argument(
-        "--unconfirmed", action="store_true", help="as of `sriovctl migrate`, for --pinned migrate"
+        "--unconfirmed",
+        action="store_true",
+        help="as of `sriovctl migrate`, for --pinned migrate and relocate",
     )
     how.add_argument("--parallel", type=number(1), metavar="N", help="hosts at a time (default: 1)")
     how.add_argument(

@@ -151,10 +151,9 @@ class Hosts:
         )
         for vm in self._vms_of(uuid):
             home, tell, options = self.hosts[uuid], self._teller(uuid), self.state.options
-            if options.pinned == plans.MIGRATE:
-                steps.migrate(self.pool, vm, home, others, options.unconfirmed, tell)
-            else:
-                steps.relocate(self.pool, vm, home, others, tell)
+            allowed = {"unconfirmed": "true"} if options.unconfirmed else {}
+            go = steps.migrate if options.pinned == plans.MIGRATE else steps.relocate
+            go(self.pool, vm, home, others, allowed, tell)
             self._is_up(vm)
 
     def _vms_of(self, uuid: str) -> List[str]:

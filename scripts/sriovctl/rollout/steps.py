@@ -261,13 +261,16 @@ def without_home(pool: Pool, uuid: str) -> Failed:
     )
 
 
-def relocate(pool: Pool, uuid: str, home: Host, others: Sequence[Host], tell: Tell) -> None:
-    """To the first of these hosts that can have it, where it is started, with VFs of that host if it has
-    requests. Failed: none can, and it is where it was."""
+def relocate(
+    pool: Pool, uuid: str, home: Host, others: Sequence[Host], allowed: Dict[str, str], tell: Tell
+) -> None:
+    """To the first of these hosts that can have it: while it runs if that can be (`allowed`: see
+    relocation.planned), else it is started there; with VFs of that host if it has requests. Failed: none can,
+    and it is where it was."""
 
     def go(vm: Vm, other: Host) -> None:
         try:
-            move = relocation.planned(pool, vm, other, True)
+            move = relocation.planned(pool, vm, other, True, allowed)
         except Failed as failed:
             if failed.code != "NO_REQUESTS":
                 raise
@@ -279,10 +282,11 @@ def relocate(pool: Pool, uuid: str, home: Host, others: Sequence[Host], tell: Te
     _to_one(pool, uuid, home, others, go)
 
 
-def migrate(pool: Pool, uuid: str, home: Host, others: Sequence[Host], unconfirmed: bool, tell: Tell) -> None:
-    """The same while it runs, for a VM with requests."""
-    more = {"unconfirmed": "true"} if unconfirmed else {}
-    _to_one(pool, uuid, home, others, lambda vm, other: migration.migrate(pool, vm, other, tell, **more))
+def migrate(
+    pool: Pool, uuid: str, home: Host, others: Sequence[Host], allowed: Dict[str, str], tell: Tell
+) -> None:
+    """The same, never by a shutdown, for a VM with requests."""
+    _to_one(pool, uuid, home, others, lambda vm, other: migration.migrate(pool, vm, other, tell, **allowed))
 
 
 def _to_one(pool: Pool, uuid: str, home: Host, others: Sequence[Host], go: Callable[[Vm, Host], Any]) -> None:
