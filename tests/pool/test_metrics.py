@@ -86,6 +86,16 @@ def test_xen_orchestra_takes_each_name_for_an_interface() -> None:
     assert matched == dict.fromkeys(XO, "112")
 
 
+def test_a_request_with_two_vfs_has_no_data_source() -> None:
+    """As when a note is wrong: which of them a guest's traffic is of is not known."""
+    one = Carried(Holder(WEB, 3, 1), Counters(5, 10, 1, 1, 0, 0), 5.0)
+    other = one._replace(holder=Holder(WEB, 3, 2))
+    counting = dict.fromkeys((VF0, VF1, OTHER), Counting(""))
+    sources, values = payload.sources({VF0: one, VF1: one, OTHER: other}, counting)
+    assert [source.name for source in sources] == ["vif_102_rx", "vif_102_tx"]
+    assert values == [1.0, 2.0]
+
+
 @pytest.mark.story
 @pytest.mark.pool(hosts=1)
 def test_the_service_knows_a_vf_by_what_the_start_hook_noted(pool: Pool) -> None:

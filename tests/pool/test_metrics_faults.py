@@ -58,6 +58,14 @@ def test_a_vf_that_another_vm_had_for_a_moment(running: Metered) -> None:
     assert goes_on(running)[WEB]["vif_101_rx"] == 50.0
 
 
+def test_a_vf_that_was_unplugged_for_a_moment(running: Metered) -> None:
+    """From the running VM; another had it meanwhile, and both domains are those that they were."""
+    running.xenstored.tell(f"/local/domain/0/backend/pci/{running.domids[WEB]}/0/dev-0")
+    running.cards.carry(running.port(PF0), 0, 10**9)
+    assert unknown(goes_on(running))
+    assert goes_on(running)[WEB]["vif_101_rx"] == 50.0
+
+
 def test_a_reboot_has_no_peak(running: Metered) -> None:
     """The card counts on, and rrdd would take a counter of a new domain as having begun with 0."""
     running.stops(WEB)

@@ -116,9 +116,8 @@ class Service:
         if moved or time.monotonic() >= self._look_at:
             self._look()
         now = self._ask()
-        late = self._changed()  # of these it is not known whom the reading is of
+        late = self._changed()  # of these it is not known whom the reading is of: the next look forgets it
         self._moved |= late
-        now = rates.untouched(now, late)
         before = rates.untouched(self._before, moved | late)
         self._before = {vf: before[vf] for vf in before if vf in self._found.places}
         carried = rates.between(self._before, now)
