@@ -20,7 +20,7 @@ from database import Database
 from hosts import HostDescription
 from plugin_calls import Dom0
 from schema import CLASSES
-from transcript_match import Mismatch, Symbols, cut, like
+from transcript_match import Mismatch, Symbols, cut, cut_events, like
 from values import internal_error, take
 from vm_operations import new_vm
 from xapi import Xapi
@@ -119,6 +119,9 @@ class Player:
         elif "remove" in step:
             for path in glob.glob(self._moved(step["remove"])):
                 os.unlink(path)
+        elif step.get("given") == "event.from":
+            answer = self._call(*self._wanted({"call": "event.from", "params": [step["classes"], "", 0.0]}))
+            self.symbols.known[step["name"]] = answer["Value"]["token"]
         elif "given" in step:
             self._create_vm(step)
         elif "pci" in step:
@@ -166,6 +169,8 @@ class Player:
             raise Mismatch(f"a success was recorded, {answer} was answered")
         many = not step["call"].endswith(".get_record")
         value = cut(answer["Value"], step.get("only_fields"), many)
+        if step["call"] == "event.from":
+            value = cut_events(value, step["result"], self.symbols.known)
         self.symbols.expect(self._moved(step["result"]), value, step["call"].partition(".get_")[2])
 
     def _wait(self, task: str) -> None:
