@@ -22,6 +22,8 @@ def ours(record: Mapping[str, Any]) -> Dict[str, str]:
     """Operation -> text, of the blocks in a VM's record that were set for VFs, of this VM or of the one that
     it was restored from. Those of others are not among them."""
     blocked: Mapping[str, str] = record["blocked_operations"]
+    if not blocked:
+        return {}  # as of most
     return {name: blocked[name] for name in OPERATIONS if blocked.get(name, "").startswith(_OURS)}
 
 

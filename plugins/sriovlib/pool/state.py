@@ -271,7 +271,7 @@ def vm_of(ref: str, record: Mapping[str, Any], uuids: Mapping[str, str]) -> Vm:
         record["uuid"],
         line(record["name_label"]),
         record["power_state"],
-        tuple(sorted(record["current_operations"].values())),
+        tuple(sorted(record["current_operations"].values())) if record["current_operations"] else (),
         _host(record["resident_on"], uuids),
         uuids.get(record["affinity"]),
         pci_entries.readable(record["other_config"]) if "pci" in record["other_config"] else None,
