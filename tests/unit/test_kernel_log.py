@@ -11,6 +11,7 @@ from pyfakefs.fake_filesystem import FakeFilesystem
 from sriovlib.errors import SriovError
 from sriovlib.machine import host as host_module
 from sriovlib.machine import kernel_log
+from sriovlib.machine.host import Host
 from sriovlib.vf import create, host_inventory, kernel_refusal, pciback
 
 PF = "0000:07:00.0"
@@ -341,3 +342,17 @@ def test_when_the_log_is_gone_the_command_line_tells(
     problem = pciback.problem(AnsweringHost())
     assert (problem == pciback.NOT_THERE) == (wrong is None)
     assert wrong is None or f"`{wrong}`" in problem.message
+
+
+def test_the_log_of_this_machine_is_what_dmesg_prints() -> None:
+    try:
+        ours = [kernel_log.without_time(line) for line in kernel_log.lines(Host())]
+        dmesg = Host().run(["dmesg"])
+    except OSError:
+        ours = []
+    if not ours or dmesg.status:
+        pytest.skip("who runs this may not read it")
+    theirs = [kernel_log.without_time(line) for line in dmesg.stdout.splitlines()]
+    assert [line for line in ours[:20] if "\\" not in line] == [
+        line for line in theirs[:20] if "\\" not in line
+    ]
