@@ -226,5 +226,6 @@ def test_a_hook_for_a_vm_without_devices_imports_little() -> None:
         "vf.start_notes",
         "xapi",
         "xapi.kept_session",
+        "xapi.own_session",
         "xapi.session",
     }

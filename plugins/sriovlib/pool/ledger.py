@@ -195,12 +195,17 @@ def read(other_config: Mapping[str, str]) -> Ledger:
     found = Ledger({}, {}, keys(other_config))
     for uuid, those in found.keys.items():
         try:
-            if not is_uuid(uuid) or those[-1].serial == _ODD:
-                raise LedgerError(f"its name is not {PREFIX}UUID.SERIAL")
-            found.entries[uuid] = parse(those[-1].text)
+            found.entries[uuid] = entry(uuid, those)
         except LedgerError as error:
             found.unreadable[uuid] = str(error)
     return found
+
+
+def entry(uuid: str, those: Sequence[Key]) -> Entry:
+    """What the VM's keys say; LedgerError where that cannot be read."""
+    if not is_uuid(uuid) or those[-1].serial == _ODD:
+        raise LedgerError(f"its name is not {PREFIX}UUID.SERIAL")
+    return parse(those[-1].text)
 
 
 def keys(other_config: Mapping[str, str]) -> Dict[str, List[Key]]:

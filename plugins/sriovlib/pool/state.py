@@ -4,7 +4,20 @@ Pool functions and list_vfs read all VMs, a start only those that concern it. Wh
 a part of the pool says so (`asked`), and takes no VM for gone that it did not ask for.
 """
 
-from typing import Any, Dict, FrozenSet, Iterable, List, Mapping, NamedTuple, Optional, Sequence, Set, Tuple
+from typing import (
+    Any,
+    Callable,
+    Dict,
+    FrozenSet,
+    Iterable,
+    List,
+    Mapping,
+    NamedTuple,
+    Optional,
+    Sequence,
+    Set,
+    Tuple,
+)
 
 from ..errors import SriovError
 from ..machine.pci import PhysicalFunction
@@ -71,7 +84,7 @@ class PoolState(NamedTuple):
     pool_ref: str
     master_ref: str
     keys: Dict[str, List[Key]]  # of the ledger, see there
-    entries: Dict[str, Entry]  # the whole ledger, by UUID of the VM
+    entries: Dict[str, Entry]  # the whole ledger, by UUID of the VM; for a start see ledger_part
     unreadable: Dict[str, str]  # UUID of the VM -> why its key in the ledger cannot be read
     vms: Dict[str, Vm]  # real ones: no templates, snapshots, control domains
     asked: Optional[FrozenSet[str]] = None  # the VMs that were asked for, where not all were
@@ -221,10 +234,12 @@ def read_here(records: Records, own: str, pfs: Iterable[PhysicalFunction]) -> Po
     return Pool(here, read(records, {here.member.ref: own}))
 
 
-def read_ledger(records: Records) -> PoolState:
+def read_ledger(
+    records: Records, read_keys: Callable[[Mapping[str, str]], ledger.Ledger] = ledger.read
+) -> PoolState:
     """No VM is asked for."""
     ((ref, pool),) = records.of(LEDGER)["pool"].items()
-    entries, unreadable, keys = ledger.read(pool["other_config"])
+    entries, unreadable, keys = read_keys(pool["other_config"])
     return PoolState(
         ref, pool["master"], keys, entries, unreadable, {}, frozenset(), bool(pool["ha_enabled"])
     )

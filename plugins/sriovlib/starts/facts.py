@@ -1,16 +1,16 @@
 """What a start on this host is judged by: its devices, the part of the pool that concerns the VM, and who has
 which VF. Gathers it from sysfs, xenstore, xapi and the notes of other starts; judge.py judges."""
 
-from typing import Dict, List, Mapping, Sequence
+from typing import Collection, Dict, List, Mapping, Sequence
 
 from ..errors import SriovError
 from ..machine import dom0_devices, pci
 from ..machine.dom0_devices import Known
 from ..machine.host import Host
 from ..machine.storage_repositories import Repository
-from ..pool import hosts, inventories, networks, own_lease, pci_entries, state
+from ..pool import hosts, inventories, ledger_part, networks, own_lease, pci_entries, state
 from ..pool.hosts import OwnHost
-from ..pool.ledger import Entry
+from ..pool.ledger import Entry, Ledger
 from ..pool.networks import Record
 from ..pool.placement import Candidate
 from ..pool.records import Records
@@ -18,6 +18,7 @@ from ..pool.state import Pool
 from ..safetext import line
 from ..vf import host_inventory, inventory, start_notes
 from ..vf.inventory import Inventory
+from ..vf.start_notes import Note
 from ..xapi.session import Xapi
 from . import judge
 from .judge import Device, OwnLease, View
@@ -38,12 +39,18 @@ def look(host: Host, xapi: Xapi, ref: str, record: Record) -> View:
     here = hosts.read_own(xapi, hosts.own_uuid(host), seen.pfs)
     uuids = {here.member.ref: here.member.uuid}
     vm = state.vm_of(ref, record, uuids)
-    part = state.read_ledger(Records(host, xapi)).with_vms([vm], [vm.uuid])
+    asked = {*vm.named, *(vf.address for vf in seen.vfs if vf.pf in vm.named)}
+    notes: Dict[str, Note] = {}
+
+    def read_keys(other_config: Mapping[str, str]) -> Ledger:
+        notes.update(start_notes.under_way(host, vm.uuid))  # after xapi has answered
+        return ledger_part.read(host, other_config, vm.uuid, {*notes, vm.mark or vm.uuid}, asked)
+
+    part = state.read_ledger(Records(host, xapi), read_keys).with_vms([vm], [vm.uuid])
     ours = part.entries[vm.uuid].ever_leased if vm.uuid in part.entries else ()
     foreign = [address for address in vm.named if address not in ours]
     lessees = own_lease.leased_to_others(own_lease.lessees(part.entries), vm.uuid, foreign)
-    notes = start_notes.under_way(host, vm.uuid)
-    concerned = {*_lessees(part.entries, here, seen, vm.named), *lessees.values(), *notes, *part.unreadable}
+    concerned = {*_lessees(part.entries, here, asked), *lessees.values(), *notes, *part.unreadable}
     concerned = {*concerned, vm.mark or vm.uuid} - {vm.uuid}
     part = part.with_vms(state.read_vms(xapi, concerned, uuids), concerned)
     gone_or_idle = {uuid for uuid, vm in ((one, part.vm(one)) for one in notes) if vm is None or vm.is_idle}
@@ -61,9 +68,8 @@ def look(host: Host, xapi: Xapi, ref: str, record: Record) -> View:
     return view._replace(devices=_devices(host, view, _repositories(xapi, here)))
 
 
-def _lessees(entries: Mapping[str, Entry], here: OwnHost, seen: Inventory, named: Sequence[str]) -> List[str]:
-    """The VMs with a lease here of one of the devices, or of VFs of one."""
-    asked = {*named, *(vf.address for vf in seen.vfs if vf.pf in named)}
+def _lessees(entries: Mapping[str, Entry], here: OwnHost, asked: Collection[str]) -> List[str]:
+    """The VMs with a lease here of one of these devices."""
     return [
         uuid
         for uuid, entry in entries.items()
