@@ -13,6 +13,7 @@ import shlex
 import socketserver
 import sys
 import threading
+from contextlib import suppress
 from typing import Any, Dict, List, NamedTuple, Sequence, Tuple, cast
 
 import commands
@@ -112,4 +113,5 @@ class _Handler(socketserver.StreamRequestHandler):
     def handle(self) -> None:
         request: Any = json.loads(self.rfile.read().decode())
         answer = cast(_Server, self.server).answers.ask(request["argv"], request["input"])
-        self.wfile.write(json.dumps(answer).encode())
+        with suppress(BrokenPipeError):  # it was ended for taking too long; the next one is not
+            self.wfile.write(json.dumps(answer).encode())
