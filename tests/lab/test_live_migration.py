@@ -279,6 +279,33 @@ def test_a_running_guest_moves_and_comes_back(
     moves(pool, vm, pinged, there, here)
 
 
+def test_a_guest_that_reboots_in_the_copy(
+    here: LabHost, there: LabHost, pool: Pool, vm: Vm, pinged: Peer
+) -> None:
+    """xl does not copy a domain that has ended; xapi begins anew when the guest has started again, as a
+    domain that takes devices: it has its VF where it arrives."""
+    domain = f"xl domid {vm.name}"
+    before = here.run(domain)
+    with ThreadPoolExecutor() as threads:
+        moved = threads.submit(migrate, pool, vm, there)
+        comes(vm, there)
+        here.run_in_guest(vm.name, "{ (sleep 1; reboot -f) > /dev/null 2>&1 & }")
+        say(f"it reboots, domain {before.strip()} of {here.name}")
+        wait_for("its next domain", lambda: here.attempt(domain).stdout not in ("", before), CARRIED_SECONDS)
+        say(f"it is domain {here.run(domain).strip()} now")
+        said = moved.result()
+    (vf,) = said["vfs"]
+    say(f"and has moved: {said['seconds']}")
+    assert vm.record["resident_on"] == two_hosts.joined(pool.master, there)
+    assert owner(there, vf["vf"]) == f"d{vm.record['domid']}"
+    assert "move" not in pool.ledger(vm)
+    there.run_in_guest(vm.name, "test ! -e /mark")  # which moves() has left in its memory
+    bonded(there, vm)
+    carries(pinged, VF_MAC)
+    migrate(pool, vm, here)
+    carries(pinged, VF_MAC)
+
+
 def test_a_host_without_vfs_takes_no_guest(there: LabHost, pool: Pool, vm: Vm, pinged: Peer) -> None:
     """It is refused before anything is done."""
     before, began = pool.ledger(vm), time.monotonic()
