@@ -81,6 +81,17 @@ def test_vfs_go_and_come_back(pool: Pool, vm: str) -> None:
     assert (driven(pool, vm), noted(pool, vm)) == ([VF], [VF])
 
 
+@pytest.mark.parametrize(("model", "place"), [("qemu-upstream-uefi", "08.0"), ("qemu-upstream-compat", None)])
+def test_a_uefi_guest_has_its_vf_where_xenopsd_would_put_it(
+    pool: Pool, vm: str, model: str, place: Any
+) -> None:
+    """ocaml/xenopsd/xc/device.ml: assign_guest of both models."""
+    pool.api("VM.set_platform", pool.ref(vm), {"device-model": model})
+    pool.call("unplug_vfs", pool.one, vm=vm)
+    pool.call("plug_vfs", pool.one, vm=vm)
+    assert qemu(pool, vm).places == {VF: place}
+
+
 @pytest.mark.usefixtures("hurried")
 def test_guest_that_keeps_its_vf_goes_on_with_it_and_what_it_lets_go_later_is_finished(
     pool: Pool, vm: str

@@ -3,7 +3,7 @@ master while it moves the VM. Each may be called again at any time, and finishes
 
 import time
 from contextlib import contextmanager
-from typing import Any, Dict, Iterator, List, Mapping, NamedTuple, Sequence
+from typing import Any, Dict, Iterator, List, Mapping, NamedTuple, Optional, Sequence
 
 from ..errors import SriovError
 from ..machine import pci, xen, xenstore
@@ -23,6 +23,10 @@ from ..xapi.session import Xapi, XapiError, XapiSilent
 from . import arguments
 
 METADATA_SECONDS = 60  # for xenopsd to hear of entries that are gone
+# xenopsd gives the devices of a guest in UEFI mode places of their own, by the numbers of their keys in
+# xenstore, and leaves those of others to QEMU (xen-api: ocaml/xenopsd/xc/device.ml, assign_guest). Elsewhere
+# the guest would see another device: another name, in Windows another adapter.
+UEFI_MODEL, UEFI_FIRST_SLOT = "qemu-upstream-uefi", 8
 LINK_SECONDS = 1  # for a bond in the guest to leave a VF without a link: it looks each 0.1 s (miimon)
 PAUSE = 0.5
 
@@ -35,8 +39,9 @@ class Running(NamedTuple):
     vm_uuid: str
     name: str
     domid: int
-    leased: Dict[str, Settings]  # VF -> what its request wants
+    leased: Dict[str, Settings]  # VF -> what its request wants, in the order in which a start plugs them
     requests: Dict[str, int]  # VF -> the number of its request
+    first_slot: Optional[int]  # of the guest's PCI bus, for devices that are passed through
     record: Vm
     here: Member
 
@@ -77,7 +82,7 @@ def plug_vfs(host: Host, session: Any, args: Mapping[str, str]) -> Dict[str, Any
         for address in vm.leased:
             try:
                 _arrive(host, vm, address)
-                new = hotplug.plug(host, control, vm.domid, address)
+                new = hotplug.plug(host, control, vm.domid, address, vm.first_slot)
                 (plugged if new else already).append(address)
             except SriovError as error:
                 failed[address] = error.message
@@ -152,13 +157,14 @@ def _running(host: Host, xapi: Xapi, vm_uuid: str) -> Running:
         )
     _must_run(host, name, domids[0])
     entry = state.read_ledger(Records(host, xapi)).entry(vm_uuid)
-    return Running(vm_uuid, name, domids[0], _leased(entry, own), start.requests_of(entry), vm, member)
+    slot = UEFI_FIRST_SLOT if record["platform"].get("device-model") == UEFI_MODEL else None
+    leased, requests = _leased(entry, own), start.requests_of(entry)
+    return Running(vm_uuid, name, domids[0], leased, requests, slot, vm, member)
 
 
 def _leased(entry: Entry, own: str) -> Dict[str, Settings]:
     is_here = entry.lease is not None and entry.lease.host == own
-    found: Dict[str, Settings] = dict(start.settings_of(entry)) if is_here else {}
-    return {address: found[address] for address in sorted(found, key=pci.address_order)}
+    return dict(start.settings_of(entry)) if is_here else {}
 
 
 def _takes_devices(control: XenControl, vm: Running) -> bool:

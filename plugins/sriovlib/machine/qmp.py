@@ -195,9 +195,10 @@ def ask_for(monitor: Monitor, device: Device) -> None:
             raise
 
 
-def add(monitor: Monitor, address: str) -> None:
+def add(monitor: Monitor, address: str, slot: Optional[int]) -> None:
     """Gives the guest a device that Xen has assigned to the domain, as xenopsd does (ocaml/xenopsd/xc/
-    device.ml, PCI._pci_add). Raises QmpError."""
+    device.ml, PCI._pci_add). `slot`: of the guest's bus; None: whichever QEMU takes. Raises QmpError."""
     _, bus, rest = address.split(":")
     name = f"pci-pt-{bus}_{rest}"
-    monitor.command("device_add", driver=DRIVER, id=name, hostaddr=address, permissive=False)
+    place = {} if slot is None else {"addr": f"{slot:02x}.0"}
+    monitor.command("device_add", driver=DRIVER, id=name, hostaddr=address, permissive=False, **place)

@@ -12,7 +12,7 @@ What a domain has is the word of Xen and of QEMU. Where one does not answer, tha
 import errno
 import os
 import time
-from typing import Collection, Dict, List
+from typing import Collection, Dict, List, Optional
 
 from ..machine import pci, qmp, xen_control, xenstore
 from ..machine.host import Host
@@ -144,9 +144,10 @@ def _note(host: Host, domid: int, address: str, plugged: bool) -> None:
 # -- in ----------------------------------------------------------------------------------------------
 
 
-def plug(host: Host, control: XenControl, domid: int, address: str) -> bool:
+def plug(host: Host, control: XenControl, domid: int, address: str, first_slot: Optional[int] = None) -> bool:
     """Gives the domain a VF that no other domain has; False where it had it already. Raises NotDone, and then
-    the domain does not have it, unless the sentence says so."""
+    the domain does not have it, unless the sentence says so. `first_slot`: of the guest's PCI bus, where the
+    device `dev-0` is and the others follow; None: QEMU chooses."""
     if not host.exists(f"{pci.DEVICES}/{address}"):
         raise NotDone("this host has no such device")
     in_qemu = address in _in_qemu(host, domid)
@@ -161,7 +162,7 @@ def plug(host: Host, control: XenControl, domid: int, address: str) -> bool:
     try:
         if not free:
             _retake(control, domid, address)
-        _give(host, control, domid, address)
+        _give(host, control, domid, address, first_slot)
     except NotDone as error:
         left = _taken_back(host, control, domid, address)
         raise NotDone(f"{error}{left}") from error
@@ -185,7 +186,8 @@ def _retake(control: XenControl, domid: int, address: str) -> None:
         raise NotDone(_of_xen(domid, error)) from error
 
 
-def _give(host: Host, control: XenControl, domid: int, address: str) -> None:
+def _give(host: Host, control: XenControl, domid: int, address: str, first_slot: Optional[int]) -> None:
+    slot = None if first_slot is None else first_slot + _number(host, domid, address)
     try:
         pciback.take(host, address)
         _reset(host, address)
@@ -197,13 +199,21 @@ def _give(host: Host, control: XenControl, domid: int, address: str) -> None:
         raise NotDone(_of_xen(domid, error)) from error
     try:
         with qmp.connected(host, domid) as monitor:
-            qmp.add(monitor, address)
+            qmp.add(monitor, address, slot)
             if address not in qmp.devices(monitor):
                 raise NotDone("QEMU took it, and yet does not list it")
     except qmp.QmpError as error:
         raise NotDone(str(error)) from error
     if _is_free(control, domid, address):
         raise NotDone("Xen assigned it, and yet says that no domain has it")
+
+
+def _number(host: Host, domid: int, address: str) -> int:
+    """N of the key `dev-N` of a device of the domain."""
+    numbers = (xenstore.plugged(host, domid) or {}).get(address)
+    if not numbers:
+        raise NotDone("xenstore does not tell its number")
+    return numbers[0]
 
 
 def _quarantine(host: Host, control: XenControl, address: str) -> None:

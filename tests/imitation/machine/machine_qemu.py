@@ -10,7 +10,7 @@ import os
 import socket
 import threading
 from contextlib import contextmanager, suppress
-from typing import Any, Callable, Dict, Iterator, List, Tuple
+from typing import Any, Callable, Dict, Iterator, List, Optional, Tuple
 
 import kernel_xen
 from machine import Machine
@@ -33,6 +33,7 @@ class Qemu:
         self.version: Tuple[int, int] = (4, 2)
         self.keeps = False
         self.looks = 0
+        self.places: Dict[str, Optional[str]] = {}  # address -> where device_add was told to put it
         self.hangs = False  # takes connections, and says nothing
         self.deaf_to: Tuple[str, ...] = ()  # commands that it does and does not answer
         self.asked: List[str] = []  # the IDs of devices that the guest was asked to let go of
@@ -183,6 +184,7 @@ class Qemu:
         config = f"/sys/bus/pci/devices/{address}/config"
         if not self._machine.exists(config):
             raise _Refused("GenericError", f"Could not open '{config}': No such file or directory")
+        self.places[address] = arguments.get("addr")
         domain["qemu"][name] = address
         return {}
 
