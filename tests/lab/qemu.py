@@ -7,7 +7,7 @@ import os
 import shutil
 import subprocess
 import zlib
-from typing import List, NamedTuple, Optional, Tuple
+from typing import List, Mapping, NamedTuple, Optional, Tuple
 
 from lab import debian
 
@@ -24,6 +24,14 @@ class Wire(NamedTuple):
     far: str
 
 
+class Outside(NamedTuple):
+    """A network behind a card: a guest there is reached by ports of this machine, on loopback."""
+
+    network: str  # 198.51.100.0/24
+    guest: str  # its address
+    ports: Mapping[int, int]  # of this machine -> of the guest
+
+
 class Hardware(NamedTuple):
     """What a lab host is made of. Each igb card is one PF of 7 VFs behind a root port of its own."""
 
@@ -31,6 +39,7 @@ class Hardware(NamedTuple):
     nvme: bool = False  # one more card with SR-IOV, an NVMe controller of 4 VFs, behind the next root port
     empty: int = 0  # root ports without a card before the first card's: they move its bus and its name
     wires: Tuple[Wire, ...] = ()  # what the first cards are plugged into; nothing answers the others
+    outsides: Tuple[Outside, ...] = ()  # what is behind the first cards, where they have no wires
     pool: Optional[Wire] = None  # a network between dom0s: one more virtio card
 
 
@@ -101,8 +110,8 @@ def host(folder: str, name: str, disk: str, hardware: Hardware, ssh_port: int, x
     for number in range(hardware.empty):
         arguments += _root_port(f"empty{number}", number + 101)
     for number in range(CARDS):
-        plugged = number < len(hardware.wires)
-        network = _plugged(hardware.wires[number]) if plugged else f"hubport,hubid={number}"
+        behind = [_plugged(wire) for wire in hardware.wires] or [_outside(net) for net in hardware.outsides]
+        network = behind[number] if number < len(behind) else f"hubport,hubid={number}"
         mac = f"02:00:{own}:{number:02x}:00"
         arguments += [
             *("-netdev", f"{network},id=net{number}"),
@@ -127,3 +136,8 @@ def _root_port(name: str, slot: int) -> List[str]:
 
 def _plugged(wire: Wire) -> str:
     return f"dgram,local.type=unix,local.path={wire.near},remote.type=unix,remote.path={wire.far}"
+
+
+def _outside(net: Outside) -> str:
+    forwards = [f"hostfwd=tcp:127.0.0.1:{here}-{net.guest}:{there}" for here, there in net.ports.items()]
+    return ",".join(["user", f"net={net.network}", "restrict=on", *forwards])

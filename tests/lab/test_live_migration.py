@@ -60,10 +60,7 @@ def is_ready(pool: Pool, host: LabHost) -> None:
     card that has VFs is not promiscuous in QEMU (README.md)."""
     vfs, of_vifs = CARDS
     pool.with_vfs(host, [vfs])
-    network = ask(pool.master, "network.get_by_uuid", pool.network_of(of_vifs))
-    bridge = ask(pool.master, "network.get_bridge", network)
-    host.run(f"ip link add {bridge} type bridge forward_delay 0 && ip link set {bridge} up")
-    host.run(f"ip link set {of_vifs} up promisc on master {bridge}")
+    vms.bridge(host, pool.master, pool.network_of(of_vifs), of_vifs)
 
 
 @pytest.fixture(scope="module")

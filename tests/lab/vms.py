@@ -96,3 +96,10 @@ def answers(host: LabHost, mac: str, interface: str) -> bool:
     """Whether dom0 has an answer to each ping of the guest with this MAC, through that interface."""
     said = host.attempt(f"ping -c 3 -i 0.5 -W 5 -I {interface} {address_of(mac)}").stdout
     return " 0% packet loss" in said
+
+
+def bridge(host: LabHost, xapi: LabHost, network: str, interface: str) -> None:
+    """Makes the bridge of that network (a UUID) on the host, with the interface in it, for VIFs."""
+    name = ask(xapi, "network.get_bridge", ask(xapi, "network.get_by_uuid", network))
+    host.run(f"ip link add {name} type bridge forward_delay 0 && ip link set {name} up")
+    host.run(f"ip link set {interface} up promisc on master {name}")
