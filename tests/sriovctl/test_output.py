@@ -69,6 +69,7 @@ def test_yaml_is_read_back(records: List[Dict[str, Any]]) -> None:
 
 WORDS = {  # the least that each command takes
     **{name: [] for name in ("status", "pfs", "vfs", "vms", "conflicts", "map", "doctor", "setup", "pools")},
+    "metrics": [],
     **{name: ["web"] for name in ("explain", "reinstate", "adopt", "park", "unpark")},
     **{name: [] for name in ("login", "logout")},
     "trust": [],
@@ -82,7 +83,7 @@ WORDS = {  # the least that each command takes
     "install": ["a.rpm"],
     "wait": ["web", "--for", "ready"],
 }
-NO_TABLE = (["map"], ["setup", "stop"], ["setup", "resume"], ["wait", "web", "--for", "ready"])
+NO_TABLE = (["map"], ["metrics"], ["setup", "stop"], ["setup", "resume"], ["wait", "web", "--for", "ready"])
 
 
 @pytest.mark.parametrize("command", [one.name for one in grammar.COMMANDS])

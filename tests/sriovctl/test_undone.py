@@ -36,6 +36,7 @@ def relocating(pool: Pool) -> "subprocess.Popen[str]":
         universal_newlines=True,
     )
     assert program.stderr
+    assert "cannot be moved while it runs" in program.stderr.readline()
     assert "is being shut down" in program.stderr.readline()
     return program
 
