@@ -43,7 +43,7 @@ def is_up(xapi: Xapi, host: str) -> None:
 
 def keep(xapi: Xapi) -> None:
     with xapi.database.lock, open(KEPT + ".new", "wb") as file:
-        pickle.dump((xapi.database._tables, sorted(_down)), file)
+        pickle.dump((xapi.database.flushed(), sorted(_down)), file)
         file.flush()
         os.fsync(file.fileno())
     os.rename(KEPT + ".new", KEPT)
@@ -53,11 +53,11 @@ def recall(xapi: Xapi) -> Dict[str, str]:
     """The hosts of a pool whose master has rebooted: UUID -> reference; none where there was no such pool."""
     try:
         with open(KEPT, "rb") as file:
-            tables, down = pickle.load(file)
+            flushed, down = pickle.load(file)
     except FileNotFoundError:
         return {}
     os.unlink(KEPT)
-    xapi.database._tables.update(tables)
+    xapi.database.go_back_to(flushed)
     mastership.forget_callers(xapi)
     _down.update(down)
     return {xapi.database.get("host", ref, "uuid"): ref for ref in xapi.database.refs("host")}
