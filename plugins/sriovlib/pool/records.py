@@ -26,13 +26,13 @@ from typing import Any, Callable, Dict, List, NamedTuple, Optional, Sequence, Tu
 from .. import VERSION
 from ..errors import SriovError
 from ..machine.host import RUN_FOLDER, Host
-from ..xapi.session import SOCKET, Xapi, XapiFailure, XapiSilent
+from ..xapi.session import SOCKET, Xapi, XapiFailure
 from . import pci_entries, pinning
 from .ledger import MARK, NAMES
 from .networks import NULL, Record
 
 FORMAT = 1
-TRIES = 5  # answers that do not tell all objects that they count, before we give up
+TRIES = 3  # answers that do not tell all objects that they count, before they are read without events
 _MODE = 0o600
 _BUILD = [VERSION, FORMAT]
 
@@ -98,6 +98,7 @@ _USUAL: Dict[str, Record] = {
     }
     for name, fields in _FIELDS.items()
 }
+_API_NAMES = {"pif": "PIF", "vm": "VM"}  # of classes that events name otherwise
 _NO_VM = ("is_a_template", "is_a_snapshot", "is_control_domain")
 
 
@@ -128,9 +129,9 @@ class Records:
             self._source = _source(self._host, self.xapi)
         nothing = _nothing(self._source, part)
         before = self._kept.get(part.name) or _load(self._host, part, self._source) or nothing
-        now = _up_to_date(self.xapi, before, nothing)
+        now = _up_to_date(self.xapi, before if before.token else nothing, nothing)
         self._kept[part.name] = now
-        if now.token != before.token and self._source:
+        if now.token not in ("", before.token) and self._source:
             _store(self._host, part, now)
         return {
             name: {ref: {**_USUAL[name], **record} for ref, record in known.items() if record is not None}
@@ -178,7 +179,17 @@ def _up_to_date(xapi: Xapi, kept: Kept, nothing: Kept) -> Kept:
             return now
         if now is kept or kept is not nothing:
             kept = now = nothing
-    raise XapiSilent(f"event.from counts other objects of {', '.join(nothing.objects)} than it tells")
+    return _all(xapi, nothing)
+
+
+def _all(xapi: Xapi, nothing: Kept) -> Kept:
+    """Read without events, and not kept: xapi has objects that event.from does not tell of, as it cannot of
+    one without a stamp (ocaml/database/db_xml.ml, get_int64, takes 0 for a stamp that the file has not)."""
+    objects: Objects = {}
+    for name in nothing.objects:
+        found = xapi.call(f"{_API_NAMES.get(name, name)}.get_all_records")
+        objects[name] = {ref: _kept_of(name, record) for ref, record in found.items()}
+    return nothing._replace(objects=objects)
 
 
 def _next(xapi: Xapi, kept: Kept) -> Tuple[Kept, bool]:
