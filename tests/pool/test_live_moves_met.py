@@ -162,6 +162,31 @@ def test_vm_that_arrived_without_xapis_knowing_is_not_given_up(pool: Pool, web: 
     has_left(pool, web, pool.one, VF)
 
 
+@pytest.mark.parametrize(
+    ("function", "args"),
+    [
+        ("detach_vfs", {}),
+        ("assign_vf", {"network": "xenbr1"}),
+        ("unassign_vf", {"all": "true"}),
+        ("park_vm", {}),
+    ],
+)
+def test_no_other_call_forgets_where_a_vm_was_going(pool: Pool, web: str, function: str, args: Any) -> None:
+    """It runs there, and xapi does not know: without its move nothing would keep a start from making a second
+    copy of it."""
+    with pool.hook(pool.other, FAILS, "vm-post-migrate"), pytest.raises(SriovError):
+        pool.act("migrate_vm", vm=web, on=pool.other, **UNCONFIRMED)
+    if function != "detach_vfs":  # which is of running VMs only, the others of halted ones
+        pool.box.xapi.restart_toolstack(pool.one.ref)
+    pool.refused(function, vm=web, **args).says("SRIOV_NOT_MOVED", f"runs on host {pool.other.name}")
+    if function == "detach_vfs":
+        pool.box.xapi.restart_toolstack(pool.one.ref)
+    pool.start_refused(web, pool.one).says("SRIOV_NOT_PLACED", f"runs on host {pool.other.name}")
+    pool.box.xapi.restart_toolstack(pool.other.ref)
+    pool.call("attach_vfs", vm=web)
+    is_whole(pool, web, pool.other, THERE)
+
+
 def test_halted_vm_waits_for_the_host_that_it_was_going_to(pool: Pool, web: str) -> None:
     with pool.hook(pool.other, FAILS, "vm-post-migrate"), pytest.raises(SriovError):
         pool.act("migrate_vm", vm=web, on=pool.other, **UNCONFIRMED)

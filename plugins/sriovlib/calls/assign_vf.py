@@ -5,7 +5,7 @@ from typing import Any, Dict, List, Mapping, NamedTuple, Optional, Tuple
 from ..config import vf_settings
 from ..errors import SriovError, bad_argument
 from ..machine.host import Host
-from ..pool import copies, hosts, locked, networks, placement
+from ..pool import arrivals, copies, hosts, locked, networks, placement
 from ..pool.change import change_of
 from ..pool.conflicts import by_hand
 from ..pool.hosts import Topology
@@ -47,6 +47,7 @@ def assign_vf(host: Host, session: Any, args: Mapping[str, str]) -> Dict[str, An
             f"No live host of the pool has a port in network {wish.value}.",
             "See `xe pif-list` for the ports and their networks.",
         )
+    arrivals.check(call, locked.entry_now(call))
     with locked.work(call, concerned) as at:
         at = at._replace(entry=copies.without_the_copy(at.state, at.vm, at.entry))
         answer, change = _decided(at, wish)

@@ -4,7 +4,7 @@ from typing import Any, Dict, Mapping
 
 from ..errors import SriovError
 from ..machine.host import Host
-from ..pool import locked
+from ..pool import arrivals, locked
 from ..pool.change import change_of
 from . import arguments
 
@@ -14,6 +14,7 @@ def park_vm(host: Host, session: Any, args: Mapping[str, str]) -> Dict[str, Any]
     vm_uuid = arguments.required_uuid(args, "vm_uuid")
     dry_run = arguments.boolean(args, "dry_run", False)
     call = locked.call(host, session, "park_vm", vm_uuid, None)
+    arrivals.check(call, locked.entry_now(call))
     with locked.work(call, ()) as at:
         vm, entry = at.vm, at.entry
         if not entry.requests or entry.lease is None:

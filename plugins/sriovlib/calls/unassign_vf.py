@@ -4,7 +4,7 @@ from typing import Any, Dict, List, Mapping, NamedTuple, Optional, Set
 
 from ..errors import SriovError, bad_argument
 from ..machine.host import Host
-from ..pool import locked
+from ..pool import arrivals, locked
 from ..pool.change import change_of
 from ..pool.ledger import NO_ENTRY, Request
 from ..pool.locked import Work
@@ -34,6 +34,7 @@ def unassign_vf(host: Host, session: Any, args: Mapping[str, str]) -> Dict[str, 
     which = _which(args)
     dry_run = arguments.boolean(args, "dry_run", False)
     call = locked.call(host, session, "unassign_vf", vm_uuid, None, template=True)
+    arrivals.check(call, locked.entry_now(call))
     with locked.work(call, ()) as at:
         vfs = dict(at.entry.lease.vfs) if at.entry.lease else {}
         decided = _decided(at, which, vfs)

@@ -30,7 +30,7 @@ def check(call: Call, entry: Entry) -> None:
     if entry.lease is not None and entry.lease.host == move.host:
         return  # xapi has known it there
     there = call.topology.members.get(move.host)
-    _, record = state.vm_record(call.xapi.renewed(), call.vm_uuid)
+    _, record = state.vm_record(call.xapi.renewed(), call.vm_uuid, template=True)
     is_moved = "pool_migrate" in record["current_operations"].values()
     if there is None or not there.live or is_moved or _is_on(record, there):
         return

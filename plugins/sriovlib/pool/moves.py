@@ -19,7 +19,7 @@ from ..xapi.session import Xapi, XapiError, XapiFailure
 from . import hosts, locked, move_check
 from .change import on_its_way
 from .hosts import Member
-from .ledger import DETACHED, MOVING, PREPARED, Move
+from .ledger import ARRIVED, DETACHED, MOVING, PREPARED, Move
 from .locked import Call, Work
 from .move_check import Wish
 from .settling import PLUG_SECONDS, POLL_SECONDS, Settled, ask, move_of, overtaken, settle, tell_xapi
@@ -85,7 +85,11 @@ def _end_former(call: Call) -> None:
 
 
 def detach(call: Call, timeout: int) -> Dict[str, Any]:
-    """Returns what the call `detach_vfs` does."""
+    """Returns what the call `detach_vfs` does. A move that xapi may have carried out is ended first: the VM
+    may run where it was going without xapi's knowing, and only that move says where to look."""
+    former = locked.entry_now(call).move
+    if former is not None and former.state in (MOVING, ARRIVED):
+        _end_former(call)
     with locked.work(call, locked.concerned(call, None), reads=True) as at:
         source, lease, move = move_check.source(at), at.entry.lease, at.entry.move
         if move is None or move.state != DETACHED:
