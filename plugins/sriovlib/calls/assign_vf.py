@@ -40,14 +40,15 @@ def assign_vf(host: Host, session: Any, args: Mapping[str, str]) -> Dict[str, An
     if wish.kind == "network":
         wish = _of_network(call.topology, wish)
     _check_settings(wish.settings, None)
-    concerned = locked.concerned(call, wish.host, Choice(wish.kind, wish.value))
+    entry = locked.entry_now(call)
+    concerned = locked.concerned(call, entry, wish.host, Choice(wish.kind, wish.value))
     if not concerned:
         raise SriovError(
             "SRIOV_NO_FREE_VF",
             f"No live host of the pool has a port in network {wish.value}.",
             "See `xe pif-list` for the ports and their networks.",
         )
-    arrivals.check(call, locked.entry_now(call))
+    arrivals.check(call, entry)
     with locked.work(call, concerned) as at:
         at = at._replace(entry=copies.without_the_copy(at.state, at.vm, at.entry))
         answer, change = _decided(at, wish)

@@ -32,7 +32,7 @@ def check(call: Call, entry: Entry) -> None:
     there = call.topology.members.get(move.host)
     _, record = state.vm_record(call.xapi.renewed(), call.vm_uuid, template=True)
     is_moved = "pool_migrate" in record["current_operations"].values()
-    if there is None or not there.live or is_moved or _is_on(record, there):
+    if there is None or not there.live or is_moved or is_on(record, there):
         return
     runs = record["power_state"] == "Running"
     try:
@@ -57,7 +57,8 @@ def check(call: Call, entry: Entry) -> None:
         ) from why
 
 
-def _is_on(record: Mapping[str, Any], there: Member) -> bool:
+def is_on(record: Mapping[str, Any], there: Member) -> bool:
+    """Whether the VM of this record runs there, for xapi."""
     return bool(record["power_state"] == "Running" and record["resident_on"] == there.ref)
 
 

@@ -119,10 +119,10 @@ def work(
         yield Work(xapi, pool, surveyed, now, held, transaction, vm, now.entry(vm.uuid))
 
 
-def concerned(of: Call, wanted: Optional[str], *choices: Choice) -> List[Member]:
+def concerned(of: Call, entry: Entry, wanted: Optional[str], *choices: Choice) -> List[Member]:
     """The live hosts to ask before the lock is taken: `wanted`, the one of the VM's lease, and those that can
-    serve one of its requests or of `choices`."""
-    pool, entry = of.topology, entry_now(of)
+    serve one of its requests or of `choices`. `entry`: the VM's, see entry_now."""
+    pool = of.topology
     first = (wanted, *(one.host for one in (entry.lease, entry.move) if one))
     every = [*(request.choice for request in entry.requests), *choices]
     if any(choice.kind != "network" for choice in every):
@@ -140,7 +140,7 @@ def entry_now(of: Call) -> Entry:
     (record,) = of.records.by(of.xapi.renewed()).of(LEDGER)["pool"].values()
     keys = ledger.keys(record["other_config"]).get(of.vm_uuid)
     try:
-        return ledger.parse(keys[-1].text) if keys else NO_ENTRY
+        return ledger.entry(of.vm_uuid, keys) if keys else NO_ENTRY
     except ledger.LedgerError:
         return NO_ENTRY  # refused under the lock
 

@@ -36,7 +36,7 @@ def migrate(call: Call, wish: Wish, dry_run: bool) -> Dict[str, Any]:
     if not dry_run:  # first: the host may be the one that died in a move before
         _end_former(call)
     hosts.member(call.topology, wish.host_uuid)
-    with locked.work(call, locked.concerned(call, wish.host_uuid), reads=True) as at:
+    with locked.work(call, locked.concerned(call, locked.entry_now(call), wish.host_uuid), reads=True) as at:
         source, lease = move_check.source(at), at.entry.lease
         if source == wish.host_uuid and at.entry.move is None:
             return _answer(at, wish.host_uuid, source, lease.vfs if lease else {}, False)
@@ -87,10 +87,11 @@ def _end_former(call: Call) -> None:
 def detach(call: Call, timeout: int) -> Dict[str, Any]:
     """Returns what the call `detach_vfs` does. A move that xapi may have carried out is ended first: the VM
     may run where it was going without xapi's knowing, and only that move says where to look."""
-    former = locked.entry_now(call).move
-    if former is not None and former.state in (MOVING, ARRIVED):
+    entry = locked.entry_now(call)
+    if entry.move is not None and entry.move.state in (MOVING, ARRIVED):
         _end_former(call)
-    with locked.work(call, locked.concerned(call, None), reads=True) as at:
+        entry = locked.entry_now(call)
+    with locked.work(call, locked.concerned(call, entry, None), reads=True) as at:
         source, lease, move = move_check.source(at), at.entry.lease, at.entry.move
         if move is None or move.state != DETACHED:
             move_check.has_its_vfs(at)

@@ -30,9 +30,10 @@ def reinstate(
     must answer), else the VM's affinity, else the one with most free VFs. `starting`: the VM's start hook
     asks, and waits `seconds` for the pool's lock at most. `dry_run` writes nothing, so the VM may run."""
     call = locked.call(host, session, "reinstate_vfs", vm_uuid, wanted)
-    arrivals.check(call, locked.entry_now(call))
+    entry = locked.entry_now(call)
+    arrivals.check(call, entry)
     wait = (seconds or locked.HOOK_SECONDS) if starting else locked.CALL_SECONDS
-    with locked.work(call, locked.concerned(call, wanted), starting, wait, reads=dry_run) as at:
+    with locked.work(call, locked.concerned(call, entry, wanted), starting, wait, reads=dry_run) as at:
         left = at.entry.lease
         answer, change = _decided(at, wanted, starting)
         answer.update(at.transaction.carry_out(change, dry_run, starting))

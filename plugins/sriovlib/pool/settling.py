@@ -34,8 +34,9 @@ class Settled(NamedTuple):
 def settle(call: Call) -> Optional[Settled]:
     """Ends the move of the VM, if it has one: where it runs it gets its VFs, and where it is halted its
     entries. A VM that is suspended waits. Raises SRIOV_BUSY while something is done to it."""
-    arrivals.check(call, locked.entry_now(call))
-    with locked.work(call, locked.concerned(call, None), reads=True) as at:
+    before = locked.entry_now(call)
+    arrivals.check(call, before)
+    with locked.work(call, locked.concerned(call, before, None), reads=True) as at:
         vm, entry, move = at.vm, at.entry, at.entry.move
         if move is None:
             if at.state.was_cut_off(vm.uuid):  # when all was written
@@ -100,8 +101,10 @@ def _plug(call: Call, at: Work, here: str, lease: Lease) -> None:
             break
         except SriovError as error:
             between = error.code in ("SRIOV_VM_NOT_HERE", "SRIOV_BUSY")  # of two domains, while it reboots
-            if between and not _runs_on(call, at, member):
-                raise overtaken(call) from error
+            if between:
+                record = Xapi(call.host, call.session).call("VM.get_record", at.vm.ref)
+                if not arrivals.is_on(record, member):
+                    raise overtaken(call) from error
             if not between or time.monotonic() >= deadline:
                 if error.code == "SRIOV_VM_NOT_HERE":
                     raise _lost(at, member, error) from error
@@ -116,11 +119,6 @@ def _plug(call: Call, at: Work, here: str, lease: Lease) -> None:
             f"It goes on over its VIFs. `attach_vfs` with vm_uuid={at.vm.uuid} tries again; `migrate_vm`, "
             "also to the host where it is, or a shutdown and a start give it VFs too.",
         )
-
-
-def _runs_on(call: Call, at: Work, member: Member) -> bool:
-    record = Xapi(call.host, call.session).call("VM.get_record", at.vm.ref)
-    return bool(record["power_state"] == "Running" and record["resident_on"] == member.ref)
 
 
 def _lost(at: Work, where: Member, error: SriovError) -> SriovError:
