@@ -19,7 +19,7 @@ import kernel_vf_stats
 from bench.measure import Case, Sample, WentWrong
 from bench.measured_host import Size
 from rrdd import Rrdd
-from sriovlib.machine import xenstore_watch
+from sriovlib.machine import xenstored
 from sriovlib.machine.host import Host
 from sriovlib.traffic import places
 from sriovlib.traffic.drivers import Counting
@@ -76,7 +76,7 @@ def periods(size: Size) -> Iterator[Dict[str, Case]]:
         server = forked.child(servers)
         setattr(places, "look", lambda _host: in_use(size.vfs))  # noqa: B010 - mypy knows its type
         try:
-            while not os.path.exists("." + xenstore_watch.SOCKET):
+            while not os.path.exists("." + xenstored.SOCKET):
                 time.sleep(0.01)
             service = Service(Answering())
 

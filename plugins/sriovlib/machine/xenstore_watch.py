@@ -1,7 +1,6 @@
 """Which domains get or lose PCI devices, as xenstore tells it, without a process: one watch on all back ends.
 
-xenstored's socket speaks struct xsd_sockmsg (Xen: xen/include/public/io/xs_wire.h); an event names the key
-that was written or removed.
+An event of xenstored's (see there) names the key that was written or removed.
 """
 
 import errno
@@ -9,18 +8,16 @@ import os
 import re
 import select
 import socket
-import struct
 from typing import Optional, Set
 
 from .host import Host
 from .xenstore import BACKENDS
+from .xenstored import ERROR, HEADER, SOCKET, message
 
-SOCKET = "/var/run/xenstored/socket"
 SECONDS = 10
 LARGEST = 4096  # of a message (XENSTORE_PAYLOAD_MAX)
 
-_WATCH, _WATCH_EVENT, _ERROR = 4, 15, 16
-_HEADER = struct.Struct("=IIII")  # type, request, transaction, length
+_WATCH, _WATCH_EVENT = 4, 15
 _DOMID = re.compile(re.escape(BACKENDS) + r"/(\d+)(?:/|$)")
 ALL = -1  # in the place of a domain's number: any may have changed
 
@@ -34,8 +31,7 @@ class Watch:
         try:
             self._socket.settimeout(SECONDS)
             self._socket.connect(host.path(SOCKET))
-            body = f"{BACKENDS}\0pci\0".encode()
-            self._socket.sendall(_HEADER.pack(_WATCH, 1, 0, len(body)) + body)
+            self._socket.sendall(message(1, _WATCH, BACKENDS, "pci"))
             while self._message() is None:  # xenstored tells of a new watch by an event of its own
                 self._receive()
             self._socket.setblocking(False)
@@ -74,15 +70,15 @@ class Watch:
 
     def _message(self) -> Optional[bytes]:
         """The key that the next event names; None where there is none yet."""
-        while len(self._read) >= _HEADER.size:
-            kind, _request, _transaction, length = _HEADER.unpack_from(self._read)
+        while len(self._read) >= HEADER.size:
+            kind, _request, _transaction, length = HEADER.unpack_from(self._read)
             if length > LARGEST:
                 raise OSError(errno.EBADMSG, os.strerror(errno.EBADMSG))
-            end = _HEADER.size + length
+            end = HEADER.size + length
             if len(self._read) < end:
                 break
-            body, self._read = self._read[_HEADER.size : end], self._read[end:]
-            if kind == _ERROR:
+            body, self._read = self._read[HEADER.size : end], self._read[end:]
+            if kind == ERROR:
                 raise OSError(errno.EIO, f"xenstored: {body.rstrip(bytes(1)).decode('utf-8', 'replace')}")
             if kind == _WATCH_EVENT:
                 return body.partition(b"\0")[0]

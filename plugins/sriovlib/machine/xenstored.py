@@ -27,15 +27,15 @@ def ask(path: str, questions: Sequence[Tuple[int, str]]) -> List[Optional[bytes]
         found: List[Optional[bytes]] = []
         for at in range(0, len(questions), _AT_ONCE):
             together = questions[at : at + _AT_ONCE]
-            connection.sendall(b"".join(_message(at + n, *one) for n, one in enumerate(together)))
+            connection.sendall(b"".join(message(at + n, *one) for n, one in enumerate(together)))
             found += [_answer(connection, at + n, kind) for n, (kind, _key) in enumerate(together)]
         return found
     finally:
         connection.close()
 
 
-def _message(number: int, kind: int, key: str) -> bytes:
-    body = key.encode() + b"\0"
+def message(number: int, kind: int, *texts: str) -> bytes:
+    body = b"".join(text.encode() + b"\0" for text in texts)
     return HEADER.pack(kind, number, 0, len(body)) + body
 
 
