@@ -307,20 +307,10 @@ class Host:
         return XenControl(self)
 
     def kernel_log(self) -> List[bytes]:
-        """The records of the kernel's log, the oldest first: one a read (Linux: Documentation/ABI/testing/
-        dev-kmsg). Raises OSError."""
-        descriptor = os.open(self.root + "/dev/kmsg", os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
-        found = []
-        try:
-            while True:
-                try:
-                    found.append(os.read(descriptor, 8192))
-                except BrokenPipeError:
-                    pass  # the next one has just been overwritten
-        except BlockingIOError:
-            return found
-        finally:
-            os.close(descriptor)
+        """The records of the kernel's log, the oldest first; see kernel_log.py. Raises OSError."""
+        from . import kernel_log
+
+        return kernel_log.read(self.root + kernel_log.DEVICE)
 
     def xenstore(self, questions: Sequence[Tuple[int, str]]) -> List[Optional[bytes]]:
         """What xenstored answers to each; see xenstored.py. Raises OSError."""

@@ -1,9 +1,12 @@
 """What the kernel's log says of SR-IOV: some refusals have their reason nowhere else."""
 
+import os
 import re
 from typing import Dict, Iterable, List, Mapping, NamedTuple, Optional, Sequence, Tuple
 
 from .host import Host
+
+DEVICE = "/dev/kmsg"
 
 NO_MMIO_SPACE, NO_BUS_NUMBERS, DRIVER_WITHOUT_SRIOV = (
     "NO_MMIO_SPACE",
@@ -32,6 +35,22 @@ class Evidence(NamedTuple):
 
     code: str
     line: str
+
+
+def read(path: str) -> List[bytes]:
+    """All records of the device: one a read (Linux: Documentation/ABI/testing/dev-kmsg). Raises OSError."""
+    descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+    found = []
+    try:
+        while True:
+            try:
+                found.append(os.read(descriptor, 8192))
+            except BrokenPipeError:
+                pass  # the next one has just been overwritten
+    except BlockingIOError:
+        return found
+    finally:
+        os.close(descriptor)
 
 
 def _records(host: Host) -> List[bytes]:
