@@ -24,7 +24,7 @@ class Told(NamedTuple):
     vfs: Optional[Sequence[Record]]
 
 
-Family = Tuple[str, str, List[Tuple[Labels, int]]]  # name, description, samples
+Family = Tuple[str, str, Sequence[Tuple[Labels, int]]]  # name, description, samples
 
 
 def text(
@@ -42,17 +42,17 @@ def text(
 def _hosts(told: Sequence[Told]) -> Iterable[Family]:
     answering = [one for one in told if one.status is not None]
     up = [((("host", one.host),), int(one.status is not None)) for one in told]
-    yield "sriov_host_up", "Whether the plugin of the host answers", list(up)
+    yield "sriov_host_up", "Whether the plugin of the host answers", up
     ready = [((("host", one.host),), int(_state(one) == readiness.READY)) for one in answering]
-    yield "sriov_host_ready", "Whether VMs can have VFs of the host", list(ready)
+    yield "sriov_host_ready", "Whether VMs can have VFs of the host", ready
     drift = [((("host", one.host),), readiness.drifted(one.status or {})) for one in answering]
-    yield "sriov_host_drift", "Ports with another number of VFs than the host's file wants", list(drift)
+    yield "sriov_host_drift", "Ports with another number of VFs than the host's file wants", drift
     problems = [
         ((("host", one.host), ("code", code)), number)
         for one in answering
         for code, number in _codes((one.status or {}).get("problems"))
     ]
-    yield "sriov_host_problems", "Problems that the host names, by code", list(problems)
+    yield "sriov_host_problems", "Problems that the host names, by code", problems
 
 
 def _state(one: Told) -> str:
@@ -110,10 +110,10 @@ def _vms(assignments: Optional[Record], hosts: Mapping[str, str]) -> Iterable[Fa
         for vm in vms
         if vm.get("requests")
     ]
-    yield "sriov_vm_requests", "VFs that the VM asked for", list(requests)
+    yield "sriov_vm_requests", "VFs that the VM asked for", requests
     conflicts = Counter(
         (one["code"], hosts.get(one.get("host_uuid") or "", ""))
         for one in (assignments or {}).get("conflicts") or ()
     )
     found = [((("code", code), ("host", host)), conflicts[code, host]) for code, host in sorted(conflicts)]
-    yield "sriov_conflicts", "What does not fit together in the pool, by code", list(found)
+    yield "sriov_conflicts", "What does not fit together in the pool, by code", found

@@ -230,7 +230,6 @@ def test_vm_that_is_lost_in_the_copy_is_said_to_be_lost(pool: Pool, web: str) ->
         with pytest.raises(SriovError) as refused:
             moved.result()
     assert refused.value.code == "SRIOV_NOT_MOVED"
-    print(refused.value.message)
 
 
 @pytest.mark.pool(describe=other_slot)
