@@ -67,7 +67,8 @@ def shown(box: PoolInABox, vm: str) -> Tuple[str, str]:
 def tell_passthrough(box: PoolInABox, vm: str) -> None:
     """As who keeps the flag does, by xenopsd's own calls."""
     xenopsd = box.xapi.life.xenopsd(box.xapi, box.hosts[1].ref)
-    metadata = xenopsd.export_metadata(box.xapi.database.get("VM", vm, "uuid"))
-    del metadata["domains"]
-    metadata["vm"]["ty"] = ["HVM", {"pci_passthrough": True}]
-    xenopsd.import_metadata(json.loads(json.dumps(metadata)))
+    with box.xapi.life.queue(vm):
+        metadata = xenopsd.export_metadata(box.xapi.database.get("VM", vm, "uuid"))
+        del metadata["domains"]
+        metadata["vm"]["ty"] = ["HVM", {"pci_passthrough": True}]
+        xenopsd.import_metadata(json.loads(json.dumps(metadata)))
