@@ -4,6 +4,7 @@ import http.client
 import json
 import socket
 import xmlrpc.client
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any, Dict, List
 from urllib.parse import quote
 
@@ -160,3 +161,18 @@ def test_over_the_network_a_session_that_may_move_vms_is_asked_for(
         connection.request("POST", f"/services/xenops?session_id={quote(reference)}", body)
         assert connection.getresponse().status == status
         connection.close()
+
+
+def test_vms_are_noted_and_forgotten_at_once(box: PoolInABox) -> None:
+    """Each in its own queue; their folders share a parent, which goes with the last of them."""
+    hypervisor = box.xapi.life.hypervisor(box.xapi, box.master.ref)
+
+    def come_and_go(number: int) -> None:
+        for _ in range(200):
+            hypervisor.keep(str(number), {}, {ONE: {}})
+            hypervisor.keep(str(number), {}, {})
+            hypervisor.forget(str(number))
+
+    with ThreadPoolExecutor(8) as threads:
+        list(threads.map(come_and_go, range(8)))
+    assert xenopsd.devices(box.master.machine, "0") is None

@@ -6,6 +6,7 @@ The place to put another machine in: a real `xl` is a further Hypervisor.
 import json
 import os
 import shutil
+import threading
 from contextlib import suppress
 from typing import Any, Callable, Dict, List, Mapping, NamedTuple, Optional, Sequence, Tuple
 
@@ -128,25 +129,28 @@ class OnMachine(Hypervisor):
     def __init__(self, machine: Any) -> None:
         super().__init__()
         self._machine = machine
+        self._notes = threading.Lock()  # a VM's folder may be the last, or the first, of its parent
 
     def keep(self, uuid: str, vm: Mapping[str, Any], pcis: Mapping[str, Any]) -> None:
         """In files: the VM in VM/UUID/config, each device in PCI/UUID/pci.ADDRESS; a folder goes with its
         last file (ocaml/xenopsd/lib: xenops_utils.ml, FileFS; xenops_server.ml, VM_DB and PCI_DB)."""
         of_vm, of_devices = self._folders(uuid)
-        os.makedirs(of_vm, exist_ok=True)
-        _write(of_vm, "config", vm)
         names = {f"pci.{address}": pci for address, pci in pcis.items()}
-        for name in set(_listed(of_devices)) - set(names):
-            os.unlink(os.path.join(of_devices, name))
-        for name, pci in names.items():
-            os.makedirs(of_devices, exist_ok=True)
-            _write(of_devices, name, pci)
-        _remove_empty(of_devices, os.path.dirname(of_devices))
+        with self._notes:
+            os.makedirs(of_vm, exist_ok=True)
+            _write(of_vm, "config", vm)
+            for name in set(_listed(of_devices)) - set(names):
+                os.unlink(os.path.join(of_devices, name))
+            for name, pci in names.items():
+                os.makedirs(of_devices, exist_ok=True)
+                _write(of_devices, name, pci)
+            _remove_empty(of_devices, os.path.dirname(of_devices))
 
     def forget(self, uuid: str) -> None:
-        for folder in self._folders(uuid):
-            shutil.rmtree(folder, ignore_errors=True)
-            _remove_empty(os.path.dirname(folder))
+        with self._notes:
+            for folder in self._folders(uuid):
+                shutil.rmtree(folder, ignore_errors=True)
+                _remove_empty(os.path.dirname(folder))
 
     def _folders(self, uuid: str) -> Tuple[str, str]:
         backend = self._machine.path(XENOPSD)
