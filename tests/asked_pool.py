@@ -12,6 +12,7 @@ from sriovlib.machine.host import Host
 from sriovlib.pool import records
 from sriovlib.pool.records import HOSTS, LEDGER, VMS, Part, Records
 from sriovlib.xapi import session
+from sriovlib.xapi.own_session import OwnSession
 from sriovlib.xapi.session import Xapi, XapiFailure
 from values import Failure
 from xapi import Xapi as Imitation
@@ -70,7 +71,7 @@ class Asked(Xapi):
     was counted, and is in no event."""
 
     def __init__(self, pool: Pool, number: int, vanishing: Optional[str] = None) -> None:
-        super().__init__(pool.hosts[number], None)
+        super().__init__(pool.hosts[number], OwnSession(""))
         self._pool = pool
         self._origin = Origin(pool.refs[number], local=True)
         self._vanishing = vanishing

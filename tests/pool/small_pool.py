@@ -1,27 +1,53 @@
-"""A XenAPI session without a server: a pool of one host and some VMs, for tests of one host's calls."""
+"""A session without a xapi: a pool of one host and some VMs, for tests of one host's calls. In some of their
+file systems no socket can be."""
 
-from typing import Any, Dict, List
+from contextlib import contextmanager
+from typing import Any, Callable, Dict, Iterator, List
 
-import XenAPI
+import pytest
+from sriovlib.xapi.own_session import OwnSession
+from sriovlib.xapi.session import Xapi, XapiFailure
 
 HOST = "OpaqueRef:host"
 
 
-class SmallPool:
+@contextmanager
+def answering() -> Iterator[None]:
+    """Whoever has a SmallPool for a session asks that in the place of a xapi."""
+    real, real_for_each = Xapi.call, Xapi.call_for_each
+
+    def call(xapi: Xapi, method: str, *params: Any) -> Any:
+        if isinstance(xapi._session, SmallPool):
+            return xapi._session.answer(method, params)
+        return real(xapi, method, *params)
+
+    def call_for_each(
+        xapi: Xapi, member: str, take: Callable[[Any], object], method: str, *params: Any
+    ) -> Any:
+        if not isinstance(xapi._session, SmallPool):
+            return real_for_each(xapi, member, take, method, *params)
+        result = xapi._session.answer(method, params)
+        for element in result.pop(member):
+            take(element)
+        return result
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(Xapi, "call", call)
+        patch.setattr(Xapi, "call_for_each", call_for_each)
+        yield
+
+
+class SmallPool(OwnSession):
     """Answers what the library asks of xapi. `other_config` is the host's; of `known` it has PCI objects."""
 
-    _session = "OpaqueRef:session"
-
     def __init__(self) -> None:
+        super().__init__("OpaqueRef:session")
         self.vms: Dict[str, Dict[str, Any]] = {}
         self.managed: List[str] = []
         self.attached: List[str] = []
         self.known: List[str] = []
         self.ledger: Dict[str, str] = {}  # the pool's other_config
         self.other_config: Dict[str, str] = {}
-
-    def logout(self) -> None:
-        pass
 
     def add_vm(self, name: str, pci: str, power_state: str = "Halted") -> None:
         self.vms[name] = {
@@ -42,9 +68,9 @@ class SmallPool:
             "is_control_domain": False,
         }
 
-    def xenapi_request(self, method: str, params: Any) -> Any:
+    def answer(self, method: str, params: Any) -> Any:
         if method == "VM.get_by_uuid":
-            raise XenAPI.Failure(["UUID_INVALID", "VM", params[0]])
+            raise XapiFailure(["UUID_INVALID", "VM", params[0]])
         if method == "host.remove_from_other_config":
             return self.other_config.pop(params[1], "")
         if method == "host.add_to_other_config":

@@ -2,7 +2,7 @@
 
 import json
 import sys
-from typing import Any, Dict, Iterator, List
+from typing import Dict, Iterator, List
 
 import pytest
 from box import PoolInABox
@@ -11,6 +11,7 @@ from machine import Machine
 from machine_description import default_description
 from managed_pool import Pool
 from sriovlib.calls import table
+from sriovlib.xapi.own_session import OwnSession
 
 WEB = "0f1e2d3c-4b5a-4697-8879-0123456789ab"
 FIRST, SECOND = "0000:07:00.0", "0000:07:00.1"  # eth1 and eth2
@@ -141,20 +142,11 @@ class WithoutSocket(Machine):
         return super().path(path + ".gone" if path == "/var/lib/xcp/xapi" else path)
 
 
-class Silent:
-    """The session of a xapi that is not there any more."""
-
-    _session = "OpaqueRef:gone"
-
-    def xenapi_request(self, _method: str, _params: Any) -> Any:
-        raise ConnectionRefusedError
-
-
 def test_a_xapi_that_does_not_answer_costs_owners_and_some_states(pool: Pool) -> None:
     host = WithoutSocket(pool.one.machine.root)
-    vfs = json.loads(table.call(host, "list_vfs", Silent(), {}))
+    vfs = json.loads(table.call(host, "list_vfs", OwnSession("OpaqueRef:gone"), {}))
     assert [vf["state"] for vf in vfs] == ["in-use", None, None, None, "dom0", "dom0", "dom0", "dom0"]
     assert vfs[0]["assigned_to"] == {"vm_uuid": WEB, "vm_name": "web", "power_state": None}
-    status = json.loads(table.call(host, "status", Silent(), {}))
+    status = json.loads(table.call(host, "status", OwnSession("OpaqueRef:gone"), {}))
     assert "XAPI_SILENT" in [problem["code"] for problem in status["problems"]]
     assert status["vfs"]["unknown"] == 3

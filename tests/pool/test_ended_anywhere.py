@@ -8,6 +8,7 @@ from typing import Any, Dict, Iterator, List
 
 import machine
 import pytest
+import small_pool
 from faults import ended_at
 from machine import Machine
 from small_pool import SmallPool
@@ -29,7 +30,8 @@ def host(request: pytest.FixtureRequest, tmp_path: Path) -> Machine:
 
 
 def call(host: Machine, function: str, **args: str) -> Dict[str, Any]:
-    answer: Dict[str, Any] = json.loads(table.call(host, function, SmallPool(), args))
+    with small_pool.answering():
+        answer: Dict[str, Any] = json.loads(table.call(host, function, SmallPool(), args))
     return answer
 
 

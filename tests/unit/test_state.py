@@ -10,6 +10,7 @@ from sriovlib.pool.ledger import Choice, Entry, Lease, Request
 from sriovlib.pool.networks import NULL
 from sriovlib.pool.records import Records
 from sriovlib.pool.state import Pool, PoolState, Vm
+from sriovlib.xapi.own_session import OwnSession
 from sriovlib.xapi.session import Xapi, XapiFailure
 
 VF = "0000:07:10.0"
@@ -101,7 +102,7 @@ class RecordedXapi(Xapi):
 @pytest.fixture
 def records(tmp_path: Path) -> Records:
     host = Host(str(tmp_path))
-    return Records(host, RecordedXapi(host, None))
+    return Records(host, RecordedXapi(host, OwnSession("")))
 
 
 @pytest.fixture

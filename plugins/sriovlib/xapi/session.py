@@ -47,15 +47,10 @@ class XapiSilent(XapiError):
     """No answer: no connection, none in time, one that was cut off, or that is no answer of xapi's."""
 
 
-class NoSocket(XapiSilent):
-    """Nobody listens on xapi's Unix socket."""
-
-
 class Xapi:
-    """One session with xapi, for `seconds`. Where nobody listens on the socket, calls go as XML-RPC by the
-    `XenAPI.Session` that XenAPIPlugin gave us."""
+    """One session with xapi, for `seconds`."""
 
-    def __init__(self, host: Host, session: Any, seconds: float = SECONDS) -> None:
+    def __init__(self, host: Host, session: OwnSession, seconds: float = SECONDS) -> None:
         self._path = host.path(SOCKET)
         self._session = session
         self._deadline = time.monotonic() + seconds
@@ -68,34 +63,14 @@ class Xapi:
 
     def call(self, method: str, *params: Any) -> Any:
         """The result of an API call, or XapiError."""
-        try:
-            return call_json(self._path, method, [self._session._session, *params], self._deadline)
-        except NoSocket:
-            if isinstance(self._session, OwnSession):
-                raise
-        return self._call_xml(method, params)
+        return call_json(self._path, method, [self._session._session, *params], self._deadline)
 
     def call_for_each(self, member: str, take: Callable[[Any], object], method: str, *params: Any) -> Any:
         """As `call`, for a result that is a struct: without its array `member`, each element of which `take`
         gets as it arrives, so that they need not all be in memory."""
         request = _request(method, [self._session._session, *params])
-        try:
-            with _answer(self._path, "/jsonrpc", "application/json", request, self._deadline) as answer:
-                return _result(method, answer.code, lambda: answer.text().struct("result", member, take))
-        except NoSocket:
-            if isinstance(self._session, OwnSession):
-                raise
-        result = self._call_xml(method, params)
-        for element in result.pop(member):
-            take(element)
-        return result
-
-    def _call_xml(self, method: str, params: Sequence[Any]) -> Any:
-        try:
-            return self._session.xenapi_request(method, params)
-        except Exception as error:  # XenAPI's and those of http.client, xmlrpc and ssl have no common class
-            details = getattr(error, "details", None)  # of XenAPI.Failure, which takes long to import
-            raise XapiFailure(details) if isinstance(details, list) else XapiSilent(_said(error)) from error
+        with _answer(self._path, "/jsonrpc", "application/json", request, self._deadline) as answer:
+            return _result(method, answer.code, lambda: answer.text().struct("result", member, take))
 
 
 @contextmanager
@@ -123,10 +98,6 @@ def log_out(host: Host, session: OwnSession, seconds: float) -> None:
         call_json(host.path(SOCKET), "session.logout", [session._session], time.monotonic() + seconds)
     except XapiError:
         pass
-
-
-def _said(error: Exception) -> str:
-    return str(error) or type(error).__name__
 
 
 def call_json(path: str, method: str, params: Sequence[Any], deadline: float) -> Any:
@@ -188,10 +159,8 @@ def _answer(path: str, target: str, content_type: str, body: bytes, deadline: fl
         connection.connect(path)
         connection.sendall(_HEAD.format(target, content_type, len(body)).encode() + body)
         yield _headed(_Stream(connection))
-    except (FileNotFoundError, ConnectionRefusedError) as error:
-        raise NoSocket(_said(error)) from error
     except OSError as error:
-        raise XapiSilent(_said(error)) from error
+        raise XapiSilent(str(error) or type(error).__name__) from error
     finally:
         connection.close()
 
