@@ -12,7 +12,8 @@ nothing is left, and where the other end of its socket is gone it ends everythin
 other end of FD is closed.
 
 What a program finds is what its own start would give it: its argv, environment and search path, no module but
-the standard library's, a sitecustomize from PYTHONPATH, a session of its own, / as its folder.
+the standard library's, a sitecustomize from PYTHONPATH, a session of its own, / as its folder. An entry point
+of this tree has the library and the imitated machine in memory too: to load them takes most of its time.
 """
 
 import array
@@ -20,6 +21,7 @@ import ctypes
 import importlib
 import json
 import os
+import pkgutil
 import signal
 import socket
 import sys
@@ -30,19 +32,35 @@ from typing import Any, Dict, Iterator, List, Optional, Tuple
 
 MESSAGE = 256 << 10  # bytes: more than a program can be given as an argument
 IN_MEMORY = (
-    "argparse array base64 codecs collections configparser contextlib copy datetime decimal errno fcntl "
-    "functools gzip hashlib html http.client io itertools json logging operator re select selectors shlex "
-    "shutil signal socket ssl stat string struct subprocess syslog tempfile threading time traceback types "
-    "typing urllib.parse uuid weakref xmlrpc.client"
+    "argparse array base64 codecs collections concurrent.futures.thread configparser contextlib copy "
+    "datetime decimal errno fcntl functools gc gzip hashlib html http.client io itertools json logging "
+    "operator re select selectors shlex shutil signal socket ssl stat string struct subprocess syslog "
+    "tempfile threading time traceback types typing urllib.parse uuid weakref xmlrpc.client"
 ).split()
+HERE = os.path.dirname(os.path.realpath(__file__))
+TREE = os.path.dirname(os.path.dirname(HERE))
+ENTRY_POINTS = (f"{TREE}/plugins/", f"{TREE}/hooks/")
+OURS = (f"{TREE}/plugins", *(f"{HERE}/{folder}" for folder in ("machine", "kernel", "commands")))
 PR_SET_CHILD_SUBREAPER = 36  # linux/prctl.h: orphans below us become our children, not init's
+
+
+def load() -> List[str]:
+    """Loads what programs find in memory; the modules of it that are not the standard library's."""
+    for name in IN_MEMORY:
+        importlib.import_module(name)
+    path = list(sys.path)
+    sys.path[:0] = OURS
+    ours = [found.name for found in pkgutil.walk_packages(OURS)]
+    for name in ours:
+        with suppress(Exception):  # the program that needs it shows why it cannot be loaded
+            importlib.import_module(name)
+    sys.path[:] = path
+    return ours
 
 
 def serve(control: socket.socket) -> Dict[str, Any]:
     """Returns in each program that goes on here, ready to be run; at the end of all it does not return."""
     signal.signal(signal.SIGCHLD, signal.SIG_IGN)  # nobody waits for a keeper
-    for name in IN_MEMORY:
-        importlib.import_module(name)
     while True:
         request, descriptors = _receive(control, 3)
         if not request:
@@ -180,21 +198,26 @@ def _children() -> Iterator[int]:
 # -- the program ---------------------------------------------------------------------------------
 
 
-def _become(program: Dict[str, Any]) -> None:
+def _become(program: Dict[str, Any], ours: List[str]) -> None:
     """As Python makes itself ready before it runs a script."""
     environment = program["environment"]
     os.environ.update(environment)
     sys.argv[:] = map(os.fsdecode, program["argv"])
+    script = os.path.realpath(sys.argv[0])
+    if not script.startswith(ENTRY_POINTS):
+        for name in ours:
+            sys.modules.pop(name, None)
     del sys.path[0]  # this file's
     if "PYTHONPATH" in environment:
         sys.path[:0] = environment["PYTHONPATH"].split(os.pathsep)
         sys.modules.pop("sitecustomize", None)
         importlib.import_module("sitecustomize")
-    sys.path.insert(0, os.path.dirname(os.path.realpath(sys.argv[0])))
+    sys.path.insert(0, os.path.dirname(script))
 
 
 if __name__ == "__main__":
-    _become(serve(socket.socket(fileno=int(sys.argv[1]))))
+    modules = load()
+    _become(serve(socket.socket(fileno=int(sys.argv[1]))), modules)
     with open(sys.argv[0], "rb") as script:
         code = compile(script.read(), sys.argv[0], "exec")
     main = types.ModuleType("__main__")

@@ -88,15 +88,16 @@ def work(
     of: Call,
     asked: Iterable[Member],
     starting: bool = False,
-    seconds: float = CALL_SECONDS,
+    seconds: Optional[float] = None,
     reads: bool = False,
 ) -> Iterator[Work]:
     """Asks these hosts, then holds the pool's lock, which is on its master, this host; `SRIOV_BUSY` names its
-    holder. Refuses a VM that is not halted, unless the call only `reads`; `starting`: its start hook asks."""
+    holder, after `seconds` (None: CALL_SECONDS). Refuses a VM that is not halted, unless the call only
+    `reads`; `starting`: its start hook asks."""
     host, session, pool = of.host, of.session, of.topology
     surveyed = inventories.survey(host, session, pool, asked)
     began = time.monotonic()
-    with host.lock(LOCK, of.doing, seconds):
+    with host.lock(LOCK, of.doing, CALL_SECONDS if seconds is None else seconds):
         if surveyed.hosts and time.monotonic() - began > STALE_SECONDS:
             surveyed = inventories.again(host, session, pool, surveyed)
         xapi = Xapi(host, session)

@@ -71,7 +71,11 @@ def _is(folder: str) -> "Change":
 
             return machine.Machine(folder)
 
-        module.this_machine = this_machine
+        real = module.this_machine
+        for each in list(sys.modules.values()):  # all that have taken it from there
+            names = getattr(each, "__dict__", {})
+            if names.get("this_machine") is real:
+                names["this_machine"] = this_machine
 
     return change
 
