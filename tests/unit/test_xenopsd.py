@@ -2,7 +2,7 @@
 
 import json
 import os
-from typing import Any, List, Optional
+from typing import Any, List, Optional, Sequence
 
 import pytest
 from pyfakefs.fake_filesystem import FakeFilesystem
@@ -83,11 +83,33 @@ def test_a_xenopsd_that_keeps_devices_elsewhere_tells_nothing(fs: FakeFilesystem
     assert plugs() is None
 
 
-def test_a_vm_that_is_to_have_devices_does_not_pass_for_one_without(fs: FakeFilesystem) -> None:
+@pytest.mark.parametrize("besides", [(), (f"PCI/{MAIL}/pci.{VF}",), (f"VM/{WEB}/vif.0", f"extra/{WEB}")])
+def test_a_vm_that_was_detached_has_none(fs: FakeFilesystem, besides: Sequence[str]) -> None:
+    """The last file took the folder with it; what its next domain may have was kept."""
     fs.create_file(f"{CLASSIC}/{RECORD}", contents=config(True))
+    has(fs, *besides)
+    assert plugs() == []
+    assert xenopsd.takes_devices(Host(), WEB) is True
+
+
+@pytest.mark.parametrize("besides", [f"DEVICE/{WEB}/{VF}", f"VM/{WEB}/device.{VF}", f"VM/{WEB}/devices"])
+def test_a_vm_that_is_to_have_devices_does_not_pass_for_one_without(fs: FakeFilesystem, besides: str) -> None:
+    """Not beside files or folders of which nobody knows what they hold."""
+    fs.create_file(f"{CLASSIC}/{RECORD}", contents=config(True))
+    has(fs, besides, f"PCI/{MAIL}/pci.{VF}")
     assert plugs() is None
-    has(fs, f"PCI/{MAIL}/pci.{VF}")
-    assert plugs() is None
+
+
+@pytest.mark.parametrize(
+    ("contents", "expected"),
+    [(config(False), False), (config(True), True), (config(True, "PV"), True), ("{}", None), (None, None)],
+)
+def test_whether_its_next_domain_takes_devices(
+    fs: FakeFilesystem, contents: Optional[str], expected: Optional[bool]
+) -> None:
+    if contents is not None:
+        fs.create_file(f"{CLASSIC}/{RECORD}", contents=contents)
+    assert xenopsd.takes_devices(Host(), WEB) is expected
 
 
 def test_a_pv_guest_whose_key_pci_is_empty_has_none(fs: FakeFilesystem) -> None:

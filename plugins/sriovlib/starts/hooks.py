@@ -182,7 +182,7 @@ def pre_migrate(host: Host, vm_uuid: str, reason: str) -> None:
         return
     from ..machine import xenopsd
 
-    if xenopsd.devices(host, vm_uuid) == [] and _is_to_have_vfs(host, vm_uuid):
+    if xenopsd.takes_devices(host, vm_uuid) is False and _is_to_have_vfs(host, vm_uuid):
         raise SriovError(
             "SRIOV_BUSY",
             "The VM's record was changed after its VFs were unplugged, so it would come to the other host as "
