@@ -175,6 +175,7 @@ def test_cut_off_anywhere_the_next_call_ends_it(pool: Pool, web: str) -> None:
         target = places[1][0]
         cut = cut_at(number, partial(pool.act, "migrate_vm", vm=web, on=target, **UNCONFIRMED))
         wait_until_still(pool, web)
+        said_is_so(pool, web)
         pool.act("attach_vfs", vm=web)
         if resides(pool, web) == target.ref:
             places.reverse()
@@ -183,6 +184,14 @@ def test_cut_off_anywhere_the_next_call_ends_it(pool: Pool, web: str) -> None:
         if not cut:
             assert number > 40
             return
+
+
+def said_is_so(pool: Pool, vm: str) -> None:
+    """Of whether it has its VFs, while its move is not over."""
+    (here,) = [host for host in pool.hosts if host.ref == resides(pool, vm)]
+    has = "with its VFs" if driven(vm, here) else "without its VFs"
+    said = [f"VM web ({vm}) runs on {here.name} {has}"] if pool.listed(vm)["move"] else []
+    assert [one["message"][: len(said[0])] for one in pool.conflicts()] == said
 
 
 def resides(pool: Pool, vm: str) -> Any:

@@ -152,9 +152,12 @@ def test_vm_that_arrived_without_xapis_knowing_is_not_given_up(pool: Pool, web: 
     assert f"runs on host {other}, where it was moved to" in refused.value.message
     assert f"`xe-toolstack-restart` on {one}, and when that is over on {other}" in refused.value.hint
     pool.refused("attach_vfs", vm=web).says("SRIOV_NOT_MOVED", f"for xapi it is running on {one}")
+    there = f"runs on host {other}, where it was moved to"
+    pool.conflict("VF_DEGRADED", there, f"running on {one}", "Do not start it", vms=[web], host=pool.other)
     pool.box.xapi.restart_toolstack(pool.one.ref)
     assert pool.power_state(web) == "Halted"
     pool.refused("attach_vfs", vm=web).says("SRIOV_NOT_MOVED", "for xapi it is halted")
+    pool.conflict("VF_DEGRADED", there, "for xapi it is halted", "Do not start it", host=pool.other)
     pool.start_refused(web, pool.one).says("SRIOV_NOT_PLACED", f"runs on host {other}")
     pool.box.xapi.restart_toolstack(pool.other.ref)
     assert pool.call("attach_vfs", vm=web)["vfs"] == [{"request": 1, "vf": THERE}]
@@ -195,6 +198,7 @@ def test_halted_vm_waits_for_the_host_that_it_was_going_to(pool: Pool, web: str)
     pool.refused("attach_vfs", vm=web).says(
         "SRIOV_BUSY", f"moved to host {pool.other.name}, which does not tell"
     )
+    pool.conflict_of("VF_DEGRADED", f"host {pool.other.name}, which does not tell", "its start is refused")
     pool.box.declare_dead(pool.other)
     assert pool.call("attach_vfs", vm=web)["host_uuid"] is None
     pool.start(web, pool.one)

@@ -211,7 +211,7 @@ def test_a_xenstore_that_does_not_answer_costs_the_owners(tmp_path: Path) -> Non
     make_vfs(host, "0000:07:00.0", 2)
     os.unlink(host.path(xenstored.SOCKET))
     told = inventory(host)
-    assert (len(told["vfs"]), told["owners_known"]) == (2, False)
+    assert (len(told["vfs"]), told["owners_known"], told["domains"]) == (2, False, None)
 
 
 def test_a_kernel_that_tells_nothing_of_interfaces_costs_settings_and_closes_ports(tmp_path: Path) -> None:

@@ -55,6 +55,7 @@ def test_what_one_domain_has_and_is() -> None:
     assert xenstore.plugged(host, 7) == {"0000:07:10.0": [0], "0000:07:10.2": [1]}
     assert xenstore.plugged(host, 99) == {}
     assert xenstore.domains_of(host, UUID) == [7, 9]
+    assert (xenstore.vms(host), xenstore.vms(AnsweringHost())) == ([UUID], None)
     assert (xenstore.kind(host, 7), xenstore.kind(host, 9)) == ("hvm", None)
 
 

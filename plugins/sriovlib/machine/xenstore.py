@@ -48,6 +48,18 @@ def owners(host: Host) -> Optional[Dict[str, Domain]]:
     return {address: domains[domid] for address, domid in found if address and domid in domains}
 
 
+def vms(host: Host) -> Optional[List[str]]:
+    """The UUIDs of the VMs that have a domain here, xapi knowing of it or not; None where xenstore does not
+    answer."""
+    try:
+        (names,) = _names(host, ["/local/domain"])
+        values = _values(host, [f"/local/domain/{name}/vm" for name in names if name.isdigit()])
+    except OSError:
+        return None
+    found = [re.search(UUID, text or "") for text in values]  # "/vm/UUID"
+    return sorted({uuid.group() for uuid in found if uuid is not None})
+
+
 def domains_of(host: Host, vm_uuid: str) -> Optional[List[int]]:
     """The numbers of the VM's domains here: one, or two while it is moved within this host; none where it
     does not run here, None where xenstore does not answer."""

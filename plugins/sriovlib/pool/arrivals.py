@@ -9,7 +9,7 @@ where it arrived does as it starts goes by that record: a VM that is nowhere is 
 elsewhere is ended (ocaml/xapi/xapi_xenops.ml, resync_resident_on).
 """
 
-from typing import Any, Mapping, Optional
+from typing import Any, Mapping, NamedTuple, Optional
 
 from ..errors import SriovError
 from ..xapi.session import Xapi, XapiError
@@ -21,18 +21,22 @@ from .locked import Call
 UNKNOWN = "SRIOV_UNKNOWN_TO_XAPI"
 
 
+class Said(NamedTuple):
+    """What is so, and what to do about it."""
+
+    message: str
+    hint: str
+
+
 def check(call: Call, entry: Entry) -> None:
     """Refuses a VM that has a domain where it was going, if xapi does not know; and one that is halted, if
     that host cannot tell. `entry`: the VM's in the ledger."""
-    move = entry.move
-    if move is None or move.host is None or move.state not in (MOVING, ARRIVED):
+    there = call.topology.members.get(may_be_on(entry) or "")
+    if there is None:
         return
-    if entry.lease is not None and entry.lease.host == move.host:
-        return  # xapi has known it there
-    there = call.topology.members.get(move.host)
     _, record = state.vm_record(call.xapi.renewed(), call.vm_uuid, template=True)
     is_moved = "pool_migrate" in record["current_operations"].values()
-    if there is None or not there.live or is_moved or is_on(record, there):
+    if not there.live or is_moved or is_on(record, there):
         return
     runs = record["power_state"] == "Running"
     try:
@@ -42,19 +46,24 @@ def check(call: Call, entry: Entry) -> None:
         )  # none are leased
     except SriovError as error:
         if error.code == UNKNOWN:
-            raise _unknown(call, there, record) from error
+            names = {member.ref: member.name for member in call.topology.members.values()}
+            was = names.get(record["resident_on"], "another host") if runs else None
+            raise SriovError("SRIOV_NOT_MOVED", *unknown(call.vm_name, there.name, was)) from error
         why: Optional[Exception] = error if error.code != "SRIOV_VM_NOT_HERE" else None
     except XapiError as error:
         why = error
     else:
         why = None
     if why is not None and not runs:
-        raise SriovError(
-            "SRIOV_BUSY",
-            f"VM {call.vm_name} was being moved to host {there.name}, which does not tell whether it runs "
-            f"there: {why}",
-            "Call again when that host answers; if it is down for good, `xe host-declare-dead` it.",
-        ) from why
+        raise SriovError("SRIOV_BUSY", *untold(call.vm_name, there.name, str(why))) from why
+
+
+def may_be_on(entry: Entry) -> Optional[str]:
+    """The host where the VM was to go, if xapi has not known it there yet."""
+    move = entry.move
+    if move is None or move.state not in (MOVING, ARRIVED):
+        return None
+    return None if entry.lease is not None and entry.lease.host == move.host else move.host
 
 
 def is_on(record: Mapping[str, Any], there: Member) -> bool:
@@ -62,19 +71,25 @@ def is_on(record: Mapping[str, Any], there: Member) -> bool:
     return bool(record["power_state"] == "Running" and record["resident_on"] == there.ref)
 
 
-def _unknown(call: Call, there: Member, record: Mapping[str, Any]) -> SriovError:
-    names = {member.ref: member.name for member in call.topology.members.values()}
-    says, adopt = "halted", f"`xe-toolstack-restart` on {there.name} lets xapi take it over"
-    if record["power_state"] == "Running":
-        was = names.get(record["resident_on"], "another host")
+def unknown(vm_name: str, there: str, was: Optional[str]) -> Said:
+    """The VM has a domain there. `was`: the host where it runs for xapi; None: it is halted."""
+    says, adopt = "halted", f"`xe-toolstack-restart` on {there} lets xapi take it over"
+    if was is not None:
         says = f"running on {was}"
         adopt = (
-            f"`xe-toolstack-restart` on {was}, and when that is over on {there.name}, lets xapi take it over "
-            f"(on {there.name} first would end the VM)"
+            f"`xe-toolstack-restart` on {was}, and when that is over on {there}, lets xapi take it over "
+            f"(on {there} first would end the VM)"
         )
-    return SriovError(
-        "SRIOV_NOT_MOVED",
-        f"VM {call.vm_name} runs on host {there.name}, where it was moved to, and xapi does not know that: "
-        f"for xapi it is {says}.",
+    return Said(
+        f"VM {vm_name} runs on host {there}, where it was moved to, and xapi does not know that: for xapi it "
+        f"is {says}.",
         f"Do not start it: it would run twice. {adopt}; then `attach_vfs` gives it its VFs.",
+    )
+
+
+def untold(vm_name: str, there: str, why: str) -> Said:
+    """It is halted for xapi, and it is not known whether it has a domain there."""
+    return Said(
+        f"VM {vm_name} was being moved to host {there}, which does not tell whether it runs there: {why}",
+        "Call again when that host answers; if it is down for good, `xe host-declare-dead` it.",
     )

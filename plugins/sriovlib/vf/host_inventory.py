@@ -9,7 +9,7 @@ from ..config import vf_settings
 from ..config.sriov_conf import PfConfig
 from ..config.vf_settings import VfSettings
 from ..errors import Problem
-from ..machine import dom0_devices, nvme, sysfs, vgpus
+from ..machine import dom0_devices, nvme, sysfs, vgpus, xenstore
 from ..machine.host import Host
 from ..machine.pci import PhysicalFunction, VirtualFunction
 from ..machine.ports import Port, VfPort
@@ -189,6 +189,7 @@ class HostInventory(NamedTuple):
     starting: Dict[str, str]  # address -> UUID of the VM whose start with it was let through
     needed: Dict[str, List[str]]  # address -> what dom0 needs it for, in parts of a sentence
     cpu_nodes: Mapping[int, Optional[int]] = {}  # physical CPU -> its NUMA node; none where Xen did not tell
+    domains: Optional[List[str]] = None  # UUIDs of the VMs that have a domain; None: xenstore did not tell
 
     def pf(self, wanted: str) -> Optional[PfState]:
         """By address or interface."""
@@ -228,6 +229,7 @@ class HostInventory(NamedTuple):
                 starting=dict(told["starting"]),
                 needed={address: list(what) for address, what in told["needed"].items()},
                 cpu_nodes={int(cpu): node for cpu, node in told.get("cpu_nodes", {}).items()},
+                domains=None if told.get("domains") is None else list(told["domains"]),
             )
         except (KeyError, TypeError, ValueError, AttributeError) as error:
             raise OtherPlugin(f"{type(error).__name__}: {error}") from error
@@ -256,6 +258,7 @@ def read(host: Host) -> HostInventory:
         starting=dict(seen.starting),
         needed={address: list(what) for address, what in needed.items()},
         cpu_nodes=seen.cpu_nodes,
+        domains=xenstore.vms(host),
     )
 
 

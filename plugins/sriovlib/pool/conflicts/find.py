@@ -22,7 +22,7 @@ def find(seen: Seen) -> List[Conflict]:
         by_hand.not_assigned,
         leases.stale,
         leases.other_entries,
-        moving.without_vfs,
+        moving.not_ended,
         settings.not_released,
         settings.unlike_requests,
         invalid.devices,

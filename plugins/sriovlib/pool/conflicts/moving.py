@@ -1,31 +1,74 @@
-"""Running VMs that are without their VFs, as a move of theirs did not come to its end. Pure."""
+"""VMs whose move did not come to its end: without their VFs, or where xapi does not know them. Pure."""
 
-from typing import Iterator
+from typing import Iterator, List, Optional
 
-from .. import ledger
+from ...safetext import listed
+from .. import arrivals
+from ..arrivals import Said
+from ..ledger import Entry, Lease
+from ..state import Vm
 from .view import Conflict, Seen
 
 DEGRADED = "VF_DEGRADED"
 
 
-def without_vfs(seen: Seen) -> Iterator[Conflict]:
-    """A move that is in progress is none: xapi or a call of ours is at it."""
+def not_ended(seen: Seen) -> Iterator[Conflict]:
+    """A move that xapi is at is none."""
     for uuid, entry, lease in seen.leases():
-        vm, move = seen.state.vms[uuid], entry.move
-        if move is None or vm.operations:
+        vm = seen.state.vms[uuid]
+        if entry.move is None or vm.operations:
             continue
-        name, again = seen.vm(uuid), f"`attach_vfs` with vm_uuid={uuid}"
-        if vm.is_running:
-            where = seen.host(vm.resident_on or lease.host)
-            said = f"{name} runs on {where} without its VFs, which were unplugged to move it."
-            if move.state == ledger.ARRIVED:
-                said = f"{name} came to {where}, and its VFs could not be plugged there."
-            elif move.state == ledger.PREPARED:
-                said = f"The move of {name}, which runs on {where}, was cut off while its VFs were unplugged."
-            hint = f"{again} gives it VFs of that host; so does a shutdown and a start."
-        elif vm.power_state == "Suspended":
-            said, hint = f"{name} was suspended without its VFs.", f"Resume it; then {again} gives it VFs."
+        elsewhere = _elsewhere(seen, vm, entry)
+        if elsewhere is not None:
+            yield Conflict(DEGRADED, *elsewhere, [uuid], arrivals.may_be_on(entry))
         else:
-            said = f"{name} ended while its VFs were unplugged, and its entries are away."
-            hint = f"Its next start gives it VFs, or {again} writes its entries now."
-        yield Conflict(DEGRADED, said, hint, [uuid], vm.resident_on or lease.host)
+            yield Conflict(DEGRADED, *_here(seen, vm, lease), [uuid], vm.resident_on or lease.host)
+
+
+def _elsewhere(seen: Seen, vm: Vm, entry: Entry) -> Optional[Said]:
+    """It runs where it was going, and xapi does not know; or that host does not tell whether it does."""
+    there = seen.topology.members.get(arrivals.may_be_on(entry) or "")
+    if there is None or not there.live or (vm.is_running and vm.resident_on == there.uuid):
+        return None
+    name, surveyed = seen.state.name(vm.uuid), seen.surveyed.hosts.get(there.uuid)
+    domains = surveyed.inventory.domains if surveyed is not None else None
+    if domains is not None:
+        was = seen.host(vm.resident_on) if vm.is_running and vm.resident_on else None
+        return arrivals.unknown(name, there.name, was) if vm.uuid in domains else None
+    if vm.is_running:
+        return None
+    said = arrivals.untold(name, there.name, "it did not answer, or its xenstore did not.")
+    return said._replace(hint=f"Until then its start is refused, and so is `attach_vfs`. {said.hint}")
+
+
+def _here(seen: Seen, vm: Vm, lease: Lease) -> Said:
+    name, again = seen.vm(vm.uuid), f"`attach_vfs` with vm_uuid={vm.uuid}"
+    if vm.is_running:
+        where = seen.host(vm.resident_on or lease.host)
+        has = _vfs(seen, vm)
+        hint = f"{again} gives it VFs of that host; so does a shutdown and a start."
+        if has is None:
+            why = "that host did not tell whether it has its VFs"
+            return Said(f"{name} runs on {where}, and its move is not over: {why}.", hint)
+        if not has:
+            return Said(f"{name} runs on {where} without its VFs, which were unplugged to move it.", hint)
+        if len(has) < len(lease.vfs):
+            return Said(f"{name} runs on {where} with {listed(has)} only, and its move is not over.", hint)
+        return Said(f"{name} runs on {where} with its VFs, and its move is not over.", f"{again} ends it.")
+    if vm.power_state == "Suspended":
+        return Said(f"{name} was suspended without its VFs.", f"Resume it; then {again} gives it VFs.")
+    if vm.named:
+        return Said(f"{name} ended before its VFs were unplugged to move it.", f"{again} ends its move.")
+    return Said(
+        f"{name} ended while its VFs were unplugged, and its entries are away.",
+        f"Its next start gives it VFs, or {again} writes its entries now.",
+    )
+
+
+def _vfs(seen: Seen, vm: Vm) -> Optional[List[str]]:
+    """The VFs of its host that its domain has; None where that host did not tell."""
+    surveyed = seen.surveyed.hosts.get(vm.resident_on or "")
+    if surveyed is None or not surveyed.inventory.owners_known:
+        return None
+    running = seen.surveyed.running()
+    return [address for (host, address), uuid in running.items() if (host, uuid) == (vm.resident_on, vm.uuid)]
