@@ -48,6 +48,7 @@ def test_they_are_down_while_their_host_reboots(pool: Pool, ctl: Ctl, vms: List[
         "host2 5 enable host2",
         "host2 6 start mail",
     ]
+    assert "VM mail is shut down while host host2 reboots: it has devices of this host." in plan.err
     said = ctl(*SETUP, "--yes", "--pinned", "shutdown")
     assert said.status == 0, said.err
     assert [pool.record(vm)["resident_on"] for vm in vms] == [host.ref for host in pool.hosts]
@@ -60,6 +61,13 @@ def test_they_are_down_while_their_host_reboots(pool: Pool, ctl: Ctl, vms: List[
 
 def test_they_go_to_another_host(pool: Pool, ctl: Ctl, vms: List[str]) -> None:
     macs = [pool.mac(vm) for vm in vms]
+    plan = ctl(*SETUP, "host2", "--plan", "--pinned", "relocate", "-o", "wide")
+    assert plan.rows[1][2:4] == ["relocate", "mail"]
+    why = (
+        "shut down on host host2 and started on host1: Host host2 runs XCP-ng 8.3.0, on which nobody has conf"
+    )
+    assert f"VM mail is {why}" in plan.err
+    assert "; 1 VM is shut down meanwhile" in plan.err
     said = ctl(*SETUP, "host2", "--yes", "--pinned", "relocate")
     assert said.status == 0, said.err
     assert [pool.record(vm)["resident_on"] for vm in vms] == [pool.one.ref] * 2
@@ -88,6 +96,13 @@ def test_they_are_moved_while_they_run(pool: Pool, ctl: Ctl, vms: List[str]) -> 
         ["disable", "host2"],
         ["reboot", "host2"],
     ]
+    assert "VM mail cannot leave host host2 as the pool is now: Host host2 runs XCP-ng" in plan.err
+    for pinned in ("migrate", "relocate"):
+        plan = ctl(*SETUP, "host2", "--pinned", pinned, "--plan", "--unconfirmed")
+        assert plan.rows[1][2:6] == ["migrate", "mail", "host2", "host1"]
+        assert "VM mail moves from host host2 to host1 while it runs: migrate_vm gives it VFs" in plan.err
+        assert "; 1 VM is moved by migrate_vm" in plan.err
+        assert "shut down" not in plan.err
     said = ctl(*words, "--yes")
     assert said.status == 1
     assert "nobody has confirmed" in said.err

@@ -13,8 +13,11 @@ from ..rollout import plan as plans
 from ..rollout import run as runs
 from ..rollout import state as states
 from ..rollout import steps
+from ..rollout import told as tellings
+from ..rollout.foresee import foresee
 from ..rollout.hosts import Voice
 from ..rollout.plan import HostPlan, Wish
+from ..tasks import Tell
 
 WORDS = ("status", "pause", "resume", "stop")
 
@@ -89,6 +92,8 @@ def _new(client: Client, args: argparse.Namespace) -> int:
     with client.progress("setup") as progress:
         progress.say(f"looking at {len(hosts)} hosts")
         made = runs.look_at_all(pool, hosts, wish, options.pinned, ha, client.patience)
+        if not any(one.blockers for one in made):
+            made = _foreseen(client, made, options, progress.say)
     client.show(_rows(client, made, options.pinned, ha), PLAN)
     blockers = [blocker for one in made for blocker in one.blockers]
     for blocker in blockers:
@@ -99,6 +104,7 @@ def _new(client: Client, args: argparse.Namespace) -> int:
     if all(one.nothing for one in made):
         client.say(f"All {len(made)} hosts have {wish.text(client.pool.network_name)} already.")
         return DONE
+    _say_of_vms(client, made, options.pinned)
     reboots = [one.host for one in made if one.reboot]
     told = _told(made, reboots, options)
     if any(one.move for one in made):
@@ -139,13 +145,27 @@ def _told(made: List[HostPlan], reboots: List[Any], options: states.Options) -> 
         told += f", {len(reboots)} reboot{'s' if len(reboots) > 1 else ''}"
         if len(reboots) > 1:
             told += f", {at_once}" + (", the master last" if any(host.master for host in reboots) else "")
-    stopped = sum(len(one.stop) for one in made)
-    return told + (f"; {stopped} VMs are shut down meanwhile" if stopped else "")
+    moved, stopped = tellings.moved_and_stopped(made, options.pinned)
+    for count, does in ((moved, "moved by migrate_vm"), (stopped, "shut down meanwhile")):
+        vms = "1 VM is" if count == 1 else f"{count} VMs are"
+        told += f"; {vms} {does}" if count else ""
+    return told
+
+
+def _foreseen(client: Client, made: List[HostPlan], options: states.Options, tell: Tell) -> List[HostPlan]:
+    allowed = {"unconfirmed": "true"} if options.unconfirmed else {}
+    return foresee(client.pool, made, options.pinned, allowed, tell)
+
+
+def _say_of_vms(client: Client, made: List[HostPlan], pinned: str) -> None:
+    for one in made:
+        for sentence in tellings.sentences(one, pinned):
+            client.say(sentence)
 
 
 def _rows(client: Client, made: List[HostPlan], pinned: str, ha: bool) -> List[Record]:
     """The steps of all hosts, between those of the pool."""
-    rows = [row for one in made for row in plans.rows(one, pinned)]
+    rows = [row for one in made for row in tellings.rows(one, pinned)]
     if not any(one.reboot for one in made):
         return rows
     off, on = [], []
@@ -248,7 +268,10 @@ def _would(client: Client, args: argparse.Namespace) -> int:
         ha = steps.ha_of(pool) is not None
         ours = [uuid for uuid, host in state.hosts.items() if host.disabled]
         made = runs.look_at_all(pool, left, state.wish, options.pinned, ha, client.patience, ours)
+        with client.progress("setup") as progress:
+            made = _foreseen(client, made, options, progress.say)
         client.show(_rows(client, made, options.pinned, ha), PLAN)
+        _say_of_vms(client, made, options.pinned)
         for blocker in [blocker for one in made for blocker in one.blockers]:
             client.error(blocker)
     about = _summary(client, found[1]) if found else "No setup is under way, and none was left."

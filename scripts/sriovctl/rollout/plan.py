@@ -6,6 +6,7 @@ from typing import (
     Dict,
     Iterator,
     List,
+    Mapping,
     NamedTuple,
     Optional,
     Sequence,
@@ -77,6 +78,16 @@ class Act(NamedTuple):
     after: str
 
 
+class Foreseen(NamedTuple):
+    """What becomes of a VM that xapi cannot move, as the pool is now: it is moved while it runs (MIGRATE), or
+    shut down and started elsewhere (RELOCATE), on host `to` and for the reason `why`. `how` is empty where no
+    host can have it, which may change as hosts get their VFs."""
+
+    how: str
+    to: str
+    why: str
+
+
 class HostPlan(NamedTuple):
     host: Host
     acts: List[Act]
@@ -84,6 +95,7 @@ class HostPlan(NamedTuple):
     move: List[Guest]
     stop: List[Guest]  # those that cannot be moved
     blockers: List[Failed]
+    foreseen: Mapping[str, Foreseen] = {}  # by UUID, of `stop`: where they are to leave the host
 
     @property
     def nothing(self) -> bool:
@@ -267,8 +279,9 @@ def _in_the_way(seen: Seen, stop: List[Guest], pinned: str, ours: bool) -> Itera
             yield Failed(
                 "VM_CANNOT_MOVE",
                 f"VM {guest.name} holds up the reboot of host {host.name}: {reason(guest.blocked)}.",
-                "--pinned shutdown shuts such VMs down and starts them there again, --pinned relocate starts "
-                "them on another host; or shut it down yourself.",
+                "--pinned shutdown shuts such VMs down and starts them there again, --pinned relocate takes "
+                "them to another host, --pinned migrate only while they run (`--plan` says which can be); or "
+                "shut it down yourself.",
             )
         elif pinned != MIGRATE and not guest.stops:
             yield Failed(
@@ -306,46 +319,3 @@ def _without_ha(guest: Guest, ha: bool) -> Guest:
     if ha and not guest.protected and guest.blocked[:1] and guest.blocked[0] in _BY_HA:
         return guest._replace(blocked=())
     return guest
-
-
-# -- the plan as data ----------------------------------------------------------------------------------
-
-
-def rows(plan: HostPlan, pinned: str) -> List[Dict[str, Any]]:
-    """What is done on a host, step by step."""
-    found: List[Dict[str, Any]] = []
-
-    def step(action: str, thing: str, before: Any = None, after: Any = None, why: str = "") -> None:
-        found.append(
-            {
-                "host": plan.host.name,
-                "host_uuid": plan.host.uuid,
-                "step": len(found) + 1,
-                "action": action,
-                "object": thing,
-                "before": before,
-                "after": after,
-                "why": why or None,
-            }
-        )
-
-    host = plan.host.name
-    if plan.reboot:
-        for guest in plan.stop if pinned in (RELOCATE, MIGRATE) else []:
-            step(pinned, guest.name, host, "another", reason(guest.blocked))
-        step("disable", host)
-        for guest in plan.stop if pinned == SHUTDOWN else []:
-            step("shutdown", guest.name, why=reason(guest.blocked))
-        for guest in plan.move:
-            step("migrate", guest.name, host, "another")
-    for act in plan.acts:
-        step(act.function, act.object, act.before, act.after)
-    if plan.reboot:
-        step("reboot", host, why=plan.reboot)
-    if not plan.nothing:
-        step("verify", host)
-    if plan.reboot:
-        step("enable", host)
-        for guest in plan.stop if pinned == SHUTDOWN else []:
-            step("start", guest.name, after=host)
-    return found

@@ -1,0 +1,64 @@
+"""Where VMs go that xapi cannot move, by what the pool says before anything is changed: see Foreseen."""
+
+from typing import Dict, List, Sequence
+
+from .. import migration, names, relocation
+from ..errors import Failed
+from ..names import Vm
+from ..pool import Host, Pool
+from ..tasks import Tell
+from . import plan as plans
+from .plan import Foreseen, Guest, HostPlan
+
+WHILE_IT_RUNS = "migrate_vm gives it VFs there"
+
+
+def foresee(
+    pool: Pool, made: Sequence[HostPlan], pinned: str, allowed: Dict[str, str], tell: Tell
+) -> List[HostPlan]:
+    """The same plans with `foreseen`, where VMs are to leave their hosts. Asks the hosts in the order in
+    which a setup tries them: those first that are done by then. `allowed`: see relocation.planned."""
+    if pinned not in (plans.RELOCATE, plans.MIGRATE):
+        return list(made)
+    found: List[HostPlan] = []
+    done = {plan.host.uuid for plan in made if plan.nothing}
+    for plan in made:
+        others = [one for one in pool.hosts if one.uuid != plan.host.uuid and one.enabled and one.live]
+        others.sort(key=lambda host: host.uuid not in done)
+        seen = {}
+        for guest in plan.stop:
+            tell(f"where VM {guest.name} of host {plan.host.name} can go")
+            seen[guest.uuid] = _of_guest(pool, guest, pinned, others, allowed, tell)
+        found.append(plan._replace(foreseen=seen))
+        done.add(plan.host.uuid)
+    return found
+
+
+def _of_guest(
+    pool: Pool, guest: Guest, pinned: str, others: Sequence[Host], allowed: Dict[str, str], tell: Tell
+) -> Foreseen:
+    whys: List[str] = []
+    for other in others:
+        try:
+            ref = pool.call("VM.get_by_uuid", guest.uuid)
+            vm = names.vm_of(ref, pool.call("VM.get_record", ref))
+            if pinned == plans.MIGRATE:
+                migration.migrate(pool, vm, other, tell, dry_run="true", **allowed)
+                return Foreseen(plans.MIGRATE, other.name, WHILE_IT_RUNS)
+            return _relocated(pool, guest, vm, other, allowed)
+        except Failed as failed:
+            whys.append(failed.message.rstrip("."))
+    return Foreseen("", "", "; ".join(dict.fromkeys(whys)) or "no other host takes VMs")
+
+
+def _relocated(pool: Pool, guest: Guest, vm: Vm, other: Host, allowed: Dict[str, str]) -> Foreseen:
+    try:
+        move = relocation.planned(pool, vm, other, True, allowed)
+    except Failed as failed:
+        if failed.code != "NO_REQUESTS":
+            raise
+        pool.call("VM.assert_can_boot_here", vm.ref, other.ref)
+        return Foreseen(plans.RELOCATE, other.name, f"it has no requests, and {plans.reason(guest.blocked)}")
+    if move is not None and move.live is None:
+        return Foreseen(plans.RELOCATE, other.name, move.why.rstrip("."))
+    return Foreseen(plans.MIGRATE, other.name, WHILE_IT_RUNS)
