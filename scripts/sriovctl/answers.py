@@ -70,6 +70,7 @@ _VM = Fields(
     {
         "power_state": _TEXT,
         "host_uuid": _TEXT,
+        "replaced_at": _NUMBER,
         "requests": [
             Fields({"request": _NUMBER, "by": _NAME, "value": _TEXT, "vf": _TEXT, "settings": _SETTINGS})
         ],

@@ -28,14 +28,19 @@ Family = Tuple[str, str, Sequence[Tuple[Labels, int]]]  # name, description, sam
 
 
 def text(
-    told: Sequence[Told], assignments: Optional[Record], networks: Mapping[str, str], hosts: Mapping[str, str]
+    pool: str,
+    told: Sequence[Told],
+    assignments: Optional[Record],
+    networks: Mapping[str, str],
+    hosts: Mapping[str, str],
 ) -> str:
-    """`networks` and `hosts`: UUID -> name."""
+    """`pool` is its name; `networks` and `hosts`: UUID -> name. All samples have the pool's name: one
+    node_exporter may read the files of several pools, whose hosts may have the same names."""
     families = [*_hosts(told), *_ports(told, networks), *_vms(assignments, hosts)]
     lines: List[str] = []
     for name, described, samples in families:
         lines += head(name, "gauge", described) if samples else []
-        lines += [sample(name, labels, value) for labels, value in samples]
+        lines += [sample(name, (("pool", pool), *labels), value) for labels, value in samples]
     return "".join(f"{line}\n" for line in [*lines, "# EOF"])
 
 
@@ -105,15 +110,19 @@ def _port(host: str, of: Record, address: str) -> Labels:
 
 def _vms(assignments: Optional[Record], hosts: Mapping[str, str]) -> Iterable[Family]:
     vms = (assignments or {}).get("vms") or []
-    requests = [
-        ((("vm_uuid", vm["vm_uuid"]), ("vm", shown.sentence(vm["vm_name"]))), len(vm.get("requests") or []))
-        for vm in vms
-        if vm.get("requests")
-    ]
+    found = (assignments or {}).get("conflicts") or []
+    vm_names = {vm["vm_uuid"]: vm["vm_name"] for vm in vms}
+
+    def named(uuid: str) -> Labels:
+        return (("vm_uuid", uuid), ("vm", shown.sentence(vm_names.get(uuid, ""))))
+
+    requests = [(named(vm["vm_uuid"]), len(vm["requests"])) for vm in vms if vm.get("requests")]
     yield "sriov_vm_requests", "VFs that the VM asked for", requests
-    conflicts = Counter(
-        (one["code"], hosts.get(one.get("host_uuid") or "", ""))
-        for one in (assignments or {}).get("conflicts") or ()
-    )
-    found = [((("code", code), ("host", host)), conflicts[code, host]) for code, host in sorted(conflicts)]
-    yield "sriov_conflicts", "What does not fit together in the pool, by code", found
+    replaced = [(named(vm["vm_uuid"]), vm["replaced_at"]) for vm in vms if vm.get("replaced_at") is not None]
+    yield "sriov_vm_replaced_timestamp_seconds", "When a start of the VM was last re-placed", replaced
+    of_vms = Counter((uuid, one["code"]) for one in found for uuid in one.get("vm_uuids") or ())
+    named_in = [((*named(uuid), ("code", code)), of_vms[uuid, code]) for uuid, code in sorted(of_vms)]
+    yield "sriov_vm_conflicts", "Conflicts of the pool that name the VM, by code", named_in
+    counts = Counter((one["code"], hosts.get(one.get("host_uuid") or "", "")) for one in found)
+    conflicts = [((("code", code), ("host", host)), counts[code, host]) for code, host in sorted(counts)]
+    yield "sriov_conflicts", "What does not fit together in the pool, by code", conflicts

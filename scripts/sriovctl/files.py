@@ -3,6 +3,10 @@
 import os
 from contextlib import suppress
 
+from sriovlib.safetext import safe
+
+from .errors import Failed
+
 
 def write(path: str, text: str, mode: int = 0o666, lasting: bool = True) -> None:
     """A kill or a full disk leaves the old file. `mode` is what a new one may have, less the umask.
@@ -21,3 +25,16 @@ def write(path: str, text: str, mode: int = 0o666, lasting: bool = True) -> None
         with suppress(OSError):
             os.unlink(beside)
         raise
+
+
+def write_output(path: str, text: str) -> None:
+    """The file that an option names; a link stays one. Raises Failed."""
+    path = os.path.realpath(path)
+    try:
+        write(path, text)
+    except OSError as error:
+        raise Failed(
+            "NOT_WRITTEN",
+            f"{safe(path)} cannot be written: {error.strerror}.",
+            "Name another file, or make room for it.",
+        ) from error

@@ -8,7 +8,7 @@ from typing import Any, Callable
 
 import pytest
 from managed_pool import Pool
-from sriovctl.commands import map as command
+from sriovctl import files
 from sriovctl.errors import Failed
 
 pytestmark = pytest.mark.story
@@ -93,7 +93,7 @@ def test_other_suffixes_are_not_understood(ctl: Ctl) -> None:
 
 def test_file_that_cannot_be_written(tmp_path: Path) -> None:
     with pytest.raises(Failed, match="cannot be written: No such file or directory"):
-        command.write(str(tmp_path / "none" / "pool.html"), "new")
+        files.write_output(str(tmp_path / "none" / "pool.html"), "new")
 
 
 def test_full_disk_leaves_the_old_file(tmp_path: Path) -> None:
@@ -104,7 +104,7 @@ def test_full_disk_leaves_the_old_file(tmp_path: Path) -> None:
     resource.setrlimit(resource.RLIMIT_FSIZE, (1000, before[1]))
     try:
         with pytest.raises(Failed, match="cannot be written: File too large"):
-            command.write(str(path), "new" * 1000)
+            files.write_output(str(path), "new" * 1000)
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, before)
     assert path.read_text() == "old"
@@ -115,5 +115,5 @@ def test_link_stays_a_link(tmp_path: Path) -> None:
     path, link = tmp_path / "shown.html", tmp_path / "pool.html"
     path.write_text("old")
     link.symlink_to(path)
-    command.write(str(link), "new")
+    files.write_output(str(link), "new")
     assert (link.is_symlink(), path.read_text()) == (True, "new")

@@ -1,11 +1,14 @@
 """`sriovctl metrics`: the pool for Prometheus, and what is not said of hosts that do not answer."""
 
+import os
 import shutil
 import subprocess
+import time
+from pathlib import Path
 from typing import Any, Callable, List
 
 import pytest
-from managed_pool import Pool
+from managed_pool import OTHER_SLOTS, Pool
 
 pytestmark = pytest.mark.story
 
@@ -13,9 +16,12 @@ Ctl = Callable[..., Any]
 
 
 def samples(text: str, name: str) -> List[str]:
-    """Of a metric, without its name."""
+    """Of a metric, without its name and the pool's, which all have."""
     assert text.endswith("\n# EOF\n")
-    return [line[len(name) :] for line in text.splitlines() if line.startswith((name + "{", name + " "))]
+    start = name + '{pool="host1",'
+    found = [line for line in text.splitlines() if line.startswith(name + "{")]
+    assert all(line.startswith(start) for line in found)
+    return ["{" + line[len(start) :] for line in found]
 
 
 def test_metrics_of_a_pool(pool: Pool, ctl: Ctl) -> None:
@@ -58,10 +64,72 @@ def test_a_host_that_is_lost_has_no_numbers(pool: Pool, ctl: Ctl) -> None:
 
 def test_what_does_not_fit_together(pool: Pool, ctl: Ctl) -> None:
     pool.start(pool.vm("first", "0/0000:07:10.0"), pool.one)
-    pool.vm("second", "0/0000:07:10.0")
-    found = samples(ctl("metrics").out, "sriov_conflicts")
+    second = pool.vm("second", "0/0000:07:10.0")
+    text = ctl("metrics").out
+    found = samples(text, "sriov_conflicts")
     assert found
     assert all(line.startswith('{code="') for line in found)
+    named = f'{{vm_uuid="{second}",vm="second",code="ENTRY_NOT_LEASED"}} 1'
+    assert named in samples(text, "sriov_vm_conflicts")
+
+
+@OTHER_SLOTS
+def test_when_a_vm_was_last_replaced(pool: Pool, ctl: Ctl) -> None:
+    """By a call it gets VFs of another host without a re-placement."""
+    web = pool.with_vf("web")
+    assert samples(ctl("metrics").out, "sriov_vm_replaced_timestamp_seconds") == []
+    before = int(time.time())
+    pool.restarts(web, pool.other)
+    (line,) = samples(ctl("metrics").out, "sriov_vm_replaced_timestamp_seconds")
+    labels, when = line.split()
+    assert labels == f'{{vm_uuid="{web}",vm="web"}}'
+    assert before <= int(when) <= time.time()
+    pool.shut_down(web)
+    pool.reinstate(web, on=pool.one)
+    assert samples(ctl("metrics").out, "sriov_vm_replaced_timestamp_seconds") == []
+
+
+def test_hosts_of_one_name(pool: Pool, ctl: Ctl) -> None:
+    """Of two samples with the same labels Prometheus and node_exporter take neither."""
+    pool.api("host.set_name_label", pool.other.ref, "host1")
+    expected = [f'{{host="host1 ({host.uuid})"}} 1' for host in (pool.one, pool.other)]
+    text = ctl("metrics").out
+    assert samples(text, "sriov_host_up") == sorted(expected)
+    lines = [line.rpartition(" ")[0] for line in text.splitlines() if not line.startswith("#")]
+    assert len(lines) == len(set(lines))
+
+
+# -- to a file -----------------------------------------------------------------------------------------------
+
+
+def test_file_is_written_where_a_host_is_lost_too(pool: Pool, ctl: Ctl, tmp_path: Path) -> None:
+    file = tmp_path / "pool.prom"
+    said = ctl("metrics", "-o", str(file))
+    assert (said.status, said.out, said.err) == (0, "", "")
+    assert file.read_text() == ctl("metrics").out
+    pool.box.lose(pool.other)
+    assert ctl("metrics", "-o", str(file)).status == 4
+    assert samples(file.read_text(), "sriov_host_up") == ['{host="host1"} 1', '{host="host2"} 0']
+    umask = os.umask(0o022)
+    os.umask(umask)
+    assert file.stat().st_mode & 0o777 == 0o666 & ~umask  # node_exporter is another user
+
+
+def test_a_pool_that_is_silent_leaves_the_file(pool: Pool, ctl: Ctl, tmp_path: Path) -> None:
+    """Prometheus then sees how old it is."""
+    file = tmp_path / "pool.prom"
+    ctl("metrics", "-o", str(file))
+    before = file.stat()
+    pool.box.xapi.password = "another"
+    assert ctl("metrics", "-o", str(file)).status == 1
+    assert (file.stat().st_ino, file.stat().st_mtime_ns) == (before.st_ino, before.st_mtime_ns)
+
+
+def test_a_file_that_node_exporter_would_not_read(ctl: Ctl, tmp_path: Path) -> None:
+    said = ctl("metrics", "-o", str(tmp_path / "pool.txt"))
+    assert said.status == 2
+    assert "does not end with .prom" in said.err
+    assert os.listdir(str(tmp_path)) == []
 
 
 def test_promtool_has_nothing_to_say_of_a_pool(pool: Pool, ctl: Ctl) -> None:

@@ -18,9 +18,11 @@ def list_assignments(host: Host, session: Any, args: Mapping[str, str]) -> Dict[
     """The plugin's `list_assignments`, on the master: `{vms, conflicts, hosts}`.
 
     `vms`: those with requests or `pci` entries, `{vm_uuid, vm_name, power_state, resident_on, host_uuid,
-    parked, move, requests: [{request, by, value, settings, vf, portable, guest}], pci, others, warnings}`;
-    `host_uuid` is the lease's, `move` is null or `{state, host_uuid, since}` (see pool/moves.py),
-    `guest` is what guest.needs says, `others` are the entries that are not ours.
+    parked, move, replaced_at, requests: [{request, by, value, settings, vf, portable, guest}], pci, others,
+    warnings}`; `host_uuid` is the lease's, `move` is null or `{state, host_uuid, since}` (see pool/moves.py),
+    `replaced_at` is when a start of the VM was last re-placed, in seconds by the master's clock, null: not
+    since it got the VFs of its host by a call. `guest` is what guest.needs says, `others` are the entries
+    that are not ours.
     `hosts`: `{host_uuid, name, live, version}`, version null where the host did not tell. With `places` each
     VM has `places`, for each host of the pool whether it `can` have VFs there for its requests (null: it is
     not known), and its `vfs` or the `problem`.
@@ -94,6 +96,10 @@ def _move(entry: Optional[Entry]) -> Optional[Dict[str, Any]]:
     return {"state": entry.move.state, "host_uuid": entry.move.host, "since": entry.move.since}
 
 
+def _replaced_at(entry: Optional[Entry]) -> Optional[int]:
+    return max(entry.lease.replaced.values(), default=None) if entry and entry.lease else None
+
+
 def _row(
     seen: Seen, vm: Vm, serving: Dict[Choice, placement.Serving], memory: far_vfs.Memory
 ) -> Dict[str, Any]:
@@ -129,6 +135,7 @@ def _row(
         "host_uuid": entry.lease.host if entry and entry.lease else None,
         "parked": entry is not None and entry.is_parked,
         "move": _move(entry),
+        "replaced_at": _replaced_at(entry),
         "requests": requests,
         "pci": vm.pci,
         "others": [one.text for one in pci_entries.entries(vm.pci or "") if one.address not in vfs.values()],

@@ -1,7 +1,6 @@
 """`map`: the pool as a picture, in the terminal or in one HTML or SVG file."""
 
 import argparse
-import os
 import sys
 import time
 from functools import partial
@@ -98,22 +97,9 @@ def run(client: Client, args: argparse.Namespace) -> int:
         return looking.status_of(answers)
     draw = html.text if args.output.lower().endswith(".html") else svg.text
     made = time.strftime("Drawn on %Y-%m-%d at %H:%M UTC", time.gmtime())
-    write(args.output, draw(whole, f"{made} by sriovctl {VERSION}."))
+    files.write_output(args.output, draw(whole, f"{made} by sriovctl {VERSION}."))
     client.say(f"{args.output}: {look.total(whole)}")
     return looking.say_failures(client, looking.once(answers))
-
-
-def write(path: str, text: str) -> None:
-    """The whole file or none. A link stays one."""
-    path = os.path.realpath(path)
-    try:
-        files.write(path, text)
-    except OSError as error:
-        raise Failed(
-            "NOT_WRITTEN",
-            f"{safe(path)} cannot be written: {error.strerror}.",
-            "Name another file, or make room for it.",
-        ) from error
 
 
 def _output(typed: str) -> str:

@@ -1,14 +1,20 @@
 """`metrics`: the pool's hosts, ports, VFs and conflicts for Prometheus."""
 
 import argparse
+from collections import Counter
 from functools import partial
+from typing import Dict
 
-from .. import exposition, names
+from sriovlib.safetext import safe
+
+from .. import exposition, files, names
 from ..client import Client
 from ..command import Command, hosts
 from ..exposition import Told
+from ..pool import Pool
 from . import looking
 
+SUFFIX = ".prom"
 QUESTIONS = ("status", "list_pfs", "list_vfs")
 
 
@@ -20,10 +26,10 @@ def run(client: Client, args: argparse.Namespace) -> int:
     questions.append((pool.master_host, "list_assignments"))
     calls = [(host, partial(pool.plugin, host, function)) for host, function in questions]
     *of_hosts, assignments = pool.together(calls, client.patience)
-    number = len(asked)
+    number, host_names = len(asked), _host_names(pool)
     told = [
         Told(
-            host.name,
+            host_names[host.uuid],
             of_hosts[place].value,
             of_hosts[place + number].value,
             of_hosts[place + 2 * number].value,
@@ -31,9 +37,40 @@ def run(client: Client, args: argparse.Namespace) -> int:
         for place, host in enumerate(asked)
     ]
     networks = {one.uuid: one.name for one in names.networks(pool)}
-    its_hosts = {host.uuid: host.name for host in pool.hosts}
-    client.write(exposition.text(told, assignments.value, networks, its_hosts))
+    text = exposition.text(pool.name, told, assignments.value, networks, host_names)
+    if args.output is None:
+        client.write(text)
+    else:
+        files.write_output(args.output, text)
     return looking.say_failures(client, looking.once([*of_hosts, assignments]))
 
 
-COMMANDS = [Command("metrics", "the pool as gauges for Prometheus (OpenMetrics)", hosts, run)]
+def _host_names(pool: Pool) -> Dict[str, str]:
+    """By UUID. Hosts may have one name, and of two samples with the same labels Prometheus takes none."""
+    shared = Counter(host.name for host in pool.hosts)
+    return {
+        host.uuid: f"{host.name} ({host.uuid})" if shared[host.name] > 1 else host.name for host in pool.hosts
+    }
+
+
+def _output(typed: str) -> str:
+    if typed.endswith(SUFFIX):
+        return typed
+    raise argparse.ArgumentTypeError(
+        f"`{safe(typed)}` does not end with {SUFFIX}: node_exporter's textfile collector reads no other files"
+    )
+
+
+def _arguments(parser: argparse.ArgumentParser) -> None:
+    hosts(parser)
+    parser.add_argument(
+        "-o",
+        "--output",
+        type=_output,
+        default=argparse.SUPPRESS,
+        metavar="FILE",
+        help=f"write them to this file, `{SUFFIX}`, for node_exporter's textfile collector",
+    )
+
+
+COMMANDS = [Command("metrics", "the pool as gauges for Prometheus (OpenMetrics)", _arguments, run)]
