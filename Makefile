@@ -25,11 +25,11 @@ quick: venv ## run the unit tests
 	    $(PYTHON) -m pytest -q --numprocesses=auto --dist=loadfile tests/unit
 
 test: venv python-3.6 ## run all tests on one Python, of dom0's where there is one; as root those of the package too
-	@[ "$$(id -u)" != 0 ] || scripts/need rpmbuild=rpm mmdebstrap strace promtool=prometheus
+	@[ "$$(id -u)" != 0 ] || scripts/need rpmbuild=rpm mmdebstrap strace promtool=prometheus prometheus-node-exporter
 	@$(PYTHON) scripts/run-tests
 
 test-all: venv python-3.6 ## run them on every Python found here
-	@[ "$$(id -u)" != 0 ] || scripts/need rpmbuild=rpm mmdebstrap strace promtool=prometheus
+	@[ "$$(id -u)" != 0 ] || scripts/need rpmbuild=rpm mmdebstrap strace promtool=prometheus prometheus-node-exporter
 	@$(PYTHON) scripts/run-tests --everywhere
 
 # mypy takes one module of a name at a time, and each folder of tests has a conftest.

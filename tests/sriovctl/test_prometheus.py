@@ -1,0 +1,261 @@
+"""A pool as a real Prometheus sees it: what sriovctl and sriov-metrics write, read by a real node_exporter,
+the queries of the dashboard, and alerts that fire."""
+
+import json
+import os
+import re
+import shutil
+import subprocess
+import time
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Any, Dict, Iterator, List, Set
+
+import prometheus
+import pytest
+from managed_pool import Pool, alike, other_slot
+from metered import PF0, VF0, WEB, Metered
+from prometheus import Prometheus
+from sriovctl import main
+from sriovlib.config import sriov_conf
+from sriovlib.machine import pci
+
+pytestmark = [pytest.mark.story, prometheus.needed]
+
+DOCS = Path(__file__).resolve().parents[2] / "docs" / "prometheus"
+TRIED = Path(__file__).with_name("alerts.test.yml")
+RULES, DASHBOARD = DOCS / "sriov.rules.yml", DOCS / "grafana-dashboard.json"
+POOL_FILE = "host/run/sriov/pool.prom"  # where the timer of dom0 has it
+NAME = 'web "1"\\\nx'
+
+
+class Scene:
+    """Two hosts and one without the package. On the first `NAME` runs with a VF that has lost its VLAN,
+    and no VF is free; on the second `db` was re-placed, and the file wants more VFs. The traffic is that of
+    another host, whose driver counts drops."""
+
+    def __init__(self, pool: Pool, metered: Metered, file: Path) -> None:
+        self.pool, self.metered, self.file = pool, metered, file
+        self._arrange()
+        metered.write(sriov_conf.PATH, "[host]\ntextfile = yes\n")
+        assert metered.service.is_wanted()
+        metered.starts(WEB, {VF0: 1})
+        self.carry()
+        self.write()
+
+    def _arrange(self) -> None:
+        pool = self.pool
+        db = pool.with_vf("db")
+        pool.restarts(db, pool.other)
+        self.web = pool.with_vf(NAME, vlan="12")
+        for number in range(3):
+            self.last = pool.with_vf(f"other{number}")
+        pool.start(self.web, pool.one)
+        (vf,) = [one for one in pool.vfs(pool.one) if (one["assigned_to"] or {}).get("vm_uuid") == self.web]
+        pool.one.machine.run(["ip", "link", "set", "dev", "eth1", "vf", str(vf["index"]), "vlan", "0"])
+        other = pool.other.machine
+        wanted = other.read(sriov_conf.PATH).replace("vfs = 4", "vfs = 6")
+        other.replace_file(sriov_conf.PATH, wanted.encode())
+        pool.box.add_host(alike(3), plugin=None)
+
+    def write(self) -> None:
+        """As the timer does, each few minutes; the status says that a host has no package."""
+        assert main.run(["metrics", "-o", str(self.file)], local=False) == 4
+
+    def carry(self) -> None:
+        """A period, in which the VM's VF carries something."""
+        port = self.metered.port(PF0)
+        self.metered.cards.carry(port, 0, 500, 50)
+        counted = self.metered.cards.counted[port][0]
+        for name in ("tx_packets", "rx_dropped", "tx_dropped"):
+            counted[name] = counted.get(name, 0) + 5
+        self.metered.period()
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("prometheus")
+
+
+@pytest.fixture(scope="module")
+def server(folder: Path) -> Iterator[Prometheus]:
+    """Its alerts fire at once: their times are promtool's to see, below."""
+    rules = folder / "rules.yml"
+    rules.write_text(re.sub(r"^ +for: .*\n", "", RULES.read_text(), flags=re.MULTILINE))
+    file = folder / POOL_FILE
+    with Prometheus.reading(folder, file.parent, file, rules) as server:
+        yield server
+
+
+@pytest.fixture(scope="module")
+def scene(folder: Path, server: Prometheus) -> Iterator[Scene]:
+    """Arranged while Prometheus begins, for which it takes five seconds."""
+    with ExitStack() as stack:
+        patch = pytest.MonkeyPatch()
+        stack.callback(patch.undo)
+        pool = stack.enter_context(Pool.made(other_slot))
+        patch.setenv("SRIOVCTL_HOST", pool.box.url)
+        patch.setenv("SRIOVCTL_PASSWORD", pool.box.xapi.password)
+        for name in ("CONFIG", "DATA", "CACHE"):
+            patch.setenv(f"SRIOVCTL_{name}_DIR", str(folder / name))
+        metered = Metered(folder, patch)
+        for end in (metered.rrdd.stop, metered.xenstored.stop, metered.service.end):
+            stack.callback(end)
+        pfs, vfs = pci.functions(metered.host)
+        patch.setattr(pci, "functions", lambda _host: ([pf._replace(driver="i40e") for pf in pfs], vfs))
+        metered.write("/proc/kallsyms", "ffffffffc0a00000 t i40e_get_vf_stats\t[i40e]\n")
+        made = Scene(pool, metered, folder / POOL_FILE)
+        server.wait_for("sriov_vf_rx_bytes_total and on () sriov_host_up")
+        made.carry()
+        server.wait_for("rate(sriov_vf_rx_bytes_total[20s]) > 0")
+        yield made
+
+
+# -- samples -----------------------------------------------------------------------------------------------
+
+
+def test_names_with_quotes_and_line_breaks(scene: Scene, server: Prometheus) -> None:
+    (info,) = server.wait_for("sriov_vf_info")
+    assert info.labels["vm"] == 'web\'s\n"name"'
+    (vf,) = server.wait_for(f'sriov_vf_vm{{vm_uuid="{scene.web}"}}')
+    assert (vf.labels["vm"], vf.labels["host"], vf.labels["state"]) == ('web "1"\\ x', "host1", "in-use")
+
+
+def test_gauges_of_the_pool(scene: Scene, server: Prometheus) -> None:
+    scene.write()
+    port = '{host="host1",pf="eth1"}'
+    vfs = {one.labels["state"]: one.value for one in server.wait_for(f"sriov_pf_vfs{port}")}
+    assert vfs == {"free": 0, "assigned": 3, "in-use": 1, "dom0": 0, "reserved": 0, "unknown": 0}
+    up = {one.labels["host"]: one.value for one in server.query("sriov_host_up")}
+    assert up == {"host1": 1, "host2": 1, "host3": 0}
+    (ago,) = server.query("time() - sriov_vm_replaced_timestamp_seconds")
+    assert ago.labels["vm"] == "db"
+    assert 0 <= ago.value < 600
+
+
+def test_output_is_openmetrics(scene: Scene, server: Prometheus) -> None:
+    """Prometheus has a strict parser for it."""
+    (vf,) = server.wait_for(f'openmetrics_sriov_vf_vm{{vm_uuid="{scene.web}"}}')
+    assert vf.labels["vm"] == 'web "1"\\ x'
+
+
+# -- the dashboard -----------------------------------------------------------------------------------------
+
+
+def expressions() -> List[str]:
+    document = json.loads(DASHBOARD.read_text(encoding="utf-8"))
+    return [target["expr"] for panel in document["panels"] for target in panel["targets"]]
+
+
+def filled(expression: str) -> str:
+    """As Grafana sends it, where all is chosen."""
+    document = json.loads(DASHBOARD.read_text(encoding="utf-8"))
+    values = {one["name"]: one.get("allValue", "") for one in document["templating"]["list"]}
+    values["__rate_interval"] = "20s"
+    return re.sub(r"\$(\w+)", lambda name: values[name.group(1)], expression)
+
+
+@pytest.mark.usefixtures("scene")
+def test_each_query_of_the_dashboard_gives_data(server: Prometheus) -> None:
+    asked = expressions()
+    assert len(asked) == 20
+    assert [one for one in asked if not server.query(filled(one))] == []
+
+
+@pytest.mark.usefixtures("scene")
+def test_legends_and_variables_of_the_dashboard_are_labels(server: Prometheus) -> None:
+    document = json.loads(DASHBOARD.read_text(encoding="utf-8"))
+    for panel in document["panels"]:
+        for target in panel["targets"]:
+            legend = set(re.findall(r"\{\{(\w+)\}\}", target.get("legendFormat", "")))
+            for one in server.query(filled(target["expr"])):
+                assert legend <= set(one.labels), panel["title"]
+    for variable in document["templating"]["list"][1:]:
+        match = re.fullmatch(r"label_values\((.*), (\w+)\)", variable["query"]["query"])
+        assert match, variable
+        assert all(match.group(2) in one.labels for one in server.query(filled(match.group(1))))
+
+
+def test_dashboard_has_all_metrics_but_those_of_the_alerts(scene: Scene) -> None:
+    text = "".join(path.read_text() for path in scene.file.parent.glob("*.prom"))
+    metrics: Set[str] = set(re.findall(r"^# TYPE (\w+) ", text, re.MULTILINE))
+    shown = " ".join([*expressions(), RULES.read_text()])
+    assert {one for one in metrics if one not in shown} == {
+        "sriov_host_ready",
+        "sriov_pf_link_up",
+        "sriov_vm_requests",
+    }
+
+
+def test_traffic_is_asked_for_as_it_was_tried() -> None:
+    """promtool sees below that what one VM carried is not called another's."""
+    tried = set(re.findall(r"expr: sum by \(vm\) \((.*)\)$", TRIED.read_text(), re.MULTILINE))
+    (join,) = {re.sub(r"rate\(.*?\)", "RATE", one) for one in tried}
+    shown = [re.sub(r"rate\(.*?\)", "RATE", one.replace('{vm=~"$vm"}', "")) for one in expressions()]
+    assert shown.count(f"sum by (vm) ({join})") == 6
+    document = (DOCS.parent / "metrics.md").read_text(encoding="utf-8")
+    assert join in re.sub(r"rate\(.*?\)", "RATE", document)
+
+
+# -- configuration -----------------------------------------------------------------------------------------
+
+
+def promtool(*words: str) -> None:
+    ended = subprocess.run(["promtool", *words], stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
+    assert ended.returncode == 0, ended.stdout.decode()
+
+
+def test_the_documented_configuration(tmp_path: Path) -> None:
+    document = (DOCS.parent / "metrics.md").read_text(encoding="utf-8")
+    ((indent, block),) = re.findall(r"^( *)```yaml\n(.*?)```", document, re.MULTILINE | re.DOTALL)
+    (tmp_path / "prometheus.yml").write_text(re.sub(f"^{indent}", "", block, flags=re.MULTILINE))
+    shutil.copy(str(RULES), str(tmp_path))
+    promtool("check", "config", str(tmp_path / "prometheus.yml"))
+
+
+# -- alerts ------------------------------------------------------------------------------------------------
+
+
+def test_promtool_takes_the_rules() -> None:
+    promtool("check", "rules", str(RULES))
+
+
+def test_alerts_by_promtool() -> None:
+    """Which samples make an alert, after which time, and which make none."""
+    promtool("test", "rules", str(TRIED))
+
+
+def fire(server: Prometheus, *expected: str) -> None:
+    """Waits until these alerts fire, and no others."""
+    prometheus.wait_for(lambda: set(server.firing()) == set(expected), server.firing)
+
+
+def test_alerts_fire_and_end(scene: Scene, server: Prometheus) -> None:
+    others = ("SriovDrift", "SriovVfDegraded", "SriovHostWithoutPackage")
+    scene.write()
+    fire(server, "SriovNoFreeVf", *others)
+    of_each: Dict[str, Any] = server.firing()
+    (full,), (degraded,), (without,) = (
+        of_each[name] for name in ("SriovNoFreeVf", "SriovVfDegraded", "SriovHostWithoutPackage")
+    )
+    assert full["annotations"]["summary"] == "Port eth1 (0000:07:00.0) of host host1 has no free VF"
+    assert 'VM web "1"\\ x is without its VF' in degraded["annotations"]["summary"]
+    assert without["labels"]["host"] == "host3"
+
+    scene.pool.unassign(scene.last)
+    scene.write()
+    fire(server, *others)
+
+
+def test_alerts_of_metrics_that_are_old_or_gone(scene: Scene, server: Prometheus) -> None:
+    scene.write()
+    long_ago = time.time() - 3600
+    os.utime(str(scene.file), (long_ago, long_ago))
+    prometheus.wait_for(lambda: "SriovMetricsOld" in server.firing(), server.firing)
+    (old,) = server.firing()["SriovMetricsOld"]
+    assert old["labels"]["file"] == str(scene.file)
+    scene.file.unlink()
+    fire(server, "SriovMetricsGone")
+    scene.write()
+    prometheus.wait_for(lambda: "SriovDrift" in server.firing(), server.firing)
+    assert not {"SriovMetricsGone", "SriovMetricsOld"} & set(server.firing())
