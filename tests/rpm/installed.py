@@ -11,6 +11,7 @@ from scratch import Dom0
 VM = "11111111-2222-4333-8444-555555555555"
 CONFIGURATION = "/etc/sriov.conf"
 ENABLED = "/etc/systemd/system/multi-user.target.wants/sriov-restore.service"
+POOL_METRICS_ENABLED = "/etc/systemd/system/timers.target.wants/sriov-pool-metrics.timer"
 METRICS_ENABLED = "/etc/systemd/system/multi-user.target.wants/sriov-metrics.service"
 
 

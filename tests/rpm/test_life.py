@@ -16,6 +16,7 @@ from installed import (
     CONFIGURATION,
     ENABLED,
     METRICS_ENABLED,
+    POOL_METRICS_ENABLED,
     answering_version,
     compiled_modules,
     links,
@@ -38,6 +39,7 @@ def test_a_new_installation(host: Dom0, package: Package, libraries: List[Librar
     assert answering_version(host) == package.version
     assert os.path.lexists(host.path(ENABLED))
     assert os.path.lexists(host.path(METRICS_ENABLED))
+    assert not os.path.lexists(host.path(POOL_METRICS_ENABLED))
     assert compiled_modules(host) == set(package.library)
     assert host.run("sriovctl", "--version").said == f"sriovctl {package.version}\n"
     lines = host.read(CONFIGURATION).splitlines()
@@ -46,7 +48,13 @@ def test_a_new_installation(host: Dom0, package: Package, libraries: List[Librar
 
 def test_systemd_understands_the_service(host: Dom0, package: Package) -> None:
     host.rpm_succeeds("--install", package.path)
-    for unit in ("sriov-restore.service", "sriov-xapi-started.service", "sriov-metrics.service"):
+    for unit in (
+        "sriov-restore.service",
+        "sriov-xapi-started.service",
+        "sriov-metrics.service",
+        "sriov-pool-metrics.service",
+        "sriov-pool-metrics.timer",
+    ):
         ended = host.run("systemd-analyze", "verify", "--man=no", unit)
         assert "sriov" not in ended.said
 
@@ -135,6 +143,8 @@ def test_an_erasure_leaves_nothing(host: Dom0, package: Package, libraries: List
     before = host.files()
     host.rpm_succeeds("--install", package.path)
     answering_version(host)
+    assert host.run("systemctl", "--quiet", "enable", "sriov-pool-metrics.timer").status == 0
+    assert os.path.lexists(host.path(POOL_METRICS_ENABLED))
     host.write("/run/sriov/host.lock", "")
     host.write(package.library_folder + "/__pycache__/errors.cpython-36.pyc", "of another Python")
     with watching(host, libraries) as watched:

@@ -1,11 +1,15 @@
 """What is in the package, and who can read it."""
 
+import os
 import subprocess
 from pathlib import Path
 from typing import List
 
 import packages
 from packages import Package
+from scratch import ROOT
+
+PROMETHEUS = os.path.join(ROOT, "docs", "prometheus")
 
 
 def query(package: Package, *arguments: str) -> List[str]:
@@ -34,6 +38,17 @@ def test_package_has_the_whole_library_and_no_byte_code(package: Package) -> Non
     modules = {path.partition("/plugins/sriovlib/")[2] for path in files if path.endswith(".py")}
     assert modules - {""} == set(package.library)
     assert not [path for path in files if path.endswith(".pyc") or "__pycache__" in path]
+
+
+def test_package_has_what_prometheus_and_grafana_are_given(package: Package) -> None:
+    folder = "/usr/share/doc/xapi-sriov"
+    documents = {
+        path.replace(f"xapi-sriov-{package.version}", "xapi-sriov") for path in query(package, "--docfiles")
+    }
+    assert {
+        f"{folder}/metrics.md",
+        *(f"{folder}/prometheus/{name}" for name in os.listdir(PROMETHEUS)),
+    } <= documents
 
 
 def test_package_unpacks_nothing_into_xapis_folders(package: Package) -> None:
