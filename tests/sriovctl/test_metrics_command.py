@@ -1,6 +1,8 @@
 """`sriovctl metrics`: the pool for Prometheus, and what is not said of hosts that do not answer."""
 
 import os
+import re
+import shlex
 import shutil
 import subprocess
 import time
@@ -13,6 +15,7 @@ from managed_pool import OTHER_SLOTS, Pool
 pytestmark = pytest.mark.story
 
 Ctl = Callable[..., Any]
+UNIT = Path(__file__).resolve().parents[2] / "hooks" / "boot" / "sriov-pool-metrics.service"
 
 
 def samples(text: str, name: str) -> List[str]:
@@ -113,6 +116,16 @@ def test_file_is_written_where_a_host_is_lost_too(pool: Pool, ctl: Ctl, tmp_path
     umask = os.umask(0o022)
     os.umask(umask)
     assert file.stat().st_mode & 0o777 == 0o666 & ~umask  # node_exporter is another user
+
+
+def test_in_dom0_as_the_timer_runs_it(pool: Pool, ctl_of: Ctl, tmp_path: Path) -> None:
+    """On a member, too."""
+    (command,) = re.findall("^ExecStart=(.*)$", UNIT.read_text(), re.MULTILINE)
+    file = tmp_path / "pool.prom"
+    program, *words = shlex.split(command.replace("/run/sriov/pool.prom", str(file)))
+    assert program == "/usr/bin/sriovctl"
+    assert ctl_of(pool.other, *words) == (0, "", "")
+    assert samples(file.read_text(), "sriov_host_up") == ['{host="host1"} 1', '{host="host2"} 1']
 
 
 def test_a_pool_that_is_silent_leaves_the_file(pool: Pool, ctl: Ctl, tmp_path: Path) -> None:
