@@ -112,8 +112,8 @@ _SHAPES: Dict[str, Shape] = {
     "migrate_vm": Fields(
         {"host_uuid": _NAME, "changed": _FLAG, "vfs": [_PLACED], "seconds": Fields({})}, _WARNED
     ),
-    "detach_vfs": Fields({"changed": _FLAG, "detached": [_PLACED]}),
-    "attach_vfs": Fields({"host_uuid": _TEXT, "changed": _FLAG, "vfs": [_PLACED]}),
+    "detach_vfs": Fields({"changed": _FLAG, "detached": [_PLACED]}, _WARNED),
+    "attach_vfs": Fields({"host_uuid": _TEXT, "changed": _FLAG, "vfs": [_PLACED]}, _WARNED),
     "set_vf_count": Fields({"before": _NUMBER, "after": _NUMBER, "reboot_required": _FLAG}, _WARNED),
     "configure_vf": _VF,
 }

@@ -24,7 +24,7 @@ from live_moves import (
 from managed_pool import Pool, other_slot
 from sriovlib.errors import SriovError
 from sriovlib.machine import xenstore
-from sriovlib.pool import inventories
+from sriovlib.pool import guidance, inventories
 from values import NULL
 
 pytestmark = pytest.mark.story
@@ -280,6 +280,32 @@ def test_detached_vm_that_ends_has_its_vf_at_its_next_start(pool: Pool, web: str
     pool.shut_down(web)
     pool.restarts(web, pool.one, "since a move", VF)
     is_whole(pool, web, pool.one, VF)
+
+
+GUIDANCES = ("pending_guidances", "pending_guidances_recommended", "pending_guidances_full")
+
+
+@pytest.mark.parametrize("field", GUIDANCES)
+def test_restart_of_its_qemu_that_an_update_asked_for_is_not_forgotten_without_a_word(
+    pool: Pool, web: str, field: str
+) -> None:
+    asks = ["restart_device_model", "restart_vm"]
+    pool.box.xapi.database.set("VM", pool.ref(web), field, asks)
+    disabled = meanwhile("Async.VM.pool_migrate", lambda: pool.api("host.disable", pool.other.ref))
+    with disabled, pytest.raises(SriovError) as refused:
+        pool.act("migrate_vm", vm=web, on=pool.other, **UNCONFIRMED)
+    assert f"(restart_device_model in its {field})" in refused.value.message
+    assert pool.record(web)[field] == ["restart_vm"]
+    pool.box.xapi.database.set("VM", pool.ref(web), field, asks)
+    (warning,) = pool.call("detach_vfs", vm=web)["warnings"]
+    assert f"(restart_device_model in its {field})" in warning
+    assert pool.call("attach_vfs", vm=web)["warnings"] == []
+
+
+def test_xapi_that_knows_no_guidances_has_none_to_forget(pool: Pool, web: str) -> None:
+    assert guidance.forgotten({}, "web") == []
+    pool.box.xapi.database.set("VM", pool.ref(web), "pending_guidances", ["restart_vm"])
+    assert pool.call("detach_vfs", vm=web)["warnings"] == []
 
 
 def test_detached_vm_is_suspended_and_has_its_vf_after_its_next_start(pool: Pool, web: str) -> None:

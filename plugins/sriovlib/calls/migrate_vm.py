@@ -27,15 +27,16 @@ def migrate_vm(host: Host, _session: Any, args: Mapping[str, str]) -> Dict[str, 
 
 
 def detach_vfs(host: Host, _session: Any, args: Mapping[str, str]) -> Dict[str, Any]:
-    """On the master. `{vm_uuid, host_uuid, changed, detached: [{request, vf}]}`: the VM runs on without them,
-    and xapi may suspend or move it, until `attach_vfs`."""
+    """On the master. `{vm_uuid, host_uuid, changed, detached: [{request, vf}], warnings}`: the VM runs on
+    without them, and xapi may suspend or move it, until `attach_vfs`."""
     vm_uuid, timeout = arguments.required_uuid(args, "vm_uuid"), arguments.guest_seconds(args)
     return _alone(host, "detach_vfs", vm_uuid, lambda call: moves.detach(call, timeout))
 
 
 def attach_vfs(host: Host, _session: Any, args: Mapping[str, str]) -> Dict[str, Any]:
-    """On the master. `{vm_uuid, host_uuid, changed, vfs: [{request, vf}]}`: VFs of the host where the VM
-    runs, for one whose VFs are detached or whose move did not end; `host_uuid` is null where it does not."""
+    """On the master. `{vm_uuid, host_uuid, changed, vfs: [{request, vf}], warnings}`: VFs of the host where
+    the VM runs, for one whose VFs are detached or whose move did not end; `host_uuid` is null where it does
+    not."""
     vm_uuid = arguments.required_uuid(args, "vm_uuid")
     return _alone(host, "attach_vfs", vm_uuid, moves.attach)
 

@@ -11,7 +11,7 @@ own (locked.alone) from the first to the last.
 """
 
 import time
-from typing import Any, Dict, List, Mapping, Optional
+from typing import Any, Dict, List, Mapping, Optional, Sequence
 
 from ..errors import SriovError
 from ..safetext import listed
@@ -49,7 +49,7 @@ def migrate(call: Call, wish: Wish, dry_run: bool) -> Dict[str, Any]:
         at.transaction.write(on_its_way(at, move))
     begun = time.monotonic()
     try:
-        _unplug(call, call.topology.members[source], wish.timeout)
+        forgotten = _unplug(call, call.topology.members[source], wish.timeout)
         unplugged = time.monotonic()
         failure = _copy(call, call.topology.members[source], wish.host_uuid, wish.force)
         copied = time.monotonic()
@@ -61,9 +61,9 @@ def migrate(call: Call, wish: Wish, dry_run: bool) -> Dict[str, Any]:
     except SriovError as error:
         if failure is None:
             raise
-        raise _not_moved(answer, call, None, failure, error) from error
+        raise _not_moved(answer, call, None, failure, error, forgotten) from error
     if failure is not None or settled is None or settled.host != wish.host_uuid:
-        raise _not_moved(answer, call, settled, failure)
+        raise _not_moved(answer, call, settled, failure, forgotten=forgotten)
     answer["vfs"] = _vfs(at, settled.vfs)
     answer["seconds"] = {
         "unplug": round(unplugged - begun, 1),
@@ -97,7 +97,7 @@ def detach(call: Call, timeout: int) -> Dict[str, Any]:
             move_check.has_its_vfs(at)
             at.transaction.write(on_its_way(at, Move(PREPARED, int(time.time()))))
     try:
-        _unplug(call, call.topology.members[source], timeout)
+        forgotten = _unplug(call, call.topology.members[source], timeout)
     except (SriovError, XapiError) as error:
         _back(call, error)
         raise
@@ -109,6 +109,7 @@ def detach(call: Call, timeout: int) -> Dict[str, Any]:
         "detached": [
             {"request": one.number, "vf": vfs[one.number]} for one in at.entry.requests if one.number in vfs
         ],
+        "warnings": forgotten,
     }
 
 
@@ -122,14 +123,15 @@ def attach(call: Call) -> Dict[str, Any]:
         "vfs": [
             {"request": number, "vf": vf} for number, vf in sorted((settled.vfs if settled else {}).items())
         ],
+        "warnings": list(settled.forgotten if settled else ()),
     }
 
 
 # -- the way there ---------------------------------------------------------------------------------------
 
 
-def _unplug(call: Call, source: Member, timeout: int) -> None:
-    """The VM has no device any more, and xapi knows it."""
+def _unplug(call: Call, source: Member, timeout: int) -> List[str]:
+    """The VM has no device any more, and xapi knows it; what xapi forgets by that, in sentences."""
     said = ask(call, source, "unplug_vfs", timeout + PLUG_SECONDS, timeout=str(timeout))
     kept, not_back = said["not_unplugged"], said["warnings"]
     if kept:
@@ -152,8 +154,9 @@ def _unplug(call: Call, source: Member, timeout: int) -> None:
         move = move_of(call, at)
         at.transaction.write(on_its_way(at, move._replace(state=DETACHED)))
         ref = at.vm.ref
-    tell_xapi(call, ref, source, ())
+    forgotten = tell_xapi(call, ref, source, ())
     ask(call, source, "keep_passthrough", PLUG_SECONDS)
+    return forgotten
 
 
 def _back(call: Call, why: Exception) -> None:
@@ -236,17 +239,18 @@ def _not_moved(
     settled: Optional[Settled],
     failure: Optional[XapiFailure],
     now_wrong: Optional[SriovError] = None,
+    forgotten: Sequence[str] = (),
 ) -> SriovError:
     members = call.topology.members
     target = members[answer["host_uuid"]].name
     why = f"xapi answered {failure}" if failure else "it is not there"
     if now_wrong is not None:
-        now, hint = now_wrong.message.rstrip("."), now_wrong.hint
+        now, hint = " ".join([now_wrong.message, *forgotten]), now_wrong.hint
     elif settled is None or settled.host is None:
-        now, hint = "It does not run any more", "See what happened to it (`xe vm-list`), and start it."
+        now, hint = "It does not run any more.", "See what happened to it (`xe vm-list`), and start it."
     else:
-        now = f"It runs on {members[settled.host].name} with its VFs"
+        now = " ".join([f"It runs on {members[settled.host].name} with its VFs.", *forgotten])
         hint = "Put right what xapi says, and call again."
     return SriovError(
-        "SRIOV_NOT_MOVED", f"VM {call.vm_uuid} was not moved to host {target}: {why}. {now}.", hint
+        "SRIOV_NOT_MOVED", f"VM {call.vm_uuid} was not moved to host {target}: {why}. {now}", hint
     )

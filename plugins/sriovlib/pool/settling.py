@@ -2,12 +2,12 @@
 it VFs there (see moves)."""
 
 import time
-from typing import Any, Dict, Mapping, NamedTuple, Optional, Sequence
+from typing import Any, Dict, List, Mapping, NamedTuple, Optional, Sequence
 
 from ..errors import SriovError
 from ..safetext import listed
 from ..xapi.session import Xapi
-from . import arrivals, locked, master, pinning, reinstate
+from . import arrivals, guidance, locked, master, pinning, reinstate
 from .change import change_of, lease_of, on_its_way
 from .hosts import Member
 from .ledger import ARRIVED, Lease, Move
@@ -29,6 +29,7 @@ class Settled(NamedTuple):
     host: Optional[str]
     vfs: Mapping[int, str]
     seconds: float  # that plugging took
+    forgotten: Sequence[str] = ()  # by xapi, in sentences (see guidance)
 
 
 def settle(call: Call) -> Optional[Settled]:
@@ -55,11 +56,11 @@ def settle(call: Call) -> Optional[Settled]:
     begun = time.monotonic()
     _plug(call, at, here, lease)
     _write(call, lease, move._replace(state=ARRIVED))
-    tell_xapi(call, vm.ref, call.topology.members[here], tuple(lease.vfs.values()))
+    forgotten = tell_xapi(call, vm.ref, call.topology.members[here], tuple(lease.vfs.values()))
     for place, vfs in _left(entry.lease, move, here).items():
         locked.release(call, place, vfs)
     _write(call, lease, None)
-    return Settled(here, lease.vfs, time.monotonic() - begun)
+    return Settled(here, lease.vfs, time.monotonic() - begun, forgotten)
 
 
 def _write(call: Call, lease: Lease, move: Optional[Move]) -> None:
@@ -139,20 +140,24 @@ def _left(lease: Optional[Lease], move: Move, here: str) -> Dict[str, Sequence[s
     return {host: vfs for host, vfs in held.items() if host != here and vfs}
 
 
-def tell_xapi(call: Call, ref: str, where: Member, vfs: Sequence[str]) -> None:
+def tell_xapi(call: Call, ref: str, where: Member, vfs: Sequence[str]) -> List[str]:
     """xapi reads VM.attached_PCIs anew (xen-api: ocaml/xapi/xapi_vm_migrate.ml, pool_migrate_complete). It
     finds a device once it has told xenopsd of the entry, which it does by itself, a moment after that was
-    written (xapi_xenops.ml, Xenopsd_metadata.update); and only one that it has a PCI object of."""
+    written (xapi_xenops.ml, Xenopsd_metadata.update); and only one that it has a PCI object of. Returns what
+    it forgets by that, in sentences."""
     xapi = Xapi(call.host, call.session)
+    forgets = guidance.forgotten(xapi.call("VM.get_record", ref), call.vm_name)
+    for sentence in forgets:
+        call.host.log(sentence)
     known = set(xapi.call("PCI.get_all_records_where", pinning.known(where.ref, vfs)) if vfs else ())
     deadline = time.monotonic() + LEARN_SECONDS
     while True:
         xapi.renewed().call("VM.pool_migrate_complete", ref, where.ref)
         if known.issubset(xapi.renewed().call("VM.get_attached_PCIs", ref)):
-            return
+            return forgets
         if time.monotonic() >= deadline:
             call.host.log(f"{call.vm_uuid}: xapi does not say yet that it has {listed(vfs)}")
-            return
+            return forgets
         time.sleep(POLL_SECONDS)
 
 

@@ -96,6 +96,7 @@ def detach(client: Client, args: argparse.Namespace) -> int:
     with client.progress(f"Detaching the VFs of VM {vm.name}") as progress:
         answer = migration.detach(client.pool, vm, progress.say, **_guest(args))
     client.show(of_vm(vm, answer["detached"]), TAKEN)
+    client.warnings(answer)
     client.say(
         f"VM {vm.name} runs on, without its VFs. `sriovctl attach {shlex.quote(vm.name)}` gives them back."
         if answer["changed"]
@@ -117,6 +118,7 @@ def attach(client: Client, args: argparse.Namespace) -> int:
 def _show_attached(client: Client, vm: names.Vm, answer: Record) -> None:
     host = client.pool.host_name(answer["host_uuid"]) if answer["host_uuid"] else None
     client.show(of_vm(vm, answer["vfs"], host=host), PLACED)
+    client.warnings(answer)
     client.say(migration.attached(client.pool, vm, answer))
 
 

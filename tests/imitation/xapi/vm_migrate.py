@@ -234,6 +234,7 @@ def complete(context: Context, vm: str, host: str) -> None:
     xapi = context.xapi
     xapi.forward(host)
     uuid = xapi.database.get("VM", vm, "uuid")
+    vm_notes.forget_guidance(xapi, vm, "restart_device_model")
     domain = xapi.life.hypervisor(xapi, host).domain(uuid)
     if xapi.life.xenopsd(xapi, host).exists(uuid) and domain is not None:
         vm_notes.note_moved(xapi, vm, host, domain)

@@ -66,6 +66,16 @@ def note_moved(xapi: "Xapi", vm: str, host: str, domain: int) -> None:
         _set(xapi.database, "VM", vm, {**moved, "attached_PCIs": devices})
 
 
+def forget_guidance(xapi: "Xapi", vm: str, guidance: str) -> None:
+    """xapi_vm_lifecycle.ml, remove_pending_guidance; a xapi before 1.303.0 has none of the fields."""
+    with xapi.database.lock:
+        record = xapi.database.record("VM", vm)
+        for field in ("pending_guidances", "pending_guidances_recommended", "pending_guidances_full"):
+            if guidance in record.get(field, ()):
+                left = [one for one in record[field] if one != guidance]
+                xapi.database.set("VM", vm, field, left)
+
+
 def _guest_metrics(report: Report) -> Dict[str, Any]:
     """With drivers that have connected, or none (xapi_xenops.ml: PV_drivers_detected, up_to_date)."""
     detected = report.pv_drivers
