@@ -17,6 +17,6 @@ def hold(entry: str) -> None:
     tree = os.path.dirname(os.path.dirname(library))
     if os.path.islink(entry) and not os.path.realpath(entry).startswith(tree + os.sep):
         os.execv(entry, sys.argv)
-    from . import light_typing
+    from . import light_modules
 
-    light_typing.install()
+    light_modules.install()

@@ -1,12 +1,10 @@
-"""The names of `typing` that the library uses, for a program that ends with one call.
+"""The names of `typing` that the library uses, in a light form (see light_modules.py).
 
-To load `typing` and to make named tuples by it takes a third of such a program's time (Python 3.6 compiles a
-text for each of them), and nothing reads the hints while it runs. So an entry point has this in its place:
-hints that mean nothing, and a NamedTuple that is quick to make. All else that is asked of it is the real
-one's.
+To load `typing` and to make named tuples by it takes a third of a short program's time (Python 3.6 compiles a
+text for each of them), and nothing reads the hints while it runs. So here are hints that mean nothing, and a
+NamedTuple that is quick to make.
 """
 
-import sys
 from _operator import itemgetter  # operator itself, which nothing else here needs, is a hundred functions
 
 TYPE_CHECKING = False
@@ -17,7 +15,6 @@ HINTS = (
     "Any Callable Collection Container Dict FrozenSet IO Iterable Iterator List Mapping Match NoReturn "
     "Optional Pattern Sequence Set Tuple Union"
 ).split()
-NEWEST = (3, 13)  # from 3.14 on a class keeps its annotations in another way
 
 
 class _Hint:
@@ -95,22 +92,9 @@ def _maker(fields: "Tuple[str, ...]", defaults: "Dict[str, Any]") -> "Any":
     return make
 
 
-class _Typing(type(sys)):  # type: ignore[misc]
-    """The module. A name that it does not have loads the real one, which it is from then on."""
-
-    def __getattr__(self, name: str) -> "Any":
-        if name.startswith("__"):
-            raise AttributeError(name)
-        if sys.modules.get("typing") is self:
-            del sys.modules["typing"]
-        return getattr(__import__("typing"), name)
-
-
-def install() -> None:
-    """Before any module of the library is loaded. Does nothing where `typing` is loaded already."""
-    if "typing" in sys.modules or sys.version_info[:2] > NEWEST:
-        return
-    module = _Typing("typing")
-    module.__dict__.update(dict.fromkeys(HINTS, HINT), TYPE_CHECKING=False, NamedTuple=NamedTuple)
-    module.TypeVar = lambda *_words, **_bounds: HINT
-    sys.modules["typing"] = module
+NAMES: "Dict[str, Any]" = dict(
+    dict.fromkeys(HINTS, HINT),
+    TYPE_CHECKING=False,
+    NamedTuple=NamedTuple,
+    TypeVar=lambda *_words, **_bounds: HINT,
+)

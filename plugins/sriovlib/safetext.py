@@ -28,6 +28,17 @@ def line(text: str, longest: int = 2000) -> str:
     return shortened(safe(" ".join(shortened(text, longest).splitlines())), longest)
 
 
+def is_uuid(text: str) -> bool:
+    """Whether it is a UUID as xapi writes them."""
+    parts = text.split("-")
+    return [len(part) for part in parts] == [8, 4, 4, 4, 12] and not "".join(parts).strip("0123456789abcdef")
+
+
+def is_number(text: str) -> bool:
+    """Whether it is digits only, and at least one."""
+    return text != "" and not text.strip("0123456789")
+
+
 def shortened(text: str, longest: int = 200) -> str:
     """The text for a sentence: what a VM's owner writes may be megabytes."""
     return text if len(text) <= longest else text[: longest - 3] + "..."

@@ -76,7 +76,7 @@ class AnsweringHost(Host):
     ) -> Completed:
         return self.start(argv, input_text).finish(seconds)
 
-    def log(self, text: str, priority: int = 0) -> None:
+    def log(self, text: str) -> None:
         pass
 
 

@@ -44,7 +44,7 @@ def test_lock_files_are_for_root_only(tmp_path: Path, before: Any) -> None:
 @pytest.fixture
 def log(monkeypatch: pytest.MonkeyPatch) -> List[str]:
     lines: List[str] = []
-    monkeypatch.setattr(Host, "_write_log", lambda _host, text, _priority: lines.append(text))
+    monkeypatch.setattr(Host, "_write_log", lambda _host, text: lines.append(text))
     return lines
 
 

@@ -18,6 +18,7 @@ FLOORS = (
     ("machine",),
     ("errors",),
     ("safetext", "exposition"),
+    ("light_modules",),
     ("light_typing",),
 )
 FLOOR_OF: Dict[str, int] = {part: number for number, parts in enumerate(FLOORS) for part in parts}

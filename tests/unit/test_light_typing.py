@@ -13,7 +13,7 @@ from typing import Any, Callable, Dict, List
 
 import pytest
 import sriovlib
-from sriovlib import light_typing
+from sriovlib import light_modules, light_typing
 
 PLUGINS = os.path.dirname(os.path.dirname(os.path.abspath(sriovlib.__file__)))
 
@@ -140,7 +140,7 @@ def run(program: str) -> str:
     return subprocess.check_output([sys.executable, "-IS", "-c", program], universal_newlines=True)
 
 
-@pytest.mark.skipif(sys.version_info[:2] > light_typing.NEWEST, reason="it is not used there")
+@pytest.mark.skipif(sys.version_info[:2] > light_modules.NEWEST, reason="it is not used there")
 def test_the_whole_library_loads_with_it_and_has_the_same_tuples() -> None:
     found: Dict[str, Any] = json.loads(run(TELL.format(plugins=PLUGINS, names=modules())))
     real = {}
@@ -150,32 +150,3 @@ def test_the_whole_library_loads_with_it_and_has_the_same_tuples() -> None:
                 real[f"{name}.{attribute}"] = [list(value._fields), repr(dict(value._field_defaults))]
     assert found == real
     assert len(found) > 80
-
-
-ASK = """
-import sys
-sys.path.insert(0, {plugins!r})
-from sriovlib import light_typing
-light_typing.install()
-from typing import Any, Dict, NamedTuple
-{what}
-"""
-
-
-@pytest.mark.skipif(sys.version_info[:2] > light_typing.NEWEST, reason="it is not used there")
-@pytest.mark.parametrize(
-    "what",
-    [
-        "from typing import get_type_hints; print(get_type_hints.__module__)",
-        "import typing; print(typing.Generic.__module__)",
-        "import typing; typing.SupportsInt; print(sys.modules['typing'].Any.__class__.__module__)",
-        "import typing; typing.SupportsInt; import typing; from typing import Optional; print('typing')",
-    ],
-)
-def test_what_it_does_not_have_is_the_real_ones(what: str) -> None:
-    assert run(ASK.format(plugins=PLUGINS, what=what)).strip() == "typing"
-
-
-def test_it_stays_out_where_the_real_one_is_loaded() -> None:
-    light_typing.install()
-    assert sys.modules["typing"] is typing

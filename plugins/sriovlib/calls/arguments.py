@@ -6,7 +6,7 @@ from typing import List, Mapping, Optional, Sequence
 from ..config.ini import FALSE, TRUE
 from ..errors import SriovError, bad_argument
 from ..machine import pci
-from ..safetext import UUID
+from ..safetext import is_uuid
 
 _INTERFACE = re.compile(r"[^\s/:]{1,15}")  # what the kernel allows as the name of one
 
@@ -59,7 +59,7 @@ def uuid(args: Mapping[str, str], name: str) -> Optional[str]:
 
 def required_uuid(args: Mapping[str, str], name: str) -> str:
     value = required(name, args.get(name)).lower()
-    if not re.fullmatch(UUID, value):
+    if not is_uuid(value):
         raise bad_argument(name, args[name], "a UUID such as 3f2b7a1e-58c4-4d0e-9a75-0d1c2b3a4f5e")
     return value
 

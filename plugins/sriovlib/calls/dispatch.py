@@ -8,9 +8,9 @@ the byte.
 """
 
 import os
+import pyexpat as expat  # xml.parsers.expat is three modules more, and nothing besides
 import sys
 from typing import Callable, Dict, List, NamedTuple, Sequence
-from xml.parsers import expat
 
 from ..errors import SriovError
 from ..safetext import safe

@@ -161,8 +161,10 @@ def pf_states(
 ) -> List[PfState]:
     """The host's PFs. `vfs`: by the host alone; `configured`: see `inventory.configured`."""
     managed = _managed(seen, xapi_pool)
+    of_pf = host_inventory.by_pf(vfs)
     return [
-        host_inventory.pf_state(host, seen, pf, vfs, configured, pf.address in managed) for pf in seen.pfs
+        host_inventory.pf_state(host, seen, pf, of_pf.get(pf.address, ()), configured, pf.address in managed)
+        for pf in seen.pfs
     ]
 
 

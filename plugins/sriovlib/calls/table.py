@@ -108,7 +108,7 @@ def _copy(host: Host, session: Any, result: Dict[str, Any]) -> None:
 def as_json(value: Any) -> str:
     """JSON in plain ASCII. Only a text with escapes in it can hold unsafe characters."""
     text = json.dumps(value)
-    if "\\u" in text or "\x7f" in text or "\\b" in text or "\\f" in text or "\\r" in text:
+    if "\x7f" in text or ("\\" in text and any(part in text for part in ("\\u", "\\b", "\\f", "\\r"))):
         return json.dumps(_safe_value(value))
     return text
 

@@ -4,6 +4,7 @@ disks, and by their place in /sys to their controllers."""
 import re
 from typing import Dict, FrozenSet, Iterable, List, NamedTuple, Optional, Set
 
+from ..safetext import is_number
 from . import management_network, pci, sysfs
 from .host import Host
 
@@ -58,8 +59,15 @@ def _devices(path: str) -> List[str]:
     parts = path.split("/")
     there = [(place, part) for place, part in enumerate(parts) if pci.is_address(part)]
     last = there[-1:]
-    bridges = [one for one in there if re.match(r"pci[0-9a-f]{4,8}:", (parts + [""])[one[0] + 1])]
+    bridges = [one for one in there if _is_domain((parts + [""])[one[0] + 1])]
     return [part for _, part in [*bridges, *last]]
+
+
+def _is_domain(part: str) -> bool:
+    """pci10000:00"""
+    domain, colon, _ = part[3:].partition(":")
+    is_one = 4 <= len(domain) <= 8 and not domain.strip("0123456789abcdef")
+    return part.startswith("pci") and colon != "" and is_one
 
 
 def below(host: Host, folder: Optional[str]) -> Disks:
@@ -117,9 +125,9 @@ def _made_by_software(host: Host, place: str) -> Disks:
     on other hosts only, if this driver shows a disk below any (linux: drbd_nl.c, open_backing_dev); what is
     below one of an unknown kind may be any disk."""
     name = place[len(_VIRTUAL) :]
-    if re.fullmatch(r"zd\d+", name):
+    if name.startswith("zd") and is_number(name[2:]):
         return one_of(ZVOL)
-    if re.fullmatch(r"loop\d+", name):  # a file is on a file system that is mounted
+    if name.startswith("loop") and is_number(name[4:]):  # a file is on a file system that is mounted
         file = host.text(f"{place}/loop/backing_file") or ""
         return (by_name(host, file) or UNKNOWN) if file.startswith("/dev/") else NOWHERE
     netif = host.text(f"{place}/netif")  # of ATA over Ethernet, which takes no IP address

@@ -48,10 +48,13 @@ def needs(
         if known.managed.intersection(pf.interfaces):
             for function in [pf.address, *(vf.address for vf in vfs if vf.pf == pf.address)]:
                 found.setdefault(function, []).append(MANAGED)
-        of_xapi = [vf.address for vf in vfs if vf.pf == pf.address and vgpus.gives_vfs(pf, known.vgpus)]
+        gives = vgpus.gives_vfs(pf, known.vgpus)
+        of_xapi = [vf.address for vf in vfs if vf.pf == pf.address] if gives else []
         for function in [pf.address, *of_xapi] if vgpus.needs_pf(pf, known.vgpus) else of_xapi:
             found.setdefault(function, []).append(VGPUS)
     for vf in vfs:
+        if vf.address not in found and vf.address not in of_vms:
+            continue
         on_pf = [sentence for sentence in found.get(vf.address, ()) if sentence not in found.get(vf.pf, ())]
         if vf.address in of_vms:
             on_pf.append(f"the VF {vf.address} of {of_vms[vf.address]}")

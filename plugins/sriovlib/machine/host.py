@@ -8,13 +8,12 @@ import errno
 import fcntl
 import os
 import re
-import syslog
 import time
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Iterator, List, Optional, Sequence, Tuple
 
 from ..errors import SriovError
-from ..safetext import line
+from ..safetext import is_number, line
 from .command import COMMAND_SECONDS, Completed, Running
 
 if TYPE_CHECKING:
@@ -88,8 +87,9 @@ class Host:
         try:
             data = os.read(descriptor, 65536)  # a kernel attribute is less than that
             parts = [data]
+            rest = max(65536, os.fstat(descriptor).st_size) if len(data) == 65536 else 65536
             while data:
-                data = os.read(descriptor, 1 << 20)
+                data = os.read(descriptor, rest)
                 parts.append(data)
             return b"".join(parts)
         finally:
@@ -105,8 +105,9 @@ class Host:
 
     def number(self, path: str) -> Optional[int]:
         """A decimal attribute, or None where it cannot be read or is no number as the kernel writes one."""
-        found = re.fullmatch(r"-?[0-9]{1,19}", (self.text(path) or "").strip())
-        return int(found.group()) if found else None
+        text = (self.text(path) or "").strip()
+        digits = text[1:] if text.startswith("-") else text
+        return int(text) if is_number(digits) and len(digits) < 20 else None
 
     def exists(self, path: str) -> bool:
         return os.path.exists(self.root + path)
@@ -379,13 +380,15 @@ class Host:
         finally:
             os.close(descriptor)
 
-    def log(self, text: str, priority: int = syslog.LOG_INFO) -> None:
+    def log(self, text: str) -> None:
         """One line in the system log, as `sriov`, whatever is in the text."""
-        self._write_log(line(text), priority)
+        self._write_log(line(text))
 
-    def _write_log(self, text: str, priority: int) -> None:
+    def _write_log(self, text: str) -> None:
+        import syslog  # most calls log nothing
+
         syslog.openlog("sriov", syslog.LOG_PID, syslog.LOG_DAEMON)
-        syslog.syslog(priority, text)
+        syslog.syslog(syslog.LOG_INFO, text)
 
 
 def this_machine() -> Host:

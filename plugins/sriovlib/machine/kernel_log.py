@@ -23,10 +23,17 @@ _EVIDENCE = (
     (NO_BUS_NUMBERS, r"SR-IOV: bus number out of range|can't enable \d+ VFs \(bus"),
     (DRIVER_WITHOUT_SRIOV, r"(?i)driver (?:does not|doesn't) support SR-?IOV configuration via sysfs"),
 )
+_COMPLAINTS = (
+    "not enough mmio resources",
+    "no space for",
+    "failed to assign",
+    "can't assign",
+    "bus number out of range",
+    "can't enable",
+    "configuration via sysfs",
+)
 _DEVICE = r"\b([0-9a-f]{4,8}:[0-9a-f]{2}:[0-9a-f]{2}\.[0-7])"
 _BAR = rf"{_DEVICE}: (VF )?BAR (\d+)\b"
-# A VF is born (drivers/pci/probe.c, pci_setup_device): its PF had room for its VFs then.
-_BORN = rf"{_DEVICE}: \[[0-9a-f]{{4}}:[0-9a-f]{{4}}\] type "
 _LINK = r"(?i)\blink\b.*\b(?:up|down|ready)\b"
 
 
@@ -88,16 +95,15 @@ def code_of(line: str) -> Optional[str]:
 
 
 def _kind(line: str) -> Optional[int]:
-    if not _is_of_vfs(line):
+    if not _may_complain(line):
         return None
     return next((at for at, (_, pattern) in enumerate(_EVIDENCE) if re.search(pattern, line)), None)
 
 
-def _is_of_vfs(line: str) -> bool:
-    """Whether it may be: not for nearly every line, and much cheaper than the patterns."""
-    if "BAR" in line:
-        return "VF BAR" in line or re.search(_VF_BAR, line) is not None
-    return "IOV" in line or "VFs" in line
+def _may_complain(line: str) -> bool:
+    """Not for nearly every line, and much cheaper than the patterns, each of which has one of these words."""
+    lower = line.lower()
+    return any(words in lower for words in _COMPLAINTS)
 
 
 def is_of_link(line: str) -> bool:
@@ -116,11 +122,9 @@ def evidence(log: Iterable[str], vfs: Mapping[str, str]) -> Dict[str, List[Evide
     its VFs (`vfs`: address -> PF) was born later."""
     found: Dict[str, Dict[Tuple[int, int], Evidence]] = {}
     for line in log:
-        if vfs and "] type " in line:
-            born = re.search(_BORN, line)
-            if born and born.group(1) in vfs:
-                found.pop(vfs[born.group(1)], None)
-        if not _is_of_vfs(line):
+        if found and "] type " in line:
+            found.pop(vfs.get(_born(line), ""), None)
+        if not _may_complain(line) and not (found and ": assigned" in line):
             continue
         number = _number_of_bar(line)
         kind = _kind(line)
@@ -135,6 +139,13 @@ def evidence(log: Iterable[str], vfs: Mapping[str, str]) -> Dict[str, List[Evide
             for key in [key for key in of_device if key[1] == number]:
                 del of_device[key]
     return {address: list(kinds.values()) for address, kinds in found.items() if kinds}
+
+
+def _born(line: str) -> str:
+    """The address of a VF that is born: `pci 0000:07:10.0: [8086:10ed] type 00 class 0x020000`
+    (drivers/pci/probe.c, pci_setup_device). Its PF had room for its VFs then."""
+    words = line.partition("] type ")[0].split()
+    return words[-2].rstrip(":") if len(words) > 1 else ""
 
 
 def _number_of_bar(line: str) -> Optional[int]:

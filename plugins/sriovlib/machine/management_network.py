@@ -2,7 +2,6 @@
 VLAN, without asking xapi. None means unknown, which is not "none"."""
 
 import json
-import re
 from typing import Any, Dict, List, NamedTuple, Optional, Set
 
 from . import netlink, sysfs, xensource_inventory
@@ -23,7 +22,7 @@ class Address(NamedTuple):
     @property
     def is_link_local(self) -> bool:
         """fe80::/10, which every interface that is up may have (RFC 4291, 2.5.6)."""
-        return re.match("fe[89ab]", self.text.lower()) is not None
+        return self.text.lower().startswith(("fe8", "fe9", "fea", "feb"))
 
 
 class Standing(NamedTuple):

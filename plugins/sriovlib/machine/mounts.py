@@ -4,6 +4,7 @@ What cannot be read is unknown, not nothing."""
 import re
 from typing import Dict, Iterable, List, NamedTuple, Optional
 
+from ..safetext import is_number
 from . import block_devices, zfs
 from .block_devices import Disks
 from .host import Host
@@ -44,10 +45,15 @@ def read(host: Host) -> Optional[List[Mount]]:
 def _mount(line: str) -> Optional[Mount]:
     left, separator, right = line.partition(" - ")
     fields, others = left.split(" "), right.split(" ")
-    if not separator or len(fields) < 5 or not re.fullmatch(r"\d+:\d+", fields[2]):
+    if not separator or len(fields) < 5 or not _is_number_of_device(fields[2]):
         return None
     kind, source, options = (others + ["", ""])[:3]
     return Mount(_plain(fields[4]), fields[2], kind, _plain(source), _plain(options))
+
+
+def _is_number_of_device(text: str) -> bool:
+    major, _, minor = text.partition(":")
+    return is_number(major) and is_number(minor)
 
 
 def at(mounts: Iterable[Mount], path: str) -> Optional[Mount]:
@@ -118,4 +124,6 @@ def swap(host: Host) -> Disks:
 
 def _plain(text: str) -> str:
     """The kernel writes blanks and the like as `\\040` in these files."""
+    if "\\" not in text:
+        return text
     return re.sub(r"\\([0-7]{3})", lambda octal: chr(int(octal.group(1), 8)), text)

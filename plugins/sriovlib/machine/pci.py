@@ -1,17 +1,17 @@
 """PCI addresses, physical and virtual functions, as sysfs shows them at this moment."""
 
 import re
-from typing import List, NamedTuple, Optional, Set, Tuple
+from typing import Collection, List, NamedTuple, Optional, Sequence, Set, Tuple
 
+from ..safetext import is_number
 from . import ports, sysfs
 from .host import Host
 from .ports import Port, VfPort
 
 DEVICES = sysfs.DEVICES
 PCIBACK = "pciback"  # the driver's name in sysfs, whatever its module is called
+OF_PCIBACK = f"/sys/bus/pci/drivers/{PCIBACK}"  # has a link for each of its devices, by address
 
-_LINK = re.compile("virtfn[0-9]{1,5}")
-_SYSFS = re.compile(r"[0-9a-f]{4,8}:[0-9a-f]{2}:[01][0-9a-f]\.[0-7]")
 _ADDRESS = re.compile(r"(?:([0-9a-fA-F]{1,8}):)?([0-9a-fA-F]{1,2}):([01]?[0-9a-fA-F])\.([0-7])")
 
 
@@ -22,6 +22,8 @@ def parse_address(text: str) -> Optional[str]:
     (nvidia-smi), `0:3b:0.0` (Xen reads numbers of any width), with blanks around or a line's end. A domain
     has more than four digits behind an Intel VMD (`10000:01:00.0`).
     """
+    if len(text) == len("0000:00:00.0") and is_address(text):
+        return text  # as most are, and no pattern is compiled for them
     match = _ADDRESS.fullmatch(text.strip())
     if match is None:
         return None
@@ -31,7 +33,14 @@ def parse_address(text: str) -> Optional[str]:
 
 def is_address(text: str) -> bool:
     """Whether it is an address as sysfs writes it."""
-    return _SYSFS.fullmatch(text) is not None
+    return (
+        12 <= len(text) <= 16  # a domain of four to eight digits
+        and text[-8] == text[-5] == ":"
+        and text[-4] in "01"
+        and text[-2] == "."
+        and text[-1] in "01234567"
+        and not f"{text[:-8]}{text[-7:-5]}{text[-3]}".strip("0123456789abcdef")
+    )
 
 
 def address_order(address: str) -> Tuple[int, int, int, int]:
@@ -56,6 +65,7 @@ class PhysicalFunction(NamedTuple):
     ports: Tuple[Port, ...]  # those of them that are its ports
     settings_interfaces: Tuple[str, ...]  # those by which the kernel may be told of its VFs
     guid: Optional[str]  # by which an InfiniBand card is known, of its first port
+    other_interfaces: Tuple[str, ...] = ()  # dom0's that stand for its VFs and the like; only of this host
 
     @property
     def device(self) -> str:
@@ -128,15 +138,15 @@ def _numa_node(host: Host, address: str) -> Optional[int]:
     return None if node is None or node < 0 else node
 
 
-def _physical_function(host: Host, address: str) -> Optional[PhysicalFunction]:
-    total = host.number(sysfs.device(address, "sriov_totalvfs"))
-    if total is None:
-        return None
+def _physical_function(
+    host: Host, address: str, total: int, names: Sequence[str]
+) -> Optional[PhysicalFunction]:
+    """`names`: what is in the device's folder."""
     identity = _uevent(host, address)
     if identity is None:
         return None
     vendor, device, driver, pci_class = identity
-    found = ports.find(host, address, vendor)
+    found = ports.find(host, address, vendor, names)
     return PhysicalFunction(
         address=address,
         vendor_id=vendor,
@@ -144,39 +154,46 @@ def _physical_function(host: Host, address: str) -> Optional[PhysicalFunction]:
         driver=driver,
         numa_node=_numa_node(host, address),
         total_vfs=total,
-        num_vfs=_num_vfs(host, address),
+        num_vfs=_num_vfs(host, address, names),
         interfaces=found.every,
         pci_class=pci_class,
         ports=found.ports,
         settings_interfaces=found.settings,
         guid=ports.guid(host, address, found.ports),
+        other_interfaces=found.others,
     )
 
 
-def _num_vfs(host: Host, address: str) -> int:
+def _num_vfs(host: Host, address: str, names: Sequence[str]) -> int:
     """What the PF says, else how many there are: unread is not none."""
     number = host.number(sysfs.device(address, "sriov_numvfs"))
-    return len(vf_links(host, address)) if number is None else number
+    return len(_links(names)) if number is None else number
 
 
 def vf_links(host: Host, address: str) -> List[str]:
     """The names of the PF's links to its VFs, in no order."""
-    return [name for name in host.names(sysfs.device(address)) if _LINK.fullmatch(name)]
+    return _links(host.names(sysfs.device(address)))
 
 
-def _virtual_functions(host: Host, pf: PhysicalFunction) -> List[VirtualFunction]:
+def _links(names: Sequence[str]) -> List[str]:
+    return [name for name in names if name.startswith("virtfn") and is_number(name[6:]) and len(name) < 12]
+
+
+def _virtual_functions(
+    host: Host, pf: PhysicalFunction, names: Sequence[str], of_pciback: Collection[str]
+) -> List[VirtualFunction]:
     """The VFs of a PF by index, not by address: `virtfn10` comes after `virtfn9`."""
     folder = sysfs.device(pf.address)
     found = []
     identity = None
     on_ports = ports.of_vfs(host, pf.address, pf.driver, pf.ports, pf.num_vfs)
-    for name in vf_links(host, pf.address):
+    for name in _links(names):
         address = host.link(f"{folder}/{name}")
         if address is None:
             continue  # it vanished while we were reading
         if identity is None:  # all VFs of a PF are one device (PCIe SR-IOV: VF Device ID)
             identity = _uevent(host, address)
-        driver = host.link(sysfs.device(address, "driver"))
+        driver = PCIBACK if address in of_pciback else host.link(sysfs.device(address, "driver"))
         if identity is None or (driver is None and not host.exists(sysfs.device(address))):
             continue
         vendor, device = identity[:2]
@@ -195,14 +212,19 @@ def functions(host: Host) -> Tuple[List[PhysicalFunction], List[VirtualFunction]
     pfs: List[PhysicalFunction] = []
     vfs: List[VirtualFunction] = []
     known: Set[str] = set()
+    of_pciback = set(host.names(OF_PCIBACK))  # a link less to be read of nearly each VF
     addresses = [name for name in host.names(DEVICES) if is_address(name)]
-    for address in sorted(addresses, key=lambda text: (len(text), text)):  # as address_order, and quicker
+    for address in sorted(addresses, key=len):  # as address_order, and quicker: names are sorted
         if address in known:
             continue  # with hundreds of VFs, not asking each whether it is a PF is worth it
-        pf = _physical_function(host, address)
+        total = host.number(sysfs.device(address, "sriov_totalvfs"))
+        if total is None:
+            continue
+        names = host.names(sysfs.device(address))
+        pf = _physical_function(host, address, total, names)
         if pf is not None:
             pfs.append(pf)
-            of_pf = _virtual_functions(host, pf)
+            of_pf = _virtual_functions(host, pf, names, of_pciback)
             vfs.extend(of_pf)
             known.update(vf.address for vf in of_pf)
     return pfs, vfs

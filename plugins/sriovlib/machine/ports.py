@@ -10,7 +10,7 @@ Most functions have one port, and all VFs are on it. Known to differ, by their s
 """
 
 import re
-from typing import List, Mapping, NamedTuple, Optional, Pattern, Sequence, Tuple
+from typing import List, Mapping, NamedTuple, Optional, Sequence, Tuple
 
 from . import sysfs
 from .host import Host
@@ -25,7 +25,6 @@ _ARPHRD_INFINIBAND, _ARPHRD_NONE = 32, 0xFFFE  # include/uapi/linux/if_arp.h
 _REPRESENTOR = re.compile(r"\d+|.*(?:vfr?|sf)\d+|(?:c\d+)?pf\d+(?:s\d+)?")
 # Devices below a function that have interfaces of it: virtio's has its only one
 # (0000:05:00.0/virtio2/net/eth0), a sub-function (mlx5_core.sf.4) one that is no port.
-_VIRTIO = re.compile(r"virtio\d+")
 _PARTS = re.compile(r"virtio\d+|\w+\.sf\.\d+")
 _PER_CARD = r"([0-9a-f:.]+)-([\d;]+)"
 
@@ -41,11 +40,13 @@ class Port(NamedTuple):
 
 class Interfaces(NamedTuple):
     """`every` is what dom0 has of the function, and of its port on another one; `settings` those of the
-    function itself, by which the kernel is told of its VFs."""
+    function itself, by which the kernel is told of its VFs; `others` those that stand for VFs and the like.
+    """
 
     ports: Tuple[Port, ...]
     every: Tuple[str, ...]
     settings: Tuple[str, ...]
+    others: Tuple[str, ...]
 
 
 class VfPort(NamedTuple):
@@ -57,39 +58,40 @@ class VfPort(NamedTuple):
     why: Optional[str] = None
 
 
-def _names(host: Host, address: str, parts: Pattern[str]) -> List[str]:
-    """The interfaces of the function, and of those devices below it that are called so."""
-    device = sysfs.device(address)
-    folders = [device, *(f"{device}/{name}" for name in host.names(device) if parts.fullmatch(name))]
-    return [name for folder in folders for name in host.names(f"{folder}/net")]
-
-
 def own(host: Host, address: str) -> List[str]:
     """The function's interfaces, by port, without those that stand for VFs and the like."""
-    found = []
-    for name in _names(host, address, _VIRTIO):
-        if not _REPRESENTOR.fullmatch(host.text(sysfs.interface(name, "phys_port_name")) or ""):
-            found.append((host.number(sysfs.interface(name, "dev_port")) or 0, name))
-    return [name for _, name in sorted(found)]
+    return _interfaces(host, address, host.names(sysfs.device(address)))[0]
 
 
-def standing_for_others(host: Host, address: str) -> List[str]:
-    """The other interfaces of the function."""
-    names = own(host, address)
-    return [name for name in _names(host, address, _PARTS) if name not in names]
+def _interfaces(host: Host, address: str, names: Sequence[str]) -> Tuple[List[str], List[str]]:
+    """The function's own ones, by port; those that stand for others. `names`: what is in its folder."""
+    found, others = [], []
+    parts = [name for name in names if ("virtio" in name or ".sf." in name) and _PARTS.fullmatch(name)]
+    for part in ["", *parts]:
+        for name in host.names(sysfs.device(address, f"{part}/net" if part else "net")):
+            if "." in part or _stands_for_others(host.text(sysfs.interface(name, "phys_port_name")) or ""):
+                others.append(name)
+            else:
+                found.append((host.number(sysfs.interface(name, "dev_port")) or 0, name))
+    return [name for _, name in sorted(found)], others
 
 
-def find(host: Host, address: str, vendor: str) -> Interfaces:
-    """The interfaces of a PF."""
-    names = own(host, address)
+def _stands_for_others(port_name: str) -> bool:
+    """A name with neither an `f` nor digits alone is a port's: no pattern is compiled for that."""
+    return ("f" in port_name or port_name.isdecimal()) and _REPRESENTOR.fullmatch(port_name) is not None
+
+
+def find(host: Host, address: str, vendor: str, folder: Sequence[str]) -> Interfaces:
+    """The interfaces of a PF. `folder`: the names in its folder."""
+    names, others = _interfaces(host, address, folder)
     if vendor != CHELSIO or address[-1] not in "0123":
-        return Interfaces(_ports(host, names), tuple(names), tuple(names))
+        return Interfaces(_ports(host, names), tuple(names), tuple(names), tuple(others))
     with_ports = f"{address[:-1]}4"
     there = _ports(host, own(host, with_ports))
     ports = tuple(port for port in there if port.number == int(address[-1]))
     # Which port it uses is the firmware's choice where there is none of that number: it may be any.
-    others = [port.interface for port in ports or there if port.interface not in names]
-    return Interfaces(ports, (*others, *names), tuple(names))
+    on_other = [port.interface for port in ports or there if port.interface not in names]
+    return Interfaces(ports, (*on_other, *names), tuple(names), tuple(others))
 
 
 def _ports(host: Host, names: Sequence[str]) -> Tuple[Port, ...]:

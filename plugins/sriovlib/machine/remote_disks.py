@@ -1,9 +1,9 @@
 """The NICs that dom0's remote disks come over: an iSCSI boot, iSCSI sessions, NVMe over TCP or RDMA, whatever
 the disks are for."""
 
-import re
 from typing import Dict, List, Sequence
 
+from ..safetext import is_number
 from . import management_network, sysfs
 from .host import Host
 from .management_network import Address
@@ -11,7 +11,6 @@ from .management_network import Address
 # What the firmware booted from: its own table (linux: drivers/firmware/iscsi_ibft.c), and what drivers of
 # cards that do iSCSI themselves tell (drivers/scsi/iscsi_boot_sysfs.c).
 FIRMWARE = "/sys/firmware"
-_BOOT = re.compile(r"ibft|iscsi_boot\d+")
 HOSTS, CONNECTIONS = "/sys/class/iscsi_host", "/sys/class/iscsi_connection"
 NVME = "/sys/class/nvme"
 
@@ -36,13 +35,17 @@ def boot_devices(host: Host) -> List[str]:
 
 
 def _boot_nics(host: Host) -> List[str]:
-    tables = [name for name in host.names(FIRMWARE) if _BOOT.fullmatch(name)]
+    tables = [name for name in host.names(FIRMWARE) if name == "ibft" or _is_of_card(name)]
     return [
         f"{FIRMWARE}/{table}/{nic}"
         for table in tables
         for nic in host.names(f"{FIRMWARE}/{table}")
         if nic.startswith("ethernet")
     ]
+
+
+def _is_of_card(name: str) -> bool:
+    return name.startswith("iscsi_boot") and is_number(name[len("iscsi_boot") :])
 
 
 def _boot(host: Host) -> Dict[str, str]:

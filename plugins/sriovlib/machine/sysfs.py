@@ -1,6 +1,5 @@
 """Where sysfs shows PCI devices and network interfaces, and what it says of an interface."""
 
-import re
 from typing import Optional
 
 from .host import Host
@@ -34,7 +33,9 @@ def is_up(host: Host, name: Optional[str]) -> Optional[bool]:
     """Whether the interface is administratively up (IFF_UP in its flags); None where there is none, or it
     has just been renamed."""
     flags = host.text(interface(name, "flags")) if name else None
-    return bool(int(flags, 16) & 1) if flags and re.fullmatch("0x[0-9a-fA-F]{1,8}", flags) else None
+    digits = flags[2:] if flags and flags.startswith("0x") else ""
+    is_one = 0 < len(digits) < 9 and not digits.strip("0123456789abcdefABCDEF")
+    return bool(int(digits, 16) & 1) if is_one else None
 
 
 def mac_of(host: Host, name: Optional[str]) -> Optional[str]:

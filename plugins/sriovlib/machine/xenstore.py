@@ -2,10 +2,9 @@
 a device that a running domain gets or loses."""
 
 import errno
-import re
 from typing import Dict, List, NamedTuple, Optional, Sequence
 
-from ..safetext import UUID
+from ..safetext import is_number, is_uuid
 from . import pci
 from .host import Host
 from .xenstored import DIRECTORY, READ
@@ -99,7 +98,7 @@ def plugged(host: Host, domid: int) -> Optional[Dict[str, List[int]]]:
 
 def _number(key: str) -> Optional[int]:
     """N of `dev-N`; None of another key."""
-    return int(key[4:]) if re.fullmatch("dev-[0-9]+", key) else None
+    return int(key[4:]) if key.startswith("dev-") and is_number(key[4:]) else None
 
 
 def _names(host: Host, folders: Sequence[str]) -> List[List[str]]:
@@ -150,7 +149,7 @@ def _domains(host: Host, domids: List[int]) -> Dict[int, Domain]:
     found = {}
     for place, domid in enumerate(domids):
         exists, vm, name = values[3 * place : 3 * place + 3]
-        uuid = re.search(UUID, vm or "")  # "/vm/UUID"
+        uuid = (vm or "")[len("/vm/") :][:36]  # "/vm/UUID", and a number behind it from old toolstacks
         if exists is not None or vm is not None or name is not None:
-            found[domid] = Domain(domid, uuid.group() if uuid else None, name)
+            found[domid] = Domain(domid, uuid if is_uuid(uuid) else None, name)
     return found

@@ -14,8 +14,8 @@ SECONDS = 10
 
 def is_loaded(host: Host) -> bool:
     """Whether there can be pools. Where the module is not loaded, `zpool` would load it."""
-    zvols = (name for name in host.names(block_devices.BLOCK) if re.fullmatch(r"zd\d+(p\d+)?", name))
-    return host.exists(MODULE) or any(zvols)
+    may_be = [name for name in host.names(block_devices.BLOCK) if name.startswith("zd")]
+    return host.exists(MODULE) or any(re.fullmatch(r"zd\d+(p\d+)?", name) for name in may_be)
 
 
 def pools(host: Host) -> Optional[Dict[str, Disks]]:

@@ -27,7 +27,7 @@ import re
 from typing import Any, Collection, Dict, List, Mapping, NamedTuple, Optional, Sequence, Tuple
 
 from ..config import vf_settings
-from ..safetext import LONGEST, UUID
+from ..safetext import LONGEST, UUID, is_uuid
 from . import MARK as MARK
 
 PREFIX = "sriov-vm-"
@@ -237,10 +237,6 @@ def next_name(uuid: str, those: Sequence[Key]) -> Optional[str]:
     """The key for the VM's next entry; None where no serial is left."""
     serial = max(those[-1].serial if those else 0, 0) + 1
     return f"{PREFIX}{uuid}.{serial}" if serial < _ODD else None
-
-
-def is_uuid(text: str) -> bool:
-    return bool(re.fullmatch(UUID, text))
 
 
 def _without_doubles(pairs: List[Tuple[str, Any]]) -> Dict[str, Any]:

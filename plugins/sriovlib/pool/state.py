@@ -21,7 +21,7 @@ from typing import (
 
 from ..errors import SriovError
 from ..machine.pci import PhysicalFunction
-from ..safetext import line, shortened
+from ..safetext import is_uuid, line, shortened
 from ..xapi.session import Xapi, XapiFailure
 from . import hosts, ledger, numa, pci_entries, pinning
 from .hosts import OwnHost
@@ -248,7 +248,7 @@ def read_ledger(
 def read_vms(xapi: Xapi, wanted: Iterable[str], uuids: Mapping[str, str]) -> List[Vm]:
     """Those of them that are VMs: one call, where there is something to ask for. A key of the ledger, or a
     note's file, may end in whatever somebody has written."""
-    query = " or ".join(f'field "uuid" = "{uuid}"' for uuid in sorted(filter(ledger.is_uuid, wanted)))
+    query = " or ".join(f'field "uuid" = "{uuid}"' for uuid in sorted(filter(is_uuid, wanted)))
     found = xapi.call("VM.get_all_records_where", query) if query else {}
     real = {ref: vm for ref, vm in found.items() if not (vm["is_a_template"] or vm["is_a_snapshot"])}
     return _vms(real, uuids)

@@ -6,6 +6,7 @@ from typing import Dict, List, NamedTuple, Optional, Sequence, Set, Tuple
 
 from ..errors import SriovError
 from ..machine.host import Host
+from ..safetext import is_uuid
 from ..xapi.session import Xapi, XapiError, XapiFailure, logged_in
 from . import copies, ledger, state
 from .ledger import NO_ENTRY, Entry, Key
@@ -242,7 +243,7 @@ class Transaction:
 
     def _is_gone(self, uuid: str) -> bool:
         try:
-            if ledger.is_uuid(uuid):
+            if is_uuid(uuid):
                 self._xapi.call("VM.get_by_uuid", uuid)
         except XapiFailure as failure:
             return failure.details[0] == "UUID_INVALID"

@@ -117,7 +117,10 @@ def _in_vlans(
 def _candidates(host: Host, seen: Inventory, here: OwnHost) -> List[Candidate]:
     """As the master makes them of this host's `inventory`."""
     vfs = host_inventory.vf_states(seen)
-    pfs = {pf.address: host_inventory.pf_state(host, seen, pf, vfs, {}) for pf in seen.pfs}
+    of_pf = host_inventory.by_pf(vfs)
+    pfs = {
+        pf.address: host_inventory.pf_state(host, seen, pf, of_pf.get(pf.address, ()), {}) for pf in seen.pfs
+    }
     closed = inventories.closed_pfs(here.member, pfs.values(), here.vgpus)
     return inventories.candidates(here.networks, pfs, vfs, closed)
 

@@ -1,7 +1,7 @@
 """What a host tells its pool: its PFs and VFs as one type, taken here or read from the JSON of another host's
 `inventory`."""
 
-from operator import itemgetter
+from _operator import itemgetter  # operator itself is a hundred functions
 from typing import Any, Dict, Iterable, List, Mapping, NamedTuple, Optional, Sequence, Tuple
 
 from .. import VERSION
@@ -244,6 +244,7 @@ def read(host: Host) -> HostInventory:
     configured = inventory.configured(host, seen.pfs)
     vfs = vf_states(seen, configured)
     there = {vf.address: vf for vf in vfs}
+    of_pf = by_pf(vfs)
     # Whether xapi gives a GPU that has no VFs out as a whole, it says itself.
     known = dom0_devices.NOTHING._replace(vgpus=dict.fromkeys([pf.address for pf in seen.pfs], False))
     needed = dom0_devices.needs(host, seen.pfs, seen.vfs, seen.network, known, {})
@@ -251,7 +252,7 @@ def read(host: Host) -> HostInventory:
         version=VERSION,
         host_uuid=seen.host_uuid,
         owners_known=seen.owners is not None,
-        pfs={pf.address: pf_state(host, seen, pf, vfs, configured) for pf in seen.pfs},
+        pfs={pf.address: pf_state(host, seen, pf, of_pf.get(pf.address, ()), configured) for pf in seen.pfs},
         vfs=there,
         others=[name for name in host.names(sysfs.DEVICES) if name not in there and name not in seen.pf_at],
         interfaces=dom0_devices.interfaces(host),
@@ -262,17 +263,23 @@ def read(host: Host) -> HostInventory:
     )
 
 
+def by_pf(vfs: Iterable[VfState]) -> Dict[str, List[VfState]]:
+    found: Dict[str, List[VfState]] = {}
+    for vf in vfs:
+        found.setdefault(vf.function.pf, []).append(vf)
+    return found
+
+
 def pf_state(
     host: Host,
     seen: Inventory,
     pf: PhysicalFunction,
-    vfs: Sequence[VfState],
+    own: Sequence[VfState],
     configured: Mapping[str, PfConfig],
     managed: bool = False,
 ) -> PfState:
-    """`vfs`: see `vf_states`; `configured`: see `inventory.configured`; `managed`: xapi
-    has the PF's VFs."""
-    own = [vf for vf in vfs if vf.function.pf == pf.address]
+    """`own`: the PF's VFs, see `vf_states`; `configured`: see `inventory.configured`; `managed`: xapi has
+    these VFs."""
     management = seen.management(pf)
     down = [port.interface for port in pf.ports if sysfs.is_up(host, port.interface) is False]
     found = [

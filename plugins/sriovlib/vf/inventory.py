@@ -139,7 +139,7 @@ def _vf_interfaces(
     host: Host, pfs: Sequence[pci.PhysicalFunction], vfs: Sequence[pci.VirtualFunction]
 ) -> Dict[str, List[str]]:
     """Those of the VFs themselves, and in switchdev mode those that stand for VFs: they end with them."""
-    found = {pf.address: ports.standing_for_others(host, pf.address) for pf in pfs}
+    found = {pf.address: [*pf.other_interfaces] for pf in pfs}
     for vf in vfs:
         if vf.driver is not None and vf.driver != pci.PCIBACK:
             found.setdefault(vf.pf, []).extend(ports.own(host, vf.address))

@@ -97,7 +97,7 @@ class Machine(Host):
 
         return Control(self)
 
-    def _write_log(self, text: str, priority: int) -> None:
+    def _write_log(self, text: str, priority: int = 6) -> None:  # older trees, see tests/bench, tell it
         with open(self.path(LOG), "a", encoding="utf-8") as file:
             file.write(f"<{priority}> {text}\n")
 
