@@ -55,8 +55,7 @@ def vms(host: Host) -> Optional[List[str]]:
         values = _values(host, [f"/local/domain/{name}/vm" for name in names if name.isdigit()])
     except OSError:
         return None
-    found = [re.search(UUID, text or "") for text in values]  # "/vm/UUID"
-    return sorted({uuid.group() for uuid in found if uuid is not None})
+    return sorted({uuid for uuid in map(_uuid, values) if uuid is not None})
 
 
 def domains_of(host: Host, vm_uuid: str) -> Optional[List[int]]:
@@ -142,6 +141,12 @@ def _change(host: Host, *argv: str) -> None:
         raise OSError(errno.EIO, answer.complaint)
 
 
+def _uuid(vm: Optional[str]) -> Optional[str]:
+    """Of `/vm/UUID`, behind which old toolstacks write a number."""
+    uuid = (vm or "")[len("/vm/") :][:36]
+    return uuid if is_uuid(uuid) else None
+
+
 def _domains(host: Host, domids: List[int]) -> Dict[int, Domain]:
     """The domains that there are: one that died may leave its backend behind. Raises OSError."""
     keys = ("domid", "vm", "name")
@@ -149,7 +154,6 @@ def _domains(host: Host, domids: List[int]) -> Dict[int, Domain]:
     found = {}
     for place, domid in enumerate(domids):
         exists, vm, name = values[3 * place : 3 * place + 3]
-        uuid = (vm or "")[len("/vm/") :][:36]  # "/vm/UUID", and a number behind it from old toolstacks
         if exists is not None or vm is not None or name is not None:
-            found[domid] = Domain(domid, uuid if is_uuid(uuid) else None, name)
+            found[domid] = Domain(domid, _uuid(vm), name)
     return found
