@@ -14,7 +14,7 @@ from typing import Any, Dict, Iterator, List, Set
 import prometheus
 import pytest
 from managed_pool import Pool, alike, other_slot
-from metered import PF0, VF0, WEB, Metered
+from metered import PF0, VF0, Metered
 from prometheus import Prometheus
 from sriovctl import main
 from sriovlib.config import sriov_conf
@@ -31,15 +31,15 @@ NAME = 'web "1"\\\nx'
 
 class Scene:
     """Two hosts and one without the package. On the first `NAME` runs with a VF that has lost its VLAN,
-    and no VF is free; on the second `db` was re-placed, and the file wants more VFs. The traffic is that of
-    another host, whose driver counts drops."""
+    and no VF is free; on the second `db` was re-placed, and the file wants more VFs. The traffic of `NAME` is
+    told by a host of its own, whose driver counts drops."""
 
     def __init__(self, pool: Pool, metered: Metered, file: Path) -> None:
         self.pool, self.metered, self.file = pool, metered, file
         self._arrange()
         metered.write(sriov_conf.PATH, "[host]\ntextfile = yes\n")
         assert metered.service.is_wanted()
-        metered.starts(WEB, {VF0: 1})
+        metered.starts(self.web, {VF0: 1})
         self.carry()
         self.write()
 
@@ -51,8 +51,8 @@ class Scene:
         for number in range(3):
             self.last = pool.with_vf(f"other{number}")
         pool.start(self.web, pool.one)
-        (vf,) = [one for one in pool.vfs(pool.one) if (one["assigned_to"] or {}).get("vm_uuid") == self.web]
-        pool.one.machine.run(["ip", "link", "set", "dev", "eth1", "vf", str(vf["index"]), "vlan", "0"])
+        assert pool.devices(self.web) == [VF0]
+        pool.one.machine.run(["ip", "link", "set", "dev", "eth1", "vf", "0", "vlan", "0"])
         other = pool.other.machine
         wanted = other.read(sriov_conf.PATH).replace("vfs = 4", "vfs = 6")
         other.replace_file(sriov_conf.PATH, wanted.encode())
@@ -158,7 +158,7 @@ def filled(expression: str) -> str:
 @pytest.mark.usefixtures("scene")
 def test_each_query_of_the_dashboard_gives_data(server: Prometheus) -> None:
     asked = expressions()
-    assert len(asked) == 20
+    assert len(asked) == 22
     assert [one for one in asked if not server.query(filled(one))] == []
 
 
@@ -195,6 +195,15 @@ def test_traffic_is_asked_for_as_it_was_tried() -> None:
     assert shown.count(f"sum by (vm) ({join})") == 6
     document = (DOCS.parent / "metrics.md").read_text(encoding="utf-8")
     assert join in re.sub(r"rate\(.*?\)", "RATE", document)
+
+
+def test_traffic_by_network(scene: Scene, server: Prometheus) -> None:
+    """As the document asks for it: of a host's counters the pool knows the network."""
+    document = (DOCS.parent / "metrics.md").read_text(encoding="utf-8")
+    (asked,) = re.findall(r"^    (sum by \(network\).*?)\n\n", document, re.MULTILINE | re.DOTALL)
+    scene.carry()
+    (found,) = server.wait_for(asked.replace("[1m]", "[20s]"))
+    assert found.labels == {"network": "Pool-wide network associated with eth1"}
 
 
 # -- configuration -----------------------------------------------------------------------------------------
