@@ -4,7 +4,7 @@ from typing import List, Mapping
 
 import pytest
 from small_pools import ANY_OF_NETWORK, FIRST, NETWORK, OTHER_NETWORK, SECOND, VF, asks, vfs
-from sriovlib.pool import no_free_vf
+from sriovlib.pool import no_free_vf, told
 from sriovlib.pool.conflicts.view import Seen
 from sriovlib.pool.hosts import Member, Topology
 from sriovlib.pool.inventories import Survey, Surveyed
@@ -13,7 +13,7 @@ from sriovlib.pool.placement import Candidate, Held, NoFreeVf
 from sriovlib.pool.state import PoolState
 from sriovlib.vf.host_inventory import HostInventory
 
-NOTHING = HostInventory("", None, True, {}, {}, [], {}, {}, {})
+NOTHING = told.of_inventory(HostInventory("", None, True, {}, {}, [], {}, {}, {}))
 MEMBER = Member("ref", "h1", "host1", True, {})
 NETWORKS = {"OpaqueRef:a": {"uuid": NETWORK, "name_label": "lan", "bridge": "xenbr1"}}
 

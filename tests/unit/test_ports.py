@@ -8,7 +8,7 @@ from pyfakefs.fake_filesystem import FakeFilesystem
 from sriovlib.calls import configure_vf
 from sriovlib.errors import SriovError
 from sriovlib.machine import pci, vgpus
-from sriovlib.pool import inventories
+from sriovlib.pool import candidates
 from sriovlib.pool.hosts import Member
 from sriovlib.pool.networks import Network
 from sriovlib.vf import apply, host_inventory, inventory
@@ -104,16 +104,16 @@ def test_a_port_that_is_down_is_named(fs: FakeFilesystem) -> None:
 
 def networks_of_vfs(host: AnsweringHost) -> List[List[str]]:
     """By placement: the network `one` stands on eth1, `two` on eth2."""
-    candidates = candidates_of(host)
-    return [sorted(candidate.networks) for candidate in candidates]
+    return [sorted(candidate.networks) for candidate in candidates_of(host)]
 
 
 def candidates_of(host: AnsweringHost) -> List[Any]:
     known = [Network("one", "one", "xenbr1", {"eth1"}), Network("two", "two", "xenbr2", {"eth2"})]
     member = Member("OpaqueRef:1", "host", "host", True, {})
     told = HostInventory.from_json(host_inventory.read(host).to_json())
-    closed = inventories.closed_pfs(member, told.pfs.values(), vgpus.UNTOLD)
-    return inventories.candidates(known, told.pfs, told.vfs.values(), closed)
+    devices = candidates.Devices.of(told.pfs.values(), told.vfs.values())
+    closed = candidates.closed_pfs(member, devices, vgpus.UNTOLD)
+    return candidates.candidates(known, devices, closed)
 
 
 def test_a_vf_serves_the_network_of_its_own_port(fs: FakeFilesystem) -> None:

@@ -58,7 +58,7 @@ def list_assignments(host: Host, session: Any, args: Mapping[str, str]) -> Dict[
         if (vm_uuid is None or vm_uuid in conflict.vm_uuids)
         and (host_uuid is None or conflict.host_uuid in (None, host_uuid))
     ]
-    versions = {uuid: one.inventory.version for uuid, one in surveyed.hosts.items()}
+    versions = {uuid: one.told.version for uuid, one in surveyed.hosts.items()}
     return {
         "vms": [row for row in rows if host_uuid in (None, row["host_uuid"], row["resident_on"])],
         "conflicts": [conflict._asdict() for conflict in find.readable(found, seen)],

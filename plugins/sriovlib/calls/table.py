@@ -1,12 +1,11 @@
 """The plugin's functions and their arguments; runs one: text in, one JSON value or an error out."""
 
-import json
 from typing import Any, Dict, Mapping, NamedTuple, Optional, Tuple
 
 from ..errors import SriovError, unforeseen
 from ..machine.host import Host
-from ..safetext import safe
 from . import arguments
+from .answers import as_json
 
 Arguments = Mapping[str, str]
 
@@ -37,7 +36,7 @@ FUNCTIONS: Dict[str, Function] = {
     "enable_iommu": Function("calls.enable_iommu", ("dry_run",), writes=True),
     "disable_iommu": Function("calls.enable_iommu", ("dry_run",), writes=True),
     "load_pciback": Function("calls.load_pciback", ("persistent",), writes=True),
-    "inventory": Function("calls.inventory"),
+    "inventory": Function("calls.inventory", ("known",)),
     "list_pfs": Function("calls.list_vfs"),
     "list_vfs": Function("calls.list_vfs", ("pf", "network", "state", "vm_uuid")),
     "set_vf_count": Function("calls.set_vf_count", ("pf", "count", "force", "dry_run"), writes=True),
@@ -103,21 +102,3 @@ def _copy(host: Host, session: Any, result: Dict[str, Any]) -> None:
     missed = conf_copy.store(host, session)
     if missed and "warnings" in result:
         result["warnings"].append(missed)
-
-
-def as_json(value: Any) -> str:
-    """JSON in plain ASCII. Only a text with escapes in it can hold unsafe characters."""
-    text = json.dumps(value)
-    if "\x7f" in text or ("\\" in text and any(part in text for part in ("\\u", "\\b", "\\f", "\\r"))):
-        return json.dumps(_safe_value(value))
-    return text
-
-
-def _safe_value(value: Any) -> Any:
-    if isinstance(value, str):
-        return safe(value)
-    if isinstance(value, dict):
-        return {safe(key): _safe_value(item) for key, item in value.items()}
-    if isinstance(value, (list, tuple)):
-        return [_safe_value(item) for item in value]
-    return value

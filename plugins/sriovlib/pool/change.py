@@ -62,7 +62,7 @@ def _may_have_some(at: Work) -> bool:
     """Whether the running VM has VFs of its host, or it is not known."""
     there = at.surveyed.hosts.get(at.vm.resident_on or "")
     plugged = [uuid for (host, _), uuid in at.surveyed.running().items() if host == at.vm.resident_on]
-    return there is None or not there.inventory.owners_known or at.vm.uuid in plugged
+    return there is None or not there.told.owners_known or at.vm.uuid in plugged
 
 
 def lease_of(

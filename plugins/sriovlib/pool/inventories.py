@@ -1,17 +1,17 @@
 """The inventories of the pool's live hosts, asked for at the same time, and their VFs as placement takes
 them."""
 
-import json
 from typing import (
     Any,
+    Callable,
     Container,
     Dict,
-    FrozenSet,
     Iterable,
     List,
     Mapping,
     NamedTuple,
     Optional,
+    Sequence,
     Set,
     Tuple,
     Union,
@@ -22,28 +22,51 @@ from ..errors import Problem
 from ..machine import dom0_devices, vgpus
 from ..machine.host import Host
 from ..machine.pci import PhysicalFunction
-from ..machine.ports import VfPort
-from ..vf import host_inventory, inventory
-from ..vf.host_inventory import HostInventory, OtherPlugin, PfState, VfState
+from ..vf import host_inventory
+from ..vf.host_inventory import HostInventory, OtherPlugin
+from ..xapi.at_once import Calls
+from ..xapi.own_session import OwnSession
 from ..xapi.session import Xapi, XapiFailure
-from . import hosts, networks
+from . import hosts, kept_inventories, networks, told
+from .candidates import Candidates, closed_pfs
 from .hosts import Member, Topology
-from .networks import Network
 from .placement import Candidate
+from .told import Told
 
 SECONDS = 10  # for one host's answer; a host that takes longer is left out
 SILENT = "HOST_SILENT"  # the problem with a host of which nothing is known
-_AT_ONCE = 64
 
 
-class Surveyed(NamedTuple):
-    """A host that answered: its inventory, and its VFs as placement takes them."""
+class Surveyed:
+    """A host that answered: what it told, and its VFs as placement takes them."""
 
-    member: Member
-    inventory: HostInventory
-    candidates: List[Candidate]
-    untagged: Set[str]  # networks that stand on its ports without a VLAN of their own
-    closed: Mapping[str, Problem] = {}  # PF -> why no VM is given VFs of it, without a full stop
+    def __init__(
+        self,
+        member: Member,
+        told: Told,
+        candidates: List[Candidate],
+        untagged: Set[str],
+        closed: Optional[Mapping[str, Problem]] = None,
+        gpus: vgpus.Told = vgpus.UNTOLD,
+    ) -> None:
+        self.member = member
+        self.told = told
+        self.candidates = candidates
+        self.untagged = untagged  # networks that stand on its ports without a VLAN of their own
+        self.closed = closed or {}  # PF -> why no VM is given VFs of it, without a full stop
+        self._gpus = gpus  # what xapi says of them
+        self._inventory: Optional[HostInventory] = None
+
+    @property
+    def inventory(self) -> HostInventory:
+        if self._inventory is None:
+            found = self.told.inventory
+            pfs = [pf for pf, _ in self.told.devices.pfs]
+            self._inventory = found._replace(needed=_with_vgpus(found.needed, pfs, self._gpus))
+        return self._inventory
+
+    def with_candidates(self, candidates: List[Candidate]) -> "Surveyed":
+        return Surveyed(self.member, self.told, candidates, self.untagged, self.closed, self._gpus)
 
 
 class Survey(NamedTuple):
@@ -57,10 +80,9 @@ class Survey(NamedTuple):
     def running(self) -> Dict[Tuple[str, str], str]:
         """(host, address) -> UUID of the VM whose domain has the VF, as each host's xenstore says."""
         return {
-            (uuid, vf.address): vf.assigned_to.vm_uuid or "a domain without a VM"
+            (uuid, address): vm
             for uuid, surveyed in self.hosts.items()
-            for vf in surveyed.inventory.vfs.values()
-            if vf.assigned_to is not None
+            for address, vm in surveyed.told.running.items()
         }
 
     def starting(self) -> Dict[Tuple[str, str], str]:
@@ -69,7 +91,7 @@ class Survey(NamedTuple):
         return {
             (uuid, address): vm
             for uuid, surveyed in self.hosts.items()
-            for address, vm in surveyed.inventory.starting.items()
+            for address, vm in surveyed.told.starting.items()
         }
 
     def without_unknown(self, leased: Container[Tuple[str, str]]) -> "Survey":
@@ -77,7 +99,7 @@ class Survey(NamedTuple):
         blocked. `leased`: hosts and addresses."""
         found = dict(self.hosts)
         for uuid, one in self.hosts.items():
-            if not one.inventory.owners_known:
+            if not one.told.owners_known:
                 why = f"xenstore of {one.member.name} does not answer, so its owner is not known"
                 candidates = [
                     candidate
@@ -85,31 +107,86 @@ class Survey(NamedTuple):
                     else candidate._replace(blocked=why)
                     for candidate in one.candidates
                 ]
-                found[uuid] = one._replace(candidates=candidates)
+                found[uuid] = one.with_candidates(candidates)
         return self._replace(hosts=found)
 
 
 NOBODY = Survey({}, {})
 
 
-def survey(host: Host, session: Any, topology: Topology, members: Iterable[Member]) -> Survey:
+def survey(host: Host, session: OwnSession, topology: Topology, members: Iterable[Member]) -> Survey:
     """Asks these hosts at the same time, each for at most `SECONDS`; this host without a call."""
-    from concurrent.futures import ThreadPoolExecutor  # a start asks no other host, and it takes long to load
-
     asked = list(members)
-    with ThreadPoolExecutor(max(1, min(len(asked), _AT_ONCE))) as threads:
-        answers = list(threads.map(lambda member: _ask(host, session, topology, member), asked))
+    answers = _answers(host, session, topology, asked)
+    xapi, shared = Xapi(host, session, SECONDS), Candidates()
     found = Survey({}, {})
-    for member, answer in zip(asked, answers):
-        if isinstance(answer, Problem):
-            found.problems[member.uuid] = answer
+    for member in asked:
+        one = _judged(xapi, topology, member, answers[member.uuid], shared)
+        if isinstance(one, Problem):
+            found.problems[member.uuid] = one
             continue
-        found.hosts[member.uuid] = answer
-        version = answer.inventory.version
-        if version != VERSION:
-            said = f"has xapi-sriov {version}, the master {VERSION}"
+        found.hosts[member.uuid] = one
+        if one.told.version != VERSION:
+            said = f"has xapi-sriov {one.told.version}, the master {VERSION}"
             found.problems[member.uuid] = _other_version(member, said)
     return found
+
+
+def _answers(
+    host: Host, session: OwnSession, topology: Topology, asked: Sequence[Member]
+) -> Dict[str, Union[Told, Exception]]:
+    """Of each host, by UUID, what it told, or what that failed with: what is wrong with one host must not
+    cost the pool its answer."""
+    others = {member.uuid: member.ref for member in asked if member.uuid != topology.own}
+    kept = kept_inventories.load(host) if others else {}
+    found: Dict[str, Union[Told, Exception]] = {}
+    calls = Calls(host, session, SECONDS)
+    for uuid, ref in others.items():
+        args = {"known": kept[uuid].digest} if uuid in kept else {}
+        calls.make(uuid, "host.call_plugin", ref, "sriov", "inventory", args)
+    if len(others) < len(asked):
+        found[topology.own] = _told(lambda: told.of_inventory(host_inventory.read(host)))
+    found.update((uuid, _read(answer, kept.get(uuid))) for uuid, answer in calls.answers())
+    refusing = [uuid for uuid in others if uuid in kept and _is_refused(found[uuid])]
+    calls = Calls(host, session, SECONDS)
+    for uuid in refusing:  # its package is of a version without digests, since it was asked last
+        calls.make(uuid, "host.call_plugin", others[uuid], "sriov", "inventory", {})
+    found.update((uuid, _read(answer, None)) for uuid, answer in calls.answers())
+    _keep(host, topology, kept, {uuid: found[uuid] for uuid in others})
+    return found
+
+
+def _is_refused(answer: Union[Told, Exception]) -> bool:
+    return isinstance(answer, XapiFailure) and answer.details[0] == "SRIOV_BAD_ARGUMENT"
+
+
+def _read(answer: Any, kept: Optional[Told]) -> Union[Told, Exception]:
+    return answer if isinstance(answer, Exception) else _told(lambda: told.of_text(answer, kept))
+
+
+def _told(read: Callable[[], Told]) -> Union[Told, Exception]:
+    try:
+        return read()
+    except Exception as error:
+        return error
+
+
+def _keep(
+    host: Host,
+    topology: Topology,
+    kept: Mapping[str, Told],
+    found: Mapping[str, Union[Told, Exception]],
+) -> None:
+    """A host that did not answer now may do so the next time. One that gives no digest cannot confirm
+    anything."""
+    now = {uuid: one for uuid, one in kept.items() if uuid in topology.members}
+    for uuid, one in found.items():
+        if isinstance(one, Told):
+            now.pop(uuid, None)
+            if one.digest is not None:
+                now[uuid] = one
+    if now != kept:
+        kept_inventories.store(host, now)
 
 
 def again(host: Host, session: Any, topology: Topology, before: Survey) -> Survey:
@@ -119,25 +196,17 @@ def again(host: Host, session: Any, topology: Topology, before: Survey) -> Surve
     return Survey(now.hosts, {**others, **now.problems})
 
 
-def _ask(host: Host, session: Any, topology: Topology, member: Member) -> Union[Surveyed, Problem]:
-    """The host's inventory, or the problem with it: no single host may cost the pool its answer."""
-    xapi = Xapi(host, session, SECONDS)
+def _judged(
+    xapi: Xapi, topology: Topology, member: Member, answer: Union[Told, Exception], shared: Candidates
+) -> Union[Surveyed, Problem]:
+    """The host as placement takes it, or the problem with it."""
     try:
-        if member.uuid == topology.own:
-            answer = host_inventory.read(host)
-        else:
-            text = xapi.call("host.call_plugin", member.ref, "sriov", "inventory", {})
-            answer = HostInventory.from_json(json.loads(text))
-        pfs = [pf.function for pf in answer.pfs.values()]
-        told = hosts.gpus(xapi, member.ref, pfs)
-        closed = closed_pfs(member, answer.pfs.values(), told)
-        return Surveyed(
-            member,
-            answer._replace(needed=_with_vgpus(answer.needed, pfs, told)),
-            candidates(topology.networks(member), answer.pfs, answer.vfs.values(), closed),
-            _untagged(topology, member),
-            closed,
-        )
+        if isinstance(answer, Exception):
+            raise answer
+        gpus = hosts.gpus(xapi, member.ref, [pf for pf, _ in answer.devices.pfs])
+        closed = closed_pfs(member, answer.devices, gpus)
+        vfs = shared.of(topology.networks(member), answer.devices, closed)
+        return Surveyed(member, answer, vfs, _untagged(topology, member), closed, gpus)
     except XapiFailure as failure:
         if failure.details[0] == "XENAPI_MISSING_PLUGIN":
             return Problem(
@@ -146,7 +215,7 @@ def _ask(host: Host, session: Any, topology: Topology, member: Member) -> Union[
                 "Install the package on it.",
             )
         is_other, why = failure.details[0] == "SRIOV_BAD_ARGUMENT", str(failure)
-    except Exception as error:  # what is wrong with one host must not cost the pool its answer
+    except Exception as error:
         is_other, why = isinstance(error, OtherPlugin), str(error) or type(error).__name__
     if is_other:
         said = f"answers `inventory` in another format than the master's xapi-sriov {VERSION}"
@@ -162,43 +231,6 @@ def _ask(host: Host, session: Any, topology: Topology, member: Member) -> Union[
 def _other_version(member: Member, said: str) -> Problem:
     hint = "Install the same version on all hosts of the pool."
     return Problem("HOST_WITHOUT_PLUGIN", f"Host {member.name} {said}.", hint)
-
-
-def candidates(
-    known: Iterable[Network],
-    pfs: Mapping[str, PfState],
-    vfs: Iterable[VfState],
-    closed: Mapping[str, Problem],
-) -> List[Candidate]:
-    """The host's VFs, each with the networks that its port serves. `known`: the pool's networks with the
-    interfaces of this host; `pfs`: by address; `closed`: see closed_pfs."""
-    serves: Dict[str, List[str]] = {}
-    for network in known:
-        for interface in network.interfaces:
-            serves.setdefault(interface, []).append(network.uuid)
-    of_ports: Dict[Tuple[str, VfPort], Tuple[str, FrozenSet[str], FrozenSet[str]]] = {}
-    found = []
-    for vf in vfs:
-        where = (vf.function.pf, vf.function.port)
-        if where not in of_ports:  # once a port, not once a VF
-            of_ports[where] = _of_port(serves, pfs[vf.function.pf].function, vf.function.port)
-        pf_device, serving, no_network = of_ports[where]
-        blocked = _blocked(vf, closed.get(vf.function.pf))
-        found.append(Candidate(vf.function, pf_device, serving, blocked, no_network))
-    return found
-
-
-def _of_port(
-    serves: Mapping[str, List[str]], pf: PhysicalFunction, port: VfPort
-) -> Tuple[str, FrozenSet[str], FrozenSet[str]]:
-    """What VFs of a port have in common: the device of their PF, and the networks that they serve, and may
-    serve. `serves`: interface -> UUIDs of networks."""
-    maybe = pf.interfaces if port.why is not None else ()
-    return (
-        pf.device,
-        frozenset(serves.get(port.interface or "", ())),
-        frozenset(uuid for interface in maybe for uuid in serves.get(interface, ())),
-    )
 
 
 def _with_vgpus(
@@ -219,46 +251,3 @@ def _untagged(topology: Topology, member: Member) -> Set[str]:
         for pif in member.pifs.values()
         if networks.vlan(pif) is None and pif["network"] in topology.network_records
     }
-
-
-def _blocked(vf: VfState, closed: Optional[Problem]) -> Optional[str]:
-    """Why no VM may be given the VF, where there is a reason."""
-    if closed is not None:
-        return closed.message
-    if vf.state == inventory.DOM0:
-        return f"dom0's driver {vf.function.driver} has it"
-    if vf.address.index(":") > 4:
-        return "xapi cannot name a PCI domain above ffff"
-    return None
-
-
-def closed_pfs(member: Member, pfs: Iterable[PfState], told: vgpus.Told) -> Dict[str, Problem]:
-    """PF -> why no VM is given VFs of it. `told`: what xapi says of the host's GPUs."""
-    managed = networks.managed(member.pifs)
-    reasons = {pf.address: _closed(pf, managed, told, member.name) for pf in pfs}
-    return {address: reason for address, reason in reasons.items() if reason is not None}
-
-
-def _closed(pf: PfState, managed: Set[str], told: vgpus.Told, host: str) -> Optional[Problem]:
-    if vgpus.gives_vfs(pf.function, told):
-        return Problem(
-            "SRIOV_MANAGED_BY_XAPI",
-            f"xapi gives the VFs of the GPU {pf.address} of {host} to VMs as vGPUs",
-            "VMs get them by a vGPU (`xe vgpu-create`).",
-        )
-    if pf.management is not False:
-        carries = "carries" if pf.management else "may carry"
-        return Problem(
-            "SRIOV_MANAGEMENT_INTERFACE",
-            f"{pf.function.interface or pf.address} of {host} {carries} the management network",
-            "Its VFs are not given to VMs; use another port, or a network on another one.",
-        )
-    for interface in pf.function.interfaces:
-        if interface in managed:
-            return Problem(
-                "SRIOV_MANAGED_BY_XAPI",
-                f"xapi's own SR-IOV manages {interface} of {host}",
-                "VMs get VFs of it by a VIF in its SR-IOV network (`xe network-sriov-list`, "
-                "`xe vif-create`); or use another port.",
-            )
-    return None

@@ -60,7 +60,7 @@ def has_its_vfs(at: Work) -> None:
     leased = set(lease.vfs.values()) if lease and lease.host == vm.resident_on else set()
     has = {address for (host, address), uuid in running.items() if (host, uuid) == (vm.resident_on, vm.uuid)}
     others = sorted(has.union(vm.named, attached) - leased)
-    if not there.inventory.owners_known:
+    if not there.told.owners_known:
         raise SriovError(
             "SRIOV_XAPI_SILENT",
             f"xenstore of host {there.member.name} does not tell which devices VM {_name(at)} has.",

@@ -8,7 +8,8 @@ from ..machine import dom0_devices, pci
 from ..machine.dom0_devices import Known
 from ..machine.host import Host
 from ..machine.storage_repositories import Repository
-from ..pool import hosts, inventories, ledger_part, networks, own_lease, pci_entries, state
+from ..pool import candidates, hosts, ledger_part, networks, own_lease, pci_entries, state
+from ..pool.candidates import Devices
 from ..pool.hosts import OwnHost
 from ..pool.ledger import Entry, Ledger
 from ..pool.networks import Record
@@ -118,11 +119,10 @@ def _candidates(host: Host, seen: Inventory, here: OwnHost) -> List[Candidate]:
     """As the master makes them of this host's `inventory`."""
     vfs = host_inventory.vf_states(seen)
     of_pf = host_inventory.by_pf(vfs)
-    pfs = {
-        pf.address: host_inventory.pf_state(host, seen, pf, of_pf.get(pf.address, ()), {}) for pf in seen.pfs
-    }
-    closed = inventories.closed_pfs(here.member, pfs.values(), here.vgpus)
-    return inventories.candidates(here.networks, pfs, vfs, closed)
+    pfs = [host_inventory.pf_state(host, seen, pf, of_pf.get(pf.address, ()), {}) for pf in seen.pfs]
+    devices = Devices.of(pfs, vfs)
+    closed = candidates.closed_pfs(here.member, devices, here.vgpus)
+    return candidates.candidates(here.networks, devices, closed)
 
 
 def _devices(host: Host, view: View, repositories: Sequence[Repository]) -> Dict[str, Device]:

@@ -68,7 +68,7 @@ class Xapi:
     def call_for_each(self, member: str, take: Callable[[Any], object], method: str, *params: Any) -> Any:
         """As `call`, for a result that is a struct: without its array `member`, each element of which `take`
         gets as it arrives, so that they need not all be in memory."""
-        request = _request(method, [self._session._session, *params])
+        request = json_rpc(method, [self._session._session, *params])
         with _answer(self._path, "/jsonrpc", "application/json", request, self._deadline) as answer:
             return _result(method, answer.code, lambda: answer.text().struct("result", member, take))
 
@@ -102,11 +102,11 @@ def log_out(host: Host, session: OwnSession, seconds: float) -> None:
 
 def call_json(path: str, method: str, params: Sequence[Any], deadline: float) -> Any:
     """The result of an API call, at `deadline` (of time.monotonic) at the latest, or XapiError."""
-    status, content = post(path, "/jsonrpc", "application/json", _request(method, params), deadline)
-    return _result(method, status, lambda: json.loads(content.decode()))
+    with _answer(path, "/jsonrpc", "application/json", json_rpc(method, params), deadline) as answer:
+        return answer.result(method)
 
 
-def _request(method: str, params: Sequence[Any]) -> bytes:
+def json_rpc(method: str, params: Sequence[Any]) -> bytes:
     return json.dumps({"jsonrpc": "2.0", "method": method, "id": 1, "params": params}).encode()
 
 
@@ -125,7 +125,7 @@ def _result(method: str, status: int, read: Callable[[], Any]) -> Any:
 def post(path: str, target: str, content_type: str, body: bytes, deadline: float) -> Tuple[int, bytes]:
     """HTTP status and body of what xapi answers at `deadline` at the latest, or XapiSilent."""
     with _answer(path, target, content_type, body, deadline) as answer:
-        return answer.code, b"".join(answer.pieces(answer.length))
+        return answer.code, answer.body()
 
 
 class _Answer(NamedTuple):
@@ -145,6 +145,14 @@ class _Answer(NamedTuple):
             left -= len(piece)
             yield piece
 
+    def body(self) -> bytes:
+        return b"".join(self.pieces(self.length))
+
+    def result(self, method: str) -> Any:
+        """Of an API call."""
+        content = self.body()
+        return _result(method, self.code, lambda: json.loads(content.decode()))
+
     def text(self) -> "Arriving":
         from .arriving import Arriving  # few calls have an answer that is long
 
@@ -154,22 +162,38 @@ class _Answer(NamedTuple):
 @contextmanager
 def _answer(path: str, target: str, content_type: str, body: bytes, deadline: float) -> Iterator[_Answer]:
     """What xapi answers at `deadline` at the latest, or XapiSilent."""
-    connection = _open(deadline - time.monotonic())
+    with errors_as_silence():
+        connection = send(path, target, content_type, body, deadline)
+        try:
+            yield answer_on(connection)
+        finally:
+            connection.close()
+
+
+@contextmanager
+def errors_as_silence() -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        raise XapiSilent(str(error) or type(error).__name__) from error
+
+
+def send(path: str, target: str, content_type: str, body: bytes, deadline: float) -> socket:
+    """The connection on which the answer comes; raises OSError."""
+    connection = socket(AF_UNIX, SOCK_STREAM)
+    set_deadline(connection, deadline)
     try:
         connection.connect(path)
         connection.sendall(_HEAD.format(target, content_type, len(body)).encode() + body)
-        yield _headed(_Stream(connection))
-    except OSError as error:
-        raise XapiSilent(str(error) or type(error).__name__) from error
-    finally:
+    except BaseException:
         connection.close()
-
-
-def _open(seconds: float) -> socket:
-    """A connection to be, each step of which takes at most so long."""
-    connection = socket(AF_UNIX, SOCK_STREAM)
-    connection.settimeout(max(seconds, 0.1))
+        raise
     return connection
+
+
+def set_deadline(connection: socket, deadline: float) -> None:
+    """Each step takes no longer than until then, if it is not over yet."""
+    connection.settimeout(max(deadline - time.monotonic(), 0.1))
 
 
 class _Stream:
@@ -195,7 +219,8 @@ class _Stream:
         return found
 
 
-def _headed(stream: _Stream) -> _Answer:
+def answer_on(connection: socket) -> _Answer:
+    stream = _Stream(connection)
     status = stream.readline().split()
     length: Optional[int] = 0
     line = stream.readline()
