@@ -13,6 +13,7 @@ CONFIGURATION = "/etc/sriov.conf"
 ENABLED = "/etc/systemd/system/multi-user.target.wants/sriov-restore.service"
 POOL_METRICS_ENABLED = "/etc/systemd/system/timers.target.wants/sriov-pool-metrics.timer"
 METRICS_ENABLED = "/etc/systemd/system/multi-user.target.wants/sriov-metrics.service"
+ALERTS_ENABLED = "/etc/systemd/system/timers.target.wants/sriov-alerts.timer"
 
 
 def answering_version(host: Dom0) -> str:

@@ -14,6 +14,7 @@ HOME = "/usr/libexec/xapi-sriov"
 PLUGIN = XAPI_D + "/plugins/sriov"
 RESTORE = "/usr/sbin/sriov-restore"
 METRICS = "/usr/sbin/sriov-metrics"
+ALERTS = "/usr/sbin/sriov-alerts"
 
 # What XCP-ng 8.3 has, as far as packages ask for it.
 OF_DOM0 = {"python3": "3.6.8", "iproute": "4.11.0", "kmod": "20", "/bin/sh": "", "/usr/bin/python3": ""}
@@ -53,6 +54,7 @@ class Package(NamedTuple):
             **{f"{XAPI_D}/{hook}/50-xapi-sriov": self.tree + "/hooks/xapi/xapi-sriov" for hook in hooks},
             RESTORE: self.tree + "/hooks/boot/sriov-restore",
             METRICS: self.tree + "/hooks/boot/sriov-metrics",
+            ALERTS: self.tree + "/hooks/boot/sriov-alerts",
         }
 
 

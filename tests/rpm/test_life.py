@@ -13,6 +13,7 @@ import pytest
 import scratch
 import watch
 from installed import (
+    ALERTS_ENABLED,
     CONFIGURATION,
     ENABLED,
     METRICS_ENABLED,
@@ -40,6 +41,7 @@ def test_a_new_installation(host: Dom0, package: Package, libraries: List[Librar
     assert os.path.lexists(host.path(ENABLED))
     assert os.path.lexists(host.path(METRICS_ENABLED))
     assert not os.path.lexists(host.path(POOL_METRICS_ENABLED))
+    assert os.path.lexists(host.path(ALERTS_ENABLED))
     assert compiled_modules(host) == set(package.library)
     assert host.run("sriovctl", "--version").said == f"sriovctl {package.version}\n"
     lines = host.read(CONFIGURATION).splitlines()
@@ -54,6 +56,8 @@ def test_systemd_understands_the_service(host: Dom0, package: Package) -> None:
         "sriov-metrics.service",
         "sriov-pool-metrics.service",
         "sriov-pool-metrics.timer",
+        "sriov-alerts.service",
+        "sriov-alerts.timer",
     ):
         ended = host.run("systemd-analyze", "verify", "--man=no", unit)
         assert "sriov" not in ended.said
@@ -64,6 +68,7 @@ def test_an_upgrade(host: Dom0, older: Package, package: Package, libraries: Lis
     host.write(CONFIGURATION, "# as the administrator wants it\n")
     os.unlink(host.path(ENABLED))
     os.unlink(host.path(METRICS_ENABLED))
+    os.unlink(host.path(ALERTS_ENABLED))
 
     with watching(host, libraries) as watched:
         host.rpm_succeeds("--upgrade", package.path)
@@ -76,6 +81,7 @@ def test_an_upgrade(host: Dom0, older: Package, package: Package, libraries: Lis
     assert host.read(CONFIGURATION) == "# as the administrator wants it\n"
     assert not os.path.lexists(host.path(ENABLED))
     assert not os.path.lexists(host.path(METRICS_ENABLED))
+    assert not os.path.lexists(host.path(ALERTS_ENABLED))
     assert [path for path in host.files() if BYGONE_HOOK in path or older.tree in path] == []
     assert compiled_modules(host) == set(package.library)
 

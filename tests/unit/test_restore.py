@@ -286,10 +286,22 @@ def test_a_restore_that_is_killed_leaves_word(host: Machine, monkeypatch: pytest
     monkeypatch.setattr(links, "bring_up", killed)
     with pytest.raises(KeyboardInterrupt):
         restore.restore(host)
-    assert pf_notes.read(host, pf_notes.LAST_ERRORS) == dict.fromkeys((ETH1, ETH2), restore.UNFINISHED)
+    unfinished = {ETH1: restore.UNFINISHED, ETH2: restore.UNFINISHED, pf_notes.OF_HOST: restore.NOT_ENDED}
+    assert pf_notes.failures(host) == unfinished
     monkeypatch.undo()
     assert errors(host) == []
-    assert pf_notes.read(host, pf_notes.LAST_ERRORS) == dict.fromkeys((ETH1, ETH2))
+    assert pf_notes.failures(host) == {}
+
+
+def test_errors_of_a_pf_that_nobody_configures_any_more_are_forgotten(host: Machine) -> None:
+    write(host, "[pf 0000:0e:00.0]\nvfs = 2\n[host]\npciback = perhaps\n")
+    restore.restore(host)
+    assert list(pf_notes.failures(host)) == [pf_notes.OF_HOST, "0000:0e:00.0"]
+    write(host, f"[pf {ETH1}]\nvfs = 2\n")
+    restore.restore(host, ETH1)
+    assert list(pf_notes.failures(host)) == [pf_notes.OF_HOST, "0000:0e:00.0"]
+    restore.restore(host)
+    assert pf_notes.failures(host) == {}
 
 
 def test_a_port_that_is_down_is_brought_up_for_its_vfs(host: Machine) -> None:

@@ -4,8 +4,9 @@ from typing import Any, Dict, List, Mapping, Optional
 
 from ..errors import Problem
 from ..machine.host import Host
-from ..pool import far_vfs, guest, hosts, inventories, pci_entries, placement, places, state
+from ..pool import far_vfs, guest, hosts, pci_entries, placement, places, state
 from ..pool.conflicts import find
+from ..pool.conflicts.look import look
 from ..pool.conflicts.view import Seen
 from ..pool.ledger import Choice, Entry
 from ..pool.records import Records
@@ -35,12 +36,11 @@ def list_assignments(host: Host, session: Any, args: Mapping[str, str]) -> Dict[
     pool = hosts.read(host, records)
     if vm_uuid is not None:
         state.vm_record(xapi, vm_uuid)
-    surveyed = inventories.survey(host, session, pool, pool.live)
-    now = state.read(records, pool.uuids)
+    seen = look(host, session, records, pool)
+    now, surveyed = seen.state, seen.surveyed
     leased_hosts = {entry.lease.host for entry in now.entries.values() if entry.lease}  # also those that left
     if host_uuid is not None and host_uuid not in {*pool.members, *leased_hosts}:
         hosts.member(pool, host_uuid)
-    seen = Seen(pool, surveyed, now, now.held(surveyed.running(), surveyed.starting()))
     serving: Dict[Choice, placement.Serving] = {}
     shown = [
         vm

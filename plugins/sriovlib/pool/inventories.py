@@ -35,6 +35,7 @@ from .told import Told
 
 SECONDS = 10  # for one host's answer; a host that takes longer is left out
 SILENT = "HOST_SILENT"  # the problem with a host of which nothing is known
+WITHOUT_PLUGIN = "HOST_WITHOUT_PLUGIN"  # or with another version of the package
 
 
 class Surveyed:
@@ -210,7 +211,7 @@ def _judged(
     except XapiFailure as failure:
         if failure.details[0] == "XENAPI_MISSING_PLUGIN":
             return Problem(
-                "HOST_WITHOUT_PLUGIN",
+                WITHOUT_PLUGIN,
                 f"Host {member.name} does not have xapi-sriov, so no VM gets VFs there.",
                 "Install the package on it.",
             )
@@ -230,7 +231,7 @@ def _judged(
 
 def _other_version(member: Member, said: str) -> Problem:
     hint = "Install the same version on all hosts of the pool."
-    return Problem("HOST_WITHOUT_PLUGIN", f"Host {member.name} {said}.", hint)
+    return Problem(WITHOUT_PLUGIN, f"Host {member.name} {said}.", hint)
 
 
 def _with_vgpus(

@@ -5,6 +5,7 @@ from typing import Any, Dict, Optional, Tuple
 
 from ..errors import SriovError
 from ..machine.host import Host
+from ..xapi.session import Xapi
 from . import arrivals, locked, pci_entries
 from .change import change_of
 from .ledger import NO_ENTRY
@@ -14,6 +15,11 @@ from .transaction import Change
 # A VM is re-placed once to each host in that time: a start could go round for ever, and two starts on two
 # hosts could take its VFs from each other for ever.
 AGAIN_SECONDS = 120
+TELLING_SECONDS = 10  # for a message about that: the start's caller waits
+
+
+class ReplacedTwice(SriovError):
+    """The VM would be given other VFs of a host again, in too short a time."""
 
 
 def reinstate(
@@ -33,15 +39,27 @@ def reinstate(
     entry = locked.entry_now(call)
     arrivals.check(call, entry)
     wait = (seconds or locked.HOOK_SECONDS) if starting else locked.CALL_SECONDS
-    with locked.work(call, locked.concerned(call, entry, wanted), starting, wait, reads=dry_run) as at:
-        left = at.entry.lease
-        answer, change = _decided(at, wanted, starting)
-        answer.update(at.transaction.carry_out(change, dry_run, starting))
+    try:
+        with locked.work(call, locked.concerned(call, entry, wanted), starting, wait, reads=dry_run) as at:
+            left = at.entry.lease
+            answer, change = _decided(at, wanted, starting)
+            answer.update(at.transaction.carry_out(change, dry_run, starting))
+    except ReplacedTwice as error:
+        _tell(call, error)
+        raise
     if dry_run:
         return answer
     if left is not None and left.host != answer["host_uuid"]:
         locked.release(call, left.host, left.vfs.values())
     return answer
+
+
+def _tell(call: locked.Call, refusal: ReplacedTwice) -> None:
+    from .alerts import REPLACED_TWICE, Alert, messages  # hardly ever wanted
+
+    text = f"A start of VM {call.vm_name} was refused, and it stays halted. {refusal}"
+    xapi = Xapi(call.host, call.session, TELLING_SECONDS)
+    messages.tell(call.host, xapi, Alert(REPLACED_TWICE, call.vm_uuid), text)
 
 
 def _decided(at: Work, wanted: Optional[str], starting: bool) -> Tuple[Dict[str, Any], Optional[Change]]:
@@ -65,10 +83,11 @@ def _decided(at: Work, wanted: Optional[str], starting: bool) -> Tuple[Dict[str,
         replaced = old.replaced if old else {}
         lately = {to: when for to, when in replaced.items() if 0 <= now - when < AGAIN_SECONDS}
         if place in lately:
-            raise SriovError(
+            ago = f"{now - lately[place]} seconds ago"
+            raise ReplacedTwice(
                 "SRIOV_NOT_PLACED",
-                f"VM {vm.name} got VFs of this host {now - lately[place]} seconds ago, and its "
-                "entries have changed again.",
+                f"VM {vm.name} got VFs of {at.topology.members[place].name} {ago}, and its entries have "
+                "changed again.",
                 "It is being started on several hosts at once, or another client writes its "
                 "other_config:pci: find out which, then start it again in two minutes.",
             )

@@ -13,7 +13,7 @@ from ..machine import dom0_devices, nvme, sysfs, vgpus, xenstore
 from ..machine.host import Host
 from ..machine.pci import PhysicalFunction, VirtualFunction
 from ..machine.ports import Port, VfPort
-from . import inventory, problems
+from . import inventory, pf_notes, problems
 from .inventory import DOM0, Inventory
 
 # Fields that the JSON has under their own names.
@@ -190,6 +190,8 @@ class HostInventory(NamedTuple):
     needed: Dict[str, List[str]]  # address -> what dom0 needs it for, in parts of a sentence
     cpu_nodes: Mapping[int, Optional[int]] = {}  # physical CPU -> its NUMA node; none where Xen did not tell
     domains: Optional[List[str]] = None  # UUIDs of the VMs that have a domain; None: xenstore did not tell
+    # PF, or "host" -> why restore failed there (pf_notes); None: an earlier version does not tell
+    failures: Optional[Mapping[str, str]] = None
 
     def pf(self, wanted: str) -> Optional[PfState]:
         """By address or interface."""
@@ -230,6 +232,7 @@ class HostInventory(NamedTuple):
                 needed={address: list(what) for address, what in told["needed"].items()},
                 cpu_nodes={int(cpu): node for cpu, node in told.get("cpu_nodes", {}).items()},
                 domains=None if told.get("domains") is None else list(told["domains"]),
+                failures=None if told.get("failures") is None else dict(told["failures"]),
             )
         except (KeyError, TypeError, ValueError, AttributeError) as error:
             raise OtherPlugin(f"{type(error).__name__}: {error}") from error
@@ -260,6 +263,7 @@ def read(host: Host) -> HostInventory:
         needed={address: list(what) for address, what in needed.items()},
         cpu_nodes=seen.cpu_nodes,
         domains=xenstore.vms(host),
+        failures=pf_notes.failures(host),
     )
 
 

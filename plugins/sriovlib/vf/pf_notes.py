@@ -11,6 +11,7 @@ from ..machine.host import RUN_FOLDER, Host
 
 # PF -> its last error, null where there was none; written by restore and set_vf_count, read by `status`.
 LAST_ERRORS = f"{RUN_FOLDER}/restore.json"
+OF_HOST = "host"  # in the place of a PF there: what restore could not do that is of no single PF
 # PF -> [how many VFs its driver was asked for, how many it made]. QAT makes all that the card has, and then
 # takes no other number (kernel: adf_sriov_configure); others make fewer when they run out of queues or
 # interrupts. Asking again would only end the VFs, so it is asked once.
@@ -35,6 +36,12 @@ def write(host: Host, path: str, notes: Mapping[str, Any]) -> None:
             host.replace_file(path, json.dumps(after).encode())
     except OSError as error:
         host.log(f"{path}: {error.strerror}")
+
+
+def failures(host: Host) -> Dict[str, str]:
+    """PF, or OF_HOST -> what could not be restored of it."""
+    noted = read(host, LAST_ERRORS)
+    return {pf: error for pf, error in noted.items() if isinstance(error, str) and error}
 
 
 def note_count(host: Host, pf: str, asked: int, made: int) -> None:

@@ -27,6 +27,7 @@ from .inventory import Inventory, Sections
 BEGUN = f"{RUN_FOLDER}/restore-begun"
 SECONDS = 200  # for all PFs; systemd ends the unit after 300
 UNFINISHED = "sriov-restore began with this PF and has not finished"  # stays where it is killed
+NOT_ENDED = "sriov-restore began and has not finished"  # and where it fails as a whole
 
 
 class Result(NamedTuple):
@@ -47,6 +48,9 @@ def restore(host: Host, only: Optional[str] = None) -> List[Result]:
                 host.replace_file(BEGUN, b"")
             except OSError as error:
                 host.log(f"{BEGUN}: {error.strerror}")
+            # With that what was noted of PFs that nobody configures any more goes.
+            left = dict.fromkeys(pf_notes.read(host, pf_notes.LAST_ERRORS))
+            pf_notes.write(host, pf_notes.LAST_ERRORS, {**left, pf_notes.OF_HOST: NOT_ENDED})
         config = sriov_conf.read(host)
         results = [Result(sriov_conf.PATH, "", error) for error in config.errors]
         if _wants_pciback(config):
@@ -61,8 +65,11 @@ def restore(host: Host, only: Optional[str] = None) -> List[Result]:
             plans = [one for one in plans if one.pf is not None and one.pf.address == only]
         pf_notes.write(host, pf_notes.LAST_ERRORS, {one.pf.address: UNFINISHED for one in plans if one.pf})
         restored, seen = _pfs(host, plans, sections, seen, deadline)
+        noted = {result.step: result.error for result in restored}
+        if only is None:
+            noted[pf_notes.OF_HOST] = "; ".join(one.error for one in results if one.error) or None
         results += restored
-        pf_notes.write(host, pf_notes.LAST_ERRORS, {result.step: result.error for result in restored})
+        pf_notes.write(host, pf_notes.LAST_ERRORS, noted)
         renewed = restore_running.renew(host, seen, only)
         return results + [Result(address, "as its VM wants it", error) for address, error in renewed.items()]
 

@@ -3,7 +3,7 @@
 Facts from xen-api: ocaml/xapi/pool_role.ml (pool.conf is `master` or `slave:ADDRESS`), api_server.ml and
 session_check.ml (a member forwards what comes over its Unix socket, and refuses over TCP), xapi_pool.ml
 and xapi_pool_transition.ml (every xapi restarts when the master changes), dbsync_slave.ml
-(refresh_localhost_info: agent_start_time, in whole seconds, as OCaml prints them).
+(refresh_localhost_info: agent_start_time, in whole seconds, as OCaml prints them), xapi_sync.ml (messages).
 """
 
 import itertools
@@ -11,6 +11,7 @@ import os
 import time
 from typing import TYPE_CHECKING
 
+import messages
 from calls import Origin
 from values import Failure
 
@@ -49,6 +50,7 @@ def make_master(xapi: "Xapi", host: str) -> None:
     """From now on this host is the master. Every xapi restarts: sessions and tasks are gone."""
     with xapi.database.lock:
         xapi.database.set("pool", xapi.pool, "master", host)
+        messages.forget(xapi.database)
         forget_callers(xapi)
         for reached in filter(xapi.reach.answers, xapi.dom0s):  # one that is gone keeps what it knew
             write_pool_conf(xapi, reached)

@@ -51,6 +51,6 @@ def is_at_least(role: str, needed: str) -> bool:
 
 def _least(method: str) -> str:
     class_name, _, name = method.partition(".")
-    if name.startswith("get_") or class_name == "event":
+    if name == "get" or name.startswith("get_") or class_name == "event":
         return READ_ONLY
     return _LEAST.get(method) or _LEAST_OF_CLASS.get(class_name, POOL_OPERATOR)

@@ -14,7 +14,7 @@ def find(seen: Seen) -> List[Conflict]:
     """In the order of the checks below."""
     found: List[Conflict] = []
     for check in (
-        _hosts,
+        hosts,
         _ledger,
         leases.twice,
         by_hand.named_twice,
@@ -54,7 +54,7 @@ def readable(found: Sequence[Conflict], seen: Seen) -> List[Conflict]:
     return kept
 
 
-def _hosts(seen: Seen) -> Iterator[Conflict]:
+def hosts(seen: Seen) -> Iterator[Conflict]:
     """Hosts without the plugin, with another version, or silent; xapi starts any VM there all the same."""
     could = [vm for vm in seen.state.vms.values() if vm.power_state == "Halted" and seen.has_vfs(vm)]
     names = listed(sorted(vm.name for vm in could), 5)

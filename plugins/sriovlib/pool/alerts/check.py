@@ -1,0 +1,42 @@
+"""What `sriov-alerts` does every few minutes: the master looks at its pool, and tells what needs a person."""
+
+import time
+from contextlib import ExitStack
+from typing import Any
+
+from ...machine.host import Host
+from ...xapi.kept_session import first_call
+from ...xapi.session import Xapi
+from .. import hosts
+from ..conflicts.look import look
+from ..conflicts.view import Seen
+from ..records import Records
+from . import find, messages
+
+ROLE = "/etc/xensource/pool.conf"  # `master`, or `slave:ADDRESS` (xen-api: ocaml/xapi/pool_role.ml)
+ANSWER_SECONDS = 30
+# What is found is looked at once more before anybody is told: a VM that reboots has no VFs for a moment, and
+# neither has a port whose VFs are being made.
+AGAIN_SECONDS = 20
+
+
+def check(host: Host) -> None:
+    """Raises SriovError, XapiError; on a member it does nothing."""
+    if (host.text(ROLE) or "").strip() != "master":
+        return
+    with ExitStack() as stack:
+        session, (pool,) = first_call(host, stack, ANSWER_SECONDS, "pool.get_all")
+        told = messages.read(Xapi(host, session).call("pool.get_other_config", pool))
+        seen = _look(host, session)
+        found = find.find(seen, time.time())
+        if found.keys() - told.keys():
+            time.sleep(AGAIN_SECONDS)
+            before, seen = found, _look(host, session)
+            now = find.find(seen, time.time())
+            found = {alert: text for alert, text in now.items() if alert in before or alert in told}
+        messages.settle(host, Xapi(host, session), found, lambda alert: find.is_over(seen, alert))
+
+
+def _look(host: Host, session: Any) -> Seen:
+    records = Records(host, Xapi(host, session))
+    return look(host, session, records, hosts.read(host, records))

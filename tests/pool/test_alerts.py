@@ -1,0 +1,393 @@
+"""What needs a person: one message of xapi's for each thing and object, which goes when that is over."""
+
+import json
+import os
+import subprocess
+import sys
+import time
+from typing import Any, Dict, List, Optional
+
+import hurry
+import pytest
+from box_host import PLUGIN, BoxHost, plugin_of_version, set_plugin
+from interference import xapi_fails
+from machine_description import default_description
+from managed_pool import OTHER_SLOTS, Pool
+from sriovlib.pool.alerts import Alert, check, messages
+from sriovlib.pool.conflicts.view import Seen
+from sriovlib.vf import inventory, restore
+from sriovlib.xapi.session import Xapi
+
+pytestmark = pytest.mark.story
+
+RESTORE_FAILED, WITHOUT_PLUGIN = "SRIOV_RESTORE_FAILED", "SRIOV_HOST_WITHOUT_PLUGIN"
+VF_MISSING, REPLACED_TWICE = "SRIOV_VF_MISSING", "SRIOV_REPLACED_TWICE"
+CONF, VF, NEXT_VF = "/etc/sriov.conf", "0000:07:10.0", "0000:07:10.2"
+NAMES = "we\"b' <&>\n\x85x"
+
+
+@pytest.fixture(autouse=True)
+def at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What is found is looked at once more without waiting."""
+    monkeypatch.setattr(check, "AGAIN_SECONDS", 0)
+
+
+def told(pool: Pool, host: Optional[BoxHost] = None) -> Dict[str, str]:
+    """Object -> name of its only message; after a check by that host, if one is named."""
+    if host is not None:
+        check.check(host.machine)
+    records = [one for one in pool.api("message.get_all_records").values() if one["name"] in MEANT]
+    found = {one["obj_uuid"]: one["name"] for one in records}
+    assert len(found) == len(records)
+    return found
+
+
+MEANT = (RESTORE_FAILED, WITHOUT_PLUGIN, VF_MISSING, REPLACED_TWICE)
+
+
+def checked(pool: Pool) -> Dict[str, str]:
+    return told(pool, pool.box.master)
+
+
+def text(pool: Pool) -> str:
+    """Of the only message."""
+    (record,) = [one for one in pool.api("message.get_all_records").values() if one["name"] in MEANT]
+    return str(record["body"])
+
+
+def keys(pool: Pool) -> List[str]:
+    return [key for key in pool.pool_keys() if key.startswith(messages.PREFIX)]
+
+
+def dismiss(pool: Pool) -> None:
+    """A person does, of all messages."""
+    pool.api("message.destroy_many", pool.api("message.get_all"))
+
+
+def cannot_be_restored(host: BoxHost) -> None:
+    before = host.machine.read(CONF)
+    host.machine.replace_file(CONF, f"{before}\n[pf 0000:0e:00.0]\nvfs = 2\n".encode())
+    restore.restore(host.machine)
+
+
+def put_right(host: BoxHost) -> None:
+    before = host.machine.read(CONF)
+    host.machine.replace_file(CONF, before.partition("\n[pf 0000:0e")[0].encode())
+    restore.restore(host.machine)
+
+
+# -- what is told ----------------------------------------------------------------------------------------
+
+
+def test_nothing_is_told_of_a_pool_without_troubles(pool: Pool) -> None:
+    pool.start(pool.with_vf("web"), pool.one)
+    assert checked(pool) == {}
+    assert keys(pool) == []
+
+
+def test_a_restore_that_failed(pool: Pool) -> None:
+    cannot_be_restored(pool.other)
+    assert checked(pool) == {pool.other.uuid: RESTORE_FAILED}
+    assert all(word in text(pool) for word in ("host2", "0000:0e:00.0", "sriov-restore"))
+    (record,) = pool.api("message.get_all_records").values()
+    assert (record["cls"], record["priority"]) == ("Host", 3)
+    put_right(pool.other)
+    assert checked(pool) == {}
+    assert keys(pool) == []
+
+
+def test_a_line_of_the_file_that_is_wrong(pool: Pool) -> None:
+    pool.one.machine.replace_file(CONF, b"[host]\npciback = perhaps\n")
+    restore.restore(pool.one.machine)
+    assert checked(pool) == {pool.one.uuid: RESTORE_FAILED}
+    assert "pciback" in text(pool)
+
+
+def test_a_restore_that_ends_in_the_middle(pool: Pool, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fails(*_args: Any) -> None:
+        raise OSError("sysfs is gone")
+
+    with monkeypatch.context() as during:
+        during.setattr(inventory, "look_to_act", fails)
+        with pytest.raises(OSError, match="sysfs"):
+            restore.restore(pool.one.machine)
+    assert checked(pool) == {pool.one.uuid: RESTORE_FAILED}
+    restore.restore(pool.one.machine)
+    assert checked(pool) == {}
+
+
+@pytest.mark.pool(hooks=False)
+def test_a_host_without_the_package(pool: Pool) -> None:
+    new = pool.box.add_host(default_description(3), plugin=None)
+    assert checked(pool) == {}  # no VM could miss it
+    vm = pool.with_vf("web")
+    assert checked(pool) == {new.uuid: WITHOUT_PLUGIN}
+    assert all(word in text(pool) for word in ("host3", "web", "Install"))
+    set_plugin(new, PLUGIN)
+    assert checked(pool) == {}
+    set_plugin(new, None)
+    assert checked(pool) == {new.uuid: WITHOUT_PLUGIN}
+    pool.unassign(vm)
+    assert checked(pool) == {}
+
+
+def test_a_host_with_another_version(pool: Pool, tmp_path: Any) -> None:
+    pool.with_vf("web")
+    set_plugin(pool.other, plugin_of_version(str(tmp_path / "plugins"), "0.0.9"))
+    assert checked(pool) == {pool.other.uuid: WITHOUT_PLUGIN}
+    assert "0.0.9" in text(pool)
+
+
+def test_a_running_vm_whose_vf_is_gone(pool: Pool) -> None:
+    vm = pool.with_vf("web")
+    pool.start(vm, pool.one)
+    gone(pool.one)
+    assert checked(pool) == {vm: VF_MISSING}
+    assert all(word in text(pool) for word in ("web", "host1", VF, "Shut it down"))
+    pool.shut_down(vm)
+    assert checked(pool) == {}
+
+
+def test_a_running_vm_that_was_started_without_its_vf(pool: Pool) -> None:
+    vm = pool.with_vf("web")
+    pool.set_pci(vm, None)
+    pool.start(vm, pool.one)
+    assert checked(pool) == {vm: VF_MISSING}
+    assert f"its domain does not have {VF}" in text(pool)
+    pool.shut_down(vm)
+    pool.reinstate(vm)
+    pool.start(vm, pool.one)
+    assert checked(pool) == {}
+
+
+def test_a_running_vm_whose_move_did_not_come_to_its_end(pool: Pool) -> None:
+    """A move takes minutes, in which nobody is told; nor is it over that the VM was without its VFs."""
+    vm, has_its_vfs = pool.with_vf("web"), pool.with_vf("db")
+    pool.set_pci(vm, None)
+    for one in (vm, has_its_vfs):
+        pool.start(one, pool.one)
+    left = {**pool.ledger(has_its_vfs), "move": {"state": "arrived", "since": 1000}}
+    pool.set_ledger(has_its_vfs, json.dumps(left))
+    before = pool.ledger(vm)
+    now = int(time.time())
+    for since, expected in ((now, {}), (now - 1000, {vm: VF_MISSING}), (now, {vm: VF_MISSING})):
+        pool.set_ledger(vm, json.dumps({**before, "move": {"state": "arrived", "since": since}}))
+        assert checked(pool) == expected
+    assert "attach_vfs" in text(pool)
+    pool.shut_down(vm)
+    assert checked(pool) == {}
+
+
+def gone(host: BoxHost) -> None:
+    """The driver of its PF has ended its VFs, whoever has them."""
+    for name in (VF, NEXT_VF, "0000:07:10.4", "0000:07:10.6"):
+        os.unlink(host.machine.path(f"/sys/bus/pci/devices/{name}"))
+
+
+@OTHER_SLOTS
+def test_a_vm_that_would_be_given_other_vfs_twice(pool: Pool) -> None:
+    vm = pool.with_vf("web")
+    pool.restarts(vm, pool.other)
+    pool.shut_down(vm)
+    assert told(pool) == {}
+    for _ in range(2):
+        again(pool, vm)
+    assert told(pool) == {vm: REPLACED_TWICE}
+    assert all(word in text(pool) for word in ("web", "host2", "stays halted", "other_config:pci"))
+    assert checked(pool) == {vm: REPLACED_TWICE}
+    pool.reinstate(vm, on=pool.one)
+    pool.start(vm, pool.one)
+    assert checked(pool) == {}
+    assert keys(pool) == []
+
+
+def again(pool: Pool, vm: str) -> None:
+    """After it was given VFs of the host somebody writes other entries, and starts it there."""
+    pool.set_pci(vm, f"0/{VF}")
+    pool.start_refused(vm, pool.other).says("SRIOV_NOT_PLACED", "seconds ago")
+
+
+# -- once ------------------------------------------------------------------------------------------------
+
+
+def test_what_goes_on_is_told_once(pool: Pool) -> None:
+    cannot_be_restored(pool.other)
+    before = checked(pool)
+    refs = pool.api("message.get_all")
+    cannot_be_restored(pool.other)  # one more of the same kind
+    assert checked(pool) == before
+    assert pool.api("message.get_all") == refs
+
+
+def test_what_a_person_destroyed_is_told_again_only_when_it_was_over(pool: Pool) -> None:
+    cannot_be_restored(pool.other)
+    checked(pool)
+    dismiss(pool)
+    assert checked(pool) == {}
+    put_right(pool.other)
+    assert checked(pool) == {}
+    cannot_be_restored(pool.other)
+    assert checked(pool) == {pool.other.uuid: RESTORE_FAILED}
+
+
+def test_what_one_look_only_sees_is_not_told(pool: Pool, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A guest reboots, VFs are made: it is over before anybody can look. What the second look sees first is
+    the next check's to tell."""
+    cannot_be_restored(pool.other)
+    look = check._look
+
+    def look_once(*of: Any) -> Seen:
+        seen = look(*of)
+        put_right(pool.other)
+        cannot_be_restored(pool.one)
+        return seen
+
+    with monkeypatch.context() as during:
+        during.setattr(check, "_look", look_once)
+        assert checked(pool) == {}
+    assert keys(pool) == []
+    assert checked(pool) == {pool.one.uuid: RESTORE_FAILED}
+
+
+def test_a_check_that_ends_before_its_key_is_written(pool: Pool) -> None:
+    """The message that is there is found by its name."""
+    cannot_be_restored(pool.other)
+    with xapi_fails(pool.box, pool.one, "pool.add_to_other_config"):
+        assert checked(pool) == {pool.other.uuid: RESTORE_FAILED}
+    assert keys(pool) == []
+    assert checked(pool) == {pool.other.uuid: RESTORE_FAILED}
+    assert len(keys(pool)) == 1
+
+
+@pytest.mark.usefixtures("hurried")
+def test_two_checks_at_once(pool: Pool) -> None:
+    cannot_be_restored(pool.other)
+    processes = [service(pool.one) for _ in range(2)]
+    assert [process.wait() for process in processes] == [0, 0]
+    assert told(pool) == {pool.other.uuid: RESTORE_FAILED}
+    assert len(keys(pool)) == 1
+
+
+def service(host: BoxHost) -> Any:
+    """As systemd starts it."""
+    entry = os.path.abspath(f"{__file__}/../../../hooks/boot/sriov-alerts")
+    return subprocess.Popen([sys.executable, entry], env={**host.environment, **hurry.environment()})
+
+
+# -- who tells, and who cannot --------------------------------------------------------------------------
+
+
+def test_members_tell_nothing(pool: Pool) -> None:
+    cannot_be_restored(pool.other)
+    assert told(pool, pool.other) == {}
+    assert service(pool.other).wait() == 0
+    assert keys(pool) == []
+
+
+def test_a_new_master_tells_once_more_what_it_has_no_message_of(pool: Pool) -> None:
+    """xapi's messages are files of the master's, copied to the others once a day."""
+    cannot_be_restored(pool.other)
+    checked(pool)
+    pool.box.make_master(pool.other)
+    assert checked(pool) == {pool.other.uuid: RESTORE_FAILED}
+    (key,) = keys(pool)
+    assert pool.pool_keys()[key].endswith(pool.other.uuid)
+    dismiss(pool)
+    pool.box.make_master(pool.one)
+    assert checked(pool) == {pool.other.uuid: RESTORE_FAILED}
+    put_right(pool.other)
+    assert checked(pool) == {}
+
+
+def test_a_silent_host_changes_nothing(pool: Pool) -> None:
+    cannot_be_restored(pool.other)
+    vm = pool.with_vf("web", pool.other)
+    pool.set_pci(vm, None)
+    pool.start(vm, pool.other)
+    before = checked(pool)
+    assert before == {pool.other.uuid: RESTORE_FAILED, vm: VF_MISSING}
+    pool.box.lose(pool.other, noticed=False)
+    assert checked(pool) == before
+    pool.box.lose(pool.other)
+    assert checked(pool) == before
+
+
+@pytest.mark.parametrize("method", ["message.create", "message.get", "message.get_record"])
+def test_a_message_that_cannot_be_written_is_tried_again(pool: Pool, method: str) -> None:
+    for host in pool.hosts:
+        cannot_be_restored(host)
+    with xapi_fails(pool.box, pool.one, method):
+        checked(pool)
+    assert f"message {RESTORE_FAILED} of {pool.other.uuid}" in pool.log(pool.one)
+    assert checked(pool) == dict.fromkeys((pool.one.uuid, pool.other.uuid), RESTORE_FAILED)
+
+
+@OTHER_SLOTS
+def test_no_start_fails_otherwise_for_a_message(pool: Pool) -> None:
+    vm = pool.with_vf("web")
+    pool.restarts(vm, pool.other)
+    pool.shut_down(vm)
+    with xapi_fails(pool.box, pool.one, "message.create"):
+        again(pool, vm)
+    assert told(pool) == {}
+
+
+def test_a_xapi_that_does_not_answer(pool: Pool) -> None:
+    with xapi_fails(pool.box, pool.one, "pool.get_all"):
+        assert service(pool.one).wait() == 1
+    assert "sriov-alerts: " in pool.log(pool.one)
+
+
+# -- objects that go, and odd texts ----------------------------------------------------------------------
+
+
+def test_a_vm_that_is_destroyed(pool: Pool) -> None:
+    vm = pool.with_vf("web")
+    pool.set_pci(vm, None)
+    pool.start(vm, pool.one)
+    assert checked(pool) == {vm: VF_MISSING}
+    pool.shut_down(vm)
+    pool.destroy(vm)
+    assert checked(pool) == {}
+    assert keys(pool) == []
+
+
+def test_a_host_that_is_ejected(pool: Pool) -> None:
+    cannot_be_restored(pool.other)
+    checked(pool)
+    pool.box.eject(pool.other)
+    assert checked(pool) == {}
+    assert keys(pool) == []
+
+
+def test_names_with_quotes_and_line_breaks(pool: Pool) -> None:
+    vm = pool.with_vf(NAMES)
+    pool.set_pci(vm, None)
+    pool.start(vm, pool.one)
+    assert checked(pool) == {vm: VF_MISSING}
+    assert text(pool).startswith("VM we\"b' <&>")
+    assert text(pool).isprintable()
+
+
+def test_a_text_that_xapi_could_write_and_not_read(pool: Pool) -> None:
+    """Its file is XML."""
+    with pool.box.session() as session:
+        xapi = Xapi(pool.one.machine, session)
+        messages.tell(pool.one.machine, xapi, Alert(RESTORE_FAILED, pool.one.uuid), "a\x01b")
+    assert text(pool) == "a\ufffdb"
+
+
+def test_keys_that_somebody_has_written(pool: Pool) -> None:
+    """What such a key is about is over; one of a kind that this version does not know stays."""
+    (ref,) = pool.api("pool.get_all")
+    written = {
+        f"{RESTORE_FAILED}.{pool.one.uuid}": "",
+        f"{WITHOUT_PLUGIN}.": "x",
+        f"{VF_MISSING}.x.y": "a b c",
+        f"{REPLACED_TWICE}.x": "OpaqueRef:NULL " * 9,
+    }
+    others = {"SRIOV_NEW.x": "x", REPLACED_TWICE: "x", "": "x"}
+    for name, value in {**written, **others}.items():
+        pool.api("pool.add_to_other_config", ref, messages.PREFIX + name, value)
+    assert checked(pool) == {}
+    assert sorted(keys(pool)) == [messages.PREFIX + name for name in sorted(others)]
