@@ -119,13 +119,28 @@ def _hurry(ahead: float, rate: float) -> "Dict[str, Change]":
         module.Popen.communicate = communicate
 
     def change_session(module: "Any") -> None:
-        open_within = module._open
-        module._open = lambda seconds: open_within(seconds / rate)
+        def set_deadline(connection: "Any", deadline: float) -> None:
+            connection.settimeout(max(deadline - time.monotonic(), 0.1) / rate)
+
+        module.set_deadline = set_deadline
+
+    def change_at_once(module: "Any") -> None:
+        change_session(module)
+        select = module.select
+
+        class Poll:
+            def __init__(self) -> None:
+                poll = select.poll()
+                self.register, self.unregister = poll.register, poll.unregister
+                self.poll = lambda milliseconds: poll.poll(milliseconds / rate)
+
+        module.select = type("select", (), {"poll": Poll, "POLLIN": select.POLLIN})
 
     return {
         "socket": change_socket,
         "subprocess": change_subprocess,
         "sriovlib.xapi.session": change_session,
+        "sriovlib.xapi.at_once": change_at_once,
     }
 
 
