@@ -24,7 +24,7 @@ from live_moves import (
 from managed_pool import Pool, other_slot
 from sriovlib.errors import SriovError
 from sriovlib.machine import xenstore
-from sriovlib.pool import guidance, inventories
+from sriovlib.pool import guidance, inventories, settling
 from values import NULL
 
 pytestmark = pytest.mark.story
@@ -230,8 +230,12 @@ def test_move_without_the_flag_is_refused_and_the_vm_has_its_vf_again(pool: Pool
 
 
 @pytest.mark.pool(describe=other_slot)
-def test_vm_that_is_lost_in_the_copy_is_said_to_be_lost(pool: Pool, web: str) -> None:
-    """The other host dies when the copy is through: xapi goes on saying that the VM runs where it was."""
+def test_vm_that_is_lost_in_the_copy_is_said_to_be_lost(
+    pool: Pool, web: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The other host dies when the copy is through: xapi goes on saying that the VM runs where it was, also
+    after as long as a guest's reboot may take."""
+    monkeypatch.setattr(settling, "REBOOT_SECONDS", 1)
     with pool.box.migration_held_at("suspended") as held, ThreadPoolExecutor(1) as threads:
         moved = threads.submit(pool.act, "migrate_vm", vm=web, on=pool.other, **UNCONFIRMED)
         held.wait()

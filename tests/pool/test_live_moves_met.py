@@ -96,6 +96,7 @@ def test_vm_that_is_started_elsewhere_meanwhile_stays_there(pool: Pool, web: str
     has_left(pool, web, pool.one, VF)
 
 
+@pytest.mark.usefixtures("hurried")
 def test_vm_that_is_started_elsewhere_while_its_move_is_ended(pool: Pool, web: str) -> None:
     def start() -> None:
         pool.shut_down(web)
