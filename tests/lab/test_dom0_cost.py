@@ -6,14 +6,13 @@ from outside, so that dom0 has nothing to do with them but to carry them. The ca
 below Xen: only the ratio counts.
 """
 
-import os
 import re
 import socket
-import subprocess
-from typing import Any, Callable, Dict, List, NamedTuple
+from typing import Any, Callable, Dict, NamedTuple
 
 import pytest
-from lab import image, toolstack, vms
+from lab import dom0_cost, image, toolstack, vms
+from lab.dom0_cost import by_hand
 from lab.host import LabHost, free_port, say
 from lab.qemu import Hardware, Outside
 from lab.toolstack import call
@@ -22,7 +21,6 @@ from lab.vms import Vm
 
 SwitchOn = Callable[..., LabHost]
 
-SCRIPT = os.path.join(image.REPOSITORY, "scripts", "measure-dom0-cost")
 VF_MAC, VIF_MAC = "02:16:3e:00:00:61", "02:16:3e:00:01:61"
 SENDS, RECEIVES = 5001, 5002  # ports of the guest
 MIB = 256  # of 64 the steps of xl's times would be 5 % of what a VIF costs
@@ -67,7 +65,7 @@ def host(switch_on: SwitchOn, lanes: Dict[str, Lane]) -> LabHost:
     host = toolstack.bring(switch_on("costs", image.WITH_IOMMU, hardware))
     call(host, "set_vf_count", pf=FIRST, count="2")
     vms.bridge(host, host, pf(host, SECOND)["network"], pf(host, SECOND)["interface"])
-    host.push("/opt/lab", SCRIPT)
+    dom0_cost.bring_script(host)
     return host
 
 
@@ -84,52 +82,13 @@ def vm(host: LabHost, lanes: Dict[str, Lane]) -> Vm:
     vm.add_vif(pf(host, SECOND)["network"], VIF_MAC)
     vm.start()
     for mac, lane in ((VF_MAC, lanes["vf"]), (VIF_MAC, lanes["vif"])):
-        found = host.run_in_guest(vm.name, f"grep -l {mac} /sys/class/net/eth*/address")
-        nic = found.split("/")[4]
-        address = f"ip address add {lane.outside.guest}/24 dev {nic}"
-        host.run_in_guest(vm.name, f"ip address flush dev {nic}; {address}; ip link set {nic} up")
+        vm.set_addresses(host, mac, lane.outside.guest)
     for port, program in (
         (SENDS, f"dd if=/dev/zero bs={BLOCK} count={(MIB << 20) // BLOCK}"),
         (RECEIVES, f"dd of=/dev/null bs={BLOCK}"),
     ):
         host.run_in_guest(vm.name, f"{{ nc -ll -p {port} -e {program} > /dev/null 2>&1 & }}")
     return vm
-
-
-class Measured(NamedTuple):
-    status: int
-    stdout: str
-    last: str  # line of stderr
-
-
-def measure(host: LabHost, vm: Vm, *options: str, move: Callable[[str], None]) -> Measured:
-    """Runs the script in dom0, and moves the bytes of a way when it asks for them."""
-    words = ["/opt/lab/measure-dom0-cost", vm.name, "--gib", str(MIB / 1024), *options]
-    script = subprocess.Popen(
-        [*host.ssh(), " ".join(words)],
-        cwd=host.folder,
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        encoding="utf-8",
-    )
-    with script:
-        assert script.stdin is not None
-        assert script.stdout is not None
-        assert script.stderr is not None
-        line = ""
-        for line in script.stderr:
-            say(line.strip())
-            if "press Enter when" in line:
-                move(re.findall(r"(v\w+-\w+):", line)[0])
-            if "press Enter" in line:
-                script.stdin.write("\n")
-                script.stdin.flush()
-        return Measured(script.wait(), script.stdout.read(), line)
-
-
-def by_hand(*ways: str) -> List[str]:
-    return [word for way in ways for word in (f"--{way}", "hand")]
 
 
 WAYS = ("vif-sends", "vif-receives", "vf-sends", "vf-receives")
@@ -142,7 +101,7 @@ def test_a_vf_costs_dom0_less_than_a_vif(host: LabHost, vm: Vm, lanes: Dict[str,
         by, _, direction = way.partition("-")
         lanes[by].move(direction)
 
-    measured = measure(host, vm, "--idle", "15", "--rounds", "5", *by_hand(*WAYS), move=move)
+    measured = dom0_cost.measure(host, vm, MIB, "--idle", "15", "--rounds", "5", *by_hand(*WAYS), move=move)
     assert measured.status == 0
     for line in measured.stdout.splitlines():
         say(line)
@@ -162,6 +121,6 @@ def test_bytes_that_go_another_way_are_no_measurement(
     def move(way: str) -> None:
         lanes[lane].move(way.partition("-")[2])
 
-    measured = measure(host, vm, "--idle", "1", "--rounds", "1", *by_hand(way), move=move)
+    measured = dom0_cost.measure(host, vm, MIB, "--idle", "1", "--rounds", "1", *by_hand(way), move=move)
     assert (measured.status, measured.stdout) == (1, "")
     assert f"--{way}: in dom0 the VIFs of the VM counted" in measured.last

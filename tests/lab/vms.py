@@ -55,11 +55,26 @@ class Vm(NamedTuple):
         empty: Dict[str, Any] = {"other_config": {}, "qos_algorithm_type": "", "qos_algorithm_params": {}}
         ask(self.xapi, "VIF.create", {**needed, **empty})
 
+    def boot_from_network(self) -> None:
+        """An HVM guest, without a disk."""
+        ask(self.xapi, "VM.set_HVM_boot_params", self.ref, {"order": "n"})
+
     # -- its guest -----------------------------------------------------------------------------------
 
     def mac(self, host: LabHost) -> str:
         """That of its first network interface, as the guest has it."""
         return host.run_in_guest(self.name, "cat /sys/class/net/eth0/address").strip()
+
+    def interface(self, host: LabHost, mac: str) -> str:
+        """The guest's name of the one with that MAC."""
+        return host.run_in_guest(self.name, f"grep -l {mac} /sys/class/net/eth*/address").split("/")[4]
+
+    def set_addresses(self, host: LabHost, mac: str, *addresses: str) -> None:
+        """These and no others, each in a network of /24, for that interface of the guest; it is up then."""
+        nic = self.interface(host, mac)
+        adds = [f"address add {address}/24 dev {nic}" for address in addresses]
+        steps = [f"address flush dev {nic}", *adds, f"link set {nic} up"]
+        host.run_in_guest(self.name, " && ".join(f"ip {step}" for step in steps))
 
     def reboot_from_inside(self, host: LabHost) -> None:
         """It is up again when this returns."""
@@ -98,8 +113,9 @@ def answers(host: LabHost, mac: str, interface: str) -> bool:
     return " 0% packet loss" in said
 
 
-def bridge(host: LabHost, xapi: LabHost, network: str, interface: str) -> None:
-    """Makes the bridge of that network (a UUID) on the host, with the interface in it, for VIFs."""
-    name = ask(xapi, "network.get_bridge", ask(xapi, "network.get_by_uuid", network))
+def bridge(host: LabHost, xapi: LabHost, network: str, interface: str) -> str:
+    """Makes the bridge of that network (a UUID) on the host, with the interface in it, for VIFs; its name."""
+    name = str(ask(xapi, "network.get_bridge", ask(xapi, "network.get_by_uuid", network)))
     host.run(f"ip link add {name} type bridge forward_delay 0 && ip link set {name} up")
     host.run(f"ip link set {interface} up promisc on master {name}")
+    return name

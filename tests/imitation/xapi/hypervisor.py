@@ -44,6 +44,7 @@ class Guest(NamedTuple):
     nomigrate: bool = False
     passthrough: bool = True  # whether Xen lets its domain have devices
     vifs: Sequence[Vif] = ()
+    boot_order: str = ""  # of HVM_boot_params: c is the disk, d the CD, n the network; empty: "cd"
 
 
 class Report(NamedTuple):

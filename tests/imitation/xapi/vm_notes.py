@@ -140,4 +140,6 @@ def guest_of(xapi: "Xapi", vm: str, host: str, known_as: str = "") -> Guest:
     if known is None:
         return Guest(uuid, name, kind)
     nomigrate = bool((known.state or {}).get("nomigrate"))
-    return Guest(uuid, name, kind, nomigrate, known.passthrough, vif_functions.of_netback(xapi, vm))
+    vifs = vif_functions.of_netback(xapi, vm)
+    order = xapi.database.get("VM", vm, "HVM_boot_params").get("order", "")
+    return Guest(uuid, name, kind, nomigrate, known.passthrough, vifs, order)

@@ -153,7 +153,9 @@ def _options(guest: Guest) -> List[str]:
     if guest.domain_type != HVM:
         return []
     vifs = [word for vif in guest.vifs for word in ("--vif", f"{vif.mac},{vif.bridge}")]
-    return ["--hvm", *vifs, *(["--passthrough"] if guest.passthrough else [])]
+    passthrough = ["--passthrough"] if guest.passthrough else []
+    boot = ["--network-boot"] if guest.boot_order.startswith("n") else []
+    return ["--hvm", *vifs, *passthrough, *boot]
 
 
 def _said(ended: Ended) -> str:
