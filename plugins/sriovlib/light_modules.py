@@ -11,7 +11,7 @@ from . import light_typing
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from typing import Any, Callable, Iterator, Optional, Tuple
+    from typing import Any, Callable, Iterator, List, Optional, Tuple
 
 NEWEST = (3, 13)  # from 3.14 on a class keeps its annotations in another way, see light_typing
 
@@ -153,7 +153,45 @@ class Manager:
         raise RuntimeError("generator didn't stop after throw()")
 
 
+class Stack:
+    """As contextlib.ExitStack, of which this is what the library uses."""
+
+    def __init__(self) -> None:
+        self._ends: List[Callable[..., Any]] = []
+
+    def enter_context(self, manager: "Any") -> "Any":
+        value = manager.__enter__()
+        self._ends.append(manager.__exit__)
+        return value
+
+    def callback(self, function: "Callable[..., Any]", *values: "Any", **named: "Any") -> None:
+        def end(*_error: object) -> None:
+            function(*values, **named)
+
+        self._ends.append(end)
+
+    def close(self) -> None:
+        self.__exit__(None, None, None)
+
+    def __enter__(self) -> "Stack":
+        return self
+
+    def __exit__(self, _kind: "Any", error: "Optional[BaseException]", _trace: "Any") -> bool:
+        raised = error
+        while self._ends:
+            try:
+                if self._ends.pop()(raised and type(raised), raised, raised and raised.__traceback__):
+                    raised = None
+            except BaseException as another:
+                raised = another
+        if raised is not None and raised is not error:
+            raise raised
+        return error is not None and raised is None
+
+
 class Contextlib(Light):
+    ExitStack = Stack
+
     def contextmanager(self, function: "Any") -> "Callable[..., Any]":
         def make(*values: "Any", **named: "Any") -> Manager:
             return Manager(function(*values, **named))

@@ -30,8 +30,11 @@ def line(text: str, longest: int = 2000) -> str:
 
 def is_uuid(text: str) -> bool:
     """Whether it is a UUID as xapi writes them."""
-    parts = text.split("-")
-    return [len(part) for part in parts] == [8, 4, 4, 4, 12] and not "".join(parts).strip("0123456789abcdef")
+    return (
+        len(text) == 36
+        and text[8] == text[13] == text[18] == text[23] == "-"
+        and not f"{text[:8]}{text[9:13]}{text[14:18]}{text[19:23]}{text[24:]}".strip("0123456789abcdef")
+    )
 
 
 def is_number(text: str) -> bool:

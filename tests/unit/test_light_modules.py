@@ -162,6 +162,52 @@ def test_a_context_manager_is_as_the_real_one(kind: str, error: Any) -> None:
     assert told[0] == told[1]
 
 
+def enter(stack: Any, trace: List[str], kinds: str, error: Any) -> None:
+    """What the stack holds, the last one first to end: quiet ones, one that raises, one that swallows."""
+
+    class Held:
+        def __init__(self, kind: str) -> None:
+            self.kind = kind
+
+        def __enter__(self) -> str:
+            return f"entered {self.kind}"
+
+        def __exit__(self, kind: Any, raised: Any, _trace: Any) -> bool:
+            trace.append(f"{self.kind} ends with {kind and kind.__name__} {raised!r}")
+            if self.kind == "r":
+                raise LookupError("at its end")
+            return self.kind == "s"
+
+    with stack as same:
+        trace.append(str(same is stack))
+        for kind in kinds:
+            if kind == "c":
+                stack.callback(lambda *values, **named: trace.append(f"called {values} {named}"), 1, two=2)
+            elif kind == "x":
+                stack.close()
+            else:
+                trace.append(stack.enter_context(Held(kind)))
+        if error is not None:
+            raise error
+    trace.append("after")
+
+
+@pytest.mark.parametrize("error", [None, KeyError("k"), KeyboardInterrupt()])
+@pytest.mark.parametrize(
+    "kinds", ["", "q", "qc", "rq", "qr", "sq", "qs", "sr", "rs", "srqsc", "rr", "qxc", "rx"]
+)
+def test_a_stack_of_them_is_as_the_real_one(kinds: str, error: Any) -> None:
+    told = []
+    for stack in (Contextlib.ExitStack(), contextlib.ExitStack()):
+        trace: List[str] = []
+        try:
+            enter(stack, trace, kinds, error)
+        except BaseException as raised:
+            trace.append(f"{raised!r} {raised is error}")
+        told.append(trace)
+    assert told[0] == told[1]
+
+
 # -- re ----------------------------------------------------------------------------------------------
 
 

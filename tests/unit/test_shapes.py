@@ -14,9 +14,11 @@ import machine
 import pytest
 from machine_description import default_description
 from sriovlib import light_modules, safetext
+from sriovlib.config import vf_settings
 from sriovlib.machine import block_devices, kernel_log, pci, ports, remote_disks
 from sriovlib.machine.host import Host
 from sriovlib.machine.management_network import Address
+from sriovlib.pool import ledger, pci_entries
 from sriovlib.vf import host_inventory
 
 REPOSITORY = Path(__file__).resolve().parents[2]
@@ -38,6 +40,10 @@ SHAPES: List[Any] = [
     (safetext.is_number, "[0-9]+", "12", "0", "", "\u0663"),
     (safetext.is_uuid, safetext.UUID, UUID, "3F2b7a1e-58c4-4d0e-9a75-0d1c2b3a4f5e"),
     (block_devices._is_domain, "(?s)pci[0-9a-f]{4,8}:.*", "pci10000:00", "pci0000:", "pci000:0", "pc0000:00"),
+    (vf_settings.is_mac, "[0-9a-fA-F]{2}(?::[0-9a-fA-F]{2}){5}", "02:00:AB:00:00:07", "02-00:00:00:00:00"),
+    (ledger._is_device, "[0-9a-f]{4}:[0-9a-f]{4}", "8086:10ed", "8086:10eg"),
+    (ledger._is_number, "0|[1-9][0-9]{0,15}", "0", "10", "01", "1" * 16, "1" * 17),
+    (ledger._is_address, "[0-9a-f]{4}:[0-9a-f]{2}:[01][0-9a-f][.][0-7]", "0000:07:10.0", "10000:07:10.0"),
     (remote_disks._is_of_card, r"iscsi_boot[0-9]+", "iscsi_boot12", "iscsi_boot", "ibft"),
     (link_local, "(?is)fe[89ab].*", "fe80::1", "FEBf::", "fec0::1", "::1"),
     (
@@ -77,6 +83,38 @@ def test_a_shape_is_what_the_pattern_says(shape: Any) -> None:
             assert is_one(one) == bool(re.fullmatch(pattern, one)), one
             found.add(is_one(one))
     assert found == {True, False}
+
+
+def test_names_of_the_ledgers_keys() -> None:
+    random = Random(14)
+    key, serial = f"(?s)sriov-(vm|next)-({safetext.UUID})(.*)", "[.]([1-9][0-9]{0,15})"
+    found = set()
+    beginnings = [ledger.PREFIX + UUID, "sriov-next-" + UUID]
+    rests = ["", ".7", ".0", ".07", "." + "9" * 17, "x"]
+    texts = [beginning + rest for beginning in beginnings for rest in rests]
+    for name in [*texts, *(changed(random, text) for text in texts for _ in range(500))]:
+        match = re.fullmatch(key, name)
+        expected: Any = None
+        if match:
+            form, uuid, rest = match.groups()
+            number = re.fullmatch(serial, rest) if form == "vm" else None
+            bare = ledger._NO_SERIAL if form == "vm" else ledger._WAITING
+            expected = (uuid, int(number.group(1)) if number else ledger._ODD if rest else bare)
+        elif name.startswith(ledger.PREFIX):
+            expected = (name[len(ledger.PREFIX) :], ledger._ODD)
+        told = [(uuid, one.serial) for uuid, (one,) in ledger.keys({name: "text"}).items()]
+        assert told == ([expected] if expected else []), name
+        found.add(expected and expected[1])
+    assert {None, 7, ledger._ODD, ledger._NO_SERIAL, ledger._WAITING} <= found
+
+
+def test_an_entry_as_nearly_all_are_is_read_as_the_others(monkeypatch: pytest.MonkeyPatch) -> None:
+    random = Random(14)
+    texts = [changed(random, one) for one in ("0/0000:07:10.0", "12/0000:ab:1f.7") for _ in range(3000)]
+    texts += ["0/0000:07:10.0", "000/0000:07:10.0", "1234567890/0000:07:10.0"]
+    told = [pci_entries.entries(text) for text in texts]
+    monkeypatch.setattr(pci_entries, "is_number", lambda _text: False)
+    assert told == [pci_entries.entries(text) for text in texts]
 
 
 @pytest.mark.parametrize(

@@ -4,6 +4,8 @@ other line as it is; reading is strict, and an error names its line while the re
 import re
 from typing import Dict, Iterable, List, Mapping, NamedTuple, Optional, Tuple
 
+from ..safetext import is_number
+
 TRUE, FALSE = ("yes", "true", "on", "1"), ("no", "false", "off", "0")
 
 _SECTION = r"\s*\[([^\]]*)\]\s*(?:[#;].*)?"
@@ -170,7 +172,7 @@ def _trimmed(lines: List[str]) -> List[str]:
 
 def number(text: Optional[str]) -> Optional[int]:
     """A whole number, or None for anything else."""
-    return int(text) if text is not None and re.fullmatch("[0-9]{1,9}", text) else None
+    return int(text) if text is not None and is_number(text) and len(text) <= 9 else None
 
 
 def boolean(text: Optional[str]) -> Optional[bool]:

@@ -23,11 +23,11 @@ A VM without a key gets one without requests first, for the same reason.
 """
 
 import json
-import re
-from typing import Any, Collection, Dict, List, Mapping, NamedTuple, Optional, Sequence, Tuple
+from typing import Any, Callable, Collection, Dict, List, Mapping, NamedTuple, Optional, Sequence, Tuple
 
 from ..config import vf_settings
-from ..safetext import LONGEST, UUID, is_uuid
+from ..machine import pci
+from ..safetext import LONGEST, is_number, is_uuid
 from . import MARK as MARK
 
 PREFIX = "sriov-vm-"
@@ -36,9 +36,8 @@ PREPARED, DETACHED, MOVING, ARRIVED = STATES = ("prepared", "detached", "moving"
 LARGEST = 2**53  # what every JSON reader keeps exact
 
 # 0.1.0's first builds wrote keys without a serial, the new text as `sriov-next-UUID` before `sriov-vm-UUID`.
-_KEY = re.compile(f"sriov-(vm|next)-({UUID})(.*)", re.DOTALL)
-NAMES = re.compile("sriov-(?:vm|next)-")  # what the names of all keys begin with
-_SERIAL = re.compile("[.]([1-9][0-9]{0,15})")
+_FORMS = {"sriov-vm-": "vm", "sriov-next-": "next"}
+NAMES = tuple(_FORMS)  # what the names of all keys begin with
 _WAITING, _NO_SERIAL, _ODD = -1, 0, 10**16  # in the place of a serial: the first two are of those builds
 
 
@@ -212,12 +211,10 @@ def keys(other_config: Mapping[str, str]) -> Dict[str, List[Key]]:
     """UUID of a VM -> its keys in a pool's other_config by serial, without a look at what they hold."""
     found: Dict[str, List[Key]] = {}
     for name, text in other_config.items():
-        match = _KEY.fullmatch(name)
-        if match is not None:
-            form, uuid, rest = match.groups()
-            serial = _SERIAL.fullmatch(rest)
-            if serial is not None and form == "vm":
-                number = int(serial.group(1))
+        form, uuid, rest = _parts(name)
+        if is_uuid(uuid):
+            if form == "vm" and rest.startswith(".") and _is_number(rest[1:]) and rest != ".0":
+                number = int(rest[1:])
             else:
                 number = _ODD if rest else _NO_SERIAL if form == "vm" else _WAITING
             found.setdefault(uuid, []).append(Key(name, number, text))
@@ -226,6 +223,20 @@ def keys(other_config: Mapping[str, str]) -> Dict[str, List[Key]]:
     for those in found.values():
         those.sort(key=lambda key: (key.serial, key.name))
     return found
+
+
+def _parts(name: str) -> Tuple[str, str, str]:
+    """Of a key's name: `vm` or `next`, what stands in the place of the UUID, and what follows that."""
+    for beginning, form in _FORMS.items():
+        if name.startswith(beginning):
+            rest = name[len(beginning) :]
+            return form, rest[:36], rest[36:]
+    return "", "", name
+
+
+def _is_number(text: str) -> bool:
+    """Of a request or a serial: up to 16 digits, the first of them no 0 of several."""
+    return is_number(text) and len(text) <= 16 and (text == "0" or text[0] != "0")
 
 
 def was_cut_off(those: Sequence[Key]) -> bool:
@@ -300,9 +311,9 @@ def _check_vfs(name: str, vfs: Mapping[int, str], numbers: Collection[int]) -> N
 
 
 class _Words(NamedTuple):
-    """Text of a kind."""
+    """Text of a kind. No patterns: a start reads an entry or two, and is over before they are compiled."""
 
-    pattern: str
+    fits: Callable[[str], bool]
     what: str
 
 
@@ -319,16 +330,23 @@ def _members(shapes: Mapping[str, Any]) -> _Members:
     return _Members(found, sorted(name for name in shapes if name in found))
 
 
-# Addresses that a VM can be given: xapi's entries hold no domain of more than four digits.
-_ADDRESS = "[0-9a-f]{4}:[0-9a-f]{2}:[01][0-9a-f][.][0-7]"
+def _is_address(text: str) -> bool:
+    """Of a device that a VM can be given: xapi's entries hold no domain of more than four digits."""
+    return len(text) == len("0000:00:00.0") and pci.is_address(text)
+
+
+def _is_device(text: str) -> bool:
+    return len(text) == 9 and text[4] == ":" and not (text[:4] + text[5:]).strip("0123456789abcdef")
+
+
 _VALUES = {
-    "network": _Words(UUID, "the UUID of a network"),
-    "pf": _Words(_ADDRESS, "the address of a PF"),
-    "vf": _Words(_ADDRESS, "the address of a VF"),
-    "device": _Words("[0-9a-f]{4}:[0-9a-f]{4}", "vendor and device such as 8086:10ed"),
+    "network": _Words(is_uuid, "the UUID of a network"),
+    "pf": _Words(_is_address, "the address of a PF"),
+    "vf": _Words(_is_address, "the address of a VF"),
+    "device": _Words(_is_device, "vendor and device such as 8086:10ed"),
 }
-_HOST = _Words(UUID, "the UUID of a host")
-_NUMBER = _Words("0|[1-9][0-9]{0,15}", "the number of a request")
+_HOST = _Words(is_uuid, "the UUID of a host")
+_NUMBER = _Words(_is_number, "the number of a request")
 _REQUEST = _members(
     {
         "number": int,
@@ -349,7 +367,7 @@ _LEASE = _members(
 )
 _MOVE = _members(
     {
-        "state": _Words("|".join(STATES), f"one of {', '.join(STATES)}"),
+        "state": _Words(STATES.__contains__, f"one of {', '.join(STATES)}"),
         "since": int,
         "host?": _HOST,
         "vfs?": {_NUMBER: _VALUES["vf"]},
@@ -385,7 +403,7 @@ def _check(shape: Any, value: Any, path: str) -> None:
     if type(value) is not kind or (kind is int and not 0 <= value <= LARGEST):
         raise LedgerError(f"{path} is no {_KINDS[kind]}")
     if form is _Words:
-        if not re.fullmatch(shape.pattern, value):
+        if not shape.fits(value):
             raise LedgerError(f"{path} is {_shown(value)}, which is not {shape.what}")
     elif form is list:
         for index, one in enumerate(value):

@@ -13,11 +13,11 @@ of the requests. Entries of others keep their numbers, and by them their places 
 
 import itertools
 import re
-from functools import lru_cache
-from typing import Collection, Dict, List, Mapping, NamedTuple, Optional, Sequence, Tuple
+from typing import Collection, Dict, List, Mapping, NamedTuple, Optional, Sequence
 
 from ..errors import SriovError
-from ..safetext import LONGEST, shortened
+from ..machine import pci
+from ..safetext import LONGEST, is_number, shortened
 
 # scanf passes over `_` after a first digit, and counts it as one of the digits that a field may have; it
 # takes a sign before %d only, and no blanks (ocaml: stdlib/scanf.ml, scan_int_conversion).
@@ -45,6 +45,9 @@ def entries(text: str) -> List[PciEntry]:
 
 def _entry(text: str) -> PciEntry:
     dropped = PciEntry(text, None, None)
+    digits, _, place = text.partition("/")
+    if is_number(digits) and len(digits) < 10 and len(place) == len("0000:00:00.0") and pci.is_address(place):
+        return PciEntry(text, int(digits), place)  # as nearly all are written
     match = _ENTRY.match(text)
     if match is None:
         return dropped
@@ -70,12 +73,13 @@ def plugged(text: str) -> List[PciEntry]:
 
 def plugging_order(text: str) -> List[str]:
     """The addresses as xapi plugs them, each once."""
-    return list(_plugging_order(text))
+    if text not in _ORDERS:
+        _ORDERS[text] = [entry.address for entry in plugged(text) if entry.address]
+    return list(_ORDERS[text])
 
 
-@lru_cache(maxsize=None)  # each of a pool's VMs is looked at several times, and many name the same
-def _plugging_order(text: str) -> Tuple[str, ...]:
-    return tuple(entry.address for entry in plugged(text) if entry.address)
+# Each of a pool's VMs is looked at several times, and many name the same.
+_ORDERS: Dict[str, List[str]] = {}
 
 
 def in_another_order(named: Sequence[str], wanted: Sequence[str]) -> List[str]:

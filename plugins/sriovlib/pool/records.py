@@ -79,7 +79,7 @@ _FIELDS: Dict[str, Dict[str, Any]] = {
 }
 # And of these maps the keys that this is true of.
 _KEYS: Dict[str, Dict[str, Callable[[str], object]]] = {
-    "pool": {"other_config": NAMES.match},
+    "pool": {"other_config": lambda name: name.startswith(NAMES)},
     "host": {
         "guest_VCPUs_params": {"mask"}.__contains__,
         "software_version": {"xapi_build", "product_brand", "product_version"}.__contains__,
