@@ -33,6 +33,13 @@ def migrate(pool: Pool, vm: str, on: BoxHost, **args: str) -> Any:
     return pool.call("migrate_vm", vm=vm, on=on, **UNCONFIRMED, **args)
 
 
+def suspended_and_resumed(pool: Pool, web: str) -> None:
+    """The domain that it has then takes no device."""
+    pool.box.xapi.database.set("VM", pool.ref(web), "suspend_SR", "OpaqueRef:any")
+    pool.api("VM.suspend", pool.ref(web))
+    pool.api("VM.resume_on", pool.ref(web), pool.one.ref, False, False)
+
+
 def driven(vm: str, host: BoxHost) -> List[str]:
     """The VFs of that host that its guest can drive."""
     domids = xenstore.domains_of(host.machine, vm) or []

@@ -20,6 +20,7 @@ from live_moves import (
     migrate,
     qemu,
     running_with_vf,
+    suspended_and_resumed,
 )
 from managed_pool import Pool, other_slot
 from sriovlib.errors import SriovError
@@ -323,12 +324,6 @@ def test_detached_vm_is_suspended_and_has_its_vf_after_its_next_start(pool: Pool
     pool.shut_down(web)
     pool.restarts(web, pool.one, "since a move", VF)
     is_whole(pool, web, pool.one, VF)
-
-
-def suspended_and_resumed(pool: Pool, web: str) -> None:
-    pool.box.xapi.database.set("VM", pool.ref(web), "suspend_SR", "OpaqueRef:any")
-    pool.api("VM.suspend", pool.ref(web))
-    pool.api("VM.resume_on", pool.ref(web), pool.one.ref, False, False)
 
 
 def checkpointed(pool: Pool, web: str) -> None:

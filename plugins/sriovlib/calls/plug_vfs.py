@@ -54,6 +54,7 @@ def unplug_vfs(host: Host, session: Any, args: Mapping[str, str]) -> Dict[str, A
     with _changing(host, session, vm_uuid, "unplug_vfs") as vm, host.xen_control() as control:
         takes = _takes_devices(control, vm)
         plugged = hotplug.present(host, vm.domid, list(vm.leased))
+        _try_to_note(host, vm)
         _links(host, vm, plugged, up=False)
         kept = hotplug.unplug(host, control, vm.domid, plugged, seconds)
         _links(host, vm, list(kept), up=True)
@@ -222,7 +223,9 @@ def _arrive(host: Host, vm: Running, address: str) -> None:
         devices = [*note.devices, *(vf for vf in wanted if vf not in note.devices)]
         settings = {**note.settings, address: dict(vm.leased[address])}
         requests = {**note.requests, address: vm.requests[address]}
-        _write_note(host, vm, Note(time.monotonic(), devices, settings, requests))
+        noted = Note(time.monotonic(), devices, settings, requests)
+        if address not in has or noted != note._replace(time=noted.time):
+            _write_note(host, vm, noted)
         there = apply.again(host, there)
         apply.arrive(host, there, wanted, owners)
         apply.link(host, there, wanted, up=True)
@@ -262,6 +265,15 @@ def _leave(host: Host, vm: Running, addresses: Sequence[str]) -> List[str]:
         devices = [vf for vf in note.devices if vf not in addresses]
         _write_note(host, vm, Note(note.time, devices, left, note.requests))
     return list(complaints.values())
+
+
+def _try_to_note(host: Host, vm: Running) -> None:
+    """Where a note cannot be written (/run is full) the VM's VFs are not touched: they could not be noted as
+    its own again either. Raises SriovError."""
+    with host.lock("vfs", f"the note of {vm.vm_uuid}"):
+        note = start_notes.read(host, vm.vm_uuid)
+        if note is not None:
+            _write_note(host, vm, note)
 
 
 def _write_note(host: Host, vm: Running, note: Note) -> None:
