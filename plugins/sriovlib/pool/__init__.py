@@ -3,3 +3,4 @@
 MARK = (
     "sriov-vm"  # in VM.other_config of a VM with requests: its own UUID, see copies. Each start looks for it
 )
+FIELD = "XenCenter.CustomFields.sriov"  # in VM.other_config: its VFs, for people to read, see custom_field

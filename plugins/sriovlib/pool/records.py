@@ -27,11 +27,11 @@ from .. import VERSION
 from ..errors import SriovError
 from ..machine.host import RUN_FOLDER, Host
 from ..xapi.session import SOCKET, Xapi, XapiFailure
-from . import pci_entries, pinning
+from . import FIELD, pci_entries, pinning
 from .ledger import MARK, NAMES
 from .networks import NULL, Record
 
-FORMAT = 1
+FORMAT = 2
 TRIES = 3  # answers that do not tell all objects that they count, before they are read without events
 _MODE = 0o600
 _BUILD = [VERSION, FORMAT]
@@ -85,7 +85,7 @@ _KEYS: Dict[str, Dict[str, Callable[[str], object]]] = {
         "software_version": {"xapi_build", "product_brand", "product_version"}.__contains__,
     },
     "vm": {
-        "other_config": {"pci", MARK, pci_entries.MACS, pci_entries.VLANS}.__contains__,
+        "other_config": {"pci", MARK, FIELD, pci_entries.MACS, pci_entries.VLANS}.__contains__,
         "platform": {"nomigrate"}.__contains__,
         "blocked_operations": set(pinning.OPERATIONS).__contains__,
         "VCPUs_params": {"mask"}.__contains__,

@@ -1,4 +1,5 @@
-"""What `sriov-alerts` does every few minutes: the master looks at its pool, and tells what needs a person."""
+"""What `sriov-alerts` does every few minutes: the master looks at its pool, tells what needs a person, and
+keeps the custom field of VMs true."""
 
 import time
 from contextlib import ExitStack
@@ -7,7 +8,7 @@ from typing import Any
 from ...machine.host import Host
 from ...xapi.kept_session import first_call
 from ...xapi.session import Xapi
-from .. import hosts
+from .. import custom_field, hosts
 from ..conflicts.look import look
 from ..conflicts.view import Seen
 from ..records import Records
@@ -26,7 +27,8 @@ def check(host: Host) -> None:
         return
     with ExitStack() as stack:
         session, (pool,) = first_call(host, stack, ANSWER_SECONDS, "pool.get_all")
-        told = messages.read(Xapi(host, session).call("pool.get_other_config", pool))
+        keys = Xapi(host, session).call("pool.get_other_config", pool)
+        told = messages.read(keys)
         seen = _look(host, session)
         found = find.find(seen, time.time())
         if found.keys() - told.keys():
@@ -35,6 +37,7 @@ def check(host: Host) -> None:
             now = find.find(seen, time.time())
             found = {alert: text for alert, text in now.items() if alert in before or alert in told}
         messages.settle(host, Xapi(host, session), found, lambda alert: find.is_over(seen, alert))
+        custom_field.keep(host, Xapi(host, session), seen, keys.get(custom_field.KEY))
 
 
 def _look(host: Host, session: Any) -> Seen:

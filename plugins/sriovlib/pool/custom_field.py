@@ -1,0 +1,93 @@
+"""A VM's VFs as its custom field in XenCenter and Xen Orchestra, kept true where somebody wants it.
+
+`pool.other_config:sriov-custom-field` says so: `yes` has the field written, `no` taken away, and without the
+key nothing is touched. XenCenter shows a field of VM.other_config that the pool's gui_config defines, in XML
+of its own (xenadmin: XenModel/CustomFields/CustomFieldsManager.cs, CustomFieldDefinition.cs); Xen Orchestra
+shows each that is there (xen-orchestra: packages/xo-web/src/common/custom-fields.js).
+"""
+
+import re
+from typing import Dict, Optional
+
+from ..config import ini
+from ..machine.host import Host
+from ..safetext import line, listed
+from ..xapi.session import Xapi, XapiFailure
+from . import FIELD
+from .conflicts.view import Seen
+from .state import Vm
+
+KEY = "sriov-custom-field"
+DEFINITIONS, _, NAME = FIELD.rpartition(".")
+SHOWN = 20
+
+_OURS = re.compile(rf'<CustomFieldDefinition\s[^<>]*\bname="{NAME}"[^<>]*/>')
+# XenCenter needs the default value, and does not use it.
+_DEFINITION = f'<CustomFieldDefinition name="{NAME}" type="String" defaultValue="" />'
+_END = "</CustomFieldDefinitions>"
+_NONE = re.compile(r"\s*(<CustomFieldDefinitions\s*/>\s*)?")
+
+
+def keep(host: Host, xapi: Xapi, seen: Seen, wish: Optional[str]) -> None:
+    """What the key says, on the master. `wish`: its value. Raises XapiError; what xapi refuses of one VM,
+    which may be gone by now, is logged."""
+    if wish is None:
+        return
+    if wish.lower() not in (*ini.TRUE, *ini.FALSE):
+        host.log(f"pool.other_config:{KEY} is `{line(wish, 80)}`, and takes yes or no")
+        return
+    is_wanted = wish.lower() in ini.TRUE
+    _define(host, xapi, seen.state.pool_ref, is_wanted)
+    for uuid, vm in seen.state.vms.items():
+        if uuid in seen.state.unreadable:
+            continue
+        before, now = vm.other_config.get(FIELD), text(seen, vm) if is_wanted else None
+        if before != now:
+            try:
+                _write(xapi, vm, before, now)
+            except XapiFailure as failure:
+                host.log(f"{uuid}: {FIELD}: {failure}")
+
+
+def text(seen: Seen, vm: Vm) -> Optional[str]:
+    """Its VFs in the order of its requests, and their host; None for a VM without requests."""
+    entry = seen.state.entries.get(vm.uuid)
+    if entry is None or not entry.requests:
+        return None
+    if entry.lease is None or not entry.lease.vfs:
+        return "parked, without VFs"
+    vlans: Dict[str, str] = {
+        entry.lease.vfs[one.number]: one.settings.get("vlan", "")
+        for one in entry.requests
+        if one.number in entry.lease.vfs
+    }
+    vfs = [f"{vf} (VLAN {vlan})" if vlan else vf for vf, vlan in vlans.items()]
+    return f"{listed(vfs, SHOWN)} of {seen.host(entry.lease.host)}"
+
+
+def _write(xapi: Xapi, vm: Vm, before: Optional[str], now: Optional[str]) -> None:
+    if before is not None:
+        xapi.call("VM.remove_from_other_config", vm.ref, FIELD)
+    if now is not None:
+        xapi.call("VM.add_to_other_config", vm.ref, FIELD, now)
+
+
+def _define(host: Host, xapi: Xapi, pool: str, is_wanted: bool) -> None:
+    before = xapi.call("pool.get_gui_config", pool).get(DEFINITIONS)
+    now = with_ours(before or "") if is_wanted else _OURS.sub("", before or "")
+    if now is None:
+        host.log(f"pool.gui_config:{DEFINITIONS} is not as XenCenter writes it, so XenCenter shows no VFs")
+    elif now != (before or ""):
+        if before is not None:
+            xapi.call("pool.remove_from_gui_config", pool, DEFINITIONS)
+        xapi.call("pool.add_to_gui_config", pool, DEFINITIONS, now)
+
+
+def with_ours(definitions: str) -> Optional[str]:
+    """XenCenter's definitions with ours at the end; None where they are not as XenCenter writes them."""
+    if _OURS.search(definitions):
+        return definitions
+    if _NONE.fullmatch(definitions):
+        return f"<CustomFieldDefinitions>{_DEFINITION}{_END}"
+    head, end, rest = definitions.rpartition(_END)
+    return f"{head}{_DEFINITION}{end}{rest}" if end else None

@@ -1,0 +1,126 @@
+"""A VM's VFs as its custom field in XenCenter and Xen Orchestra."""
+
+from typing import Any, List, Optional, Tuple
+from xml.etree import ElementTree
+
+import pytest
+from interference import calls_watched, xapi_fails
+from managed_pool import Pool
+from sriovlib.pool import FIELD, custom_field
+from sriovlib.pool.alerts import check
+
+VF, NEXT_VF = "0000:07:10.0", "0000:07:10.2"
+# As XenCenter writes them (CustomFieldsManager.cs, GetCustomFieldDefinitionXML).
+OTHERS = (
+    '<CustomFieldDefinitions><CustomFieldDefinition name="sriov owner" type="String" defaultValue="" />'
+    '<CustomFieldDefinition name="due &lt; &quot;x" type="Date" defaultValue="" /></CustomFieldDefinitions>'
+)
+NONE = "<CustomFieldDefinitions />"
+
+
+def want(pool: Pool, wish: Optional[str]) -> None:
+    """The administrator does, and the master looks."""
+    (ref,) = pool.api("pool.get_all")
+    pool.api("pool.remove_from_other_config", ref, custom_field.KEY)
+    if wish is not None:
+        pool.api("pool.add_to_other_config", ref, custom_field.KEY, wish)
+    check.check(pool.box.master.machine)
+
+
+def field(pool: Pool, vm: str) -> Any:
+    return pool.record(vm)["other_config"].get(FIELD)
+
+
+def definitions(pool: Pool) -> Any:
+    (ref,) = pool.api("pool.get_all")
+    return pool.api("pool.get_gui_config", ref).get("XenCenter.CustomFields")
+
+
+def read(text: str) -> List[Tuple[str, str]]:
+    """Name and type of each, as XenCenter reads them: the children of the first node."""
+    first = ElementTree.fromstring(text)
+    assert first.tag == "CustomFieldDefinitions"
+    return [(node.attrib["name"], node.attrib["type"]) for node in first]
+
+
+@pytest.mark.story
+def test_it_is_kept_true(pool: Pool) -> None:
+    web, db = pool.with_vf("web", vlan="12"), pool.vm("db")
+    want(pool, None)
+    assert (field(pool, web), definitions(pool)) == (None, None)
+    want(pool, "yes")
+    assert field(pool, web) == f"{VF} (VLAN 12) of host1"
+    assert field(pool, db) is None
+    assert read(definitions(pool)) == [("sriov", "String")]
+    pool.assign(web, network=pool.network("eth1"))
+    copy = pool.clone(web, "copy")
+    assert field(pool, copy)
+    want(pool, "On")
+    assert field(pool, web) == f"{VF} (VLAN 12) and {NEXT_VF} of host1"
+    assert field(pool, copy) is None
+    pool.call("park_vm", vm=web)
+    want(pool, "yes")
+    assert field(pool, web) == "parked, without VFs"
+    pool.reinstate(web, on=pool.other)
+    want(pool, "yes")
+    assert field(pool, web).endswith(" of host2")
+    pool.unassign(web)
+    want(pool, "yes")
+    assert field(pool, web) is None
+
+
+@pytest.mark.story
+def test_nothing_is_written_that_is_so_already(pool: Pool) -> None:
+    vm = pool.with_vf("web")
+    want(pool, "yes")
+    calls: List[str] = []
+    with calls_watched(pool.box, pool.one, lambda _number, name: calls.append(name)):
+        check.check(pool.one.machine)
+    assert field(pool, vm)
+    assert calls
+    assert [name for name in calls if name.startswith(("VM.", "pool.")) and ".get_" not in name] == []
+
+
+@pytest.mark.story
+def test_no_takes_it_away_and_other_words_change_nothing(pool: Pool) -> None:
+    vm = pool.with_vf("web")
+    (ref,) = pool.api("pool.get_all")
+    pool.api("pool.add_to_gui_config", ref, custom_field.DEFINITIONS, OTHERS)
+    want(pool, "yes")
+    assert field(pool, vm)
+    for wish in (None, "perhaps\n"):
+        want(pool, wish)
+        assert field(pool, vm)
+    assert "takes yes or no" in pool.log(pool.one)
+    want(pool, "no")
+    assert (field(pool, vm), definitions(pool)) == (None, OTHERS)
+
+
+@pytest.mark.story
+def test_a_vm_that_xapi_refuses_stops_no_other(pool: Pool) -> None:
+    vms = [pool.with_vf(name) for name in ("web", "db")]
+    with xapi_fails(pool.box, pool.one, "VM.add_to_other_config", times=1):
+        want(pool, "yes")
+    assert len([vm for vm in vms if field(pool, vm)]) == 1
+    assert f"{FIELD}: " in pool.log(pool.one)
+    want(pool, "yes")
+    assert all(field(pool, vm) for vm in vms)
+    pool.set_ledger(vms[0], "{")  # what it has is not known
+    want(pool, "yes")
+    assert all(field(pool, vm) for vm in vms)
+
+
+@pytest.mark.parametrize(
+    ("before", "others"),
+    [("", []), (NONE, []), (OTHERS, [("sriov owner", "String"), ('due < "x', "Date")])],
+)
+def test_definitions_of_others_stay(before: str, others: List[Tuple[str, str]]) -> None:
+    after = custom_field.with_ours(before)
+    assert after is not None
+    assert read(after) == [*others, ("sriov", "String")]
+    assert custom_field.with_ours(after) == after
+
+
+@pytest.mark.parametrize("odd", ["x", "<a/>", "<CustomFieldDefinitions>"])
+def test_what_is_not_xencenters_is_left_alone(odd: str) -> None:
+    assert custom_field.with_ours(odd) is None
