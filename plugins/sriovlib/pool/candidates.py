@@ -43,7 +43,8 @@ def _vf(*values: Any) -> VirtualFunction:
 
 
 def _pf(*values: Any) -> PhysicalFunction:
-    pf = PhysicalFunction(*(tuple(value) if isinstance(value, list) else value for value in values))
+    fields: List[Any] = [tuple(value) if isinstance(value, list) else value for value in values]
+    pf = PhysicalFunction(*fields)
     return pf._replace(ports=tuple(Port(*port) for port in pf.ports))
 
 
