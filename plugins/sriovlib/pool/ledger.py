@@ -135,6 +135,26 @@ class Ledger(NamedTuple):
 
 def parse(text: str) -> Entry:
     """The entry; LedgerError where it is not just what `render` writes (but for blanks and order of keys)."""
+    document = _decoded(text)
+    _check(_ENTRY, document, "it")
+    for at, one in enumerate(document["requests"]):
+        _check_request(one, f"requests[{at}]")
+    found = _entry_of(document)
+    numbers = [one.number for one in found.requests]
+    for before, after in zip(numbers, numbers[1:]):
+        if before >= after:
+            raise LedgerError(f"request {after} stands after request {before}")
+    if numbers and numbers[-1] >= found.next_number:
+        raise LedgerError(f"the next request is {found.next_number}, and there is a request {numbers[-1]}")
+    if found.lease is not None:
+        _check_lease(found.lease, numbers)
+    if found.move is not None:
+        _check_move(document["move"], found.move, numbers)
+    return found
+
+
+def _decoded(text: str) -> Any:
+    """An object of this version, or whatever else JSON has."""
     if len(text) > LONGEST:
         raise LedgerError(f"it has {len(text)} characters, more than {LONGEST}")
     try:
@@ -146,18 +166,42 @@ def parse(text: str) -> Entry:
     version = document.get("version") if isinstance(document, dict) else VERSION  # else _check refuses it
     if version != VERSION:
         raise LedgerError(f"its version is {json.dumps(version)}, and only version {VERSION} is supported")
-    _check(_ENTRY, document, "it")
-    requests = tuple(_request(one, f"requests[{at}]") for at, one in enumerate(document["requests"]))
-    next_number, past = document["next"], tuple(document["past"])
-    numbers = [one.number for one in requests]
-    for before, after in zip(numbers, numbers[1:]):
-        if before >= after:
-            raise LedgerError(f"request {after} stands after request {before}")
-    if numbers and numbers[-1] >= next_number:
-        raise LedgerError(f"the next request is {next_number}, and there is a request {numbers[-1]}")
-    lease = _lease(document["lease"], numbers) if "lease" in document else None
-    move = _move(document["move"], numbers) if "move" in document else None
-    return Entry(requests, lease, next_number, document.get("nomigrate", False), document["pci"], past, move)
+    return document
+
+
+def _entry_of(document: Mapping[str, Any]) -> Entry:
+    """The values of a document of the shape of an entry."""
+    requests = tuple(
+        Request(one["number"], Choice(one["by"], one["value"], one.get("device")), one["settings"])
+        for one in document["requests"]
+    )
+    lease, move = document.get("lease"), document.get("move")
+    return Entry(
+        requests,
+        None if lease is None else _lease(lease),
+        document["next"],
+        document.get("nomigrate", False),
+        document["pci"],
+        tuple(document["past"]),
+        None
+        if move is None
+        else Move(move["state"], move["since"], move.get("host"), _by_number(move, "vfs")),
+    )
+
+
+def _lease(document: Mapping[str, Any]) -> Lease:
+    return Lease(
+        document["host"],
+        _by_number(document, "vfs"),
+        document["serial"],
+        document.get("replaced", {}),
+        _by_number(document, "networks"),
+    )
+
+
+def _by_number(document: Mapping[str, Any], name: str) -> Dict[int, Any]:
+    """By numbers of requests, which are names of members in JSON."""
+    return {int(number): value for number, value in document[name].items()} if name in document else {}
 
 
 def render(entry: Entry) -> str:
@@ -205,6 +249,11 @@ def entry(uuid: str, those: Sequence[Key]) -> Entry:
     if not is_uuid(uuid) or those[-1].serial == _ODD:
         raise LedgerError(f"its name is not {PREFIX}UUID.SERIAL")
     return parse(those[-1].text)
+
+
+def again(those: Sequence[Key]) -> Entry:
+    """As `entry`, of keys of which it returned an entry before."""
+    return _entry_of(json.loads(those[-1].text))
 
 
 def keys(other_config: Mapping[str, str]) -> Dict[str, List[Key]]:
@@ -266,7 +315,7 @@ def _shown(text: str) -> str:
     return f"`{text if len(text) <= 60 else text[:57] + '...'}`"
 
 
-def _request(document: Dict[str, Any], path: str) -> Request:
+def _check_request(document: Dict[str, Any], path: str) -> None:
     kind, device, settings = document["by"], document.get("device"), document["settings"]
     if kind not in _VALUES:
         raise LedgerError(f"{path} is by {_shown(kind)}, which is not one of {', '.join(_VALUES)}")
@@ -283,24 +332,18 @@ def _request(document: Dict[str, Any], path: str) -> Request:
             raise LedgerError(f"{path}.settings.{name} is {_shown(text)}, it takes {accepted}") from None
         if name == "mac" and text != value:
             raise LedgerError(f"{path}.settings.mac is {_shown(text)}, it takes lower case without blanks")
-    return Request(document["number"], Choice(kind, document["value"], device), settings)
 
 
-def _lease(document: Dict[str, Any], numbers: Collection[int]) -> Lease:
-    vfs = {int(number): address for number, address in document["vfs"].items()}
-    networks = {int(number): those for number, those in document.get("networks", {}).items()}
-    _check_vfs("lease", vfs, numbers)
-    for number in sorted(set(networks).difference(vfs)):
+def _check_lease(lease: Lease, numbers: Collection[int]) -> None:
+    _check_vfs("lease", lease.vfs, numbers)
+    for number in sorted(set(lease.networks).difference(lease.vfs)):
         raise LedgerError(f"lease.networks has request {number}, which is not there")
-    return Lease(document["host"], vfs, document["serial"], document.get("replaced", {}), networks)
 
 
-def _move(document: Dict[str, Any], numbers: Collection[int]) -> Move:
+def _check_move(document: Mapping[str, Any], move: Move, numbers: Collection[int]) -> None:
     if ("host" in document) != ("vfs" in document):
         raise LedgerError(f"move has a {'host' if 'host' in document else 'vfs'} alone")
-    vfs = {int(number): address for number, address in document.get("vfs", {}).items()}
-    _check_vfs("move", vfs, numbers)
-    return Move(document["state"], document["since"], document.get("host"), vfs)
+    _check_vfs("move", move.vfs, numbers)
 
 
 def _check_vfs(name: str, vfs: Mapping[int, str], numbers: Collection[int]) -> None:

@@ -112,7 +112,7 @@ class Records:
     """The pool's records in the session of `xapi`."""
 
     def __init__(self, host: Host, xapi: Xapi) -> None:
-        self._host = host
+        self.host = host
         self.xapi = xapi
         self._source: Optional[List[str]] = None
         self._kept: Dict[str, Kept] = {}
@@ -126,13 +126,13 @@ class Records:
         """Class -> reference -> record, as xapi has them now, with the fields that concern us. Of VMs the
         real ones: no templates, snapshots, control domains. Raises what `Xapi.call` raises."""
         if self._source is None:
-            self._source = _source(self._host, self.xapi)
+            self._source = _source(self.host, self.xapi)
         nothing = _nothing(self._source, part)
-        before = self._kept.get(part.name) or _load(self._host, part, self._source) or nothing
+        before = self._kept.get(part.name) or _load(self.host, part, self._source) or nothing
         now = _up_to_date(self.xapi, before if before.token else nothing, nothing)
         self._kept[part.name] = now
         if now.token not in ("", before.token) and self._source:
-            _store(self._host, part, now)
+            _store(self.host, part, now)
         return {
             name: {ref: {**_USUAL[name], **record} for ref, record in known.items() if record is not None}
             for name, known in now.objects.items()

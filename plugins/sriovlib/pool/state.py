@@ -23,7 +23,7 @@ from ..errors import SriovError
 from ..machine.pci import PhysicalFunction
 from ..safetext import is_uuid, line, shortened
 from ..xapi.session import Xapi, XapiFailure
-from . import hosts, ledger, numa, pci_entries, pinning
+from . import checked_keys, hosts, ledger, numa, pci_entries, pinning
 from .hosts import OwnHost
 from .ledger import MARK, Entry, Key
 from .networks import NULL, Record
@@ -224,7 +224,7 @@ def named(name: str, uuid: str) -> str:
 
 def read(records: Records, uuids: Mapping[str, str]) -> PoolState:
     """The ledger and all VMs. `uuids`: reference of a host -> its UUID."""
-    state = read_ledger(records)
+    state = read_ledger(records, lambda other_config: checked_keys.read(records.host, other_config))
     return state.with_vms(_vms(records.of(VMS)["vm"], uuids), None)
 
 

@@ -70,7 +70,9 @@ def refused(seen: Seen) -> Iterator[Refused]:
         for address in closed.keys() - blocked:
             on_hosts.setdefault(address, []).append((host, closed[address]))
     for vm in seen.vms():
-        others = [] if vm.uuid in state.unreadable or seen.is_copy(vm) else seen.others(vm)
+        others = seen.others(vm)
+        if not others or vm.uuid in state.unreadable or seen.is_copy(vm):
+            continue
         leased = own_lease.leased_to_others(lessees, vm.uuid, others)
         for address in others:
             if address in leased:

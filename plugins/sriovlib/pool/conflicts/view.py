@@ -75,8 +75,11 @@ class Seen(NamedTuple):
     def others(self, vm: Vm) -> List[str]:
         """The addresses in the VM's entries that no lease of its own explains, of today or earlier."""
         entry = self.state.entries.get(vm.uuid)
-        own = entry.ever_leased if entry else ()
-        return [address for address in vm.named if address not in own]
+        found = [address for address in vm.named if entry is None or address not in entry.past]
+        if found and entry is not None:  # not of most: what a VM has is in `past` too
+            own = entry.ever_leased
+            found = [address for address in found if address not in own]
+        return found
 
     def is_copy(self, vm: Vm) -> bool:
         """Of a VM with requests, or of one that the pool does not know: the conflict COPY tells of its

@@ -1,0 +1,79 @@
+"""Keys of the ledger that could be read before, and need no look again at whether they can: it is most of what
+reading 2,000 keys takes.
+
+Their digests are kept in /run/sriov/ledger-read, one a line. A key that has changed has another digest.
+"""
+
+import os
+from _blake2 import blake2b  # hashlib loads OpenSSL's too
+from typing import Mapping, Sequence, Set
+
+from .. import VERSION
+from ..machine.host import RUN_FOLDER, Host
+from . import ledger
+from .ledger import Entry, Key, Ledger, LedgerError
+
+PATH = f"{RUN_FOLDER}/ledger-read"
+
+
+class CheckedKeys:
+    def __init__(self, host: Host) -> None:
+        self._host = host
+        self._known = _load(host)
+        self._met: Set[str] = set()  # of these, those that were met, and the new ones
+
+    def entry(self, uuid: str, those: Sequence[Key]) -> Entry:
+        """As ledger.entry."""
+        digest = _digest(those[-1])
+        found = ledger.again(those) if digest in self._known else ledger.entry(uuid, those)
+        self._met.add(digest)
+        return found
+
+    def has(self, those: Sequence[Key]) -> bool:
+        """Whether it could be read before, which is so still."""
+        digest = _digest(those[-1])
+        if digest not in self._known:
+            return False
+        self._met.add(digest)
+        return True
+
+    def keep(self) -> None:
+        """Those that were met, if some are new."""
+        if not self._met.issubset(self._known):
+            _store(self._host, self._met)
+
+
+def read(host: Host, other_config: Mapping[str, str]) -> Ledger:
+    """As ledger.read."""
+    checked = CheckedKeys(host)
+    found = Ledger({}, {}, ledger.keys(other_config))
+    for uuid, those in found.keys.items():
+        try:
+            found.entries[uuid] = checked.entry(uuid, those)
+        except LedgerError as error:
+            found.unreadable[uuid] = str(error)
+    checked.keep()
+    return found
+
+
+def _digest(key: Key) -> str:
+    return blake2b(f"{key.name} {key.text}".encode("utf-8", "surrogatepass"), digest_size=16).hexdigest()
+
+
+def _build() -> str:
+    """What could be read, another build may not read."""
+    found = os.stat(ledger.__file__)
+    return f"{VERSION} {found.st_mtime_ns} {found.st_size}"
+
+
+def _load(host: Host) -> Set[str]:
+    build, *digests = (host.text(PATH) or "").split("\n")
+    return set(digests) if build == _build() else set()
+
+
+def _store(host: Host, readable: Set[str]) -> None:
+    """Takes no lock: of two that write at once one fails, and what the other has begun is no digest."""
+    try:
+        host.replace_file(PATH, "\n".join([_build(), *readable]).encode(), 0o600)
+    except OSError as error:
+        host.log(f"{PATH} was not written: {error.strerror}")
