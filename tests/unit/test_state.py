@@ -1,7 +1,7 @@
 """The model of the pool: who has which VF, which port serves which network."""
 
 from pathlib import Path
-from typing import Any, Callable, ClassVar, Dict
+from typing import Any, Callable, ClassVar, Dict, List
 
 import pytest
 from sriovlib.machine.host import Host
@@ -86,8 +86,11 @@ class RecordedXapi(Xapi):
         },
     }
 
-    def call(self, method: str, *_params: Any) -> Any:
-        return self.answers[method]
+    def call(self, method: str, *params: Any) -> Any:
+        if method != "event.from":
+            return self.answers[method]
+        events: List[Any] = []
+        return {**self.call_for_each("events", events.append, method, *params), "events": events}
 
     def call_for_each(self, _member: str, take: Callable[[Any], object], _method: str, *params: Any) -> Any:
         classes, token, _timeout = params

@@ -1,5 +1,5 @@
-"""Keys of the ledger that could be read before, and need no look again at whether they can: it is most of what
-reading 2,000 keys takes.
+"""Keys of the ledger that could be read before, and need no look again at whether they can: it is most of
+what reading 2,000 keys takes.
 
 Their digests are kept in /run/sriov/ledger-read, one a line. A key that has changed has another digest.
 """

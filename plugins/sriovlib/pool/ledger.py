@@ -253,7 +253,7 @@ def entry(uuid: str, those: Sequence[Key]) -> Entry:
 
 def again(those: Sequence[Key]) -> Entry:
     """As `entry`, of keys of which it returned an entry before."""
-    return _entry_of(json.loads(those[-1].text))
+    return _entry_of(_CHECKED_DECODER.decode(those[-1].text))
 
 
 def keys(other_config: Mapping[str, str]) -> Dict[str, List[Key]]:
@@ -309,6 +309,7 @@ def _without_doubles(pairs: List[Tuple[str, Any]]) -> Dict[str, Any]:
 
 
 _DECODER = json.JSONDecoder(object_pairs_hook=_without_doubles)
+_CHECKED_DECODER = json.JSONDecoder()
 
 
 def _shown(text: str) -> str:

@@ -139,7 +139,8 @@ def concerned(of: Call, entry: Entry, wanted: Optional[str], *choices: Choice) -
 def entry_now(of: Call) -> Entry:
     """The VM's in the ledger, as it is before the lock is taken."""
     (record,) = of.records.by(of.xapi.renewed()).of(LEDGER)["pool"].values()
-    keys = ledger.keys(record["other_config"]).get(of.vm_uuid)
+    own = {name: text for name, text in record["other_config"].items() if of.vm_uuid in name}
+    keys = ledger.keys(own).get(of.vm_uuid)
     try:
         return ledger.entry(of.vm_uuid, keys) if keys else NO_ENTRY
     except ledger.LedgerError:

@@ -74,8 +74,10 @@ def fits(choice: Choice, candidate: Candidate) -> bool:
 
 def holder(host: str, address: str, vm: str, held: Held) -> Optional[str]:
     """Who has the address there, other than the VM itself."""
-    holders = (held.on_host.get((host, address)), held.everywhere.get(address))
-    return next((one for one in holders if one is not None and one != vm), None)
+    for one in (held.on_host.get((host, address)), held.everywhere.get(address)):
+        if one is not None and one != vm:
+            return one
+    return None
 
 
 def serving(choice: Choice, hosts: Hosts) -> Serving:
@@ -186,10 +188,13 @@ def _available(
     current: Mapping[int, str],
 ) -> Dict[int, List[Candidate]]:
     """Number of the request -> the VFs of the host that it can have."""
+    choices = {request.choice for request in requests}
     free = [
         candidate
         for candidate in hosts.get(host, ())
-        if candidate.blocked is None and holder(host, candidate.address, vm, held) is None
+        if candidate.blocked is None
+        and any(fits(choice, candidate) for choice in choices)
+        and holder(host, candidate.address, vm, held) is None
     ]
     return {
         request.number: [

@@ -57,8 +57,10 @@ class Refused(NamedTuple):
     is_sure: bool = True  # or may be
 
 
-def refused(seen: Seen) -> Iterator[Refused]:
-    """By the VMs' UUIDs."""
+def refused(seen: Seen, vms: Sequence[Vm]) -> Iterator[Refused]:
+    """Of these VMs, in their order."""
+    if not any(map(seen.others, vms)):
+        return
     entries, state = seen.state.entries, seen.state
     unread = any(uuid in state.vms for uuid in state.unreadable)
     lessees, wires = own_lease.lessees(entries), seen.topology.wires()
@@ -69,7 +71,7 @@ def refused(seen: Seen) -> Iterator[Refused]:
         closed = own_lease.in_vlans(tagged, host, one.candidates, wires, unread)
         for address in closed.keys() - blocked:
             on_hosts.setdefault(address, []).append((host, closed[address]))
-    for vm in seen.vms():
+    for vm in vms:
         others = seen.others(vm)
         if not others or vm.uuid in state.unreadable or seen.is_copy(vm):
             continue
@@ -86,7 +88,7 @@ def not_assigned(seen: Seen) -> Iterator[Conflict]:
     """What is `refused`, for each host on which another VM is leased the VF now."""
     leased = seen.leased()
     unread = seen.vms_named(sorted(uuid for uuid in seen.state.unreadable if uuid in seen.state.vms))
-    for vm, address, leased_to, host, is_sure in refused(seen):
+    for vm, address, leased_to, host, is_sure in refused(seen, seen.vms()):
         name = seen.vm(vm.uuid)
         named = f"other_config:pci of {name} names {address}, which no pool-admin assigned to it"
         if host is None:
@@ -119,10 +121,11 @@ def newly_refused(seen: Seen, change: Change) -> List[str]:
     """Warnings of the entries by hand of other VMs with which these no longer start after the change."""
     entries = {**seen.state.entries, change.vm.uuid: change.entry}
     after = seen._replace(state=seen.state._replace(entries=entries))
-    known = {(one.vm.uuid, one.address) for one in refused(seen)}
+    with_others = [vm for vm in seen.vms() if vm.uuid != change.vm.uuid and seen.others(vm)]
+    known = {(one.vm.uuid, one.address) for one in refused(seen, with_others)}
     found: Dict[str, Dict[str, None]] = {}
-    for one in refused(after):
-        if one.vm.uuid != change.vm.uuid and (one.vm.uuid, one.address) not in known:
+    for one in refused(after, with_others):
+        if (one.vm.uuid, one.address) not in known:
             found.setdefault(one.vm.uuid, {})[one.address] = None
     return [
         f"{after.vm(uuid)} will no longer start with {listed([*addresses])}, which its entries name "
