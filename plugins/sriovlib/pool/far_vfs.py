@@ -57,6 +57,8 @@ def warnings(seen: Seen, vm: Vm, of_memory: Memory) -> List[str]:
     what, nodes = "CPUs are", _by_cpus(vm, there)
     if not nodes and _by_memory(vm, there):
         what, nodes = "memory is", of_memory.get(vm.metrics, numa.UNKNOWN)
+    if not nodes:
+        return found
     numbers = listed([str(node) for node in sorted(nodes)])
     for request, address in sorted(entry.lease.vfs.items()):
         vf = there.inventory.vfs.get(address)

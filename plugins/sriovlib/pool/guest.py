@@ -57,6 +57,15 @@ class Drivers(NamedTuple):
 
 def drivers(device: str) -> Drivers:
     """For a VF's `vendor:device`, as in `8086:10ed`."""
+    if device not in _DRIVERS:
+        _DRIVERS[device] = _drivers(device)
+    return _DRIVERS[device]
+
+
+_DRIVERS: Dict[str, Drivers] = {}  # a pool's thousand VFs are of few devices
+
+
+def _drivers(device: str) -> Drivers:
     vendor, _, number = device.partition(":")
     for known, linux, windows, numbers in _KNOWN:
         if vendor == known and re.fullmatch(numbers, number):

@@ -57,6 +57,12 @@ class Surveyed:
         self.closed = closed or {}  # PF -> why no VM is given VFs of it, without a full stop
         self._gpus = gpus  # what xapi says of them
         self._inventory: Optional[HostInventory] = None
+        self._by_address: Dict[str, Candidate] = {}
+
+    def candidate(self, address: str) -> Optional[Candidate]:
+        if not self._by_address:
+            self._by_address = {one.address: one for one in self.candidates}
+        return self._by_address.get(address)
 
     @property
     def inventory(self) -> HostInventory:

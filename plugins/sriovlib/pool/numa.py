@@ -45,6 +45,8 @@ def _number(text: str) -> int:
 def nodes(pinned: Pinned, host_mask: Optional[str], cpu_nodes: Mapping[int, Optional[int]]) -> FrozenSet[int]:
     """On the host with that mask, and the nodes of its CPUs that are online; `UNKNOWN` where the VM is not
     pinned, or the node of one of its CPUs is not known."""
+    if not pinned.mask and not host_mask:  # as most
+        return UNKNOWN
     own, parts = cpus(pinned.mask or ""), cpus(host_mask or "")
     of_host = parts[0] if len(parts) == 1 else None  # xapi reads no semicolon there
     if not own:

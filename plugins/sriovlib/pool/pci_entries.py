@@ -38,9 +38,16 @@ class PciEntry(NamedTuple):
     ignored: str = ""  # what stands behind the address, without the blanks around it
 
 
+# Each of a pool's VMs is looked at several times, and many name the same.
+_ENTRIES: Dict[str, List[PciEntry]] = {}
+_ORDERS: Dict[str, List[str]] = {}
+
+
 def entries(text: str) -> List[PciEntry]:
     """The entries in the order of the text; a place between commas with nothing or blanks in it is none."""
-    return [_entry(part) for part in text.split(",") if part.strip()]
+    if text not in _ENTRIES:
+        _ENTRIES[text] = [_entry(part) for part in text.split(",") if part.strip()]
+    return list(_ENTRIES[text])
 
 
 def _entry(text: str) -> PciEntry:
@@ -76,10 +83,6 @@ def plugging_order(text: str) -> List[str]:
     if text not in _ORDERS:
         _ORDERS[text] = [entry.address for entry in plugged(text) if entry.address]
     return list(_ORDERS[text])
-
-
-# Each of a pool's VMs is looked at several times, and many name the same.
-_ORDERS: Dict[str, List[str]] = {}
 
 
 def in_another_order(named: Sequence[str], wanted: Sequence[str]) -> List[str]:

@@ -17,7 +17,7 @@ def named_twice(seen: Seen) -> Iterator[Conflict]:
     for vm in seen.vms():
         for address in seen.others(vm):
             named.setdefault(address, []).append(vm.uuid)
-    leased = seen.leased()
+    leased = seen.leased() if named else {}
     for address, uuids in sorted(named.items()):
         if len(uuids) > 1 and address not in leased:
             said = f"{address} is in other_config:pci of {seen.vms_named(uuids)}, and leased to no VM."
@@ -86,9 +86,10 @@ def refused(seen: Seen, vms: Sequence[Vm]) -> Iterator[Refused]:
 
 def not_assigned(seen: Seen) -> Iterator[Conflict]:
     """What is `refused`, for each host on which another VM is leased the VF now."""
-    leased = seen.leased()
+    found = list(refused(seen, seen.vms()))
+    leased = seen.leased() if found else {}
     unread = seen.vms_named(sorted(uuid for uuid in seen.state.unreadable if uuid in seen.state.vms))
-    for vm, address, leased_to, host, is_sure in refused(seen, seen.vms()):
+    for vm, address, leased_to, host, is_sure in found:
         name = seen.vm(vm.uuid)
         named = f"other_config:pci of {name} names {address}, which no pool-admin assigned to it"
         if host is None:

@@ -73,7 +73,7 @@ def _wrong(
     address, where = lease.vfs.get(number), seen.surveyed.hosts.get(lease.host)
     if address and where:
         leased = f"{seen.vm(uuid)} is leased {address} of {where.member.name} for request {number}"
-        candidate = next((one for one in where.candidates if one.address == address), None)
+        candidate = where.candidate(address)
         if candidate is None:
             hint = (
                 "Create the VFs again (`set_vf_count`; on a reinstalled host `sriov-restore --from-pool`), "
