@@ -137,20 +137,26 @@ def all_cuts(call: Callable[[], Any]) -> Iterator[int]:
 
 
 @contextmanager
-def calls_told(act: Callable[..., Any]) -> Iterator[List[str]]:
-    """Before each call that the library makes in this process, `act` is told its number, method and
-    parameters; the list has the methods. What it raises, the call fails with."""
+def calls_told(act: Callable[..., Any], answered: bool = False) -> Iterator[List[str]]:
+    """Before each call that the library makes in this process, or when it is `answered`, `act` is told its
+    number, method and parameters; the list has the methods. What it raises, the call fails with."""
     real, real_for_each, methods = Xapi.call, Xapi.call_for_each, []
 
-    def call(self: Xapi, method: str, *params: Any) -> Any:
+    def told(function: Callable[..., Any], self: Xapi, *params: Any, method: str, of_method: Any) -> Any:
         methods.append(method)
-        act(len(methods), method, *params)
-        return real(self, method, *params)
+        number = len(methods)
+        if not answered:
+            act(number, method, *of_method)
+        answer = function(self, *params)
+        if answered:
+            act(number, method, *of_method)
+        return answer
+
+    def call(self: Xapi, method: str, *params: Any) -> Any:
+        return told(real, self, method, *params, method=method, of_method=params)
 
     def call_for_each(self: Xapi, member: str, take: Any, method: str, *params: Any) -> Any:
-        methods.append(method)
-        act(len(methods), method, *params)
-        return real_for_each(self, member, take, method, *params)
+        return told(real_for_each, self, member, take, method, *params, method=method, of_method=params)
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(Xapi, "call", call)

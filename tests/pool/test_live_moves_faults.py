@@ -147,16 +147,18 @@ def test_disk_that_is_full_at_any_step(
 # -- calls that fail, or are cut off -----------------------------------------------------------------------
 
 
-def test_call_of_the_master_that_fails(pool: Pool, web: str) -> None:
-    """xapi refuses the connection, once: wherever the VM is then, it is whole after one more call."""
-    for number in itertools.count(3, STRIDE):
+@pytest.mark.parametrize("answered", [False, True])
+def test_call_of_the_master_that_fails(pool: Pool, web: str, answered: bool) -> None:
+    """xapi refuses the connection, once, or has done what it was asked and its answer is lost: wherever the
+    VM is then, it is whole after one more call."""
+    for number in itertools.count(3 + 4 * answered, STRIDE):
         there, _ = whereabouts(pool, web)
 
         def told(now: int, *_anything: Any, wanted: int = number) -> None:
             if now == wanted:
                 silent()
 
-        with calls_told(told) as methods:
+        with calls_told(told, answered) as methods:
             try:
                 pool.act("migrate_vm", vm=web, on=there[0], **UNCONFIRMED)
             except SriovError:
