@@ -16,7 +16,7 @@ from one_host import drivers, host_with, odd, refusing
 from small_pool import SmallPool
 from sriovlib.config import sriov_conf
 from sriovlib.errors import SriovError
-from sriovlib.vf import create, pciback, restore
+from sriovlib.vf import create, pciback, pf_notes, restore
 
 PF, ETH1 = "/sys/bus/pci/devices/0000:07:00.0", "0000:07:00.0"
 
@@ -169,6 +169,7 @@ def test_a_refusal_has_the_kernels_reason_and_leaves_nothing(
     assert pciback.slots(host) == set()
     assert not host.exists(sriov_conf.PATH)
     assert one_host.call(host, pool, "status")["pfs"][1]["last_error"]
+    assert pf_notes.failures(host) == {}
 
 
 def test_after_a_refusal_the_former_vfs_are_back(host: Machine, pool: SmallPool) -> None:

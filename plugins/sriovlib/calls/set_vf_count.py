@@ -42,7 +42,7 @@ def _carried_out(plan: Plan) -> Dict[str, Any]:
     except BaseException as error:
         raise _undone(pf, written, error) from error
     # The VFs are there: nothing is undone from here on.
-    pf_notes.write(host, pf_notes.LAST_ERRORS, {pf.address: None})
+    pf_notes.note_restored(host, {pf.address: None})
     there = create.present(host, pf.address)
     if plan.by_parameter is None and len(there) != count:
         reason = create.reason_since(host, pf.address, log_before)

@@ -11,7 +11,9 @@ from ..machine.host import RUN_FOLDER, Host
 
 # PF -> its last error, null where there was none; written by restore and set_vf_count, read by `status`.
 LAST_ERRORS = f"{RUN_FOLDER}/restore.json"
-OF_HOST = "host"  # in the place of a PF there: what restore could not do that is of no single PF
+# The same of restore alone: a set_vf_count that failed has put the file back, and told its caller.
+_FAILURES = f"{RUN_FOLDER}/restore-failures.json"
+OF_HOST = "host"  # in the place of a PF: what restore could not do that is of no single one
 # PF -> [how many VFs its driver was asked for, how many it made]. QAT makes all that the card has, and then
 # takes no other number (kernel: adf_sriov_configure); others make fewer when they run out of queues or
 # interrupts. Asking again would only end the VFs, so it is asked once.
@@ -38,9 +40,15 @@ def write(host: Host, path: str, notes: Mapping[str, Any]) -> None:
         host.log(f"{path}: {error.strerror}")
 
 
+def note_restored(host: Host, errors: Mapping[str, Optional[str]]) -> None:
+    """PF, or OF_HOST -> why it is not as /etc/sriov.conf wants it; None: it is."""
+    for path in (LAST_ERRORS, _FAILURES):
+        write(host, path, errors)
+
+
 def failures(host: Host) -> Dict[str, str]:
     """PF, or OF_HOST -> what could not be restored of it."""
-    noted = read(host, LAST_ERRORS)
+    noted = read(host, _FAILURES)
     return {pf: error for pf, error in noted.items() if isinstance(error, str) and error}
 
 

@@ -50,7 +50,7 @@ def restore(host: Host, only: Optional[str] = None) -> List[Result]:
                 host.log(f"{BEGUN}: {error.strerror}")
             # With that what was noted of PFs that nobody configures any more goes.
             left = dict.fromkeys(pf_notes.read(host, pf_notes.LAST_ERRORS))
-            pf_notes.write(host, pf_notes.LAST_ERRORS, {**left, pf_notes.OF_HOST: NOT_ENDED})
+            pf_notes.note_restored(host, {**left, pf_notes.OF_HOST: NOT_ENDED})
         config = sriov_conf.read(host)
         results = [Result(sriov_conf.PATH, "", error) for error in config.errors]
         if _wants_pciback(config):
@@ -63,13 +63,13 @@ def restore(host: Host, only: Optional[str] = None) -> List[Result]:
         sections = {one.pf.address: one.wanted for one in plans if one.pf}
         if only is not None:
             plans = [one for one in plans if one.pf is not None and one.pf.address == only]
-        pf_notes.write(host, pf_notes.LAST_ERRORS, {one.pf.address: UNFINISHED for one in plans if one.pf})
+        pf_notes.note_restored(host, {one.pf.address: UNFINISHED for one in plans if one.pf})
         restored, seen = _pfs(host, plans, sections, seen, deadline)
         noted = {result.step: result.error for result in restored}
         if only is None:
             noted[pf_notes.OF_HOST] = "; ".join(one.error for one in results if one.error) or None
         results += restored
-        pf_notes.write(host, pf_notes.LAST_ERRORS, noted)
+        pf_notes.note_restored(host, noted)
         renewed = restore_running.renew(host, seen, only)
         return results + [Result(address, "as its VM wants it", error) for address, error in renewed.items()]
 
