@@ -10,6 +10,7 @@ import pytest
 import XenAPI
 from box import PoolInABox
 from box_host import BoxHost
+from checks import until
 from machine import LOG
 from machine_description import Description, default_description, intel_82599
 from refusals import Refusal, is_conflict
@@ -231,6 +232,19 @@ class Pool:
         self.api("VM.remove_from_other_config", self.ref(vm), "pci")
         if pci is not None:
             self.api("VM.add_to_other_config", self.ref(vm), "pci", pci)
+
+    def xenopsd_has_heard(self, vm: str) -> None:
+        """What xapi tells it of changes of a VM that ran has come, and comes into no later start."""
+        xapi = self.box.xapi
+        telling = xapi.life.telling
+
+        def is_told() -> bool:
+            with xapi.database.lock:
+                return not telling.changed and not any(telling.queued.values())
+
+        until(is_told)
+        with xapi.life.queue(self.ref(vm)):
+            pass
 
     def blocks(self, vm: str) -> Dict[str, str]:
         """Operation -> why it is blocked."""

@@ -203,6 +203,7 @@ def test_a_vm_that_would_be_given_other_vfs_twice(pool: Pool) -> None:
 
 def again(pool: Pool, vm: str) -> None:
     """After it was given VFs of the host somebody writes other entries, and starts it there."""
+    pool.xenopsd_has_heard(vm)
     pool.set_pci(vm, f"0/{VF}")
     pool.start_refused(vm, pool.other).says("SRIOV_NOT_PLACED", "seconds ago")
 

@@ -37,11 +37,13 @@ def test_a_vm_is_not_placed_twice_within_two_minutes(pool: Pool) -> None:
     vm = pool.with_vf("web")
     pool.restarts(vm, pool.other)
     pool.shut_down(vm)
+    pool.xenopsd_has_heard(vm)
     pool.set_pci(vm, f"0/{VF}")
     pool.start_refused(vm, pool.other).says("SRIOV_NOT_PLACED", "seconds ago")
     pool.reinstate(vm, on=pool.one)
     assert pool.restarts(vm, pool.other) == [NEXT_VF]
     pool.shut_down(vm)
+    pool.xenopsd_has_heard(vm)
     pool.set_pci(vm, f"0/{VF}")
     pool.box.pass_time(120)
     assert pool.restarts(vm, pool.other) == [NEXT_VF]
