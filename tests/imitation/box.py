@@ -7,7 +7,6 @@ machine.py's, what xapi does xapi.py's; this module puts them together as an ins
 import json
 import os
 import shutil
-import subprocess
 import sys
 import uuid
 from contextlib import ExitStack, contextmanager, suppress
@@ -26,7 +25,7 @@ from forked_programs import FORKED
 from machine_description import Description, default_description
 from machine_qemu import Qemus
 from plugin_calls import Dom0
-from programs import Programs
+from programs import Programs, unwatched
 from xapi import Xapi
 
 HERE = os.path.dirname(os.path.abspath(__file__))
@@ -146,14 +145,8 @@ class PoolInABox(Networks, BoxVMs, Membership):
             return False
         host.machine.reboot()
         if os.path.lexists(host.machine.path(PLUGINS + "/sriov")):
-            python = self._interpreter or sys.executable
-            subprocess.run(
-                [python, BOOT_SERVICE],
-                env=host.environment,
-                stdout=subprocess.DEVNULL,
-                stderr=subprocess.DEVNULL,
-                check=False,
-            )
+            words = (self._interpreter or sys.executable, BOOT_SERVICE)
+            self._programs.run([os.fsencode(word) for word in words], host.environment, unwatched)
         return True
 
     # -- clients ---------------------------------------------------------------------------------

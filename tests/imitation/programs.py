@@ -18,6 +18,12 @@ PATH = "/sbin:/usr/sbin:/bin:/usr/bin"
 AtWork = Callable[[Any], ContextManager[None]]  # told of what runs: a Process, or what is like one
 
 
+@contextmanager
+def unwatched(_process: Any) -> Iterator[None]:
+    """For a program that nobody ends."""
+    yield
+
+
 class Ended(NamedTuple):
     status: int  # negative: the signal
     stdout: bytes

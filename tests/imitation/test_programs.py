@@ -14,7 +14,7 @@ from typing import Any, Iterator, Tuple
 import pytest
 from checks import until
 from forked_programs import FORKED
-from programs import HERE, AtWork, Ended, Programs
+from programs import HERE, AtWork, Ended, Programs, unwatched
 
 BOTH = pytest.mark.parametrize("programs", [HERE, FORKED], ids=["started", "forked"])
 
@@ -30,11 +30,6 @@ print(json.dumps({
     "open": [fd for fd in range(3, 64) if os.path.exists("/proc/self/fd/%d" % fd)],
 }))
 """
-
-
-@contextmanager
-def unwatched(_process: Any) -> Iterator[None]:
-    yield
 
 
 def run(programs: Programs, folder: Path, text: str, at_work: AtWork = unwatched) -> Ended:
