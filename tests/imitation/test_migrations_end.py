@@ -139,6 +139,16 @@ def test_a_destination_that_dies_after_the_last_page_takes_the_guest_along(
     assert shown(box, vm) == ("Halted", "")
 
 
+def test_a_guest_that_xapi_took_for_halted_as_it_went_runs_where_it_has_come(box: PoolInABox) -> None:
+    """Its source's xapi looks while the source's xenopsd knows it by another name."""
+    vm, (there, source) = running(box), box.hosts
+    with held_at(box, vm, "suspended") as (_, task):
+        box.xapi.restart_toolstack(source.ref)
+        assert box.power_state(vm) == "Halted"
+    assert box.wait_for_task(task)["status"] == "success"
+    assert shown(box, vm) == ("Running", there.name)
+
+
 def test_a_device_that_cannot_be_plugged_there_costs_the_guest(box: PoolInABox) -> None:
     """Two domains are left, neither of which runs, and xapi says that it runs."""
     vm, (there, source) = running(box), box.hosts

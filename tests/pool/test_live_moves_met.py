@@ -166,6 +166,19 @@ def test_vm_that_arrived_without_xapis_knowing_is_not_given_up(pool: Pool, web: 
     has_left(pool, web, pool.one, VF)
 
 
+def test_halted_vm_that_xapi_has_at_the_other_host_is_not_given_up(pool: Pool, web: str) -> None:
+    """xapi noted its end and where it had gone, in this order: its domain tells, not that."""
+    with pool.hook(pool.other, FAILS, "vm-post-migrate"), pytest.raises(SriovError):
+        pool.act("migrate_vm", vm=web, on=pool.other, **UNCONFIRMED)
+    pool.box.xapi.restart_toolstack(pool.one.ref)
+    pool.box.xapi.database.set("VM", pool.ref(web), "resident_on", pool.other.ref)
+    pool.refused("attach_vfs", vm=web).says("SRIOV_NOT_MOVED", "for xapi it is halted")
+    pool.start_refused(web, pool.one).says("SRIOV_NOT_PLACED", f"runs on host {pool.other.name}")
+    pool.box.xapi.restart_toolstack(pool.other.ref)
+    pool.call("attach_vfs", vm=web)
+    is_whole(pool, web, pool.other, THERE)
+
+
 @pytest.mark.parametrize(
     ("function", "args"),
     [
@@ -215,3 +228,46 @@ def test_new_master_ends_what_the_former_one_began(pool: Pool, web: str) -> None
     pool.call("attach_vfs", vm=web)
     is_whole(pool, web, pool.one, VF)
     has_left(pool, web, pool.other, THERE)
+
+
+def test_guest_that_reboots_before_xenopsd_has_its_new_entries_has_its_vf(pool: Pool, web: str) -> None:
+    """It comes up without: its VF was plugged, and its entries were not written yet."""
+    pool.call("detach_vfs", vm=web)
+    plugged: List[str] = []
+
+    def told(_number: int, method: str, *params: Any) -> None:
+        if plugged == ["plug_vfs"]:
+            plugged.append("rebooted")
+            pool.guest_reboots(web)
+        if method == "host.call_plugin" and params[2] == "plug_vfs" and not plugged:
+            plugged.append("plug_vfs")
+
+    with calls_told(told):
+        pool.act("attach_vfs", vm=web)
+    assert plugged == ["plug_vfs", "rebooted"]
+    is_whole(pool, web, pool.one, VF)
+
+
+def test_call_that_cannot_end_what_it_began_says_who_does(pool: Pool, web: str) -> None:
+    """Another host is the master, in the midst of the copy: the VM is without its VFs."""
+    with meanwhile("task.get_record", lambda: pool.box.make_master(pool.other)), pytest.raises(
+        SriovError
+    ) as refused:
+        pool.act("migrate_vm", vm=web, on=pool.other, **UNCONFIRMED)
+    assert refused.value.code == "SRIOV_XAPI_SILENT"
+    assert f"`attach_vfs` with vm_uuid={web} ends its move" in refused.value.hint
+    assert pool.box.wait_for_calls()
+    pool.call("attach_vfs", vm=web)
+    is_whole(pool, web, pool.other, THERE)
+
+
+@pytest.mark.usefixtures("hurried")
+def test_guest_that_kept_its_vf_is_not_said_to_have_it_where_that_is_not_known(pool: Pool, web: str) -> None:
+    qemu(web, pool.one).keeps = True
+    pool.box.make_master(pool.other)
+    lost = before_asking("plug_vfs", lambda: pool.box.lose(pool.one, noticed=False))
+    with lost, pytest.raises(SriovError) as refused:
+        pool.act("migrate_vm", vm=web, on=pool.other, timeout="2", **UNCONFIRMED)
+    assert refused.value.code == "SRIOV_GUEST_KEEPS_VF"
+    assert "Its move is not over" in refused.value.message
+    assert "runs with its VFs as before" not in refused.value.hint

@@ -135,7 +135,8 @@ def _running(host: Host, xapi: Xapi, vm_uuid: str) -> Running:
     if domids is None:
         raise hotplug.NotDone("xenstore does not answer")
     is_ours = vm.power_state == "Running" and vm.resident_on == own
-    if domids and not is_ours and vm.resident_on != own:
+    is_at = vm.resident_on if vm.is_running else vm.starting_on or vm.resident_on
+    if domids and (vm.is_idle or is_at != own):
         raise SriovError(
             "SRIOV_UNKNOWN_TO_XAPI",
             f"{name} has a domain on this host, and xapi does not know: it says {vm.power_state}, not here.",

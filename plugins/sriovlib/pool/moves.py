@@ -11,12 +11,12 @@ own (locked.alone) from the first to the last.
 """
 
 import time
-from typing import Any, Dict, List, Mapping, Optional, Sequence
+from typing import Any, Dict, List, Mapping, Optional, Sequence, Union
 
 from ..errors import SriovError
 from ..safetext import listed
 from ..xapi.session import Xapi, XapiError, XapiFailure
-from . import hosts, locked, move_check
+from . import hosts, locked, master, move_check
 from .change import on_its_way
 from .hosts import Member
 from .ledger import ARRIVED, DETACHED, MOVING, PREPARED, Move
@@ -57,7 +57,7 @@ def migrate(call: Call, wish: Wish, dry_run: bool) -> Dict[str, Any]:
         _back(call, error)
         raise
     try:
-        settled = settle(call)
+        settled = _settled(call)
     except SriovError as error:
         if failure is None:
             raise
@@ -159,15 +159,34 @@ def _unplug(call: Call, source: Member, timeout: int) -> List[str]:
     return forgotten
 
 
-def _back(call: Call, why: Exception) -> None:
-    """After a step that failed. What fails here too is left to the next call; `list_assignments` shows it."""
+def _back(call: Call, why: Union[SriovError, XapiError]) -> None:
+    """After a step that failed. What fails here too is left to the next call, which the error names."""
     try:
         settled = settle(call)
     except (SriovError, XapiError) as error:
         call.host.log(f"VM {call.vm_uuid} stays without its VFs: {error}")
-        return
+        raise _stays(call, why, error) from why
     if settled is None:
         raise overtaken(call) from why
+
+
+def _settled(call: Call) -> Optional[Settled]:
+    try:
+        return settle(call)
+    except XapiError as error:
+        raise _stays(call, error) from error
+
+
+def _stays(call: Call, why: Union[SriovError, XapiError], then: Optional[Exception] = None) -> SriovError:
+    """The VM stays in the midst of its move after `why`; `then`: what the way out of it failed with."""
+    first = master.silent("migrate_vm", why) if isinstance(why, XapiError) else why
+    more = f" Its move is not over: {getattr(then, 'message', then)}" if then is not None else ""
+    return SriovError(
+        first.code,
+        f"{first.message}{more}",
+        f"VM {call.vm_name} may be without its VFs (`list_assignments` shows that). `attach_vfs` with "
+        f"vm_uuid={call.vm_uuid} ends its move, and gives it VFs where it runs.",
+    )
 
 
 def _copy(call: Call, source: Member, target: str, force: bool) -> Optional[XapiFailure]:

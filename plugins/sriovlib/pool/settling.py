@@ -53,10 +53,12 @@ def settle(call: Call) -> Optional[Settled]:
     if here is None:
         answer = reinstate.reinstate(call.host, call.session, call.vm_uuid, None, starting=False)
         return Settled(None, {one["request"]: one["vf"] for one in answer["vfs"]}, 0.0)
-    begun = time.monotonic()
+    begun, forgotten, is_new = time.monotonic(), [], True
     _plug(call, at, here, lease)
-    _write(call, lease, move._replace(state=ARRIVED))
-    forgotten = tell_xapi(call, vm.ref, call.topology.members[here], tuple(lease.vfs.values()))
+    while is_new:
+        _write(call, lease, move._replace(state=ARRIVED))
+        forgotten += tell_xapi(call, vm.ref, call.topology.members[here], tuple(lease.vfs.values()))
+        is_new = _plug(call, at, here, lease)  # its guest rebooted before xenopsd had the entries
     for place, vfs in _left(entry.lease, move, here).items():
         locked.release(call, place, vfs)
     _write(call, lease, None)
@@ -93,33 +95,33 @@ def _lease_here(at: Work, move: Move, here: str) -> Lease:
     return lease_of(at, entry.requests, here, locked.place(at, entry.requests, here, kept))
 
 
-def _plug(call: Call, at: Work, here: str, lease: Lease) -> None:
+def _plug(call: Call, at: Work, here: str, lease: Lease) -> bool:
+    """Whether its domain was without one of them. Raises SriovError where it is still."""
     member = call.topology.members[here]
     deadline = time.monotonic() + REBOOT_SECONDS
     while True:
         try:
-            failed = ask(call, member, "plug_vfs", PLUG_SECONDS)["not_plugged"]
+            answer = ask(call, member, "plug_vfs", PLUG_SECONDS)
             break
         except SriovError as error:
+            if not arrivals.is_on(Xapi(call.host, call.session).call("VM.get_record", at.vm.ref), member):
+                raise overtaken(call) from error
             between = error.code in ("SRIOV_VM_NOT_HERE", "SRIOV_BUSY")  # of two domains, while it reboots
-            if between:
-                record = Xapi(call.host, call.session).call("VM.get_record", at.vm.ref)
-                if not arrivals.is_on(record, member):
-                    raise overtaken(call) from error
             if not between or time.monotonic() >= deadline:
                 if error.code == "SRIOV_VM_NOT_HERE":
                     raise _lost(at, member, error) from error
-                failed = [{"vf": vf, "why": error.message} for vf in lease.vfs.values()]
+                answer = {"not_plugged": [{"vf": vf, "why": error.message} for vf in lease.vfs.values()]}
                 break
         time.sleep(POLL_SECONDS)
-    if failed:
-        why = " ".join(f"{one['vf']}: {one['why']}." for one in failed)
+    if answer["not_plugged"]:
+        why = " ".join(f"{one['vf']}: {one['why'].rstrip('.')}." for one in answer["not_plugged"])
         raise SriovError(
             "SRIOV_MOVED_WITHOUT_VF",
             f"VM {at.vm.name} ({at.vm.uuid}) runs on host {member.name} without its VFs: {why}",
             f"It goes on over its VIFs. `attach_vfs` with vm_uuid={at.vm.uuid} tries again; `migrate_vm`, "
             "also to the host where it is, or a shutdown and a start give it VFs too.",
         )
+    return bool(answer["plugged"])
 
 
 def _lost(at: Work, where: Member, error: SriovError) -> SriovError:

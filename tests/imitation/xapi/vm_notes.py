@@ -59,7 +59,11 @@ def refresh_devices(xapi: "Xapi", vm: str, host: str) -> None:
 
 
 def note_moved(xapi: "Xapi", vm: str, host: str, domain: int) -> None:
-    """VM.pool_migrate_complete: set_resident_on, then what xenopsd of that host tells."""
+    """VM.pool_migrate_complete: set_resident_on, then what xenopsd of that host tells. One that xapi took for
+    halted meanwhile runs again (xapi_xenops.ml: add_caches, refresh_vm, update_vm)."""
+    if xapi.database.get("VM", vm, "power_state") == HALTED:
+        note_running(xapi, vm, host, domain)
+        return
     devices = attached(xapi, vm, host)
     with xapi.database.lock:
         moved = {"resident_on": host, "scheduled_to_be_resident_on": NULL, "domid": domain}
