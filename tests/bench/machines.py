@@ -113,15 +113,27 @@ def _key() -> str:
     return digest.hexdigest()[:12]
 
 
+def give_to_pciback(root: str, address: str) -> None:
+    """What sysfs shows of a VF that pciback has."""
+    device, driver = f"{root}/sys/bus/pci/devices/{address}", f"{root}/sys/bus/pci/drivers/pciback"
+    if not os.path.islink(f"{device}/driver"):
+        os.makedirs(driver, exist_ok=True)
+        os.symlink("../../../../bus/pci/drivers/pciback", f"{device}/driver")
+        place = os.path.relpath(os.path.realpath(device), os.path.realpath(driver))
+        os.symlink(place, f"{driver}/{address}")
+
+
 def _make(folder: str, vfs: int, guests: bool) -> None:
-    """pciback is given only the VFs of running guests: one without a driver is read in the same way,
-    and the imitated pciback takes minutes for 1,024."""
+    """pciback has all VFs, as after set_vf_count: those of running guests by the imitated one, which takes
+    minutes for 1,024, the others by what sysfs shows of that."""
     made = machine.create(folder, description(vfs))
     for pf, addresses in virtual_functions(vfs).items():
         made.write_attribute(f"/sys/bus/pci/devices/{pf}/sriov_numvfs", str(len(addresses)))
     plugged = given(vfs)[: len(given(vfs)) // 2] if guests else []
     for number, address in enumerate(plugged):
         made.start_domain(vm_uuid(number), vm_name(number), [address])
+    for address in [vf for vfs_of in virtual_functions(vfs).values() for vf in vfs_of]:
+        give_to_pciback(made.root, address)
     with open(made.path("/usr/share/hwdata/pci.ids"), "r+", encoding="utf-8") as file:
         text = file.read()
         file.seek(0)

@@ -158,10 +158,6 @@ def start_with_vf(host: MeasuredHost) -> Sample:
 
 def prepare_restore(host: MeasuredHost) -> None:
     """Each VF is pciback's, and is to have a MAC, a VLAN and trust; it has none of them yet."""
-    for address in (vf for vfs in virtual_functions(host.size.vfs).values() for vf in vfs):
-        driver = f"{host.folder}/sys/bus/pci/devices/{address}/driver"
-        if not os.path.islink(driver):  # the imitated pciback would take minutes for all of them
-            os.symlink("../../../../bus/pci/drivers/pciback", driver)
     text = ""
     for port, (pf, vfs) in enumerate(virtual_functions(host.size.vfs).items()):
         text += f"[pf {pf}]\nvfs = {len(vfs)}\n"

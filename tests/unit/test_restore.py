@@ -14,7 +14,7 @@ from machine_description import Interface, default_description
 from one_host import call, counting, drivers, host_with, listing, odd, refused
 from small_pool import SmallPool
 from sriovlib.config import sriov_conf
-from sriovlib.machine import xenstored
+from sriovlib.machine import pci, xenstored
 from sriovlib.machine.command import Completed
 from sriovlib.vf import create, links, pciback, pf_notes, restore
 
@@ -195,7 +195,7 @@ def test_vfs_that_come_too_late_are_given_up_and_the_former_ones_are_back(
 
 
 def test_slots_that_a_killed_call_left_are_taken_away(host: Machine, pool: SmallPool) -> None:
-    for address in create.expected(host, ETH1, 7):
+    for address in pci.expected(host, ETH1, 7):
         pciback.add_slot(host, address)
     count(host, pool, 2)
     assert pciback.slots(host) == set(create.present(host, ETH1))

@@ -7,7 +7,7 @@ from ..config.sriov_conf import HostConfig, PfConfig, pf_section
 from ..errors import SriovError, bad_argument
 from ..machine import pci
 from ..pool import needed_by_xapi
-from ..vf import create, in_use, inventory, module_parameter, pciback, restore
+from ..vf import in_use, inventory, module_parameter, pciback, restore
 from ..vf.inventory import ASSIGNED
 from ..vf.module_parameter import Outlook, Parameter
 from ..vf.restore import Step
@@ -96,7 +96,7 @@ def announced(plan: Plan) -> Dict[str, Any]:
     elif step is not None:
         would_change |= step.make is not None or bool(step.take)
         if step.make is not None:
-            after, there = step.make, create.expected(change.host, change.pf.address, step.make)
+            after, there = step.make, pci.expected(change.host, change.pf.address, step.make)
         elif after != plan.asked:
             warnings.append(other_number(plan, after, ""))
     unknown = unknown_to_xapi(change, after, there)

@@ -1,7 +1,7 @@
 """PCI addresses, physical and virtual functions, as sysfs shows them at this moment."""
 
 import re
-from typing import Collection, List, NamedTuple, Optional, Sequence, Set, Tuple
+from typing import Collection, Dict, List, NamedTuple, Optional, Sequence, Set, Tuple
 
 from ..safetext import is_number
 from . import ports, sysfs
@@ -179,16 +179,39 @@ def _links(names: Sequence[str]) -> List[str]:
     return [name for name in names if name.startswith("virtfn") and is_number(name[6:]) and len(name) < 12]
 
 
+def expected(host: Host, pf: str, count: int) -> List[str]:
+    """Where VFs 0 to count-1 are, or will appear, by what the PF says now: its routing ID (bus and function
+    number, 16 bits) plus offset plus n strides (PCIe SR-IOV; kernel: pci_iov_virtfn_bus and _devfn). None
+    where it says no stride for several VFs."""
+    offset, stride = (host.number(sysfs.device(pf, f"sriov_{name}")) or 0 for name in ("offset", "stride"))
+    if not offset or (not stride and count > 1):
+        return []
+    domain, bus, slot, function = address_order(pf)
+    first = (bus << 8 | slot << 3 | function) + offset
+    places = [first + number * stride for number in range(count)]
+    return [f"{domain:04x}:{place >> 8:02x}:{place >> 3 & 31:02x}.{place & 7}" for place in places]
+
+
+def _addresses(host: Host, pf: str, numbers: Sequence[int]) -> Dict[int, Optional[str]]:
+    """VF number -> address, None of a link that has gone. Of many VFs two links are read: where the PF says
+    that those are, the others are too."""
+    folder = sysfs.device(pf)
+    told = {number: host.link(f"{folder}/virtfn{number}") for number in {*numbers[:1], *numbers[-1:]}}
+    places = expected(host, pf, numbers[-1] + 1) if len(numbers) > len(told) else []
+    if places and all(places[number] == address for number, address in told.items()):
+        return {number: places[number] for number in numbers}
+    return {number: told.get(number) or host.link(f"{folder}/virtfn{number}") for number in numbers}
+
+
 def _virtual_functions(
     host: Host, pf: PhysicalFunction, names: Sequence[str], of_pciback: Collection[str]
 ) -> List[VirtualFunction]:
     """The VFs of a PF by index, not by address: `virtfn10` comes after `virtfn9`."""
-    folder = sysfs.device(pf.address)
     found = []
     identity = None
     on_ports = ports.of_vfs(host, pf.address, pf.driver, pf.ports, pf.num_vfs)
-    for name in _links(names):
-        address = host.link(f"{folder}/{name}")
+    numbers = sorted(int(name[len("virtfn") :]) for name in _links(names))
+    for number, address in _addresses(host, pf.address, numbers).items():
         if address is None:
             continue  # it vanished while we were reading
         if identity is None:  # all VFs of a PF are one device (PCIe SR-IOV: VF Device ID)
@@ -198,10 +221,9 @@ def _virtual_functions(
             continue
         vendor, device = identity[:2]
         # A VF has its PF's memory node: the kernel gives it the PF's bus (iov.c, virtfn_add_bus).
-        number = int(name[6:])
         port = on_ports[number] if number < len(on_ports) else VfPort(None, "newer than its PF's number")
         found.append(VirtualFunction(address, number, pf.address, vendor, device, driver, pf.numa_node, port))
-    return sorted(found, key=lambda vf: vf.number)
+    return found
 
 
 def functions(host: Host) -> Tuple[List[PhysicalFunction], List[VirtualFunction]]:

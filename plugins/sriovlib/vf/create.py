@@ -21,19 +21,6 @@ def _number(host: Host, pf: str, name: str) -> int:
     return host.number(f"{pci.DEVICES}/{pf}/{name}") or 0
 
 
-def expected(host: Host, pf: str, count: int) -> List[str]:
-    """Where VFs 0 to count-1 will appear by what the PF says now: its routing ID (bus and function number, 16
-    bits) plus offset plus n strides (PCIe SR-IOV; kernel: pci_iov_virtfn_bus and _devfn). None where it says
-    no stride for several VFs."""
-    offset, stride = _number(host, pf, "sriov_offset"), _number(host, pf, "sriov_stride")
-    if not offset or (not stride and count > 1):
-        return []
-    domain, bus, slot, function = pci.address_order(pf)
-    first = (bus << 8 | slot << 3 | function) + offset
-    places = [first + number * stride for number in range(count)]
-    return [f"{domain:04x}:{place >> 8:02x}:{place >> 3 & 31:02x}.{place & 7}" for place in places]
-
-
 def present(host: Host, pf: str) -> List[str]:
     """The existing VFs, by number."""
     links = sorted(pci.vf_links(host, pf), key=lambda name: int(name[6:]))
@@ -55,7 +42,7 @@ class NotObeyed(StillThere):
 
 def _slots_of(host: Host, pf: str) -> Set[str]:
     """pciback's slots for VFs that this PF has or could have."""
-    return pciback.slots(host).intersection(expected(host, pf, _number(host, pf, "sriov_totalvfs")))
+    return pciback.slots(host).intersection(pci.expected(host, pf, _number(host, pf, "sriov_totalvfs")))
 
 
 def clean_slots(host: Host, pf: str) -> None:
@@ -154,7 +141,7 @@ def _bear(host: Host, pf: str, count: int) -> None:
     the next device there."""
     added: Set[str] = set()
     try:
-        for address in sorted(set(expected(host, pf, count)) - pciback.slots(host)):
+        for address in sorted(set(pci.expected(host, pf, count)) - pciback.slots(host)):
             added.add(address)
             pciback.add_slot(host, address)
         with _only_pciback(host, pf):
