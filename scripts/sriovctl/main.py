@@ -13,8 +13,7 @@ from .command import Command
 from .connection import Connection
 from .errors import FAILED, USAGE, Failed, Usage
 from .rollout.state import notice
-
-INTERRUPTED = 130  # as a shell reports a program that SIGINT ended
+from .start import INTERRUPTED
 
 
 def main(argv: Optional[Sequence[str]] = None) -> int:
