@@ -113,6 +113,10 @@ _SENTENCES: Dict[str, Tuple[str, str]] = {
     "OTHER_OPERATION_IN_PROGRESS": ("{0} is at another operation with it: {3}.", "Wait for that."),
     "VM_HAS_PCI_ATTACHED": ("The VM has PCI devices, as VFs are.", "It moves when it is shut down."),
     "VM_HAS_VGPU": ("The VM has a vGPU that cannot be moved.", "It moves when it is shut down."),
+    "VM_NO_SUSPEND_SR": (
+        "There is no storage for the memory of the suspended VM.",
+        "Name some: `xe pool-param-set uuid=POOL suspend-image-SR=SR`.",
+    ),
     "VM_IS_IMMOBILE": (
         "The VM was started with nested virtualization, or with nomigrate.",
         "It moves when it is shut down.",
@@ -144,5 +148,6 @@ def of_xapi(details: Sequence[Any], asked: str) -> Failed:
         asked = asked[:1].upper() + asked[1:] if message.startswith("{0}") else asked
         details = [detail.rstrip(".") for detail in rest]  # a sentence, if somebody wrote it
         return Failed(code, message.format(asked, *details, *["?"] * 4), hint)
-    said = ": ".join(filter(None, [code, ", ".join(rest)]))
+    told = [detail for detail in rest if not detail.startswith("OpaqueRef:")]  # they name nothing to a person
+    said = ": ".join(filter(None, [code, ", ".join(told)]))
     return Failed(code, f"xapi refused a call to {asked}: {said}.", "")

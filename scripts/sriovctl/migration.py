@@ -18,7 +18,7 @@ def migrate(pool: Pool, vm: Vm, target: Host, tell: Tell, **args: str) -> Dict[s
 
     def doing() -> str:
         if "dry_run" in args:
-            return f"what is in the way of VM {vm.name} is looked at"
+            return "looking at what may be in its way"
         record = pool.call("VM.get_record", vm.ref)
         if record["resident_on"] == target.ref:
             return f"VM {vm.name} runs on host {target.name} and gets VFs there"
@@ -37,7 +37,7 @@ def detach(pool: Pool, vm: Vm, tell: Tell, **args: str) -> Dict[str, Any]:
 
 def attach(pool: Pool, vm: Vm, tell: Tell) -> Dict[str, Any]:
     """What attach_vfs answers."""
-    what = f"VM {vm.name} gets VFs where it runs"
+    what = "the pool looks where it runs, and whether its VFs are to be plugged there"
     return _asked(pool, vm, lambda: what, tell, "attach_vfs")
 
 

@@ -118,7 +118,10 @@ def test_why_a_running_vm_stays_where_it_is(pool: Pool, ctl: Ctl) -> None:
     bare = ctl("explain", "web")
     assert [row[:2] for row in bare.rows[1:]] == [["host1", "yes"], ["host2", "yes"]]
     assert "VM web runs on host host1." in bare.err
-    assert "It is not moved while it runs: That is blocked: xapi-sriov: VM web has 0000:07:10.0" in bare.err
+    assert (
+        "xapi alone does not move it while it runs: That is blocked: xapi-sriov: VM web has 0000:07:10.0"
+        in bare.err
+    )
     assert "shuts it down, and starts it elsewhere with VFs of that host: to host2." in bare.err
     pool.api("host.disable", pool.other.ref)
     pool.shut_down(web)
@@ -127,7 +130,7 @@ def test_why_a_running_vm_stays_where_it_is(pool: Pool, ctl: Ctl) -> None:
     pool.api("VM.add_to_blocked_operations", pool.ref(web), "clean_shutdown", "backup until noon")
     stuck = ctl("explain", "web")
     assert stuck.rows[2][:2] == ["host2", "no"]
-    assert "It is not moved while it runs: The VM has PCI devices, as VFs are." in stuck.err
+    assert "xapi alone does not move it while it runs: The VM has PCI devices, as VFs are." in stuck.err
     assert "host2: xapi does not start the VM here: Host host2 is disabled." in stuck.err
     assert "Somebody has blocked clean_shutdown of VM web: backup until noon." in stuck.err
 

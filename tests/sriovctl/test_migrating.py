@@ -81,13 +81,18 @@ def test_detached_and_attached(pool: Pool, ctl: Ctl, web: str) -> None:
     assert "VM web runs on host host1, with its VFs." in said.err
     again = ctl("attach", "web")
     assert (again.status, again.out) == (0, "")
-    assert "No move of it is to be ended." in again.err
+    assert "None of its VFs is detached, and no move of it is left to be ended." in again.err
 
 
 def test_suspended_and_resumed_elsewhere(pool: Pool, ctl: Ctl, web: str) -> None:
     """The domain of a resumed VM takes no device: it moves to one that does."""
     said = ctl("suspend", "web")
     assert (said.status, pool.power_state(web)) == (0, "Suspended"), said.err
+    assert "`--unconfirmed`" in said.err
+    assert "`migrate_vm` with" in ctl("doctor").err
+    waits = ctl("attach", "web").err
+    assert "`sriovctl resume web`" in waits
+    assert "None of its VFs" not in waits
     said = ctl("resume", "web", "host2", "--unconfirmed")
     assert said.status == 0, said.err
     assert (said.rows[1][:3], len(pool.devices(web))) == (["web", "1", "host2"], 1)
@@ -115,6 +120,7 @@ def test_suspend_that_xapi_refuses(pool: Pool, ctl: Ctl, web: str) -> None:
     said = ctl("suspend", "web")
     assert (said.status, place(pool, web)) == (1, before)
     assert "VM_NO_SUSPEND_SR" in said.err
+    assert "There is no storage for the memory of the suspended VM." in said.err
     assert "VM web runs on host host1, with its VFs." in said.err
 
 
@@ -195,13 +201,17 @@ def test_vm_without_vfs(pool: Pool, ctl: Ctl) -> None:
     for words in (["migrate", "db", "host2"], ["detach", "db"], ["suspend", "db"]):
         said = ctl(*words)
         assert (said.status, "has no request for a VF" in said.err) == (1, True), said.err
-    assert "No move of it is to be ended." in ctl("attach", "db").err
+    assert "no move of it is left to be ended." in ctl("attach", "db").err
     assert pool.power_state(pool.uuid(pool.box.xapi.database.by_name_label("VM", "db")[0])) == "Running"
 
 
 def test_explain_says_whether_it_can_be_moved(pool: Pool, ctl: Ctl, web: str) -> None:
     command = f"`sriovctl migrate {web} host2`"
-    assert f"{command} moves it while it runs, over its VIFs meanwhile" in ctl("explain", "web").err
+    said = ctl("explain", "web").err
+    assert f"{command[:-1]} --unconfirmed` moves it while it runs, over its VIFs meanwhile" in said
+    assert "nobody has confirmed" in said
     (vif,) = pool.record(web)["VIFs"]
     pool.box.xapi.database.set("VIF", vif, "currently_attached", False)
-    assert f"{command} would not move it: VM web" in ctl("explain", "web").err
+    said = ctl("explain", "web").err
+    assert f"{command} would not move it: VM web" in said
+    assert "network_gap=allowed is `--network-gap`" in said

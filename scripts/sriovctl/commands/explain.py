@@ -69,14 +69,15 @@ def _say(
     for one in verdicts:
         for sentence in one.why:
             client.say(f"{one.host.name}: {sentence}")
-    if vm.record["power_state"] == "Running":
-        for sentence in _of_running(client.pool, vm, row, verdicts):
-            client.say(sentence)
+    running = vm.record["power_state"] == "Running"
+    moves = list(_of_running(client.pool, vm, row, verdicts)) if running else []
+    for sentence in moves:
+        client.say(sentence)
     for conflict in conflicts:
         client.say(f"{conflict['code']}: {conflict['message']}\n  {conflict['hint']}")
     client.warnings(row or {})
     whys = [sentence for one in verdicts for sentence in one.why]
-    client.translate([*whys, *(conflict["hint"] for conflict in conflicts)], "")
+    client.translate([*whys, *moves, *(conflict["hint"] for conflict in conflicts)], "")
 
 
 def _of_running(pool: Pool, vm: Vm, row: Optional[Record], verdicts: Sequence[Verdict]) -> Iterator[str]:
@@ -92,7 +93,7 @@ def _of_running(pool: Pool, vm: Vm, row: Optional[Record], verdicts: Sequence[Ve
         pool.call("VM.assert_operation_valid", vm.ref, "pool_migrate")
         yield f"xapi moves it while it runs, {targets}."
     except Failed as failed:
-        yield f"It is not moved while it runs: {failed}"
+        yield f"xapi alone does not move it while it runs: {failed}"
     if row and row["requests"]:
         yield from _migrates(pool, vm, able)
         again = f"`sriovctl relocate {vm.uuid} HOST`"
@@ -116,10 +117,17 @@ def _migrates(pool: Pool, vm: Vm, others: Sequence[Host]) -> Iterator[str]:
     if not others:
         return
     command = f"`sriovctl migrate {vm.uuid} {shlex.quote(others[0].name)}`"
-    where = {"vm_uuid": vm.uuid, "host_uuid": others[0].uuid, "unconfirmed": "true"}
+    where = {"vm_uuid": vm.uuid, "host_uuid": others[0].uuid}
+    moves = "moves it while it runs, over its VIFs meanwhile, with VFs there."
     try:
         if pool.rehearsed(pool.master_host, "migrate_vm", **where):
-            yield f"{command} moves it while it runs, over its VIFs meanwhile, with VFs there."
+            yield f"{command} {moves}"
+        return
+    except Failed as failed:
+        refused = failed
+    try:
+        if pool.rehearsed(pool.master_host, "migrate_vm", **where, unconfirmed="true"):
+            yield f"`{command[1:-1]} --unconfirmed` {moves} {refused.message}"
     except Failed as failed:
         yield f"{command} would not move it: {failed}"
 

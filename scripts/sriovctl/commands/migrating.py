@@ -110,8 +110,10 @@ def attach(client: Client, args: argparse.Namespace) -> int:
     with client.progress(f"Attaching VFs to VM {vm.name}") as progress:
         answer = migration.attach(client.pool, vm, progress.say)
     _show_attached(client, vm, answer)
-    if not answer["changed"]:
-        client.say("No move of it is to be ended.")
+    if vm.record["power_state"] == "Suspended":
+        client.say(_resumes(vm))
+    elif not answer["changed"]:
+        client.say("None of its VFs is detached, and no move of it is left to be ended.")
     return DONE
 
 
@@ -138,11 +140,15 @@ def suspend(client: Client, args: argparse.Namespace) -> int:
     vm = names.vm(client.pool, args.vm)
     with client.progress(f"Suspending VM {vm.name}") as progress:
         migration.suspend(client.pool, vm, progress.say, **_guest(args))
-    client.say(
-        f"VM {vm.name} is suspended. `sriovctl resume {shlex.quote(vm.name)}` resumes it, here or on another "
-        "host, with VFs there."
-    )
+    client.say(f"VM {vm.name} is suspended. {_resumes(vm)}")
     return DONE
+
+
+def _resumes(vm: names.Vm) -> str:
+    return (
+        f"`sriovctl resume {shlex.quote(vm.name)}` resumes it, here or on another host, and gives it VFs by "
+        "a move in its place, which takes `--unconfirmed` where `migrate` does."
+    )
 
 
 def resume(client: Client, args: argparse.Namespace) -> int:

@@ -51,12 +51,15 @@ def _here(seen: Seen, vm: Vm, lease: Lease) -> Said:
             why = "that host did not tell whether it has its VFs"
             return Said(f"{name} runs on {where}, and its move is not over: {why}.", hint)
         if not has:
-            return Said(f"{name} runs on {where} without its VFs, which were unplugged to move it.", hint)
+            return Said(
+                f"{name} runs on {where} without its VFs: they were detached, or its move was cut off.", hint
+            )
         if len(has) < len(lease.vfs):
             return Said(f"{name} runs on {where} with {listed(has)} only, and its move is not over.", hint)
         return Said(f"{name} runs on {where} with its VFs, and its move is not over.", f"{again} ends it.")
     if vm.power_state == "Suspended":
-        return Said(f"{name} was suspended without its VFs.", f"Resume it; then {again} gives it VFs.")
+        moved = f"`migrate_vm` with vm_uuid={vm.uuid}, also to the host where it is, gives it VFs."
+        return Said(f"{name} was suspended without its VFs.", f"Resume it; then {moved}")
     if vm.named:
         return Said(f"{name} ended before its VFs were unplugged to move it.", f"{again} ends its move.")
     return Said(
