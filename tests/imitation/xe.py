@@ -52,6 +52,16 @@ def _vm_clone(api: Any, parameters: Dict[str, str]) -> Any:
     return api.VM.get_uuid(api.VM.clone(_vm(api, parameters), parameters["new-name-label"]))
 
 
+def _vif_create(api: Any, parameters: Dict[str, str]) -> Any:
+    record = {
+        "VM": api.VM.get_by_uuid(parameters["vm-uuid"]),
+        "network": api.network.get_by_uuid(parameters["network-uuid"]),
+        "device": parameters["device"],
+        "MAC": parameters["mac"],
+    }
+    return api.VIF.get_uuid(api.VIF.create(record))
+
+
 def _vm_param_get(api: Any, parameters: Dict[str, str]) -> str:
     value = api.VM.get_record(_vm(api, parameters))[parameters["param-name"].replace("-", "_")]
     return str(value[parameters["param-key"]] if "param-key" in parameters else value).lower()
@@ -67,6 +77,7 @@ COMMANDS = {
     "vm-start": _vm_start,
     "vm-shutdown": _vm_shutdown,
     "vm-clone": _vm_clone,
+    "vif-create": _vif_create,
     "vm-param-get": _vm_param_get,
     "vm-param-remove": _vm_param_remove,
 }

@@ -15,14 +15,14 @@ sys.path.append(os.path.abspath(f"{__file__}/../.."))
 sys.path.extend(import_module("python_path").FOLDERS)
 
 from box import PoolInABox
-from documented_pool import documented_pool, variables
+from documented_pool import documented_pool, networks, variables
 
 ROOT = os.path.abspath(f"{__file__}/../../..")
 PROGRAMS = {"sriovctl": "scripts/sriovctl", "xe": "tests/imitation/xe.py"}
 WELCOME = """
-A simulated pool: host1 (bare), host2 (with four VFs), and the VMs web, db, old and nic. $HOST1, $WEB and so
-on are their UUIDs. Type what README.md and docs/ show behind a `$`, `sriovctl status` to begin with, and
-whatever you like. `exit` ends it, and nothing is left.
+A simulated pool: host1 (bare), host2 (with four VFs), and the VMs web, db, old and nic. $HOST1, $WEB,
+$XENBR1 and so on are UUIDs. Type what README.md and docs/ show behind a `$`, `sriovctl status` to begin with,
+and whatever you like. `exit` ends it, and nothing is left.
 """
 RC = """\
 [ ! -r ~/.bashrc ] || . ~/.bashrc
@@ -49,6 +49,7 @@ def shell(box: PoolInABox, command: List[str]) -> int:
         **os.environ,
         **own,
         **variables(box),
+        **networks(box),
         "SRIOVCTL_HOST": box.url,
         "SRIOVCTL_PASSWORD": box.xapi.password,
         "PATH": f"{folder}:{os.environ['PATH']}",

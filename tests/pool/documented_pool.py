@@ -45,10 +45,17 @@ def documented_pool() -> Iterator[PoolInABox]:
         box.call(box.hosts[1], "load_pciback")
         box.call(box.hosts[1], "set_vf_count", pf="eth1", count="4")
         box.xapi.restart_toolstack(box.hosts[1].ref)
+        box.xapi.database.set("pool", box.xapi.pool, "suspend_image_SR", "OpaqueRef:a repository")
         yield box
 
 
 def variables(box: PoolInABox) -> Dict[str, str]:
-    """The UUIDs that the documents call $HOST1, $WEB and so on."""
+    """The UUIDs that the documents call $HOST1, $WEB and so on: the same in each run."""
     hosts = {f"HOST{number}": host.uuid for number, host in enumerate(box.hosts, 1)}
     return {**hosts, **{name: vm.uuid for name, vm in VMS.items()}}
+
+
+def networks(box: PoolInABox) -> Dict[str, str]:
+    """Those of networks, by bridge: $XENBR1 and so on."""
+    records = box.xapi.call("network.get_all_records").values()
+    return {str(one["bridge"]).upper(): str(one["uuid"]) for one in records}

@@ -10,8 +10,11 @@ pytestmark = pytest.mark.story
 
 SCRIPT = """
 sriovctl assign web --network xenbr1
+xe vif-create vm-uuid=$WEB network-uuid=$XENBR1 device=0 mac=5e:00:00:00:00:01
 xe vm-start uuid=$WEB on=host2
 sriovctl wait web --for running-with-vfs --within 60
+sriovctl detach web
+sriovctl suspend web
 xe vm-start uuid=$NIC
 """
 
@@ -25,5 +28,6 @@ def test_what_the_documents_show_can_be_typed() -> None:
     )
     assert "web   1        host2  0000:07:10.0  yes" in done.stdout
     assert "web: the VM runs" in done.stdout
+    assert "VM web is suspended." in done.stdout
     assert "SRIOV_NEEDED_BY_DOM0" in done.stdout
     assert done.returncode == 1  # of the last command
