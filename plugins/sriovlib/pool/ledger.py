@@ -171,13 +171,13 @@ def _decoded(text: str) -> Any:
 
 def _entry_of(document: Mapping[str, Any]) -> Entry:
     """The values of a document of the shape of an entry."""
-    requests = tuple(
+    requests = [
         Request(one["number"], Choice(one["by"], one["value"], one.get("device")), one["settings"])
         for one in document["requests"]
-    )
+    ]
     lease, move = document.get("lease"), document.get("move")
     return Entry(
-        requests,
+        tuple(requests),
         None if lease is None else _lease(lease),
         document["next"],
         document.get("nomigrate", False),
@@ -270,7 +270,8 @@ def keys(other_config: Mapping[str, str]) -> Dict[str, List[Key]]:
         elif name.startswith(PREFIX):
             found.setdefault(name[len(PREFIX) :], []).append(Key(name, _ODD, text))
     for those in found.values():
-        those.sort(key=lambda key: (key.serial, key.name))
+        if len(those) > 1:
+            those.sort(key=lambda key: (key.serial, key.name))
     return found
 
 
