@@ -29,8 +29,10 @@ def _install(folder: str) -> None:
                 except FileNotFoundError:
                     of_pool._is(folder)(module)
                     answer = ask(module.this_machine())
-                    with open(path, "wb") as file:
+                    own = f"{path}.{os.getpid()}"  # others ask the same at the same time
+                    with open(own, "wb") as file:
                         file.write(marshal.dumps(answer, 2))
+                    os.rename(own, path)
                     return answer
 
             def netlink(self, request: bytes) -> "Any":
