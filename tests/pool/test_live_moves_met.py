@@ -10,6 +10,7 @@ from interference import calls_told, meanwhile
 from live_moves import THERE, UNCONFIRMED, VF, driven, has_left, is_whole, qemu, running_with_vf
 from managed_pool import Pool, other_slot
 from sriovlib.errors import SriovError
+from values import Failure
 
 pytestmark = [pytest.mark.story, pytest.mark.pool(describe=other_slot)]
 
@@ -137,6 +138,23 @@ def test_guest_that_keeps_its_vf_and_reboots_runs_on_with_it(pool: Pool, web: st
     with before_asking("plug_vfs", reset), pytest.raises(SriovError) as refused:
         pool.act("migrate_vm", vm=web, on=pool.other, timeout="2", **UNCONFIRMED)
     assert refused.value.code == "SRIOV_GUEST_KEEPS_VF"
+    is_whole(pool, web, pool.one, VF)
+
+
+def test_move_by_xapi_before_xenopsd_has_heard_of_the_unplug_is_refused(pool: Pool, web: str) -> None:
+    """The other host would plug what has the VF's address there, and cannot: that would cost the VM."""
+    refusals: List[str] = []
+
+    def move() -> None:
+        with pytest.raises(Failure) as failure:
+            pool.api("VM.pool_migrate", pool.ref(web), pool.other.ref, {"live": "true"})
+        refusals.append(pool.refusal(web, failure.value).message)
+        pool.box.let_xenopsd_know(pool.ref(web))
+
+    with pool.box.xapi_tells_late(), before_asking("keep_passthrough", move):
+        pool.act("detach_vfs", vm=web)
+    assert refusals[0].startswith(f"xenopsd has not heard yet that {VF} left the VM")
+    pool.call("attach_vfs", vm=web)
     is_whole(pool, web, pool.one, VF)
 
 

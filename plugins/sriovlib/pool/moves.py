@@ -179,7 +179,7 @@ def _settled(call: Call) -> Optional[Settled]:
 
 def _stays(call: Call, why: Union[SriovError, XapiError], then: Optional[Exception] = None) -> SriovError:
     """The VM stays in the midst of its move after `why`; `then`: what the way out of it failed with."""
-    first = master.silent("migrate_vm", why) if isinstance(why, XapiError) else why
+    first = master.silent(call.doing, why) if isinstance(why, XapiError) else why
     more = f" Its move is not over: {getattr(then, 'message', then)}" if then is not None else ""
     return SriovError(
         first.code,

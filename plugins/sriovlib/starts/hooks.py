@@ -173,15 +173,30 @@ def pre_move(host: Host, vm_uuid: str, _reason: str) -> None:
 
 
 def pre_migrate(host: Host, vm_uuid: str, reason: str) -> None:
-    """As pre_move; and returns where a VM whose VFs were unplugged comes to a domain that takes devices. Any
-    change of the VM's record (its name, its clock) makes xapi tell xenopsd that it takes none, and what the
-    move itself carries is what xenopsd has now (xen-api: ocaml/xapi/xapi_xenops.ml, Xenopsd_metadata.update;
-    ocaml/xenopsd/lib/xenops_server.ml, VM_migrate)."""
+    """As pre_move; and returns where a VM whose VFs were unplugged comes to a domain that takes devices, and
+    is given none. Any change of the VM's record (its name, its clock) makes xapi tell xenopsd that it takes
+    none, its entries go from there a moment after they went from the record, and what the move itself carries
+    is what xenopsd has now: the other host plugs all of that, and a device that it cannot plug costs the VM
+    (xen-api: ocaml/xapi/xapi_xenops.ml, Xenopsd_metadata.update; ocaml/xenopsd/lib/xenops_server.ml,
+    VM_migrate, VM_receive_memory)."""
     pre_move(host, vm_uuid, reason)
     if start_notes.read(host, vm_uuid) is None:
         return
-    from ..machine import xenopsd
+    from ..machine import xenopsd, xenstore
 
+    owners = xenstore.owners(host) or {}
+    away = [
+        one
+        for one in xenopsd.devices(host, vm_uuid) or ()
+        if one not in owners or owners[one].vm_uuid not in (vm_uuid, None)
+    ]
+    if away:
+        raise SriovError(
+            "SRIOV_BUSY",
+            f"xenopsd has not heard yet that {', '.join(away)} left the VM, and the other host would plug what "
+            "has that address there.",
+            "Call `migrate_vm`, which moves it with VFs of the other host; or try again in a minute.",
+        )
     if xenopsd.takes_devices(host, vm_uuid) is False and _is_to_have_vfs(host, vm_uuid):
         raise SriovError(
             "SRIOV_BUSY",
