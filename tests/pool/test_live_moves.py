@@ -70,6 +70,35 @@ def test_dry_run_looks_and_changes_nothing(pool: Pool, web: str) -> None:
     is_whole(pool, web, pool.one, VF)
 
 
+def test_move_to_where_it_runs_says_whether_it_gave_the_vm_its_vf(pool: Pool, web: str) -> None:
+    assert migrate(pool, web, pool.one, dry_run="true")["would_change"] is False
+    pool.call("detach_vfs", vm=web)
+    assert migrate(pool, web, pool.one)["changed"] is True
+    is_whole(pool, web, pool.one, VF)
+    assert migrate(pool, web, pool.one)["changed"] is False
+
+
+def test_paused_vm_is_to_run_first(pool: Pool, web: str) -> None:
+    pool.call("detach_vfs", vm=web)
+    pool.box.xapi.database.set("VM", pool.ref(web), "power_state", "Paused")
+    pool.refused("attach_vfs", vm=web).says("SRIOV_BUSY", "web is paused", "xe vm-unpause")
+    assert pool.listed(web)["move"]["state"] == "detached"
+
+
+def test_vm_that_was_reverted_to_its_time_without_vfs_is_told_how_it_gets_them(pool: Pool, web: str) -> None:
+    pool.call("detach_vfs", vm=web)
+    snapshot = pool.snapshot(web)
+    pool.call("attach_vfs", vm=web)
+    pool.shut_down(web)
+    pool.revert(snapshot)
+    pool.start(web, pool.one)
+    pool.refused("detach_vfs", vm=web).says("SRIOV_CANNOT_MOVE", VF, "`reinstate_vfs`")
+    pool.shut_down(web)
+    pool.reinstate(web)
+    pool.start(web, pool.one)
+    is_whole(pool, web, pool.one, VF)
+
+
 @pytest.mark.usefixtures("hurried")
 def test_guest_that_keeps_its_vf_is_left_as_it_was(pool: Pool, web: str) -> None:
     qemu(web, pool.one).keeps = True

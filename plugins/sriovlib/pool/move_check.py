@@ -39,7 +39,8 @@ def source(at: Work) -> str:
         raise SriovError(
             CANNOT,
             f"VM {_name(at)} is {at.vm.power_state.lower()}.",
-            "A halted VM starts on any host that has VFs for it; a suspended one is resumed first.",
+            "A halted VM starts on any host that has VFs for it; a suspended one is resumed first, and one "
+            "that is paused is unpaused.",
         )
     if at.vm.operations:
         doing = ", ".join(at.vm.operations)
@@ -75,11 +76,16 @@ def has_its_vfs(at: Work) -> None:
         )
     if at.entry.move is None and (not leased or leased - has):
         missing = listed(sorted(leased - has)) or "any VF"
+        hint = "Shut it down, and start it where you want it: it gets its VFs there."
+        if not vm.named:  # as after a revert to what it was without them: such a start gives it none
+            hint = (
+                f"Shut it down, call `reinstate_vfs` with vm_uuid={vm.uuid}, and start it: it has VFs then."
+            )
         raise SriovError(
             CANNOT,
             f"VM {_name(at)} runs on host {there.member.name} without {missing}, so it may have been started "
             "as one that takes no device.",
-            "Shut it down, and start it where you want it: it gets its VFs there.",
+            hint,
         )
 
 

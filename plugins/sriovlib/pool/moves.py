@@ -33,13 +33,14 @@ SOON_TIMES, SOON_SECONDS = 3, 2
 def migrate(call: Call, wish: Wish, dry_run: bool) -> Dict[str, Any]:
     """Returns what the call `migrate_vm` does. A VM that runs without its VFs moves as well, also to the host
     where it is: its new domain takes devices, which that of a resumed VM does not."""
-    if not dry_run:  # first: the host may be the one that died in a move before
-        _end_former(call)
+    # First: the host may be the one that died in a move before.
+    ended = not dry_run and _end_former(call)
     hosts.member(call.topology, wish.host_uuid)
     with locked.work(call, locked.concerned(call, locked.entry_now(call), wish.host_uuid), reads=True) as at:
         source, lease = move_check.source(at), at.entry.lease
         if source == wish.host_uuid and at.entry.move is None:
-            return _answer(at, wish.host_uuid, source, lease.vfs if lease else {}, False)
+            answer = _answer(at, wish.host_uuid, source, lease.vfs if lease else {}, ended)
+            return {**answer, "would_change": False} if dry_run else answer
         move_check.check(at, wish)
         vfs = locked.place(at, at.entry.requests, wish.host_uuid, lease.vfs if lease else {})
         answer = _answer(at, wish.host_uuid, source, vfs, not dry_run)
@@ -74,14 +75,16 @@ def migrate(call: Call, wish: Wish, dry_run: bool) -> Dict[str, Any]:
     return answer
 
 
-def _end_former(call: Call) -> None:
-    """The move that is not over, if there is one. A VM that cannot have VFs where it is goes on without."""
+def _end_former(call: Call) -> bool:
+    """Whether there was a move to be ended, and it is. A VM that cannot have VFs where it is goes on
+    without."""
     try:
-        settle(call)
+        return settle(call) is not None
     except SriovError as error:
         if error.code in ("SRIOV_BUSY", "SRIOV_NOT_MOVED"):
             raise
         call.host.log(f"VM {call.vm_uuid} goes on without VFs: {error}")
+        return False
 
 
 def detach(call: Call, timeout: int) -> Dict[str, Any]:

@@ -82,6 +82,9 @@ def _must_be_still(at: Work) -> None:
             f"VM {at.vm.name} is on its way: in progress: {', '.join(busy) or 'a start'}.",
             "Call again when that has ended.",
         )
+    if at.vm.power_state == "Paused":
+        hint = f"Unpause it (`xe vm-unpause uuid={at.vm.uuid}`), then call again."
+        raise SriovError("SRIOV_BUSY", f"VM {at.vm.name} is paused, and takes no VF until it runs.", hint)
 
 
 def _lease_here(at: Work, move: Move, here: str) -> Lease:

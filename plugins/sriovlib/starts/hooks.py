@@ -193,8 +193,8 @@ def pre_migrate(host: Host, vm_uuid: str, reason: str) -> None:
     if away:
         raise SriovError(
             "SRIOV_BUSY",
-            f"xenopsd has not heard yet that {', '.join(away)} left the VM, and the other host would plug what "
-            "has that address there.",
+            f"xenopsd has not heard yet that {', '.join(away)} left the VM, and the other host would plug "
+            "what has that address there.",
             "Call `migrate_vm`, which moves it with VFs of the other host; or try again in a minute.",
         )
     if xenopsd.takes_devices(host, vm_uuid) is False and _is_to_have_vfs(host, vm_uuid):
