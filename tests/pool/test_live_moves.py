@@ -316,6 +316,18 @@ def test_detached_vm_that_ends_has_its_vf_at_its_next_start(pool: Pool, web: str
     is_whole(pool, web, pool.one, VF)
 
 
+@pytest.mark.pool(describe=other_slot)
+def test_vm_that_got_its_vf_by_its_start_a_moment_ago_is_detached_and_started_again(
+    pool: Pool, web: str
+) -> None:
+    pool.shut_down(web)
+    assert pool.restarts(web, pool.other) == [THERE]
+    pool.call("detach_vfs", vm=web)
+    pool.shut_down(web)
+    pool.restarts(web, pool.other, "since a move", THERE)
+    is_whole(pool, web, pool.other, THERE)
+
+
 GUIDANCES = ("pending_guidances", "pending_guidances_recommended", "pending_guidances_full")
 
 

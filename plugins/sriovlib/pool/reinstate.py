@@ -82,7 +82,7 @@ def _decided(at: Work, wanted: Optional[str], starting: bool) -> Tuple[Dict[str,
         now = int(time.time())
         replaced = old.replaced if old else {}
         lately = {to: when for to, when in replaced.items() if 0 <= now - when < AGAIN_SECONDS}
-        if place in lately:
+        if place in lately and entry.move is None:  # a move has taken its entries away
             ago = f"{now - lately[place]} seconds ago"
             raise ReplacedTwice(
                 "SRIOV_NOT_PLACED",
