@@ -13,6 +13,7 @@ _WORDS: Dict[str, str] = {
     "list_pfs": "sriovctl pfs",
     "list_vfs": "sriovctl vfs",
     "list_assignments": "sriovctl conflicts",
+    "guest_info": "sriovctl guest VM",
     "assign_vf": "sriovctl assign VM",
     "unassign_vf": "sriovctl unassign VM",
     "reinstate_vfs": "sriovctl reinstate VM",
