@@ -65,7 +65,9 @@ def shown(box: PoolInABox, vm: str) -> Tuple[str, str]:
 
 
 def tell_passthrough(box: PoolInABox, vm: str) -> None:
-    """As who keeps the flag does, by xenopsd's own calls."""
+    """As who keeps the flag does, by xenopsd's own calls, when xapi has told it what was written before: what
+    it tells later takes the flag away."""
+    box.let_xenopsd_know(vm)
     xenopsd = box.xapi.life.xenopsd(box.xapi, box.hosts[1].ref)
     with box.xapi.life.queue(vm):
         metadata = xenopsd.export_metadata(box.xapi.database.get("VM", vm, "uuid"))
