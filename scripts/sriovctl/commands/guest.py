@@ -1,13 +1,13 @@
 """guest: what is to be set up in a VM's guest so that it uses its VFs."""
 
 import argparse
-from typing import List
+from typing import List, Sequence
 
 from .. import names
 from ..client import Client
 from ..command import Command
 from ..errors import DONE
-from ..output import Record, by_key
+from ..output import Column, Record, by_key
 
 FOUND = (
     by_key("REQUEST", "request"),
@@ -51,6 +51,10 @@ def _arguments(parser: argparse.ArgumentParser) -> None:
     )
 
 
+def _columns(args: argparse.Namespace) -> Sequence[Column]:
+    return () if args.network_config else FOUND
+
+
 COMMANDS = [
-    Command("guest", "what a VM's guest needs: MACs, drivers, its bond", _arguments, guest, columns=FOUND)
+    Command("guest", "what a VM's guest needs: MACs, drivers, its bond", _arguments, guest, columns=_columns)
 ]
