@@ -3,7 +3,7 @@ answer is the whole one is looked at in each run."""
 
 import json
 import os
-from typing import Any
+from typing import Any, Iterable, List, Tuple
 
 from bench.machines import given, virtual_functions
 from bench.measure import Sample, WentWrong
@@ -46,7 +46,19 @@ def client_help(host: MeasuredHost) -> Sample:
 
 
 def prepare_guests(host: MeasuredHost) -> None:
+    """The host's VFs are as `set_vf_count` leaves them, also in its file."""
     host.pool("fill", host.size.vms, given(host.size.vfs))
+    _configure(host, (f"[pf {pf}]\nvfs = {len(vfs)}\n" for pf, vfs in _made(host)))
+    host.learn(inventory)
+
+
+def _made(host: MeasuredHost) -> Iterable[Tuple[str, List[str]]]:
+    return virtual_functions(host.size.vfs).items()
+
+
+def _configure(host: MeasuredHost, sections: Iterable[str]) -> None:
+    with open(host.folder + "/etc/sriov.conf", "w", encoding="utf-8") as file:
+        file.write("".join(sections))
 
 
 def inventory(host: MeasuredHost) -> Sample:
@@ -159,12 +171,11 @@ def start_with_vf(host: MeasuredHost) -> Sample:
 def prepare_restore(host: MeasuredHost) -> None:
     """Each VF is pciback's, and is to have a MAC, a VLAN and trust; it has none of them yet."""
     text = ""
-    for port, (pf, vfs) in enumerate(virtual_functions(host.size.vfs).items()):
+    for port, (pf, vfs) in enumerate(_made(host)):
         text += f"[pf {pf}]\nvfs = {len(vfs)}\n"
         for number in range(len(vfs)):
             text += f"[vf {pf} {number}]\n{SETTINGS.format(port=port, number=number, tag=number + 1)}"
-    with open(host.folder + "/etc/sriov.conf", "w", encoding="utf-8") as file:
-        file.write(text)
+    _configure(host, [text])
 
 
 def prepare_restored(host: MeasuredHost) -> None:

@@ -148,6 +148,17 @@ def test_the_burnt_in_mac_counts_and_not_a_bonds(fs: FakeFilesystem) -> None:
     assert [pf_of(one) for one in matched(host, f"[pf {CARD}]\nmac = 00:1b:21:00:01:00\n")] == [CARD]
 
 
+@pytest.mark.parametrize(("kind", "known"), [(0, "02:00:00:00:00:99"), (3, "00:1b:21:00:01:00")])
+def test_ethtool_is_asked_only_where_somebody_has_set_a_mac(
+    fs: FakeFilesystem, kind: int, known: str
+) -> None:
+    add_pf(fs, CARD, "8086:10fb", "ixgbe", 2)
+    add_interface(fs, CARD, "eth1", "02:00:00:00:00:99", addr_assign_type=kind)
+    host = AnsweringHost({ETHTOOL.format("eth1"): "Permanent address: 00:1B:21:00:01:00\n"})
+    (pf,), _ = pci.functions(host)
+    assert pf_sections.permanent_macs(host, [pf]) == {CARD: known}
+
+
 # -- VFs of an InfiniBand card -------------------------------------------------------------------
 
 

@@ -14,7 +14,7 @@ import machine
 import pytest
 from machine_description import default_description
 from sriovlib import light_modules, safetext
-from sriovlib.config import vf_settings
+from sriovlib.config import ini, sriov_conf, vf_settings
 from sriovlib.machine import block_devices, kernel_log, pci, ports, remote_disks
 from sriovlib.machine.host import Host
 from sriovlib.machine.management_network import Address
@@ -190,6 +190,8 @@ def test_an_inventory_loads_nothing_that_is_slow_to_load(
     for port in ("0000:07:00.0", "0000:07:00.1"):
         host.write_attribute(f"/sys/bus/pci/devices/{port}/sriov_numvfs", "4")
     host.start_domain(UUID, "web", ["0000:07:10.0"])
+    mac = host.read("/sys/class/net/eth1/address").strip()
+    host.replace_file(sriov_conf.PATH, f"[pf 0000:07:00.0]  # fast\nmac = {mac}\nvfs = 4\n".encode())
     host_inventory.read(host)  # Xen's NUMA nodes are noted
     answers: List[object] = []
     for name in ("netlink", "xenstore", "kernel_log"):
@@ -213,3 +215,23 @@ def recorded(answers: List[object], ask: Callable[..., object], *question: objec
     if question != ([],):
         answers.append(answer)
     return answer
+
+
+HEADING = r"\s*\[([^\]]*)\]\s*(?:[#;].*)?"
+FUNCTIONS = r"pf\s+(\S+)|vf\s+(\S+)\s+(0|[1-9][0-9]{0,5})"
+
+
+def test_lines_of_the_file_are_read_as_by_patterns() -> None:
+    """Headings, where a value ends, and which function a section is of."""
+    random = Random(7)
+    for _ in range(20_000):
+        line = "".join(random.choices("[]#; \t\u2003=ab0", k=random.randrange(9)))
+        heading = re.fullmatch(HEADING, line)
+        assert ini._heading(line) == (heading and heading.group(1)), repr(line)
+        comment = re.search(r"\s[#;]", line)
+        assert ini._end_of_value(line) == (comment.start() if comment else len(line)), repr(line)
+        words = random.choices(["pf", "vf", "0", "7", "07", "999999", "1000000", "3b:00.0", "\u0663"], k=3)
+        section = random.choice([" ", "\t ", ""]).join(words[: random.randrange(4)])
+        found = re.fullmatch(FUNCTIONS, section)
+        wanted = found and (found.group(1) or found.group(2), found.group(3) and int(found.group(3)))
+        assert sriov_conf._functions(section) == wanted, section

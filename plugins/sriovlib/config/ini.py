@@ -1,15 +1,13 @@
 """INI text that people edit too: `[section]`, `key = value`, comments with `#` or `;`. A change keeps every
 other line as it is; reading is strict, and an error names its line while the rest holds."""
 
-import re
 from typing import Dict, Iterable, List, Mapping, NamedTuple, Optional, Tuple
 
 from ..safetext import is_number
 
 TRUE, FALSE = ("yes", "true", "on", "1"), ("no", "false", "off", "0")
 
-_SECTION = r"\s*\[([^\]]*)\]\s*(?:[#;].*)?"
-_COMMENT = r"\s[#;]"  # begins one behind a value
+_COMMENT = "#;"
 _BOM = "\ufeff"  # what some editors begin a file with
 _SHOWN = 80  # characters of a wrong line
 
@@ -25,11 +23,26 @@ def _pair(line: str) -> Optional[_Pair]:
     with two runs of blanks beside each other takes the cube of the time for a long one."""
     key, equals, rest = line.partition("=")
     key = key.strip()
-    if not equals or not key or key[0] in "#;[":
+    if not equals or not key or key[0] in _COMMENT or key[0] == "[":
         return None
-    comment = re.search(_COMMENT, rest)
-    end = comment.start() if comment else len(rest)
+    end = _end_of_value(rest)
     return _Pair(key, rest[:end].strip(), rest[end:])
+
+
+def _end_of_value(rest: str) -> int:
+    """Where the blank is that stands before a comment."""
+    for at in range(1, len(rest) if any(mark in rest for mark in _COMMENT) else 0):
+        if rest[at] in _COMMENT and rest[at - 1].isspace():
+            return at - 1
+    return len(rest)
+
+
+def _heading(line: str) -> Optional[str]:
+    """The name in `[name] # comment`, with the blanks around it; None for any other line."""
+    name, bracket, rest = line.lstrip().partition("]")
+    if not bracket or not name.startswith("[") or rest.lstrip()[:1] not in ("", *_COMMENT):
+        return None
+    return name[1:]
 
 
 class Document(NamedTuple):
@@ -56,12 +69,12 @@ def _understood(lines: List[str]) -> Document:
     errors: List[str] = []
     name: Optional[str] = None
     for number, line in enumerate(lines, 1):
-        if not line.strip() or line.lstrip()[0] in "#;":
+        if not line.strip() or line.lstrip()[0] in _COMMENT:
             continue
-        heading = re.fullmatch(_SECTION, line) if line.lstrip()[0] == "[" else None
-        pair = None if heading else _pair(line)
-        if heading:
-            name = heading.group(1).strip()
+        heading = _heading(line)
+        pair = _pair(line) if heading is None else None
+        if heading is not None:
+            name = heading.strip()
             if name in sections:
                 errors.append(f"line {number}: a second section [{name}]; both count")
             sections.setdefault(name, {})
@@ -93,9 +106,9 @@ def renamed(document: Document, names: Mapping[str, str]) -> Document:
     """The document with other names (old -> new) of some sections; all else stays."""
     lines = []
     for line in document.lines:
-        heading = re.fullmatch(_SECTION, line)
-        new = names.get(heading.group(1).strip()) if heading else None
-        lines.append(line.replace(heading.group(1), new, 1) if heading and new is not None else line)
+        heading = _heading(line)
+        new = None if heading is None else names.get(heading.strip())
+        lines.append(line if heading is None or new is None else line.replace(heading, new, 1))
     return _understood(lines)
 
 
@@ -128,9 +141,9 @@ def _with(lines: List[str], section: str, key: str, value: Optional[str]) -> Lis
     places = []  # of the key in it
     inside = False
     for number, line in enumerate(lines):
-        heading = re.fullmatch(_SECTION, line)
-        if heading:
-            inside = heading.group(1).strip() == section
+        heading = _heading(line)
+        if heading is not None:
+            inside = heading.strip() == section
             start = number + 1 if inside and start is None else start
         elif inside:
             pair = _pair(line)
@@ -152,12 +165,12 @@ def _with(lines: List[str], section: str, key: str, value: Optional[str]) -> Lis
 
 def _without_empty(lines: List[str], section: str) -> List[str]:
     for number, line in enumerate(lines):
-        heading = re.fullmatch(_SECTION, line)
-        if heading and heading.group(1).strip() == section:
+        heading = _heading(line)
+        if heading is not None and heading.strip() == section:
             if not line.rstrip().endswith("]"):
                 return lines  # somebody wrote a comment there
             rest = lines[number + 1 :]
-            until = next((n for n, below in enumerate(rest) if re.fullmatch(_SECTION, below)), len(rest))
+            until = next((n for n, below in enumerate(rest) if _heading(below) is not None), len(rest))
             if any(below.strip() for below in rest[:until]):
                 return lines
             return _trimmed(lines[:number]) + ([""] if rest[until:] and number else []) + rest[until:]

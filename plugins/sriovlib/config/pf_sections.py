@@ -13,6 +13,9 @@ from . import ini
 from .sriov_conf import PATH, HostConfig, PfConfig, interpret, pf_section, vf_section
 from .vf_settings import NO_MAC, is_mac
 
+# The present MAC is the one with which the driver registered the port, and that is its permanent one (linux:
+# net/core/dev.c, register_netdevice). One that is set later, as by a bond, is of another kind
+# (dev_set_mac_address), and so is one that the driver makes up (nfp's flower firmware).
 _NET_ADDR_PERM = 0
 _PERMANENT = r"Permanent address: ([0-9a-fA-F:]+)"
 
@@ -28,31 +31,28 @@ class Match(NamedTuple):
 
 def permanent_macs(host: Host, pfs: Sequence[PhysicalFunction]) -> Dict[str, Optional[str]]:
     """The MACs that are burnt into the ports: the present ones may be a bond's. None without an interface, or
-    where no MAC is the port's own. One `ethtool` a port, all at the same time.
+    where no MAC is the port's own. Where somebody has set another one, `ethtool` tells, of all ports at the
+    same time.
 
     An InfiniBand port has an address of 20 bytes: the first four are flags and a number that each boot
     chooses, the last eight its GUID (RFC 4391, 9.1.1); `ethtool -P` prints all 20. So the GUID counts, and
     sysfs shows it.
     """
-    asked = {
-        pf: host.start(["ethtool", "-P", pf.interface])
-        for pf in pfs
-        if pf.interface and not pf.is_infiniband and not _first_port_is_late(pf)
-    }
     macs: Dict[str, Optional[str]] = {pf.address: pf.guid for pf in pfs}
-    for pf, running in asked.items():
-        match = re.search(_PERMANENT, running.finish().stdout)
-        burnt_in = match.group(1).lower() if match and is_mac(match.group(1)) else NO_MAC
-        macs[pf.address] = _own_mac(host, pf.interface) if burnt_in == NO_MAC else burnt_in
+    asked = {}
+    for pf in pfs:
+        if pf.interface and not pf.is_infiniband and not _first_port_is_late(pf):
+            origin = host.number(sysfs.interface(pf.interface, "addr_assign_type"))
+            own = sysfs.mac_of(host, pf.interface)
+            if origin == _NET_ADDR_PERM and own is not None:
+                macs[pf.address] = own
+            else:
+                asked[pf] = host.start(["ethtool", "-P", pf.interface]), own if origin is None else None
+    for pf, (running, otherwise) in asked.items():
+        found = re.search(_PERMANENT, running.finish().stdout)
+        burnt_in = found.group(1).lower() if found and is_mac(found.group(1)) else NO_MAC
+        macs[pf.address] = otherwise if burnt_in == NO_MAC else burnt_in
     return macs
-
-
-def _own_mac(host: Host, interface: Optional[str]) -> Optional[str]:
-    """The present MAC of a port without a permanent one, unless its driver made that up (nfp's flower
-    firmware) or someone set it: it changes with the next boot then (linux: include/uapi/linux/netdevice.h,
-    NET_ADDR_PERM)."""
-    is_own = host.number(sysfs.interface(interface or "", "addr_assign_type")) in (None, _NET_ADDR_PERM)
-    return sysfs.mac_of(host, interface) if is_own else None
 
 
 def _first_port_is_late(pf: PhysicalFunction) -> bool:

@@ -32,6 +32,7 @@ from typing import Any, Callable, Dict, List, NamedTuple, Optional, Tuple
 from ..errors import SriovError
 from ..machine import pci
 from ..machine.host import Host
+from ..safetext import is_number
 from . import ini, vf_settings
 from .ini import Document
 
@@ -43,7 +44,6 @@ _KEYS = {
     BOOT: ("initrd",),
     XEN_BEFORE: None,
 }  # None: any key
-_SECTION = r"pf\s+(?P<pf>\S+)|vf\s+(?P<of>\S+)\s+(?P<number>0|[1-9][0-9]{0,5})"
 _GUID = r"[0-9a-fA-F]{2}(?::[0-9a-fA-F]{2}){7}"
 
 _SHOWN = 300  # characters of what is wrong with a line
@@ -105,31 +105,44 @@ def interpret(document: Document) -> HostConfig:
         errors.append(f"line {document.places[section, key]}: {text[:_SHOWN]}")
 
     for section, values in document.sections.items():
-        match = re.fullmatch(_SECTION, section)
-        address = (match.group("pf") or match.group("of")) if match else ""
+        address, number = _functions(section) or ("", None)
         if section in _KEYS:
             _own_values(section, values, wrong)
-        elif match is None or pci.parse_address(address) is None:
+        elif pci.parse_address(address) is None:
             wrong(section, "", f"[{section}] is not a section of this file")
-        elif match.group("pf"):
+        elif number is None:
             pf = pfs.get(address, PfConfig(address, None, None, {}))
             pfs[address] = _pf_values(pf, section, values, wrong)
         else:
             pf = pfs.setdefault(address, PfConfig(address, None, None, {}))
-            pf.settings[int(match.group("number"))] = _vf_values(section, values, wrong)
+            pf.settings[number] = _vf_values(section, values, wrong)
     _look_for_doubles(pfs, wrong)
     return HostConfig(document, pfs, errors)
+
+
+def _functions(section: str) -> Optional[Tuple[str, Optional[int]]]:
+    """The PF of `pf ADDRESS` and None, or of `vf ADDRESS NUMBER` and that; None for any other section."""
+    words = section.split()
+    if len(words) == 2 and words[0] == "pf":
+        return words[1], None
+    if len(words) == 3 and words[0] == "vf" and _is_number(words[2]):
+        return words[1], int(words[2])
+    return None
+
+
+def _is_number(text: str) -> bool:
+    """Whether it is one of a VF, without zeroes before it."""
+    return is_number(text) and len(text) <= 6 and (text == "0" or text[0] != "0")
 
 
 def _in_full(document: Document) -> Document:
     """People write `[pf 3B:00.0]` too."""
     names = {}
     for section in document.sections:
-        match = re.fullmatch(_SECTION, section)
-        address = pci.parse_address(match.group("pf") or match.group("of")) if match else None
-        if match and address:
-            number = match.group("number")
-            names[section] = vf_section(address, int(number)) if number else pf_section(address)
+        written, number = _functions(section) or ("", None)
+        address = pci.parse_address(written)
+        if address is not None:
+            names[section] = pf_section(address) if number is None else vf_section(address, number)
     return ini.renamed(document, names) if any(old != new for old, new in names.items()) else document
 
 

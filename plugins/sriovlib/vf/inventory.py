@@ -150,7 +150,7 @@ Sections = Mapping[str, PfConfig]  # PF address -> what /etc/sriov.conf says of 
 
 
 def configured(host: Host, pfs: Sequence[pci.PhysicalFunction]) -> Dict[str, PfConfig]:
-    """Sections, as the file is now; one `ethtool` a port where it names any PF."""
+    """Sections, as the file is now."""
     sections = sriov_conf.read(host).pfs.values()
     macs = pf_sections.permanent_macs(host, pfs) if sections else {}
     found = {pf.address: pf_sections.section_of(pf, sections, pfs, macs) for pf in pfs}
