@@ -273,6 +273,9 @@ def test_vm_that_is_lost_in_the_copy_is_said_to_be_lost(
         with pytest.raises(SriovError) as refused:
             moved.result()
     assert refused.value.code == "SRIOV_NOT_MOVED"
+    (degraded,) = [one for one in pool.conflicts() if one["code"] == "VF_DEGRADED"]
+    assert "is not on host1, where xapi says that it runs" in degraded["message"]
+    assert "`xe-toolstack-restart` on host1" in degraded["hint"]
 
 
 @pytest.mark.pool(describe=other_slot)

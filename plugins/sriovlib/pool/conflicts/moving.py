@@ -47,6 +47,12 @@ def _here(seen: Seen, vm: Vm, lease: Lease) -> Said:
         where = seen.host(vm.resident_on or lease.host)
         has = _vfs(seen, vm)
         hint = f"{again} gives it VFs of that host; so does a shutdown and a start."
+        if _has_no_domain(seen, vm):
+            return Said(
+                f"{name} is not on {where}, where xapi says that it runs, and its move is not over.",
+                "If that stays so it is no reboot, and the VM was lost while it was moved: "
+                f"`xe-toolstack-restart` on {where} lets xapi see that. Then start the VM: it gets its VFs.",
+            )
         if has is None:
             why = "that host did not tell whether it has its VFs"
             return Said(f"{name} runs on {where}, and its move is not over: {why}.", hint)
@@ -66,6 +72,13 @@ def _here(seen: Seen, vm: Vm, lease: Lease) -> Said:
         f"{name} ended while its VFs were unplugged, and its entries are away.",
         f"Its next start gives it VFs, or {again} writes its entries now.",
     )
+
+
+def _has_no_domain(seen: Seen, vm: Vm) -> bool:
+    """Whether its host has told that."""
+    surveyed = seen.surveyed.hosts.get(vm.resident_on or "")
+    domains = surveyed.inventory.domains if surveyed is not None else None
+    return domains is not None and vm.uuid not in domains
 
 
 def _vfs(seen: Seen, vm: Vm) -> Optional[List[str]]:
