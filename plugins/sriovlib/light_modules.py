@@ -16,6 +16,8 @@ if TYPE_CHECKING:
 NEWEST = (3, 13)  # from 3.14 on a class keeps its annotations in another way, see light_typing
 
 _BLANKS = " \t\n\r"  # of JSON
+# What the scanner raises; on Python 3.10 and 3.11, where it finds no json.decoder, a SystemError.
+_NO_JSON = (StopIteration, ValueError, ImportError, SystemError)
 
 
 class Light(type(sys)):  # type: ignore[misc]
@@ -83,13 +85,13 @@ class Decoder:
     def raw_decode(self, text: str, at: int = 0) -> "Tuple[Any, int]":
         try:
             return self._scan(text, at)  # type: ignore[no-any-return]
-        except (StopIteration, ValueError, ImportError):
+        except _NO_JSON:
             return self._real().raw_decode(text, at)  # type: ignore[no-any-return]
 
     def decode(self, text: str) -> "Any":
         try:
             value, end = self._scan(text, len(text) - len(text.lstrip(_BLANKS)))
-        except (StopIteration, ValueError, ImportError):
+        except _NO_JSON:
             return self._real().decode(text)
         return self._real().decode(text) if text[end:].strip(_BLANKS) else value
 

@@ -291,3 +291,36 @@ def test_light_ones_stay_out_where_the_real_ones_are_loaded() -> None:
         re,
         contextlib,
     ]
+
+
+NO_JSON = ('{"a": [1, 2', '"abc', '{"a" 1}', "[1,", "nul", "", '{"a": "\x01"}')
+BROKEN = """
+import sys
+from sriovlib import light_modules
+light_modules.install()
+for at in ("loads", "raw_decode"):
+    for name in [name for name in sys.modules if name.partition(".")[0] == "json"]:
+        del sys.modules[name]
+    light_modules.install()
+    import json
+    try:
+        json.loads({text!r}) if at == "loads" else json.JSONDecoder().raw_decode({text!r})
+        print("read")
+    except ValueError as error:
+        print(type(error).__name__, error)
+"""
+
+
+@used_here
+@pytest.mark.parametrize("text", NO_JSON)
+def test_a_text_that_is_no_json_where_nothing_of_json_is_loaded(text: str) -> None:
+    """As in a program that begins; here the real json is loaded long since."""
+    program = BROKEN.format(text=text)
+    done = subprocess.run(
+        [sys.executable, "-S", "-c", f"import sys; sys.path.insert(0, {PLUGINS!r})\n{program}"],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+    )
+    with pytest.raises(json.JSONDecodeError) as error:
+        json.loads(text)
+    assert done.stdout.decode().splitlines() == [f"JSONDecodeError {error.value}"] * 2
