@@ -443,6 +443,7 @@ def test_vm_of_an_earlier_version_is_moved_by_force(pool: Pool, web: str) -> Non
     intel, amd = ({"vendor": vendor, "features_hvm": "1-2"} for vendor in ("GenuineIntel", "AuthenticAMD"))
     pool.box.xapi.database.set("host", pool.one.ref, "cpu_info", intel)
     pool.shut_down(web)
+    pool.xenopsd_has_heard(web)
     pool.api("VM.add_to_platform", pool.ref(web), "nomigrate", "true")
     pool.start(web, pool.one)
     pool.api("VM.remove_from_platform", pool.ref(web), "nomigrate")
