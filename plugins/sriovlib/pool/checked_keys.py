@@ -11,7 +11,7 @@ from typing import Mapping, Sequence, Set
 from .. import VERSION
 from ..machine.host import RUN_FOLDER, Host
 from . import ledger
-from .ledger import Entry, Key, Ledger, LedgerError
+from .ledger import Entry, Key, Ledger
 
 PATH = f"{RUN_FOLDER}/ledger-read"
 
@@ -46,12 +46,7 @@ class CheckedKeys:
 def read(host: Host, other_config: Mapping[str, str]) -> Ledger:
     """As ledger.read."""
     checked = CheckedKeys(host)
-    found = Ledger({}, {}, ledger.keys(other_config))
-    for uuid, those in found.keys.items():
-        try:
-            found.entries[uuid] = checked.entry(uuid, those)
-        except LedgerError as error:
-            found.unreadable[uuid] = str(error)
+    found = ledger.of_keys(ledger.keys(other_config), checked.entry)
     checked.keep()
     return found
 

@@ -235,10 +235,15 @@ def _sorted(values: Mapping[Any, Any]) -> Dict[Any, Any]:
 
 def read(other_config: Mapping[str, str]) -> Ledger:
     """All entries in a pool's other_config."""
-    found = Ledger({}, {}, keys(other_config))
-    for uuid, those in found.keys.items():
+    return of_keys(keys(other_config), entry)
+
+
+def of_keys(those: Dict[str, List[Key]], read_one: Callable[[str, Sequence[Key]], Entry]) -> Ledger:
+    """The entries of these keys, each by `read_one`, which does as `entry`."""
+    found = Ledger({}, {}, those)
+    for uuid, own in those.items():
         try:
-            found.entries[uuid] = entry(uuid, those)
+            found.entries[uuid] = read_one(uuid, own)
         except LedgerError as error:
             found.unreadable[uuid] = str(error)
     return found

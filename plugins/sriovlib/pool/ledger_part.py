@@ -26,16 +26,14 @@ def read(
         return ledger.read(other_config)
     if not own.requests or not addresses or not set(addresses).issubset(own.ever_leased):
         return ledger.read(other_config)
-    checked, found = CheckedKeys(host), Ledger({}, {}, keys)
+    checked, wanted = CheckedKeys(host), {}
     for uuid, those in keys.items():
         matters = uuid == vm or uuid in others or _names(those[-1].text, addresses)
         if matters or not checked.has(those):
-            try:
-                found.entries[uuid] = checked.entry(uuid, those)
-            except LedgerError as error:
-                found.unreadable[uuid] = str(error)
+            wanted[uuid] = those
+    found = ledger.of_keys(wanted, checked.entry)
     checked.keep()
-    return found
+    return found._replace(keys=keys)
 
 
 def _names(text: str, addresses: Collection[str]) -> bool:
