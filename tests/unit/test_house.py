@@ -17,7 +17,7 @@ FLOORS = (
     ("config", "xapi"),
     ("machine",),
     ("errors",),
-    ("safetext", "exposition"),
+    ("safetext", "exposition", "digest"),
     ("light_modules",),
     ("light_typing",),
 )

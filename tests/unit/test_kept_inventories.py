@@ -8,6 +8,7 @@ import pytest
 import temporary
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from sriovlib import digest
 from sriovlib.pool import kept_inventories
 from sriovlib.pool.kept_inventories import PATH
 from told_pool import BEFORE_DIGESTS, CURRENT, HOSTS, ToldPool, patched, uuid_of, values
@@ -95,7 +96,7 @@ def test_a_file_is_for_root_alone(pool: ToldPool) -> None:
 
 def test_a_file_of_another_build_is_not_read(pool: ToldPool, monkeypatch: pytest.MonkeyPatch) -> None:
     whole(pool)
-    monkeypatch.setattr(kept_inventories, "VERSION", "0.0.9")
+    monkeypatch.setattr(digest, "VERSION", "0.0.9")
     assert whole(pool) == [0, 1, 1, 1]
     assert whole(pool) == [0, 0, 0, 0]
 

@@ -7,6 +7,7 @@ from typing import Dict, List
 
 import pytest
 from machine import Machine
+from sriovlib import digest
 from sriovlib.pool import checked_keys, ledger, ledger_part
 from sriovlib.pool.ledger import Choice, Entry, Lease, Move, Request
 
@@ -121,6 +122,6 @@ def test_of_another_build_nothing_is_taken_for_readable(
 
     assert read() == [uuid(1), uuid(2)]
     assert read() == [uuid(1)]
-    monkeypatch.setattr(checked_keys, "VERSION", "another")
+    monkeypatch.setattr(digest, "VERSION", "another")
     assert read() == [uuid(1), uuid(2)]
     assert read() == [uuid(1)]

@@ -4,11 +4,9 @@ what reading 2,000 keys takes.
 Their digests are kept in /run/sriov/ledger-read, one a line. A key that has changed has another digest.
 """
 
-import os
-from _blake2 import blake2b  # hashlib loads OpenSSL's too
 from typing import Mapping, Sequence, Set
 
-from .. import VERSION
+from .. import digest
 from ..machine.host import RUN_FOLDER, Host
 from . import ledger
 from .ledger import Entry, Key, Ledger
@@ -24,17 +22,17 @@ class CheckedKeys:
 
     def entry(self, uuid: str, those: Sequence[Key]) -> Entry:
         """As ledger.entry."""
-        digest = _digest(those[-1])
-        found = ledger.again(those) if digest in self._known else ledger.entry(uuid, those)
-        self._met.add(digest)
+        mark = _digest(those[-1])
+        found = ledger.again(those) if mark in self._known else ledger.entry(uuid, those)
+        self._met.add(mark)
         return found
 
     def has(self, those: Sequence[Key]) -> bool:
         """Whether it could be read before, which is so still."""
-        digest = _digest(those[-1])
-        if digest not in self._known:
+        mark = _digest(those[-1])
+        if mark not in self._known:
             return False
-        self._met.add(digest)
+        self._met.add(mark)
         return True
 
     def keep(self) -> None:
@@ -52,13 +50,11 @@ def read(host: Host, other_config: Mapping[str, str]) -> Ledger:
 
 
 def _digest(key: Key) -> str:
-    return blake2b(f"{key.name} {key.text}".encode("utf-8", "surrogatepass"), digest_size=16).hexdigest()
+    return digest.of(f"{key.name} {key.text}".encode("utf-8", "surrogatepass"))
 
 
 def _build() -> str:
-    """What could be read, another build may not read."""
-    found = os.stat(ledger.__file__)
-    return f"{VERSION} {found.st_mtime_ns} {found.st_size}"
+    return digest.of_build(ledger)
 
 
 def _load(host: Host) -> Set[str]:

@@ -6,11 +6,9 @@ the rest: one that is not as it was written is none. One that cannot be written 
 """
 
 import json
-import os
-from _blake2 import blake2b  # hashlib loads OpenSSL's too
 from typing import Dict, Mapping
 
-from .. import VERSION
+from .. import digest
 from ..errors import SriovError
 from ..machine.host import RUN_FOLDER, Host
 from ..vf import host_inventory
@@ -27,13 +25,13 @@ def load(host: Host) -> Dict[str, Told]:
         if host.mode(PATH) != _MODE:
             host.remove_file(PATH)  # none of ours: a new one gets that mode
             return {}
-        digest, _, content = host.read_bytes(PATH).partition(b"\n")
+        written, _, content = host.read_bytes(PATH).partition(b"\n")
     except FileNotFoundError:
         return {}
     except OSError as error:
         host.log(f"{PATH} cannot be read: {error.strerror}")
         return {}
-    if digest != _digest(content):
+    if written != digest.of(content).encode():
         host.log(f"{PATH} is not as it was written")
         return {}
     build, known = json.loads(content.decode())
@@ -45,7 +43,7 @@ def store(host: Host, known: Mapping[str, Told]) -> None:
     content = json.dumps([_build(), told.to_json(known)], separators=(",", ":")).encode()
     try:
         with host.lock("inventories", "keeping what hosts told", 0):
-            host.replace_file(PATH, _digest(content) + b"\n" + content, _MODE)
+            host.replace_file(PATH, digest.of(content).encode() + b"\n" + content, _MODE)
     except SriovError as error:
         if error.code != "SRIOV_BUSY":
             host.log(f"{PATH} was not written: {error.message}")
@@ -53,11 +51,5 @@ def store(host: Host, known: Mapping[str, Told]) -> None:
         host.log(f"{PATH} was not written: {error.strerror}")
 
 
-def _digest(content: bytes) -> bytes:
-    return blake2b(content, digest_size=16).hexdigest().encode()
-
-
 def _build() -> str:
-    """What one build has read and written, another may not."""
-    found = [os.stat(str(module.__file__)) for module in (host_inventory, told)]
-    return " ".join([VERSION, *(f"{one.st_mtime_ns} {one.st_size}" for one in found)])
+    return digest.of_build(host_inventory, told)
