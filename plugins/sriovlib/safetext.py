@@ -42,6 +42,11 @@ def is_number(text: str) -> bool:
     return text != "" and not text.strip("0123456789")
 
 
+def is_plain_number(text: str, digits: int) -> bool:
+    """Whether it is a number of at most so many digits, with no zero before it."""
+    return is_number(text) and len(text) <= digits and (text == "0" or text[0] != "0")
+
+
 def shortened(text: str, longest: int = 200) -> str:
     """The text for a sentence: what a VM's owner writes may be megabytes."""
     return text if len(text) <= longest else text[: longest - 3] + "..."

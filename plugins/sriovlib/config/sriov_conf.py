@@ -32,7 +32,7 @@ from typing import Any, Callable, Dict, List, NamedTuple, Optional, Tuple
 from ..errors import SriovError
 from ..machine import pci
 from ..machine.host import Host
-from ..safetext import is_number
+from ..safetext import is_plain_number
 from . import ini, vf_settings
 from .ini import Document
 
@@ -125,14 +125,9 @@ def _functions(section: str) -> Optional[Tuple[str, Optional[int]]]:
     words = section.split()
     if len(words) == 2 and words[0] == "pf":
         return words[1], None
-    if len(words) == 3 and words[0] == "vf" and _is_number(words[2]):
+    if len(words) == 3 and words[0] == "vf" and is_plain_number(words[2], 6):
         return words[1], int(words[2])
     return None
-
-
-def _is_number(text: str) -> bool:
-    """Whether it is one of a VF, without zeroes before it."""
-    return is_number(text) and len(text) <= 6 and (text == "0" or text[0] != "0")
 
 
 def _in_full(document: Document) -> Document:

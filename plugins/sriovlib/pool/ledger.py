@@ -27,7 +27,7 @@ from typing import Any, Callable, Collection, Dict, List, Mapping, NamedTuple, O
 
 from ..config import vf_settings
 from ..machine import pci
-from ..safetext import LONGEST, is_number, is_uuid
+from ..safetext import LONGEST, is_plain_number, is_uuid
 from . import MARK as MARK
 
 PREFIX = "sriov-vm-"
@@ -290,8 +290,8 @@ def _parts(name: str) -> Tuple[str, str, str]:
 
 
 def _is_number(text: str) -> bool:
-    """Of a request or a serial: up to 16 digits, the first of them no 0 of several."""
-    return is_number(text) and len(text) <= 16 and (text == "0" or text[0] != "0")
+    """Of a request or a serial."""
+    return is_plain_number(text, 16)
 
 
 def was_cut_off(those: Sequence[Key]) -> bool:
