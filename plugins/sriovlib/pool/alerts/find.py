@@ -3,7 +3,7 @@
 What a host does not tell is neither: its alerts stay as they are.
 """
 
-from typing import Dict, Iterator, Mapping, Optional, Tuple
+from typing import Dict, Iterator, Mapping, Tuple
 
 from ...safetext import line, listed
 from ..conflicts import find as conflicts
@@ -12,7 +12,6 @@ from ..conflicts.view import Seen
 from ..inventories import WITHOUT_PLUGIN as OF_HOST_WITHOUT_PLUGIN
 from ..inventories import Surveyed
 from ..ledger import Entry, Lease
-from ..state import Vm
 from . import REPLACED_TWICE, RESTORE_FAILED, VF_MISSING, WITHOUT_PLUGIN, Alert
 
 MOVE_SECONDS = 900  # a VM that is moved is without its VFs for as long as a call of ours may take
@@ -43,7 +42,7 @@ def is_over(seen: Seen, alert: Alert) -> bool:
         return uuid not in seen.state.unreadable
     if code == REPLACED_TWICE:
         return vm.is_running
-    where = _where(seen, vm)
+    where = seen.surveyed_of(vm)
     return not vm.is_running or (
         where is not None and where.inventory.owners_known and not vm.operations and entry.move is None
     )
@@ -81,7 +80,7 @@ def _vms(seen: Seen, now: float) -> Iterator[Tuple[Alert, str]]:
     moved = {conflict.vm_uuids[0]: conflict for conflict in moving.not_ended(seen)}
     for uuid, entry, lease in seen.leases():
         vm = seen.state.vms[uuid]
-        where = _where(seen, vm)
+        where = seen.surveyed_of(vm)
         said = _lacks(where, uuid, entry, lease) if where is not None else None
         if vm.operations or said == "":
             continue
@@ -91,11 +90,6 @@ def _vms(seen: Seen, now: float) -> Iterator[Tuple[Alert, str]]:
         elif where is not None and vm.is_running and vm.resident_on == lease.host:
             text = f"{seen.vm(uuid)} runs on {where.member.name} without VFs of its requests: {said}. "
             yield Alert(VF_MISSING, uuid), f"{text}Shut it down and start it: it gets VFs again."
-
-
-def _where(seen: Seen, vm: Vm) -> Optional[Surveyed]:
-    """The host that it runs on, if it has answered."""
-    return seen.surveyed.hosts.get(vm.resident_on or "")
 
 
 def _lacks(where: Surveyed, uuid: str, entry: Entry, lease: Lease) -> str:

@@ -5,6 +5,7 @@ from typing import Iterator, List, Optional
 from ...safetext import listed
 from .. import arrivals
 from ..arrivals import Said
+from ..inventories import Surveyed
 from ..ledger import Entry, Lease
 from ..state import Vm
 from .view import Conflict, Seen
@@ -30,8 +31,7 @@ def _elsewhere(seen: Seen, vm: Vm, entry: Entry) -> Optional[Said]:
     there = seen.topology.members.get(arrivals.may_be_on(entry) or "")
     if there is None or not there.live or (vm.is_running and vm.resident_on == there.uuid):
         return None
-    name, surveyed = seen.state.name(vm.uuid), seen.surveyed.hosts.get(there.uuid)
-    domains = surveyed.inventory.domains if surveyed is not None else None
+    name, domains = seen.state.name(vm.uuid), _domains(seen.surveyed.hosts.get(there.uuid))
     if domains is not None:
         was = seen.host(vm.resident_on) if vm.is_running and vm.resident_on else None
         return arrivals.unknown(name, there.name, was) if vm.uuid in domains else None
@@ -47,7 +47,8 @@ def _here(seen: Seen, vm: Vm, lease: Lease) -> Said:
         where = seen.host(vm.resident_on or lease.host)
         has = _vfs(seen, vm)
         hint = f"{again} gives it VFs of that host; so does a shutdown and a start."
-        if _has_no_domain(seen, vm):
+        domains = _domains(seen.surveyed_of(vm))
+        if domains is not None and vm.uuid not in domains:
             return Said(
                 f"{name} is not on {where}, where xapi says that it runs, and its move is not over.",
                 "If that stays so it is no reboot, and the VM was lost while it was moved: "
@@ -74,16 +75,14 @@ def _here(seen: Seen, vm: Vm, lease: Lease) -> Said:
     )
 
 
-def _has_no_domain(seen: Seen, vm: Vm) -> bool:
-    """Whether its host has told that."""
-    surveyed = seen.surveyed.hosts.get(vm.resident_on or "")
-    domains = surveyed.inventory.domains if surveyed is not None else None
-    return domains is not None and vm.uuid not in domains
+def _domains(surveyed: Optional[Surveyed]) -> Optional[List[str]]:
+    """The UUIDs of the VMs that have one there; None where the host did not tell."""
+    return None if surveyed is None else surveyed.inventory.domains
 
 
 def _vfs(seen: Seen, vm: Vm) -> Optional[List[str]]:
     """The VFs of its host that its domain has; None where that host did not tell."""
-    surveyed = seen.surveyed.hosts.get(vm.resident_on or "")
+    surveyed = seen.surveyed_of(vm)
     if surveyed is None or not surveyed.inventory.owners_known:
         return None
     running = seen.surveyed.running()

@@ -7,7 +7,7 @@ from typing import Dict, Iterator, List, NamedTuple, Optional, Sequence, Tuple
 
 from .. import copies, own_lease, pci_entries
 from ..hosts import Topology
-from ..inventories import Survey
+from ..inventories import Survey, Surveyed
 from ..ledger import Entry, Lease
 from ..placement import Held
 from ..state import PoolState, Vm
@@ -59,6 +59,10 @@ class Seen(NamedTuple):
 
     def has_vfs(self, vm: Vm) -> bool:
         return bool(vm.pci) or self.has_requests(vm.uuid) or vm.uuid in self.state.unreadable
+
+    def surveyed_of(self, vm: Vm) -> Optional[Surveyed]:
+        """The host that the VM runs on, if that has answered."""
+        return self.surveyed.hosts.get(vm.resident_on or "")
 
     def host(self, uuid: str) -> str:
         """A host in a sentence."""
