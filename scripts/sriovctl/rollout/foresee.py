@@ -37,18 +37,23 @@ def foresee(
 def _of_guest(
     pool: Pool, guest: Guest, pinned: str, others: Sequence[Host], allowed: Dict[str, str], tell: Tell
 ) -> Foreseen:
+    if not others:
+        return Foreseen("", "", "no other host takes VMs")
+    try:
+        ref = pool.call("VM.get_by_uuid", guest.uuid)
+        vm = names.vm_of(ref, pool.call("VM.get_record", ref))
+    except Failed as failed:
+        return Foreseen("", "", failed.message.rstrip("."))
     whys: List[str] = []
     for other in others:
         try:
-            ref = pool.call("VM.get_by_uuid", guest.uuid)
-            vm = names.vm_of(ref, pool.call("VM.get_record", ref))
             if pinned == plans.MIGRATE:
                 migration.migrate(pool, vm, other, tell, dry_run="true", **allowed)
                 return Foreseen(plans.MIGRATE, other.name, WHILE_IT_RUNS)
             return _relocated(pool, guest, vm, other, allowed)
         except Failed as failed:
             whys.append(failed.message.rstrip("."))
-    return Foreseen("", "", "; ".join(dict.fromkeys(whys)) or "no other host takes VMs")
+    return Foreseen("", "", "; ".join(dict.fromkeys(whys)))
 
 
 def _relocated(pool: Pool, guest: Guest, vm: Vm, other: Host, allowed: Dict[str, str]) -> Foreseen:

@@ -9,6 +9,7 @@ it cannot know that a person has destroyed one.
 Whatever fails here is logged and tried again at the next check; nothing else fails for it.
 """
 
+from functools import partial
 from typing import Callable, Dict, Mapping, Tuple
 
 from ...errors import SriovError
@@ -51,7 +52,7 @@ def settle(host: Host, xapi: Xapi, found: Mapping[Alert, str], is_over: Callable
                     _logged(host, alert, messages.take_back)
             for alert, text in found.items():
                 if not messages.is_told(alert):
-                    _logged(host, alert, lambda one: messages.tell(one, text))  # noqa: B023 - at once
+                    _logged(host, alert, partial(messages.tell, text=text))
     except (SriovError, XapiError) as error:
         host.log(f"messages for people were not looked at: {error}")
 
