@@ -34,6 +34,11 @@ def hosts(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("hosts", nargs="*", metavar="HOST", help="these hosts (default: all of the pool)")
 
 
+def output_file(parser: argparse.ArgumentParser, read: Callable[[str], str], text: str) -> None:
+    """`-o` of a command that writes a file, in the place of the format's. `read` takes what was typed."""
+    parser.add_argument("-o", "--output", type=read, default=argparse.SUPPRESS, metavar="FILE", help=text)
+
+
 def number(least: int) -> Callable[[str], int]:
     """Reads a number of an option: at least so much, at most 10000."""
 

@@ -11,7 +11,7 @@ from sriovlib.safetext import safe
 
 from .. import files, names, terminal
 from ..client import Client
-from ..command import Command, hosts
+from ..command import Command, hosts, output_file
 from ..errors import Failed
 from ..output import FORMATS, Column, Record, by_key
 from ..picture import look, model
@@ -113,14 +113,8 @@ def _output(typed: str) -> str:
 
 def _arguments(parser: argparse.ArgumentParser) -> None:
     hosts(parser)
-    parser.add_argument(
-        "-o",
-        "--output",
-        type=_output,
-        default=argparse.SUPPRESS,
-        metavar="FILE",
-        help=f"write the picture to this file, `.html` or `.svg`; or one of {', '.join(FORMATS)}",
-    )
+    text = f"write the picture to this file, `.html` or `.svg`; or one of {', '.join(FORMATS)}"
+    output_file(parser, _output, text)
 
 
 COMMANDS = [

@@ -9,7 +9,7 @@ from sriovlib.safetext import safe
 
 from .. import exposition, files, names
 from ..client import Client
-from ..command import Command, hosts
+from ..command import Command, hosts, output_file
 from ..exposition import Told
 from ..pool import Pool
 from . import looking
@@ -63,14 +63,8 @@ def _output(typed: str) -> str:
 
 def _arguments(parser: argparse.ArgumentParser) -> None:
     hosts(parser)
-    parser.add_argument(
-        "-o",
-        "--output",
-        type=_output,
-        default=argparse.SUPPRESS,
-        metavar="FILE",
-        help=f"write them to this file, `{SUFFIX}`, for node_exporter's textfile collector",
-    )
+    text = f"write them to this file, `{SUFFIX}`, for node_exporter's textfile collector"
+    output_file(parser, _output, text)
 
 
 COMMANDS = [Command("metrics", "the pool as gauges for Prometheus (OpenMetrics)", _arguments, run)]
