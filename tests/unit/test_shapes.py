@@ -18,7 +18,7 @@ from sriovlib.config import ini, sriov_conf, vf_settings
 from sriovlib.machine import block_devices, kernel_log, pci, ports, remote_disks
 from sriovlib.machine.host import Host
 from sriovlib.machine.management_network import Address
-from sriovlib.pool import ledger, pci_entries
+from sriovlib.pool import ledger, ledger_shape, pci_entries
 from sriovlib.vf import host_inventory
 
 REPOSITORY = Path(__file__).resolve().parents[2]
@@ -41,9 +41,14 @@ SHAPES: List[Any] = [
     (safetext.is_uuid, safetext.UUID, UUID, "3F2b7a1e-58c4-4d0e-9a75-0d1c2b3a4f5e"),
     (block_devices._is_domain, "(?s)pci[0-9a-f]{4,8}:.*", "pci10000:00", "pci0000:", "pci000:0", "pc0000:00"),
     (vf_settings.is_mac, "[0-9a-fA-F]{2}(?::[0-9a-fA-F]{2}){5}", "02:00:AB:00:00:07", "02-00:00:00:00:00"),
-    (ledger._is_device, "[0-9a-f]{4}:[0-9a-f]{4}", "8086:10ed", "8086:10eg"),
-    (ledger._is_number, "0|[1-9][0-9]{0,15}", "0", "10", "01", "1" * 16, "1" * 17),
-    (ledger._is_address, "[0-9a-f]{4}:[0-9a-f]{2}:[01][0-9a-f][.][0-7]", "0000:07:10.0", "10000:07:10.0"),
+    (ledger_shape._is_device, "[0-9a-f]{4}:[0-9a-f]{4}", "8086:10ed", "8086:10eg"),
+    (ledger_shape._is_number, "0|[1-9][0-9]{0,15}", "0", "10", "01", "1" * 16, "1" * 17),
+    (
+        ledger_shape._is_address,
+        "[0-9a-f]{4}:[0-9a-f]{2}:[01][0-9a-f][.][0-7]",
+        "0000:07:10.0",
+        "10000:07:10.0",
+    ),
     (remote_disks._is_of_card, r"iscsi_boot[0-9]+", "iscsi_boot12", "iscsi_boot", "ibft"),
     (link_local, "(?is)fe[89ab].*", "fe80::1", "FEBf::", "fec0::1", "::1"),
     (

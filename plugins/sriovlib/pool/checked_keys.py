@@ -8,7 +8,7 @@ from typing import Mapping, Sequence, Set
 
 from .. import digest
 from ..machine.host import RUN_FOLDER, Host
-from . import ledger
+from . import ledger, ledger_shape
 from .ledger import Entry, Key, Ledger
 
 PATH = f"{RUN_FOLDER}/ledger-read"
@@ -54,7 +54,7 @@ def _digest(key: Key) -> str:
 
 
 def _build() -> str:
-    return digest.of_build(ledger)
+    return digest.of_build(ledger, ledger_shape)
 
 
 def _load(host: Host) -> Set[str]:

@@ -25,24 +25,22 @@ A VM without a key gets one without requests first, for the same reason.
 import json
 from typing import Any, Callable, Collection, Dict, List, Mapping, NamedTuple, Optional, Sequence, Tuple
 
-from ..config import vf_settings
-from ..machine import pci
-from ..safetext import LONGEST, is_plain_number, is_uuid
+from ..safetext import is_plain_number, is_uuid
 from . import MARK as MARK
+from . import ledger_shape
+from .ledger_shape import ARRIVED as ARRIVED
+from .ledger_shape import DETACHED as DETACHED
+from .ledger_shape import LARGEST as LARGEST
+from .ledger_shape import MOVING as MOVING
+from .ledger_shape import PREPARED as PREPARED
+from .ledger_shape import LedgerError as LedgerError
 
 PREFIX = "sriov-vm-"
-VERSION = 1
-PREPARED, DETACHED, MOVING, ARRIVED = STATES = ("prepared", "detached", "moving", "arrived")
-LARGEST = 2**53  # what every JSON reader keeps exact
 
 # 0.1.0's first builds wrote keys without a serial, the new text as `sriov-next-UUID` before `sriov-vm-UUID`.
 _FORMS = {"sriov-vm-": "vm", "sriov-next-": "next"}
 NAMES = tuple(_FORMS)  # what the names of all keys begin with
 _WAITING, _NO_SERIAL, _ODD = -1, 0, 10**16  # in the place of a serial: the first two are of those builds
-
-
-class LedgerError(ValueError):
-    """The text says nothing that can be relied on; its sentence says why."""
 
 
 class Choice(NamedTuple):
@@ -73,7 +71,7 @@ class Lease(NamedTuple):
 
 class Move(NamedTuple):
     """A running VM is on its way: without its VFs, or about to be (see moves). It has gone as far as `state`,
-    one of STATES; VFs of the host that it goes to are kept for it."""
+    one of ledger_shape.STATES; VFs of the host that it goes to are kept for it."""
 
     state: str
     since: int  # seconds by the master's clock: when its VFs were first asked back
@@ -135,10 +133,7 @@ class Ledger(NamedTuple):
 
 def parse(text: str) -> Entry:
     """The entry; LedgerError where it is not just what `render` writes (but for blanks and order of keys)."""
-    document = _decoded(text)
-    _check(_ENTRY, document, "it")
-    for at, one in enumerate(document["requests"]):
-        _check_request(one, f"requests[{at}]")
+    document = ledger_shape.document(text)
     found = _entry_of(document)
     numbers = [one.number for one in found.requests]
     for before, after in zip(numbers, numbers[1:]):
@@ -151,22 +146,6 @@ def parse(text: str) -> Entry:
     if found.move is not None:
         _check_move(document["move"], found.move, numbers)
     return found
-
-
-def _decoded(text: str) -> Any:
-    """An object of this version, or whatever else JSON has."""
-    if len(text) > LONGEST:
-        raise LedgerError(f"it has {len(text)} characters, more than {LONGEST}")
-    try:
-        document = _DECODER.decode(text)
-    except LedgerError:
-        raise
-    except (ValueError, RecursionError) as error:
-        raise LedgerError(f"it is no JSON ({error})") from error
-    version = document.get("version") if isinstance(document, dict) else VERSION  # else _check refuses it
-    if version != VERSION:
-        raise LedgerError(f"its version is {json.dumps(version)}, and only version {VERSION} is supported")
-    return document
 
 
 def _entry_of(document: Mapping[str, Any]) -> Entry:
@@ -206,7 +185,7 @@ def _by_number(document: Mapping[str, Any], name: str) -> Dict[int, Any]:
 
 def render(entry: Entry) -> str:
     """The text of an entry, in ASCII; LedgerError for one that `parse` would not take."""
-    document: Dict[str, Any] = {"version": VERSION, "requests": [], "next": entry.next_number}
+    document: Dict[str, Any] = {"version": ledger_shape.VERSION, "requests": [], "next": entry.next_number}
     for number, (kind, value, device), settings in entry.requests:
         named = {} if device is None else {"device": device}
         one = {"number": number, "by": kind, "value": value, **named, "settings": _sorted(settings)}
@@ -267,7 +246,7 @@ def keys(other_config: Mapping[str, str]) -> Dict[str, List[Key]]:
     for name, text in other_config.items():
         form, uuid, rest = _parts(name)
         if is_uuid(uuid):
-            if form == "vm" and rest.startswith(".") and _is_number(rest[1:]) and rest != ".0":
+            if form == "vm" and rest.startswith(".") and is_plain_number(rest[1:], 16) and rest != ".0":
                 number = int(rest[1:])
             else:
                 number = _ODD if rest else _NO_SERIAL if form == "vm" else _WAITING
@@ -289,11 +268,6 @@ def _parts(name: str) -> Tuple[str, str, str]:
     return "", "", name
 
 
-def _is_number(text: str) -> bool:
-    """Of a request or a serial."""
-    return is_plain_number(text, 16)
-
-
 def was_cut_off(those: Sequence[Key]) -> bool:
     """Whether a call came to no end after it had written the VM's key: the VM may not be as that says."""
     return len(those) > 1 or (bool(those) and those[0].serial == _WAITING)
@@ -305,40 +279,7 @@ def next_name(uuid: str, those: Sequence[Key]) -> Optional[str]:
     return f"{PREFIX}{uuid}.{serial}" if serial < _ODD else None
 
 
-def _without_doubles(pairs: List[Tuple[str, Any]]) -> Dict[str, Any]:
-    members: Dict[str, Any] = {}
-    for name, value in pairs:
-        if name in members:
-            raise LedgerError(f"{_shown(name)} appears twice")
-        members[name] = value
-    return members
-
-
-_DECODER = json.JSONDecoder(object_pairs_hook=_without_doubles)
 _CHECKED_DECODER = json.JSONDecoder()
-
-
-def _shown(text: str) -> str:
-    return f"`{text if len(text) <= 60 else text[:57] + '...'}`"
-
-
-def _check_request(document: Dict[str, Any], path: str) -> None:
-    kind, device, settings = document["by"], document.get("device"), document["settings"]
-    if kind not in _VALUES:
-        raise LedgerError(f"{path} is by {_shown(kind)}, which is not one of {', '.join(_VALUES)}")
-    _check(_VALUES[kind], document["value"], f"{path}.value")
-    # An address means the same thing only where the same device is behind it.
-    if (device is None) == (kind in ("pf", "vf")):
-        raise LedgerError(f"{path} is by {kind} and names {'no' if device is None else 'a'} device")
-    for name, text in settings.items():
-        if text == vf_settings.DEFAULT and name != "mac":
-            continue
-        try:
-            value = vf_settings.parse_value(name, text)
-        except ValueError as accepted:
-            raise LedgerError(f"{path}.settings.{name} is {_shown(text)}, it takes {accepted}") from None
-        if name == "mac" and text != value:
-            raise LedgerError(f"{path}.settings.mac is {_shown(text)}, it takes lower case without blanks")
 
 
 def _check_lease(lease: Lease, numbers: Collection[int]) -> None:
@@ -358,116 +299,3 @@ def _check_vfs(name: str, vfs: Mapping[int, str], numbers: Collection[int]) -> N
         raise LedgerError(f"{name}.vfs has request {number}, which is not there")
     if len(set(vfs.values())) < len(vfs):
         raise LedgerError(f"{name}.vfs has an address for two requests")
-
-
-class _Words(NamedTuple):
-    """Text of a kind. No patterns: a start reads an entry or two, and is over before they are compiled."""
-
-    fits: Callable[[str], bool]
-    what: str
-
-
-class _Members(NamedTuple):
-    """A JSON object of members with these names."""
-
-    shapes: Dict[str, Any]
-    needed: List[str]
-
-
-def _members(shapes: Mapping[str, Any]) -> _Members:
-    """Those with a `?` may be missing."""
-    found = {name.rstrip("?"): shape for name, shape in shapes.items()}
-    return _Members(found, sorted(name for name in shapes if name in found))
-
-
-def _is_address(text: str) -> bool:
-    """Of a device that a VM can be given: xapi's entries hold no domain of more than four digits."""
-    return len(text) == len("0000:00:00.0") and pci.is_address(text)
-
-
-def _is_device(text: str) -> bool:
-    return len(text) == 9 and text[4] == ":" and not (text[:4] + text[5:]).strip("0123456789abcdef")
-
-
-_VALUES = {
-    "network": _Words(is_uuid, "the UUID of a network"),
-    "pf": _Words(_is_address, "the address of a PF"),
-    "vf": _Words(_is_address, "the address of a VF"),
-    "device": _Words(_is_device, "vendor and device such as 8086:10ed"),
-}
-_HOST = _Words(is_uuid, "the UUID of a host")
-_NUMBER = _Words(_is_number, "the number of a request")
-_REQUEST = _members(
-    {
-        "number": int,
-        "by": str,
-        "value": str,
-        "device?": _VALUES["device"],
-        "settings": _members({f"{name}?": str for name in vf_settings.NAMES}),
-    }
-)
-_LEASE = _members(
-    {
-        "host": _HOST,
-        "vfs": {_NUMBER: _VALUES["vf"]},
-        "serial": int,
-        "replaced?": {_HOST: int},
-        "networks?": {_NUMBER: [_VALUES["network"]]},
-    }
-)
-_MOVE = _members(
-    {
-        "state": _Words(STATES.__contains__, f"one of {', '.join(STATES)}"),
-        "since": int,
-        "host?": _HOST,
-        "vfs?": {_NUMBER: _VALUES["vf"]},
-    }
-)
-_ENTRY = _members(
-    {
-        "version": int,
-        "requests": [_REQUEST],
-        "next": int,
-        "lease?": _LEASE,
-        "move?": _MOVE,
-        "nomigrate?": bool,
-        "pci": str,
-        "past": [_VALUES["vf"]],
-    }
-)
-_KIND_OF: Dict[type, type] = {_Words: str, _Members: dict}
-_KINDS: Dict[type, str] = {
-    dict: "JSON object",
-    list: "list",
-    str: "text",
-    bool: "true or false",
-    int: "whole number from 0 on",
-}
-
-
-def _check(shape: Any, value: Any, path: str) -> None:
-    """Refuses a JSON value of another shape. A shape is a type, words, members, `[shape]` of any length, or
-    `{words: shape}` with any such names."""
-    form = type(shape)
-    kind: Any = shape if form is type else _KIND_OF.get(form, form)
-    if type(value) is not kind or (kind is int and not 0 <= value <= LARGEST):
-        raise LedgerError(f"{path} is no {_KINDS[kind]}")
-    if form is _Words:
-        if not shape.fits(value):
-            raise LedgerError(f"{path} is {_shown(value)}, which is not {shape.what}")
-    elif form is list:
-        for index, one in enumerate(value):
-            _check(shape[0], one, f"{path}[{index}]")
-    elif form is dict:
-        ((words, inner),) = shape.items()
-        for name, one in value.items():
-            _check(words, name, f"a key of {path}")
-            _check(inner, one, f"{path}.{name}")
-    elif form is _Members:
-        for name in shape.needed:
-            if name not in value:
-                raise LedgerError(f"{path} has no {name}")
-        for name, one in value.items():
-            if name not in shape.shapes:
-                raise LedgerError(f"{path} has a {_shown(name)}, which is not known")
-            _check(shape.shapes[name], one, name if path == "it" else f"{path}.{name}")
