@@ -4,9 +4,11 @@ it, and what is then true of it and of the host that it has left."""
 from typing import Any, List
 
 import kernel_xen
+import pytest
 from box_host import BoxHost
 from managed_pool import Pool
 from sriovlib.config.vf_settings import NO_MAC
+from sriovlib.errors import SriovError
 from sriovlib.machine import xenstore
 from sriovlib.vf import start_notes
 
@@ -76,3 +78,9 @@ def has_left(pool: Pool, vm: str, host: BoxHost, vf: str) -> None:
     assert pool.settings(host, vf) == (NO_MAC, 0)
     (shown,) = [one for one in pool.act("list_vfs", host) if one["address"] == vf]
     assert shown["state"] == "free"
+
+
+def refused_code(pool: Pool, function: str, vm: str) -> str:
+    with pytest.raises(SriovError) as refused:
+        pool.act(function, vm=vm)
+    return refused.value.code
