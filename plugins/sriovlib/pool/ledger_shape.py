@@ -1,5 +1,5 @@
-"""The shape of an entry of the ledger, as JSON: what it must have, may have and cannot have. How its parts fit
-together is ledger.py's."""
+"""The shape of an entry of the ledger, as JSON: what it must have, may have and cannot have. How its parts
+fit together is ledger.py's."""
 
 import json
 from typing import Any, Callable, Dict, List, Mapping, NamedTuple, Tuple
