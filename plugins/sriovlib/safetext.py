@@ -52,6 +52,11 @@ def shortened(text: str, longest: int = 200) -> str:
     return text if len(text) <= longest else text[: longest - 3] + "..."
 
 
+def plural(number: int, one: str, many: str = "") -> str:
+    """`1 VF`, `2 VFs`; words that differ by more than an s are told both: `plural(n, "VM is", "VMs are")`."""
+    return f"{number} {one if number == 1 else many or one + 's'}"
+
+
 def listed(parts: Sequence[str], most: int = 20) -> str:
     """In a sentence: `a, b and c`; of more than `most` the first, and how many there are besides."""
     shown = [*parts[:most], f"{len(parts) - most} more"] if len(parts) > most else parts

@@ -3,7 +3,7 @@
 import argparse
 from typing import Any, Dict, List
 
-from sriovlib.safetext import safe
+from sriovlib.safetext import plural, safe
 from sriovlib.vf import profiles
 
 from . import names
@@ -50,7 +50,7 @@ def assign(client: Client, args: argparse.Namespace, asked: Dict[str, str]) -> i
     if (
         left
         and not args.dry_run
-        and not client.confirm(f"Give {len(left)} VMs with the tag {args.all_of} a VF each?")
+        and not client.confirm(f"Give a VF to {plural(len(left), 'VM')} with the tag {args.all_of}?")
     ):
         raise Failed("NOT_CONFIRMED", "Nothing was changed.")
 
@@ -68,14 +68,16 @@ def assign(client: Client, args: argparse.Namespace, asked: Dict[str, str]) -> i
     with client.progress("Assigning") as progress:
         outcome = client.each(left, lambda vm: f"VM {vm.name}", act)
     client.show([rows[vm.uuid] for vm in vms], ROWS)
-    given = f"{len(outcome.results)} of {len(left)} VMs"
+    given, had = len(outcome.results), len(vms) - len(left)
+    of = f"of {plural(len(left), 'VM')}"
     if args.dry_run:
         client.say(
-            f"{given} would be given a VF; {len(vms) - len(left)} have it. Each was looked at by itself: "
-            "whether there are VFs for all is seen when they are given. Nothing was changed (--dry-run)."
+            f"{given} {of} would be given a VF; {plural(had, 'has', 'have')} it. Each was looked at by "
+            "itself: whether there are VFs for all is seen when they are given. Nothing was "
+            "changed (--dry-run)."
         )
     else:
-        client.say(f"{given} were given a VF; {len(vms) - len(left)} had it.")
+        client.say(f"{given} {of} {'was' if given == 1 else 'were'} given a VF; {had} had it.")
     return outcome.status
 
 

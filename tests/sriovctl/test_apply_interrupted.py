@@ -55,7 +55,7 @@ def test_ctrl_c(pool: Pool, ctl: Ctl, write: Write, monkeypatch: pytest.MonkeyPa
         patch.setattr(Remote, "call", call)
         said = ctl("apply", file, "--yes")
     assert (said.status, len(pool.asked(web)), len(pool.asked(db))) == (130, 1, 0)
-    assert "At least 1 of 2 changes were made." in said.err
+    assert "At least 1 of 2 changes was made." in said.err
     assert ctl("apply", file, "--yes").status == 0
     assert (len(pool.asked(web)), len(pool.asked(db))) == (1, 1)
 

@@ -41,7 +41,7 @@ def test_from_bare_hosts_to_vfs(pool: Pool, ctl: Ctl) -> None:
     booted = [boots(pool, host) for host in pool.hosts]
     again = ctl(*SETUP, "--yes")
     assert (again.status, again.out.splitlines()[1:]) == (0, [])
-    assert "All 2 hosts have 4 VFs on eth1 already." in again.err
+    assert "Nothing is to be done: 2 hosts have 4 VFs on eth1 already." in again.err
     assert [boots(pool, host) for host in pool.hosts] == booted
 
 

@@ -151,7 +151,7 @@ def test_notice(pool: Pool) -> None:
         "host host2 Draining since",
         "disabled by it",
         "HA turned off by it",
-        "1 VMs shut down by it",
+        "1 VM shut down by it",
         "sriovctl setup resume",
         "sriovctl setup stop",
     ):

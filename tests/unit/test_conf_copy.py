@@ -56,7 +56,7 @@ def test_conf_copy_reports_each_line_brought_back(
     fs.create_dir("/run/sriov")
     fs.create_dir("/etc")
     assert conf_copy.bring_back(Host()).splitlines() == [
-        "/etc/sriov.conf: 1 PF sections brought back from the pool",
+        "/etc/sriov.conf: 1 PF section brought back from the pool",
         "  [pf 0000:07:00.0] vfs = 4",
         "  [vf 0000:07:00.0 1] vlan = 999, trust = on",
     ]

@@ -7,6 +7,7 @@ from ..config.sriov_conf import HostConfig, PfConfig, pf_section
 from ..errors import SriovError, bad_argument
 from ..machine import pci
 from ..pool import needed_by_xapi
+from ..safetext import plural
 from ..vf import in_use, inventory, module_parameter, pciback, restore
 from ..vf.inventory import ASSIGNED
 from ..vf.module_parameter import Outlook, Parameter
@@ -123,7 +124,8 @@ def other_number(plan: Plan, made: int, reason: str, unwritten: Optional[SriovEr
     """The warning of a driver that makes another number than it is asked for; the file gets that number,
     unless it could not be written."""
     pf = plan.change.pf
-    said = f"The driver {pf.driver} of {pf.address} made {made} VFs instead of the {plan.asked} asked for"
+    said = f"The driver {pf.driver} of {pf.address} made {plural(made, 'VF')}"
+    said += f" instead of the {plan.asked} asked for"
     said += f" ({reason})" if reason else ""
     if unwritten is not None:
         return f"{said}. {unwritten.message} It still has {plan.asked}."

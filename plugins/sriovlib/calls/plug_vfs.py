@@ -14,7 +14,7 @@ from ..pool.hosts import Member
 from ..pool.ledger import Entry
 from ..pool.records import Records
 from ..pool.state import Vm
-from ..safetext import line
+from ..safetext import line, plural
 from ..starts import pin, release, start
 from ..vf import apply, hotplug, start_notes
 from ..vf.start_notes import NO_NOTE, Note
@@ -145,8 +145,8 @@ def _running(host: Host, xapi: Xapi, vm_uuid: str) -> Running:
     if not is_ours or len(domids) != 1:
         raise SriovError(
             "SRIOV_VM_NOT_HERE",
-            f"{name} does not run on this host (xapi says {vm.power_state}; it has {len(domids)} domains "
-            "here).",
+            f"{name} does not run on this host (xapi says {vm.power_state}; it has "
+            f"{plural(len(domids), 'domain')} here).",
             f"`xe vm-param-get uuid={vm_uuid} param-name=resident-on` tells where it runs; if it is "
             "paused, unpause it.",
         )
@@ -306,7 +306,7 @@ def keep_passthrough(host: Host, session: Any, args: Mapping[str, str]) -> Dict[
             if time.monotonic() >= deadline:
                 raise SriovError(
                     "SRIOV_BUSY",
-                    f"xenopsd still has {len(metadata['pcis'])} PCI devices of VM {vm_uuid}.",
+                    f"xenopsd still has {plural(len(metadata['pcis']), 'PCI device')} of VM {vm_uuid}.",
                     "Call again when xapi has told it of the VM's entries; entries of others have to go too.",
                 )
             time.sleep(PAUSE)

@@ -6,6 +6,7 @@ from ..config.sriov_conf import HostConfig
 from ..errors import SriovError, bad_argument
 from ..machine import kernel_log, pci
 from ..machine.host import Host
+from ..safetext import plural
 from ..starts import release
 from ..vf import create, inventory, links, module_parameter, pciback, pf_notes, restore
 from . import arguments, count_plan, pf_change
@@ -47,7 +48,7 @@ def _carried_out(plan: Plan) -> Dict[str, Any]:
     if plan.by_parameter is None and len(there) != count:
         reason = create.reason_since(host, pf.address, log_before)
         warnings.append(_keep_what_there_is(plan, len(there), reason))
-    host.log(f"{pf.address}: {len(there)} VFs, {len(plan.vfs)} before")
+    host.log(f"{pf.address}: {plural(len(there), 'VF')}, {len(plan.vfs)} before")
     told = {"changed": changed or written.before is not written.after}
     unknown = count_plan.unknown_to_xapi(change, len(there), there)
     return count_plan.answer(plan, len(there), told, unknown, warnings)

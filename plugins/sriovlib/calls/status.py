@@ -10,6 +10,7 @@ from ..machine import xen, xensource_inventory
 from ..machine.host import Host
 from ..pool import conf_copy
 from ..pool.state import Pool, Silence
+from ..safetext import plural
 from ..vf import (
     drift,
     host_inventory,
@@ -130,8 +131,8 @@ def _against_drift(host: Host, planned: drift.PfPlan) -> Tuple[bool, str]:
     made = pf_notes.made_for(host, planned.pf.address, number)
     if made == planned.pf.num_vfs:
         return False, (
-            f"Its driver made {made} VFs instead of {number}: call set_vf_count with count={made} to "
-            "keep them."
+            f"Its driver made {plural(made, 'VF')} instead of {number}: call set_vf_count with "
+            f"count={made} to keep them."
         )
     return False, drift.RESTORE
 

@@ -8,7 +8,7 @@ from ..config.sriov_conf import HostConfig
 from ..errors import Problem, SriovError
 from ..machine import pci, xensource_inventory
 from ..machine.host import Host
-from ..safetext import LONGEST, line, safe
+from ..safetext import LONGEST, line, plural, safe
 from ..xapi.session import Xapi, XapiError, logged_in
 
 COPY_KEY = "sriov-conf"  # in host.other_config
@@ -62,7 +62,7 @@ def bring_back(host: Host) -> str:
     copy = _of_this_host(host, _copies(host))
     sections = [name for name in copy.document.sections if name.startswith(("pf ", "vf "))]
     sriov_conf.edit(host, lambda config: ini.put_back(config.document, copy.document, sections))
-    lines = [f"{sriov_conf.PATH}: {len(copy.pfs)} PF sections brought back from the pool"]
+    lines = [f"{sriov_conf.PATH}: {plural(len(copy.pfs), 'PF section')} brought back from the pool"]
     for name in sections:
         values = (f"{key} = {value}" for key, value in copy.document.sections[name].items())
         lines.append(line(f"  [{name}] {', '.join(values)}"))

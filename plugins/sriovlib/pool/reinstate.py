@@ -5,6 +5,7 @@ from typing import Any, Dict, Optional, Tuple
 
 from ..errors import SriovError
 from ..machine.host import Host
+from ..safetext import plural
 from ..xapi.session import Xapi
 from . import arrivals, locked, pci_entries
 from .change import change_of
@@ -83,7 +84,7 @@ def _decided(at: Work, wanted: Optional[str], starting: bool) -> Tuple[Dict[str,
         replaced = old.replaced if old else {}
         lately = {to: when for to, when in replaced.items() if 0 <= now - when < AGAIN_SECONDS}
         if place in lately and entry.move is None:  # a move has taken its entries away
-            ago = f"{now - lately[place]} seconds ago"
+            ago = f"{plural(now - lately[place], 'second')} ago"
             raise ReplacedTwice(
                 "SRIOV_NOT_PLACED",
                 f"VM {vm.name} got VFs of {at.topology.members[place].name} {ago}, and its entries have "

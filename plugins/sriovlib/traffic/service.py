@@ -12,6 +12,7 @@ from ..machine import vf_counters
 from ..machine.host import RUN_FOLDER, Host
 from ..machine.metrics_file import MetricsFile
 from ..machine.xenstore_watch import ALL, Watch
+from ..safetext import plural
 from ..xapi import rrdd
 from ..xapi.rrdd import PERIOD
 from ..xapi.session import XapiSilent
@@ -167,7 +168,9 @@ class Service:
                 continue
             at = time.monotonic()
             if len(told.vfs) < told.num_vfs:
-                silent.append(f"{interface}: the kernel tells of {len(told.vfs)} of {told.num_vfs} VFs")
+                silent.append(
+                    f"{interface}: the kernel tells of {len(told.vfs)} of {plural(told.num_vfs, 'VF')}"
+                )
             for vf, place in of_port.items():
                 counters = told.vfs.get(place.number)
                 if counters is not None and rates.is_told(counters):

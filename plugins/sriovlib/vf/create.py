@@ -9,6 +9,7 @@ from typing import Iterator, List, Optional, Set
 from ..errors import SriovError
 from ..machine import kernel_log, pci, ports
 from ..machine.host import Host
+from ..safetext import plural
 from . import kernel_refusal, pciback
 
 WRITE_SECONDS = 60  # a bad driver can take minutes for a write to sriov_numvfs, or hang
@@ -66,7 +67,11 @@ def make(host: Host, pf: str, count: int) -> int:
         reason = "" if isinstance(error, NotObeyed) else reason_since(host, pf, log_before)
         hangs = error.errno == errno.ETIMEDOUT and not isinstance(error, NotAllBorn)  # it would again
         failed = f"{len(present(host, pf))} now" if hangs else _back(host, pf, before)
-        refused = f"to remove the VFs of {pf}" if isinstance(error, StillThere) else f"{count} VFs on {pf}"
+        refused = (
+            f"to remove the VFs of {pf}"
+            if isinstance(error, StillThere)
+            else f"{plural(count, 'VF')} on {pf}"
+        )
         raise SriovError(
             "SRIOV_KERNEL_REFUSED",
             f"The kernel refused {refused}: {error.strerror}"
@@ -98,7 +103,7 @@ def _back(host: Host, pf: str, count: int) -> Optional[str]:
         _make(host, pf, count)
         return None
     except OSError as error:
-        host.log(f"{pf}: could not get its {count} VFs back: {error.strerror}")
+        host.log(f"{pf}: could not get its {plural(count, 'VF')} back: {error.strerror}")
         return f"{len(present(host, pf))}, not the {count} of before"
 
 
@@ -132,7 +137,9 @@ def _end_all(host: Host, pf: str) -> None:
     while present(host, pf) or _number(host, pf, "sriov_numvfs"):
         if time.monotonic() >= deadline:
             left = len(present(host, pf)) or _number(host, pf, "sriov_numvfs")
-            raise NotObeyed(errno.EBUSY, f"its driver accepted the 0, but {left} VFs are still there")
+            raise NotObeyed(
+                errno.EBUSY, f"its driver accepted the 0, but {plural(left, 'VF is', 'VFs are')} still there"
+            )
         time.sleep(0.05)
 
 
@@ -203,7 +210,7 @@ def _wait_for(host: Host, pf: str, asked: int) -> None:
         if says == 0 and there == 0 and waited >= END_SECONDS:  # bnxt_en refuses so
             raise NotAllBorn(errno.ENOSPC, f"its driver accepted the {asked}, but made none")
         if waited >= BIRTH_SECONDS:
-            raise NotAllBorn(errno.ETIMEDOUT, f"only {there} of {says or asked} VFs appeared")
+            raise NotAllBorn(errno.ETIMEDOUT, f"only {there} of {plural(says or asked, 'VF')} appeared")
         time.sleep(0.05)
 
 

@@ -8,6 +8,7 @@ from ..config.sriov_conf import PATH, HostConfig, PfConfig
 from ..errors import Problem
 from ..machine import pci
 from ..machine.host import Host
+from ..safetext import plural
 from . import ip_link
 from .inventory import Inventory
 
@@ -37,9 +38,10 @@ class Drift(NamedTuple):
     def sentences(self) -> List[str]:
         found = []
         if self.number is not None:
-            found.append(f"should have {self.number} VFs")
+            found.append(f"should have {plural(self.number, 'VF')}")
         if self.untaken:
-            found.append(f"{len(self.untaken)} VFs are not held by pciback, the first is {self.untaken[0]}")
+            untaken = plural(len(self.untaken), "VF is", "VFs are")
+            found.append(f"{untaken} not held by pciback, the first is {self.untaken[0]}")
         for change in self.changes:
             found.append(f"VF {change.number} should have {change.words}")
         return found

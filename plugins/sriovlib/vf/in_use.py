@@ -6,6 +6,7 @@ from typing import Mapping, Sequence
 from ..errors import SriovError
 from ..machine import vgpus
 from ..machine.pci import PhysicalFunction
+from ..safetext import plural
 from .inventory import Inventory
 from .problems import ADDRESSES_UNKNOWN, MANAGEMENT_UNKNOWN
 from .start_notes import STALE_SECONDS
@@ -71,8 +72,8 @@ def no_domain_has_a_vf(pf: PhysicalFunction, seen: Inventory) -> None:
     if len(own) < pf.num_vfs:
         raise SriovError(
             "SRIOV_VF_IN_USE",
-            f"{pf.name} has {pf.num_vfs} VFs, but sysfs shows {len(own)}: it is not known whether VMs have "
-            "the others.",
+            f"{pf.name} has {plural(pf.num_vfs, 'VF')}, but sysfs shows {len(own)}: it is not known "
+            "whether VMs have the others.",
             "Call again; if that does not help, see the kernel's log.",
         )
     if own and seen.owners is None:

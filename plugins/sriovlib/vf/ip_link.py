@@ -9,6 +9,7 @@ from ..config.vf_settings import UNSET, VfSettings, as_text
 from ..machine import netlink, pci, sysfs
 from ..machine.command import NOT_FOUND, TIMED_OUT, Completed
 from ..machine.host import Host
+from ..safetext import plural
 
 BATCH = ("ip", "-force", "-batch", "-")  # any number of changes; one that fails does not stop the others
 
@@ -52,7 +53,9 @@ def read(host: Host, pfs: Sequence[pci.PhysicalFunction]) -> Shown:
                 continue
             vfs = shown.settings[name] = told(link)
             if link.num_vfs is not None and len(vfs) < link.num_vfs:
-                shown.cut_off[name] = f"the kernel tells of {len(vfs)} of the {link.num_vfs} VFs of {name}"
+                shown.cut_off[name] = (
+                    f"the kernel tells of {len(vfs)} of the {plural(link.num_vfs, 'VF')} of {name}"
+                )
             if pf.driver in TELL_SPEED:
                 shown.settings[name] = without_speed(vfs, sysfs.speed(host, name))
             elif pf.driver in WITHOUT_LIMITS:

@@ -23,6 +23,7 @@ from ..errors import SriovError
 from ..machine import initrd, modprobe_conf, pci
 from ..machine.host import Host
 from ..machine.modprobe_conf import Setting
+from ..safetext import plural
 from . import pciback
 
 UNFINISHED = (sriov_conf.BOOT, "initrd")  # in /etc/sriov.conf: the driver whose initrd is still to be made
@@ -128,7 +129,7 @@ def outlook(host: Host, parameter: Parameter, text: Optional[str] = None) -> Out
         raise SriovError(
             "SRIOV_BOOT_CONFIG",
             f"It is not known whether {parameter.name} of the driver {parameter.driver} is one number for "
-            f"all its {len(found)} devices or one for each.",
+            f"all its {plural(len(found), 'device')} or one for each.",
             f"`modinfo --field parmtype {parameter.driver}` should say so; nothing was changed.",
         )
     return Outlook(found, bool(is_array), settings[-1] if settings else None)
@@ -226,8 +227,8 @@ def _who_wins(parameter: Parameter, now: Outlook, address: str, count: int) -> T
     assert now.setting is not None
     words = f"{parameter.name}={now.setting.value}"
     return (
-        f"{address} does not get {count} VFs when {parameter.driver} is loaded: {now.setting.place} says "
-        f"{words}, and overrides {parameter.path}.",
+        f"{address} does not get {plural(count, 'VF')} when {parameter.driver} is loaded: "
+        f"{now.setting.place} says {words}, and overrides {parameter.path}.",
         f"Take it out there, or write {parameter.name}={now.value_with(address, count)} there; then call "
         "set_vf_count again.",
     )
@@ -244,7 +245,7 @@ def advice(host: Host, parameter: Parameter, address: str, wanted: int, there: i
         ours = now.setting is None or (now.setting.path, now.setting.command) == (parameter.path, "options")
         if ours and number and not now.is_array and len(now.devices) > 1:
             return False, (
-                f"{parameter.path} gives each device of {parameter.driver} {number} VFs, for "
+                f"{parameter.path} gives each device of {parameter.driver} {plural(number, 'VF')}, for "
                 f"{parameter.name} is one number for all: call set_vf_count with count={number} to keep "
                 f"that, or with count={wanted} for each of its PFs in {sriov_conf.PATH}."
             )
@@ -273,7 +274,7 @@ def changes_at_boot(host: Host, pf: pci.PhysicalFunction) -> Optional[str]:
     if number is None or number >= pf.num_vfs:  # of more than it has, a driver may have made fewer
         return None
     where = now.setting.place if now.setting else parameter.path
-    return f"{pf.name} has {pf.num_vfs} VFs, and {number} after the next boot, by {where}."
+    return f"{pf.name} has {plural(pf.num_vfs, 'VF')}, and {number} after the next boot, by {where}."
 
 
 def _missing(host: Host, parameter: Parameter, now: Outlook) -> Optional[initrd.Finding]:

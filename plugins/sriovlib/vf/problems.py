@@ -5,6 +5,7 @@ from typing import Dict, Iterator, List, Optional, Sequence
 from ..errors import Problem
 from ..machine import kernel_log, pci, ports
 from ..machine.kernel_log import Evidence
+from ..safetext import plural
 
 MANAGEMENT_UNKNOWN = (
     "Check that MANAGEMENT_INTERFACE in /etc/xensource-inventory (written by xapi) names the bridge of the "
@@ -85,9 +86,10 @@ def of_pf(
             if pf.driver in drivers
             else " Blacklisting that driver (/etc/modprobe.d) keeps it from VFs that others make."
         )
+        of, are = plural(pf.num_vfs, "VF"), "is" if len(held) == 1 else "are"
         yield Problem(
             "VF_HELD_BY_DOM0",
-            f"{pf.name}: {len(held)} of {pf.num_vfs} VFs are held by dom0 (driver "
+            f"{pf.name}: {len(held)} of {of} {are} held by dom0 (driver "
             f"{', '.join(sorted(drivers))}), the first is {held[0].address}.",
             f"Call set_vf_count with the same number: pciback takes them over.{blacklist}",
         )
@@ -98,8 +100,8 @@ def of_settings(pf: pci.PhysicalFunction, untold: Sequence[int], why: Optional[s
     if untold:
         yield Problem(
             "SETTINGS_UNKNOWN",
-            f"{pf.name}: the settings of {len(untold)} VFs are not known, the first is VF {untold[0]}: "
-            f"{why or 'the kernel does not tell of all VFs that there are'}.",
+            f"{pf.name}: the settings of {plural(len(untold), 'VF')} are not known, the first is VF "
+            f"{untold[0]}: {why or 'the kernel does not tell of all VFs that there are'}.",
             "If the driver was reloaded while VMs had VFs of it, shut these VMs down and reboot the host: "
             "until then some drivers (igb) do not know the VFs. Otherwise use fewer VFs: newer "
             "kernels tell of about 220 of a port.",

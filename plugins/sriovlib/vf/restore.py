@@ -8,6 +8,7 @@ from ..config.sriov_conf import PfConfig
 from ..errors import SriovError
 from ..machine import pci, vgpus
 from ..machine.host import RUN_FOLDER, Host
+from ..safetext import plural
 from . import (
     apply,
     create,
@@ -115,7 +116,7 @@ def _pfs(
             error = errors.get(at) or refused.get(pf.address) or (failed if wanted.settings else None)
             there = len(create.present(host, pf.address))
             fewer = "" if wanted.vfs in (None, there) else f", all that its driver made of {wanted.vfs}"
-            results.append(Result(pf.address, f"{there} VFs{fewer}", error))
+            results.append(Result(pf.address, f"{plural(there, 'VF')}{fewer}", error))
             host.log(f"restore: {pf.address}: {error or results[-1].done}")
     return results, seen
 
@@ -173,8 +174,8 @@ def step_to_count(host: Host, pf: pci.PhysicalFunction, wanted: PfConfig, seen: 
     if not host.is_writable(f"{pci.DEVICES}/{pf.address}/sriov_numvfs"):
         raise SriovError(
             "SRIOV_KERNEL_REFUSED",
-            f"{pf.address} cannot get {now.number} VFs: its sriov_numvfs is not writable, so something else "
-            "makes them.",
+            f"{pf.address} cannot get {plural(now.number, 'VF')}: its sriov_numvfs is not writable, so "
+            "something else makes them.",
             f"Call set_vf_count with count={pf.num_vfs} to keep the existing VFs, or change the number where "
             "they are made.",
         )
@@ -195,7 +196,8 @@ def bring_to_count(host: Host, pf: pci.PhysicalFunction, wanted: PfConfig, seen:
     if step.by_parameter:
         raise SriovError(
             "SRIOV_KERNEL_REFUSED",
-            f"{pf.address} has {pf.num_vfs} VFs, not {step.make}: its driver {pf.driver} makes them.",
+            f"{pf.address} has {plural(pf.num_vfs, 'VF')}, not {step.make}: its driver {pf.driver} makes "
+            "them.",
             "`status` says what helps.",
         )
     pf_notes.note_count(host, pf.address, step.make, create.make(host, pf.address, step.make))

@@ -4,6 +4,8 @@ import argparse
 import sys
 from typing import Any, Dict, List, Optional, Sequence
 
+from sriovlib.safetext import plural
+
 from .. import shown, terminal
 from ..client import Client
 from ..command import Command
@@ -85,15 +87,19 @@ def _make(client: Client, wanted: Document, plan: Plan) -> int:
                     progress.clear()
                 client.warnings({"warnings": warnings}, change.name)
         except KeyboardInterrupt:
-            client.say(f"\nAt least {results.count(None)} of {len(plan.changes)} changes were made.")
+            client.say(f"\nAt least {_made(results.count(None), len(plan.changes))}")
             raise
     for change, result in zip(plan.changes, results):
         if result is not None:
             client.error(result, diff.sentence(change))
     _show_records(client, plan.changes, results)
     made = results.count(None)
-    client.say(f"{made} of {len(results)} changes were made.")
+    client.say(_made(made, len(results)))
     return DONE if made == len(results) else PARTLY if made else FAILED
+
+
+def _made(made: int, of: int) -> str:
+    return f"{made} of {plural(of, 'change')} {'was' if made == 1 else 'were'} made."
 
 
 def _text(plan: Plan, stream: Any) -> str:

@@ -3,6 +3,8 @@
 import argparse
 from typing import Any, Dict, List, Sequence
 
+from sriovlib.safetext import plural
+
 from .. import names
 from ..client import Client
 from ..command import Command
@@ -248,11 +250,11 @@ def count(client: Client, args: argparse.Namespace) -> int:
         raise failed.about(str(port)) from failed
     client.show([{"name": str(port), "host": port.host.name, **answer}], COUNTED)
     client.warnings(answer)
-    after = f"{answer['after']} VFs"
+    after = plural(answer["after"], "VF")
     if answer["before"] == answer["after"] and not (_changes(answer) or answer["reboot_required"]):
         client.say(f"Port {port} has {after} already.")
     elif answer["reboot_required"]:  # until then it has those that it had
-        wanted = f"{args.count} VFs"
+        wanted = plural(int(args.count), "VF")
         client.did(
             f"Port {port} has {wanted} after a reboot of its host.",
             f"make {wanted} on {port}, by a reboot of its host",

@@ -7,7 +7,7 @@ import shlex
 import subprocess
 from typing import List, NamedTuple, Optional
 
-from sriovlib.safetext import safe
+from sriovlib.safetext import plural, safe
 
 from .. import names
 from ..client import Client
@@ -87,7 +87,7 @@ def install(client: Client, args: argparse.Namespace) -> int:
         elif steps:
             client.say("Nothing is to be done." if len(steps) == len(hosts) else "Nothing was changed.")
         return planned.status
-    if not client.confirm(f"Install {PACKAGE} {after} on {len(needed)} of {len(hosts)} hosts?"):
+    if not client.confirm(f"Install {PACKAGE} {after} on {len(needed)} of {plural(len(hosts), 'host')}?"):
         raise Failed("DECLINED", "Nothing was installed.", "")
     done = client.each(needed, lambda step: step.host.name, lambda step: _install_on(client, args, step))
     same = [_row(step, False) for step in steps if not step.is_needed]

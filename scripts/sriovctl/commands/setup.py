@@ -4,6 +4,8 @@ import argparse
 import time
 from typing import Any, List, Sequence
 
+from sriovlib.safetext import plural
+
 from .. import names, undone
 from ..client import Client
 from ..command import Command, number
@@ -90,7 +92,7 @@ def _new(client: Client, args: argparse.Namespace) -> int:
     _no_upgrade(client)
     options, ha = _options(args, states.Options()), steps.ha_of(pool) is not None
     with client.progress("setup") as progress:
-        progress.say(f"looking at {len(hosts)} hosts")
+        progress.say(f"looking at {plural(len(hosts), 'host')}")
         made = runs.look_at_all(pool, hosts, wish, options.pinned, ha, client.patience)
         if not any(one.blockers for one in made):
             made = _foreseen(client, made, options, progress.say)
@@ -99,10 +101,13 @@ def _new(client: Client, args: argparse.Namespace) -> int:
     for blocker in blockers:
         client.error(blocker)
     if blockers:
-        client.say(f"Nothing was changed: {len(blockers)} things are in the way.")
+        client.say(f"Nothing was changed: {plural(len(blockers), 'thing is', 'things are')} in the way.")
         return FAILED
     if all(one.nothing for one in made):
-        client.say(f"All {len(made)} hosts have {wish.text(client.pool.network_name)} already.")
+        client.say(
+            f"Nothing is to be done: {plural(len(made), 'host has', 'hosts have')} "
+            f"{wish.text(client.pool.network_name)} already."
+        )
         return DONE
     _say_of_vms(client, made, options.pinned)
     reboots = [one.host for one in made if one.reboot]
@@ -138,17 +143,16 @@ def _options(args: argparse.Namespace, before: states.Options) -> states.Options
 
 def _told(made: List[HostPlan], reboots: List[Any], options: states.Options) -> str:
     count = sum(1 for one in made if not one.nothing)
-    told = f"{count} host{'s' if count != 1 else ''}"
+    told = plural(count, "host")
     if reboots:
         many = min(options.parallel, options.unavailable)
         at_once = f"{many} at a time" if many > 1 else "one after the other"
-        told += f", {len(reboots)} reboot{'s' if len(reboots) > 1 else ''}"
+        told += f", {plural(len(reboots), 'reboot')}"
         if len(reboots) > 1:
             told += f", {at_once}" + (", the master last" if any(host.master for host in reboots) else "")
     moved, stopped = tellings.moved_and_stopped(made, options.pinned)
     for count, does in ((moved, "moved by migrate_vm"), (stopped, "shut down meanwhile")):
-        vms = "1 VM is" if count == 1 else f"{count} VMs are"
-        told += f"; {vms} {does}" if count else ""
+        told += f"; {plural(count, 'VM is', 'VMs are')} {does}" if count else ""
     return told
 
 

@@ -7,6 +7,8 @@ the last that the guest sees.
 
 from typing import Any, Dict, List, NamedTuple, Optional, Sequence, Tuple
 
+from sriovlib.safetext import plural
+
 from ..pool import Host
 
 ADD, CHANGE, REMOVE = "add", "change", "remove"
@@ -82,7 +84,9 @@ def of_port(seen: PortSeen, count: int) -> Tuple[List[Change], List[str]]:
     if wanted == count and seen.vfs == count:
         return [], []
     if wanted == count and seen.waits:
-        return [], [f"{seen.name} has {seen.vfs} VFs, and {count} after a reboot of host {seen.host.name}."]
+        return [], [
+            f"{seen.name} has {plural(seen.vfs, 'VF')}, and {count} after a reboot of host {seen.host.name}."
+        ]
     action = REMOVE if count == 0 else ADD if seen.vfs == 0 else CHANGE
     before = {"count": seen.vfs, "configured": seen.configured}
     after = {"count": count, "configured": count}
@@ -177,12 +181,12 @@ def sentence(change: Change) -> str:
     before, after = change.before or {}, change.after or {}
     if change.kind == PORT:
         if before["count"] == after["count"]:
-            return f"{change.name}: {after['count']} VFs at each boot, as now"
+            return f"{change.name}: {plural(after['count'], 'VF')} at each boot, as now"
         if change.action == REMOVE:
-            return f"{change.name}: its {before['count']} VFs"
+            return f"{change.name}: its {plural(before['count'], 'VF')}"
         if change.action == ADD:
-            return f"{change.name}: {after['count']} VFs"
-        return f"{change.name}: {before['count']} -> {after['count']} VFs"
+            return f"{change.name}: {plural(after['count'], 'VF')}"
+        return f"{change.name}: {before['count']} -> {plural(after['count'], 'VF')}"
     if change.kind == HOST:
         return f"{change.name}: VFs of host {before['host']} -> host {after['host']}"
     if change.action == ADD:

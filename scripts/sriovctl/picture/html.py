@@ -9,6 +9,8 @@ import hashlib
 import html
 from typing import Dict, Iterator, List, Sequence
 
+from sriovlib.safetext import plural
+
 from ..shown import sentence
 from . import look, model, page
 from .look import LOOKS, shown
@@ -102,7 +104,9 @@ _LETTERS = {one.css: "" if state == model.FREE else one.letter for state, one in
 def _host(host: Host, numbers: Dict[str, str]) -> Iterator[str]:
     counts = model.counts(host.ports)
     free = (
-        f"{counts[model.FREE]} of {sum(counts.values())} VFs free" if host.ports and not counts[None] else ""
+        f"{counts[model.FREE]} of {plural(sum(counts.values()), 'VF')} free"
+        if host.ports and not counts[None]
+        else ""
     )
     tags = "".join(f'<span class="tag">{tag}</span>' for tag in look.tags(host))
     yield (

@@ -4,7 +4,7 @@ names made harmless. Pictures are read without colours too, so each state has it
 import unicodedata
 from typing import Callable, Dict, List, Mapping, NamedTuple, Optional
 
-from sriovlib.safetext import shortened
+from sriovlib.safetext import plural, shortened
 
 from ..shown import sentence
 from . import model
@@ -151,10 +151,6 @@ def wrapped(text: str, most: float, width: Measure = column) -> List[str]:
 
 
 # -- words ---------------------------------------------------------------------------------------------------
-
-
-def plural(number: int, one: str, many: str = "") -> str:
-    return f"{number} {one if number == 1 else many or one + 's'}"
 
 
 def total(picture: Picture) -> str:

@@ -6,6 +6,8 @@ It has no script and loads nothing. It is light or dark as the reader has chosen
 import html
 from typing import Dict, Iterable, Iterator, List, NamedTuple, Sequence, Tuple
 
+from sriovlib.safetext import plural
+
 from ..shown import sentence
 from . import look, model
 from .look import DARK, LIGHT, LOOKS, Palette, shown
@@ -164,7 +166,9 @@ def _host(host: Host) -> Card:
     parts: List[str] = []
     counts = model.counts(host.ports)
     free = (
-        f"{counts[model.FREE]} of {sum(counts.values())} VFs free" if host.ports and not counts[None] else ""
+        f"{counts[model.FREE]} of {plural(sum(counts.values()), 'VF')} free"
+        if host.ports and not counts[None]
+        else ""
     )
     parts.append(_text(CARD - PADDING, 28, free, "d e", 13, _INNER))
     tags = ", ".join(look.tags(host))

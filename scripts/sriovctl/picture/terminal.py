@@ -3,6 +3,8 @@
 from itertools import groupby
 from typing import Callable, Dict, Iterator, List, Optional, Sequence
 
+from sriovlib.safetext import plural
+
 from ..shown import sentence
 from . import look, model
 from .look import LOOKS, columns, cut, shown
@@ -55,7 +57,7 @@ def _lines(picture: Picture, width: int, paint: Paint) -> Iterator[str]:
     conflicts = sum(len(host.conflicts) for host in picture.hosts) + len(picture.conflicts)
     if conflicts:
         yield ""
-        yield paint(f"{look.plural(conflicts, 'conflict')}: see `sriovctl conflicts`", "warn")
+        yield paint(f"{plural(conflicts, 'conflict')}: see `sriovctl conflicts`", "warn")
 
 
 def _legend(picture: Picture, width: int, paint: Paint) -> Iterator[str]:

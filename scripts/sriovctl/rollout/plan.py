@@ -14,6 +14,8 @@ from typing import (
     Union,
 )
 
+from sriovlib.safetext import plural
+
 from ..errors import Failed
 from ..pool import Host
 
@@ -38,7 +40,7 @@ class Wish(NamedTuple):
     def text(self, name: Callable[[str], str]) -> str:
         """`name`: of the network with that UUID."""
         networks = [f"the ports of network {name(uuid)}" for uuid in self.networks]
-        return f"{self.vfs} VFs on {', '.join([*self.pfs, *networks])}"
+        return f"{plural(self.vfs, 'VF')} on {', '.join([*self.pfs, *networks])}"
 
 
 # What set_vf_count would answer; empty where the plugin is too old to say.
@@ -224,7 +226,7 @@ def _unfit(seen: Seen, pf: Dict[str, Any], name: str, count: int) -> Optional[Fa
     if count > (pf.get("total_vfs") or 0):
         return Failed(
             "TOO_MANY_VFS",
-            f"{port} offers at most {pf.get('total_vfs') or 0} VFs, not {count}.",
+            f"{port} offers at most {plural(pf.get('total_vfs') or 0, 'VF')}, not {count}.",
             "Ask for fewer (--count).",
         )
     for problem in pf.get("problems") or []:

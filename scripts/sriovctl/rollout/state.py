@@ -12,7 +12,7 @@ import threading
 import time
 from typing import Any, Callable, Dict, List, Mapping, NamedTuple, Optional, Tuple
 
-from sriovlib.safetext import safe, shortened
+from sriovlib.safetext import plural, safe, shortened
 
 from .. import clock
 from ..errors import Failed
@@ -304,9 +304,9 @@ def summary(state: State, name: Callable[[str], str]) -> str:
             out = ", disabled by it" if host.disabled else ""
             said.append(f"host {name(uuid)} {host.phase} since {when(host.since)}{out};")
     done = sum(1 for host in state.hosts.values() if host.phase == DONE)
-    said.append(f"{done} of {len(state.hosts)} hosts done;")
+    said.append(f"{done} of {plural(len(state.hosts), 'host')} done;")
     if state.vms:
-        said.append(f"{len(state.vms)} VMs shut down by it;")
+        said.append(f"{plural(len(state.vms), 'VM')} shut down by it;")
     if "ha" in state.off:
         said.append("HA turned off by it;")
     if "auto_poweron" in state.off:

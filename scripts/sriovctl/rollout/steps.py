@@ -9,6 +9,8 @@ import time
 from functools import partial
 from typing import Any, Callable, Dict, Iterable, List, Optional, Sequence, TypeVar
 
+from sriovlib.safetext import plural
+
 from .. import migration, names, relocation, shown, tasks
 from ..errors import Failed
 from ..names import Vm
@@ -60,7 +62,7 @@ def until(what: str, look: Callable[[], Optional[Found]], seconds: float, tell: 
         if time.monotonic() > deadline:
             raise Failed(
                 "TIMED_OUT",
-                f"Waited {seconds / 60:.0f} minutes in vain: {what}{why}.",
+                f"Waited {plural(round(seconds / 60), 'minute')} in vain: {what}{why}.",
                 "See what keeps it, then `sriovctl setup resume`.",
             )
         time.sleep(tasks.POLL_SECONDS)

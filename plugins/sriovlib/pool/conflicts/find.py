@@ -49,7 +49,8 @@ def readable(found: Sequence[Conflict], seen: Seen) -> List[Conflict]:
     for code, more in left.items():
         uuids = sorted({uuid for conflict in more for uuid in conflict.vm_uuids})
         names = listed([seen.vm(uuid) for uuid in uuids], 5)
-        message = f"There are {len(more)} more of these, of VMs with {MOST} above: {names}."
+        are, vms = "is" if len(more) == 1 else "are", "a VM" if len(uuids) == 1 else "VMs"
+        message = f"There {are} {len(more)} more of these, of {vms} with {MOST} above: {names}."
         kept.append(Conflict(code, message, "Resolve those above; the next call lists more.", uuids))
     return kept
 
