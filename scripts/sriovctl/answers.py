@@ -72,7 +72,10 @@ _VM = Fields(
         "host_uuid": _TEXT,
         "replaced_at": _NUMBER,
         "requests": [
-            Fields({"request": _NUMBER, "by": _NAME, "value": _TEXT, "vf": _TEXT, "settings": _SETTINGS})
+            Fields(
+                {"request": _NUMBER, "by": _NAME, "value": _TEXT, "vf": _TEXT, "settings": _SETTINGS},
+                {"state": _TEXT},
+            )
         ],
         "others": [_TEXT],
         "pci": _TEXT,

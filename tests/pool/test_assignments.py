@@ -31,7 +31,7 @@ def test_a_vm_gets_a_vf_of_a_network(pool: Pool) -> None:
     assert pool.pci(vm) == f"0/{VF}"
     (listed,) = pool.call("list_assignments")["vms"]
     (request,) = listed["requests"]
-    assert (request["vf"], request["portable"]) == (VF, True)
+    assert (request["vf"], request["state"], request["portable"]) == (VF, "assigned", True)
     mac = request["settings"]["mac"]
     assert int(mac[:2], 16) & 3 == 2  # locally administered, unicast
     (vf,) = pool.vfs(state="assigned")

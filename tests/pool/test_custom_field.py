@@ -5,6 +5,7 @@ from xml.etree import ElementTree
 
 import pytest
 from interference import calls_watched, xapi_fails
+from live_moves import running_with_vf
 from managed_pool import Pool
 from sriovlib.pool import FIELD, custom_field
 from sriovlib.pool.alerts import check
@@ -67,6 +68,19 @@ def test_it_is_kept_true(pool: Pool) -> None:
     pool.unassign(web)
     want(pool, "yes")
     assert field(pool, web) is None
+
+
+@pytest.mark.story
+def test_it_says_that_a_vf_is_away(pool: Pool) -> None:
+    web = running_with_vf(pool)
+    want(pool, "yes")
+    assert field(pool, web) == f"{VF} (VLAN 12) of host1"
+    pool.call("detach_vfs", vm=web)
+    want(pool, "yes")
+    assert field(pool, web) == f"{VF} (VLAN 12) of host1, detached"
+    pool.call("attach_vfs", vm=web)
+    want(pool, "yes")
+    assert field(pool, web) == f"{VF} (VLAN 12) of host1"
 
 
 @pytest.mark.story

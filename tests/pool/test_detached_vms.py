@@ -1,6 +1,6 @@
 """Running VMs without their VFs: detached, suspended or checkpointed, and how they have VFs again."""
 
-from typing import Callable
+from typing import Any, Callable
 
 import pytest
 from interference import meanwhile
@@ -38,6 +38,28 @@ def test_detached_vm_that_ends_has_its_vf_at_its_next_start(pool: Pool, web: str
     pool.shut_down(web)
     pool.restarts(web, pool.one, "since a move", VF)
     is_whole(pool, web, pool.one, VF)
+
+
+def state(pool: Pool, vm: str) -> Any:
+    """Of the VF of its only request, as it is listed."""
+    (request,) = pool.listed(vm)["requests"]
+    return request["vf"], request["state"]
+
+
+def test_listed_vf_is_detached_while_its_vm_is_without_it(
+    pool: Pool, web: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert state(pool, web) == (VF, "in-use")
+    pool.call("detach_vfs", vm=web)
+    assert state(pool, web) == (VF, "detached")
+    with monkeypatch.context() as patch:
+        patch.setattr(xenstore, "owners", lambda *_args: None)
+        (unknown,) = pool.act("list_assignments", vm=web)["vms"]
+    assert [one["state"] for one in unknown["requests"]] == [None]
+    suspended_and_resumed(pool, web)
+    assert state(pool, web) == (VF, "detached")
+    pool.shut_down(web)
+    assert state(pool, web) == (VF, "assigned")
 
 
 @pytest.mark.pool(describe=other_slot)

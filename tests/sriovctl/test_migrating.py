@@ -76,6 +76,8 @@ def test_detached_and_attached(pool: Pool, ctl: Ctl, web: str) -> None:
     assert (said.rows[1], pool.devices(web)) == (["web", "1", *before[2]], [])
     assert "already" in ctl("detach", "web").err
     assert "VF_DEGRADED" in ctl("doctor").out
+    shown = ctl("vms", "web", "--columns", "POWER,VF,STATE")
+    assert shown.rows[1] == ["running", *before[2], "detached"]
     said = ctl("attach", "web")
     assert (said.status, place(pool, web)) == (0, before), said.err
     assert "VM web runs on host host1, with its VFs." in said.err
@@ -90,6 +92,7 @@ def test_suspended_and_resumed_elsewhere(pool: Pool, ctl: Ctl, web: str) -> None
     assert (said.status, pool.power_state(web)) == (0, "Suspended"), said.err
     assert "`--unconfirmed`" in said.err
     assert "`migrate_vm` with" in ctl("doctor").err
+    assert ctl("vms", "web", "--columns", "POWER,STATE").rows[1] == ["suspended", "detached"]
     waits = ctl("attach", "web").err
     assert "`sriovctl resume web`" in waits
     assert "None of its VFs" not in waits

@@ -19,8 +19,9 @@ def list_assignments(host: Host, session: Any, args: Mapping[str, str]) -> Dict[
     """The plugin's `list_assignments`, on the master: `{vms, conflicts, hosts}`.
 
     `vms`: those with requests or `pci` entries, `{vm_uuid, vm_name, power_state, resident_on, host_uuid,
-    parked, move, replaced_at, requests: [{request, by, value, settings, vf, portable, guest}], pci, others,
-    warnings}`; `host_uuid` is the lease's, `move` is null or `{state, host_uuid, since}` (see pool/moves.py),
+    parked, move, replaced_at, requests: [{request, by, value, settings, vf, state, portable, guest}], pci,
+    others, warnings}`; `state` is what Seen.state_of says, `host_uuid` is the lease's, `move` is null or
+    `{state, host_uuid, since}` (see pool/moves.py),
     `replaced_at` is when a start of the VM was last re-placed, in seconds by the master's clock, null: not
     since it got the VFs of its host by a call. `guest` is what guest.needs says, `others` are the entries
     that are not ours.
@@ -120,6 +121,7 @@ def _row(
                 "value": choice.value,
                 "settings": request.settings,
                 "vf": address,
+                "state": seen.state_of(vm, address),
                 "portable": address is not None
                 and placement.portable(serving[choice], address, vm.uuid, seen.held),
                 "guest": guest.needs(

@@ -14,7 +14,7 @@ from ..machine.host import Host
 from ..safetext import line, listed
 from ..xapi.session import Xapi, XapiFailure
 from . import FIELD
-from .conflicts.view import Seen
+from .conflicts.view import DETACHED, Seen
 from .state import Vm
 
 KEY = "sriov-custom-field"
@@ -62,7 +62,8 @@ def text(seen: Seen, vm: Vm) -> Optional[str]:
         if one.number in entry.lease.vfs
     }
     vfs = [f"{vf} (VLAN {vlan})" if vlan else vf for vf, vlan in vlans.items()]
-    return f"{listed(vfs, SHOWN)} of {seen.host(entry.lease.host)}"
+    away = DETACHED in (seen.state_of(vm, vf) for vf in vlans)
+    return f"{listed(vfs, SHOWN)} of {seen.host(entry.lease.host)}{f', {DETACHED}' if away else ''}"
 
 
 def _write(xapi: Xapi, vm: Vm, before: Optional[str], now: Optional[str]) -> None:

@@ -221,12 +221,22 @@ def _vfs_arguments(parser: argparse.ArgumentParser) -> None:
 
 # -- vms, conflicts ----------------------------------------------------------------------------------------
 
+_STATE_STYLES = {"detached": "warn", "unknown": "warn"}
+
+
+def _state(row: Record) -> str:
+    """Of the VF of a request, as the plugin tells it; `-` where there is none."""
+    has_vf = row.get("request") is not None and row.get("vf")
+    return str(row.get("state") or "unknown") if has_vf else "-"
+
+
 VMS = (
     by_key("NAME", "vm_name"),
     by_key("REQUEST", "request"),
     Column("POWER", lambda row: (row.get("power_state") or "").lower()),
     by_key("HOST", "host"),
     by_key("VF", "vf"),
+    Column("STATE", lambda row: _state(row), style=lambda row: _STATE_STYLES.get(_state(row), "")),
     Column("MAC", lambda row: row["settings"].get("mac")),
     Column("VLAN", lambda row: row["settings"].get("vlan")),
     by_key("PORTABLE", "portable"),
@@ -244,6 +254,7 @@ _NO_REQUEST: Record = {
     "value": None,
     "settings": {},
     "vf": None,
+    "state": None,
     "portable": None,
 }
 

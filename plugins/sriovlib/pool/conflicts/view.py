@@ -15,6 +15,8 @@ from ..state import PoolState, Vm
 # Whoever may write VMs' other_config can bring about thousands of these.
 ENTRY_CODES = ("ENTRY_NOT_LEASED", "ENTRY_INVALID")
 
+IN_USE, ASSIGNED, DETACHED = "in-use", "assigned", "detached"  # the first two are states of list_vfs
+
 
 class Conflict(NamedTuple):
     """`vm_uuids` are those concerned; `host_uuid` and `address` are null where it is about none."""
@@ -63,6 +65,23 @@ class Seen(NamedTuple):
     def surveyed_of(self, vm: Vm) -> Optional[Surveyed]:
         """The host that the VM runs on, if that has answered."""
         return self.surveyed.hosts.get(vm.resident_on or "")
+
+    def state_of(self, vm: Vm, address: Optional[str]) -> Optional[str]:
+        """Of a VF of its lease: in-use while the VM's domain has it, detached while the VM runs or is
+        suspended without it, else assigned: the VM has it from its next start. None: it is not known, or
+        there is no VF."""
+        entry = self.state.entries.get(vm.uuid)
+        if entry is None or entry.lease is None or address is None:
+            return None
+        is_away = entry.move is not None
+        if not vm.is_running:
+            return DETACHED if is_away and vm.power_state == "Suspended" else ASSIGNED
+        surveyed = self.surveyed.hosts.get(entry.lease.host)
+        if surveyed is None or not surveyed.told.owners_known:
+            return None
+        if surveyed.told.running.get(address) == vm.uuid:
+            return IN_USE
+        return DETACHED if is_away else ASSIGNED
 
     def host(self, uuid: str) -> str:
         """A host in a sentence."""
