@@ -154,11 +154,13 @@ def test_what_the_command_takes_in_dom0_is_its_own(dom0: Dom0, monkeypatch: Any,
 @pytest.mark.parametrize(
     ("way", "sent", "received", "told"),
     [
-        ("vif-sends", GIB, 0, "counted 50% of the bytes that it sends: they went another way"),
-        ("vif-receives", 2 * GIB, 0, "counted 0% of the bytes that it receives: they went another way"),
-        ("vif-sends", 3 * GIB, 0, "counted 150% of the bytes that it sends: the command moves more"),
-        ("vf-sends", 2 * GIB, 0, "counted 100% of the bytes that it sends: VF traffic must not go by a VIF"),
-        ("vf-receives", GIB, 0, "VF traffic must not go by a VIF"),
+        ("vif-sends", GIB, 0, "50% of the bytes of --gib as what it sends"),
+        ("vif-sends", GIB, 0, "they went another way"),
+        ("vif-receives", 2 * GIB, 0, "100% of the bytes of --gib as what it sends and 0% of them as what it"),
+        ("vif-sends", 3 * GIB, 0, "150% of the bytes of --gib as what it sends"),
+        ("vif-sends", 3 * GIB, 0, "the command moves more"),
+        ("vf-sends", 2 * GIB, 0, "VF traffic must not go by a VIF"),
+        ("vf-receives", GIB, 0, "50% of the bytes of --gib as what it sends"),
     ],
 )
 def test_bytes_that_went_another_way(dom0: Dom0, way: str, sent: int, received: int, told: str) -> None:
@@ -187,11 +189,12 @@ def test_a_vm_without_vif(dom0: Dom0) -> None:
 
 def test_what_cannot_be_run(dom0: Dom0, monkeypatch: Any) -> None:
     assert "the command ended with status 1: false" in dom0.refusal("--vf-sends", "false")
-    assert "--vf-sends: /no/such cannot be run" in dom0.refusal("--vf-sends", "/no/such -x")
+    dom0.program("broken", "#!/no/such\n")
+    assert "--vf-sends: broken cannot be run" in dom0.refusal("--vf-sends", "broken -x")
     dom0.program("xl", "#!/bin/sh\necho 'must be root' >&2; exit 1\n")
     assert "must be root. Run this as root in dom0" in dom0.refusal("--vf-sends", "true")
     monkeypatch.setenv("PATH", "/no/such")
-    assert "xl cannot be run" in dom0.refusal("--vf-sends", "true")
+    assert "xl cannot be run" in dom0.refusal("--vf-sends", "/bin/true")
 
 
 def test_nobody_presses_enter(dom0: Dom0, monkeypatch: Any) -> None:
@@ -203,8 +206,9 @@ def test_nobody_presses_enter(dom0: Dom0, monkeypatch: Any) -> None:
     ("options", "told"),
     [
         ([], "what is to be measured?"),
-        (["--vf-sends", ""], "'' is no command"),
-        (["--vf-sends", "ssh 'web"], "is no command"),
+        (["--vf-sends", ""], "it is empty; `hand` is for"),
+        (["--vf-sends", "sh -c 'Web"], "'sh -c 'Web' is no command: no closing quotation"),
+        (["--vf-sends", "/no/such -x"], "there is no command '/no/such' here in dom0"),
         (["--rounds", "0", "--vf-sends", "true"], "'0' is not a whole number"),
         (["--idle", "nan", "--vf-sends", "true"], "'nan' is not a number greater than 0"),
         (["--gib", "ten", "--vf-sends", "true"], "'ten' is not a number greater than 0"),
