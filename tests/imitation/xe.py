@@ -9,9 +9,21 @@ from typing import Any, Dict, List
 import XenAPI
 
 
+class Mistake(Exception):
+    """What xe says of its words."""
+
+
+class Parameters(Dict[str, str]):
+    def __missing__(self, name: str) -> str:
+        raise Mistake(f"Required parameter not found: {name}")
+
+
 def run(api: Any, words: List[str]) -> str:
     """What xe prints; a refusal of xapi is a XenAPI.Failure, which `refusal` puts as xe does."""
-    command, parameters = words[0], dict(word.split("=", 1) for word in words[1:])
+    for word in words[1:]:
+        if "=" not in word:
+            raise Mistake(f"Syntax error: {word} is not NAME=VALUE")
+    command, parameters = words[0], Parameters(word.split("=", 1) for word in words[1:])
     return str(COMMANDS[command](api, parameters) or "")
 
 
@@ -63,8 +75,14 @@ def _vif_create(api: Any, parameters: Dict[str, str]) -> Any:
 
 
 def _vm_param_get(api: Any, parameters: Dict[str, str]) -> str:
-    value = api.VM.get_record(_vm(api, parameters))[parameters["param-name"].replace("-", "_")]
-    return str(value[parameters["param-key"]] if "param-key" in parameters else value).lower()
+    value = _of(api.VM.get_record(_vm(api, parameters)), parameters["param-name"].replace("-", "_"))
+    return str(_of(value, parameters["param-key"]) if "param-key" in parameters else value).lower()
+
+
+def _of(record: Dict[str, Any], key: str) -> Any:
+    if key not in record:
+        raise Mistake(f"Key {key} not found in map")
+    return record[key]
 
 
 def _vm_param_remove(api: Any, parameters: Dict[str, str]) -> None:
@@ -93,6 +111,9 @@ def main(words: List[str]) -> int:
         said = run(session.xenapi, words)
     except XenAPI.Failure as failure:
         print(refusal(failure), file=sys.stderr)
+        return 1
+    except Mistake as mistake:
+        print(mistake, file=sys.stderr)
         return 1
     finally:
         session.logout()
