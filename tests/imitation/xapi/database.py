@@ -13,7 +13,7 @@ from typing import Any, Callable, Dict, Iterator, List, NamedTuple, Optional
 
 import query
 from generations import Generations
-from schema import CLASSES, Field
+from schema import CLASSES
 from values import Failure, internal_error
 
 Record = Dict[str, Any]
@@ -56,6 +56,7 @@ class Database:
         self.lock = threading.RLock()
         _LIVE.add(self)
         self._tables: Dict[str, Dict[str, Record]] = {name: {} for name in CLASSES}
+        self._indexes: Dict[str, Dict[str, Dict[str, List[str]]]] = {name: {} for name in CLASSES}
         self.generations = Generations()
         self.watch: Callable[[str, str], object] = lambda _class_name, _ref: None  # of what was written
 
@@ -73,6 +74,7 @@ class Database:
         ref = ref or new_ref()
         with self.lock:
             self._tables[class_name][ref] = row
+            self._indexes[class_name].clear()
             self.generations.created(class_name, ref, row)
         return ref
 
@@ -80,6 +82,7 @@ class Database:
         with self.lock:
             row = self._row(class_name, ref)
             del self._tables[class_name][ref]
+            self._indexes[class_name].clear()
             self.generations.destroyed(class_name, ref, row)
 
     def exists(self, class_name: str, ref: str) -> bool:
@@ -109,6 +112,7 @@ class Database:
         """xapi was killed, and starts with what was on disk; what was written since is lost."""
         with self.lock:
             self._tables = _copied(flushed.tables)
+            self._indexes = {name: {} for name in CLASSES}
             self.generations = copy.deepcopy(flushed.generations)
 
     # -- reading ---------------------------------------------------------------------------------
@@ -117,7 +121,7 @@ class Database:
         with self.lock:
             row = self._row(class_name, ref)
             known = CLASSES[class_name][field]
-            return self._inverse(known).get(ref, []) if known.inverse_of else row[field]
+            return list(self._index(*known.inverse_of).get(ref, ())) if known.inverse_of else row[field]
 
     def record(self, class_name: str, ref: str) -> Record:
         with self.lock:
@@ -128,11 +132,11 @@ class Database:
         """The whole records of these objects, fields in the order of fields.json."""
         with self.lock:
             fields = CLASSES[class_name].values()
-            inverses = {field.name: self._inverse(field) for field in fields if field.inverse_of}
+            inverses = {one.name: self._index(*one.inverse_of) for one in fields if one.inverse_of}
             table = self._tables[class_name]
             return {
                 ref: {
-                    field.name: inverses[field.name].get(ref, [])
+                    field.name: list(inverses[field.name].get(ref, ()))
                     if field.inverse_of
                     else table[ref][field.name]
                     for field in fields
@@ -140,25 +144,27 @@ class Database:
                 for ref in refs
             }
 
-    def _inverse(self, field: Field) -> Dict[str, List[str]]:
-        """For every object that something refers to by the other end of `field`: what refers to it."""
-        assert field.inverse_of is not None
-        other_class, other_field = field.inverse_of
-        found: Dict[str, List[str]] = {}
-        for ref, row in self._tables[other_class].items():
-            found.setdefault(row[other_field], []).append(ref)
-        return found
+    def _index(self, class_name: str, field: str) -> Dict[str, List[str]]:
+        """The objects that have each value of a stored field, a text, in the order of their table. Kept until
+        a write that may change it. The lists are the index's own."""
+        index = self._indexes[class_name].get(field)
+        if index is None:
+            index = {}
+            for ref, row in self._tables[class_name].items():
+                index.setdefault(row[field], []).append(ref)
+            self._indexes[class_name][field] = index
+        return index
 
     def by_uuid(self, class_name: str, wanted: str) -> str:
         with self.lock:
-            for ref, row in self._tables[class_name].items():
-                if row["uuid"] == wanted:
-                    return ref
-        raise Failure("UUID_INVALID", class_name, wanted)
+            refs = self._index(class_name, "uuid").get(wanted)
+        if not refs:
+            raise Failure("UUID_INVALID", class_name, wanted)
+        return refs[0]
 
     def by_name_label(self, class_name: str, name: str) -> List[str]:
         with self.lock:
-            return [ref for ref, row in self._tables[class_name].items() if row["name_label"] == name]
+            return list(self._index(class_name, "name_label").get(name, ()))
 
     def find(self, class_name: str, **wanted: Any) -> List[str]:
         """The objects whose stored fields have these values."""
@@ -193,6 +199,7 @@ class Database:
         with self.lock:
             row = self._row(class_name, ref)
             before, row[field] = row[field], value
+            self._indexes[class_name].pop(field, None)
             self.generations.written(class_name, ref, field, before, value)
             self.watch(class_name, ref)
 
