@@ -1,7 +1,7 @@
 """Which VF for which request: what an administrator may rely on, in stories and for all small pools."""
 
 import random
-from typing import Any, Collection, Dict, List, Mapping, Optional, Tuple, Union
+from typing import Any, Collection, Dict, List, Mapping, Optional, Set, Tuple, Union
 
 import pytest
 from hypothesis import given
@@ -278,6 +278,35 @@ def test_the_chosen_host_has_vfs_for_all_and_only_a_pool_without_one_has_none(
     assert (host in able) if able else isinstance(host, tuple)
     if preferred in able:
         assert host == preferred
+
+
+@given(worlds(), st.sampled_from(["h1", "h2", None]), st.sets(st.sampled_from(["h1", "h2", "h3"])))
+def test_the_chosen_host_is_the_one_with_most_vfs_that_nobody_else_is_to_have(
+    world: World, preferred: Optional[str], last: Set[str]
+) -> None:
+    def order(host: str) -> Tuple[bool, bool, int, str]:
+        free = {one for request in world.requests for one in may_have(world, host, request, {})}
+        for_vm = [one for one in free if {*world.held.by_hand.get(one, ())} <= {"vm"}]
+        return host != preferred, host in last, -len(for_vm), host
+
+    able = [host for host in world.hosts if all_ways(world, host, {})]
+    found = chosen(world.requests, world.hosts, world.held, preferred, *last)
+    if able:
+        assert found == min(able, key=order)
+    else:
+        assert isinstance(found, tuple)
+        assert found[1] == min(world.hosts, key=order)
+
+
+@given(worlds())
+def test_hosts_with_one_list_of_vfs_are_as_those_with_a_list_each(world: World) -> None:
+    shared = {**world.hosts, "h3": world.hosts["h1"], "h4": world.hosts["h1"]}
+    alike = world._replace(hosts=shared)
+    apart = world._replace(hosts={host: [*candidates] for host, candidates in shared.items()})
+    assert placed(alike) == placed(apart)
+    assert chosen_of(alike) == chosen_of(apart)
+    for choice in {request.choice for request in world.requests}:
+        assert placement.serving(choice, alike.hosts) == placement.serving(choice, apart.hosts)
 
 
 def test_a_large_pool_is_no_matter_of_seconds() -> None:

@@ -81,10 +81,15 @@ def holder(host: str, address: str, vm: str, held: Held) -> Optional[str]:
 
 
 def serving(choice: Choice, hosts: Hosts) -> Serving:
-    """The hosts that could serve the choice, with the addresses there that fit it and are not blocked."""
+    """The hosts that could serve the choice, with the addresses there that fit it and are not blocked. Hosts
+    that are alike have one list of VFs (see candidates), which is gone through once."""
+    of_lists: Dict[int, FrozenSet[str]] = {}
     found = {}
     for host, candidates in hosts.items():
-        fitting = frozenset(one.address for one in candidates if one.blocked is None and fits(choice, one))
+        fitting = of_lists.get(id(candidates))
+        if fitting is None:
+            fitting = frozenset(vf.address for vf in candidates if vf.blocked is None and fits(choice, vf))
+            of_lists[id(candidates)] = fitting
         if fitting:
             found[host] = fitting
     return found
@@ -93,8 +98,11 @@ def serving(choice: Choice, hosts: Hosts) -> Serving:
 def portable(where: Serving, address: str, vm: str, held: Held) -> bool:
     """Whether the VM can have this address wherever its request can be served: on every host with a VF that
     fits and is not blocked, the address is such a VF and only the VM holds it; there is such a host."""
-    return bool(where) and all(
-        address in fitting and holder(host, address, vm, held) is None for host, fitting in where.items()
+    if not where or held.everywhere.get(address, vm) != vm:
+        return False
+    on_host = held.on_host
+    return all(
+        address in fitting and on_host.get((host, address), vm) == vm for host, fitting in where.items()
     )
 
 
@@ -116,15 +124,15 @@ def place(
     no lease explains, is taken only where it is current, or asked for as such.
     """
     requests = sorted(requests)
-    available = _available(requests, vm, host, hosts, held, current)
-    stay = {
-        number: current[number]
-        for number, candidates in available.items()
-        if current.get(number) in {candidate.address for candidate in candidates}
-    }
-    larger = 1 + len(requests) * (2 + max((len(row) for row in available.values()), default=0))
     where = {choice: serving(choice, hosts) for choice in {one.choice for one in requests}}
-    meant = _meant_for_others(vm, held)
+    claims = _claims(vm, held)
+    free = _free(requests, host, where, claims, current)
+    available = {
+        number: [vf for vf in hosts.get(host, ()) if vf.address in addresses]
+        for number, addresses in free.items()
+    }
+    stay = {number: current[number] for number in free if current.get(number) in free[number]}
+    larger = 1 + len(requests) * (2 + max((len(row) for row in available.values()), default=0))
     costs = {}
     for number, choice in [(request.number, request.choice) for request in requests]:
         anywhere = {
@@ -136,9 +144,9 @@ def place(
             address: rank
             + far[address] * larger
             + (address not in anywhere) * larger**2
-            + (address in meant) * larger**3
+            + (address in claims.meant) * larger**3
             + (stay.get(number, address) != address) * larger**4
-            for rank, address in enumerate(_preference(available[number], meant, anywhere, far, kept))
+            for rank, address in enumerate(_preference(available[number], claims.meant, anywhere, far, kept))
         }
     placed = _cheapest(costs)
     for request in requests:
@@ -158,56 +166,65 @@ def choose_host(
     """Of these hosts, each with the requests that it is to serve: the preferred one if it has VFs for all of
     them, else of those that have the one with most free VFs that fit, those of `last` behind the others;
     NoFreeVf of the one that comes first where none has."""
-    meant = _meant_for_others(vm, held)
-    order = []
-    for host, asked in requests.items():
-        available = _available(asked, vm, host, hosts, held, {})
-        costs = {one.number: {vf.address: 0 for vf in available[one.number]} for one in sorted(asked)}
-        free = {address for row in costs.values() for address in row} - meant
-        placed = _cheapest(costs)
-        lacking = [one for one in sorted(asked) if one.number not in placed]
-        order.append((host != preferred, host in last, -len(free), host, lacking))
-    order.sort()
-    for *_, host, lacking in order:
-        if not lacking:
+    there = {host: hosts.get(host, ()) for host in requests}
+    choices = {one.choice for asked in requests.values() for one in asked}
+    where = {choice: serving(choice, there) for choice in choices}
+    claims = _claims(vm, held)
+    free = {host: _free(asked, host, where, claims, {}) for host, asked in requests.items()}
+    count = {host: len(set().union(*rows.values()) - claims.meant) for host, rows in free.items()}
+    order = sorted(requests, key=lambda host: (host != preferred, host in last, -count[host], host))
+    for host in order:
+        if not _lacking(requests[host], free[host]):
             return host
-    raise NoFreeVf(order[0][-1][0], *(host for *_, host, _ in order))
+    raise NoFreeVf(_lacking(requests[order[0]], free[order[0]])[0], *order)
 
 
-def _meant_for_others(vm: str, held: Held) -> Set[str]:
-    """What another VM names by hand: it keeps that as long as there is something else."""
-    return {address for address, those in held.by_hand.items() if {*those} - {vm}}
+def _lacking(requests: Sequence[Request], free: Mapping[int, Collection[str]]) -> List[Request]:
+    """Those that get no VF beside the others. `free`: see _free."""
+    costs = {one.number: dict.fromkeys(free[one.number], 0) for one in sorted(requests)}
+    placed = _cheapest(costs)
+    return [one for one in sorted(requests) if one.number not in placed]
 
 
-def _available(
+class _Claims(NamedTuple):
+    """On VFs, for the placement of one VM: of single hosts, and on addresses of whatever host."""
+
+    vm: str
+    on_host: Mapping[Tuple[str, str], str]  # see Held
+    taken: Set[str]  # another VM may be leased them
+    meant: Set[str]  # another VM names them by hand: it keeps them as long as there is something else
+    own: Set[str]  # the VM names them by hand
+
+
+def _claims(vm: str, held: Held) -> _Claims:
+    return _Claims(
+        vm,
+        held.on_host,
+        {address for address, one in held.everywhere.items() if one != vm},
+        {address for address, those in held.by_hand.items() if {*those} - {vm}},
+        {address for address, those in held.by_hand.items() if vm in those},
+    )
+
+
+def _free(
     requests: Sequence[Request],
-    vm: str,
     host: str,
-    hosts: Hosts,
-    held: Held,
+    where: Mapping[Choice, Serving],
+    claims: _Claims,
     current: Mapping[int, str],
-) -> Dict[int, List[Candidate]]:
-    """Number of the request -> the VFs of the host that it can have."""
-    choices = {request.choice for request in requests}
-    free = [
-        candidate
-        for candidate in hosts.get(host, ())
-        if candidate.blocked is None
-        and any(fits(choice, candidate) for choice in choices)
-        and holder(host, candidate.address, vm, held) is None
-    ]
+) -> Dict[int, Set[str]]:
+    """Number of the request -> the addresses of the host that it can have."""
+    vm, on_host = claims.vm, claims.on_host  # not once a VF of the pool
+    free = {
+        choice: {address for address in where[choice].get(host, ()) if on_host.get((host, address), vm) == vm}
+        - claims.taken
+        for choice in {one.choice for one in requests}
+    }
     return {
-        request.number: [
-            candidate
-            for candidate in free
-            if fits(request.choice, candidate)
-            and (
-                request.choice.kind == "vf"
-                or vm not in held.by_hand.get(candidate.address, ())
-                or current.get(request.number) == candidate.address
-            )
-        ]
-        for request in requests
+        one.number: free[one.choice]
+        if one.choice.kind == "vf"
+        else free[one.choice] - (claims.own - {current.get(one.number, "")})
+        for one in requests
     }
 
 

@@ -122,7 +122,7 @@ def newly_refused(seen: Seen, change: Change) -> List[str]:
     """Warnings of the entries by hand of other VMs with which these no longer start after the change."""
     entries = {**seen.state.entries, change.vm.uuid: change.entry}
     after = seen._replace(state=seen.state._replace(entries=entries))
-    with_others = [vm for vm in seen.vms() if vm.uuid != change.vm.uuid and seen.others(vm)]
+    with_others = [vm for vm in seen.with_others() if vm.uuid != change.vm.uuid]
     known = {(one.vm.uuid, one.address) for one in refused(seen, with_others)}
     found: Dict[str, Dict[str, None]] = {}
     for one in refused(after, with_others):

@@ -104,6 +104,11 @@ class Seen(NamedTuple):
             found = [address for address in found if address not in own]
         return found
 
+    def with_others(self) -> List[Vm]:
+        """The VMs with `others`, by UUID: few of thousands."""
+        found = [vm for vm in self.state.vms.values() if vm.pci and self.others(vm)]
+        return sorted(found, key=lambda vm: vm.uuid)
+
     def is_copy(self, vm: Vm) -> bool:
         """Of a VM with requests, or of one that the pool does not know: the conflict COPY tells of its
         entries."""
