@@ -193,7 +193,7 @@ def normal(query: str) -> str:
     return re.sub(r"rate\(.*?\)", "RATE", " ".join(query.split()))
 
 
-@pytest.mark.parametrize(("by", "panels"), [("vm", 6), ("network", 2)])
+@pytest.mark.parametrize(("by", "panels"), [("vm, vm_uuid", 6), ("network", 2)])
 def test_traffic_is_asked_for_as_it_was_tried(by: str, panels: int) -> None:
     """promtool sees below what the query gives where VFs change their VM, and where two hosts tell of one."""
     text = TRIED.read_text()
