@@ -1,7 +1,8 @@
-"""Digests, by which what was kept is known again."""
+"""Digests, by which what was kept is known again; without OpenSSL, which takes longer to load than most calls
+take."""
 
 import os
-from _blake2 import blake2b  # hashlib loads OpenSSL's too
+from _blake2 import blake2b
 from typing import Any
 
 from . import VERSION
@@ -10,6 +11,19 @@ from . import VERSION
 def of(data: bytes) -> str:
     """32 hexadecimal digits."""
     return blake2b(data, digest_size=16).hexdigest()
+
+
+def sha256(data: bytes) -> bytes:
+    """32 bytes. Python's own form of it is `_sha2` from 3.12 on, before that `_sha256`; builds may leave it
+    out (configure: --with-builtin-hashlib-hashes, as Fedora's do)."""
+    for name in ("_sha2", "_sha256"):
+        try:
+            return bytes(__import__(name).sha256(data).digest())
+        except ImportError:
+            pass
+    import hashlib
+
+    return hashlib.sha256(data).digest()
 
 
 def of_build(*modules: Any) -> str:

@@ -124,8 +124,8 @@ def derived_mac(vm_uuid: str, number: int, attempt: int = 0) -> str:
     VIFs out of all locally administered ones, so a caller compares with those, and goes on to the next
     attempt.
     """
-    import hashlib  # most calls derive none, and it takes longer to load than this module
+    from .. import digest  # most calls derive none
 
-    octets = bytearray(hashlib.sha256(f"sriov {vm_uuid.lower()} {number} {attempt}".encode()).digest()[:6])
+    octets = bytearray(digest.sha256(f"sriov {vm_uuid.lower()} {number} {attempt}".encode())[:6])
     octets[0] = octets[0] & 0x70 | 0x82
     return ":".join(f"{octet:02x}" for octet in octets)

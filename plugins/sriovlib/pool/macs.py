@@ -47,7 +47,5 @@ def _owner(at: Work, mac: str, more: Sequence[Request]) -> Optional[str]:
         "VIF.get_all_records_where", f'field "MAC" = "{mac}" or field "MAC" = "{mac.upper()}"'
     )
     having = {vif["VM"] for vif in found.values()}
-    for vm in at.state.vms.values():
-        if vm.ref in having:
-            return f"a VIF of VM {at.state.name(vm.uuid)}"
-    return None
+    those = [vm for vm in at.state.vms.values() if vm.ref in having] if having else []
+    return f"a VIF of VM {at.state.name(those[0].uuid)}" if those else None
