@@ -23,6 +23,8 @@ from sriovlib.pool import guidance
 
 pytestmark = pytest.mark.story
 
+NEXT_VF = "0000:07:10.2"
+
 
 @pytest.fixture
 def web(pool: Pool) -> str:
@@ -60,6 +62,39 @@ def test_listed_vf_is_detached_while_its_vm_is_without_it(
     assert state(pool, web) == (VF, "detached")
     pool.shut_down(web)
     assert state(pool, web) == (VF, "assigned")
+
+
+def test_detached_vm_that_has_its_vf_by_an_entry_by_hand_is_detached_again(pool: Pool, web: str) -> None:
+    """Its entry is written anew, and its guest reboots with it."""
+    pool.call("detach_vfs", vm=web)
+    pool.set_pci(web, f"0/{VF}")
+    pool.reboot(web)
+    assert pool.devices(web) == [VF]
+    again = pool.call("detach_vfs", vm=web)
+    assert (again["changed"], again["detached"]) == (True, [{"request": 1, "vf": VF}])
+    assert (driven(web, pool.one), pool.pci(web), state(pool, web)) == ([], None, (VF, "detached"))
+    assert pool.call("detach_vfs", vm=web)["changed"] is False
+    pool.call("attach_vfs", vm=web)
+    is_whole(pool, web, pool.one, VF)
+
+
+def test_entry_by_hand_of_a_detached_vm_goes_before_it_is_plugged(pool: Pool, web: str) -> None:
+    pool.call("detach_vfs", vm=web)
+    pool.set_pci(web, f"0/{VF}")
+    assert pool.call("detach_vfs", vm=web)["changed"] is True
+    assert (driven(web, pool.one), pool.pci(web)) == ([], None)
+    assert pool.call("detach_vfs", vm=web)["changed"] is False
+
+
+def test_detached_vm_with_another_entry_by_hand_is_not_detached_again(pool: Pool, web: str) -> None:
+    """xenopsd keeps what that entry names, so nothing could suspend the VM, whatever was answered."""
+    pool.call("detach_vfs", vm=web)
+    pool.set_pci(web, f"0/{NEXT_VF}")
+    with pytest.raises(SriovError) as refused:
+        pool.act("detach_vfs", vm=web)
+    assert refused.value.code == "SRIOV_CANNOT_MOVE"
+    assert f"has {NEXT_VF}, which no request of it is for" in refused.value.message
+    assert pool.pci(web) == f"0/{NEXT_VF}"
 
 
 @pytest.mark.pool(describe=other_slot)

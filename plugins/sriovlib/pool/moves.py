@@ -11,7 +11,7 @@ own (locked.alone) from the first to the last.
 """
 
 import time
-from typing import Any, Dict, List, Mapping, Optional, Sequence, Union
+from typing import Any, Dict, List, Mapping, NamedTuple, Optional, Sequence, Union
 
 from ..errors import SriovError
 from ..safetext import listed
@@ -50,7 +50,7 @@ def migrate(call: Call, wish: Wish, dry_run: bool) -> Dict[str, Any]:
         at.transaction.write(on_its_way(at, move))
     begun = time.monotonic()
     try:
-        forgotten = _unplug(call, call.topology.members[source], wish.timeout)
+        forgotten = _unplug(call, call.topology.members[source], wish.timeout).forgotten
         unplugged = time.monotonic()
         failure = _copy(call, call.topology.members[source], wish.host_uuid, wish.force)
         copied = time.monotonic()
@@ -89,18 +89,21 @@ def _end_former(call: Call) -> bool:
 
 def detach(call: Call, timeout: int) -> Dict[str, Any]:
     """Returns what the call `detach_vfs` does. A move that xapi may have carried out is ended first: the VM
-    may run where it was going without xapi's knowing, and only that move says where to look."""
+    may run where it was going without xapi's knowing, and only that move says where to look. A detached VM
+    that somebody gave its VF by an entry of its own loses that again."""
     entry = locked.entry_now(call)
     if entry.move is not None and entry.move.state in (MOVING, ARRIVED):
         _end_former(call)
         entry = locked.entry_now(call)
     with locked.work(call, locked.concerned(call, entry, None), reads=True) as at:
         source, lease, move = move_check.source(at), at.entry.lease, at.entry.move
-        if move is None or move.state != DETACHED:
-            move_check.has_its_vfs(at)
+        move_check.has_its_vfs(at)
+        is_detached = move is not None and move.state == DETACHED
+        written_by_hand = not set(at.entry.ever_leased).isdisjoint(at.vm.named)
+        if not is_detached:
             at.transaction.write(on_its_way(at, Move(PREPARED, int(time.time()))))
     try:
-        forgotten = _unplug(call, call.topology.members[source], timeout)
+        unplugged = _unplug(call, call.topology.members[source], timeout)
     except (SriovError, XapiError) as error:
         _back(call, error)
         raise
@@ -108,11 +111,11 @@ def detach(call: Call, timeout: int) -> Dict[str, Any]:
     return {
         "vm_uuid": call.vm_uuid,
         "host_uuid": source,
-        "changed": move is None or move.state != DETACHED,
+        "changed": not is_detached or written_by_hand or bool(unplugged.vfs),
         "detached": [
             {"request": one.number, "vf": vfs[one.number]} for one in at.entry.requests if one.number in vfs
         ],
-        "warnings": forgotten,
+        "warnings": list(unplugged.forgotten),
     }
 
 
@@ -133,8 +136,15 @@ def attach(call: Call) -> Dict[str, Any]:
 # -- the way there ---------------------------------------------------------------------------------------
 
 
-def _unplug(call: Call, source: Member, timeout: int) -> List[str]:
-    """The VM has no device any more, and xapi knows it; what xapi forgets by that, in sentences."""
+class Unplugged(NamedTuple):
+    """What its domain had, and what xapi forgets by that, in sentences."""
+
+    vfs: Sequence[str]
+    forgotten: Sequence[str]
+
+
+def _unplug(call: Call, source: Member, timeout: int) -> Unplugged:
+    """The VM has no device any more, and xapi knows it."""
     said = ask(call, source, "unplug_vfs", timeout + PLUG_SECONDS, timeout=str(timeout))
     kept, not_back = said["not_unplugged"], said["warnings"]
     if kept:
@@ -159,7 +169,7 @@ def _unplug(call: Call, source: Member, timeout: int) -> List[str]:
         ref = at.vm.ref
     forgotten = tell_xapi(call, ref, source, ())
     ask(call, source, "keep_passthrough", PLUG_SECONDS)
-    return forgotten
+    return Unplugged(said["unplugged"], forgotten)
 
 
 def _back(call: Call, why: Union[SriovError, XapiError]) -> None:
