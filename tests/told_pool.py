@@ -1,7 +1,7 @@
 """Hosts whose plugins are asked for inventories without a server, for tests of what is kept of their
 answers."""
 
-from typing import Any, Dict, List, Mapping, Tuple
+from typing import Any, Callable, Dict, List, Mapping, Tuple
 
 import pytest
 from sriovlib.calls import table
@@ -95,12 +95,13 @@ class ToldPool:
         self.anew = 0
         self.asked_by = 0  # the host whose process asks
         self.present = set(range(HOSTS))
+        self.order: List[str] = []  # of calls to hosts, and their answers
 
     def kept(self, master: int) -> Host:
         """The dom0 of that host, where it keeps what it was told."""
         return Host(f"{self.folder}/{master}")
 
-    def survey(self, master: int, host: Host) -> Survey:
+    def survey(self, master: int, host: Host, meanwhile: Callable[[], object] = lambda: None) -> Survey:
         self.asked_by = master
         members = {
             one.uuid: Member(f"ref {one.number}", one.uuid, f"host{one.number}", True, _pifs(one))
@@ -108,7 +109,7 @@ class ToldPool:
             if one.number in self.present
         }
         topology = Topology(uuid_of(master), members, {"lan": NETWORK})
-        return inventories.survey(host, OwnSession(""), topology, topology.live)
+        return inventories.survey(host, OwnSession(""), topology, topology.live, meanwhile)
 
     def truth(self, master: int) -> Survey:
         """As a master finds it that keeps nothing."""
@@ -143,9 +144,11 @@ def patched(patch: pytest.MonkeyPatch, pool: ToldPool) -> None:
             self._made: List[Tuple[str, Any]] = []
 
         def make(self, name: str, _method: str, ref: str, _plugin: str, _function: str, args: Any) -> None:
+            pool.order.append(f"{ref} is asked")
             self._made.append((name, pool.hosts[int(ref[-1])].answer(args)))
 
         def answers(self) -> Any:
+            pool.order.extend(f"{name} answers" for name, _ in self._made)
             return iter(self._made)
 
     def read(host: Host) -> HostInventory:

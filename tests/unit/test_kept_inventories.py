@@ -70,6 +70,19 @@ def test_hosts_that_are_not_asked_are_kept_and_those_that_left_are_not(pool: Tol
     assert sorted(kept_inventories.load(pool.kept(0))) == [uuid_of(1), uuid_of(3)]
 
 
+def test_what_is_done_meanwhile_is_done_while_hosts_look(pool: ToldPool) -> None:
+    pool.survey(0, pool.kept(0), lambda: pool.order.append("meanwhile"))
+    asked, meanwhile, answered = pool.order[:3], pool.order[3], pool.order[4:]
+    assert [word.split()[-1] for word in asked + answered] == ["asked"] * 3 + ["answers"] * 3
+    assert meanwhile == "meanwhile"
+
+
+def test_nothing_is_done_meanwhile_where_no_other_host_looks(pool: ToldPool) -> None:
+    pool.present = {0}
+    assert list(pool.survey(0, pool.kept(0), lambda: pool.order.append("meanwhile")).hosts) == [uuid_of(0)]
+    assert pool.order == []
+
+
 # -- the file --------------------------------------------------------------------------------------
 
 

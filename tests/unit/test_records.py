@@ -8,7 +8,10 @@ from typing import Any, Iterator, List
 import pytest
 from asked_pool import FIRST, Asked, Pool
 from sriovlib.machine.host import RUN_FOLDER
-from sriovlib.pool.records import VMS
+from sriovlib.pool import state
+from sriovlib.pool.records import LEDGER, VMS, Records
+
+VM, OTHER_VM = (f"00000000-0000-4000-8000-0000000000a{number}" for number in (1, 2))
 
 
 @pytest.fixture
@@ -157,3 +160,27 @@ def test_within_one_process_what_was_told_is_not_read_again(pool: Pool) -> None:
         assert asked.of(VMS) == pool.truth(VMS)
     assert isinstance(asked.xapi, Asked)
     assert asked.xapi.was_told_all() == [True, False, False]
+
+
+def test_what_the_caller_is_about_to_write_is_not_kept(pool: Pool) -> None:
+    asked = Records(pool.hosts[FIRST], Asked(pool, FIRST), to_change=[LEDGER])
+    assert (asked.of(LEDGER), asked.of(VMS)) == (pool.truth(LEDGER), pool.truth(VMS))
+    assert sorted(pool.hosts[FIRST].names(RUN_FOLDER)) == ["records.lock", "xapi-vms.json"]
+
+
+# -- what is made of them --------------------------------------------------------------------------
+
+
+def test_what_has_not_changed_is_not_made_again(pool: Pool) -> None:
+    ref = pool.vm(uuid=VM)
+    reader = state.Reader(pool.records(FIRST), {})
+    first = reader.read()
+    pool.database.set("VM", ref, "name_description", "which does not concern us")
+    pool.vm(uuid=OTHER_VM)
+    second = reader.read()
+    assert (set(first.vms), set(second.vms)) == ({VM}, {VM, OTHER_VM})
+    assert second.keys is first.keys
+    pool.database.add_to("pool", pool.xapi.pool, "other_config", f"sriov-vm-{VM}", "no JSON")
+    third = reader.read()
+    assert (set(second.unreadable), set(third.unreadable)) == (set(), {VM})
+    assert third.vms[VM] is second.vms[VM]

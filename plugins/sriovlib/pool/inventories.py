@@ -121,10 +121,17 @@ class Survey(NamedTuple):
 NOBODY = Survey({}, {})
 
 
-def survey(host: Host, session: OwnSession, topology: Topology, members: Iterable[Member]) -> Survey:
-    """Asks these hosts at the same time, each for at most `SECONDS`; this host without a call."""
+def survey(
+    host: Host,
+    session: OwnSession,
+    topology: Topology,
+    members: Iterable[Member],
+    meanwhile: Callable[[], object] = lambda: None,
+) -> Survey:
+    """Asks these hosts at the same time, each for at most `SECONDS`; this host without a call. `meanwhile` is
+    done while other hosts look, where there are any."""
     asked = list(members)
-    answers = _answers(host, session, topology, asked)
+    answers = _answers(host, session, topology, asked, meanwhile)
     xapi, shared = Xapi(host, session, SECONDS), Candidates()
     found = Survey({}, {})
     for member in asked:
@@ -140,7 +147,11 @@ def survey(host: Host, session: OwnSession, topology: Topology, members: Iterabl
 
 
 def _answers(
-    host: Host, session: OwnSession, topology: Topology, asked: Sequence[Member]
+    host: Host,
+    session: OwnSession,
+    topology: Topology,
+    asked: Sequence[Member],
+    meanwhile: Callable[[], object],
 ) -> Dict[str, Union[Told, Exception]]:
     """Of each host, by UUID, what it told, or what that failed with: what is wrong with one host must not
     cost the pool its answer."""
@@ -153,6 +164,8 @@ def _answers(
         calls.make(uuid, "host.call_plugin", ref, "sriov", "inventory", args)
     if len(others) < len(asked):
         found[topology.own] = _told(lambda: told.of_inventory(host_inventory.read(host)))
+    if others:
+        meanwhile()
     found.update((uuid, _read(answer, kept.get(uuid))) for uuid, answer in calls.answers())
     refusing = [uuid for uuid in others if uuid in kept and _is_refused(found[uuid])]
     calls = Calls(host, session, SECONDS)

@@ -63,7 +63,7 @@ def call(
 ) -> Call:
     """Refuses a VM that gets no VFs, and a host `wanted` that is not live."""
     xapi = Xapi(host, session)
-    records = Records(host, xapi)
+    records = Records(host, xapi, to_change=[LEDGER])
     topology = hosts.read(host, records)
     _, record = state.vm_record(xapi, vm_uuid, template)
     if wanted is not None:
@@ -95,17 +95,20 @@ def work(
     holder, after `seconds` (None: CALL_SECONDS). Refuses a VM that is not halted, unless the call only
     `reads`; `starting`: its start hook asks."""
     host, session, pool = of.host, of.session, of.topology
-    surveyed = inventories.survey(host, session, pool, asked)
+    reader = state.Reader(of.records.by(Xapi(host, session)), pool.uuids)
+    surveyed = inventories.survey(host, session, pool, asked, reader.read)
     began = time.monotonic()
     with host.lock(LOCK, of.doing, CALL_SECONDS if seconds is None else seconds):
         if surveyed.hosts and time.monotonic() - began > STALE_SECONDS:
             surveyed = inventories.again(host, session, pool, surveyed)
         xapi = Xapi(host, session)
-        now = state.read(of.records.by(xapi), pool.uuids)
+        of.records.by(xapi)
+        now = reader.read()
         # Also one that became a template: its VFs can be taken back.
         ref, record = state.vm_record(xapi, of.vm_uuid, template=True)
         if not of.records.tell(VMS, "vm", ref, record):
-            now = state.read(of.records.anew(VMS), pool.uuids)
+            of.records.anew(VMS)
+            now = reader.read()
         if pool.uuids.get(now.master_ref) != pool.own:
             raise SriovError("SRIOV_BUSY", "The pool master changed during this call.", "Call again.")
         vm = state.vm_of(ref, record, pool.uuids)

@@ -37,6 +37,7 @@ _MODE = 0o600
 _BUILD = [VERSION, FORMAT]
 
 Objects = Dict[str, Dict[str, Optional[Record]]]  # class, as events name it -> reference -> what is kept
+Told = Dict[str, Dict[str, Record]]  # class -> reference -> record
 
 
 class Part(NamedTuple):
@@ -109,34 +110,42 @@ class Kept(NamedTuple):
 
 
 class Records:
-    """The pool's records in the session of `xapi`."""
+    """The pool's records in the session of `xapi`. `to_change`: the parts of one object that the caller is
+    about to write, so that the next one reads it whole whatever is kept."""
 
-    def __init__(self, host: Host, xapi: Xapi) -> None:
+    def __init__(self, host: Host, xapi: Xapi, to_change: Sequence[Part] = ()) -> None:
         self.host = host
         self.xapi = xapi
+        self._to_change = to_change
         self._source: Optional[List[str]] = None
         self._kept: Dict[str, Kept] = {}
+        self._told: Dict[str, Tuple[Objects, Told]] = {}  # what was returned last, and of what it was made
 
     def by(self, xapi: Xapi) -> "Records":
         """The same, with what is known, asked for by `xapi` from now on, which is of the same session."""
         self.xapi = xapi
         return self
 
-    def of(self, part: Part) -> Dict[str, Dict[str, Record]]:
-        """Class -> reference -> record, as xapi has them now, with the fields that concern us. Of VMs the
-        real ones: no templates, snapshots, control domains. Raises what `Xapi.call` raises."""
+    def of(self, part: Part) -> Told:
+        """As xapi has them now, with the fields that concern us. Of VMs the real ones: no templates,
+        snapshots, control domains. The same object where nothing has changed since this was asked for last.
+        Raises what `Xapi.call` raises."""
         if self._source is None:
             self._source = _source(self.host, self.xapi)
         nothing = _nothing(self._source, part)
         before = self._kept.get(part.name) or _load(self.host, part, self._source) or nothing
         now = _up_to_date(self.xapi, before if before.token else nothing, nothing)
         self._kept[part.name] = now
-        if now.token not in ("", before.token) and self._source:
+        if now.token not in ("", before.token) and self._source and part not in self._to_change:
             _store(self.host, part, now)
-        return {
-            name: {ref: {**_USUAL[name], **record} for ref, record in known.items() if record is not None}
-            for name, known in now.objects.items()
-        }
+        objects, told = self._told.get(part.name, (None, {}))
+        if now.objects is not objects:
+            told = {
+                name: {ref: {**_USUAL[name], **record} for ref, record in known.items() if record is not None}
+                for name, known in now.objects.items()
+            }
+            self._told[part.name] = now.objects, told
+        return told
 
     def tell(self, part: Part, class_name: str, ref: str, record: Record) -> bool:
         """Whether what was returned last is so too in this record, which xapi was asked for since."""
@@ -195,8 +204,11 @@ def _all(xapi: Xapi, nothing: Kept) -> Kept:
 def _next(xapi: Xapi, kept: Kept) -> Tuple[Kept, bool]:
     """With what has changed since; and whether there are as many objects as xapi counts."""
     objects: Objects = {name: dict(known) for name, known in kept.objects.items()}
+    is_changed = False
 
     def take(event: Record) -> None:
+        nonlocal is_changed
+        is_changed = True
         known, ref = objects[event["class"]], event["ref"]
         if event["operation"] == "del":
             known.pop(ref, None)
@@ -212,7 +224,7 @@ def _next(xapi: Xapi, kept: Kept) -> Tuple[Kept, bool]:
             take(event)
     counts = rest["valid_ref_counts"]
     is_all = all(len(known) == int(counts[name]) for name, known in objects.items())
-    return Kept(kept.source, rest["token"], objects), is_all
+    return Kept(kept.source, rest["token"], objects if is_changed else kept.objects), is_all
 
 
 def _kept_of(class_name: str, record: Record) -> Optional[Record]:

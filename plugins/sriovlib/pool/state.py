@@ -28,7 +28,7 @@ from .hosts import OwnHost
 from .ledger import MARK, Entry, Key
 from .networks import NULL, Record
 from .placement import Held
-from .records import LEDGER, VMS, Records
+from .records import LEDGER, VMS, Part, Records, Told
 
 OnHost = Dict[Tuple[str, str], str]  # UUID of a host, and address -> UUID of a VM
 STARTS = {"start", "start_on", "resume", "resume_on"}
@@ -222,10 +222,34 @@ def named(name: str, uuid: str) -> str:
     return f"{shortened(' '.join(name.splitlines()), 60)} ({uuid})"
 
 
+class Reader:
+    """Reads the ledger and all VMs, as often as it is asked to: what has not changed is not made again.
+    `uuids`: reference of a host -> its UUID."""
+
+    def __init__(self, records: Records, uuids: Mapping[str, str]) -> None:
+        self._records = records
+        self._uuids = uuids
+        self._made: Dict[str, Tuple[Any, Any]] = {}  # by part: of which records, and what was made of them
+
+    def read(self) -> PoolState:
+        """Raises what `Xapi.call` raises."""
+        state: PoolState = self._of(LEDGER, self._ledger)
+        vms: List[Vm] = self._of(VMS, lambda told: _vms(told["vm"], self._uuids))
+        return state.with_vms(vms, None)
+
+    def _of(self, part: Part, make: Callable[[Any], Any]) -> Any:
+        told = self._records.of(part)
+        if part.name not in self._made or self._made[part.name][0] is not told:
+            self._made[part.name] = told, make(told)
+        return self._made[part.name][1]
+
+    def _ledger(self, told: Told) -> PoolState:
+        return _of_pool(told, lambda other_config: checked_keys.read(self._records.host, other_config))
+
+
 def read(records: Records, uuids: Mapping[str, str]) -> PoolState:
     """The ledger and all VMs. `uuids`: reference of a host -> its UUID."""
-    state = read_ledger(records, lambda other_config: checked_keys.read(records.host, other_config))
-    return state.with_vms(_vms(records.of(VMS)["vm"], uuids), None)
+    return Reader(records, uuids).read()
 
 
 def read_here(records: Records, own: str, pfs: Iterable[PhysicalFunction]) -> Pool:
@@ -238,7 +262,11 @@ def read_ledger(
     records: Records, read_keys: Callable[[Mapping[str, str]], ledger.Ledger] = ledger.read
 ) -> PoolState:
     """No VM is asked for."""
-    ((ref, pool),) = records.of(LEDGER)["pool"].items()
+    return _of_pool(records.of(LEDGER), read_keys)
+
+
+def _of_pool(told: Told, read_keys: Callable[[Mapping[str, str]], ledger.Ledger]) -> PoolState:
+    ((ref, pool),) = told["pool"].items()
     entries, unreadable, keys = read_keys(pool["other_config"])
     return PoolState(
         ref, pool["master"], keys, entries, unreadable, {}, frozenset(), bool(pool["ha_enabled"])

@@ -11,6 +11,7 @@ from .view import Seen
 
 def look(host: Host, session: Any, records: Records, pool: Topology) -> Seen:
     """Raises what `Xapi.call` raises."""
-    surveyed = inventories.survey(host, session, pool, pool.live)
-    now = state.read(records, pool.uuids)
+    reader = state.Reader(records, pool.uuids)
+    surveyed = inventories.survey(host, session, pool, pool.live, reader.read)
+    now = reader.read()
     return Seen(pool, surveyed, now, now.held(surveyed.running(), surveyed.starting()))
