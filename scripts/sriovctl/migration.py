@@ -41,22 +41,23 @@ def attach(pool: Pool, vm: Vm, tell: Tell) -> Dict[str, Any]:
     return _asked(pool, vm, lambda: what, tell, "attach_vfs")
 
 
-def suspend(pool: Pool, vm: Vm, tell: Tell, **args: str) -> None:
-    """Its VFs are detached, and it is suspended. Raises Failed; then it has its VFs again, or the message
-    says what is."""
-    detach(pool, vm, tell, **args)
+def suspend(pool: Pool, vm: Vm, tell: Tell, **args: str) -> Dict[str, Any]:
+    """Its VFs are detached, and it is suspended; what detach_vfs answers. Raises Failed; then it has its VFs
+    again, or the message says what is."""
+    detached = detach(pool, vm, tell, **args)
     name = f"VM {vm.name}"
     try:
         tasks.done(pool, name, f"{name} is being suspended", tell, "VM.suspend", vm.ref)
     except (Failed, KeyboardInterrupt) as error:
         why = as_failed(error)
         if pool.call("VM.get_power_state", vm.ref) == "Suspended":
-            return
+            return detached
         try:
             answer = attach(pool, vm, tell)
         except Failed as second:
             raise Failed(why.code, f"{why.message} {second.message}", second.hint) from error
         raise Failed(why.code, f"{why.message} {attached(pool, vm, answer)}", why.hint) from error
+    return detached
 
 
 def resume(pool: Pool, vm: Vm, host: Optional[Host], tell: Tell) -> None:

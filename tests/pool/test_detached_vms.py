@@ -42,6 +42,16 @@ def test_detached_vm_that_ends_has_its_vf_at_its_next_start(pool: Pool, web: str
     is_whole(pool, web, pool.one, VF)
 
 
+def test_detached_vm_without_a_vif_in_the_network_of_its_vf_is_warned_of(pool: Pool, web: str) -> None:
+    assert pool.call("detach_vfs", vm=web)["warnings"] == []
+    (vif,) = pool.record(web)["VIFs"]
+    pool.box.xapi.database.set("VIF", vif, "currently_attached", False)
+    for _again in range(2):
+        (warning,) = pool.call("detach_vfs", vm=web)["warnings"]
+        assert "VM web" in warning
+        assert f"has no attached VIF in lan12, the network of its VF {VF}: its guest is without" in warning
+
+
 def state(pool: Pool, vm: str) -> Any:
     """Of the VF of its only request, as it is listed."""
     (request,) = pool.listed(vm)["requests"]

@@ -21,6 +21,13 @@ def test_a_vf_of_a_disk_without_settings(pool: Pool, web: str) -> None:
     assert [request["settings"] for request in pool.requests(web)] == [{}]
 
 
+def test_no_network_is_missed_without_a_vf_of_a_disk(pool: Pool) -> None:
+    vm = pool.vm("database")
+    pool.assign(vm, pf=DISK)
+    pool.start(vm, pool.one)
+    assert pool.call("detach_vfs", vm=vm)["warnings"] == []
+
+
 def test_settings_of_a_vf_of_a_disk_are_refused(pool: Pool, web: str) -> None:
     pool.refused("assign_vf", vm=web, pf=DISK, vlan="12", trust="on").says(
         "SRIOV_BAD_ARGUMENT", "not a network card"

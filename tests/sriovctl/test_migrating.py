@@ -86,6 +86,18 @@ def test_detached_and_attached(pool: Pool, ctl: Ctl, web: str) -> None:
     assert "None of its VFs is detached, and no move of it is left to be ended." in again.err
 
 
+@pytest.mark.parametrize("command", ["detach", "suspend"])
+def test_guest_that_has_no_network_meanwhile_is_warned_of(
+    pool: Pool, ctl: Ctl, web: str, command: str
+) -> None:
+    (vif,) = pool.record(web)["VIFs"]
+    pool.box.xapi.database.set("VIF", vif, "currently_attached", False)
+    said = ctl(command, "web")
+    assert said.status == 0, said.err
+    assert "warning: VM web" in said.err
+    assert "its guest is without that network until the VM has its VFs again." in said.err
+
+
 def test_suspended_and_resumed_elsewhere(pool: Pool, ctl: Ctl, web: str) -> None:
     """The domain of a resumed VM takes no device: it moves to one that does."""
     said = ctl("suspend", "web")

@@ -1,7 +1,7 @@
 """Whether a running VM with VFs can be moved to another host with them: all that can be known before anything
 is done to it."""
 
-from typing import Any, Dict, List, Mapping, NamedTuple
+from typing import Any, Dict, Iterator, List, Mapping, NamedTuple, Tuple
 
 from ..errors import SriovError
 from ..safetext import listed
@@ -202,7 +202,31 @@ def _must_have_drivers(at: Work, metrics: str) -> None:
 
 
 def _must_have_vifs(at: Work) -> None:
-    """On the network of each of its VFs, so that a bond in the guest has somewhere to go."""
+    for vf, network in _without_vif(at):
+        raise SriovError(
+            CANNOT,
+            f"VM {_name(at)} has no attached VIF in {network}, the network of its VF {vf}: its guest would "
+            "be without that network while it moves.",
+            "Give it a VIF there and bond both in the guest (docs/live-migration.md); or allow the gap: "
+            "network_gap=allowed.",
+        )
+
+
+def cut_off(at: Work) -> List[str]:
+    """Sentences: the networks that the guest is without while the VM is without its VFs."""
+    there = at.host(source(at))
+    others = {pf.address for pf, _ in there.told.devices.pfs if not pf.is_network}
+    return [
+        f"VM {_name(at)} has no attached VIF in {network}, the network of its VF {vf}: its guest is without "
+        "that network until the VM has its VFs again."
+        for vf, network in _without_vif(at)
+        if not any(one.address == vf and one.pf in others for one in there.candidates)
+    ]
+
+
+def _without_vif(at: Work) -> Iterator[Tuple[str, str]]:
+    """VFs, each with the names of its networks, beside which no VIF stands, so that a bond in the guest has
+    nowhere to go."""
     there = at.host(source(at))
     attached = {
         vif.network for vif in vifs.read(at.xapi, at.vm.ref, at.topology.network_records) if vif.attached
@@ -213,13 +237,5 @@ def _must_have_vifs(at: Work) -> None:
         vf = candidates.get(leased.get(request.number, ""))
         serves = vifs.networks(request, vf.networks if vf else (), tags)
         if not serves & attached:
-            names = (
-                listed(sorted(at.topology.network_names.get(uuid, uuid) for uuid in serves)) or "its network"
-            )
-            raise SriovError(
-                CANNOT,
-                f"VM {_name(at)} has no attached VIF in {names}, the network of its VF "
-                f"{leased.get(request.number)}: its guest would be without that network while it moves.",
-                "Give it a VIF there and bond both in the guest (docs/live-migration.md); or allow the gap: "
-                "network_gap=allowed.",
-            )
+            names = listed(sorted(at.topology.network_names.get(uuid, uuid) for uuid in serves))
+            yield leased.get(request.number, "-"), names or "its network"

@@ -98,7 +98,7 @@ def detach(call: Call, timeout: int) -> Dict[str, Any]:
     with locked.work(call, locked.concerned(call, entry, None), reads=True) as at:
         source, lease, move = move_check.source(at), at.entry.lease, at.entry.move
         move_check.has_its_vfs(at)
-        is_detached = move is not None and move.state == DETACHED
+        is_detached, cut_off = move is not None and move.state == DETACHED, move_check.cut_off(at)
         written_by_hand = not set(at.entry.ever_leased).isdisjoint(at.vm.named)
         if not is_detached:
             at.transaction.write(on_its_way(at, Move(PREPARED, int(time.time()))))
@@ -115,7 +115,7 @@ def detach(call: Call, timeout: int) -> Dict[str, Any]:
         "detached": [
             {"request": one.number, "vf": vfs[one.number]} for one in at.entry.requests if one.number in vfs
         ],
-        "warnings": list(unplugged.forgotten),
+        "warnings": [*cut_off, *unplugged.forgotten],
     }
 
 

@@ -139,7 +139,8 @@ def _attach_arguments(parser: argparse.ArgumentParser) -> None:
 def suspend(client: Client, args: argparse.Namespace) -> int:
     vm = names.vm(client.pool, args.vm)
     with client.progress(f"Suspending VM {vm.name}") as progress:
-        migration.suspend(client.pool, vm, progress.say, **_guest(args))
+        answer = migration.suspend(client.pool, vm, progress.say, **_guest(args))
+    client.warnings(answer)
     client.say(f"VM {vm.name} is suspended. {_resumes(vm)}")
     return DONE
 
