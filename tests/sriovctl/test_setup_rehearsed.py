@@ -18,9 +18,19 @@ def test_refusals_come_before_the_first_host(pool: Pool, ctl: Ctl) -> None:
         assert "(SRIOV_VF_IN_USE)" in said.err
         assert "Host host1: 0000:07:00.0 (eth1)" in said.err
         assert "web" in said.err
+        assert "force" not in said.err  # which neither changes this, nor can be given to a setup
     assert pool.everything() == before
     assert len(pool.vfs(pool.other)) == 4
     assert keys(pool) == []
+
+
+def test_refusal_that_another_command_gets_past_names_that_command(pool: Pool, ctl: Ctl) -> None:
+    pool.with_vf("web", pool.one)
+    said = ctl("setup", "--pf", "eth1", "--count", "6", "--plan")
+    assert said.status == 1
+    assert "VFs are assigned to VMs that do not run here: web" in said.err
+    assert "call set_vf_count with force=true" in said.err
+    assert "set_vf_count is `sriovctl count HOST/PORT N`, force=true is `--force`" in said.err
 
 
 @pytest.mark.pool(describe=with_igb, ports=())

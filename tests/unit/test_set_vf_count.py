@@ -118,6 +118,7 @@ def test_a_running_vm_keeps_its_vfs_force_or_not(host: Machine, pool: SmallPool)
     for force in ("no", "yes"):
         error = refused(host, pool, pf="eth1", count="2", force=force)
         assert (error.code, "web (0000:07:10.2)" in error.message) == ("SRIOV_VF_IN_USE", True)
+        assert ("force=true does not change that" in error.hint) == (force == "yes")
     assert len(drivers(host, ETH1)) == 4
     assert call(host, pool, pf="eth1", count="4")["changed"] is False  # nothing to take from anybody
 

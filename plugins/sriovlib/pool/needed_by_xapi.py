@@ -36,14 +36,14 @@ def no_vm_has_a_vf(pf: PhysicalFunction, vfs: Sequence[Dict[str, Any]], pool: Po
         raise SriovError(
             "SRIOV_VF_IN_USE",
             f"{pf.name}: VFs are in use by running or starting VMs: {owners(running)}.",
-            "Shut them down first; `force` does not change that.",
+            f"Shut them down first{'; force=true does not change that' if force else ''}.",
         )
     others = [vf for vf in vfs if vf["state"] == ASSIGNED]
     if others and not force:
         raise SriovError(
             "SRIOV_VF_IN_USE",
             f"{pf.name}: VFs are assigned to VMs that do not run here: {owners(others)}.",
-            "Unassign them first, or call with force=true: the VMs keep their entries.",
+            "Unassign them first, or call set_vf_count with force=true: the VMs keep their entries.",
         )
 
 

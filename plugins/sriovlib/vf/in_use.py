@@ -88,7 +88,7 @@ def no_domain_has_a_vf(pf: PhysicalFunction, seen: Inventory) -> None:
         raise SriovError(
             "SRIOV_VF_IN_USE",
             f"{pf.name}: running VMs have its VFs: {', '.join(held)}.",
-            "Shut them down first; `force` does not override this.",
+            "Shut them down first.",
         )
     for vf in own:
         is_not_starting(vf, seen)
