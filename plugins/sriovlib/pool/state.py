@@ -180,12 +180,16 @@ class PoolState(NamedTuple):
         comes last. What a VM was leased before, and a revert brought back, was not written by hand."""
         in_leases = {address for _, address in leased}
         found: Dict[str, List[Vm]] = {}
-        for vm in sorted(self.vms.values(), key=lambda vm: (vm.is_running, vm.uuid)):
-            past = self.entries[vm.uuid].past if vm.uuid in self.entries else ()
+        for vm in self.vms.values():
             for address in vm.named:
-                if address not in in_leases and address not in past:
+                if address not in in_leases and address not in self._past(vm.uuid):
                     found.setdefault(address, []).append(vm)
+        for vms in found.values():
+            vms.sort(key=lambda vm: (vm.is_running, vm.uuid))
         return found
+
+    def _past(self, uuid: str) -> Tuple[str, ...]:
+        return self.entries[uuid].past if uuid in self.entries else ()
 
     def _vms(self, uuids: Iterable[str]) -> List[Vm]:
         return [self.vms[uuid] for uuid in uuids if uuid in self.vms]
