@@ -94,7 +94,6 @@ class _Listener(socketserver.ThreadingMixIn):
 
     daemon_threads = True  # an idle connection keeps no program alive
     request_queue_size = 128
-    timeout: Optional[float] = 0.0  # handle_request does not wait for a client that went away again
     xapi: "Xapi"
     origin: Origin
     connections: Set[socket.socket]  # that are open, of all listeners
@@ -153,6 +152,7 @@ class Server:
         listener.xapi = self._xapi
         listener.origin = origin
         listener.connections = self._connections
+        listener.socket.setblocking(False)  # nobody waits for a client that went away again
         with self._lock:
             self._listeners[listener] = origin.host
             self._selector.register(listener, selectors.EVENT_READ)
@@ -168,7 +168,7 @@ class Server:
             for listener in ready:
                 with self._lock:
                     if listener in self._listeners:  # nobody has closed it meanwhile
-                        listener.handle_request()
+                        listener._handle_request_noblock()
 
     def close_host(self, host: str) -> None:
         """Nobody listens for this host any more; calls that it has taken are answered."""
