@@ -10,7 +10,7 @@ from typing import Any, Dict, List, Optional
 import hurry
 import pytest
 from box_host import PLUGIN, BoxHost, plugin_of_version, set_plugin
-from interference import xapi_fails
+from interference import all_cuts, meanwhile, xapi_fails
 from machine_description import default_description
 from managed_pool import OTHER_SLOTS, Pool
 from sriovlib.pool.alerts import Alert, check, messages
@@ -42,6 +42,7 @@ def told(pool: Pool, host: Optional[BoxHost] = None) -> Dict[str, str]:
     return found
 
 
+LOOKED_AT = "message.get_all_records_where"
 MEANT = (RESTORE_FAILED, WITHOUT_PLUGIN, VF_MISSING, REPLACED_TWICE)
 
 
@@ -260,6 +261,24 @@ def test_a_check_that_ends_before_its_key_is_written(pool: Pool) -> None:
     assert len(keys(pool)) == 1
 
 
+def test_what_a_check_that_was_killed_told_is_taken_back(pool: Pool) -> None:
+    """Whatever it came to: nothing knows of a message that it made last of all."""
+    cannot_be_restored(pool.other)
+    for number in all_cuts(lambda: check.check(pool.one.machine)):
+        put_right(pool.other)
+        assert (checked(pool), keys(pool)) == ({}, []), number
+        cannot_be_restored(pool.other)
+
+
+def test_what_a_person_destroys_while_it_is_taken_back(pool: Pool) -> None:
+    cannot_be_restored(pool.other)
+    checked(pool)
+    put_right(pool.other)
+    with meanwhile("message.destroy", lambda: dismiss(pool)):
+        assert checked(pool) == {}
+    assert keys(pool) == []
+
+
 @pytest.mark.usefixtures("hurried")
 def test_two_checks_at_once(pool: Pool) -> None:
     cannot_be_restored(pool.other)
@@ -300,6 +319,20 @@ def test_a_new_master_tells_once_more_what_it_has_no_message_of(pool: Pool) -> N
     assert checked(pool) == {}
 
 
+def test_a_new_master_takes_back_what_its_copy_has_of_a_message_that_was(pool: Pool) -> None:
+    """The old master took it back after it had copied its messages."""
+    cannot_be_restored(pool.other)
+    checked(pool)
+    copied = pool.api("message.get_all_records")
+    put_right(pool.other)
+    assert checked(pool) == {}
+    pool.box.make_master(pool.other)
+    for record in copied.values():
+        pool.box.xapi.database.create("message", record)
+    assert told(pool) == {pool.other.uuid: RESTORE_FAILED}
+    assert checked(pool) == {}
+
+
 def test_a_silent_host_changes_nothing(pool: Pool) -> None:
     cannot_be_restored(pool.other)
     vm = pool.with_vf("web", pool.other)
@@ -313,13 +346,14 @@ def test_a_silent_host_changes_nothing(pool: Pool) -> None:
     assert checked(pool) == before
 
 
-@pytest.mark.parametrize("method", ["message.create", "message.get", "message.get_record"])
+@pytest.mark.parametrize("method", ["message.create", LOOKED_AT, "message.get_record"])
 def test_a_message_that_cannot_be_written_is_tried_again(pool: Pool, method: str) -> None:
     for host in pool.hosts:
         cannot_be_restored(host)
     with xapi_fails(pool.box, pool.one, method):
         checked(pool)
-    assert f"message {RESTORE_FAILED} of {pool.other.uuid}" in pool.log(pool.one)
+    failed = f"message {RESTORE_FAILED} of {pool.other.uuid}"
+    assert (failed if method != LOOKED_AT else "messages for people were not looked at") in pool.log(pool.one)
     assert checked(pool) == dict.fromkeys((pool.one.uuid, pool.other.uuid), RESTORE_FAILED)
 
 

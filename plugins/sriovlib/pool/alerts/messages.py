@@ -6,11 +6,14 @@ Where a person has destroyed the message, the key is there still, and nothing is
 the messages of the last daily copy only (ocaml/xapi/xapi_sync.ml): it tells once more what it has none of, as
 it cannot know that a person has destroyed one.
 
+A message without a key is one all the same: of a check that was cut off, or one that was taken back after the
+copy that a new master has. So all messages of our names are looked at, and not those alone that keys name.
+
 Whatever fails here is logged and tried again at the next check; nothing else fails for it.
 """
 
 from functools import partial
-from typing import Callable, Dict, Mapping, Tuple
+from typing import Callable, Dict, List, Mapping, Set
 
 from ...errors import SriovError
 from ...machine.host import Host
@@ -22,7 +25,7 @@ from . import KINDS, Alert
 
 PREFIX = "sriov-alert-"
 LOCK_SECONDS = 5  # a start may wait for us
-EPOCH = "19700101T00:00:00Z"
+_OURS = " or ".join(f'field "name" = "{code}"' for code in KINDS)
 
 
 def read(other_config: Mapping[str, str]) -> Dict[Alert, str]:
@@ -47,7 +50,7 @@ def settle(host: Host, xapi: Xapi, found: Mapping[Alert, str], is_over: Callable
     try:
         with host.lock("alerts", "telling a person", LOCK_SECONDS):
             messages = _Messages(xapi, hosts.own_uuid(host))
-            for alert in messages.told.keys() - found.keys():
+            for alert in messages.known() - found.keys():
                 if is_over(alert):
                     _logged(host, alert, messages.take_back)
             for alert, text in found.items():
@@ -69,34 +72,47 @@ class _Messages:
         self._xapi = xapi
         self._own = own  # UUID of the master, this host
         (self._pool,) = xapi.call("pool.get_all")
-        self.told = read(xapi.call("pool.get_other_config", self._pool))
+        self._told = read(xapi.call("pool.get_other_config", self._pool))
+        self._records = xapi.call("message.get_all_records_where", _OURS)
+        self._there: Dict[Alert, List[str]] = {}  # references
+        for ref, record in self._records.items():
+            self._there.setdefault(Alert(record["name"], record["obj_uuid"]), []).append(ref)
+
+    def known(self) -> Set[Alert]:
+        """Those that have a key or a message."""
+        return self._told.keys() | self._there.keys()
 
     def is_told(self, alert: Alert) -> bool:
-        return _parts(self.told.get(alert, ""))[1] == self._own
+        return self._told.get(alert, "").partition(" ")[2] == self._own
 
     def tell(self, alert: Alert, text: str) -> None:
         """By the message that is there already, where a key of it was not written or is another master's."""
-        class_name, priority = KINDS[alert.code]
-        there = self._xapi.call("message.get", class_name, alert.uuid, EPOCH)
-        uuids = [record["uuid"] for record in there.values() if record["name"] == alert.code]
-        if not uuids:
-            ref = self._xapi.call("message.create", alert.code, priority, class_name, alert.uuid, safe(text))
-            if ref == NULL:
-                raise XapiFailure(["xapi could not write it (is its disk full?)"])
-            uuids = [self._xapi.call("message.get_record", ref)["uuid"]]
-        if alert in self.told:
+        uuid = (
+            self._records[self._there[alert][0]]["uuid"]
+            if alert in self._there
+            else self._create(alert, text)
+        )
+        if alert in self._told:
             self._remove_key(alert)
-        self._xapi.call("pool.add_to_other_config", self._pool, _key(alert), f"{uuids[0]} {self._own}")
+        self._xapi.call("pool.add_to_other_config", self._pool, _key(alert), f"{uuid} {self._own}")
+
+    def _create(self, alert: Alert, text: str) -> str:
+        """Its UUID."""
+        class_name, priority = KINDS[alert.code]
+        ref = self._xapi.call("message.create", alert.code, priority, class_name, alert.uuid, safe(text))
+        if ref == NULL:
+            raise XapiFailure(["xapi could not write it (is its disk full?)"])
+        return str(self._xapi.call("message.get_record", ref)["uuid"])
 
     def take_back(self, alert: Alert) -> None:
-        """By the message's own UUID: its object may be gone."""
-        try:
-            ref = self._xapi.call("message.get_by_uuid", _parts(self.told[alert])[0])
-            self._xapi.call("message.destroy", ref)
-        except XapiFailure as failure:
-            if failure.details[0] not in ("UUID_INVALID", "HANDLE_INVALID"):
-                raise
-        self._remove_key(alert)
+        for ref in self._there.get(alert, ()):
+            try:
+                self._xapi.call("message.destroy", ref)
+            except XapiFailure as failure:
+                if failure.details[0] != "HANDLE_INVALID":  # a person was faster
+                    raise
+        if alert in self._told:
+            self._remove_key(alert)
 
     def _remove_key(self, alert: Alert) -> None:
         self._xapi.call("pool.remove_from_other_config", self._pool, _key(alert))
@@ -104,9 +120,3 @@ class _Messages:
 
 def _key(alert: Alert) -> str:
     return f"{PREFIX}{alert.code}.{alert.uuid}"
-
-
-def _parts(value: str) -> Tuple[str, str]:
-    """Of the message and of the master."""
-    message, _, master = value.partition(" ")
-    return message, master
