@@ -132,6 +132,18 @@ def test_a_host_without_the_package(pool: Pool) -> None:
     assert checked(pool) == {}
 
 
+@pytest.mark.pool(hooks=False)
+def test_a_host_without_the_package_where_a_vm_may_have_requests(pool: Pool) -> None:
+    """As far as can be read no VM has, and that is not known to be over."""
+    new = pool.box.add_host(default_description(3), plugin=None)
+    vm = pool.with_vf("web")
+    assert checked(pool) == {new.uuid: WITHOUT_PLUGIN}
+    pool.set_ledger(vm, "{")
+    assert checked(pool) == {new.uuid: WITHOUT_PLUGIN}
+    pool.set_ledger(vm, None)
+    assert checked(pool) == {}
+
+
 def test_a_host_with_another_version(pool: Pool, tmp_path: Any) -> None:
     pool.with_vf("web")
     set_plugin(pool.other, plugin_of_version(str(tmp_path / "plugins"), "0.0.9"))
@@ -158,6 +170,18 @@ def test_a_running_vm_that_was_started_without_its_vf(pool: Pool) -> None:
     pool.shut_down(vm)
     pool.reinstate(vm)
     pool.start(vm, pool.one)
+    assert checked(pool) == {}
+
+
+def test_a_running_vm_that_went_elsewhere_without_its_vf(pool: Pool) -> None:
+    """xapi moves it, as it has none."""
+    vm = pool.with_vf("web")
+    pool.set_pci(vm, None)
+    pool.start(vm, pool.one)
+    pool.api("VM.pool_migrate", pool.ref(vm), pool.other.ref, {"live": "true"})
+    assert checked(pool) == {vm: VF_MISSING}
+    assert all(word in text(pool) for word in ("web", "runs on host2", "those are of host1", "Shut it down"))
+    pool.shut_down(vm)
     assert checked(pool) == {}
 
 

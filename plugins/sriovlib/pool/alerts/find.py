@@ -33,7 +33,9 @@ def is_over(seen: Seen, alert: Alert) -> bool:
         if uuid not in seen.topology.members:
             return True
         if code == WITHOUT_PLUGIN:
-            return answered is not None or _is_without_plugin(seen, uuid)  # then no VM has requests any more
+            if _is_without_plugin(seen, uuid):  # then no VM has requests any more, of those that can be read
+                return not seen.state.unreadable
+            return answered is not None
         return answered is not None and answered.inventory.failures is not None
     vm, entry = seen.state.vms.get(uuid), seen.state.entries.get(uuid)
     if vm is None:
@@ -81,19 +83,24 @@ def _vms(seen: Seen, now: float) -> Iterator[Tuple[Alert, str]]:
     for uuid, entry, lease in seen.leases():
         vm = seen.state.vms[uuid]
         where = seen.surveyed_of(vm)
-        said = _lacks(where, uuid, entry, lease) if where is not None else None
+        said = _lacks(seen, where, uuid, entry, lease) if where is not None else None
         if vm.operations or said == "":
             continue
         if entry.move is not None:
             if uuid in moved and not 0 <= now - entry.move.since < MOVE_SECONDS:
                 yield Alert(VF_MISSING, uuid), f"{moved[uuid].message} {moved[uuid].hint}"
-        elif where is not None and vm.is_running and vm.resident_on == lease.host:
+        elif where is not None and vm.is_running:
             text = f"{seen.vm(uuid)} runs on {where.member.name} without VFs of its requests: {said}. "
             yield Alert(VF_MISSING, uuid), f"{text}Shut it down and start it: it gets VFs again."
 
 
-def _lacks(where: Surveyed, uuid: str, entry: Entry, lease: Lease) -> str:
-    """What the VM has not of its lease there; empty: it has all, as far as the host tells."""
+def _lacks(seen: Seen, where: Surveyed, uuid: str, entry: Entry, lease: Lease) -> str:
+    """What the VM has not of its lease there; empty: it has all, as far as the host tells. On another host
+    than its lease's, where it came without our hook, any VFs are taken for its own."""
+    if where.member.uuid != lease.host:
+        has = sum(vm == uuid for vm in where.told.running.values())
+        is_told = where.inventory.owners_known and has < len(lease.vfs)
+        return f"those are of {seen.host(lease.host)}" if is_told else ""
     vfs = where.inventory.vfs
     own = [lease.vfs[one.number] for one in entry.requests if one.number in lease.vfs]
     gone = [address for address in own if address not in vfs]
