@@ -4,7 +4,7 @@ from typing import Any, List, Optional, Tuple
 from xml.etree import ElementTree
 
 import pytest
-from interference import calls_watched, xapi_fails
+from interference import all_cuts, calls_watched, xapi_fails
 from live_moves import running_with_vf
 from managed_pool import Pool
 from sriovlib.pool import FIELD, custom_field
@@ -108,6 +108,38 @@ def test_no_takes_it_away_and_other_words_change_nothing(pool: Pool) -> None:
     assert "takes yes or no" in pool.log(pool.one)
     want(pool, "no")
     assert (field(pool, vm), definitions(pool)) == (None, OTHERS)
+
+
+@pytest.mark.story
+def test_definitions_of_others_outlive_a_check_that_is_killed(pool: Pool) -> None:
+    """At no call is there a moment without them."""
+    pool.with_vf("web")
+    (ref,) = pool.api("pool.get_all")
+    pool.api("pool.add_to_gui_config", ref, "another", "key")
+    pool.api("pool.add_to_gui_config", ref, custom_field.DEFINITIONS, OTHERS)
+    pool.api("pool.add_to_other_config", ref, custom_field.KEY, "yes")
+    with_ours = custom_field.with_ours(OTHERS)
+    for number in all_cuts(lambda: check.check(pool.one.machine)):
+        assert definitions(pool) in (OTHERS, with_ours), number
+    assert definitions(pool) == with_ours
+    assert pool.api("pool.get_gui_config", ref)["another"] == "key"
+
+
+@pytest.mark.story
+@pytest.mark.parametrize("wish", ["yes", "no"])
+def test_templates_and_snapshots_have_none(pool: Pool, wish: str) -> None:
+    """They have no VFs, and xapi copies the field into them; from there it would come back."""
+    web = pool.with_vf("web")
+    want(pool, "yes")
+    template, snapshot = pool.clone(web, "template"), pool.snapshot(web)
+    pool.api("VM.set_is_a_template", pool.ref(template), True)
+    assert field(pool, template)
+    assert field(pool, snapshot)
+    with xapi_fails(pool.box, pool.one, "VM.remove_from_other_config", times=1):
+        want(pool, wish)
+    want(pool, wish)
+    assert (field(pool, template), field(pool, snapshot)) == (None, None)
+    assert bool(field(pool, web)) == (wish == "yes")
 
 
 @pytest.mark.story

@@ -7,7 +7,7 @@ shows each that is there (xen-orchestra: packages/xo-web/src/common/custom-field
 """
 
 import re
-from typing import Dict, Optional
+from typing import Dict, Iterable, Optional
 
 from ..config import ini
 from ..machine.host import Host
@@ -28,8 +28,9 @@ _END = "</CustomFieldDefinitions>"
 _NONE = re.compile(r"\s*(<CustomFieldDefinitions\s*/>\s*)?")
 
 
-def keep(host: Host, xapi: Xapi, seen: Seen, wish: Optional[str]) -> None:
-    """What the key says, on the master. `wish`: its value. Raises XapiError; what xapi refuses of one VM,
+def keep(host: Host, xapi: Xapi, seen: Seen, copies: Iterable[str], wish: Optional[str]) -> None:
+    """What the key says, on the master. `wish`: its value; `copies`: the templates and snapshots that took
+    the field from their VM, as references: they have no VFs. Raises XapiError; what xapi refuses of one VM,
     which may be gone by now, is logged."""
     if wish is None:
         return
@@ -43,10 +44,9 @@ def keep(host: Host, xapi: Xapi, seen: Seen, wish: Optional[str]) -> None:
             continue
         before, now = vm.other_config.get(FIELD), text(seen, vm) if is_wanted else None
         if before != now:
-            try:
-                _write(xapi, vm, before, now)
-            except XapiFailure as failure:
-                host.log(f"{uuid}: {FIELD}: {failure}")
+            _write(host, xapi, vm.ref, before is not None, now)
+    for ref in copies:
+        _write(host, xapi, ref, True, None)
 
 
 def text(seen: Seen, vm: Vm) -> Optional[str]:
@@ -66,22 +66,25 @@ def text(seen: Seen, vm: Vm) -> Optional[str]:
     return f"{listed(vfs, SHOWN)} of {seen.host(entry.lease.host)}{f', {DETACHED}' if away else ''}"
 
 
-def _write(xapi: Xapi, vm: Vm, before: Optional[str], now: Optional[str]) -> None:
-    if before is not None:
-        xapi.call("VM.remove_from_other_config", vm.ref, FIELD)
-    if now is not None:
-        xapi.call("VM.add_to_other_config", vm.ref, FIELD, now)
+def _write(host: Host, xapi: Xapi, ref: str, is_there: bool, now: Optional[str]) -> None:
+    try:
+        if is_there:
+            xapi.call("VM.remove_from_other_config", ref, FIELD)
+        if now is not None:
+            xapi.call("VM.add_to_other_config", ref, FIELD, now)
+    except XapiFailure as failure:
+        host.log(f"VM {ref}: {FIELD}: {failure}")
 
 
 def _define(host: Host, xapi: Xapi, pool: str, is_wanted: bool) -> None:
-    before = xapi.call("pool.get_gui_config", pool).get(DEFINITIONS)
-    now = with_ours(before or "") if is_wanted else _OURS.sub("", before or "")
+    """In one write: the definitions are people's, and there is no other place to have them from again."""
+    config = xapi.call("pool.get_gui_config", pool)
+    before = config.get(DEFINITIONS, "")
+    now = with_ours(before) if is_wanted else _OURS.sub("", before)
     if now is None:
         host.log(f"pool.gui_config:{DEFINITIONS} is not as XenCenter writes it, so XenCenter shows no VFs")
-    elif now != (before or ""):
-        if before is not None:
-            xapi.call("pool.remove_from_gui_config", pool, DEFINITIONS)
-        xapi.call("pool.add_to_gui_config", pool, DEFINITIONS, now)
+    elif now != before:
+        xapi.call("pool.set_gui_config", pool, {**config, DEFINITIONS: now})
 
 
 def with_ours(definitions: str) -> Optional[str]:

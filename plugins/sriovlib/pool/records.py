@@ -31,7 +31,7 @@ from . import FIELD, pci_entries, pinning
 from .ledger import MARK, NAMES
 from .networks import NULL, Record
 
-FORMAT = 2
+FORMAT = 3
 TRIES = 3  # answers that do not tell all objects that they count, before they are read without events
 _MODE = 0o600
 _BUILD = [VERSION, FORMAT]
@@ -101,6 +101,7 @@ _USUAL: Dict[str, Record] = {
 }
 _API_NAMES = {"pif": "PIF", "vm": "VM"}  # of classes that events name otherwise
 _NO_VM = ("is_a_template", "is_a_snapshot", "is_control_domain")
+_WITH_FIELD: Record = {"field": True}  # of one of those that has the custom field of the VM that it is of
 
 
 class Kept(NamedTuple):
@@ -141,11 +142,19 @@ class Records:
         objects, told = self._told.get(part.name, (None, {}))
         if now.objects is not objects:
             told = {
-                name: {ref: {**_USUAL[name], **record} for ref, record in known.items() if record is not None}
+                name: {
+                    ref: {**_USUAL[name], **record}
+                    for ref, record in known.items()
+                    if record is not None and record != _WITH_FIELD
+                }
                 for name, known in now.objects.items()
             }
             self._told[part.name] = now.objects, told
         return told
+
+    def with_field(self) -> List[str]:
+        """The templates and snapshots that had the custom field when `of` was asked for VMs: references."""
+        return [ref for ref, record in self._kept[VMS.name].objects["vm"].items() if record == _WITH_FIELD]
 
     def tell(self, part: Part, class_name: str, ref: str, record: Record) -> bool:
         """Whether what was returned last is so too in this record, which xapi was asked for since."""
@@ -228,9 +237,10 @@ def _next(xapi: Xapi, kept: Kept) -> Tuple[Kept, bool]:
 
 
 def _kept_of(class_name: str, record: Record) -> Optional[Record]:
-    """Of a VM that is none of ours (a template, a snapshot, a control domain) only that it is there."""
+    """Of a VM that is none of ours (a template, a snapshot, a control domain) only that it is there, and
+    whether it has our custom field."""
     if class_name == "vm" and any(record[field] for field in _NO_VM):
-        return None
+        return _WITH_FIELD if FIELD in record["other_config"] else None
     usual = _FIELDS[class_name]
     kept = {
         field: record[field] for field, value in usual.items() if field in record and record[field] != value

@@ -29,17 +29,17 @@ def check(host: Host) -> None:
         session, (pool,) = first_call(host, stack, ANSWER_SECONDS, "pool.get_all")
         keys = Xapi(host, session).call("pool.get_other_config", pool)
         told = messages.read(keys)
-        seen = _look(host, session)
+        records = Records(host, Xapi(host, session))
+        seen = _look(host, session, records)
         found = find.find(seen, time.time())
         if found.keys() - told.keys():
             time.sleep(AGAIN_SECONDS)
-            before, seen = found, _look(host, session)
+            before, seen = found, _look(host, session, records)
             now = find.find(seen, time.time())
             found = {alert: text for alert, text in now.items() if alert in before or alert in told}
         messages.settle(host, Xapi(host, session), found, lambda alert: find.is_over(seen, alert))
-        custom_field.keep(host, Xapi(host, session), seen, keys.get(custom_field.KEY))
+        custom_field.keep(host, records.xapi, seen, records.with_field(), keys.get(custom_field.KEY))
 
 
-def _look(host: Host, session: Any) -> Seen:
-    records = Records(host, Xapi(host, session))
+def _look(host: Host, session: Any, records: Records) -> Seen:
     return look(host, session, records, hosts.read(host, records))
