@@ -14,8 +14,9 @@ from machine_description import SATA, Card, Interface, Sriov, default_descriptio
 from one_host import call, odd
 from sriovlib.calls import table
 from sriovlib.machine import xenstored
+from sriovlib.pool.told import of_text
 from sriovlib.vf import host_inventory
-from sriovlib.vf.host_inventory import HostInventory
+from sriovlib.vf.host_inventory import HostInventory, OtherPlugin
 
 PF = "/sys/bus/pci/devices/{}"
 
@@ -79,6 +80,24 @@ def test_the_master_reads_what_the_host_wrote(tmp_path: Path, recording: str) ->
     host = machine.from_recording(str(tmp_path), recording)
     told = host_inventory.read(host)
     assert HostInventory.from_json(json.loads(json.dumps(told.to_json()))) == told
+
+
+def test_a_host_that_tells_something_else_is_told_apart_from_the_others(tmp_path: Path) -> None:
+    """What one host answers, whatever it puts in the place of a name, must not cost the pool its answer."""
+    told = host_inventory.read(machine.from_recording(str(tmp_path), "xen-3-one-vf-on-pciback")).to_json()
+    told["failures"] = {"host": "a line is wrong"}
+    fields = [(kind, name) for kind in ("pfs", "vfs") for name in ("driver", "numa_node", "vendor_id")]
+    fields += [("pfs", "management"), ("pfs", "guid"), ("vfs", "interface"), ("vfs", "index")]
+    assert of_text(json.dumps(told)).devices
+    odd_values: List[Any] = [[], {}, [None]]
+    for kind, name in fields:
+        for odd_value in odd_values:
+            changed = {**told, kind: [{**told[kind][0], name: odd_value}, *told[kind][1:]]}
+            with pytest.raises(OtherPlugin):
+                of_text(json.dumps(changed))
+    for name in ("failures", "starting", "interfaces"):
+        with pytest.raises(OtherPlugin):
+            of_text(json.dumps({**told, name: {"0000:07:10.0": None}}))
 
 
 def test_a_guest_that_runs_with_a_vf(tmp_path: Path) -> None:

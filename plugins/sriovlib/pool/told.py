@@ -6,7 +6,7 @@ import zlib
 from binascii import a2b_base64, b2a_base64
 from typing import Any, Dict, List, Mapping, Optional
 
-from ..vf.host_inventory import HostInventory
+from ..vf.host_inventory import HostInventory, OtherPlugin
 from .candidates import Devices
 
 NO_VM = "a domain without a VM"  # in the place of a UUID
@@ -69,7 +69,12 @@ def of_text(text: str, before: Optional[Told] = None) -> Told:
         return before
     inventory = HostInventory.from_json(told)
     digest = told.get("digest")
-    return of_inventory(inventory, digest, text) if isinstance(digest, str) else of_inventory(inventory)
+    found = of_inventory(inventory, digest, text) if isinstance(digest, str) else of_inventory(inventory)
+    try:
+        hash(found.devices)  # a list in the place of a name would fail all hosts where they are compared
+    except TypeError as error:
+        raise OtherPlugin(str(error)) from error
+    return found
 
 
 def pack(text: str) -> str:

@@ -32,6 +32,13 @@ def _picked(told: Mapping[str, Any], names: Iterable[str]) -> Dict[str, Any]:
     return {name: told[name] for name in names}
 
 
+def _texts(told: Any) -> Dict[str, str]:
+    found = dict(told)
+    if not all(isinstance(text, str) for text in found.values()):
+        raise TypeError("something else in the place of a text")
+    return found
+
+
 class OtherPlugin(Exception):
     """What a host answered is no inventory as this version tells it."""
 
@@ -227,12 +234,12 @@ class HostInventory(NamedTuple):
                 pfs={pf["address"]: PfState.from_json(pf) for pf in told["pfs"]},
                 vfs={vf["address"]: VfState.from_json(vf) for vf in told["vfs"]},
                 others=list(told["others"]),
-                interfaces=dict(told["interfaces"]),
-                starting=dict(told["starting"]),
+                interfaces=_texts(told["interfaces"]),
+                starting=_texts(told["starting"]),
                 needed={address: list(what) for address, what in told["needed"].items()},
                 cpu_nodes={int(cpu): node for cpu, node in told.get("cpu_nodes", {}).items()},
                 domains=None if told.get("domains") is None else list(told["domains"]),
-                failures=None if told.get("failures") is None else dict(told["failures"]),
+                failures=None if told.get("failures") is None else _texts(told["failures"]),
             )
         except (KeyError, TypeError, ValueError, AttributeError) as error:
             raise OtherPlugin(f"{type(error).__name__}: {error}") from error
