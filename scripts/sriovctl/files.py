@@ -28,8 +28,15 @@ def write(path: str, text: str, mode: int = 0o666, lasting: bool = True) -> None
 
 
 def write_output(path: str, text: str) -> None:
-    """The file that an option names; a link stays one. Raises Failed."""
+    """The file that an option names; a link stays one, and a device: `-o` as root is not to put a file in
+    the place of /dev/null. Raises Failed."""
     path = os.path.realpath(path)
+    if os.path.exists(path) and not os.path.isfile(path):
+        raise Failed(
+            "NOT_WRITTEN",
+            f"{safe(path)} is not a file, and stays what it is.",
+            "Name a file, or a path where nothing is yet.",
+        )
     try:
         write(path, text)
     except OSError as error:

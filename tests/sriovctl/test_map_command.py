@@ -111,6 +111,17 @@ def test_full_disk_leaves_the_old_file(tmp_path: Path) -> None:
     assert os.listdir(str(tmp_path)) == ["pool.html"]
 
 
+def test_what_is_no_file_stays_what_it_is(tmp_path: Path) -> None:
+    """A pipe stands in for /dev/null, to which somebody's link may lead."""
+    pipe, link = tmp_path / "pipe", tmp_path / "pool.html"
+    os.mkfifo(str(pipe))
+    link.symlink_to(pipe)
+    for path in (pipe, link, tmp_path):
+        with pytest.raises(Failed, match="is not a file"):
+            files.write_output(str(path), "new")
+    assert pipe.is_fifo()
+
+
 def test_link_stays_a_link(tmp_path: Path) -> None:
     path, link = tmp_path / "shown.html", tmp_path / "pool.html"
     path.write_text("old")
