@@ -2,6 +2,8 @@
 
 from typing import List, Sequence, Tuple
 
+from .safetext import safe
+
 Labels = Sequence[Tuple[str, str]]
 
 
@@ -15,5 +17,5 @@ def sample(name: str, labels: Labels, value: int) -> str:
 
 
 def _escaped(value: str) -> str:
-    """What a label's value cannot have as it is."""
-    return value.replace("\\", "\\\\").replace('"', '\\"').replace("\n", "\\n")
+    """What a label's value cannot have as it is: one NUL, and Prometheus takes nothing of the file."""
+    return safe(value).replace("\\", "\\\\").replace('"', '\\"').replace("\n", "\\n")

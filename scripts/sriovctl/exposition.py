@@ -16,12 +16,16 @@ STATES = ("free", "assigned", "in-use", "dom0", "reserved", UNKNOWN)
 
 
 class Told(NamedTuple):
-    """What one host answered; None: nothing."""
+    """What one host answered; None: nothing to that question."""
 
     host: str
     status: Optional[Record]
     pfs: Optional[Sequence[Record]]
     vfs: Optional[Sequence[Record]]
+
+    @property
+    def is_whole(self) -> bool:
+        return None not in (self.status, self.pfs, self.vfs)
 
 
 Family = Tuple[str, str, Sequence[Tuple[Labels, int]]]  # name, description, samples
@@ -40,14 +44,15 @@ def text(
     lines: List[str] = []
     for name, described, samples in families:
         lines += head(name, "gauge", described) if samples else []
-        lines += [sample(name, (("pool", pool), *labels), value) for labels, value in samples]
+        once = dict(samples)  # of two with the same labels Prometheus takes nothing at all
+        lines += [sample(name, (("pool", pool), *labels), value) for labels, value in once.items()]
     return "".join(f"{line}\n" for line in [*lines, "# EOF"])
 
 
 def _hosts(told: Sequence[Told]) -> Iterable[Family]:
     answering = [one for one in told if one.status is not None]
-    up = [((("host", one.host),), int(one.status is not None)) for one in told]
-    yield "sriov_host_up", "Whether the plugin of the host answers", up
+    up = [((("host", one.host),), int(one.is_whole)) for one in told]
+    yield "sriov_host_up", "Whether the plugin of the host answers all questions", up
     ready = [((("host", one.host),), int(_state(one) == readiness.READY)) for one in answering]
     yield "sriov_host_ready", "Whether VMs can have VFs of the host", ready
     drift = [((("host", one.host),), readiness.drifted(one.status or {})) for one in answering]
@@ -109,6 +114,11 @@ def _port(host: str, of: Record, address: str) -> Labels:
 
 
 def _vms(assignments: Optional[Record], hosts: Mapping[str, str]) -> Iterable[Family]:
+    yield (
+        "sriov_pool_up",
+        "Whether the master tells what VMs and conflicts there are",
+        [((), int(assignments is not None))],
+    )
     vms = (assignments or {}).get("vms") or []
     found = (assignments or {}).get("conflicts") or []
     vm_names = {vm["vm_uuid"]: vm["vm_name"] for vm in vms}

@@ -1,5 +1,6 @@
 """`sriovctl metrics`: the pool for Prometheus, and what is not said of hosts that do not answer."""
 
+import json
 import os
 import re
 import shlex
@@ -10,7 +11,10 @@ from pathlib import Path
 from typing import Any, Callable, List
 
 import pytest
+from box_host import BoxHost
 from managed_pool import OTHER_SLOTS, Pool
+from sriovctl.errors import Failed
+from sriovctl.pool import Pool as CtlPool
 
 pytestmark = pytest.mark.story
 
@@ -21,10 +25,10 @@ UNIT = Path(__file__).resolve().parents[2] / "hooks" / "boot" / "sriov-pool-metr
 def samples(text: str, name: str) -> List[str]:
     """Of a metric, without its name and the pool's, which all have."""
     assert text.endswith("\n# EOF\n")
-    start = name + '{pool="host1",'
+    start = name + '{pool="host1"'
     found = [line for line in text.splitlines() if line.startswith(name + "{")]
     assert all(line.startswith(start) for line in found)
-    return ["{" + line[len(start) :] for line in found]
+    return ["{" + line[len(start) :].lstrip(",") for line in found]
 
 
 def test_metrics_of_a_pool(pool: Pool, ctl: Ctl) -> None:
@@ -63,6 +67,65 @@ def test_a_host_that_is_lost_has_no_numbers(pool: Pool, ctl: Ctl) -> None:
     assert samples(said.out, "sriov_host_up") == ['{host="host1"} 1', '{host="host2"} 0']
     others = [line for line in said.out.splitlines() if 'host="host2"' in line]
     assert [line for line in others if not line.startswith(("sriov_host_up", "sriov_conflicts"))] == []
+
+
+def plugin_answers(patch: pytest.MonkeyPatch, host: BoxHost, **answers: Any) -> None:
+    """That of this host answers these functions so; None: it is busy."""
+    real = CtlPool._call
+
+    def call(self: CtlPool, asked: str, method: str, *params: Any) -> Any:
+        if method != "host.call_plugin" or params[0] != host.ref or params[2] not in answers:
+            return real(self, asked, method, *params)
+        if answers[params[2]] is None:
+            raise Failed("SRIOV_BUSY", "It is busy.", "Wait.")
+        return json.dumps(answers[params[2]])
+
+    patch.setattr(CtlPool, "_call", call)
+
+
+@pytest.mark.parametrize("function", ["status", "list_pfs", "list_vfs"])
+def test_a_host_that_answers_in_part_is_not_up(
+    pool: Pool, ctl: Ctl, monkeypatch: pytest.MonkeyPatch, function: str
+) -> None:
+    """Or alerts of what it does not tell would end, as if that were over."""
+    plugin_answers(monkeypatch, pool.other, **{function: None})
+    said = ctl("metrics")
+    assert (said.status, said.err.count("It is busy")) == (4, 1)
+    assert samples(said.out, "sriov_host_up") == ['{host="host1"} 1', '{host="host2"} 0']
+    assert samples(said.out, "sriov_pool_up") == ["{} 1"]
+
+
+def test_a_master_that_does_not_tell_of_conflicts(
+    pool: Pool, ctl: Ctl, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    plugin_answers(monkeypatch, pool.one, list_assignments=None)
+    text = ctl("metrics").out
+    assert samples(text, "sriov_pool_up") == ["{} 0"]
+    assert samples(text, "sriov_host_up") == ['{host="host1"} 1', '{host="host2"} 1']
+
+
+def test_one_host_that_answers_rubbish(pool: Pool, ctl: Ctl, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It costs that host its samples, and no other."""
+    pf = {"address": "0000:07:00.0", "num_vfs": 1, "driver": ["ixgbe"]}
+    plugin_answers(monkeypatch, pool.other, list_pfs=[pf])
+    said = ctl("metrics")
+    assert (said.status, "answered list_pfs with something else" in said.err) == (4, True)
+    assert {line.partition(",")[0] for line in samples(said.out, "sriov_pf_info")} == {'{host="host1"'}
+    assert samples(said.out, "sriov_host_up") == ['{host="host1"} 1', '{host="host2"} 0']
+
+
+def test_labels_that_no_file_could_carry(
+    pool: Pool, ctl: Ctl, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """And two samples that have the same ones."""
+    pf = {"address": "0000:07:00.0", "num_vfs": 1, "driver": "a\x00\ud800\r\nb"}
+    plugin_answers(monkeypatch, pool.other, list_pfs=[pf, pf])
+    file = tmp_path / "pool.prom"
+    assert ctl("metrics", "-o", str(file)) == (0, "", "")
+    with open(str(file), encoding="utf-8", newline="") as written:
+        found = [line for line in samples(written.read(), "sriov_pf_info") if "host2" in line]
+    assert len(found) == 1
+    assert 'driver="a\ufffd\ufffd\ufffd\\nb"' in found[0]
 
 
 def test_what_does_not_fit_together(pool: Pool, ctl: Ctl) -> None:

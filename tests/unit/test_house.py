@@ -16,8 +16,8 @@ FLOORS = (
     ("vf", "boot"),
     ("config", "xapi"),
     ("machine",),
-    ("errors",),
-    ("safetext", "exposition", "digest"),
+    ("errors", "exposition"),
+    ("safetext", "digest"),
     ("light_modules",),
     ("light_typing",),
 )
