@@ -230,7 +230,7 @@ def again(pool: Pool, vm: str) -> None:
     """After it was given VFs of the host somebody writes other entries, and starts it there."""
     pool.xenopsd_has_heard(vm)
     pool.set_pci(vm, f"0/{VF}")
-    pool.start_refused(vm, pool.other).says("SRIOV_NOT_PLACED", "seconds ago")
+    pool.start_refused(vm, pool.other).says("SRIOV_NOT_PLACED", " ago, and its entries have changed again")
 
 
 # -- once ------------------------------------------------------------------------------------------------
