@@ -181,6 +181,23 @@ def test_a_vm_that_reboots_in_between(dom0: Dom0) -> None:
     assert "has stopped, moved or rebooted" in dom0.refusal("--vf-sends", "reboot")
 
 
+def test_what_ends_it_early_costs_the_round_that_it_is_in(dom0: Dom0, capfd: Any) -> None:
+    """The command of the third round fails."""
+    left = dom0.folder / "left"
+    left.write_text("xx\n")
+    dom0.program("vf", f'#!/bin/sh\nread -r x <{left}; echo "${{x#x}}" >{left}; [ "$x" ]\n')
+    sends = ["--vif-sends", dom0.move(40, sent=2 * GIB)]
+    assert "--vf-sends: the command ended with status 1: vf" in dom0.refusal(*sends, "--vf-sends", "vf")
+    head, _, sent, *_ = capfd.readouterr().out.splitlines()
+    assert "of 2 rounds of 2 GiB" in head
+    assert numbers(sent) == pytest.approx([20.0] * 3 + [0.0] * 6, abs=0.2)
+
+
+def test_without_a_whole_round_there_is_no_table(dom0: Dom0, capfd: Any) -> None:
+    assert "ended with status 1" in dom0.refusal("--vf-sends", "false")
+    assert capfd.readouterr().out == ""
+
+
 def test_a_vm_without_vif(dom0: Dom0) -> None:
     dom0.guests(f"dark 9 512 1 -b---- 5.5 {OTHER} - -\n")
     assert "VM dark has no VIF" in dom0.refusal("--vif-sends", dom0.move(1), vm="dark")
