@@ -14,7 +14,7 @@ from sriovlib.pool.hosts import Member, Topology
 from sriovlib.pool.inventories import Survey
 from sriovlib.pool.networks import NULL
 from sriovlib.vf import host_inventory
-from sriovlib.vf.host_inventory import HostInventory, Owner, PfState, PortState, VfState
+from sriovlib.vf.inventory_json import HostInventory, Owner, PfState, PortState, VfState
 from sriovlib.xapi.own_session import OwnSession
 from sriovlib.xapi.session import XapiFailure, XapiSilent
 

@@ -11,7 +11,7 @@ from refusals import error_of
 from sriovlib import VERSION
 from sriovlib.machine import xenstore
 from sriovlib.pool import inventories
-from sriovlib.vf import host_inventory
+from sriovlib.vf import inventory
 
 pytestmark = [pytest.mark.story, pytest.mark.pool(hooks=False, by_kernel=True)]
 
@@ -62,7 +62,7 @@ def test_the_master_cannot_look_at_itself(pool: Pool, monkeypatch: pytest.Monkey
     def broken(*_args: Any) -> Any:
         raise OSError(5, "Input/output error", "/sys/bus/pci/devices")
 
-    monkeypatch.setattr(host_inventory, "read", broken)
+    monkeypatch.setattr(inventory, "look_to_act", broken)
     (silent,) = pool.act("list_assignments")["conflicts"]
     assert (silent["code"], silent["host_uuid"]) == ("HOST_SILENT", home.uuid)
     assert pool.act("assign_vf", vm=vm, pf="eth1")["host_uuid"] == other.uuid

@@ -13,10 +13,12 @@ from machine import Machine
 from machine_description import SATA, Card, Interface, Sriov, default_description
 from one_host import call, odd
 from sriovlib.calls import table
+from sriovlib.config import sriov_conf
 from sriovlib.machine import xenstored
-from sriovlib.pool.told import of_text
-from sriovlib.vf import host_inventory
-from sriovlib.vf.host_inventory import HostInventory, OtherPlugin
+from sriovlib.pool import told
+from sriovlib.pool.told import Told, of_text
+from sriovlib.vf import host_inventory, start_notes
+from sriovlib.vf.inventory_json import HostInventory, OtherPlugin
 
 PF = "/sys/bus/pci/devices/{}"
 
@@ -98,6 +100,34 @@ def test_a_host_that_tells_something_else_is_told_apart_from_the_others(tmp_path
     for name in ("failures", "starting", "interfaces"):
         with pytest.raises(OtherPlugin):
             of_text(json.dumps({**told, name: {"0000:07:10.0": None}}))
+
+
+def facts(of: Told) -> Any:
+    shown = of.version, of.owners_known, of.running, of.starting, of.devices, of.digest, of.packed
+    return (*shown, of.inventory)
+
+
+@pytest.mark.parametrize("xenstore", ["answers", "silent"])
+@pytest.mark.parametrize("recording", [None, "xen-2-seven-vfs-on-two-pfs", "xen-3-one-vf-on-pciback"])
+def test_the_master_knows_of_itself_what_it_would_tell(
+    tmp_path: Path, recording: Optional[str], xenstore: str
+) -> None:
+    host = machine.from_recording(str(tmp_path), recording) if recording else busy_host(tmp_path)
+    if xenstore == "silent":
+        os.unlink(host.path(xenstored.SOCKET))
+    assert facts(told.of_own(host)) == facts(told.of_inventory(host_inventory.read(host)))
+
+
+def busy_host(folder: Path) -> Machine:
+    """A VM runs with a VF, another one starts, and a third VF has a driver of dom0's."""
+    host = machine.default_host(str(folder))
+    make_vfs(host, "0000:07:00.0", 4)
+    host.replace_file(sriov_conf.PATH, b"[pf 0000:07:00.0]\nvfs = 5\n[vf 0000:07:00.0 1]\nvlan = 5\n")
+    host.start_domain("11111111-2222-4333-8444-555555555555", "web", ["0000:07:10.0"])
+    start_notes.write(host, "22222222-2222-4333-8444-555555555555", ["0000:07:10.2"], {}, {})
+    own = told.of_own(host)
+    assert (list(own.running), list(own.starting)) == (["0000:07:10.0"], ["0000:07:10.2"])
+    return host
 
 
 def test_a_guest_that_runs_with_a_vf(tmp_path: Path) -> None:

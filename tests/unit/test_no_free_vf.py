@@ -11,7 +11,7 @@ from sriovlib.pool.inventories import Survey, Surveyed
 from sriovlib.pool.ledger import Choice
 from sriovlib.pool.placement import Candidate, Held, NoFreeVf
 from sriovlib.pool.state import PoolState
-from sriovlib.vf.host_inventory import HostInventory
+from sriovlib.vf.inventory_json import HostInventory
 
 NOTHING = told.of_inventory(HostInventory("", None, True, {}, {}, [], {}, {}, {}))
 MEMBER = Member("ref", "h1", "host1", True, {})

@@ -12,7 +12,7 @@ from sriovlib.pool import candidates
 from sriovlib.pool.hosts import Member
 from sriovlib.pool.networks import Network
 from sriovlib.vf import apply, host_inventory, inventory
-from sriovlib.vf.host_inventory import HostInventory
+from sriovlib.vf.inventory_json import HostInventory
 
 CONNECTX3 = "0000:03:00.0"
 PARAMETER = "/sys/module/mlx4_core/parameters/num_vfs"
@@ -111,7 +111,7 @@ def candidates_of(host: AnsweringHost) -> List[Any]:
     known = [Network("one", "one", "xenbr1", {"eth1"}), Network("two", "two", "xenbr2", {"eth2"})]
     member = Member("OpaqueRef:1", "host", "host", True, {})
     told = HostInventory.from_json(host_inventory.read(host).to_json())
-    devices = candidates.Devices.of(told.pfs.values(), told.vfs.values())
+    devices = candidates.Devices.of(told)
     closed = candidates.closed_pfs(member, devices, vgpus.UNTOLD)
     return candidates.candidates(known, devices, closed)
 

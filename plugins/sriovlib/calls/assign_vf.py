@@ -15,7 +15,7 @@ from ..pool.locked import Work
 from ..pool.macs import chosen_mac
 from ..pool.transaction import Change
 from ..vf import profiles
-from ..vf.host_inventory import PortState, VfState
+from ..vf.inventory_json import PortState, VfState
 from . import arguments
 
 KINDS = ("vf", "pf", "network", "device")

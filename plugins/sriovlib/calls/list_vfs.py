@@ -9,9 +9,9 @@ from ..machine.host import Host
 from ..pool import networks, state
 from ..pool.records import Records
 from ..pool.state import Pool, Silence
-from ..vf import host_inventory, inventory
-from ..vf.host_inventory import Owner, PfState, VfState
+from ..vf import conf_sections, host_inventory, inventory
 from ..vf.inventory import ASSIGNED, DOM0, FREE, IN_USE, RESERVED, STATES, Inventory
+from ..vf.inventory_json import Owner, PfState, VfState
 from ..xapi.session import Xapi, XapiError
 from . import arguments
 
@@ -148,7 +148,7 @@ def list_pfs(host: Host, session: Any, _args: Mapping[str, str]) -> List[Dict[st
     seen = inventory.look_with_nodes(host)
     xapi_pool = read_pool(host, session, seen)
     vfs = host_inventory.vf_states(seen)
-    pfs = pf_states(host, seen, vfs, inventory.configured(host, seen.pfs), xapi_pool)
+    pfs = pf_states(host, seen, vfs, conf_sections.read(host, seen.pfs), xapi_pool)
     return pf_records(seen, pfs, joined(seen, vfs, xapi_pool), xapi_pool)
 
 
@@ -159,7 +159,7 @@ def pf_states(
     configured: Mapping[str, PfConfig],
     xapi_pool: Union[Pool, Silence],
 ) -> List[PfState]:
-    """The host's PFs. `vfs`: by the host alone; `configured`: see `inventory.configured`."""
+    """The host's PFs. `vfs`: by the host alone; `configured`: see `conf_sections.read`."""
     managed = _managed(seen, xapi_pool)
     of_pf = host_inventory.by_pf(vfs)
     return [

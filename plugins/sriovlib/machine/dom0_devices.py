@@ -20,7 +20,8 @@ class Known(NamedTuple):
 
 
 NOTHING = Known(set(), set(), ())
-MANAGED, VGPUS = XAPIS = "xapi's own SR-IOV", "xapi's vGPUs"
+MANAGED = "xapi's own SR-IOV"
+XAPIS = (MANAGED, vgpus.NEEDED_FOR)
 
 
 def needs(
@@ -51,7 +52,7 @@ def needs(
         gives = vgpus.gives_vfs(pf, known.vgpus)
         of_xapi = [vf.address for vf in vfs if vf.pf == pf.address] if gives else []
         for function in [pf.address, *of_xapi] if vgpus.needs_pf(pf, known.vgpus) else of_xapi:
-            found.setdefault(function, []).append(VGPUS)
+            found.setdefault(function, []).append(vgpus.NEEDED_FOR)
     for vf in vfs:
         if vf.address not in found and vf.address not in of_vms:
             continue

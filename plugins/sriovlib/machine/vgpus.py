@@ -12,6 +12,7 @@ DISPLAY = "03"  # the PCI class of a GPU, with or without a connector
 DRIVERS = ("nvidia", "gim")
 Told = Mapping[str, bool]  # PCI address of a GPU that xapi knows -> whether it can give out vGPUs
 UNTOLD: Told = {}
+NEEDED_FOR = "xapi's vGPUs"  # what dom0 needs such a PF for
 
 
 def has_vgpu_driver(pf: PhysicalFunction) -> bool:

@@ -19,7 +19,7 @@ from ..config import vf_settings
 from ..errors import SriovError
 from ..safetext import LONGEST, listed, shortened
 from ..vf import inventory
-from ..vf.host_inventory import PfState, VfState
+from ..vf.inventory_json import PfState, VfState
 from . import pci_entries, state
 from .inventories import Surveyed
 from .ledger import NO_ENTRY, Choice, Request

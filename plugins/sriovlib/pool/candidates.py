@@ -6,8 +6,8 @@ from ..errors import Problem
 from ..machine import vgpus
 from ..machine.pci import PhysicalFunction, VirtualFunction
 from ..machine.ports import Port, VfPort
-from ..vf.host_inventory import PfState, VfState
-from ..vf.inventory import DOM0
+from ..vf.inventory import DOM0, Inventory
+from ..vf.inventory_json import HostInventory
 from . import networks
 from .hosts import Member
 from .networks import Network
@@ -21,10 +21,18 @@ class Devices(NamedTuple):
     vfs: Tuple[Tuple[VirtualFunction, bool], ...]  # and whether a driver of dom0's has it
 
     @staticmethod
-    def of(pfs: Iterable[PfState], vfs: Iterable[VfState]) -> "Devices":
+    def of(told: HostInventory) -> "Devices":
         return Devices(
-            tuple((pf.function, pf.management) for pf in pfs),
-            tuple((vf.function, vf.state == DOM0) for vf in vfs),
+            tuple((pf.function, pf.management) for pf in told.pfs.values()),
+            tuple((vf.function, vf.state == DOM0) for vf in told.vfs.values()),
+        )
+
+    @staticmethod
+    def of_look(seen: Inventory) -> "Devices":
+        """Of this host's."""
+        return Devices(
+            tuple((pf, seen.management(pf)) for pf in seen.pfs),
+            tuple((vf, seen.state(vf) == DOM0) for vf in seen.vfs),
         )
 
     @staticmethod

@@ -19,11 +19,10 @@ from typing import (
 
 from .. import VERSION
 from ..errors import Problem
-from ..machine import dom0_devices, vgpus
+from ..machine import vgpus
 from ..machine.host import Host
 from ..machine.pci import PhysicalFunction
-from ..vf import host_inventory
-from ..vf.host_inventory import HostInventory, OtherPlugin
+from ..vf.inventory_json import HostInventory, OtherPlugin
 from ..xapi.at_once import Calls
 from ..xapi.own_session import OwnSession
 from ..xapi.session import Xapi, XapiFailure
@@ -127,11 +126,13 @@ def survey(
     topology: Topology,
     members: Iterable[Member],
     meanwhile: Callable[[], object] = lambda: None,
+    whole: bool = True,
 ) -> Survey:
     """Asks these hosts at the same time, each for at most `SECONDS`; this host without a call. `meanwhile` is
-    done while other hosts look, where there are any."""
+    done while other hosts look, where there are any. `whole`: this host is looked at for all that is in its
+    inventory; else for the rest of it where somebody asks (told.of_own)."""
     asked = list(members)
-    answers = _answers(host, session, topology, asked, meanwhile)
+    answers = _answers(host, session, topology, asked, meanwhile, whole)
     xapi, shared = Xapi(host, session, SECONDS), Candidates()
     found = Survey({}, {})
     for member in asked:
@@ -152,6 +153,7 @@ def _answers(
     topology: Topology,
     asked: Sequence[Member],
     meanwhile: Callable[[], object],
+    whole: bool,
 ) -> Dict[str, Union[Told, Exception]]:
     """Of each host, by UUID, what it told, or what that failed with: what is wrong with one host must not
     cost the pool its answer."""
@@ -163,7 +165,7 @@ def _answers(
         args = {"known": kept[uuid].digest} if uuid in kept else {}
         calls.make(uuid, "host.call_plugin", ref, "sriov", "inventory", args)
     if len(others) < len(asked):
-        found[topology.own] = _told(lambda: told.of_inventory(host_inventory.read(host)))
+        found[topology.own] = _told(lambda: _own(host, whole))
     if others:
         meanwhile()
     found.update((uuid, _read(answer, kept.get(uuid))) for uuid, answer in calls.answers())
@@ -174,6 +176,14 @@ def _answers(
     found.update((uuid, _read(answer, None)) for uuid, answer in calls.answers())
     _keep(host, topology, kept, {uuid: found[uuid] for uuid in others})
     return found
+
+
+def _own(host: Host, whole: bool) -> Told:
+    if not whole:
+        return told.of_own(host)
+    from ..vf import host_inventory  # it loads much, as told.of_own says
+
+    return told.of_inventory(host_inventory.read(host))
 
 
 def _is_refused(answer: Union[Told, Exception]) -> bool:
@@ -210,8 +220,8 @@ def _keep(
 
 
 def again(host: Host, session: Any, topology: Topology, before: Survey) -> Survey:
-    """Asks the hosts that answered before once more; the problems with the others stay."""
-    now = survey(host, session, topology, [topology.members[uuid] for uuid in before.hosts])
+    """Asks the hosts that answered before once more, not `whole`; the problems with the others stay."""
+    now = survey(host, session, topology, [topology.members[uuid] for uuid in before.hosts], whole=False)
     others = {uuid: one for uuid, one in before.problems.items() if uuid not in before.hosts}
     return Survey(now.hosts, {**others, **now.problems})
 
@@ -260,8 +270,8 @@ def _with_vgpus(
     found = dict(needed)
     for pf in pfs:
         said = found.get(pf.address, [])
-        if vgpus.needs_pf(pf, told) and dom0_devices.VGPUS not in said:
-            found[pf.address] = [*said, dom0_devices.VGPUS]
+        if vgpus.needs_pf(pf, told) and vgpus.NEEDED_FOR not in said:
+            found[pf.address] = [*said, vgpus.NEEDED_FOR]
     return found
 
 

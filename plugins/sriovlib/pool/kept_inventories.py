@@ -11,7 +11,7 @@ from typing import Dict, Mapping
 from .. import digest
 from ..errors import SriovError
 from ..machine.host import RUN_FOLDER, Host
-from ..vf import host_inventory
+from ..vf import inventory_json
 from . import told
 from .told import Told
 
@@ -52,4 +52,4 @@ def store(host: Host, known: Mapping[str, Told]) -> None:
 
 
 def _build() -> str:
-    return digest.of_build(host_inventory, told)
+    return digest.of_build(inventory_json, told)

@@ -96,7 +96,7 @@ def work(
     `reads`; `starting`: its start hook asks."""
     host, session, pool = of.host, of.session, of.topology
     reader = state.Reader(of.records.by(Xapi(host, session)), pool.uuids)
-    surveyed = inventories.survey(host, session, pool, asked, reader.read)
+    surveyed = inventories.survey(host, session, pool, asked, reader.read, whole=False)
     began = time.monotonic()
     with host.lock(LOCK, of.doing, CALL_SECONDS if seconds is None else seconds):
         if surveyed.hosts and time.monotonic() - began > STALE_SECONDS:

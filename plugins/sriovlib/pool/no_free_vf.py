@@ -5,7 +5,7 @@ from typing import List, Sequence, Tuple
 
 from ..errors import SriovError
 from ..safetext import listed
-from ..vf.host_inventory import PfState
+from ..vf.inventory_json import PfState
 from .conflicts.view import Seen
 from .hosts import Topology
 from .inventories import Surveyed

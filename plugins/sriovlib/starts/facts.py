@@ -17,7 +17,7 @@ from ..pool.placement import Candidate
 from ..pool.records import Records
 from ..pool.state import Pool
 from ..safetext import line
-from ..vf import host_inventory, inventory, start_notes
+from ..vf import inventory, start_notes
 from ..vf.inventory import Inventory
 from ..vf.start_notes import Note
 from ..xapi.session import Xapi
@@ -61,7 +61,7 @@ def look(host: Host, xapi: Xapi, ref: str, record: Record) -> View:
         {(own, vf): domain.vm_uuid or "" for vf, domain in seen.owners.items()},
         {(own, vf): uuid for uuid, note in notes.items() if uuid not in ended for vf in note.devices},
     )
-    pool, vfs = Pool(here, part), _candidates(host, seen, here)
+    pool, vfs = Pool(here, part), _candidates(seen, here)
     unleased = [vf for vf in vfs if vf.address in foreign and vf.address not in lessees]
     in_vlans = _in_vlans(xapi, pool, unleased, vfs)
     leased = {address: OwnLease(uuid, part.name(uuid)) for address, uuid in lessees.items()}
@@ -115,12 +115,9 @@ def _in_vlans(
     }
 
 
-def _candidates(host: Host, seen: Inventory, here: OwnHost) -> List[Candidate]:
+def _candidates(seen: Inventory, here: OwnHost) -> List[Candidate]:
     """As the master makes them of this host's `inventory`."""
-    vfs = host_inventory.vf_states(seen)
-    of_pf = host_inventory.by_pf(vfs)
-    pfs = [host_inventory.pf_state(host, seen, pf, of_pf.get(pf.address, ()), {}) for pf in seen.pfs]
-    devices = Devices.of(pfs, vfs)
+    devices = Devices.of_look(seen)
     closed = candidates.closed_pfs(here.member, devices, here.vgpus)
     return candidates.candidates(here.networks, devices, closed)
 

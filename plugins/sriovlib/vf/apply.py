@@ -13,8 +13,9 @@ from ..config.vf_settings import DEFAULT, NO_MAC, UNKNOWN, UNSET, VfSettings
 from ..errors import SriovError
 from ..machine import pci, xensource_inventory
 from ..machine.host import Host
-from . import driver_defaults, inventory, ip_link, links
-from .inventory import Inventory, Sections
+from . import conf_sections, driver_defaults, inventory, ip_link, links
+from .conf_sections import Sections
+from .inventory import Inventory
 
 Settings = Dict[str, Any]
 Requested = Mapping[str, Mapping[str, str]]  # VF address -> settings in the ledger's words
@@ -90,7 +91,7 @@ def _with_rest(
     settings: Mapping[str, Mapping[int, VfSettings]],
     known_sections: Optional[Sections] = None,
 ) -> Vfs:
-    sections = inventory.configured(host, pfs) if known_sections is None else known_sections
+    sections = conf_sections.read(host, pfs) if known_sections is None else known_sections
     by_address = {pf.address: pf for pf in pfs}
     found: Vfs = {}
     for vf in vfs:

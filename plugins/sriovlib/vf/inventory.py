@@ -1,23 +1,26 @@
 """The host's PFs and VFs as hardware, kernel and xenstore show them, without any call to xapi."""
 
-from typing import Callable, Collection, Dict, List, Mapping, NamedTuple, Optional, Sequence, Tuple
-
-from ..config import pf_sections, sriov_conf, vf_settings
-from ..config.sriov_conf import PfConfig
-from ..errors import SriovError
-from ..machine import (
-    kernel_log,
-    management_network,
-    numa,
-    pci,
-    pci_ids,
-    ports,
-    vgpus,
-    xensource_inventory,
-    xenstore,
+from typing import (
+    TYPE_CHECKING,
+    Callable,
+    Collection,
+    Dict,
+    List,
+    Mapping,
+    NamedTuple,
+    Optional,
+    Sequence,
+    Tuple,
 )
+
+from ..config import vf_settings
+from ..errors import SriovError
+from ..machine import management_network, numa, pci, ports, vgpus, xensource_inventory, xenstore
 from ..machine.host import Host
 from . import ip_link, start_notes
+
+if TYPE_CHECKING:
+    from ..machine.kernel_log import Evidence
 
 IN_USE, ASSIGNED, DOM0, RESERVED, FREE = STATES = ("in-use", "assigned", "dom0", "reserved", "free")
 
@@ -34,9 +37,7 @@ class Inventory(NamedTuple):
     settings: Dict[str, Dict[int, vf_settings.VfSettings]]  # interface -> VF index -> settings
     owners: Optional[Dict[str, xenstore.Domain]]
     descriptions: Mapping[Tuple[str, str], Optional[str]] = {}  # as `evidence` for people, see `look`
-    evidence: Mapping[
-        str, List[kernel_log.Evidence]
-    ] = {}  # PF address -> what the kernel's log has against it
+    evidence: Mapping[str, List["Evidence"]] = {}  # PF address -> what the kernel's log has against it
     cut_off: Mapping[str, str] = {}  # interface -> why the kernel does not tell of all its VFs
     starting: Mapping[str, str] = {}  # address -> VM that is being started, and has no domain with it yet
     cpu_nodes: Mapping[int, Optional[int]] = {}  # physical CPU -> its NUMA node; none where Xen was not asked
@@ -146,20 +147,15 @@ def _vf_interfaces(
     return found
 
 
-Sections = Mapping[str, PfConfig]  # PF address -> what /etc/sriov.conf says of it
-
-
-def configured(host: Host, pfs: Sequence[pci.PhysicalFunction]) -> Dict[str, PfConfig]:
-    """Sections, as the file is now."""
-    sections = sriov_conf.read(host).pfs.values()
-    macs = pf_sections.permanent_macs(host, pfs) if sections else {}
-    found = {pf.address: pf_sections.section_of(pf, sections, pfs, macs) for pf in pfs}
-    return {address: section for address, section in found.items() if section is not None}
-
-
 def look(host: Host) -> Inventory:
-    """With what is told to people only: names, and what the kernel's log says."""
-    seen = look_to_act(host)
+    """With what is told to people only."""
+    return for_people(host, look_to_act(host))
+
+
+def for_people(host: Host, seen: Inventory) -> Inventory:
+    """With names, and what the kernel's log says: by neither is anything decided."""
+    from ..machine import kernel_log, pci_ids  # not where something is decided
+
     ids = {(pf.vendor_id, pf.device_id) for pf in seen.pfs}
     ids.update((vf.vendor_id, vf.device_id) for vf in seen.vfs)
     return seen._replace(
@@ -199,8 +195,12 @@ def _look(host: Host, network: Callable[[], management_network.Standing]) -> Inv
 
 
 def look_with_nodes(host: Host) -> Inventory:
+    """With what is told to people only, and NUMA nodes."""
+    return with_nodes(host, look(host))
+
+
+def with_nodes(host: Host, seen: Inventory) -> Inventory:
     """With the NUMA nodes as Xen numbers them; as the kernel does only where Xen tells of none."""
-    seen = look(host)
     told = numa.read(host, [pf.address for pf in seen.pfs])
     if told is None:
         return seen

@@ -20,8 +20,9 @@ from . import (
     pf_notes,
     restore_running,
 )
+from .conf_sections import Sections
 from .drift import PfPlan, drift, plan
-from .inventory import Inventory, Sections
+from .inventory import Inventory
 
 # There once a restore of all PFs has begun. It finds the PFs that have a driver by then; the udev rule
 # restores those that get one later.

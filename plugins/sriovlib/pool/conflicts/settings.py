@@ -5,7 +5,7 @@ from typing import Iterator, Mapping
 from ...config import vf_settings
 from ...config.vf_settings import DEFAULT, UNKNOWN, VfSettings
 from ...vf import restore_running
-from ...vf.host_inventory import PfState
+from ...vf.inventory_json import PfState
 from .view import Conflict, Seen
 
 
