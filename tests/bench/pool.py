@@ -53,9 +53,9 @@ class Alike(Programs):
 
     def run(self, command: Sequence[bytes], environment: Mapping[str, str], at_work: AtWork) -> Ended:
         interpreter, _plugin, argument = (os.fsdecode(word) for word in command)
-        words = [word.encode() for word in (*trees.command(interpreter, self._plugin), argument)]
         key = (interpreter, re.sub("OpaqueRef:[0-9a-f-]*", "", argument))
         if self.live or key not in self.answers:
+            words = [word.encode() for word in (*trees.command(interpreter, self._plugin), argument)]
             self.answers[key] = HERE.run(words, environment, at_work)
         ended = self.answers[key]
         return ended._replace(stdout=ended.stdout.replace(self._own, self._other))

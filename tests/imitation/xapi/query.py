@@ -35,11 +35,12 @@ def parse(expression: str) -> Condition:
     try:
         if re.search(r"field|\d|=", _COMPARISON.sub("", said)):
             raise SyntaxError
-        condition = compile(_COMPARISON.sub(_in_python, said), expression, "eval")
+        condition = compile("lambda row: " + _COMPARISON.sub(_in_python, said), expression, "eval")
     except SyntaxError:
         why = "Xapi_database.Db_filter_parse.MenhirBasics.Error"
         raise Failure("INVALID_VALUE", expression, why) from None
-    return lambda row: bool(eval(condition, {"row": row, "texts": texts}))
+    asked: Condition = eval(condition, {"texts": texts})
+    return asked
 
 
 def _in_python(comparison: "re.Match[str]") -> str:
