@@ -1,5 +1,6 @@
 """What node_exporter's textfile collector is given of the traffic of VFs, by what Prometheus makes of it."""
 
+import errno
 import os
 import re
 import shutil
@@ -7,7 +8,7 @@ import subprocess
 from typing import Dict, Tuple
 
 import pytest
-from metered import MAIL, PF0, VF0, VF1, WEB, Metered, goes_on
+from metered import MAIL, OTHER, PF0, PF1, VF0, VF1, WEB, Metered, goes_on
 from sriovlib.config import sriov_conf
 from sriovlib.traffic.service import TEXTFILE
 
@@ -92,6 +93,28 @@ def test_a_counter_goes_on_after_the_driver_began_anew(written: Metered) -> None
     written.period()
     goes_on(written)
     assert samples(written)["sriov_vf_rx_bytes_total"] == {of(written, WEB, VF0, 0): 5500}
+
+
+@pytest.mark.parametrize("is_told", [False, True])
+def test_a_counter_that_is_not_told_any_more_does_not_stand_still(written: Metered, is_told: bool) -> None:
+    """Prometheus would take that for a VF without traffic. It goes on later from where it was."""
+    web, port = of(written, WEB, VF0, 0), written.port(PF0)
+    written.starts(MAIL, {OTHER: 2})
+    counted = written.cards.counted[port].pop(0)
+    written.cards.counted[port][0] = {}
+    if not is_told:
+        written.cards.errors[port] = errno.ENODEV
+    found = []
+    for _ in range(6):
+        goes_on(written, PF1)
+        found.append(set(samples(written)["sriov_vf_rx_bytes_total"]))
+    assert web in found[0]  # for a moment, in which a VF is reset
+    assert web not in found[-1]
+    written.cards.errors.clear()
+    written.cards.counted[port][0] = counted
+    for _ in range(2):
+        goes_on(written)
+    assert samples(written)["sriov_vf_rx_bytes_total"][web] == 5500
 
 
 def test_the_file_goes_with_the_last_vm_and_with_the_service(written: Metered) -> None:

@@ -120,7 +120,10 @@ class Service:
         late = self._changed()  # of these it is not known whom the reading is of: the next look forgets it
         self._moved |= late
         before = rates.untouched(self._before, moved | late)
-        self._before = {vf: before[vf] for vf in before if vf in self._found.places}
+        oldest = time.monotonic() - rates.LONGEST
+        self._before = {
+            vf: one for vf, one in before.items() if vf in self._found.places and one.at >= oldest
+        }
         carried = rates.between(self._before, now)
         self._before.update(now)
         return carried
