@@ -54,7 +54,7 @@ _PF = Fields(
     {
         "interface": _TEXT,
         "interfaces": [_TEXT],
-        "ports": [Fields({}, {"interface": _TEXT, "network": _TEXT})],
+        "ports": [Fields({}, {"interface": _TEXT, "network": _TEXT, "link_up": _FLAG})],
         "network": _TEXT,
         "networks": [_NAME],
         "driver": _TEXT,

@@ -75,25 +75,21 @@ def _codes(problems: Optional[Iterable[Record]]) -> List[Tuple[str, int]]:
 
 
 def _ports(told: Sequence[Told], networks: Mapping[str, str]) -> Iterable[Family]:
-    ports = [(one, pf) for one in told for pf in one.pfs or ()]
+    pfs = [(one, pf) for one in told for pf in one.pfs or ()]
     info: List[Tuple[Labels, int]] = []
     up: List[Tuple[Labels, int]] = []
-    for one, pf in ports:
+    for one, port in ((one, port) for one, pf in pfs for port in _ports_of(pf)):
         more = (
-            ("driver", pf.get("driver") or ""),
-            ("network", shown.sentence(networks.get(pf.get("network") or "", ""))),
-            ("numa_node", "" if pf.get("numa_node") is None else str(pf["numa_node"])),
+            ("driver", port.get("driver") or ""),
+            ("network", shown.sentence(networks.get(port.get("network") or "", ""))),
+            ("numa_node", "" if port.get("numa_node") is None else str(port["numa_node"])),
         )
-        info.append(((*_port(one.host, pf, pf["address"]), *more), 1))
-        if pf.get("link_up") is not None:
-            up.append((_port(one.host, pf, pf["address"]), int(pf["link_up"])))
+        info.append(((*_port(one.host, port, port["address"]), *more), 1))
+        if port.get("link_up") is not None:
+            up.append((_port(one.host, port, port["address"]), int(port["link_up"])))
     yield "sriov_pf_info", "An SR-IOV capable port", info
     yield "sriov_pf_link_up", "Whether the port has a link", up
-    vfs: List[Tuple[Labels, int]] = []
-    for one, pf in ports:
-        if one.vfs is not None:
-            own = Counter(vf.get("state") or UNKNOWN for vf in one.vfs if vf["pf"] == pf["address"])
-            vfs += [((*_port(one.host, pf, pf["address"]), ("state", state)), own[state]) for state in STATES]
+    vfs = [counted for one, pf in pfs if one.vfs is not None for counted in _by_state(one, pf, one.vfs)]
     yield "sriov_pf_vfs", "VFs of the port, by state", vfs
     held: List[Tuple[Labels, int]] = []
     for one in told:
@@ -107,6 +103,23 @@ def _ports(told: Sequence[Told], networks: Mapping[str, str]) -> Iterable[Family
                 place = (*_port(one.host, vf, vf["address"]), ("vf", str(vf.get("index"))))
                 held.append(((*place, ("state", vf.get("state") or UNKNOWN), *named), 1))
     yield "sriov_vf_vm", "A VF that a VM has, running or not", held
+
+
+def _ports_of(pf: Record) -> List[Record]:
+    """For each of its ports the PF's record with what is of that port: most have one, ConnectX-3 has two. A
+    device that is no network card has none, and its own record."""
+    return [{**pf, **port} for port in pf.get("ports") or [{}]]
+
+
+def _by_state(one: Told, pf: Record, vfs: Sequence[Record]) -> Iterable[Tuple[Labels, int]]:
+    """Of each port of the PF; where it has several, those that are on all of them are of none."""
+    ports = [port.get("interface") or "" for port in _ports_of(pf)]
+    own = [vf for vf in vfs if vf["pf"] == pf["address"]]
+    on_port = [(vf.get("interface") or "") if len(ports) > 1 else ports[0] for vf in own]
+    counts = Counter(zip(on_port, (vf.get("state") or UNKNOWN for vf in own)))
+    for port in dict.fromkeys([*ports, *on_port]):
+        labels = _port(one.host, {"interface": port}, pf["address"])
+        yield from (((*labels, ("state", state)), counts[port, state]) for state in STATES)
 
 
 def _port(host: str, of: Record, address: str) -> Labels:

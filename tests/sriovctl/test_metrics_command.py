@@ -139,6 +139,44 @@ def test_what_does_not_fit_together(pool: Pool, ctl: Ctl) -> None:
     assert named in samples(text, "sriov_vm_conflicts")
 
 
+def test_each_port_of_a_card_with_two_has_its_network(
+    pool: Pool, ctl: Ctl, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """By which the traffic of its VFs is told by network; and a device that has none."""
+    of_both = {"num_vfs": 4, "driver": "mlx4_core", "interface": "eth1", "link_up": True}
+    ports = [
+        {"interface": f"eth{number}", "network": pool.network(f"eth{number}"), "link_up": number == 1}
+        for number in (1, 2)
+    ]
+    card = {"address": "0000:07:00.0", **of_both, "ports": ports}
+    nvme = {"address": "0000:08:00.0", "num_vfs": 0, "driver": "nvme", "interface": None, "ports": []}
+    vfs = [
+        {
+            "address": f"0000:07:00.{place}",
+            "index": place,
+            "pf": card["address"],
+            "interface": port,
+            "state": state,
+        }
+        for place, (port, state) in enumerate([("eth1", "free"), ("eth2", "in-use"), (None, "free")], 1)
+    ]
+    plugin_answers(monkeypatch, pool.one, list_pfs=[card, nvme], list_vfs=vfs)
+    text = ctl("metrics", "host1").out
+    found = [re.findall('pf="(.*?)".*network="(.*?)"', line)[0] for line in samples(text, "sriov_pf_info")]
+    names = [f"Pool-wide network associated with eth{number}" for number in (1, 2)]
+    assert found == [("eth1", names[0]), ("eth2", names[1]), ("", "")]
+    assert [line[-1] for line in samples(text, "sriov_pf_link_up")] == ["1", "0"]
+    counted = [
+        re.findall('pf="(.*?)".*state="(.*?)"} (.*)', line)[0] for line in samples(text, "sriov_pf_vfs")
+    ]
+    assert [one[:2] for one in counted if one[2] == "1"] == [
+        ("eth1", "free"),
+        ("eth2", "in-use"),
+        ("", "free"),
+    ]
+    assert ("eth2", "free", "0") in counted
+
+
 @OTHER_SLOTS
 def test_when_a_vm_was_last_replaced(pool: Pool, ctl: Ctl) -> None:
     """By a call it gets VFs of another host without a re-placement."""
