@@ -193,6 +193,31 @@ def normal(query: str) -> str:
     return re.sub(r"rate\(.*?\)", "RATE", " ".join(query.split()))
 
 
+def test_what_is_not_known_is_not_shown_as_none(scene: Scene, server: Prometheus) -> None:
+    """A master that does not tell of conflicts, and a file that is not there."""
+    document = json.loads(DASHBOARD.read_text(encoding="utf-8"))
+    numbers = {
+        panel["title"]: filled(panel["targets"][0]["expr"])
+        for panel in document["panels"]
+        if panel["type"] == "stat"
+    }
+    scene.write()
+    server.wait_for(numbers["Conflicts"])
+    told = re.sub(r"(?m)^sriov_conflicts.*\n", "", scene.file.read_text())
+    scene.file.write_text(told)
+    server.wait_for(f"({numbers['Conflicts']}) == 0")
+    scene.file.write_text(re.sub(r"(?m)^(sriov_pool_up.*) 1$", r"\1 0", told))
+    server.wait_for("sriov_pool_up == 0")
+    assert server.query(numbers["Conflicts"]) == []
+    scene.file.unlink()
+    server.wait_for("absent(sriov_pool_up)")
+    asked = {title: asked for title, asked in numbers.items() if "_textfile_" not in asked}
+    assert len(asked) >= 5
+    assert {title: server.query(one) for title, one in asked.items()} == dict.fromkeys(asked, [])
+    scene.write()
+    server.wait_for("sriov_pool_up")
+
+
 @pytest.mark.parametrize(("by", "panels"), [("vm, vm_uuid", 6), ("network", 2)])
 def test_traffic_is_asked_for_as_it_was_tried(by: str, panels: int) -> None:
     """promtool sees below what the query gives where VFs change their VM, and where two hosts tell of one."""
