@@ -154,7 +154,9 @@ def test_two_hosts_start_it_at_once(pool: Pool) -> None:
         for host in (pool.other, pool.one):
             pool.start_refused(vm, host).says("SRIOV_RESTARTING")
         # as the start that the first one has queued would find it
-        pool.start_refused(vm, pool.other).says("SRIOV_NOT_PLACED", " ago, and its entries have changed again")
+        pool.start_refused(vm, pool.other).says(
+            "SRIOV_NOT_PLACED", " ago, and its entries have changed again"
+        )
     assert pool.box.wait_for_calls()
     assert pool.devices(vm) == [VFS[0]]
     is_sound(pool, vm)
