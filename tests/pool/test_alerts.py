@@ -428,6 +428,18 @@ def test_names_with_quotes_and_line_breaks(pool: Pool) -> None:
     assert text(pool).isprintable()
 
 
+@pytest.mark.pool(hooks=False)
+def test_names_of_many_pages(pool: Pool) -> None:
+    """Who may name VMs is not to fill what others are to read."""
+    pool.box.add_host(default_description(3), plugin=None)
+    for number in range(7):
+        pool.vm(f"{number}" + "x" * 3000, f"0/{VF}")
+    pool.with_vf("web")
+    checked(pool)
+    assert len(text(pool)) < 600
+    assert "and 3 more" in text(pool)
+
+
 def test_a_text_that_xapi_could_write_and_not_read(pool: Pool) -> None:
     """Its file is XML."""
     with pool.box.session() as session:

@@ -2,7 +2,7 @@
 
 from typing import Dict, Iterator, List, Sequence, Tuple
 
-from ...safetext import listed
+from ...safetext import listed, shortened
 from .. import state
 from . import by_hand, ha, invalid, leases, moving, settings
 from .view import ENTRY_CODES, Conflict, Seen
@@ -58,7 +58,7 @@ def readable(found: Sequence[Conflict], seen: Seen) -> List[Conflict]:
 def hosts(seen: Seen) -> Iterator[Conflict]:
     """Hosts without the plugin, with another version, or silent; xapi starts any VM there all the same."""
     could = [vm for vm in seen.state.vms.values() if vm.power_state == "Halted" and seen.has_vfs(vm)]
-    names = listed(sorted(vm.name for vm in could), 5)
+    names = listed([shortened(name, 60) for name in sorted(vm.name for vm in could)], 5)
     for host_uuid, problem in seen.surveyed.problems.items():
         message = problem.message
         if could:
