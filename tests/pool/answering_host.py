@@ -8,8 +8,8 @@ from typing import Any, Dict, List, Mapping, Optional, Sequence, Tuple
 import kernel_net
 import kernel_netlink
 from pyfakefs.fake_filesystem import FakeFilesystem
-from sriovlib.machine.command import COMMAND_SECONDS, NOT_FOUND, Completed, Running
-from sriovlib.machine.host import Host
+from sriovlib.machine.command import NOT_FOUND, Completed, Running
+from sriovlib.machine.host import COMMAND_SECONDS, Host
 from sriovlib.machine.xenstored import DIRECTORY
 
 DEVICES = "/sys/bus/pci/devices"

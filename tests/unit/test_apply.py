@@ -14,7 +14,7 @@ from sriovlib.errors import SriovError
 from sriovlib.machine.command import TIMED_OUT
 from sriovlib.starts import handover
 from sriovlib.starts.handover import Permitted
-from sriovlib.vf import apply, ip_link, start_notes
+from sriovlib.vf import apply, ip_link, kernel_settings, start_notes
 
 ETH1, ETH2 = "0000:07:00.0", "0000:07:00.1"
 VF0, VF1 = "0000:07:10.0", "0000:07:10.2"  # of eth1
@@ -100,7 +100,7 @@ def test_a_driver_that_says_yes_and_does_not(host: Machine, monkeypatch: pytest.
 
 
 def test_a_driver_that_shows_a_setting_late(host: Machine, monkeypatch: pytest.MonkeyPatch) -> None:
-    real, old = ip_link.read, [True] * 3
+    real, old = kernel_settings.read, [True] * 3
 
     def late(*args: Any) -> Any:
         shown = real(*args)
@@ -111,7 +111,7 @@ def test_a_driver_that_shows_a_setting_late(host: Machine, monkeypatch: pytest.M
         return shown
 
     there = apply.look(host)
-    monkeypatch.setattr(ip_link, "read", late)
+    monkeypatch.setattr(kernel_settings, "read", late)
     monkeypatch.setattr(apply, "BUSY_PAUSE", 0.01)
     assert apply.put(host, there, {VF0: {"mac": MAC}}) == []
     assert not old

@@ -18,7 +18,7 @@ from sriovlib.calls import table
 from sriovlib.config import sriov_conf, vf_settings
 from sriovlib.errors import SriovError
 from sriovlib.pool import conf_copy
-from sriovlib.vf import apply, ip_link, restore
+from sriovlib.vf import apply, ip_link, kernel_settings, restore
 
 ETH1 = "0000:07:00.0"
 SHOWN = ("mac", "vlan", "qos", "max_tx_rate", "spoof_check", "trust")
@@ -190,7 +190,7 @@ def test_configure_vf_undoes_unknown_settings_to_the_rest_state(
     host: Machine, pool: SmallPool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The kernel cuts the list of very many VFs."""
-    monkeypatch.setattr(ip_link, "told", lambda _link: {0: vf_settings.UNSET})
+    monkeypatch.setattr(kernel_settings, "told", lambda _link: {0: vf_settings.UNSET})
     refused(host, pool, "07:10.2", mac="02:00:00:00:00:05", vlan="12", link_state="enable")
     monkeypatch.undo()
     assert settings(host, pool)["0000:07:10.2"][:2] == (vf_settings.NO_MAC, 0)

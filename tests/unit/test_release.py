@@ -219,7 +219,6 @@ def test_a_hook_for_a_vm_without_devices_imports_little() -> None:
         "light_modules",
         "light_typing",
         "machine",
-        "machine.command",
         "machine.host",
         "safetext",
         "starts",

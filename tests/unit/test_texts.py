@@ -9,7 +9,7 @@ from sriovlib.config import vf_settings
 from sriovlib.machine import pci_ids, xen
 from sriovlib.machine.command import Completed
 from sriovlib.machine.host import Host
-from sriovlib.vf import ip_link
+from sriovlib.vf import kernel_settings
 
 RECORDINGS = Path(__file__).parent.parent / "imitation" / "machine" / "recordings"
 
@@ -36,7 +36,7 @@ def said(stdout: str = "", status: int = 0, stderr: str = "") -> Completed:
 def test_a_rate_as_high_as_the_link_is_none(told: int, link_state: str, means: int) -> None:
     """qede's way to say so."""
     vf = vf_settings.VfSettings(max_tx_rate=told, link_state=link_state)
-    assert ip_link.without_speed({0: vf}, 25000)[0].max_tx_rate == means
+    assert kernel_settings.without_speed({0: vf}, 25000)[0].max_tx_rate == means
 
 
 def test_the_recorded_xen() -> None:

@@ -10,8 +10,7 @@ from contextlib import contextmanager
 from typing import Dict, Iterator, List, NamedTuple, Tuple
 
 from ..errors import Problem, SriovError
-from ..machine.command import COMMAND_SECONDS
-from ..machine.host import Host
+from ..machine.host import COMMAND_SECONDS, Host
 
 # Where xen-cmdline looks (xcp/bootloader.py: loadExisting); it changes the first that is there.
 GRUB_FILES = ("/boot/efi/EFI/xenserver/grub.cfg", "/boot/grub/grub.cfg", "/boot/grub2/grub.cfg")

@@ -8,7 +8,8 @@ import time
 from select import POLLIN, POLLOUT, poll
 from typing import Any, Callable, Dict, List, Mapping, NamedTuple, Optional, Sequence, Tuple
 
-COMMAND_SECONDS = 30  # a dom0 command that takes longer hangs
+from .host import COMMAND_SECONDS
+
 NOT_FOUND, TIMED_OUT = 127, 124  # exit statuses as sh and timeout(1) use them
 
 

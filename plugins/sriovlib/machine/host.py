@@ -14,14 +14,15 @@ from typing import TYPE_CHECKING, Iterator, List, Optional, Sequence, Tuple
 
 from ..errors import SriovError
 from ..safetext import is_number, line
-from .command import COMMAND_SECONDS, Completed, Running
 
 if TYPE_CHECKING:
+    from .command import Completed, Running
     from .xen_control import XenControl
 
 XENOPSD = "/run/nonpersistent/xenopsd"  # see xenopsd.py, which most starts do not import
 RUN_FOLDER = "/run/sriov"  # locks and last results; empty after each boot
 LOCK_SECONDS = 60
+COMMAND_SECONDS = 30  # a dom0 command that takes longer hangs
 
 # The kernel's own, which it should not let out and some drivers do (cxgb4: a slot without ARI). It does not
 # fit into an exit status, where it would read ENOMEM.
@@ -327,13 +328,15 @@ class Host:
 
     # -- commands, locks, log --------------------------------------------------------------------
 
-    def start(self, argv: Sequence[str], input_text: Optional[str] = None) -> Running:
+    def start(self, argv: Sequence[str], input_text: Optional[str] = None) -> "Running":
         """Starts a dom0 command, found by PATH; its `finish` gives the answer. No shell, ever."""
+        from .command import Running  # most calls and starts start none
+
         return Running(argv, input_text, self.trace if self.debug else None)
 
     def run(
         self, argv: Sequence[str], seconds: float = COMMAND_SECONDS, input_text: Optional[str] = None
-    ) -> Completed:
+    ) -> "Completed":
         return self.start(argv, input_text).finish(seconds)
 
     @contextmanager

@@ -13,7 +13,7 @@ from ..config.vf_settings import DEFAULT, NO_MAC, UNKNOWN, UNSET, VfSettings
 from ..errors import SriovError
 from ..machine import pci, xensource_inventory
 from ..machine.host import Host
-from . import conf_sections, driver_defaults, inventory, ip_link, links
+from . import conf_sections, driver_defaults, inventory, ip_link, kernel_settings, links
 from .conf_sections import Sections
 from .inventory import Inventory
 
@@ -65,7 +65,7 @@ class Refused(NamedTuple):
 def look(host: Host) -> Vfs:
     """All VFs of the host: one walk of sysfs and no process."""
     pfs, vfs = pci.functions(host)
-    return _with_rest(host, pfs, vfs, ip_link.read(host, pfs).settings)
+    return _with_rest(host, pfs, vfs, kernel_settings.read(host, pfs).settings)
 
 
 def seen_by(host: Host, seen: Inventory, sections: Optional[Sections] = None) -> Vfs:
@@ -76,7 +76,7 @@ def seen_by(host: Host, seen: Inventory, sections: Optional[Sections] = None) ->
 def again(host: Host, there: Vfs) -> Vfs:
     """The same VFs with the settings that they have now; those that are gone are left out."""
     pfs = list({vf.pf.address: vf.pf for vf in there.values()}.values())
-    settings = ip_link.read(host, pfs).settings
+    settings = kernel_settings.read(host, pfs).settings
     return {
         address: vf._replace(now=settings.get(vf.interface or "", {}).get(vf.function.number, UNKNOWN))
         for address, vf in there.items()

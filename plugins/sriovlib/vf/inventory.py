@@ -17,7 +17,7 @@ from ..config import vf_settings
 from ..errors import SriovError
 from ..machine import management_network, numa, pci, ports, vgpus, xensource_inventory, xenstore
 from ..machine.host import Host
-from . import ip_link, start_notes
+from . import kernel_settings, start_notes
 
 if TYPE_CHECKING:
     from ..machine.kernel_log import Evidence
@@ -177,7 +177,7 @@ def look_again(host: Host, before: Inventory) -> Inventory:
 def _look(host: Host, network: Callable[[], management_network.Standing]) -> Inventory:
     pfs, vfs = pci.functions(host)
     vf_interfaces = _vf_interfaces(host, pfs, vfs)
-    shown = ip_link.read(host, pfs)
+    shown = kernel_settings.read(host, pfs)
     standing = network()
     owners = xenstore.owners(host)
     return Inventory(

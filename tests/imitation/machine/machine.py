@@ -11,8 +11,8 @@ import os
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, Dict, Iterator, List, Optional, Sequence, Tuple
 
-from sriovlib.machine.command import COMMAND_SECONDS, Completed, Running
-from sriovlib.machine.host import Host
+from sriovlib.machine.command import Completed, Running
+from sriovlib.machine.host import COMMAND_SECONDS, Host
 from sriovlib.machine.xenstored import SOCKET as XENSTORED
 
 if TYPE_CHECKING:

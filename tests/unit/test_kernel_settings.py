@@ -18,7 +18,7 @@ from kernel_net import VfSettings as Kept
 from sriovlib.config.vf_settings import VfSettings
 from sriovlib.machine import netlink, pci
 from sriovlib.machine.host import Host
-from sriovlib.vf import ip_link
+from sriovlib.vf import kernel_settings
 
 IP = shutil.which("ip") or ""
 needs_ip = pytest.mark.skipif(not IP, reason="there is no `ip` here")
@@ -26,7 +26,7 @@ ETHERNET, INFINIBAND, NONE = 1, 32, 0xFFFE
 
 
 def read(message: bytes) -> Dict[int, VfSettings]:
-    return ip_link.told(netlink.with_vfs(AnsweringHost({"link eth4": [message]}), "eth4"))
+    return kernel_settings.told(netlink.with_vfs(AnsweringHost({"link eth4": [message]}), "eth4"))
 
 
 # -- the real ip -----------------------------------------------------------------------------------
@@ -131,7 +131,7 @@ def test_all_vfs_of_a_list_that_is_longer_than_an_attribute_can_say(fs: Any) -> 
     vfs = [Kept(f"02:00:00:00:{number >> 8:02x}:{number & 255:02x}") for number in range(400)]
     message = kernel_netlink.new_link("eth4", 6, vfs)
     assert len(message) > kernel_netlink.ROOM
-    shown = ip_link.read(AnsweringHost({"link eth4": [message]}), card(fs, 400))
+    shown = kernel_settings.read(AnsweringHost({"link eth4": [message]}), card(fs, 400))
     assert [vf.mac for vf in shown.settings["eth4"].values()] == [vf.mac for vf in vfs]
     assert shown.cut_off == {}
 
@@ -139,21 +139,21 @@ def test_all_vfs_of_a_list_that_is_longer_than_an_attribute_can_say(fs: Any) -> 
 @pytest.mark.parametrize("told", [0, 220])
 def test_a_list_that_ends_before_the_last_vf_is_named(fs: Any, told: int) -> None:
     message = kernel_netlink.new_link("eth4", 6, [Kept()] * told, num_vfs=256)
-    shown = ip_link.read(AnsweringHost({"link eth4": [message]}), card(fs, 256))
+    shown = kernel_settings.read(AnsweringHost({"link eth4": [message]}), card(fs, 256))
     assert list(shown.settings["eth4"]) == list(range(told))
     assert shown.cut_off == {"eth4": f"the kernel tells of {told} of the 256 VFs of eth4"}
 
 
 def test_an_interface_that_the_kernel_does_not_tell_of_is_named(fs: Any) -> None:
     host = AnsweringHost({"link eth4": [kernel_netlink.refusal(errno.EMSGSIZE)]})
-    shown = ip_link.read(host, card(fs, 2))
+    shown = kernel_settings.read(host, card(fs, 2))
     assert shown.settings == {}
     assert shown.cut_off == {"eth4": "the kernel does not tell of eth4: Message too long"}
 
 
 def test_a_driver_that_tells_of_no_vf_is_not_cut_off(fs: Any) -> None:
     message = kernel_netlink.new_link("eth4", 6, None)
-    shown = ip_link.read(AnsweringHost({"link eth4": [message]}), card(fs, 2))
+    shown = kernel_settings.read(AnsweringHost({"link eth4": [message]}), card(fs, 2))
     assert (shown.settings, shown.cut_off) == ({"eth4": {}}, {})
 
 
@@ -165,7 +165,7 @@ def test_a_driver_that_tells_of_no_vf_is_not_cut_off(fs: Any) -> None:
 def test_a_message_with_a_wrong_byte_does_no_harm(vfs: List[Kept], place: int, octet: int) -> None:
     message = bytearray(kernel_netlink.new_link("eth4", 6, vfs))
     message[min(place, len(message) - 1)] = octet
-    ip_link.told(netlink._link(bytes(message)))
+    kernel_settings.told(netlink._link(bytes(message)))
 
 
 # -- questions to this machine's kernel --------------------------------------------------------------
