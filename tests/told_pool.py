@@ -1,7 +1,7 @@
 """Hosts whose plugins are asked for inventories without a server, for tests of what is kept of their
 answers."""
 
-from typing import Any, Callable, Dict, List, Mapping, Tuple
+from typing import Any, Callable, Dict, List, Mapping, Optional, Tuple
 
 import pytest
 from sriovlib.calls import table
@@ -9,7 +9,7 @@ from sriovlib.config import vf_settings
 from sriovlib.machine.host import Host
 from sriovlib.machine.pci import PhysicalFunction, VirtualFunction
 from sriovlib.machine.ports import Port, VfPort
-from sriovlib.pool import inventories
+from sriovlib.pool import host_answers, inventories
 from sriovlib.pool.hosts import Member, Topology
 from sriovlib.pool.inventories import Survey
 from sriovlib.pool.networks import NULL
@@ -44,12 +44,15 @@ class FarHost:
         self.management = False
         self.link_up = True
         self.managed = False  # by xapi's own SR-IOV
+        self.is_gpu = False
+        self.cpu_nodes: Dict[int, Optional[int]] = {0: 0, 1: None}
         self.whole = 0  # answers
 
     def inventory(self) -> HostInventory:
         pf, port = "0000:07:00.0", Port(0, "eth1", False, None)
         ids = ("8086", "10fb", "ixgbe", 0)
-        function = PhysicalFunction(pf, *ids, 8, self.vfs, ("eth1",), "020000", (port,), ("eth1",), None)
+        pci_class = "030000" if self.is_gpu else "020000"
+        function = PhysicalFunction(pf, *ids, 8, self.vfs, ("eth1",), pci_class, (port,), ("eth1",), None)
         ports = (PortState(port, f"02:00:00:00:00:0{self.number}", self.link_up, 10000),)
         vfs = [self._vf(pf, number) for number in range(self.vfs)]
         return HostInventory(
@@ -62,7 +65,7 @@ class FarHost:
             interfaces={"eth1": pf},
             starting=dict(self.starting),
             needed={pf: ["the network"]},
-            cpu_nodes={0: 0, 1: None},
+            cpu_nodes=dict(self.cpu_nodes),
             domains=sorted(self.owners.values()) if self.owners_known else None,
         )
 
@@ -100,6 +103,10 @@ class ToldPool:
     def kept(self, master: int) -> Host:
         """The dom0 of that host, where it keeps what it was told."""
         return Host(f"{self.folder}/{master}")
+
+    def called(self, ref: str) -> FarHost:
+        """The host of that reference."""
+        return self.hosts[int(ref[-1])]
 
     def survey(self, master: int, host: Host, meanwhile: Callable[[], object] = lambda: None) -> Survey:
         self.asked_by = master
@@ -145,7 +152,7 @@ def patched(patch: pytest.MonkeyPatch, pool: ToldPool) -> None:
 
         def make(self, name: str, _method: str, ref: str, _plugin: str, _function: str, args: Any) -> None:
             pool.order.append(f"{ref} is asked")
-            self._made.append((name, pool.hosts[int(ref[-1])].answer(args)))
+            self._made.append((name, pool.called(ref).answer(args)))
 
         def answers(self) -> Any:
             pool.order.extend(f"{name} answers" for name, _ in self._made)
@@ -155,5 +162,5 @@ def patched(patch: pytest.MonkeyPatch, pool: ToldPool) -> None:
         by_uuid = {one.uuid: one for one in pool.hosts}
         return by_uuid.get(host.root, pool.hosts[pool.asked_by]).inventory()
 
-    patch.setattr(inventories, "Calls", Calls)
+    patch.setattr(host_answers, "Calls", Calls)
     patch.setattr(host_inventory, "read", read)

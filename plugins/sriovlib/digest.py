@@ -3,9 +3,11 @@ take."""
 
 import os
 from _blake2 import blake2b
-from typing import Any
+from typing import Any, Iterable
 
 from . import VERSION
+
+_LIBRARY = os.path.dirname(os.path.abspath(__file__))
 
 
 def of(data: bytes) -> str:
@@ -28,6 +30,11 @@ def sha256(data: bytes) -> bytes:
 
 def of_build(*modules: Any) -> str:
     """Of the package's version and these modules as they are here: what one build has read and written,
-    another may not."""
-    found = [os.stat(module.__file__) for module in modules]
+    another may not. A module that is not loaded is named by its path in the library."""
+    paths = (f"{_LIBRARY}/{one}" if isinstance(one, str) else one.__file__ for one in modules)
+    return _of_files(paths)
+
+
+def _of_files(paths: Iterable[str]) -> str:
+    found = [os.stat(path) for path in paths]
     return " ".join([VERSION, *(f"{one.st_mtime_ns} {one.st_size}" for one in found)])

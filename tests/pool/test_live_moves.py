@@ -25,7 +25,7 @@ from live_moves import (
 from managed_pool import Pool, other_slot
 from sriovlib.errors import SriovError
 from sriovlib.machine import xenstore
-from sriovlib.pool import inventories, settling
+from sriovlib.pool import host_answers, settling
 from values import NULL
 
 pytestmark = pytest.mark.story
@@ -355,7 +355,7 @@ def test_vm_of_an_earlier_version_is_moved_by_force(pool: Pool, web: str) -> Non
 
 def test_host_that_does_not_answer_is_named(pool: Pool, web: str, monkeypatch: pytest.MonkeyPatch) -> None:
     migrate(pool, web, pool.other)
-    monkeypatch.setattr(inventories, "SECONDS", 0.5)
+    monkeypatch.setattr(host_answers, "SECONDS", 0.5)
     with pool.box.hanging(pool.other), pytest.raises(SriovError) as refused:
         pool.act("migrate_vm", vm=web, on=pool.one, **UNCONFIRMED)
     assert refused.value.code == "SRIOV_HOST_SILENT"

@@ -10,7 +10,7 @@ from managed_pool import Pool
 from refusals import error_of
 from sriovlib import VERSION
 from sriovlib.machine import xenstore
-from sriovlib.pool import inventories
+from sriovlib.pool import host_answers
 from sriovlib.vf import inventory
 
 pytestmark = [pytest.mark.story, pytest.mark.pool(hooks=False, by_kernel=True)]
@@ -71,7 +71,7 @@ def test_the_master_cannot_look_at_itself(pool: Pool, monkeypatch: pytest.Monkey
 
 def test_a_vm_is_not_moved_off_a_host_that_is_only_slow(pool: Pool, monkeypatch: pytest.MonkeyPatch) -> None:
     """Unless the administrator says so."""
-    monkeypatch.setattr(inventories, "SECONDS", 0.5)
+    monkeypatch.setattr(host_answers, "SECONDS", 0.5)
     home, hangs = pool.hosts
     vm = pool.with_vf("a", pf="eth1", on=hangs)
     before = pool.everything()

@@ -6,7 +6,7 @@ import pytest
 from box_host import set_plugin
 from managed_pool import OTHER_SLOTS, Pool
 from sriovlib.machine import xenstore
-from sriovlib.pool import inventories
+from sriovlib.pool import host_answers
 
 pytestmark = [pytest.mark.story, pytest.mark.pool(hooks=False)]
 
@@ -60,7 +60,7 @@ def test_why_a_host_cannot_is_what_reinstate_vfs_says(pool: Pool) -> None:
 
 def test_what_is_not_known_is_null(pool: Pool, monkeypatch: pytest.MonkeyPatch) -> None:
     """A host that hangs, and one that cannot tell whose its VFs are."""
-    monkeypatch.setattr(inventories, "SECONDS", 0.5)
+    monkeypatch.setattr(host_answers, "SECONDS", 0.5)
     web = pool.with_vf("web", on=pool.other)
     with pool.box.hanging(pool.other):
         assert places(pool, web)[pool.other.uuid]["can"] is None
@@ -88,7 +88,7 @@ def test_ha_would_start_a_vm_where_no_vfs_are_left(pool: Pool) -> None:
 
 
 def test_ha_and_a_host_of_which_nothing_is_known(pool: Pool, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(inventories, "SECONDS", 0.5)
+    monkeypatch.setattr(host_answers, "SECONDS", 0.5)
     web = pool.with_vf("web")
     with_ha(pool, web)
     assert pool.codes() == []

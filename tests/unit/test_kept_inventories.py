@@ -67,7 +67,7 @@ def test_hosts_that_are_not_asked_are_kept_and_those_that_left_are_not(pool: Tol
     pool.hosts[1].link_up = False
     pool.present = {0, 1, 3}
     whole(pool)
-    assert sorted(kept_inventories.load(pool.kept(0))) == [uuid_of(1), uuid_of(3)]
+    assert sorted(kept_inventories.load(pool.kept(0)).told) == [uuid_of(1), uuid_of(3)]
 
 
 def test_what_is_done_meanwhile_is_done_while_hosts_look(pool: ToldPool) -> None:

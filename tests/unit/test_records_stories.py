@@ -31,7 +31,7 @@ class Story:
         return vms[number % len(vms)] if vms else None
 
     def _files(self, number: int) -> List[str]:
-        names = [f"{RUN_FOLDER}/xapi-{part.name}.json" for part in PARTS]
+        names = [f"{RUN_FOLDER}/xapi-{part.name}" for part in PARTS]
         return [path for path in map(self.pool.hosts[number % 2].path, names) if os.path.exists(path)]
 
     # the pool

@@ -13,7 +13,7 @@ from typing import Any, Mapping, NamedTuple, Optional
 
 from ..errors import SriovError
 from ..xapi.session import Xapi, XapiError
-from . import inventories, master, state
+from . import host_answers, master, state
 from .hosts import Member
 from .ledger import ARRIVED, MOVING, Entry
 from .locked import Call
@@ -40,7 +40,7 @@ def check(call: Call, entry: Entry) -> None:
         return
     runs = record["power_state"] == "Running"
     try:
-        xapi = Xapi(call.host, call.session, inventories.SECONDS)
+        xapi = Xapi(call.host, call.session, host_answers.SECONDS)
         master.ask(
             xapi, there.ref, "unplug_vfs", {"vm_uuid": call.vm_uuid, "timeout": "0"}
         )  # none are leased

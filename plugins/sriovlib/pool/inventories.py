@@ -11,7 +11,6 @@ from typing import (
     Mapping,
     NamedTuple,
     Optional,
-    Sequence,
     Set,
     Tuple,
     Union,
@@ -23,16 +22,15 @@ from ..machine import vgpus
 from ..machine.host import Host
 from ..machine.pci import PhysicalFunction
 from ..vf.inventory_json import HostInventory, OtherPlugin
-from ..xapi.at_once import Calls
 from ..xapi.own_session import OwnSession
 from ..xapi.session import Xapi, XapiFailure
-from . import hosts, kept_inventories, networks, told
+from . import host_answers, hosts, networks
 from .candidates import Candidates, closed_pfs
+from .host_answers import HostAnswers
 from .hosts import Member, Topology
 from .placement import Candidate
 from .told import Told
 
-SECONDS = 10  # for one host's answer; a host that takes longer is left out
 SILENT = "HOST_SILENT"  # the problem with a host of which nothing is known
 WITHOUT_PLUGIN = "HOST_WITHOUT_PLUGIN"  # or with another version of the package
 
@@ -128,15 +126,17 @@ def survey(
     meanwhile: Callable[[], object] = lambda: None,
     whole: bool = True,
 ) -> Survey:
-    """Asks these hosts at the same time, each for at most `SECONDS`; this host without a call. `meanwhile` is
-    done while other hosts look, where there are any. `whole`: this host is looked at for all that is in its
-    inventory; else for the rest of it where somebody asks (told.of_own)."""
+    """Asks these hosts, see host_answers."""
     asked = list(members)
-    answers = _answers(host, session, topology, asked, meanwhile, whole)
-    xapi, shared = Xapi(host, session, SECONDS), Candidates()
-    found = Survey({}, {})
+    answers = host_answers.ask(host, session, topology, asked, meanwhile, whole)
+    return judged(Xapi(host, session), topology, asked, answers)
+
+
+def judged(xapi: Xapi, topology: Topology, asked: Iterable[Member], answers: HostAnswers) -> Survey:
+    """What these hosts answered. xapi is asked where one has a GPU among its PFs."""
+    found, shared, bounded = Survey({}, {}), Candidates(), xapi.renewed(host_answers.SECONDS)
     for member in asked:
-        one = _judged(xapi, topology, member, answers[member.uuid], shared)
+        one = _judged(bounded, topology, member, answers.told[member.uuid], shared)
         if isinstance(one, Problem):
             found.problems[member.uuid] = one
             continue
@@ -145,78 +145,6 @@ def survey(
             said = f"has xapi-sriov {one.told.version}, the master {VERSION}"
             found.problems[member.uuid] = _other_version(member, said)
     return found
-
-
-def _answers(
-    host: Host,
-    session: OwnSession,
-    topology: Topology,
-    asked: Sequence[Member],
-    meanwhile: Callable[[], object],
-    whole: bool,
-) -> Dict[str, Union[Told, Exception]]:
-    """Of each host, by UUID, what it told, or what that failed with: what is wrong with one host must not
-    cost the pool its answer."""
-    others = {member.uuid: member.ref for member in asked if member.uuid != topology.own}
-    kept = kept_inventories.load(host) if others else {}
-    found: Dict[str, Union[Told, Exception]] = {}
-    calls = Calls(host, session, SECONDS)
-    for uuid, ref in others.items():
-        args = {"known": kept[uuid].digest} if uuid in kept else {}
-        calls.make(uuid, "host.call_plugin", ref, "sriov", "inventory", args)
-    if len(others) < len(asked):
-        found[topology.own] = _told(lambda: _own(host, whole))
-    if others:
-        meanwhile()
-    found.update((uuid, _read(answer, kept.get(uuid))) for uuid, answer in calls.answers())
-    refusing = [uuid for uuid in others if uuid in kept and _is_refused(found[uuid])]
-    calls = Calls(host, session, SECONDS)
-    for uuid in refusing:  # its package is of a version without digests, since it was asked last
-        calls.make(uuid, "host.call_plugin", others[uuid], "sriov", "inventory", {})
-    found.update((uuid, _read(answer, None)) for uuid, answer in calls.answers())
-    _keep(host, topology, kept, {uuid: found[uuid] for uuid in others})
-    return found
-
-
-def _own(host: Host, whole: bool) -> Told:
-    if not whole:
-        return told.of_own(host)
-    from ..vf import host_inventory  # it loads much, as told.of_own says
-
-    return told.of_inventory(host_inventory.read(host))
-
-
-def _is_refused(answer: Union[Told, Exception]) -> bool:
-    return isinstance(answer, XapiFailure) and answer.details[0] == "SRIOV_BAD_ARGUMENT"
-
-
-def _read(answer: Any, kept: Optional[Told]) -> Union[Told, Exception]:
-    return answer if isinstance(answer, Exception) else _told(lambda: told.of_text(answer, kept))
-
-
-def _told(read: Callable[[], Told]) -> Union[Told, Exception]:
-    try:
-        return read()
-    except Exception as error:
-        return error
-
-
-def _keep(
-    host: Host,
-    topology: Topology,
-    kept: Mapping[str, Told],
-    found: Mapping[str, Union[Told, Exception]],
-) -> None:
-    """A host that did not answer now may do so the next time. One that gives no digest cannot confirm
-    anything."""
-    now = {uuid: one for uuid, one in kept.items() if uuid in topology.members}
-    for uuid, one in found.items():
-        if isinstance(one, Told):
-            now.pop(uuid, None)
-            if one.digest is not None:
-                now[uuid] = one
-    if now != kept:
-        kept_inventories.store(host, now)
 
 
 def again(host: Host, session: Any, topology: Topology, before: Survey) -> Survey:
@@ -254,7 +182,8 @@ def _judged(
         SILENT,
         f"Host {member.name} did not answer `inventory`: {why}.",
         "See that its toolstack runs. It has to answer "
-        f"`xe host-call-plugin host-uuid={member.uuid} plugin=sriov fn=inventory` within {SECONDS:.0f} s.",
+        f"`xe host-call-plugin host-uuid={member.uuid} plugin=sriov fn=inventory` within "
+        f"{host_answers.SECONDS:.0f} s.",
     )
 
 

@@ -1,55 +1,54 @@
 """What hosts told last, kept in /run/sriov/inventories of the master.
 
 A host is asked each time, and answers with a digest alone where its inventory is what it was. So what is kept
-saves that the same is sent and read again, and is never believed by itself. The file begins with a digest of
-the rest: one that is not as it was written is none. One that cannot be written costs the next call its time.
+saves that the same is sent and read again, and is never believed by itself.
 """
 
 import json
-from typing import Dict, Mapping
+from typing import Any, Dict, Mapping, Optional
 
 from .. import digest
-from ..errors import SriovError
 from ..machine.host import RUN_FOLDER, Host
-from ..vf import inventory_json
-from . import told
-from .told import Told
+from . import kept_file
 
 PATH = f"{RUN_FOLDER}/inventories"
-_MODE = 0o600
 
 
-def load(host: Host) -> Dict[str, Told]:
-    """By UUID of the host."""
-    try:
-        if host.mode(PATH) != _MODE:
-            host.remove_file(PATH)  # none of ours: a new one gets that mode
-            return {}
-        written, _, content = host.read_bytes(PATH).partition(b"\n")
-    except FileNotFoundError:
-        return {}
-    except OSError as error:
-        host.log(f"{PATH} cannot be read: {error.strerror}")
-        return {}
-    if written != digest.of(content).encode():
-        host.log(f"{PATH} is not as it was written")
-        return {}
-    build, known = json.loads(content.decode())
-    return told.from_json(known) if build == _build() else {}
+class Inventories:
+    """By UUID of the host. `digests`: those that hosts gave; what they told is read when it is asked for."""
+
+    def __init__(self, digests: Mapping[str, str], text: bytes) -> None:
+        self.digests = digests
+        self._text = text
+        self._told: Optional[Dict[str, Any]] = None
+
+    @property
+    def told(self) -> Dict[str, Any]:
+        """As told.Told."""
+        if self._told is None:
+            from . import told
+
+            self._told = told.from_json(json.loads(self._text.decode()))
+        return self._told
 
 
-def store(host: Host, known: Mapping[str, Told]) -> None:
-    """Where another process does the same just now, its file is as good."""
-    content = json.dumps([_build(), told.to_json(known)], separators=(",", ":")).encode()
-    try:
-        with host.lock("inventories", "keeping what hosts told", 0):
-            host.replace_file(PATH, digest.of(content).encode() + b"\n" + content, _MODE)
-    except SriovError as error:
-        if error.code != "SRIOV_BUSY":
-            host.log(f"{PATH} was not written: {error.message}")
-    except OSError as error:
-        host.log(f"{PATH} was not written: {error.strerror}")
+NONE = Inventories({}, b"[[],{}]")
+
+
+def load(host: Host) -> Inventories:
+    found = kept_file.load(host, PATH, _build())
+    return Inventories(found.head, found.text.content) if found else NONE
+
+
+def store(host: Host, known: Mapping[str, Any]) -> None:
+    """`known`: as told.Told, with digests."""
+    from . import told
+
+    text = json.dumps(told.to_json(known), separators=(",", ":")).encode()
+    head = {uuid: one.digest for uuid, one in known.items()}
+    kept = kept_file.Kept(head, kept_file.Text.of(text))
+    kept_file.store(host, PATH, _build(), kept, "inventories", "keeping what hosts told")
 
 
 def _build() -> str:
-    return digest.of_build(inventory_json, told)
+    return digest.of_build("vf/inventory_json.py", "pool/told.py")

@@ -8,7 +8,7 @@ from typing import Any, Dict, Iterable, Iterator, List, Mapping, NamedTuple, Opt
 from ..errors import SriovError
 from ..machine.host import Host
 from ..xapi.session import Xapi, XapiError
-from . import hosts, inventories, ledger, no_free_vf, pci_entries, placement, places, state
+from . import host_answers, hosts, inventories, ledger, no_free_vf, pci_entries, placement, places, state
 from .conflicts.view import Seen
 from .hosts import Member, Topology
 from .inventories import Survey
@@ -163,7 +163,7 @@ def release(of: Call, left: str, vfs: Iterable[str]) -> None:
     if member is None or not member.live:
         return
     try:
-        xapi = Xapi(of.host, of.session, inventories.SECONDS)
+        xapi = Xapi(of.host, of.session, host_answers.SECONDS)
         args = {"vm_uuid": of.vm_uuid, "vfs": ",".join(sorted(vfs))}
         xapi.call("host.call_plugin", member.ref, "sriov", "release_vfs", args)
     except XapiError as error:  # the VM has what it was to get

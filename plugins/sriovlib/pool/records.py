@@ -14,9 +14,10 @@ had when it was asked. All is read anew where that cannot be sure:
   there are more objects here than it counts, we were not told of one. An object that goes while xapi answers
   is counted, and not in the answer: a new one is asked for once more, and one that was known is as it was
   known, until the next time.
-- The file is of another build, or cannot be read.
+- The file is none: see kept_file.
 
-One that cannot be written costs the next call its time.
+Most calls find that nothing of what is kept has changed, and then it need not be read: it has an identity,
+which is a digest of it.
 """
 
 import json
@@ -24,19 +25,17 @@ import os
 from typing import Any, Callable, Dict, List, NamedTuple, Optional, Sequence, Tuple
 
 from .. import VERSION
-from ..errors import SriovError
 from ..machine.host import RUN_FOLDER, Host
 from ..xapi.session import SOCKET, Xapi, XapiFailure
-from . import FIELD, pci_entries, pinning
+from . import FIELD, kept_file, pci_entries, pinning
 from .ledger import MARK, NAMES
 from .networks import NULL, Record
 
-FORMAT = 3
+FORMAT = 4
 TRIES = 3  # answers that do not tell all objects that they count, before they are read without events
-_MODE = 0o600
-_BUILD = [VERSION, FORMAT]
+_BUILD = f"{VERSION} {FORMAT}"
 
-Objects = Dict[str, Dict[str, Optional[Record]]]  # class, as events name it -> reference -> what is kept
+ByClass = Dict[str, Dict[str, Optional[Record]]]  # class, as events name it -> reference -> what is kept
 Told = Dict[str, Dict[str, Record]]  # class -> reference -> record
 
 
@@ -104,10 +103,57 @@ _NO_VM = ("is_a_template", "is_a_snapshot", "is_control_domain")
 _WITH_FIELD: Record = {"field": True}  # of one of those that has the custom field of the VM that it is of
 
 
-class Kept(NamedTuple):
+class Objects:
+    """What is kept of the objects of a part, and the same as text: either is made of the other when it is
+    first asked for. `counts`: how many there are of each class."""
+
+    def __init__(
+        self, by_class: Optional[ByClass] = None, text: Optional[kept_file.Text] = None, counts: Any = None
+    ) -> None:
+        self._by_class = by_class
+        self._text = text
+        self._told: Optional[Told] = None
+        self.counts: Dict[str, int] = counts or {name: len(known) for name, known in self.by_class.items()}
+
+    @property
+    def by_class(self) -> ByClass:
+        if self._by_class is None:
+            self._by_class = json.loads(self.text.content.decode())
+        return self._by_class
+
+    @property
+    def text(self) -> kept_file.Text:
+        if self._text is None:
+            text = json.dumps(self._by_class, separators=(",", ":"))
+            self._text = kept_file.Text.of(text.encode())
+        return self._text
+
+    @property
+    def told(self) -> Told:
+        """With the fields that concern us. Of VMs the real ones: no templates, snapshots, control domains."""
+        if self._told is None:
+            self._told = {
+                name: {
+                    ref: {**_USUAL[name], **record}
+                    for ref, record in known.items()
+                    if record is not None and record != _WITH_FIELD
+                }
+                for name, known in self.by_class.items()
+            }
+        return self._told
+
+
+class Known(NamedTuple):
+    """What xapi has of a part."""
+
     source: List[str]  # the process that told it
-    token: str  # empty: nothing was told yet
+    token: str  # empty: nothing was told yet, or not by events
     objects: Objects
+
+    @property
+    def identity(self) -> Optional[str]:
+        """What else is told has another one; None where it was not told in the usual way."""
+        return self.objects.text.identity if self.source and self.token else None
 
 
 class Records:
@@ -119,8 +165,7 @@ class Records:
         self.xapi = xapi
         self._to_change = to_change
         self._source: Optional[List[str]] = None
-        self._kept: Dict[str, Kept] = {}
-        self._told: Dict[str, Tuple[Objects, Told]] = {}  # what was returned last, and of what it was made
+        self._kept: Dict[str, Known] = {}
 
     def by(self, xapi: Xapi) -> "Records":
         """The same, with what is known, asked for by `xapi` from now on, which is of the same session."""
@@ -128,9 +173,12 @@ class Records:
         return self
 
     def of(self, part: Part) -> Told:
-        """As xapi has them now, with the fields that concern us. Of VMs the real ones: no templates,
-        snapshots, control domains. The same object where nothing has changed since this was asked for last.
-        Raises what `Xapi.call` raises."""
+        """As Objects.told, as xapi has them now: the same object where nothing has changed since this was
+        asked for last. Raises what `Xapi.call` raises."""
+        return self.ask(part).objects.told
+
+    def ask(self, part: Part) -> Known:
+        """As xapi has it now. Raises what `Xapi.call` raises."""
         if self._source is None:
             self._source = _source(self.host, self.xapi)
         nothing = _nothing(self._source, part)
@@ -139,26 +187,19 @@ class Records:
         self._kept[part.name] = now
         if now.token not in ("", before.token) and self._source and part not in self._to_change:
             _store(self.host, part, now)
-        objects, told = self._told.get(part.name, (None, {}))
-        if now.objects is not objects:
-            told = {
-                name: {
-                    ref: {**_USUAL[name], **record}
-                    for ref, record in known.items()
-                    if record is not None and record != _WITH_FIELD
-                }
-                for name, known in now.objects.items()
-            }
-            self._told[part.name] = now.objects, told
-        return told
+        return now
 
     def with_field(self) -> List[str]:
         """The templates and snapshots that had the custom field when `of` was asked for VMs: references."""
-        return [ref for ref, record in self._kept[VMS.name].objects["vm"].items() if record == _WITH_FIELD]
+        return [
+            ref
+            for ref, record in self._kept[VMS.name].objects.by_class["vm"].items()
+            if record == _WITH_FIELD
+        ]
 
     def tell(self, part: Part, class_name: str, ref: str, record: Record) -> bool:
         """Whether what was returned last is so too in this record, which xapi was asked for since."""
-        known = self._kept[part.name].objects[class_name]
+        known = self._kept[part.name].objects.by_class[class_name]
         return ref in known and known[ref] == _kept_of(class_name, record)
 
     def anew(self, part: Part) -> "Records":
@@ -179,11 +220,11 @@ def _source(host: Host, xapi: Xapi) -> List[str]:
     return [master, started, f"{found.st_ino} {found.st_mtime_ns}"] if started else []
 
 
-def _nothing(source: List[str], part: Part) -> Kept:
-    return Kept(source, "", {name: {} for name in part.classes})
+def _nothing(source: List[str], part: Part) -> Known:
+    return Known(source, "", Objects({name: {} for name in part.classes}))
 
 
-def _up_to_date(xapi: Xapi, kept: Kept, nothing: Kept) -> Kept:
+def _up_to_date(xapi: Xapi, kept: Known, nothing: Known) -> Known:
     """What is kept with what has changed since; `nothing` to begin anew with."""
     now = kept
     for _ in range(TRIES):
@@ -200,40 +241,57 @@ def _up_to_date(xapi: Xapi, kept: Kept, nothing: Kept) -> Kept:
     return _all(xapi, nothing)
 
 
-def _all(xapi: Xapi, nothing: Kept) -> Kept:
+def _all(xapi: Xapi, nothing: Known) -> Known:
     """Read without events, and not kept: xapi has objects that event.from does not tell of, as it cannot of
     one without a stamp (ocaml/database/db_xml.ml, get_int64, takes 0 for a stamp that the file has not)."""
-    objects: Objects = {}
-    for name in nothing.objects:
+    objects: ByClass = {}
+    for name in nothing.objects.counts:
         found = xapi.call(f"{_API_NAMES.get(name, name)}.get_all_records")
         objects[name] = {ref: _kept_of(name, record) for ref, record in found.items()}
-    return nothing._replace(objects=objects)
+    return nothing._replace(objects=Objects(objects))
 
 
-def _next(xapi: Xapi, kept: Kept) -> Tuple[Kept, bool]:
-    """With what has changed since; and whether there are as many objects as xapi counts."""
-    objects: Objects = {name: dict(known) for name, known in kept.objects.items()}
-    is_changed = False
+def _next(xapi: Xapi, kept: Known) -> Tuple[Known, bool]:
+    """With what has changed since; and whether there are as many objects as xapi counts. A token since which
+    nothing was written tells what the new one would."""
+    changes = _Changes(kept.objects)
+    question = ("event.from", list(kept.objects.counts), kept.token, 0.0)
+    if "vm" in kept.objects.counts:  # 7 KB each, of which little is kept
+        rest = xapi.call_for_each("events", changes.take, *question)
+    else:
+        rest = xapi.call(*question)
+        for event in rest["events"]:
+            changes.take(event)
+    objects, counts = changes.objects(), rest["valid_ref_counts"]
+    is_all = all(count == int(counts[name]) for name, count in objects.counts.items())
+    if kept.token and not changes.any:
+        return kept, is_all
+    return Known(kept.source, rest["token"], objects), is_all
 
-    def take(event: Record) -> None:
-        nonlocal is_changed
-        is_changed = True
-        known, ref = objects[event["class"]], event["ref"]
+
+class _Changes:
+    """What events say of objects that were known before."""
+
+    def __init__(self, before: Objects) -> None:
+        self._before = before
+        self._now: ByClass = {}
+
+    @property
+    def any(self) -> bool:
+        return bool(self._now)
+
+    def take(self, event: Record) -> None:
+        if not self._now:
+            self._now = {name: dict(known) for name, known in self._before.by_class.items()}
+        known, ref = self._now[event["class"]], event["ref"]
         if event["operation"] == "del":
             known.pop(ref, None)
         else:
             known[ref] = _kept_of(event["class"], event["snapshot"])
 
-    question = ("event.from", list(objects), kept.token, 0.0)
-    if "vm" in objects:  # 7 KB each, of which little is kept
-        rest = xapi.call_for_each("events", take, *question)
-    else:
-        rest = xapi.call(*question)
-        for event in rest["events"]:
-            take(event)
-    counts = rest["valid_ref_counts"]
-    is_all = all(len(known) == int(counts[name]) for name, known in objects.items())
-    return Kept(kept.source, rest["token"], objects if is_changed else kept.objects), is_all
+    def objects(self) -> Objects:
+        """Those of before where nothing that is kept has changed."""
+        return Objects(self._now) if self._now and self._now != self._before.by_class else self._before
 
 
 def _kept_of(class_name: str, record: Record) -> Optional[Record]:
@@ -253,45 +311,18 @@ def _kept_of(class_name: str, record: Record) -> Optional[Record]:
 
 
 def _path(part: Part) -> str:
-    return f"{RUN_FOLDER}/xapi-{part.name}.json"
+    return f"{RUN_FOLDER}/xapi-{part.name}"
 
 
-def _load(host: Host, part: Part, source: List[str]) -> Optional[Kept]:
-    path = _path(part)
-    try:
-        if host.mode(path) != _MODE:
-            host.remove_file(path)  # none of ours: a new one gets that mode
-            return None
-        found = json.loads(host.read(path))
-    except FileNotFoundError:
+def _load(host: Host, part: Part, source: List[str]) -> Optional[Known]:
+    """What that process told; where none is known, nothing."""
+    found = kept_file.load(host, _path(part), _BUILD) if source else None
+    if found is None:
         return None
-    except (OSError, ValueError, RecursionError) as error:
-        host.log(f"{path} cannot be read: {error}")
-        return None
-    if source and isinstance(found, dict) and [found.get("build"), found.get("source")] == [_BUILD, source]:
-        kept = Kept(source, found.get("token", ""), found.get("objects", {}))
-        if kept.token and isinstance(kept.token, str) and _is_of(part, kept.objects):
-            return kept
-    return None
+    told_by, token, counts = found.head
+    return Known(source, token, Objects(None, found.text, counts)) if told_by == source else None
 
 
-def _is_of(part: Part, objects: Any) -> bool:
-    return (
-        isinstance(objects, dict)
-        and list(objects) == list(part.classes)
-        and all(isinstance(known, dict) for known in objects.values())
-        and all(one is None or isinstance(one, dict) for known in objects.values() for one in known.values())
-    )
-
-
-def _store(host: Host, part: Part, kept: Kept) -> None:
-    """Where another process does the same just now, its file is as good."""
-    path, content = _path(part), {"build": _BUILD, **kept._asdict()}
-    try:
-        with host.lock("records", "keeping what xapi told", 0):
-            host.replace_file(path, json.dumps(content, separators=(",", ":")).encode(), _MODE)
-    except SriovError as error:
-        if error.code != "SRIOV_BUSY":
-            host.log(f"{path} was not written: {error.message}")
-    except OSError as error:
-        host.log(f"{path} was not written: {error.strerror}")
+def _store(host: Host, part: Part, known: Known) -> None:
+    kept = kept_file.Kept([known.source, known.token, known.objects.counts], known.objects.text)
+    kept_file.store(host, _path(part), _BUILD, kept, "records", "keeping what xapi told")

@@ -55,10 +55,10 @@ class Xapi:
         self._session = session
         self._deadline = time.monotonic() + seconds
 
-    def renewed(self) -> "Xapi":
-        """The same session with all its time before it, for what must be done even when time is up."""
-        again = Xapi.__new__(Xapi)
-        again.__dict__.update(self.__dict__, _deadline=time.monotonic() + SECONDS)
+    def renewed(self, seconds: float = SECONDS) -> "Xapi":
+        """The same session with all this time before it, for what must be done even when time is up."""
+        again = type(self).__new__(type(self))
+        again.__dict__.update(self.__dict__, _deadline=time.monotonic() + seconds)
         return again
 
     def call(self, method: str, *params: Any) -> Any:
