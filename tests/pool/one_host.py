@@ -18,10 +18,10 @@ from sriovlib.calls import table
 from sriovlib.errors import SriovError
 from sriovlib.machine import netlink
 from sriovlib.machine.host import RUN_FOLDER
-from sriovlib.pool import checked_keys, kept_inventories
+from sriovlib.pool import checked_keys, kept_answer, kept_inventories
 from sriovlib.vf import create
 
-_TOLD = (f"{RUN_FOLDER}/xapi-", checked_keys.PATH, kept_inventories.PATH)
+_TOLD = (f"{RUN_FOLDER}/xapi-", checked_keys.PATH, kept_inventories.PATH, kept_answer.PATH)
 
 
 def call(host: Machine, pool: Optional[SmallPool], function: str, **args: str) -> Any:
@@ -41,8 +41,8 @@ def problems(host: Machine, pool: SmallPool, code: str) -> List[Any]:
 
 def tree(host: Machine) -> Dict[str, Any]:
     """All files and links of the machine, sysfs and what the imitated kernel keeps among them; but for the
-    log, for what xapi and other hosts told (records.py, checked_keys.py, kept_inventories.py), and for
-    locks, whose files name their last holder, with their folder."""
+    log, for what xapi and other hosts told (records.py, checked_keys.py, kept_inventories.py,
+    kept_answer.py), and for locks, whose files name their last holder, with their folder."""
     found: Dict[str, Any] = {}
     for folder, folders, names in os.walk(host.path("")):
         for name in (*folders, *names):

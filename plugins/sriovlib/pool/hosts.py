@@ -68,6 +68,7 @@ class Topology(NamedTuple):
     own: str  # UUID of the host that this process runs on
     members: Dict[str, Member]  # by UUID
     network_records: Dict[str, Record]
+    identity: Optional[str] = None  # which no other has; None: see records.Known
 
     @property
     def live(self) -> List[Member]:
@@ -122,7 +123,8 @@ def own_uuid(host: Host) -> str:
 
 def read(host: Host, records: Records) -> Topology:
     """Raises what `Xapi.call` raises."""
-    found = records.of(HOSTS)
+    known, own = records.ask(HOSTS), own_uuid(host)
+    found = known.objects.told
     hosts, metrics, pif_records, network_records = map(found.__getitem__, HOSTS.classes)
     of_host: Dict[str, Dict[str, Record]] = {ref: {} for ref in hosts}
     for ref, pif in pif_records.items():
@@ -142,7 +144,8 @@ def read(host: Host, records: Records) -> Topology:
         )
         for ref, record in hosts.items()
     }
-    return Topology(own_uuid(host), members, network_records)
+    identity = f"{own} {known.identity}" if known.identity else None
+    return Topology(own, members, network_records, identity)
 
 
 def read_own(xapi: Xapi, uuid: str, pfs: Iterable[PhysicalFunction]) -> OwnHost:

@@ -30,6 +30,7 @@ from .networks import NULL, Record
 from .placement import Held
 from .records import LEDGER, VMS, Part, Records, Told
 
+ReadKeys = Callable[[Mapping[str, str]], ledger.Ledger]
 OnHost = Dict[Tuple[str, str], str]  # UUID of a host, and address -> UUID of a VM
 STARTS = {"start", "start_on", "resume", "resume_on"}
 _NO_VMS = (
@@ -256,20 +257,23 @@ def read(records: Records, uuids: Mapping[str, str]) -> PoolState:
     return Reader(records, uuids).read()
 
 
+def of_records(told: Told, vms: Told, uuids: Mapping[str, str], read_keys: ReadKeys) -> PoolState:
+    """As `read`, of the records of LEDGER and of VMS."""
+    return _of_pool(told, read_keys).with_vms(_vms(vms["vm"], uuids), None)
+
+
 def read_here(records: Records, own: str, pfs: Iterable[PhysicalFunction]) -> Pool:
     """Three calls for this host, and some for GPUs among the PFs; and the pool. `own`: UUID of this host."""
     here = hosts.read_own(records.xapi, own, pfs)
     return Pool(here, read(records, {here.member.ref: own}))
 
 
-def read_ledger(
-    records: Records, read_keys: Callable[[Mapping[str, str]], ledger.Ledger] = ledger.read
-) -> PoolState:
+def read_ledger(records: Records, read_keys: ReadKeys = ledger.read) -> PoolState:
     """No VM is asked for."""
     return _of_pool(records.of(LEDGER), read_keys)
 
 
-def _of_pool(told: Told, read_keys: Callable[[Mapping[str, str]], ledger.Ledger]) -> PoolState:
+def _of_pool(told: Told, read_keys: ReadKeys) -> PoolState:
     ((ref, pool),) = told["pool"].items()
     entries, unreadable, keys = read_keys(pool["other_config"])
     return PoolState(

@@ -8,7 +8,7 @@ from typing import Any
 from ...machine.host import Host
 from ...xapi.kept_session import first_call
 from ...xapi.session import Xapi
-from .. import custom_field, hosts
+from .. import checked_keys, custom_field, inputs
 from ..conflicts.look import look
 from ..conflicts.view import Seen
 from ..records import Records
@@ -42,4 +42,4 @@ def check(host: Host) -> None:
 
 
 def _look(host: Host, session: Any, records: Records) -> Seen:
-    return look(host, session, records, hosts.read(host, records))
+    return look(inputs.ask(records, session), lambda keys: checked_keys.read(host, keys))

@@ -1,17 +1,14 @@
-"""Takes one look at the pool: all live hosts are asked, the ledger and all VMs read."""
+"""What the pool is by what was asked of it. Pure, but for what xapi may have to be asked besides."""
 
-from typing import Any
-
-from ...machine.host import Host
 from .. import inventories, state
-from ..hosts import Topology
-from ..records import Records
+from ..inputs import Inputs
+from ..state import ReadKeys
 from .view import Seen
 
 
-def look(host: Host, session: Any, records: Records, pool: Topology) -> Seen:
-    """Raises what `Xapi.call` raises."""
-    reader = state.Reader(records, pool.uuids)
-    surveyed = inventories.survey(host, session, pool, pool.live, reader.read)
-    now = reader.read()
-    return Seen(pool, surveyed, now, now.held(surveyed.running(), surveyed.starting()))
+def look(pool: Inputs, read_keys: ReadKeys) -> Seen:
+    """`read_keys`: as ledger.read. Raises what `Xapi.call` raises."""
+    topology = pool.topology
+    surveyed = inventories.judged(pool.besides, topology, topology.live, pool.answers)
+    now = state.of_records(pool.ledger.objects.told, pool.vms.objects.told, topology.uuids, read_keys)
+    return Seen(topology, surveyed, now, now.held(surveyed.running(), surveyed.starting()))

@@ -1,0 +1,97 @@
+"""A pool whose `list_assignments` is called without a server, for tests of what is kept of its answer: an
+imitated xapi, and hosts that tell what they are made to tell."""
+
+import json
+import os
+from typing import Any, Callable, Optional
+
+import asked_pool
+import pytest
+from calls import Origin
+from dispatch import answer
+from sriovlib.calls.list_assignments import list_assignments
+from sriovlib.machine.host import Host
+from sriovlib.pool import kept_answer
+from sriovlib.xapi.own_session import OwnSession
+from sriovlib.xapi.session import Xapi, XapiFailure
+from told_pool import FarHost, ToldPool, patched
+from values import Failure
+
+HOSTS = 2  # each may be the master
+
+
+class ListedPool(ToldPool):
+    """`hits`: how many answers were kept ones."""
+
+    def __init__(self, folder: str, patch: pytest.MonkeyPatch) -> None:
+        super().__init__(folder)
+        self.by_xapi = asked_pool.Pool(folder)
+        self.hosts = self.hosts[:HOSTS]
+        self.asked_by = 0
+        self.hits = 0
+        patched(patch, self)
+        patch.setattr(Xapi, "call", self._call)
+        patch.setattr(Xapi, "call_for_each", self._call_for_each)
+        load = kept_answer.load
+
+        def counted(host: Host, key: str) -> Optional[str]:
+            found = load(host, key)
+            self.hits += found is not None
+            return found
+
+        patch.setattr(kept_answer, "load", counted)
+        network = self.database.create("network", {"name_label": "lan", "bridge": "xenbr1"})
+        for ref in self.by_xapi.refs:
+            values = {"device": "eth1", "network": network, "host": ref, "physical": True, "VLAN": -1}
+            self.database.create("PIF", values)
+
+    @property
+    def database(self) -> Any:
+        return self.by_xapi.database
+
+    def called(self, ref: str) -> FarHost:
+        return self.hosts[self.by_xapi.refs.index(ref)]
+
+    def _call(self, method: str, *params: Any) -> Any:
+        origin = Origin(self.by_xapi.refs[self.asked_by], local=True)
+        xapi = self.by_xapi.xapi
+        try:
+            session = answer(xapi, origin, "session.login_with_password", ["root", ""])
+            found = answer(xapi, origin, method, [session, *params])
+        except Failure as failure:
+            raise XapiFailure(failure.description) from failure
+        return json.loads(json.dumps(found))
+
+    def _call_for_each(self, member: str, take: Callable[[Any], object], method: str, *params: Any) -> Any:
+        found = self._call(method, *params)
+        for element in found.pop(member):
+            take(element)
+        return found
+
+    def checked(self, number: int = 0) -> bool:
+        """Whether a call on that host answers what was kept. One that has nothing answers the same."""
+        before = self.hits
+        found = self.lists(number, self.by_xapi.hosts[number])
+        is_kept = self.hits > before
+        self.anew += 1
+        assert sorted_lists(found) == sorted_lists(
+            self.lists(number, Host(f"{self.folder}/anew-{self.anew}"))
+        )
+        return is_kept
+
+    def lists(self, number: int, host: Host) -> Any:
+        """What the call answers on that host, with what is kept in `host`."""
+        self.asked_by = number
+        path = host.path("/etc/xensource-inventory")
+        if not os.path.exists(path):
+            os.makedirs(os.path.dirname(path), exist_ok=True)
+            with open(path, "w") as file:
+                file.write(f"INSTALLATION_UUID='{self.hosts[number].uuid}'\n")
+        return json.loads(list_assignments(host, OwnSession(""), {}))
+
+
+def sorted_lists(value: Any) -> Any:
+    """Some lists of an answer are in the order in which xapi told its objects."""
+    if isinstance(value, dict):
+        return {name: sorted_lists(one) for name, one in value.items()}
+    return sorted(map(sorted_lists, value), key=json.dumps) if isinstance(value, list) else value
