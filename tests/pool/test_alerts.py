@@ -89,7 +89,7 @@ def test_nothing_is_told_of_a_pool_without_troubles(pool: Pool) -> None:
 def test_a_restore_that_failed(pool: Pool) -> None:
     cannot_be_restored(pool.other)
     assert checked(pool) == {pool.other.uuid: RESTORE_FAILED}
-    assert all(word in text(pool) for word in ("host2", "0000:0e:00.0", "sriov-restore"))
+    assert all(word in text(pool) for word in ("Host host2", "0000:0e:00.0", "sriov-restore"))
     (record,) = pool.api("message.get_all_records").values()
     assert (record["cls"], record["priority"]) == ("Host", 3)
     put_right(pool.other)
@@ -156,7 +156,7 @@ def test_a_running_vm_whose_vf_is_gone(pool: Pool) -> None:
     pool.start(vm, pool.one)
     gone(pool.one)
     assert checked(pool) == {vm: VF_MISSING}
-    assert all(word in text(pool) for word in ("web", "host1", VF, "Shut it down"))
+    assert all(word in text(pool) for word in ("web", "host1", VF, "sriov-restore", "Shut it down"))
     pool.shut_down(vm)
     assert checked(pool) == {}
 

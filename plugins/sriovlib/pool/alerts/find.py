@@ -68,9 +68,9 @@ def _is_without_plugin(seen: Seen, uuid: str) -> bool:
 
 def _of_restore(name: str, failures: Mapping[str, str]) -> str:
     errors = [line(error, LONGEST).rstrip(".") for _, error in sorted(failures.items())]
-    more = f"; and {len(errors) - SHOWN} more" if len(errors) > SHOWN else ""
+    shown = [*errors[:SHOWN], f"and {len(errors) - SHOWN} more"] if len(errors) > SHOWN else errors
     return (
-        f"{name} does not have the VFs that its /etc/sriov.conf wants: {'; '.join(errors[:SHOWN])}{more}. "
+        f"Host {name} does not have the VFs that its /etc/sriov.conf wants: {'; '.join(shown)}. "
         "VMs with VFs may not start there. Put that right and run `sriov-restore` on that host; its "
         "`journalctl -t sriov` says more."
     )
@@ -91,7 +91,8 @@ def _vms(seen: Seen, now: float) -> Iterator[Tuple[Alert, str]]:
                 yield Alert(VF_MISSING, uuid), f"{moved[uuid].message} {moved[uuid].hint}"
         elif where is not None and vm.is_running:
             text = f"{seen.vm(uuid)} runs on {where.member.name} without VFs of its requests: {said}. "
-            yield Alert(VF_MISSING, uuid), f"{text}Shut it down and start it: it gets VFs again."
+            text += "Shut it down and start it: it gets VFs, where some are free."
+            yield Alert(VF_MISSING, uuid), text
 
 
 def _lacks(seen: Seen, where: Surveyed, uuid: str, entry: Entry, lease: Lease) -> str:
@@ -104,7 +105,10 @@ def _lacks(seen: Seen, where: Surveyed, uuid: str, entry: Entry, lease: Lease) -
     vfs = where.inventory.vfs
     own = [lease.vfs[one.number] for one in entry.requests if one.number in lease.vfs]
     gone = [address for address in own if address not in vfs]
-    said = [f"the host has no VF {listed(gone, SHOWN)}"] if gone else []
+    said = []
+    if gone:
+        remedy = "`sriov-restore` there makes what its /etc/sriov.conf wants"
+        said.append(f"the host has no VF {listed(gone, SHOWN)} ({remedy})")
     if where.inventory.owners_known:
         owners = {address: vfs[address].assigned_to for address in own if address in vfs}
         unplugged = [address for address, owner in owners.items() if owner is None or owner.vm_uuid != uuid]
