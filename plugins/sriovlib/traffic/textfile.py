@@ -8,7 +8,7 @@ sum of ours and begins with 0 for each domain: what the driver's says, other VMs
 
 from typing import Dict, Mapping
 
-from ..exposition import Labels, head, sample
+from ..exposition import Labels, braced, head, sample
 from ..machine.vf_counters import Counters
 from .places import Place
 from .rates import Carried
@@ -27,11 +27,12 @@ _NOTHING = Counters(0, 0, 0, 0, 0, 0)
 def text(told: Mapping[str, Place], totals: Mapping[str, Carried]) -> str:
     """`told`: the VFs of which there is a reading; `totals`: see rates.added."""
     lines = head("sriov_vf_info", "gauge", "A VF of a running VM, and the VM's name")
-    for vf in sorted(told):
-        named = (*_labels(vf, told[vf]), ("vm", told[vf].vm_name or ""))
-        lines.append(sample("sriov_vf_info", named, 1))
+    labels = {vf: _labels(vf, told[vf]) for vf in sorted(told)}
+    for vf, own_labels in labels.items():
+        lines.append(sample("sriov_vf_info", (*own_labels, ("vm", told[vf].vm_name or "")), 1))
+    shown = {vf: braced(own_labels) for vf, own_labels in labels.items()}  # once for all counters
     for counter, described in _COUNTERS:
-        own = [vf for vf in sorted(told) if _is_counted(counter, told[vf])]
+        own = [vf for vf in shown if _is_counted(counter, told[vf])]
         name = f"sriov_vf_{counter}_total"
         lines += head(name, "counter", described) if own else []
         for vf in own:
@@ -39,7 +40,7 @@ def text(told: Mapping[str, Place], totals: Mapping[str, Carried]) -> str:
             is_own = total is not None and total.holder == told[vf].holder
             counted = total.counters if total is not None and is_own else _NOTHING
             value: int = getattr(counted, counter)
-            lines.append(sample(name, _labels(vf, told[vf]), value))
+            lines.append(f"{name}{shown[vf]} {value}")
     return "".join(line + "\n" for line in lines)
 
 
