@@ -8,7 +8,7 @@ after the last. A VM that runs, or is gone, needs nothing more: whoever sees tha
 import json
 import os
 import socket
-from typing import Any, Dict, Iterator, Mapping, Optional
+from typing import Any, Dict, Iterator, List, Mapping, NamedTuple, Optional
 
 from sriovlib.safetext import safe, shortened
 
@@ -41,6 +41,42 @@ def begin(pool: Pool, vm: str, source: Optional[str], target: str) -> None:
 
 def end(pool: Pool, vm: str) -> None:
     pool.call("pool.remove_from_other_config", pool.ref, f"{KEY}{vm}")
+
+
+class Halted(NamedTuple):
+    """A VM that was shut down on the way to host `to` (a UUID), and nobody has started since. `who` began."""
+
+    uuid: str
+    name: str
+    to: str
+    who: str
+
+
+def halted(pool: Pool, source: str) -> List[Halted]:
+    """Those that came from that host, and with which xapi does nothing. What cannot be read is left to
+    `notices`."""
+    found = []
+    for key, text in sorted(pool.other_config().items()):
+        if not key.startswith(KEY):
+            continue
+        vm = key[len(KEY) :]
+        try:
+            document: Dict[str, Any] = json.loads(text)
+            if document["from"] != source:
+                continue
+            record = pool.call("VM.get_record", pool.call("VM.get_by_uuid", vm))
+            one = Halted(
+                vm, shown.sentence(record["name_label"]), str(document["to"]), safe(str(document["who"]))
+            )
+        except Failed as failed:
+            if failed.code not in ("UUID_INVALID", "HANDLE_INVALID"):
+                raise
+            continue
+        except (ValueError, LookupError, TypeError, RecursionError):
+            continue
+        if record["power_state"] == "Halted" and not record["current_operations"]:
+            found.append(one)
+    return found
 
 
 def notices(pool: Pool, keys: Mapping[str, str]) -> Iterator[str]:

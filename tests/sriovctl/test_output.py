@@ -76,6 +76,7 @@ WORDS = {  # the least that each command takes
     "assign": ["web", "--network", "xenbr1"],
     "unassign": ["web", "--all"],
     **{name: ["web", "host2"] for name in ("relocate", "migrate")},
+    "evacuate": ["host1"],
     **{name: ["web"] for name in ("suspend", "resume", "detach", "attach")},
     "count": ["host1/eth1", "2"],
     "configure": ["host1/eth1:2"],

@@ -17,7 +17,7 @@ from .changing import PLACED, TAKEN, of_vm, show_placed
 def migrate(client: Client, args: argparse.Namespace) -> int:
     pool = client.pool
     vm, target = names.vm(pool, args.vm), names.host(pool, args.to)
-    asked = {**_guest(args), **allowed(args)}
+    asked = {**guest_seconds(args), **allowed(args)}
     would = f"move VM {vm.name} to host {target.name} while it runs, with VFs there"
     with client.progress(f"Moving VM {vm.name}") as progress:
         answer = migration.migrate(pool, vm, target, progress.say, **asked, **client.dry)
@@ -39,7 +39,7 @@ def _times(answer: Record) -> str:
     )
 
 
-def _guest(args: argparse.Namespace) -> Dict[str, str]:
+def guest_seconds(args: argparse.Namespace) -> Dict[str, str]:
     return {} if args.guest_timeout is None else {"timeout": f"{args.guest_timeout:.0f}"}
 
 
@@ -54,7 +54,7 @@ def allowed(args: argparse.Namespace) -> Dict[str, str]:
     return asked
 
 
-def _guest_argument(parser: argparse.ArgumentParser) -> None:
+def guest_argument(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--guest-timeout",
         type=seconds(1),
@@ -67,7 +67,7 @@ def _migrate_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("vm", metavar="VM", help="a running VM with VFs")
     parser.add_argument("to", metavar="HOST", help="where it is to run")
     allowing_arguments(parser)
-    _guest_argument(parser)
+    guest_argument(parser)
 
 
 def allowing_arguments(parser: argparse.ArgumentParser) -> None:
@@ -94,7 +94,7 @@ def allowing_arguments(parser: argparse.ArgumentParser) -> None:
 def detach(client: Client, args: argparse.Namespace) -> int:
     vm = names.vm(client.pool, args.vm)
     with client.progress(f"Detaching the VFs of VM {vm.name}") as progress:
-        answer = migration.detach(client.pool, vm, progress.say, **_guest(args))
+        answer = migration.detach(client.pool, vm, progress.say, **guest_seconds(args))
     client.show(of_vm(vm, answer["detached"]), TAKEN)
     client.warnings(answer)
     client.say(
@@ -126,7 +126,7 @@ def _show_attached(client: Client, vm: names.Vm, answer: Record) -> None:
 
 def _detach_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("vm", metavar="VM", help="a running VM with VFs")
-    _guest_argument(parser)
+    guest_argument(parser)
 
 
 def _attach_arguments(parser: argparse.ArgumentParser) -> None:
@@ -139,7 +139,7 @@ def _attach_arguments(parser: argparse.ArgumentParser) -> None:
 def suspend(client: Client, args: argparse.Namespace) -> int:
     vm = names.vm(client.pool, args.vm)
     with client.progress(f"Suspending VM {vm.name}") as progress:
-        answer = migration.suspend(client.pool, vm, progress.say, **_guest(args))
+        answer = migration.suspend(client.pool, vm, progress.say, **guest_seconds(args))
     client.warnings(answer)
     client.say(f"VM {vm.name} is suspended. {_resumes(vm)}")
     return DONE

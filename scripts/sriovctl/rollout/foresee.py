@@ -28,23 +28,25 @@ def foresee(
         seen = {}
         for guest in plan.stop:
             tell(f"where VM {guest.name} of host {plan.host.name} can go")
-            seen[guest.uuid] = _of_guest(pool, guest, pinned, others, allowed, tell)
+            seen[guest.uuid] = of_guest(pool, guest, pinned, others, allowed, tell)
         found.append(plan._replace(foreseen=seen))
         done.add(plan.host.uuid)
     return found
 
 
-def _of_guest(
+def of_guest(
     pool: Pool, guest: Guest, pinned: str, others: Sequence[Host], allowed: Dict[str, str], tell: Tell
 ) -> Foreseen:
+    """Of one VM: the first of these hosts that can have it."""
     if not others:
-        return Foreseen("", "", "no other host takes VMs")
+        return Foreseen("", "", "no other host takes VMs", "Enable another host (`xe host-enable`).")
     try:
         ref = pool.call("VM.get_by_uuid", guest.uuid)
         vm = names.vm_of(ref, pool.call("VM.get_record", ref))
     except Failed as failed:
         return Foreseen("", "", failed.message.rstrip("."))
     whys: List[str] = []
+    hints: List[str] = []
     for other in others:
         try:
             if pinned == plans.MIGRATE:
@@ -53,7 +55,8 @@ def _of_guest(
             return _relocated(pool, guest, vm, other, allowed)
         except Failed as failed:
             whys.append(failed.message.rstrip("."))
-    return Foreseen("", "", "; ".join(dict.fromkeys(whys)))
+            hints.append(failed.hint)
+    return Foreseen("", "", "; ".join(dict.fromkeys(whys)), " ".join(dict.fromkeys(filter(None, hints))))
 
 
 def _relocated(pool: Pool, guest: Guest, vm: Vm, other: Host, allowed: Dict[str, str]) -> Foreseen:

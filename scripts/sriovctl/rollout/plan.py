@@ -83,11 +83,12 @@ class Act(NamedTuple):
 class Foreseen(NamedTuple):
     """What becomes of a VM that xapi cannot move, as the pool is now: it is moved while it runs (MIGRATE), or
     shut down and started elsewhere (RELOCATE), on host `to` and for the reason `why`. `how` is empty where no
-    host can have it, which may change as hosts get their VFs."""
+    host can have it, which may change as hosts get their VFs; `hint`: what helps."""
 
     how: str
     to: str
     why: str
+    hint: str = ""
 
 
 class HostPlan(NamedTuple):

@@ -12,7 +12,7 @@ from typing import Any, Callable, Dict, Iterable, List, Optional, Sequence, Type
 from sriovlib.safetext import plural
 
 from .. import migration, names, relocation, shown, tasks
-from ..errors import Failed
+from ..errors import INTERRUPTED, Failed
 from ..names import Vm
 from ..pool import Host, Pool
 from ..tasks import Tell
@@ -301,6 +301,8 @@ def _to_one(pool: Pool, uuid: str, home: Host, others: Sequence[Host], go: Calla
             go(vm, other)
             return
         except Failed as failed:
+            if failed.code == INTERRUPTED:
+                raise
             now = _vm(pool, uuid)
             if now is not None and now.record["resident_on"] == other.ref:
                 raise  # it has come there, and something is amiss
