@@ -18,6 +18,7 @@ class Fields(NamedTuple):
 
 Shape = Union[Tuple[type, ...], List[Any], Fields]
 
+_LARGEST = 2**53  # what every JSON reader keeps exact
 _NULL = type(None)
 _NAME = (str,)
 _TEXT = (str, _NULL)
@@ -138,4 +139,6 @@ def _fits(value: Any, shape: Shape) -> bool:
         )
     if isinstance(shape, list):
         return isinstance(value, list) and all(_fits(one, shape[0]) for one in value)
+    if isinstance(value, int):  # as a truth value is, for Python
+        return type(value) in shape and abs(value) <= _LARGEST
     return isinstance(value, shape)

@@ -5,6 +5,7 @@ import os
 import signal
 import sys
 import time
+from contextlib import suppress
 from typing import Any, Callable, List, Optional, Sequence
 
 from . import completion, grammar, output, seen_names, settings, terminal, undone
@@ -91,13 +92,12 @@ def unforeseen(command: str, error: Exception) -> Failed:
 
 
 def _closed(client: Client, by_socket: bool) -> None:
-    try:
+    with suppress(Exception, KeyboardInterrupt):  # completion knows less, and that is all
         if client.connected:
             key = seen_names.DOM0 if by_socket else settings.target(client.options).key
             seen_names.keep(key, client.pool)
+    with suppress(Failed, KeyboardInterrupt):  # the session ends by itself
         client.close()
-    except (Failed, KeyboardInterrupt):
-        pass  # the session ends by itself
 
 
 def _act(client: Client, command: Command, args: argparse.Namespace) -> int:

@@ -21,9 +21,9 @@ _HARMLESS = re.compile(r"[\w.@%+,/:-]+")
 def names(key: str, kind: str) -> List[str]:
     """Those of the pool; none where none were read of late."""
     kept = _read(key).get(kind)
-    if not isinstance(kept, dict) or not 0 <= time.time() - kept.get("at", 0) <= OLDEST:
+    if kept is None or not 0 <= time.time() - kept["at"] <= OLDEST:
         return []
-    return [str(name) for name in kept.get("names", [])]
+    return list(kept["names"])
 
 
 def keep(key: str, pool: Pool) -> None:
@@ -47,7 +47,7 @@ def read_of(pool: Pool) -> Dict[str, List[str]]:
     }
     status, pfs, vfs = (pool.answers.get(one, {}) for one in ("status", "list_pfs", "list_vfs"))
     ports = [(host, pf.get("interface")) for host, its in pfs.items() for pf in its]
-    ports += [(host, pf.get("interface")) for host, its in status.items() for pf in its.get("pfs", [])]
+    ports += [(host, pf.get("interface")) for host, its in status.items() for pf in its.get("pfs") or []]
     if pfs or status:
         found["port"] = [f"{word(host, host)}/{name}" for host, name in ports if name]
     if vfs:
@@ -71,8 +71,8 @@ def _counts(record: Mapping[str, Any]) -> bool:
 def _with(kept: Any, kind: str, new: List[str]) -> Dict[str, Any]:
     """Of ports and VFs those of the hosts that have not been asked this time stay."""
     asked = {name.partition("/")[0] for name in new}
-    old = kept.get("names", []) if isinstance(kept, dict) and kind in ("port", "vf") else []
-    stay = [name for name in old if str(name).partition("/")[0] not in asked]
+    old = kept["names"] if kept is not None and kind in ("port", "vf") else []
+    stay = [name for name in old if name.partition("/")[0] not in asked]
     return {"at": time.time(), "names": sorted({*stay, *new})}
 
 
@@ -84,9 +84,19 @@ def _read(key: str) -> Dict[str, Any]:
     try:
         with open(_path(key), encoding="utf-8") as file:
             kept = json.load(file)
-    except (OSError, ValueError):
+    except (OSError, ValueError, RecursionError):
         return {}
-    return kept if isinstance(kept, dict) else {}
+    return {kind: one for kind, one in kept.items() if _is_kept(one)} if isinstance(kept, dict) else {}
+
+
+def _is_kept(one: Any) -> bool:
+    """Whether we have written it."""
+    return (
+        isinstance(one, dict)
+        and isinstance(one.get("at"), (int, float))
+        and isinstance(one.get("names"), list)
+        and all(isinstance(name, str) for name in one["names"])
+    )
 
 
 def _write(key: str, kept: Dict[str, Any]) -> None:

@@ -1,17 +1,19 @@
 """What a shell offers at the cursor: of the grammar, and names that earlier commands have read."""
 
+import json
 import os
 import resource
 import stat
 import subprocess
 import sys
 import time
+from pathlib import Path
 from typing import Any, Callable, Dict, List
 
 import pytest
 import workstation
 from managed_pool import Pool
-from sriovctl import completion, grammar, main, seen_names
+from sriovctl import completion, grammar, main, seen_names, settings
 from terminal_session import PROGRAM
 
 pytestmark = pytest.mark.story
@@ -115,9 +117,12 @@ def test_names_grow_old(monkeypatch: pytest.MonkeyPatch) -> None:
     assert offered("sriovctl status ") == []
     path = seen_names._path("h1")
     assert stat.S_IMODE(os.stat(path).st_mode) == 0o600
-    with open(path, "w") as file:
-        file.write("{")
-    assert offered("sriovctl status ") == []
+    now = time.time()
+    odd: List[Any] = [{"at": "x", "names": []}, {"at": now, "names": 5}, {"at": now, "names": [5]}, 5]
+    for text in (*(json.dumps({"host": one}) for one in odd), "{"):
+        with open(path, "w") as file:
+            file.write(text)
+        assert offered("sriovctl status ") == []
 
 
 @pytest.mark.parametrize("name", ["$(reboot)", "a;b", "`x`", "-rf", "a'b", 'a"b', "a*", "a\nb", ""])
@@ -125,6 +130,16 @@ def test_names_that_a_shell_would_obey(name: str) -> None:
     """A VM's owner chooses its name; the administrator's shell must not run it."""
     assert seen_names.word(name, UUID) == UUID
     assert seen_names.word("Webserver 2 (new)".replace("(new)", "ä"), UUID) == "Webserver_2_ä"
+
+
+def test_a_cache_that_is_not_ours_costs_no_command_its_end(ctl: Ctl) -> None:
+    assert ctl("status").status == 0
+    (name,) = os.listdir(settings.folder("cache"))
+    path = Path(settings.folder("cache"), name)
+    path.write_text(json.dumps({"port": {"at": 0, "names": 5}}))
+    said = ctl("pfs")
+    assert (said.status, said.err) == (0, "")
+    assert "host1/eth1" in json.loads(path.read_text())["port"]["names"]  # and it is ours again
 
 
 def test_cache_that_cannot_be_written(ctl: Ctl, tmp_path: Any) -> None:

@@ -114,6 +114,21 @@ def test_one_host_that_answers_rubbish(pool: Pool, ctl: Ctl, monkeypatch: pytest
     assert samples(said.out, "sriov_host_up") == ['{host="host1"} 1', '{host="host2"} 0']
 
 
+@pytest.mark.parametrize("number", [True, pytest.param(10**400, id="huge")])
+def test_a_number_that_is_none(pool: Pool, ctl: Ctl, monkeypatch: pytest.MonkeyPatch, number: int) -> None:
+    """Of a file that has one Prometheus takes nothing."""
+    vm = {"vm_uuid": "x", "vm_name": "web", "replaced_at": number}
+    plugin_answers(monkeypatch, pool.one, list_assignments={"vms": [vm], "conflicts": []})
+    said = ctl("metrics")
+    assert (said.status, samples(said.out, "sriov_pool_up")) == (4, ["{} 0"])
+
+
+def test_a_list_that_is_null(pool: Pool, ctl: Ctl, monkeypatch: pytest.MonkeyPatch) -> None:
+    plugin_answers(monkeypatch, pool.other, status={"version": "1", "pfs": None, "problems": None})
+    said = ctl("metrics")
+    assert (said.status, said.err) == (0, "")
+
+
 def test_labels_that_no_file_could_carry(
     pool: Pool, ctl: Ctl, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
