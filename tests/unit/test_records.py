@@ -168,10 +168,33 @@ def test_within_one_process_what_was_told_is_not_read_again(pool: Pool) -> None:
     assert asked.xapi.was_told_all() == [True, False, False]
 
 
-def test_what_the_caller_is_about_to_write_is_not_kept(pool: Pool) -> None:
-    asked = Records(pool.hosts[FIRST], Asked(pool, FIRST), to_change=[LEDGER])
-    assert (asked.of(LEDGER), asked.of(VMS)) == (pool.truth(LEDGER), pool.truth(VMS))
-    assert sorted(pool.hosts[FIRST].names(RUN_FOLDER)) == ["records.lock", "xapi-vms"]
+def test_a_caller_that_writes_keeps_what_is_much(pool: Pool) -> None:
+    def told(count: int) -> List[str]:
+        """The tokens that a caller asked with, after so many more VMs."""
+        for _ in range(count):
+            pool.vm()
+        asked = Records(pool.hosts[FIRST], Asked(pool, FIRST), writes=True)
+        assert (asked.of(LEDGER), asked.of(VMS)) == (pool.truth(LEDGER), pool.truth(VMS))
+        assert isinstance(asked.xapi, Asked)
+        return [params[1] for method, params in asked.xapi.asked if method == "event.from"]
+
+    assert told(9) == ["", ""], "the ledger is one object"
+    (first,) = set(told(0)) - {""}
+    assert told(8) == ["", first]
+    assert told(1) == ["", first]
+    (second,) = set(told(0)) - {""}
+    assert second != first
+    assert pool.hosts[FIRST].names(RUN_FOLDER) == ["records.lock", "xapi-vms"]
+
+
+def test_where_all_objects_were_told_those_of_before_are_not_read(
+    pool: Pool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pool.records(FIRST).of(LEDGER)
+    pool.database.add_to("pool", pool.xapi.pool, "other_config", f"sriov-vm-{VM}", "{}")
+    asked = Records(pool.hosts[FIRST], Asked(pool, FIRST), writes=True)
+    monkeypatch.setattr(records, "json", None)  # what is kept is read by it
+    assert asked.of(LEDGER) == pool.truth(LEDGER)
 
 
 # -- what is made of them --------------------------------------------------------------------------

@@ -63,7 +63,7 @@ def call(
 ) -> Call:
     """Refuses a VM that gets no VFs, and a host `wanted` that is not live."""
     xapi = Xapi(host, session)
-    records = Records(host, xapi, to_change=[LEDGER])
+    records = Records(host, xapi, writes=True)
     topology = hosts.read(host, records)
     _, record = state.vm_record(xapi, vm_uuid, template)
     if wanted is not None:

@@ -22,7 +22,7 @@ which is a digest of it.
 
 import json
 import os
-from typing import Any, Callable, Dict, List, NamedTuple, Optional, Sequence, Tuple
+from typing import Any, Callable, Dict, List, Mapping, NamedTuple, Optional, Sequence, Set, Tuple
 
 from .. import VERSION
 from ..machine.host import RUN_FOLDER, Host
@@ -100,6 +100,7 @@ _USUAL: Dict[str, Record] = {
 }
 _API_NAMES = {"pif": "PIF", "vm": "VM"}  # of classes that events name otherwise
 _NO_VM = ("is_a_template", "is_a_snapshot", "is_control_domain")
+_FEW = 8  # objects: to be told of these again takes less time than to write 2,000
 _WITH_FIELD: Record = {"field": True}  # of one of those that has the custom field of the VM that it is of
 
 
@@ -149,6 +150,7 @@ class Known(NamedTuple):
     source: List[str]  # the process that told it
     token: str  # empty: nothing was told yet, or not by events
     objects: Objects
+    ahead: int = 0  # objects that were told since it was last written
 
     @property
     def identity(self) -> Optional[str]:
@@ -157,13 +159,13 @@ class Known(NamedTuple):
 
 
 class Records:
-    """The pool's records in the session of `xapi`. `to_change`: the parts of one object that the caller is
-    about to write, so that the next one reads it whole whatever is kept."""
+    """The pool's records in the session of `xapi`. `writes`: the caller is about to change some; what is told
+    of few is not kept then, since the next caller is told of these changes in any case."""
 
-    def __init__(self, host: Host, xapi: Xapi, to_change: Sequence[Part] = ()) -> None:
+    def __init__(self, host: Host, xapi: Xapi, writes: bool = False) -> None:
         self.host = host
         self.xapi = xapi
-        self._to_change = to_change
+        self._most_ahead = _FEW if writes else 0
         self._source: Optional[List[str]] = None
         self._kept: Dict[str, Known] = {}
 
@@ -184,9 +186,10 @@ class Records:
         nothing = _nothing(self._source, part)
         before = self._kept.get(part.name) or _load(self.host, part, self._source) or nothing
         now = _up_to_date(self.xapi, before if before.token else nothing, nothing)
-        self._kept[part.name] = now
-        if now.token not in ("", before.token) and self._source and part not in self._to_change:
+        if now.token and self._source and now.ahead > self._most_ahead:
             _store(self.host, part, now)
+            now = now._replace(ahead=0)
+        self._kept[part.name] = now
         return now
 
     def with_field(self) -> List[str]:
@@ -262,11 +265,12 @@ def _next(xapi: Xapi, kept: Known) -> Tuple[Known, bool]:
         rest = xapi.call(*question)
         for event in rest["events"]:
             changes.take(event)
-    objects, counts = changes.objects(), rest["valid_ref_counts"]
-    is_all = all(count == int(counts[name]) for name, count in objects.counts.items())
-    if kept.token and not changes.any:
+    counts = {name: int(rest["valid_ref_counts"][name]) for name in kept.objects.counts}
+    objects = changes.objects(counts)
+    is_all = objects.counts == counts
+    if kept.token and not changes.count:
         return kept, is_all
-    return Known(kept.source, rest["token"], objects), is_all
+    return Known(kept.source, rest["token"], objects, kept.ahead + changes.count), is_all
 
 
 class _Changes:
@@ -274,24 +278,33 @@ class _Changes:
 
     def __init__(self, before: Objects) -> None:
         self._before = before
-        self._now: ByClass = {}
+        self._there: ByClass = {name: {} for name in before.counts}
+        self._gone: Set[Tuple[str, str]] = set()
 
     @property
-    def any(self) -> bool:
-        return bool(self._now)
+    def count(self) -> int:
+        return sum(map(len, self._there.values())) + len(self._gone)
 
     def take(self, event: Record) -> None:
-        if not self._now:
-            self._now = {name: dict(known) for name, known in self._before.by_class.items()}
-        known, ref = self._now[event["class"]], event["ref"]
+        class_name, ref = event["class"], event["ref"]
         if event["operation"] == "del":
-            known.pop(ref, None)
+            self._there[class_name].pop(ref, None)
+            self._gone.add((class_name, ref))
         else:
-            known[ref] = _kept_of(event["class"], event["snapshot"])
+            self._there[class_name][ref] = _kept_of(class_name, event["snapshot"])
+            self._gone.discard((class_name, ref))
 
-    def objects(self) -> Objects:
-        """Those of before where nothing that is kept has changed."""
-        return Objects(self._now) if self._now and self._now != self._before.by_class else self._before
+    def objects(self, counts: Mapping[str, int]) -> Objects:
+        """Those of before where nothing that is kept has changed. `counts`: how many there are by now of each
+        class: where so many were told, those of before are not read."""
+        if not self.count:
+            return self._before
+        if {name: len(there) for name, there in self._there.items()} == counts:
+            return Objects(self._there)
+        now = {name: {**known, **self._there[name]} for name, known in self._before.by_class.items()}
+        for class_name, ref in self._gone:
+            now[class_name].pop(ref, None)
+        return Objects(now) if now != self._before.by_class else self._before
 
 
 def _kept_of(class_name: str, record: Record) -> Optional[Record]:
