@@ -1,5 +1,6 @@
 """The model of the pool: who has which VF, which port serves which network."""
 
+import random
 from pathlib import Path
 from typing import Any, Callable, ClassVar, Dict, List
 
@@ -173,6 +174,29 @@ def test_of_two_leases_a_running_vms_counts_else_the_later_one() -> None:
     assert pool.leased() == {("host", VF): "last"}
     runs = vms[0]._replace(power_state="Running", resident_on="host")
     assert pool._replace(vms={**pool.vms, "first": runs}).leased() == {("host", VF): "first"}
+
+
+def test_whoever_has_leases_on_one_vf_the_order_of_the_ledger_decides_nothing() -> None:
+    chance = random.Random(14)
+    for _ in range(300):
+        vms, entries = {}, {}
+        for uuid in "abcdef":
+            runs_on = chance.choice(["h1", "h2", None])
+            state = "Running" if runs_on else "Halted"
+            vms[uuid] = WEB._replace(uuid=uuid, power_state=state, resident_on=runs_on)
+            vfs = {number: chance.choice(("vf1", "vf2", "vf3")) for number in range(chance.randrange(3))}
+            lease = Lease(chance.choice(("h1", "h2")), vfs, chance.randrange(3), {}, {})
+            entries[uuid] = Entry((), chance.choice((lease, lease, None)), 1, False, "")
+        del vms[chance.choice("abcdef")]
+        claims: Dict[Any, List[Any]] = {}
+        for uuid, vm in vms.items():
+            has = entries[uuid].lease
+            for vf in has.vfs.values() if has else ():
+                assert has is not None
+                claims.setdefault((has.host, vf), []).append((vm.resident_on == has.host, has.serial, uuid))
+        wanted = {where: max(ranks)[-1] for where, ranks in claims.items()}
+        found = PoolState("", "", {}, entries, {}, vms).leased()
+        assert found == wanted
 
 
 @pytest.mark.parametrize(

@@ -167,14 +167,19 @@ class PoolState(NamedTuple):
     def leased(self) -> OnHost:
         """Of two leases on one VF a running VM's counts, else the one with the higher serial. A VM that is
         gone has none; one that moves has the VFs of two hosts."""
-        leases = [
-            (vm.is_running and vm.resident_on == host, entry.lease.serial, vm.uuid, (host, address))
-            for vm in self._vms(self.entries)
-            for entry in [self.entries[vm.uuid]]
-            if entry.lease is not None
-            for host, address in entry.held
-        ]
-        return {where: uuid for _, _, uuid, where in sorted(leases)}
+        found: OnHost = {}
+        for uuid, entry in self.entries.items():
+            if entry.lease is not None and uuid in self.vms:
+                for where in entry.held:
+                    other = found.setdefault(where, uuid)
+                    if other != uuid:
+                        found[where] = max(other, uuid, key=lambda one: self._rank(one, where[0]))
+        return found
+
+    def _rank(self, uuid: str, host: str) -> Tuple[bool, int, str]:
+        """Of a VM with a lease, among those with one on the same VF of that host."""
+        vm, lease = self.vms[uuid], self.entries[uuid].lease
+        return vm.is_running and vm.resident_on == host, lease.serial if lease else 0, uuid
 
     def _by_hand(self, leased: OnHost) -> Dict[str, List[Vm]]:
         """Address -> the VMs with an entry for it, where no lease of the pool has that address; one that runs
