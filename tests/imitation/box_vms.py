@@ -136,10 +136,14 @@ class BoxVMs:
             return list(sysfs.state.get("reset_under_a_guest", []))
 
     def wait_for_calls(self, seconds: float = 60.0) -> bool:
-        """Until no operation on a VM goes on or waits for its turn; whether it came to that."""
-        life = self.xapi.life
+        """Until no operation on a VM goes on, waits or is about to begin; whether it came to that."""
+        life, end = self.xapi.life, time.monotonic() + seconds
         with life.changed:
-            return life.changed.wait_for(lambda: not life.waiting and not self._under_way(), seconds)
+            while life.waiting or self._under_way() or self._tasks():
+                if time.monotonic() > end:
+                    return False
+                life.changed.wait(0.01)  # the end of a task is told to nobody
+        return True
 
     def wait_for_task(self, task: str, seconds: float = 60.0) -> Dict[str, Any]:
         """The record of the task when it has ended, or the time is up."""
@@ -152,6 +156,12 @@ class BoxVMs:
         database = self.xapi.database
         operations = {vm: database.get("VM", vm, "current_operations") for vm in database.refs("VM")}
         return {vm: names for vm, names in operations.items() if names}
+
+    def _tasks(self) -> List[str]:
+        """Those of operations on VMs."""
+        database = self.xapi.database
+        pending = database.find("task", status="pending")
+        return [task for task in pending if database.get("task", task, "name_label").startswith("Async.VM.")]
 
     # -- hooks ---------------------------------------------------------------------------------------
 
