@@ -37,6 +37,7 @@ LONG = "y" * 300_000 + "\u20ac\ud800"
         "print('takes nothing')",
         "sys.stdout.buffer.write(b'a\\r\\nb\\rc\\n\\xff\\xe2\\x82'); os.kill(os.getpid(), 9)",
         "os.write(1, b'no end of line'); os.close(1); os.close(2); sys.exit(7)",
+        "os.close(1); os.close(2); sys.exit(len(sys.stdin.buffer.read()) % 100)",
         "print(os.environ['LC_ALL'], os.getsid(0) == os.getpid(), sorted(os.listdir('/proc/self/fd')))",
         "print([line for line in open('/proc/self/status') if line.startswith('SigIgn')])",
     ],

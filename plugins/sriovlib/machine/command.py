@@ -85,7 +85,7 @@ class Running:
             os.set_blocking(stdin, False)
             waiting.register(stdin, POLLOUT)
         told = 0  # outputs that it has closed
-        while told < len(self._outputs):
+        while told < len(self._outputs) or self._stdin:
             if time.monotonic() >= deadline:
                 return None
             for end, _ in waiting.poll(1000 * min(1, max(0, deadline - time.monotonic()))):
