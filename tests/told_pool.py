@@ -1,6 +1,7 @@
 """Hosts whose plugins are asked for inventories without a server, for tests of what is kept of their
 answers."""
 
+import json
 from typing import Any, Callable, Dict, List, Mapping, Optional, Tuple
 
 import pytest
@@ -46,6 +47,7 @@ class FarHost:
         self.managed = False  # by xapi's own SR-IOV
         self.is_gpu = False
         self.cpu_nodes: Dict[int, Optional[int]] = {0: 0, 1: None}
+        self.own_digest: Any = None  # the one that it gives, where that is another than it should be
         self.whole = 0  # answers
 
     def inventory(self) -> HostInventory:
@@ -86,9 +88,17 @@ class FarHost:
             return XapiFailure(["SRIOV_BAD_ARGUMENT", "inventory has no argument `known`.", "It takes none."])
         if self.package == ODD:
             return '{"digest": "of another kind"}'
+        if self.own_digest is not None:
+            return self._answer_with_own_digest(args)
         told = table.call(Host(self.uuid), "inventory", OwnSession(""), args)
         self.whole += len(told) > 100
         return told if self.package == CURRENT else told.partition(', "digest"')[0] + "}"
+
+    def _answer_with_own_digest(self, args: Mapping[str, str]) -> str:
+        if args.get("known") == self.own_digest:
+            return json.dumps({"digest": self.own_digest})
+        self.whole += 1
+        return json.dumps({**self.inventory().to_json(), "digest": self.own_digest})
 
 
 class ToldPool:

@@ -15,6 +15,11 @@ def of(data: bytes) -> str:
     return blake2b(data, digest_size=16).hexdigest()
 
 
+def is_digest(value: Any) -> bool:
+    """Whether `of` may have returned it."""
+    return isinstance(value, str) and len(value) == 32 and not value.strip("0123456789abcdef")
+
+
 def sha256(data: bytes) -> bytes:
     """32 bytes. Python's own form of it is `_sha2` from 3.12 on, before that `_sha256`; builds may leave it
     out (configure: --with-builtin-hashlib-hashes, as Fedora's do)."""

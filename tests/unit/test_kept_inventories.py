@@ -114,6 +114,15 @@ def test_a_file_of_another_build_is_not_read(pool: ToldPool, monkeypatch: pytest
     assert whole(pool) == [0, 0, 0, 0]
 
 
+@pytest.mark.parametrize("digest", ["x" * 300, "\ud800", "\x01" * 32, "0" * 31, "", 7, ["0" * 32]])
+def test_a_digest_of_another_kind_is_not_asked_with(pool: ToldPool, digest: Any) -> None:
+    """It might not come back as it went, or the answer that is a digest alone would be a long one."""
+    pool.hosts[1].own_digest = digest
+    assert whole(pool) == [0, 1, 1, 1]
+    assert whole(pool) == [0, 1, 0, 0]
+    assert pool.survey(0, pool.kept(0)).problems == {}
+
+
 # -- any story -------------------------------------------------------------------------------------
 
 

@@ -7,6 +7,7 @@ from binascii import a2b_base64, b2a_base64
 from typing import Any, Callable, Dict, List, Mapping, Optional
 
 from .. import VERSION
+from ..digest import is_digest
 from ..machine.host import Host
 from ..vf import inventory
 from ..vf.inventory_json import HostInventory, OtherPlugin
@@ -84,8 +85,8 @@ def of_text(text: str) -> Told:
     """The host's answer. Raises ValueError for what is no JSON, OtherPlugin for what is no inventory."""
     told = json.loads(text)
     found = HostInventory.from_json(told)
-    digest = told.get("digest")
-    made = of_inventory(found, digest, text) if isinstance(digest, str) else of_inventory(found)
+    own = told.get("digest")  # one of another kind might not come back as it went, or make a long answer
+    made = of_inventory(found, own, text) if is_digest(own) else of_inventory(found)
     try:
         hash(made.devices)  # a list in the place of a name would fail all hosts where they are compared
     except TypeError as error:
