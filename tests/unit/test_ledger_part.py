@@ -125,3 +125,14 @@ def test_of_another_build_nothing_is_taken_for_readable(
     monkeypatch.setattr(digest, "VERSION", "another")
     assert read() == [uuid(1), uuid(2)]
     assert read() == [uuid(1)]
+
+
+def test_a_name_with_a_part_of_what_could_be_read_is_not_taken_for_it(tmp_path: Path) -> None:
+    """As a name and a text that are written by hand with the blank in another place."""
+    host = Machine(str(tmp_path))
+    host.make_folder("/run/sriov")
+    name, text = f"sriov-vm-{uuid(1)}.1", ledger.render(an_entry(random.Random(1), 1)).replace(",", ", ")
+    assert checked_keys.read(host, {name: text}) == ledger.read({name: text})
+    begun, _, rest = text.partition(" ")
+    other = {f"{name} {begun}": rest}
+    assert checked_keys.read(host, other) == ledger.read(other)

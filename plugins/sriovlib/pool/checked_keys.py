@@ -50,7 +50,8 @@ def read(host: Host, other_config: Mapping[str, str]) -> Ledger:
 
 
 def _digest(key: Key) -> str:
-    return digest.of(f"{key.name} {key.text}".encode("utf-8", "surrogatepass"))
+    """Its name may have blanks, where somebody has written it by hand."""
+    return digest.of(f"{len(key.name)} {key.name} {key.text}".encode("utf-8", "surrogatepass"))
 
 
 def _build() -> str:
