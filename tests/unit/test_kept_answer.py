@@ -424,6 +424,14 @@ class Story:
         for path in self._files(number):
             os.truncate(path, os.path.getsize(path) * number // 8)
 
+    def exchange_files(self, number: int) -> None:
+        """Each has the name of another."""
+        files = self._files(number)
+        for path, other in zip(files, files[1:]):
+            os.rename(path, f"{path}-kept")
+            os.rename(other, path)
+            os.rename(f"{path}-kept", other)
+
     def lose_a_file(self, number: int) -> None:
         files = self._files(number)
         if files:
@@ -450,7 +458,7 @@ HOSTS_CHANGE: Tuple[Step, ...] = (
 )
 OTHERS: Tuple[Step, ...] = (
     *(Story.restart, Story.flush, Story.kill, Story.remember_files, Story.write_late, Story.tear_files),
-    *(Story.lose_a_file, Story.wait),
+    *(Story.lose_a_file, Story.exchange_files, Story.wait),
 )
 ASKS: Tuple[Step, ...] = (Story.ask,)
 STEPS = st.one_of(*map(st.sampled_from, (VMS, HOSTS_CHANGE, OTHERS, ASKS, ASKS)))

@@ -8,6 +8,7 @@ import pytest
 import temporary
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from rebuilt import rebuilt
 from sriovlib import digest
 from sriovlib.pool import kept_inventories
 from sriovlib.pool.kept_inventories import PATH
@@ -110,6 +111,18 @@ def test_a_file_is_for_root_alone(pool: ToldPool) -> None:
 def test_a_file_of_another_build_is_not_read(pool: ToldPool, monkeypatch: pytest.MonkeyPatch) -> None:
     whole(pool)
     monkeypatch.setattr(digest, "VERSION", "0.0.9")
+    assert whole(pool) == [0, 1, 1, 1]
+    assert whole(pool) == [0, 0, 0, 0]
+
+
+@pytest.mark.parametrize(
+    "name", ["pool/told", "pool/candidates", "vf/inventory_json", "machine/pci", "machine/ports"]
+)
+def test_a_build_is_known_by_all_that_says_what_is_kept(
+    pool: ToldPool, monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    whole(pool)
+    rebuilt(monkeypatch, f"{name}.py")
     assert whole(pool) == [0, 1, 1, 1]
     assert whole(pool) == [0, 0, 0, 0]
 

@@ -7,8 +7,10 @@ from typing import Dict, List
 
 import pytest
 from machine import Machine
+from rebuilt import rebuilt
 from sriovlib import digest
 from sriovlib.pool import checked_keys, ledger, ledger_part
+from sriovlib.pool.checked_keys import CheckedKeys
 from sriovlib.pool.ledger import Choice, Entry, Lease, Move, Request
 
 HOSTS = [f"{number:08x}-0000-4000-8000-00000000aaaa" for number in range(3)]
@@ -125,6 +127,21 @@ def test_of_another_build_nothing_is_taken_for_readable(
     monkeypatch.setattr(digest, "VERSION", "another")
     assert read() == [uuid(1), uuid(2)]
     assert read() == [uuid(1)]
+
+
+@pytest.mark.parametrize("module", ["pool/ledger_shape", "config/vf_settings", "machine/pci", "safetext"])
+def test_a_build_is_known_by_all_that_says_what_can_be_read(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, module: str
+) -> None:
+    host = Machine(str(tmp_path))
+    host.make_folder("/run/sriov")
+    keys = [ledger.Key(f"sriov-vm-{uuid(1)}.1", 1, "a text")]
+    checked = CheckedKeys(host)
+    checked._met.add(checked_keys._digest(keys[0]))
+    checked.keep()
+    assert CheckedKeys(host).has(keys)
+    rebuilt(monkeypatch, f"{module}.py")
+    assert not CheckedKeys(host).has(keys)
 
 
 def test_a_name_with_a_part_of_what_could_be_read_is_not_taken_for_it(tmp_path: Path) -> None:

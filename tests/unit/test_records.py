@@ -5,10 +5,12 @@ import os
 from typing import Any, Iterator, List
 
 import pytest
-from asked_pool import FIRST, Asked, Pool
+from asked_pool import FIRST, PARTS, Asked, Pool
+from rebuilt import rebuilt
+from sriovlib import digest
 from sriovlib.machine.host import RUN_FOLDER
 from sriovlib.pool import records, state
-from sriovlib.pool.records import LEDGER, VMS, Records
+from sriovlib.pool.records import HOSTS, LEDGER, VMS, Part, Records
 
 VM, OTHER_VM = (f"00000000-0000-4000-8000-0000000000a{number}" for number in (1, 2))
 
@@ -79,7 +81,27 @@ def test_a_file_with_a_byte_that_is_another_is_no_file(pool: Pool, place: int) -
 
 def test_a_file_of_another_build_is_not_read(pool: Pool, monkeypatch: pytest.MonkeyPatch) -> None:
     told_all(pool)
-    monkeypatch.setattr(records, "_BUILD", "0.0.9 1")
+    monkeypatch.setattr(digest, "VERSION", "0.0.9")
+    assert told_all(pool) == [True]
+    assert told_all(pool) == [False]
+
+
+@pytest.mark.parametrize("name", ["records", "__init__", "ledger", "pci_entries", "pinning"])
+def test_a_build_is_known_by_all_that_says_what_is_kept(
+    pool: Pool, monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    told_all(pool)
+    rebuilt(monkeypatch, f"pool/{name}.py")
+    assert told_all(pool) == [True]
+    assert told_all(pool) == [False]
+
+
+@pytest.mark.parametrize("part", [LEDGER, HOSTS])
+def test_a_file_under_the_name_of_another_is_no_file(pool: Pool, part: Part) -> None:
+    for one in PARTS:
+        pool.records(FIRST).of(one)
+    folder = pool.hosts[FIRST].path(RUN_FOLDER)
+    os.replace(f"{folder}/xapi-{part.name}", f"{folder}/xapi-{VMS.name}")
     assert told_all(pool) == [True]
     assert told_all(pool) == [False]
 

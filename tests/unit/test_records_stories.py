@@ -130,6 +130,14 @@ class Story:
         for path in self._files(number):
             os.truncate(path, os.path.getsize(path) * number // 8)
 
+    def exchange_files(self, number: int) -> None:
+        """Each has the name of another."""
+        files = self._files(number)
+        for path, other in zip(files, files[1:]):
+            os.rename(path, f"{path}-kept")
+            os.rename(other, path)
+            os.rename(f"{path}-kept", other)
+
     def kill_writer(self, number: int) -> None:
         """As it wrote: the files of before, and half of new ones beside them."""
         for path in self._files(number):
@@ -176,6 +184,7 @@ WRITES: Tuple[Step, ...] = (
 OTHERS: Tuple[Step, ...] = (
     *(Story.flush, Story.restart, Story.kill, Story.fail_over),
     *(Story.remember_files, Story.write_late, Story.tear_files, Story.kill_writer),
+    Story.exchange_files,
 )
 ASKS: Tuple[Step, ...] = (Story.ask, Story.ask, Story.ask_while_a_vm_goes, Story.begin, Story.go_on)
 STEPS = st.one_of(*map(st.sampled_from, (WRITES, WRITES, OTHERS, ASKS)))

@@ -6,7 +6,9 @@ Their digests are kept in /run/sriov/ledger-read, one a line. A key that has cha
 
 from typing import Mapping, Sequence, Set
 
-from .. import digest
+from .. import digest, safetext
+from ..config import vf_settings
+from ..machine import pci
 from ..machine.host import RUN_FOLDER, Host
 from . import ledger, ledger_shape
 from .ledger import Entry, Key, Ledger
@@ -55,7 +57,8 @@ def _digest(key: Key) -> str:
 
 
 def _build() -> str:
-    return digest.of_build(ledger, ledger_shape)
+    """All that says what can be read."""
+    return digest.of_build(ledger, ledger_shape, vf_settings, pci, safetext)
 
 
 def _load(host: Host) -> Set[str]:

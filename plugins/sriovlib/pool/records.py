@@ -24,16 +24,14 @@ import json
 import os
 from typing import Any, Callable, Dict, List, Mapping, NamedTuple, Optional, Sequence, Set, Tuple
 
-from .. import VERSION
+from .. import digest
 from ..machine.host import RUN_FOLDER, Host
 from ..xapi.session import SOCKET, Xapi, XapiFailure
 from . import FIELD, kept_file, pci_entries, pinning
 from .ledger import MARK, NAMES
 from .networks import NULL, Record
 
-FORMAT = 4
 TRIES = 3  # answers that do not tell all objects that they count, before they are read without events
-_BUILD = f"{VERSION} {FORMAT}"
 
 ByClass = Dict[str, Dict[str, Optional[Record]]]  # class, as events name it -> reference -> what is kept
 Told = Dict[str, Dict[str, Record]]  # class -> reference -> record
@@ -323,13 +321,19 @@ def _kept_of(class_name: str, record: Record) -> Optional[Record]:
     return kept
 
 
+def _build() -> str:
+    """All that says which fields and keys are kept."""
+    names = ("records", "__init__", "ledger", "pci_entries", "pinning", "networks")
+    return digest.of_build(*(f"pool/{name}.py" for name in names))
+
+
 def _path(part: Part) -> str:
     return f"{RUN_FOLDER}/xapi-{part.name}"
 
 
 def _load(host: Host, part: Part, source: List[str]) -> Optional[Known]:
     """What that process told; where none is known, nothing."""
-    found = kept_file.load(host, _path(part), _BUILD) if source else None
+    found = kept_file.load(host, _path(part), _build()) if source else None
     if found is None:
         return None
     told_by, token, counts = found.head
@@ -338,4 +342,4 @@ def _load(host: Host, part: Part, source: List[str]) -> Optional[Known]:
 
 def _store(host: Host, part: Part, known: Known) -> None:
     kept = kept_file.Kept([known.source, known.token, known.objects.counts], known.objects.text)
-    kept_file.store(host, _path(part), _BUILD, kept, "records", "keeping what xapi told")
+    kept_file.store(host, _path(part), _build(), kept, "records", "keeping what xapi told")
