@@ -11,7 +11,7 @@ from .errors import Failed
 from .pool import Host, Pool
 from .rollout import plan as plans
 from .rollout import steps
-from .rollout.foresee import of_guest
+from .rollout.foresee import nowhere, of_guest
 from .rollout.plan import Guest
 from .tasks import Tell
 
@@ -58,19 +58,35 @@ def _of(
         attach = f"VM {guest.name} is without its VFs, and moves so; then `sriovctl attach {guest.uuid}`."
         return Leaving(guest, BY_XAPI, "", "", note=attach if away else "")
     shut_down = f"shut it down (`xe vm-shutdown uuid={guest.uuid}`)"
+    others = targets(pool, host)
+    if not others:
+        seen = nowhere(pool, host.ref)
+        return Leaving(guest, "", "", seen.why, f"{seen.hint} Or {shut_down}.".strip())
     if not row.get("requests"):
         adopt = f" `sriovctl adopt {guest.uuid}`, while it is halted, makes requests of its entries by hand."
-        hint = f"Put that right, or {shut_down}.{adopt if row.get('others') else ''}"
+        hint = f"{plans.way(guest)}, or {shut_down}.{adopt if row.get('others') else ''}"
         return Leaving(guest, "", "", plans.reason(guest.blocked), hint)
     tell(f"where VM {guest.name} can go")
-    others = targets(pool, host)
-    seen = of_guest(pool, guest, plans.MIGRATE, others, allowed, tell)
-    if not seen.how and relocate:
-        seen = of_guest(pool, guest, plans.RELOCATE, others, allowed, tell)
+    seen, started = of_guest(pool, guest, plans.MIGRATE, others, allowed, tell), ""
+    if not seen.how:
+        down = of_guest(pool, guest, plans.RELOCATE, others, allowed, tell)
+        if relocate:
+            seen = down
+        elif down.how:
+            started = f", or add --relocate, which starts it on host {down.to}"
     if seen.how:
-        return Leaving(guest, seen.how, seen.to, seen.why)
-    started = "" if relocate else ", or add --relocate, which starts it on another host"
+        return Leaving(guest, seen.how, seen.to, seen.why, note=_one_way(host, guest, seen.how))
     return Leaving(guest, "", "", seen.why, f"{seen.hint or 'Put that right.'} Or {shut_down}{started}.")
+
+
+def _one_way(host: Host, guest: Guest, how: str) -> str:
+    """Of a host that is disabled already."""
+    if host.enabled or how != plans.RELOCATE:
+        return ""
+    return (
+        f"VM {guest.name} stays halted if it does not start elsewhere: host {host.name} is disabled already, "
+        f"and takes none back. `xe host-enable uuid={host.uuid}` before this lets it come back."
+    )
 
 
 def _left(pool: Pool, host: Host) -> List[Leaving]:
@@ -101,36 +117,73 @@ def leave(pool: Pool, host: Host, one: Leaving, allowed: Dict[str, str], tell: T
         raise Failed(failed.code, failed.message, "Put that right, and call again.") from failed
 
 
-def out_of_service(host: Host) -> str:
-    """Words that follow its name."""
-    return f"takes no VMs until `xe host-enable uuid={host.uuid}`"
-
-
-def rest(pool: Pool, host: Host, tell: Tell) -> None:
-    """The host takes no VM any more, and xapi moves those that are left. Raises Failed."""
-    steps.disable(pool, host)
-    back = f"Host {host.name} {out_of_service(host)}."
+def service(pool: Pool, host: Host) -> str:
+    """Whether it takes VMs now, in words that follow its name."""
     try:
+        enabled = pool.call("host.get_enabled", host.ref)
+    except Failed:
+        return "may take VMs or not: xapi does not answer"
+    return "takes VMs as before" if enabled else out_of_service(host)
+
+
+def out_of_service(host: Host) -> str:
+    """Such words. That its boot and a restart of its toolstack enable it: see steps.disable."""
+    return (
+        f"takes no VMs until `xe host-enable uuid={host.uuid}`, its next boot or a restart of its toolstack"
+    )
+
+
+def rest(pool: Pool, host: Host, leaving: Sequence[Leaving], tell: Tell) -> None:
+    """The host takes no VM any more, and xapi moves those that are left. Raises Failed."""
+    try:
+        steps.disable(pool, host)
+        _wait(pool, host, tell)  # for those that were on their way there
+        _check_newcomers(pool, host, leaving)
         steps.evacuate(pool, host, 0, tell)
+        _check_end(pool, host)
     except Failed as failed:
-        raise Failed(
-            failed.code, failed.message, f"{failed.hint} When that is put right, call again. {back}".strip()
-        ) from failed
+        about = f"Host {host.name}"
+        named = about in failed.message
+        message = failed.message if named else f"{about} is not empty. {failed.message}"
+        again = f"{failed.hint} Then call again." if failed.hint else "Call again."
+        raise Failed(failed.code, message, f"{again} {about} {service(pool, host)}.") from failed
+
+
+def _check_end(pool: Pool, host: Host) -> None:
     left = steps.guests(pool, host)
     if left:
+        names = ", ".join(guest.name for guest in left)
+        raise Failed("HOST_NOT_EMPTY", f"Host {host.name} has VMs again: {names}.")
+    if pool.call("host.get_enabled", host.ref):
         raise Failed(
-            "HOST_NOT_EMPTY",
-            f"Host {host.name} still has VMs: {', '.join(guest.name for guest in left)}.",
-            f"Were they started there by somebody? Call again. {back}",
+            "HOST_ENABLED",
+            f"Host {host.name} is empty, but was enabled meanwhile: by somebody, or as its toolstack was "
+            "restarted.",
+        )
+
+
+def _check_newcomers(pool: Pool, host: Host, leaving: Sequence[Leaving]) -> None:
+    """VMs that have come after the plan and cannot be moved by xapi were shown to nobody."""
+    known = {one.guest.uuid for one in leaving}
+    new = [guest for guest in steps.guests(pool, host) if guest.blocked and guest.uuid not in known]
+    if new:
+        names = ", ".join(f"VM {guest.name} ({plans.reason(guest.blocked)})" for guest in new)
+        raise Failed(
+            "VM_CANNOT_LEAVE",
+            f"Host {host.name} has got since the plan what xapi cannot move: {names}.",
         )
 
 
 def settled(pool: Pool, host: Host, tell: Tell) -> None:
     """Returns when xapi does nothing with VMs of the host: what a program that was ended had begun."""
     try:
-        steps.wait_for_operations(pool, host, WAIT_SECONDS, tell)
+        _wait(pool, host, tell)
     except Failed as failed:
         raise Failed(failed.code, failed.message, "Wait until that is over, and call again.") from failed
+
+
+def _wait(pool: Pool, host: Host, tell: Tell) -> None:
+    steps.wait_for_operations(pool, host, WAIT_SECONDS, tell)
 
 
 def counted(leaving: Sequence[Leaving], how: str) -> int:

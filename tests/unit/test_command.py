@@ -130,3 +130,19 @@ os.write(kept, f"{{done.status}} {{done.stdout!r}} {{done.stderr!r}}".encode())
 """
     said = subprocess.check_output([PYTHON, "-ISc", program])
     assert said.decode() == "0 'got input\\n' 'to stderr\\n'"
+
+
+def test_where_the_kernel_forgets_ended_processes() -> None:
+    """Whoever started us ignores SIGCHLD."""
+    plugins = str(Path(__file__).resolve().parents[2] / "plugins")
+    program = f"""
+import signal, sys
+sys.path.insert(0, {plugins!r})
+from sriovlib.machine.command import Running
+signal.signal(signal.SIGCHLD, signal.SIG_IGN)
+for argv in (["/nowhere/ip"], ["/bin/sh", "-c", "echo linked"]):
+    done = Running(argv).finish(60)
+    print(done.status, done.stdout.strip(), done.stderr)
+"""
+    said = subprocess.check_output([PYTHON, "-ISc", program], universal_newlines=True)
+    assert said.splitlines() == ["127  No such file or directory", "0 linked "]

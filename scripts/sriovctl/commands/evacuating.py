@@ -15,6 +15,7 @@ from ..output import Record, by_key
 from ..pool import Host
 from ..rollout import plan as plans
 from ..rollout import state as states
+from ..rollout import steps
 from .migrating import allowed, allowing_arguments, guest_argument, guest_seconds
 
 STAYS = "stays"
@@ -38,6 +39,8 @@ def evacuate(client: Client, args: argparse.Namespace) -> int:
     with client.progress(f"Evacuating host {host.name}") as progress:
         if not args.dry_run:
             evacuation.settled(pool, host, progress.say)
+            host = steps.refreshed(pool, host)
+        coming = steps.coming(pool, host)
         leaving = evacuation.plan(pool, host, args.relocate, asked, progress.say)
     client.show([_row(host, one) for one in leaving], PLAN)
     stay = [one for one in leaving if not one.how]
@@ -49,7 +52,9 @@ def evacuate(client: Client, args: argparse.Namespace) -> int:
     for one in leaving:
         if one.note:
             client.warn(one.note)
-    if not leaving and not host.enabled:
+    for name in coming:
+        client.warn(f"VM {name} is on its way to host {host.name}, and is waited for before anything leaves.")
+    if not leaving and not coming and not host.enabled:
         client.say(f"Host {host.name} is empty and disabled already.")
         return DONE
     told = _told(host, leaving)
@@ -97,14 +102,14 @@ def _told(host: Host, leaving: List[Leaving]) -> str:
     )
     counts = [(evacuation.counted(leaving, how), does) for how, does in ways]
     moves = [f"{plural(count, 'VM is', 'VMs are')} {does}" for count, does in counts if count]
-    return "; ".join([*moves, f"host {host.name} takes no VMs any more"])
+    service = "takes no VMs any more" if host.enabled else "is disabled already"
+    return "; ".join([*moves, f"host {host.name} {service}"])
 
 
 def _empty(client: Client, host: Host, leaving: List[Leaving], asked: Dict[str, str]) -> int:
     pool = client.pool
     first = [one for one in leaving if one.how != BY_XAPI]
     again = f"`sriovctl evacuate {shlex.quote(host.name)}` goes on from what there is then."
-    service = "takes VMs as before"
     try:
         with client.progress(f"Evacuating host {host.name}") as progress:
 
@@ -123,16 +128,15 @@ def _empty(client: Client, host: Host, leaving: List[Leaving], asked: Dict[str, 
             outcome = client.each(first, lambda one: f"VM {one.guest.name}", act)
             if outcome.status != DONE:
                 progress.clear()
-                client.say(f"Host {host.name} is not empty, and {service}. {again}")
+                client.say(f"Host {host.name} is not empty, and {evacuation.service(pool, host)}. {again}")
                 return PARTLY if outcome.results else FAILED
-            service = evacuation.out_of_service(host)
-            evacuation.rest(pool, host, progress.say)
+            evacuation.rest(pool, host, leaving, progress.say)
     except KeyboardInterrupt:
-        client.say(f"\nHost {host.name} is not empty, and {service}. {again}")
+        client.say(f"\nHost {host.name} is not empty, and {evacuation.service(pool, host)}. {again}")
         raise
     client.say(
         f"Host {host.name} is empty, and {evacuation.out_of_service(host)}. VMs that have left it stay where "
-        "they are."
+        "they are: docs/operations.md says how they come back."
     )
     return DONE
 

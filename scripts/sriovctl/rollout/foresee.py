@@ -10,6 +10,7 @@ from ..tasks import Tell
 from . import plan as plans
 from .plan import Foreseen, Guest, HostPlan
 
+_NAMED = 3  # hosts that a sentence names
 WHILE_IT_RUNS = "migrate_vm gives it VFs there"
 
 
@@ -38,13 +39,13 @@ def of_guest(
     pool: Pool, guest: Guest, pinned: str, others: Sequence[Host], allowed: Dict[str, str], tell: Tell
 ) -> Foreseen:
     """Of one VM: the first of these hosts that can have it."""
-    if not others:
-        return Foreseen("", "", "no other host takes VMs", "Enable another host (`xe host-enable`).")
     try:
         ref = pool.call("VM.get_by_uuid", guest.uuid)
         vm = names.vm_of(ref, pool.call("VM.get_record", ref))
     except Failed as failed:
         return Foreseen("", "", failed.message.rstrip("."))
+    if not others:
+        return nowhere(pool, vm.record["resident_on"])
     whys: List[str] = []
     hints: List[str] = []
     for other in others:
@@ -57,6 +58,22 @@ def of_guest(
             whys.append(failed.message.rstrip("."))
             hints.append(failed.hint)
     return Foreseen("", "", "; ".join(dict.fromkeys(whys)), " ".join(dict.fromkeys(filter(None, hints))))
+
+
+def nowhere(pool: Pool, home: str) -> Foreseen:
+    """Of any VM of that host (a reference), as no other takes VMs: in what state those are."""
+    others = [one for one in pool.hosts if one.ref != home]
+    whys = [f"host {one.name} is {'disabled' if one.live else 'offline'}" for one in others]
+    ways = [
+        f"Enable host {one.name} (`xe host-enable uuid={one.uuid}`)."
+        if one.live
+        else f"Check power and network of host {one.name}."
+        for one in others
+    ]
+    if len(others) > _NAMED:
+        whys[_NAMED:] = [f"{len(others) - _NAMED} more are so"]
+    why = ", ".join(whys) if others else "the pool has none"
+    return Foreseen("", "", f"no other host takes VMs ({why})", " ".join(ways[:1]))
 
 
 def _relocated(pool: Pool, guest: Guest, vm: Vm, other: Host, allowed: Dict[str, str]) -> Foreseen:

@@ -318,6 +318,23 @@ def reason(blocked: Sequence[str]) -> str:
     return _REASONS.get(code, code)
 
 
+_WAYS = {
+    "VM_REQUIRES_SR": "Move its disks to a shared SR",
+    "OTHER_OPERATION_IN_PROGRESS": "Call again when that has ended",
+    "OPERATION_BLOCKED": "If nobody needs that any more: `xe vm-param-remove uuid={0} "
+    "param-name=blocked-operations param-key=pool_migrate`",
+    "VM_LACKS_FEATURE": "Install the guest tools in it",
+    "HOST_NOT_ENOUGH_FREE_MEMORY": "Shut down or move another VM",
+    "HOST_EVACUATE_VM_NOT_HA_PROTECTED": "Have HA protect it (`xe vm-param-set uuid={0} "
+    "ha-restart-priority=restart`), or turn HA off meanwhile (`xe pool-ha-disable`)",
+}
+
+
+def way(guest: Guest) -> str:
+    """What lets xapi move it; without a full stop."""
+    return _WAYS.get((guest.blocked or ("",))[0], "Put that right").format(guest.uuid)
+
+
 def _without_ha(guest: Guest, ha: bool) -> Guest:
     if ha and not guest.protected and guest.blocked[:1] and guest.blocked[0] in _BY_HA:
         return guest._replace(blocked=())

@@ -105,7 +105,7 @@ def refreshed(pool: Pool, host: Host) -> Host:
 
 def guests(pool: Pool, host: Host) -> List[Guest]:
     """VMs on the host, and why each cannot be moved."""
-    records = pool.call("VM.get_all_records_where", f'field "resident_on" = "{host.ref}"')
+    records = _records_where(pool, "resident_on", host)
     blocked = pool.call("host.get_vms_which_prevent_evacuation", host.ref)
     found = [
         Guest(
@@ -119,6 +119,21 @@ def guests(pool: Pool, host: Host) -> List[Guest]:
         if not record["is_control_domain"]
     ]
     return sorted(found, key=lambda guest: (guest.name, guest.uuid))
+
+
+def coming(pool: Pool, host: Host) -> List[str]:
+    """Names of VMs that are being started, resumed or moved there: xapi holds them for resident only when
+    they have come (xen-api: ocaml/xapi/message_forwarding.ml, reserve_memory_for_vm)."""
+    records = _records_where(pool, "scheduled_to_be_resident_on", host)
+    return sorted(
+        shown.sentence(record["name_label"])
+        for record in records.values()
+        if record["current_operations"] and record["resident_on"] != host.ref
+    )
+
+
+def _records_where(pool: Pool, field: str, host: Host) -> Dict[str, Any]:
+    return dict(pool.call("VM.get_all_records_where", f'field "{field}" = "{host.ref}"'))
 
 
 # -- what is turned off in the pool meanwhile ------------------------------------------------------------
@@ -186,11 +201,14 @@ def enable(pool: Pool, host: Host, seconds: float, tell: Tell) -> None:
 
 def wait_for_operations(pool: Pool, host: Host, seconds: float, tell: Tell) -> None:
     """Until xapi does nothing with the host's VMs any more: what a program that was killed had begun, or
-    somebody's backup. A VM that it is at counts as one that cannot be moved."""
+    somebody's backup. A VM that it is at counts as one that cannot be moved, and one that is on its way to
+    the host is not there yet."""
 
     def look() -> Optional[bool]:
-        records = pool.call("VM.get_all_records_where", f'field "resident_on" = "{host.ref}"')
+        arriving = coming(pool, host)  # first: one that comes meanwhile is seen as resident
+        records = _records_where(pool, "resident_on", host)
         busy = [shown.sentence(one["name_label"]) for one in records.values() if one["current_operations"]]
+        busy += arriving
         if not busy and "evacuate" not in pool.call("host.get_current_operations", host.ref).values():
             return True
         tell(f"waiting for what xapi does with {', '.join(busy) or 'its VMs'}")
@@ -308,9 +326,10 @@ def _to_one(pool: Pool, uuid: str, home: Host, others: Sequence[Host], go: Calla
                 raise  # it has come there, and something is amiss
             whys.append(str(failed))
     found = _vm(pool, uuid)
+    name = found.name if found else uuid
     raise Failed(
         "VM_NOT_RELOCATED",
-        f"No other host can have VM {found.name if found else uuid}. {' '.join(whys)}".strip(),
+        f"VM {name} was not brought from host {home.name} to another. {' '.join(whys)}".strip(),
         "With --pinned shutdown it is down while its host reboots.",
     )
 
