@@ -134,7 +134,7 @@ def _started(argv: Sequence[str], has_input: bool) -> Tuple[int, List[int], List
         ends.remove(exec_failed)
         number = os.read(from_exec, 16)  # nothing when it has become the command
         if number:
-            os.waitpid(child, 0)
+            _end_of(child, float("inf"))
             raise OSError(int(number), os.strerror(int(number)))
         handed = [to_stdin] if has_input else []
         ends = [end for end in ends if end not in (*handed, from_stdout, from_stderr)]
