@@ -4,9 +4,12 @@ the way out for all of them. Nothing is kept for that: whoever calls again goes 
 VMs that xapi cannot move leave first, while their host still takes VMs: one that fails stays, or comes back.
 """
 
+import time
 from typing import Any, Callable, Dict, List, NamedTuple, Sequence
 
-from . import undone
+from sriovlib.safetext import plural
+
+from . import tasks, undone
 from .errors import Failed
 from .pool import Host, Pool
 from .rollout import plan as plans
@@ -137,7 +140,7 @@ def rest(pool: Pool, host: Host, leaving: Sequence[Leaving], tell: Tell) -> None
     """The host takes no VM any more, and xapi moves those that are left. Raises Failed."""
     try:
         steps.disable(pool, host)
-        _wait(pool, host, tell)  # for those that were on their way there
+        settled(pool, host, tell)  # for those that were on their way there
         _check_newcomers(pool, host, leaving)
         steps.evacuate(pool, host, 0, tell)
         _check_end(pool, host)
@@ -175,15 +178,22 @@ def _check_newcomers(pool: Pool, host: Host, leaving: Sequence[Leaving]) -> None
 
 
 def settled(pool: Pool, host: Host, tell: Tell) -> None:
-    """Returns when xapi does nothing with VMs of the host: what a program that was ended had begun."""
-    try:
-        _wait(pool, host, tell)
-    except Failed as failed:
-        raise Failed(failed.code, failed.message, "Wait until that is over, and call again.") from failed
-
-
-def _wait(pool: Pool, host: Host, tell: Tell) -> None:
-    steps.wait_for_operations(pool, host, WAIT_SECONDS, tell)
+    """Returns when xapi does nothing with VMs of the host: what a program that was ended had begun. Unlike a
+    setup it ends where xapi does not answer: somebody is there, who can call again."""
+    deadline = time.monotonic() + WAIT_SECONDS
+    while True:
+        busy = ", ".join(steps.busy(pool, host))
+        if not busy:
+            return
+        tell(f"waiting for what xapi does with {busy}")
+        if time.monotonic() > deadline:
+            raise Failed(
+                "TIMED_OUT",
+                f"Host {host.name} is not settled: xapi has been at something with {busy} for "
+                f"{plural(round(WAIT_SECONDS / 60), 'minute')}.",
+                "Wait until that is over.",
+            )
+        time.sleep(tasks.POLL_SECONDS)
 
 
 def counted(leaving: Sequence[Leaving], how: str) -> int:

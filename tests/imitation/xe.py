@@ -48,6 +48,15 @@ def _host_call_plugin(api: Any, parameters: Dict[str, str]) -> Any:
     return api.host.call_plugin(host, parameters["plugin"], parameters["fn"], args)
 
 
+def _host_enable(api: Any, parameters: Dict[str, str]) -> None:
+    api.host.enable(api.host.get_by_uuid(parameters["uuid"]))
+
+
+def _vm_migrate(api: Any, parameters: Dict[str, str]) -> None:
+    (host,) = api.host.get_by_name_label(parameters["host"])
+    api.VM.pool_migrate(_vm(api, parameters), host, {"live": parameters.get("live", "false")})
+
+
 def _vm_start(api: Any, parameters: Dict[str, str]) -> None:
     if "on" in parameters:
         (host,) = api.host.get_by_name_label(parameters["on"])
@@ -92,7 +101,9 @@ def _vm_param_remove(api: Any, parameters: Dict[str, str]) -> None:
 
 COMMANDS = {
     "host-call-plugin": _host_call_plugin,
+    "host-enable": _host_enable,
     "vm-start": _vm_start,
+    "vm-migrate": _vm_migrate,
     "vm-shutdown": _vm_shutdown,
     "vm-clone": _vm_clone,
     "vif-create": _vif_create,

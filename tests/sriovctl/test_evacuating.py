@@ -65,7 +65,7 @@ def test_host_is_emptied(pool: Pool, ctl: Ctl, web: str) -> None:
     assert said.status == 0, said.err
     assert (guests(pool), in_service(pool, pool.one)) == ([], False)
     assert (where(pool, web), pool.mac(web)) == (("Running", pool.other.ref, 1, None), mac)
-    assert f"Host host1 is empty, and takes no VMs until `xe host-enable uuid={pool.one.uuid}`." in said.err
+    assert f"Host host1 is empty, and takes no VMs until `xe host-enable uuid={pool.one.uuid}`, " in said.err
     again = ctl(*words, "--yes")
     assert (again.status, "is empty and disabled already" in again.err) == (0, True)
 
@@ -80,7 +80,7 @@ def test_nothing_is_touched_while_a_vm_cannot_leave(pool: Pool, ctl: Ctl, web: s
         assert [row[:2] for row in said.rows[1:]] == [["db", "evacuate"], ["old", "stays"], ["web", "stays"]]
         assert "VM web cannot leave host host1 as the pool is now: Host host1 runs XCP-ng 8.3.0" in said.err
         assert "unconfirmed=true is `--unconfirmed`" in said.err
-        assert f"(`xe vm-shutdown uuid={web}`), or add --relocate" in said.err
+        assert f"(`xe vm-shutdown uuid={web}`), or add --relocate, which starts it on host host2" in said.err
         assert "VM old cannot leave host host1 as the pool is now: " in said.err
         assert f"`sriovctl adopt {old}`, while it is halted" in said.err
         assert "Nothing was changed: 2 VMs stay on host host1." in said.err
@@ -113,8 +113,16 @@ def test_vm_without_another_host_that_has_vfs(pool: Pool, ctl: Ctl, web: str) ->
         said = ctl("evacuate", "host1", "--unconfirmed", *words, "--yes")
         assert said.status == 1
         assert "VM web cannot leave host host1 as the pool is now: Host host2 has no free VF" in said.err
+        assert "--relocate" not in said.err  # which would not help
     pool.api("host.disable", pool.other.ref)
-    assert "no other host takes VMs" in ctl("evacuate", "host1", "--unconfirmed").err
+    said = ctl("evacuate", "host1", "--unconfirmed").err
+    assert said.count("no other host takes VMs (host host2 is disabled)") == 2  # db, web
+    assert said.count(f"`xe host-enable uuid={pool.other.uuid}`") == 2
+    pool.box.lose(pool.other)
+    pool.box.xapi.notice_dead(pool.other.ref)
+    said = ctl("evacuate", "host1", "--unconfirmed").err
+    assert said.count("no other host takes VMs (host host2 is offline)") == 2
+    assert "Enable" not in said
     assert where(pool, web)[:3] == ("Running", pool.one.ref, 1)
 
 

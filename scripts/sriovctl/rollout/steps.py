@@ -199,19 +199,26 @@ def enable(pool: Pool, host: Host, seconds: float, tell: Tell) -> None:
     until(f"host {host.name} is being enabled", look, seconds, lambda _what: tell("being enabled"))
 
 
+def busy(pool: Pool, host: Host) -> List[str]:
+    """Names of VMs of the host, or on their way to it, that xapi does something with."""
+    arriving = coming(pool, host)  # first: one that comes meanwhile is seen as resident
+    records = _records_where(pool, "resident_on", host)
+    names = [shown.sentence(one["name_label"]) for one in records.values() if one["current_operations"]]
+    if not names and "evacuate" in pool.call("host.get_current_operations", host.ref).values():
+        names = ["its VMs"]
+    return [*names, *arriving]
+
+
 def wait_for_operations(pool: Pool, host: Host, seconds: float, tell: Tell) -> None:
     """Until xapi does nothing with the host's VMs any more: what a program that was killed had begun, or
     somebody's backup. A VM that it is at counts as one that cannot be moved, and one that is on its way to
     the host is not there yet."""
 
     def look() -> Optional[bool]:
-        arriving = coming(pool, host)  # first: one that comes meanwhile is seen as resident
-        records = _records_where(pool, "resident_on", host)
-        busy = [shown.sentence(one["name_label"]) for one in records.values() if one["current_operations"]]
-        busy += arriving
-        if not busy and "evacuate" not in pool.call("host.get_current_operations", host.ref).values():
+        names = busy(pool, host)
+        if not names:
             return True
-        tell(f"waiting for what xapi does with {', '.join(busy) or 'its VMs'}")
+        tell(f"waiting for what xapi does with {', '.join(names)}")
         return None
 
     what = f"xapi is at other operations with VMs of host {host.name}"
