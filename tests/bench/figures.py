@@ -119,6 +119,15 @@ FIGURES: Tuple[Figure, ...] = (
         works.prepare_leases,
     ),
     Figure(
+        "list_assignments, after a change",
+        OF_POOL,
+        works.list_after_change,
+        A_PLUGIN,
+        works.nothing,
+        [LARGE],
+        prepare=works.prepare_leases,
+    ),
+    Figure(
         "each of 50 assign_vf, one after the other",
         OF_POOL,
         works.assign_more,

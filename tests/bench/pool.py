@@ -14,6 +14,7 @@ import sys
 import uuid
 from functools import partial
 from typing import Any, ClassVar, Dict, List, Mapping, Optional, Sequence, Tuple
+from uuid import uuid4
 
 import box_host
 import server
@@ -179,6 +180,12 @@ class Imitated:
                 other_config[name.replace(sample, own)] = text
         database.set("pool", self._xapi.pool, "other_config", other_config)
         return min(count, len(free) * len(self._refs))
+
+    def rename(self, uuid: str) -> None:
+        """The VM has another name than it had."""
+        ref = self._xapi.database.by_uuid("VM", uuid)
+        before = self._xapi.database.get("VM", ref, "name_label")
+        self._xapi.database.set("VM", ref, "name_label", f"{before[:8]} {uuid4()}")
 
     def start(self, uuid: str) -> None:
         """xapi tells xenopsd of the VM, as it does before the hooks of a start run."""

@@ -115,6 +115,11 @@ def list_assignments(host: MeasuredHost) -> Sample:
     return sample
 
 
+def list_after_change(host: MeasuredHost) -> Sample:
+    host.pool("rename", host.kept["vm"])
+    return list_assignments(host)
+
+
 # -- all hosts at once ---------------------------------------------------------------------------------
 
 
