@@ -164,6 +164,12 @@ def patched(patch: pytest.MonkeyPatch, pool: ToldPool) -> None:
             pool.order.append(f"{ref} is asked")
             self._made.append((name, pool.called(ref).answer(args)))
 
+        def __enter__(self) -> "Calls":
+            return self
+
+        def __exit__(self, *_exception: object) -> None:
+            pass
+
         def answers(self) -> Any:
             pool.order.extend(f"{name} answers" for name, _ in self._made)
             return iter(self._made)

@@ -112,3 +112,12 @@ def test_what_came_in_time_counts_when_time_is_up(tmp_path: Path) -> None:
     assert dict(calls.answers()) == {"host1": "7"}
     calls.make("host2", "host.call_plugin", "host2")
     assert str(dict(calls.answers())["host2"]) == "timed out"
+
+
+def test_where_nobody_takes_the_answers_the_connections_are_closed(tmp_path: Path) -> None:
+    xapi = Xapi(str(tmp_path), {"host1": None})
+    with Calls(Host(str(tmp_path)), OwnSession("session"), 60) as calls:
+        calls.make("host1", "host.call_plugin", "host1")
+        ((_, _, connection),) = calls._under_way.values()
+    xapi.close()
+    assert connection.fileno() == -1

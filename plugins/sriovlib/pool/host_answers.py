@@ -89,19 +89,19 @@ def ask(
     somebody asks (told.of_own), and what it told has no identity."""
     others = {member.uuid: member.ref for member in asked if member.uuid != topology.own}
     kept = kept_inventories.load(host) if others else kept_inventories.NONE
-    calls = Calls(host, session, SECONDS)
-    for uuid, ref in others.items():
-        args = {"known": kept.digests[uuid]} if uuid in kept.digests else {}
-        calls.make(uuid, "host.call_plugin", ref, "sriov", "inventory", args)
-    own = {topology.own: _made(_whole if whole else _to_act, host)} if len(others) < len(asked) else {}
-    if others:
-        meanwhile()
-    texts = dict(calls.answers())
+    with Calls(host, session, SECONDS) as calls:
+        for uuid, ref in others.items():
+            args = {"known": kept.digests[uuid]} if uuid in kept.digests else {}
+            calls.make(uuid, "host.call_plugin", ref, "sriov", "inventory", args)
+        own = {topology.own: _made(_whole if whole else _to_act, host)} if len(others) < len(asked) else {}
+        if others:
+            meanwhile()
+        texts = dict(calls.answers())
     refusing = [uuid for uuid in texts if uuid in kept.digests and _is_refused(texts[uuid])]
-    calls = Calls(host, session, SECONDS)
-    for uuid in refusing:  # its package is of a version without digests, since it was asked last
-        calls.make(uuid, "host.call_plugin", others[uuid], "sriov", "inventory", {})
-    texts.update(calls.answers())
+    with Calls(host, session, SECONDS) as calls:
+        for uuid in refusing:  # its package is of a version without digests, since it was asked last
+            calls.make(uuid, "host.call_plugin", others[uuid], "sriov", "inventory", {})
+        texts.update(calls.answers())
     found = HostAnswers(texts, own, kept)
     _keep(host, topology, kept, found)
     return found

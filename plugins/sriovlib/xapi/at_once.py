@@ -23,7 +23,8 @@ _TIMED_OUT = "timed out"  # as the system says it of one call
 
 
 class Calls:
-    """Calls in one session, all of which have `seconds` from now on. Each has a name of whoever makes it."""
+    """Calls in one session, all of which have `seconds` from now on. Each has a name of whoever makes it.
+    Those whose answers nobody takes are given up at the end of `with`."""
 
     def __init__(self, host: Host, session: OwnSession, seconds: float) -> None:
         self._path = host.path(SOCKET)
@@ -63,8 +64,18 @@ class Calls:
             for name, _method, _connection in self._under_way.values():
                 yield name, XapiSilent(_TIMED_OUT)
         finally:
-            for _name, _method, connection in self._under_way.values():
-                connection.close()
+            self._give_up()
+
+    def __enter__(self) -> "Calls":
+        return self
+
+    def __exit__(self, *_exception: object) -> None:
+        self._give_up()
+
+    def _give_up(self) -> None:
+        for _name, _method, connection in self._under_way.values():
+            connection.close()
+        self._under_way.clear()
 
     def _taken(self, descriptor: int) -> Tuple[str, Any]:
         name, method, connection = self._under_way.pop(descriptor)
