@@ -33,7 +33,8 @@ def is_uuid(text: str) -> bool:
     return (
         len(text) == 36
         and text[8] == text[13] == text[18] == text[23] == "-"
-        and not f"{text[:8]}{text[9:13]}{text[14:18]}{text[19:23]}{text[24:]}".strip("0123456789abcdef")
+        and text.count("-") == 4
+        and not text.strip("-0123456789abcdef")
     )
 
 

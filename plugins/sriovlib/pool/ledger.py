@@ -38,8 +38,8 @@ from .ledger_shape import LedgerError as LedgerError
 PREFIX = "sriov-vm-"
 
 # 0.1.0's first builds wrote keys without a serial, the new text as `sriov-next-UUID` before `sriov-vm-UUID`.
-_FORMS = {"sriov-vm-": "vm", "sriov-next-": "next"}
-NAMES = tuple(_FORMS)  # what the names of all keys begin with
+_WAITING_PREFIX = "sriov-next-"
+NAMES = (PREFIX, _WAITING_PREFIX)  # what the names of all keys begin with
 _WAITING, _NO_SERIAL, _ODD = -1, 0, 10**16  # in the place of a serial: the first two are of those builds
 
 
@@ -244,28 +244,27 @@ def keys(other_config: Mapping[str, str]) -> Dict[str, List[Key]]:
     """UUID of a VM -> its keys in a pool's other_config by serial, without a look at what they hold."""
     found: Dict[str, List[Key]] = {}
     for name, text in other_config.items():
-        form, uuid, rest = _parts(name)
-        if is_uuid(uuid):
-            if form == "vm" and rest.startswith(".") and is_plain_number(rest[1:], 16) and rest != ".0":
-                number = int(rest[1:])
-            else:
-                number = _ODD if rest else _NO_SERIAL if form == "vm" else _WAITING
-            found.setdefault(uuid, []).append(Key(name, number, text))
-        elif name.startswith(PREFIX):
-            found.setdefault(name[len(PREFIX) :], []).append(Key(name, _ODD, text))
+        if name.startswith(NAMES):
+            uuid, serial = _of_name(name)
+            if uuid:
+                found.setdefault(uuid, []).append(Key(name, serial, text))
     for those in found.values():
         if len(those) > 1:
             those.sort(key=lambda key: (key.serial, key.name))
     return found
 
 
-def _parts(name: str) -> Tuple[str, str, str]:
-    """Of a key's name: `vm` or `next`, what stands in the place of the UUID, and what follows that."""
-    for beginning, form in _FORMS.items():
-        if name.startswith(beginning):
-            rest = name[len(beginning) :]
-            return form, rest[:36], rest[36:]
-    return "", "", name
+def _of_name(name: str) -> Tuple[str, int]:
+    """What stands in the place of the UUID in the name of a key, and of the serial. Nothing in the place of
+    the UUID: the name is none of ours."""
+    has_serial = name.startswith(PREFIX)
+    rest = name[len(PREFIX if has_serial else _WAITING_PREFIX) :]
+    uuid, serial = rest[:36], rest[36:]
+    if not is_uuid(uuid):
+        return (rest if has_serial else ""), _ODD
+    if has_serial and serial[:1] == "." and is_plain_number(serial[1:], 16) and serial != ".0":
+        return uuid, int(serial[1:])
+    return uuid, _ODD if serial else _NO_SERIAL if has_serial else _WAITING
 
 
 def was_cut_off(those: Sequence[Key]) -> bool:
