@@ -59,10 +59,10 @@ def ask(tmp_path: Path) -> Iterator[Any]:
 
     def all_of(said: Dict[str, Optional[bytes]], seconds: float) -> Dict[str, Any]:
         opened.append(Xapi(str(tmp_path), said))
-        calls = Calls(Host(str(tmp_path)), OwnSession("session"), seconds)
-        for name in said:
-            calls.make(name, "host.call_plugin", name)
-        return dict(calls.answers())
+        with Calls(Host(str(tmp_path)), OwnSession("session"), seconds) as calls:
+            for name in said:
+                calls.make(name, "host.call_plugin", name)
+            return dict(calls.answers())
 
     yield all_of
     for xapi in opened:

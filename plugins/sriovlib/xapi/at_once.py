@@ -24,7 +24,7 @@ _TIMED_OUT = "timed out"  # as the system says it of one call
 
 class Calls:
     """Calls in one session, all of which have `seconds` from now on. Each has a name of whoever makes it.
-    Those whose answers nobody takes are given up at the end of `with`."""
+    `with` gives up those that are not answered at its end."""
 
     def __init__(self, host: Host, session: OwnSession, seconds: float) -> None:
         self._path = host.path(SOCKET)
@@ -51,31 +51,24 @@ class Calls:
         waiting = select.poll()
         for descriptor in self._under_way:
             waiting.register(descriptor, select.POLLIN)
-        try:
-            yield from self._failed
-            while self._under_way:
-                left = max(self._deadline - time.monotonic(), 0)
-                ready = waiting.poll(left * 1000)
-                for descriptor, _events in ready:
-                    waiting.unregister(descriptor)
-                    yield self._taken(descriptor)
-                if not ready:
-                    break
-            for name, _method, _connection in self._under_way.values():
-                yield name, XapiSilent(_TIMED_OUT)
-        finally:
-            self._give_up()
+        yield from self._failed
+        while self._under_way:
+            left = max(self._deadline - time.monotonic(), 0)
+            ready = waiting.poll(left * 1000)
+            for descriptor, _events in ready:
+                waiting.unregister(descriptor)
+                yield self._taken(descriptor)
+            if not ready:
+                break
+        for name, _method, _connection in self._under_way.values():
+            yield name, XapiSilent(_TIMED_OUT)
 
     def __enter__(self) -> "Calls":
         return self
 
     def __exit__(self, *_exception: object) -> None:
-        self._give_up()
-
-    def _give_up(self) -> None:
         for _name, _method, connection in self._under_way.values():
             connection.close()
-        self._under_way.clear()
 
     def _taken(self, descriptor: int) -> Tuple[str, Any]:
         name, method, connection = self._under_way.pop(descriptor)

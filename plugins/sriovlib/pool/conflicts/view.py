@@ -5,6 +5,7 @@ A conflict's code says what is to be done (docs/errors.md lists them); its messa
 
 from typing import Dict, Iterator, List, NamedTuple, Optional, Sequence, Tuple
 
+from ...vf.inventory import ASSIGNED, IN_USE
 from .. import copies, own_lease, pci_entries
 from ..hosts import Topology
 from ..inventories import Survey, Surveyed
@@ -15,7 +16,7 @@ from ..state import PoolState, Vm
 # Whoever may write VMs' other_config can bring about thousands of these.
 ENTRY_CODES = ("ENTRY_NOT_LEASED", "ENTRY_INVALID")
 
-IN_USE, ASSIGNED, DETACHED = "in-use", "assigned", "detached"  # the first two are states of list_vfs
+DETACHED = "detached"  # beside states of list_vfs
 
 
 class Conflict(NamedTuple):
