@@ -39,6 +39,17 @@ def output_file(parser: argparse.ArgumentParser, read: Callable[[str], str], tex
     parser.add_argument("-o", "--output", type=read, default=argparse.SUPPRESS, metavar="FILE", help=text)
 
 
+def plan_option(parser: argparse._ActionsContainer, shows: str) -> None:
+    """`--plan`: the word for --dry-run of a command that makes one."""
+    parser.add_argument(
+        "--plan",
+        dest="dry_run",
+        action="store_true",
+        default=argparse.SUPPRESS,
+        help=f"show what {shows}, as --dry-run",
+    )
+
+
 def number(least: int) -> Callable[[str], int]:
     """Reads a number of an option: at least so much, at most 10000."""
 

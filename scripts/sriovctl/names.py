@@ -8,7 +8,7 @@ Tables show a blank of a name as `_`, so `_` is taken for a blank where nothing 
 
 import ipaddress
 import re
-from typing import Any, Callable, Dict, Iterable, List, NamedTuple, Sequence, Tuple, TypeVar
+from typing import Any, Callable, Dict, Iterable, List, NamedTuple, Optional, Sequence, Tuple, TypeVar
 
 from sriovlib.safetext import UUID, safe
 
@@ -134,6 +134,17 @@ def vm(pool: Pool, typed: str) -> Vm:
     if exact:
         return chosen("VM", typed, exact, vm_words)
     return chosen("VM", typed, vms(pool), vm_words)
+
+
+def vm_of_uuid(pool: Pool, uuid: str) -> Optional[Vm]:
+    """None: there is no such VM any more."""
+    try:
+        ref = pool.call("VM.get_by_uuid", uuid)
+        return vm_of(ref, pool.call("VM.get_record", ref))
+    except Failed as failed:
+        if failed.code not in ("UUID_INVALID", "HANDLE_INVALID"):
+            raise
+        return None
 
 
 def vms(pool: Pool) -> List[Vm]:

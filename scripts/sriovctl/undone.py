@@ -12,11 +12,11 @@ from typing import Any, Dict, Iterator, List, Mapping, NamedTuple, Optional
 
 from sriovlib.safetext import safe, shortened
 
-from . import clock, shown
-from .errors import Failed
+from . import clock, names
 from .pool import Pool, key_removal
 
 KEY = "sriov-undone-"
+_UNREADABLE = (ValueError, LookupError, TypeError, RecursionError)
 _BEGINS_SECONDS = 60.0  # in which a program that has written its key shuts the VM down
 
 
@@ -64,18 +64,12 @@ def halted(pool: Pool, source: str) -> List[Halted]:
             document: Dict[str, Any] = json.loads(text)
             if document["from"] != source:
                 continue
-            record = pool.call("VM.get_record", pool.call("VM.get_by_uuid", vm))
-            one = Halted(
-                vm, shown.sentence(record["name_label"]), str(document["to"]), safe(str(document["who"]))
-            )
-        except Failed as failed:
-            if failed.code not in ("UUID_INVALID", "HANDLE_INVALID"):
-                raise
+            to, begun_by = str(document["to"]), safe(str(document["who"]))
+        except _UNREADABLE:
             continue
-        except (ValueError, LookupError, TypeError, RecursionError):
-            continue
-        if record["power_state"] == "Halted" and not record["current_operations"]:
-            found.append(one)
+        one = names.vm_of_uuid(pool, vm)
+        if one and one.record["power_state"] == "Halted" and not one.record["current_operations"]:
+            found.append(Halted(vm, one.name, to, begun_by))
     return found
 
 
@@ -94,19 +88,17 @@ def _notice(pool: Pool, vm: str, text: str) -> str:
         document: Dict[str, Any] = json.loads(text)
         begun_by, since = safe(str(document["who"])), float(document["since"])
         homes = [pool.host(str(document[end])) for end in ("to", "from")]
-        record = pool.call("VM.get_record", pool.call("VM.get_by_uuid", vm))
-    except Failed as failed:
-        if failed.code not in ("UUID_INVALID", "HANDLE_INVALID"):
-            raise
-        end(pool, vm)
-        return ""
-    except (ValueError, LookupError, TypeError, RecursionError) as error:
+    except _UNREADABLE as error:
         key, why = safe(KEY + vm), shortened(safe(str(error)))
         return (
             f"The pool's record of a move, {key}, cannot be read: {why}. Is the VM halted? To drop it: "
             f"{key_removal(key)}."
         )
-    name, doing = shown.sentence(record["name_label"]), ", ".join(record["current_operations"].values())
+    one = names.vm_of_uuid(pool, vm)
+    if one is None:
+        end(pool, vm)
+        return ""
+    record, doing = one.record, ", ".join(one.record["current_operations"].values())
     if record["power_state"] == "Running" and not doing:
         if abs(clock.of_host(pool, pool.master_host) - since) > _BEGINS_SECONDS:
             end(pool, vm)
@@ -121,6 +113,6 @@ def _notice(pool: Pool, vm: str, text: str) -> str:
     if not ways:
         ways = [f"`xe vm-start uuid={vm}` starts it"]
     return (
-        f"VM {name} was shut down by {begun_by}, to run on host {to}, and is {state}. If nobody is at it: "
-        f"{'; '.join(ways)}."
+        f"VM {one.name} was shut down by {begun_by}, to run on host {to}, and is {state}. If nobody is at "
+        f"it: {'; '.join(ways)}."
     )

@@ -8,7 +8,7 @@ from sriovlib.safetext import plural
 
 from .. import evacuation, names
 from ..client import Client
-from ..command import Command
+from ..command import Command, plan_option
 from ..errors import DONE, FAILED, INTERRUPTED, PARTLY, Failed
 from ..evacuation import BY_XAPI, START, Leaving
 from ..output import Record, by_key
@@ -143,13 +143,7 @@ def _empty(client: Client, host: Host, leaving: List[Leaving], asked: Dict[str, 
 
 def _arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("name", metavar="HOST", help="the host that is to be empty")
-    parser.add_argument(
-        "--plan",
-        dest="dry_run",
-        action="store_true",
-        default=argparse.SUPPRESS,
-        help="show what would become of each VM, as --dry-run",
-    )
+    plan_option(parser, "would become of each VM")
     parser.add_argument(
         "--relocate",
         action="store_true",

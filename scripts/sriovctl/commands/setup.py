@@ -8,7 +8,7 @@ from sriovlib.safetext import plural
 
 from .. import names, undone
 from ..client import Client
-from ..command import Command, number
+from ..command import Command, number, plan_option
 from ..errors import DONE, FAILED, Failed, Usage
 from ..output import Column, Record, by_key
 from ..rollout import plan as plans
@@ -341,13 +341,7 @@ def _arguments(parser: argparse.ArgumentParser) -> None:
     what.add_argument("--network", action="append", metavar="NET", help="VFs on the ports of this network")
     what.add_argument("--count", type=number(0), metavar="N", help="so many VFs on each")
     how = parser.add_argument_group("how (also of resume)")
-    how.add_argument(
-        "--plan",
-        dest="dry_run",
-        action="store_true",
-        default=argparse.SUPPRESS,
-        help="show what would be done, as --dry-run",
-    )
+    plan_option(how, "would be done")
     how.add_argument(
         "--pinned",
         choices=plans.PINNED,

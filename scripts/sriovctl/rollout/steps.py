@@ -246,7 +246,11 @@ def shut_down(pool: Pool, uuids: Sequence[str], tell: Tell) -> None:
         except Failed as failed:
             failures[name] = failed
 
-    running = [vm for vm in map(partial(_vm, pool), uuids) if vm and vm.record["power_state"] == "Running"]
+    running = [
+        vm
+        for vm in map(partial(names.vm_of_uuid, pool), uuids)
+        if vm and vm.record["power_state"] == "Running"
+    ]
     what = f"{', '.join(vm.name for vm in running)} is being shut down"
     threads = [threading.Thread(target=stop, args=(vm.name, vm.ref), daemon=True) for vm in running]
     for thread in threads:
@@ -263,7 +267,7 @@ def shut_down(pool: Pool, uuids: Sequence[str], tell: Tell) -> None:
 
 def start(pool: Pool, uuid: str, host: Host, tell: Tell) -> None:
     """There, if it is halted."""
-    vm = _vm(pool, uuid)
+    vm = names.vm_of_uuid(pool, uuid)
     if vm is None or vm.record["power_state"] != "Halted":
         return
     try:
@@ -278,7 +282,7 @@ def start(pool: Pool, uuid: str, host: Host, tell: Tell) -> None:
 
 def without_home(pool: Pool, uuid: str) -> Failed:
     """What is said of a VM that was shut down, and whose host has left the pool."""
-    vm = _vm(pool, uuid)
+    vm = names.vm_of_uuid(pool, uuid)
     name = vm.name if vm else uuid
     return Failed(
         "VM_WITHOUT_HOST",
@@ -319,7 +323,7 @@ def migrate(
 def _to_one(pool: Pool, uuid: str, home: Host, others: Sequence[Host], go: Callable[[Vm, Host], Any]) -> None:
     whys = []
     for other in others:
-        vm = _vm(pool, uuid)
+        vm = names.vm_of_uuid(pool, uuid)
         if vm is None or (vm.record["power_state"] == "Running" and vm.record["resident_on"] != home.ref):
             return
         try:
@@ -328,11 +332,11 @@ def _to_one(pool: Pool, uuid: str, home: Host, others: Sequence[Host], go: Calla
         except Failed as failed:
             if failed.code == INTERRUPTED:
                 raise
-            now = _vm(pool, uuid)
+            now = names.vm_of_uuid(pool, uuid)
             if now is not None and now.record["resident_on"] == other.ref:
                 raise  # it has come there, and something is amiss
             whys.append(str(failed))
-    found = _vm(pool, uuid)
+    found = names.vm_of_uuid(pool, uuid)
     name = found.name if found else uuid
     raise Failed(
         "VM_NOT_RELOCATED",
@@ -346,18 +350,6 @@ def _plainly(pool: Pool, vm: Vm, other: Host, tell: Tell) -> None:
     pool.call("VM.assert_can_boot_here", vm.ref, other.ref)
     shut_down(pool, [vm.uuid], tell)
     start(pool, vm.uuid, other, tell)
-
-
-def _vm(pool: Pool, uuid: str) -> Optional[Vm]:
-    """None: there is no such VM any more."""
-    try:
-        ref = pool.call("VM.get_by_uuid", uuid)
-        record = pool.call("VM.get_record", ref)
-    except Failed as failed:
-        if failed.code not in ("UUID_INVALID", "HANDLE_INVALID"):
-            raise
-        return None
-    return names.vm_of(ref, record)
 
 
 # -- the reboot --------------------------------------------------------------------------------------
