@@ -66,6 +66,15 @@ class Pool:
         return {ref: {**records._USUAL[name], **one} for ref, one in kept.items() if one is not None}
 
 
+def answered(xapi: Imitation, origin: Origin, method: str, *params: Any) -> Any:
+    """What xapi says to a call, as it comes over the socket."""
+    try:
+        found = answer(xapi, origin, method, [*params])
+    except Failure as failure:
+        raise XapiFailure(failure.description) from failure
+    return json.loads(json.dumps(found))
+
+
 class Asked(Xapi):
     """xapi as that host asks it, in a session of its own. The VM `vanishing` goes while xapi tells of it: it
     was counted, and is in no event."""
@@ -80,11 +89,7 @@ class Asked(Xapi):
 
     def call(self, method: str, *params: Any) -> Any:
         self.asked.append((method, params))
-        try:
-            found = answer(self._pool.xapi, self._origin, method, [self._own, *params])
-        except Failure as failure:
-            raise XapiFailure(failure.description) from failure
-        return json.loads(json.dumps(found))
+        return answered(self._pool.xapi, self._origin, method, self._own, *params)
 
     def call_for_each(self, member: str, take: Callable[[Any], object], method: str, *params: Any) -> Any:
         found = self.call(method, *params)

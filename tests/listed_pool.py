@@ -8,14 +8,12 @@ from typing import Any, Callable, Optional
 import asked_pool
 import pytest
 from calls import Origin
-from dispatch import answer
 from sriovlib.calls.list_assignments import list_assignments
 from sriovlib.machine.host import Host
 from sriovlib.pool import kept_answer
 from sriovlib.xapi.own_session import OwnSession
-from sriovlib.xapi.session import Xapi, XapiFailure
+from sriovlib.xapi.session import Xapi
 from told_pool import FarHost, ToldPool, patched
-from values import Failure
 
 HOSTS = 2  # each may be the master
 
@@ -55,12 +53,8 @@ class ListedPool(ToldPool):
     def _call(self, method: str, *params: Any) -> Any:
         origin = Origin(self.by_xapi.refs[self.asked_by], local=True)
         xapi = self.by_xapi.xapi
-        try:
-            session = answer(xapi, origin, "session.login_with_password", ["root", ""])
-            found = answer(xapi, origin, method, [session, *params])
-        except Failure as failure:
-            raise XapiFailure(failure.description) from failure
-        return json.loads(json.dumps(found))
+        session = asked_pool.answered(xapi, origin, "session.login_with_password", "root", "")
+        return asked_pool.answered(xapi, origin, method, session, *params)
 
     def _call_for_each(self, member: str, take: Callable[[Any], object], method: str, *params: Any) -> Any:
         found = self._call(method, *params)

@@ -8,11 +8,10 @@ import sys
 from typing import Any, Callable, Iterator, List, NamedTuple
 
 import pytest
+from as_program import PROGRAM
 from box_host import BoxHost
 from managed_pool import Pool
 from sriovctl import main, tasks
-
-PROGRAM = os.path.abspath(f"{__file__}/../../../scripts/sriovctl")
 
 
 class Said(NamedTuple):

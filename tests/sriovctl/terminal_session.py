@@ -11,7 +11,8 @@ import termios
 from types import TracebackType
 from typing import List, Optional, Type
 
-PROGRAM = os.path.abspath(f"{__file__}/../../../scripts/sriovctl")
+from as_program import PROGRAM
+
 PATIENCE = 120.0  # seconds without a new character: it hangs
 
 

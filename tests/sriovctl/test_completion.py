@@ -12,9 +12,9 @@ from typing import Any, Callable, Dict, List
 
 import pytest
 import workstation
+from as_program import PROGRAM
 from managed_pool import Pool
 from sriovctl import completion, grammar, main, seen_names, settings
-from terminal_session import PROGRAM
 
 pytestmark = pytest.mark.story
 

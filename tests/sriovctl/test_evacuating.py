@@ -1,12 +1,10 @@
 """evacuate: a host is emptied, of VMs with VFs too; what cannot leave is named before anything is touched."""
 
-import os
 import signal
-import subprocess
-import sys
 from typing import Any, Callable, List
 
 import pytest
+from as_program import begun
 from checks import until
 from live_moves import qemu
 from managed_pool import Pool
@@ -19,7 +17,6 @@ from sriovlib.pool import ledger
 pytestmark = [pytest.mark.story, pytest.mark.usefixtures("impatient")]
 
 Ctl = Callable[..., Any]
-PROGRAM = os.path.abspath(f"{__file__}/../../../scripts/sriovctl")
 
 
 def beside(pool: Pool, vm: str) -> None:
@@ -236,15 +233,7 @@ def test_evacuation_that_loses_xapi_goes_on_when_it_is_called_again(
 def test_relocation_of_an_evacuation_that_was_killed_is_ended_by_the_next(
     pool: Pool, ctl: Ctl, web: str
 ) -> None:
-    words = ["evacuate", "host1", "--relocate", "--yes"]
-    program = subprocess.Popen(
-        [sys.executable, PROGRAM, *words],
-        env={**os.environ, "SRIOVCTL_HOST": pool.box.url, "SRIOVCTL_PASSWORD": pool.box.xapi.password},
-        stdin=subprocess.DEVNULL,
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.PIPE,
-        universal_newlines=True,
-    )
+    program = begun(pool, "evacuate", "host1", "--relocate", "--yes")
     assert program.stderr
     while "VM web is being shut down" not in program.stderr.readline():
         assert program.poll() is None

@@ -1,18 +1,16 @@
 """evacuate, where others are at work on the host too: what it says of the host is what is so then."""
 
-import os
-import subprocess
-import sys
 import threading
 from typing import Any, Callable, Optional
 
 import pytest
+from as_program import begun
 from live_moves import qemu
 from managed_pool import Pool
 from sriovctl import evacuation
 from sriovctl.connection import Remote
 from sriovctl.errors import Unreachable, XapiFailed
-from test_evacuating import PROGRAM, guests, where
+from test_evacuating import guests, where
 
 pytestmark = [pytest.mark.story, pytest.mark.usefixtures("impatient")]
 
@@ -59,14 +57,7 @@ def test_vm_that_is_on_its_way_to_the_host_is_waited_for(pool: Pool, ctl: Ctl) -
         held.wait()
         plan = ctl("evacuate", "host1", "--plan")
         assert "VM db is on its way to host host1, and is waited for" in plan.err
-        program = subprocess.Popen(
-            [sys.executable, PROGRAM, *WORDS],
-            env={**os.environ, "SRIOVCTL_HOST": pool.box.url, "SRIOVCTL_PASSWORD": pool.box.xapi.password},
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.DEVNULL,
-            stderr=subprocess.PIPE,
-            universal_newlines=True,
-        )
+        program = begun(pool, *WORDS)
         assert program.stderr
         line = program.stderr.readline()
         held.go_on()

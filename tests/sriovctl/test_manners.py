@@ -10,6 +10,7 @@ from typing import Any, Callable, Dict, List
 
 import pytest
 import workstation
+from as_program import PROGRAM
 from box_host import plugin_of_version, set_plugin
 from managed_pool import Pool
 from sriovctl import grammar
@@ -17,7 +18,6 @@ from terminal_session import Terminal
 
 pytestmark = pytest.mark.story
 
-PROGRAM = os.path.abspath(f"{__file__}/../../../scripts/sriovctl")
 Ctl = Callable[..., Any]
 
 

@@ -5,10 +5,10 @@ import os
 import pwd
 import signal
 import subprocess
-import sys
 from typing import Any, Callable
 
 import pytest
+from as_program import begun
 from checks import until
 from managed_pool import Pool
 from moved_vms import VF, commands, place, running
@@ -17,7 +17,6 @@ from sriovctl import undone
 pytestmark = [pytest.mark.story, pytest.mark.usefixtures("impatient")]
 
 Ctl = Callable[..., Any]
-PROGRAM = os.path.abspath(f"{__file__}/../../../scripts/sriovctl")
 
 
 @pytest.fixture
@@ -27,14 +26,7 @@ def web(pool: Pool) -> str:
 
 def relocating(pool: Pool) -> "subprocess.Popen[str]":
     """A program that has begun to shut the VM web down, to have it on host2."""
-    program = subprocess.Popen(
-        [sys.executable, PROGRAM, "relocate", "web", "host2", "--yes"],
-        env={**os.environ, "SRIOVCTL_HOST": pool.box.url, "SRIOVCTL_PASSWORD": pool.box.xapi.password},
-        stdin=subprocess.DEVNULL,
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.PIPE,
-        universal_newlines=True,
-    )
+    program = begun(pool, "relocate", "web", "host2", "--yes")
     assert program.stderr
     assert "cannot be moved while it runs" in program.stderr.readline()
     assert "is being shut down" in program.stderr.readline()

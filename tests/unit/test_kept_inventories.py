@@ -4,6 +4,7 @@ import os
 from contextlib import ExitStack
 from typing import Any, Callable, Dict, List, Tuple
 
+import kept_files
 import pytest
 import temporary
 from hypothesis import given, settings
@@ -205,9 +206,7 @@ class Story:
     # files
 
     def remember_file(self, number: int) -> None:
-        for path in self._files(number):
-            with open(path, "rb") as file:
-                self.old[path] = file.read()
+        self.old.update(kept_files.contents(self._files(number)))
 
     def write_late(self, number: int) -> None:
         """A process that was told long ago replaces the file now; it may be another host's."""
@@ -220,8 +219,7 @@ class Story:
             os.chmod(path, 0o600)
 
     def tear_file(self, number: int) -> None:
-        for path in self._files(number):
-            os.truncate(path, os.path.getsize(path) * number // 8)
+        kept_files.tear(self._files(number), number)
 
     # who asks
 

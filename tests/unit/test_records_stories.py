@@ -5,6 +5,7 @@ from contextlib import ExitStack
 from typing import Callable, Dict, List, Optional, Tuple
 
 import generations
+import kept_files
 import mastership
 import pytest
 import temporary
@@ -115,9 +116,7 @@ class Story:
     # files
 
     def remember_files(self, number: int) -> None:
-        for path in self._files(number):
-            with open(path, "rb") as file:
-                self.old[path] = file.read()
+        self.old.update(kept_files.contents(self._files(number)))
 
     def write_late(self, number: int) -> None:
         """A process that was told long ago replaces the files now."""
@@ -127,16 +126,10 @@ class Story:
                     file.write(self.old[path])
 
     def tear_files(self, number: int) -> None:
-        for path in self._files(number):
-            os.truncate(path, os.path.getsize(path) * number // 8)
+        kept_files.tear(self._files(number), number)
 
     def exchange_files(self, number: int) -> None:
-        """Each has the name of another."""
-        files = self._files(number)
-        for path, other in zip(files, files[1:]):
-            os.rename(path, f"{path}-kept")
-            os.rename(other, path)
-            os.rename(f"{path}-kept", other)
+        kept_files.exchange(self._files(number))
 
     def kill_writer(self, number: int) -> None:
         """As it wrote: the files of before, and half of new ones beside them."""
