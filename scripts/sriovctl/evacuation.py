@@ -12,8 +12,8 @@ from sriovlib.safetext import plural
 from . import tasks, undone
 from .errors import Failed
 from .pool import Host, Pool
+from .rollout import pinned_vms, steps
 from .rollout import plan as plans
-from .rollout import steps
 from .rollout.foresee import nowhere, of_guest
 from .rollout.plan import Guest
 from .tasks import Tell
@@ -111,7 +111,7 @@ def targets(pool: Pool, host: Host, first: str = "") -> List[Host]:
 
 def leave(pool: Pool, host: Host, one: Leaving, allowed: Dict[str, str], tell: Tell) -> None:
     """One that xapi does not move. Raises Failed, which says where it is then."""
-    go: Callable[..., None] = steps.migrate if one.how == plans.MIGRATE else steps.relocate
+    go: Callable[..., None] = pinned_vms.migrate if one.how == plans.MIGRATE else pinned_vms.relocate
     try:
         go(pool, one.guest.uuid, host, targets(pool, host, one.to), allowed, tell)
     except Failed as failed:

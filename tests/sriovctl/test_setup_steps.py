@@ -7,7 +7,7 @@ from box import PoolInABox
 from setup_stories import Direct
 from sriovctl.errors import Failed
 from sriovctl.pool import Pool
-from sriovctl.rollout import steps
+from sriovctl.rollout import pinned_vms, steps
 
 
 @pytest.fixture
@@ -101,6 +101,6 @@ def test_silence_is_borne_and_a_refusal_is_not(monkeypatch: pytest.MonkeyPatch) 
 def test_vms_that_are_gone(pool: Pool) -> None:
     """Somebody has destroyed them meanwhile."""
     gone = "00000000-0000-4000-8000-000000000000"
-    steps.shut_down(pool, [gone], silent)
-    steps.start(pool, gone, pool.hosts[0], silent)
-    steps.relocate(pool, gone, pool.hosts[0], pool.hosts, {}, silent)
+    pinned_vms.shut_down(pool, [gone], silent)
+    pinned_vms.start(pool, gone, pool.hosts[0], silent)
+    pinned_vms.relocate(pool, gone, pool.hosts[0], pool.hosts, {}, silent)

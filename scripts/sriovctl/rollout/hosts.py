@@ -10,9 +10,9 @@ from typing import Callable, Dict, List
 from .. import clock
 from ..errors import Failed
 from ..pool import Host, Pool
+from . import pinned_vms, steps
 from . import plan as plans
 from . import state as states
-from . import steps
 from .plan import HostPlan
 from .state import Keeper, State
 
@@ -130,7 +130,7 @@ class Hosts:
             self._relocate(uuid)  # while the host still takes those back that fail
         steps.disable(self.pool, host)
         if options.pinned == plans.SHUTDOWN:
-            steps.shut_down(self.pool, stop, tell)
+            pinned_vms.shut_down(self.pool, stop, tell)
         steps.evacuate(self.pool, host, options.batch, tell)
         left = steps.guests(self.pool, host)
         if left:
@@ -152,7 +152,7 @@ class Hosts:
         for vm in self._vms_of(uuid):
             home, tell, options = self.hosts[uuid], self._teller(uuid), self.state.options
             allowed = {"unconfirmed": "true"} if options.unconfirmed else {}
-            go = steps.migrate if options.pinned == plans.MIGRATE else steps.relocate
+            go = pinned_vms.migrate if options.pinned == plans.MIGRATE else pinned_vms.relocate
             go(self.pool, vm, home, others, allowed, tell)
             self._is_up(vm)
 
@@ -228,7 +228,7 @@ class Hosts:
         failures: List[Failed] = []  # one VM that does not start keeps no other down
         for vm in self._vms_of(uuid):
             try:
-                steps.start(self.pool, vm, host, tell)
+                pinned_vms.start(self.pool, vm, host, tell)
                 self._is_up(vm)
             except Failed as failed:
                 if failed.code != "VM_NOT_STARTED":

@@ -7,9 +7,9 @@ from typing import Dict, Iterator, List, Optional, Sequence
 from .. import tasks
 from ..errors import DONE, FAILED, PARTLY, Failed
 from ..pool import Host, Pool
+from . import pinned_vms, steps
 from . import plan as plans
 from . import state as states
-from . import steps
 from .hosts import Hosts
 from .plan import HostPlan, Wish
 from .state import HostState, State
@@ -105,7 +105,7 @@ class Run(Hosts):
             self.voice.say(f"Host {uuid} is not in this pool any more: left out.")
         waits = [vm for vm, home in self.state.vms.items() if home not in self.hosts]
         for vm in waits:  # nobody can say where else it may run
-            self.voice.error(steps.without_home(self.pool, vm))
+            self.voice.error(pinned_vms.without_home(self.pool, vm))
         self._change(
             lambda state: state._replace(
                 hosts={uuid: host for uuid, host in state.hosts.items() if uuid not in left},
