@@ -3,19 +3,21 @@ imitated xapi, and hosts that tell what they are made to tell."""
 
 import json
 import os
-from typing import Any, Callable, Optional
+from typing import Any, Callable, Optional, Tuple
 
 import asked_pool
 import pytest
 from calls import Origin
 from sriovlib.calls.list_assignments import list_assignments
 from sriovlib.machine.host import Host
-from sriovlib.pool import kept_answer
+from sriovlib.pool import kept_answer, ledger
+from sriovlib.pool.ledger import NO_ENTRY, Choice, Lease, Request
 from sriovlib.xapi.own_session import OwnSession
 from sriovlib.xapi.session import Xapi
 from told_pool import FarHost, ToldPool, patched
 
 HOSTS = 2  # each may be the master
+VF = "0000:07:10.{}"
 
 
 class ListedPool(ToldPool):
@@ -82,6 +84,25 @@ class ListedPool(ToldPool):
             with open(path, "w") as file:
                 file.write(f"INSTALLATION_UUID='{self.hosts[number].uuid}'\n")
         return json.loads(list_assignments(host, OwnSession(""), {}))
+
+
+def of_pool(pool: ListedPool) -> Tuple[str, str, str]:
+    return "pool", pool.by_xapi.xapi.pool, "other_config"
+
+
+def lease(pool: ListedPool, vm: str, number: int, host: int = 0) -> None:
+    """The VM is leased that VF, and has its entry."""
+    uuid = pool.database.get("VM", vm, "uuid")
+    request = Request(1, Choice("device", "8086:10ed"), {"mac": f"02:00:00:00:00:0{number}"})
+    vfs = {1: VF.format(number)}
+    entry = NO_ENTRY._replace(
+        requests=(request,), next_number=2, lease=Lease(pool.hosts[host].uuid, vfs, number + 1, {}, {})
+    )
+    keys = ledger.keys(pool.database.get(*of_pool(pool))).get(uuid, [])
+    for key in keys:
+        pool.database.remove_from(*of_pool(pool), key.name)
+    pool.database.add_to(*of_pool(pool), f"{ledger.PREFIX}{uuid}.{number + 1}", ledger.render(entry))
+    pool.database.set("VM", vm, "other_config", {"pci": f"0/{VF.format(number)}", ledger.MARK: uuid})
 
 
 def sorted_lists(value: Any) -> Any:
