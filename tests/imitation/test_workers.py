@@ -54,7 +54,8 @@ def test_work_that_is_started_by_work_is_waited_for() -> None:
 
 
 def test_work_that_fails_is_told_and_over(monkeypatch: pytest.MonkeyPatch) -> None:
-    workers, told, done = Workers(), threading.Semaphore(0), []  # type: ignore[var-annotated]
+    workers, told = Workers(), threading.Semaphore(0)
+    done: List[str] = []
     failures: List[str] = []
 
     def failed(failure: "threading.ExceptHookArgs") -> None:
