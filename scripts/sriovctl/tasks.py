@@ -3,7 +3,7 @@
 import time
 from typing import Any, Callable, Dict
 
-from .errors import NO_ANSWER, Failed, Restarting, of_xapi
+from .errors import INTERRUPTED, NO_ANSWER, Failed, Restarting, as_failed, of_xapi
 from .names import Vm
 from .pool import PLUGIN, Host, Pool
 
@@ -18,7 +18,30 @@ def done(pool: Pool, asked: str, what: str, tell: Tell, method: str, *params: An
     """Calls `Async.METHOD` and waits for its end; raises its failure. `asked` names who was asked (`host
     web1`), `what` is what is being done. Interrupted, it cancels the task and waits until that has ended:
     what it was doing is then over, one way or the other. Returns the result as xapi keeps it, in XML."""
-    return wait(pool, asked, what, tell, pool.call(f"Async.{method}", *params))
+    try:
+        task = pool.call(f"Async.{method}", *params)
+    except (Failed, KeyboardInterrupt) as error:
+        if as_failed(error).code in (NO_ANSWER, INTERRUPTED):
+            _over(pool, what, tell, f"Async.{method}")
+        raise
+    return wait(pool, asked, what, tell, task)
+
+
+def _over(pool: Pool, what: str, tell: Tell, name: str) -> None:
+    """Waits for all tasks of that name that are there now: the answer to a call was lost, and the task with
+    it. xapi makes the task, answers, and only then begins with what was asked (xen-api: ocaml/xapi/
+    server_helpers.ml, do_dispatch); until it does, a VM looks as if nothing had been asked."""
+    doing = f"{what}: the answer was lost, waiting for the end of what xapi has begun"
+    try:
+        found = pool.call("task.get_all_records_where", f'field "name__label"="{name}"')
+    except Failed:
+        return
+    for task in [ref for ref, record in found.items() if record["status"] in _RUNS]:
+        try:
+            _ended(pool, task, lambda: doing, tell)
+        except Failed as failed:  # its caller has destroyed it
+            if failed.code == NO_ANSWER:
+                return
 
 
 def wait(pool: Pool, asked: str, what: str, tell: Tell, task: str) -> str:

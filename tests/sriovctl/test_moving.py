@@ -1,11 +1,13 @@
 """relocate: a VM is where it was to be, or where it was, or a message says what mends it."""
 
+import threading
 from typing import Any, Callable, Iterator, List
 
 import pytest
 from managed_pool import OTHER_SLOTS, Pool
 from moved_vms import MAC, VF, Fault, commands, full, place, running
 from sriovctl.connection import Remote
+from workers import Workers
 
 pytestmark = [pytest.mark.story, pytest.mark.usefixtures("impatient")]
 
@@ -229,6 +231,45 @@ def test_call_that_fails_once(
     else:
         assert (said.status, now) == (1, before)
         assert "runs on host host1 again" in said.err or "runs as before" in said.err
+
+
+@pytest.mark.parametrize("command", ["relocate web host2 --yes", "suspend web"])
+def test_xapi_begins_after_its_answer_was_lost(
+    pool: Pool, ctl: Ctl, web: str, fault: Fault, monkeypatch: pytest.MonkeyPatch, command: str
+) -> None:
+    """xapi answers an Async call before it begins with it: until then the VM looks as before."""
+    what, ends = {
+        "relocate": ("Async.VM.start_on", "VM web runs on host host2"),
+        "suspend": ("Async.VM.suspend", "VM web is suspended"),
+    }[command.split()[0]]
+    looked, begin, real = threading.Event(), Workers.start, Remote.call
+
+    def late(workers: Workers, name: str, work: Callable[..., None], *arguments: Any) -> None:
+        def when_looked_at() -> None:
+            looked.wait(60)
+            work(*arguments)
+
+        if name == what:
+            begin(workers, name, when_looked_at)
+        else:
+            begin(workers, name, work, *arguments)
+
+    def call(connection: Remote, method: str, *params: Any) -> Any:
+        answer = real(connection, method, *params)
+        if "hit" in fault.at and method == "task.get_record":
+            looked.set()
+        return answer
+
+    pool.box.xapi.database.set("VM", pool.ref(web), "suspend_SR", "OpaqueRef:a repository")
+    monkeypatch.setattr(Workers, "start", late)
+    monkeypatch.setattr(Remote, "call", call)
+    fault.set(what, 1, "after", lasts=False)
+    said = ctl(*command.split())
+    assert fault.clear()
+    looked.set()
+    assert said.status == 0, said.err
+    assert ends in said.err
+    assert pool.power_state(web) == ("Suspended" if "suspend" in command else "Running")
 
 
 @pytest.mark.parametrize(("call", "number", "when"), CALLS)
