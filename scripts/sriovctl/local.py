@@ -29,7 +29,7 @@ class Local(Connection):
         self._seconds = seconds
         self._held = ExitStack()
         try:
-            self._reference = self._held.enter_context(session.logged_in(host))._session
+            self._reference = self._held.enter_context(session.logged_in(host)).reference
         except session.XapiError as error:
             raise Failed(
                 "NO_XAPI",

@@ -78,7 +78,7 @@ def by_reference(reference: Any, argument: str, function: Callable[[str, str, Di
 
 def by_us(argument: str, function: Callable[[str, str, Dict[str, str]], str]) -> bytes:
     def answer(name: str, session: OwnSession, args: Dict[str, str]) -> str:
-        return function(name, session._session, args)
+        return function(name, session.reference, args)
 
     return (dispatch.response(argument.encode(), answer) + "\n").encode()
 
@@ -268,9 +268,9 @@ sys.path.insert(0, {plugins!r})
 import XenAPIPlugin
 from sriovlib.calls import table
 from sriovlib.errors import SriovError
-from sriovlib.safetext import safe
 from sriovlib.machine.host import this_machine
 from sriovlib.safetext import safe
+from sriovlib.xapi.own_session import OwnSession
 sys.argv = [os.fsencode(argument).decode("utf-8", "replace") for argument in sys.argv]
 sys.stdout = io.TextIOWrapper(sys.stdout.buffer, encoding="utf-8")
 class Functions(dict):
@@ -279,7 +279,7 @@ class Functions(dict):
     def __getitem__(self, name):
         def answer(session, args):
             try:
-                return table.call(this_machine(), name, session, args)
+                return table.call(this_machine(), name, OwnSession(session._session), args)
             except SriovError as error:
                 raise XenAPIPlugin.Failure(error.code, [safe(error.message), safe(error.hint)]) from None
         return answer

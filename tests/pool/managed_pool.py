@@ -18,6 +18,7 @@ from sriovlib.calls import table
 from sriovlib.pool import ledger
 from sriovlib.pool.ledger import Entry
 from sriovlib.vf import apply, restore
+from sriovlib.xapi.own_session import OwnSession
 from values import Failure
 
 PLUGINS = os.path.abspath(f"{__file__}/../../../plugins")
@@ -115,7 +116,7 @@ class Pool:
         """The same in this process, where it can be cut off or interfered with; raises SriovError."""
         machine = (host or self.box.master).machine
         with self.box.session() as session:
-            return json.loads(table.call(machine, function, session, _texts(args)))
+            return json.loads(table.call(machine, function, OwnSession(session._session), _texts(args)))
 
     def refused(self, function: str, host: Any = None, **args: Any) -> Refusal:
         """A call that must be refused, and must not have changed anything."""

@@ -20,12 +20,13 @@ from sriovlib.machine import netlink
 from sriovlib.machine.host import RUN_FOLDER
 from sriovlib.pool import checked_keys, kept_answer, kept_inventories
 from sriovlib.vf import create
+from sriovlib.xapi.own_session import OwnSession
 
 _TOLD = (f"{RUN_FOLDER}/xapi-", checked_keys.PATH, kept_inventories.PATH, kept_answer.PATH)
 
 
 def call(host: Machine, pool: Optional[SmallPool], function: str, **args: str) -> Any:
-    return json.loads(table.call(host, function, pool, args))
+    return json.loads(table.call(host, function, pool or OwnSession("none"), args))
 
 
 def refused(host: Machine, pool: SmallPool, function: str, **args: str) -> SriovError:

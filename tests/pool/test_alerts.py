@@ -26,6 +26,7 @@ from machine_description import default_description
 from managed_pool import OTHER_SLOTS, Pool
 from sriovlib.pool.alerts import Alert, check, messages
 from sriovlib.vf import inventory, restore
+from sriovlib.xapi.own_session import OwnSession
 from sriovlib.xapi.session import Xapi
 
 pytestmark = pytest.mark.story
@@ -235,7 +236,7 @@ def test_names_of_many_pages(pool: Pool) -> None:
 def test_a_text_that_xapi_could_write_and_not_read(pool: Pool) -> None:
     """Its file is XML."""
     with pool.box.session() as session:
-        xapi = Xapi(pool.one.machine, session)
+        xapi = Xapi(pool.one.machine, OwnSession(session._session))
         messages.tell(pool.one.machine, xapi, Alert(RESTORE_FAILED, pool.one.uuid), "a\x01b")
     assert text(pool) == "a\ufffdb"
 

@@ -73,7 +73,7 @@ class Hooks:
             session, ref = first_call(self.host.machine, stack, 10, "host.get_by_uuid", self.host.uuid)
             assert ref == self.host.ref
             assert Xapi(self.host.machine, session).call("host.get_uuid", ref) == self.host.uuid
-            return str(session._session)
+            return session.reference
 
 
 @pytest.fixture
@@ -121,7 +121,7 @@ def test_what_another_hook_has_just_made_is_taken(hooks: Hooks, monkeypatch: pyt
     lock = machine.lock
 
     def slow(*words: object) -> object:
-        machine.replace_file(kept_session.PATH, log_in(machine, 10)._session.encode())
+        machine.replace_file(kept_session.PATH, log_in(machine, 10).reference.encode())
         return lock(*words)  # type: ignore[arg-type]
 
     machine.make_folder("/run/sriov")

@@ -19,6 +19,7 @@ from sriovlib.pool import told
 from sriovlib.pool.told import Told, of_text
 from sriovlib.vf import host_inventory, start_notes
 from sriovlib.vf.inventory_json import HostInventory, OtherPlugin
+from sriovlib.xapi.own_session import OwnSession
 
 PF = "/sys/bus/pci/devices/{}"
 
@@ -282,7 +283,7 @@ def test_texts_that_xapi_could_not_carry_are_made_safe(tmp_path: Path) -> None:
     host.replace_file(
         "/usr/share/hwdata/pci.ids", ids.replace(b"82599ES", b"82\x00\x1b[31m\xff599\x7f\xef\xbf\xbeES")
     )
-    text = table.call(host, "inventory", None, {})
+    text = table.call(host, "inventory", OwnSession("none"), {})
     assert text.isascii() if hasattr(text, "isascii") else text.encode("ascii")
     description = json.loads(text)["pfs"][1]["description"]
     assert description.startswith("Intel Corporation 82\ufffd\ufffd[31m\ufffd599\ufffd\ufffdES")

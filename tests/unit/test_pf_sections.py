@@ -11,6 +11,7 @@ from sriovlib.config.pf_sections import Match
 from sriovlib.errors import SriovError
 from sriovlib.machine import pci
 from sriovlib.vf import apply, host_inventory, inventory, restore
+from sriovlib.xapi.own_session import OwnSession
 
 CARD = "0000:3b:00.0"
 OTHER = "0000:5e:00.0"
@@ -218,5 +219,5 @@ def test_configure_vf_says_that_it_has_no_such_settings(fs: FakeFilesystem) -> N
     host = an_infiniband_host(fs)
     fs.create_dir("/run")
     with pytest.raises(SriovError, match="InfiniBand") as refused:
-        configure_vf.configure_vf(host, None, {"vf": vf_address(CARD, 0), "vlan": "12"})
+        configure_vf.configure_vf(host, OwnSession("none"), {"vf": vf_address(CARD, 0), "vlan": "12"})
     assert refused.value.code == "SRIOV_BAD_ARGUMENT"

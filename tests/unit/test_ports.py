@@ -13,6 +13,7 @@ from sriovlib.pool.hosts import Member
 from sriovlib.pool.networks import Network
 from sriovlib.vf import apply, host_inventory, inventory
 from sriovlib.vf.inventory_json import HostInventory
+from sriovlib.xapi.own_session import OwnSession
 
 CONNECTX3 = "0000:03:00.0"
 PARAMETER = "/sys/module/mlx4_core/parameters/num_vfs"
@@ -162,7 +163,7 @@ def test_a_pf_that_only_vfio_holds(fs: FakeFilesystem) -> None:
         apply.arrive(AnsweringHost(), apply.look(AnsweringHost()), {vf: {"vlan": "12"}})
     assert "own network driver" in refused.value.hint
     with pytest.raises(SriovError, match="its driver is vfio-pci") as refused:
-        configure_vf.configure_vf(AnsweringHost(), None, {"vf": vf, "vlan": "12"})
+        configure_vf.configure_vf(AnsweringHost(), OwnSession("none"), {"vf": vf, "vlan": "12"})
     assert "own network driver" in refused.value.hint
 
 

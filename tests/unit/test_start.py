@@ -13,6 +13,7 @@ from sriovlib.pool.placement import Held
 from sriovlib.pool.state import Pool, PoolState, Vm
 from sriovlib.starts import judge, start
 from sriovlib.starts.judge import Refusal, View
+from sriovlib.xapi.own_session import OwnSession
 
 UUID = "d58d9323-dddc-4624-a482-9f6ceb10670c"
 HERE = Member("OpaqueRef:host1", "11111111-0000-4000-8000-000000000001", "host1", True, {})
@@ -37,7 +38,7 @@ def cannot(code: str) -> Dict[str, Any]:
 
 def ask_master(monkeypatch: pytest.MonkeyPatch, answer: Mock, *refusals: Refusal) -> None:
     monkeypatch.setattr(master, "act", answer)
-    start._ask_master(Host(), None, VIEW, refusals)
+    start._ask_master(Host(), OwnSession("none"), VIEW, refusals)
 
 
 def test_start_whose_lease_is_elsewhere_waits_for_the_master_but_not_long(

@@ -13,12 +13,13 @@ from ..pool.ledger import Request
 from ..pool.locked import Work
 from ..pool.macs import chosen_mac
 from ..safetext import listed
+from ..xapi.own_session import OwnSession
 from . import arguments
 
 NONE = "none"
 
 
-def adopt_vm(host: Host, session: Any, args: Mapping[str, str]) -> Dict[str, Any]:
+def adopt_vm(host: Host, session: OwnSession, args: Mapping[str, str]) -> Dict[str, Any]:
     """On the master. `{vm_uuid, host_uuid, changed, origin_uuid, vfs: [{request, vf, settings}], warnings}`;
     `origin_uuid` is the VM that this one is a copy of, else null. A dry run has `would_change` too.
 

@@ -16,6 +16,7 @@ from ..pool.macs import chosen_mac
 from ..pool.transaction import Change
 from ..vf import profiles
 from ..vf.inventory_json import PortState, VfState
+from ..xapi.own_session import OwnSession
 from . import arguments
 
 KINDS = ("vf", "pf", "network", "device")
@@ -31,7 +32,7 @@ class Wish(NamedTuple):
     profile: Optional[str] = None  # which its settings are of, see profiles
 
 
-def assign_vf(host: Host, session: Any, args: Mapping[str, str]) -> Dict[str, Any]:
+def assign_vf(host: Host, session: OwnSession, args: Mapping[str, str]) -> Dict[str, Any]:
     """On the master. The same call again completes one that was cut off."""
     vm_uuid = arguments.required_uuid(args, "vm_uuid")
     dry_run = arguments.boolean(args, "dry_run", False)

@@ -10,6 +10,7 @@ from ..machine import sysfs
 from ..machine.host import Host
 from ..vf import apply, in_use, inventory, links
 from ..vf.inventory import ASSIGNED, IN_USE
+from ..xapi.own_session import OwnSession
 from . import arguments, list_vfs, pf_change
 from .pf_change import Edit, PfChange, Written
 
@@ -27,7 +28,7 @@ class Plan(NamedTuple):
     changes: bool
 
 
-def configure_vf(host: Host, session: Any, args: Mapping[str, str]) -> Dict[str, Any]:
+def configure_vf(host: Host, session: OwnSession, args: Mapping[str, str]) -> Dict[str, Any]:
     """Returns the VF as `list_vfs` shows it, with `changed`; in a dry run as it would be."""
     address = arguments.address(args, "vf")
     asked = _asked(args)
@@ -37,7 +38,7 @@ def configure_vf(host: Host, session: Any, args: Mapping[str, str]) -> Dict[str,
         return _announced(plan) if dry_run else _carried_out(plan)
 
 
-def _decided(host: Host, session: Any, address: str, asked: Dict[str, Any]) -> Plan:
+def _decided(host: Host, session: OwnSession, address: str, asked: Dict[str, Any]) -> Plan:
     """Refuses all that can be refused before anything was changed."""
     seen = inventory.look_with_nodes(host)
     there = apply.seen_by(host, seen)

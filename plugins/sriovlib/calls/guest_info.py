@@ -6,11 +6,12 @@ from ..errors import SriovError
 from ..machine.host import Host
 from ..pool import guest, hosts, inventories, state, vifs
 from ..pool.records import Records
+from ..xapi.own_session import OwnSession
 from ..xapi.session import Xapi
 from . import arguments
 
 
-def guest_info(host: Host, session: Any, args: Mapping[str, str]) -> Dict[str, Any]:
+def guest_info(host: Host, session: OwnSession, args: Mapping[str, str]) -> Dict[str, Any]:
     """The plugin's `guest_info`, on the master: `{vm_uuid, vm_name, vfs, bonds, cloud_init, warnings}`.
 
     `vfs`: by request, `{request, vf}` and what guest.needs says of it. `bonds`: `{request, vf_mac,

@@ -5,10 +5,11 @@ from typing import Any, Mapping
 from .. import digest
 from ..machine.host import Host
 from ..vf import host_inventory
+from ..xapi.own_session import OwnSession
 from .answers import JsonText, as_json
 
 
-def inventory(host: Host, _session: Any, args: Mapping[str, str]) -> Any:
+def inventory(host: Host, _session: OwnSession, args: Mapping[str, str]) -> Any:
     """The plugin's `inventory`, and its `digest`: that alone where it is `known` to whoever asks."""
     text = as_json(host_inventory.read(host).to_json())
     own = digest.of(text.encode())

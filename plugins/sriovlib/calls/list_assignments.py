@@ -3,17 +3,18 @@
 The pool is asked each time. Where it is what it was at the last call, the answer is that call's.
 """
 
-from typing import Any, Mapping
+from typing import Mapping
 
 from ..machine.host import Host
 from ..pool import inputs, kept_answer
 from ..pool.records import Records
+from ..xapi.own_session import OwnSession
 from ..xapi.session import Xapi
 from . import arguments
 from .answers import JsonText, as_json
 
 
-def list_assignments(host: Host, session: Any, args: Mapping[str, str]) -> JsonText:
+def list_assignments(host: Host, session: OwnSession, args: Mapping[str, str]) -> JsonText:
     """The plugin's `list_assignments`, on the master: `{vms, conflicts, hosts}`.
 
     `vms`: those with requests or `pci` entries, `{vm_uuid, vm_name, power_state, resident_on, host_uuid,

@@ -12,6 +12,7 @@ from ..pool.state import Pool, Silence
 from ..vf import conf_sections, host_inventory, inventory
 from ..vf.inventory import ASSIGNED, DOM0, FREE, IN_USE, RESERVED, STATES, Inventory
 from ..vf.inventory_json import Owner, PfState, VfState
+from ..xapi.own_session import OwnSession
 from ..xapi.session import Xapi, XapiError
 from . import arguments
 
@@ -26,7 +27,7 @@ PF_KEYS = (
 ).split()
 
 
-def read_pool(host: Host, session: Any, seen: Inventory) -> Union[Pool, Silence]:
+def read_pool(host: Host, session: OwnSession, seen: Inventory) -> Union[Pool, Silence]:
     """The pool, or why xapi did not answer."""
     if seen.host_uuid is None:
         silence = Silence("INSTALLATION_UUID is not in /etc/xensource-inventory")
@@ -110,7 +111,7 @@ def vf_records(seen: Inventory, xapi_pool: Union[Pool, Silence]) -> List[Dict[st
     return records
 
 
-def list_vfs(host: Host, session: Any, args: Mapping[str, str]) -> List[Dict[str, Any]]:
+def list_vfs(host: Host, session: OwnSession, args: Mapping[str, str]) -> List[Dict[str, Any]]:
     """The plugin's `list_vfs`, filtered by `pf`, `network`, `state`, `vm_uuid`."""
     pf = arguments.pf(args)
     network = arguments.text(args, "network", "a network's UUID, name-label or bridge")
@@ -143,7 +144,7 @@ def _interfaces_of(xapi_pool: Union[Pool, Silence], wanted: str) -> Set[str]:
     return networks.find_network(xapi_pool.here.networks, wanted).interfaces
 
 
-def list_pfs(host: Host, session: Any, _args: Mapping[str, str]) -> List[Dict[str, Any]]:
+def list_pfs(host: Host, session: OwnSession, _args: Mapping[str, str]) -> List[Dict[str, Any]]:
     """The plugin's `list_pfs`."""
     seen = inventory.look_with_nodes(host)
     xapi_pool = read_pool(host, session, seen)

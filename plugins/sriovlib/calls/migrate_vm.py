@@ -6,11 +6,12 @@ from ..machine.host import Host
 from ..pool import locked, moves
 from ..pool.locked import Call
 from ..pool.move_check import Wish
+from ..xapi.own_session import OwnSession
 from ..xapi.session import logged_in
 from . import arguments
 
 
-def migrate_vm(host: Host, _session: Any, args: Mapping[str, str]) -> Dict[str, Any]:
+def migrate_vm(host: Host, _session: OwnSession, args: Mapping[str, str]) -> Dict[str, Any]:
     """On the master. `{vm_uuid, host_uuid, from_uuid, changed, vfs: [{request, vf, before}], seconds:
     {unplug, copy, plug, without_vf}, warnings}`; `seconds` is empty where nothing was done. A dry run has
     `would_change` too, and checks all that can be known."""
@@ -26,14 +27,14 @@ def migrate_vm(host: Host, _session: Any, args: Mapping[str, str]) -> Dict[str, 
     return _alone(host, "migrate_vm", wish.vm_uuid, lambda call: moves.migrate(call, wish, dry_run))
 
 
-def detach_vfs(host: Host, _session: Any, args: Mapping[str, str]) -> Dict[str, Any]:
+def detach_vfs(host: Host, _session: OwnSession, args: Mapping[str, str]) -> Dict[str, Any]:
     """On the master. `{vm_uuid, host_uuid, changed, detached: [{request, vf}], warnings}`: the VM runs on
     without them, and xapi may suspend or move it, until `attach_vfs`."""
     vm_uuid, timeout = arguments.required_uuid(args, "vm_uuid"), arguments.guest_seconds(args)
     return _alone(host, "detach_vfs", vm_uuid, lambda call: moves.detach(call, timeout))
 
 
-def attach_vfs(host: Host, _session: Any, args: Mapping[str, str]) -> Dict[str, Any]:
+def attach_vfs(host: Host, _session: OwnSession, args: Mapping[str, str]) -> Dict[str, Any]:
     """On the master. `{vm_uuid, host_uuid, changed, vfs: [{request, vf}], warnings}`: VFs of the host where
     the VM runs, for one whose VFs are detached or whose move did not end; `host_uuid` is null where it does
     not."""

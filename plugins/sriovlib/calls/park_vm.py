@@ -6,10 +6,11 @@ from ..errors import SriovError
 from ..machine.host import Host
 from ..pool import arrivals, locked
 from ..pool.change import change_of
+from ..xapi.own_session import OwnSession
 from . import arguments
 
 
-def park_vm(host: Host, session: Any, args: Mapping[str, str]) -> Dict[str, Any]:
+def park_vm(host: Host, session: OwnSession, args: Mapping[str, str]) -> Dict[str, Any]:
     """On the master. A call again for a VM that is parked completes one that may have been cut off."""
     vm_uuid = arguments.required_uuid(args, "vm_uuid")
     dry_run = arguments.boolean(args, "dry_run", False)

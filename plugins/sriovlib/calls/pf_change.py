@@ -13,6 +13,7 @@ from ..pool.state import Pool
 from ..starts import release
 from ..vf import in_use
 from ..vf.inventory import Inventory
+from ..xapi.own_session import OwnSession
 from . import list_vfs
 
 # Is given the file, the same with a section for the PF, and that section's address.
@@ -23,7 +24,7 @@ class PfChange(NamedTuple):
     """A PF that neither dom0 nor xapi needs, under the lock `vfs`."""
 
     host: Host
-    session: Any
+    session: OwnSession
     pf: PhysicalFunction
     seen: Inventory  # without the starts that have ended
     ended: Dict[str, float]  # those starts, see release.ended
@@ -68,7 +69,7 @@ class Written(NamedTuple):
             return f" {error.message} The file still asks for what was refused."
 
 
-def begin(host: Host, session: Any, seen: Inventory, pf: PhysicalFunction) -> PfChange:
+def begin(host: Host, session: OwnSession, seen: Inventory, pf: PhysicalFunction) -> PfChange:
     """Refuses a PF that dom0 or xapi needs."""
     in_use.pf_is_not_needed(pf, seen)
     pool = needed_by_xapi.known(seen.owners, list_vfs.read_pool(host, session, seen))

@@ -19,6 +19,7 @@ from ..starts import pin, release, start
 from ..vf import apply, hotplug, start_notes
 from ..vf.start_notes import NO_NOTE, Note
 from ..xapi import xenops_service
+from ..xapi.own_session import OwnSession
 from ..xapi.session import Xapi, XapiError, XapiSilent
 from . import arguments
 
@@ -46,7 +47,7 @@ class Running(NamedTuple):
     here: Member
 
 
-def unplug_vfs(host: Host, session: Any, args: Mapping[str, str]) -> Dict[str, Any]:
+def unplug_vfs(host: Host, session: OwnSession, args: Mapping[str, str]) -> Dict[str, Any]:
     """The plugin's `unplug_vfs`: `{vm_uuid, unplugged, not_unplugged: [{vf, why}], passthrough, warnings}`.
     `passthrough` is whether the domain takes devices at all."""
     vm_uuid = arguments.required_uuid(args, "vm_uuid")
@@ -70,7 +71,7 @@ def unplug_vfs(host: Host, session: Any, args: Mapping[str, str]) -> Dict[str, A
     }
 
 
-def plug_vfs(host: Host, session: Any, args: Mapping[str, str]) -> Dict[str, Any]:
+def plug_vfs(host: Host, session: OwnSession, args: Mapping[str, str]) -> Dict[str, Any]:
     """The plugin's `plug_vfs`: `{vm_uuid, plugged, already, not_plugged: [{vf, why}], warnings}`. What could
     not be plugged is as if it had not been tried, unless its sentence says otherwise."""
     vm_uuid = arguments.required_uuid(args, "vm_uuid")
@@ -109,7 +110,7 @@ def _reasons(whys: Mapping[str, str]) -> List[Dict[str, str]]:
 
 
 @contextmanager
-def _changing(host: Host, session: Any, vm_uuid: str, function: str) -> Iterator[Running]:
+def _changing(host: Host, session: OwnSession, vm_uuid: str, function: str) -> Iterator[Running]:
     """The VM, which nobody else plugs or unplugs meanwhile; SriovError where that cannot be done."""
     with host.lock(f"plug-{vm_uuid}", f"{function} of {vm_uuid}"):
         try:
@@ -291,7 +292,7 @@ def _write_note(host: Host, vm: Running, note: Note) -> None:
 # -- the flag ----------------------------------------------------------------------------------------
 
 
-def keep_passthrough(host: Host, session: Any, args: Mapping[str, str]) -> Dict[str, Any]:
+def keep_passthrough(host: Host, session: OwnSession, args: Mapping[str, str]) -> Dict[str, Any]:
     """The plugin's `keep_passthrough`: `{vm_uuid, passthrough}`, for a running VM whose entries have gone.
     Waits until xenopsd has heard of that, then has it keep `pci_passthrough`, which xapi takes away with the
     last entry (xen-api: ocaml/xapi/xapi_xenops.ml, builder_of_vm), and without which the domain that a move
@@ -299,7 +300,7 @@ def keep_passthrough(host: Host, session: Any, args: Mapping[str, str]) -> Dict[
     between this call and the move."""
     vm_uuid = arguments.required_uuid(args, "vm_uuid")
     with _changing(host, session, vm_uuid, "keep_passthrough"):
-        reference = session._session
+        reference = session.reference
         deadline = time.monotonic() + METADATA_SECONDS
         metadata = xenops_service.export_metadata(host, reference, vm_uuid)
         while metadata["pcis"]:

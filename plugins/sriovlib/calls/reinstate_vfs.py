@@ -4,10 +4,11 @@ from typing import Any, Dict, Mapping
 
 from ..machine.host import Host
 from ..pool import reinstate
+from ..xapi.own_session import OwnSession
 from . import arguments
 
 
-def reinstate_vfs(host: Host, session: Any, args: Mapping[str, str]) -> Dict[str, Any]:
+def reinstate_vfs(host: Host, session: OwnSession, args: Mapping[str, str]) -> Dict[str, Any]:
     """On the master. `{vm_uuid, host_uuid, changed, pci_changed, vfs: [{request, vf, before}], warnings}`;
     `pci_changed` says that a start which is in progress would plug other addresses. A dry run has
     `would_change` too, and may be of a VM that runs."""

@@ -6,11 +6,12 @@ from ..machine import xensource_inventory, xenstore
 from ..machine.host import Host
 from ..starts import release
 from ..vf import start_notes
+from ..xapi.own_session import OwnSession
 from ..xapi.session import Xapi, XapiFailure, XapiSilent
 from . import arguments
 
 
-def release_vfs(host: Host, session: Any, args: Mapping[str, str]) -> Dict[str, Any]:
+def release_vfs(host: Host, session: OwnSession, args: Mapping[str, str]) -> Dict[str, Any]:
     """The plugin's `release_vfs`, for the master when a VM's lease goes to another host: a guest that shut
     itself down ran no hook, so its MAC may still be here. `{vm_uuid, released: [address], not_released: [{vf,
     why}]}`; nothing is done while the VM runs here. `vfs`: addresses of its lease; without them, those
@@ -45,7 +46,7 @@ def _answer(vm_uuid: str, released: List[str], kept: Mapping[str, str]) -> Dict[
     return {"vm_uuid": vm_uuid, "released": released, "not_released": not_released}
 
 
-def _starts(host: Host, session: Any, vm_uuid: str) -> bool:
+def _starts(host: Host, session: OwnSession, vm_uuid: str) -> bool:
     """Whether xapi is starting the VM on this host, or may be: its hook is through, and there is no domain
     yet (xen-api: scheduled_to_be_resident_on is set while a start is under way)."""
     try:

@@ -9,12 +9,13 @@ from ..machine.host import Host
 from ..safetext import plural
 from ..starts import release
 from ..vf import create, inventory, links, module_parameter, pciback, pf_notes, restore
+from ..xapi.own_session import OwnSession
 from . import arguments, count_plan, pf_change
 from .count_plan import ByParameter, Plan
 from .pf_change import PfChange, Written
 
 
-def set_vf_count(host: Host, session: Any, args: Mapping[str, str]) -> Dict[str, Any]:
+def set_vf_count(host: Host, session: OwnSession, args: Mapping[str, str]) -> Dict[str, Any]:
     wanted_pf = arguments.required("pf", arguments.pf(args))
     count = arguments.number(args, "count")
     force = arguments.boolean(args, "force", False)

@@ -21,6 +21,7 @@ from ..vf import (
     restore_running,
 )
 from ..vf.inventory import STATES
+from ..xapi.own_session import OwnSession
 from . import list_vfs
 
 IOMMU_OFF = Problem(
@@ -50,7 +51,7 @@ XENSTORE_SILENT = Problem(
 )
 
 
-def status(host: Host, session: Any, _args: Mapping[str, str]) -> Dict[str, Any]:
+def status(host: Host, session: OwnSession, _args: Mapping[str, str]) -> Dict[str, Any]:
     """The plugin's `status`, compared with what is there now."""
     xl = host.start(xen.COMMAND)
     seen = inventory.look(host)

@@ -4,6 +4,7 @@ from typing import Any, Dict, Mapping, NamedTuple, Optional, Tuple
 
 from ..errors import SriovError, unforeseen
 from ..machine.host import Host
+from ..xapi.own_session import OwnSession
 from . import arguments
 from .answers import as_json
 
@@ -23,7 +24,7 @@ class Function(NamedTuple):
     pool: bool = False
     seconds: Optional[float] = None  # that a member waits for the master, where it is no usual change
 
-    def act(self, name: str, host: Host, session: Any, args: Arguments) -> Any:
+    def act(self, name: str, host: Host, session: OwnSession, args: Arguments) -> Any:
         function = getattr(__import__(f"sriovlib.{self.module}", fromlist=[name]), name)
         if self.pool:
             from ..pool import master
@@ -72,7 +73,7 @@ FUNCTIONS: Dict[str, Function] = {
 }
 
 
-def call(host: Host, name: str, session: Any, args: Arguments) -> str:
+def call(host: Host, name: str, session: OwnSession, args: Arguments) -> str:
     """The answer of function `name` as JSON text; raises SriovError and nothing else.
 
     An exception that nobody foresaw goes to the log with its traceback; the caller gets a sentence.
@@ -96,7 +97,7 @@ def call(host: Host, name: str, session: Any, args: Arguments) -> str:
         raise unforeseen(name, error, host.log) from error
 
 
-def _copy(host: Host, session: Any, result: Dict[str, Any]) -> None:
+def _copy(host: Host, session: OwnSession, result: Dict[str, Any]) -> None:
     from ..pool import conf_copy
 
     missed = conf_copy.store(host, session)

@@ -9,6 +9,7 @@ from ..pool.change import change_of
 from ..pool.ledger import NO_ENTRY, Request
 from ..pool.locked import Work
 from ..pool.transaction import Change
+from ..xapi.own_session import OwnSession
 from . import arguments
 
 
@@ -27,7 +28,7 @@ class Decided(NamedTuple):
     hosts: List[str]
 
 
-def unassign_vf(host: Host, session: Any, args: Mapping[str, str]) -> Dict[str, Any]:
+def unassign_vf(host: Host, session: OwnSession, args: Mapping[str, str]) -> Dict[str, Any]:
     """On the master. Of a template too. A call again for what was taken back already completes one that may
     have been cut off."""
     vm_uuid = arguments.required_uuid(args, "vm_uuid")

@@ -9,12 +9,13 @@ from ..errors import Problem, SriovError
 from ..machine import pci, xensource_inventory
 from ..machine.host import Host
 from ..safetext import LONGEST, line, plural, safe
+from ..xapi.own_session import OwnSession
 from ..xapi.session import Xapi, XapiError, logged_in
 
 COPY_KEY = "sriov-conf"  # in host.other_config
 
 
-def store(host: Host, session: Any) -> Optional[str]:
+def store(host: Host, session: OwnSession) -> Optional[str]:
     """Copies the file, if the copy is another. Returns what went wrong: the file counts, and the next change
     copies it again."""
     text = safe(sriov_conf.as_bytes(sriov_conf.read(host).document).decode("utf-8", "replace"))

@@ -5,6 +5,7 @@ from typing import Any, List, NamedTuple, Optional
 
 from .. import digest
 from ..machine.host import Host
+from ..xapi.own_session import OwnSession
 from ..xapi.session import Xapi
 from . import host_answers, hosts
 from .host_answers import HostAnswers
@@ -16,7 +17,7 @@ class Besides(Xapi):
     """xapi, for what no other input tells. What it was asked for has no identity: nobody knows what it would
     answer the next time."""
 
-    def __init__(self, host: Host, session: Any) -> None:
+    def __init__(self, host: Host, session: OwnSession) -> None:
         super().__init__(host, session)
         self._asked: List[str] = []  # also by those that are `renewed`
 
@@ -52,7 +53,7 @@ class Inputs(NamedTuple):
         return None if None in identities else digest.of(json.dumps(identities).encode())
 
 
-def ask(records: Records, session: Any) -> Inputs:
+def ask(records: Records, session: OwnSession) -> Inputs:
     """`session`: that of the records. Raises what `Xapi.call` raises."""
     host = records.host
     topology = hosts.read(host, records)

@@ -2,7 +2,6 @@
 them."""
 
 from typing import (
-    Any,
     Callable,
     Container,
     Dict,
@@ -147,7 +146,7 @@ def judged(xapi: Xapi, topology: Topology, asked: Iterable[Member], answers: Hos
     return found
 
 
-def again(host: Host, session: Any, topology: Topology, before: Survey) -> Survey:
+def again(host: Host, session: OwnSession, topology: Topology, before: Survey) -> Survey:
     """Asks the hosts that answered before once more, not `whole`; the problems with the others stay."""
     now = survey(host, session, topology, [topology.members[uuid] for uuid in before.hosts], whole=False)
     others = {uuid: one for uuid, one in before.problems.items() if uuid not in before.hosts}

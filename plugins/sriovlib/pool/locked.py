@@ -3,10 +3,11 @@ pool once, place requests."""
 
 import time
 from contextlib import contextmanager
-from typing import Any, Dict, Iterable, Iterator, List, Mapping, NamedTuple, Optional, Sequence
+from typing import Dict, Iterable, Iterator, List, Mapping, NamedTuple, Optional, Sequence
 
 from ..errors import SriovError
 from ..machine.host import Host
+from ..xapi.own_session import OwnSession
 from ..xapi.session import Xapi, XapiError
 from . import host_answers, hosts, inventories, ledger, no_free_vf, pci_entries, placement, places, state
 from .conflicts.view import Seen
@@ -28,7 +29,7 @@ class Call(NamedTuple):
     """A call for a VM before it has the pool's lock."""
 
     host: Host
-    session: Any
+    session: OwnSession
     xapi: Xapi
     records: Records
     topology: Topology
@@ -59,7 +60,7 @@ class Work(NamedTuple):
 
 
 def call(
-    host: Host, session: Any, name: str, vm_uuid: str, wanted: Optional[str], template: bool = False
+    host: Host, session: OwnSession, name: str, vm_uuid: str, wanted: Optional[str], template: bool = False
 ) -> Call:
     """Refuses a VM that gets no VFs, and a host `wanted` that is not live."""
     xapi = Xapi(host, session)

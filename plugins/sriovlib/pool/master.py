@@ -5,6 +5,7 @@ from typing import Any, Callable, Mapping
 
 from ..errors import SriovError
 from ..machine.host import Host
+from ..xapi.own_session import OwnSession
 from ..xapi.session import Xapi, XapiError, XapiFailure, XapiSilent
 from . import hosts
 
@@ -13,7 +14,7 @@ SECONDS = 200  # for the master's answer: it waits for its lock and for hosts th
 
 def act(
     host: Host,
-    session: Any,
+    session: OwnSession,
     name: str,
     args: Mapping[str, str],
     function: Callable[..., Any],

@@ -6,6 +6,7 @@ from typing import Any, Dict, Optional, Tuple
 from ..errors import SriovError
 from ..machine.host import Host
 from ..safetext import plural
+from ..xapi.own_session import OwnSession
 from ..xapi.session import Xapi
 from . import arrivals, locked, pci_entries
 from .change import change_of
@@ -25,7 +26,7 @@ class ReplacedTwice(SriovError):
 
 def reinstate(
     host: Host,
-    session: Any,
+    session: OwnSession,
     vm_uuid: str,
     wanted: Optional[str],
     starting: bool,

@@ -14,6 +14,7 @@ from ..errors import SriovError, unforeseen
 from ..machine.host import XENOPSD, Host, this_machine
 from ..vf import start_notes
 from ..xapi.kept_session import first_call
+from ..xapi.own_session import OwnSession
 from ..xapi.session import Xapi, XapiError
 
 if TYPE_CHECKING:
@@ -275,7 +276,7 @@ def _xenopsd_names_some(host: Host, vm_uuid: str) -> bool:
     return any(host.exists(f"{XENOPSD}/{name}/PCI/{vm_uuid}") for name in host.names(XENOPSD))
 
 
-def _move(host: Host, session: Any, vm: Dict[str, Any]) -> "Optional[Move]":
+def _move(host: Host, session: OwnSession, vm: Dict[str, Any]) -> "Optional[Move]":
     """The one that is not over, and may have taken the VM's entries away. Only a VM with our mark is looked
     for in the ledger."""
     from ..pool import MARK
@@ -309,7 +310,7 @@ def _ask(
     stack: ExitStack,
     seconds: float = SILENT_SECONDS,
     answer: float = ANSWER_SECONDS,
-) -> Tuple[Any, str, Dict[str, Any]]:
+) -> Tuple[OwnSession, str, Dict[str, Any]]:
     """A session that is good until the end of `stack`, the VM's reference and its record; tries again for
     `seconds`, for a toolstack that is being restarted does not answer. Raises Silent."""
     deadline = time.monotonic() + seconds

@@ -6,7 +6,7 @@ xenops_server.ml: import_metadata, and PCI_DB.remove', which raises Device_is_co
 added while the VM ran is plugged when it reboots, and one that was replaced is not.
 """
 
-from typing import Any, List, Optional, Sequence
+from typing import List, Optional, Sequence
 
 from ..errors import SriovError
 from ..machine import dom0_devices
@@ -15,6 +15,7 @@ from ..pool import pci_entries
 from ..pool.networks import Record
 from ..safetext import line
 from ..vf.start_notes import NO_NOTE, Note
+from ..xapi.own_session import OwnSession
 from ..xapi.session import Xapi
 from . import facts, judge, pin, start
 from .handover import Permitted
@@ -30,7 +31,12 @@ _CHANGED = SriovError(
 
 
 def reboot(
-    host: Host, session: Any, ref: str, record: Record, note: Optional[Note], plugs: Optional[Sequence[str]]
+    host: Host,
+    session: OwnSession,
+    ref: str,
+    record: Record,
+    note: Optional[Note],
+    plugs: Optional[Sequence[str]],
 ) -> Optional[Permitted]:
     """Raises SriovError where it would take from dom0 or from another VM, and XapiError where that cannot be
     judged; None where there is nothing to see to. What else is wrong with it stays: a VM is not given other
@@ -75,7 +81,7 @@ def reboot(
 
 
 def _tell_of_another_order(
-    host: Host, session: Any, record: Record, note: Optional[Note], named: Sequence[str]
+    host: Host, session: OwnSession, record: Record, note: Optional[Note], named: Sequence[str]
 ) -> None:
     """xenopsd has taken over where each device of a running VM has its place now, if it has taken over the
     list (see above), and plugs them so. No reboot fails for that; but it must not happen without a word."""

@@ -4,7 +4,7 @@ The list of devices was read before the hook ran, so another one takes another s
 it, the hook queues `VM.start_on` for this host, which xapi runs next, and ends the present start.
 """
 
-from typing import Any, Dict, NoReturn, Optional, Sequence
+from typing import Dict, NoReturn, Optional, Sequence
 
 from ..errors import SriovError
 from ..machine.host import Host
@@ -12,6 +12,7 @@ from ..pool import master, pci_entries, reinstate
 from ..pool.ledger import Entry
 from ..pool.networks import Record
 from ..safetext import line, listed
+from ..xapi.own_session import OwnSession
 from ..xapi.session import Xapi, XapiError, XapiFailure
 from . import facts, judge, pin
 from .handover import Permitted
@@ -31,7 +32,7 @@ class Restarting(SriovError):
 
 
 def start(
-    host: Host, session: Any, ref: str, record: Record, plugs: Optional[Sequence[str]] = None
+    host: Host, session: OwnSession, ref: str, record: Record, plugs: Optional[Sequence[str]] = None
 ) -> Permitted:
     """For a VM with entries. Raises SriovError where the start may not go on, and XapiError. `plugs`: what
     xenopsd was told to plug (xenopsd.devices), where that is known."""
@@ -48,7 +49,9 @@ def start(
     return _permitted(host, session, view, plugs)
 
 
-def resume(host: Host, session: Any, ref: str, record: Record, plugs: Optional[Sequence[str]]) -> Permitted:
+def resume(
+    host: Host, session: OwnSession, ref: str, record: Record, plugs: Optional[Sequence[str]]
+) -> Permitted:
     """As `start`, but what is wrong stays wrong: a VM in memory looks for just the VFs that it had."""
     view = _look(host, Xapi(host, session), ref, record)
     refusals = judge.judge(view)
@@ -58,7 +61,7 @@ def resume(host: Host, session: Any, ref: str, record: Record, plugs: Optional[S
     return _permitted(host, session, view, plugs)
 
 
-def _permitted(host: Host, session: Any, view: View, plugs: Optional[Sequence[str]]) -> Permitted:
+def _permitted(host: Host, session: OwnSession, view: View, plugs: Optional[Sequence[str]]) -> Permitted:
     pin.pin(host, Xapi(host, session), view.vm, view.vm.named, view.pool.here.member)
     settings, requests = settings_of(view.entry), requests_of(view.entry)
     return Permitted(view.vm.named, settings, view.ended, view.seen, plugs, requests)
@@ -107,7 +110,7 @@ def refused(refusals: Sequence[Refusal]) -> SriovError:
 # -- the master -----------------------------------------------------------------------------------
 
 
-def _ask_master(host: Host, session: Any, view: View, refusals: Sequence[Refusal]) -> None:
+def _ask_master(host: Host, session: OwnSession, view: View, refusals: Sequence[Refusal]) -> None:
     """Returns where the start may go on. Where nothing is wrong but the lease names another host, the
     master not moving it is no reason against the start."""
     vm = view.vm.uuid
@@ -140,7 +143,7 @@ def _entries_now(xapi: Xapi, view: View) -> Sequence[str]:
     return pci_entries.plugging_order(xapi.call("VM.get_other_config", view.vm.ref).get("pci", ""))
 
 
-def _has_other_entries(host: Host, session: Any, view: View) -> bool:
+def _has_other_entries(host: Host, session: OwnSession, view: View) -> bool:
     """The master may have written before it failed."""
     try:
         return _entries_now(Xapi(host, session), view) != view.vm.named

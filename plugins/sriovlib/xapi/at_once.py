@@ -35,7 +35,7 @@ class Calls:
 
     def make(self, name: str, method: str, *params: Any) -> None:
         """The call is sent; what becomes of it, `answers` says."""
-        body = json_rpc(method, [self._session._session, *params])
+        body = json_rpc(method, [self._session.reference, *params])
         try:
             if time.monotonic() > self._deadline:
                 raise XapiSilent(_TIMED_OUT)

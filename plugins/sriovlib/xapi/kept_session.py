@@ -52,7 +52,7 @@ def _another(host: Host, stack: ExitStack, seconds: float, invalid: Optional[str
         session = log_in(host, seconds)
         if may_keep:
             try:
-                host.replace_file(PATH, session._session.encode(), 0o600)
+                host.replace_file(PATH, session.reference.encode(), 0o600)
                 kept = True
             except OSError as error:
                 host.log(f"{PATH}: {error.strerror}")

@@ -3,4 +3,4 @@
 
 class OwnSession:
     def __init__(self, reference: str) -> None:
-        self._session = reference
+        self.reference = reference

@@ -63,12 +63,12 @@ class Xapi:
 
     def call(self, method: str, *params: Any) -> Any:
         """The result of an API call, or XapiError."""
-        return call_json(self._path, method, [self._session._session, *params], self._deadline)
+        return call_json(self._path, method, [self._session.reference, *params], self._deadline)
 
     def call_for_each(self, member: str, take: Callable[[Any], object], method: str, *params: Any) -> Any:
         """As `call`, for a result that is a struct: without its array `member`, each element of which `take`
         gets as it arrives, so that they need not all be in memory."""
-        request = json_rpc(method, [self._session._session, *params])
+        request = json_rpc(method, [self._session.reference, *params])
         with _answer(self._path, "/jsonrpc", "application/json", request, self._deadline) as answer:
             return _result(method, answer.code, lambda: answer.text().struct("result", member, take))
 
@@ -95,7 +95,7 @@ def log_in(host: Host, seconds: float) -> OwnSession:
 def log_out(host: Host, session: OwnSession, seconds: float) -> None:
     """What fails does not matter: xapi ends sessions that nobody uses."""
     try:
-        call_json(host.path(SOCKET), "session.logout", [session._session], time.monotonic() + seconds)
+        call_json(host.path(SOCKET), "session.logout", [session.reference], time.monotonic() + seconds)
     except XapiError:
         pass
 

@@ -3,10 +3,10 @@ keeps the custom field of VMs true."""
 
 import time
 from contextlib import ExitStack
-from typing import Any
 
 from ...machine.host import Host
 from ...xapi.kept_session import first_call
+from ...xapi.own_session import OwnSession
 from ...xapi.session import Xapi
 from .. import checked_keys, custom_field, inputs
 from ..conflicts.look import look
@@ -41,5 +41,5 @@ def check(host: Host) -> None:
         custom_field.keep(host, records.xapi, seen, records.with_field(), keys.get(custom_field.KEY))
 
 
-def _look(host: Host, session: Any, records: Records) -> Seen:
+def _look(host: Host, session: OwnSession, records: Records) -> Seen:
     return look(inputs.ask(records, session), lambda keys: checked_keys.read(host, keys))
