@@ -157,8 +157,15 @@ def read(argv: List[str]) -> argparse.Namespace:
         own_parser(whole, args.command).error(f"`{' '.join(unknown)}` is not understood here.")
     for name, value in vars(args).items():
         if "" in (value if isinstance(value, list) else [value]):
-            whole.error(f"`{name.replace('_', '-')}` is empty: is a variable not set?")
+            own = own_parser(whole, args.command)
+            own.error(f"{_as_typed(own, name)} is empty: is a variable not set?")
     return args
+
+
+def _as_typed(own: argparse.ArgumentParser, name: str) -> str:
+    """The argument that has this name in what was read, as usage and help show it."""
+    one = next(action for action in own._actions if action.dest == name)
+    return one.option_strings[-1] if one.option_strings else str(one.metavar or name)
 
 
 def own_parser(whole: argparse.ArgumentParser, name: str) -> argparse.ArgumentParser:

@@ -293,21 +293,23 @@ def test_unknown_column_of_a_command_that_changes(pool: Pool, ctl: Ctl, words: A
 
 
 @pytest.mark.parametrize(
-    "words",
+    ("words", "named"),
     [
-        ("vms", ""),
-        ("vfs", "--vm", ""),
-        ("assign", "web", "--network", "xenbr1", "--on", ""),
-        ("unassign", "web", "--request", ""),
-        ("unassign", "web", "--all", "--pool", ""),
-        ("setup", "--pf", "", "--count", "4"),
+        (("vms", ""), "VM"),
+        (("vfs", "--vm", ""), "--vm"),
+        (("metrics", "host1", ""), "HOST"),
+        (("assign", "web", "--network", "xenbr1", "--on", ""), "--on"),
+        (("unassign", "web", "--request", ""), "--request"),
+        (("unassign", "web", "--all", "--pool", ""), "--pool"),
+        (("setup", "--pf", "", "--count", "4"), "--pf"),
     ],
 )
-def test_empty_word(ctl: Ctl, words: Any) -> None:
+def test_empty_word(ctl: Ctl, words: Any, named: str) -> None:
     """A variable of a script that is not set is no option that was left out."""
     said = ctl(*words)
     assert (said.status, said.out) == (2, "")
-    assert "is empty: is a variable not set?" in said.err
+    assert said.err.startswith(f"usage: sriovctl {words[0]} ")
+    assert f"\nerror: {named} is empty: is a variable not set?\n" in said.err
 
 
 @pytest.mark.parametrize("text", ["-1", "nan", "inf", "1e400", "99999999999999999999", "soon"])
