@@ -3,7 +3,8 @@
 The beginning of a UUID has four characters at least, or `unassign a --all` would take the VFs of a VM that
 nobody has thought of. An address has none: 192.0.2.1 is not 192.0.2.17, even where the former is gone.
 
-Tables show a blank of a name as `_`, so `_` is taken for a blank where nothing is called so exactly.
+Tables show a blank of a name as `_`, so `_` is taken for a blank where nothing is called so exactly. Errors,
+and labels of hosts that share a name, show `NAME (UUID)`, which is taken too.
 """
 
 import ipaddress
@@ -20,6 +21,7 @@ from .pool import Host, Pool
 One = TypeVar("One")
 _MOST = 10  # candidates that are listed
 _FEWEST = 4  # characters of a UUID that say which one is meant
+_WITH_UUID = re.compile(rf".* \(({UUID})\)", re.DOTALL)
 _ADDRESS = re.compile(r"(?:[0-9a-f]{4}:)?[0-9a-f]{2}:[0-9a-f]{2}\.[0-7]", re.IGNORECASE)
 
 
@@ -56,6 +58,7 @@ def chosen(what: str, typed: str, ones: Sequence[One], words: Callable[[One], It
     """The one that is meant by what was typed: a name as it is, or as tables show it. `words` are names and
     UUID of one, its name first."""
     as_shown = cell(typed)
+    with_uuid = _WITH_UUID.fullmatch(typed)
 
     def begins(word: str, beginning: str) -> bool:
         if _is_address(word) or (re.fullmatch(UUID, word) and len(beginning) < _FEWEST):
@@ -65,6 +68,7 @@ def chosen(what: str, typed: str, ones: Sequence[One], words: Callable[[One], It
     ways: List[Callable[[str], bool]] = [
         lambda word: word == typed,
         lambda word: cell(word) == as_shown,
+        lambda word: with_uuid is not None and word == with_uuid.group(1),
         lambda word: begins(word, typed),
         lambda word: begins(cell(word), as_shown),
     ]

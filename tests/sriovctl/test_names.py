@@ -31,6 +31,7 @@ def meant(typed: str) -> List[str]:
         ("2001:db8::23", "abc"),
         ("ab", "ab"),
         ("abcd", "ab"),
+        ("web1 (1c2f7d8e-5d0b-4a43-9f0e-4a1b6a0c1a01)", "web1"),
     ],
 )
 def test_what_is_meant(typed: str, name: str) -> None:
@@ -39,7 +40,10 @@ def test_what_is_meant(typed: str, name: str) -> None:
 
 @pytest.mark.parametrize(
     "typed",
-    ["1", "1c2", "192.0.2.1", "192.0.2.2", "2001:db8::1", "2001", "web11", "a", ""],
+    [
+        *("1", "1c2", "192.0.2.1", "192.0.2.2", "2001:db8::1", "2001", "web11", "a", ""),
+        "web1 (3c2f7d8e-5d0b-4a43-9f0e-4a1b6a0c1a03)",
+    ],
 )
 def test_what_nobody_can_have_meant(typed: str) -> None:
     """Least of all a host whose address begins like that of one that is gone."""
