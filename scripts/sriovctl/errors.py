@@ -111,7 +111,7 @@ _SENTENCES: Dict[str, Tuple[str, str]] = {
         "`xe vm-param-get param-name=blocked-operations` lists all that is blocked.",
     ),
     "OTHER_OPERATION_IN_PROGRESS": ("{0} is at another operation with it: {3}.", "Wait for that."),
-    "VM_HAS_PCI_ATTACHED": ("The VM has PCI devices, as VFs are.", "It moves when it is shut down."),
+    "VM_HAS_PCI_ATTACHED": ("The VM has VFs or other PCI devices.", "It moves when it is shut down."),
     "VM_HAS_VGPU": ("The VM has a vGPU that cannot be moved.", "It moves when it is shut down."),
     "VM_NO_SUSPEND_SR": (
         "There is no storage for the memory of the suspended VM.",

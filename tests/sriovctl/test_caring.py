@@ -130,7 +130,7 @@ def test_why_a_running_vm_stays_where_it_is(pool: Pool, ctl: Ctl) -> None:
     pool.api("VM.add_to_blocked_operations", pool.ref(web), "clean_shutdown", "backup until noon")
     stuck = ctl("explain", "web")
     assert stuck.rows[2][:2] == ["host2", "no"]
-    assert "xapi alone does not move it while it runs: The VM has PCI devices, as VFs are." in stuck.err
+    assert "xapi alone does not move it while it runs: The VM has VFs or other PCI devices." in stuck.err
     assert "host2: xapi does not start the VM here: Host host2 is disabled." in stuck.err
     assert "Somebody has blocked clean_shutdown of VM web: backup until noon." in stuck.err
 

@@ -29,6 +29,7 @@ def test_refusal_that_another_command_gets_past_names_that_command(pool: Pool, c
     said = ctl("setup", "--pf", "eth1", "--count", "6", "--plan")
     assert said.status == 1
     assert "VFs are assigned to VMs that do not run here: web" in said.err
+    assert "`list_assignments` says how to take an entry by hand out" in said.err
     assert "call set_vf_count with force=true" in said.err
     assert "set_vf_count is `sriovctl count HOST/PORT N`, force=true is `--force`" in said.err
 

@@ -143,7 +143,8 @@ def unassign(client: Client, args: argparse.Namespace) -> int:
     which = {"all": "true"} if args.all else {"request": args.request} if args.request else {"vf": args.vf}
     answer = client.pool.master("unassign_vf", vm_uuid=vm.uuid, **which, **client.dry)
     gone = of_vm(vm, answer["unassigned"])
-    client.show(gone, TAKEN, f"VM {vm.name} has no such request: nothing to take back.")
+    none = "requests" if args.all else "such request"
+    client.show(gone, TAKEN, f"VM {vm.name} has no {none}: nothing to take back.")
     if gone:
         numbers = ", ".join(str(one["request"]) for one in gone)
         client.did(f"VM {vm.name}: taken back.", f"take request {numbers} of VM {vm.name} back")

@@ -57,7 +57,10 @@ def devices(seen: Seen) -> Iterator[Conflict]:
                 yield Conflict(INVALID, said, hint, [vm.uuid], None, address)
             for host, why in needed.get(address, ()):
                 said = f"{named} on {seen.host(host)} {why}."
-                hint = f"The VM does not start there. If the entry is for no other host's device: {without}"
+                hint = (
+                    "The VM does not start there. Leave the entry as it is if it is for another host's device. "
+                    f"Otherwise: {without}"
+                )
                 yield Conflict(INVALID, said, hint, [vm.uuid], host, address)
 
 
