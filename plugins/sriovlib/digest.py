@@ -33,11 +33,10 @@ def sha256(data: bytes) -> bytes:
     return hashlib.sha256(data).digest()
 
 
-def of_build(*modules: Any) -> str:
-    """Of the package's version and these modules as they are here: what one build has read and written,
-    another may not. A module that is not loaded is named by its path in the library."""
-    paths = (f"{_LIBRARY}/{one}" if isinstance(one, str) else one.__file__ for one in modules)
-    return _of_files(paths)
+def of_build(*modules: str) -> str:
+    """Of the package's version and these modules as they are here, named by their paths in the library
+    (`pool/ledger.py`): what one build has read and written, another may not."""
+    return _of_files(f"{_LIBRARY}/{path}" for path in modules)
 
 
 def of_library() -> str:

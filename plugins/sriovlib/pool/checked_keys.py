@@ -6,11 +6,9 @@ Their digests are kept in /run/sriov/ledger-read, one a line. A key that has cha
 
 from typing import Mapping, Sequence, Set
 
-from .. import digest, safetext
-from ..config import vf_settings
-from ..machine import pci
+from .. import digest
 from ..machine.host import RUN_FOLDER, Host
-from . import ledger, ledger_shape
+from . import ledger
 from .ledger import Entry, Key, Ledger
 
 PATH = f"{RUN_FOLDER}/ledger-read"
@@ -58,7 +56,8 @@ def _digest(key: Key) -> str:
 
 def _build() -> str:
     """All that says what can be read."""
-    return digest.of_build(ledger, ledger_shape, vf_settings, pci, safetext)
+    shapes = ("pool/ledger.py", "pool/ledger_shape.py", "config/vf_settings.py")
+    return digest.of_build(*shapes, "machine/pci.py", "safetext.py")
 
 
 def _load(host: Host) -> Set[str]:
