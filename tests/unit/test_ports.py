@@ -114,7 +114,7 @@ def candidates_of(host: AnsweringHost) -> List[Any]:
     told = HostInventory.from_json(host_inventory.read(host).to_json())
     devices = candidates.Devices.of(told)
     closed = candidates.closed_pfs(member, devices, vgpus.UNTOLD)
-    return candidates.candidates(known, devices, closed)
+    return candidates.Candidates().of(known, devices, closed)
 
 
 def test_a_vf_serves_the_network_of_its_own_port(fs: FakeFilesystem) -> None:

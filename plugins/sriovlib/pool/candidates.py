@@ -56,14 +56,8 @@ def _pf(*values: Any) -> PhysicalFunction:
     return pf._replace(ports=tuple(Port(*port) for port in pf.ports))
 
 
-def candidates(known: Iterable[Network], devices: Devices, closed: Mapping[str, Problem]) -> List[Candidate]:
-    """The host's VFs, each with the networks that its port serves. `known`: the pool's networks with the
-    interfaces of this host; `closed`: see closed_pfs."""
-    return Candidates().of(known, devices, closed)
-
-
 class Candidates:
-    """The VFs of many hosts: those of hosts that are alike are made once."""
+    """The VFs of hosts: those of hosts that are alike are made once."""
 
     def __init__(self) -> None:
         self._made: Dict[Any, List[Candidate]] = {}
@@ -71,7 +65,8 @@ class Candidates:
     def of(
         self, known: Iterable[Network], devices: Devices, closed: Mapping[str, Problem]
     ) -> List[Candidate]:
-        """See candidates."""
+        """A host's, each with the networks that its port serves. `known`: the pool's networks with the
+        interfaces of that host; `closed`: see closed_pfs."""
         serves: Dict[str, List[str]] = {}
         for network in known:
             for interface in network.interfaces:

@@ -9,7 +9,7 @@ from ..machine.dom0_devices import Known
 from ..machine.host import Host
 from ..machine.storage_repositories import Repository
 from ..pool import candidates, hosts, ledger_part, networks, own_lease, pci_entries, state
-from ..pool.candidates import Devices
+from ..pool.candidates import Candidates, Devices
 from ..pool.hosts import OwnHost
 from ..pool.ledger import Entry, Ledger
 from ..pool.networks import Record
@@ -119,7 +119,7 @@ def _candidates(seen: Inventory, here: OwnHost) -> List[Candidate]:
     """As the master makes them of this host's `inventory`."""
     devices = Devices.of_look(seen)
     closed = candidates.closed_pfs(here.member, devices, here.vgpus)
-    return candidates.candidates(here.networks, devices, closed)
+    return Candidates().of(here.networks, devices, closed)
 
 
 def _devices(host: Host, view: View, repositories: Sequence[Repository]) -> Dict[str, Device]:
