@@ -37,27 +37,28 @@ def first_call(
 
 
 def _another(host: Host, stack: ExitStack, seconds: float, invalid: Optional[str]) -> OwnSession:
-    """One at a time makes the session that is kept. Who cannot wait for that, or cannot keep it, has one of
+    """One at a time makes the session that is kept. Who finds another at it, or cannot keep it, has one of
     its own, which ends with `stack`."""
-    kept = False
     with ExitStack() as lock:
         try:
             lock.enter_context(host.lock("session", "logging in to xapi", 0))
-            there = _read(host)
-            if there not in (None, invalid):
-                return OwnSession(there or "")
-            may_keep = True
         except SriovError:
-            may_keep = False
+            return _until_the_end(host, stack, seconds)
+        there = _read(host)
+        if there is not None and there != invalid:
+            return OwnSession(there)
         session = log_in(host, seconds)
-        if may_keep:
-            try:
-                host.replace_file(PATH, session.reference.encode(), 0o600)
-                kept = True
-            except OSError as error:
-                host.log(f"{PATH}: {error.strerror}")
-    if not kept:
-        stack.callback(log_out, host, session, seconds)
+        try:
+            host.replace_file(PATH, session.reference.encode(), 0o600)
+        except OSError as error:
+            host.log(f"{PATH}: {error.strerror}")
+            stack.callback(log_out, host, session, seconds)
+        return session
+
+
+def _until_the_end(host: Host, stack: ExitStack, seconds: float) -> OwnSession:
+    session = log_in(host, seconds)
+    stack.callback(log_out, host, session, seconds)
     return session
 
 
