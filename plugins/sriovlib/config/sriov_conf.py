@@ -42,8 +42,8 @@ HOST, BOOT, XEN_BEFORE = "host", "boot", "xen before enable_iommu"
 _KEYS = {
     HOST: ("pciback", "debug", "metrics", "textfile"),
     BOOT: ("initrd",),
-    XEN_BEFORE: None,
-}  # None: any key
+    XEN_BEFORE: None,  # any key
+}
 _GUID = r"[0-9a-fA-F]{2}(?::[0-9a-fA-F]{2}){7}"
 
 _SHOWN = 300  # characters of what is wrong with a line

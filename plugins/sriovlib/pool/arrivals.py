@@ -41,9 +41,8 @@ def check(call: Call, entry: Entry) -> None:
     runs = record["power_state"] == "Running"
     try:
         xapi = Xapi(call.host, call.session, host_answers.SECONDS)
-        master.ask(
-            xapi, there.ref, "unplug_vfs", {"vm_uuid": call.vm_uuid, "timeout": "0"}
-        )  # none are leased
+        # A question only: it is leased no VF of that host, so none is unplugged.
+        master.ask(xapi, there.ref, "unplug_vfs", {"vm_uuid": call.vm_uuid, "timeout": "0"})
     except SriovError as error:
         if error.code == UNKNOWN:
             names = {member.ref: member.name for member in call.topology.members.values()}

@@ -63,9 +63,8 @@ class Lease(NamedTuple):
     host: str
     vfs: Dict[int, str]  # number of the request -> address
     serial: int  # the greater one was written later, pool-wide
-    replaced: Dict[
-        str, int
-    ]  # host -> when a start was last re-placed to it, in seconds by the master's clock
+    # Host -> when a start was last re-placed to it, in seconds by the master's clock.
+    replaced: Dict[str, int]
     networks: Dict[int, List[str]]  # request in a VLAN that names no network -> those of its port
 
 

@@ -166,9 +166,8 @@ def keep_others_off(host: Host, address: str) -> None:
     """Keeps the kernel from offering the device to other drivers, until `release`."""
     device = f"{pci.DEVICES}/{address}"
     host.write_attribute(f"{device}/driver_override", pci.PCIBACK)
-    if (
-        host.link(f"{device}/driver") is not None
-    ):  # before Linux 5.3 it looks bound though no driver was asked
+    # Before Linux 5.3 it looks bound though no driver was asked.
+    if host.link(f"{device}/driver") is not None:
         host.write_attribute(f"{device}/driver/unbind", address)
 
 

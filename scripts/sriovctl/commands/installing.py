@@ -66,9 +66,8 @@ def version_of(path: str) -> str:
 def install(client: Client, args: argparse.Namespace) -> int:
     after = version_of(args.rpm)
     hosts = names.hosts(client.pool, args.hosts)
-    hosts.sort(
-        key=lambda host: (not host.master, host.name)
-    )  # the master has never an older one than a member
+    # The master first: it has never an older one than a member.
+    hosts.sort(key=lambda host: (not host.master, host.name))
     planned = client.each(
         hosts, lambda host: host.name, lambda host: Step(host, installed(args, host), after)
     )

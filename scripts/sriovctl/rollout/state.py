@@ -49,9 +49,8 @@ class Options(NamedTuple):
     unavailable: int = 1
     batch: int = 0  # VMs that a host's evacuation moves at a time; 0: what its xapi.conf says
     minutes: int = 30  # that a reboot may take
-    unconfirmed: bool = (
-        False  # VMs with VFs are moved on a product on which nobody has confirmed that it works
-    )
+    # VMs with VFs are moved on a product on which nobody has confirmed that it works.
+    unconfirmed: bool = False
 
 
 class State(NamedTuple):
@@ -81,7 +80,7 @@ class State(NamedTuple):
             "off": self.off,
             "halted": self.halted,
         }
-        return json.dumps(document, separators=(",", ":"), sort_keys=False)
+        return json.dumps(document, separators=(",", ":"))
 
 
 def _short(host: HostState) -> Dict[str, Any]:
