@@ -23,13 +23,16 @@ SECONDS = 10  # for one host's answer; a host that takes longer is left out
 _LONGEST = 200  # bytes, of an answer that is a digest alone
 
 
+_Own = Union[HostInventory, "Told", Exception]  # of this host: the latter is what its look failed with
+
+
 class HostAnswers:
     """By UUID of the host."""
 
     def __init__(
-        self, texts: Mapping[str, Union[str, Exception]], own: Mapping[str, Any], kept: Inventories
+        self, texts: Mapping[str, Union[str, Exception]], own: Mapping[str, _Own], kept: Inventories
     ) -> None:
-        self._own = own  # of this host, if it was asked, HostInventory or Told, or what that failed with
+        self._own = own  # of this host, if it was asked
         self._kept = kept
         self._texts = {uuid: text for uuid, text in texts.items() if not self._is_kept(uuid, text)}
         self._as_before = [uuid for uuid in texts if uuid not in self._texts]
@@ -135,7 +138,7 @@ def _digest(told: Union["Told", Exception]) -> Optional[str]:
     return None if isinstance(told, Exception) else told.digest
 
 
-def _digest_of_own(inventory: Any) -> Optional[str]:
+def _digest_of_own(inventory: _Own) -> Optional[str]:
     """Of all that is in it; `to_json` may leave something out."""
     return digest.of(json.dumps(inventory).encode()) if isinstance(inventory, HostInventory) else None
 

@@ -1,5 +1,5 @@
-"""The inventories of the pool's live hosts, asked for at the same time, and their VFs as placement takes
-them."""
+"""What the pool's live hosts answered (see host_answers), judged: their VFs as placement takes them, and the
+problem with each host that has not answered as it should."""
 
 from typing import (
     Callable,
