@@ -43,8 +43,8 @@ def no_vm_has_a_vf(pf: PhysicalFunction, vfs: Sequence[Dict[str, Any]], pool: Po
         raise SriovError(
             "SRIOV_VF_IN_USE",
             f"{pf.name}: VFs are assigned to VMs that do not run here: {owners(others)}.",
-            "Take them back (`unassign_vf`; `list_assignments` says how to take an entry by hand out). Or call "
-            "set_vf_count with force=true: the VMs keep their entries.",
+            "Take them back (`unassign_vf`; `list_assignments` says how to take an entry by hand out). "
+            "Or call set_vf_count with force=true: the VMs keep their entries.",
         )
 
 

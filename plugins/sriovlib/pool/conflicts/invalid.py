@@ -58,7 +58,7 @@ def devices(seen: Seen) -> Iterator[Conflict]:
             for host, why in needed.get(address, ()):
                 said = f"{named} on {seen.host(host)} {why}."
                 hint = (
-                    "The VM does not start there. Leave the entry as it is if it is for another host's device. "
+                    "The VM does not start there. If the entry is for another host's device, leave it. "
                     f"Otherwise: {without}"
                 )
                 yield Conflict(INVALID, said, hint, [vm.uuid], host, address)
