@@ -61,7 +61,7 @@ class Package(NamedTuple):
 def copy(tree: Path, folder: Path) -> Path:
     """What our package is built from, at another place."""
     folder.mkdir()
-    for name in ("CHANGELOG.md", "LICENSE", "README.md"):
+    for name in ("CHANGELOG.md", "LICENSE", "README.md", "SECURITY.md"):
         (folder / name).write_bytes((tree / name).read_bytes())
     for name in ("docs", "hooks", "plugins", "rpm", "scripts"):
         shutil.copytree(str(tree / name), str(folder / name), ignore=shutil.ignore_patterns("__pycache__"))

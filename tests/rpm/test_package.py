@@ -9,7 +9,7 @@ import packages
 from packages import Package
 from scratch import ROOT
 
-PROMETHEUS = os.path.join(ROOT, "docs", "prometheus")
+DOCS = os.path.join(ROOT, "docs")
 
 
 def query(package: Package, *arguments: str) -> List[str]:
@@ -40,15 +40,13 @@ def test_package_has_the_whole_library_and_no_byte_code(package: Package) -> Non
     assert not [path for path in files if path.endswith(".pyc") or "__pycache__" in path]
 
 
-def test_package_has_what_prometheus_and_grafana_are_given(package: Package) -> None:
-    folder = "/usr/share/doc/xapi-sriov"
-    documents = {
-        path.replace(f"xapi-sriov-{package.version}", "xapi-sriov") for path in query(package, "--docfiles")
-    }
-    assert {
-        f"{folder}/metrics.md",
-        *(f"{folder}/prometheus/{name}" for name in os.listdir(PROMETHEUS)),
-    } <= documents
+def test_package_has_the_documents_that_hints_name(package: Package) -> None:
+    """And what Prometheus and Grafana are given."""
+    folder = f"/usr/share/doc/xapi-sriov-{package.version}"
+    has = {path.replace("/usr/share/doc/xapi-sriov/", f"{folder}/") for path in query(package, "--docfiles")}
+    files = [os.path.join(where, name) for where, _, names in os.walk(DOCS) for name in names]
+    assert {os.path.join(folder, os.path.relpath(path, ROOT)) for path in files} <= has
+    assert f"{folder}/README.md" in has
 
 
 def test_package_unpacks_nothing_into_xapis_folders(package: Package) -> None:
