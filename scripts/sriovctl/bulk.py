@@ -8,7 +8,7 @@ from sriovlib.vf import profiles
 
 from . import names
 from .client import Client
-from .desired import diff, found
+from .desired import act, diff, found
 from .errors import Failed, Usage
 from .output import Record, by_key
 
@@ -54,10 +54,13 @@ def assign(client: Client, args: argparse.Namespace, asked: Dict[str, str]) -> i
     ):
         raise Failed("NOT_CONFIRMED", "Nothing was changed.")
 
-    def act(vm: names.Vm) -> None:
+    def assigned(vm: names.Vm) -> None:
         rows[vm.uuid]["result"] = FAILED
         progress.say(vm.name)
-        answer = client.pool.master("assign_vf", vm_uuid=vm.uuid, **asked, **client.dry)
+        answer = _given(client, vm, wish, listed.get(vm.uuid), asked)
+        if answer is None:
+            rows[vm.uuid]["result"] = ALREADY
+            return
         if args.dry_run:  # which VF is not said: the next VM would be shown the same
             rows[vm.uuid]["result"] = WOULD
             return
@@ -66,9 +69,10 @@ def assign(client: Client, args: argparse.Namespace, asked: Dict[str, str]) -> i
         client.warnings(answer, vm.name)
 
     with client.progress("Assigning") as progress:
-        outcome = client.each(left, lambda vm: f"VM {vm.name}", act)
+        outcome = client.each(left, lambda vm: f"VM {vm.name}", assigned)
     client.show([rows[vm.uuid] for vm in vms], ROWS)
-    given, had = len(outcome.results), len(vms) - len(left)
+    had = sum(row["result"] == ALREADY for row in rows.values())
+    given = len(outcome.results) - had + len(vms) - len(left)
     of = f"of {plural(len(left), 'VM')}"
     if args.dry_run:
         client.say(
@@ -79,6 +83,29 @@ def assign(client: Client, args: argparse.Namespace, asked: Dict[str, str]) -> i
     else:
         client.say(f"{given} {of} {'was' if given == 1 else 'were'} given a VF; {had} had it.")
     return outcome.status
+
+
+def _given(client: Client, vm: names.Vm, wish: diff.Wish, row: Any, asked: Dict[str, str]) -> Any:
+    """What assign_vf answers; None: somebody else has given it to the VM since `row` was read."""
+    numbers = _numbers(row)
+    while not _has(wish, row):
+        seen = act.if_requests(numbers)
+        try:
+            return client.pool.master("assign_vf", vm_uuid=vm.uuid, if_requests=seen, **asked, **client.dry)
+        except Failed as failed:
+            if failed.code != act.OTHER_REQUESTS:
+                raise
+            rows = client.pool.master("list_assignments", vm_uuid=vm.uuid)["vms"]
+            row, before = next(iter(rows), None), numbers
+            numbers = _numbers(row)
+            if numbers == before:
+                raise
+    return None
+
+
+def _numbers(row: Any) -> List[int]:
+    """Of the VM's requests."""
+    return [one["request"] for one in (row or {}).get("requests", [])]
 
 
 def _wish(client: Client, asked: Dict[str, str]) -> diff.Wish:

@@ -176,7 +176,13 @@ class Pool:
         for text in args.values():
             if safe(text) != text:
                 raise Usage(f"`{safe(text)}` has characters that xapi cannot carry.", "Type it anew.")
-        answer = self._call(f"host {host.name}", "host.call_plugin", host.ref, PLUGIN, function, args)
+        try:
+            answer = self._call(f"host {host.name}", "host.call_plugin", host.ref, PLUGIN, function, args)
+        except Failed as failed:
+            if not _is_older(failed):
+                raise
+            update = f"Host {host.name} has an older xapi-sriov than this sriovctl: `sriovctl install RPM`."
+            raise Failed(failed.code, failed.message, update) from failed
         value = self.answered(host, function, answer)
         if not args:
             self.answers.setdefault(function, {})[host.name] = value
@@ -254,6 +260,12 @@ class Pool:
 def is_too_old(failed: Failed, argument: str) -> bool:
     """Whether the plugin refused a call since it does not know this argument."""
     return failed.code == "SRIOV_BAD_ARGUMENT" and f"has no argument `{argument}`" in failed.message
+
+
+def _is_older(failed: Failed) -> bool:
+    """Whether the plugin refused a call that every plugin of this version takes."""
+    unknown = (" has no argument `", " has no function `")
+    return failed.code == "SRIOV_BAD_ARGUMENT" and any(words in failed.message for words in unknown)
 
 
 def key_removal(key: str) -> str:

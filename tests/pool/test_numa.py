@@ -54,13 +54,12 @@ def test_a_far_vf_is_named_and_how_to_get_a_near_one(pool: Pool) -> None:
     pool.assign(pinned(pool, "no mask", "0-3"), vf="0000:85:10.2")
     said = warned(pool)
     (warning,) = said.pop("far")
-    for word in (NEAR_0, "node 0 of host1", "CPUs are on node 1", "unassign_vf", "request=1"):
+    for word in (NEAR_0, "node 0 of host1", "CPUs are on node 1", "`assign_vf` with request=1, vf="):
         assert word in warning
     (warning,) = said.pop("no mask")
     assert "`0-3` does not pin" in warning
     assert said == {"both": []}
-    pool.unassign(vm, request="1")
-    assert pool.assign(vm, device=DEVICE)["vf"] == NEAR_1
+    pool.assign(vm, request="1", vf=NEAR_1)
     assert warned(pool)["far"] == []
     pool.api("host.add_to_guest_VCPUs_params", pool.one.ref, "mask", "0,1,2,3")  # then no CPU is left to it
     assert warned(pool)["far"] == []

@@ -84,7 +84,7 @@ def test_vfs_that_are_not_in_the_file_any_more(pool: Pool, ctl: Ctl, write: Writ
     assert said.status == 0, said.err
     assert f"request 2, VF of pf 0000:07:00.1, mac={MAC}" in said.out
     assert "request 1, VF of network Pool-wide network associated with eth1: vlan 12 -> 13" in said.out
-    assert pool.asked(web) == [before[2], ("network", {"mac": mac, "vlan": "13"})]
+    assert pool.asked(web) == [("network", {"mac": mac, "vlan": "13"}), before[2]]
     assert ctl("apply", file, "--check").status == 0
 
 

@@ -1,17 +1,13 @@
 """apply, where something comes between: a refusal, a host that is silent, Ctrl-C, somebody else."""
 
-import os
-import re
-import shlex
-import signal
 from typing import Any, Callable
 
 import pytest
+from as_program import begun
 from box_host import set_plugin
 from managed_pool import Pool
 from sriovctl import terminal
 from sriovctl.connection import Remote
-from sriovctl.errors import Unreachable
 
 pytestmark = pytest.mark.story
 
@@ -20,13 +16,13 @@ Write = Callable[[str], str]
 
 
 def test_new_request_that_is_refused(pool: Pool, ctl: Ctl, write: Write) -> None:
-    """The old one was taken back for it, and comes back with its MAC."""
+    """The VM keeps what it has."""
     web = pool.with_vf("web", vlan="12")
     before = pool.asked(web)
     file = write("vms: {web: {vfs: [{network: xenbr1, max_tx_rate: 9999999}]}}")
     said = ctl("apply", file, "--yes")
     assert (said.status, pool.asked(web)) == (1, before)
-    assert "The VM has the old request again." in said.err
+    assert "max_tx_rate" in said.err
 
 
 def test_host_that_does_not_answer(pool: Pool, ctl: Ctl, write: Write) -> None:
@@ -60,46 +56,74 @@ def test_ctrl_c(pool: Pool, ctl: Ctl, write: Write, monkeypatch: pytest.MonkeyPa
     assert (len(pool.asked(web)), len(pool.asked(db))) == (1, 1)
 
 
-def test_request_that_is_given_anew_stays_on_its_host(
-    pool: Pool, ctl: Ctl, write: Write, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """Another has more free VFs, and Ctrl-C comes while the VM is without its request."""
+def test_request_that_changes_stays_what_it_is(pool: Pool, ctl: Ctl, write: Write) -> None:
+    """On its host, though another has more free VFs; with its MAC; and for the guest the first of two."""
     pool.with_vf("db")
     web = pool.with_vf("web", vlan="12")
-    mac, real = pool.mac(web), Remote.call
+    pool.assign(web, network=pool.network("eth1"))
+    (first, second), before = pool.requests(web), pool.pci(web)
+    file = write("vms: {web: {vfs: [{network: xenbr1}, {network: xenbr1, vlan: 13}]}}")
+    said = ctl("apply", file, "--yes")
+    assert (said.status, len(said.out.splitlines())) == (0, 1), said.err
+    changed, same = pool.requests(web)
+    assert (changed["request"], changed["vf"], same) == (1, first["vf"], second)
+    assert changed["settings"] == {**first["settings"], "vlan": "13"}
+    assert (pool.lease(web)["host"], pool.pci(web)) == (pool.one.uuid, before)
+
+
+class Killed(BaseException):
+    """As by kill -9: nothing of the program runs any more."""
+
+
+def killed_at(patch: pytest.MonkeyPatch, number: int, after: bool, run: Callable[[], Any]) -> bool:
+    """Whether the program has come to its call of that number that may change something: it is killed then,
+    before or after the plugin has done it."""
+    real, left = Remote.call, [number]
 
     def call(connection: Remote, method: str, *params: Any) -> Any:
+        changes = "assign_vf" in params or "unassign_vf" in params
+        left[0] -= changes
+        is_last = changes and left[0] == 0
+        if is_last and not after:
+            raise Killed
         answer = real(connection, method, *params)
-        if "unassign_vf" in params and not params[-1].get("dry_run"):
-            os.kill(os.getpid(), signal.SIGINT)
+        if is_last:
+            raise Killed
         return answer
 
-    monkeypatch.setattr(Remote, "call", call)
-    said = ctl("apply", write("vms: {web: {vfs: [{network: xenbr1, vlan: 13}]}}"), "--yes")
-    assert said.status == 130
-    assert pool.asked(web) == [("network", {"mac": mac, "vlan": "13"})]
-    assert pool.lease(web)["host"] == pool.one.uuid
+    with patch.context() as patched:
+        patched.setattr(Remote, "call", call)
+        try:
+            run()
+        except Killed:
+            return True
+    return False
 
 
-def test_command_that_gives_a_request_as_it_was(
-    pool: Pool, ctl: Ctl, write: Write, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize("after", [True, False], ids=["once it was done", "before it was done"])
+def test_apply_that_is_killed_loses_nothing(
+    pool: Pool, ctl: Ctl, write: Write, monkeypatch: pytest.MonkeyPatch, after: bool
 ) -> None:
-    """It names the host, as a port has to."""
-    web = pool.with_vf("web", pf="eth1", vlan="12")
-    before, real = pool.asked(web), Remote.call
-
-    def call(connection: Remote, method: str, *params: Any) -> Any:
-        if "assign_vf" in params:
-            raise Unreachable("the network is gone")
-        return real(connection, method, *params)
-
-    with monkeypatch.context() as patch:
-        patch.setattr(Remote, "call", call)
-        said = ctl("apply", write("vms: {web: {vfs: [{pf: host1/eth1, vlan: 13}]}}"), "--yes")
-    assert (said.status, pool.asked(web)) == (1, [])
-    (command,) = re.findall("`sriovctl ([^`]*)` gives it as it was", said.err)
-    assert ctl(*shlex.split(command)).status == 0
-    assert pool.asked(web) == before
+    """At each of its calls; the same command again ends as one that was not killed, with the same MACs."""
+    web = pool.with_vf("web", vlan="12")
+    pool.assign(web, network=pool.network("eth1"), mac="02:16:3e:00:00:05")
+    was = pool.asked(web)
+    old = "vms: {web: {vfs: [{network: xenbr1, vlan: 12}, {network: xenbr1, mac: '02:16:3e:00:00:05'}]}}"
+    new = "vms: {web: {vfs: [{network: xenbr1, vlan: 13}, {network: xenbr1, mac: '02:16:3e:00:00:06'}]}}"
+    wanted = [
+        ("network", {"mac": was[0][1]["mac"], "vlan": "13"}),
+        ("network", {"mac": "02:16:3e:00:00:06"}),
+    ]
+    number = 1
+    while killed_at(monkeypatch, number, after, lambda: ctl("apply", write(new), "--yes")):
+        assert sorted(one["mac"] for _, one in pool.asked(web))[1] == was[0][1]["mac"], number
+        assert ctl("apply", write(new), "--yes").status == 0
+        assert pool.asked(web) == wanted, number
+        assert ctl("apply", write(old), "--yes").status == 0
+        assert pool.asked(web) == was
+        number += 1
+    assert number == 3
+    assert pool.asked(web) == wanted
 
 
 def test_pool_that_changes_while_the_plan_is_read(
@@ -120,3 +144,42 @@ def test_pool_that_changes_while_the_plan_is_read(
     monkeypatch.setattr(terminal, "asked", lambda _question: True)
     assert ctl("apply", write("vms: {web: {vfs: []}}")).status == 0
     assert pool.asked(web) == []
+
+
+@pytest.mark.parametrize("moment", [1, 3, 4, 5])
+def test_apply_twice_at_the_same_moment(
+    pool: Pool, ctl: Ctl, write: Write, monkeypatch: pytest.MonkeyPatch, moment: int
+) -> None:
+    """Both see what the VMs lack; together they give them that once. From one they take VFs back before."""
+    web, db = pool.vm("web"), pool.with_vf("db", vlan="12")
+    pool.assign(db, network=pool.network("eth1"), vlan="13")
+    file = write("vms: {web: {vfs: [{network: xenbr1}, {network: xenbr1}]}, db: {vfs: [{pf: host1/eth1}]}}")
+    real, told = Remote.call, []
+
+    def call(connection: Remote, method: str, *params: Any) -> Any:
+        if "assign_vf" in params or "unassign_vf" in params:
+            told.append(params)
+            if len(told) == moment:
+                with begun(pool, "apply", file, "--yes") as rival:
+                    _, said = rival.communicate()
+                assert rival.returncode == 0, said
+        return real(connection, method, *params)
+
+    monkeypatch.setattr(Remote, "call", call)
+    said = ctl("apply", file, "--yes")
+    assert said.status == 0, said.err
+    assert [by for by, _ in pool.asked(web)] == ["network", "network"]
+    assert [by for by, _ in pool.asked(db)] == ["pf"]
+    assert "got other requests meanwhile: looking again" in said.err
+
+
+def test_programs_that_begin_together(pool: Pool, write: Write) -> None:
+    """As from cron on two workstations."""
+    vms = [pool.vm(f"web{number}") for number in range(4)]
+    file = write(
+        f"vms: {{{', '.join(f'web{number}: {{vfs: [{{network: xenbr1}}]}}' for number in range(4))}}}"
+    )
+    programs = [begun(pool, "apply", file, "--yes") for _ in range(3)]
+    said = [program.communicate()[1] for program in programs]
+    assert [program.returncode for program in programs] == [0, 0, 0], said
+    assert [len(pool.asked(vm)) for vm in vms] == [1, 1, 1, 1]

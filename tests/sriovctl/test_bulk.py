@@ -3,7 +3,9 @@
 from typing import Any, Callable, List
 
 import pytest
+from as_program import begun
 from managed_pool import Pool
+from sriovctl.connection import Remote
 
 pytestmark = pytest.mark.story
 
@@ -58,6 +60,28 @@ def test_some_fail(pool: Pool, ctl: Ctl) -> None:
     )
 
 
+def test_twice_at_the_same_moment(pool: Pool, ctl: Ctl, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Both see that the VMs lack it: each gets one. A request of another kind is in nobody's way."""
+    web1, web2 = tagged(pool, "web1", "web2")
+    words = ("assign", "--all-of", "fast", "--network", "xenbr1", "--yes")
+    real, rivals = Remote.call, [words]
+
+    def call(connection: Remote, method: str, *params: Any) -> Any:
+        if "assign_vf" in params and rivals:
+            with begun(pool, *rivals.pop()) as rival:
+                _, said = rival.communicate()
+            assert rival.returncode == 0, said
+            pool.assign(web2, pf="eth1")
+        return real(connection, method, *params)
+
+    monkeypatch.setattr(Remote, "call", call)
+    said = ctl(*words)
+    assert said.status == 0, said.err
+    assert [row[:2] for row in said.rows[1:]] == [["web1", "already"], ["web2", "already"]]
+    assert "0 of 2 VMs were given a VF; 2 had it." in said.err
+    assert [[by for by, _ in pool.asked(vm)] for vm in (web1, web2)] == [["network"], ["network", "pf"]]
+
+
 @pytest.mark.parametrize(
     ("words", "status", "said"),
     [
@@ -66,6 +90,7 @@ def test_some_fail(pool: Pool, ctl: Ctl) -> None:
         (["--all-of", "fast", "--vf", "host1/eth1:0"], 2, "--vf is for one VM"),
         (["web1", "--all-of", "fast", "--network", "xenbr1"], 2, "Which VM?"),
         (["--network", "xenbr1"], 2, "Which VM?"),
+        (["--all-of", "fast", "--network", "xenbr1", "--request", "1"], 2, "--request is for one VM"),
     ],
 )
 def test_what_is_not_understood(pool: Pool, ctl: Ctl, words: List[str], status: int, said: str) -> None:

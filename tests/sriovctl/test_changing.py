@@ -1,8 +1,10 @@
 """assign, unassign, reinstate, adopt, count and configure: one call of the plugin each, by names."""
 
+from pathlib import Path
 from typing import Any, Callable
 
 import pytest
+from box_host import plugin_of_version, set_plugin
 from managed_pool import Pool
 
 pytestmark = pytest.mark.story
@@ -23,6 +25,32 @@ def test_vm_gets_a_vf_and_gives_it_back(pool: Pool, ctl: Ctl) -> None:
     again = ctl("unassign", "web", "--all")
     assert (again.status, again.out) == (0, "")
     assert again.err == "VM web has no requests: nothing to take back.\n"
+
+
+def test_request_that_becomes_another(pool: Pool, ctl: Ctl) -> None:
+    web = pool.with_vf("web", vlan="12")
+    mac = pool.mac(web)
+    said = ctl("assign", "web", "--request", "1", "--network", "xenbr1", "--vlan", "13")
+    assert (said.status, said.rows[1][:3]) == (0, ["web", "1", "host1"])
+    assert pool.asked(web) == [("network", {"mac": mac, "vlan": "13"})]
+    assert ctl("assign", "web", "--request", "2", "--network", "xenbr1").status == 1
+
+
+def test_host_whose_package_is_older(pool: Pool, ctl: Ctl, tmp_path: Path) -> None:
+    """What it does not know yet is no mistake of who asks."""
+    older = plugin_of_version(str(tmp_path / "older"), "0.0.9")
+    table = tmp_path / "older" / "sriovlib" / "calls" / "table.py"
+    known = table.read_text()
+    assert "request if_requests" in known
+    table.write_text(known.replace("request if_requests", ""))
+    set_plugin(pool.one, older)
+    web = pool.with_vf("web")
+    before = pool.everything()
+    said = ctl("assign", "web", "--request", "1", "--network", "xenbr1", "--vlan", "12")
+    assert (said.status, pool.everything()) == (1, before)
+    assert "assign_vf has no argument `request`" in said.err
+    assert "host1 has an older xapi-sriov than this sriovctl: `sriovctl install RPM`" in said.err
+    assert pool.asked(web)[0][1].get("vlan") is None
 
 
 def test_vf_by_its_place(pool: Pool, ctl: Ctl) -> None:

@@ -1,6 +1,7 @@
-"""`assign_vf`: a VM gets a VF of what an administrator asks for, and a request for it in the ledger."""
+"""`assign_vf`: a VM gets a VF of what an administrator asks for, and a request for it in the ledger,
+one more or in the place of one that it has."""
 
-from typing import Any, Dict, List, Mapping, NamedTuple, Optional, Tuple
+from typing import Any, Dict, List, Mapping, NamedTuple, Optional, Set, Tuple
 
 from ..config import vf_settings
 from ..errors import SriovError, bad_argument
@@ -10,14 +11,14 @@ from ..pool.change import change_of
 from ..pool.conflicts import by_hand
 from ..pool.hosts import Topology
 from ..pool.inventories import Surveyed
-from ..pool.ledger import Choice, Request
+from ..pool.ledger import Choice, Entry, Request
 from ..pool.locked import Work
 from ..pool.macs import chosen_mac
 from ..pool.transaction import Change
 from ..vf import profiles
 from ..vf.inventory_json import PortState, VfState
 from ..xapi.own_session import OwnSession
-from . import arguments
+from . import arguments, request_numbers
 
 KINDS = ("vf", "pf", "network", "device")
 
@@ -30,6 +31,8 @@ class Wish(NamedTuple):
     settings: Dict[str, str]  # in the words of the ledger
     host: Optional[str]  # UUID
     profile: Optional[str] = None  # which its settings are of, see profiles
+    number: Optional[int] = None  # of the request that becomes this; None: it is one more
+    expected: Optional[List[int]] = None  # the numbers of the VM's requests; None: whatever it has
 
 
 def assign_vf(host: Host, session: OwnSession, args: Mapping[str, str]) -> Dict[str, Any]:
@@ -53,7 +56,11 @@ def assign_vf(host: Host, session: OwnSession, args: Mapping[str, str]) -> Dict[
     with locked.work(call, concerned) as at:
         at = at._replace(entry=copies.without_the_copy(at.state, at.vm, at.entry))
         answer, change = _decided(at, wish)
-        return {**answer, **at.transaction.carry_out(change, dry_run)}
+        written = at.transaction.carry_out(change, dry_run)
+    left = _left(at.entry, change.entry)
+    if left and not dry_run:
+        locked.release(call, answer["host_uuid"], left)
+    return {**answer, **written}
 
 
 def _decided(at: Work, wish: Wish) -> Tuple[Dict[str, Any], Change]:
@@ -64,17 +71,18 @@ def _decided(at: Work, wish: Wish) -> Tuple[Dict[str, Any], Change]:
     if begun is not None and entry.lease is not None:
         number, target, requests = begun.number, entry.lease.host, list(entry.requests)
     else:
-        number = entry.next_number
-        target, choice = _target(at, wish)
+        number = _number(at, wish)
+        target, choice = _target(at, wish, number)
         # Placed before it has a MAC: whether it needs one depends on the device.
-        requests = [*entry.requests, Request(number, choice, {})]
+        requests = _with(entry, Request(number, choice, {}))
     vfs = locked.place(at, requests, target, before)
     where = at.host(target)
     vf = where.inventory.vfs[vfs[number]]
     port = where.inventory.port_of(vf)
     opened = _opened(wish, where, vf)
     if begun is None:
-        requests[-1] = requests[-1]._replace(settings=_settings(at, number, wish, vf, port))
+        settings = _settings(at, number, wish, vf, port)
+        requests = [one._replace(settings=settings) if one.number == number else one for one in requests]
     change = change_of(at, requests, target, vfs)
     stopped = by_hand.newly_refused(at.seen, change)
     warnings = _warnings(at, vf, port, before, vfs)
@@ -104,11 +112,34 @@ def _decided(at: Work, wish: Wish) -> Tuple[Dict[str, Any], Change]:
     return answer, change
 
 
+def _number(at: Work, wish: Wish) -> int:
+    """Of the request that the call is for; refuses a VM that has not what the call was told that it has."""
+    vm, entry = at.vm, at.entry
+    if wish.number is not None and wish.number not in [one.number for one in entry.requests]:
+        raise request_numbers.missing(vm, entry, str(wish.number))
+    request_numbers.check(vm, entry, wish.expected)
+    return entry.next_number if wish.number is None else wish.number
+
+
+def _with(entry: Entry, request: Request) -> List[Request]:
+    """The VM's requests with this one, by number."""
+    return sorted([*(one for one in entry.requests if one.number != request.number), request])
+
+
+def _left(before: Entry, after: Entry) -> Set[str]:
+    """The VFs of the lease's host that the VM has no more."""
+    if before.lease is None or after.lease is None or before.lease.host != after.lease.host:
+        return set()
+    return {*before.lease.vfs.values()} - {*after.lease.vfs.values()}
+
+
 def _begun(at: Work, wish: Wish) -> Optional[Request]:
     """The last request, if it is the same and of a call that was cut off before the VM's entries named its
-    VF: that call is completed, or the VM would have two."""
+    VF: that call is completed, or the VM would have two. What is in the place of another is one anyway."""
     vm, entry = at.vm, at.entry
-    if not entry.requests or entry.lease is None or not at.state.was_cut_off(vm.uuid):
+    if wish.number is not None or not at.state.was_cut_off(vm.uuid):
+        return None
+    if not entry.requests or entry.lease is None:
         return None
     last, where = entry.requests[-1], at.surveyed.hosts.get(entry.lease.host)
     if where is None or entry.lease.vfs.get(last.number) in vm.named:
@@ -124,11 +155,13 @@ def _begun(at: Work, wish: Wish) -> Optional[Request]:
 
 
 def _settings(at: Work, number: int, wish: Wish, vf: VfState, port: Optional[PortState]) -> Dict[str, str]:
-    """What a new request gets beside its VF."""
+    """What the request gets beside its VF. A MAC that it has stays, unless the call has another."""
     settings = dict(wish.settings)
     if vf.no_settings is None:
         _check_settings(settings, port.speed if port else None)
-        settings["mac"] = chosen_mac(at, number, settings.get("mac"))
+        own = next((one.settings.get("mac") for one in at.entry.requests if one.number == number), None)
+        given = settings.get("mac", own)
+        settings["mac"] = given if given and given == own else chosen_mac(at, number, given)
     elif settings:
         name = min(settings)
         raise bad_argument(name, settings[name], f"nothing here: {vf.no_settings}")
@@ -182,7 +215,9 @@ def _wish(args: Mapping[str, str]) -> Wish:
             settings[name] = vf_settings.as_text(vf_settings.parse_value(name, args[name]))
         except ValueError as accepted:
             raise bad_argument(name, args[name], f"{accepted}, or default") from None
-    return Wish(kind, value or "", settings, arguments.uuid(args, "host_uuid"), profile)
+    number = arguments.number(args, "request") if "request" in args else None
+    expected = request_numbers.expected(args)
+    return Wish(kind, value or "", settings, arguments.uuid(args, "host_uuid"), profile, number, expected)
 
 
 def _check_settings(settings: Mapping[str, str], speed: Optional[int]) -> None:
@@ -219,9 +254,9 @@ def _of_network(pool: Topology, wish: Wish) -> Wish:
     return wish._replace(value=network["uuid"], settings=settings)
 
 
-def _target(at: Work, wish: Wish) -> Tuple[str, Choice]:
-    """The host of the VM's VFs, and the choice as the ledger keeps it. The host: the lease's if it is live,
-    else the one asked for, else the VM's affinity, else the best."""
+def _target(at: Work, wish: Wish, number: int) -> Tuple[str, Choice]:
+    """The host of the VM's VFs, and the choice as the ledger keeps it, of the request of this number. The
+    host: the lease's if it is live, else the one asked for, else the VM's affinity, else the best."""
     vm, entry = at.vm, at.entry
     leased = at.topology.live_host(entry.lease.host) if entry.lease else None
     if entry.is_parked:
@@ -241,8 +276,7 @@ def _target(at: Work, wish: Wish) -> Tuple[str, Choice]:
         fixed = vm.affinity
     if fixed is not None:
         return fixed, options[fixed]
-    number = entry.next_number
-    asks = {uuid: [*entry.requests, Request(number, choice, {})] for uuid, choice in options.items()}
+    asks = {uuid: _with(entry, Request(number, choice, {})) for uuid, choice in options.items()}
     best = locked.best_host(at, asks, None)
     return best, options[best]
 

@@ -49,7 +49,11 @@ FUNCTIONS: Dict[str, Function] = {
     "keep_passthrough": Function("calls.plug_vfs", ("vm_uuid",)),
     "assign_vf": Function(
         "calls.assign_vf",
-        ("vm_uuid", "vf", "pf", "network", "device", "host_uuid", "profile", *SETTINGS.split(), "dry_run"),
+        (
+            *"vm_uuid vf pf network device host_uuid profile".split(),
+            *SETTINGS.split(),
+            *"request if_requests dry_run".split(),
+        ),
         pool=True,
     ),
     "unassign_vf": Function("calls.unassign_vf", ("vm_uuid", "request", "vf", "all", "dry_run"), pool=True),

@@ -2,7 +2,7 @@
 
 from typing import Any, Dict, List, Mapping, NamedTuple, Optional, Set
 
-from ..errors import SriovError, bad_argument
+from ..errors import bad_argument
 from ..machine.host import Host
 from ..pool import arrivals, locked
 from ..pool.change import change_of
@@ -10,7 +10,7 @@ from ..pool.ledger import NO_ENTRY, Request
 from ..pool.locked import Work
 from ..pool.transaction import Change
 from ..xapi.own_session import OwnSession
-from . import arguments
+from . import arguments, request_numbers
 
 
 class Which(NamedTuple):
@@ -74,13 +74,7 @@ def _decided(at: Work, which: Which, vfs: Mapping[int, str]) -> Decided:
     had = address in entry.past or (number is not None and 0 < number < entry.next_number)
     completes = not gone and (had or at.state.was_cut_off(vm.uuid))
     if not gone and not completes and not every:
-        named = number if address is None else f"for {address}"
-        has = ", ".join(f"{request.number} ({vfs.get(request.number)})" for request in entry.requests)
-        raise SriovError(
-            "SRIOV_NOT_FOUND",
-            f"VM {vm.name} ({vm.uuid}) has no request {named}.",
-            f"Its requests: {has or 'none'}.",
-        )
+        raise request_numbers.missing(vm, entry, f"for {address}" if address else str(number))
     kept = [request for request in entry.requests if request not in gone]
     kept_vfs = {request.number: vfs[request.number] for request in kept if request.number in vfs}
     change = None

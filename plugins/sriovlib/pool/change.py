@@ -72,13 +72,13 @@ def lease_of(
     vfs: Mapping[int, str],
     replaced: Optional[Mapping[str, int]] = None,
 ) -> Lease:
-    """The VM's lease of these; the one that it has, where that is the same."""
-    old = at.entry.lease
+    """The VM's lease of these; the one that it has, where that is the same but for what a request has got a
+    VLAN for."""
+    old, networks = at.entry.lease, _networks(at.surveyed, requests, host, vfs)
     if old is not None and (old.host, old.vfs) == (host, dict(vfs)) and replaced is None:
-        return old
+        return old._replace(networks={**networks, **old.networks})
     if replaced is None:
         replaced = old.replaced if old and old.host == host else {}
-    networks = _networks(at.surveyed, requests, host, vfs)
     return Lease(host, dict(vfs), at.state.next_serial, dict(replaced), networks)
 
 

@@ -67,7 +67,7 @@ def warnings(seen: Seen, vm: Vm, of_memory: Memory) -> List[str]:
             found.append(
                 f"{address} (request {request}) is on NUMA node {node} of {there.member.name}, and the VM's "
                 f"{what} on node {numbers}, which makes the VF slower. `list_vfs` shows the VFs of node "
-                f"{numbers}: with the VM halted, `unassign_vf` with request={request} and `assign_vf` with "
-                f"vf=... give it one of them; or pin the VM to CPUs of node {node} (`xl info -n`)."
+                f"{numbers}: with the VM halted, `assign_vf` with request={request}, vf=... and its settings "
+                f"gives it one of them; or pin the VM to CPUs of node {node} (`xl info -n`)."
             )
     return found

@@ -2,7 +2,7 @@
 
 import argparse
 import sys
-from typing import Any, Dict, List, Optional, Sequence
+from typing import Any, Dict, List, Optional, Sequence, Tuple
 
 from sriovlib.safetext import plural
 
@@ -16,6 +16,9 @@ from ..desired.found import Plan
 from ..errors import DONE, FAILED, PARTLY, USAGE, Failed, Usage
 from ..output import Record, by_key
 
+Tried = Tuple[Change, Optional[Failed]]  # and why it was not made
+
+_ROUNDS = 10  # of others who change the same VMs at the same time
 DIFFERS = 4  # of --check: the pool is not as the file says
 _STYLES = {diff.ADD: "good", diff.CHANGE: "warn", diff.REMOVE: "bad"}
 
@@ -78,24 +81,40 @@ def _make(client: Client, wanted: Document, plan: Plan) -> int:
         raise Failed("NOT_CONFIRMED", "Nothing was changed.")
     if not client.options.yes:
         _as_it_was_shown(client, wanted, plan)
-    results: List[Optional[Failed]] = []
+    tried = _tried(client, plan.changes)
+    for _ in range(_ROUNDS if client.options.yes else 0):
+        overtaken = {change.uuid for change, failed in tried if failed and failed.code == act.OTHER_REQUESTS}
+        if not overtaken:
+            break
+        client.say(f"{plural(len(overtaken), 'VM')} got other requests meanwhile: looking again.")
+        tried = [one for one in tried if one[0].uuid not in overtaken or one[1] is None]
+        client.pool.forget()
+        now = found.plan(client.pool, wanted, client.patience)
+        tried += _tried(client, [change for change in now.changes if change.uuid in overtaken])
+    for change, failed in tried:
+        if failed is not None:
+            client.error(failed, diff.sentence(change))
+    changes, results = [change for change, _ in tried], [failed for _, failed in tried]
+    _show_records(client, changes, results)
+    made = results.count(None)
+    client.say(_made(made, len(results)) if tried else "The pool is as the file says.")
+    return DONE if made == len(results) else PARTLY if made else FAILED
+
+
+def _tried(client: Client, changes: Sequence[Change]) -> List[Tried]:
+    tried: List[Tried] = []
     with client.progress("Applying") as progress:
         try:
-            for change, warnings, failed in act.make(client.pool, plan.changes, client.longest, progress.say):
-                results.append(failed)
+            for change, warnings, failed in act.make(client.pool, changes, client.longest, progress.say):
+                tried.append((change, failed))
                 if warnings:
                     progress.clear()
                 client.warnings({"warnings": warnings}, change.name)
         except KeyboardInterrupt:
-            client.say(f"\nAt least {_made(results.count(None), len(plan.changes))}")
+            made = sum(failed is None for _, failed in tried)
+            client.say(f"\nAt least {_made(made, len(changes))}")
             raise
-    for change, result in zip(plan.changes, results):
-        if result is not None:
-            client.error(result, diff.sentence(change))
-    _show_records(client, plan.changes, results)
-    made = results.count(None)
-    client.say(_made(made, len(results)))
-    return DONE if made == len(results) else PARTLY if made else FAILED
+    return tried
 
 
 def _made(made: int, of: int) -> str:

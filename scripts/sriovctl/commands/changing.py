@@ -88,9 +88,11 @@ def assign(client: Client, args: argparse.Namespace) -> int:
     if args.all_of is not None:
         from .. import bulk
 
+        if args.request:
+            raise Usage("--request is for one VM, and --all-of names several.", "Leave --request out.")
         return bulk.assign(client, args, wish(client, args))
-    vm = names.vm(client.pool, args.vm)
-    answer = client.pool.master("assign_vf", vm_uuid=vm.uuid, **wish(client, args), **client.dry)
+    vm, which = names.vm(client.pool, args.vm), {"request": args.request} if args.request else {}
+    answer = client.pool.master("assign_vf", vm_uuid=vm.uuid, **wish(client, args), **which, **client.dry)
     host = client.pool.host_name(answer["host_uuid"])
     client.show([{"vm_name": vm.name, "host": host, **answer}], ASSIGNED)
     client.warnings(answer)
@@ -119,6 +121,11 @@ def wish_arguments(parser: argparse.ArgumentParser) -> None:
 def _assign_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("vm", nargs="?", metavar="VM", help="a halted VM")
     parser.add_argument("--all-of", metavar="TAG", help="each VM with this tag, that has it not already")
+    parser.add_argument(
+        "--request",
+        metavar="N",
+        help="in the place of this request (`sriovctl vms VM`), which keeps its number and its MAC",
+    )
     wish_arguments(parser)
 
 

@@ -1,8 +1,7 @@
 """What is to be changed so that a pool is as a document says. Pure.
 
 A VM of the document has just the VFs that stand there; ports and VMs that it does not name are left alone. A
-request whose settings are others is given anew, with its MAC unless the document has another one: it is then
-the last that the guest sees.
+request whose settings are others keeps its number, and its MAC unless the document has another one.
 """
 
 from typing import Any, Dict, List, NamedTuple, Optional, Sequence, Tuple
@@ -75,7 +74,7 @@ class Change(NamedTuple):
     was: Optional[Request] = None
     port: Optional[PortSeen] = None
     target: Optional[Host] = None  # of a change of the VM's host
-    home: Optional[str] = None  # UUID of the host of the VM's VFs
+    requests: Sequence[int] = ()  # numbers of all that the VM had when it was looked at
 
 
 def of_port(seen: PortSeen, count: int) -> Tuple[List[Change], List[str]]:
@@ -165,8 +164,10 @@ def _of(
         blocked = f"VM {seen.name} is {seen.state.lower()}: shut it down first."
     elif seen.parked and action != REMOVE:
         blocked = f"VM {seen.name} is parked: `sriovctl unpark {seen.uuid}` first."
-    number, home = was.number if was else None, seen.host_uuid
-    return Change(action, kind, seen.name, seen.uuid, number, before, after, blocked, wish, was, home=home)
+    number, requests = was.number if was else None, [one.number for one in seen.requests]
+    return Change(
+        action, kind, seen.name, seen.uuid, number, before, after, blocked, wish, was, requests=requests
+    )
 
 
 # -- in words ----------------------------------------------------------------------------------------------
