@@ -61,16 +61,16 @@ def number(least: int) -> Callable[[str], int]:
     return read
 
 
-def seconds(least: float) -> Callable[[str], float]:
-    """Reads a time of an option: at least so long, at most a day."""
+def seconds(least: float, most: float = _DAY) -> Callable[[str], float]:
+    """Reads a time of an option: at least so long, and at most."""
 
     def read(text: str) -> float:
         try:
             value = float(text)
         except ValueError:
             value = -1.0
-        if not least <= value <= _DAY:  # no number of a kind such as `nan` either
-            raise argparse.ArgumentTypeError(f"`{safe(text)}` is not {least:g} to {_DAY:g} seconds")
+        if not least <= value <= most:  # no number of a kind such as `nan` either
+            raise argparse.ArgumentTypeError(f"`{safe(text)}` is not {least:g} to {most:g} seconds")
         return value
 
     return read

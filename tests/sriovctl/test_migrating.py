@@ -1,9 +1,10 @@
 """migrate, suspend, resume, detach, attach: a running VM has its VFs in the end, or a message says where it
 is and what gives them back."""
 
+import os
 import re
 import shlex
-from typing import Any, Callable, List
+from typing import Any, Callable, List, Sequence
 
 import pytest
 from managed_pool import Pool
@@ -15,6 +16,7 @@ from sriovlib.pool import networks
 pytestmark = [pytest.mark.story, pytest.mark.usefixtures("impatient")]
 
 Ctl = Callable[..., Any]
+CALLS = os.path.abspath(f"{__file__}/../../../docs/calls.md")
 
 
 @pytest.fixture
@@ -32,6 +34,22 @@ def place(pool: Pool, vm: str) -> Any:
     record = pool.record(vm)
     devices = pool.devices(vm) if record["power_state"] == "Running" else None
     return record["power_state"], record["resident_on"], devices, pool.listed(vm)["move"]
+
+
+@pytest.mark.parametrize(
+    "words", [("migrate", "web", "host2"), ("suspend", "web"), ("detach", "web"), ("evacuate", "host1")]
+)
+def test_how_long_a_guest_may_take(pool: Pool, ctl: Ctl, words: Sequence[str]) -> None:
+    """Help, refusal and plugin say the same of it, and so do the documents."""
+    for text in ("0.9", "601", "86400"):
+        said = ctl(*words, "--guest-timeout", text)
+        assert (said.status, f"`{text}` is not 1 to 600 seconds" in said.err) == (2, True), said.err
+    assert "600 at most (default: 60)" in " ".join(ctl(words[0], "--help").out.split())
+    refused = pool.refused("detach_vfs", vm=pool.vm("web"), timeout="601")
+    refused.says("SRIOV_BAD_ARGUMENT", "1 to 600 seconds")
+    with open(CALLS, encoding="utf-8") as file:
+        rows = [line for line in file if line.startswith("| `timeout` |")]
+    assert [re.findall("([0-9]+) to 600 \\(default: 60\\)", row) for row in rows] == [["1"], ["1"], ["0"]]
 
 
 def test_moved_and_back(pool: Pool, ctl: Ctl, web: str) -> None:

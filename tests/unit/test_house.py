@@ -14,6 +14,7 @@ CLIENT = os.path.join(ROOT, "scripts", "sriovctl")
 OF_CLIENT = (
     *("sriovlib.VERSION.", "sriovlib.safetext.", "sriovlib.errors.", "sriovlib.exposition."),
     *("sriovlib.config.vf_settings.", "sriovlib.vf.profiles."),
+    *("sriovlib.pool.GUEST_SECONDS.", "sriovlib.pool.GUEST_MOST_SECONDS."),
 )
 # Its module `local` asks this host's xapi:
 OF_LOCAL = (*OF_CLIENT, "sriovlib.machine.host.", "sriovlib.xapi.session.")

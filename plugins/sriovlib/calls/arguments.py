@@ -6,6 +6,7 @@ from typing import List, Mapping, Optional, Sequence
 from ..config.ini import FALSE, TRUE
 from ..errors import SriovError, bad_argument
 from ..machine import pci
+from ..pool import GUEST_MOST_SECONDS, GUEST_SECONDS
 from ..safetext import is_uuid
 
 _INTERFACE = re.compile(r"[^\s/:]{1,15}")  # what the kernel allows as the name of one
@@ -115,10 +116,10 @@ def number(args: Mapping[str, str], name: str) -> int:
 def guest_seconds(args: Mapping[str, str], least: int = 1) -> int:
     """`timeout`: the time that a guest has to let its VFs go; it takes a few seconds."""
     if "timeout" not in args:
-        return 60
+        return GUEST_SECONDS
     seconds = number(args, "timeout")
-    if not least <= seconds <= 600:
-        raise bad_argument("timeout", args["timeout"], f"{least} to 600 seconds")
+    if not least <= seconds <= GUEST_MOST_SECONDS:
+        raise bad_argument("timeout", args["timeout"], f"{least} to {GUEST_MOST_SECONDS} seconds")
     return seconds
 
 

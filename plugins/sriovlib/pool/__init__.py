@@ -4,3 +4,6 @@
 MARK = "sriov-vm"
 # Its VFs, for people to read (see custom_field):
 FIELD = "XenCenter.CustomFields.sriov"
+
+# That a guest has to let its VFs go: where nothing is said, and at most.
+GUEST_SECONDS, GUEST_MOST_SECONDS = 60, 600

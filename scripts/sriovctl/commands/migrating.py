@@ -4,6 +4,8 @@ import argparse
 import shlex
 from typing import Dict
 
+from sriovlib.pool import GUEST_MOST_SECONDS, GUEST_SECONDS
+
 from .. import migration, names
 from ..client import Client
 from ..command import Command, seconds
@@ -57,9 +59,10 @@ def allowed(args: argparse.Namespace) -> Dict[str, str]:
 def guest_argument(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--guest-timeout",
-        type=seconds(1),
+        type=seconds(1, GUEST_MOST_SECONDS),
         metavar="SECONDS",
-        help="that its guest may take to let its VFs go, 600 at most (default: 60)",
+        help="that its guest may take to let its VFs go, "
+        f"{GUEST_MOST_SECONDS} at most (default: {GUEST_SECONDS})",
     )
 
 
