@@ -5,7 +5,7 @@ VMs that xapi cannot move leave first, while their host still takes VMs: one tha
 """
 
 import time
-from typing import Any, Callable, Dict, List, NamedTuple, Sequence
+from typing import Any, Dict, List, NamedTuple, Sequence
 
 from sriovlib.safetext import plural
 
@@ -61,7 +61,7 @@ def _of(
         attach = f"VM {guest.name} is without its VFs, and moves so; then `sriovctl attach {guest.uuid}`."
         return Leaving(guest, BY_XAPI, "", "", note=attach if away else "")
     shut_down = f"shut it down (`xe vm-shutdown uuid={guest.uuid}`)"
-    others = targets(pool, host)
+    others = steps.targets(pool.hosts, host)
     if not others:
         seen = nowhere(pool, host.ref)
         return Leaving(guest, "", "", seen.why, f"{seen.hint} Or {shut_down}.".strip())
@@ -103,17 +103,11 @@ def _left(pool: Pool, host: Host) -> List[Leaving]:
     return found
 
 
-def targets(pool: Pool, host: Host, first: str = "") -> List[Host]:
-    """The other hosts that take VMs, that of this name first."""
-    others = [one for one in pool.hosts if one.uuid != host.uuid and one.enabled and one.live]
-    return sorted(others, key=lambda one: one.name != first)
-
-
 def leave(pool: Pool, host: Host, one: Leaving, allowed: Dict[str, str], tell: Tell) -> None:
     """One that xapi does not move. Raises Failed, which says where it is then."""
-    go: Callable[..., None] = pinned_vms.migrate if one.how == plans.MIGRATE else pinned_vms.relocate
+    others = steps.targets(pool.hosts, host, lambda other: other.name == one.to)
     try:
-        go(pool, one.guest.uuid, host, targets(pool, host, one.to), allowed, tell)
+        pinned_vms.leave(pool, one.guest.uuid, one.how, host, others, allowed, tell)
     except Failed as failed:
         if failed.code != "VM_NOT_RELOCATED":
             raise

@@ -8,6 +8,7 @@ from setup_stories import Direct
 from sriovctl.errors import Failed
 from sriovctl.pool import Pool
 from sriovctl.rollout import pinned_vms, steps
+from sriovctl.rollout.plan import RELOCATE
 
 
 @pytest.fixture
@@ -103,4 +104,4 @@ def test_vms_that_are_gone(pool: Pool) -> None:
     gone = "00000000-0000-4000-8000-000000000000"
     pinned_vms.shut_down(pool, [gone], silent)
     pinned_vms.start(pool, gone, pool.hosts[0], silent)
-    pinned_vms.relocate(pool, gone, pool.hosts[0], pool.hosts, {}, silent)
+    pinned_vms.leave(pool, gone, RELOCATE, pool.hosts[0], pool.hosts, {}, silent)

@@ -19,7 +19,6 @@ from ..rollout import told as tellings
 from ..rollout.foresee import foresee
 from ..rollout.hosts import Voice
 from ..rollout.plan import HostPlan, Wish
-from ..tasks import Tell
 
 WORDS = ("status", "pause", "resume", "stop")
 
@@ -95,7 +94,7 @@ def _new(client: Client, args: argparse.Namespace) -> int:
         progress.say(f"looking at {plural(len(hosts), 'host')}")
         made = runs.look_at_all(pool, hosts, wish, options.pinned, ha, client.patience)
         if not any(one.blockers for one in made):
-            made = _foreseen(client, made, options, progress.say)
+            made = foresee(pool, made, options.pinned, options.allowed, progress.say)
     client.show(_rows(client, made, options.pinned, ha), PLAN)
     blockers = [blocker for one in made for blocker in one.blockers]
     for blocker in blockers:
@@ -154,11 +153,6 @@ def _told(made: List[HostPlan], reboots: List[Any], options: states.Options) -> 
     for count, does in ((moved, "moved by migrate_vm"), (stopped, "shut down meanwhile")):
         told += f"; {plural(count, 'VM is', 'VMs are')} {does}" if count else ""
     return told
-
-
-def _foreseen(client: Client, made: List[HostPlan], options: states.Options, tell: Tell) -> List[HostPlan]:
-    allowed = {"unconfirmed": "true"} if options.unconfirmed else {}
-    return foresee(client.pool, made, options.pinned, allowed, tell)
 
 
 def _say_of_vms(client: Client, made: List[HostPlan], pinned: str) -> None:
@@ -273,7 +267,7 @@ def _would(client: Client, args: argparse.Namespace) -> int:
         ours = [uuid for uuid, host in state.hosts.items() if host.disabled]
         made = runs.look_at_all(pool, left, state.wish, options.pinned, ha, client.patience, ours)
         with client.progress("setup") as progress:
-            made = _foreseen(client, made, options, progress.say)
+            made = foresee(pool, made, options.pinned, options.allowed, progress.say)
         client.show(_rows(client, made, options.pinned, ha), PLAN)
         _say_of_vms(client, made, options.pinned)
         for blocker in [blocker for one in made for blocker in one.blockers]:

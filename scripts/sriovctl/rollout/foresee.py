@@ -8,6 +8,7 @@ from ..names import Vm
 from ..pool import Host, Pool
 from ..tasks import Tell
 from . import plan as plans
+from . import steps
 from .plan import Foreseen, Guest, HostPlan
 
 _NAMED = 3  # hosts that a sentence names
@@ -24,8 +25,7 @@ def foresee(
     found: List[HostPlan] = []
     done = {plan.host.uuid for plan in made if plan.nothing}
     for plan in made:
-        others = [one for one in pool.hosts if one.uuid != plan.host.uuid and one.enabled and one.live]
-        others.sort(key=lambda host: host.uuid not in done)
+        others = steps.targets(pool.hosts, plan.host, lambda one: one.uuid in done)
         seen = {}
         for guest in plan.stop:
             tell(f"where VM {guest.name} of host {plan.host.name} can go")

@@ -144,16 +144,12 @@ class Hosts:
 
     def _relocate(self, uuid: str) -> None:
         """Its VMs that cannot be moved, to hosts that are done first: these have their VFs."""
-        done = set(self._in(states.DONE))
+        done, home, options = self._in(states.DONE), self.hosts[uuid], self.state.options
         now = [steps.refreshed(self.pool, host) for host in self.hosts.values() if host.uuid != uuid]
-        others = sorted(
-            (host for host in now if host.enabled and host.live), key=lambda host: host.uuid not in done
-        )
+        others = steps.targets(now, home, lambda host: host.uuid in done)
+        tell = self._teller(uuid)
         for vm in self._vms_of(uuid):
-            home, tell, options = self.hosts[uuid], self._teller(uuid), self.state.options
-            allowed = {"unconfirmed": "true"} if options.unconfirmed else {}
-            go = pinned_vms.migrate if options.pinned == plans.MIGRATE else pinned_vms.relocate
-            go(self.pool, vm, home, others, allowed, tell)
+            pinned_vms.leave(self.pool, vm, options.pinned, home, others, options.allowed, tell)
             self._is_up(vm)
 
     def _vms_of(self, uuid: str) -> List[str]:

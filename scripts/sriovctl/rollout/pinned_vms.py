@@ -4,13 +4,14 @@ another way. Each step looks first, as those of steps.py.
 
 import threading
 from functools import partial
-from typing import Any, Callable, Dict, Sequence
+from typing import Dict, Sequence
 
 from .. import migration, names, relocation, tasks
 from ..errors import INTERRUPTED, Failed
 from ..names import Vm
 from ..pool import Host, Pool
 from ..tasks import Tell
+from .plan import MIGRATE
 
 
 def shut_down(pool: Pool, uuids: Sequence[str], tell: Tell) -> None:
@@ -69,42 +70,22 @@ def without_home(pool: Pool, uuid: str) -> Failed:
     )
 
 
-def relocate(
-    pool: Pool, uuid: str, home: Host, others: Sequence[Host], allowed: Dict[str, str], tell: Tell
+def leave(
+    pool: Pool, uuid: str, how: str, home: Host, others: Sequence[Host], allowed: Dict[str, str], tell: Tell
 ) -> None:
-    """To the first of these hosts that can have it: while it runs if that can be (`allowed`: see
-    relocation.planned), else it is started there; with VFs of that host if it has requests. Failed: none can,
-    and it is where it was."""
-
-    def go(vm: Vm, other: Host) -> None:
-        try:
-            move = relocation.planned(pool, vm, other, True, allowed)
-        except Failed as failed:
-            if failed.code != "NO_REQUESTS":
-                raise
-            _plainly(pool, vm, other, tell)
-            return
-        if move is not None:
-            relocation.relocate(move, tell)
-
-    _to_one(pool, uuid, home, others, go)
-
-
-def migrate(
-    pool: Pool, uuid: str, home: Host, others: Sequence[Host], allowed: Dict[str, str], tell: Tell
-) -> None:
-    """The same, never by a shutdown, for a VM with requests."""
-    _to_one(pool, uuid, home, others, lambda vm, other: migration.migrate(pool, vm, other, tell, **allowed))
-
-
-def _to_one(pool: Pool, uuid: str, home: Host, others: Sequence[Host], go: Callable[[Vm, Host], Any]) -> None:
+    """To the first of these hosts that can have it, with VFs of that host if it has requests. `how`: MIGRATE,
+    never by a shutdown; else while it runs if that can be, and if not it is started there. `allowed`: see
+    relocation.planned. Failed: none can, and it is where it was."""
     whys = []
     for other in others:
         vm = names.vm_of_uuid(pool, uuid)
         if vm is None or (vm.record["power_state"] == "Running" and vm.record["resident_on"] != home.ref):
             return
         try:
-            go(vm, other)
+            if how == MIGRATE:
+                migration.migrate(pool, vm, other, tell, **allowed)
+            else:
+                _relocate(pool, vm, other, allowed, tell)
             return
         except Failed as failed:
             if failed.code == INTERRUPTED:
@@ -120,6 +101,18 @@ def _to_one(pool: Pool, uuid: str, home: Host, others: Sequence[Host], go: Calla
         f"VM {name} was not brought from host {home.name} to another. {' '.join(whys)}".strip(),
         "With --pinned shutdown it is down while its host reboots.",
     )
+
+
+def _relocate(pool: Pool, vm: Vm, other: Host, allowed: Dict[str, str], tell: Tell) -> None:
+    try:
+        move = relocation.planned(pool, vm, other, True, allowed)
+    except Failed as failed:
+        if failed.code != "NO_REQUESTS":
+            raise
+        _plainly(pool, vm, other, tell)
+        return
+    if move is not None:
+        relocation.relocate(move, tell)
 
 
 def _plainly(pool: Pool, vm: Vm, other: Host, tell: Tell) -> None:

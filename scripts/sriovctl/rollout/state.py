@@ -52,6 +52,11 @@ class Options(NamedTuple):
     # VMs with VFs are moved on a product on which nobody has confirmed that it works.
     unconfirmed: bool = False
 
+    @property
+    def allowed(self) -> Dict[str, str]:
+        """Arguments of migrate_vm, see relocation.planned."""
+        return {"unconfirmed": "true"} if self.unconfirmed else {}
+
 
 class State(NamedTuple):
     who: str

@@ -129,6 +129,15 @@ def coming(pool: Pool, host: Host) -> List[str]:
     )
 
 
+def targets(
+    hosts: Iterable[Host], home: Host, first: Callable[[Host], bool] = lambda _host: False
+) -> List[Host]:
+    """Where VMs can go that leave their host: those of the hosts that take VMs, in their order, but those
+    that are to be `first` before the others."""
+    others = [one for one in hosts if one.uuid != home.uuid and one.enabled and one.live]
+    return sorted(others, key=lambda one: not first(one))
+
+
 def _records_where(pool: Pool, field: str, host: Host) -> Dict[str, Any]:
     return dict(pool.call("VM.get_all_records_where", f'field "{field}" = "{host.ref}"'))
 
