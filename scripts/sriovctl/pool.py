@@ -15,6 +15,8 @@ from .connection import Connection
 from .errors import NO_ANSWER, Failed, Unreachable, Usage, XapiFailed, of_xapi
 
 PLUGIN = "sriov"
+# What it may end with to read a key of the pool's: whoever may write it can have written anything.
+UNREADABLE = (ValueError, LookupError, TypeError, AttributeError, OverflowError, RecursionError)
 LOOK_SECONDS = 30.0  # that a host may take to answer a question
 
 

@@ -80,9 +80,11 @@ def test_record_of_a_move_that_is_over(pool: Pool, ctl: Ctl, web: str) -> None:
         pool.api("pool.add_to_other_config", ref, key, text)
     assert "alice" not in ctl("pfs").err
     assert not set(keys) & set(pool.pool_keys())
-    pool.api("pool.add_to_other_config", ref, keys[2], "[" * 100000)
-    told = ctl("pfs")
-    assert (told.status, f"param-key={keys[2]}`" in told.err) == (0, True)
+    for odd in ("[" * 100000, text.replace("1.0", "1" * 400)):
+        pool.api("pool.add_to_other_config", ref, keys[2], odd)
+        told = ctl("pfs")
+        assert (told.status, f"param-key={keys[2]}`" in told.err) == (0, True)
+        pool.api("pool.remove_from_other_config", ref, keys[2])
 
 
 def test_user_without_a_name(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -16,7 +16,7 @@ from sriovlib.safetext import plural, safe, shortened
 
 from .. import clock
 from ..errors import Failed
-from ..pool import Pool, key_removal
+from ..pool import UNREADABLE, Pool, key_removal
 from .plan import STOP, Wish
 
 KEY = "sriov-setup."
@@ -94,7 +94,7 @@ def _short(host: HostState) -> Dict[str, Any]:
 
 
 def from_json(text: str) -> State:
-    """Raises one of _UNREADABLE where it is none: whoever may write the pool's keys may have written it."""
+    """Raises one of UNREADABLE where it is none."""
     document = json.loads(text)
     wish = document["wish"]
     hosts = {uuid: _of(HostState(), fields) for uuid, fields in document["hosts"].items()}
@@ -133,7 +133,7 @@ def read(keys: Mapping[str, str]) -> Optional[Tuple[int, State]]:
         return None
     try:
         return numbers[-1], from_json(keys[f"{KEY}{numbers[-1]}"])
-    except _UNREADABLE as error:
+    except UNREADABLE as error:
         key, why = f"{KEY}{numbers[-1]}", shortened(safe(str(error)))
         raise Failed(
             "SETUP_UNREADABLE",
@@ -141,9 +141,6 @@ def read(keys: Mapping[str, str]) -> Optional[Tuple[int, State]]:
             "Was it written by a newer sriovctl? Look at it: `xe pool-list params=other-config`. To drop it: "
             f"{key_removal(key)}; then see to hosts that are disabled, to halted VMs, and to HA.",
         ) from error
-
-
-_UNREADABLE = (ValueError, LookupError, TypeError, AttributeError, OverflowError, RecursionError)
 
 
 class Keeper:
