@@ -1,7 +1,8 @@
 """Commands that show the pool's hosts, ports, VFs, VMs and conflicts, as the plugin tells them."""
 
 import argparse
-from typing import Any, Callable, Dict, Iterator, List, Optional, Sequence
+from functools import partial
+from typing import Any, Callable, Dict, Iterator, List, NamedTuple, Optional, Sequence, Tuple
 
 from .. import names, readiness, shown
 from ..client import Client
@@ -32,6 +33,31 @@ def once(answers: Sequence[Answer]) -> List[Answer]:
     found = {answer.host.uuid: answer for answer in reversed(answers) if answer.error is None}
     found.update({answer.host.uuid: answer for answer in reversed(answers) if answer.error})
     return [found.pop(answer.host.uuid) for answer in answers if answer.host.uuid in found]
+
+
+class Asked(NamedTuple):
+    """What the pool answered, all of which was asked at once."""
+
+    of_hosts: List[Tuple[Host, Dict[str, Answer]]]  # by function
+    assignments: Answer  # the master's, to list_assignments
+
+    @property
+    def answers(self) -> List[Answer]:
+        return [
+            *(answer for _, by_function in self.of_hosts for answer in by_function.values()),
+            self.assignments,
+        ]
+
+
+def ask_pool(client: Client, hosts_asked: Sequence[Host], functions: Sequence[str]) -> Asked:
+    """These functions of each of these hosts, and `list_assignments`."""
+    pool = client.pool
+    questions = [(host, function) for host in hosts_asked for function in functions]
+    questions.append((pool.master_host, "list_assignments"))
+    calls = [(host, partial(pool.plugin, host, function)) for host, function in questions]
+    *of_hosts, assignments = pool.together(calls, client.patience)
+    coming = iter(of_hosts)
+    return Asked([(host, {one: next(coming) for one in functions}) for host in hosts_asked], assignments)
 
 
 # -- status ------------------------------------------------------------------------------------------------

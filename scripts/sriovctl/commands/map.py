@@ -3,7 +3,6 @@
 import argparse
 import sys
 import time
-from functools import partial
 from typing import Optional, Sequence
 
 from sriovlib import VERSION
@@ -16,41 +15,31 @@ from ..errors import Failed
 from ..output import FORMATS, Column, Record, by_key
 from ..picture import look, model
 from ..picture.model import Failure, Heard, Picture
-from ..pool import Answer, Host
 from . import looking
+from .looking import Asked
 
 WIDTH = 80  # where nobody looks at a terminal
+QUESTIONS = ("list_pfs", "list_vfs")
 _SUFFIXES = (".html", ".svg")
 
 
-def seen(client: Client, asked: Sequence[Host]) -> Sequence[Answer]:
-    """What `list_pfs` and `list_vfs` of each host answered, and at the end the master's `list_assignments`.
-    All are asked at once."""
-    pool = client.pool
-    questions = [(host, function) for function in ("list_pfs", "list_vfs") for host in asked]
-    questions.append((pool.master_host, "list_assignments"))
-    calls = [(host, partial(pool.plugin, host, function)) for host, function in questions]
-    return pool.together(calls, client.patience)
-
-
-def picture(client: Client, answers: Sequence[Answer]) -> Picture:
-    """`answers`: as `seen` has them."""
-    *of_hosts, assignments = answers
-    number = len(of_hosts) // 2
+def picture(client: Client, seen: Asked) -> Picture:
+    """`seen`: of these QUESTIONS."""
     heard = [
         Heard(
-            pfs.host.uuid,
-            pfs.host.name,
-            pfs.host.master,
-            pfs.host.enabled,
-            pfs.value,
-            vfs.value,
-            _failure(pfs.error or vfs.error),
+            host.uuid,
+            host.name,
+            host.master,
+            host.enabled,
+            told["list_pfs"].value,
+            told["list_vfs"].value,
+            _failure(told["list_pfs"].error or told["list_vfs"].error),
         )
-        for pfs, vfs in zip(of_hosts[:number], of_hosts[number:])
+        for host, told in seen.of_hosts
     ]
     networks = {one.uuid: one.name for one in names.networks(client.pool)}
-    return model.picture(client.pool.name, heard, assignments.value, networks, _failure(assignments.error))
+    assignments, failure = seen.assignments.value, _failure(seen.assignments.error)
+    return model.picture(client.pool.name, heard, assignments, networks, failure)
 
 
 def _failure(error: Optional[Failed]) -> Optional[Failure]:
@@ -83,23 +72,23 @@ def _columns(args: argparse.Namespace) -> Sequence[Column]:
 
 
 def run(client: Client, args: argparse.Namespace) -> int:
-    answers = seen(client, names.hosts(client.pool, args.hosts))
-    whole = picture(client, answers)
+    seen = looking.ask_pool(client, names.hosts(client.pool, args.hosts), QUESTIONS)
+    whole = picture(client, seen)
     if args.output in FORMATS:
         client.show(model.records(whole), COLUMNS)
-        return looking.say_failures(client, looking.once(answers))
+        return looking.say_failures(client, looking.once(seen.answers))
     from ..picture import html, svg  # other commands have no use for them
     from ..picture import terminal as drawn
 
     if args.output is None:  # the picture says what did not answer
         width = terminal.width(sys.stdout) or WIDTH
         client.write(drawn.text(whole, width, terminal.has_colour(sys.stdout)))
-        return looking.status_of(answers)
+        return looking.status_of(seen.answers)
     draw = html.text if args.output.lower().endswith(".html") else svg.text
     made = time.strftime("Drawn on %Y-%m-%d at %H:%M UTC", time.gmtime())
     files.write_output(args.output, draw(whole, f"{made} by sriovctl {VERSION}."))
     client.say(f"{args.output}: {look.total(whole)}")
-    return looking.say_failures(client, looking.once(answers))
+    return looking.say_failures(client, looking.once(seen.answers))
 
 
 def _output(typed: str) -> str:

@@ -2,7 +2,6 @@
 
 import argparse
 from collections import Counter
-from functools import partial
 from typing import Dict
 
 from sriovlib.safetext import safe
@@ -15,34 +14,24 @@ from ..pool import Pool
 from . import looking
 
 SUFFIX = ".prom"
-QUESTIONS = ("status", "list_pfs", "list_vfs")
+QUESTIONS = ("status", "list_pfs", "list_vfs")  # in the order of exposition.Told
 
 
 def run(client: Client, args: argparse.Namespace) -> int:
-    """All that is asked is asked at once."""
     pool = client.pool
-    asked = names.hosts(pool, args.hosts)
-    questions = [(host, function) for function in QUESTIONS for host in asked]
-    questions.append((pool.master_host, "list_assignments"))
-    calls = [(host, partial(pool.plugin, host, function)) for host, function in questions]
-    *of_hosts, assignments = pool.together(calls, client.patience)
-    number, host_names = len(asked), _host_names(pool)
+    seen = looking.ask_pool(client, names.hosts(pool, args.hosts), QUESTIONS)
+    host_names = _host_names(pool)
     told = [
-        Told(
-            host_names[host.uuid],
-            of_hosts[place].value,
-            of_hosts[place + number].value,
-            of_hosts[place + 2 * number].value,
-        )
-        for place, host in enumerate(asked)
+        Told(host_names[host.uuid], *(answers[function].value for function in QUESTIONS))
+        for host, answers in seen.of_hosts
     ]
     networks = {one.uuid: one.name for one in names.networks(pool)}
-    text = exposition.text(pool.name, told, assignments.value, networks, host_names)
+    text = exposition.text(pool.name, told, seen.assignments.value, networks, host_names)
     if args.output is None:
         client.write(text)
     else:
         files.write_output(args.output, text)
-    return looking.say_failures(client, looking.once([*of_hosts, assignments]))
+    return looking.say_failures(client, looking.once(seen.answers))
 
 
 def _host_names(pool: Pool) -> Dict[str, str]:
