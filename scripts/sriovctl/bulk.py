@@ -1,7 +1,7 @@
 """A VF for each VM with a tag. Whoever has it already is passed over, so the same command again goes on."""
 
 import argparse
-from typing import Any, Dict, List
+from typing import Dict, List, Optional
 
 from sriovlib.safetext import plural, safe
 from sriovlib.vf import profiles
@@ -85,13 +85,16 @@ def assign(client: Client, args: argparse.Namespace, asked: Dict[str, str]) -> i
     return outcome.status
 
 
-def _given(client: Client, vm: names.Vm, wish: diff.Wish, row: Any, asked: Dict[str, str]) -> Any:
+def _given(
+    client: Client, vm: names.Vm, wish: diff.Wish, row: Optional[Record], asked: Dict[str, str]
+) -> Optional[Record]:
     """What assign_vf answers; None: somebody else has given it to the VM since `row` was read."""
     numbers = _numbers(row)
     while not _has(wish, row):
         seen = act.if_requests(numbers)
         try:
-            return client.pool.master("assign_vf", vm_uuid=vm.uuid, if_requests=seen, **asked, **client.dry)
+            answer = client.pool.master("assign_vf", vm_uuid=vm.uuid, if_requests=seen, **asked, **client.dry)
+            return dict(answer)
         except Failed as failed:
             if failed.code != act.OTHER_REQUESTS:
                 raise
@@ -103,7 +106,7 @@ def _given(client: Client, vm: names.Vm, wish: diff.Wish, row: Any, asked: Dict[
     return None
 
 
-def _numbers(row: Any) -> List[int]:
+def _numbers(row: Optional[Record]) -> List[int]:
     """Of the VM's requests."""
     return [one["request"] for one in (row or {}).get("requests", [])]
 
@@ -111,10 +114,8 @@ def _numbers(row: Any) -> List[int]:
 def _wish(client: Client, asked: Dict[str, str]) -> diff.Wish:
     """What a request for it looks like in the ledger."""
     pool, kind = client.pool, next(kind for kind in ("network", "pf", "device") if kind in asked)
-    value, settings = asked[kind].lower(), {}
-    profile: Any = profiles.SETTINGS.get(asked.get("profile", ""), {})
-    settings.update(profile)
-    settings.update(found.ledger_settings(asked))
+    value = asked[kind].lower()
+    settings = {**profiles.SETTINGS.get(asked.get("profile", ""), {}), **found.ledger_settings(asked)}
     if kind == "network":
         tag = found.implied_vlan(pool, next(one.ref for one in names.networks(pool) if one.uuid == value))
         if tag is not None:
@@ -126,6 +127,6 @@ def _wish(client: Client, asked: Dict[str, str]) -> diff.Wish:
     return diff.Wish(kind, value, value, settings, {})
 
 
-def _has(wish: diff.Wish, row: Any) -> bool:
+def _has(wish: diff.Wish, row: Optional[Record]) -> bool:
     requests = [found.request(one, one["value"]) for one in (row or {}).get("requests", [])]
     return any(diff.is_same(wish, one) and diff.fits(wish, one) for one in requests)

@@ -157,9 +157,9 @@ def _to_target_or_back(move: Move, tell: Tell) -> None:
         why = as_failed(error)
         try:
             _settle(move, why, tell)
+        except _Settled:
+            raise
         except (Failed, KeyboardInterrupt) as second:
-            if isinstance(second, _Settled):
-                raise
             _left(move, why, second)
 
 

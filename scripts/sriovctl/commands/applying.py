@@ -2,7 +2,7 @@
 
 import argparse
 import sys
-from typing import Any, Dict, List, Optional, Sequence, Tuple
+from typing import Dict, List, Optional, Sequence, TextIO, Tuple
 
 from sriovlib.safetext import plural
 
@@ -121,7 +121,7 @@ def _made(made: int, of: int) -> str:
     return f"{made} of {plural(of, 'change')} {'was' if made == 1 else 'were'} made."
 
 
-def _text(plan: Plan, stream: Any) -> str:
+def _text(plan: Plan, stream: TextIO) -> str:
     """The plan as lines of `+ ~ -`."""
     colour = terminal.paint if terminal.has_colour(stream) else terminal.plain
     lines = []

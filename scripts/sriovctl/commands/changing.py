@@ -1,7 +1,7 @@
 """Commands that change one thing by one call of the plugin: VFs of a VM, of a port, settings of a VF."""
 
 import argparse
-from typing import Any, Dict, List, Sequence
+from typing import Any, Dict, List, Optional, Sequence
 
 from sriovlib.safetext import plural
 
@@ -10,6 +10,7 @@ from ..client import Client
 from ..command import Command
 from ..errors import DONE, Failed, Usage
 from ..output import Column, Record, by_key
+from ..pool import Host
 from .looking import vf_name
 
 SETTINGS = {  # of the plugin's configure_vf; what is shown of them in --help
@@ -76,8 +77,8 @@ def wish(client: Client, args: argparse.Namespace) -> Dict[str, str]:
     return asked
 
 
-def _same(where: Any, named: Any, typed: str) -> Any:
-    if where not in (None, named):
+def _same(where: Optional[Host], named: Host, typed: str) -> Host:
+    if where is not None and where != named:
         raise Usage(f"{typed} is not on host {where.name}.", "Leave --on out.")
     return named
 

@@ -11,6 +11,7 @@ from ..client import Client
 from ..command import Command, number, plan_option
 from ..errors import DONE, FAILED, Failed, Usage
 from ..output import Column, Record, by_key
+from ..pool import Host
 from ..rollout import plan as plans
 from ..rollout import run as runs
 from ..rollout import state as states
@@ -19,6 +20,7 @@ from ..rollout import told as tellings
 from ..rollout.foresee import foresee
 from ..rollout.hosts import Voice
 from ..rollout.plan import HostPlan, Wish
+from ..terminal import Progress
 
 WORDS = ("status", "pause", "resume", "stop")
 
@@ -140,7 +142,7 @@ def _options(args: argparse.Namespace, before: states.Options) -> states.Options
     )
 
 
-def _told(made: List[HostPlan], reboots: List[Any], options: states.Options) -> str:
+def _told(made: List[HostPlan], reboots: List[Host], options: states.Options) -> str:
     count = sum(1 for one in made if not one.nothing)
     told = plural(count, "host")
     if reboots:
@@ -192,7 +194,7 @@ def _no_upgrade(client: Client) -> None:
 
 
 class _Voice(Voice):
-    def __init__(self, client: Client, progress: Any) -> None:
+    def __init__(self, client: Client, progress: Progress) -> None:
         self._client = client
         self._progress = progress
 
