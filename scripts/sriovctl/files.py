@@ -1,11 +1,14 @@
 """Files that are written whole or not at all: beside, and renamed."""
 
+import errno
 import os
 from contextlib import suppress
 
 from sriovlib.safetext import safe
 
 from .errors import Failed
+
+_REMEDIES = {errno.ENOENT: ", or make its folder", errno.ENOSPC: ", or make room for it"}
 
 
 def write(path: str, text: str, mode: int = 0o666, lasting: bool = True) -> None:
@@ -43,5 +46,5 @@ def write_output(path: str, text: str) -> None:
         raise Failed(
             "NOT_WRITTEN",
             f"{safe(path)} cannot be written: {error.strerror}.",
-            "Name another file, or make room for it.",
+            f"Name another file{_REMEDIES.get(error.errno or 0, '')}.",
         ) from error

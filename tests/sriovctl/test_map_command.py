@@ -92,8 +92,9 @@ def test_other_suffixes_are_not_understood(ctl: Ctl) -> None:
 
 
 def test_file_that_cannot_be_written(tmp_path: Path) -> None:
-    with pytest.raises(Failed, match="cannot be written: No such file or directory"):
+    with pytest.raises(Failed, match="cannot be written: No such file or directory") as failed:
         files.write_output(str(tmp_path / "none" / "pool.html"), "new")
+    assert failed.value.hint == "Name another file, or make its folder."
 
 
 def test_full_disk_leaves_the_old_file(tmp_path: Path) -> None:
