@@ -128,7 +128,7 @@ def parser(words: Optional[Sequence[str]] = None) -> Parser:
             commands.add_parser(command.name, help=command.help, add_help=False)
             continue
         parents = [
-            _common(),
+            _common(has_table=bool(command.columns)),
             *([_changes()] if command.changes else []),
             *([_looks()] if command.looks else []),
         ]
@@ -189,9 +189,13 @@ def shared() -> List[argparse.Action]:
     return [action for part in (_common(), _changes(), _looks()) for action in part._actions]
 
 
-def _common() -> Parser:
+def _common(has_table: bool = True) -> Parser:
     """Before the command or behind it. Without defaults, as those of the command would undo what stands
-    before it."""
+    before it. `has_table`: of a command that shows none, help does not name what is about tables."""
+
+    def of_table(text: str) -> str:
+        return text if has_table else argparse.SUPPRESS
+
     part = Parser(add_help=False, argument_default=argparse.SUPPRESS)
     reach = part.add_argument_group("the pool (in dom0: this host's)")
     reach.add_argument("--pool", metavar="NAME", help="a pool of the configuration file")
@@ -211,9 +215,9 @@ def _common() -> Parser:
         help="that a host may take to answer (default: 30 for a question, 300 for a change)",
     )
     shown = part.add_argument_group("output")
-    shown.add_argument("-o", "--output", choices=FORMATS, help="instead of a table")
-    shown.add_argument("--columns", metavar="A,B,...", help="these columns, in this order")
-    shown.add_argument("--no-headers", action="store_true", help="a table without its first line")
+    shown.add_argument("-o", "--output", choices=FORMATS, help=of_table("instead of a table"))
+    shown.add_argument("--columns", metavar="A,B,...", help=of_table("these columns, in this order"))
+    shown.add_argument("--no-headers", action="store_true", help=of_table("a table without its first line"))
     shown.add_argument(
         "--no-input", action="store_true", help="ask nothing: fail where something must be asked"
     )

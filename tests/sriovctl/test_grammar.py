@@ -42,3 +42,10 @@ def test_commands_that_were_not_typed_have_no_options() -> None:
     (commands,) = [one for one in grammar.parser(["vfs"])._actions if one.dest == "command"]
     known: Any = commands.choices
     assert [name for name in known if "--timeout" in known[name]._option_string_actions] == ["vfs"]
+
+
+def test_help_names_what_is_about_tables_where_there_is_one() -> None:
+    (commands,) = [one for one in grammar.parser()._actions if one.dest == "command"]
+    known: Any = commands.choices
+    named = [name for name in known if "--columns" in known[name].format_help()]
+    assert named == [command.name for command in grammar.COMMANDS if command.columns]
