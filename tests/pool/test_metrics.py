@@ -3,6 +3,7 @@
 import errno
 import os
 import re
+import signal
 import subprocess
 import sys
 import time
@@ -251,15 +252,34 @@ def test_metrics_no_ends_it(running: Metered, monkeypatch: pytest.MonkeyPatch) -
     assert "metrics = no" in running.log
 
 
-def test_the_service_as_systemd_starts_and_stops_it(metered: Metered) -> None:
-    entry = os.path.abspath(f"{__file__}/../../../hooks/boot/sriov-metrics")
-    dom0 = os.path.abspath(f"{__file__}/../../imitation/dom0")
-    variables = {**os.environ, "PYTHONPATH": dom0, "POOL_IN_A_BOX_MACHINE": "host"}
-    process = subprocess.Popen([sys.executable, entry], env=variables, stderr=subprocess.PIPE)
+@pytest.mark.parametrize("stop", [signal.SIGTERM, signal.SIGINT], ids=["systemd", "ctrl-c"])
+def test_the_service_as_systemd_starts_and_stops_it(metered: Metered, stop: int) -> None:
+    process = program()
     deadline = time.monotonic() + 60
     while not metered.xenstored.watched and process.poll() is None:
         assert time.monotonic() < deadline
         time.sleep(0.01)
-    process.terminate()
+    process.send_signal(stop)
     assert (process.communicate()[1], process.returncode) == (b"", 0)
     assert metered.xenstored.watched == ["/local/domain/0/backend/pci"]
+
+
+@pytest.mark.usefixtures("metered")
+def test_what_the_service_is_can_be_asked() -> None:
+    """Without its beginning."""
+    said, _ = program("--help").communicate()
+    assert b"systemd runs it" in b" ".join(said.split())
+    wrong = program("host1")
+    assert b"unrecognized arguments: host1" in wrong.communicate()[1]
+    assert wrong.returncode == 2
+
+
+def program(*arguments: str) -> "subprocess.Popen[bytes]":
+    entry = os.path.abspath(f"{__file__}/../../../hooks/boot/sriov-metrics")
+    dom0 = os.path.abspath(f"{__file__}/../../imitation/dom0")
+    return subprocess.Popen(
+        [sys.executable, entry, *arguments],
+        env={**os.environ, "PYTHONPATH": dom0, "POOL_IN_A_BOX_MACHINE": "host"},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+    )
