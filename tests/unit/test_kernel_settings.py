@@ -208,6 +208,22 @@ def test_a_list_that_changed_while_it_was_told_is_asked_for_again() -> None:
     assert netlink.addresses(Interrupted(2)) == [("eth0", "10.0.0.2")]
 
 
+def test_a_list_that_changes_each_time_is_not_known() -> None:
+    """A part of it would be taken for all that there is."""
+    with pytest.raises(OSError, match="changed each time"):
+        netlink.addresses(Interrupted(3))
+
+
+def test_addresses_of_another_size_are_not_passed_over() -> None:
+    short = kernel_netlink.new_address(3, "10.0.0.1/32").replace(
+        kernel_netlink.attribute(2, bytes((10, 0, 0, 1))), kernel_netlink.attribute(2, bytes(2))
+    )
+    for message in (short, kernel_netlink.message(20, b"")):
+        said = {"addresses": [message, kernel_netlink.done()], "link 3": []}
+        with pytest.raises(OSError, match="Bad message"):
+            netlink.addresses(AnsweringHost(said))
+
+
 def test_an_address_on_a_line_between_two_is_our_own() -> None:
     said = {
         "addresses": [kernel_netlink.new_address(3, "10.0.0.1/32", peer="10.0.0.2"), kernel_netlink.done()],

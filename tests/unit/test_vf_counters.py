@@ -9,7 +9,7 @@ import kernel_vf_stats
 import pytest
 from kernel_net import VfSettings
 from kernel_vf_stats import Kernel
-from sriovlib.machine import vf_counters
+from sriovlib.machine import netlink, vf_counters
 from sriovlib.machine.host import Host
 from sriovlib.machine.vf_counters import Counters, Told
 
@@ -74,6 +74,35 @@ def test_vfs_that_are_told_of_in_different_orders() -> None:
 def test_what_the_kernel_refuses() -> None:
     with pytest.raises(OSError, match="No such device"):
         vf_counters.read(Answering(kernel_netlink.refusal(errno.ENODEV)), 7)
+
+
+def test_an_answer_that_is_cut_off() -> None:
+    """At any byte: each VF that is there as a whole has its own counters, and no other."""
+    sent = {number: counters(number + 1) for number in range(3)}
+    whole = kernel_vf_stats.new_link(7, sent)
+    all_told = vf_counters.read(Answering(whole), 7)
+    for size in range(netlink.HEADER.size, 32):
+        with pytest.raises(OSError, match="Bad message"):
+            vf_counters.read(Answering(whole[:size]), 7)
+    for size in range(32, len(whole)):
+        cut = vf_counters.read(Answering(whole[:size]), 7)
+        assert set(cut.vfs.items()) <= set(all_told.vfs.items())
+
+
+def test_attributes_of_other_sizes_and_kinds() -> None:
+    """A number of VFs of two bytes, a counter of four, a VF of no bytes, and kinds that nobody knows."""
+    known = kernel_vf_stats.vf_info(0, counters(1))
+    short = kernel_vf_stats.vf_info(1, counters(2)).replace(
+        kernel_netlink.attribute(2, struct.pack("=Q", 2001)), kernel_netlink.attribute(2, bytes(4))
+    )
+    body = struct.pack("=BxHiII", 0, 1, 7, 0x1043, 0)
+    body += kernel_netlink.attribute(21, bytes(2)) + kernel_netlink.attribute(21, struct.pack("=I", 3))
+    body += kernel_netlink.attribute(0x3FF0, b"?")
+    strange = kernel_netlink.attribute(1, kernel_netlink.attribute(0x3FF0, b"?") + known[4:])
+    listed = strange + short + kernel_netlink.attribute(1, b"")
+    body += kernel_netlink.attribute(22, listed)
+    found = vf_counters.read(Answering(kernel_netlink.message(16, body)), 7)
+    assert found == Told({0: Counters(**counters(1))}, 3)
 
 
 def test_the_question_is_for_one_port_with_its_vfs_and_counters() -> None:

@@ -20,6 +20,7 @@ NEW_LINK, GET_LINK, NEW_ADDRESS, GET_ADDRESS = 16, 18, 20, 22
 LINK_NAME, NUM_VF, VF_LIST, LINK_MASK, VF_INFO = 3, 21, 22, 29, 1
 _WITH_VFS, _WITHOUT_STATS = 1, 8  # RTEXT_FILTER_VF, RTEXT_FILTER_SKIP_STATS
 _ADDRESS, _LOCAL = 1, 2
+_ADDRESS_SIZES = {AF_INET: 4, AF_INET6: 16}
 
 HEADER = Struct("=IHHII")  # size, type, flags, sequence, port
 LINK = Struct("=BxHiII")  # family, type, index, flags, change
@@ -83,12 +84,21 @@ def _asked(host: Host, kind: int, body: bytes, flags: int = 0) -> List[bytes]:
         heads = [HEADER.unpack_from(message) for message in messages]
         if not any(head[2] & _INTERRUPTED for head in heads):
             break
+    else:
+        raise OSError(errno.EAGAIN, "the list changed each time that the kernel told it")
     for message, head in zip(messages, heads):
         if head[1] in (_ERROR, _DONE) and len(message) >= HEADER.size + _SIGNED.size:
             number = -_SIGNED.unpack_from(message, HEADER.size)[0]
             if number > 0:
                 raise OSError(number, os.strerror(number))
     return [message for message, head in zip(messages, heads) if head[1] not in (_ERROR, _DONE)]
+
+
+def _body(layout: Struct, message: bytes) -> Tuple[int, ...]:
+    """What stands before the attributes."""
+    if len(message) < HEADER.size + layout.size:
+        raise OSError(errno.EBADMSG, os.strerror(errno.EBADMSG))
+    return layout.unpack_from(message, HEADER.size)
 
 
 def attributes(data: bytes, start: int, end: int) -> Iterator[Tuple[int, int, int]]:
@@ -133,12 +143,12 @@ def _link(message: bytes) -> Link:
     """The list of VFs is gone through by the VFs, not by its length: that has 16 bits, and the kernel of
     XCP-ng 8.3 lets it run over with more than about 220 VFs (net/core/rtnetlink.c, rtnl_fill_vf;
     include/net/netlink.h, nla_nest_end)."""
-    kind = LINK.unpack_from(message, HEADER.size)[1]
+    kind = _body(LINK, message)[1]
     called, num_vfs = "", 0
     for name, start, end in attributes(message, HEADER.size + LINK.size, len(message)):
         if name == LINK_NAME:
             called = message[start:end].rstrip(b"\0").decode("utf-8", "replace")
-        elif name == NUM_VF:
+        elif name == NUM_VF and end - start >= _NUMBER.size:
             num_vfs = _NUMBER.unpack_from(message, start)[0]
         elif name == VF_LIST:
             return Link(called, kind, num_vfs, message, list(_vfs(message, start, num_vfs)))
@@ -163,12 +173,14 @@ def addresses(host: Host) -> List[Tuple[str, str]]:
     for message in _asked(host, GET_ADDRESS, ADDRESS.pack(0, 0, 0, 0, 0), _DUMP):
         if HEADER.unpack_from(message)[1] != NEW_ADDRESS:
             continue
-        family, _prefix, _flags, _scope, index = ADDRESS.unpack_from(message, HEADER.size)
+        family, _prefix, _flags, _scope, index = _body(ADDRESS, message)
         told: Dict[int, bytes] = {}
         for name, start, end in attributes(message, HEADER.size + ADDRESS.size, len(message)):
             told[name] = message[start:end]
         own = told.get(_LOCAL, told.get(_ADDRESS))  # the second is the other end's on a line between two
-        if family in (AF_INET, AF_INET6) and own is not None:
+        if family in _ADDRESS_SIZES and own is not None:
+            if len(own) != _ADDRESS_SIZES[family]:
+                raise OSError(errno.EBADMSG, os.strerror(errno.EBADMSG))
             if index not in names:
                 names[index] = _the_link(host, LINK.pack(0, 0, index, 0, 0)).name
             found.append((names[index], inet_ntop(family, own)))
