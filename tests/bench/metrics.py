@@ -54,7 +54,8 @@ def in_use(number: int) -> Found:
         found[f"0000:{vf // 256:02x}:{vf // 8 % 32:02x}.{vf % 8}"] = Place(
             holder, "vm", f"eth{port}", port, vf % OF_A_PORT, Counting("", True, True)
         )
-    return Found(found, [], False)
+    requests = frozenset((place.holder.vm_uuid, 1) for place in found.values())
+    return Found(found, requests, [], False)
 
 
 def used() -> float:

@@ -1,7 +1,8 @@
 """xcp-rrdd as plugins meet it: its socket, the folder that it watches, and a reading. Written from xen-api
 v26.1.3, ocaml/xcp-rrdd: lib/transport/base/rrd_protocol_v2.ml and rrd_rpc.ml (the file), lib/transport/file/
 rrd_file_reader.ml (mapped once), bin/rrdd/rrdd_server.ml (Plugin: register, read_stats, skips after errors),
-bin/rrdd/xcp_rrdd.ml (Discover, do_monitor_write), bin/rrdd/rrdd_monitor.ml (whose data sources count)."""
+bin/rrdd/xcp_rrdd.ml (Discover, do_monitor_write), bin/rrdd/rrdd_monitor.ml (whose data sources count). What
+it records of them is in rrd_archive.py."""
 
 import ctypes
 import json
@@ -14,6 +15,8 @@ import threading
 import xmlrpc.client
 import zlib
 from typing import Any, Callable, Dict, Iterator, List, NamedTuple, Optional, Sequence, Tuple
+
+from rrd_archive import Gauge
 
 FOLDER, SOCKET = "/dev/shm/metrics", "/var/xapi/xcp-rrdd"
 MAGIC = b"DATASOURCES"
@@ -186,7 +189,8 @@ class Rrdd:
         self.log: List[str] = []
         self.seconds = 5.0
         self.answer: Optional[bytes] = None  # in place of its own
-        self.vms: Dict[str, Dict[str, Optional[float]]] = {}  # VM -> data source -> value, None: unknown
+        self.vms: Dict[str, Dict[str, Optional[float]]] = {}  # VM -> data source -> value told, None: none
+        self.archives: Dict[str, Dict[str, Gauge]] = {}  # VM -> data source
         self._lock = threading.RLock()
         self._socket: Optional[socket.socket] = None
         os.makedirs(root + FOLDER, exist_ok=True)
@@ -243,34 +247,37 @@ class Rrdd:
 
     # -- a reading ---------------------------------------------------------------------------------
 
-    def read(self, resident: Sequence[str]) -> Dict[str, Dict[str, Optional[float]]]:
-        """One cycle of do_monitor_write; what its RRDs of the VMs say after that. What was recorded before
-        and is not there now is unknown."""
+    def read(self, resident: Sequence[str], now: float = 0.0) -> Dict[str, Dict[str, Optional[float]]]:
+        """One cycle of do_monitor_write, at `now`. What it was told of each data source that the VMs have:
+        None of one that was missing, or out of its range."""
         self.discover()
         with self._lock:
             found: Dict[str, Dict[str, Optional[float]]] = {uuid: {} for uuid in resident}
             for uid, plugin in self.plugins.items():
                 plugin.skip = max(0, plugin.skip - 1)
                 if plugin.skip == 0:
-                    for one in self._read(uid, plugin):
-                        self._take(found, one)
+                    timestamp, told = self._read(uid, plugin)
+                    for one in told:
+                        self._take(found, one, timestamp)
             for uuid in resident:
                 before = self.vms.get(uuid, {})
+                for name in set(before) - set(found[uuid]):
+                    self.archives[uuid][name].update(None, now)
                 self.vms[uuid] = {**dict.fromkeys(before), **found[uuid]}
             self.vms = {uuid: self.vms[uuid] for uuid in resident}  # the others go to the master's disk
             return {uuid: dict(self.vms[uuid]) for uuid in resident}
 
-    def _read(self, uid: str, plugin: Plugin) -> List[DataSource]:
+    def _read(self, uid: str, plugin: Plugin) -> Tuple[float, List[DataSource]]:
         try:
-            _timestamp, found = plugin.reader.payload()
+            found = plugin.reader.payload()
         except (NoUpdate, Invalid) as error:
             plugin.first_skip = plugin.skip = min(2 * plugin.first_skip, LONGEST_SKIP)
             self.log.append(f"{uid}: {type(error).__name__} {error}".strip())
-            return []
+            return 0.0, []
         plugin.first_skip, plugin.skip = 1, 0
         return found
 
-    def _take(self, found: Dict[str, Dict[str, Optional[float]]], one: DataSource) -> None:
+    def _take(self, found: Dict[str, Dict[str, Optional[float]]], one: DataSource, timestamp: float) -> None:
         if one.owner[0] != "vm":
             raise AssertionError(f"a data source of {one.owner}")
         if one.owner[1] not in found:
@@ -279,6 +286,11 @@ class Rrdd:
             assert one.kind == "gauge", "a rate that rrdd takes itself depends on what it had before"
             is_known = one.least <= one.value <= one.most
             found[one.owner[1]][one.name] = one.value if is_known else None
+            archives = self.archives.setdefault(one.owner[1], {})
+            if one.name in archives:
+                archives[one.name].update(one.value, timestamp)
+            else:
+                archives[one.name] = Gauge(one.least, one.most, timestamp)
 
     # -- its socket --------------------------------------------------------------------------------
 

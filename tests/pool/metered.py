@@ -112,7 +112,7 @@ class Metered:
         """Five seconds, and what rrdd has after its reading."""
         self.clock.now += 5
         self.service.turn()
-        return self.rrdd.read(resident)
+        return self.rrdd.read(resident, self.clock.time() + service.LEAD)
 
     @property
     def log(self) -> str:

@@ -74,8 +74,8 @@ LEGEND = re.compile(r"^AVERAGE:([^:]+):(.+):(.+)$")
 
 
 def test_xen_orchestra_takes_each_name_for_an_interface() -> None:
-    carried = {VF0: Carried(Holder(WEB, 3, 12), Counters(5, 10, 1, 1, 15, 20), 5.0)}
-    sources, values = payload.sources(carried, {VF0: Counting("", True, True)})
+    carried = Carried(Holder(WEB, 3, 12), Counters(5, 10, 1, 1, 15, 20), 5.0)
+    sources, values = payload.sources({(WEB, 12): (Counting("", True, True), carried)})
     assert values == [1.0, 2.0, 3.0, 4.0]
     matched = {}
     for source in sources:
@@ -91,10 +91,7 @@ def test_a_request_with_two_vfs_has_no_data_source() -> None:
     """As when a note is wrong: which of them a guest's traffic is of is not known."""
     one = Carried(Holder(WEB, 3, 1), Counters(5, 10, 1, 1, 0, 0), 5.0)
     other = one._replace(holder=Holder(WEB, 3, 2))
-    counting = dict.fromkeys((VF0, VF1, OTHER), Counting(""))
-    sources, values = payload.sources({VF0: one, VF1: one, OTHER: other}, counting)
-    assert [source.name for source in sources] == ["vif_102_rx", "vif_102_tx"]
-    assert values == [1.0, 2.0]
+    assert payload.by_request({VF0: one, VF1: one, OTHER: other}) == {(WEB, 2): OTHER}
 
 
 @pytest.mark.story
@@ -230,7 +227,8 @@ def test_1024_vfs_whose_file_outgrows_the_first(running: Metered, monkeypatch: p
         )
         for number in range(1024)
     }
-    monkeypatch.setattr(places, "look", lambda _host: Found(found, [], False))
+    requests = frozenset((vm, 1) for vm in vms)
+    monkeypatch.setattr(places, "look", lambda _host: Found(found, requests, [], False))
     running.xenstored.tell("/local/domain/0/backend/pci")
     for step in range(3):
         for number in range(1024):

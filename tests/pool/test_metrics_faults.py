@@ -1,5 +1,7 @@
 """Whose the traffic of a VF is while VMs come and go, and what is told where xenstore or rrdd is silent."""
 
+import errno
+import math
 import os
 import subprocess
 from contextlib import contextmanager
@@ -105,6 +107,45 @@ def test_the_command_of_xenstore_fails(running: Metered, monkeypatch: pytest.Mon
         assert unknown(goes_on(running))
     goes_on(running)
     assert goes_on(running)[WEB]["vif_101_rx"] == 50.0
+
+
+# -- what is recorded where nothing is known --------------------------------------------------------------
+
+
+def test_minutes_of_which_nothing_is_known_are_not_0(running: Metered) -> None:
+    """The driver tells zeroes, or the port is gone, or xenstore does not tell: rrdd records 0 of what is
+    missing."""
+    for _ in range(24):
+        goes_on(running)
+    minutes = running.rrdd.archives[WEB]["vif_101_rx"].minutes.values
+    assert minutes[-1] == pytest.approx(50.0)
+    before = len(minutes)
+    running.cards.counted[running.port(PF0)][0] = {}
+    for _ in range(12):
+        running.period()
+    running.cards.errors[running.port(PF0)] = errno.ENODEV
+    for _ in range(12):
+        running.period()
+    os.rename(f"host/sys/bus/pci/devices/{PF0}/driver", "away")
+    running.xenstored.tell("/local/domain/0/backend/pci")
+    for _ in range(12):
+        running.period()
+    running.xenstored.stop()
+    for _ in range(14):
+        running.period()
+    assert all(map(math.isnan, minutes[before + 1 :]))
+    assert len(minutes) >= before + 4
+
+
+def test_the_first_seconds_after_a_reboot_have_not_the_last_value_before_it(running: Metered) -> None:
+    goes_on(running)
+    running.stops(WEB)
+    running.starts(WEB, {VF0: 1})
+    goes_on(running)
+    seconds = running.rrdd.archives[WEB]["vif_101_rx"].seconds.values
+    assert seconds[-1] == 0.0  # rrdd's word for unknown there
+    goes_on(running)
+    assert seconds[-1] == 50.0
 
 
 # -- xcp-rrdd ------------------------------------------------------------------------------------------

@@ -29,6 +29,9 @@ class Counters(NamedTuple):
     tx_dropped: int
 
 
+NOTHING = Counters(0, 0, 0, 0, 0, 0)
+
+
 class Told(NamedTuple):
     """`vfs`: VF index -> counters, of those that the kernel tells of; `num_vfs`: how many there are."""
 

@@ -9,15 +9,24 @@ this is not written with dom0's rrdd.py, which would give all values after that 
 
 import json
 import struct
-from typing import Dict, List, Mapping, NamedTuple, Sequence, Tuple
+from typing import Dict, List, Mapping, NamedTuple, Optional, Sequence, Tuple
 from zlib import crc32
 
+from ..machine.vf_counters import NOTHING
 from .drivers import Counting
 from .rates import Carried
 
 MAGIC = b"DATASOURCES"
 _HEAD = struct.Struct(">11sLLLd")
 FIRST = 100  # the VF of request 1 is vif_101: a VM has fewer VIFs than that
+LEAST = 0.0  # of a data source's values
+# The value of a data source of which nothing is known. A missing one would be worse: rrdd repeats its last
+# value, and then records 0 (ocaml/libs/xapi-rrd/lib/rrd.ml, ds_update; so with NaN). Below the least value it
+# knows no better for five seconds, but minutes and longer have no value where most of them is so. xapi before
+# 25.11 has lost the least value and records what it is told: hence one that looks like 0 there.
+UNKNOWN = -1e-9
+
+Request = Tuple[str, int]  # of a VM's UUID, its number
 
 
 class Source(NamedTuple):
@@ -29,23 +38,25 @@ class Source(NamedTuple):
     units: str
 
 
+def by_request(carried: Mapping[str, Carried]) -> Dict[Request, str]:
+    """The VF of each request; a request that has two at once, as nothing should, is left out."""
+    found: Dict[Request, List[str]] = {}
+    for vf, one in carried.items():
+        found.setdefault((one.holder.vm_uuid, one.holder.request), []).append(vf)
+    return {request: vfs[0] for request, vfs in found.items() if len(vfs) == 1}
+
+
 def sources(
-    carried: Mapping[str, Carried], counting: Mapping[str, Counting]
+    told: Mapping[Request, Tuple[Counting, Optional[Carried]]],
 ) -> Tuple[List[Source], List[float]]:
-    """The data sources of these VFs and their values; `counting`: how each VF's driver counts. A request that
-    has two VFs at once, as nothing should, has none."""
+    """The data sources of these requests and their values. `told`: how the driver of a request's VF counts,
+    and what the VF carried; None: that is not known."""
     found: List[Source] = []
     values: List[float] = []
-    of_request: Dict[Tuple[str, int], int] = {}
-    for one in carried.values():
-        key = (one.holder.vm_uuid, one.holder.request)
-        of_request[key] = of_request.get(key, 0) + 1
-    for vf in sorted(carried):
-        one, how = carried[vf], counting[vf]
-        number, counted = one.holder.request, one.counters
-        if of_request[one.holder.vm_uuid, number] > 1:
-            continue
+    for vm_uuid, number in sorted(told):
+        how, carried = told[vm_uuid, number]
         name, of = f"vif_{FIRST + number}", f"by the VF of request {number}"
+        counted = carried.counters if carried else NOTHING
         wanted = [
             (True, f"{name}_rx", f"Bytes per second received {of}", "B/s", counted.rx_bytes),
             (True, f"{name}_tx", f"Bytes per second sent {of}", "B/s", counted.tx_bytes),
@@ -60,8 +71,8 @@ def sources(
         ]
         for is_counted, called, description, units, value in wanted:
             if is_counted:
-                found.append(Source(one.holder.vm_uuid, called, description, units))
-                values.append(value / one.seconds)
+                found.append(Source(vm_uuid, called, description, units))
+                values.append(value / carried.seconds if carried else UNKNOWN)
     return found, values
 
 
@@ -77,7 +88,7 @@ def metadata(data_sources: Sequence[Source]) -> bytes:
             "type": "gauge",
             "default": "true",
             "units": source.units,
-            "min": "0.0",
+            "min": str(LEAST),
             "max": "infinity",
         }
         parts.append(f"{json.dumps(source.name)}:{json.dumps(said, separators=(',', ':'))}")

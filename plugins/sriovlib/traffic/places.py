@@ -1,6 +1,6 @@
 """Which running domain has which VF, for which request, and where its driver counts what it carries."""
 
-from typing import Dict, List, NamedTuple, Optional
+from typing import Dict, FrozenSet, List, NamedTuple, Optional, Tuple
 
 from ..machine import pci, sysfs, xenstore
 from ..machine.host import Host
@@ -25,11 +25,12 @@ class Place(NamedTuple):
 
 class Found(NamedTuple):
     places: Dict[str, Place]  # by the VF's address
+    requests: FrozenSet[Tuple[str, int]]  # VM and number of each request that has a VF, counted or not
     notes: List[str]  # for the log: whose VFs have no statistics, and why
     without_port: bool  # whether some lack the interface of their port, as while a driver is loaded again
 
 
-NOTHING = Found({}, [], False)
+NOTHING = Found({}, frozenset(), [], False)
 
 
 def look(host: Host) -> Optional[Found]:
@@ -66,7 +67,8 @@ def look(host: Host) -> Optional[Found]:
             found[vf.address] = Place(holder, name, interface, port, vf.number, counting)
     if without_port:
         notes.append(f"{', '.join(without_port[:SHOWN])}: dom0 has no interface of their port")
-    return Found(found, notes, bool(without_port))
+    requests = frozenset((holder.vm_uuid, holder.request) for holder in holders.values())
+    return Found(found, requests, notes, bool(without_port))
 
 
 def _holders(host: Host, owners: Dict[str, xenstore.Domain]) -> Dict[str, Holder]:

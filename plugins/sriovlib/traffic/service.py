@@ -5,7 +5,7 @@ nothing of VFs rather than something old.
 """
 
 import time
-from typing import Dict, List, Optional, Set
+from typing import Dict, FrozenSet, List, Optional, Set, Tuple
 
 from ..config import sriov_conf
 from ..machine import vf_counters
@@ -17,7 +17,8 @@ from ..xapi import rrdd
 from ..xapi.rrdd import PERIOD
 from ..xapi.session import XapiSilent
 from . import payload, places, rates, textfile
-from .payload import Source
+from .drivers import Counting
+from .payload import Request, Source
 from .places import Found, Place
 from .rates import Carried, Reading
 
@@ -39,6 +40,8 @@ class Service:
         self._moved: Set[int] = set()  # domains that may have got or lost devices
         self._look_at = 0.0  # when to look who has what, whatever has happened
         self._before: Dict[str, Reading] = {}
+        self._held: FrozenSet[Request] = frozenset()  # by running VMs, as far as xenstore told last
+        self._counting: Dict[Request, Counting] = {}  # of all that rrdd was told of
         self._trouble: Dict[str, str] = {}
         self._sources: List[Source] = []
         self._described = payload.metadata([])
@@ -79,11 +82,12 @@ class Service:
         self._totals = rates.added(self._totals, carried)
         self._totals = {vf: self._totals[vf] for vf in self._totals if vf in self._found.places}
         self._write_textfile()
-        if not self._found.places:
+        told = self._to_tell(carried)
+        if not (told or self._found.places):
             self._file.remove()
             return IDLE_SECONDS if self._watch is not None else PERIOD
         try:
-            self._file.write(self._payload(carried))
+            self._file.write(self._payload(told))
             wait = (rrdd.next_reading(self._host, UID) - LEAD) % PERIOD
         except (OSError, XapiSilent) as error:
             self._file.remove()  # when rrdd comes back it must find nothing old
@@ -149,6 +153,8 @@ class Service:
     def _look(self) -> None:
         found: Optional[Found] = places.look(self._host) if self._watch is not None else None
         self._found = found or places.NOTHING
+        if found is not None:
+            self._held = found.requests
         later = time.monotonic() + IDLE_SECONDS if self._found.without_port else NEVER
         self._look_at = 0.0 if found is None else later
         for note in self._found.notes:
@@ -186,9 +192,18 @@ class Service:
 
     # -- what is said ------------------------------------------------------------------------------
 
-    def _payload(self, carried: Dict[str, Carried]) -> bytes:
-        counting = {vf: self._found.places[vf].counting for vf in carried}
-        sources, values = payload.sources(carried, counting)
+    def _to_tell(self, carried: Dict[str, Carried]) -> Dict[Request, Tuple[Counting, Optional[Carried]]]:
+        """Of all requests that have a VF and that rrdd was told of once: None where nothing is known now."""
+        known = payload.by_request(carried)
+        self._counting.update({request: self._found.places[vf].counting for request, vf in known.items()})
+        return {
+            request: (counting, carried[known[request]] if request in known else None)
+            for request, counting in self._counting.items()
+            if request in self._held
+        }
+
+    def _payload(self, told: Dict[Request, Tuple[Counting, Optional[Carried]]]) -> bytes:
+        sources, values = payload.sources(told)
         if sources != self._sources:
             self._sources, self._described = sources, payload.metadata(sources)
         return payload.payload(values, self._described, time.time())

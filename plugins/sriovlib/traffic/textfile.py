@@ -9,7 +9,7 @@ sum of ours and begins with 0 for each domain: what the driver's says, other VMs
 from typing import Dict, Mapping
 
 from ..exposition import Labels, braced, head, sample
-from ..machine.vf_counters import Counters
+from ..machine.vf_counters import NOTHING
 from .places import Place
 from .rates import Carried
 
@@ -21,7 +21,6 @@ _COUNTERS = (
     ("rx_dropped", "Received packets that the card dropped"),
     ("tx_dropped", "Sent packets that the card dropped"),
 )
-_NOTHING = Counters(0, 0, 0, 0, 0, 0)
 
 
 def text(told: Mapping[str, Place], totals: Mapping[str, Carried]) -> str:
@@ -38,7 +37,7 @@ def text(told: Mapping[str, Place], totals: Mapping[str, Carried]) -> str:
         for vf in own:
             total = totals.get(vf)
             is_own = total is not None and total.holder == told[vf].holder
-            counted = total.counters if total is not None and is_own else _NOTHING
+            counted = total.counters if total is not None and is_own else NOTHING
             value: int = getattr(counted, counter)
             lines.append(f"{name}{shown[vf]} {value}")
     return "".join(line + "\n" for line in lines)
