@@ -189,6 +189,7 @@ class Rrdd:
         self.log: List[str] = []
         self.seconds = 5.0
         self.answer: Optional[bytes] = None  # in place of its own
+        self.is_blind = False  # its Discover thread does not look at the folder
         self.vms: Dict[str, Dict[str, Optional[float]]] = {}  # VM -> data source -> value told, None: none
         self.archives: Dict[str, Dict[str, Gauge]] = {}  # VM -> data source
         self._lock = threading.RLock()
@@ -222,11 +223,11 @@ class Rrdd:
 
     def discover(self) -> None:
         with self._lock:
-            for mask, name in self._folder.events():
+            for mask, name in [] if self.is_blind else self._folder.events():
                 if not mask & (DELETE | MOVED_FROM):
                     self._appeared(name)
                 elif self._is_valid(name):
-                    self.plugins.pop(name, None)
+                    self.deregister(name)
 
     @staticmethod
     def _is_valid(name: str) -> bool:
@@ -244,6 +245,10 @@ class Rrdd:
             if uid not in self.plugins:
                 self.plugins[uid] = Plugin(Reader(f"{self._root}{FOLDER}/{uid}"))
             return self.seconds
+
+    def deregister(self, uid: str) -> None:
+        with self._lock:
+            self.plugins.pop(uid, None)
 
     # -- a reading ---------------------------------------------------------------------------------
 
@@ -313,13 +318,14 @@ class Rrdd:
         assert isinstance(arguments, dict)
         self.calls.append((str(method), arguments))
         functions: Dict[str, Callable[[], Any]] = {
-            "Plugin.Local.register": lambda: self._registered(arguments)
+            "Plugin.Local.register": lambda: self._registered(arguments),
+            "Plugin.Local.deregister": lambda: self.deregister(arguments["uid"]),
         }
         try:
             said = {"Status": "Success", "Value": functions[str(method)]()}
         except (OSError, KeyError, ValueError) as error:
             return http(401, f"Go away: {error}")  # xcp_rrdd.ml, xmlrpc_handler
-        return http(200, xmlrpc.client.dumps((said,), methodresponse=True))
+        return http(200, xmlrpc.client.dumps((said,), methodresponse=True, allow_none=True))
 
     def _registered(self, arguments: Dict[str, str]) -> float:
         self.discover()

@@ -183,6 +183,15 @@ def test_rrdd_that_answers_what_is_no_answer(running: Metered, answer: bytes) ->
     assert goes_on(running)[WEB]["vif_101_rx"] == 50.0
 
 
+def test_rrdd_that_does_not_see_that_there_is_another_file(running: Metered) -> None:
+    """Its thread sleeps ten seconds after an error."""
+    running.rrdd.is_blind = True
+    running.service.end()
+    running.service = running.started()
+    goes_on(running)
+    assert goes_on(running)[WEB]["vif_101_rx"] == 50.0
+
+
 def test_a_file_that_somebody_removed(running: Metered) -> None:
     os.unlink(f"host{FOLDER}/xapi-sriov")
     assert goes_on(running)[WEB]["vif_101_rx"] == 50.0

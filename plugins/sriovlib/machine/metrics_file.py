@@ -25,12 +25,15 @@ class MetricsFile:
         self._file: Optional[int] = None
         self._size = 0
 
-    def write(self, data: bytes) -> None:
-        """What the next reading gets. rrdd may read at any moment: checksums tell it what is half-written."""
+    def write(self, data: bytes) -> bool:
+        """What the next reading gets. rrdd may read at any moment: checksums tell it what is half-written.
+        Answers whether it is in another file than before."""
         if self._file is None or len(data) > self._size or not self._is_in_place():
             self._renew(data)
-        elif os.pwrite(self._file, data, 0) != len(data):
+            return True
+        if os.pwrite(self._file, data, 0) != len(data):
             raise OSError(errno.EIO, "written in part")
+        return False
 
     def remove(self) -> None:
         """rrdd sees the file go, and reads it no more. What a process left that was killed goes too."""

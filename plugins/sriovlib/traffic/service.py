@@ -87,7 +87,8 @@ class Service:
             self._file.remove()
             return IDLE_SECONDS if self._watch is not None else PERIOD
         try:
-            self._file.write(self._payload(told))
+            if self._file.write(self._payload(told)):
+                rrdd.forget(self._host, UID)
             wait = (rrdd.next_reading(self._host, UID) - LEAD) % PERIOD
         except (OSError, XapiSilent) as error:
             self._file.remove()  # when rrdd comes back it must find nothing old
