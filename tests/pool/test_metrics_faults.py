@@ -4,12 +4,13 @@ import errno
 import math
 import os
 import subprocess
+import xmlrpc.client
 from contextlib import contextmanager
 from typing import Iterator
 
 import pytest
 from metered import MAIL, PF0, VF0, VF1, WEB, Metered, goes_on, unknown
-from rrdd import FOLDER
+from rrdd import FOLDER, http
 from sriovlib.machine import metrics_file, xenstore
 from sriovlib.vf import start_notes
 from sriovlib.xapi.rrdd import PERIOD
@@ -173,6 +174,12 @@ def test_a_restart_of_rrdd(running: Metered) -> None:
         b"",
         b"HTTP/1.1 401 Go away\r\ncontent-length: 0\r\n\r\n",
         b"HTTP/1.1 200 OK\r\ncontent-length: 1\r\n\r\n<",
+        http(200, xmlrpc.client.dumps(({"Status": "Success", "Value": math.nan},), methodresponse=True)),
+        http(200, xmlrpc.client.dumps(({"Status": "Success", "Value": "soon"},), methodresponse=True)),
+        http(
+            200,
+            xmlrpc.client.dumps(({"Status": "Failure", "ErrorDescription": ["no"]},), methodresponse=True),
+        ),
     ],
 )
 def test_rrdd_that_answers_what_is_no_answer(running: Metered, answer: bytes) -> None:
@@ -195,6 +202,34 @@ def test_rrdd_that_does_not_see_that_there_is_another_file(running: Metered) -> 
 def test_a_file_that_somebody_removed(running: Metered) -> None:
     os.unlink(f"host{FOLDER}/xapi-sriov")
     assert goes_on(running)[WEB]["vif_101_rx"] == 50.0
+
+
+@pytest.mark.parametrize("name", ["xapi-sriov", "xapi-sriov.tmp"])
+def test_a_folder_in_the_place_of_the_file(running: Metered, name: str) -> None:
+    """It is said which, and left to whom it belongs."""
+    os.unlink(f"host{FOLDER}/xapi-sriov")
+    os.mkdir(f"host{FOLDER}/{name}")
+    assert unknown(goes_on(running))
+    assert "xcp-rrdd gets no statistics of VFs: /dev/shm/metrics/xapi-sriov: " in running.log
+    assert running.files() == [name]
+    os.rmdir(f"host{FOLDER}/{name}")
+    assert goes_on(running)[WEB]["vif_101_rx"] == 50.0
+
+
+def test_a_link_in_the_place_of_the_file(running: Metered) -> None:
+    """Nothing is written through it."""
+    running.write("/other", "theirs")
+    os.unlink(f"host{FOLDER}/xapi-sriov")
+    os.symlink(os.path.abspath("host/other"), f"host{FOLDER}/xapi-sriov")
+    assert goes_on(running)[WEB]["vif_101_rx"] == 50.0
+    assert running.host.text("/other") == "theirs"
+
+
+def test_a_file_that_somebody_cut_off(running: Metered) -> None:
+    """rrdd has all of it in its memory, and would die of a page that is no more there."""
+    os.truncate(f"host{FOLDER}/xapi-sriov", 10)
+    assert goes_on(running)[WEB]["vif_101_rx"] == 50.0
+    assert os.stat(f"host{FOLDER}/xapi-sriov").st_size == metrics_file.SMALLEST
 
 
 @contextmanager

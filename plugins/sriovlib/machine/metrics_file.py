@@ -21,7 +21,7 @@ class MetricsFile:
 
     def __init__(self, host: Host, uid: str) -> None:
         self._host = host
-        self._path = f"{FOLDER}/{uid}"
+        self.path = f"{FOLDER}/{uid}"
         self._file: Optional[int] = None
         self._size = 0
 
@@ -38,20 +38,22 @@ class MetricsFile:
     def remove(self) -> None:
         """rrdd sees the file go, and reads it no more. What a process left that was killed goes too."""
         self._close()
-        for path in (self._path, self._temporary):
+        for path in (self.path, self._temporary):
             self._host.try_to_remove(path)
 
     @property
     def _temporary(self) -> str:
-        return f"{self._path}.tmp"  # rrdd passes over what ends so
+        return f"{self.path}.tmp"  # rrdd passes over what ends so
 
     def _is_in_place(self) -> bool:
+        """Whether rrdd finds our file there, with all its pages."""
+        if self._file is None:
+            return False
         try:
-            return self._file is not None and os.path.samestat(
-                os.stat(self._host.path(self._path)), os.fstat(self._file)
-            )
+            there = os.stat(self._host.path(self.path))
         except OSError:
             return False
+        return os.path.samestat(there, os.fstat(self._file)) and there.st_size == self._size
 
     def _renew(self, data: bytes) -> None:
         size = SMALLEST
@@ -63,7 +65,7 @@ class MetricsFile:
         try:
             os.posix_fallocate(descriptor, 0, size)
             os.pwrite(descriptor, data, 0)
-            os.rename(path, self._host.path(self._path))
+            os.rename(path, self._host.path(self.path))
         except BaseException:
             os.close(descriptor)
             self._host.try_to_remove(self._temporary)

@@ -5,6 +5,7 @@ rrd_interface.ml, Plugin.Local; ocaml/xcp-rrdd/bin/rrdd/xcp_rrdd.ml, xmlrpc_hand
 dom0's rrdd.py calls, is of protocol version 1 (rrdd_server.ml).
 """
 
+import math
 import time
 import xmlrpc.client
 from typing import Any, Callable, Dict, TypeVar
@@ -24,7 +25,13 @@ def next_reading(host: Host, uid: str) -> float:
     """Seconds until it reads the plugin's file, which it is told of where it does not know it; negative:
     since it was due. Raises XapiSilent."""
     asked = {"uid": uid, "info": "Five_Seconds", "protocol": "V2"}
-    return _answer(host, "Plugin.Local.register", asked, float)
+    return _answer(host, "Plugin.Local.register", asked, _seconds)
+
+
+def _seconds(answered: Any) -> float:
+    if not math.isfinite(answered):
+        raise ValueError(f"{answered} is no time")
+    return float(answered)
 
 
 def forget(host: Host, uid: str) -> None:
