@@ -60,7 +60,17 @@ def test_vfs_by_filters(pool: Pool, ctl: Ctl) -> None:
     taken = ctl("vfs", "--vm", "web", "--port", "host1/eth1")
     assert [row[:4] for row in taken.rows[1:]] == [["host1/eth1:0", "0000:07:10.0", "assigned", "web"]]
     nothing = ctl("vfs", "--state", "in-use")
-    assert (nothing.status, nothing.out, nothing.err) == (0, "", "There is no such VF.\n")
+    assert (nothing.status, nothing.out, nothing.err) == (0, "", "There is no such VF on host1 and host2.\n")
+    assert ctl("vfs", "--state", "unknown").err == nothing.err
+
+
+def test_a_host_that_is_lost_has_not_no_vfs(pool: Pool, ctl: Ctl) -> None:
+    pool.box.lose(pool.other)
+    for command in ("vfs", "pfs"):
+        said = ctl(command, "host2")
+        assert (said.status, said.out) == (1, "")
+        assert said.err.startswith("error: host2: Host host2 is offline.")
+    assert ctl("vfs", "--state", "in-use").err.startswith("There is no such VF on host1.\nerror: host2: ")
 
 
 def test_vms_and_their_conflicts(pool: Pool, ctl: Ctl) -> None:

@@ -4,6 +4,8 @@ import argparse
 from functools import partial
 from typing import Any, Callable, Dict, Iterator, List, NamedTuple, Optional, Sequence, Tuple
 
+from sriovlib.safetext import listed
+
 from .. import names, readiness, shown
 from ..client import Client
 from ..command import Command, hosts
@@ -18,6 +20,12 @@ _STYLES = {"free": "good", "assigned": "warn", "in-use": "warn", "dom0": "dim", 
 def status_of(answers: Sequence[Answer]) -> int:
     failed = sum(1 for answer in answers if answer.error)
     return DONE if not failed else FAILED if failed == len(answers) else PARTLY
+
+
+def _nothing(text: str, answers: Sequence[Answer]) -> str:
+    """What is said of no rows, by the hosts that answered: of the others nothing is known."""
+    told = [answer.host.name for answer in answers if answer.error is None]
+    return f"{text} on {listed(told)}." if told else ""
 
 
 def say_failures(client: Client, answers: Sequence[Answer]) -> int:
@@ -184,7 +192,7 @@ def pfs(client: Client, args: argparse.Namespace) -> int:
         {"bridge": networks.get(row.get("network") or "", {}).get("bridge"), **row}
         for row in _rows(client, answers, port_name)
     ]
-    client.show(records, PFS, "These hosts have no SR-IOV capable device.")
+    client.show(records, PFS, _nothing("There is no SR-IOV capable device", answers))
     return say_failures(client, answers)
 
 
@@ -231,7 +239,8 @@ def vfs(client: Client, args: argparse.Namespace) -> int:
     records = [
         row for row in _rows(client, answers, vf_name) if wanted != "unknown" or row.get("state") is None
     ]
-    client.show(records, VFS, "There is no such VF." if filters else "These hosts have no VFs.")
+    has_none = "There is no such VF" if filters or wanted else "There is no VF"
+    client.show(records, VFS, _nothing(has_none, answers))
     return say_failures(client, answers)
 
 
