@@ -21,9 +21,9 @@ from bench.measured_host import Size
 from rrdd import Rrdd
 from sriovlib.machine import xenstored
 from sriovlib.machine.host import Host
-from sriovlib.traffic import places
+from sriovlib.traffic import counted_vfs
+from sriovlib.traffic.counted_vfs import CountedVf, Found
 from sriovlib.traffic.drivers import Counting
-from sriovlib.traffic.places import Found, Place
 from sriovlib.traffic.rates import Holder
 from sriovlib.traffic.service import Service
 from sriovlib.xapi.rrdd import PERIOD
@@ -51,10 +51,10 @@ def in_use(number: int) -> Found:
     for vf in range(number):
         holder = Holder(f"00000000-2222-4333-8444-{vf:012d}", vf, 1)
         port = 100 + vf // OF_A_PORT
-        found[f"0000:{vf // 256:02x}:{vf // 8 % 32:02x}.{vf % 8}"] = Place(
+        found[f"0000:{vf // 256:02x}:{vf // 8 % 32:02x}.{vf % 8}"] = CountedVf(
             holder, "vm", f"eth{port}", port, vf % OF_A_PORT, Counting("", True, True)
         )
-    requests = frozenset((place.holder.vm_uuid, 1) for place in found.values())
+    requests = frozenset((vf.holder.vm_uuid, 1) for vf in found.values())
     return Found(found, requests, [], False)
 
 
@@ -75,7 +75,7 @@ def periods(size: Size) -> Iterator[Dict[str, Case]]:
     with tempfile.TemporaryDirectory(dir="/dev/shm") as folder:
         os.chdir(folder)
         server = forked.child(servers)
-        setattr(places, "look", lambda _host: in_use(size.vfs))  # noqa: B010 - mypy knows its type
+        setattr(counted_vfs, "look", lambda _host: in_use(size.vfs))  # noqa: B010 - mypy knows its type
         try:
             while not os.path.exists("." + xenstored.SOCKET):
                 time.sleep(0.01)

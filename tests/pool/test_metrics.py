@@ -15,9 +15,9 @@ from metered import KALLSYMS, MAIL, OTHER, PF0, PF1, VF0, VF1, WEB, Metered, goe
 from sriovlib.config import sriov_conf
 from sriovlib.machine import pci, xenstore
 from sriovlib.machine.vf_counters import Counters
-from sriovlib.traffic import drivers, payload, places, service
+from sriovlib.traffic import counted_vfs, drivers, payload, service
+from sriovlib.traffic.counted_vfs import CountedVf, Found
 from sriovlib.traffic.drivers import Counting
-from sriovlib.traffic.places import Found, Place
 from sriovlib.traffic.rates import Carried, Holder
 
 # -- what is published ---------------------------------------------------------------------------------
@@ -103,10 +103,10 @@ def test_the_service_knows_a_vf_by_what_the_start_hook_noted(pool: Pool) -> None
     os.makedirs(machine.path("/proc"), exist_ok=True)
     with open(machine.path(drivers.KALLSYMS), "w") as file:
         file.write(KALLSYMS)
-    found = places.look(machine)
+    found = counted_vfs.look(machine)
     assert found is not None
     (domid,) = xenstore.domains_of(machine, vm) or [0]
-    assert [(place.holder, place.number) for place in found.places.values()] == [(Holder(vm, domid, 1), 0)]
+    assert [(vf.holder, vf.number) for vf in found.vfs.values()] == [(Holder(vm, domid, 1), 0)]
 
 
 def test_nothing_is_asked_while_no_vf_is_in_use(metered: Metered) -> None:
@@ -217,7 +217,7 @@ def test_a_card_whose_interface_is_gone_for_a_while(metered: Metered) -> None:
 def test_1024_vfs_whose_file_outgrows_the_first(running: Metered, monkeypatch: pytest.MonkeyPatch) -> None:
     vms = [f"00000000-2222-4333-8444-{number:012d}" for number in range(1024)]
     found = {
-        f"0000:{number // 128:02x}:{number % 128:02x}.0": Place(
+        f"0000:{number // 128:02x}:{number % 128:02x}.0": CountedVf(
             Holder(vms[number], number, 1),
             None,
             "eth",
@@ -228,7 +228,7 @@ def test_1024_vfs_whose_file_outgrows_the_first(running: Metered, monkeypatch: p
         for number in range(1024)
     }
     requests = frozenset((vm, 1) for vm in vms)
-    monkeypatch.setattr(places, "look", lambda _host: Found(found, requests, [], False))
+    monkeypatch.setattr(counted_vfs, "look", lambda _host: Found(found, requests, [], False))
     running.xenstored.tell("/local/domain/0/backend/pci")
     for step in range(3):
         for number in range(1024):

@@ -16,10 +16,10 @@ from ..safetext import plural
 from ..xapi import rrdd
 from ..xapi.rrdd import PERIOD
 from ..xapi.session import XapiSilent
-from . import payload, places, rates, textfile
+from . import counted_vfs, payload, rates, textfile
+from .counted_vfs import CountedVf, Found
 from .drivers import Counting
 from .payload import Request, Source
-from .places import Found, Place
 from .rates import Carried, Reading
 
 UID = "xapi-sriov"
@@ -36,7 +36,7 @@ class Service:
         self._host = host
         self._file = MetricsFile(host, UID)
         self._watch: Optional[Watch] = None
-        self._found = places.NOTHING
+        self._found = counted_vfs.NOTHING
         self._moved: Set[int] = set()  # domains that may have got or lost devices
         self._look_at = 0.0  # when to look who has what, whatever has happened
         self._before: Dict[str, Reading] = {}
@@ -80,10 +80,10 @@ class Service:
         """One reading; seconds until the next is due."""
         carried = self.read()
         self._totals = rates.added(self._totals, carried)
-        self._totals = {vf: self._totals[vf] for vf in self._totals if vf in self._found.places}
+        self._totals = {vf: self._totals[vf] for vf in self._totals if vf in self._found.vfs}
         self._write_textfile()
         told = self._to_tell(carried)
-        if not (told or self._found.places):
+        if not (told or self._found.vfs):
             self._file.remove()
             return IDLE_SECONDS if self._watch is not None else PERIOD
         try:
@@ -109,7 +109,7 @@ class Service:
             self._moved |= self._changed()
             if self._watch is None:
                 return
-            if self._moved and not self._found.places:
+            if self._moved and not self._found.vfs:
                 time.sleep(SETTLE_SECONDS)
                 return
 
@@ -126,9 +126,7 @@ class Service:
         self._moved |= late
         before = rates.untouched(self._before, moved | late)
         oldest = time.monotonic() - rates.LONGEST
-        self._before = {
-            vf: one for vf, one in before.items() if vf in self._found.places and one.at >= oldest
-        }
+        self._before = {vf: one for vf, one in before.items() if vf in self._found.vfs and one.at >= oldest}
         carried = rates.between(self._before, now)
         self._before.update(now)
         return carried
@@ -152,8 +150,8 @@ class Service:
         self._watch = None
 
     def _look(self) -> None:
-        found: Optional[Found] = places.look(self._host) if self._watch is not None else None
-        self._found = found or places.NOTHING
+        found: Optional[Found] = counted_vfs.look(self._host) if self._watch is not None else None
+        self._found = found or counted_vfs.NOTHING
         if found is not None:
             self._held = found.requests
         later = time.monotonic() + IDLE_SECONDS if self._found.without_port else NEVER
@@ -163,9 +161,9 @@ class Service:
 
     def _ask(self) -> Dict[str, Reading]:
         """One question a port; a port that does not answer stops none of the others."""
-        by_port: Dict[int, Dict[str, Place]] = {}
-        for vf, place in self._found.places.items():
-            by_port.setdefault(place.port, {})[vf] = place
+        by_port: Dict[int, Dict[str, CountedVf]] = {}
+        for vf, one in self._found.vfs.items():
+            by_port.setdefault(one.port, {})[vf] = one
         found: Dict[str, Reading] = {}
         silent = []
         for port, of_port in by_port.items():
@@ -181,10 +179,10 @@ class Service:
                 silent.append(
                     f"{interface}: the kernel tells of {len(told.vfs)} of {plural(told.num_vfs, 'VF')}"
                 )
-            for vf, place in of_port.items():
-                counters = told.vfs.get(place.number)
+            for vf, one in of_port.items():
+                counters = told.vfs.get(one.number)
                 if counters is not None and rates.is_told(counters):
-                    found[vf] = Reading(place.holder, port, at, counters)
+                    found[vf] = Reading(one.holder, port, at, counters)
         if silent:
             self._say("ports", "; ".join(silent))
         else:
@@ -196,7 +194,7 @@ class Service:
     def _to_tell(self, carried: Dict[str, Carried]) -> Dict[Request, Tuple[Counting, Optional[Carried]]]:
         """Of all requests that have a VF and that rrdd was told of once: None where nothing is known now."""
         known = payload.by_request(carried)
-        self._counting.update({request: self._found.places[vf].counting for request, vf in known.items()})
+        self._counting.update({request: self._found.vfs[vf].counting for request, vf in known.items()})
         return {
             request: (counting, carried[known[request]] if request in known else None)
             for request, counting in self._counting.items()
@@ -211,7 +209,7 @@ class Service:
 
     def _write_textfile(self) -> None:
         """Of the VFs of which there is a reading; of none there is no file."""
-        told = {vf: place for vf, place in self._found.places.items() if vf in self._before}
+        told = {vf: one for vf, one in self._found.vfs.items() if vf in self._before}
         if not (self._has_textfile and told):
             self._host.try_to_remove(TEXTFILE)
             return

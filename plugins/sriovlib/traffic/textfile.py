@@ -10,7 +10,7 @@ from typing import Dict, Mapping
 
 from ..exposition import Labels, braced, head, sample
 from ..machine.vf_counters import NOTHING
-from .places import Place
+from .counted_vfs import CountedVf
 from .rates import Carried
 
 _COUNTERS = (
@@ -23,7 +23,7 @@ _COUNTERS = (
 )
 
 
-def text(told: Mapping[str, Place], totals: Mapping[str, Carried]) -> str:
+def text(told: Mapping[str, CountedVf], totals: Mapping[str, Carried]) -> str:
     """`told`: the VFs of which there is a reading; `totals`: see rates.added."""
     lines = head("sriov_vf_info", "gauge", "A VF of a running VM, and the VM's name")
     labels = {vf: _labels(vf, told[vf]) for vf in sorted(told)}
@@ -43,20 +43,20 @@ def text(told: Mapping[str, Place], totals: Mapping[str, Carried]) -> str:
     return "".join(line + "\n" for line in lines)
 
 
-def _is_counted(counter: str, place: Place) -> bool:
+def _is_counted(counter: str, one: CountedVf) -> bool:
     drops: Dict[str, bool] = {
-        "rx_dropped": place.counting.rx_dropped,
-        "tx_dropped": place.counting.tx_dropped,
+        "rx_dropped": one.counting.rx_dropped,
+        "tx_dropped": one.counting.tx_dropped,
     }
     return drops.get(counter, True)
 
 
-def _labels(vf: str, place: Place) -> Labels:
-    holder = place.holder
+def _labels(vf: str, one: CountedVf) -> Labels:
+    holder = one.holder
     return (
         ("pci_address", vf),
-        ("pf", place.interface),
-        ("vf", str(place.number)),
+        ("pf", one.interface),
+        ("vf", str(one.number)),
         ("vm_uuid", holder.vm_uuid),
         ("request", str(holder.request)),
     )

@@ -1,4 +1,4 @@
-"""Which running domain has which VF, for which request, and where its driver counts what it carries."""
+"""VFs in use whose drivers count what they carry: who has each, for which request, and where it counts."""
 
 from typing import Dict, FrozenSet, List, NamedTuple, Optional, Tuple
 
@@ -12,7 +12,7 @@ from .rates import Holder
 SHOWN = 3
 
 
-class Place(NamedTuple):
+class CountedVf(NamedTuple):
     """A VF in use whose driver counts."""
 
     holder: Holder
@@ -24,7 +24,7 @@ class Place(NamedTuple):
 
 
 class Found(NamedTuple):
-    places: Dict[str, Place]  # by the VF's address
+    vfs: Dict[str, CountedVf]  # by the VF's address
     requests: FrozenSet[Tuple[str, int]]  # VM and number of each request that has a VF, counted or not
     notes: List[str]  # for the log: whose VFs have no statistics, and why
     without_port: bool  # whether some lack the interface of their port, as while a driver is loaded again
@@ -64,7 +64,7 @@ def look(host: Host) -> Optional[Found]:
         else:
             counting = drivers.DRIVERS[pf.driver]
             holder, name = holders[vf.address], owners[vf.address].name
-            found[vf.address] = Place(holder, name, interface, port, vf.number, counting)
+            found[vf.address] = CountedVf(holder, name, interface, port, vf.number, counting)
     if without_port:
         notes.append(f"{', '.join(without_port[:SHOWN])}: dom0 has no interface of their port")
     requests = frozenset((holder.vm_uuid, holder.request) for holder in holders.values())
