@@ -6,7 +6,7 @@ import pytest
 from sriovctl.errors import Failed
 from sriovctl.pool import Host
 from sriovctl.rollout import plan as plans
-from sriovctl.rollout import told
+from sriovctl.rollout import plan_text
 from sriovctl.rollout.plan import RELOCATE, SHUTDOWN, STOP, Guest, HostPlan, Seen, Wish
 
 HOST = Host("OpaqueRef:1", "uuid-1", "host1", "192.168.1.11", True, True, False)
@@ -68,7 +68,7 @@ def vm(name: str, *blocked: str, stops: bool = True, protected: bool = False) ->
 
 def test_nothing() -> None:
     assert plan(seen()).nothing
-    assert told.rows(plan(seen()), STOP) == []
+    assert plan_text.rows(plan(seen()), STOP) == []
 
 
 def test_bare_host() -> None:
@@ -205,7 +205,7 @@ def test_rows_are_what_is_done() -> None:
     waits = seen([port(num_vfs=0)], guests=[PINNED, vm("mail")], reboot_required=True)
 
     def steps(pinned: str) -> List[str]:
-        return [f"{row['action']} {row['object']}" for row in told.rows(plan(waits, pinned), pinned)]
+        return [f"{row['action']} {row['object']}" for row in plan_text.rows(plan(waits, pinned), pinned)]
 
     common = ["migrate mail", "set_vf_count eth1", "reboot host1", "verify host1", "enable host1"]
     assert steps(SHUTDOWN) == ["disable host1", "shutdown web", *common, "start web"]

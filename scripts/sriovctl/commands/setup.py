@@ -13,10 +13,9 @@ from ..errors import DONE, FAILED, Failed, Usage
 from ..output import Column, Record, by_key
 from ..pool import Host
 from ..rollout import plan as plans
+from ..rollout import plan_text, steps
 from ..rollout import run as runs
 from ..rollout import state as states
-from ..rollout import steps
-from ..rollout import told as tellings
 from ..rollout.foresee import foresee
 from ..rollout.hosts import Voice
 from ..rollout.plan import HostPlan, Wish
@@ -151,7 +150,7 @@ def _told(made: List[HostPlan], reboots: List[Host], options: states.Options) ->
         told += f", {plural(len(reboots), 'reboot')}"
         if len(reboots) > 1:
             told += f", {at_once}" + (", the master last" if any(host.master for host in reboots) else "")
-    moved, stopped = tellings.moved_and_stopped(made, options.pinned)
+    moved, stopped = plan_text.moved_and_stopped(made, options.pinned)
     for count, does in ((moved, "moved by migrate_vm"), (stopped, "shut down meanwhile")):
         told += f"; {plural(count, 'VM is', 'VMs are')} {does}" if count else ""
     return told
@@ -159,13 +158,13 @@ def _told(made: List[HostPlan], reboots: List[Host], options: states.Options) ->
 
 def _say_of_vms(client: Client, made: List[HostPlan], pinned: str) -> None:
     for one in made:
-        for sentence in tellings.sentences(one, pinned):
+        for sentence in plan_text.sentences(one, pinned):
             client.say(sentence)
 
 
 def _rows(client: Client, made: List[HostPlan], pinned: str, ha: bool) -> List[Record]:
     """The steps of all hosts, between those of the pool."""
-    rows = [row for one in made for row in tellings.rows(one, pinned)]
+    rows = [row for one in made for row in plan_text.rows(one, pinned)]
     if not any(one.reboot for one in made):
         return rows
     off, on = [], []
