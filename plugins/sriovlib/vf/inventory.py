@@ -109,7 +109,7 @@ def settings_interface(
     pf: pci.PhysicalFunction, vf: pci.VirtualFunction, shown: Mapping[str, Mapping[int, object]]
 ) -> Optional[str]:
     """The interface by which a VF has Ethernet's settings; None where it has none. `shown`: interface -> VF
-    index -> anything, as `iplink.parse` answers."""
+    index -> anything, as kernel_settings.Shown has them."""
     if _is_infiniband(pf, vf):
         return None
     return ports.settings_interface(pf.driver, pf.settings_interfaces, vf.port.interface, vf.number, shown)
