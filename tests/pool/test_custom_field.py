@@ -53,7 +53,7 @@ def test_it_is_kept_true(pool: Pool) -> None:
     assert field(pool, web) == f"{VF} (VLAN 12) of host1"
     assert field(pool, db) is None
     assert read(definitions(pool)) == [("sriov", "String")]
-    pool.assign(web, network=pool.network("eth1"))
+    pool.assign(web, network=pool.network("eth1"), profile="router")  # in no VLAN
     copy = pool.clone(web, "copy")
     assert field(pool, copy)
     want(pool, "On")

@@ -3,7 +3,7 @@ only; a Transaction writes it."""
 
 from typing import Dict, List, Mapping, Optional, Sequence
 
-from . import own_lease, pci_entries
+from . import pci_entries
 from .inventories import Survey
 from .ledger import ARRIVED, PREPARED, Entry, Lease, Move, Request
 from .locked import Work
@@ -88,7 +88,7 @@ def _networks(
     """Of requests in VLANs that name no network: the networks of their ports, for starts on other hosts (see
     own_lease)."""
     where = surveyed.hosts.get(host)
-    wanted = [one for one in requests if own_lease.has_vlan(one) and one.choice.kind != "network"]
+    wanted = [one for one in requests if one.vlan and one.choice.kind != "network"]
     if where is None or not wanted:
         return {}
     known = {one.address: one.networks | one.no_network for one in where.candidates}

@@ -56,10 +56,8 @@ def text(seen: Seen, vm: Vm) -> Optional[str]:
         return None
     if entry.lease is None or not entry.lease.vfs:
         return "parked, without VFs"
-    vlans: Dict[str, str] = {
-        entry.lease.vfs[one.number]: one.settings.get("vlan", "")
-        for one in entry.requests
-        if one.number in entry.lease.vfs
+    vlans: Dict[str, int] = {
+        entry.lease.vfs[one.number]: one.vlan for one in entry.requests if one.number in entry.lease.vfs
     }
     vfs = [f"{vf} (VLAN {vlan})" if vlan else vf for vf, vlan in vlans.items()]
     away = DETACHED in (seen.state_of(vm, vf) for vf in vlans)

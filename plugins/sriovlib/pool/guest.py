@@ -80,13 +80,12 @@ def needs(vm: Vm, request: Request, address: Optional[str], device: Optional[str
     tag that the host puts on and takes off, 0 for none; a driver is null where it is not known."""
     if device is None and request.choice.kind in ("device", "vf"):
         device = request.choice.value if request.choice.kind == "device" else request.choice.device
-    vlan = request.settings.get("vlan", "default")
     found = drivers(device or "")
     return {
         "position": vm.named.index(address) + 1 if address in vm.named else None,
         "device": device,
         "mac": request.settings.get("mac"),
-        "vlan": 0 if vlan == "default" else int(vlan),
+        "vlan": request.vlan,
         "linux_driver": found.linux,
         "windows_driver": found.windows,
     }

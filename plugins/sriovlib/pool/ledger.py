@@ -25,6 +25,7 @@ A VM without a key gets one without requests first, for the same reason.
 import json
 from typing import Any, Callable, Collection, Dict, List, Mapping, NamedTuple, Optional, Sequence, Tuple
 
+from ..config.vf_settings import DEFAULT
 from ..safetext import is_plain_number, is_uuid
 from . import MARK as MARK
 from . import ledger_shape
@@ -55,6 +56,12 @@ class Request(NamedTuple):
     number: int  # unique in its VM and never used again: the MAC derives from it
     choice: Choice
     settings: Dict[str, str]  # name -> value as `configure_vf` takes it; a MAC is lower-case
+
+    @property
+    def vlan(self) -> int:
+        """The tag that its VF puts on and takes off; 0: it wants none."""
+        text = self.settings.get("vlan", DEFAULT)
+        return 0 if text == DEFAULT else int(text)
 
 
 class Lease(NamedTuple):

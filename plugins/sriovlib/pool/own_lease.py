@@ -9,7 +9,7 @@ frames, so in a network of which VMs have VFs in VLANs it opens them all.
 
 from typing import Dict, Iterable, List, Mapping, Sequence, Set
 
-from .ledger import Entry, Request
+from .ledger import Entry
 from .placement import Candidate
 
 
@@ -31,10 +31,6 @@ def leased_to_others(
     return {address: uuids[0] for address, uuids in others.items() if uuids}
 
 
-def has_vlan(request: Request) -> bool:
-    return request.settings.get("vlan", "default") not in ("default", "0")
-
-
 def in_vlans(
     entries: Iterable[Entry],
     host: str,
@@ -49,7 +45,7 @@ def in_vlans(
     pfs, networks = set(), set()
     elsewhere = False  # on another host, in a network that is not known
     for entry in entries:
-        for request in filter(has_vlan, entry.requests):
+        for request in (one for one in entry.requests if one.vlan):
             if request.choice.kind == "network":
                 networks.add(request.choice.value)
             if entry.lease is None or request.number not in entry.lease.vfs:

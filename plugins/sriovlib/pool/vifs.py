@@ -31,8 +31,7 @@ def read(xapi: Xapi, vm_ref: str, networks: Mapping[str, Record]) -> List[Vif]:
 def networks(request: Request, serves: Collection[str], tags: Tags) -> Set[str]:
     """Those in which a VIF reaches what the request's VF reaches: on its port, with its tag. `serves`: what
     the VF can serve; of a request by network that is this one, where its host does not answer."""
-    vlan = request.settings.get("vlan", "default")
-    tag = None if vlan in ("default", "0") else int(vlan)
+    tag = request.vlan or None
     named = {request.choice.value} if request.choice.kind == "network" else set()
     found = {network for network in {*serves, *named} if set(tags.get(network, ())) == {tag}}
     return found & named or found

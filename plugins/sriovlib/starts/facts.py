@@ -98,7 +98,7 @@ def _in_vlans(
     here, part = pool
     unread = " and ".join(part.name(uuid) for uuid in sorted(part.unreadable) if part.vm(uuid))
     requests = [request for entry in part.entries.values() for request in entry.requests]
-    if not asked or not (unread or any(map(own_lease.has_vlan, requests))):
+    if not asked or not (unread or any(request.vlan for request in requests)):
         return {}
     wires = networks.wires(here.network_records, xapi.call("PIF.get_all_records"))
     entries = part.entries.values()

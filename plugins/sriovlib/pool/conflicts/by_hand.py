@@ -64,7 +64,7 @@ def refused(seen: Seen, vms: Sequence[Vm]) -> Iterator[Refused]:
     entries, state = seen.state.entries, seen.state
     unread = any(uuid in state.vms for uuid in state.unreadable)
     lessees, wires = own_lease.lessees(entries), seen.topology.wires()
-    tagged = [entry for entry in entries.values() if any(map(own_lease.has_vlan, entry.requests))]
+    tagged = [entry for entry in entries.values() if any(one.vlan for one in entry.requests)]
     on_hosts: Dict[str, List[Tuple[str, bool]]] = {}
     for host, one in seen.surveyed.hosts.items():
         blocked = {candidate.address for candidate in one.candidates if candidate.blocked is not None}
