@@ -71,9 +71,11 @@ class Hosts:
         return self.hosts[uuid].name if uuid in self.hosts else uuid
 
     def _in(self, *phases: str) -> List[str]:
+        """UUIDs of those in one of these phases."""
         return [uuid for uuid, host in self.state.hosts.items() if host.phase in phases]
 
-    def _host(self, uuid: str) -> None:
+    def _do_host(self, uuid: str) -> None:
+        """Its steps from where it is, until it is done or has failed, and then is given back."""
         do = {
             states.WAITING: self._look,
             states.DRAINING: self._drain,

@@ -46,7 +46,7 @@ class Run(Hosts):
             asked = ""
             try:
                 self._forget_hosts_that_left()
-                asked = self._all(begin=self._begin())
+                asked = self._do_hosts(begin=self._begin())
             except Failed as failed:
                 if failed.code == "SETUP_TAKEN_OVER":
                     raise
@@ -186,7 +186,7 @@ class Run(Hosts):
 
     # -- the hosts -------------------------------------------------------------------------------------
 
-    def _all(self, begin: bool) -> str:
+    def _do_hosts(self, begin: bool) -> str:
         """All that are not done, so many at a time as the options say; what another program asked for.
         Without `begin` those alone that were begun: they are out of service, whatever is in others' way."""
         options = self.state.options
@@ -201,7 +201,7 @@ class Run(Hosts):
 
         def work(uuid: str) -> None:
             try:
-                self._host(uuid)
+                self._do_host(uuid)
             except BaseException as error:
                 ends.append(error)
             finally:
