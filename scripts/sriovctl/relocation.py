@@ -77,7 +77,7 @@ def planned(
     if source == target and (ran or not start):
         return None
     if move.starts:
-        pool.call("VM.assert_can_boot_here", vm.ref, target.ref)
+        pool.call_for(target, "VM.assert_can_boot_here", vm.ref, target.ref)
     if ran:
         live = allowed or {}
         try:

@@ -148,6 +148,14 @@ def test_start_that_is_refused_there(pool: Pool, ctl: Ctl, web: str) -> None:
     assert "VM web runs on host host1 again." in said.err
 
 
+def test_target_is_lost(pool: Pool, ctl: Ctl, web: str) -> None:
+    before = place(pool, web)
+    pool.box.lose(pool.other)
+    said = ctl("relocate", "web", "host2", "--yes")
+    assert (said.status, place(pool, web)[:4]) == (1, before[:4])
+    assert said.err.startswith("error: Host host2 is not live.")
+
+
 def test_target_is_lost_meanwhile(pool: Pool, ctl: Ctl, web: str, monkeypatch: pytest.MonkeyPatch) -> None:
     before, real = place(pool, web), Remote.call
 

@@ -67,7 +67,9 @@ def wait(client: Client, args: argparse.Namespace) -> int:
             progress.say(missing)
             if time.monotonic() >= deadline:
                 raise Failed(
-                    "TIMED_OUT", f"Not in {args.within:.0f} s: {missing}.", f"See `sriovctl {_look(args)}`."
+                    "TIMED_OUT",
+                    f"Not in {args.within:.0f} s: {missing.rstrip('.')}.",
+                    f"See `sriovctl {_look(args)}`.",
                 )
             time.sleep(min(LOOK_EACH, args.within))
             client.pool.forget()

@@ -82,7 +82,7 @@ def _relocated(pool: Pool, guest: Guest, vm: Vm, other: Host, allowed: Dict[str,
     except Failed as failed:
         if failed.code != "NO_REQUESTS":
             raise
-        pool.call("VM.assert_can_boot_here", vm.ref, other.ref)
+        pool.call_for(other, "VM.assert_can_boot_here", vm.ref, other.ref)
         return Foreseen(plans.RELOCATE, other.name, f"it has no requests, and {plans.reason(guest.blocked)}")
     if move is not None and move.live is None:
         return Foreseen(plans.RELOCATE, other.name, move.why.rstrip("."))

@@ -117,6 +117,6 @@ def _relocate(pool: Pool, vm: Vm, other: Host, allowed: Dict[str, str], tell: Te
 
 def _plainly(pool: Pool, vm: Vm, other: Host, tell: Tell) -> None:
     """A VM without requests."""
-    pool.call("VM.assert_can_boot_here", vm.ref, other.ref)
+    pool.call_for(other, "VM.assert_can_boot_here", vm.ref, other.ref)
     shut_down(pool, [vm.uuid], tell)
     start(pool, vm.uuid, other, tell)

@@ -186,7 +186,7 @@ def disable(pool: Pool, host: Host) -> None:
     by itself after its next boot, or a restart of the toolstack. With auto_enable=false it would stay out of
     service for good where this program ends before it has enabled it."""
     if pool.call("host.get_enabled", host.ref):
-        pool.call("host.disable", host.ref)
+        pool.call_for(host, "host.disable", host.ref)
 
 
 def enable(pool: Pool, host: Host, seconds: float, tell: Tell) -> None:
@@ -196,7 +196,7 @@ def enable(pool: Pool, host: Host, seconds: float, tell: Tell) -> None:
         if pool.call("host.get_enabled", host.ref):
             return True
         try:
-            pool.call("host.enable", host.ref)
+            pool.call_for(host, "host.enable", host.ref)
         except Failed as failed:
             if failed.code not in ("HOST_STILL_BOOTING", "HOST_DISABLED_UNTIL_REBOOT"):
                 raise
@@ -257,7 +257,7 @@ def reboot(pool: Pool, host: Host) -> None:
     if host.master:
         pool.call("pool.sync_database")
     try:
-        pool.call("host.reboot", host.ref)
+        pool.call_for(host, "host.reboot", host.ref)
     except Failed as failed:
         if failed.code not in GONE and not is_going_down(pool, host):
             raise
