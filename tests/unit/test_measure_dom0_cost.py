@@ -8,11 +8,15 @@ import importlib.util
 import io
 import os
 import re
+import signal
+import subprocess
+import sys
 from typing import Any, List
 
 import pytest
 
 ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
+SCRIPT = os.path.join(ROOT, "scripts", "measure-dom0-cost")
 UUID = "0f1e2d3c-4b5a-6978-8796-a5b4c3d2e1f0"
 OTHER = "1f1e2d3c-4b5a-6978-8796-a5b4c3d2e1f0"
 DOM0 = "c0ffee00-0000-4000-8000-000000000001"
@@ -81,6 +85,16 @@ class Dom0:
     def run(self, *options: str, vm: str = "web server", gib: str = "2") -> int:
         return int(self.script.main([vm, "--gib", gib, "--idle", "20", *options]))
 
+    def process(
+        self, *options: str, vm: str = "web server", stdout: Any = subprocess.PIPE, **variables: str
+    ) -> "subprocess.CompletedProcess[bytes]":
+        """As a user runs it."""
+        command = [sys.executable, SCRIPT, vm, "--gib", "2", "--idle", "0.1", *options]
+        environment = {**os.environ, **variables}
+        return subprocess.run(
+            command, stdout=stdout, stderr=subprocess.PIPE, env=environment, timeout=60, check=False
+        )
+
     def refusal(self, *options: str, **more: str) -> str:
         with pytest.raises(self.script.Failure) as refused:
             self.run(*options, **more)
@@ -88,8 +102,7 @@ class Dom0:
 
 
 def loaded() -> Any:
-    path = os.path.join(ROOT, "scripts", "measure-dom0-cost")
-    loader = importlib.machinery.SourceFileLoader("measure_dom0_cost", path)
+    loader = importlib.machinery.SourceFileLoader("measure_dom0_cost", SCRIPT)
     spec = importlib.util.spec_from_loader("measure_dom0_cost", loader)
     assert spec is not None
     module = importlib.util.module_from_spec(spec)
@@ -193,6 +206,35 @@ def test_what_ends_it_early_costs_the_round_that_it_is_in(dom0: Dom0, capfd: Any
     assert numbers(sent) == pytest.approx([20.0] * 3 + [0.0] * 6, abs=0.2)
 
 
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP])
+def test_a_signal_costs_the_round_that_it_comes_in(dom0: Dom0, number: signal.Signals) -> None:
+    """As one that is sent where an ssh is cut off."""
+    first = f"{dom0.folder}/first"
+    dom0.program(
+        "vf",
+        f"#!/bin/sh\n[ -e {first} ] && kill -{int(number)} $PPID && exec sleep 60 >/dev/null 2>&1\n: > {first}\n",
+    )
+    done = dom0.process("--vf-sends", "vf")
+    assert done.returncode == 1
+    assert b"of 1 round of 2 GiB" in done.stdout
+    assert done.stderr.endswith(f"measure-dom0-cost: ended by {number.name}\n".encode())
+
+
+def test_a_table_that_stdout_does_not_take(dom0: Dom0) -> None:
+    with open("/dev/full", "wb") as full:
+        done = dom0.process("--rounds", "1", "--vf-sends", "true", stdout=full)
+    assert done.returncode == 1
+    assert b"of 1 round of 2 GiB" in done.stderr
+    assert b"Traceback" not in done.stderr
+    assert b"stdout cannot be written (No space left on device): the table is above" in done.stderr
+
+
+def test_a_name_that_the_locale_cannot_write(dom0: Dom0) -> None:
+    dom0.guests(f"w\u00e9b 7 512 1 -b---- 50.5 {UUID} - -\n")
+    done = dom0.process("--rounds", "1", "--vf-sends", "true", vm="w\u00e9b", LC_ALL="C", PYTHONUTF8="0")
+    assert done.returncode == 0, done.stderr
+
+
 def test_without_a_whole_round_there_is_no_table(dom0: Dom0, capfd: Any) -> None:
     assert "ended with status 1" in dom0.refusal("--vf-sends", "false")
     assert capfd.readouterr().out == ""
@@ -227,8 +269,9 @@ def test_nobody_presses_enter(dom0: Dom0, monkeypatch: Any) -> None:
         (["--vf-sends", "sh -c 'Web"], "'sh -c 'Web' is no command: no closing quotation"),
         (["--vf-sends", "/no/such -x"], "there is no command '/no/such' here in dom0"),
         (["--rounds", "0", "--vf-sends", "true"], "'0' is not a whole number"),
-        (["--idle", "nan", "--vf-sends", "true"], "'nan' is not a number greater than 0"),
-        (["--gib", "ten", "--vf-sends", "true"], "'ten' is not a number greater than 0"),
+        (["--idle", "nan", "--vf-sends", "true"], "'nan' is not a number from 0.1 to 86400"),
+        (["--idle", "1e300", "--vf-sends", "true"], "'1e300' is not a number from 0.1 to 86400"),
+        (["--gib", "ten", "--vf-sends", "true"], "'ten' is not a number from 0.001 to 1e+06"),
     ],
 )
 def test_arguments_that_make_no_sense(dom0: Dom0, capfd: Any, options: List[str], told: str) -> None:
