@@ -115,6 +115,11 @@ class Metered:
         return self.rrdd.read(resident, self.clock.time() + service.LEAD)
 
     @property
+    def kept(self) -> List[Tuple[str, int]]:
+        """Requests that the service knows rrdd to have data sources of."""
+        return list(self.service._counting)
+
+    @property
     def log(self) -> str:
         return self.host.text(machine.LOG) or ""
 

@@ -149,6 +149,22 @@ def test_the_first_seconds_after_a_reboot_have_not_the_last_value_before_it(runn
     assert seconds[-1] == 50.0
 
 
+def test_vms_that_come_and_go_are_forgotten(running: Metered) -> None:
+    running.stops(WEB)
+    running.period()
+    assert running.kept == [(WEB, 1)]  # it may be a reboot
+    for number in range(3):
+        running.clock.now += start_notes.STALE_SECONDS
+        vm = f"00000000-2222-4333-8444-{number:012d}"
+        running.starts(vm, {VF1: 1})
+        for _ in range(3):
+            running.cards.carry(running.port(PF0), 1, 250)
+            running.period((vm,))
+        running.stops(vm)
+        running.period()
+        assert running.kept == [(vm, 1)]
+
+
 # -- xcp-rrdd ------------------------------------------------------------------------------------------
 
 

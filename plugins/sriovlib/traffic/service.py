@@ -13,6 +13,7 @@ from ..machine.host import RUN_FOLDER, Host
 from ..machine.metrics_file import MetricsFile
 from ..machine.xenstore_watch import ALL, Watch
 from ..safetext import plural
+from ..vf import start_notes
 from ..xapi import rrdd
 from ..xapi.rrdd import PERIOD
 from ..xapi.session import XapiSilent
@@ -41,7 +42,8 @@ class Service:
         self._look_at = 0.0  # when to look who has what, whatever has happened
         self._before: Dict[str, Reading] = {}
         self._held: FrozenSet[Request] = frozenset()  # by running VMs, as far as xenstore told last
-        self._counting: Dict[Request, Counting] = {}  # of all that rrdd was told of
+        self._counting: Dict[Request, Counting] = {}  # of all that rrdd was told of and may be told of again
+        self._lost: Dict[Request, float] = {}  # those of them whose VM has no VF now, since when
         self._trouble: Dict[str, str] = {}
         self._sources: List[Source] = []
         self._described = payload.metadata([])
@@ -154,10 +156,18 @@ class Service:
         self._found = found or counted_vfs.NOTHING
         if found is not None:
             self._held = found.requests
+            self._forget_lost()
         later = time.monotonic() + IDLE_SECONDS if self._found.without_port else NEVER
         self._look_at = 0.0 if found is None else later
         for note in self._found.notes:
             self._say(note, note)
+
+    def _forget_lost(self) -> None:
+        """What is not back after as long as a reboot may take: a host sees many VMs come and go."""
+        now = time.monotonic()
+        self._lost = {one: self._lost.get(one, now) for one in self._counting if one not in self._held}
+        for request in [one for one, since in self._lost.items() if now - since > start_notes.STALE_SECONDS]:
+            del self._counting[request]
 
     def _ask(self) -> Dict[str, Reading]:
         """One question a port; a port that does not answer stops none of the others."""
