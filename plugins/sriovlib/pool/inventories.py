@@ -169,7 +169,7 @@ def _judged(
             return Problem(
                 WITHOUT_PLUGIN,
                 f"Host {member.name} does not have xapi-sriov, so no VM gets VFs there.",
-                "Install the package on it.",
+                "Install the package on that host.",
             )
         is_other, why = failure.details[0] == "SRIOV_BAD_ARGUMENT", str(failure)
     except Exception as error:
