@@ -55,16 +55,23 @@ def test_a_plugin_that_fails_or_knows_no_inventory(pool: Pool, tmp_path: Any) ->
     assert pool.conflict("HOST_SILENT")["host_uuid"] == odd.uuid
 
 
-def test_the_master_cannot_look_at_itself(pool: Pool, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("error", [OSError(5, "Input/output error", "/sys/bus/pci/devices"), KeyError("mac")])
+def test_the_master_cannot_look_at_itself(
+    pool: Pool, monkeypatch: pytest.MonkeyPatch, error: Exception
+) -> None:
+    """A bug of ours is called one, and the log has where it is."""
     home, other = pool.hosts
     vm = pool.vm("a")
 
     def broken(*_args: Any) -> Any:
-        raise OSError(5, "Input/output error", "/sys/bus/pci/devices")
+        raise error
 
     monkeypatch.setattr(inventory, "look_to_act", broken)
     (silent,) = pool.act("list_assignments")["conflicts"]
     assert (silent["code"], silent["host_uuid"]) == ("HOST_SILENT", home.uuid)
+    is_bug = isinstance(error, KeyError)
+    assert ("KeyError: 'mac'" in silent["message"]) == ("Traceback" in pool.log(home)) == is_bug
+    assert ".." not in silent["message"]
     assert pool.act("assign_vf", vm=vm, pf="eth1")["host_uuid"] == other.uuid
     assert not pool.act("reinstate_vfs", vm=vm)["changed"]
 

@@ -16,13 +16,13 @@ from typing import (
 )
 
 from .. import VERSION
-from ..errors import Problem
+from ..errors import Problem, SriovError
 from ..machine import vgpus
 from ..machine.host import Host
 from ..machine.pci import PhysicalFunction
 from ..vf.inventory_json import HostInventory, OtherPlugin
 from ..xapi.own_session import OwnSession
-from ..xapi.session import Xapi, XapiFailure
+from ..xapi.session import Xapi, XapiError, XapiFailure
 from . import host_answers, hosts, networks
 from .candidates import Candidates, closed_pfs
 from .host_answers import HostAnswers
@@ -171,9 +171,9 @@ def _judged(
                 f"Host {member.name} does not have xapi-sriov, so no VM gets VFs there.",
                 "Install the package on that host.",
             )
-        is_other, why = failure.details[0] == "SRIOV_BAD_ARGUMENT", str(failure)
+        is_other, why = failure.details[0] == "SRIOV_BAD_ARGUMENT", _why(failure)
     except Exception as error:
-        is_other, why = isinstance(error, OtherPlugin), str(error) or type(error).__name__
+        is_other, why = isinstance(error, OtherPlugin), _why(error)
     if is_other:
         said = f"answers `inventory` in another format than the master's xapi-sriov {VERSION}"
         return _other_version(member, said)
@@ -184,6 +184,13 @@ def _judged(
         f"`xe host-call-plugin host-uuid={member.uuid} plugin=sriov fn=inventory` within "
         f"{host_answers.SECONDS:.0f} s.",
     )
+
+
+def _why(error: Exception) -> str:
+    """In words that a full stop follows. Of what nobody foresaw the text says little without its type."""
+    is_foreseen = isinstance(error, (XapiError, SriovError, OSError, ValueError))
+    said = str(error) if is_foreseen else f"{type(error).__name__}: {error}"
+    return said.rstrip(".") or type(error).__name__
 
 
 def _other_version(member: Member, said: str) -> Problem:
