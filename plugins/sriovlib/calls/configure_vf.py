@@ -57,7 +57,7 @@ def _decided(host: Host, session: OwnSession, address: str, asked: Dict[str, Any
         )
     change = pf_change.begin(host, session, seen, pf)
     in_use.is_not_starting(address, change.seen)
-    record = next(one for one in change.vf_records() if one["address"] == address)
+    record = next(one for one in list_vfs.vf_records(change.seen, change.pool) if one["address"] == address)
     if record["state"] in (IN_USE, ASSIGNED):
         owner = record["assigned_to"]
         raise SriovError(

@@ -10,6 +10,7 @@ from ..pool import needed_by_xapi
 from ..safetext import plural
 from ..vf import in_use, inventory, module_parameter, pciback, restore
 from ..vf.inventory import ASSIGNED
+from ..vf.inventory_json import VfState
 from ..vf.module_parameter import Outlook, Parameter
 from ..vf.restore import Step
 from ..xapi.session import Xapi, XapiError
@@ -41,7 +42,7 @@ class Plan(NamedTuple):
 
     change: PfChange
     asked: int
-    vfs: List[Dict[str, Any]]  # that the PF has, as `list_vfs` shows them
+    vfs: List[VfState]  # that the PF has, see PfChange.vfs
     writes_file: bool
     step: Optional[Step]
     by_parameter: Optional[ByParameter]
@@ -51,13 +52,13 @@ class Plan(NamedTuple):
 def decide(change: PfChange, count: int, force: bool) -> Plan:
     """Refuses all that can be refused before anything was changed."""
     host, pf = change.host, change.pf
-    vfs = change.vf_records()
+    vfs = change.vfs()
     if count != len(vfs):
         needed_by_xapi.no_vm_has_a_vf(pf, vfs, change.pool, force)
         in_use.no_domain_has_a_vf(pf, change.seen)
     parameter = module_parameter.find(host, pf.driver)
     before, after = change.planned(with_count(count))
-    warnings = _lost([vf for vf in vfs if vf["state"] == ASSIGNED and vf["index"] >= count])
+    warnings = _lost([vf for vf in vfs if vf.state == ASSIGNED and vf.function.number >= count])
     by_parameter, step = None, None
     if parameter is not None:
         by_parameter = _by_parameter(change, parameter, count)
@@ -89,7 +90,7 @@ def wanted_of(change: PfChange, config: HostConfig) -> PfConfig:
 def announced(plan: Plan) -> Dict[str, Any]:
     """The answer of a dry run. What only driver and kernel can refuse is not known before."""
     change, step, by_parameter = plan.change, plan.step, plan.by_parameter
-    there = [vf["address"] for vf in plan.vfs]
+    there = [vf.address for vf in plan.vfs]
     after, would_change, warnings = len(there), plan.writes_file, []
     if by_parameter is not None:
         would_change |= by_parameter.text is not None or bool(by_parameter.take)
@@ -148,7 +149,7 @@ def unknown_to_xapi(change: PfChange, number: int, there: List[str]) -> bool:
         return True
 
 
-def _lost(vfs: List[Dict[str, Any]]) -> List[str]:
+def _lost(vfs: List[VfState]) -> List[str]:
     """Only a forced call comes so far."""
     if not vfs:
         return []

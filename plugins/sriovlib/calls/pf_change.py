@@ -1,7 +1,7 @@
 """What set_vf_count and configure_vf have in common: whether a PF may be changed, and its sections of
 /etc/sriov.conf, which are written first and put back where the change fails."""
 
-from typing import Any, Callable, Dict, List, NamedTuple, Tuple
+from typing import Callable, Dict, List, NamedTuple, Tuple
 
 from ..config import ini, pf_sections, sriov_conf
 from ..config.sriov_conf import HostConfig
@@ -11,8 +11,9 @@ from ..machine.pci import PhysicalFunction
 from ..pool import needed_by_xapi
 from ..pool.state import Pool
 from ..starts import release
-from ..vf import in_use
+from ..vf import host_inventory, in_use
 from ..vf.inventory import Inventory
+from ..vf.inventory_json import VfState
 from ..xapi.own_session import OwnSession
 from . import list_vfs
 
@@ -31,9 +32,10 @@ class PfChange(NamedTuple):
     pool: Pool
     macs: pf_sections.Macs
 
-    def vf_records(self) -> List[Dict[str, Any]]:
-        """The PF's VFs as `list_vfs` shows them."""
-        return [vf for vf in list_vfs.vf_records(self.seen, self.pool) if vf["pf"] == self.pf.address]
+    def vfs(self) -> List[VfState]:
+        """The PF's, with the states and VMs that `list_vfs` shows."""
+        own = [vf for vf in host_inventory.vf_states(self.seen) if vf.function.pf == self.pf.address]
+        return list_vfs.joined(self.seen, own, self.pool)
 
     def planned(self, edit: Edit) -> Tuple[HostConfig, HostConfig]:
         """The file as it is, and as `write` would make it."""

@@ -1,12 +1,15 @@
 """Whether a PF or VF may be changed, by what xapi knows: not while its networks or a VM need it. Pure."""
 
-from typing import Any, Dict, Mapping, Optional, Sequence, Union
+from typing import Mapping, Optional, Sequence, Union
 
 from ..errors import SriovError
 from ..machine.pci import PhysicalFunction
 from ..vf import in_use
 from ..vf.inventory import ASSIGNED, IN_USE, Inventory
+from ..vf.inventory_json import Owner, VfState
 from .state import Pool, Silence
+
+_UNKNOWN = Owner(None, None)
 
 
 def is_not_needed(pf: PhysicalFunction, seen: Inventory, pool: Pool) -> None:
@@ -27,18 +30,18 @@ def is_not_needed(pf: PhysicalFunction, seen: Inventory, pool: Pool) -> None:
         )
 
 
-def no_vm_has_a_vf(pf: PhysicalFunction, vfs: Sequence[Dict[str, Any]], pool: Pool, force: bool) -> None:
-    """Of the PF's VFs as `list_vfs` shows them: refuses while a running VM of this host has one, or one that
-    is starting; while another VM has one, unless forced."""
+def no_vm_has_a_vf(pf: PhysicalFunction, vfs: Sequence[VfState], pool: Pool, force: bool) -> None:
+    """Of the PF's VFs, with what xapi knows of them: refuses while a running VM of this host has one, or one
+    that is starting; while another VM has one, unless forced."""
     busy = pool.state.busy_on(pool.here.member.uuid)
-    running = [vf for vf in vfs if vf["state"] == IN_USE or (vf["assigned_to"] or {}).get("vm_uuid") in busy]
+    running = [vf for vf in vfs if vf.state == IN_USE or (vf.assigned_to and vf.assigned_to.vm_uuid in busy)]
     if running:
         raise SriovError(
             "SRIOV_VF_IN_USE",
             f"{pf.name}: VFs are in use by running or starting VMs: {owners(running)}.",
             f"Shut them down first{'; force=true does not change that' if force else ''}.",
         )
-    others = [vf for vf in vfs if vf["state"] == ASSIGNED]
+    others = [vf for vf in vfs if vf.state == ASSIGNED]
     if others and not force:
         raise SriovError(
             "SRIOV_VF_IN_USE",
@@ -48,15 +51,13 @@ def no_vm_has_a_vf(pf: PhysicalFunction, vfs: Sequence[Dict[str, Any]], pool: Po
         )
 
 
-def owners(vfs: Sequence[Dict[str, Any]]) -> str:
+def owners(vfs: Sequence[VfState]) -> str:
     """VMs and VFs, as in `web (0000:07:10.0)`."""
-    having = [(vf["assigned_to"] or {}, vf["address"]) for vf in vfs]
-    return ", ".join(
-        f"{owner.get('vm_name') or owner.get('vm_uuid') or 'a VM'} ({vf})" for owner, vf in having
-    )
+    having = [(vf.assigned_to or _UNKNOWN, vf.address) for vf in vfs]
+    return ", ".join(f"{owner.vm_name or owner.vm_uuid or 'a VM'} ({vf})" for owner, vf in having)
 
 
-def known(owners: Optional[Mapping[str, Any]], pool: Union[Pool, Silence]) -> Pool:
+def known(owners: Optional[Mapping[str, object]], pool: Union[Pool, Silence]) -> Pool:
     """The pool; refuses where it is not known who has which VF."""
     if isinstance(pool, Silence) or owners is None:
         why = pool.why if isinstance(pool, Silence) else "xenstore did not answer"
