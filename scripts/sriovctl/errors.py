@@ -69,7 +69,7 @@ _SENTENCES: Dict[str, Tuple[str, str]] = {
         "{0} is still booting, or has lost its master.",
         "Call again when it is up, or name another host of the pool.",
     ),
-    "HOST_DISABLED": ("{0} is disabled.", "Enable it: `xe host-enable`."),
+    "HOST_DISABLED": ("{0} is disabled.", "Enable it: `xe host-enable uuid=HOST`."),
     "RBAC_PERMISSION_DENIED": (
         "This user of {0} may not call {1}.",
         "Plugin calls take the role pool-admin: log in as a user who has it.",
@@ -89,7 +89,7 @@ _SENTENCES: Dict[str, Tuple[str, str]] = {
     "HOST_NOT_ENOUGH_PCPUS": ("{0} has {2} CPUs, and the VM has {1}.", "Give the VM fewer (VCPUs-max)."),
     "VM_REQUIRES_SR": (
         "{0} has no access to the storage of one of the VM's disks.",
-        "Plug that storage there (`xe pbd-plug`), or move the disk to shared storage.",
+        "Plug that storage there (`xe pbd-plug uuid=PBD`), or move the disk to shared storage.",
     ),
     "VM_REQUIRES_NETWORK": (
         "{0} has no port in the network of one of the VM's VIFs.",
@@ -108,7 +108,7 @@ _SENTENCES: Dict[str, Tuple[str, str]] = {
     # why it does not move it, or what else was asked of it (xapi_vm_lifecycle.ml, check_operation_error)
     "OPERATION_BLOCKED": (
         "That is blocked: {2}.",
-        "`xe vm-param-get param-name=blocked-operations` lists all that is blocked.",
+        "`xe vm-param-get uuid=VM param-name=blocked-operations` lists all that is blocked.",
     ),
     "OTHER_OPERATION_IN_PROGRESS": ("{0} is at another operation with it: {3}.", "Wait for that."),
     "VM_HAS_PCI_ATTACHED": ("The VM has VFs or other PCI devices.", "It moves when it is shut down."),

@@ -113,6 +113,17 @@ def host(pool: Pool, typed: str) -> Host:
     return chosen("host", typed, pool.hosts, lambda one: (one.name, one.uuid, one.address))
 
 
+def word(pool: Pool, one: Host) -> str:
+    """What stands for the host in a command that is shown: its name where a shell takes that as it is, and
+    no other host has it."""
+    if re.fullmatch(r"\w[\w.-]*", one.name):
+        try:
+            return one.name if host(pool, one.name) == one else one.uuid
+        except Failed:
+            pass
+    return one.uuid
+
+
 def hosts(pool: Pool, typed: Sequence[str]) -> List[Host]:
     """Those that were typed, each once; of none typed all."""
     found = [host(pool, text) for text in typed] if typed else pool.hosts
@@ -218,5 +229,7 @@ def vf(pool: Pool, typed: str) -> Tuple[Host, str]:
     of = port(pool, f"{where}/{pf}" if where else pf)
     found = [one for one in pool.plugin(of.host, "list_vfs", pf=of.pf) if one["index"] == int(index)]
     if not found:
-        raise Failed("NOT_FOUND", f"{of} has no VF {index}.", f"`sriovctl vfs {of.host.name}` lists its VFs.")
+        raise Failed(
+            "NOT_FOUND", f"{of} has no VF {index}.", f"`sriovctl vfs {word(pool, of.host)}` lists its VFs."
+        )
     return of.host, str(found[0]["address"])

@@ -5,11 +5,10 @@ What is done goes by what the pool says at that moment, never by what was sent: 
 xapi may have done it all the same.
 """
 
-import shlex
 import time
 from typing import Any, Dict, List, NamedTuple, NoReturn, Optional, Union
 
-from . import migration, tasks, undone
+from . import migration, names, tasks, undone
 from .errors import INTERRUPTED, Failed, as_failed
 from .names import Vm
 from .pool import Host, Pool
@@ -40,8 +39,8 @@ class Move(NamedTuple):
 
     def command(self, host: Host, starts: bool) -> str:
         """What a person types to have the VM there."""
-        words = ["sriovctl", "relocate", self.vm.uuid, host.name, *(["--start"] if starts else [])]
-        return f"`{' '.join(map(shlex.quote, words))}`"
+        start = " --start" if starts else ""
+        return f"`sriovctl relocate {self.vm.uuid} {names.word(self.pool, host)}{start}`"
 
 
 def assignment(pool: Pool, vm: Vm) -> Dict[str, Any]:
@@ -49,7 +48,7 @@ def assignment(pool: Pool, vm: Vm) -> Dict[str, Any]:
     found = pool.master("list_assignments", vm_uuid=vm.uuid)["vms"]
     if found and found[0]["requests"]:
         return dict(found[0])
-    hint = "Without VFs it moves as any VM does: `xe vm-migrate`."
+    hint = f"Without VFs it moves as any VM does: `xe vm-migrate uuid={vm.uuid} host=HOST`."
     if found and found[0]["others"]:
         hint = f"Its entries were written by hand: `sriovctl adopt {vm.uuid}` makes requests of them."
     raise Failed("NO_REQUESTS", f"VM {vm.name} has no request for a VF.", hint)
@@ -66,7 +65,7 @@ def planned(
         raise Failed(
             "PARKED",
             f"{name} is parked: it has no VFs to move.",
-            f"`sriovctl unpark {vm.uuid} --on {shlex.quote(target.name)}` gives it VFs there.",
+            f"`sriovctl unpark {vm.uuid} --on {names.word(pool, target)}` gives it VFs there.",
         )
     if state not in ("Running", "Halted"):
         raise Failed("VM_BAD_POWER_STATE", f"{name} is {state.lower()}.", "Resume or unpause it first.")
@@ -103,7 +102,8 @@ def check_operations(vm: Vm, ran: bool, starts: bool, again: str) -> None:
             raise Failed(
                 "OPERATION_BLOCKED",
                 f"Somebody has blocked {operation} of {name}: {why}.",
-                "Lift that first (`xe vm-param-remove param-name=blocked-operations`).",
+                f"Lift that first: `xe vm-param-remove uuid={vm.uuid} param-name=blocked-operations "
+                f"param-key={operation}`.",
             )
     if ran and "clean_shutdown" not in record["allowed_operations"]:
         raise Failed(

@@ -2,6 +2,7 @@
 
 import errno
 import http.client
+import shlex
 import socket
 import ssl
 from typing import Any, List, NamedTuple, Optional, Tuple
@@ -60,7 +61,7 @@ class NotVerified(Failed):
 
     def __init__(self, address: Address, reason: str) -> None:
         said = f"The certificate of {address} cannot be verified: {reason}."
-        super().__init__("CERTIFICATE_NOT_VERIFIED", said, _FRESH.format(address))
+        super().__init__("CERTIFICATE_NOT_VERIFIED", said, _FRESH.format(shlex.quote(str(address))))
         self.reason = reason
 
 
@@ -119,7 +120,7 @@ def _look(address: Address, accepted: Accepted, shown: Certificate) -> None:
         raise Failed(
             "CERTIFICATE_CHANGED",
             f"{address} shows another certificate than before: {shown.fingerprint}.",
-            _FRESH.format(address),
+            _FRESH.format(shlex.quote(str(address))),
         )
 
 

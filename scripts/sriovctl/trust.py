@@ -6,6 +6,7 @@ addresses (xen-api: ocaml/gencert/selfcert.ml, ocaml/xapi-aux/networking_info.ml
 `host.refresh_server_certificate` is called or one is installed. No CA knows it, so it is kept here.
 """
 
+import shlex
 import sys
 from typing import List
 
@@ -55,7 +56,7 @@ def take(client: Client, address: Address, shown: Certificate, reason: str) -> N
             f"The certificate of {address} cannot be verified: {reason}. Its fingerprint is "
             f"{shown.fingerprint}, and nobody can be asked whether that is right.",
             f"Compare it in the host's dom0 (`{IN_DOM0}`), then give --fingerprint, or type "
-            f"`sriovctl trust {address}` at a terminal.",
+            f"`sriovctl trust {shlex.quote(str(address))}` at a terminal.",
         )
     client.say(f"The certificate of {address} cannot be verified: {reason}.")
     describe(client, shown)
@@ -84,7 +85,7 @@ def changed(address: Address, shown: Certificate, known: str) -> Failed:
         f"{address} shows another certificate than the one that was taken for it: someone may listen in. "
         f"Shown: {shown.fingerprint}. Taken: {known}.",
         f"If it was renewed (`xe host-refresh-server-certificate`, or the host was reinstalled), compare "
-        f"the new one and take it: `sriovctl trust {address}`.",
+        f"the new one and take it: `sriovctl trust {shlex.quote(str(address))}`.",
     )
 
 

@@ -83,8 +83,8 @@ def test_why_a_vm_has_vfs_on_one_host_only(pool: Pool, ctl: Ctl) -> None:
     assert "SRIOV" not in said.out
     pool.unassign(others[0])
     assert "host2: It would get VFs here: " in ctl("explain", "web").err
-    pool.vm("plain")
-    assert "asks for no VF. `sriovctl assign plain --network NET`" in ctl("explain", "plain").err
+    plain = pool.vm("plain")
+    assert f"asks for no VF. `sriovctl assign {plain} --network NET`" in ctl("explain", "plain").err
 
 
 def test_master_is_asked_once_for_all_hosts(pool: Pool, ctl: Ctl, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -124,7 +124,7 @@ def test_suspended_and_resumed_elsewhere(pool: Pool, ctl: Ctl, web: str) -> None
     assert "`migrate_vm` with" in ctl("doctor").err
     assert ctl("vms", "web", "--columns", "POWER,STATE").rows[1] == ["suspended", "detached"]
     waits = ctl("attach", "web").err
-    assert "`sriovctl resume web`" in waits
+    assert f"`sriovctl resume {web}`" in waits
     assert "None of its VFs" not in waits
     said = ctl("resume", "web", "host2", "--unconfirmed")
     assert said.status == 0, said.err

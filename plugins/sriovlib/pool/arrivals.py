@@ -54,7 +54,7 @@ def check(call: Call, entry: Entry) -> None:
     else:
         why = None
     if why is not None and not runs:
-        raise SriovError("SRIOV_BUSY", *untold(call.vm_name, there.name, str(why))) from why
+        raise SriovError("SRIOV_BUSY", *untold(call.vm_name, there, str(why))) from why
 
 
 def may_be_on(entry: Entry) -> Optional[str]:
@@ -86,9 +86,11 @@ def unknown(vm_name: str, there: str, was: Optional[str]) -> Said:
     )
 
 
-def untold(vm_name: str, there: str, why: str) -> Said:
+def untold(vm_name: str, there: Member, why: str) -> Said:
     """It is halted for xapi, and it is not known whether it has a domain there."""
+    dead = f"`xe host-declare-dead uuid={there.uuid}`"
     return Said(
-        f"VM {vm_name} was being moved to host {there}, which does not tell whether it runs there: {why}",
-        "Call again when that host answers; if it is down for good, `xe host-declare-dead` it.",
+        f"VM {vm_name} was being moved to host {there.name}, which does not tell whether it runs there: "
+        f"{why}",
+        f"Call again when that host answers; if it is down for good: {dead}.",
     )

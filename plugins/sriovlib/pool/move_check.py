@@ -30,7 +30,7 @@ class Wish(NamedTuple):
 def source(at: Work) -> str:
     """The host where the VM runs; refuses one that does not."""
     if not at.entry.requests:
-        hint = "Without VFs it moves as any VM does: `xe vm-migrate`."
+        hint = f"Without VFs it moves as any VM does: `xe vm-migrate uuid={at.vm.uuid} host=HOST`."
         if at.vm.named:
             adopt = f"`adopt_vm` with vm_uuid={at.vm.uuid} makes requests of them"
             hint = f"Its entries were written by hand: {adopt}."
@@ -116,7 +116,9 @@ def check(at: Work, wish: Wish) -> None:
         _must_have_vifs(at)
     if not target.enabled:
         raise SriovError(
-            CANNOT, f"Host {target.name} is disabled.", "Enable it (`xe host-enable`), or use another."
+            CANNOT,
+            f"Host {target.name} is disabled.",
+            f"Enable it (`xe host-enable uuid={target.uuid}`), or use another.",
         )
     try:
         at.xapi.call("VM.assert_can_boot_here", at.vm.ref, target.ref)

@@ -26,7 +26,7 @@ def is_not_needed(pf: PhysicalFunction, seen: Inventory, pool: Pool) -> None:
         raise SriovError(
             "SRIOV_NEEDED_BY_DOM0",
             f"A VF of {pf.name} is dom0's interface {sorted(needed)[0]}, and its PIF is attached.",
-            "Unplug and forget that PIF first (`xe pif-unplug`, `xe pif-forget`).",
+            "Unplug and forget that PIF first (`xe pif-unplug uuid=PIF`, `xe pif-forget uuid=PIF`).",
         )
 
 

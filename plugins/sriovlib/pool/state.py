@@ -35,7 +35,11 @@ OnHost = Dict[Tuple[str, str], str]  # UUID of a host, and address -> UUID of a 
 STARTS = {"start", "start_on", "resume", "resume_on"}
 _NO_VMS = (
     ("is_a_snapshot", "a snapshot", "Give the UUID of its VM."),
-    ("is_a_template", "a template", "Make a VM of it first (`xe vm-install`)."),
+    (
+        "is_a_template",
+        "a template",
+        "Make a VM of it first: `xe vm-install template=TEMPLATE new-name-label=NAME`.",
+    ),
     ("is_control_domain", "a host's control domain", "Give the UUID of a VM."),
 )
 
@@ -311,9 +315,11 @@ def explained(entry: Entry, vm: Vm, keys: Sequence[Key]) -> Entry:
 
 def put_right(uuid: str, keys: Sequence[Key]) -> str:
     """What to do with a VM's key that cannot be read: with the last one, where there are several."""
+    import shlex  # it loads `re`, and few keys cannot be read
+
     remove = (
-        "Correct it; or remove it (`xe pool-param-remove uuid=POOL param-name=other-config "
-        f"param-key={keys[-1].name}`)"
+        "Correct it; or remove it (`xe pool-param-remove uuid=$(xe pool-list --minimal) "
+        f"param-name=other-config param-key={shlex.quote(keys[-1].name)}`)"
     )
     if len(keys) > 1:
         return f"{remove}: then {keys[-2].name} counts, and `reinstate_vfs` applies it to the VM."
@@ -373,7 +379,8 @@ def must_be_halted(vm: Vm, starting: bool = False) -> None:
         raise SriovError(
             "SRIOV_VM_NOT_HALTED",
             f"{name} is suspended, and needs the same VFs when it is resumed.",
-            "Resume it and shut it down first; or `xe vm-reset-powerstate --force`, which loses its memory.",
+            "Resume it and shut it down first; or, which loses its memory: "
+            f"`xe vm-reset-powerstate uuid={vm.uuid} --force`.",
         )
     if vm.power_state != "Halted":
         raise SriovError(

@@ -56,7 +56,8 @@ def resume(
     view = _look(host, Xapi(host, session), ref, record)
     refusals = judge.judge(view)
     if refusals:
-        hint = "Resume it where it was suspended, or shut it down (`xe vm-shutdown --force`) and start it."
+        shut_down = f"`xe vm-shutdown uuid={record['uuid']} --force`"
+        hint = f"Resume it where it was suspended, or shut it down ({shut_down}) and start it."
         raise refused([refusal._replace(hint=hint) if refusal.curable else refusal for refusal in refusals])
     return _permitted(host, session, view, plugs)
 

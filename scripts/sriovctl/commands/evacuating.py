@@ -1,7 +1,6 @@
 """evacuate: a host is emptied of its VMs, those with VFs too, before somebody works on it."""
 
 import argparse
-import shlex
 from typing import Dict, List
 
 from sriovlib.safetext import plural
@@ -109,7 +108,7 @@ def _told(host: Host, leaving: List[Leaving]) -> str:
 def _empty(client: Client, host: Host, leaving: List[Leaving], asked: Dict[str, str]) -> int:
     pool = client.pool
     first = [one for one in leaving if one.how != BY_XAPI]
-    again = f"`sriovctl evacuate {shlex.quote(host.name)}` goes on from what there is then."
+    again = f"`sriovctl evacuate {names.word(pool, host)}` goes on from what there is then."
     try:
         with client.progress(f"Evacuating host {host.name}") as progress:
 

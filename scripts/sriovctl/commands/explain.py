@@ -1,7 +1,6 @@
 """explain: why a VM has its VFs, or cannot have them, on each host of the pool."""
 
 import argparse
-import shlex
 from typing import Any, Dict, Iterator, List, NamedTuple, Optional, Sequence
 
 from sriovlib.safetext import listed
@@ -61,7 +60,7 @@ def _say(
 ) -> None:
     if not (row and row["requests"]):
         other = f" Its entries `{row['pci']}` are not ours." if row and row["pci"] else ""
-        how = f"`sriovctl assign {shlex.quote(vm.name)} --network NET`"
+        how = f"`sriovctl assign {vm.uuid} --network NET`"
         client.say(f"VM {vm.name} asks for no VF.{other} {how} gives it one.")
     for request in row["requests"] if row else []:
         shown = client.pool.called(request["by"], request["value"])
@@ -116,7 +115,7 @@ def _migrates(pool: Pool, vm: Vm, others: Sequence[Host]) -> Iterator[str]:
     """Whether it can be moved with its VFs to the first of these hosts, as far as that is known before."""
     if not others:
         return
-    command = f"`sriovctl migrate {vm.uuid} {shlex.quote(others[0].name)}`"
+    command = f"`sriovctl migrate {vm.uuid} {names.word(pool, others[0])}`"
     where = {"vm_uuid": vm.uuid, "host_uuid": others[0].uuid}
     moves = "moves it while it runs, over its VIFs meanwhile, with VFs there."
     try:

@@ -1,7 +1,6 @@
 """Commands for the VFs of a running VM: it moves with them, is suspended and resumed, or goes on without."""
 
 import argparse
-import shlex
 from typing import Dict
 
 from sriovlib.pool import GUEST_MOST_SECONDS, GUEST_SECONDS
@@ -101,7 +100,7 @@ def detach(client: Client, args: argparse.Namespace) -> int:
     client.show(of_vm(vm, answer["detached"]), TAKEN)
     client.warnings(answer)
     client.say(
-        f"VM {vm.name} runs on, without its VFs. `sriovctl attach {shlex.quote(vm.name)}` gives them back."
+        f"VM {vm.name} runs on, without its VFs. `sriovctl attach {vm.uuid}` gives them back."
         if answer["changed"]
         else f"VM {vm.name} is without its VFs already."
     )
@@ -150,7 +149,7 @@ def suspend(client: Client, args: argparse.Namespace) -> int:
 
 def _resumes(vm: names.Vm) -> str:
     return (
-        f"`sriovctl resume {shlex.quote(vm.name)}` resumes it, here or on another host, and gives it VFs by "
+        f"`sriovctl resume {vm.uuid}` resumes it, here or on another host, and gives it VFs by "
         "a move in its place, which takes `--unconfirmed` where `migrate` does."
     )
 

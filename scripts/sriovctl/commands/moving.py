@@ -1,7 +1,6 @@
 """Commands that move a VM with VFs to another host, and that take its VFs away for a while."""
 
 import argparse
-import shlex
 from typing import List
 
 from .. import names, relocation
@@ -82,7 +81,7 @@ def park(client: Client, args: argparse.Namespace) -> int:
             client.say(f"VM {vm.name} is parked already.")
         else:
             client.did(
-                f"VM {vm.name} is parked and starts without VFs. `sriovctl unpark {shlex.quote(vm.name)}` "
+                f"VM {vm.name} is parked and starts without VFs. `sriovctl unpark {vm.uuid}` "
                 "gives it VFs for its requests again, with the same settings and MACs.",
                 f"park VM {vm.name}",
             )

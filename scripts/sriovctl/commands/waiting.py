@@ -1,6 +1,7 @@
 """wait: for scripts, until a VM runs with its VFs or a host is ready."""
 
 import argparse
+import shlex
 import time
 from typing import Any, Callable, Dict, Tuple
 
@@ -26,7 +27,9 @@ def running_with_vfs(client: Client, name: str) -> Tuple[bool, str]:
     wanted = {request["vf"] for row in answer["vms"] for request in row["requests"]}
     if not wanted:
         raise Failed(
-            "NO_REQUEST", f"VM {vm.name} asks for no VF.", f"`sriovctl assign {vm.name}` gives it one."
+            "NO_REQUEST",
+            f"VM {vm.name} asks for no VF.",
+            f"`sriovctl assign {vm.uuid} --network NET` gives it one.",
         )
     host = client.pool.host(vm.record["resident_on"])
     if host is None:
@@ -78,7 +81,7 @@ def wait(client: Client, args: argparse.Namespace) -> int:
 
 
 def _look(args: argparse.Namespace) -> str:
-    return f"status {args.name}" if args.condition == "ready" else f"explain {args.name}"
+    return f"{'status' if args.condition == 'ready' else 'explain'} {shlex.quote(args.name)}"
 
 
 def _arguments(parser: argparse.ArgumentParser) -> None:

@@ -7,7 +7,7 @@ record that another one goes on from, and nothing is put right by a `finally` th
 import threading
 from typing import Callable, Dict, List
 
-from .. import clock
+from .. import clock, names
 from ..errors import Failed
 from ..pool import Host, Pool
 from . import pinned_vms, steps
@@ -212,7 +212,7 @@ class Hosts:
         return Failed(
             "NOT_VERIFIED",
             f"Host {found.host.name} was set up and is not as it should be: {'; '.join(missing)}.",
-            f"`sriovctl doctor {found.host.name}` says what keeps it.",
+            f"`sriovctl doctor {names.word(self.pool, found.host)}` says what keeps it.",
         )
 
     # -- back in service ---------------------------------------------------------------------------------

@@ -37,7 +37,7 @@ def _elsewhere(seen: Seen, vm: Vm, entry: Entry) -> Optional[Said]:
         return arrivals.unknown(name, there.name, was) if vm.uuid in domains else None
     if vm.is_running:
         return None
-    said = arrivals.untold(name, there.name, "it did not answer, or its xenstore did not.")
+    said = arrivals.untold(name, there, "it did not answer, or its xenstore did not.")
     return said._replace(hint=f"Until then its start is refused, and so is `attach_vfs`. {said.hint}")
 
 
