@@ -97,7 +97,7 @@ class SmallPool(OwnSession):
 
     def _events(self, classes: List[str]) -> Dict[str, Any]:
         """All objects are new. It does not say when its xapi started, so nothing is kept of them."""
-        pool = {"OpaqueRef:pool": {"master": HOST, "other_config": self.ledger}}
+        pool = {"OpaqueRef:pool": {"master": HOST, "other_config": self.ledger, "gui_config": {}}}
         objects = {"pool": pool, "vm": self.vms}
         return {
             "events": [

@@ -7,7 +7,7 @@ import pytest
 from interference import all_cuts, calls_watched, xapi_fails
 from live_moves import running_with_vf
 from managed_pool import Pool
-from sriovlib.pool import FIELD, custom_field
+from sriovlib.pool import FIELD, FIELD_DEFINITIONS, FIELD_WISH, custom_field
 from sriovlib.pool.alerts import check
 
 VF, NEXT_VF = "0000:07:10.0", "0000:07:10.2"
@@ -22,9 +22,9 @@ NONE = "<CustomFieldDefinitions />"
 def want(pool: Pool, wish: Optional[str]) -> None:
     """The administrator does, and the master looks."""
     (ref,) = pool.api("pool.get_all")
-    pool.api("pool.remove_from_other_config", ref, custom_field.KEY)
+    pool.api("pool.remove_from_other_config", ref, FIELD_WISH)
     if wish is not None:
-        pool.api("pool.add_to_other_config", ref, custom_field.KEY, wish)
+        pool.api("pool.add_to_other_config", ref, FIELD_WISH, wish)
     check.check(pool.box.master.machine)
 
 
@@ -99,15 +99,44 @@ def test_nothing_is_written_that_is_so_already(pool: Pool) -> None:
 def test_no_takes_it_away_and_other_words_change_nothing(pool: Pool) -> None:
     vm = pool.with_vf("web")
     (ref,) = pool.api("pool.get_all")
-    pool.api("pool.add_to_gui_config", ref, custom_field.DEFINITIONS, OTHERS)
+    pool.api("pool.add_to_gui_config", ref, FIELD_DEFINITIONS, OTHERS)
     want(pool, "yes")
     assert field(pool, vm)
-    for wish in (None, "perhaps\n"):
+    for wish in (None, "perhaps\n", ""):
         want(pool, wish)
         assert field(pool, vm)
-    assert "takes yes or no" in pool.log(pool.one)
-    want(pool, "no")
+    want(pool, " No ")
     assert (field(pool, vm), definitions(pool)) == (None, OTHERS)
+
+
+@pytest.mark.story
+def test_wish_that_is_none_is_a_conflict(pool: Pool) -> None:
+    """Until it is put right; the answer that was kept of the same pool without it is not given again."""
+    vm = pool.with_vf("web")
+    assert pool.codes() == []
+    for wish, shown in (("perhaps\n", "`perhaps`"), ("", "``")):
+        want(pool, wish)
+        pool.conflict("CONFIG_ERROR", f"sriov-custom-field is {shown}", "takes yes or no", vms=[])
+        assert pool.conflicts(vm=vm) == []
+    for right in ("TRUE", "off", None):
+        want(pool, right)
+        assert pool.codes() == []
+
+
+@pytest.mark.story
+def test_definitions_that_xencenter_cannot_have_written_are_a_conflict(pool: Pool) -> None:
+    """Ours cannot be added to them, so they are left alone, and the VMs' fields are written all the same."""
+    vm = pool.with_vf("web")
+    (ref,) = pool.api("pool.get_all")
+    pool.api("pool.add_to_gui_config", ref, FIELD_DEFINITIONS, "no XML")
+    assert pool.codes() == []
+    want(pool, "yes")
+    assert (bool(field(pool, vm)), definitions(pool)) == (True, "no XML")
+    pool.conflict("CONFIG_ERROR", "pool.gui_config:XenCenter.CustomFields", "XenCenter does not show", vms=[])
+    pool.api("pool.remove_from_gui_config", ref, FIELD_DEFINITIONS)
+    assert pool.codes() == []
+    want(pool, "yes")
+    assert read(definitions(pool)) == [("sriov", "String")]
 
 
 @pytest.mark.story
@@ -116,8 +145,8 @@ def test_definitions_of_others_outlive_a_check_that_is_killed(pool: Pool) -> Non
     pool.with_vf("web")
     (ref,) = pool.api("pool.get_all")
     pool.api("pool.add_to_gui_config", ref, "another", "key")
-    pool.api("pool.add_to_gui_config", ref, custom_field.DEFINITIONS, OTHERS)
-    pool.api("pool.add_to_other_config", ref, custom_field.KEY, "yes")
+    pool.api("pool.add_to_gui_config", ref, FIELD_DEFINITIONS, OTHERS)
+    pool.api("pool.add_to_other_config", ref, FIELD_WISH, "yes")
     with_ours = custom_field.with_ours(OTHERS)
     for number in all_cuts(lambda: check.check(pool.one.machine)):
         assert definitions(pool) in (OTHERS, with_ours), number

@@ -72,6 +72,18 @@ def test_host_that_hangs_costs_no_more_than_its_patience(pool: Pool, ctl: Ctl) -
     assert "(NO_ANSWER)" in said.err
 
 
+def test_wish_for_the_custom_field_that_is_none(pool: Pool, ctl: Ctl) -> None:
+    (ref,) = pool.api("pool.get_all")
+    pool.api("pool.add_to_other_config", ref, "sriov-custom-field", "always")
+    for command in ("doctor", "conflicts"):
+        said = ctl(command)
+        assert "CONFIG_ERROR" in said.out + said.err, command
+        assert "sriov-custom-field is `always`, and takes yes or no" in said.out + said.err, command
+        assert "other-config:sriov-custom-field=yes` has it kept" in said.out + said.err, command
+    assert 'sriov_conflicts{pool="host1",code="CONFIG_ERROR"' in ctl("metrics").out
+    assert ctl("map").status == 0
+
+
 def test_why_a_vm_has_vfs_on_one_host_only(pool: Pool, ctl: Ctl) -> None:
     web = pool.with_vf("web", on=pool.one)
     others = [pool.with_vf(f"other{number}", on=pool.other) for number in range(4)]

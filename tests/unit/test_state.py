@@ -79,7 +79,7 @@ class RecordedXapi(Xapi):
         "VM.get_all_records_where": {},
     }
     objects: ClassVar[Dict[str, Any]] = {
-        "pool": {"OpaqueRef:pool": {"master": "OpaqueRef:host", "other_config": {}}},
+        "pool": {"OpaqueRef:pool": {"master": "OpaqueRef:host", "other_config": {}, "gui_config": {}}},
         "vm": {
             "v1": vm("2", "halted", "Halted", pci="0/0000:07:10.0,1/0000:07:10.2"),
             "v2": vm("3", "running", "Running", pci="0/0000:07:10.0"),

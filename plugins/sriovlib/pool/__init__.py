@@ -4,6 +4,9 @@
 MARK = "sriov-vm"
 # Its VFs, for people to read (see custom_field):
 FIELD = "XenCenter.CustomFields.sriov"
+# And of pool.other_config, whether VMs have that; and of pool.gui_config, which of them XenCenter shows.
+FIELD_WISH = "sriov-custom-field"
+FIELD_DEFINITIONS = "XenCenter.CustomFields"
 
 # That a guest has to let its VFs go: where nothing is said, and at most.
 GUEST_SECONDS, GUEST_MOST_SECONDS = 60, 600

@@ -11,14 +11,13 @@ from typing import Dict, Iterable, Optional
 
 from ..config import ini
 from ..machine.host import Host
-from ..safetext import line, listed
+from ..safetext import listed
 from ..xapi.session import Xapi, XapiFailure
-from . import FIELD
+from . import FIELD, FIELD_DEFINITIONS
 from .conflicts.view import DETACHED, Seen
 from .state import Vm
 
-KEY = "sriov-custom-field"
-DEFINITIONS, _, NAME = FIELD.rpartition(".")
+NAME = FIELD.rpartition(".")[2]
 SHOWN = 20
 
 _OURS = re.compile(rf'<CustomFieldDefinition\s[^<>]*\bname="{NAME}"[^<>]*/>')
@@ -28,21 +27,23 @@ _END = "</CustomFieldDefinitions>"
 _NONE = re.compile(r"\s*(<CustomFieldDefinitions\s*/>\s*)?")
 
 
-def keep(host: Host, xapi: Xapi, seen: Seen, copies: Iterable[str], wish: Optional[str]) -> None:
-    """What the key says, on the master. `wish`: its value; `copies`: the templates and snapshots that took
-    the field from their VM, as references: they have no VFs. Raises XapiError; what xapi refuses of one VM,
-    which may be gone by now, is logged."""
-    if wish is None:
+def is_wanted(wish: str) -> Optional[bool]:
+    """By the value of the key; None: it is none."""
+    return ini.boolean(wish.strip())
+
+
+def keep(host: Host, xapi: Xapi, seen: Seen, copies: Iterable[str]) -> None:
+    """What the key says, on the master. `copies`: the templates and snapshots that took the field from their
+    VM, as references: they have no VFs. Raises XapiError; what xapi refuses of one VM, which may be gone by
+    now, is logged."""
+    wanted = is_wanted(seen.state.field_wish or "")
+    if wanted is None:  # what is there and no wish is a conflict, see conflicts.field
         return
-    if wish.lower() not in (*ini.TRUE, *ini.FALSE):
-        host.log(f"pool.other_config:{KEY} is `{line(wish, 80)}`, and takes yes or no")
-        return
-    is_wanted = wish.lower() in ini.TRUE
-    _define(host, xapi, seen.state.pool_ref, is_wanted)
+    _define(xapi, seen.state.pool_ref, wanted)
     for uuid, vm in seen.state.vms.items():
         if uuid in seen.state.unreadable:
             continue
-        before, now = vm.other_config.get(FIELD), text(seen, vm) if is_wanted else None
+        before, now = vm.other_config.get(FIELD), text(seen, vm) if wanted else None
         if before != now:
             _write(host, xapi, vm.ref, before is not None, now)
     for ref in copies:
@@ -74,15 +75,13 @@ def _write(host: Host, xapi: Xapi, ref: str, is_there: bool, now: Optional[str])
         host.log(f"VM {ref}: {FIELD}: {failure}")
 
 
-def _define(host: Host, xapi: Xapi, pool: str, is_wanted: bool) -> None:
+def _define(xapi: Xapi, pool: str, wanted: bool) -> None:
     """In one write: the definitions are people's, and there is no other place to have them from again."""
     config = xapi.call("pool.get_gui_config", pool)
-    before = config.get(DEFINITIONS, "")
-    now = with_ours(before) if is_wanted else _OURS.sub("", before)
-    if now is None:
-        host.log(f"pool.gui_config:{DEFINITIONS} is not as XenCenter writes it, so XenCenter shows no VFs")
-    elif now != before:
-        xapi.call("pool.set_gui_config", pool, {**config, DEFINITIONS: now})
+    before = config.get(FIELD_DEFINITIONS, "")
+    now = with_ours(before) if wanted else _OURS.sub("", before)
+    if now not in (None, before):
+        xapi.call("pool.set_gui_config", pool, {**config, FIELD_DEFINITIONS: now})
 
 
 def with_ours(definitions: str) -> Optional[str]:

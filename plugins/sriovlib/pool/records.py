@@ -27,7 +27,7 @@ from typing import Any, Callable, Dict, List, Mapping, NamedTuple, Optional, Seq
 from .. import digest
 from ..machine.host import RUN_FOLDER, Host
 from ..xapi.session import SOCKET, Xapi, XapiFailure
-from . import FIELD, kept_file, pci_entries, pinning
+from . import FIELD, FIELD_DEFINITIONS, FIELD_WISH, kept_file, pci_entries, pinning
 from .ledger import MARK, NAMES
 from .networks import NULL, Record
 
@@ -77,7 +77,10 @@ _FIELDS: Dict[str, Dict[str, Any]] = {
 }
 # And of these maps the keys that this is true of.
 _KEYS: Dict[str, Dict[str, Callable[[str], object]]] = {
-    "pool": {"other_config": lambda name: name.startswith(NAMES)},
+    "pool": {
+        "other_config": lambda name: name.startswith(NAMES) or name == FIELD_WISH,
+        "gui_config": {FIELD_DEFINITIONS}.__contains__,
+    },
     "host": {
         "guest_VCPUs_params": {"mask"}.__contains__,
         "software_version": {"xapi_build", "product_brand", "product_version"}.__contains__,

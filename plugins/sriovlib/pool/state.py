@@ -23,7 +23,7 @@ from ..errors import SriovError
 from ..machine.pci import PhysicalFunction
 from ..safetext import is_uuid, line, shortened
 from ..xapi.session import Xapi, XapiFailure
-from . import checked_keys, hosts, ledger, numa, pci_entries, pinning
+from . import FIELD_DEFINITIONS, FIELD_WISH, checked_keys, hosts, ledger, numa, pci_entries, pinning
 from .hosts import OwnHost
 from .ledger import MARK, Entry, Key
 from .networks import NULL, Record
@@ -94,6 +94,8 @@ class PoolState(NamedTuple):
     vms: Dict[str, Vm]  # real ones: no templates, snapshots, control domains
     asked: Optional[FrozenSet[str]] = None  # the VMs that were asked for, where not all were
     ha_enabled: bool = False
+    field_wish: Optional[str] = None  # see custom_field
+    field_definitions: str = ""
 
     def entry(self, uuid: str) -> Entry:
         """The VM's in the ledger; refuses one that cannot be read."""
@@ -286,7 +288,16 @@ def _of_pool(told: Told, read_keys: ReadKeys) -> PoolState:
     ((ref, pool),) = told["pool"].items()
     entries, unreadable, keys = read_keys(pool["other_config"])
     return PoolState(
-        ref, pool["master"], keys, entries, unreadable, {}, frozenset(), bool(pool["ha_enabled"])
+        ref,
+        pool["master"],
+        keys,
+        entries,
+        unreadable,
+        {},
+        frozenset(),
+        bool(pool["ha_enabled"]),
+        pool["other_config"].get(FIELD_WISH),
+        pool["gui_config"].get(FIELD_DEFINITIONS, ""),
     )
 
 

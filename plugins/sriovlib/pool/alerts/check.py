@@ -38,7 +38,7 @@ def check(host: Host) -> None:
             now = find.find(seen, time.time())
             found = {alert: text for alert, text in now.items() if alert in before or alert in told}
         messages.settle(host, Xapi(host, session), found, lambda alert: find.is_over(seen, alert))
-        custom_field.keep(host, records.xapi, seen, records.with_field(), keys.get(custom_field.KEY))
+        custom_field.keep(host, records.xapi, seen, records.with_field())
 
 
 def _look(host: Host, session: OwnSession, records: Records) -> Seen:

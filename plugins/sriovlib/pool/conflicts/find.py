@@ -4,7 +4,7 @@ from typing import Dict, Iterator, List, Sequence, Tuple
 
 from ...safetext import listed, shortened
 from .. import state
-from . import by_hand, ha, invalid, leases, moving, settings
+from . import by_hand, field, ha, invalid, leases, moving, settings
 from .view import ENTRY_CODES, Conflict, Seen
 
 MOST = 20
@@ -27,6 +27,7 @@ def find(seen: Seen) -> List[Conflict]:
         settings.unlike_requests,
         invalid.devices,
         ha.nowhere_else,
+        field.not_understood,
     ):
         found += check(seen)
     found += by_hand.giving_way(seen, found)
