@@ -13,7 +13,8 @@ had when it was asked. All is read anew where that cannot be sure:
 - Of destroyed objects xapi knows the last 256 to 512 of a class (db_cache_types.ml, Table.remove): where
   there are more objects here than it counts, we were not told of one. An object that goes while xapi answers
   is counted, and not in the answer: a new one is asked for once more, and one that was known is as it was
-  known, until the next time.
+  known, until the next time. So is one of which we were not told, where just then a new one goes: there are
+  as many as xapi counts.
 - The file is none: see kept_file.
 
 Most calls find that nothing of what is kept has changed, and then it need not be read: it has an identity,
