@@ -108,7 +108,7 @@ def work(
         # Also one that became a template: its VFs can be taken back.
         ref, record = state.vm_record(xapi, of.vm_uuid, template=True)
         if not of.records.tell(VMS, "vm", ref, record):
-            of.records.anew(VMS)
+            of.records.forget(VMS)
             now = reader.read()
         if pool.uuids.get(now.master_ref) != pool.own:
             raise SriovError("SRIOV_BUSY", "The pool master changed during this call.", "Call again.")

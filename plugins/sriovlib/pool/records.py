@@ -207,10 +207,9 @@ class Records:
         known = self._kept[part.name].objects.by_class[class_name]
         return ref in known and known[ref] == _kept_of(class_name, record)
 
-    def anew(self, part: Part) -> "Records":
-        """The same, without what is kept of this part."""
+    def forget(self, part: Part) -> None:
+        """All of this part is read the next time."""
         self._kept[part.name] = _nothing(self._source or [], part)
-        return self
 
 
 def _source(host: Host, xapi: Xapi) -> List[str]:
