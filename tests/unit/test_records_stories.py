@@ -146,8 +146,8 @@ class Story:
             assert asked.of(part) == self.pool.truth(part), part.name
 
     def ask_while_a_vm_goes(self, number: int) -> None:
-        """It may be there as it was told before: it was there just now. Or, where it was new, another of whose
-        end xapi does not tell any more: there are as many as xapi counts. The next question finds that out."""
+        """It may be there as it was told before: it was there just now. Or, where it was new, another one
+        whose end xapi does not tell any more: there are as many as xapi counts, until the next question."""
         vm = self._vm(number)
         found = self.pool.records(number % 2, vm).of(VMS)["vm"]
         truth = self.pool.truth(VMS)["vm"]
