@@ -173,16 +173,16 @@ def test_templates_and_snapshots_have_none(pool: Pool, wish: str) -> None:
 
 @pytest.mark.story
 def test_a_vm_that_xapi_refuses_stops_no_other(pool: Pool) -> None:
-    vms = [pool.with_vf(name) for name in ("web", "db")]
+    vms = {name: pool.with_vf(name) for name in ("web", "db")}
     with xapi_fails(pool.box, pool.one, "VM.add_to_other_config", times=1):
         want(pool, "yes")
-    assert len([vm for vm in vms if field(pool, vm)]) == 1
-    assert f"{FIELD}: " in pool.log(pool.one)
+    (refused,) = [name for name, vm in vms.items() if not field(pool, vm)]
+    assert f"VM {refused} ({vms[refused]}): {FIELD}: " in pool.log(pool.one)
     want(pool, "yes")
-    assert all(field(pool, vm) for vm in vms)
-    pool.set_ledger(vms[0], "{")  # what it has is not known
+    assert all(field(pool, vm) for vm in vms.values())
+    pool.set_ledger(vms["web"], "{")  # what it has is not known
     want(pool, "yes")
-    assert all(field(pool, vm) for vm in vms)
+    assert all(field(pool, vm) for vm in vms.values())
 
 
 @pytest.mark.parametrize(

@@ -45,9 +45,9 @@ def keep(host: Host, xapi: Xapi, seen: Seen, copies: Iterable[str]) -> None:
             continue
         before, now = vm.other_config.get(FIELD), text(seen, vm) if wanted else None
         if before != now:
-            _write(host, xapi, vm.ref, before is not None, now)
+            _write(host, xapi, vm.ref, seen.vm(uuid), before is not None, now)
     for ref in copies:
-        _write(host, xapi, ref, True, None)
+        _write(host, xapi, ref, f"template or snapshot {ref}", True, None)
 
 
 def text(seen: Seen, vm: Vm) -> Optional[str]:
@@ -65,14 +65,14 @@ def text(seen: Seen, vm: Vm) -> Optional[str]:
     return f"{listed(vfs, SHOWN)} of {seen.host(entry.lease.host)}{f', {DETACHED}' if away else ''}"
 
 
-def _write(host: Host, xapi: Xapi, ref: str, is_there: bool, now: Optional[str]) -> None:
+def _write(host: Host, xapi: Xapi, ref: str, name: str, is_there: bool, now: Optional[str]) -> None:
     try:
         if is_there:
             xapi.call("VM.remove_from_other_config", ref, FIELD)
         if now is not None:
             xapi.call("VM.add_to_other_config", ref, FIELD, now)
     except XapiFailure as failure:
-        host.log(f"VM {ref}: {FIELD}: {failure}")
+        host.log(f"{name}: {FIELD}: {failure}")
 
 
 def _define(xapi: Xapi, pool: str, wanted: bool) -> None:
