@@ -7,7 +7,7 @@ import signal
 import subprocess
 import sys
 import time
-from typing import Dict, Optional
+from typing import Callable, Dict, Optional
 
 import pytest
 from managed_pool import Pool
@@ -15,10 +15,12 @@ from metered import KALLSYMS, MAIL, OTHER, PF0, PF1, VF0, VF1, WEB, Metered, goe
 from sriovlib.config import sriov_conf
 from sriovlib.machine import pci, xenstore
 from sriovlib.machine.vf_counters import Counters
+from sriovlib.machine.xenstore_watch import Watch
 from sriovlib.traffic import counted_vfs, drivers, payload, service
 from sriovlib.traffic.counted_vfs import CountedVf, Found
 from sriovlib.traffic.drivers import Counting
 from sriovlib.traffic.rates import Carried, Holder
+from sriovlib.xapi.rrdd import PERIOD
 
 # -- what is published ---------------------------------------------------------------------------------
 
@@ -123,6 +125,48 @@ def test_it_waits_for_rrdds_next_reading(running: Metered) -> None:
         "Plugin.Local.register",
         {"uid": "xapi-sriov", "info": "Five_Seconds", "protocol": "V2"},
     )
+
+
+def waited(
+    host: Metered, monkeypatch: pytest.MonkeyPatch, seconds: float, after: float, happens: Callable[[], None]
+) -> float:
+    """How long the service waits, where something happens in that time."""
+    began = host.clock.now
+    left = [happens]
+
+    def wait(_watch: Watch, longest: float) -> None:
+        host.clock.sleep(min(after, longest))
+        for one in left:
+            one()
+        left.clear()
+
+    monkeypatch.setattr(Watch, "wait", wait)
+    host.service.wait(seconds)
+    return host.clock.now - began
+
+
+def test_a_vm_that_starts_is_looked_at_at_once_where_there_was_none(
+    metered: Metered, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """And not at every end of another wait."""
+    metered.period()
+    seconds = waited(metered, monkeypatch, 60, 10, lambda: metered.starts(WEB, {VF0: 1}))
+    assert seconds == 10 + service.SETTLE_SECONDS
+    metered.stops(WEB)
+    metered.period()
+    assert waited(metered, monkeypatch, 60, 10, lambda: None) == 60
+
+
+def test_a_vm_that_starts_shortens_no_period(running: Metered, monkeypatch: pytest.MonkeyPatch) -> None:
+    """rrdd reads when it reads."""
+    assert waited(running, monkeypatch, 4.5, 1, lambda: running.starts(MAIL, {VF1: 1})) == 4.5
+
+
+def test_an_end_of_xenstored_ends_the_wait(metered: Metered, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It is asked again after a period, not after a minute."""
+    metered.period()
+    assert waited(metered, monkeypatch, 60, 10, metered.xenstored.stop) == 10
+    assert metered.service.turn() == PERIOD
 
 
 # -- drivers -------------------------------------------------------------------------------------------

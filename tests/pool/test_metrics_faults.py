@@ -99,6 +99,7 @@ def test_xenstore_that_does_not_answer(running: Metered) -> None:
     values = goes_on(running)
     assert unknown(values)
     assert values[MAIL]["vif_101_rx"] == 50.0
+    assert "xenstore tells which VMs have VFs again" in running.log
 
 
 def test_the_command_of_xenstore_fails(running: Metered, monkeypatch: pytest.MonkeyPatch) -> None:
