@@ -4,11 +4,13 @@ import errno
 import os
 import re
 import signal
+import struct
 import subprocess
 import sys
 import time
-from typing import Callable, Dict, Optional
+from typing import Callable, Dict, List, Optional
 
+import kernel_netlink
 import pytest
 from managed_pool import Pool
 from metered import KALLSYMS, MAIL, OTHER, PF0, PF1, VF0, VF1, WEB, Metered, goes_on, unknown
@@ -230,6 +232,23 @@ def test_a_pf_that_is_gone_stops_none_of_the_others(running: Metered) -> None:
     goes_on(running)
     assert goes_on(running)[WEB]["vif_101_rx"] == 50.0
     assert "all ports tell what their VFs carry again" in running.log
+
+
+def test_a_vf_that_the_kernel_does_not_tell_of(running: Metered, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It is said, and those that it tells of are known."""
+    running.starts(MAIL, {VF1: 2})
+    told_of_one = kernel_netlink.attribute(21, struct.pack("=I", 1))
+    of_two = kernel_netlink.attribute(21, struct.pack("=I", 2))
+
+    def netlink(request: bytes) -> List[bytes]:
+        return [answer.replace(told_of_one, of_two) for answer in running.cards.netlink(request)]
+
+    monkeypatch.setattr(running.host, "netlink", netlink)
+    goes_on(running)
+    values = goes_on(running)
+    assert values == {WEB: {"vif_101_rx": 50.0, "vif_101_tx": 0.0}, MAIL: {}}
+    name = running.host.names(f"/sys/bus/pci/devices/{PF0}/net")[0]
+    assert running.log.count(f"{name}: the kernel tells of 1 of 2 VFs") == 1
 
 
 def test_a_port_that_is_another_one_after_its_driver_was_loaded_again(running: Metered) -> None:

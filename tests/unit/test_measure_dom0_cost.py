@@ -210,10 +210,8 @@ def test_what_ends_it_early_costs_the_round_that_it_is_in(dom0: Dom0, capfd: Any
 def test_a_signal_costs_the_round_that_it_comes_in(dom0: Dom0, number: signal.Signals) -> None:
     """As one that is sent where an ssh is cut off."""
     first = f"{dom0.folder}/first"
-    dom0.program(
-        "vf",
-        f"#!/bin/sh\n[ -e {first} ] && kill -{int(number)} $PPID && exec sleep 60 >/dev/null 2>&1\n: > {first}\n",
-    )
+    second = f"kill -{int(number)} $PPID && exec sleep 60 >/dev/null 2>&1"
+    dom0.program("vf", f"#!/bin/sh\n[ -e {first} ] && {second}\n: > {first}\n")
     done = dom0.process("--vf-sends", "vf")
     assert done.returncode == 1
     assert b"of 1 round of 2 GiB" in done.stdout
