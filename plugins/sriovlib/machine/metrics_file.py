@@ -28,10 +28,11 @@ class MetricsFile:
     def write(self, data: bytes) -> bool:
         """What the next reading gets. rrdd may read at any moment: checksums tell it what is half-written.
         Answers whether it is in another file than before."""
-        if self._file is None or len(data) > self._size or not self._is_in_place():
+        file = self._file
+        if file is None or len(data) > self._size or not self._is_in_place(file):
             self._renew(data)
             return True
-        if os.pwrite(self._file, data, 0) != len(data):
+        if os.pwrite(file, data, 0) != len(data):
             raise OSError(errno.EIO, "written in part")
         return False
 
@@ -45,15 +46,13 @@ class MetricsFile:
     def _temporary(self) -> str:
         return f"{self.path}.tmp"  # rrdd passes over what ends so
 
-    def _is_in_place(self) -> bool:
+    def _is_in_place(self, file: int) -> bool:
         """Whether rrdd finds our file there, with all its pages."""
-        if self._file is None:
-            return False
         try:
             there = os.stat(self._host.path(self.path))
         except OSError:
             return False
-        return os.path.samestat(there, os.fstat(self._file)) and there.st_size == self._size
+        return os.path.samestat(there, os.fstat(file)) and there.st_size == self._size
 
     def _renew(self, data: bytes) -> None:
         size = SMALLEST
