@@ -1,6 +1,8 @@
 """What a command gets: what was typed, the pool that it is for, and ways to show data and to say things."""
 
 import argparse
+import re
+import shlex
 import sys
 from contextlib import AbstractContextManager
 from typing import Any, Callable, Dict, Iterable, List, NamedTuple, Optional, Sequence
@@ -24,6 +26,7 @@ class Client:
         self.local = local  # in dom0, where nothing reboots a host
         self._connect = connect
         self._pool: Optional[Pool] = None
+        self._reach = _reach(options)
 
     @property
     def pool(self) -> Pool:
@@ -137,7 +140,12 @@ class Client:
     def _tell(self, label: str, style: str, text: str) -> None:
         """Only the label, which is ours, brings the terminal control characters."""
         label = terminal.paint(label, style) if terminal.has_colour(sys.stderr) else label
-        terminal.tell(sys.stderr, f"{label}{shown.lines(text)}\n")
+        terminal.tell(sys.stderr, f"{label}{shown.lines(self.for_pool(text))}\n")
+
+    def for_pool(self, text: str) -> str:
+        """The text, with what was typed to reach the pool in each command of ours but `trust ADDRESS`: without
+        it, what is pasted would go to another pool."""
+        return re.sub("`sriovctl (?!trust )", lambda _: f"`sriovctl {self._reach}", text)
 
     def confirm(self, question: str) -> bool:
         """Whether to go on: --yes says so, else the person does."""
@@ -168,6 +176,18 @@ class Client:
                 failed += 1
         status = DONE if not failed else PARTLY if done else FAILED
         return Outcome(done, status)
+
+
+def _reach(options: argparse.Namespace) -> str:
+    """Its options that say which pool is meant, and how to log in there, with a blank behind each."""
+    words: List[str] = []
+    for name in ("pool", "host", "user", "password_file", "ca_file"):
+        if getattr(options, name) not in (None, "-"):
+            words += [f"--{name.replace('_', '-')}", getattr(options, name)]
+    for one in options.fingerprint or []:
+        words += ["--fingerprint", one]
+    words += ["--insecure"] if options.insecure else []
+    return "".join(f"{shlex.quote(word)} " for word in words)
 
 
 class Outcome(NamedTuple):

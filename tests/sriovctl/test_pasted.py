@@ -1,5 +1,6 @@
 """Commands that messages show, pasted as they are, where hosts and VMs share names and have odd ones."""
 
+from pathlib import Path
 from typing import Any, Callable
 
 import pytest
@@ -9,6 +10,7 @@ from moved_vms import commands
 pytestmark = [pytest.mark.story, pytest.mark.usefixtures("impatient")]
 
 Ctl = Callable[..., Any]
+Write = Callable[[str], str]
 
 
 @pytest.fixture(params=["twin", "two words; $(reboot)", "-rf"])
@@ -56,6 +58,22 @@ def test_vm_that_is_halted(pool: Pool, ctl: Ctl, web: str) -> None:
     pool.shut_down(web)
     assert pasted(ctl, waits, NET="xenbr1").status == 0
     assert len(pool.requests(web)) == 1
+
+
+def test_pool_that_was_named(
+    pool: Pool, ctl: Ctl, web: str, write: Write, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The commands go there, and not to the pool that goes without saying; so do those of a plan."""
+    monkeypatch.setenv("SRIOVCTL_HOST", "http://127.0.0.1:1")
+    monkeypatch.setenv("SRIOVCTL_PASSWORD", "another")
+    secret = tmp_path / "secret"
+    secret.write_text(pool.box.xapi.password)
+    there = ("--host", pool.box.url, "--password-file", str(secret), "--user", "root")
+    assert pasted(ctl, ctl(*there, "park", web)).status == 0
+    ctl(*there, "park", web)
+    file = write(f"vms: {{{web}: {{vfs: [{{network: xenbr1, vlan: 13}}]}}}}")
+    (unpark,) = commands(ctl("apply", file, "--check", *there).out)
+    assert (ctl(*unpark).status, pool.listed(web)["parked"]) == (0, False)
 
 
 @pytest.mark.usefixtures("web")

@@ -45,7 +45,7 @@ def apply(client: Client, args: argparse.Namespace) -> int:
     looks_only = args.dry_run or args.check
     unknown = PARTLY if plan.failures else DONE
     if client.options.output is None:
-        client.write(_text(plan, sys.stdout))
+        client.write(client.for_pool(_text(plan, sys.stdout)))
     if looks_only or not plan.changes:
         _show_records(client, plan.changes, [])
         if plan.changes:
@@ -76,7 +76,7 @@ def _as_it_was_shown(client: Client, wanted: Document, plan: Plan) -> None:
 
 def _make(client: Client, wanted: Document, plan: Plan) -> int:
     if client.options.output is not None and not client.options.yes:
-        terminal.tell(sys.stderr, _text(plan, sys.stderr))
+        terminal.tell(sys.stderr, client.for_pool(_text(plan, sys.stderr)))
     if not client.confirm(f"Plan: {diff.summary(plan.changes)}. Go on?"):
         raise Failed("NOT_CONFIRMED", "Nothing was changed.")
     if not client.options.yes:

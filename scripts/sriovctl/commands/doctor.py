@@ -187,7 +187,7 @@ def cannot_leave(vm: str, host: str, why: Sequence[str]) -> Finding:
     level, said = NOTE, reason(why)
     if why[0] == "VM_HAS_PCI_ATTACHED":
         hint = (
-            "`sriovctl relocate` brings it to another host, while it runs if that can be. "
+            "`sriovctl relocate VM HOST` brings it to another host, while it runs if that can be. "
             f"{_SETUP}, and so does Xen Orchestra's rolling update (6.7.0 and newer), which asks."
         )
     elif why[0] == "OPERATION_BLOCKED" and why[-1].startswith("xapi-sriov: "):
