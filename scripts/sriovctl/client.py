@@ -143,8 +143,8 @@ class Client:
         terminal.tell(sys.stderr, f"{label}{shown.lines(self.for_pool(text))}\n")
 
     def for_pool(self, text: str) -> str:
-        """The text, with what was typed to reach the pool in each command of ours but `trust ADDRESS`: without
-        it, what is pasted would go to another pool."""
+        """The text, with what was typed to reach the pool in each command of ours but `trust ADDRESS`:
+        without it, what is pasted would go to another pool."""
         return re.sub("`sriovctl (?!trust )", lambda _: f"`sriovctl {self._reach}", text)
 
     def confirm(self, question: str) -> bool:
