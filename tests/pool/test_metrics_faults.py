@@ -203,6 +203,7 @@ def test_rrdd_that_answers_what_is_no_answer(running: Metered, answer: bytes) ->
     running.rrdd.answer = answer
     goes_on(running)
     assert running.files() == []
+    assert ("it refuses: ['no']" in running.log) == (b"ErrorDescription" in answer)
     running.rrdd.answer = None
     assert goes_on(running)[WEB]["vif_101_rx"] == 50.0
 
@@ -217,8 +218,13 @@ def test_rrdd_that_does_not_see_that_there_is_another_file(running: Metered) -> 
 
 
 def test_a_file_that_somebody_removed(running: Metered) -> None:
-    os.unlink(f"host{FOLDER}/xapi-sriov")
-    assert goes_on(running)[WEB]["vif_101_rx"] == 50.0
+    """Each time it is made anew, and the old one is not held open."""
+    goes_on(running)
+    held = len(os.listdir("/proc/self/fd"))
+    for _ in range(3):
+        os.unlink(f"host{FOLDER}/xapi-sriov")
+        assert goes_on(running)[WEB]["vif_101_rx"] == 50.0
+    assert len(os.listdir("/proc/self/fd")) <= held
 
 
 @pytest.mark.parametrize("name", ["xapi-sriov", "xapi-sriov.tmp"])
