@@ -12,6 +12,7 @@ from refusals import error_of
 from sriovlib.calls import assign_vf
 from sriovlib.pool import ledger, locked, master, pci_entries
 from sriovlib.xapi import session as own_xapi
+from sriovlib.xapi.own_session import OwnSession
 from sriovlib.xapi.session import SECONDS, SOCKET, XapiSilent
 
 pytestmark = [pytest.mark.story, pytest.mark.pool(hosts=1)]
@@ -130,7 +131,7 @@ def test_a_callers_session_that_ends_while_it_writes(pool: Pool, web: str) -> No
 
         with meanwhile(WRITES, end):
             args: Tuple[Any, ...] = ({"vm_uuid": web, "pf": "eth1"}, assign_vf.assign_vf)
-            refused = error_of(master.act, home, short, "assign_vf", *args)
+            refused = error_of(master.act, home, OwnSession(reference), "assign_vf", *args)
     refused.says("SRIOV_XAPI_SILENT", "SESSION_INVALID")
     assert "taken back" not in refused.message
     assert pool.everything() == before
