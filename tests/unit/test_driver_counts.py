@@ -4,7 +4,7 @@ import errno
 import os
 import time
 from pathlib import Path
-from typing import Any, Dict
+from typing import Any, Dict, Optional
 
 import kernel_sriov
 import machine
@@ -108,6 +108,31 @@ def test_a_driver_that_takes_no_vf_away_is_named_with_what_helps(tmp_path: Path,
         assert "count=16 keeps them" in error.hint
         assert sriov_conf.read(host).pfs[QAT].vfs == 16
         assert drivers(host, QAT) == ["pciback"] * 16
+
+
+@pytest.mark.parametrize(
+    ("holder", "said"), [(None, "as it has none now"), ("pciback", "as pciback holds it now")]
+)
+def test_vfs_that_outlive_their_pf_s_driver(
+    tmp_path: Path, pool: SmallPool, holder: Optional[str], said: str
+) -> None:
+    """Seen with nvme: the kernel has no other way to remove them, and says ENOENT."""
+    drive = "0000:1b:00.0"
+    sriov = Sriov(8, "a824", driver="nvme")
+    card = Card((drive,), "144d:a824", "NVMe SSD", "nvme", pci_class="010802", sriov=sriov)
+    host = machine.default_host(str(tmp_path), cards=(default_description().cards[0], card), blacklist=())
+    call(host, pool, "set_vf_count", pf=drive, count="2")
+    host.write_attribute("/sys/bus/pci/drivers/nvme/unbind", drive)
+    if holder:
+        pciback.take(host, drive)
+    error = refused(host, pool, pf=drive, count="0")
+    assert f"to remove the VFs of {drive}" in error.message
+    assert f"give {drive} back to the driver that made them, {said}" in error.hint
+    assert drivers(host, drive) == ["pciback"] * 2
+    if holder:
+        pciback.release(host, drive)
+    host.write_attribute("/sys/bus/pci/drivers/nvme/bind", drive)
+    assert call(host, pool, "set_vf_count", pf=drive, count="0")["after"] == 0
 
 
 def test_a_zero_that_the_driver_takes_and_does_not_obey(

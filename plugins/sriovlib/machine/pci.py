@@ -11,6 +11,8 @@ from .ports import Port, VfPort
 DEVICES = sysfs.DEVICES
 PCIBACK = "pciback"  # the driver's name in sysfs, whatever its module is called
 OF_PCIBACK = f"/sys/bus/pci/drivers/{PCIBACK}"  # has a link for each of its devices, by address
+# Drivers that only hold a device: the PF's own driver has to make its VFs.
+HOLDERS = (PCIBACK, "pci-stub", "vfio-pci")
 
 _ADDRESS = re.compile(r"(?:([0-9a-fA-F]{1,8}):)?([0-9a-fA-F]{1,2}):([01]?[0-9a-fA-F])\.([0-7])")
 

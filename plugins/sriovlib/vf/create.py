@@ -85,8 +85,11 @@ def _hint(host: Host, pf: str, error: OSError, reason: str) -> str:
     number = error.errno or 0
     if not isinstance(error, StillThere) or number in (errno.EPERM, errno.ETIMEDOUT):
         return kernel_refusal.hint(number, reason)
-    driver = host.link(f"{pci.DEVICES}/{pf}/driver") or "its driver"
-    if isinstance(error, NotObeyed):  # igb looks for VFs as it comes only if told of some (igb_probe_vfs)
+    driver = host.link(f"{pci.DEVICES}/{pf}/driver")
+    if driver is None or driver in pci.HOLDERS:  # the driver nvme leaves its VFs there as it goes
+        now = f"{driver} holds it" if driver else "it has none"
+        helps = f"give {pf} back to the driver that made them, as {now} now, or reboot the host"
+    elif isinstance(error, NotObeyed):  # igb looks for VFs as it comes only if told of some (igb_probe_vfs)
         helps = f"reboot the host (reloading {driver} may not help: it may not find them then either)"
     else:
         helps = (

@@ -17,9 +17,6 @@ ADDRESSES_UNKNOWN = (
     "vSwitch bridge that has an address; it does not know a bridge that was made by `ovs-vsctl add-br`."
 )
 
-# Drivers that only hold a device: the PF's own driver has to make its VFs.
-_HOLDERS = (pci.PCIBACK, "pci-stub", "vfio-pci")
-
 # What the kernel lacked for the VFs, and what to do about it.
 _LACKING = {
     kernel_log.NO_MMIO_SPACE: (
@@ -131,7 +128,7 @@ def _of_driver(pf: pci.PhysicalFunction, evidence: Sequence[Evidence]) -> Iterat
             f"{pf.name} has no driver in dom0, so its VFs cannot be made.",
             "Install or load the driver of the card.",
         )
-    elif pf.driver in _HOLDERS:
+    elif pf.driver in pci.HOLDERS:
         yield Problem(
             code,
             f"{pf.name} is held as a whole by {pf.driver}, so its VFs cannot be made.",

@@ -18,6 +18,9 @@ STILL_ASSIGNED = (
     "Cannot deallocate SR-IOV virtual functions while they are assigned - VFs will not be deallocated"
 )
 
+# Drivers whose VFs stay when they go, and which know them when they come again (seen with Linux 6.1).
+LEAVING = ("nvme",)
+
 
 def set_number(sysfs: Sysfs, path: str, text: str) -> None:
     """sriov_numvfs. Measured: more than there are ERANGE, from N to another M EBUSY, the same number
@@ -146,11 +149,15 @@ def bind(sysfs: Sysfs, title: str, device: str, options: Optional[str] = None) -
 
 
 def unbind(sysfs: Sysfs, device: str) -> None:
-    """A PF's driver that goes takes the VFs with it, pciback's too; unless a guest has one: then all stay,
-    and pciback lets those go that no guest has (pci_stub.c, pci_stub_notifier). Nobody knows those that
-    stayed, whoever comes and goes, until the next boot (seen with igb, Linux 6.1: igb_main.c,
+    """A PF's driver that goes takes the VFs with it, pciback's too, or is one of LEAVING. If a guest has one
+    all stay, and pciback lets those go that no guest has (pci_stub.c, pci_stub_notifier). Nobody knows those
+    that stayed, whoever comes and goes, until the next boot (seen with igb, Linux 6.1: igb_main.c,
     igb_probe_vfs)."""
     folders = sysfs.virtual(device) if sysfs.exists(device + "/sriov_numvfs") else []
+    if folders and sysfs.driver(device) in LEAVING:
+        sysfs.say(f"{sysfs.driver(device)} {name(device)}: driver left SR-IOV enabled after remove")
+        kernel_drivers.detach(sysfs, device)
+        return
     guests = {address for domain in sysfs.state["domains"].values() for address in domain["devices"]}
     if guests.intersection(map(name, folders)):
         sysfs.say(f"{sysfs.driver(device)} {name(device)}: {STILL_ASSIGNED}")
