@@ -5,6 +5,7 @@ from typing import Any, Callable
 import pytest
 from as_program import begun
 from box_host import set_plugin
+from interference import all_cuts
 from managed_pool import Pool
 from sriovctl import terminal
 from sriovctl.connection import Remote
@@ -144,6 +145,42 @@ def test_pool_that_changes_while_the_plan_is_read(
     monkeypatch.setattr(terminal, "asked", lambda _question: True)
     assert ctl("apply", write("vms: {web: {vfs: []}}")).status == 0
     assert pool.asked(web) == []
+
+
+def test_toolstack_that_ends_in_the_midst_of_a_change(pool: Pool, ctl: Ctl, write: Write) -> None:
+    """The plugin is killed with it; the next apply sees to the rest, and then nothing is left to be done."""
+    web, network = pool.vm("web"), pool.network("eth1")
+    file = write("vms: {web: {vfs: [{network: xenbr1}]}}")
+    half = 0
+    for number in all_cuts(lambda: pool.act("assign_vf", vm=web, network=network, on=pool.one)):
+        half += bool(pool.asked(web)) and pool.pci(web) is None
+        assert ctl("apply", file, "--yes").status == 0
+        (address,) = pool.lease(web)["vfs"].values()
+        assert (pool.pci(web), pool.codes()) == (f"0/{address}", []), number
+        assert "The pool is as the file says." in ctl("apply", file, "--yes").err
+        pool.unassign(web)
+        pool.set_ledger(web, None)
+    assert half
+
+
+def test_vfs_that_cannot_be_given_again(pool: Pool, ctl: Ctl, write: Write) -> None:
+    """Somebody has taken the VM's entries out, then its port's VFs away: the plan says what is in the way. Of
+    a VM that runs nothing is said, as it has what it has."""
+    web = pool.with_vf("web")
+    file, before = write("vms: {web: {vfs: [{network: xenbr1}]}}"), pool.pci(web)
+    pool.set_pci(web, None)
+    plan = ctl("apply", file, "--check")
+    line = "~ web: its VFs of host host1 again, which its entries do not name\n"
+    assert (plan.status, plan.out, pool.pci(web)) == (4, line, None)
+    pool.call("set_vf_count", pool.one, pf="eth1", count="0", force="true")
+    refused = ctl("apply", file, "--yes")
+    assert (refused.status, pool.pci(web)) == (1, None)
+    assert "  ! Host host1 has no VF that fits request 1" in refused.out
+    pool.call("set_vf_count", pool.one, pf="eth1", count="4")
+    assert (ctl("apply", file, "--yes").status, pool.pci(web)) == (0, before)
+    pool.start(web, pool.one)
+    pool.set_pci(web, None)
+    assert (ctl("apply", file, "--check").status, pool.codes()) == (0, ["LEASE_STALE"])
 
 
 @pytest.mark.parametrize("moment", [1, 3, 4, 5])

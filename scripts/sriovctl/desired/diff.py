@@ -126,6 +126,12 @@ def of_vm(seen: VmSeen, host: Optional[Host], wishes: Sequence[Wish]) -> List[Ch
     return changes
 
 
+def again(seen: VmSeen, home: Host, blocked: str) -> Change:
+    """The VM is to have the VFs of its leases, which are of this host."""
+    there = {"host": home.name}
+    return _of(seen, CHANGE, HOST, there, there, None, None)._replace(target=home, blocked=blocked)
+
+
 def in_order(changes: Sequence[Change]) -> List[Change]:
     return sorted(changes, key=lambda one: _ORDER.index((one.action, one.kind)))
 
@@ -188,6 +194,8 @@ def sentence(change: Change) -> str:
         if change.action == ADD:
             return f"{change.name}: {plural(after['count'], 'VF')}"
         return f"{change.name}: {before['count']} -> {plural(after['count'], 'VF')}"
+    if change.kind == HOST and before == after:
+        return f"{change.name}: its VFs of host {after['host']} again, which its entries do not name"
     if change.kind == HOST:
         return f"{change.name}: VFs of host {before['host']} -> host {after['host']}"
     if change.action == ADD:

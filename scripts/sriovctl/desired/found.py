@@ -2,7 +2,19 @@
 
 import fnmatch
 from functools import partial
-from typing import Callable, Dict, Iterable, List, Mapping, NamedTuple, Optional, Sequence, Tuple, TypeVar
+from typing import (
+    Callable,
+    Dict,
+    Iterable,
+    List,
+    Mapping,
+    NamedTuple,
+    Optional,
+    Sequence,
+    Set,
+    Tuple,
+    TypeVar,
+)
 
 from sriovlib.config import vf_settings
 from sriovlib.safetext import safe
@@ -84,6 +96,7 @@ class _Looked:
         self.failures: List[Tuple[str, Failed]] = []
         self._pfs: Dict[str, List[Record]] = {}  # by UUID of the host; without those that did not answer
         self._vms: Optional[Dict[str, Record]] = None
+        self._stale: Set[str] = set()  # UUIDs of VMs that have not what their leases say
         hosts = {host.uuid: host for port in document.ports for host in self._hosts(port)}
         for vm in document.vms:
             for vf in vm.vfs:
@@ -159,8 +172,10 @@ class _Looked:
 
     def of_vm(self, wanted: Vm, vm: names.Vm, planned: Dict[str, int]) -> List[Change]:
         if self._vms is None:
-            found = self._pool.master("list_assignments")["vms"]
-            self._vms = {one["vm_uuid"]: one for one in found}
+            found = self._pool.master("list_assignments")
+            self._vms = {one["vm_uuid"]: one for one in found["vms"]}
+            stale = [one["vm_uuids"] for one in found["conflicts"] if one["code"] == "LEASE_STALE"]
+            self._stale = {uuid for uuids in stale for uuid in uuids}
         row = self._vms.get(vm.uuid, {"requests": [], "host_uuid": None})
         host = self._host(wanted.host, wanted.place) if wanted.host else None
         seen = VmSeen(
@@ -177,10 +192,25 @@ class _Looked:
         if len(places) > 1:
             raise Missing(wanted.place, "all VFs of a VM are of one host, and this names several.")
         where = self._pool.host(places.pop()) if places else None  # of `host` too
-        if where is None:
-            return diff.of_vm(seen, None, wishes)
-        there = [wish._replace(args={**wish.args, "host_uuid": where.uuid}) for wish in wishes]
-        return diff.of_vm(seen, where, there)
+        if where is not None:
+            wishes = [wish._replace(args={**wish.args, "host_uuid": where.uuid}) for wish in wishes]
+        return diff.of_vm(seen, where, wishes) or self._again(seen)
+
+    def _again(self, seen: VmSeen) -> List[Change]:
+        """Of a halted VM that has the requests of the document, and not the VFs that it is leased, as after a
+        call that was cut off: any change of it puts that right."""
+        home = self._pool.host(seen.host_uuid or "")
+        is_idle = seen.uuid in self._stale and seen.state == "Halted" and not seen.parked
+        if not (is_idle and seen.requests and home and home.live):
+            return []
+        where, why = {"vm_uuid": seen.uuid, "host_uuid": home.uuid}, ""
+        try:
+            answer = self._pool.rehearsed(self._pool.master_host, "reinstate_vfs", **where)
+            if not (answer.get("would_change") or answer.get("pci_changed")):
+                return []
+        except Failed as failed:
+            why = str(failed)
+        return [diff.again(seen, home, why)]
 
     def _wish(self, vf: Vf, on: Optional[Host], planned: Dict[str, int]) -> Wish:
         settings, value, why = dict(vf.all_settings), vf.value, ""
