@@ -57,18 +57,27 @@ class Xenstored:
                 client, _ = listening.accept()
             except OSError:
                 return
-            with client.makefile("rb") as stream:
-                kind, request, _transaction, length = struct.unpack("=IIII", stream.read(16))
-                key, token, _rest = stream.read(length).split(b"\0")
-            assert kind == WATCH
-            self.watched.append(key.decode())
-            self._token = token
-            if self._refuses:
-                client.sendall(self._message(ERROR, request, self._refuses.encode() + b"\0"))
-                continue
-            self._clients.append(client)
-            client.sendall(self._message(WATCH, request, b"OK\0"))
-            client.sendall(self._message(WATCH_EVENT, 0, key + b"\0" + token + b"\0"))
+            try:
+                self._answer(client)
+            except ConnectionError:  # it has gone
+                client.close()
+
+    def _answer(self, client: socket.socket) -> None:
+        with client.makefile("rb") as stream:
+            head = stream.read(16)
+            if not head:
+                raise ConnectionResetError("nothing was asked")
+            kind, request, _transaction, length = struct.unpack("=IIII", head)
+            key, token, _rest = stream.read(length).split(b"\0")
+        assert kind == WATCH
+        self.watched.append(key.decode())
+        self._token = token
+        if self._refuses:
+            client.sendall(self._message(ERROR, request, self._refuses.encode() + b"\0"))
+            return
+        self._clients.append(client)
+        client.sendall(self._message(WATCH, request, b"OK\0"))
+        client.sendall(self._message(WATCH_EVENT, 0, key + b"\0" + token + b"\0"))
 
     @staticmethod
     def _message(kind: int, request: int, body: bytes) -> bytes:
