@@ -2,10 +2,10 @@
 # GRUB: a `;` in GRUB_CMDLINE_XEN or GRUB_CMDLINE_LINUX ends the command line at boot; what is behind it is lost.
 #
 # Guess: the value has quotes in /etc/default/grub, so grub-mkconfig takes it as it is and writes it so that GRUB does too
-#        (as it does with titles); or grub-script-check, which runs last, says that it cannot.
-# Seen:  the value is copied into grub.cfg without quotes, where a `;` parts commands. grub-script-check finds nothing. At
-#        boot Xen or Linux gets the options before it, and GRUB says on the screen that it does not know the next word as a
-#        command or variable. Quotes within quotes help: GRUB_CMDLINE_XEN='rmrr="A;B" iommu=1'.
+#        (as it does with titles).
+# Seen:  the value is copied into grub.cfg without quotes, where a `;` parts commands. At boot Xen or Linux gets
+#        the options before it, and GRUB says on the screen that it does not know the next word as a command or variable.
+#        Quotes within quotes help: GRUB_CMDLINE_XEN='rmrr="A;B" iommu=1'.
 # Why it matters: lists of PCI devices have it: Xen's rmrr=, Linux's pci=resource_alignment=, pci=disable_acs_redir=.
 # Source: GRUB util/grub.d/20_linux_xen.in, the line with ${xen_loader}; grub-core/script/yylex.l.
 #
@@ -35,7 +35,6 @@ mkconfig() {
         GRUB_CMDLINE_XEN=$1 GRUB_CMDLINE_LINUX=$2 GRUB_DEVICE=/dev/sda1 GRUB_DEVICE_BOOT=/dev/sda1 grub_probe=true \
             grub_mkrelpath=echo grub_file=$folder/usr/bin/grub-file pkgdatadir=$folder/usr/share/grub \
             sh 2>/dev/null >made.cfg
-    ./usr/bin/grub-script-check made.cfg
     grep -E '^\s(multiboot2?|module2?)\s' made.cfg
 }
 {

@@ -5,7 +5,7 @@
 #        one `module2` line each at most.
 # Seen:  20_linux_xen writes both names in one line, `module2 --nounzip EARLY INITRD`. For `initrd` of a Linux entry that
 #        means two files; for `module2` the first word is the file and all others are its command line: dom0 has the
-#        files of the early initrd and no others (Xen 4.17 and Linux 6.1, by hand). grub-script-check finds nothing.
+#        files of the early initrd and no others (Xen 4.17 and Linux 6.1, by hand).
 # Why it matters: /boot/microcode.cpio, intel-ucode.img and some more names are taken without being asked for
 #        (GRUB_EARLY_INITRD_LINUX_STOCK): to put a file there is enough, and only the Xen entries of the host break.
 # Source: GRUB util/grub.d/20_linux_xen.in, initrd_path; 10_linux.in does the same before `initrd`.
@@ -38,7 +38,6 @@ entries() { # of that script: the lines of its first entry that load files
     sed "s,/boot/,$folder/boot/,g" "etc/grub.d/$1" |
         GRUB_DEVICE=/dev/sda1 GRUB_DEVICE_BOOT=/dev/sda1 grub_probe=true grub_mkrelpath=echo \
             grub_file=$folder/usr/bin/grub-file pkgdatadir=$folder/usr/share/grub sh 2>/dev/null >"$1.cfg"
-    ./usr/bin/grub-script-check "$1.cfg"
     grep -E '^\s(linux|initrd|multiboot2?|module2?)\s' "$1.cfg" | sed "s,$folder,,g; s/\s\+/ /g" | tee "$1.lines"
 }
 echo "== 10_linux"
