@@ -120,3 +120,26 @@ def test_only_for_the_requests_that_were_seen(pool: Pool, web: str) -> None:
     pool.refused("assign_vf", vm=web, pf="eth1", if_requests="1,2").says("SRIOV_OTHER_REQUESTS")
     assert pool.assign(web, pf="eth1", if_requests="2")["request"] == 3
     assert pool.assign(web, pf="eth1", if_requests="3,2")["request"] == 4
+
+
+@pytest.mark.pool(hosts=1)
+def test_one_more_after_a_call_that_is_cut_off(pool: Pool, web: str) -> None:
+    """Who has seen the request of that call gets another one; who has not completes it."""
+    half = 0
+    for number in all_cuts(lambda: pool.act("assign_vf", vm=web, pf="eth1")):
+        numbers = [one["request"] for one in pool.requests(web)] if pool.asked(web) else []
+        half += bool(numbers) and "0000:07:" not in str(pool.pci(web))
+        told = pool.act("assign_vf", vm=web, pf="eth1", if_requests=",".join(map(str, numbers)) or "none")
+        assert (told["request"] in numbers, len(pool.asked(web))) == (False, len(numbers) + 1), number
+        assert str(pool.pci(web)).count("0000:07:") == len(numbers) + 1, number
+        pool.act("unassign_vf", vm=web, all="true")
+    assert half
+
+
+@pytest.mark.pool(hosts=1)
+def test_cut_off_call_of_one_who_has_not_seen_it(pool: Pool, web: str) -> None:
+    for number in all_cuts(lambda: pool.act("assign_vf", vm=web, pf="eth1", if_requests="none")):
+        if pool.asked(web) and "0000:07:" not in str(pool.pci(web)):
+            assert pool.act("assign_vf", vm=web, pf="eth1", if_requests="none")["changed"], number
+            assert len(pool.asked(web)) == 1, number
+        pool.act("unassign_vf", vm=web, all="true")

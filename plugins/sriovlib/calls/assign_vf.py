@@ -135,7 +135,8 @@ def _left(before: Entry, after: Entry) -> Set[str]:
 
 def _begun(at: Work, wish: Wish) -> Optional[Request]:
     """The last request, if it is the same and of a call that was cut off before the VM's entries named its
-    VF: that call is completed, or the VM would have two. What is in the place of another is one anyway."""
+    VF: that call is completed, or the VM would have two. What is in the place of another is one anyway, and
+    who has seen that request wants one more."""
     vm, entry = at.vm, at.entry
     if wish.number is not None or not at.state.was_cut_off(vm.uuid):
         return None
@@ -147,6 +148,7 @@ def _begun(at: Work, wish: Wish) -> Optional[Request]:
     settings = {name: text for name, text in last.settings.items() if name != "mac" or name in wish.settings}
     is_same = (
         last.number == entry.next_number - 1
+        and wish.expected in (None, [one.number for one in entry.requests[:-1]])
         and wish.host in (None, entry.lease.host)
         and _choice(where, wish) == last.choice
         and settings == wish.settings
