@@ -143,3 +143,8 @@ def test_cut_off_call_of_one_who_has_not_seen_it(pool: Pool, web: str) -> None:
             assert pool.act("assign_vf", vm=web, pf="eth1", if_requests="none")["changed"], number
             assert len(pool.asked(web)) == 1, number
         pool.act("unassign_vf", vm=web, all="true")
+
+
+def test_vf_that_it_gives_up_is_not_said_to_be_lost(pool: Pool, web: str) -> None:
+    pool.assign(web, pf="eth1", on=pool.one)
+    assert pool.assign(web, request="1", vf=NEXT)["warnings"] == []

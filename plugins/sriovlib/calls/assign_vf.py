@@ -85,7 +85,9 @@ def _decided(at: Work, wish: Wish) -> Tuple[Dict[str, Any], Change]:
         requests = [one._replace(settings=settings) if one.number == number else one for one in requests]
     change = change_of(at, requests, target, vfs)
     stopped = by_hand.newly_refused(at.seen, change)
-    warnings = _warnings(at, vf, port, before, vfs)
+    now = {one.number: one.choice for one in requests}
+    same = [one.number for one in entry.requests if one.choice == now[one.number]]
+    warnings = _warnings(at, vf, port, {one: before[one] for one in same if one in before}, vfs)
     if entry.is_parked:
         warnings.append(f"VM {vm.name} is not parked any more: its other requests have VFs again too.")
     if copies.unknown_origin(at.state, vm) is not None:
@@ -324,6 +326,7 @@ def _warnings(
     before: Mapping[int, str],
     vfs: Mapping[int, str],
 ) -> List[str]:
+    """`before`: the VFs of the requests that ask for what they asked for before."""
     found = [problem.message for problem in at.surveyed.problems.values()]
     if port is not None and port.link_up is False:
         found.append(f"The link of {port.port.interface} is down.")
