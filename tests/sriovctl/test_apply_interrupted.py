@@ -38,6 +38,21 @@ def test_host_that_does_not_answer(pool: Pool, ctl: Ctl, write: Write) -> None:
     assert "What could be looked at" in ctl("apply", file, "--check").err
 
 
+@pytest.mark.parametrize("vf", ["{pf: host2/eth1}", "{vf: 'host2/eth1:0'}"])
+def test_vf_of_a_host_that_does_not_answer(pool: Pool, ctl: Ctl, write: Write, vf: str) -> None:
+    """Whether the VM has it is not known, so nothing is taken from it; others get what they lack."""
+    web, db = pool.vm("web"), pool.vm("db")
+    assert ctl("apply", write(f"vms: {{web: {{vfs: [{vf}]}}}}"), "--yes").status == 0
+    before = pool.asked(web), pool.lease(web), pool.pci(web)
+    set_plugin(pool.other, None)
+    file = write(f"vms: {{web: {{vfs: [{vf}]}}, db: {{vfs: [{{pf: host1/eth1}}]}}}}")
+    for _ in range(2):
+        said = ctl("apply", file, "--yes")
+        assert (pool.asked(web), pool.lease(web), pool.pci(web)) == before
+        assert (said.status, len(pool.asked(db))) == (4, 1)
+        assert "VM web: Whether it has its VF of host2/eth1" in said.err
+
+
 def test_ctrl_c(pool: Pool, ctl: Ctl, write: Write, monkeypatch: pytest.MonkeyPatch) -> None:
     """What was made is said; the same command goes on."""
     web, db = pool.vm("web"), pool.vm("db")

@@ -26,7 +26,6 @@ class Wish(NamedTuple):
     shown: str
     settings: Dict[str, str]
     args: Dict[str, str]  # of assign_vf, but for the VM
-    why: str = ""  # it cannot be given yet
 
 
 class Request(NamedTuple):
@@ -165,7 +164,7 @@ def _of(
     wish: Optional[Wish],
     was: Optional[Request],
 ) -> Change:
-    blocked = wish.why if wish else ""
+    blocked = ""
     if seen.state != "Halted":
         blocked = f"VM {seen.name} is {seen.state.lower()}: shut it down first."
     elif seen.parked and action != REMOVE:

@@ -20,7 +20,7 @@ from sriovlib.config import vf_settings
 from sriovlib.safetext import safe
 
 from .. import names
-from ..errors import Failed
+from ..errors import NO_ANSWER, Failed
 from ..output import Record
 from ..pool import Host, Pool
 from . import diff
@@ -45,6 +45,17 @@ class Missing(Failed):
         super().__init__("NOT_FOUND", f"{place}: {message}", hint)
 
 
+class _Silent(Failed):
+    """A host does not tell which of its VFs a VM is to have, so whether it has them is not known."""
+
+    def __init__(self, host: Host, shown: str) -> None:
+        super().__init__(
+            NO_ANSWER,
+            f"Whether it has its VF of {safe(shown)} is not known, as host {host.name} did not answer.",
+            "Nothing of it is changed. Call again when that host answers.",
+        )
+
+
 def plan(pool: Pool, document: Document, seconds: float) -> Plan:
     """What is to be changed. Raises Missing for names that mean nothing in this pool. `seconds`: that a host
     may take to answer."""
@@ -62,7 +73,10 @@ def plan(pool: Pool, document: Document, seconds: float) -> Plan:
         if vm.uuid in met:
             raise Missing(wanted.place, f"this is VM {met[vm.uuid].name}, which stands there already.")
         met[vm.uuid] = wanted
-        changes += looked.of_vm(wanted, vm, planned)
+        try:
+            changes += looked.of_vm(wanted, vm, planned)
+        except _Silent as silent:
+            looked.failures.append((f"VM {vm.name}", silent))
     return Plan(_with_refusals(pool, diff.in_order(changes), seconds), looked.failures, notes)
 
 
@@ -213,7 +227,7 @@ class _Looked:
         return [diff.again(seen, home, why)]
 
     def _wish(self, vf: Vf, on: Optional[Host], planned: Dict[str, int]) -> Wish:
-        settings, value, why = dict(vf.all_settings), vf.value, ""
+        settings, value = dict(vf.all_settings), vf.value
         args = dict(vf.settings)
         if vf.profile:
             args["profile"] = vf.profile
@@ -237,8 +251,8 @@ class _Looked:
             if on is not None and host != on:
                 raise Missing(vf.place, f"`{safe(value)}` is not on host {on.name}.")
             if host.uuid not in self._pfs:
-                why = f"Host {host.name} does not answer."
-            elif vf.kind == "pf":
+                raise _Silent(host, value)
+            if vf.kind == "pf":
                 pf = port_of(self._pfs[host.uuid], value.rpartition("/")[2])
                 if pf is None:
                     raise Missing(vf.place, f"host {host.name} has no SR-IOV capable port `{safe(value)}`.")
@@ -249,7 +263,7 @@ class _Looked:
             args[vf.kind] = address
         if host is not None:
             args["host_uuid"] = host.uuid
-        return Wish(vf.kind, address, shown, settings, args, why)
+        return Wish(vf.kind, address, shown, settings, args)
 
     def _host_of(self, vf: Vf) -> Host:
         its_host = vf.value.rpartition("/")[0]
