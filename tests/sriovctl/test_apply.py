@@ -98,6 +98,20 @@ def test_vfs_of_another_host(pool: Pool, ctl: Ctl, write: Write) -> None:
     assert ctl("apply", file, "--check").status == 0
 
 
+def test_vf_that_is_to_be_made_again(pool: Pool, ctl: Ctl, write: Write) -> None:
+    """As after a boot that could not make the VFs: the VM keeps its request, with its MAC."""
+    web = pool.vm("web")
+    file = write("ports: {host1/eth1: 4}\nvms: {web: {vfs: [{vf: 'host1/eth1:3', vlan: 12}]}}")
+    assert ctl("apply", file, "--yes").status == 0
+    before = pool.asked(web), pool.lease(web), pool.pci(web)
+    pool.call("set_vf_count", pool.one, pf="eth1", count="0", force="true")
+    said = ctl("apply", file, "--yes")
+    line = "~ web: request 1, VF of vf 0000:07:10.6: -> host1/eth1:3, when that is made\n"
+    assert (said.status, said.out) == (0, f"+ host1/eth1: 4 VFs\n{line}")
+    assert (pool.asked(web), pool.lease(web), pool.pci(web)) == before
+    assert ctl("apply", file, "--check").status == 0
+
+
 def test_port_names_the_host_too(pool: Pool, ctl: Ctl, write: Write) -> None:
     """The same address on another host is another VF."""
     web = pool.with_vf("web", pf="eth1")

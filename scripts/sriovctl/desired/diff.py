@@ -106,8 +106,9 @@ def of_vm(seen: VmSeen, host: Optional[Host], wishes: Sequence[Wish]) -> List[Ch
             new.append(wish)
         else:
             left.remove(same)
-    for wish in list(new):
-        like = next((one for one in left if is_same(wish, one)), None)
+    at_home = host is not None and host.uuid == seen.host_uuid
+    for wish in sorted(new, key=_is_to_be_made):
+        like = next((one for one in left if is_same(wish, one) or (at_home and _may_be(wish, one))), None)
         if like is not None:
             left.remove(like)
             new.remove(wish)
@@ -137,6 +138,16 @@ def in_order(changes: Sequence[Change]) -> List[Change]:
 
 def is_same(wish: Wish, request: Request) -> bool:
     return (wish.kind, wish.value) == (request.kind, request.value)
+
+
+def _is_to_be_made(wish: Wish) -> bool:
+    return wish.value is None
+
+
+def _may_be(wish: Wish, request: Request) -> bool:
+    """Of a host whose VFs are gone, as after a boot that could not make them: the VM has asked for this VF
+    before, and keeps the request's MAC."""
+    return _is_to_be_made(wish) and wish.kind == request.kind
 
 
 def fits(wish: Wish, request: Request) -> bool:
@@ -207,6 +218,8 @@ def sentence(change: Change) -> str:
         for name in sorted({*was, *will})
         if was.get(name) != will.get(name)
     ]
+    if change.wish and _is_to_be_made(change.wish):
+        differs.insert(0, f"-> {after['value']}, when that is made")
     of = f"{change.name}: request {change.request}, VF of {before['by']} {before['value']}"
     return f"{of}: {', '.join(differs)}"
 
