@@ -225,6 +225,27 @@ def test_apply_twice_at_the_same_moment(
     assert "got other requests meanwhile: looking again" in said.err
 
 
+def test_vm_that_is_not_found_when_it_is_looked_at_again(
+    pool: Pool, ctl: Ctl, write: Write, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What was made is said all the same."""
+    web, db = pool.vm("web"), pool.vm("db")
+    file = write("vms: {web: {vfs: [{network: xenbr1}]}, db: {vfs: [{network: xenbr1}]}}")
+    real, taken = Remote.call, []
+
+    def call(connection: Remote, method: str, *params: Any) -> Any:
+        if "assign_vf" in params and params[-1]["vm_uuid"] == db and not taken:
+            taken.append(pool.assign(db, pf="eth1", on=pool.one))
+            pool.api("VM.set_name_label", pool.ref(db), "other")
+        return real(connection, method, *params)
+
+    monkeypatch.setattr(Remote, "call", call)
+    said = ctl("apply", file, "--yes")
+    assert (said.status, len(pool.asked(web)), [by for by, _ in pool.asked(db)]) == (4, 1, ["pf"])
+    for words in ("there is no VM `db`", "(SRIOV_OTHER_REQUESTS)", "1 of 2 changes was made."):
+        assert words in said.err
+
+
 def test_programs_that_begin_together(pool: Pool, write: Write) -> None:
     """As from cron on two workstations."""
     vms = [pool.vm(f"web{number}") for number in range(4)]

@@ -87,10 +87,11 @@ def _make(client: Client, wanted: Document, plan: Plan) -> int:
         if not overtaken:
             break
         client.say(f"{plural(len(overtaken), 'VM')} got other requests meanwhile: looking again.")
+        now = _looked_again(client, wanted)
+        if now is None:
+            break
         tried = [one for one in tried if one[0].uuid not in overtaken or one[1] is None]
-        client.pool.forget()
-        now = found.plan(client.pool, wanted, client.patience)
-        tried += _tried(client, [change for change in now.changes if change.uuid in overtaken])
+        tried += _tried(client, [change for change in now if change.uuid in overtaken])
     for change, failed in tried:
         if failed is not None:
             client.error(failed, diff.sentence(change))
@@ -99,6 +100,19 @@ def _make(client: Client, wanted: Document, plan: Plan) -> int:
     made = results.count(None)
     client.say(_made(made, len(results)) if tried else "The pool is as the file says.")
     return DONE if made == len(results) else PARTLY if made else FAILED
+
+
+def _looked_again(client: Client, wanted: Document) -> Optional[Sequence[Change]]:
+    """What is still to be changed; None: not all could be looked at, and it was said why."""
+    client.pool.forget()
+    try:
+        now = found.plan(client.pool, wanted, client.patience)
+    except Failed as failed:
+        client.error(failed)
+        return None
+    for name, why in now.failures:
+        client.error(why, name)
+    return None if now.failures else now.changes
 
 
 def _tried(client: Client, changes: Sequence[Change]) -> List[Tried]:
