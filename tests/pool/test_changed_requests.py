@@ -148,3 +148,11 @@ def test_cut_off_call_of_one_who_has_not_seen_it(pool: Pool, web: str) -> None:
 def test_vf_that_it_gives_up_is_not_said_to_be_lost(pool: Pool, web: str) -> None:
     pool.assign(web, pf="eth1", on=pool.one)
     assert pool.assign(web, request="1", vf=NEXT)["warnings"] == []
+
+
+def test_vf_of_another_host(pool: Pool, web: str) -> None:
+    """All VFs of a VM are of one host, which another call changes."""
+    pool.assign(web, pf="eth1", on=pool.one)
+    pool.refused("assign_vf", vm=web, request="1", pf="eth1", on=pool.other).says(
+        "SRIOV_BAD_ARGUMENT", "are on host host1, not on host host2."
+    )

@@ -268,7 +268,8 @@ def _target(at: Work, wish: Wish, number: int) -> Tuple[str, Choice]:
     if leased and wish.host and leased != wish.host:
         raise SriovError(
             "SRIOV_BAD_ARGUMENT",
-            f"The VFs of VM {vm.name} are on host {at.topology.members[leased].name}, not on {wish.host}.",
+            f"The VFs of VM {vm.name} are on host {at.topology.members[leased].name}, not on host "
+            f"{at.topology.members[wish.host].name}.",
             "Leave host_uuid out, or move them all first (`reinstate_vfs` with host_uuid).",
         )
     fixed = leased or wish.host
