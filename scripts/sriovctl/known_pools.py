@@ -7,6 +7,7 @@ line at the same time both do.
 """
 
 import os
+import shlex
 from contextlib import contextmanager
 from typing import Callable, Dict, Iterator, List, Optional
 
@@ -35,7 +36,7 @@ def fingerprint(address: str) -> Optional[str]:
             raise Failed(
                 "BAD_KNOWN_POOLS",
                 f"{path()}, line {number}: no SHA-256 fingerprint follows {safe(address)}.",
-                f"Remove the line, then `sriovctl trust {safe(address)}`.",
+                f"Remove the line, then `sriovctl trust {shlex.quote(safe(address))}`.",
             ) from error
         return found
     return None

@@ -266,14 +266,17 @@ def test_line_that_cannot_be_understood(fronts: Fronts) -> None:
     """It is no unknown host; and lines of others stay as they are."""
     known_pools.keep("host1", fronts.own.fingerprint)
     with open(known_pools.path(), "a") as file:
-        file.write("# ours\nhost2 AB:CD\n")
+        file.write("# ours\nhost2 AB:CD\n[::1]:8443 AB:CD\n")
     assert known_pools.fingerprint("host1") == fronts.own.fingerprint
     assert known_pools.fingerprint("host3") is None
     with pytest.raises(Failed, match="line 3: no SHA-256 fingerprint follows host2"):
         known_pools.fingerprint("host2")
+    with pytest.raises(Failed) as failed:
+        known_pools.fingerprint("[::1]:8443")
+    assert "`sriovctl trust '[::1]:8443'`" in failed.value.hint  # as a shell takes it
     known_pools.forget("host1")
     with open(known_pools.path()) as file:
-        assert file.read() == "# ours\nhost2 AB:CD\n"
+        assert file.read() == "# ours\nhost2 AB:CD\n[::1]:8443 AB:CD\n"
 
 
 # -- what is shown of a certificate ------------------------------------------------------------------------

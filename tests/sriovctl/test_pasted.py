@@ -63,7 +63,8 @@ def test_vm_that_is_halted(pool: Pool, ctl: Ctl, web: str) -> None:
 def test_pool_that_was_named(
     pool: Pool, ctl: Ctl, web: str, write: Write, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The commands go there, and not to the pool that goes without saying; so do those of a plan."""
+    """The commands go there, and not to the pool that goes without saying; so do those of a plan and a
+    picture."""
     monkeypatch.setenv("SRIOVCTL_HOST", "http://127.0.0.1:1")
     monkeypatch.setenv("SRIOVCTL_PASSWORD", "another")
     secret = tmp_path / "secret"
@@ -74,6 +75,9 @@ def test_pool_that_was_named(
     file = write(f"vms: {{{web}: {{vfs: [{{network: xenbr1, vlan: 13}}]}}}}")
     (unpark,) = commands(ctl("apply", file, "--check", *there).out)
     assert (ctl(*unpark).status, pool.listed(web)["parked"]) == (0, False)
+    pool.set_pci(web, None)
+    (conflicts,) = commands(ctl("map", *there).out)
+    assert "LEASE_STALE" in ctl(*conflicts).out
 
 
 @pytest.mark.usefixtures("web")

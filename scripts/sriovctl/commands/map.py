@@ -82,7 +82,7 @@ def run(client: Client, args: argparse.Namespace) -> int:
 
     if args.output is None:  # the picture says what did not answer
         width = terminal.width(sys.stdout) or WIDTH
-        client.write(drawn.text(whole, width, terminal.has_colour(sys.stdout)))
+        client.write(client.for_pool(drawn.text(whole, width, terminal.has_colour(sys.stdout))))
         return looking.status_of(seen.answers)
     draw = html.text if args.output.lower().endswith(".html") else svg.text
     made = time.strftime("Drawn on %Y-%m-%d at %H:%M UTC", time.gmtime())
