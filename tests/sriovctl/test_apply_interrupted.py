@@ -1,6 +1,6 @@
 """apply, where something comes between: a refusal, a host that is silent, Ctrl-C, somebody else."""
 
-from typing import Any, Callable
+from typing import Any, Callable, List
 
 import pytest
 from as_program import begun
@@ -231,7 +231,8 @@ def test_vm_that_is_not_found_when_it_is_looked_at_again(
     """What was made is said all the same."""
     web, db = pool.vm("web"), pool.vm("db")
     file = write("vms: {web: {vfs: [{network: xenbr1}]}, db: {vfs: [{network: xenbr1}]}}")
-    real, taken = Remote.call, []
+    real = Remote.call
+    taken: List[Any] = []
 
     def call(connection: Remote, method: str, *params: Any) -> Any:
         if "assign_vf" in params and params[-1]["vm_uuid"] == db and not taken:
