@@ -2,12 +2,14 @@
 
 import re
 import shlex
-from typing import Any, Dict, List
+import threading
+from typing import Any, Callable, Dict, List
 
 import pytest
 from managed_pool import Pool
 from sriovctl.connection import Remote
 from sriovctl.errors import Unreachable
+from workers import Workers
 
 VF, MAC = "0000:07:10.0", "02:16:3e:00:00:05"
 
@@ -31,6 +33,24 @@ def place(pool: Pool, vm: str) -> Any:
 def full(pool: Pool) -> None:
     for vf in pool.vfs(pool.other, state="free"):
         pool.assign(pool.vm("other"), vf=vf["address"], on=pool.other)
+
+
+def begins_late(patch: pytest.MonkeyPatch, name: str) -> threading.Event:
+    """xapi answers an Async call of this name, and begins with it only once this is set."""
+    go, begin = threading.Event(), Workers.start
+
+    def start(workers: Workers, what: str, work: Callable[..., None], *arguments: Any) -> None:
+        def late() -> None:
+            go.wait(60)
+            work(*arguments)
+
+        if what == name:
+            begin(workers, what, late)
+        else:
+            begin(workers, what, work, *arguments)
+
+    patch.setattr(Workers, "start", start)
+    return go
 
 
 class Fault:

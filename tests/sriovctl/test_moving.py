@@ -1,13 +1,11 @@
 """relocate: a VM is where it was to be, or where it was, or a message says what mends it."""
 
-import threading
 from typing import Any, Callable, Iterator, List
 
 import pytest
 from managed_pool import OTHER_SLOTS, Pool
-from moved_vms import MAC, VF, Fault, commands, full, place, running
+from moved_vms import MAC, VF, Fault, begins_late, commands, full, place, running
 from sriovctl.connection import Remote
-from workers import Workers
 
 pytestmark = [pytest.mark.story, pytest.mark.usefixtures("impatient")]
 
@@ -250,17 +248,7 @@ def test_xapi_begins_after_its_answer_was_lost(
         "relocate": ("Async.VM.start_on", "VM web runs on host host2"),
         "suspend": ("Async.VM.suspend", "VM web is suspended"),
     }[command.split()[0]]
-    looked, begin, real = threading.Event(), Workers.start, Remote.call
-
-    def late(workers: Workers, name: str, work: Callable[..., None], *arguments: Any) -> None:
-        def when_looked_at() -> None:
-            looked.wait(60)
-            work(*arguments)
-
-        if name == what:
-            begin(workers, name, when_looked_at)
-        else:
-            begin(workers, name, work, *arguments)
+    looked, real = begins_late(monkeypatch, what), Remote.call
 
     def call(connection: Remote, method: str, *params: Any) -> Any:
         answer = real(connection, method, *params)
@@ -269,7 +257,6 @@ def test_xapi_begins_after_its_answer_was_lost(
         return answer
 
     pool.box.xapi.database.set("VM", pool.ref(web), "suspend_SR", "OpaqueRef:a repository")
-    monkeypatch.setattr(Workers, "start", late)
     monkeypatch.setattr(Remote, "call", call)
     fault.set(what, 1, "after", lasts=False)
     said = ctl(*command.split())

@@ -11,12 +11,14 @@ import pytest
 from as_program import begun
 from checks import until
 from managed_pool import Pool
-from moved_vms import VF, commands, place, running
+from moved_vms import VF, begins_late, commands, place, running
 from sriovctl import undone
 
 pytestmark = [pytest.mark.story, pytest.mark.usefixtures("impatient")]
 
 Ctl = Callable[..., Any]
+
+SHUTDOWN = "Async.VM.clean_shutdown"
 
 
 @pytest.fixture
@@ -34,10 +36,14 @@ def relocating(pool: Pool) -> "subprocess.Popen[str]":
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP])
-def test_relocate_that_is_killed_or_whose_terminal_closes(pool: Pool, web: str, number: Any) -> None:
+def test_relocate_that_is_killed_or_whose_terminal_closes(
+    pool: Pool, web: str, number: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
     before = place(pool, web)
+    shutdown = begins_late(monkeypatch, SHUTDOWN)
     program = relocating(pool)
     program.send_signal(number)
+    shutdown.set()
     _, said = program.communicate()
     assert "error: Interrupted. VM web runs on host host1" in said
     assert place(pool, web) == before
@@ -53,12 +59,16 @@ def test_relocate_whose_messages_nobody_reads_any_more(pool: Pool, web: str) -> 
 
 
 @pytest.mark.parametrize("way", [0, 1])
-def test_relocate_that_is_killed_for_good(pool: Pool, ctl: Ctl, web: str, way: int) -> None:
+def test_relocate_that_is_killed_for_good(
+    pool: Pool, ctl: Ctl, web: str, way: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """By kill -9 nothing is put back: the next command tells of the VM, whatever it is, and how to go on."""
     before = place(pool, web)
+    shutdown = begins_late(monkeypatch, SHUTDOWN)
     program = relocating(pool)
     program.kill()
     program.communicate()
+    shutdown.set()
     until(lambda: pool.power_state(web) == "Halted")
     told = ctl("pfs", "host1")
     assert told.status == 0
