@@ -181,7 +181,7 @@ class Pool:
         try:
             answer = self._call(f"host {host.name}", "host.call_plugin", host.ref, PLUGIN, function, args)
         except Failed as failed:
-            if not _is_older(failed):
+            if not is_too_old(failed):
                 raise
             update = f"Host {host.name} has an older xapi-sriov than this sriovctl: `sriovctl install RPM`."
             raise Failed(failed.code, failed.message, update) from failed
@@ -259,14 +259,10 @@ class Pool:
         ]
 
 
-def is_too_old(failed: Failed, argument: str) -> bool:
-    """Whether the plugin refused a call since it does not know this argument."""
-    return failed.code == "SRIOV_BAD_ARGUMENT" and f"has no argument `{argument}`" in failed.message
-
-
-def _is_older(failed: Failed) -> bool:
-    """Whether the plugin refused a call that every plugin of this version takes."""
-    unknown = (" has no argument `", " has no function `")
+def is_too_old(failed: Failed, argument: Optional[str] = None) -> bool:
+    """Whether the plugin refused a call since it does not know this argument; or, without one, some argument,
+    or the function."""
+    unknown = [f" has no argument `{argument}`"] if argument else [" has no argument `", " has no function `"]
     return failed.code == "SRIOV_BAD_ARGUMENT" and any(words in failed.message for words in unknown)
 
 
