@@ -20,6 +20,7 @@ EVERY = 0.1
 LOST_AFTER = 3.0  # seconds without an answer
 ASKS_AGAIN_AFTER = 8.0
 LOCKED = 1.0  # seconds that an entry is not changed after a change, but for who announces himself
+LOOKS_UP_EVERY = 1.0  # seconds until a port on which nothing moves is left, if this is the end
 
 ALL = b"\xff" * 6
 MAC = bytes.fromhex("0216eefe0001")
@@ -57,11 +58,16 @@ class Peer:
         with suppress(FileNotFoundError):
             os.unlink(wire.near)  # an earlier run's
         self._port.bind(wire.near)
-        for work in (self._hear, self._ping):
-            threading.Thread(target=work, daemon=True).start()
+        self._port.settimeout(LOOKS_UP_EVERY)
+        self._threads = [threading.Thread(target=work, daemon=True) for work in (self._hear, self._ping)]
+        for thread in self._threads:
+            thread.start()
 
     def stop(self) -> None:
         self._end.set()
+        for thread in self._threads:
+            thread.join()
+        self._port.close()
 
     def pings(self, since: float = 0.0) -> List[Ping]:
         """Those sent since then whose fate is known, in their order."""

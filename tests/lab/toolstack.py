@@ -7,9 +7,10 @@ import glob
 import json
 import os
 import re
-import socket
+from http.client import HTTPConnection
 from typing import Any, List
 from xml.sax.saxutils import unescape
+from xmlrpc.client import Transport
 
 import pytest
 import XenAPI
@@ -67,9 +68,17 @@ def session(host: LabHost) -> Any:
     return host.session
 
 
+class _Patient(Transport):
+    """Waits for an answer as long as any command in dom0 may take, and not for ever."""
+
+    def make_connection(self, host: Any) -> HTTPConnection:
+        connection = super().make_connection(host)
+        connection.timeout = COMMAND_SECONDS
+        return connection
+
+
 def _log_in(host: LabHost) -> Any:
-    socket.setdefaulttimeout(COMMAND_SECONDS)
-    client = XenAPI.Session(f"http://127.0.0.1:{host.xapi_port}")
+    client = XenAPI.Session(f"http://127.0.0.1:{host.xapi_port}", _Patient())
     try:
         client.login_with_password("root", PASSWORD, "1.0", "lab")
     except OSError:
