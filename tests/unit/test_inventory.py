@@ -17,7 +17,7 @@ from sriovlib.config import sriov_conf
 from sriovlib.machine import xenstored
 from sriovlib.pool import told
 from sriovlib.pool.told import Told, of_text
-from sriovlib.vf import host_inventory, start_notes
+from sriovlib.vf import host_inventory, pciback, start_notes
 from sriovlib.vf.inventory_json import HostInventory, OtherPlugin
 from sriovlib.xapi.own_session import OwnSession
 
@@ -188,6 +188,27 @@ def test_a_pf_without_a_driver(tmp_path: Path) -> None:
         host_with(tmp_path, Card(("0000:0b:00.0",), "8086:37c8", "QAT", None, sriov=Sriov(16, "37c9")))
     )
     assert codes(pf["pfs"][1]) == ["DRIVER_WITHOUT_SRIOV"]
+
+
+@pytest.mark.parametrize(
+    ("holder", "how"), [(None, "has no driver in dom0"), ("pciback", "is held as a whole by pciback")]
+)
+def test_vfs_whose_pf_has_lost_its_driver(tmp_path: Path, holder: Optional[str], how: str) -> None:
+    """findings/nvme-vfs-outlive-their-pf-driver.sh: nothing else can set or remove them."""
+    drive = "0000:1b:00.0"
+    sriov = Sriov(8, "a824", driver="nvme")
+    host = host_with(tmp_path, Card((drive,), "144d:a824", "SSD", "nvme", pci_class="010802", sriov=sriov))
+    make_vfs(host, drive, 2)
+    assert "DRIVER_WITHOUT_SRIOV" not in codes(inventory(host)["pfs"][1])
+    host.write_attribute("/sys/bus/pci/drivers/nvme/unbind", drive)
+    if holder:
+        pciback.load(host)
+        pciback.take(host, drive)
+    answer = inventory(host)
+    problem = answer["pfs"][1]["problems"][0]
+    assert (problem["code"], len(answer["vfs"])) == ("DRIVER_WITHOUT_SRIOV", 2)
+    assert f"{how}, so its 2 VFs may not work, and can be neither set nor removed" in problem["message"]
+    assert f"Give {drive} back to the driver that made them" in problem["hint"]
 
 
 def test_a_driver_without_sriov_is_known_by_the_kernels_words(tmp_path: Path) -> None:

@@ -120,20 +120,19 @@ def _without_port(pf: pci.PhysicalFunction, lost: Sequence[pci.VirtualFunction])
 
 def _of_driver(pf: pci.PhysicalFunction, evidence: Sequence[Evidence]) -> Iterator[Problem]:
     code = kernel_log.DRIVER_WITHOUT_SRIOV
+    held = pf.driver in pci.HOLDERS
+    if held or pf.driver is None:
+        effect = "its VFs cannot be made"
+        hint = "Install or load the driver of the card."
+        if held:
+            hint = "Give the device back to dom0's own driver, or use it as a whole and not by VFs."
+        if pf.num_vfs:  # the driver nvme leaves its VFs there as it goes, others leave those in VMs
+            effect = f"its {plural(pf.num_vfs, 'VF')} may not work, and can be neither set nor removed"
+            hint = f"Give {pf.address} back to the driver that made them, or reboot the host."
+        how = f"is held as a whole by {pf.driver}" if held else "has no driver in dom0"
+        yield Problem(code, f"{pf.name} {how}, so {effect}.", hint)
     if pf.num_vfs:
         return  # it has made VFs, by whatever way
-    if pf.driver is None:
-        yield Problem(
-            code,
-            f"{pf.name} has no driver in dom0, so its VFs cannot be made.",
-            "Install or load the driver of the card.",
-        )
-    elif pf.driver in pci.HOLDERS:
-        yield Problem(
-            code,
-            f"{pf.name} is held as a whole by {pf.driver}, so its VFs cannot be made.",
-            "Give the device back to dom0's own driver, or use it as a whole and not by VFs.",
-        )
     for item in evidence:
         if item.code == code and item.line.startswith(f"{pf.driver} "):  # and not of one that had it before
             yield Problem(
