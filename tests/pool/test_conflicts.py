@@ -183,9 +183,28 @@ def test_a_request_whose_network_goes(pool: Pool) -> None:
     pool.conflict("LEASE_STALE", "request 1", "doomed", advice, vms=[web], host=pool.one, address=VF)
     uuid = pool.api("network.get_uuid", network)
     pool.api("network.destroy", network)
-    pool.conflict("REQUEST_STALE", f"web ({web})", uuid)
-    pool.refused("assign_vf", vm=web, pf="eth1", on=pool.one).says("SRIOV_NO_FREE_VF", "request=1")
-    pool.unassign(web, request="1")
+    advice = f"`assign_vf` with vm_uuid={web}, request=1 and another network"
+    pool.conflict("REQUEST_STALE", f"web ({web})", uuid, advice)
+    pool.refused("assign_vf", vm=web, pf="eth1", on=pool.one).says(
+        "SRIOV_NO_FREE_VF", "`assign_vf` with request=1", "`unassign_vf` with request=1"
+    )
+    ((_, settings),) = pool.asked(web)
+    pool.assign(web, request="1", network="xenbr1")
+    assert pool.asked(web) == [("network", {"mac": settings["mac"]})]
+    assert pool.conflicts() == []
+
+
+def test_one_of_two_requests_whose_network_goes(pool: Pool) -> None:
+    """Changed or taken back, it is not in the way of the other."""
+    network = pool.box.add_network("doomed")
+    pool.box.add_vlan(pool.one, "eth1", 9, "doomed")
+    web = pool.vm("web")
+    pool.assign(web, network="xenbr1")
+    pool.assign(web, network="doomed")
+    pool.api("VLAN.destroy", *pool.api("VLAN.get_all"))
+    pool.api("network.destroy", network)
+    pool.conflict("REQUEST_STALE", f"Request 2 of VM web ({web})", "request=2")
+    pool.assign(web, request="2", pf="eth1")
     assert pool.conflicts() == []
 
 
@@ -197,10 +216,13 @@ def test_a_network_that_was_made_anew_with_another_vlan(pool: Pool) -> None:
     (vlan,) = pool.api("VLAN.get_all")
     pool.api("VLAN.destroy", vlan)
     pool.box.add_vlan(pool.one, "eth1", 10, "office")
-    advice = f"`unassign_vf` with vm_uuid={web} and request=1"
+    ((_, settings),) = pool.asked(web)
+    (network,) = pool.api("network.get_by_name_label", "office")
+    office = pool.api("network.get_uuid", network)
+    advice = f"`assign_vf` with vm_uuid={web}, request=1, network={office}"
     pool.conflict("REQUEST_STALE", "VLAN 9", "office", "VLAN 10", advice, vms=[web])
-    pool.unassign(web, request="1")
-    pool.assign(web, network="office")
+    pool.assign(web, request="1", network=office)
+    assert pool.asked(web) == [("network", {"mac": settings["mac"], "vlan": "10"})]
     assert pool.conflicts() == []
 
 

@@ -41,7 +41,10 @@ def as_error(error: NoFreeVf, vm: str, seen: Seen) -> SriovError:
         )
     elif choice.kind == "network" and choice.value not in seen.topology.network_names:
         number = error.request.number
-        hint = f"That network is gone: take the request back (`unassign_vf` with request={number})."
+        hint = (
+            f"That network is gone: give the request another (`assign_vf` with request={number}; its MAC "
+            f"stays), or take it back (`unassign_vf` with request={number})."
+        )
     elif choice.kind == "network" and not pfs:
         there = [(one, port) for one in hosts for port in _ports(choice.value, one, seen.topology)]
         ports = [f"{port} of {one.member.name}" for one, port in there]

@@ -66,10 +66,11 @@ def _wrong(
     becomes of the network; for one without, it may have any."""
     number, (kind, value, device), settings = request
     name = f"Request {number} of {seen.vm(uuid)}"
+    changes = f"`assign_vf` with vm_uuid={uuid}, request={number}"
     take_back = f"`unassign_vf` with vm_uuid={uuid} and request={number} takes it back"
     if kind == "network" and value not in networks:
         said = f"{name} is for a VF of network {value}, which is gone."
-        return REQUEST, said, f"{take_back}; then `assign_vf` gives the VM a VF of another network."
+        return REQUEST, said, f"{changes} and another network changes it, and its MAC stays; {take_back}."
     address, where = lease.vfs.get(number), seen.surveyed.hosts.get(lease.host)
     if address and where:
         leased = f"{seen.vm(uuid)} is leased {address} of {where.member.name} for request {number}"
@@ -101,7 +102,8 @@ def _wrong(
         return None
     now = f"its network {networks[value]} has VLAN {tag} now"
     said = f"{name} has {f'VLAN {has}' if has else 'no VLAN'}, and {now}."
-    return REQUEST, said, f"{take_back}; then `assign_vf` gives the VM a VF with that VLAN."
+    again = f"{changes}, network={value} and the settings that it is to keep"
+    return REQUEST, said, f"{again} gives it that VLAN, and its MAC stays; {take_back}."
 
 
 def other_entries(seen: Seen) -> Iterator[Conflict]:
