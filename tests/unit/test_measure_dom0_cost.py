@@ -11,7 +11,7 @@ import re
 import signal
 import subprocess
 import sys
-from typing import Any, List
+from typing import Any, List, Sequence
 
 import pytest
 
@@ -86,10 +86,15 @@ class Dom0:
         return int(self.script.main([vm, "--gib", gib, "--idle", "20", *options]))
 
     def process(
-        self, *options: str, vm: str = "web server", stdout: Any = subprocess.PIPE, **variables: str
+        self,
+        *options: str,
+        vm: str = "web server",
+        stdout: Any = subprocess.PIPE,
+        before: Sequence[str] = (),
+        **variables: str,
     ) -> "subprocess.CompletedProcess[bytes]":
         """As a user runs it."""
-        command = [sys.executable, SCRIPT, vm, "--gib", "2", "--idle", "0.1", *options]
+        command = [*before, sys.executable, SCRIPT, vm, "--gib", "2", "--idle", "0.1", *options]
         environment = {**os.environ, **variables}
         return subprocess.run(
             command, stdout=stdout, stderr=subprocess.PIPE, env=environment, timeout=60, check=False
@@ -216,6 +221,13 @@ def test_a_signal_costs_the_round_that_it_comes_in(dom0: Dom0, number: signal.Si
     assert done.returncode == 1
     assert b"of 1 round of 2 GiB" in done.stdout
     assert done.stderr.endswith(f"measure-dom0-cost: ended by {number.name}\n".encode())
+
+
+def test_nohup_has_it_go_on_where_an_ssh_is_cut_off(dom0: Dom0) -> None:
+    dom0.program("vf", "#!/bin/sh\nkill -HUP $PPID\n")
+    done = dom0.process("--rounds", "2", "--vf-sends", "vf", before=["nohup"])
+    assert done.returncode == 0, done.stderr
+    assert b"of 2 rounds of 2 GiB" in done.stdout
 
 
 def test_a_table_that_stdout_does_not_take(dom0: Dom0) -> None:
