@@ -9,6 +9,7 @@ import io
 import os
 import re
 import signal
+import struct
 import subprocess
 import sys
 from typing import Any, List, Sequence
@@ -159,6 +160,25 @@ def test_the_spread_is_shown(dom0: Dom0, capfd: Any) -> None:
     assert dom0.run("--rounds", "3", "--vif-sends", dom0.move(100, sent=2 * GIB)) == 0
     middle, least, most = numbers(capfd.readouterr().out.splitlines()[2])
     assert least < middle < most
+
+
+@pytest.mark.parametrize(
+    ("seconds", "told"),
+    [
+        (1_000_000, "xl's times have steps of 0.1 s, here 0.05 CPU-seconds per GiB."),
+        (3_000_000, "xl's times have steps of 0.27 s, here 0.13 CPU-seconds per GiB."),
+        (20_000_000, "xl's times have steps of 2.1 s, here 1.1 CPU-seconds per GiB."),
+    ],
+)
+def test_xls_times_get_coarse_the_longer_dom0_is_up(dom0: Dom0, capfd: Any, seconds: int, told: str) -> None:
+    """A float has 24 binary digits, and xl has nanoseconds in it."""
+    (step,) = re.findall(r"of (\S+) s,", told)
+    (bits,) = struct.unpack("I", struct.pack("f", seconds * 1e9))
+    one, next_one = struct.unpack("ff", struct.pack("II", bits, bits + 1))
+    assert max(0.1, (next_one - one) / 1e9) == pytest.approx(float(step), rel=0.05)
+    dom0.write("xl.seconds", str(seconds))
+    dom0.run("--rounds", "1", "--vf-sends", "true")
+    assert capfd.readouterr().out.splitlines()[-1] == told
 
 
 def test_what_the_command_takes_in_dom0_is_its_own(dom0: Dom0, monkeypatch: Any, capfd: Any) -> None:
