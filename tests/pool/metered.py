@@ -11,6 +11,7 @@ import machine
 import pytest
 from machine import Machine
 from rrdd import FOLDER, Rrdd
+from sriovlib.machine.sysfs import INTERFACES
 from sriovlib.traffic import service
 from sriovlib.traffic.service import Service
 from sriovlib.vf import start_notes
@@ -25,7 +26,8 @@ Values = Dict[str, Dict[str, Optional[float]]]
 class Cards:
     """What the drivers of the ports have counted; in place of the kernel."""
 
-    def __init__(self) -> None:
+    def __init__(self, host: Machine) -> None:
+        self._host = host
         self.counted: Dict[int, Dict[int, Dict[str, int]]] = {}  # port -> VF -> counter -> value
         self.errors: Dict[int, int] = {}  # port -> errno
         self.asked: List[int] = []
@@ -41,7 +43,11 @@ class Cards:
         self.asked.append(index)
         if index in self.errors:
             return [kernel_netlink.refusal(self.errors[index])]
-        answer = kernel_vf_stats.new_link(index, self.counted.get(index, {}))
+        names = self._host.names(INTERFACES)
+        name = next(
+            (one for one in names if self._host.number(f"{INTERFACES}/{one}/ifindex") == index), "eth"
+        )
+        answer = kernel_vf_stats.new_link(index, self.counted.get(index, {}), name=name)
         self.before_answer()
         return [answer]
 
@@ -72,7 +78,7 @@ class Metered:
         self.write("/proc/kallsyms", KALLSYMS)
         self.xenstored = Xenstored("host")
         self.rrdd = Rrdd("host")
-        self.cards = Cards()
+        self.cards = Cards(self.host)
         monkeypatch.setattr(self.host, "netlink", self.cards.netlink)
         self.clock = Clock()
         monkeypatch.setattr(service, "time", self.clock)

@@ -74,6 +74,20 @@ def test_a_name_with_quotes_and_line_breaks(written: Metered) -> None:
     assert list(samples(written)["sriov_vf_info"]) == [(*of(written, WEB, VF0, 0), ("vm", 'web\'s\n"name"'))]
 
 
+def test_a_port_that_is_renamed_has_its_new_name_in_the_next_file(written: Metered) -> None:
+    """The old one may be another port's by now, which is in another network."""
+    (before,) = written.host.names(f"/sys/bus/pci/devices/{PF0}/net")
+    link = written.host.path(f"/sys/class/net/{before}")
+    real = os.path.realpath(link)
+    os.unlink(link)
+    os.rename(real, f"{os.path.dirname(real)}/eth77")
+    os.symlink(f"{os.path.dirname(real)}/eth77", written.host.path("/sys/class/net/eth77"))
+    goes_on(written)
+    goes_on(written)
+    assert of(written, WEB, VF0, 0)[1] == ("pf", "eth77")
+    assert samples(written)["sriov_vf_rx_bytes_total"] == {of(written, WEB, VF0, 0): 5750}
+
+
 def test_a_reboot_and_another_vm_begin_with_0(written: Metered) -> None:
     written.stops(WEB)
     written.starts(WEB, {VF1: 1})

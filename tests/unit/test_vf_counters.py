@@ -43,7 +43,7 @@ def told(vfs: int, kernel: Kernel) -> Told:
 def test_each_vf_has_its_own_counters(vfs: int, kernel: Kernel) -> None:
     """Of 300 the list's length, of 16 bits, has run over."""
     expected = {number: Counters(**counters(number + 1)) for number in range(vfs)}
-    assert told(vfs, kernel) == Told(expected, vfs)
+    assert told(vfs, kernel) == Told(expected, vfs, "eth0")
 
 
 def test_a_kernel_before_4_17_counts_no_drops() -> None:
@@ -56,7 +56,7 @@ def test_counters_of_64_bits() -> None:
 
 
 def test_an_interface_that_is_no_port() -> None:
-    assert vf_counters.read(Answering(kernel_vf_stats.new_link(7, None)), 7) == Told({}, 0)
+    assert vf_counters.read(Answering(kernel_vf_stats.new_link(7, None)), 7) == Told({}, 0, "eth0")
 
 
 def test_vfs_that_are_told_of_in_different_orders() -> None:
@@ -68,7 +68,7 @@ def test_vfs_that_are_told_of_in_different_orders() -> None:
     listed = kernel_netlink.attribute(22, usual + kernel_netlink.attribute(1, turned) + without)
     body = struct.pack("=BxHiII", 0, 1, 7, 0, 0) + kernel_netlink.attribute(21, struct.pack("=I", 3)) + listed
     found = vf_counters.read(Answering(kernel_netlink.message(16, body)), 7)
-    assert found == Told({0: Counters(**counters(1)), 1: Counters(**counters(2))}, 3)
+    assert found == Told({0: Counters(**counters(1)), 1: Counters(**counters(2))}, 3, "")
 
 
 def test_what_the_kernel_refuses() -> None:
@@ -102,7 +102,7 @@ def test_attributes_of_other_sizes_and_kinds() -> None:
     listed = strange + short + kernel_netlink.attribute(1, b"")
     body += kernel_netlink.attribute(22, listed)
     found = vf_counters.read(Answering(kernel_netlink.message(16, body)), 7)
-    assert found == Told({0: Counters(**counters(1))}, 3)
+    assert found == Told({0: Counters(**counters(1))}, 3, "")
 
 
 def test_the_question_is_for_one_port_with_its_vfs_and_counters() -> None:
@@ -116,6 +116,6 @@ def test_the_question_is_for_one_port_with_its_vfs_and_counters() -> None:
 
 def test_this_machines_kernel_is_asked() -> None:
     """The loopback interface is 1 on each Linux."""
-    assert vf_counters.read(Host(), 1) == Told({}, 0)
+    assert vf_counters.read(Host(), 1) == Told({}, 0, "lo")
     with pytest.raises(OSError, match="No such device"):
         vf_counters.read(Host(), 2**30)

@@ -33,10 +33,12 @@ NOTHING = Counters(0, 0, 0, 0, 0, 0)
 
 
 class Told(NamedTuple):
-    """`vfs`: VF index -> counters, of those that the kernel tells of; `num_vfs`: how many there are."""
+    """`vfs`: VF index -> counters, of those that the kernel tells of; `num_vfs`: how many there are; `name`:
+    of the port's interface by now."""
 
     vfs: Dict[int, Counters]
     num_vfs: int
+    name: str
 
 
 _Reader = Callable[[int], Optional[Tuple[int, Counters]]]  # where a VF's contents begin -> its number, ...
@@ -62,7 +64,7 @@ def read(host: Host, index: int) -> Told:
             one = known(begin)
         if one is not None:
             found[one[0]] = one[1]
-    return Told(found, link.num_vfs or 0)
+    return Told(found, link.num_vfs or 0, link.name)
 
 
 def _places(data: bytes, begin: int, stop: int) -> Optional[List[int]]:

@@ -185,6 +185,8 @@ class Service:
                 self._look_at = min(self._look_at, time.monotonic() + IDLE_SECONDS)
                 continue
             at = time.monotonic()
+            if told.name != interface:  # it was renamed, and its name may be another port's by now
+                self._look_at = 0.0
             if len(told.vfs) < told.num_vfs:
                 silent.append(
                     f"{interface}: the kernel tells of {len(told.vfs)} of {plural(told.num_vfs, 'VF')}"

@@ -36,9 +36,14 @@ def vf_info(number: int, counted: Mapping[str, int], kernel: Kernel = USUAL) -> 
     return attribute(1, without_stats(number, VfSettings())[4:] + attribute(8, stats))
 
 
-def new_link(index: int, vfs: Optional[Mapping[int, Mapping[str, int]]], kernel: Kernel = USUAL) -> bytes:
+def new_link(
+    index: int,
+    vfs: Optional[Mapping[int, Mapping[str, int]]],
+    kernel: Kernel = USUAL,
+    name: str = "eth0",
+) -> bytes:
     """The answer to RTM_GETLINK with RTEXT_FILTER_VF. `vfs`: None of an interface that is no port."""
-    body = struct.pack("=BxHiII", 0, 1, index, 0x1043, 0) + attribute(3, b"eth0\0")
+    body = struct.pack("=BxHiII", 0, 1, index, 0x1043, 0) + attribute(3, name.encode() + b"\0")
     if vfs is not None:
         body += attribute(21, struct.pack("=I", len(vfs)))
         body += attribute(22, b"".join(vf_info(number, vfs[number], kernel) for number in sorted(vfs)))
