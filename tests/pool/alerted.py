@@ -1,5 +1,6 @@
 """Messages of xapi's for people, as stories look at them."""
 
+import json
 from typing import Dict, List, Optional
 
 from box_host import BoxHost
@@ -35,6 +36,12 @@ def text(pool: Pool) -> str:
 
 def keys(pool: Pool) -> List[str]:
     return [key for key in pool.pool_keys() if key.startswith(messages.PREFIX)]
+
+
+def moved_long_ago(pool: Pool, vm: str) -> None:
+    """Its move, which is not over, began long ago."""
+    entry = pool.ledger(vm)
+    pool.set_ledger(vm, json.dumps({**entry, "move": {**entry["move"], "since": 1000}}))
 
 
 def dismiss(pool: Pool) -> None:

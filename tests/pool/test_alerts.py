@@ -3,7 +3,7 @@
 import json
 import os
 import time
-from typing import Any
+from typing import Any, Callable
 
 import pytest
 from alerted import (
@@ -17,13 +17,16 @@ from alerted import (
     cannot_be_restored,
     checked,
     keys,
+    moved_long_ago,
     put_right,
     text,
     told,
 )
 from box_host import PLUGIN, BoxHost, plugin_of_version, set_plugin
 from machine_description import default_description
-from managed_pool import OTHER_SLOTS, Pool
+from live_moves import UNCONFIRMED, running_with_vf
+from managed_pool import OTHER_SLOTS, Pool, other_slot
+from sriovlib.errors import SriovError
 from sriovlib.pool.alerts import Alert, check, messages
 from sriovlib.vf import inventory, restore
 from sriovlib.xapi.own_session import OwnSession
@@ -164,6 +167,46 @@ def test_a_running_vm_whose_move_did_not_come_to_its_end(pool: Pool) -> None:
         assert checked(pool) == expected
     assert "attach_vfs" in text(pool)
     pool.shut_down(vm)
+    assert checked(pool) == {}
+
+
+def ended(pool: Pool, vm: str) -> None:
+    pool.shut_down(vm)
+
+
+def suspended(pool: Pool, vm: str) -> None:
+    pool.box.xapi.database.set("VM", pool.ref(vm), "suspend_SR", "OpaqueRef:any")
+    pool.api("VM.suspend", pool.ref(vm))
+
+
+@pytest.mark.parametrize("at_rest", [ended, suspended])
+def test_a_vm_whose_vfs_are_away_wants_nobody_while_it_does_not_run(
+    pool: Pool, at_rest: Callable[[Pool, str], None]
+) -> None:
+    """`sriovctl suspend` leaves it so, for as long as somebody wants."""
+    vm = running_with_vf(pool)
+    pool.call("detach_vfs", vm=vm)
+    moved_long_ago(pool, vm)
+    assert checked(pool) == {vm: VF_MISSING}
+    at_rest(pool, vm)
+    assert checked(pool) == {}
+    assert pool.ledger(vm)["move"]
+    assert keys(pool) == []
+
+
+@pytest.mark.pool(describe=other_slot)
+def test_a_vm_that_xapi_takes_for_halted_and_that_runs_where_it_was_going(pool: Pool) -> None:
+    """A start would make a second copy of it."""
+    vm = running_with_vf(pool)
+    with pool.hook(pool.other, "#!/bin/sh\nexit 3\n", "vm-post-migrate"), pytest.raises(SriovError):
+        pool.act("migrate_vm", vm=vm, on=pool.other, **UNCONFIRMED)
+    pool.box.xapi.restart_toolstack(pool.one.ref)
+    assert pool.power_state(vm) == "Halted"
+    moved_long_ago(pool, vm)
+    assert checked(pool) == {vm: VF_MISSING}
+    assert all(word in text(pool) for word in ("runs on host host2", "Do not start it"))
+    pool.box.xapi.restart_toolstack(pool.other.ref)
+    pool.call("attach_vfs", vm=vm)
     assert checked(pool) == {}
 
 

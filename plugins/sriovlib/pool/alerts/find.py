@@ -77,8 +77,9 @@ def _of_restore(name: str, failures: Mapping[str, str]) -> str:
 
 
 def _vms(seen: Seen, now: float) -> Iterator[Tuple[Alert, str]]:
-    """VMs that run without VFs of their requests, or whose move does not come to its end. While something is
-    done to a VM nothing is said of it."""
+    """VMs that run without VFs of their requests, or whose move does not come to its end; one that somebody
+    has suspended or shut down meanwhile wants nobody before it is to run again. While something is done to a
+    VM nothing is said of it."""
     moved = {conflict.vm_uuids[0]: conflict for conflict in moving.not_ended(seen)}
     for uuid, entry, lease in seen.leases():
         vm = seen.state.vms[uuid]
@@ -87,7 +88,8 @@ def _vms(seen: Seen, now: float) -> Iterator[Tuple[Alert, str]]:
         if vm.operations or said == "":
             continue
         if entry.move is not None:
-            if uuid in moved and not 0 <= now - entry.move.since < MOVE_SECONDS:
+            is_late = not 0 <= now - entry.move.since < MOVE_SECONDS
+            if uuid in moved and is_late and moving.may_run(seen, uuid, entry):
                 yield Alert(VF_MISSING, uuid), f"{moved[uuid].message} {moved[uuid].hint}"
         elif where is not None and vm.is_running:
             text = f"{seen.vm(uuid)} runs on {where.member.name} without VFs of its requests: {said}. "

@@ -26,6 +26,13 @@ def not_ended(seen: Seen) -> Iterator[Conflict]:
             yield Conflict(DEGRADED, *_here(seen, vm, lease), [uuid], vm.resident_on or lease.host)
 
 
+def may_run(seen: Seen, uuid: str, entry: Entry) -> bool:
+    """Whether the VM that is moved runs, as far as is known: one that xapi says does not may be where it was
+    going."""
+    vm = seen.state.vms[uuid]
+    return vm.is_running or _elsewhere(seen, vm, entry) is not None
+
+
 def _elsewhere(seen: Seen, vm: Vm, entry: Entry) -> Optional[Said]:
     """It runs where it was going, and xapi does not know; or that host does not tell whether it does."""
     there = seen.topology.members.get(arrivals.may_be_on(entry) or "")
