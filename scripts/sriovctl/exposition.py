@@ -144,7 +144,11 @@ def _vms(assignments: Optional[Record], hosts: Mapping[str, str]) -> Iterable[Fa
     replaced = [(named(vm["vm_uuid"]), vm["replaced_at"]) for vm in vms if vm.get("replaced_at") is not None]
     yield "sriov_vm_replaced_timestamp_seconds", "When a start of the VM was last re-placed", replaced
     of_vms = Counter((uuid, one["code"]) for one in found for uuid in one.get("vm_uuids") or ())
-    named_in = [((*named(uuid), ("code", code)), of_vms[uuid, code]) for uuid, code in sorted(of_vms)]
+    power = {vm["vm_uuid"]: (vm.get("power_state") or UNKNOWN).lower() for vm in vms}
+    named_in = [
+        ((*named(uuid), ("code", code), ("power_state", power.get(uuid, UNKNOWN))), of_vms[uuid, code])
+        for uuid, code in sorted(of_vms)
+    ]
     yield "sriov_vm_conflicts", "Conflicts of the pool that name the VM, by code", named_in
     counts = Counter((one["code"], hosts.get(one.get("host_uuid") or "", "")) for one in found)
     conflicts = [((("code", code), ("host", host)), counts[code, host]) for code, host in sorted(counts)]

@@ -23,8 +23,8 @@ from alerted import (
     told,
 )
 from box_host import PLUGIN, BoxHost, plugin_of_version, set_plugin
-from machine_description import default_description
 from live_moves import UNCONFIRMED, running_with_vf
+from machine_description import default_description
 from managed_pool import OTHER_SLOTS, Pool, other_slot
 from sriovlib.errors import SriovError
 from sriovlib.pool.alerts import Alert, check, messages

@@ -150,7 +150,7 @@ def test_what_does_not_fit_together(pool: Pool, ctl: Ctl) -> None:
     found = samples(text, "sriov_conflicts")
     assert found
     assert all(line.startswith('{code="') for line in found)
-    named = f'{{vm_uuid="{second}",vm="second",code="ENTRY_NOT_LEASED"}} 1'
+    named = f'{{vm_uuid="{second}",vm="second",code="ENTRY_NOT_LEASED",power_state="halted"}} 1'
     assert named in samples(text, "sriov_vm_conflicts")
 
 
