@@ -46,8 +46,8 @@ def _over(pool: Pool, what: str, tell: Tell, name: str) -> None:
 
 def wait(pool: Pool, asked: str, what: str, tell: Tell, task: str) -> str:
     """The same for a task that has been started."""
-    tell(what)
     try:
+        tell(what)  # a terminal may be slow: xapi goes on meanwhile
         record = _ended(pool, task, lambda: what, tell)
     except KeyboardInterrupt:
         tell(f"{what}: interrupted, waiting for its end")

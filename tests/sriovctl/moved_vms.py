@@ -6,12 +6,15 @@ import threading
 from typing import Any, Callable, Dict, List
 
 import pytest
+from calls import Context
+from checks import until
 from managed_pool import Pool
 from sriovctl.connection import Remote
 from sriovctl.errors import Unreachable
 from workers import Workers
 
 VF, MAC = "0000:07:10.0", "02:16:3e:00:00:05"
+SHUTDOWN = "Async.VM.clean_shutdown"
 
 
 def running(pool: Pool) -> str:
@@ -51,6 +54,20 @@ def begins_late(patch: pytest.MonkeyPatch, name: str) -> threading.Event:
 
     patch.setattr(Workers, "start", start)
     return go
+
+
+def cancelled_too_late(patch: pytest.MonkeyPatch, pool: Pool, name: str) -> None:
+    """xapi begins with an Async call of this name when it is asked to cancel it, and has done it before it
+    looks at that."""
+    go, calls = begins_late(patch, name), pool.box.xapi.calls
+    real = calls["task.cancel"]
+
+    def cancel(context: Context, task: str) -> Any:
+        go.set()
+        until(lambda: bool(pool.box.xapi.database.get("task", task, "status") != "pending"))
+        return real.function(context, task)
+
+    patch.setattr(pool.box.xapi, "calls", {**calls, "task.cancel": real._replace(function=cancel)})
 
 
 class Fault:

@@ -8,6 +8,7 @@ from as_program import begun
 from checks import until
 from live_moves import qemu
 from managed_pool import Pool
+from moved_vms import SHUTDOWN, begins_late
 from setup_stories import in_service
 from sriovctl import evacuation
 from sriovctl.connection import Remote
@@ -231,14 +232,16 @@ def test_evacuation_that_loses_xapi_goes_on_when_it_is_called_again(
 
 
 def test_relocation_of_an_evacuation_that_was_killed_is_ended_by_the_next(
-    pool: Pool, ctl: Ctl, web: str
+    pool: Pool, ctl: Ctl, web: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    shutdown = begins_late(monkeypatch, SHUTDOWN)
     program = begun(pool, "evacuate", "host1", "--relocate", "--yes")
     assert program.stderr
     while "VM web is being shut down" not in program.stderr.readline():
         assert program.poll() is None
     program.send_signal(signal.SIGKILL)
     program.communicate()
+    shutdown.set()
     until(lambda: pool.power_state(web) == "Halted")
     plan = ctl("evacuate", "host1", "--plan")
     assert ["web", "start", "-", "host2"] in [row[:4] for row in plan.rows]

@@ -4,7 +4,19 @@ from typing import Any, Callable, Iterator, List
 
 import pytest
 from managed_pool import OTHER_SLOTS, Pool
-from moved_vms import MAC, VF, Fault, begins_late, commands, full, place, running
+from moved_vms import (
+    MAC,
+    SHUTDOWN,
+    VF,
+    Fault,
+    begins_late,
+    cancelled_too_late,
+    commands,
+    full,
+    place,
+    running,
+)
+from sriovctl import terminal
 from sriovctl.connection import Remote
 
 pytestmark = [pytest.mark.story, pytest.mark.usefixtures("impatient")]
@@ -206,6 +218,26 @@ def test_ctrl_c(pool: Pool, ctl: Ctl, web: str, monkeypatch: pytest.MonkeyPatch,
     state, host, _, lease, asked = place(pool, web)
     assert (state, asked) == ("Running", before[4])
     assert (host, lease) in ((pool.one.ref, pool.one.uuid), (pool.other.ref, pool.other.uuid))
+
+
+def test_ctrl_c_while_it_is_said_that_xapi_was_asked(
+    pool: Pool, ctl: Ctl, web: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A slow terminal: xapi has the call, but has not begun with it, so the VM looks as before."""
+    before, real, shown = place(pool, web), terminal.Progress.say, []
+    cancelled_too_late(monkeypatch, pool, SHUTDOWN)
+
+    def say(progress: terminal.Progress, text: str) -> None:
+        real(progress, text)
+        shown.append(text)
+        if shown == ["VM web is being shut down"]:
+            raise KeyboardInterrupt
+
+    monkeypatch.setattr(terminal.Progress, "say", say)
+    said = ctl("relocate", "web", "host2", "--yes")
+    assert said.status == 1
+    assert "Interrupted. VM web runs on host host1 again" in said.err
+    assert place(pool, web) == before
 
 
 CALLS = [  # the name of a call, which of them, and when it fails

@@ -11,14 +11,12 @@ import pytest
 from as_program import begun
 from checks import until
 from managed_pool import Pool
-from moved_vms import VF, begins_late, commands, place, running
+from moved_vms import SHUTDOWN, VF, begins_late, cancelled_too_late, commands, place, running
 from sriovctl import undone
 
 pytestmark = [pytest.mark.story, pytest.mark.usefixtures("impatient")]
 
 Ctl = Callable[..., Any]
-
-SHUTDOWN = "Async.VM.clean_shutdown"
 
 
 @pytest.fixture
@@ -40,12 +38,11 @@ def test_relocate_that_is_killed_or_whose_terminal_closes(
     pool: Pool, web: str, number: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     before = place(pool, web)
-    shutdown = begins_late(monkeypatch, SHUTDOWN)
+    cancelled_too_late(monkeypatch, pool, SHUTDOWN)
     program = relocating(pool)
     program.send_signal(number)
-    shutdown.set()
     _, said = program.communicate()
-    assert "error: Interrupted. VM web runs on host host1" in said
+    assert "error: Interrupted. VM web runs on host host1 again" in said
     assert place(pool, web) == before
 
 
