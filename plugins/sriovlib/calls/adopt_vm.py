@@ -24,15 +24,15 @@ def adopt_vm(host: Host, session: OwnSession, args: Mapping[str, str]) -> Dict[s
     `origin_uuid` is the VM that this one is a copy of, else null. A dry run has `would_change` too.
 
     The argument `origin_uuid` overrides the VM's mark; `none`: it is no copy. `trust_keys`: the VM gets the
-    MACs and VLANs of iovirt's keys, which its owner can write. `dry_run` writes nothing, and shows what those
-    keys say. A call for a VM whose adoption was cut off completes it.
+    MACs and VLANs of iovirt's keys, which its owner can write; without it a call that would go by them is
+    refused, and says what they say. A call for a VM whose adoption was cut off completes it.
     """
     vm_uuid = arguments.required_uuid(args, "vm_uuid")
     wanted = arguments.uuid(args, "host_uuid")
     no_copy = args.get("origin_uuid", "").strip().lower() == NONE
     origin_uuid = NONE if no_copy else arguments.uuid(args, "origin_uuid")
     dry_run = arguments.boolean(args, "dry_run", False)
-    trust_keys = arguments.boolean(args, "trust_keys", False) or dry_run
+    trust_keys = arguments.boolean(args, "trust_keys", False)
     call = locked.call(host, session, "adopt_vm", vm_uuid, wanted)
     origin = None
     with locked.work(call, call.topology.live) as at:
