@@ -84,6 +84,19 @@ def test_vms_and_their_conflicts(pool: Pool, ctl: Ctl) -> None:
     assert "adopt_vm" in found.err
 
 
+def test_of_one_host_vms_are_named_and_the_others_are_not_denied(pool: Pool, ctl: Ctl) -> None:
+    pool.with_vf("web")
+    pool.vm("old", pci="0/0000:07:10.6")
+    pool.vm("db")
+    assert [row[:2] for row in ctl("conflicts", "--on", "host2").rows[1:]] == [["old", "ENTRY_NOT_LEASED"]]
+    (one,) = ctl("conflicts", "--on", "host2", "-o", "json").json
+    assert one["vm_names"] == ["old"]
+    assert ctl("vms", "db").err == "VM db has no VFs.\n"
+    assert ctl("vms", "web", "--on", "host2").err == "VM web was given no VFs of host host2.\n"
+    assert ctl("vms", "--on", "host2").err == "No VM was given VFs of host host2.\n"
+    assert ctl("conflicts", "db").err == "Nothing of VM db is in conflict.\n"
+
+
 def test_json_has_what_the_plugin_gave(pool: Pool, ctl: Ctl) -> None:
     first = ctl("vfs", "host1", "-o", "json").json[0]
     assert {**pool.call("list_vfs")[0], **first} == first

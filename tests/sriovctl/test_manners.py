@@ -182,7 +182,7 @@ def test_500_vms(pool: Pool, ctl: Ctl) -> None:
     assert ctl("vms", web[:13]).rows[1][0] == "web"  # the beginning of its UUID
     said = ctl("vms", "vm4")
     assert said.status == 0
-    assert "No VM has VFs." in said.err
+    assert said.err == "VM vm4 has no VFs.\n"
     assert "may be" in ctl("vms", "vm").err
 
 

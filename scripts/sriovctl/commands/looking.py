@@ -294,14 +294,31 @@ _NO_REQUEST: Record = {
 }
 
 
-def _assignments(client: Client, args: argparse.Namespace) -> Dict[str, Any]:
-    filters = {}
-    if args.vm:
-        filters["vm_uuid"] = names.vm(client.pool, args.vm).uuid
-    if args.on:
-        filters["host_uuid"] = names.host(client.pool, args.on).uuid
-    answer: Dict[str, Any] = client.pool.master("list_assignments", **filters)
-    return answer
+class Asking(NamedTuple):
+    """Of which VM, and of VFs of which host; None is any."""
+
+    vm: Optional[names.Vm]
+    host: Optional[Host]
+
+    @property
+    def no_vfs(self) -> str:
+        """Entries by hand are of no host."""
+        who, none = (f"VM {self.vm.name}", "no ") if self.vm else ("No VM", "")
+        if self.host is None:
+            return f"{who} has {none}VFs."
+        return f"{who} was given {none}VFs of host {self.host.name}."
+
+    @property
+    def no_conflict(self) -> str:
+        of = f"Nothing of VM {self.vm.name}" if self.vm else "Nothing"
+        return f"{of} is in conflict" + (f" on host {self.host.name}." if self.host else ".")
+
+
+def _assignments(client: Client, args: argparse.Namespace) -> Tuple[Asking, Dict[str, Any]]:
+    vm = names.vm(client.pool, args.vm) if args.vm else None
+    host = names.host(client.pool, args.on) if args.on else None
+    filters = {**({"vm_uuid": vm.uuid} if vm else {}), **({"host_uuid": host.uuid} if host else {})}
+    return Asking(vm, host), client.pool.master("list_assignments", **filters)
 
 
 def vm_rows(client: Client, vms: Sequence[Record]) -> List[Record]:
@@ -323,8 +340,9 @@ def vm_rows(client: Client, vms: Sequence[Record]) -> List[Record]:
 
 
 def vms(client: Client, args: argparse.Namespace) -> int:
-    found = _assignments(client, args).get("vms", [])
-    client.show(vm_rows(client, found), VMS, "No VM has VFs.")
+    asking, answer = _assignments(client, args)
+    found = answer.get("vms", [])
+    client.show(vm_rows(client, found), VMS, asking.no_vfs)
     for vm in found:
         client.warnings(vm, shown.sentence(vm["vm_name"]))
     return DONE
@@ -341,17 +359,21 @@ CONFLICTS = (
 
 def conflicts(client: Client, args: argparse.Namespace) -> int:
     """The sentence and the hint of each stand below the table, where messages go."""
-    answer = _assignments(client, args)
+    asking, answer = _assignments(client, args)
     vm_names = {vm["vm_uuid"]: vm["vm_name"] for vm in answer.get("vms", [])}
+    for uuid in {uuid for one in answer.get("conflicts", []) for uuid in one.get("vm_uuids") or []}:
+        if uuid not in vm_names:  # it has no VF of the host that was asked for, or is not the VM
+            vm = names.vm_of_uuid(client.pool, uuid)
+            vm_names[uuid] = vm.record["name_label"] if vm else uuid
     records = [
         {
-            "vm_names": [vm_names.get(uuid, uuid) for uuid in one.get("vm_uuids") or []],
+            "vm_names": [vm_names[uuid] for uuid in one.get("vm_uuids") or []],
             "host": client.pool.host_name(one["host_uuid"]) if one.get("host_uuid") else None,
             **one,
         }
         for one in answer.get("conflicts", [])
     ]
-    client.show(records, CONFLICTS, "Nothing is in conflict.")
+    client.show(records, CONFLICTS, asking.no_conflict)
     if client.explains:
         for one in records:
             client.say(f"\n{one['code']}: {one['message']}\n  {one['hint']}")
