@@ -8,6 +8,7 @@ from typing import Any, Callable, List, Sequence
 
 import pytest
 from managed_pool import Pool
+from moved_vms import commands
 from sriovctl import tasks
 from sriovctl.connection import Remote
 from sriovctl.errors import Unreachable
@@ -121,6 +122,8 @@ def test_suspended_and_resumed_elsewhere(pool: Pool, ctl: Ctl, web: str) -> None
     said = ctl("suspend", "web")
     assert (said.status, pool.power_state(web)) == (0, "Suspended"), said.err
     assert "`--unconfirmed`" in said.err
+    again = ctl("suspend", "web")
+    assert (again.status, commands(again.err)) == (0, [["resume", web]])
     assert "`migrate_vm` with" in ctl("doctor").err
     assert ctl("vms", "web", "--columns", "POWER,STATE").rows[1] == ["suspended", "detached"]
     waits = ctl("attach", "web").err
@@ -142,7 +145,10 @@ def test_resumed_where_nobody_has_confirmed_it(pool: Pool, ctl: Ctl, web: str) -
     assert "VM web is resumed, and runs without its VFs." in said.err
     assert "unconfirmed=true is `--unconfirmed`" in said.err
     assert place(pool, web)[:3] == ("Running", pool.other.ref, [])
-    said = ctl("migrate", "web", "host2", "--unconfirmed")
+    (migrate,) = [words for words in commands(said.err) if words[0] == "migrate"]
+    (attach,) = commands(ctl("resume", "web", "--unconfirmed").err)
+    assert "without its VFs" in ctl(*attach).err
+    said = ctl(*migrate, "--unconfirmed")
     assert (said.status, said.rows[1][:3]) == (0, ["web", "1", "host2"]), said.err
     assert (len(pool.devices(web)), place(pool, web)[3]) == (1, None)
 

@@ -140,6 +140,9 @@ def _attach_arguments(parser: argparse.ArgumentParser) -> None:
 
 def suspend(client: Client, args: argparse.Namespace) -> int:
     vm = names.vm(client.pool, args.vm)
+    if vm.record["power_state"] == "Suspended":
+        client.say(f"VM {vm.name} is suspended already. `sriovctl resume {vm.uuid}` resumes it.")
+        return DONE
     with client.progress(f"Suspending VM {vm.name}") as progress:
         answer = migration.suspend(client.pool, vm, progress.say, **guest_seconds(args))
     client.warnings(answer)
@@ -159,7 +162,10 @@ def resume(client: Client, args: argparse.Namespace) -> int:
     host = names.host(client.pool, args.on) if args.on else None
     if vm.record["power_state"] != "Suspended":
         state = vm.record["power_state"].lower()
-        raise Failed("VM_BAD_POWER_STATE", f"VM {vm.name} is {state}.", "Only a suspended VM is resumed.")
+        hint = "Only a suspended VM is resumed."
+        if state == "running":
+            hint += f" If it is without its VFs: `sriovctl attach {vm.uuid}`."
+        raise Failed("VM_BAD_POWER_STATE", f"VM {vm.name} is {state}.", hint)
     with client.progress(f"Resuming VM {vm.name}") as progress:
         migration.resume(client.pool, vm, host, progress.say)
         try:
@@ -171,9 +177,18 @@ def resume(client: Client, args: argparse.Namespace) -> int:
                 answer = migration.renew(client.pool, vm, progress.say, **allowed(args))
             except Failed as failed:
                 runs = f"VM {vm.name} is resumed, and runs without its VFs."
-                raise Failed(failed.code, f"{runs} {failed.message}", failed.hint) from failed
+                raise Failed(failed.code, f"{runs} {failed.message}", _then(client, vm, failed)) from failed
     _show_attached(client, vm, answer)
     return DONE
+
+
+def _then(client: Client, vm: names.Vm, failed: Failed) -> str:
+    """The hint, and the command that gives a resumed VM its VFs: it cannot be resumed once more."""
+    here = client.pool.host(client.pool.call("VM.get_resident_on", vm.ref))
+    if here is None:
+        return failed.hint
+    again = f"`sriovctl migrate {vm.uuid} {names.word(client.pool, here)}`"
+    return f"{failed.hint} Then {again} gives it VFs, with the same options as `resume`.".strip()
 
 
 def _resume_arguments(parser: argparse.ArgumentParser) -> None:
