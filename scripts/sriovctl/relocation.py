@@ -43,15 +43,15 @@ class Move(NamedTuple):
         return f"`sriovctl relocate {self.vm.uuid} {names.word(self.pool, host)}{start}`"
 
 
-def assignment(pool: Pool, vm: Vm) -> Dict[str, Any]:
-    """What list_assignments says of the VM; raises Failed for one without requests."""
+def assignment(pool: Pool, vm: Vm, hint: str = "") -> Dict[str, Any]:
+    """What list_assignments says of the VM; raises Failed for one without requests, with this hint where it
+    has no entries either."""
     found = pool.master("list_assignments", vm_uuid=vm.uuid)["vms"]
     if found and found[0]["requests"]:
         return dict(found[0])
-    hint = f"Without VFs it moves as any VM does: `xe vm-migrate uuid={vm.uuid} host=HOST`."
     if found and found[0]["others"]:
         hint = f"Its entries were written by hand: `sriovctl adopt {vm.uuid}` makes requests of them."
-    raise Failed("NO_REQUESTS", f"VM {vm.name} has no request for a VF.", hint)
+    raise Failed("NO_REQUESTS", f"VM {vm.name} ({vm.uuid}) has no request for a VF.", hint)
 
 
 def planned(
@@ -60,7 +60,9 @@ def planned(
     """The move, once all that can be known before has been looked at; None where the VM has its VFs of that
     host and runs there, if it is to. Changes nothing. Raises Failed with what is in the way. `allowed`: of
     migrate_vm's arguments network_gap, unconfirmed and force."""
-    name, state, row = f"VM {vm.name}", vm.record["power_state"], assignment(pool, vm)
+    name, state = f"VM {vm.name}", vm.record["power_state"]
+    moves = f"Without VFs it moves as any VM does: `xe vm-migrate uuid={vm.uuid} host=HOST`."
+    row = assignment(pool, vm, moves)
     if row.get("parked"):
         raise Failed(
             "PARKED",

@@ -4,7 +4,7 @@ from typing import Any, Callable, Iterator, List
 
 import pytest
 from managed_pool import Pool
-from moved_vms import MAC, Fault, full, place
+from moved_vms import MAC, Fault, commands, full, place
 
 pytestmark = pytest.mark.story
 
@@ -45,6 +45,15 @@ def test_some_cannot_be_parked(pool: Pool, ctl: Ctl) -> None:
     assert (said.status, [row[0] for row in said.rows[1:]]) == (4, ["db"])
     assert "error: VM web (" in said.err
     assert "(SRIOV_VM_NOT_HALTED)" in said.err
+
+
+def test_vm_that_never_had_a_vf_is_not_unparked(pool: Pool, ctl: Ctl) -> None:
+    """What would give it one is said, not how it moves."""
+    db = pool.vm("db")
+    said = ctl("unpark", "db")
+    assert (said.status, said.err.startswith(f"error: VM db ({db}) has no request for a VF.\n")) == (1, True)
+    (assign,) = commands(said.err)
+    assert ctl(*("xenbr1" if word == "NET" else word for word in assign)).status == 0
 
 
 def test_no_vf_is_free_to_unpark(pool: Pool, ctl: Ctl) -> None:

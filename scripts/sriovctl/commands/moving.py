@@ -96,13 +96,15 @@ def unpark(client: Client, args: argparse.Namespace) -> int:
     where = on_host(client, args)
 
     def act(vm: names.Vm) -> None:
-        row = relocation.assignment(client.pool, vm)
+        gives = f"Only a parked VM gets VFs again; `sriovctl assign {vm.uuid} --network NET` gives it one."
+        row = relocation.assignment(client.pool, vm, gives)
         if not row.get("parked"):
             client.say(f"VM {vm.name} is not parked: it has its VFs.")
             return
         if args.dry_run and vm.record["power_state"] != "Halted":
             state = vm.record["power_state"].lower()
-            raise Failed("SRIOV_VM_NOT_HALTED", f"VM {vm.name} is {state}.", "Shut it down first.")
+            said = f"VM {vm.name} ({vm.uuid}) is {state}."
+            raise Failed("SRIOV_VM_NOT_HALTED", said, "Shut it down first.")
         try:
             answer = client.pool.master("reinstate_vfs", vm_uuid=vm.uuid, **where, **client.dry)
         except Failed as failed:
