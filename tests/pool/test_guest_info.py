@@ -45,3 +45,12 @@ def test_guest_info_bonds_a_vf_with_the_vif_in_its_network(pool: Pool) -> None:
     assert info["bonds"] == [{**bond, "network": "lan12"}]
     assert "interfaces: [vf1, vif1]" in info["cloud_init"]
     assert ["DHCP" in warning for warning in info["warnings"]] == [True]
+
+
+def test_guest_info_of_a_vm_without_requests_says_what_makes_one(pool: Pool) -> None:
+    """An entry by hand gives the guest a VF, too."""
+    old, db = pool.vm("old", "0/0000:07:10.6"), pool.vm("db")
+    _, message, hint = pool.refused("guest_info", vm=old).says("SRIOV_NOT_FOUND")
+    assert (old in message, "adopt_vm" in hint) == (True, True)
+    _, message, hint = pool.refused("guest_info", vm=db).says("SRIOV_NOT_FOUND")
+    assert (db in message, "assign_vf" in hint) == (True, True)

@@ -28,8 +28,9 @@ def guest_info(host: Host, session: OwnSession, args: Mapping[str, str]) -> Dict
     if entry is None or not entry.requests:
         raise SriovError(
             "SRIOV_NOT_FOUND",
-            f"VM {state.named(vm.name, vm_uuid)} has no requests, so its guest needs nothing for VFs.",
-            "`assign_vf` gives it a VF.",
+            f"VM {state.named(vm.name, vm_uuid)} has no requests: what its guest needs is told of VFs of "
+            "requests only.",
+            "`adopt_vm` makes requests of its entries." if vm.named else "`assign_vf` gives it a VF.",
         )
     where, leased = (entry.lease.host, entry.lease.vfs) if entry.lease else ("", {})
     surveyed = inventories.survey(host, session, pool, [one for one in pool.live if one.uuid == where])
