@@ -31,7 +31,8 @@ class Command(NamedTuple):
 
 
 def hosts(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("hosts", nargs="*", metavar="HOST", help="these hosts (default: all of the pool)")
+    text = "these hosts (default: all of the pool)"
+    parser.add_argument("hosts", nargs="*", default=[], metavar="HOST", help=text)
 
 
 def output_file(parser: argparse.ArgumentParser, read: Callable[[str], str], text: str) -> None:

@@ -93,17 +93,48 @@ class Parser(argparse.ArgumentParser):
     def __init__(self, **settings: Any) -> None:
         super().__init__(allow_abbrev=False, formatter_class=Formatter, **settings)
 
+    _typed: Sequence[str] = ()
+
+    def parse_known_args(self, args: Any = None, namespace: Any = None) -> Any:
+        self._typed = args or ()
+        return super().parse_known_args(args, namespace)
+
     def error(self, message: str) -> NoReturn:
+        """A word that is mistyped is named before what is missing without it."""
+        if message.endswith("is required") or "are required:" in message:
+            message = not_understood(self, self._unknown("--")) or message
         self.print_usage(sys.stderr)
         self.exit(USAGE, f"error: {message}\n  `{self.prog} --help` lists what there is.\n")
+
+    def _unknown(self, end: str) -> List[str]:
+        """The options that were typed before this word and are none."""
+        typed = [*self._typed, end]
+        words = [one for one in typed[: typed.index(end)] if one.startswith("--") and " " not in one]
+        return [one for one in words if one.split("=")[0] not in self._option_string_actions]
 
     def _check_value(self, action: argparse.Action, value: Any) -> None:
         if isinstance(action, argparse._SubParsersAction) and value not in action.choices:
             import difflib
 
+            options = self._unknown(value)
+            if options:
+                raise argparse.ArgumentError(None, not_understood(self, options))
             near = [f" Is `{one}` meant?" for one in difflib.get_close_matches(value, action.choices, 1, 0.7)]
             raise argparse.ArgumentError(None, f"There is no command `{value}`.{''.join(near)}")
         super()._check_value(action, value)
+
+
+def not_understood(own: argparse.ArgumentParser, words: Sequence[str]) -> str:
+    """The sentence that says so of these words; empty where there are none."""
+    if not words:
+        return ""
+    import difflib  # hardly ever wanted
+
+    options = [word.split("=")[0] for word in words if word.startswith("--")]
+    near = [
+        near for one in options for near in difflib.get_close_matches(one, own._option_string_actions, 1, 0.8)
+    ]
+    return f"`{' '.join(words)}` is not understood here." + "".join(f" Is `{one}` meant?" for one in near)
 
 
 class NoPassword(argparse.Action):
@@ -152,9 +183,11 @@ def read(argv: List[str]) -> argparse.Namespace:
     if not argv:
         whole.print_help(sys.stderr)
         whole.exit(USAGE)
+    args: argparse.Namespace
     args, unknown = whole.parse_known_args(argv, argparse.Namespace(**DEFAULTS))
     if unknown:
-        own_parser(whole, args.command).error(f"`{' '.join(unknown)}` is not understood here.")
+        own = own_parser(whole, args.command)
+        own.error(not_understood(own, unknown))
     for name, value in vars(args).items():
         if "" in (value if isinstance(value, list) else [value]):
             own = own_parser(whole, args.command)

@@ -212,6 +212,10 @@ def port(pool: Pool, typed: str) -> Port:
         return Port(host(pool, its_host), pf)
     if len(pool.hosts) == 1:
         return Port(pool.hosts[0], pf)
+    for one in pool.hosts:
+        if typed in (one.name, one.uuid):
+            list_them = f"`sriovctl pfs {word(pool, one)}` lists its ports."
+            raise Usage(f"`{safe(typed)}` is a host, and names no port.", list_them)
     raise Usage(f"`{safe(typed)}` does not say of which host.", f"Write it as HOST/{safe(pf)}.")
 
 

@@ -6,6 +6,7 @@ from typing import Any, Callable
 import pytest
 from box_host import plugin_of_version, set_plugin
 from managed_pool import Pool
+from moved_vms import commands
 
 pytestmark = pytest.mark.story
 
@@ -68,6 +69,14 @@ def test_refusal_of_the_plugin(pool: Pool, ctl: Ctl) -> None:
     assert refusal.status == 1
     assert "(SRIOV_" in refusal.err
     assert refusal.out == ""
+
+
+def test_a_host_where_a_port_is_wanted(ctl: Ctl) -> None:
+    said = ctl("count", "host1", "2")
+    assert (said.status, "`host1` is a host, and names no port." in said.err) == (2, True)
+    (pfs,) = commands(said.err)
+    assert "host1/eth1" in ctl(*pfs).out
+    assert "Write it as HOST/eth1." in ctl("count", "eth1", "2").err
 
 
 def test_calls_in_a_hint_are_named_as_commands_too(pool: Pool, ctl: Ctl) -> None:

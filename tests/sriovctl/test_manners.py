@@ -128,9 +128,25 @@ def test_what_is_not_understood(ctl: Ctl) -> None:
         assert said.err.startswith("usage: sriovctl")
     assert "There is no command `stats`. Is `status` meant?" in ctl("stats").err
     told = ctl("vfs", "--fre").err
-    assert "error: `--fre` is not understood here.\n  `sriovctl vfs --help`" in told
+    assert "error: `--fre` is not understood here. Is `--free` meant?\n  `sriovctl vfs --help`" in told
     assert len(told.splitlines()) == 3
     assert "every problem of the pool" in ctl().err
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        ("assign db --nework x", "`--nework` is not understood here. Is `--network` meant?"),
+        ("wait web --fro=ready", "`--fro=ready` is not understood here. Is `--for` meant?"),
+        ("--pol lab status", "`--pol` is not understood here. Is `--pool` meant?"),
+        ("assgn db --nework x", "There is no command `assgn`. Is `assign` meant?"),
+        ("assign db", "one of the arguments --network --pf --vf --device is required"),
+        ("install", "the following arguments are required: RPM"),
+    ],
+)
+def test_a_mistyped_word_is_named_and_not_what_is_missing_without_it(ctl: Ctl, words: str, said: str) -> None:
+    told = ctl(*words.split())
+    assert (told.status, f"error: {said}\n" in told.err) == (2, True), told.err
 
 
 def test_help_of_a_command_begins_with_its_own_options(capsys: pytest.CaptureFixture[str]) -> None:

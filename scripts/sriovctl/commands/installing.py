@@ -12,6 +12,7 @@ from sriovlib.safetext import plural, safe
 from .. import names
 from ..client import Client
 from ..command import Command
+from ..command import hosts as hosts_argument
 from ..errors import Failed, Usage
 from ..output import Record, by_key
 from ..pool import Host
@@ -226,7 +227,7 @@ def _last(done: "subprocess.CompletedProcess[str]") -> str:
 
 def _arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("rpm", metavar="RPM", help=f"the file of the package, {PACKAGE}-VERSION.noarch.rpm")
-    parser.add_argument("hosts", nargs="*", metavar="HOST", help="these hosts (default: all of the pool)")
+    hosts_argument(parser)
     parser.add_argument(
         "--ssh-user", default="root", metavar="USER", help="who logs in there (default: root)"
     )
