@@ -99,6 +99,16 @@ def test_why_a_vm_has_vfs_on_one_host_only(pool: Pool, ctl: Ctl) -> None:
     assert f"asks for no VF. `sriovctl assign {plain} --network NET`" in ctl("explain", "plain").err
 
 
+def test_whether_entries_by_hand_start_is_not_known_before(pool: Pool, ctl: Ctl) -> None:
+    """Here they name dom0's own card, which no start gives away."""
+    pool.vm("nic", "0/0000:02:00.0")
+    said = ctl("explain", "nic")
+    assert [row[:2] for row in said.rows[1:]] == [["host1", "-"], ["host2", "-"]]
+    assert "ENTRY_INVALID" in said.err
+    pool.box.lose(pool.other)
+    assert ctl("explain", "nic").rows[2][1] in ("no", "-")
+
+
 def test_master_is_asked_once_for_all_hosts(pool: Pool, ctl: Ctl, monkeypatch: pytest.MonkeyPatch) -> None:
     pool.with_vf("web", on=pool.one)
     asked, real = [], CtlPool.plugin

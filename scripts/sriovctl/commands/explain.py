@@ -38,7 +38,8 @@ def explain(client: Client, args: argparse.Namespace) -> int:
     boots = pool.at_once(pool.hosts, lambda host: _boots(pool, vm, host), client.patience)
     places = {one["host_uuid"]: one for one in _places(client, vm, row)} if requests else {}
     has = {row["host_uuid"]: [request["vf"] for request in requests]} if row else {}
-    verdicts = [verdict(one, places.get(one.host.uuid), has.get(one.host.uuid)) for one in boots]
+    by_hand = bool(row and row["pci"] and not requests)
+    verdicts = [verdict(one, places.get(one.host.uuid), has.get(one.host.uuid), by_hand) for one in boots]
     records = [
         {
             "host": one.host.name,
@@ -175,15 +176,18 @@ def _boots(pool: Pool, vm: Vm, host: Host) -> None:
         pool.call_for(host, "VM.assert_can_boot_here", vm.ref, host.ref)
 
 
-def verdict(boots: Answer, place: Optional[Record], has: Optional[List[str]]) -> Verdict:
+def verdict(boots: Answer, place: Optional[Record], has: Optional[List[str]], by_hand: bool) -> Verdict:
     """xapi says whether the VM can be started there (`boots`), and the plugin which VFs it would get: None
-    for a VM without requests. `has`: the VFs that it has there."""
+    for a VM without requests. `has`: the VFs that it has there. `by_hand`: it has entries, and no requests;
+    whether they are refused there, the hook of its start decides."""
     can: Optional[bool] = True
     why: List[str] = []
     if boots.error:
         can = None if boots.error.code == NO_ANSWER else False
         why.append(f"xapi does not start the VM here: {boots.error}")
     if place is None:
+        if by_hand and can:
+            return Verdict(boots.host, None, ["Its entries are judged when it starts here."])
         return Verdict(boots.host, can, why)
     if place["can"]:
         vfs = listed([f"{one['vf']} for request {one['request']}" for one in place["vfs"]])
