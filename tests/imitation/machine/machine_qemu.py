@@ -35,7 +35,7 @@ class Qemu:
         self.looks = 0
         self.places: Dict[str, Optional[str]] = {}  # address -> where device_add was told to put it
         self.hangs = False  # takes connections, and says nothing
-        self.deaf_to: Tuple[str, ...] = ()  # commands that it does and does not answer
+        self.hangs_up_at: Tuple[str, ...] = ()  # commands that it does and does not answer
         self.asked: List[str] = []  # the IDs of devices that the guest was asked to let go of
         self.commands: List[str] = []  # that it was given
         self._machine = machine
@@ -80,7 +80,7 @@ class Qemu:
                 self._talk(self._client)
 
     def _talk(self, client: socket.socket) -> None:
-        """Until the client hangs up."""
+        """Until the client or we hang up."""
         if not self.hangs:
             major, minor = self.version
             version = {"qemu": {"micro": 1, "minor": minor, "major": major}, "package": ""}
@@ -98,8 +98,9 @@ class Qemu:
                 self.commands.append(name)
                 answer = self._answer(name, message.get("arguments", {}), negotiated)
                 negotiated = negotiated or name == "qmp_capabilities"
-                if name not in self.deaf_to:
-                    self._say({**answer, **({"id": message["id"]} if "id" in message else {})})
+                if name in self.hangs_up_at:
+                    return
+                self._say({**answer, **({"id": message["id"]} if "id" in message else {})})
                 self._tell_events()
 
     def _say(self, message: Any) -> None:
