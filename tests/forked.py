@@ -1,6 +1,8 @@
 """Several callers at once, as processes: a lock of files keeps processes apart, and not always threads."""
 
 import os
+import sys
+import traceback
 import warnings
 from typing import Any, Callable
 
@@ -15,6 +17,9 @@ def child(act: Callable[[], Any]) -> int:
         try:
             act()
             status = 0
+        except BaseException:
+            traceback.print_exc()
+            sys.stderr.flush()
         finally:
             os._exit(status)
     return pid
