@@ -169,6 +169,7 @@ def test_parked_vm_is_not_woken(pool: Pool, ctl: Ctl, write: Write) -> None:
         ("ports:\n  host9/eth1: 1", ":2: ports.host9/eth1: there is no host `host9`."),
         ("ports:\n  host1/eth9: 1", ":2: ports.host1/eth9: host host1 has no SR-IOV capable port `eth9`."),
         ("ports:\n  rack*/eth1: 1", ":2: ports.rack*/eth1: no host is called like `rack*`."),
+        ("ports:\n  '*/eth9': 1", ":2: ports.*/eth9: no SR-IOV capable port `eth9` is on host1 and host2."),
         ("ports:\n  host1/eth1: 1\n  'host1/0000:07:00.0': 2", "has a number of VFs at"),
         ("vms:\n  web: {vfs: [{pf: eth1}]}", "does not say of which host"),
         ("vms:\n  web: {host: host2, vfs: [{pf: host1/eth1}]}", "is not on host host2"),
@@ -182,6 +183,12 @@ def test_names_that_mean_nothing_here(pool: Pool, ctl: Ctl, write: Write, text: 
     refused = ctl("apply", write(text), "--yes")
     assert (refused.status, pool.everything()) == (1, before)
     assert said in refused.err, refused.err
+
+
+def test_pattern_of_ports_that_a_lost_host_may_have(pool: Pool, ctl: Ctl, write: Write) -> None:
+    pool.box.lose(pool.other)
+    said = ctl("apply", write("ports: {'*/eth9': 1}"), "--yes")
+    assert (said.status, "no SR-IOV capable port" in said.err) == (4, False), said.err
 
 
 def test_wrong_file(ctl: Ctl, write: Write) -> None:

@@ -17,7 +17,7 @@ from typing import (
 )
 
 from sriovlib.config import vf_settings
-from sriovlib.safetext import safe
+from sriovlib.safetext import listed, safe
 
 from .. import names
 from ..errors import NO_ANSWER, Failed
@@ -150,7 +150,12 @@ class _Looked:
         meant: Dict[Tuple[str, str], Tuple[Port, PortSeen]] = {}
         for port in self._document.ports:
             pattern, typed = _is_pattern(port.name.rpartition("/")[0]), port.name.rpartition("/")[2]
-            for host in self._hosts(port):
+            hosts = self._hosts(port)
+            told = [self._pfs.get(host.uuid) for host in hosts]
+            if pattern and not any(pfs is None or port_of(pfs, typed) for pfs in told):
+                those = listed([host.name for host in hosts])
+                raise Missing(port.place, f"no SR-IOV capable port `{safe(typed)}` is on {those}.")
+            for host in hosts:
                 if host.uuid not in self._pfs:
                     continue  # has not answered
                 pf = port_of(self._pfs[host.uuid], typed)
