@@ -42,6 +42,8 @@ def offered(line: str) -> List[str]:
         ("sriovctl vfs --state d", ["dom0"]),
         ("sriovctl vfs --state=d", ["dom0"]),  # bash goes on behind the =
         ("sriovctl status -o js", ["json"]),
+        ("sriovctl assign web --link-state ", ["auto", "disable", "enable"]),
+        ("sriovctl assign web --vlan-protocol 802.1a", ["802.1ad"]),
         ("sriovctl status --user ", []),
         ("sriovctl nonsense ", []),
         ("sriovctl status --passw", ["--password-file"]),
@@ -103,6 +105,7 @@ def test_names_of_each_pool(pool: Pool, ctl: Ctl, tmp_path: Any, monkeypatch: py
     assert offered("sriovctl --pool far status h") == []
     assert offered("sriovctl status h") == []  # of which pool?
     assert offered("sriovctl trust h7") == ["h7"]
+    assert offered("sriovctl unassign web --vf h") == []  # an address of a VF
 
 
 def kept(*names: str, at: float) -> Dict[str, Any]:

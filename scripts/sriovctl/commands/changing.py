@@ -17,12 +17,12 @@ SETTINGS = {  # of the plugin's configure_vf; what is shown of them in --help
     "mac": ("MAC", "a unicast MAC"),
     "vlan": ("0-4094", "VLAN; 0 is none"),
     "qos": ("0-7", "priority; needs a VLAN"),
-    "vlan_protocol": ("PROTOCOL", "802.1q or 802.1ad"),
+    "vlan_protocol": ("802.1q|802.1ad", "the tag of its VLAN"),
     "min_tx_rate": ("MBIT", "guaranteed rate in Mbit/s; 0 is none"),
     "max_tx_rate": ("MBIT", "highest rate in Mbit/s; 0 is no limit"),
     "spoof_check": ("on|off", "whether other MACs may send"),
     "trust": ("on|off", "whether the guest may change MAC, VLANs and promiscuity"),
-    "link_state": ("STATE", "auto, enable or disable"),
+    "link_state": ("auto|enable|disable", "the link that the guest sees; auto is the port's"),
 }
 
 
@@ -164,7 +164,7 @@ def _unassign_arguments(parser: argparse.ArgumentParser) -> None:
     which = parser.add_mutually_exclusive_group(required=True)
     which.add_argument("--all", action="store_true", help="all its requests and VFs")
     which.add_argument("--request", metavar="N", help="the request with this number (`sriovctl vms VM`)")
-    which.add_argument("--vf", metavar="ADDRESS", help="the request that has this VF")
+    which.add_argument("--vf", metavar="PCI-ADDRESS", help="the request that has this VF")
 
 
 PLACED = (
