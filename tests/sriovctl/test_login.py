@@ -6,13 +6,13 @@ import socket
 import stat
 import sys
 import threading
-from typing import Any, Callable, Dict, Iterator, Tuple
+from typing import Any, Callable, Dict, Iterator, List, Tuple
 
 import mastership
 import pytest
 import workstation
 from fronts import PASSWORD, Fronts, made
-from sriovctl import main
+from sriovctl import main, tls
 from sriovctl.errors import Unreachable, XapiFailed
 from terminal_session import Terminal
 
@@ -389,8 +389,18 @@ def test_in_the_clear_only_where_it_is_written(fronts: Fronts, ctl: Any) -> None
     assert "warning: Password and all else go to http://192.0.2.1:80 unencrypted." in said
 
 
-def test_call_that_takes_too_long(fronts: Fronts) -> None:
-    connection = fronts.connect("--timeout", "1")
+def test_call_that_takes_too_long(fronts: Fronts, monkeypatch: pytest.MonkeyPatch) -> None:
+    opened: List[Any] = []
+    connect = tls.Connection.connect
+
+    def connected(connection: tls.Connection) -> None:
+        connect(connection)
+        opened.append(connection.sock)
+
+    monkeypatch.setattr(tls.Connection, "connect", connected)
+    connection = fronts.connect("--timeout", "60")
+    assert opened[-1].gettimeout() == 60
+    opened[-1].settimeout(0.2)  # it has logged in, which may take longer
     fronts.master.answers.clear()
     with pytest.raises(Unreachable, match="timed out"):
         connection.call("pool.get_all")

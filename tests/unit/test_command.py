@@ -28,7 +28,7 @@ def open_ends() -> List[str]:
 
 
 def leaves_no_end(act: Callable[[], object]) -> bool:
-    """Done in a process of its own: in this one threads of imitations, and garbage, close theirs meanwhile."""
+    """Done in a process of its own: in this one threads of imitations, and garbage, close others."""
 
     def alone() -> None:
         gc.disable()
