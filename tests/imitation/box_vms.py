@@ -5,6 +5,7 @@ import time
 from typing import TYPE_CHECKING, Any, ContextManager, Dict, List, Optional
 
 import ha
+import hurry
 import vm_guest
 import vm_metadata
 from migration_stages import Held
@@ -137,18 +138,18 @@ class BoxVMs:
 
     def wait_for_calls(self, seconds: float = 60.0) -> bool:
         """Until no operation on a VM goes on, waits or is about to begin; whether it came to that."""
-        life, end = self.xapi.life, time.monotonic() + seconds
+        life, end = self.xapi.life, hurry.real() + seconds
         with life.changed:
             while life.waiting or self._under_way() or self._tasks():
-                if time.monotonic() > end:
+                if hurry.real() > end:
                     return False
                 life.changed.wait(0.01)  # the end of a task is told to nobody
         return True
 
     def wait_for_task(self, task: str, seconds: float = 60.0) -> Dict[str, Any]:
         """The record of the task when it has ended, or the time is up."""
-        end = time.monotonic() + seconds
-        while self.xapi.database.get("task", task, "status") == "pending" and time.monotonic() < end:
+        end = hurry.real() + seconds
+        while self.xapi.database.get("task", task, "status") == "pending" and hurry.real() < end:
             time.sleep(0.01)
         return self.xapi.database.record("task", task)
 

@@ -15,6 +15,11 @@ RATE = 10.0
 _real, _sleep = time.monotonic, time.sleep
 
 
+def real() -> float:
+    """time.monotonic() as it is without hurry: who waits for a machine that may be slow goes by it."""
+    return _real()
+
+
 class _Clock:
     """time.monotonic() is `ahead + rate * real`."""
 

@@ -15,6 +15,7 @@ import pytest
 from box import PoolInABox
 from box_host import BoxHost
 from calls import Context
+from checks import until
 from sriovlib.errors import SriovError
 from sriovlib.xapi.session import Xapi, XapiSilent
 from values import Failure
@@ -49,10 +50,7 @@ class Gate:
 
     def wait_for(self, vm_uuid: str) -> None:
         """Until the VM's start is there."""
-        end = time.monotonic() + 60
-        while not os.path.exists(os.path.join(self._folder, vm_uuid)):
-            assert time.monotonic() < end
-            time.sleep(0.01)
+        until(lambda: os.path.exists(os.path.join(self._folder, vm_uuid)))
 
     def open(self) -> None:
         with open(os.path.join(self._folder, "go"), "w"):
