@@ -143,6 +143,28 @@ def test_the_file_goes_with_the_last_vm_and_with_the_service(written: Metered) -
     assert not written.host.exists(TEXTFILE)
 
 
+def test_a_conf_that_cannot_be_read_changes_nothing(
+    written: Metered, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It is read when it can be, though nobody has written it since."""
+    real = written.host.read_bytes
+
+    def fails(path: str) -> bytes:
+        if path == sriov_conf.PATH:
+            raise OSError(errno.EIO, os.strerror(errno.EIO))
+        return real(path)
+
+    with monkeypatch.context() as during:
+        during.setattr(written.host, "read_bytes", fails)
+        for text in ("[host]\n", "[host]\nmetrics = no\n"):
+            written.write(sriov_conf.PATH, text)
+            assert written.service.is_wanted()
+            goes_on(written)
+            assert written.host.exists(TEXTFILE)
+    assert written.log.count(f"{sriov_conf.PATH}: the file cannot be read: Input/output error") == 1
+    assert not written.service.is_wanted()
+
+
 def test_nobody_is_given_a_file_who_has_not_asked(running: Metered) -> None:
     goes_on(running)
     assert not running.host.exists(TEXTFILE)

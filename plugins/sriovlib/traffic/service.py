@@ -73,9 +73,13 @@ class Service:
         except OSError:
             changed = None
         if changed != self._conf_changed:
-            self._conf_changed = changed
             conf = sriov_conf.read(self._host)
+            if not conf.readable:  # what it said before may be what it says
+                self._say("conf", f"{sriov_conf.PATH}: {conf.errors[0]}")
+                return self._on
+            self._conf_changed = changed
             self._on, self._has_textfile = conf.metrics, conf.textfile
+            self._is_over("conf", f"{sriov_conf.PATH} is read")
         return self._on
 
     def turn(self) -> float:
