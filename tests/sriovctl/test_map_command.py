@@ -129,3 +129,17 @@ def test_link_stays_a_link(tmp_path: Path) -> None:
     link.symlink_to(path)
     files.write_output(str(link), "new")
     assert (link.is_symlink(), path.read_text()) == (True, "new")
+
+
+def test_file_keeps_its_mode(tmp_path: Path) -> None:
+    """That node_exporter may read it, say, where root's umask is 077."""
+    path = tmp_path / "pool.prom"
+    umask = os.umask(0o077)
+    try:
+        files.write_output(str(path), "old")
+        assert path.stat().st_mode & 0o777 == 0o600
+        path.chmod(0o644)
+        files.write_output(str(path), "new")
+    finally:
+        os.umask(umask)
+    assert (path.read_text(), path.stat().st_mode & 0o777) == ("new", 0o644)
