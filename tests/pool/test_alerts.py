@@ -28,7 +28,7 @@ from machine_description import default_description
 from managed_pool import OTHER_SLOTS, Pool, other_slot
 from sriovlib.errors import SriovError
 from sriovlib.pool.alerts import Alert, check, messages
-from sriovlib.vf import inventory, restore
+from sriovlib.vf import inventory, restore, start_notes
 from sriovlib.xapi.own_session import OwnSession
 from sriovlib.xapi.session import Xapi
 
@@ -167,6 +167,24 @@ def test_a_running_vm_whose_move_did_not_come_to_its_end(pool: Pool) -> None:
         assert checked(pool) == expected
     assert "attach_vfs" in text(pool)
     pool.shut_down(vm)
+    assert checked(pool) == {}
+
+
+def test_a_guest_that_takes_minutes_to_reboot(pool: Pool) -> None:
+    """xapi says that it runs, and its domain is made anew: both looks see none."""
+    vm = pool.with_vf("web")
+    pool.start(vm, pool.one)
+    machine = pool.one.machine
+    machine.stop_domain(vm)
+    assert checked(pool) == {}
+    note = start_notes.read(machine, vm)
+    assert note is not None
+    long_ago = note.time - start_notes.STALE_SECONDS - 1
+    start_notes.write(machine, vm, note.devices, note.settings, note.requests, long_ago)
+    assert checked(pool) == {vm: VF_MISSING}
+    start_notes.mark_reboot(machine, vm)
+    assert checked(pool) == {vm: VF_MISSING}  # it is not over yet
+    machine.start_domain(vm, "web", [VF])
     assert checked(pool) == {}
 
 

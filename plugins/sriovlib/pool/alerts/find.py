@@ -46,7 +46,11 @@ def is_over(seen: Seen, alert: Alert) -> bool:
         return vm.is_running
     where = seen.surveyed_of(vm)
     return not vm.is_running or (
-        where is not None and where.inventory.owners_known and not vm.operations and entry.move is None
+        where is not None
+        and where.inventory.owners_known
+        and uuid not in where.inventory.starting.values()
+        and not vm.operations
+        and entry.move is None
     )
 
 
@@ -98,8 +102,9 @@ def _vms(seen: Seen, now: float) -> Iterator[Tuple[Alert, str]]:
 
 
 def _lacks(seen: Seen, where: Surveyed, uuid: str, entry: Entry, lease: Lease) -> str:
-    """What the VM has not of its lease there; empty: it has all, as far as the host tells. On another host
-    than its lease's, where it came without our hook, any VFs are taken for its own."""
+    """What the VM has not of its lease there; empty: it has all, as far as the host tells, or is about to
+    have it: a guest that reboots gets its VFs when it has its memory, which takes minutes of hundreds of GB.
+    On another host than its lease's, where it came without our hook, any VFs are taken for its own."""
     if where.member.uuid != lease.host:
         has = sum(vm == uuid for vm in where.told.running.values())
         is_told = where.inventory.owners_known and has < len(lease.vfs)
@@ -113,6 +118,11 @@ def _lacks(seen: Seen, where: Surveyed, uuid: str, entry: Entry, lease: Lease) -
         said.append(f"the host has no VF {listed(gone, SHOWN)} ({remedy})")
     if where.inventory.owners_known:
         owners = {address: vfs[address].assigned_to for address in own if address in vfs}
-        unplugged = [address for address, owner in owners.items() if owner is None or owner.vm_uuid != uuid]
+        starting = where.inventory.starting
+        unplugged = [
+            address
+            for address, owner in owners.items()
+            if (owner is None or owner.vm_uuid != uuid) and starting.get(address) != uuid
+        ]
         said += [f"its domain does not have {listed(unplugged, SHOWN)}"] if unplugged else []
     return ", and ".join(said)
