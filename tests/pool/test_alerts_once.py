@@ -23,6 +23,7 @@ from interference import all_cuts, meanwhile, xapi_fails
 from managed_pool import OTHER_SLOTS, Pool
 from sriovlib.pool.alerts import check
 from sriovlib.pool.conflicts.view import Seen
+from sriovlib.xapi.session import SOCKET
 
 pytestmark = pytest.mark.story
 
@@ -194,6 +195,12 @@ def test_no_start_fails_otherwise_for_a_message(pool: Pool) -> None:
 
 
 def test_a_xapi_that_does_not_answer(pool: Pool) -> None:
+    said = "sriov-alerts has not looked at the pool, and tries again in five minutes: xapi: "
     with xapi_fails(pool.box, pool.one, "pool.get_all"):
         assert service(pool.one).wait() == 1
-    assert "sriov-alerts: " in pool.log(pool.one)
+    assert f"{said}INTERNAL_ERROR" in pool.log(pool.one)
+    socket = pool.one.machine.path(SOCKET)
+    os.rename(socket, f"{socket}.away")
+    assert service(pool.one).wait() == 1
+    assert f"{said}[Errno 2] No such file" in pool.log(pool.one)
+    os.rename(f"{socket}.away", socket)

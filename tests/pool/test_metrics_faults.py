@@ -174,7 +174,8 @@ def test_rrdd_that_is_not_there(running: Metered) -> None:
     running.clock.now += 5
     assert running.service.turn() == PERIOD
     assert running.files() == []  # it would find what is old when it comes back
-    assert "xcp-rrdd gets no statistics of VFs" in running.log
+    said = "xcp-rrdd gets no statistics of VFs: /var/xapi/xcp-rrdd: [Errno 2] No such file or directory"
+    assert said in running.log
     running.rrdd.start()
     assert goes_on(running)[WEB]["vif_101_rx"] == 50.0
 

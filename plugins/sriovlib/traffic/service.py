@@ -98,8 +98,8 @@ class Service:
             wait = (rrdd.next_reading(self._host, UID) - LEAD) % PERIOD
         except (OSError, XapiSilent) as error:
             self._file.remove()  # when rrdd comes back it must find nothing old
-            why = f"{self._file.path}: {error.strerror}" if isinstance(error, OSError) else error
-            self._say("rrdd", f"xcp-rrdd gets no statistics of VFs: {why}")
+            about = (self._file.path, error.strerror) if isinstance(error, OSError) else (rrdd.SOCKET, error)
+            self._say("rrdd", "xcp-rrdd gets no statistics of VFs: {}: {}".format(*about))
             return PERIOD
         self._is_over("rrdd", "xcp-rrdd gets statistics of VFs")
         return wait if wait >= LEAST else wait + PERIOD
