@@ -62,6 +62,28 @@ def test_vf_by_its_place(pool: Pool, ctl: Ctl) -> None:
     assert "host1/eth1 has no VF 9." in taken.err
 
 
+def test_json_of_what_was_changed_has_the_hosts_uuid(pool: Pool, ctl: Ctl) -> None:
+    """Names of hosts need not be unique."""
+    pool.vm("web")
+    pool.vm("old", pci="0/0000:07:10.6")
+    for words in (
+        ["assign", "web", "--network", "xenbr1", "--on", "host2"],
+        ["reinstate", "web"],
+        ["park", "web"],
+        ["unpark", "web"],
+        ["relocate", "web", "host2", "--start"],
+        ["migrate", "web", "host2"],
+        ["detach", "web"],
+        ["attach", "web"],
+        ["adopt", "old", "--on", "host2"],
+        ["count", "host2/eth2", "2"],
+        ["configure", "host2/eth2:0", "--vlan", "3"],
+    ):
+        (row,) = ctl(*words, "-o", "json").json
+        if words[0] != "detach":  # it says of the VM alone
+            assert (row["host"], row["host_uuid"]) == ("host2", pool.other.uuid), words
+
+
 def test_refusal_of_the_plugin(pool: Pool, ctl: Ctl) -> None:
     """Code, sentence and hint, as it gave them."""
     pool.vm("web")

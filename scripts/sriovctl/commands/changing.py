@@ -190,8 +190,10 @@ def on_host(client: Client, args: argparse.Namespace) -> Dict[str, str]:
 
 def show_placed(client: Client, vm: names.Vm, answer: Record) -> str:
     """Shows the VFs that a VM has now; the name of their host."""
-    host = client.pool.host_name(answer["host_uuid"]) or "?"
-    client.show(of_vm(vm, answer["vfs"], host=host), PLACED, f"VM {vm.name} has no requests.")
+    uuid = answer["host_uuid"]
+    host = client.pool.host_name(uuid) or "?"
+    rows = of_vm(vm, answer["vfs"], host=host, host_uuid=uuid)
+    client.show(rows, PLACED, f"VM {vm.name} has no requests.")
     client.warnings(answer)
     return host
 
@@ -257,7 +259,8 @@ def count(client: Client, args: argparse.Namespace) -> int:
         )
     except Failed as failed:
         raise failed.about(str(port)) from failed
-    client.show([{"name": str(port), "host": port.host.name, **answer}], COUNTED)
+    host = {"host": port.host.name, "host_uuid": port.host.uuid}
+    client.show([{"name": str(port), **host, **answer}], COUNTED)
     client.warnings(answer)
     after = plural(answer["after"], "VF")
     if answer["before"] == answer["after"] and not (_changes(answer) or answer["reboot_required"]):
@@ -299,7 +302,8 @@ def configure(client: Client, args: argparse.Namespace) -> int:
         answer = client.pool.plugin(host, "configure_vf", vf=address, **wanted, **client.dry)
     except Failed as failed:
         raise failed.about(f"Host {host.name}") from failed
-    client.show([{"name": vf_name(host, answer), "host": host.name, **answer}], CONFIGURED)
+    of_host = {"host": host.name, "host_uuid": host.uuid}
+    client.show([{"name": vf_name(host, answer), **of_host, **answer}], CONFIGURED)
     named = ", ".join(f"{name}={text}" for name, text in wanted.items())
     client.did(f"{vf_name(host, answer)} has {named}, now and after each boot.", f"set {named}")
     return DONE

@@ -121,7 +121,7 @@ def attach(client: Client, args: argparse.Namespace) -> int:
 
 def _show_attached(client: Client, vm: names.Vm, answer: Record) -> None:
     host = client.pool.host_name(answer["host_uuid"]) if answer["host_uuid"] else None
-    client.show(of_vm(vm, answer["vfs"], host=host), PLACED)
+    client.show(of_vm(vm, answer["vfs"], host=host, host_uuid=answer["host_uuid"]), PLACED)
     client.warnings(answer)
     client.say(migration.attached(client.pool, vm, answer))
 

@@ -76,7 +76,8 @@ def park(client: Client, args: argparse.Namespace) -> int:
 
     def act(vm: names.Vm) -> None:
         answer = client.pool.master("park_vm", vm_uuid=vm.uuid, **client.dry)
-        rows.extend(of_vm(vm, answer["parked"], host=client.pool.host_name(answer["host_uuid"])))
+        uuid = answer["host_uuid"]
+        rows.extend(of_vm(vm, answer["parked"], host=client.pool.host_name(uuid), host_uuid=uuid))
         if not any(one["vf"] for one in answer["parked"]):
             client.say(f"VM {vm.name} is parked already.")
         else:
@@ -115,7 +116,7 @@ def unpark(client: Client, args: argparse.Namespace) -> int:
                 f"{failed.hint} Then {again}.".strip(),
             ) from failed
         host = client.pool.host_name(answer["host_uuid"])
-        rows.extend(of_vm(vm, answer["vfs"], host=host))
+        rows.extend(of_vm(vm, answer["vfs"], host=host, host_uuid=answer["host_uuid"]))
         client.warnings(answer)
         client.did(
             f"VM {vm.name} has VFs of host {host} from its next start.",
