@@ -313,15 +313,20 @@ def test_metrics_no_ends_it(running: Metered, monkeypatch: pytest.MonkeyPatch) -
     assert "metrics = no" in running.log
 
 
-@pytest.mark.parametrize("stop", [signal.SIGTERM, signal.SIGINT], ids=["systemd", "ctrl-c"])
-def test_the_service_as_systemd_starts_and_stops_it(metered: Metered, stop: int) -> None:
+@pytest.mark.parametrize(
+    ("stop", "status"),
+    [(signal.SIGTERM, 0), (signal.SIGINT, 0), (signal.SIGHUP, 1)],
+    ids=["systemd", "ctrl-c", "reload"],
+)
+def test_the_service_as_systemd_starts_and_stops_it(metered: Metered, stop: int, status: int) -> None:
+    """Status 1 has systemd start it again."""
     process = program()
     deadline = time.monotonic() + 60
     while not metered.xenstored.watched and process.poll() is None:
         assert time.monotonic() < deadline
         time.sleep(0.01)
     process.send_signal(stop)
-    assert (process.communicate()[1], process.returncode) == (b"", 0)
+    assert (process.communicate()[1], process.returncode) == (b"", status)
     assert metered.xenstored.watched == ["/local/domain/0/backend/pci"]
 
 
