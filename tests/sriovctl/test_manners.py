@@ -143,6 +143,8 @@ def test_what_is_not_understood(ctl: Ctl) -> None:
         ("assgn db --nework x", "There is no command `assgn`. Is `assign` meant?"),
         ("assign db", "one of the arguments --network --pf --vf --device is required"),
         ("install", "the following arguments are required: RPM"),
+        ("setup stop host1", "`sriovctl setup stop` is for all hosts of the setup."),
+        ("setup host1", "Which ports get VFs?"),
     ],
 )
 def test_a_mistyped_word_is_named_and_not_what_is_missing_without_it(ctl: Ctl, words: str, said: str) -> None:

@@ -62,6 +62,9 @@ def setup(client: Client, args: argparse.Namespace) -> int:
             return _would(client, args)
         return {"status": status, "pause": pause, "resume": resume, "stop": stop}[word](client, args)
     if not (args.pf or args.network):
+        if args.hosts and args.hosts[0] in WORDS:
+            whole = f"`sriovctl setup {args.hosts[0]}`"
+            raise Usage(f"{whole} is for all hosts of the setup.", "Leave the other words out.")
         raise Usage(
             "Which ports get VFs?",
             f"Name them by --pf or --network, with --count; or say one of {', '.join(WORDS)}.",
