@@ -233,6 +233,17 @@ def test_a_resumed_domain_may_have_devices_if_there_are_entries_then(
     assert has(box, vm, host) == (True, [pci[2:]] if pci else [])
 
 
+def test_a_resume_that_names_no_host(box: PoolInABox) -> None:
+    """xapi chooses one, as for a start."""
+    vm = running(box)
+    box.xapi.database.set("VM", vm, "suspend_SR", "OpaqueRef:any")
+    box.xapi.call("VM.suspend", vm)
+    box.xapi.database.set("host", box.hosts[0].ref, "enabled", False)
+    box.xapi.call("VM.resume", vm, False, False)
+    record = box.xapi.call("VM.get_record", vm)
+    assert (record["power_state"], record["resident_on"]) == ("Running", box.hosts[1].ref)
+
+
 def test_running_guests_have_drivers(box: PoolInABox) -> None:
     metrics = box.xapi.database.get("VM", running(box), "guest_metrics")
     assert box.xapi.database.get("VM_guest_metrics", metrics, "PV_drivers_detected")

@@ -138,6 +138,14 @@ def test_suspended_and_resumed_elsewhere(pool: Pool, ctl: Ctl, web: str) -> None
     assert "halted" in ctl("resume", "web").err
 
 
+def test_resumed_where_xapi_chooses(pool: Pool, ctl: Ctl, web: str) -> None:
+    """As the message of suspend says it."""
+    (resume,) = [words for words in commands(ctl("suspend", "web").err) if words[0] == "resume"]
+    said = ctl(*resume, "--unconfirmed")
+    assert said.status == 0, said.err
+    assert (len(pool.devices(web)), place(pool, web)[3]) == (1, None)
+
+
 def test_resumed_where_nobody_has_confirmed_it(pool: Pool, ctl: Ctl, web: str) -> None:
     ctl("suspend", "web")
     said = ctl("resume", "web", "host2")

@@ -52,6 +52,11 @@ def _check_storage(xapi: "Xapi", vm: str) -> None:
         raise Failure("VM_NO_SUSPEND_SR", vm)
 
 
+def resume(context: Context, vm: str, start_paused: bool, _force: bool) -> None:
+    with operation(context, vm, "resume") as under_way:
+        resume_there(under_way, vm_placement.choose(context.xapi, vm), start_paused)
+
+
 def resume_on(context: Context, vm: str, host: str, start_paused: bool, _force: bool) -> None:
     vm_placement.check_asked_for(context.xapi, host)
     with operation(context, vm, "resume_on") as under_way:
@@ -74,5 +79,6 @@ def resume_there(under_way: Operation, host: str, start_paused: bool) -> None:
 
 CALLS: Calls = {
     "VM.suspend": operation_call(suspend),
+    "VM.resume": operation_call(resume, "bool", "bool"),
     "VM.resume_on": operation_call(resume_on, "ref", "bool", "bool"),
 }
