@@ -1,4 +1,5 @@
-"""Where the tests put the machines that they make, and that nothing stays of them."""
+"""Where the tests put the machines that they make, and that nothing stays of them. Property tests wait as
+long as it takes: a machine that is busy with other things is no failure."""
 
 import shutil
 from contextlib import ExitStack
@@ -8,8 +9,12 @@ import fake_descriptors
 import machine_copy
 import pytest
 import temporary
+from hypothesis import HealthCheck, settings
 
 _whole_run = ExitStack()
+
+settings.register_profile("patient", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("patient")
 
 
 def pytest_configure(config: pytest.Config) -> None:

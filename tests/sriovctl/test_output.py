@@ -6,7 +6,7 @@ from typing import Any, Dict, List
 
 import pytest
 import yaml
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from sriovctl import grammar, main, output
 from sriovctl.errors import Usage
@@ -61,7 +61,6 @@ VALUES = st.recursive(
 )
 
 
-@settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])  # a busy machine
 @given(st.lists(st.dictionaries(st.sampled_from(["name", "no", "a b"]), VALUES, max_size=3), max_size=3))
 def test_yaml_is_read_back(records: List[Dict[str, Any]]) -> None:
     assert yaml.safe_load("\n".join(output.yaml_lines(records))) == records
