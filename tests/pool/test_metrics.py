@@ -313,6 +313,14 @@ def test_metrics_no_ends_it(running: Metered, monkeypatch: pytest.MonkeyPatch) -
     assert "metrics = no" in running.log
 
 
+def test_a_change_in_the_second_of_the_last_is_seen(running: Metered) -> None:
+    """ext3, which dom0's disk may have, knows times in seconds."""
+    for text, wanted in (("yes", True), ("no", False)):
+        running.write(sriov_conf.PATH, f"[host]\nmetrics = {text}\n")
+        os.utime(running.host.path(sriov_conf.PATH), (7, 7))
+        assert running.service.is_wanted() is wanted
+
+
 @pytest.mark.parametrize(
     ("stop", "status"),
     [(signal.SIGTERM, 0), (signal.SIGINT, 0), (signal.SIGHUP, 1)],

@@ -257,6 +257,11 @@ class Host:
         """When the file was last written, in seconds."""
         return os.stat(self.root + path).st_mtime
 
+    def version(self, path: str) -> Tuple[int, int, int]:
+        """Another one when the file has been written since: its time alone may be in seconds (ext3)."""
+        found = os.stat(self.root + path)
+        return found.st_ino, found.st_size, found.st_mtime_ns
+
     def is_link(self, path: str) -> bool:
         return os.path.islink(self.root + path)
 

@@ -47,7 +47,7 @@ class Service:
         self._trouble: Dict[str, str] = {}
         self._sources: List[Source] = []
         self._described = payload.metadata([])
-        self._conf_changed: Optional[float] = -1.0  # when /etc/sriov.conf was; None: there is none
+        self._conf: Optional[Tuple[int, ...]] = ()  # version of /etc/sriov.conf; None: there is no such file
         self._on = True
         self._has_textfile = False
         self._totals: Dict[str, Carried] = {}
@@ -69,15 +69,15 @@ class Service:
     def is_wanted(self) -> bool:
         """Looks into the file when it has changed."""
         try:
-            changed: Optional[float] = self._host.modified(sriov_conf.PATH)
+            version: Optional[Tuple[int, ...]] = self._host.version(sriov_conf.PATH)
         except OSError:
-            changed = None
-        if changed != self._conf_changed:
+            version = None
+        if version != self._conf:
             conf = sriov_conf.read(self._host)
             if not conf.readable:  # what it said before may be what it says
                 self._say("conf", f"{sriov_conf.PATH}: {conf.errors[0]}")
                 return self._on
-            self._conf_changed = changed
+            self._conf = version
             self._on, self._has_textfile = conf.metrics, conf.textfile
             self._is_over("conf", f"{sriov_conf.PATH} is read")
         return self._on
