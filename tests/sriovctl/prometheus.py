@@ -23,7 +23,9 @@ PACKAGES = {
     "prometheus-node-exporter": "prometheus-node-exporter",
 }
 SECONDS = 30  # that any of them may take
-INTERVAL = "100ms"  # from one scrape, and one look at the alerts, to the next
+# From one scrape to the next, and for each: one that takes longer makes all samples of its job stale.
+INTERVAL = "1s"
+EVALUATION = "100ms"  # from one look at the alerts to the next
 _ADDRESS = re.compile(r'Listening on".*address=(127\.0\.0\.1:[1-9][0-9]*)')
 _missing = sorted({package for program, package in PACKAGES.items() if shutil.which(program) is None})
 
@@ -134,7 +136,8 @@ class Prometheus:
         }
         with node_exporter(folder, textfiles) as node, openmetrics(metrics) as served:
             jobs = [_job("node", node), {**_job("openmetrics", served), "metric_relabel_configs": [renamed]}]
-            often = dict.fromkeys(("scrape_interval", "scrape_timeout", "evaluation_interval"), INTERVAL)
+            often = dict.fromkeys(("scrape_interval", "scrape_timeout"), INTERVAL)
+            often["evaluation_interval"] = EVALUATION
             configuration = {"global": often, "scrape_configs": jobs, "rule_files": [str(rules)]}
             (folder / "prometheus.yml").write_text(json.dumps(configuration))  # JSON is YAML
             command = ["prometheus", "--config.file=prometheus.yml", "--storage.tsdb.path=tsdb"]
@@ -142,15 +145,22 @@ class Prometheus:
                 yield cls(address)
 
     def query(self, expression: str) -> List[Sample]:
-        """None while it is not ready to answer."""
-        data = self._ask("query", query=expression)
+        """As of a moment when node_exporter was not late; none while Prometheus is not ready to answer."""
+        data = wait_for(lambda: self._in_time(expression), lambda: expression)
         return [
             Sample(
                 {name: text for name, text in one["metric"].items() if name != "__name__"},
                 float(one["value"][1]),
             )
-            for one in (data or {"result": []})["result"]
+            for one in data["result"]
         ]
+
+    def _in_time(self, expression: str) -> Any:
+        now = repr(time.time())
+        late = self._ask("query", query='up{job="node"} == 0', time=now)
+        if late is None:
+            return {"result": []}
+        return None if late["result"] else self._ask("query", query=expression, time=now)
 
     def wait_for(self, expression: str) -> List[Sample]:
         """The samples, once there are some."""

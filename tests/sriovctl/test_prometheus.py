@@ -9,7 +9,7 @@ import subprocess
 import time
 from contextlib import ExitStack
 from pathlib import Path
-from typing import Any, Dict, Iterator, List, Set
+from typing import Any, Callable, Dict, Iterator, List, Optional, Set
 
 import prometheus
 import pytest
@@ -265,16 +265,25 @@ def test_alerts_by_promtool() -> None:
     promtool("test", "rules", str(TRIED))
 
 
-def fire(server: Prometheus, *expected: str) -> None:
-    """Waits until these alerts fire, and no others."""
-    prometheus.wait_for(lambda: set(server.firing()) == set(expected), server.firing)
+def fire(server: Prometheus, *expected: str) -> Dict[str, Any]:
+    """Waits until these alerts fire, and no others: each by its name."""
+    return firing(server, lambda names: names == set(expected))
+
+
+def firing(server: Prometheus, so: Callable[[Set[str]], bool]) -> Dict[str, Any]:
+    """The alerts, once the names of those that fire are so."""
+
+    def found() -> Optional[Dict[str, Any]]:
+        of_each = server.firing()
+        return of_each if so(set(of_each)) else None
+
+    return dict(prometheus.wait_for(found, server.firing))
 
 
 def test_alerts_fire_and_end(scene: Scene, server: Prometheus) -> None:
     others = ("SriovDrift", "SriovVfDegraded", "SriovHostWithoutPackage")
     scene.write()
-    fire(server, "SriovNoFreeVf", *others)
-    of_each: Dict[str, Any] = server.firing()
+    of_each = fire(server, "SriovNoFreeVf", *others)
     (full,), (degraded,), (without,) = (
         of_each[name] for name in ("SriovNoFreeVf", "SriovVfDegraded", "SriovHostWithoutPackage")
     )
@@ -291,11 +300,10 @@ def test_alerts_of_metrics_that_are_old_or_gone(scene: Scene, server: Prometheus
     scene.write()
     long_ago = time.time() - 3600
     os.utime(str(scene.file), (long_ago, long_ago))
-    prometheus.wait_for(lambda: "SriovMetricsOld" in server.firing(), server.firing)
-    (old,) = server.firing()["SriovMetricsOld"]
+    (old,) = firing(server, lambda names: "SriovMetricsOld" in names)["SriovMetricsOld"]
     assert old["labels"]["file"] == str(scene.file)
     scene.file.unlink()
     fire(server, "SriovMetricsGone")
     scene.write()
     over = {"SriovMetricsGone", "SriovMetricsOld"}  # Prometheus goes through the rules one by one
-    prometheus.wait_for(lambda: {"SriovDrift"} == set(server.firing()) & {"SriovDrift", *over}, server.firing)
+    firing(server, lambda names: names & {"SriovDrift", *over} == {"SriovDrift"})
