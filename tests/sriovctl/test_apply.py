@@ -203,9 +203,12 @@ def test_ports_that_hosts_would_refuse(pool: Pool, ctl: Ctl, write: Write) -> No
     """Seen in the plan already; but VFs that are given back first are in nobody's way."""
     pool.with_vf("web")
     file = write("ports: {host1/eth0: 2, host1/eth1: 3}\nvms: {web: {vfs: [{network: xenbr1}]}}")
-    in_use, management = [text for text in ctl("apply", file, "--dry-run").out.splitlines() if "!" in text]
+    said = ctl("apply", file, "--dry-run")
+    in_use, management = [text for text in said.out.splitlines() if "!" in text]
     assert "management" in management
     assert "web" in in_use
+    assert "`unassign_vf`" in in_use
+    assert "In sriovctl: unassign_vf is `sriovctl unassign VM`" in said.err
     file = write("ports: {host1/eth1: 3}\nvms: {web: {vfs: []}}")
     assert "!" not in ctl("apply", file, "--dry-run").out
     assert ctl("apply", file, "--yes").status == 0

@@ -46,6 +46,7 @@ def apply(client: Client, args: argparse.Namespace) -> int:
     unknown = PARTLY if plan.failures else DONE
     if client.options.output is None:
         client.write(client.for_pool(_text(plan, sys.stdout)))
+        client.translate([change.blocked for change in plan.changes], "")
     if looks_only or not plan.changes:
         _show_records(client, plan.changes, [])
         if plan.changes:
