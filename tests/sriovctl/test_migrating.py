@@ -161,6 +161,27 @@ def test_resumed_where_nobody_has_confirmed_it(pool: Pool, ctl: Ctl, web: str) -
     assert (len(pool.devices(web)), place(pool, web)[3]) == (1, None)
 
 
+def test_resumed_in_a_pool_that_is_gone_then(
+    pool: Pool, ctl: Ctl, web: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Where it runs nobody tells; that it is resumed, and without its VFs, is said."""
+    ctl("suspend", "web")
+    real, asked = Remote.call, []
+
+    def call(connection: Remote, method: str, *params: Any) -> Any:
+        asked.append(method)
+        if method == "VM.get_resident_on" and asked.count(method) == 2:
+            raise Unreachable("the network is gone")
+        return real(connection, method, *params)
+
+    monkeypatch.setattr(Remote, "call", call)
+    said = ctl("resume", "web", "host2")
+    assert said.status == 1
+    assert "VM web is resumed, and runs without its VFs." in said.err
+    assert "unconfirmed=true is `--unconfirmed`" in said.err
+    assert place(pool, web)[:3] == ("Running", pool.other.ref, [])
+
+
 def test_suspend_that_xapi_refuses(pool: Pool, ctl: Ctl, web: str) -> None:
     before = place(pool, web)
     pool.box.xapi.database.set("VM", pool.ref(web), "suspend_SR", networks.NULL)

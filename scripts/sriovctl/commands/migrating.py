@@ -184,7 +184,10 @@ def resume(client: Client, args: argparse.Namespace) -> int:
 
 def _then(client: Client, vm: names.Vm, failed: Failed) -> str:
     """The hint, and the command that gives a resumed VM its VFs: it cannot be resumed once more."""
-    here = client.pool.host(client.pool.call("VM.get_resident_on", vm.ref))
+    try:
+        here = client.pool.host(client.pool.call("VM.get_resident_on", vm.ref))
+    except Failed:  # what went wrong before says more
+        here = None
     if here is None:
         return failed.hint
     again = f"`sriovctl migrate {vm.uuid} {names.word(client.pool, here)}`"
