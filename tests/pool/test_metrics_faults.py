@@ -229,13 +229,13 @@ def test_a_file_that_somebody_removed(running: Metered) -> None:
 
 
 def open_files() -> List[str]:
-    """Those of rrdd's folder that this process has open, by name; one that was removed says so. Threads of
-    imitations open and close others meanwhile."""
-    found = []
+    """Those of this rrdd's folder that this process has open, by name; one that was removed says so. Threads
+    of imitations open and close others meanwhile, and what earlier tests left goes when Python likes."""
+    folder, found = os.path.realpath(f"host{FOLDER}"), []
     for descriptor in os.listdir("/proc/self/fd"):
         with suppress(FileNotFoundError):
             path = os.readlink(f"/proc/self/fd/{descriptor}")
-            found += [os.path.basename(path)] if FOLDER in path else []
+            found += [os.path.basename(path)] if os.path.dirname(path) == folder else []
     return sorted(found)
 
 
