@@ -4,8 +4,9 @@ Nothing depends on it. It asks nothing while no VF in use is counted, and where 
 nothing of VFs rather than something old.
 """
 
+import sys
 import time
-from typing import Dict, FrozenSet, List, Optional, Set, Tuple
+from typing import Dict, FrozenSet, List, NoReturn, Optional, Set, Tuple
 
 from ..config import sriov_conf
 from ..machine import vf_counters
@@ -51,15 +52,24 @@ class Service:
         self._on = True
         self._has_textfile = False
         self._totals: Dict[str, Carried] = {}
+        self._status: Optional[int] = None  # of the process, once it was told to end
 
-    def run(self) -> None:
-        """Until /etc/sriov.conf says `metrics = no`, or the process is told to end."""
+    def run(self) -> int:
+        """Until /etc/sriov.conf says `metrics = no`, or the process is told to end; its exit status."""
         try:
-            while self.is_wanted():
+            while self._status is None and self.is_wanted():
                 self.wait(self.turn())
-            self._host.log("sriov-metrics ends: metrics = no in /etc/sriov.conf")
+            if self._status is None:
+                self._host.log("sriov-metrics ends: metrics = no in /etc/sriov.conf")
+            return self._status or 0
         finally:
             self.end()
+
+    def tell_to_end(self, status: int) -> NoReturn:
+        """For a handler of signals. What a handler raises is lost in a callback of Python's own, as importlib
+        has them, so it is noted too."""
+        self._status = status
+        sys.exit(status)
 
     def end(self) -> None:
         self._file.remove()
@@ -105,13 +115,14 @@ class Service:
         return wait if wait >= LEAST else wait + PERIOD
 
     def wait(self, seconds: float) -> None:
-        """Or until xenstore tells of a change, where there is nothing to read yet."""
+        """Or until xenstore tells of a change, where there is nothing to read yet, or the process is told to
+        end: of a signal that comes just before a system call Python knows only after it."""
         if self._watch is None:
             time.sleep(seconds)
             return
         until = time.monotonic() + seconds
-        while time.monotonic() < until:
-            self._watch.wait(until - time.monotonic())
+        while self._status is None and time.monotonic() < until:
+            self._watch.wait(min(until - time.monotonic(), PERIOD))
             self._moved |= self._changed()
             if self._watch is None:
                 return
