@@ -314,20 +314,24 @@ def test_metrics_no_ends_it(running: Metered, monkeypatch: pytest.MonkeyPatch) -
     assert "metrics = no" in running.log
 
 
-@pytest.mark.parametrize("moment", ["turn", "wait"])
-def test_it_ends_where_python_loses_what_the_handler_raises(
-    running: Metered, monkeypatch: pytest.MonkeyPatch, moment: str
+def test_a_signal_ends_a_wait_and_lets_a_reading_end(
+    running: Metered, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Seen on 3.7: SIGTERM came in a callback of importlib's, `Exception ignored in` said stderr, and the
     service went on."""
+    turn = running.service.turn
 
-    def lost(*_: float) -> float:
-        with pytest.raises(SystemExit):
-            running.service.tell_to_end(1)
-        return 4.5
+    def told_in_a_turn() -> float:
+        running.service.tell_to_end(1)
+        return turn()
 
-    monkeypatch.setattr(*{"turn": (running.service, "turn"), "wait": (Watch, "wait")}[moment], lost)
-    assert running.service.run() == 1
+    with monkeypatch.context() as patch:
+        patch.setattr(running.service, "turn", told_in_a_turn)
+        assert running.service.run() == 1
+    running.service = running.started()
+    monkeypatch.setattr(Watch, "wait", lambda *_: running.service.tell_to_end(0))
+    with pytest.raises(SystemExit):
+        running.service.run()
     assert running.files() == []
     assert "metrics = no" not in running.log
 

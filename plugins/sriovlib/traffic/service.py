@@ -6,7 +6,7 @@ nothing of VFs rather than something old.
 
 import sys
 import time
-from typing import Dict, FrozenSet, List, NoReturn, Optional, Set, Tuple
+from typing import Dict, FrozenSet, List, Optional, Set, Tuple
 
 from ..config import sriov_conf
 from ..machine import vf_counters
@@ -53,6 +53,7 @@ class Service:
         self._has_textfile = False
         self._totals: Dict[str, Carried] = {}
         self._status: Optional[int] = None  # of the process, once it was told to end
+        self._waits = False
 
     def run(self) -> int:
         """Until /etc/sriov.conf says `metrics = no`, or the process is told to end; its exit status."""
@@ -65,11 +66,12 @@ class Service:
         finally:
             self.end()
 
-    def tell_to_end(self, status: int) -> NoReturn:
-        """For a handler of signals. What a handler raises is lost in a callback of Python's own, as importlib
-        has them, so it is noted too."""
+    def tell_to_end(self, status: int) -> None:
+        """For a handler of signals. Python loses what a handler raises in a callback of its own, as importlib
+        has them, so a reading comes to its end first."""
         self._status = status
-        sys.exit(status)
+        if self._waits:
+            sys.exit(status)
 
     def end(self) -> None:
         self._file.remove()
@@ -116,19 +118,25 @@ class Service:
 
     def wait(self, seconds: float) -> None:
         """Or until xenstore tells of a change, where there is nothing to read yet, or the process is told to
-        end: of a signal that comes just before a system call Python knows only after it."""
-        if self._watch is None:
-            time.sleep(seconds)
-            return
+        end."""
         until = time.monotonic() + seconds
         while self._status is None and time.monotonic() < until:
-            self._watch.wait(min(until - time.monotonic(), PERIOD))
+            self._sleep(until - time.monotonic())
+            if self._watch is None:  # the next reading asks for it
+                continue
             self._moved |= self._changed()
             if self._watch is None:
                 return
             if self._moved and not self._found.vfs:
                 time.sleep(SETTLE_SECONDS)
                 return
+
+    def _sleep(self, seconds: float) -> None:
+        """Not long: of a signal that comes just before a system call Python knows only after it."""
+        self._waits = True
+        if self._status is None:
+            (self._watch.wait if self._watch else time.sleep)(min(seconds, PERIOD))
+        self._waits = False
 
     # -- reading -----------------------------------------------------------------------------------
 
