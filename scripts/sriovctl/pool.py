@@ -31,6 +31,11 @@ class Host(NamedTuple):
     live: bool
     master: bool
 
+    @property
+    def row(self) -> Dict[str, str]:
+        """What says in a record whose it is."""
+        return {"host": self.name, "host_uuid": self.uuid}
+
 
 def _natural(name: str) -> List[Tuple[int, str]]:
     """For sorting: host2 before host10."""

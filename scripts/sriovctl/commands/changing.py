@@ -183,6 +183,11 @@ def of_vm(vm: names.Vm, ones: Sequence[Record], **more: Any) -> List[Record]:
     return [{"vm_name": vm.name, "vm_uuid": vm.uuid, **more, **one} for one in ones]
 
 
+def placed(client: Client, vm: names.Vm, uuid: Optional[str], ones: Sequence[Record]) -> List[Record]:
+    """The same of VFs of the host with this UUID."""
+    return of_vm(vm, ones, host=client.pool.host_name(uuid) if uuid else None, host_uuid=uuid)
+
+
 def on_host(client: Client, args: argparse.Namespace) -> Dict[str, str]:
     """The argument that names the host of --on."""
     return {"host_uuid": names.host(client.pool, args.on).uuid} if args.on else {}
@@ -191,11 +196,9 @@ def on_host(client: Client, args: argparse.Namespace) -> Dict[str, str]:
 def show_placed(client: Client, vm: names.Vm, answer: Record) -> str:
     """Shows the VFs that a VM has now; the name of their host."""
     uuid = answer["host_uuid"]
-    host = client.pool.host_name(uuid) or "?"
-    rows = of_vm(vm, answer["vfs"], host=host, host_uuid=uuid)
-    client.show(rows, PLACED, f"VM {vm.name} has no requests.")
+    client.show(placed(client, vm, uuid, answer["vfs"]), PLACED, f"VM {vm.name} has no requests.")
     client.warnings(answer)
-    return host
+    return client.pool.host_name(uuid) or "?"
 
 
 def reinstate(client: Client, args: argparse.Namespace) -> int:
@@ -259,8 +262,7 @@ def count(client: Client, args: argparse.Namespace) -> int:
         )
     except Failed as failed:
         raise failed.about(str(port)) from failed
-    host = {"host": port.host.name, "host_uuid": port.host.uuid}
-    client.show([{"name": str(port), **host, **answer}], COUNTED)
+    client.show([{"name": str(port), **port.host.row, **answer}], COUNTED)
     client.warnings(answer)
     after = plural(answer["after"], "VF")
     if answer["before"] == answer["after"] and not (_changes(answer) or answer["reboot_required"]):
@@ -302,8 +304,7 @@ def configure(client: Client, args: argparse.Namespace) -> int:
         answer = client.pool.plugin(host, "configure_vf", vf=address, **wanted, **client.dry)
     except Failed as failed:
         raise failed.about(f"Host {host.name}") from failed
-    of_host = {"host": host.name, "host_uuid": host.uuid}
-    client.show([{"name": vf_name(host, answer), **of_host, **answer}], CONFIGURED)
+    client.show([{"name": vf_name(host, answer), **host.row, **answer}], CONFIGURED)
     named = ", ".join(f"{name}={text}" for name, text in wanted.items())
     client.did(f"{vf_name(host, answer)} has {named}, now and after each boot.", f"set {named}")
     return DONE

@@ -42,8 +42,7 @@ def explain(client: Client, args: argparse.Namespace) -> int:
     verdicts = [verdict(one, places.get(one.host.uuid), has.get(one.host.uuid), by_hand) for one in boots]
     records = [
         {
-            "host": one.host.name,
-            "host_uuid": one.host.uuid,
+            **one.host.row,
             "can": one.can,
             "vfs": has.get(one.host.uuid),
             "why": one.why,

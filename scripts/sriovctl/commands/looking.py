@@ -111,8 +111,7 @@ def host_record(answer: Answer) -> Record:
     """What `status` and `doctor` show of a host: the plugin's answer, with the host's name and state."""
     host, value = answer.host, answer.value if isinstance(answer.value, dict) else {}
     return {
-        "host": host.name,
-        "host_uuid": host.uuid,
+        **host.row,
         "master": host.master,
         "enabled": host.enabled,
         "live": host.live,
@@ -152,8 +151,7 @@ def _rows(client: Client, answers: Sequence[Answer], name: Callable[[Host, Recor
         for one in answer.value or []:
             network = client.pool.by_uuid("network").get(one.get("network")) or {}
             yield {
-                "host": answer.host.name,
-                "host_uuid": answer.host.uuid,
+                **answer.host.row,
                 "name": name(answer.host, one),
                 "network_name": network.get("name_label", one.get("network")),
                 **one,

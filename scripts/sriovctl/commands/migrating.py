@@ -10,7 +10,7 @@ from ..client import Client
 from ..command import Command, seconds
 from ..errors import DONE, Failed
 from ..output import Record
-from .changing import PLACED, TAKEN, of_vm, show_placed
+from .changing import PLACED, TAKEN, of_vm, placed, show_placed
 
 # -- migrate -----------------------------------------------------------------------------------------------
 
@@ -120,8 +120,7 @@ def attach(client: Client, args: argparse.Namespace) -> int:
 
 
 def _show_attached(client: Client, vm: names.Vm, answer: Record) -> None:
-    host = client.pool.host_name(answer["host_uuid"]) if answer["host_uuid"] else None
-    client.show(of_vm(vm, answer["vfs"], host=host, host_uuid=answer["host_uuid"]), PLACED)
+    client.show(placed(client, vm, answer["host_uuid"], answer["vfs"]), PLACED)
     client.warnings(answer)
     client.say(migration.attached(client.pool, vm, answer))
 

@@ -8,7 +8,7 @@ from ..client import Client
 from ..command import Command
 from ..errors import DONE, Failed
 from ..output import Record, by_key
-from .changing import PLACED, of_vm, on_host, show_placed
+from .changing import PLACED, on_host, placed, show_placed
 from .migrating import allowed, allowing_arguments
 
 # -- relocate ----------------------------------------------------------------------------------------------
@@ -76,8 +76,7 @@ def park(client: Client, args: argparse.Namespace) -> int:
 
     def act(vm: names.Vm) -> None:
         answer = client.pool.master("park_vm", vm_uuid=vm.uuid, **client.dry)
-        uuid = answer["host_uuid"]
-        rows.extend(of_vm(vm, answer["parked"], host=client.pool.host_name(uuid), host_uuid=uuid))
+        rows.extend(placed(client, vm, answer["host_uuid"], answer["parked"]))
         if not any(one["vf"] for one in answer["parked"]):
             client.say(f"VM {vm.name} is parked already.")
         else:
@@ -116,7 +115,7 @@ def unpark(client: Client, args: argparse.Namespace) -> int:
                 f"{failed.hint} Then {again}.".strip(),
             ) from failed
         host = client.pool.host_name(answer["host_uuid"])
-        rows.extend(of_vm(vm, answer["vfs"], host=host, host_uuid=answer["host_uuid"]))
+        rows.extend(placed(client, vm, answer["host_uuid"], answer["vfs"]))
         client.warnings(answer)
         client.did(
             f"VM {vm.name} has VFs of host {host} from its next start.",

@@ -14,8 +14,7 @@ def rows(plan: HostPlan, pinned: str) -> List[Dict[str, Any]]:
     def step(action: str, thing: str, before: Any = None, after: Any = None, why: str = "") -> None:
         found.append(
             {
-                "host": plan.host.name,
-                "host_uuid": plan.host.uuid,
+                **plan.host.row,
                 "step": len(found) + 1,
                 "action": action,
                 "object": thing,
