@@ -11,6 +11,7 @@ from .command import Command, seconds
 from .commands import (
     access,
     applying,
+    assignments,
     changing,
     doctor,
     evacuating,
@@ -30,6 +31,7 @@ from .output import FORMATS
 
 COMMANDS: List[Command] = [
     *looking.COMMANDS,
+    *assignments.COMMANDS,
     *map.COMMANDS,
     *metrics.COMMANDS,
     *explain.COMMANDS,
