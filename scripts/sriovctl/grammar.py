@@ -92,10 +92,10 @@ class Formatter(argparse.HelpFormatter):
 class Parser(argparse.ArgumentParser):
     """Refuses options that are cut short: a script would break when a longer one is added."""
 
+    _typed: Sequence[str] = ()
+
     def __init__(self, **settings: Any) -> None:
         super().__init__(allow_abbrev=False, formatter_class=Formatter, **settings)
-
-    _typed: Sequence[str] = ()
 
     def parse_known_args(self, args: Any = None, namespace: Any = None) -> Any:
         self._typed = args or ()
@@ -116,13 +116,9 @@ class Parser(argparse.ArgumentParser):
 
     def _check_value(self, action: argparse.Action, value: Any) -> None:
         if isinstance(action, argparse._SubParsersAction) and value not in action.choices:
-            import difflib
-
-            options = self._unknown(value)
-            if options:
-                raise argparse.ArgumentError(None, not_understood(self, options))
-            near = [f" Is `{one}` meant?" for one in difflib.get_close_matches(value, action.choices, 1, 0.7)]
-            raise argparse.ArgumentError(None, f"There is no command `{value}`.{''.join(near)}")
+            options = not_understood(self, self._unknown(value))
+            no_command = f"There is no command `{value}`.{_meant(value, action.choices, 0.7)}"
+            raise argparse.ArgumentError(None, options or no_command)
         super()._check_value(action, value)
 
 
@@ -130,13 +126,16 @@ def not_understood(own: argparse.ArgumentParser, words: Sequence[str]) -> str:
     """The sentence that says so of these words; empty where there are none."""
     if not words:
         return ""
+    options = [word.split("=")[0] for word in words if word.startswith("--")]
+    meant = [_meant(one, own._option_string_actions, 0.8) for one in options]
+    return f"`{' '.join(words)}` is not understood here.{''.join(meant)}"
+
+
+def _meant(word: str, known: Iterable[str], likeness: float) -> str:
+    """Which of these may be meant, as one more sentence; empty where none is like the word."""
     import difflib  # hardly ever wanted
 
-    options = [word.split("=")[0] for word in words if word.startswith("--")]
-    near = [
-        near for one in options for near in difflib.get_close_matches(one, own._option_string_actions, 1, 0.8)
-    ]
-    return f"`{' '.join(words)}` is not understood here." + "".join(f" Is `{one}` meant?" for one in near)
+    return "".join(f" Is `{one}` meant?" for one in difflib.get_close_matches(word, known, 1, likeness))
 
 
 class NoPassword(argparse.Action):

@@ -151,14 +151,11 @@ class _Looked:
         for port in self._document.ports:
             pattern, typed = _is_pattern(port.name.rpartition("/")[0]), port.name.rpartition("/")[2]
             hosts = self._hosts(port)
-            told = [self._pfs.get(host.uuid) for host in hosts]
-            if pattern and not any(pfs is None or port_of(pfs, typed) for pfs in told):
+            told = [(host, port_of(self._pfs[host.uuid], typed)) for host in hosts if host.uuid in self._pfs]
+            if pattern and len(told) == len(hosts) and not any(pf for _, pf in told):
                 those = listed([host.name for host in hosts])
                 raise Missing(port.place, f"no SR-IOV capable port `{safe(typed)}` is on {those}.")
-            for host in hosts:
-                if host.uuid not in self._pfs:
-                    continue  # has not answered
-                pf = port_of(self._pfs[host.uuid], typed)
+            for host, pf in told:
                 if pf is None:
                     if pattern:
                         continue
