@@ -35,10 +35,14 @@ def migrate(pool: Pool, vm: str, on: BoxHost, **args: str) -> Any:
     return pool.call("migrate_vm", vm=vm, on=on, **UNCONFIRMED, **args)
 
 
-def suspended_and_resumed(pool: Pool, web: str) -> None:
-    """The domain that it has then takes no device."""
+def suspended(pool: Pool, web: str) -> None:
     pool.box.xapi.database.set("VM", pool.ref(web), "suspend_SR", "OpaqueRef:any")
     pool.api("VM.suspend", pool.ref(web))
+
+
+def suspended_and_resumed(pool: Pool, web: str) -> None:
+    """The domain that it has then takes no device."""
+    suspended(pool, web)
     pool.api("VM.resume_on", pool.ref(web), pool.one.ref, False, False)
 
 

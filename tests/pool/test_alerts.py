@@ -23,7 +23,7 @@ from alerted import (
     told,
 )
 from box_host import PLUGIN, BoxHost, plugin_of_version, set_plugin
-from live_moves import UNCONFIRMED, running_with_vf
+from live_moves import UNCONFIRMED, running_with_vf, suspended
 from machine_description import default_description
 from managed_pool import OTHER_SLOTS, Pool, other_slot
 from sriovlib.errors import SriovError
@@ -188,16 +188,7 @@ def test_a_guest_that_takes_minutes_to_reboot(pool: Pool) -> None:
     assert checked(pool) == {}
 
 
-def ended(pool: Pool, vm: str) -> None:
-    pool.shut_down(vm)
-
-
-def suspended(pool: Pool, vm: str) -> None:
-    pool.box.xapi.database.set("VM", pool.ref(vm), "suspend_SR", "OpaqueRef:any")
-    pool.api("VM.suspend", pool.ref(vm))
-
-
-@pytest.mark.parametrize("at_rest", [ended, suspended])
+@pytest.mark.parametrize("at_rest", [Pool.shut_down, suspended])
 def test_a_vm_whose_vfs_are_away_wants_nobody_while_it_does_not_run(
     pool: Pool, at_rest: Callable[[Pool, str], None]
 ) -> None:

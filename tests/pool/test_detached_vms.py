@@ -14,6 +14,7 @@ from live_moves import (
     migrate,
     refused_code,
     running_with_vf,
+    suspended,
     suspended_and_resumed,
 )
 from managed_pool import Pool, other_slot
@@ -146,9 +147,8 @@ def test_xapi_that_knows_no_guidances_has_none_to_forget(pool: Pool, web: str) -
 
 
 def test_detached_vm_is_suspended_and_has_its_vf_after_its_next_start(pool: Pool, web: str) -> None:
-    pool.box.xapi.database.set("VM", pool.ref(web), "suspend_SR", "OpaqueRef:any")
     pool.call("detach_vfs", vm=web)
-    pool.api("VM.suspend", pool.ref(web))
+    suspended(pool, web)
     pool.conflict("VF_DEGRADED", "suspended", vms=[web])
     assert pool.call("attach_vfs", vm=web)["changed"] is False
     pool.api("VM.resume_on", pool.ref(web), pool.one.ref, False, False)

@@ -241,8 +241,8 @@ def test_ctrl_c_while_it_is_said_that_xapi_was_asked(
 
 
 CALLS = [  # the name of a call, which of them, and when it fails
-    ("Async.VM.clean_shutdown", 1, "before"),
-    ("Async.VM.clean_shutdown", 1, "after"),
+    (SHUTDOWN, 1, "before"),
+    (SHUTDOWN, 1, "after"),
     ("task.get_record", 1, "before"),
     ("reinstate_vfs", 2, "before"),
     ("reinstate_vfs", 2, "after"),
