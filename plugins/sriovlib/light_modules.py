@@ -20,7 +20,7 @@ _BLANKS = " \t\n\r"  # of JSON
 _NO_JSON = (StopIteration, ValueError, ImportError, SystemError)
 
 
-class Light(type(sys)):  # type: ignore[misc]
+class Light(type(sys)):  # type: ignore[misc] # mypy takes no call as a base
     """A module in the place of the real one of its name."""
 
     def __getattr__(self, name: str) -> "Any":
@@ -84,9 +84,9 @@ class Decoder:
 
     def raw_decode(self, text: str, at: int = 0) -> "Tuple[Any, int]":
         try:
-            return self._scan(text, at)  # type: ignore[no-any-return]
+            return self._scan(text, at)  # type: ignore[no-any-return] # of json
         except _NO_JSON:
-            return self._real().raw_decode(text, at)  # type: ignore[no-any-return]
+            return self._real().raw_decode(text, at)  # type: ignore[no-any-return] # of json
 
     def decode(self, text: str) -> "Any":
         try:
@@ -97,7 +97,7 @@ class Decoder:
 
 
 class Json(Light):
-    def JSONDecoder(self, object_pairs_hook: "Any" = None) -> "Any":  # noqa: N802
+    def JSONDecoder(self, object_pairs_hook: "Any" = None) -> "Any":  # noqa: N802 - its name in json
         return Decoder(self, object_pairs_hook)
 
     def loads(self, text: "Any", **options: "Any") -> "Any":

@@ -25,7 +25,7 @@ class _Hint:
 HINT = _Hint()
 
 
-class _Tuple(tuple):  # type: ignore[type-arg]
+class _Tuple(tuple):  # type: ignore[type-arg] # of anything
     """What named tuples have in common, as collections.namedtuple makes it."""
 
     __slots__ = ()

@@ -122,7 +122,7 @@ def test_what_another_hook_has_just_made_is_taken(hooks: Hooks, monkeypatch: pyt
 
     def slow(*words: object) -> object:
         machine.replace_file(kept_session.PATH, log_in(machine, 10).reference.encode())
-        return lock(*words)  # type: ignore[arg-type]
+        return lock(*words)  # type: ignore[arg-type] # handed on
 
     machine.make_folder("/run/sriov")
     monkeypatch.setattr(machine, "lock", slow)

@@ -21,7 +21,7 @@ PLUGINS = os.path.dirname(os.path.dirname(os.path.abspath(sriovlib.__file__)))
 def made_by(named_tuple: Any) -> Any:
     """A class, by one of the two."""
 
-    class Port(named_tuple):  # type: ignore[misc]
+    class Port(named_tuple):  # type: ignore[misc] # either of two
         """A port."""
 
         number: int
@@ -107,7 +107,7 @@ class Pickled(light_typing.NamedTuple):
 
 
 def test_a_named_tuple_is_pickled() -> None:
-    assert pickle.loads(pickle.dumps(Pickled(4))) == Pickled(4)  # type: ignore[call-arg]
+    assert pickle.loads(pickle.dumps(Pickled(4))) == Pickled(4)  # type: ignore[call-arg] # by its fields
 
 
 def modules() -> List[str]:

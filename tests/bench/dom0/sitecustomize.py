@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 def _install(folder: str) -> None:
     def change(module: "Any") -> None:
-        class Measured(module.Host):  # type: ignore[misc]
+        class Measured(module.Host):  # type: ignore[misc] # of a module that comes later
             asked = 0
 
             def _kept(self, question: "Any", ask: "Callable[[Any], Any]") -> "Any":
